@@ -1,0 +1,42 @@
+"""Memory for LangChain and LangGraph that plugs in with no glue."""
+
+from langchain_agentmem.checkpointer import AgentMemSaver
+from langchain_agentmem.errors import (
+    AgentMemError,
+    ConfigurationError,
+    ConflictError,
+    DamagedDataError,
+    InvalidInputError,
+    InvalidTypeError,
+    StorageBusyError,
+    StorageClosedError,
+    StorageError,
+    ThreadInUseError,
+    UnsupportedValueError,
+)
+from langchain_agentmem.history import AgentMemHistory
+from langchain_agentmem.memory import AgentMemory
+from langchain_agentmem.models import Retention, SessionInfo, StoredMessage, ThreadInfo
+from langchain_agentmem.store import AgentMemStore
+
+__all__ = [
+    "AgentMemError",
+    "AgentMemHistory",
+    "AgentMemSaver",
+    "AgentMemStore",
+    "AgentMemory",
+    "ConfigurationError",
+    "ConflictError",
+    "DamagedDataError",
+    "InvalidInputError",
+    "InvalidTypeError",
+    "Retention",
+    "SessionInfo",
+    "StorageBusyError",
+    "StorageClosedError",
+    "StorageError",
+    "StoredMessage",
+    "ThreadInUseError",
+    "ThreadInfo",
+    "UnsupportedValueError",
+]

@@ -1,0 +1,401 @@
+"""What a backend offers: a message log, an item table, a checkpoint table, and transactions.
+
+Each method of a table is a storage program: it yields the statements of its own backend, and is run by that backend's
+`read` or `write` in one transaction. The surfaces (`history`, `store`, `checkpointer`) know these contracts and nothing of
+any backend. Times are seconds since 1970 in UTC, always passed in, so that all rows of an operation carry one time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from langchain_agentmem.codec import Codec, Typed
+from langchain_agentmem.compact import Known, StoredValue, ValueKey
+from langchain_agentmem.program import Program
+
+T = TypeVar("T")
+
+
+class SessionKey(NamedTuple):
+    """Which session. A user's sessions are apart from those of others and from those of no user."""
+
+    tenant: str
+    user_id: str | None
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A message as it is stored."""
+
+    position: int
+    role: str
+    agent: str | None
+    ends_with_session: bool
+    created_at: float
+    metadata: str | None
+    body: Typed
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session as it is stored."""
+
+    key: SessionKey
+    title: str | None
+    message_count: int
+    created_at: float
+    updated_at: float
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Messages to add to a session, all or none."""
+
+    rows: Sequence[MessageRow]
+    """Their `position` is their place among themselves: 0, 1, 2, …"""
+    title: str | None
+    """The title of a session that has none yet."""
+    now: float
+    keep: int | None = None
+    """The most messages that stay."""
+    ttl: float | None = None
+    """Seconds after which the session expires, or None to leave its expiry as it is."""
+    sliding: bool = True
+
+
+class MessageLog(Protocol):
+    """The messages of sessions, in order."""
+
+    def append(self, key: SessionKey, addition: Append) -> Program[int]:
+        """Add messages at the end; returns the position of the first."""
+
+    def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
+        """The newest `limit` messages, oldest first, preceded by the newest system message when that lies before them."""
+
+    def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
+        """At most `limit` messages with a position greater than `after`, oldest first."""
+
+    def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
+        """How many messages there are."""
+
+    def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
+        """Delete the messages (of one agent, or all); the session stays listed."""
+
+    def end(self, key: SessionKey) -> Program[int]:
+        """Delete the messages that are kept for the length of the session only; returns how many."""
+
+    def sessions(
+        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+    ) -> Program[list[SessionRow]]:
+        """The sessions of a user, or of no user, newest first."""
+
+    def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
+        """Set a session's title; returns whether there is such a session."""
+
+    def delete(self, key: SessionKey) -> Program[bool]:
+        """Delete a session with its messages; returns whether there was one."""
+
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        """Delete at most `limit` expired sessions; returns how many."""
+
+
+Namespace = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item as it is stored."""
+
+    namespace: Namespace
+    key: str
+    value: str
+    created_at: float
+    updated_at: float
+    ttl: float | None
+    """Seconds from the last use after which it expires."""
+    revision: int
+    """Another number after every change."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPut:
+    """An item to store."""
+
+    namespace: Namespace
+    key: str
+    value: str
+    ttl: float | None
+    text: str | None
+    """What full-text search finds it by, or None when it is not indexed."""
+    vectors: Sequence[bytes] = ()
+    """What vector search finds it by: little-endian float32, unit length."""
+
+
+class Candidate(NamedTuple):
+    """An item that may answer a query, with its raw scores: higher is better, None where one half did not find it."""
+
+    id: int
+    """What the backend knows the item by; a newer item has a greater one."""
+    lexical: float | None
+    dense: float | None
+
+
+class ItemTable(Protocol):
+    """The items of the store."""
+
+    def get(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[list[ItemRow | None]]:
+        """The items of these keys, in the same order; None where there is none."""
+
+    def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
+        """Store items; one that exists keeps its `created_at`."""
+
+    def swap(
+        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float
+    ) -> Program[bool]:
+        """Store an item, or delete it, if its revision is still `expected` (None: if there is none); returns whether."""
+
+    def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
+        """Delete items."""
+
+    def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
+        """Start the time to live of items anew."""
+
+    def scan(
+        self, tenant: str, prefix: Namespace, limit: int, before: tuple[float, int] | None, now: float
+    ) -> Program[tuple[list[ItemRow], tuple[float, int] | None]]:
+        """Items below a namespace, most recently updated first, and where the next page starts (None: this was the last)."""
+
+    def find(
+        self, tenant: str, prefix: Namespace, terms: Sequence[str], vector: bytes | None, now: float
+    ) -> Program[list[Candidate]]:
+        """Every item below a namespace that holds one of the terms or, with a vector, has vectors."""
+
+    def rows(self, ids: Sequence[int]) -> Program[dict[int, ItemRow]]:
+        """The items of candidates."""
+
+    def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
+        """The namespaces at or below a prefix that hold items, sorted."""
+
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        """Delete at most `limit` expired items; returns how many."""
+
+
+class ThreadKey(NamedTuple):
+    """Which thread."""
+
+    tenant: str
+    thread_id: str
+
+
+class CheckpointKey(NamedTuple):
+    """Which checkpoint of a thread."""
+
+    namespace: str
+    checkpoint_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """A checkpoint without the values that are stored apart from it."""
+
+    thread_id: str
+    key: CheckpointKey
+    parent_id: str | None
+    checkpoint: dict[str, Any]
+    metadata: dict[str, Any]
+    inline: dict[str, Any]
+    """The values stored within the checkpoint, by channel."""
+    stored: dict[str, str]
+    """The versions of the channels whose values are stored apart from it."""
+
+    def value_keys(self) -> list[ValueKey]:
+        """The keys of the values that are stored apart."""
+        return [ValueKey(self.key.namespace, channel, version) for channel, version in self.stored.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWrite:
+    """A pending write as it is stored."""
+
+    task_id: str
+    index: int
+    task_path: str
+    channel: str
+    kind: str
+    """How `data` is to be read, as in `StoredValue`."""
+    type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCheckpoint:
+    """A checkpoint with all that it takes to rebuild it."""
+
+    row: CheckpointRow
+    values: Mapping[ValueKey, tuple[StoredValue, Known]]
+    """Its stored values, with their references."""
+    elements: Mapping[bytes, Typed]
+    writes: Sequence[StoredWrite]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadRow:
+    """A thread as it is stored."""
+
+    thread_id: str
+    user_id: str | None
+    checkpoint_count: int
+    created_at: float
+    updated_at: float
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadUse:
+    """What a write to a thread says of the thread itself."""
+
+    now: float
+    user_id: str | None = None
+    ttl: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointEntry:
+    """One line of a thread's list of checkpoints."""
+
+    key: CheckpointKey
+    parent_id: str | None
+    run_id: str | None
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPut:
+    """A checkpoint to store, with what is new in it."""
+
+    row: CheckpointRow
+    run_id: str | None
+    values: Sequence[StoredValue]
+    elements: Mapping[bytes, Typed]
+    requires: Collection[ValueKey] = field(default_factory=frozenset)
+    """Values that must be stored already, because this one builds on them."""
+
+
+class CheckpointTable(Protocol):
+    """Checkpoints, their values, and pending writes."""
+
+    def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
+        """The thread's secret; `proposal` becomes it when the thread has none."""
+
+    def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
+        """Store a checkpoint.
+
+        Returns False, and stores nothing, when a value that it requires is not there, or a new one is there already: a
+        stored value never changes, since others may be spliced from it.
+        """
+
+    def put_writes(
+        self,
+        thread: ThreadKey,
+        checkpoint: CheckpointKey,
+        writes: Sequence[StoredWrite],
+        elements: Mapping[bytes, Typed],
+        use: ThreadUse,
+    ) -> Program[None]:
+        """Store pending writes: one with a negative index replaces what is there, another leaves it."""
+
+    def get(
+        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
+    ) -> Program[LoadedCheckpoint | None]:
+        """A checkpoint, or the latest of the namespace."""
+
+    def page(
+        self,
+        tenant: str,
+        thread_id: str | None,
+        namespace: str | None,
+        checkpoint_id: str | None,
+        before: str | None,
+        after: tuple[str, str, str] | None,
+        limit: int,
+        codec: Codec,
+        now: float,
+    ) -> Program[list[CheckpointRow]]:
+        """Checkpoints by descending id, then thread and namespace, from the one after `after` on."""
+
+    def load(self, tenant: str, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
+        """What it takes to rebuild these checkpoints."""
+
+    def ancestors(
+        self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec
+    ) -> Program[list[CheckpointRow]]:
+        """The checkpoint, its parent, its parent's parent …, at most `limit`."""
+
+    def writes(
+        self, thread: ThreadKey, checkpoints: Sequence[CheckpointKey], channels: Collection[str]
+    ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Mapping[bytes, Typed]]]:
+        """The pending writes of checkpoints to some channels, in order, and the elements behind them."""
+
+    def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
+        """All checkpoints of a thread, oldest first."""
+
+    def threads_of_runs(self, tenant: str, run_ids: Collection[str]) -> Program[list[str]]:
+        """The threads that hold checkpoints of these runs."""
+
+    def delete(self, thread: ThreadKey, checkpoints: Collection[CheckpointKey], codec: Codec) -> Program[None]:
+        """Delete checkpoints with their writes, and the values and elements that no other needs."""
+
+    def delete_thread(self, thread: ThreadKey) -> Program[None]:
+        """Delete a thread with all that belongs to it."""
+
+    def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
+        """Copy a thread; returns False, and copies nothing, when the target holds checkpoints or writes."""
+
+    def threads(
+        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+    ) -> Program[list[ThreadRow]]:
+        """The threads of a user, or all (None), most recently used first."""
+
+    def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
+        """Set after how many seconds without use a thread expires; returns whether there is such a thread."""
+
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        """Delete at most `limit` expired threads; returns how many."""
+
+
+class Backend(ABC):
+    """A database that holds the memory."""
+
+    name: str
+    messages: MessageLog
+    items: ItemTable
+    checkpoints: CheckpointTable
+
+    @abstractmethod
+    def read(self, program: Program[T]) -> T:
+        """Run a storage program on one consistent view of the database."""
+
+    @abstractmethod
+    async def aread(self, program: Program[T]) -> T:
+        """Same as `read`, but without blocking the event loop."""
+
+    @abstractmethod
+    def write(self, program: Program[T]) -> T:
+        """Run a storage program as one transaction: all of it is stored, or none of it."""
+
+    @abstractmethod
+    async def awrite(self, program: Program[T]) -> T:
+        """Same as `write`, but without blocking the event loop."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection that this object opened. Closing twice does no harm."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Same as `close`, but without blocking the event loop."""

@@ -1,0 +1,78 @@
+"""The SQLite backend: its tables on one driver."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.sqlite.checkpoints import SqliteCheckpoints
+from langchain_agentmem.backends.sqlite.driver import SqliteDriver
+from langchain_agentmem.backends.sqlite.history import SqliteMessages
+from langchain_agentmem.backends.sqlite.store import SqliteItems
+from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.program import Program
+
+T = TypeVar("T")
+
+
+class SqliteBackend(Backend):
+    """Memory in one SQLite file, safe with several threads, processes and event loops on it."""
+
+    name = "sqlite"
+
+    def __init__(self, driver: SqliteDriver) -> None:
+        self.driver = driver
+        self.messages = SqliteMessages()
+        self.items = SqliteItems()
+        self.checkpoints = SqliteCheckpoints()
+
+    @classmethod
+    def from_url(cls, url: str) -> SqliteBackend:
+        """The backend for a `sqlite:///` URL; see `langchain_agentmem.backends.connect`."""
+        parts = urlsplit(url)
+        path = unquote(parts.path.removeprefix("/"))
+        if parts.netloc or not path or not url.startswith("sqlite:///"):
+            msg = (
+                f"The URL {url!r} names no file: write sqlite:///file.db for a file in the working directory, "
+                f"sqlite:////folder/file.db for an absolute path, or sqlite:///:memory:."
+            )
+            raise ConfigurationError(msg)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        timeout = options.pop("timeout", "30")
+        synchronous = options.pop("synchronous", "full")
+        if options:
+            msg = f"Unknown option {next(iter(options))!r} in the URL {url!r}: known are timeout and synchronous."
+            raise ConfigurationError(msg)
+        try:
+            wait = float(timeout)
+        except ValueError:
+            msg = f"The option timeout must be a number of seconds, got {timeout!r}."
+            raise ConfigurationError(msg) from None
+        return cls(SqliteDriver(path, timeout=wait, synchronous=synchronous))
+
+    @classmethod
+    def from_connection(cls, connection: Any) -> SqliteBackend:
+        """The backend on the application's own connection, which stays open on `close`."""
+        return cls(SqliteDriver.on(connection))
+
+    def __repr__(self) -> str:
+        return f"SqliteBackend({self.driver.path!r})"
+
+    def read(self, program: Program[T]) -> T:
+        return self.driver.read(program)
+
+    async def aread(self, program: Program[T]) -> T:
+        return await self.driver.submit(self.driver.read, program)
+
+    def write(self, program: Program[T]) -> T:
+        return self.driver.write(program)
+
+    async def awrite(self, program: Program[T]) -> T:
+        return await self.driver.submit(self.driver.write, program)
+
+    def close(self) -> None:
+        self.driver.close()
+
+    async def aclose(self) -> None:
+        await self.driver.aclose()

@@ -1,0 +1,336 @@
+"""The checkpoint table on SQLite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from langchain_agentmem.backends.contract import (
+    CheckpointEntry,
+    CheckpointKey,
+    CheckpointPut,
+    CheckpointRow,
+    LoadedCheckpoint,
+    StoredWrite,
+    ThreadKey,
+    ThreadRow,
+    ThreadUse,
+)
+from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.codec import Codec, Typed
+from langchain_agentmem.compact import PLAIN, Known, StoredValue, ValueKey, each_reference, resolve
+from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
+
+SQL = load_statements("langchain_agentmem.backends.sqlite", "checkpoints.sql")
+
+
+class SqliteCheckpoints:
+    """See `langchain_agentmem.backends.contract.CheckpointTable`."""
+
+    # Writing
+
+    def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
+        number = yield from self._use(thread, use)
+        ((_, _, _, type_, secret),) = yield Fetch(SQL["thread"], thread)
+        if secret is None:
+            yield Execute(SQL["set_secret"], (*proposal, number))
+            return proposal
+        return Typed(type_, secret)
+
+    def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
+        number = yield from self._use(thread, use)
+        if put.requires and (yield from self._present(number, put.requires)) < len(put.requires):
+            return False
+        if put.values and (yield from self._present(number, [value.key for value in put.values])):
+            return False
+        row = put.row
+        document = codec.dump_document(
+            {"checkpoint": row.checkpoint, "metadata": row.metadata, "inline": row.inline, "stored": row.stored}
+        )
+        yield Execute(SQL["add_checkpoint"], (number, *row.key, row.parent_id, put.run_id, use.now, *document))
+        yield ExecuteMany(
+            SQL["add_value"],
+            [
+                (
+                    *(number, *value.key, value.kind, value.type, value.data, value.number),
+                    *(value.base or (None, None, None)),
+                    *(value.head, value.tail),
+                )
+                for value in put.values
+            ],
+        )
+        yield from self._add_elements(number, put.elements)
+        return True
+
+    def put_writes(
+        self,
+        thread: ThreadKey,
+        checkpoint: CheckpointKey,
+        writes: Sequence[StoredWrite],
+        elements: Mapping[bytes, Typed],
+        use: ThreadUse,
+    ) -> Program[None]:
+        number = yield from self._use(thread, use)
+        yield ExecuteMany(
+            SQL["add_write"],
+            [
+                (
+                    number,
+                    *checkpoint,
+                    write.task_id,
+                    write.index,
+                    write.task_path,
+                    write.channel,
+                    write.kind,
+                    write.type,
+                    write.data,
+                )
+                for write in writes
+            ],
+        )
+        yield from self._add_elements(number, elements)
+
+    # Reading
+
+    def get(
+        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
+    ) -> Program[LoadedCheckpoint | None]:
+        number = yield from self._find(thread, now)
+        if checkpoint_id is None:
+            rows = yield Fetch(SQL["latest"], (number, namespace))
+        else:
+            rows = yield Fetch(SQL["checkpoint"], (number, namespace, checkpoint_id))
+        if not rows:
+            return None
+        (loaded,) = yield from self._load(number, [_checkpoint(thread.thread_id, rows[0], codec)])
+        return loaded
+
+    def page(
+        self,
+        tenant: str,
+        thread_id: str | None,
+        namespace: str | None,
+        checkpoint_id: str | None,
+        before: str | None,
+        after: tuple[str, str, str] | None,
+        limit: int,
+        codec: Codec,
+        now: float,
+    ) -> Program[list[CheckpointRow]]:
+        parameters: dict[str, Any] = {
+            "tenant": tenant,
+            "thread_id": thread_id,
+            "namespace": namespace,
+            "now": now,
+            "limit": limit,
+        }
+        if thread_id is not None and namespace is not None and checkpoint_id is None:
+            bounds = [bound for bound in (before, after and after[0]) if bound is not None]
+            below = min(bounds) if bounds else "\U0010ffff"
+            rows = yield Fetch(SQL["page_of_namespace"], {**parameters, "below": below})
+        else:
+            after_id, after_thread, after_namespace = after or (None, None, None)
+            rows = yield Fetch(
+                SQL["page"],
+                {
+                    **parameters,
+                    "checkpoint_id": checkpoint_id,
+                    "before": before,
+                    "after_id": after_id,
+                    "after_thread": after_thread,
+                    "after_namespace": after_namespace,
+                },
+            )
+        return [_checkpoint(thread_id, row, codec) for thread_id, *row in rows]
+
+    def load(self, tenant: str, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
+        by_thread: dict[str, list[CheckpointRow]] = {}
+        for row in rows:
+            by_thread.setdefault(row.thread_id, []).append(row)
+        loaded: dict[tuple[str, CheckpointKey], LoadedCheckpoint] = {}
+        for thread_id, group in by_thread.items():
+            number = yield from self._find(ThreadKey(tenant, thread_id), 0.0)
+            for checkpoint in (yield from self._load(number, group)):
+                loaded[thread_id, checkpoint.row.key] = checkpoint
+        return [loaded[row.thread_id, row.key] for row in rows]
+
+    def ancestors(
+        self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec
+    ) -> Program[list[CheckpointRow]]:
+        number = yield from self._find(thread, 0.0)
+        namespace, checkpoint_id = checkpoint
+        parameters = {"thread": number, "namespace": namespace, "checkpoint_id": checkpoint_id, "limit": limit}
+        rows = yield Fetch(SQL["ancestors"], parameters)
+        return [_checkpoint(thread.thread_id, row, codec) for row in rows]
+
+    def writes(
+        self, thread: ThreadKey, checkpoints: Sequence[CheckpointKey], channels: Collection[str]
+    ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Mapping[bytes, Typed]]]:
+        number = yield from self._find(thread, 0.0)
+        found: dict[CheckpointKey, list[StoredWrite]] = {}
+        for checkpoint in checkpoints:
+            writes = yield from self._writes(number, checkpoint)
+            found[checkpoint] = [write for write in writes if write.channel in channels]
+        runs = [write.data for writes in found.values() for write in writes if write.kind != PLAIN]
+        return found, (yield from self._elements(number, runs))
+
+    def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
+        number = yield from self._find(thread, 0.0)
+        rows = yield Fetch(SQL["entries"], (number,))
+        return [CheckpointEntry(CheckpointKey(namespace, id_), *rest) for namespace, id_, *rest in rows]
+
+    def threads_of_runs(self, tenant: str, run_ids: Collection[str]) -> Program[list[str]]:
+        rows = yield Fetch(SQL["threads_of_runs"], (json.dumps(list(run_ids)), tenant))
+        return [thread_id for (thread_id,) in rows]
+
+    def threads(
+        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+    ) -> Program[list[ThreadRow]]:
+        parameters = {
+            "tenant": tenant,
+            "user_id": user_id,
+            "now": now,
+            "limit": -1 if limit is None else limit,
+            "offset": offset,
+        }
+        rows = yield Fetch(SQL["threads"], parameters)
+        return [ThreadRow(thread_id, user or None, *rest) for thread_id, user, *rest in rows]
+
+    # Deleting
+
+    def delete(self, thread: ThreadKey, checkpoints: Collection[CheckpointKey], codec: Codec) -> Program[None]:
+        number = yield from self._find(thread, 0.0)
+        doomed = [(number, *checkpoint) for checkpoint in checkpoints]
+        yield ExecuteMany(SQL["delete_checkpoint"], doomed)
+        yield ExecuteMany(SQL["delete_writes"], doomed)
+        yield Execute(SQL["orphan"], {"thread": number})
+        yield from self._delete_unneeded(number, codec)
+
+    def delete_thread(self, thread: ThreadKey) -> Program[None]:
+        for number, *_ in (yield Fetch(SQL["thread"], thread)):
+            yield from self._empty(number)
+            yield Execute(SQL["delete_thread"], (number,))
+
+    def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
+        number = yield from self._find(source, now)
+        if number is None:
+            return True
+        for taken, *_ in (yield Fetch(SQL["thread"], target)):
+            ((in_use,),) = yield Fetch(SQL["in_use"], {"thread": taken})
+            if in_use:
+                return False
+            yield from self.delete_thread(target)
+        parameters = {"source": number, "tenant": target.tenant, "thread_id": target.thread_id, "now": now}
+        ((copy,),) = yield Fetch(SQL["copy_thread"], parameters)
+        for statement in ("copy_checkpoints", "copy_values", "copy_elements", "copy_writes"):
+            yield Execute(SQL[statement], {"source": number, "target": copy})
+        return True
+
+    def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
+        parameters = {"tenant": thread.tenant, "thread_id": thread.thread_id, "ttl": ttl, "now": now}
+        return bool((yield Execute(SQL["set_ttl"], parameters)))
+
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        expired = yield Fetch(SQL["expired"], (tenant, now, limit))
+        for (number,) in expired:
+            yield from self._empty(number)
+            yield Execute(SQL["delete_thread"], (number,))
+        return len(expired)
+
+    # Parts
+
+    def _use(self, thread: ThreadKey, use: ThreadUse) -> Program[int]:
+        """The thread's number; it is made if need be, and anew if it had expired."""
+        found = yield Fetch(SQL["thread"], thread)
+        if found and _expired(found[0], use.now):
+            yield from self.delete_thread(thread)
+        parameters = {
+            "tenant": thread.tenant,
+            "thread_id": thread.thread_id,
+            "user_id": use.user_id or "",
+            "now": use.now,
+            "ttl": use.ttl,
+        }
+        ((number,),) = yield Fetch(SQL["use_thread"], parameters)
+        return int(number)
+
+    def _find(self, thread: ThreadKey, now: float) -> Program[int | None]:
+        """The thread's number, or None when there is none or it has expired."""
+        found = yield Fetch(SQL["thread"], thread)
+        return found[0][0] if found and not _expired(found[0], now) else None
+
+    def _present(self, number: int, keys: Collection[ValueKey]) -> Program[int]:
+        ((count,),) = yield Fetch(SQL["present"], {"thread": number, "keys": json.dumps(list(keys))})
+        return int(count)
+
+    def _add_elements(self, number: int, elements: Mapping[bytes, Typed]) -> Program[None]:
+        if elements:
+            yield ExecuteMany(SQL["add_element"], [(number, key, *typed) for key, typed in elements.items()])
+
+    def _load(self, number: int | None, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
+        keys = list(dict.fromkeys(key for row in rows for key in row.value_keys()))
+        values: dict[ValueKey, tuple[StoredValue, Known]] = {}
+        if keys:
+            found = yield Fetch(SQL["values"], {"thread": number, "keys": json.dumps(keys)})
+            chains = {value.key: value for value in map(_value, found)}
+            values = {key: resolve(key, chains) for key in keys if key in chains}
+        writes = {}
+        for row in rows:
+            writes[row.key] = yield from self._writes(number, row.key)
+        runs = [
+            *(known.references for value, known in values.values() if value.kind != PLAIN),
+            *(write.data for row in rows for write in writes[row.key] if write.kind != PLAIN),
+        ]
+        elements = yield from self._elements(number, runs)
+        return [LoadedCheckpoint(row, values, elements, writes[row.key]) for row in rows]
+
+    def _writes(self, number: int | None, checkpoint: CheckpointKey) -> Program[list[StoredWrite]]:
+        rows = yield Fetch(SQL["writes"], (number, *checkpoint))
+        return [StoredWrite(*row) for row in rows]
+
+    def _elements(self, number: int | None, runs: Iterable[bytes]) -> Program[dict[bytes, Typed]]:
+        wanted = dict.fromkeys(reference for run in runs for reference in each_reference(run))
+        if not wanted:
+            return {}
+        rows = yield Fetch(SQL["elements"], {"thread": number, "references": b"".join(wanted)})
+        return {reference: Typed(type_, data) for reference, type_, data in rows}
+
+    def _delete_unneeded(self, number: int | None, codec: Codec) -> Program[None]:
+        """Delete the values that no checkpoint needs, and then the elements that no value or write holds."""
+        documents = yield Fetch(SQL["documents"], (number,))
+        needed = {key for row in documents for key in _checkpoint("", row, codec).value_keys()}
+        links = {}
+        for row in (yield Fetch(SQL["value_links"], (number,))):
+            links[ValueKey(*row[:3])] = ValueKey(*row[3:]) if row[3] is not None else None
+        for key in list(needed):
+            base = links.get(key)
+            while base is not None and base not in needed:
+                needed.add(base)
+                base = links.get(base)
+        yield ExecuteMany(SQL["delete_value"], [(number, *key) for key in links.keys() - needed])
+        held: set[bytes] = set()
+        for (run,) in (yield Fetch(SQL["runs_of_references"], {"thread": number})):
+            held.update(each_reference(run))
+        stored = yield Fetch(SQL["references"], (number,))
+        yield ExecuteMany(SQL["delete_element"], [(number, key) for (key,) in stored if key not in held])
+
+    def _empty(self, number: int) -> Program[None]:
+        for what in ("checkpoints", "values", "elements", "writes"):
+            yield Execute(SQL[f"delete_{what}_of_thread"], (number,))
+
+
+def _expired(thread: Sequence[Any], now: float) -> bool:
+    expires_at = thread[2]
+    return expires_at is not None and expires_at <= now
+
+
+def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointRow:
+    namespace, checkpoint_id, parent_id, type_, document = row
+    parts = codec.load_document((type_, document))
+    return CheckpointRow(thread_id, CheckpointKey(namespace, checkpoint_id), parent_id, **parts)
+
+
+def _value(row: Sequence[Any]) -> StoredValue:
+    key, (kind, type_, data, number), base, (head, tail) = ValueKey(*row[:3]), row[3:7], row[7:10], row[10:]
+    return StoredValue(key, kind, type_, data, number, ValueKey(*base) if base[0] is not None else None, head, tail)

@@ -1,0 +1,238 @@
+The statements of the checkpoint table.
+
+-- thread --
+SELECT id, ttl, expires_at, secret_type, secret FROM agentmem_threads WHERE tenant = ? AND thread_id = ?
+
+-- use_thread --
+-- A thread's time to live, once set, is kept until it is set again.
+INSERT INTO agentmem_threads (tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at)
+VALUES (:tenant, :thread_id, :user_id, :now, :now, :ttl, :now + :ttl)
+ON CONFLICT (tenant, thread_id) DO UPDATE SET
+    user_id = CASE WHEN :user_id = '' THEN user_id ELSE :user_id END,
+    updated_at = :now,
+    expires_at = :now + ttl
+RETURNING id
+
+-- set_secret --
+UPDATE agentmem_threads SET secret_type = ?, secret = ? WHERE id = ?
+
+-- set_ttl --
+UPDATE agentmem_threads SET ttl = :ttl, expires_at = :now + :ttl
+WHERE tenant = :tenant AND thread_id = :thread_id AND (expires_at IS NULL OR expires_at > :now)
+
+-- present --
+-- How many of these values are stored.
+SELECT count(*)
+FROM json_each(:keys) AS wanted
+CROSS JOIN agentmem_channel_values AS value
+    ON value.thread = :thread
+    AND value.namespace = json_extract(wanted.value, '$[0]')
+    AND value.channel = json_extract(wanted.value, '$[1]')
+    AND value.version = json_extract(wanted.value, '$[2]')
+
+-- add_checkpoint --
+INSERT OR REPLACE INTO agentmem_checkpoints
+    (thread, namespace, checkpoint_id, parent_id, run_id, created_at, type, document)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- add_value --
+-- A version of a channel never changes.
+INSERT OR IGNORE INTO agentmem_channel_values
+    (thread, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- add_element --
+INSERT OR IGNORE INTO agentmem_elements (thread, reference, type, data) VALUES (?, ?, ?, ?)
+
+-- add_write --
+INSERT INTO agentmem_writes
+    (thread, namespace, checkpoint_id, task_id, write_index, task_path, channel, kind, type, data)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (thread, namespace, checkpoint_id, task_id, write_index) DO UPDATE SET
+    task_path = excluded.task_path, channel = excluded.channel, kind = excluded.kind,
+    type = excluded.type, data = excluded.data
+WHERE excluded.write_index < 0
+
+-- latest --
+SELECT namespace, checkpoint_id, parent_id, type, document
+FROM agentmem_checkpoints
+WHERE thread = ? AND namespace = ? ORDER BY checkpoint_id DESC LIMIT 1
+
+-- checkpoint --
+SELECT namespace, checkpoint_id, parent_id, type, document
+FROM agentmem_checkpoints
+WHERE thread = ? AND namespace = ? AND checkpoint_id = ?
+
+-- writes --
+SELECT task_id, write_index, task_path, channel, kind, type, data
+FROM agentmem_writes
+WHERE thread = ? AND namespace = ? AND checkpoint_id = ?
+ORDER BY task_path, task_id, write_index
+
+-- values --
+-- Stored values, and all that they are spliced from.
+WITH RECURSIVE needed (namespace, channel, version) AS (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:keys)
+    UNION
+    SELECT value.base_namespace, value.base_channel, value.base_version
+    FROM needed CROSS JOIN agentmem_channel_values AS value
+        ON value.thread = :thread AND value.namespace = needed.namespace
+        AND value.channel = needed.channel AND value.version = needed.version
+    WHERE value.base_version IS NOT NULL
+)
+SELECT value.namespace, value.channel, value.version, value.kind, value.type, value.data, value.number,
+    value.base_namespace, value.base_channel, value.base_version, value.head, value.tail
+FROM needed CROSS JOIN agentmem_channel_values AS value
+    ON value.thread = :thread AND value.namespace = needed.namespace
+    AND value.channel = needed.channel AND value.version = needed.version
+
+-- elements --
+-- The elements of a run of references, 16 bytes each.
+WITH RECURSIVE place (at) AS (
+    SELECT 1 WHERE length(:references) > 0
+    UNION ALL
+    SELECT at + 16 FROM place WHERE at + 16 <= length(:references)
+)
+SELECT element.reference, element.type, element.data
+FROM place CROSS JOIN agentmem_elements AS element
+    ON element.thread = :thread AND element.reference = substr(:references, place.at, 16)
+
+-- page --
+SELECT thread.thread_id, saved.namespace, saved.checkpoint_id, saved.parent_id, saved.type, saved.document
+FROM agentmem_threads AS thread CROSS JOIN agentmem_checkpoints AS saved ON saved.thread = thread.id
+WHERE thread.tenant = :tenant AND (:thread_id IS NULL OR thread.thread_id = :thread_id)
+  AND (thread.expires_at IS NULL OR thread.expires_at > :now)
+  AND (:namespace IS NULL OR saved.namespace = :namespace)
+  AND (:checkpoint_id IS NULL OR saved.checkpoint_id = :checkpoint_id)
+  AND (:before IS NULL OR saved.checkpoint_id < :before)
+  AND (:after_id IS NULL
+    OR (saved.checkpoint_id, thread.thread_id, saved.namespace) < (:after_id, :after_thread, :after_namespace))
+ORDER BY saved.checkpoint_id DESC, thread.thread_id DESC, saved.namespace DESC
+LIMIT :limit
+
+-- page_of_namespace --
+-- The same for one namespace of one thread, on the primary key.
+SELECT :thread_id, namespace, checkpoint_id, parent_id, type, document
+FROM agentmem_checkpoints
+WHERE thread = (
+    SELECT id FROM agentmem_threads
+    WHERE tenant = :tenant AND thread_id = :thread_id AND (expires_at IS NULL OR expires_at > :now)
+) AND namespace = :namespace AND checkpoint_id < :below
+ORDER BY checkpoint_id DESC LIMIT :limit
+
+-- ancestors --
+WITH RECURSIVE line (checkpoint_id, parent_id, type, document, generation) AS (
+    SELECT checkpoint_id, parent_id, type, document, 0 FROM agentmem_checkpoints
+    WHERE thread = :thread AND namespace = :namespace AND checkpoint_id = :checkpoint_id
+    UNION ALL
+    SELECT saved.checkpoint_id, saved.parent_id, saved.type, saved.document, line.generation + 1
+    FROM line CROSS JOIN agentmem_checkpoints AS saved
+        ON saved.thread = :thread AND saved.namespace = :namespace AND saved.checkpoint_id = line.parent_id
+    WHERE line.generation + 1 < :limit
+)
+SELECT :namespace, checkpoint_id, parent_id, type, document FROM line ORDER BY generation
+
+-- entries --
+SELECT namespace, checkpoint_id, parent_id, run_id, created_at
+FROM agentmem_checkpoints WHERE thread = ? ORDER BY checkpoint_id
+
+-- threads_of_runs --
+SELECT DISTINCT thread.thread_id
+FROM json_each(?) AS wanted
+CROSS JOIN agentmem_checkpoints AS saved ON saved.run_id = wanted.value
+JOIN agentmem_threads AS thread ON thread.id = saved.thread
+WHERE thread.tenant = ?
+
+-- delete_checkpoint --
+DELETE FROM agentmem_checkpoints WHERE thread = ? AND namespace = ? AND checkpoint_id = ?
+
+-- delete_writes --
+DELETE FROM agentmem_writes WHERE thread = ? AND namespace = ? AND checkpoint_id = ?
+
+-- orphan --
+-- Children of a deleted checkpoint have no parent.
+UPDATE agentmem_checkpoints SET parent_id = NULL
+WHERE thread = :thread AND parent_id IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM agentmem_checkpoints AS parent
+    WHERE parent.thread = :thread AND parent.namespace = agentmem_checkpoints.namespace
+      AND parent.checkpoint_id = agentmem_checkpoints.parent_id
+)
+
+-- documents --
+SELECT namespace, checkpoint_id, parent_id, type, document FROM agentmem_checkpoints WHERE thread = ?
+
+-- value_links --
+SELECT namespace, channel, version, base_namespace, base_channel, base_version
+FROM agentmem_channel_values WHERE thread = ?
+
+-- delete_value --
+DELETE FROM agentmem_channel_values WHERE thread = ? AND namespace = ? AND channel = ? AND version = ?
+
+-- runs_of_references --
+-- Every run of references that a thread still holds.
+SELECT data FROM agentmem_channel_values WHERE thread = :thread AND kind <> 'plain'
+UNION ALL
+SELECT data FROM agentmem_writes WHERE thread = :thread AND kind <> 'plain'
+
+-- references --
+SELECT reference FROM agentmem_elements WHERE thread = ?
+
+-- delete_element --
+DELETE FROM agentmem_elements WHERE thread = ? AND reference = ?
+
+-- delete_thread --
+DELETE FROM agentmem_threads WHERE id = ?
+
+-- delete_checkpoints_of_thread --
+DELETE FROM agentmem_checkpoints WHERE thread = ?
+
+-- delete_values_of_thread --
+DELETE FROM agentmem_channel_values WHERE thread = ?
+
+-- delete_elements_of_thread --
+DELETE FROM agentmem_elements WHERE thread = ?
+
+-- delete_writes_of_thread --
+DELETE FROM agentmem_writes WHERE thread = ?
+
+-- in_use --
+SELECT EXISTS (SELECT 1 FROM agentmem_checkpoints WHERE thread = :thread)
+    OR EXISTS (SELECT 1 FROM agentmem_writes WHERE thread = :thread)
+
+-- copy_thread --
+INSERT INTO agentmem_threads (tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at, secret_type, secret)
+SELECT :tenant, :thread_id, user_id, :now, :now, ttl, :now + ttl, secret_type, secret
+FROM agentmem_threads WHERE id = :source
+RETURNING id
+
+-- copy_checkpoints --
+INSERT INTO agentmem_checkpoints (thread, namespace, checkpoint_id, parent_id, run_id, created_at, type, document)
+SELECT :target, namespace, checkpoint_id, parent_id, run_id, created_at, type, document
+FROM agentmem_checkpoints WHERE thread = :source
+
+-- copy_values --
+INSERT INTO agentmem_channel_values
+    (thread, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail)
+SELECT :target, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail
+FROM agentmem_channel_values WHERE thread = :source
+
+-- copy_elements --
+INSERT INTO agentmem_elements (thread, reference, type, data)
+SELECT :target, reference, type, data FROM agentmem_elements WHERE thread = :source ORDER BY id
+
+-- copy_writes --
+INSERT INTO agentmem_writes
+    (thread, namespace, checkpoint_id, task_id, write_index, task_path, channel, kind, type, data)
+SELECT :target, namespace, checkpoint_id, task_id, write_index, task_path, channel, kind, type, data
+FROM agentmem_writes WHERE thread = :source
+
+-- threads --
+SELECT thread_id, user_id,
+    (SELECT count(*) FROM agentmem_checkpoints WHERE thread = agentmem_threads.id),
+    created_at, updated_at, expires_at
+FROM agentmem_threads
+WHERE tenant = :tenant AND (:user_id IS NULL OR user_id = :user_id) AND (expires_at IS NULL OR expires_at > :now)
+ORDER BY updated_at DESC, id DESC LIMIT :limit OFFSET :offset
+
+-- expired --
+SELECT id FROM agentmem_threads WHERE tenant = ? AND expires_at <= ? LIMIT ?

@@ -1,0 +1,129 @@
+"""The message log on SQLite."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.codec import Typed
+from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
+
+SQL = load_statements("langchain_agentmem.backends.sqlite", "history.sql")
+
+
+class SqliteMessages:
+    """See `langchain_agentmem.backends.contract.MessageLog`."""
+
+    def append(self, key: SessionKey, addition: Append) -> Program[int]:
+        now, count = addition.now, len(addition.rows)
+        expires_at = None if addition.ttl is None else now + addition.ttl
+        found = yield Fetch(SQL["session"], _where(key))
+        if not found:
+            first = 0
+            ((session,),) = yield Fetch(
+                SQL["add_session"], (*_where(key), addition.title, count, count, now, now, expires_at)
+            )
+        else:
+            session, _, _, first, _, _, until = found[0]
+            if until is not None and until <= now:
+                yield Execute(SQL["delete_messages"], (session,))
+                yield Execute(SQL["restart_session"], (now, now, session))
+                first, until = 0, None
+            if expires_at is None or (until is not None and not addition.sliding):
+                expires_at = until
+            yield Execute(SQL["grow_session"], (addition.title, count, first + count, now, expires_at, session))
+        yield ExecuteMany(
+            SQL["add_message"],
+            [
+                (
+                    session,
+                    first + row.position,
+                    row.role,
+                    row.agent,
+                    row.ends_with_session,
+                    row.created_at,
+                    row.metadata,
+                    *row.body,
+                )
+                for row in addition.rows
+            ],
+        )
+        if addition.keep is not None:
+            trimmed = yield Execute(SQL["trim"], {"session": session, "keep": addition.keep})
+            yield Execute(SQL["shrink_session"], (trimmed, session))
+        start: int = first
+        return start
+
+    def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
+        name = "window" if agent is None else "window_of_agent"
+        parameters = {**_named(key, agent, now), "limit": -1 if limit is None else limit}
+        rows = yield Fetch(SQL[name], parameters)
+        return [_message(row) for row in sorted(rows)]
+
+    def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
+        rows = yield Fetch(SQL["page"], {**_named(key, agent, now), "after": after, "limit": limit})
+        return [_message(row) for row in rows]
+
+    def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
+        rows = yield Fetch(SQL["count" if agent is None else "count_of_agent"], _named(key, agent, now))
+        return rows[0][0] if rows else 0
+
+    def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
+        if agent is None:
+            yield from self._remove(key, "delete_messages")
+        else:
+            yield from self._remove(key, "delete_messages_of_agent", agent)
+
+    def end(self, key: SessionKey) -> Program[int]:
+        return (yield from self._remove(key, "delete_messages_of_session"))
+
+    def sessions(
+        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+    ) -> Program[list[SessionRow]]:
+        most = -1 if limit is None else limit
+        rows = yield Fetch(SQL["sessions"], (tenant, user_id or "", now, most, offset))
+        return [SessionRow(SessionKey(tenant, user_id, session_id), *rest) for session_id, *rest in rows]
+
+    def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
+        changed = yield Execute(SQL["rename"], (title, *_where(key), now))
+        return bool(changed)
+
+    def delete(self, key: SessionKey) -> Program[bool]:
+        found = yield Fetch(SQL["session"], _where(key))
+        for session, *_ in found:
+            yield Execute(SQL["delete_messages"], (session,))
+            yield Execute(SQL["delete_session"], (session,))
+        return bool(found)
+
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        expired = yield Fetch(SQL["expired"], (tenant, now, limit))
+        yield ExecuteMany(SQL["delete_messages"], expired)
+        yield ExecuteMany(SQL["delete_session"], expired)
+        return len(expired)
+
+    def _remove(self, key: SessionKey, statement: str, *more: str) -> Program[int]:
+        removed = 0
+        for session, *_ in (yield Fetch(SQL["session"], _where(key))):
+            removed = yield Execute(SQL[statement], (session, *more))
+            yield Execute(SQL["shrink_session"], (removed, session))
+        return removed
+
+
+def _where(key: SessionKey) -> tuple[str, str, str]:
+    return key.tenant, key.user_id or "", key.session_id
+
+
+def _named(key: SessionKey, agent: str | None, now: float) -> dict[str, Any]:
+    return {
+        "tenant": key.tenant,
+        "user_id": key.user_id or "",
+        "session_id": key.session_id,
+        "agent": agent,
+        "now": now,
+    }
+
+
+def _message(row: tuple[Any, ...]) -> MessageRow:
+    position, role, agent, ends_with_session, created_at, metadata, type_, body = row
+    return MessageRow(position, role, agent, bool(ends_with_session), created_at, metadata, Typed(type_, body))

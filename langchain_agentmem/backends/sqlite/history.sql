@@ -1,0 +1,126 @@
+The statements of the message log.
+
+-- session --
+SELECT id, title, message_count, next_position, created_at, updated_at, expires_at
+FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?
+
+-- add_session --
+INSERT INTO agentmem_sessions
+    (tenant, user_id, session_id, title, message_count, next_position, created_at, updated_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+
+-- grow_session --
+UPDATE agentmem_sessions
+SET title = coalesce(title, ?), message_count = message_count + ?, next_position = ?, updated_at = ?, expires_at = ?
+WHERE id = ?
+
+-- add_message --
+INSERT INTO agentmem_messages
+    (session, position, role, agent, ends_with_session, created_at, metadata, type, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- trim --
+-- Delete all but the newest messages of a session, sparing the newest system message.
+DELETE FROM agentmem_messages
+WHERE session = :session
+  AND position <= (
+    SELECT position FROM agentmem_messages WHERE session = :session ORDER BY position DESC LIMIT 1 OFFSET :keep
+  )
+  AND position IS NOT (
+    SELECT max(position) FROM agentmem_messages WHERE session = :session AND role = 'system'
+  )
+
+-- window --
+-- The newest messages of a session, and the newest system message if it lies before them.
+WITH session (id) AS (
+    SELECT id FROM agentmem_sessions
+    WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id
+      AND (expires_at IS NULL OR expires_at > :now)
+), newest AS (
+    SELECT position, role, agent, ends_with_session, created_at, metadata, type, body
+    FROM agentmem_messages WHERE session = (SELECT id FROM session)
+    ORDER BY position DESC LIMIT :limit
+)
+SELECT * FROM newest
+UNION ALL
+SELECT * FROM (
+    SELECT position, role, agent, ends_with_session, created_at, metadata, type, body
+    FROM agentmem_messages WHERE session = (SELECT id FROM session) AND role = 'system'
+    ORDER BY position DESC LIMIT 1
+) WHERE position < (SELECT min(position) FROM newest)
+
+-- window_of_agent --
+-- The same for the messages of one agent.
+WITH session (id) AS (
+    SELECT id FROM agentmem_sessions
+    WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id
+      AND (expires_at IS NULL OR expires_at > :now)
+), newest AS (
+    SELECT position, role, agent, ends_with_session, created_at, metadata, type, body
+    FROM agentmem_messages WHERE session = (SELECT id FROM session) AND agent = :agent
+    ORDER BY position DESC LIMIT :limit
+)
+SELECT * FROM newest
+UNION ALL
+SELECT * FROM (
+    SELECT position, role, agent, ends_with_session, created_at, metadata, type, body
+    FROM agentmem_messages WHERE session = (SELECT id FROM session) AND role = 'system' AND agent = :agent
+    ORDER BY position DESC LIMIT 1
+) WHERE position < (SELECT min(position) FROM newest)
+
+-- page --
+SELECT position, role, agent, ends_with_session, created_at, metadata, type, body
+FROM agentmem_messages
+WHERE session = (
+    SELECT id FROM agentmem_sessions
+    WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id
+      AND (expires_at IS NULL OR expires_at > :now)
+) AND position > :after AND (:agent IS NULL OR agent = :agent)
+ORDER BY position LIMIT :limit
+
+-- count --
+SELECT message_count FROM agentmem_sessions
+WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id
+  AND (expires_at IS NULL OR expires_at > :now)
+
+-- count_of_agent --
+SELECT count(*) FROM agentmem_messages
+WHERE session = (
+    SELECT id FROM agentmem_sessions
+    WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id
+      AND (expires_at IS NULL OR expires_at > :now)
+) AND agent = :agent
+
+-- delete_messages --
+DELETE FROM agentmem_messages WHERE session = ?
+
+-- delete_messages_of_agent --
+DELETE FROM agentmem_messages WHERE session = ? AND agent = ?
+
+-- delete_messages_of_session --
+DELETE FROM agentmem_messages WHERE session = ? AND ends_with_session
+
+-- shrink_session --
+UPDATE agentmem_sessions SET message_count = message_count - ? WHERE id = ?
+
+-- restart_session --
+-- An expired session that is used again is a new one.
+UPDATE agentmem_sessions
+SET title = NULL, message_count = 0, next_position = 0, created_at = ?, updated_at = ?, expires_at = NULL
+WHERE id = ?
+
+-- sessions --
+SELECT session_id, title, message_count, created_at, updated_at, expires_at
+FROM agentmem_sessions
+WHERE tenant = ? AND user_id = ? AND (expires_at IS NULL OR expires_at > ?)
+ORDER BY updated_at DESC, id DESC LIMIT ? OFFSET ?
+
+-- rename --
+UPDATE agentmem_sessions SET title = ?
+WHERE tenant = ? AND user_id = ? AND session_id = ? AND (expires_at IS NULL OR expires_at > ?)
+
+-- delete_session --
+DELETE FROM agentmem_sessions WHERE id = ?
+
+-- expired --
+SELECT id FROM agentmem_sessions WHERE tenant = ? AND expires_at <= ? LIMIT ?

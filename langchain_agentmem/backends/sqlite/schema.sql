@@ -1,0 +1,163 @@
+The tables. Times are seconds since 1970 in UTC; user_id is '' for no user, since ids are never empty.
+
+-- schema --
+-- The version of these tables, one row.
+CREATE TABLE agentmem_schema (version INTEGER NOT NULL)
+
+-- sessions --
+CREATE TABLE agentmem_sessions (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    title TEXT,
+    message_count INTEGER NOT NULL DEFAULT 0,
+    next_position INTEGER NOT NULL DEFAULT 0,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    expires_at REAL,
+    UNIQUE (tenant, user_id, session_id)
+)
+
+-- sessions_by_age --
+CREATE INDEX agentmem_sessions_by_age ON agentmem_sessions (tenant, user_id, updated_at)
+
+-- sessions_by_expiry --
+CREATE INDEX agentmem_sessions_by_expiry ON agentmem_sessions (tenant, expires_at) WHERE expires_at IS NOT NULL
+
+-- messages --
+CREATE TABLE agentmem_messages (
+    id INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    role TEXT NOT NULL,
+    agent TEXT,
+    ends_with_session INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    metadata TEXT,
+    type TEXT NOT NULL,
+    body BLOB NOT NULL,
+    UNIQUE (session, position)
+)
+
+-- messages_by_agent --
+CREATE INDEX agentmem_messages_by_agent ON agentmem_messages (session, agent, position) WHERE agent IS NOT NULL
+
+-- system_messages --
+CREATE INDEX agentmem_system_messages ON agentmem_messages (session, position) WHERE role = 'system'
+
+-- items --
+-- A namespace is its labels in UTF-8, each followed by a zero byte, which no label holds.
+CREATE TABLE agentmem_items (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    namespace BLOB NOT NULL,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    ttl REAL,
+    expires_at REAL,
+    revision INTEGER NOT NULL,
+    UNIQUE (tenant, namespace, key)
+)
+
+-- items_by_age --
+CREATE INDEX agentmem_items_by_age ON agentmem_items (tenant, updated_at, id)
+
+-- items_by_expiry --
+CREATE INDEX agentmem_items_by_expiry ON agentmem_items (tenant, expires_at) WHERE expires_at IS NOT NULL
+
+-- item_texts --
+-- What full-text search finds an item by; its rowid is the item's id.
+CREATE VIRTUAL TABLE agentmem_item_texts USING fts5(text, tokenize = 'porter unicode61 remove_diacritics 2')
+
+-- item_vectors --
+CREATE TABLE agentmem_item_vectors (
+    id INTEGER PRIMARY KEY,
+    item INTEGER NOT NULL,
+    vector BLOB NOT NULL
+)
+
+-- item_vectors_by_item --
+CREATE INDEX agentmem_item_vectors_by_item ON agentmem_item_vectors (item)
+
+-- threads --
+CREATE TABLE agentmem_threads (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    thread_id TEXT NOT NULL,
+    user_id TEXT NOT NULL DEFAULT '',
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    ttl REAL,
+    expires_at REAL,
+    secret_type TEXT,
+    secret BLOB,
+    UNIQUE (tenant, thread_id)
+)
+
+-- threads_by_age --
+CREATE INDEX agentmem_threads_by_age ON agentmem_threads (tenant, updated_at)
+
+-- threads_by_expiry --
+CREATE INDEX agentmem_threads_by_expiry ON agentmem_threads (tenant, expires_at) WHERE expires_at IS NOT NULL
+
+-- checkpoints --
+CREATE TABLE agentmem_checkpoints (
+    thread INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    checkpoint_id TEXT NOT NULL,
+    parent_id TEXT,
+    run_id TEXT,
+    created_at REAL NOT NULL,
+    type TEXT NOT NULL,
+    document BLOB NOT NULL,
+    PRIMARY KEY (thread, namespace, checkpoint_id)
+) WITHOUT ROWID
+
+-- checkpoints_by_run --
+CREATE INDEX agentmem_checkpoints_by_run ON agentmem_checkpoints (run_id) WHERE run_id IS NOT NULL
+
+-- channel_values --
+CREATE TABLE agentmem_channel_values (
+    thread INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    version TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    type TEXT NOT NULL,
+    data BLOB NOT NULL,
+    number INTEGER NOT NULL,
+    base_namespace TEXT,
+    base_channel TEXT,
+    base_version TEXT,
+    head INTEGER NOT NULL,
+    tail INTEGER NOT NULL,
+    PRIMARY KEY (thread, namespace, channel, version)
+) WITHOUT ROWID
+
+-- elements --
+CREATE TABLE agentmem_elements (
+    id INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL,
+    reference BLOB NOT NULL,
+    type TEXT NOT NULL,
+    data BLOB NOT NULL,
+    UNIQUE (thread, reference)
+)
+
+-- writes --
+CREATE TABLE agentmem_writes (
+    thread INTEGER NOT NULL,
+    namespace TEXT NOT NULL,
+    checkpoint_id TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    write_index INTEGER NOT NULL,
+    task_path TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    type TEXT NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (thread, namespace, checkpoint_id, task_id, write_index)
+) WITHOUT ROWID

@@ -1,0 +1,148 @@
+"""The item table on SQLite: full text with FTS5, vectors ranked exactly with numpy inside the namespace."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_agentmem.backends.contract import Candidate, ItemPut, ItemRow, Namespace
+from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.errors import StorageError
+from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
+
+SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
+
+_END = b"\xff"
+"""Greater than any namespace, since no UTF-8 text begins with it."""
+
+
+class SqliteItems:
+    """See `langchain_agentmem.backends.contract.ItemTable`."""
+
+    def get(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[list[ItemRow | None]]:
+        found: list[ItemRow | None] = []
+        for namespace, key in keys:
+            rows = yield Fetch(SQL["get"], (tenant, _encode(namespace), key, now))
+            found.append(_item(rows[0]) if rows else None)
+        return found
+
+    def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
+        ids: list[tuple[int]] = []
+        for put in puts:
+            parameters = {
+                "tenant": tenant,
+                "namespace": _encode(put.namespace),
+                "key": put.key,
+                "value": put.value,
+                "now": now,
+                "ttl": put.ttl,
+                "expires_at": None if put.ttl is None else now + put.ttl,
+                "revision": random.getrandbits(62),
+            }
+            ((item,),) = yield Fetch(SQL["put"], parameters)
+            ids.append((item,))
+        yield from self._unindex(ids)
+        numbered = list(zip((item for (item,) in ids), puts, strict=True))
+        yield ExecuteMany(SQL["add_text"], [(item, put.text) for item, put in numbered if put.text is not None])
+        yield ExecuteMany(SQL["add_vector"], [(item, vector) for item, put in numbered for vector in put.vectors])
+
+    def swap(
+        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float
+    ) -> Program[bool]:
+        (current,) = yield from self.get(tenant, [key], now)
+        if (current.revision if current else None) != expected:
+            return False
+        if put is None:
+            yield from self.delete(tenant, [key])
+        else:
+            yield from self.put(tenant, [put], now)
+        return True
+
+    def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
+        for namespace, key in keys:
+            yield from self._delete((yield Fetch(SQL["find"], (tenant, _encode(namespace), key))))
+
+    def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
+        yield ExecuteMany(SQL["touch"], [(now, tenant, _encode(namespace), key) for namespace, key in keys])
+
+    def scan(
+        self, tenant: str, prefix: Namespace, limit: int, before: tuple[float, int] | None, now: float
+    ) -> Program[tuple[list[ItemRow], tuple[float, int] | None]]:
+        updated_at, item = before or (math.inf, 0)
+        parameters = {**_below(tenant, prefix, now), "updated_at": updated_at, "id": item, "limit": limit}
+        rows = yield Fetch(SQL["scan_below" if prefix else "scan"], parameters)
+        following = (rows[-1][5], rows[-1][0]) if len(rows) == limit else None
+        return [_item(row) for row in rows], following
+
+    def find(
+        self, tenant: str, prefix: Namespace, terms: Sequence[str], vector: bytes | None, now: float
+    ) -> Program[list[Candidate]]:
+        below = _below(tenant, prefix, now)
+        lexical: dict[int, float] = {}
+        dense: dict[int, float] = {}
+        if terms:
+            expression = " OR ".join(f'"{term}"' for term in terms)
+            lexical = dict((yield Fetch(SQL["match"], {**below, "terms": expression})))
+        if vector is not None:
+            dense = _similarities((yield Fetch(SQL["vectors"], below)), vector)
+        return [Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()]
+
+    def rows(self, ids: Sequence[int]) -> Program[dict[int, ItemRow]]:
+        rows = yield Fetch(SQL["rows"], (json.dumps(list(ids)),))
+        return {row[0]: _item(row) for row in rows}
+
+    def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
+        rows = yield Fetch(SQL["namespaces"], _below(tenant, prefix, now))
+        return sorted(_decode(namespace) for (namespace,) in rows)
+
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        expired = yield Fetch(SQL["expired"], (tenant, now, limit))
+        yield from self._delete(expired)
+        return len(expired)
+
+    def _delete(self, ids: Sequence[tuple[int]]) -> Program[None]:
+        if ids:
+            yield from self._unindex(ids)
+            yield ExecuteMany(SQL["delete"], ids)
+
+    def _unindex(self, ids: Sequence[tuple[int]]) -> Program[None]:
+        yield ExecuteMany(SQL["delete_text"], ids)
+        yield ExecuteMany(SQL["delete_vectors"], ids)
+
+
+def _encode(namespace: Namespace) -> bytes:
+    return b"".join(label.encode() + b"\x00" for label in namespace)
+
+
+def _decode(namespace: bytes) -> Namespace:
+    return tuple(label.decode() for label in namespace.split(b"\x00")[:-1])
+
+
+def _below(tenant: str, prefix: Namespace, now: float) -> dict[str, Any]:
+    first = _encode(prefix)
+    return {"tenant": tenant, "first": first, "last": first + _END, "now": now}
+
+
+def _item(row: tuple[Any, ...]) -> ItemRow:
+    _, namespace, key, value, created_at, updated_at, ttl, revision = row
+    return ItemRow(_decode(namespace), key, value, created_at, updated_at, ttl, revision)
+
+
+def _similarities(rows: Sequence[tuple[int, bytes]], query: bytes) -> dict[int, float]:
+    """The cosine similarity of each item's best vector."""
+    import numpy as np
+
+    if not rows:
+        return {}
+    if any(len(vector) != len(query) for _, vector in rows):
+        sizes = sorted({len(vector) // 4 for _, vector in rows} | {len(query) // 4})
+        msg = f"Stored vectors and the query differ in dimensions ({sizes}): the embedding model was changed."
+        raise StorageError(msg)
+    matrix = np.frombuffer(b"".join(vector for _, vector in rows), dtype="<f4").reshape(len(rows), -1)
+    best: dict[int, float] = {}
+    for (item, _), score in zip(rows, (matrix @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True):
+        best[item] = max(score, best.get(item, -1.0))
+    return best

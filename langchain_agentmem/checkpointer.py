@@ -1,0 +1,850 @@
+"""The checkpointer: LangGraph's `BaseCheckpointSaver` on any backend, sync and async on one object.
+
+What a step writes is proportional to what is new in it; see `langchain_agentmem.compact` for the layout.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    PendingWrite,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from typing_extensions import Self
+
+from langchain_agentmem.backends import adopt, connect
+from langchain_agentmem.backends.contract import (
+    Backend,
+    CheckpointKey,
+    CheckpointPut,
+    CheckpointRow,
+    LoadedCheckpoint,
+    StoredWrite,
+    ThreadKey,
+    ThreadUse,
+)
+from langchain_agentmem.codec import REFERENCE_BYTES, Codec, Typed
+from langchain_agentmem.compact import (
+    PLAIN,
+    Known,
+    Split,
+    StoredValue,
+    ValueKey,
+    each_reference,
+    join,
+    splice,
+    split,
+)
+from langchain_agentmem.errors import (
+    ConflictError,
+    DamagedDataError,
+    InvalidInputError,
+    InvalidTypeError,
+    ThreadInUseError,
+)
+from langchain_agentmem.models import (
+    ThreadInfo,
+    check_count,
+    check_id,
+    check_optional_id,
+    check_text,
+    seconds,
+)
+from langchain_agentmem.program import Program, Read, Write, arun, run
+from langchain_agentmem.pruning import delete_runs, keep_latest
+from langchain_agentmem.sweeping import Sweeper
+
+_list = list  # the name that the method `list` hides inside the class
+
+_INLINE_CHARACTERS = 64
+_PAGE = 50
+_GENERATIONS = 256
+_REMEMBERED = 256
+_REMEMBERED_BYTES = 64 * 1024 * 1024
+_RENAMED = "~"
+"""Follows a version under which a value is already stored; a random part comes after it."""
+
+
+class AgentMemSaver(BaseCheckpointSaver[str]):
+    """LangGraph's checkpointer.
+
+    It is usually `AgentMemory.checkpointer`, and stands alone too, through `from_url`. Every method has an async twin with
+    the prefix `a`; both may be used on the same object, from any thread and any event loop. There is no `setup()` to call.
+
+    Args:
+        backend: Where the checkpoints are; see `langchain_agentmem.backends.connect`.
+        serde: The serializer. With an `EncryptedSerializer` no value and no metadata is stored in plain text, and rows
+            that are not encrypted, or were altered, are refused. Default: LangGraph's `JsonPlusSerializer`.
+        ttl: After what time without a new checkpoint a thread expires, as a `timedelta` or in seconds. Default: None
+            (never).
+        tenant: Which of several applications on one database. Default: `"default"`.
+
+    Example:
+        >>> from langgraph.graph import START, MessagesState, StateGraph
+        >>> from langchain_agentmem import AgentMemSaver
+        >>> saver = AgentMemSaver.from_url("sqlite:///:memory:")
+        >>> builder = StateGraph(MessagesState)
+        >>> _ = builder.add_node("reply", lambda state: {"messages": [("ai", "Hello")]}).add_edge(START, "reply")
+        >>> graph = builder.compile(checkpointer=saver)
+        >>> config = {"configurable": {"thread_id": "1"}}
+        >>> _ = graph.invoke({"messages": [("user", "Hi")]}, config)
+        >>> len(graph.get_state(config).values["messages"])
+        2
+        >>> saver.close()
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        serde: SerializerProtocol | None = None,
+        ttl: timedelta | float | None = None,
+        tenant: str = "default",
+        sweeper: Sweeper | None = None,
+    ) -> None:
+        super().__init__(serde=serde)
+        self._backend = backend
+        self._tenant = check_id("tenant", tenant)
+        self._ttl = seconds("ttl", ttl)
+        self._sweeper = sweeper or Sweeper(backend, tenant)
+        self._memory = _Memory()
+        self._codecs: dict[int, Codec] = {}
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """A checkpointer that stands alone.
+
+        Args:
+            url: Which database; see `langchain_agentmem.backends.connect`.
+            **options: The keyword arguments of `AgentMemSaver`.
+        """
+        return cls(connect(url), **options)
+
+    @classmethod
+    def from_connection(cls, connection: Any, **options: Any) -> Self:
+        """A checkpointer on a connection that the application already has, which is never closed by us.
+
+        Args:
+            connection: A `sqlite3.Connection` made with `check_same_thread=False`.
+            **options: The keyword arguments of `AgentMemSaver`.
+        """
+        return cls(adopt(connection), **options)
+
+    # LangGraph's methods
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The checkpoint that a config names, or the latest of its thread and namespace; None if there is none.
+
+        Raises:
+            StorageError: The database could not be read: an outage never looks like a new conversation.
+            DamagedDataError: What is stored was damaged or altered.
+        """
+        return run(self._get(config))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Same as `get_tuple`, but without blocking the event loop."""
+        return await arun(self._get(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Checkpoints, newest first; read a page at a time, so that nobody is blocked meanwhile.
+
+        Args:
+            config: Which thread, namespace and checkpoint; what it leaves out is not restricted. None for all threads.
+            filter: Metadata that must be equal. Default: None.
+            before: Only checkpoints older than this one. Default: None.
+            limit: The most checkpoints. Default: None (all).
+        """
+        scan = _Scan.of(config, filter, before, limit)
+        while scan is not None:
+            page, scan = run(self._page(scan))
+            yield from page
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Same as `list`, but without blocking the event loop."""
+        scan = _Scan.of(config, filter, before, limit)
+        while scan is not None:
+            page, scan = await arun(self._page(scan))
+            for found in page:
+                yield found
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, all of it or nothing.
+
+        Args:
+            config: Which thread and namespace; its `checkpoint_id` is the parent's.
+            checkpoint: What to store.
+            metadata: What to keep with it.
+            new_versions: The versions of the channels that changed.
+
+        Returns:
+            The config of the stored checkpoint.
+        """
+        return run(self._put(config, checkpoint, metadata, new_versions))
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Same as `put`, but without blocking the event loop."""
+        return await arun(self._put(config, checkpoint, metadata, new_versions))
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store what a task wrote, before or after the checkpoint it belongs to.
+
+        Args:
+            config: Which checkpoint.
+            writes: Channels and values. A repeated write is ignored, except to LangGraph's own channels.
+            task_id: Which task.
+            task_path: The task's path. Default: `""`.
+        """
+        run(self._put_writes(config, writes, task_id, task_path))
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Same as `put_writes`, but without blocking the event loop."""
+        await arun(self._put_writes(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Delete a thread with all that belongs to it; one that is not there is no error."""
+        run(self._delete_thread(thread_id))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Same as `delete_thread`, but without blocking the event loop."""
+        await arun(self._delete_thread(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the checkpoints of some runs, with their writes.
+
+        Raises:
+            ThreadInUseError: A later checkpoint rebuilds a `DeltaChannel` from them; its thread was left as it is.
+        """
+        run(self._delete_for_runs(run_ids))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Same as `delete_for_runs`, but without blocking the event loop."""
+        await arun(self._delete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread whole, with its history and pending writes.
+
+        Raises:
+            ThreadInUseError: The target holds checkpoints already; nothing was copied.
+        """
+        run(self._copy_thread(source_thread_id, target_thread_id))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Same as `copy_thread`, but without blocking the event loop."""
+        await arun(self._copy_thread(source_thread_id, target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Delete old checkpoints of threads.
+
+        Args:
+            thread_ids: Which threads.
+            strategy: `"keep_latest"` keeps the latest checkpoint of each namespace and what it needs (its writes, and
+                the ancestors that a `DeltaChannel` is rebuilt from); `"delete"` keeps nothing. Default: `"keep_latest"`.
+        """
+        run(self._prune(thread_ids, strategy))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Same as `prune`, but without blocking the event loop."""
+        await arun(self._prune(thread_ids, strategy))
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """What the ancestors of a checkpoint wrote to delta channels, oldest first, since each one's latest value."""
+        return run(self._delta_history(config, channels))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Same as `get_delta_channel_history`, but without blocking the event loop."""
+        return await arun(self._delta_history(config, channels))
+
+    def get_next_version(self, current: str | int | None, channel: None) -> str:  # type: ignore[override]
+        """The version after `current`: a number that sorts as text, and a random part, so that forks never share one."""
+        number = 0 if current is None else int(str(current).partition(".")[0])
+        return f"{number + 1:032}.{random.getrandbits(48):012x}"
+
+    # Ours
+
+    def threads(self, *, user_id: str | None = None, limit: int | None = None, offset: int = 0) -> _list[ThreadInfo]:
+        """The threads, most recently used first.
+
+        Args:
+            user_id: Only those of this user, as `config["configurable"]["user_id"]` named it. Default: None (all).
+            limit: The most threads. Default: None (all).
+            offset: How many to skip. Default: 0.
+        """
+        return run(self._threads(user_id, limit, offset))
+
+    async def athreads(
+        self, *, user_id: str | None = None, limit: int | None = None, offset: int = 0
+    ) -> _list[ThreadInfo]:
+        """Same as `threads`, but without blocking the event loop."""
+        return await arun(self._threads(user_id, limit, offset))
+
+    def set_ttl(self, thread_id: str, ttl: timedelta | float | None) -> bool:
+        """Set after what time without a new checkpoint a thread expires.
+
+        Args:
+            thread_id: Which thread.
+            ttl: A `timedelta` or seconds; None for never.
+
+        Returns:
+            Whether there is such a thread.
+        """
+        return run(self._set_ttl(thread_id, ttl))
+
+    async def aset_ttl(self, thread_id: str, ttl: timedelta | float | None) -> bool:
+        """Same as `set_ttl`, but without blocking the event loop."""
+        return await arun(self._set_ttl(thread_id, ttl))
+
+    def expire_checkpoints(self, older_than: timedelta | float, *, thread_ids: Sequence[str] | None = None) -> int:
+        """Delete checkpoints older than some time, but never the latest of a namespace nor what a kept one needs.
+
+        Args:
+            older_than: A `timedelta` or seconds.
+            thread_ids: Which threads. Default: None (all).
+
+        Returns:
+            How many were deleted.
+        """
+        return run(self._expire_checkpoints(older_than, thread_ids))
+
+    async def aexpire_checkpoints(
+        self, older_than: timedelta | float, *, thread_ids: Sequence[str] | None = None
+    ) -> int:
+        """Same as `expire_checkpoints`, but without blocking the event loop."""
+        return await arun(self._expire_checkpoints(older_than, thread_ids))
+
+    def close(self) -> None:
+        """Close the database of a checkpointer that stands alone."""
+        self._backend.close()
+
+    async def aclose(self) -> None:
+        """Same as `close`, but without blocking the event loop."""
+        await self._backend.aclose()
+
+    def __repr__(self) -> str:
+        return f"AgentMemSaver({self._backend!r})"
+
+    # Programs
+
+    @property
+    def _codec(self) -> Codec:
+        # `with_allowlist` gives copies of this object another serializer, so the codec belongs to the serializer.
+        codec = self._codecs.get(id(self.serde))
+        if codec is None or codec.serde is not self.serde:
+            codec = self._codecs[id(self.serde)] = Codec(self.serde, verify=False)
+        return codec
+
+    def _get(self, config: RunnableConfig) -> Program[CheckpointTuple | None]:
+        thread, namespace, checkpoint_id = self._place(config)
+        loaded = yield Read(
+            self._backend,
+            self._backend.checkpoints.get(thread, namespace, checkpoint_id, self._codec, time.time()),
+        )
+        if loaded is None:
+            return None
+        return self._tuple(loaded, config["configurable"]["thread_id"])
+
+    def _page(self, scan: _Scan) -> Program[tuple[_list[CheckpointTuple], _Scan | None]]:
+        if scan.limit == 0:
+            return [], None
+        loaded, following = yield Read(self._backend, self._read_page(scan))
+        return [self._tuple(checkpoint, checkpoint.row.thread_id) for checkpoint in loaded], following
+
+    def _read_page(self, scan: _Scan) -> Program[tuple[_list[LoadedCheckpoint], _Scan | None]]:
+        table = self._backend.checkpoints
+        size = _PAGE if scan.limit is None or scan.filter else min(_PAGE, scan.limit)
+        rows = yield from table.page(
+            self._tenant,
+            scan.thread_id,
+            scan.namespace,
+            scan.checkpoint_id,
+            scan.before,
+            scan.after,
+            size,
+            self._codec,
+            time.time(),
+        )
+        wanted = [row for row in rows if all(row.metadata.get(key) == value for key, value in scan.filter.items())]
+        loaded = yield from table.load(self._tenant, wanted[: scan.limit])
+        if len(rows) < size:
+            return loaded, None
+        last = rows[-1]
+        after = (last.key.checkpoint_id, last.thread_id, last.key.namespace)
+        left = None if scan.limit is None else scan.limit - len(loaded)
+        return loaded, None if left == 0 else scan._replace(after=after, limit=left)
+
+    def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> Program[RunnableConfig]:
+        thread, namespace, parent_id = self._place(config)
+        checkpoint_id = check_id("checkpoint id", checkpoint["id"])
+        use = self._use(config)
+        secret = yield from self._secret(thread, use)
+        described = {**get_checkpoint_metadata(config, metadata), **metadata}
+        run_id = described.get("run_id")
+        for alone in (False, True):
+            draft = _Draft(self, thread, namespace, secret, alone=alone)
+            draft.add_values(checkpoint, new_versions)
+            row = CheckpointRow(
+                thread.thread_id,
+                CheckpointKey(namespace, checkpoint_id),
+                parent_id,
+                {key: value for key, value in checkpoint.items() if key != "channel_values"},
+                described,
+                draft.inline,
+                draft.stored,
+            )
+            put = CheckpointPut(
+                row, run_id if isinstance(run_id, str) else None, draft.values, draft.elements, draft.requires
+            )
+            if (yield Write(self._backend, self._backend.checkpoints.put(thread, put, self._codec, use))):
+                break
+            self._memory.forget(thread)
+        else:
+            msg = f"Checkpoint {checkpoint_id!r} of thread {thread.thread_id!r} met another one; nothing was written."
+            raise ConflictError(msg)
+        for known in draft.learned:
+            self._memory.learn(thread, known)
+        yield from self._sweeper.after_write()
+        return _config(config["configurable"]["thread_id"], namespace, checkpoint_id)
+
+    def _put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> Program[None]:
+        thread, namespace, checkpoint_id = self._place(config)
+        if checkpoint_id is None:
+            msg = "put_writes needs the checkpoint_id of the checkpoint that the writes belong to."
+            raise InvalidInputError(msg)
+        use = self._use(config)
+        secret = yield from self._secret(thread, use)
+        draft = _Draft(self, thread, namespace, secret)
+        rows = [
+            StoredWrite(task_id, WRITES_IDX_MAP.get(channel, at), task_path, channel, *draft.add_write(value))
+            for at, (channel, value) in enumerate(writes)
+        ]
+        key = CheckpointKey(namespace, checkpoint_id)
+        yield Write(self._backend, self._backend.checkpoints.put_writes(thread, key, rows, draft.elements, use))
+
+    def _delete_thread(self, thread_id: str) -> Program[None]:
+        thread = self._thread(thread_id)
+        yield Write(self._backend, self._backend.checkpoints.delete_thread(thread))
+        self._memory.forget(thread)
+
+    def _delete_for_runs(self, run_ids: Sequence[str]) -> Program[None]:
+        wanted = _strings("run_ids", run_ids)
+        if not wanted:
+            return
+        table = self._backend.checkpoints
+        for thread_id in (yield Read(self._backend, table.threads_of_runs(self._tenant, wanted))):
+            thread = ThreadKey(self._tenant, thread_id)
+            yield Write(self._backend, delete_runs(table, thread, wanted, self._codec))
+            self._memory.forget(thread)
+
+    def _copy_thread(self, source_thread_id: str, target_thread_id: str) -> Program[None]:
+        source, target = self._thread(source_thread_id), self._thread(target_thread_id)
+        copied = yield Write(self._backend, self._backend.checkpoints.copy_thread(source, target, time.time()))
+        if not copied:
+            msg = f"Thread {target.thread_id!r} holds checkpoints already: delete it first, or copy to another id."
+            raise ThreadInUseError(msg)
+        self._memory.forget(target)
+
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> Program[None]:
+        threads = [self._thread(thread_id) for thread_id in _strings("thread_ids", thread_ids)]
+        table = self._backend.checkpoints
+        if strategy not in ("keep_latest", "delete"):
+            msg = f"Unknown prune strategy {strategy!r}: use 'keep_latest' or 'delete'."
+            raise InvalidInputError(msg)
+        for thread in threads:
+            if strategy == "delete":
+                yield Write(self._backend, table.delete_thread(thread))
+            else:
+                yield Write(self._backend, keep_latest(table, thread, self._codec))
+            self._memory.forget(thread)
+
+    def _expire_checkpoints(self, older_than: timedelta | float, thread_ids: Sequence[str] | None) -> Program[int]:
+        cutoff = time.time() - (seconds("older_than", older_than) or 0.0)
+        if thread_ids is None:
+            thread_ids = [info.thread_id for info in (yield from self._threads(None, None, 0))]
+        deleted = 0
+        for thread_id in _strings("thread_ids", thread_ids):
+            thread = self._thread(thread_id)
+            program = keep_latest(self._backend.checkpoints, thread, self._codec, older_than=cutoff)
+            deleted += yield Write(self._backend, program)
+            self._memory.forget(thread)
+        return deleted
+
+    def _delta_history(
+        self, config: RunnableConfig, channels: Sequence[str]
+    ) -> Program[Mapping[str, DeltaChannelHistory]]:
+        if not channels:
+            return {}
+        thread, namespace, checkpoint_id = self._place(config)
+        histories: Mapping[str, DeltaChannelHistory] = yield Read(
+            self._backend, self._read_delta_history(thread, namespace, checkpoint_id, _list(channels))
+        )
+        return histories
+
+    def _read_delta_history(
+        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, channels: _list[str]
+    ) -> Program[Mapping[str, DeltaChannelHistory]]:
+        table = self._backend.checkpoints
+        if checkpoint_id is None:
+            latest = yield from table.get(thread, namespace, None, self._codec, time.time())
+            if latest is None:
+                return {channel: {"writes": []} for channel in channels}
+            checkpoint_id = latest.row.key.checkpoint_id
+        target = CheckpointKey(namespace, checkpoint_id)
+        collected: dict[str, _list[PendingWrite]] = {channel: [] for channel in channels}
+        seeds: dict[str, Any] = {}
+        seen = {target}
+        line = yield from table.ancestors(thread, target, 1, self._codec)
+        while line and line[-1].parent_id is not None and len(seeds) < len(channels):
+            parent = CheckpointKey(namespace, line[-1].parent_id)
+            line = yield from table.ancestors(thread, parent, _GENERATIONS, self._codec)
+            if not line or not seen.isdisjoint(row.key for row in line):
+                break
+            seen.update(row.key for row in line)
+            writes, elements = yield from table.writes(thread, [row.key for row in line], channels)
+            for row in line:
+                open_channels = [channel for channel in channels if channel not in seeds]
+                for write in reversed(writes[row.key]):
+                    if write.channel in open_channels:
+                        collected[write.channel].append(self._write(write, elements))
+                for channel in open_channels:
+                    if channel in row.inline:
+                        seeds[channel] = row.inline[channel]
+                    elif channel in row.stored:
+                        only = replace(row, inline={}, stored={channel: row.stored[channel]})
+                        (loaded,) = yield from table.load(thread.tenant, [only])
+                        seeds[channel] = self._values(loaded)[channel]
+                if not open_channels:
+                    break
+        histories: dict[str, DeltaChannelHistory] = {}
+        for channel in channels:
+            histories[channel] = {"writes": collected[channel][::-1]}
+            if channel in seeds:
+                histories[channel]["seed"] = seeds[channel]
+        return histories
+
+    def _threads(self, user_id: str | None, limit: int | None, offset: int) -> Program[_list[ThreadInfo]]:
+        check_optional_id("user_id", user_id)
+        if limit is not None:
+            check_count("limit", limit)
+        check_count("offset", offset, least=0)
+        rows = yield Read(
+            self._backend, self._backend.checkpoints.threads(self._tenant, user_id, limit, offset, time.time())
+        )
+        return [
+            ThreadInfo(
+                row.thread_id,
+                row.user_id,
+                row.checkpoint_count,
+                datetime.fromtimestamp(row.created_at, timezone.utc),
+                datetime.fromtimestamp(row.updated_at, timezone.utc),
+                None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
+            )
+            for row in rows
+        ]
+
+    def _set_ttl(self, thread_id: str, ttl: timedelta | float | None) -> Program[bool]:
+        thread = self._thread(thread_id)
+        program = self._backend.checkpoints.set_ttl(thread, seconds("ttl", ttl), time.time())
+        known: bool = yield Write(self._backend, program)
+        return known
+
+    # Parts
+
+    def _thread(self, thread_id: Any) -> ThreadKey:
+        if isinstance(thread_id, (int, UUID)) and not isinstance(thread_id, bool):
+            thread_id = str(thread_id)  # LangGraph's savers accept numbers and UUIDs too
+        return ThreadKey(self._tenant, check_id("thread_id", thread_id))
+
+    def _place(self, config: RunnableConfig) -> tuple[ThreadKey, str, str | None]:
+        configurable = config.get("configurable") or {}
+        if "thread_id" not in configurable:
+            msg = 'The config names no thread: pass {"configurable": {"thread_id": "…"}}.'
+            raise InvalidInputError(msg)
+        namespace = configurable.get("checkpoint_ns", "")
+        if not isinstance(namespace, str):
+            msg = f"checkpoint_ns must be a string, got {type(namespace).__name__}: {namespace!r:.100}."
+            raise InvalidTypeError(msg)
+        check_text("checkpoint_ns", namespace)
+        checkpoint_id = check_optional_id("checkpoint_id", configurable.get("checkpoint_id") or None)
+        return self._thread(configurable["thread_id"]), namespace, checkpoint_id
+
+    def _use(self, config: RunnableConfig) -> ThreadUse:
+        user_id = config["configurable"].get("user_id")
+        return ThreadUse(
+            time.time(), check_optional_id("user_id", None if user_id is None else str(user_id)), self._ttl
+        )
+
+    def _secret(self, thread: ThreadKey, use: ThreadUse) -> Program[bytes]:
+        """What the thread's references are keyed with: nothing, unless its values are encrypted."""
+        if not self._codec.secret:
+            return b""
+        secret = self._memory.secrets.get(thread)
+        if secret is None:
+            proposal = self._codec.store(os.urandom(32))
+            secret = self._codec.load(
+                (yield Write(self._backend, self._backend.checkpoints.secret(thread, proposal, use)))
+            )
+            self._memory.secrets[thread] = secret
+        return secret
+
+    def _tuple(self, loaded: LoadedCheckpoint, thread_id: Any) -> CheckpointTuple:
+        row = loaded.row
+        namespace, checkpoint_id = row.key
+        for value, known in loaded.values.values():
+            if value.kind != PLAIN:
+                self._memory.learn(ThreadKey(self._tenant, row.thread_id), known)
+        checkpoint: Any = {**row.checkpoint, "channel_values": self._values(loaded)}
+        metadata: Any = row.metadata
+        return CheckpointTuple(
+            _config(thread_id, namespace, checkpoint_id),
+            checkpoint,
+            metadata,
+            None if row.parent_id is None else _config(thread_id, namespace, row.parent_id),
+            [self._write(write, loaded.elements) for write in loaded.writes],
+        )
+
+    def _values(self, loaded: LoadedCheckpoint) -> dict[str, Any]:
+        row = loaded.row
+        values = dict(row.inline)
+        for key in row.value_keys():
+            if key not in loaded.values:
+                msg = (
+                    f"Checkpoint {row.key.checkpoint_id!r} of thread {row.thread_id!r} needs channel {key.channel!r} at "
+                    f"version {key.version!r}, which is missing: the database was damaged or altered."
+                )
+                raise DamagedDataError(msg)
+            value, known = loaded.values[key]
+            values[key.channel] = self._value(value.kind, value.type, value.data, known.references, loaded.elements)
+        return values
+
+    def _write(self, write: StoredWrite, elements: Mapping[bytes, Typed]) -> PendingWrite:
+        return write.task_id, write.channel, self._value(write.kind, write.type, write.data, write.data, elements)
+
+    def _value(self, kind: str, type_: str, data: bytes, references: bytes, elements: Mapping[bytes, Typed]) -> Any:
+        codec = self._codec
+        if kind == PLAIN:
+            return codec.load((type_, data))
+        try:
+            return join(kind, [codec.load(elements[reference]) for reference in each_reference(references)])
+        except KeyError as error:
+            msg = f"An element that a stored value refers to is missing ({error}): the database was damaged or altered."
+            raise DamagedDataError(msg) from None
+
+
+class _Draft:
+    """The rows of a checkpoint or of pending writes, while they are put together.
+
+    With `alone`, nothing that is stored already is built upon: all values are stored in full, under keys of their own.
+    """
+
+    def __init__(
+        self, saver: AgentMemSaver, thread: ThreadKey, namespace: str, secret: bytes, *, alone: bool = False
+    ) -> None:
+        self._codec = saver._codec
+        self._memory = saver._memory
+        self._thread = thread
+        self._namespace = namespace
+        self._secret = secret
+        self._alone = alone
+        self.inline: dict[str, Any] = {}
+        self.stored: dict[str, str] = {}
+        self.values: list[StoredValue] = []
+        self.elements: dict[bytes, Typed] = {}
+        self.requires: set[ValueKey] = set()
+        self.learned: list[Known] = []
+
+    def add_values(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> None:
+        """Add the values of a checkpoint: those that changed as rows, the others as references to the rows they have."""
+        for channel, value in checkpoint["channel_values"].items():
+            version = checkpoint["channel_versions"].get(channel)
+            if version is None or _is_small(value):
+                self.inline[channel] = value
+                continue
+            known = None if self._alone else self._memory.recall(self._thread, self._namespace, channel)
+            key = ValueKey(self._namespace, channel, str(version))
+            if self._alone:
+                key = key._replace(version=f"{version}{_RENAMED}{secrets.token_hex(8)}")
+            elif channel not in new_versions:
+                if known is not None and known.key.version.partition(_RENAMED)[0] == key.version:
+                    key = known.key
+                self.requires.add(key)
+                self.stored[channel] = key.version
+                continue
+            self.stored[channel] = key.version
+            parts = split(value, self._codec, self._secret)
+            if parts is None:
+                self.values.append(StoredValue(key, PLAIN, *self._codec.store(value)))
+                continue
+            row, learned, fresh = splice(key, parts, known)
+            self.values.append(row)
+            self.learned.append(learned)
+            if known is not None and known.kind == parts.kind:
+                self.requires.add(known.key)
+            if row.base is not None:
+                self.requires.add(row.base)
+            self._add_elements(parts, fresh)
+
+    def add_write(self, value: Any) -> tuple[str, str, bytes]:
+        """Add the value of a pending write; returns its kind, type and data."""
+        parts = split(value, self._codec, self._secret)
+        if parts is None:
+            return (PLAIN, *self._codec.store(value))
+        self._add_elements(parts, range(len(parts.elements)))
+        return parts.kind, "", parts.references
+
+    def _add_elements(self, parts: Split, indexes: range) -> None:
+        for at in indexes:
+            reference = parts.references[at * REFERENCE_BYTES : (at + 1) * REFERENCE_BYTES]
+            if reference not in self.elements:
+                self.elements[reference] = self._codec.store(parts.elements[at], parts.identities[at])
+
+
+class _Memory:
+    """What this process knows of stored values, so that the next version can be stored as a splice without reading.
+
+    It is a cache: forgetting something costs space in the database, never correctness, since a backend stores a splice only
+    where what it builds on is there.
+    """
+
+    def __init__(self) -> None:
+        self.secrets: dict[ThreadKey, bytes] = {}
+        self._known: OrderedDict[tuple[ThreadKey, str | None, str], Known] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def recall(self, thread: ThreadKey, namespace: str, channel: str) -> Known | None:
+        """The latest known value of a channel; else the same channel of another namespace, as of a parent graph."""
+        with self._lock:
+            return self._known.get((thread, namespace, channel)) or self._known.get((thread, None, channel))
+
+    def learn(self, thread: ThreadKey, known: Known) -> None:
+        """Remember a stored value."""
+        with self._lock:
+            for namespace in (known.key.namespace, None):
+                self._drop((thread, namespace, known.key.channel))
+                self._known[thread, namespace, known.key.channel] = known
+                self._bytes += len(known.references)
+            while len(self._known) > 2 * _REMEMBERED or self._bytes > 2 * _REMEMBERED_BYTES:
+                self._drop(next(iter(self._known)))
+
+    def forget(self, thread: ThreadKey) -> None:
+        """Forget all about a thread."""
+        with self._lock:
+            self.secrets.pop(thread, None)
+            for key in [key for key in self._known if key[0] == thread]:
+                self._drop(key)
+
+    def _drop(self, key: tuple[ThreadKey, str | None, str]) -> None:
+        known = self._known.pop(key, None)
+        if known is not None:
+            self._bytes -= len(known.references)
+
+
+class _Scan(NamedTuple):
+    """What `list` is looking for, and how far it came."""
+
+    thread_id: str | None
+    namespace: str | None
+    checkpoint_id: str | None
+    filter: dict[str, Any]
+    before: str | None
+    limit: int | None
+    after: tuple[str, str, str] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        config: RunnableConfig | None,
+        filter: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> _Scan | None:
+        configurable = (config or {}).get("configurable") or {}
+        thread_id = configurable.get("thread_id")
+        if limit is not None:
+            check_count("limit", limit, least=0)
+        return cls(
+            None if thread_id is None else check_id("thread_id", str(thread_id)),
+            configurable.get("checkpoint_ns"),
+            configurable.get("checkpoint_id"),
+            filter or {},
+            ((before or {}).get("configurable") or {}).get("checkpoint_id"),
+            limit,
+        )
+
+
+def _config(thread_id: Any, namespace: str, checkpoint_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}
+
+
+def _is_small(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _INLINE_CHARACTERS
+    return value is None or isinstance(value, (bool, int, float))
+
+
+def _strings(what: str, values: Any) -> list[str]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
+        msg = f"{what} must be a list of strings, got {type(values).__name__}: {values!r:.100}."
+        raise InvalidTypeError(msg)
+    return [str(value) for value in values]

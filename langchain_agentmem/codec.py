@@ -1,0 +1,391 @@
+"""Messages and values to bytes and back.
+
+Messages and checkpoint values are packed with MessagePack, extended so that tuples, integers of any size and whatever
+LangGraph's serializer knows come back equal. A message is packed field by field and rebuilt without validating it again,
+which is what makes reading a long thread cheap (LangGraph's own serializer validates every message on every read).
+Store values are JSON, because that is what LangGraph's store contract promises and what every database can filter.
+
+Nothing read back is ever executed: no pickle, and types outside LangGraph's allowlist are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import ormsgpack
+from langchain_core import messages as core
+from langchain_core.messages import BaseMessage
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from langchain_agentmem.errors import DamagedDataError, InvalidInputError, UnsupportedValueError
+from langchain_agentmem.models import check_text
+
+MAX_VALUE_BYTES = 256 * 1024 * 1024
+"""The largest single value that is accepted, in bytes, on any backend."""
+
+MAX_JSON_DEPTH = 200
+"""How deep a store value may be nested: what every backend's JSON reader accepts."""
+
+REFERENCE_BYTES = 16
+"""The length of an element's reference (a BLAKE2b digest), in bytes."""
+
+_MESSAGE_CLASSES: dict[str, type[BaseMessage]] = {
+    cls.__name__: cls
+    for cls in (
+        core.AIMessage,
+        core.AIMessageChunk,
+        core.ChatMessage,
+        core.ChatMessageChunk,
+        core.FunctionMessage,
+        core.FunctionMessageChunk,
+        core.HumanMessage,
+        core.HumanMessageChunk,
+        core.RemoveMessage,
+        core.SystemMessage,
+        core.SystemMessageChunk,
+        core.ToolMessage,
+        core.ToolMessageChunk,
+    )
+}
+_MESSAGE_PREFIX = "message:"
+_PACKED = "packed"
+
+_EXT_TUPLE = 1
+_EXT_INTEGER = 2
+_EXT_TYPED = 3
+
+_PACK_OPTIONS = (
+    ormsgpack.OPT_NON_STR_KEYS
+    | ormsgpack.OPT_PASSTHROUGH_TUPLE
+    | ormsgpack.OPT_PASSTHROUGH_BIG_INT
+    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
+
+
+class Typed(NamedTuple):
+    """A serialized value: the name of its format, and its bytes."""
+
+    type: str
+    data: bytes
+
+
+class Codec:
+    """Turns messages and values into bytes and back.
+
+    Args:
+        serde: The serializer for what is not a plain message. With an `EncryptedSerializer`, or any serializer that is
+            not LangGraph's `JsonPlusSerializer`, everything passes through it and nothing is stored in plain text.
+            Default: LangGraph's serializer, restricted to the types it declares safe.
+        verify: Whether a value of an unusual type is decoded once when it is written, to refuse it if it would not come
+            back equal. Default: True.
+
+    Example:
+        >>> from langchain_core.messages import HumanMessage
+        >>> from langchain_agentmem.codec import Codec
+        >>> codec = Codec()
+        >>> codec.load_message(codec.dump_message(HumanMessage("hi")))
+        HumanMessage(content='hi', additional_kwargs={}, response_metadata={})
+    """
+
+    def __init__(self, serde: SerializerProtocol | None = None, *, verify: bool = True) -> None:
+        self.serde: SerializerProtocol = serde or JsonPlusSerializer(allowed_msgpack_modules=None)
+        self._verify = verify
+        self._cipher = self.serde.cipher if isinstance(self.serde, EncryptedSerializer) else None
+        inner = self.serde.serde if isinstance(self.serde, EncryptedSerializer) else self.serde
+        self._custom = not isinstance(inner, JsonPlusSerializer)
+        self._plain: SerializerProtocol = JsonPlusSerializer() if self._custom else inner
+
+    @property
+    def secret(self) -> bool:
+        """Whether stored bytes must not show anything of the values, not even that two are equal."""
+        return self._custom or self._cipher is not None
+
+    # Messages
+
+    def dump_message(self, message: BaseMessage) -> Typed:
+        """The stored form of one message.
+
+        Raises:
+            UnsupportedValueError: It is not one of langchain-core's own message classes, or holds a value (such as an
+                artifact) that would not come back equal.
+            InvalidInputError: Its text holds half of a surrogate pair, or it is too large.
+        """
+        if not _is_plain_message(message):
+            name = type(message).__name__
+            msg = (
+                f"Cannot store a message of type {name}: only langchain-core's own message classes come back equal. "
+                f"Convert it first, for example to AIMessage or HumanMessage."
+            )
+            raise UnsupportedValueError(msg)
+        return self._store(message, self._identify_message(message))
+
+    def load_message(self, typed: tuple[str, bytes]) -> BaseMessage:
+        """The message that `dump_message` stored.
+
+        Raises:
+            DamagedDataError: The bytes were damaged or altered.
+        """
+        message = self.load(typed)
+        if not isinstance(message, BaseMessage):
+            msg = f"Expected a stored message, found a {type(message).__name__}: the row was damaged or altered."
+            raise DamagedDataError(msg)
+        return message
+
+    # Any value
+
+    def identify(self, value: Any) -> Typed:
+        """A plain form of a value, the same for equal values: what its reference is computed from."""
+        if _is_plain_message(value):
+            return self._identify_message(value)
+        try:
+            return Typed(*self._plain.dumps_typed(value))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unsupported(value, error) from error
+
+    def store(self, value: Any, identity: Typed | None = None) -> Typed:
+        """The stored form of a value.
+
+        Args:
+            value: The value.
+            identity: What `identify` gave for it, if that was computed already.
+        """
+        if self._custom and identity is None:
+            return Typed(*self.serde.dumps_typed(value))
+        return self._store(value, identity or self.identify(value))
+
+    def load(self, typed: tuple[str, bytes]) -> Any:
+        """The value that `store` stored.
+
+        Raises:
+            DamagedDataError: The bytes were damaged or altered, or are not encrypted although a key is in use.
+        """
+        try:
+            type_, data = self._open(typed)
+            if type_.startswith(_MESSAGE_PREFIX):
+                fields = self._unpack(data)
+                return _MESSAGE_CLASSES[type_.removeprefix(_MESSAGE_PREFIX)].model_construct(**fields)
+            if self._custom:
+                return self.serde.loads_typed(tuple(typed))
+            return self._plain.loads_typed((type_, data))
+        except DamagedDataError:
+            raise
+        except Exception as error:
+            msg = f"A stored value of type {typed[0]!r} cannot be read: it was damaged or altered ({error})."
+            raise DamagedDataError(msg) from error
+
+    def dump_document(self, document: Mapping[str, Any]) -> Typed:
+        """The stored form of a mapping of plain values: packed, compressed, and encrypted if a key is in use."""
+        packed = zlib.compress(self._pack(document), 1)
+        if self._custom:
+            return Typed(*self.serde.dumps_typed(packed))
+        return self._seal(Typed(_PACKED, packed))
+
+    def load_document(self, typed: tuple[str, bytes]) -> dict[str, Any]:
+        """The mapping that `dump_document` stored.
+
+        Raises:
+            DamagedDataError: The bytes were damaged or altered.
+        """
+        try:
+            packed = self.serde.loads_typed(tuple(typed)) if self._custom else self._open(typed)[1]
+            document: dict[str, Any] = self._unpack(zlib.decompress(packed))
+        except DamagedDataError:
+            raise
+        except Exception as error:
+            msg = f"A stored document cannot be read: it was damaged or altered ({error})."
+            raise DamagedDataError(msg) from error
+        return document
+
+    # Encryption
+
+    def _store(self, value: Any, identity: Typed) -> Typed:
+        if self._custom:
+            return Typed(*self.serde.dumps_typed(value))
+        return self._seal(identity)
+
+    def _seal(self, typed: Typed) -> Typed:
+        if self._cipher is None:
+            return typed
+        name, data = self._cipher.encrypt(typed.data)
+        return Typed(f"{typed.type}+{name}", data)
+
+    def _open(self, typed: tuple[str, bytes]) -> tuple[str, bytes]:
+        type_, data = typed
+        if self._cipher is None:
+            return type_, data
+        plain_type, separator, cipher = type_.partition("+")
+        if not separator:
+            msg = (
+                f"A stored value of type {type_!r} is not encrypted although a key is in use: it was not written by us."
+            )
+            raise DamagedDataError(msg)
+        return plain_type, self._cipher.decrypt(cipher, data)
+
+    # Packing
+
+    def _identify_message(self, message: BaseMessage) -> Typed:
+        fields = message.__dict__
+        if message.__pydantic_extra__:
+            fields = {**fields, **message.__pydantic_extra__}
+        return Typed(_MESSAGE_PREFIX + type(message).__name__, self._pack(fields))
+
+    def _pack(self, value: Any) -> bytes:
+        try:
+            packed: bytes = ormsgpack.packb(value, default=self._pack_unusual, option=_PACK_OPTIONS)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unsupported(value, error) from error
+        if len(packed) > MAX_VALUE_BYTES:
+            msg = f"A value of {len(packed):,} bytes is too large: at most {MAX_VALUE_BYTES:,} bytes are accepted."
+            raise InvalidInputError(msg)
+        return packed
+
+    def _unpack(self, data: bytes) -> Any:
+        return ormsgpack.unpackb(data, ext_hook=self._unpack_unusual, option=ormsgpack.OPT_NON_STR_KEYS)
+
+    def _pack_unusual(self, value: Any) -> ormsgpack.Ext:
+        if type(value) is tuple:
+            return ormsgpack.Ext(_EXT_TUPLE, self._pack(list(value)))
+        if type(value) is int:
+            return ormsgpack.Ext(_EXT_INTEGER, str(value).encode())
+        typed = self._plain.dumps_typed(value)
+        if self._verify and not _same(value, self._plain.loads_typed(typed)):
+            msg = (
+                f"a value of type {type(value).__module__}.{type(value).__qualname__} would not come back equal; "
+                f"store plain data, or pass a serde whose `allowed_msgpack_modules` lists the type"
+            )
+            raise UnsupportedValueError(msg)
+        return ormsgpack.Ext(_EXT_TYPED, ormsgpack.packb(list(typed)))
+
+    def _unpack_unusual(self, code: int, data: bytes) -> Any:
+        if code == _EXT_TUPLE:
+            return tuple(self._unpack(data))
+        if code == _EXT_INTEGER:
+            return int(data)
+        if code == _EXT_TYPED:
+            type_, inner = ormsgpack.unpackb(data)
+            return self._plain.loads_typed((type_, inner))
+        msg = f"unknown extension {code}"
+        raise ValueError(msg)
+
+
+def reference(identity: Typed, key: bytes = b"") -> bytes:
+    """The reference of an element: a digest of its plain form.
+
+    Args:
+        identity: The plain form, from `Codec.identify`.
+        key: A secret, at most 64 bytes, so that the digest shows nothing of the value. Default: none.
+
+    Returns:
+        `REFERENCE_BYTES` bytes (BLAKE2b, RFC 7693).
+    """
+    digest = blake2b(identity.data, digest_size=REFERENCE_BYTES, key=key)
+    digest.update(identity.type.encode())
+    return digest.digest()
+
+
+def dump_json(value: Mapping[str, Any]) -> str:
+    """A store value as JSON text.
+
+    Args:
+        value: A mapping with string keys; inside, only mappings, lists, tuples (which come back as lists, as in JSON),
+            strings, numbers, booleans and None.
+
+    Raises:
+        UnsupportedValueError: It holds something else; the message says where.
+        InvalidInputError: It is too large, nested too deep, or holds half of a surrogate pair.
+
+    Example:
+        >>> from langchain_agentmem.codec import dump_json
+        >>> dump_json({"food": "pizza"})
+        '{"food":"pizza"}'
+    """
+    if not isinstance(value, Mapping):
+        msg = f"A store value must be a mapping such as a dict, got {type(value).__name__}."
+        raise UnsupportedValueError(msg)
+    text = json.dumps(_plain_json(value, "value", 0), ensure_ascii=False, separators=(",", ":"))
+    check_text("The value", text)
+    if len(text) > MAX_VALUE_BYTES:
+        msg = f"A value of {len(text):,} characters is too large: at most {MAX_VALUE_BYTES:,} bytes are accepted."
+        raise InvalidInputError(msg)
+    return text
+
+
+def load_json(text: str) -> dict[str, Any]:
+    """The value that `dump_json` wrote.
+
+    Raises:
+        DamagedDataError: It is not a JSON object.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        msg = f"A stored value is not JSON: the row was damaged or altered ({error})."
+        raise DamagedDataError(msg) from error
+    if not isinstance(value, dict):
+        msg = f"Expected a stored mapping, found a {type(value).__name__}: the row was damaged or altered."
+        raise DamagedDataError(msg)
+    return value
+
+
+def _plain_json(value: Any, where: str, depth: int) -> Any:
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        msg = f"{where} is {value!r}, which JSON does not know; use None or a string."
+        raise UnsupportedValueError(msg)
+    if depth >= MAX_JSON_DEPTH:
+        msg = f"{where[:80]}… is nested deeper than {MAX_JSON_DEPTH} levels."
+        raise InvalidInputError(msg)
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                msg = f"{where} has the key {key!r}: keys must be strings, got {type(key).__name__}."
+                raise UnsupportedValueError(msg)
+        return {key: _plain_json(inner, f"{where}[{key!r}]", depth + 1) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_json(inner, f"{where}[{index}]", depth + 1) for index, inner in enumerate(value)]
+    msg = (
+        f"{where} is of type {type(value).__name__}: a store value holds only mappings, lists, strings, numbers, "
+        f"booleans and None. Convert it first, for example a datetime with .isoformat()."
+    )
+    raise UnsupportedValueError(msg)
+
+
+def _is_plain_message(value: Any) -> bool:
+    return _MESSAGE_CLASSES.get(type(value).__name__) is type(value)
+
+
+def _same(value: Any, restored: Any) -> bool:
+    if type(value) is not type(restored):
+        return False
+    try:
+        return bool(value == restored)
+    except ValueError:  # numpy arrays have no single truth value
+        equal: Callable[[], Any] = (value == restored).all
+        return bool(equal())
+
+
+def _unsupported(value: Any, error: BaseException) -> Exception:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, (UnsupportedValueError, InvalidInputError)):
+            return type(seen)(str(seen))
+        seen = seen.__cause__
+    if "surrogate" in str(error):
+        return InvalidInputError(
+            f"A {type(value).__name__} holds half of a surrogate pair, which is not text. "
+            f"Replace it first, for example with text.encode(errors='replace').decode()."
+        )
+    return UnsupportedValueError(f"A {type(value).__name__} cannot be stored: {error}.")

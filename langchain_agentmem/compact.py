@@ -1,0 +1,249 @@
+"""The compact layout of checkpoint values: what a step writes is proportional to what is new in it.
+
+A list, or a dict with string keys, is stored as *references* to its elements. An element is stored once per thread under
+its reference, a digest of its content, so an element that the application mutates in place simply is another element. An
+entry of a dict is an element too: the pair of its key and its value, in order.
+
+The references of one version of a channel are themselves stored as a splice of an earlier version: its first `head`
+references, then these, then its last `tail` ones. That covers appending, editing in the middle, shortening and trimming
+the front alike. The versions of a channel are numbered 1, 2, 3, …; version n is stored as a splice of version n & (n - 1),
+its number with the lowest set bit cleared, and in full when that is 0. So a version is read from at most log2(n) rows, and
+n appended elements cost n * log2(n) / 2 references altogether: the bookkeeping of a binary counter (Fenwick, "A new data
+structure for cumulative frequency tables", 1994), with no "full copy every so often" that grows with the thread.
+
+Everything here is pure: no input, no output, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
+
+from langchain_agentmem.codec import REFERENCE_BYTES, Codec, Typed, reference
+from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
+
+PLAIN = "plain"
+ITEM = "item"
+LIST = "list"
+DICT = "dict"
+_SNAPSHOT = "snapshot."
+
+SMALL_BYTES = 256
+"""A value whose plain form is at most this long is stored whole: references to it would be no shorter."""
+
+
+class ValueKey(NamedTuple):
+    """Which value of a thread: a channel of a namespace at a version."""
+
+    namespace: str
+    channel: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredValue:
+    """How one value is stored.
+
+    Either plain (`type` and `data` are its stored form), or `data` holds references, `REFERENCE_BYTES` each, and the
+    value's references are the first `head` of `base`, these, and the last `tail` of `base`.
+    """
+
+    key: ValueKey
+    kind: str
+    type: str
+    data: bytes
+    number: int = 1
+    base: ValueKey | None = None
+    head: int = 0
+    tail: int = 0
+
+
+class _Ancestor(NamedTuple):
+    """An earlier version that a known one was spliced from, and how much of it the known one still begins and ends with."""
+
+    number: int
+    key: ValueKey
+    head: int
+    tail: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a stored value: enough to store the next version as a splice."""
+
+    key: ValueKey
+    kind: str
+    references: bytes
+    number: int = 1
+    ancestors: tuple[_Ancestor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A value taken apart: its references, and the elements behind them in the same order."""
+
+    kind: str
+    references: bytes
+    elements: Sequence[Any]
+    identities: Sequence[Typed]
+
+
+def split(value: Any, codec: Codec, secret: bytes) -> Split | None:
+    """Take a value apart.
+
+    Args:
+        value: Any channel value or write.
+        codec: What packs it.
+        secret: What the references are keyed with; empty for none.
+
+    Returns:
+        Its parts, or None when it is better stored whole: small, neither list nor dict nor message, or not packable.
+    """
+    prefix = ""
+    if isinstance(value, _DeltaSnapshot):
+        prefix, value = _SNAPSHOT, value.value
+    elements: Sequence[Any]
+    if type(value) is list:
+        kind, elements = LIST, value
+    elif type(value) is dict and all(type(key) is str for key in value):
+        kind, elements = DICT, [[key, inner] for key, inner in value.items()]
+    else:
+        kind, elements = ITEM, [value]
+    try:
+        identities = [codec.identify(element) for element in elements]
+    except UnsupportedValueError:
+        if codec.secret:  # a custom serializer may know what ours does not
+            return None
+        raise
+    if kind == ITEM and not identities[0].type.startswith("message:"):
+        return None
+    if sum(len(identity.data) for identity in identities) <= SMALL_BYTES:
+        return None
+    references = b"".join([reference(identity, secret) for identity in identities])
+    return Split(prefix + kind, references, elements, identities)
+
+
+def join(kind: str, elements: Sequence[Any]) -> Any:
+    """Put a value together again: the inverse of `split`."""
+    value: Any
+    bare = kind.removeprefix(_SNAPSHOT)
+    if bare == LIST:
+        value = list(elements)
+    elif bare == DICT:
+        value = {key: inner for key, inner in elements}  # noqa: C416 (an element is a list of two, not a tuple)
+    elif bare == ITEM:
+        (value,) = elements
+    else:
+        msg = f"A stored value is of the unknown kind {kind!r}: it was damaged, or written by a newer version."
+        raise DamagedDataError(msg)
+    return _DeltaSnapshot(value) if kind != bare else value
+
+
+def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValue, Known, range]:
+    """How to store the next version of a value.
+
+    Args:
+        key: Which value it is.
+        parts: The value, taken apart.
+        known: An earlier version of it, or None to store it in full.
+
+    Returns:
+        The row to store; what is known once it is stored; and the indexes of the elements that `known` does not hold in
+        the same place, which are the ones to store with it.
+    """
+    references = parts.references
+    count = len(references) // REFERENCE_BYTES
+    if known is None or known.kind != parts.kind:
+        row = StoredValue(key, parts.kind, "", references)
+        return row, Known(key, parts.kind, references), range(count)
+    head, tail = _shared(known.references, references)
+    number = known.number + 1
+    lineage = (
+        _Ancestor(known.number, known.key, head, tail),
+        *(
+            ancestor._replace(head=min(ancestor.head, head), tail=min(ancestor.tail, tail))
+            for ancestor in known.ancestors
+        ),
+    )
+    ancestors = lineage[_position(lineage, number & (number - 1)) :]
+    fresh = range(head, count - tail)
+    learned = Known(key, parts.kind, references, number, ancestors)
+    if not ancestors:
+        return StoredValue(key, parts.kind, "", references, number), learned, fresh
+    base = ancestors[0]
+    data = references[base.head * REFERENCE_BYTES : (count - base.tail) * REFERENCE_BYTES]
+    return StoredValue(key, parts.kind, "", data, number, base.key, base.head, base.tail), learned, fresh
+
+
+def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[StoredValue, Known]:
+    """The references of a stored value, from its row and the rows it is spliced from.
+
+    Args:
+        key: Which value.
+        rows: The rows of the value and of all it is spliced from; others do no harm.
+
+    Returns:
+        Its row, and all that is known of it.
+
+    Raises:
+        DamagedDataError: A row that it needs is missing.
+    """
+    chain: list[StoredValue] = []
+    wanted: ValueKey | None = key
+    while wanted is not None:
+        row = rows.get(wanted)
+        if row is None or len(chain) > len(rows):
+            msg = f"The stored value of channel {key.channel!r} needs version {wanted.version!r}, which is missing."
+            raise DamagedDataError(msg)
+        chain.append(row)
+        wanted = row.base
+    references = b""
+    ancestors: tuple[_Ancestor, ...] = ()
+    for earlier, row in zip([None, *reversed(chain)], reversed(chain), strict=False):
+        if earlier is not None:
+            ancestors = (
+                _Ancestor(earlier.number, earlier.key, row.head, row.tail),
+                *(a._replace(head=min(a.head, row.head), tail=min(a.tail, row.tail)) for a in ancestors),
+            )
+        end = len(references) - row.tail * REFERENCE_BYTES
+        references = references[: row.head * REFERENCE_BYTES] + row.data + references[end:]
+    return chain[0], Known(key, chain[0].kind, references, chain[0].number, ancestors)
+
+
+def each_reference(references: bytes) -> Iterable[bytes]:
+    """The single references in a run of them, in order."""
+    return (references[at : at + REFERENCE_BYTES] for at in range(0, len(references), REFERENCE_BYTES))
+
+
+def _position(lineage: Sequence[_Ancestor], number: int) -> int:
+    for at, ancestor in enumerate(lineage):
+        if ancestor.number == number:
+            return at
+    return len(lineage)
+
+
+def _shared(old: bytes, new: bytes) -> tuple[int, int]:
+    """How many references two runs begin with in common, and then end with."""
+    longest = min(len(old), len(new)) // REFERENCE_BYTES
+    head = _common(longest, lambda n: old[: n * REFERENCE_BYTES] == new[: n * REFERENCE_BYTES])
+    tail = _common(
+        longest - head, lambda n: old[len(old) - n * REFERENCE_BYTES :] == new[len(new) - n * REFERENCE_BYTES :]
+    )
+    return head, tail
+
+
+def _common(longest: int, same: Any) -> int:
+    """The largest n up to `longest` for which `same(n)`; it holds for every smaller n too."""
+    if same(longest):
+        return longest
+    low, high = 0, longest
+    while high - low > 1:
+        middle = (low + high) // 2
+        if same(middle):
+            low = middle
+        else:
+            high = middle
+    return low

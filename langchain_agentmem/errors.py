@@ -1,0 +1,50 @@
+"""The errors of this package: one small hierarchy under `AgentMemError`.
+
+Errors about input also derive from `ValueError` or `TypeError`, so that code which catches those keeps working.
+"""
+
+from __future__ import annotations
+
+
+class AgentMemError(Exception):
+    """Any error that this package raises on purpose."""
+
+
+class InvalidInputError(AgentMemError, ValueError):
+    """An argument cannot be accepted; nothing was written."""
+
+
+class InvalidTypeError(AgentMemError, TypeError):
+    """An argument has the wrong type; nothing was written."""
+
+
+class UnsupportedValueError(InvalidTypeError):
+    """A value cannot be stored so that it comes back equal; nothing was written."""
+
+
+class ConfigurationError(AgentMemError, ValueError):
+    """A URL or a setting is wrong, or an optional package is missing."""
+
+
+class StorageError(AgentMemError):
+    """The database could not do what was asked; the operation left no trace."""
+
+
+class StorageBusyError(StorageError):
+    """Another process held the database for longer than the busy timeout."""
+
+
+class StorageClosedError(StorageError):
+    """The memory was closed before this call."""
+
+
+class DamagedDataError(StorageError):
+    """Stored data cannot be read: it was damaged, altered, or written by something else."""
+
+
+class ConflictError(StorageError):
+    """Other writers kept changing the item for longer than this one was ready to try."""
+
+
+class ThreadInUseError(AgentMemError, ValueError):
+    """A thread cannot be changed as asked without losing what another part of it needs."""

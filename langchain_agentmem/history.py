@@ -1,0 +1,330 @@
+"""Chat history: LangChain's `BaseChatMessageHistory` on any backend, sync and async on one object."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.messages import BaseMessage, HumanMessage
+from typing_extensions import Self
+
+from langchain_agentmem.backends import adopt, connect
+from langchain_agentmem.backends.contract import Append, Backend, MessageRow, SessionKey
+from langchain_agentmem.codec import Codec, dump_json, load_json
+from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.models import (
+    Retention,
+    StoredMessage,
+    check_count,
+    check_id,
+    check_optional_id,
+    seconds,
+)
+from langchain_agentmem.program import Program, Read, Write, arun, run
+from langchain_agentmem.sweeping import Sweeper
+from langchain_agentmem.windows import newest
+
+TITLE_LENGTH = 80
+_SHOWN = 20
+
+
+class AgentMemHistory(BaseChatMessageHistory):
+    """The messages of one session.
+
+    It is usually made by `AgentMemory.history` or `AgentMemory.get_session_history`, and stands alone too, through
+    `from_url`. Every method has an async twin with the prefix `a`; both may be used on the same object, from any thread
+    and any event loop.
+
+    Args:
+        backend: Where the messages are; see `langchain_agentmem.backends.connect`.
+        session_id: Which session: any string of 1 to 1,024 bytes.
+        user_id: Whose session; the same `session_id` of two users is two sessions. Default: None (nobody's).
+        agent: Which agent's messages are read, and whose name new ones carry. Default: None (all are read; new ones
+            carry no name).
+        tenant: Which of several applications on one database. Default: `"default"`.
+        max_messages: The most messages that `messages` gives; all stay stored. Default: None (all).
+        retention: What is kept, and for how long. Default: everything, forever.
+        codec: How messages become bytes. Default: `Codec()`.
+        turn: Whether the object serves one turn of a chain: what `messages` gave stays the same until `add_messages`, as
+            `RunnableWithMessageHistory` needs when turns overlap. Default: False.
+
+    Raises:
+        InvalidInputError: An id is empty, too long, or not text; `max_messages` is less than 1.
+        InvalidTypeError: An argument has the wrong type.
+
+    Example:
+        >>> from langchain_agentmem import AgentMemHistory
+        >>> history = AgentMemHistory.from_url("sqlite:///:memory:", "session-1", user_id="alice@example.com")
+        >>> history.add_user_message("Hello")
+        >>> [message.content for message in history.messages]
+        ['Hello']
+        >>> history.close()
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        agent: str | None = None,
+        tenant: str = "default",
+        max_messages: int | None = None,
+        retention: Retention | None = None,
+        codec: Codec | None = None,
+        turn: bool = False,
+        sweeper: Sweeper | None = None,
+    ) -> None:
+        super().__init__()
+        self.session_id = check_id("session_id", session_id)
+        self.user_id = check_optional_id("user_id", user_id)
+        self.agent = check_optional_id("agent", agent)
+        self.max_messages = None if max_messages is None else check_count("max_messages", max_messages)
+        self.retention = retention or Retention()
+        self._key = SessionKey(check_id("tenant", tenant), self.user_id, self.session_id)
+        self._backend = backend
+        self._codec = codec or Codec()
+        self._sweeper = sweeper or Sweeper(backend, tenant)
+        self._turn = turn
+        self._handed_out: list[BaseMessage] | None = None
+        self._run: list[BaseMessage] = []
+
+    @classmethod
+    def from_url(cls, url: str, session_id: str, **options: Any) -> Self:
+        """A history that stands alone.
+
+        Args:
+            url: Which database; see `langchain_agentmem.backends.connect`.
+            session_id: Which session.
+            **options: The keyword arguments of `AgentMemHistory`.
+        """
+        return cls(connect(url), session_id, **options)
+
+    @classmethod
+    def from_connection(cls, connection: Any, session_id: str, **options: Any) -> Self:
+        """A history on a connection that the application already has, which is never closed by us.
+
+        Args:
+            connection: A `sqlite3.Connection` made with `check_same_thread=False`.
+            session_id: Which session.
+            **options: The keyword arguments of `AgentMemHistory`.
+        """
+        return cls(adopt(connection), session_id, **options)
+
+    # LangChain's methods
+
+    @property
+    def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # the base class declares a plain attribute
+        """The window: the newest messages, oldest first, at most `max_messages`.
+
+        The newest system message is always among them, and no tool result without its call.
+        """
+        return run(self._window())
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        """Same as `messages`, but without blocking the event loop."""
+        return await arun(self._window())
+
+    def add_messages(self, messages: Sequence[BaseMessage], *, metadata: Mapping[str, Any] | None = None) -> None:
+        """Add messages at the end: all of them, next to each other, or none.
+
+        Args:
+            messages: The messages. All types of langchain-core come back equal.
+            metadata: What to keep with each of them, a mapping that JSON knows. Default: None.
+
+        Raises:
+            InvalidTypeError: One is not a message.
+            UnsupportedValueError: One would not come back equal, such as one with an artifact of an unknown class.
+            InvalidInputError: One is not text throughout (half of a surrogate pair), or too large.
+            StorageError: The database could not store them. Whatever is raised, nothing was stored.
+        """
+        run(self._add(messages, metadata))
+
+    async def aadd_messages(
+        self, messages: Sequence[BaseMessage], *, metadata: Mapping[str, Any] | None = None
+    ) -> None:
+        """Same as `add_messages`, but without blocking the event loop."""
+        await arun(self._add(messages, metadata))
+
+    def clear(self) -> None:
+        """Delete the messages (of this agent only, if the history is an agent's)."""
+        run(self._clear())
+
+    async def aclear(self) -> None:
+        """Same as `clear`, but without blocking the event loop."""
+        await arun(self._clear())
+
+    # Ours
+
+    def get_recent(self, n: int = 10) -> list[BaseMessage]:
+        """The newest messages as they were added, oldest first.
+
+        Args:
+            n: The most messages. Default: 10.
+        """
+        return [entry.message for entry in run(self._stored(check_count("n", n)))]
+
+    async def aget_recent(self, n: int = 10) -> list[BaseMessage]:
+        """Same as `get_recent`, but without blocking the event loop."""
+        return [entry.message for entry in await arun(self._stored(check_count("n", n)))]
+
+    def stored(self, limit: int | None = None) -> list[StoredMessage]:
+        """The newest messages with their agent, user, time, position and metadata, oldest first.
+
+        Args:
+            limit: The most messages. Default: None (all).
+        """
+        return run(self._stored(limit))
+
+    async def astored(self, limit: int | None = None) -> list[StoredMessage]:
+        """Same as `stored`, but without blocking the event loop."""
+        return await arun(self._stored(limit))
+
+    def count(self) -> int:
+        """How many messages are stored."""
+        return run(self._count())
+
+    async def acount(self) -> int:
+        """Same as `count`, but without blocking the event loop."""
+        return await arun(self._count())
+
+    def pages(self, size: int = 100) -> Iterator[list[BaseMessage]]:
+        """All messages, oldest first, a page at a time, so that a long history need not fit in memory.
+
+        Args:
+            size: The most messages of a page. Default: 100.
+        """
+        after: int | None = -1
+        check_count("size", size)
+        while after is not None:
+            page, after = run(self._page(after, size))
+            if page:
+                yield page
+
+    async def apages(self, size: int = 100) -> AsyncIterator[list[BaseMessage]]:
+        """Same as `pages`, but without blocking the event loop."""
+        after: int | None = -1
+        check_count("size", size)
+        while after is not None:
+            page, after = await arun(self._page(after, size))
+            if page:
+                yield page
+
+    def close(self) -> None:
+        """Close the database of a history that stands alone."""
+        self._backend.close()
+
+    async def aclose(self) -> None:
+        """Same as `close`, but without blocking the event loop."""
+        await self._backend.aclose()
+
+    def __repr__(self) -> str:
+        return f"AgentMemHistory({self.session_id!r}, user_id={self.user_id!r}, agent={self.agent!r})"
+
+    def _repr_html_(self) -> str:
+        count, entries = self.count(), self.stored(_SHOWN)
+        rows = "".join(
+            f"<tr><td>{entry.position}</td><td>{html.escape(entry.message.type)}</td>"
+            f"<td>{html.escape(entry.agent or '')}</td>"
+            f"<td style='text-align:left'>{html.escape(str(entry.message.text)[:300])}</td></tr>"
+            for entry in entries
+        )
+        caption = f"{html.escape(self.session_id)}: the newest {len(entries)} of {count} messages"
+        return f"<table><caption>{caption}</caption><tr><th></th><th>type</th><th>agent</th><th>text</th></tr>{rows}</table>"
+
+    # Programs
+
+    @property
+    def _forgetful(self) -> bool:
+        return self.retention.policy == "single_run"
+
+    def _window(self) -> Program[list[BaseMessage]]:
+        if self._handed_out is not None:
+            return list(self._handed_out)
+        if self._forgetful:
+            window = newest(self._run, self.max_messages)
+        else:
+            rows = yield Read(
+                self._backend, self._backend.messages.window(self._key, self.agent, self.max_messages, time.time())
+            )
+            window = newest([self._codec.load_message(row.body) for row in rows], self.max_messages)
+        if self._turn:
+            self._handed_out = window
+        return list(window)
+
+    def _add(self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None) -> Program[None]:
+        messages = [messages] if isinstance(messages, (str, Mapping)) else [*messages]
+        if not all(isinstance(message, BaseMessage) for message in messages):
+            msg = f"add_messages takes a list of messages such as [HumanMessage('hi')], got {messages!r:.100}."
+            raise InvalidTypeError(msg)
+        now = time.time()
+        notes = None if metadata is None else dump_json(metadata)
+        bodies = [self._codec.dump_message(message) for message in messages]
+        self._handed_out = None
+        if not bodies:
+            return
+        if self._forgetful:
+            self._run.extend(self._codec.load_message(body) for body in bodies)
+            return
+        ends_with_session = self.retention.policy == "session"
+        rows = [
+            MessageRow(at, message.type, self.agent, ends_with_session, now, notes, body)
+            for at, (message, body) in enumerate(zip(messages, bodies, strict=True))
+        ]
+        ttl = seconds("Retention.ttl", self.retention.ttl)
+        addition = Append(rows, _title(messages), now, self.retention.max_messages, ttl, self.retention.sliding)
+        yield Write(self._backend, self._backend.messages.append(self._key, addition))
+        yield from self._sweeper.after_write()
+
+    def _clear(self) -> Program[None]:
+        self._handed_out = None
+        self._run.clear()
+        yield Write(self._backend, self._backend.messages.clear(self._key, self.agent))
+
+    def _stored(self, limit: int | None) -> Program[list[StoredMessage]]:
+        if limit is not None:
+            check_count("limit", limit)
+        now = time.time()
+        if self._forgetful:
+            run_rows = list(enumerate(self._run))[-(limit or len(self._run)) :]
+            at = datetime.fromtimestamp(now, timezone.utc)
+            return [StoredMessage(m, self.session_id, n, at, self.user_id, self.agent) for n, m in run_rows]
+        rows = yield Read(self._backend, self._backend.messages.window(self._key, self.agent, limit, now))
+        return [self._entry(row) for row in (rows if limit is None else rows[-limit:])]
+
+    def _count(self) -> Program[int]:
+        if self._forgetful:
+            return len(self._run)
+        counted: int = yield Read(self._backend, self._backend.messages.count(self._key, self.agent, time.time()))
+        return counted
+
+    def _page(self, after: int, size: int) -> Program[tuple[list[BaseMessage], int | None]]:
+        if self._forgetful:
+            page = self._run[after + 1 : after + 1 + size]
+            return page, after + size if len(page) == size else None
+        rows = yield Read(self._backend, self._backend.messages.page(self._key, self.agent, after, size, time.time()))
+        messages = [self._codec.load_message(row.body) for row in rows]
+        return messages, rows[-1].position if len(rows) == size else None
+
+    def _entry(self, row: MessageRow) -> StoredMessage:
+        return StoredMessage(
+            self._codec.load_message(row.body),
+            self.session_id,
+            row.position,
+            datetime.fromtimestamp(row.created_at, timezone.utc),
+            self.user_id,
+            row.agent,
+            {} if row.metadata is None else load_json(row.metadata),
+        )
+
+
+def _title(messages: Sequence[BaseMessage]) -> str | None:
+    for message in messages:
+        if isinstance(message, HumanMessage):
+            words = " ".join(str(message.text).replace("\x00", " ").split())
+            return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…"
+    return None

@@ -1,0 +1,186 @@
+"""What the public methods take and return, and how ids are checked.
+
+Ids (of users, sessions, threads, agents, tenants) are arbitrary strings and are never interpreted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from langchain_core.messages import BaseMessage
+
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+
+MAX_ID_BYTES = 1024
+"""The longest id, in bytes of UTF-8: what every backend can index."""
+
+RetentionPolicy = Literal["single_run", "session", "persistent"]
+_POLICIES = ("single_run", "session", "persistent")
+
+
+def check_id(what: str, value: Any) -> str:
+    """Refuse an id that cannot be stored everywhere.
+
+    Args:
+        what: How the id is called in the message, for example `"session_id"`.
+        value: The id.
+
+    Returns:
+        The id, unchanged.
+
+    Raises:
+        InvalidTypeError: It is not a string.
+        InvalidInputError: It is empty, longer than `MAX_ID_BYTES` bytes, or holds a NUL character or half of a surrogate
+            pair.
+    """
+    if not isinstance(value, str):
+        msg = f"{what} must be a string, got {type(value).__name__}: {value!r:.100}."
+        raise InvalidTypeError(msg)
+    if not value:
+        msg = f"{what} must not be empty."
+        raise InvalidInputError(msg)
+    check_text(what, value)
+    if "\x00" in value:
+        msg = f"{what} {value!r:.100} holds a NUL character, which databases cannot index."
+        raise InvalidInputError(msg)
+    length = len(value.encode())
+    if length > MAX_ID_BYTES:
+        msg = f"{what} {value[:40]!r}… is {length:,} bytes long; at most {MAX_ID_BYTES:,} are accepted."
+        raise InvalidInputError(msg)
+    return value
+
+
+def check_text(what: str, text: str) -> None:
+    """Refuse text that cannot be encoded as UTF-8.
+
+    Raises:
+        InvalidInputError: It holds half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        shown = ascii(text[max(0, error.start - 10) : error.start + 10])
+        msg = (
+            f"{what} holds half of a surrogate pair at character {error.start} ({shown}), which is not text. "
+            f"Replace it first, for example with text.encode(errors='replace').decode()."
+        )
+        raise InvalidInputError(msg) from None
+
+
+def check_optional_id(what: str, value: Any) -> str | None:
+    """Same as `check_id`, but None is accepted."""
+    return None if value is None else check_id(what, value)
+
+
+def check_count(what: str, value: Any, *, least: int = 1) -> int:
+    """Refuse what is not a whole number of at least `least`.
+
+    Raises:
+        InvalidTypeError: It is not an `int`.
+        InvalidInputError: It is smaller than `least`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        msg = f"{what} must be a whole number, got {type(value).__name__}: {value!r:.100}."
+        raise InvalidTypeError(msg)
+    if value < least:
+        msg = f"{what} must be at least {least}, got {value}."
+        raise InvalidInputError(msg)
+    return value
+
+
+def seconds(what: str, value: timedelta | float | None) -> float | None:
+    """A duration in seconds, from a `timedelta` or a number of seconds.
+
+    Raises:
+        InvalidTypeError: It is neither.
+        InvalidInputError: It is not positive.
+    """
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        msg = f"{what} must be a timedelta or a number of seconds, got {type(value).__name__}: {value!r:.100}."
+        raise InvalidTypeError(msg)
+    if not 0 < value < 1e11:
+        msg = f"{what} must be more than 0 seconds and less than 3,000 years, got {value!r}."
+        raise InvalidInputError(msg)
+    return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How much of a session is kept, and for how long.
+
+    Args:
+        policy: `"persistent"` keeps messages until they are deleted; `"session"` until the session is ended;
+            `"single_run"` only as long as the history object lives, so that every run starts empty. Default:
+            `"persistent"`.
+        max_messages: The most messages kept; when more are added the oldest go, except the newest system message.
+            Default: None (all).
+        ttl: After what time a session expires, as a `timedelta` or in seconds. Default: None (never).
+        sliding: Whether the time counts from the last message added (True) or from the first one (False). Default: True.
+
+    Example:
+        >>> from langchain_agentmem import Retention
+        >>> Retention("session", max_messages=100, ttl=3600).max_messages
+        100
+    """
+
+    policy: RetentionPolicy = "persistent"
+    max_messages: int | None = None
+    ttl: timedelta | float | None = None
+    sliding: bool = True
+
+    def __post_init__(self) -> None:
+        if self.policy not in _POLICIES:
+            msg = f"Unknown retention policy {self.policy!r}: use one of {', '.join(_POLICIES)}."
+            raise InvalidInputError(msg)
+        if self.max_messages is not None:
+            check_count("Retention.max_messages", self.max_messages)
+        seconds("Retention.ttl", self.ttl)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message of a session, with what is known about it."""
+
+    message: BaseMessage
+    session_id: str
+    position: int
+    """Its place in the session: 0 for the first message ever added."""
+    created_at: datetime
+    """When it was stored, in UTC."""
+    user_id: str | None = None
+    agent: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """One session in a list of sessions."""
+
+    session_id: str
+    user_id: str | None
+    title: str | None
+    """What `rename` set, else the beginning of the first human message."""
+    message_count: int
+    created_at: datetime
+    """When its first message was stored, in UTC."""
+    updated_at: datetime
+    """When its newest message was stored, in UTC."""
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadInfo:
+    """One thread in a list of threads."""
+
+    thread_id: str
+    user_id: str | None
+    checkpoint_count: int
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None = None

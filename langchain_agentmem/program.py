@@ -1,0 +1,218 @@
+"""Programs and the only two runners.
+
+An operation is a *program*: a plain generator that yields the steps it wants done and is sent their results. It holds
+the whole logic of the operation, once. `run` drives it synchronously, `arun` asynchronously; neither knows what a step
+does, because every step can perform itself both ways.
+
+There are two kinds of program. A *storage program* yields statements (`Fetch`, `Execute`, `ExecuteMany`), owns one
+connection and is one transaction: all of it is stored, or none of it. An *outer program* yields `Read` and `Write` (run a
+storage program in a transaction of its own) and whatever must not happen inside a transaction: asking an embedding
+model, calling a user's function, waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
+    from langchain_agentmem.backends.contract import Backend
+
+T = TypeVar("T")
+Program = Generator[Any, Any, T]
+"""A generator that yields steps, is sent their results, and returns a `T`."""
+
+
+class Step(Protocol):
+    """One thing that an outer program wants done."""
+
+    def perform(self) -> Any:
+        """Do it and return its result."""
+
+    async def aperform(self) -> Any:
+        """Do it without blocking the event loop, and return its result."""
+
+
+def _perform(step: Step) -> Any:
+    return step.perform()
+
+
+async def _aperform(step: Step) -> Any:
+    return await step.aperform()
+
+
+def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
+    """Drive a program to its end.
+
+    Args:
+        program: The program. It is closed afterwards, whatever happens.
+        perform: What does one step; by default the step does itself.
+
+    Returns:
+        What the program returns.
+
+    Raises:
+        Exception: What a step raised and the program did not handle.
+
+    Example:
+        >>> from langchain_agentmem.program import Call, run
+        >>> def shout(text):
+        ...     upper = yield Call(str.upper, text)
+        ...     return upper + "!"
+        >>> run(shout("hello"))
+        'HELLO!'
+    """
+    try:
+        step = next(program)
+        while True:
+            try:
+                result = perform(step)
+            except Exception as error:
+                step = program.throw(error)
+            else:
+                step = program.send(result)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    finally:
+        program.close()
+
+
+async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _aperform) -> T:
+    """Same as `run`, but waits for each step without blocking the event loop."""
+    try:
+        step = next(program)
+        while True:
+            try:
+                result = await perform(step)
+            except Exception as error:
+                step = program.throw(error)
+            else:
+                step = program.send(result)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    finally:
+        program.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Storage step: run one statement; the result is the list of its rows."""
+
+    statement: str
+    parameters: Sequence[Any] | dict[str, Any] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Storage step: run one statement; the result is the number of rows it changed."""
+
+    statement: str
+    parameters: Sequence[Any] | dict[str, Any] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteMany:
+    """Storage step: run one statement for each of `rows`; the result is the number of rows changed."""
+
+    statement: str
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Outer step: run a storage program on one consistent view of the database."""
+
+    backend: Backend
+    program: Program[Any]
+
+    def perform(self) -> Any:
+        return self.backend.read(self.program)
+
+    async def aperform(self) -> Any:
+        return await self.backend.aread(self.program)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Outer step: run a storage program as one transaction."""
+
+    backend: Backend
+    program: Program[Any]
+
+    def perform(self) -> Any:
+        return self.backend.write(self.program)
+
+    async def aperform(self) -> Any:
+        return await self.backend.awrite(self.program)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedDocuments:
+    """Outer step: the vectors of some texts, in one call to the embedding model."""
+
+    embeddings: Embeddings
+    texts: list[str]
+
+    def perform(self) -> list[list[float]]:
+        return self.embeddings.embed_documents(self.texts)
+
+    async def aperform(self) -> list[list[float]]:
+        return await self.embeddings.aembed_documents(self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedQuery:
+    """Outer step: the vector of a query."""
+
+    embeddings: Embeddings
+    text: str
+
+    def perform(self) -> list[float]:
+        return self.embeddings.embed_query(self.text)
+
+    async def aperform(self) -> list[float]:
+        return await self.embeddings.aembed_query(self.text)
+
+
+class Call:
+    """Outer step: call a function with arguments. Under `arun` the function may be a coroutine function."""
+
+    __slots__ = ("arguments", "function")
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.function = function
+        self.arguments = arguments
+
+    def perform(self) -> Any:
+        result = self.function(*self.arguments)
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            msg = f"{self.function!r} is a coroutine function: use the method with the prefix `a` and await it."
+            raise TypeError(msg)
+        return result
+
+    async def aperform(self) -> Any:
+        result = self.function(*self.arguments)
+        return await result if inspect.isawaitable(result) else result
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Outer step: wait for some seconds."""
+
+    seconds: float
+
+    def perform(self) -> None:
+        time.sleep(self.seconds)
+
+    async def aperform(self) -> None:
+        await asyncio.sleep(self.seconds)

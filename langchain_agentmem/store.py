@@ -1,0 +1,688 @@
+"""The store: LangGraph's `BaseStore` on any backend, sync and async on one object."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal, cast
+from uuid import UUID
+
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import (
+    NOT_PROVIDED,
+    BaseStore,
+    GetOp,
+    IndexConfig,
+    InvalidNamespaceError,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    NamespacePath,
+    NotProvided,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+    ensure_embeddings,
+    get_text_at_path,
+    tokenize_path,
+)
+from typing_extensions import Self
+
+from langchain_agentmem.backends import adopt, connect
+from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow
+from langchain_agentmem.codec import dump_json, load_json
+from langchain_agentmem.errors import ConflictError, InvalidInputError, InvalidTypeError, StorageError
+from langchain_agentmem.filters import compile_filter
+from langchain_agentmem.models import check_count, check_id, check_text, seconds
+from langchain_agentmem.program import Call, EmbedDocuments, EmbedQuery, Program, Read, Sleep, Write, arun, run
+from langchain_agentmem.ranking import rank, terms
+from langchain_agentmem.sweeping import Sweeper
+
+Value = dict[str, Any]
+
+UPDATE_SECONDS = 30.0
+"""How long `update` tries again while others keep changing the item."""
+
+_CHUNK = 200
+
+
+class AgentMemStore(BaseStore):
+    """LangGraph's store: items by namespace and key, with filters, search and time to live.
+
+    It is usually `AgentMemory.store`, and stands alone too, through `from_url`. Every method has an async twin with the
+    prefix `a`; both may be used on the same object, from any thread and any event loop. Unlike other stores it accepts
+    any label, an e-mail address too.
+
+    Args:
+        backend: Where the items are; see `langchain_agentmem.backends.connect`.
+        index: LangGraph's index configuration: `embed`, `dims` and `fields`. Default: None (full-text search only, over
+            all fields).
+        ttl: LangGraph's configuration of the time to live: `default_ttl` in minutes, `refresh_on_read`. Expired items are
+            never returned. Default: None (items stay).
+        tenant: Which of several applications on one database. Default: `"default"`.
+
+    Example:
+        >>> from langchain_agentmem import AgentMemStore
+        >>> store = AgentMemStore.from_url("sqlite:///:memory:")
+        >>> store.put(("users", "alice@example.com"), "food", {"likes": "She loves pizza"})
+        >>> [item.key for item in store.search(("users",), query="Who is loving pizzas?")]
+        ['food']
+        >>> store.close()
+    """
+
+    supports_ttl = True
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        index: IndexConfig | None = None,
+        ttl: TTLConfig | None = None,
+        tenant: str = "default",
+        sweeper: Sweeper | None = None,
+    ) -> None:
+        self._backend = backend
+        self._tenant = check_id("tenant", tenant)
+        self._sweeper = sweeper or Sweeper(backend, tenant)
+        self.ttl_config = ttl
+        self.index_config = index
+        self.embeddings: Embeddings | None = ensure_embeddings(index["embed"]) if index else None
+        self._fields = _paths(((index or {}).get("fields")) or ["$"])
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """A store that stands alone.
+
+        Args:
+            url: Which database; see `langchain_agentmem.backends.connect`.
+            **options: The keyword arguments of `AgentMemStore`.
+        """
+        return cls(connect(url), **options)
+
+    @classmethod
+    def from_connection(cls, connection: Any, **options: Any) -> Self:
+        """A store on a connection that the application already has, which is never closed by us.
+
+        Args:
+            connection: A `sqlite3.Connection` made with `check_same_thread=False`.
+            **options: The keyword arguments of `AgentMemStore`.
+        """
+        return cls(adopt(connection), **options)
+
+    # LangGraph's methods. They are spelled out because BaseStore's own refuse labels with a dot.
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Do several operations: reads see the state before, the last put to a key counts, all is stored or nothing."""
+        return run(self._batch(list(ops)))
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Same as `batch`, but without blocking the event loop."""
+        return await arun(self._batch(list(ops)))
+
+    def get(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
+        """The item of a key, or None.
+
+        Args:
+            namespace: Where it is.
+            key: Its key.
+            refresh_ttl: Whether its time to live starts anew. Default: as configured, else True.
+        """
+        return run(self._one(self._get_op(namespace, key, refresh_ttl)))
+
+    async def aget(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
+        """Same as `get`, but without blocking the event loop."""
+        return await arun(self._one(self._get_op(namespace, key, refresh_ttl)))
+
+    def search(
+        self,
+        namespace_prefix: tuple[str, ...],
+        /,
+        *,
+        query: str | None = None,
+        filter: dict[str, Any] | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        refresh_ttl: bool | None = None,
+    ) -> list[SearchItem]:
+        """Items at or below a namespace.
+
+        Args:
+            namespace_prefix: Where to look; `()` is everywhere.
+            query: What to look for. With embeddings every indexed item is ranked by words and by meaning; without, only
+                items that hold one of the words are found. Default: None (the most recently updated first).
+            filter: What the values must be like; see `langchain_agentmem.filters`. Default: None.
+            limit: The most items. Default: 10.
+            offset: How many to skip. Default: 0.
+            refresh_ttl: Whether the found items' time to live starts anew. Default: as configured, else True.
+
+        Returns:
+            The items; with a query, each with a score in [0, 1], best first.
+        """
+        return run(self._one(self._search_op(namespace_prefix, query, filter, limit, offset, refresh_ttl)))
+
+    async def asearch(
+        self,
+        namespace_prefix: tuple[str, ...],
+        /,
+        *,
+        query: str | None = None,
+        filter: dict[str, Any] | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        refresh_ttl: bool | None = None,
+    ) -> list[SearchItem]:
+        """Same as `search`, but without blocking the event loop."""
+        return await arun(self._one(self._search_op(namespace_prefix, query, filter, limit, offset, refresh_ttl)))
+
+    def put(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        value: Mapping[str, Any],
+        index: Literal[False] | list[str] | None = None,
+        *,
+        ttl: float | None | NotProvided = NOT_PROVIDED,
+    ) -> None:
+        """Store an item; one that is there is replaced and keeps its `created_at`.
+
+        Args:
+            namespace: Where: a tuple of labels, any strings; the first must not be `"langgraph"`.
+            key: Its key.
+            value: A mapping that JSON knows.
+            index: What search finds it by: paths of fields, or False for nothing. Default: as configured, else all.
+            ttl: Minutes after the last use at which it expires; None for never. Default: as configured, else never.
+
+        Raises:
+            InvalidNamespaceError: The namespace is empty or one of its labels is not accepted.
+            InvalidInputError: An argument cannot be stored. Whatever is raised, nothing was stored.
+        """
+        run(self._one(self._put_op(namespace, key, value, index, ttl)))
+
+    async def aput(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        value: Mapping[str, Any],
+        index: Literal[False] | list[str] | None = None,
+        *,
+        ttl: float | None | NotProvided = NOT_PROVIDED,
+    ) -> None:
+        """Same as `put`, but without blocking the event loop."""
+        await arun(self._one(self._put_op(namespace, key, value, index, ttl)))
+
+    def delete(self, namespace: tuple[str, ...], key: str) -> None:
+        """Delete an item; one that is not there is no error."""
+        run(self._one(PutOp(namespace, _key(key), None)))
+
+    async def adelete(self, namespace: tuple[str, ...], key: str) -> None:
+        """Same as `delete`, but without blocking the event loop."""
+        await arun(self._one(PutOp(namespace, _key(key), None)))
+
+    def list_namespaces(
+        self,
+        *,
+        prefix: NamespacePath | None = None,
+        suffix: NamespacePath | None = None,
+        max_depth: int | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[tuple[str, ...]]:
+        """The namespaces that hold items, sorted.
+
+        Args:
+            prefix: How they begin; `"*"` stands for any label. Default: None.
+            suffix: How they end; `"*"` stands for any label. Default: None.
+            max_depth: Cut longer ones to this many labels. Default: None.
+            limit: The most namespaces. Default: 100.
+            offset: How many to skip. Default: 0.
+        """
+        return run(self._one(_list_op(prefix, suffix, max_depth, limit, offset)))
+
+    async def alist_namespaces(
+        self,
+        *,
+        prefix: NamespacePath | None = None,
+        suffix: NamespacePath | None = None,
+        max_depth: int | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[tuple[str, ...]]:
+        """Same as `list_namespaces`, but without blocking the event loop."""
+        return await arun(self._one(_list_op(prefix, suffix, max_depth, limit, offset)))
+
+    # Ours
+
+    def update(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        function: Callable[[Value | None], Value | None],
+        *,
+        index: Literal[False] | list[str] | None = None,
+        ttl: float | None | NotProvided = NOT_PROVIDED,
+    ) -> Value | None:
+        """Change an item so that no concurrent change is lost.
+
+        Args:
+            namespace: Where it is.
+            key: Its key.
+            function: Gets the item's value (a copy; None if there is no item) and returns the new one (None deletes it).
+                It is called again when another writer was faster, so it should do nothing else.
+            index: As in `put`.
+            ttl: As in `put`.
+
+        Returns:
+            The value that was stored.
+
+        Raises:
+            ConflictError: Others kept changing the item for `UPDATE_SECONDS`.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemStore
+            >>> store = AgentMemStore.from_url("sqlite:///:memory:")
+            >>> store.update(("counters",), "visits", lambda value: {"n": (value or {"n": 0})["n"] + 1})
+            {'n': 1}
+            >>> store.close()
+        """
+        return run(self._update(namespace, key, function, index, ttl))
+
+    async def aupdate(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        function: Callable[[Value | None], Any],
+        *,
+        index: Literal[False] | list[str] | None = None,
+        ttl: float | None | NotProvided = NOT_PROVIDED,
+    ) -> Value | None:
+        """Same as `update`, but without blocking the event loop; `function` may be a coroutine function."""
+        return await arun(self._update(namespace, key, function, index, ttl))
+
+    def sweep_ttl(self) -> int:
+        """Delete all that has expired, now; returns how many items, sessions and threads that were."""
+        return run(self._sweeper.sweep())
+
+    async def asweep_ttl(self) -> int:
+        """Same as `sweep_ttl`, but without blocking the event loop."""
+        return await arun(self._sweeper.sweep())
+
+    def close(self) -> None:
+        """Close the database of a store that stands alone."""
+        self._backend.close()
+
+    async def aclose(self) -> None:
+        """Same as `close`, but without blocking the event loop."""
+        await self._backend.aclose()
+
+    def __repr__(self) -> str:
+        return f"AgentMemStore({self._backend!r})"
+
+    # Operations
+
+    def _get_op(self, namespace: tuple[str, ...], key: str, refresh: bool | None) -> GetOp:
+        return GetOp(namespace, _key(key), self._refresh(refresh))
+
+    def _search_op(
+        self,
+        prefix: tuple[str, ...],
+        query: str | None,
+        condition: dict[str, Any] | None,
+        limit: int,
+        offset: int,
+        refresh: bool | None,
+    ) -> SearchOp:
+        return SearchOp(prefix, condition, limit, offset, query, self._refresh(refresh))
+
+    def _put_op(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        value: Mapping[str, Any],
+        index: Literal[False] | list[str] | None,
+        ttl: float | None | NotProvided,
+    ) -> PutOp:
+        if value is None:
+            msg = "A store value must be a mapping such as a dict, got None; use delete to remove an item."
+            raise InvalidTypeError(msg)
+        minutes = (self.ttl_config or {}).get("default_ttl") if isinstance(ttl, NotProvided) else ttl
+        return PutOp(namespace, _key(key), value, index, minutes)
+
+    def _refresh(self, asked: bool | None) -> bool:
+        return (self.ttl_config or {}).get("refresh_on_read", True) if asked is None else asked
+
+    # Programs
+
+    def _one(self, op: Op) -> Program[Any]:
+        (result,) = yield from self._batch([op])
+        return result
+
+    def _batch(self, ops: list[Op]) -> Program[list[Result]]:
+        work = _Work.of(ops, self)
+        yield from self._embed(work)
+        now = time.time()
+        if work.puts or work.deletes:
+            results, used = yield Write(self._backend, self._perform(work, now))
+            yield from self._sweeper.after_write()
+        else:
+            results, used = yield Read(self._backend, self._perform(work, now))
+            if used:
+                yield Write(self._backend, self._backend.items.touch(self._tenant, used, now))
+        return cast("list[Result]", results)
+
+    def _embed(self, work: _Work) -> Program[None]:
+        if self.embeddings is None:
+            return
+        texts = list(dict.fromkeys(text for pieces in work.texts.values() for text in pieces))
+        if texts:
+            embedded = yield EmbedDocuments(self.embeddings, texts)
+            if len(embedded) != len(texts):
+                msg = f"The embedding model gave {len(embedded)} vectors for {len(texts)} texts; nothing was written."
+                raise StorageError(msg)
+            vectors = dict(zip(texts, embedded, strict=True))
+            for place, pieces in work.texts.items():
+                work.vectors[place] = [_unit(vectors[text]) for text in pieces]
+        for query in {op.query for op in work.searches.values() if op.query}:
+            work.queries[query] = _unit((yield EmbedQuery(self.embeddings, query)))
+
+    def _perform(self, work: _Work, now: float) -> Program[tuple[list[Result], list[tuple[tuple[str, ...], str]]]]:
+        """The storage program of a batch: its results, and the items whose time to live is to start anew."""
+        items, tenant = self._backend.items, self._tenant
+        results: list[Result] = [None] * work.size
+        used: list[ItemRow] = []
+        found = yield from items.get(tenant, [(op.namespace, op.key) for op in work.gets.values()], now)
+        for (at, op), row in zip(work.gets.items(), found, strict=True):
+            results[at] = _item(row) if row else None
+            used.extend([row] if row and op.refresh_ttl else [])
+        for at, search in work.searches.items():
+            ranked = yield from self._search(search, work.queries.get(search.query or ""), now)
+            results[at] = [_search_item(row, score) for row, score in ranked]
+            used.extend(row for row, _ in ranked if search.refresh_ttl)
+        for at, listing in work.listings.items():
+            results[at] = yield from self._list(listing, now)
+        touch = [(row.namespace, row.key) for row in used if row.ttl is not None]
+        if work.puts or work.deletes:
+            if touch:
+                yield from items.touch(tenant, touch, now)
+            yield from items.delete(tenant, work.deletes)
+            yield from items.put(tenant, work.item_puts(), now)
+        return results, touch
+
+    def _search(self, op: SearchOp, vector: bytes | None, now: float) -> Program[list[tuple[ItemRow, float | None]]]:
+        passes = compile_filter(op.filter)
+        last = op.offset + op.limit
+        kept: list[tuple[ItemRow, float | None]] = []
+        if op.query:
+            candidates = yield from self._backend.items.find(
+                self._tenant, op.namespace_prefix, terms(op.query), vector, now
+            )
+            ranked = rank(candidates)
+            for at in range(0, len(ranked), _CHUNK):
+                rows = yield from self._backend.items.rows([item for item, _ in ranked[at : at + _CHUNK]])
+                kept.extend(
+                    (rows[item], score)
+                    for item, score in ranked[at : at + _CHUNK]
+                    if not op.filter or passes(load_json(rows[item].value))
+                )
+                if len(kept) >= last:
+                    break
+            return kept[op.offset : last]
+        size = max(_CHUNK, last) if op.filter else last
+        following: tuple[float, int] | None = None
+        while len(kept) < last:
+            page, following = yield from self._backend.items.scan(
+                self._tenant, op.namespace_prefix, size, following, now
+            )
+            kept.extend((row, None) for row in page if not op.filter or passes(load_json(row.value)))
+            if following is None:
+                break
+        return kept[op.offset : last]
+
+    def _list(self, op: ListNamespacesOp, now: float) -> Program[list[tuple[str, ...]]]:
+        conditions = op.match_conditions or ()
+        literal: tuple[str, ...] = ()
+        for condition in conditions:
+            if condition.match_type == "prefix" and "*" not in condition.path:
+                literal = max(literal, tuple(condition.path), key=len)
+        every = yield from self._backend.items.namespaces(self._tenant, literal, now)
+        found = [namespace for namespace in every if all(_fits(namespace, condition) for condition in conditions)]
+        if op.max_depth is not None:
+            found = sorted({namespace[: op.max_depth] for namespace in found})
+        return found[op.offset : op.offset + op.limit]
+
+    def _update(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        function: Callable[[Value | None], Any],
+        index: Literal[False] | list[str] | None,
+        ttl: float | None | NotProvided,
+    ) -> Program[Value]:
+        place = (_checked_namespace(namespace, writing=True), _checked_key(key))
+        deadline = time.monotonic() + UPDATE_SECONDS
+        longest = 0.001
+        while True:
+            (row,) = yield Read(self._backend, self._backend.items.get(self._tenant, [place], time.time()))
+            value = yield Call(function, load_json(row.value) if row else None)
+            if value is None:
+                msg = f"The function given to update returned None for {place}: return the new value, or use delete."
+                raise InvalidTypeError(msg)
+            keep = row.ttl / 60 if row and row.ttl is not None and isinstance(ttl, NotProvided) else ttl
+            work = _Work.of([self._put_op(*place, value, index, keep)], self)
+            yield from self._embed(work)
+            (put,) = work.item_puts()
+            expected = row.revision if row else None
+            swapped = yield Write(
+                self._backend, self._backend.items.swap(self._tenant, place, put, expected, time.time())
+            )
+            if swapped:
+                yield from self._sweeper.after_write()
+                return cast("Value", value)
+            if time.monotonic() > deadline:
+                msg = f"Others kept changing {place} for {UPDATE_SECONDS:g} seconds; nothing was written."
+                raise ConflictError(msg)
+            # Wait a random time, twice as long each time, so that many writers do not meet again and again.
+            yield Sleep(random.uniform(0, longest))
+            longest = min(0.064, longest * 2)
+
+
+Place = tuple[tuple[str, ...], str]
+
+
+class NamespaceError(InvalidInputError, InvalidNamespaceError):
+    """A namespace that the store does not accept; nothing was written."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """A batch, checked and sorted by kind; each operation under its place among the results."""
+
+    size: int
+    gets: dict[int, GetOp] = field(default_factory=dict)
+    searches: dict[int, SearchOp] = field(default_factory=dict)
+    listings: dict[int, ListNamespacesOp] = field(default_factory=dict)
+    puts: dict[Place, tuple[str, float | None]] = field(default_factory=dict)
+    """The JSON and the seconds to live of what is to be stored."""
+    deletes: list[Place] = field(default_factory=list)
+    texts: dict[Place, list[str]] = field(default_factory=dict)
+    """What is to be embedded of each put."""
+    words: dict[Place, str] = field(default_factory=dict)
+    """What full-text search finds each put by."""
+    vectors: dict[Place, list[bytes]] = field(default_factory=dict)
+    queries: dict[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, ops: Sequence[Op], store: AgentMemStore) -> _Work:
+        work = cls(len(ops))
+        last_puts: dict[Place, PutOp] = {}
+        for at, op in enumerate(ops):
+            if isinstance(op, GetOp):
+                work.gets[at] = op._replace(namespace=_checked_namespace(op.namespace), key=_checked_key(op.key))
+            elif isinstance(op, SearchOp):
+                work.searches[at] = _checked_search(op)
+            elif isinstance(op, ListNamespacesOp):
+                work.listings[at] = _checked_listing(op)
+            elif isinstance(op, PutOp):
+                namespace = _checked_namespace(op.namespace, writing=op.value is not None)
+                last_puts[namespace, _checked_key(op.key)] = op
+            else:
+                msg = f"Unknown operation type: {type(op)}"
+                raise InvalidTypeError(msg)
+        for place, op in last_puts.items():
+            work._add(place, op, store)
+        return work
+
+    def _add(self, place: Place, op: PutOp, store: AgentMemStore) -> None:
+        if op.value is None:
+            self.deletes.append(place)
+            return
+        text = dump_json(op.value)
+        self.puts[place] = (text, _ttl_seconds(op.ttl))
+        if op.index is False:
+            return
+        paths = store._fields if op.index is None else _paths(op.index)
+        value = load_json(text)
+        pieces = [piece for path, tokens in paths for piece in _pieces(value, tokens)]
+        self.words[place] = "\n".join(
+            piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens))
+        )
+        if store.embeddings is not None and pieces:
+            self.texts[place] = list(dict.fromkeys(pieces))
+
+    def item_puts(self) -> list[ItemPut]:
+        return [
+            ItemPut(*place, text, ttl, self.words.get(place), self.vectors.get(place, ()))
+            for place, (text, ttl) in self.puts.items()
+        ]
+
+
+def _checked_namespace(namespace: Any, *, writing: bool = False) -> tuple[str, ...]:
+    if not isinstance(namespace, (tuple, list)):
+        msg = f"A namespace must be a tuple of strings such as ('users', 'alice'), got {type(namespace).__name__}."
+        raise NamespaceError(msg)
+    for label in namespace:
+        try:
+            check_id("A namespace's label", label)
+        except (InvalidInputError, InvalidTypeError) as error:
+            msg = f"{error} The namespace was {tuple(namespace)!r:.200}."
+            raise NamespaceError(msg) from None
+    if writing and not namespace:
+        msg = "Namespace cannot be empty: use at least one label, such as ('memories',)."
+        raise NamespaceError(msg)
+    if writing and namespace[0] == "langgraph":
+        msg = f'Root label for namespace cannot be "langgraph", which LangGraph keeps for itself. Got: {namespace}'
+        raise NamespaceError(msg)
+    return tuple(namespace)
+
+
+def _key(key: Any) -> str:
+    """A key as a string: LangGraph's stores accept numbers and UUIDs too."""
+    return str(key) if isinstance(key, (int, UUID)) and not isinstance(key, bool) else key
+
+
+def _checked_key(key: Any) -> str:
+    return check_id("key", key)
+
+
+def _checked_search(op: SearchOp) -> SearchOp:
+    compile_filter(op.filter)
+    check_count("limit", op.limit, least=0)
+    check_count("offset", op.offset, least=0)
+    if op.query is not None and not isinstance(op.query, str):
+        msg = f"query must be a string, got {type(op.query).__name__}: {op.query!r:.100}."
+        raise InvalidTypeError(msg)
+    check_text("query", op.query or "")
+    return op._replace(namespace_prefix=_checked_namespace(op.namespace_prefix))
+
+
+def _checked_listing(op: ListNamespacesOp) -> ListNamespacesOp:
+    check_count("limit", op.limit, least=0)
+    check_count("offset", op.offset, least=0)
+    if op.max_depth is not None:
+        check_count("max_depth", op.max_depth)
+    for condition in op.match_conditions or ():
+        _checked_namespace(condition.path)
+        if condition.match_type not in ("prefix", "suffix"):
+            msg = f"Unsupported match type: {condition.match_type}. Use prefix or suffix."
+            raise InvalidInputError(msg)
+    return op
+
+
+def _ttl_seconds(minutes: float | None) -> float | None:
+    if minutes is None:
+        return None
+    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
+        msg = f"ttl must be a number of minutes or None, got {type(minutes).__name__}: {minutes!r:.100}."
+        raise InvalidTypeError(msg)
+    return seconds("ttl", minutes * 60)
+
+
+def _list_op(
+    prefix: NamespacePath | None, suffix: NamespacePath | None, max_depth: int | None, limit: int, offset: int
+) -> ListNamespacesOp:
+    conditions = []
+    if prefix:
+        conditions.append(MatchCondition("prefix", tuple(prefix) if isinstance(prefix, list) else prefix))
+    if suffix:
+        conditions.append(MatchCondition("suffix", tuple(suffix) if isinstance(suffix, list) else suffix))
+    return ListNamespacesOp(tuple(conditions), max_depth, limit, offset)
+
+
+def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
+    path = tuple(condition.path)
+    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[-len(path) :]
+    return len(part) == len(path) and all(asked in ("*", label) for label, asked in zip(part, path, strict=True))
+
+
+def _paths(fields: Any) -> list[tuple[str, Any]]:
+    if not isinstance(fields, (list, tuple)) or not all(isinstance(path, str) for path in fields):
+        msg = f"index must be False, None or a list of paths such as ['text'], got {fields!r:.100}."
+        raise InvalidTypeError(msg)
+    return [(path, path if path == "$" else tokenize_path(path)) for path in fields]
+
+
+def _pieces(value: Value, tokens: Any) -> list[str]:
+    """The texts at a path; the whole value as JSON for `$`, as LangGraph embeds it."""
+    return [text for text in get_text_at_path(value, tokens) if text]
+
+
+def _words(value: Any) -> Iterable[str]:
+    """All that a value says, for full-text search: its keys and what they hold."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _words(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _words(inner)
+    elif value is not None:
+        yield str(value)
+
+
+def _unit(vector: Sequence[float]) -> bytes:
+    """A vector of length 1 as little-endian float32."""
+    import numpy as np
+
+    array = np.asarray(vector, dtype="<f8")
+    length = float(np.linalg.norm(array))
+    return (array / length if length else array).astype("<f4").tobytes()
+
+
+def _item(row: ItemRow) -> Item:
+    return Item(
+        value=load_json(row.value),
+        key=row.key,
+        namespace=row.namespace,
+        created_at=datetime.fromtimestamp(row.created_at, timezone.utc),
+        updated_at=datetime.fromtimestamp(row.updated_at, timezone.utc),
+    )
+
+
+def _search_item(row: ItemRow, score: float | None) -> SearchItem:
+    item = _item(row)
+    return SearchItem(item.namespace, item.key, item.value, item.created_at, item.updated_at, score)
