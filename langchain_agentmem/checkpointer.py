@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -39,22 +36,15 @@ from langchain_agentmem.backends.contract import (
     CheckpointPut,
     CheckpointRow,
     LoadedCheckpoint,
+    Parts,
     StoredWrite,
     ThreadKey,
     ThreadUse,
+    WritesPut,
 )
-from langchain_agentmem.codec import REFERENCE_BYTES, Codec, Typed
-from langchain_agentmem.compact import (
-    PLAIN,
-    Known,
-    Split,
-    StoredValue,
-    ValueKey,
-    each_reference,
-    join,
-    splice,
-    split,
-)
+from langchain_agentmem.codec import Codec
+from langchain_agentmem.compact import PLAIN, ValueKey, each_reference, join
+from langchain_agentmem.drafts import Draft, KnownValues
 from langchain_agentmem.errors import (
     ConflictError,
     DamagedDataError,
@@ -76,13 +66,8 @@ from langchain_agentmem.sweeping import Sweeper
 
 _list = list  # the name that the method `list` hides inside the class
 
-_INLINE_CHARACTERS = 64
 _PAGE = 50
 _GENERATIONS = 256
-_REMEMBERED = 256
-_REMEMBERED_BYTES = 64 * 1024 * 1024
-_RENAMED = "~"
-"""Follows a version under which a value is already stored; a random part comes after it."""
 
 
 class AgentMemSaver(BaseCheckpointSaver[str]):
@@ -127,7 +112,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         self._tenant = check_id("tenant", tenant)
         self._ttl = seconds("ttl", ttl)
         self._sweeper = sweeper or Sweeper(backend, tenant)
-        self._memory = _Memory()
+        self._memory = KnownValues()
         self._codecs: dict[int, Codec] = {}
 
     @classmethod
@@ -308,7 +293,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         """Same as `get_delta_channel_history`, but without blocking the event loop."""
         return await arun(self._delta_history(config, channels))
 
-    def get_next_version(self, current: str | int | None, channel: None) -> str:  # type: ignore[override]
+    def get_next_version(self, current: str | int | None, channel: None) -> str:  # noqa: ARG002 (LangGraph passes it)
         """The version after `current`: a number that sorts as text, and a random part, so that forks never share one."""
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:032}.{random.getrandbits(48):012x}"
@@ -439,7 +424,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         described = {**get_checkpoint_metadata(config, metadata), **metadata}
         run_id = described.get("run_id")
         for alone in (False, True):
-            draft = _Draft(self, thread, namespace, secret, alone=alone)
+            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone)
             draft.add_values(checkpoint, new_versions)
             row = CheckpointRow(
                 thread.thread_id,
@@ -459,8 +444,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         else:
             msg = f"Checkpoint {checkpoint_id!r} of thread {thread.thread_id!r} met another one; nothing was written."
             raise ConflictError(msg)
-        for known in draft.learned:
-            self._memory.learn(thread, known)
+        self._memory.learn_all(thread, draft.learned)
         yield from self._sweeper.after_write()
         return _config(config["configurable"]["thread_id"], namespace, checkpoint_id)
 
@@ -473,13 +457,19 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             raise InvalidInputError(msg)
         use = self._use(config)
         secret = yield from self._secret(thread, use)
-        draft = _Draft(self, thread, namespace, secret)
-        rows = [
-            StoredWrite(task_id, WRITES_IDX_MAP.get(channel, at), task_path, channel, *draft.add_write(value))
-            for at, (channel, value) in enumerate(writes)
-        ]
-        key = CheckpointKey(namespace, checkpoint_id)
-        yield Write(self._backend, self._backend.checkpoints.put_writes(thread, key, rows, draft.elements, use))
+        for alone in (False, True):
+            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone)
+            rows = [
+                StoredWrite(
+                    task_id, WRITES_IDX_MAP.get(channel, at), task_path, channel, *draft.add_write(channel, value)
+                )
+                for at, (channel, value) in enumerate(writes)
+            ]
+            put = WritesPut(CheckpointKey(namespace, checkpoint_id), rows, draft.values, draft.elements, draft.requires)
+            if (yield Write(self._backend, self._backend.checkpoints.put_writes(thread, put, use))):
+                break
+            self._memory.forget(thread)
+        self._memory.learn_all(thread, draft.learned)
 
     def _delete_thread(self, thread_id: str) -> Program[None]:
         thread = self._thread(thread_id)
@@ -560,12 +550,12 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             if not line or not seen.isdisjoint(row.key for row in line):
                 break
             seen.update(row.key for row in line)
-            writes, elements = yield from table.writes(thread, [row.key for row in line], channels)
+            writes, parts = yield from table.writes(thread, [row.key for row in line], channels)
             for row in line:
                 open_channels = [channel for channel in channels if channel not in seeds]
                 for write in reversed(writes[row.key]):
                     if write.channel in open_channels:
-                        collected[write.channel].append(self._write(write, elements))
+                        collected[write.channel].append(self._write(write, namespace, parts))
                 for channel in open_channels:
                     if channel in row.inline:
                         seeds[channel] = row.inline[channel]
@@ -641,18 +631,14 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         secret = self._memory.secrets.get(thread)
         if secret is None:
             proposal = self._codec.store(os.urandom(32))
-            secret = self._codec.load(
-                (yield Write(self._backend, self._backend.checkpoints.secret(thread, proposal, use)))
-            )
+            stored = yield Write(self._backend, self._backend.checkpoints.secret(thread, proposal, use))
+            secret = bytes(self._codec.load(stored))
             self._memory.secrets[thread] = secret
         return secret
 
     def _tuple(self, loaded: LoadedCheckpoint, thread_id: Any) -> CheckpointTuple:
         row = loaded.row
         namespace, checkpoint_id = row.key
-        for value, known in loaded.values.values():
-            if value.kind != PLAIN:
-                self._memory.learn(ThreadKey(self._tenant, row.thread_id), known)
         checkpoint: Any = {**row.checkpoint, "channel_values": self._values(loaded)}
         metadata: Any = row.metadata
         return CheckpointTuple(
@@ -660,144 +646,42 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             checkpoint,
             metadata,
             None if row.parent_id is None else _config(thread_id, namespace, row.parent_id),
-            [self._write(write, loaded.elements) for write in loaded.writes],
+            [self._write(write, namespace, loaded.parts) for write in loaded.writes],
         )
 
     def _values(self, loaded: LoadedCheckpoint) -> dict[str, Any]:
-        row = loaded.row
-        values = dict(row.inline)
-        for key in row.value_keys():
-            if key not in loaded.values:
-                msg = (
-                    f"Checkpoint {row.key.checkpoint_id!r} of thread {row.thread_id!r} needs channel {key.channel!r} at "
-                    f"version {key.version!r}, which is missing: the database was damaged or altered."
-                )
-                raise DamagedDataError(msg)
-            value, known = loaded.values[key]
-            values[key.channel] = self._value(value.kind, value.type, value.data, known.references, loaded.elements)
+        values = dict(loaded.row.inline)
+        thread = ThreadKey(self._tenant, loaded.row.thread_id)
+        for key in loaded.row.value_keys():
+            values[key.channel] = self._value(key, loaded.parts)
+            self._memory.learn(thread, loaded.parts.values[key][1])
         return values
 
-    def _write(self, write: StoredWrite, elements: Mapping[bytes, Typed]) -> PendingWrite:
-        return write.task_id, write.channel, self._value(write.kind, write.type, write.data, write.data, elements)
+    def _write(self, write: StoredWrite, namespace: str, parts: Parts) -> PendingWrite:
+        key = write.value_key(namespace)
+        if key is not None:
+            return write.task_id, write.channel, self._value(key, parts)
+        return write.task_id, write.channel, self._join(write.kind, write.type, write.data, parts)
 
-    def _value(self, kind: str, type_: str, data: bytes, references: bytes, elements: Mapping[bytes, Typed]) -> Any:
-        codec = self._codec
+    def _value(self, key: ValueKey, parts: Parts) -> Any:
+        if key not in parts.values:
+            msg = (
+                f"Version {key.version!r} of channel {key.channel!r} is missing, which a checkpoint needs: the database "
+                f"was damaged or altered."
+            )
+            raise DamagedDataError(msg)
+        value, known = parts.values[key]
+        return self._join(value.kind, value.type, value.data if value.kind == PLAIN else known.references, parts)
+
+    def _join(self, kind: str, type_: str, data: bytes, parts: Parts) -> Any:
+        load, elements = self._codec.load, parts.elements
         if kind == PLAIN:
-            return codec.load((type_, data))
+            return load((type_, data))
         try:
-            return join(kind, [codec.load(elements[reference]) for reference in each_reference(references)])
-        except KeyError as error:
-            msg = f"An element that a stored value refers to is missing ({error}): the database was damaged or altered."
+            return join(kind, [load(elements[reference]) for reference in each_reference(data)])
+        except KeyError:
+            msg = "An element that a stored value refers to is missing: the database was damaged or altered."
             raise DamagedDataError(msg) from None
-
-
-class _Draft:
-    """The rows of a checkpoint or of pending writes, while they are put together.
-
-    With `alone`, nothing that is stored already is built upon: all values are stored in full, under keys of their own.
-    """
-
-    def __init__(
-        self, saver: AgentMemSaver, thread: ThreadKey, namespace: str, secret: bytes, *, alone: bool = False
-    ) -> None:
-        self._codec = saver._codec
-        self._memory = saver._memory
-        self._thread = thread
-        self._namespace = namespace
-        self._secret = secret
-        self._alone = alone
-        self.inline: dict[str, Any] = {}
-        self.stored: dict[str, str] = {}
-        self.values: list[StoredValue] = []
-        self.elements: dict[bytes, Typed] = {}
-        self.requires: set[ValueKey] = set()
-        self.learned: list[Known] = []
-
-    def add_values(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> None:
-        """Add the values of a checkpoint: those that changed as rows, the others as references to the rows they have."""
-        for channel, value in checkpoint["channel_values"].items():
-            version = checkpoint["channel_versions"].get(channel)
-            if version is None or _is_small(value):
-                self.inline[channel] = value
-                continue
-            known = None if self._alone else self._memory.recall(self._thread, self._namespace, channel)
-            key = ValueKey(self._namespace, channel, str(version))
-            if self._alone:
-                key = key._replace(version=f"{version}{_RENAMED}{secrets.token_hex(8)}")
-            elif channel not in new_versions:
-                if known is not None and known.key.version.partition(_RENAMED)[0] == key.version:
-                    key = known.key
-                self.requires.add(key)
-                self.stored[channel] = key.version
-                continue
-            self.stored[channel] = key.version
-            parts = split(value, self._codec, self._secret)
-            if parts is None:
-                self.values.append(StoredValue(key, PLAIN, *self._codec.store(value)))
-                continue
-            row, learned, fresh = splice(key, parts, known)
-            self.values.append(row)
-            self.learned.append(learned)
-            if known is not None and known.kind == parts.kind:
-                self.requires.add(known.key)
-            if row.base is not None:
-                self.requires.add(row.base)
-            self._add_elements(parts, fresh)
-
-    def add_write(self, value: Any) -> tuple[str, str, bytes]:
-        """Add the value of a pending write; returns its kind, type and data."""
-        parts = split(value, self._codec, self._secret)
-        if parts is None:
-            return (PLAIN, *self._codec.store(value))
-        self._add_elements(parts, range(len(parts.elements)))
-        return parts.kind, "", parts.references
-
-    def _add_elements(self, parts: Split, indexes: range) -> None:
-        for at in indexes:
-            reference = parts.references[at * REFERENCE_BYTES : (at + 1) * REFERENCE_BYTES]
-            if reference not in self.elements:
-                self.elements[reference] = self._codec.store(parts.elements[at], parts.identities[at])
-
-
-class _Memory:
-    """What this process knows of stored values, so that the next version can be stored as a splice without reading.
-
-    It is a cache: forgetting something costs space in the database, never correctness, since a backend stores a splice only
-    where what it builds on is there.
-    """
-
-    def __init__(self) -> None:
-        self.secrets: dict[ThreadKey, bytes] = {}
-        self._known: OrderedDict[tuple[ThreadKey, str | None, str], Known] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def recall(self, thread: ThreadKey, namespace: str, channel: str) -> Known | None:
-        """The latest known value of a channel; else the same channel of another namespace, as of a parent graph."""
-        with self._lock:
-            return self._known.get((thread, namespace, channel)) or self._known.get((thread, None, channel))
-
-    def learn(self, thread: ThreadKey, known: Known) -> None:
-        """Remember a stored value."""
-        with self._lock:
-            for namespace in (known.key.namespace, None):
-                self._drop((thread, namespace, known.key.channel))
-                self._known[thread, namespace, known.key.channel] = known
-                self._bytes += len(known.references)
-            while len(self._known) > 2 * _REMEMBERED or self._bytes > 2 * _REMEMBERED_BYTES:
-                self._drop(next(iter(self._known)))
-
-    def forget(self, thread: ThreadKey) -> None:
-        """Forget all about a thread."""
-        with self._lock:
-            self.secrets.pop(thread, None)
-            for key in [key for key in self._known if key[0] == thread]:
-                self._drop(key)
-
-    def _drop(self, key: tuple[ThreadKey, str | None, str]) -> None:
-        known = self._known.pop(key, None)
-        if known is not None:
-            self._bytes -= len(known.references)
 
 
 class _Scan(NamedTuple):
@@ -835,12 +719,6 @@ class _Scan(NamedTuple):
 
 def _config(thread_id: Any, namespace: str, checkpoint_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}
-
-
-def _is_small(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) <= _INLINE_CHARACTERS
-    return value is None or isinstance(value, (bool, int, float))
 
 
 def _strings(what: str, values: Any) -> list[str]:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langchain_agentmem.codec import REFERENCE_BYTES, Codec, Typed, reference
@@ -29,7 +30,12 @@ PLAIN = "plain"
 ITEM = "item"
 LIST = "list"
 DICT = "dict"
+VALUE = "value"
+"""The kind of a pending write whose value is stored as a version of its channel; its `type` names the version."""
 _SNAPSHOT = "snapshot."
+
+LONG_REFERENCES = 64
+"""A pending write with more references than this is stored as a splice of what its channel holds."""
 
 SMALL_BYTES = 256
 """A value whose plain form is at most this long is stored whole: references to it would be no shorter."""
@@ -118,7 +124,7 @@ def split(value: Any, codec: Codec, secret: bytes) -> Split | None:
         if codec.secret:  # a custom serializer may know what ours does not
             return None
         raise
-    if kind == ITEM and not identities[0].type.startswith("message:"):
+    if kind == ITEM and not isinstance(elements[0], BaseMessage):
         return None
     if sum(len(identity.data) for identity in identities) <= SMALL_BYTES:
         return None

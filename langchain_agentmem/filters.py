@@ -33,7 +33,7 @@ def compile_filter(condition: Mapping[str, Any] | None) -> Filter:
         True
     """
     if condition is None:
-        return lambda value: True
+        condition = {}
     if not isinstance(condition, Mapping):
         msg = f"A filter must be a mapping such as {{'color': 'red'}}, got {type(condition).__name__}."
         raise InvalidTypeError(msg)
@@ -113,7 +113,7 @@ def _contains(value: Any, operand: Any) -> bool:
 
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "$eq": lambda value, operand: _equal(value, operand),
+    "$eq": _equal,
     "$ne": lambda value, operand: not _equal(value, operand),
     "$gt": _ordered(lambda value, operand: value > operand),
     "$gte": _ordered(lambda value, operand: value >= operand),

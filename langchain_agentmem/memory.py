@@ -81,7 +81,7 @@ class AgentMemory:
         self._codec = Codec()
         self._sweeper = Sweeper(backend, tenant)
         if embeddings is not None:
-            index = {**(index or {}), "embed": embeddings}  # type: ignore[typeddict-item]  # checked by the store
+            index = {**(index or {}), "embed": embeddings}
         minutes: TTLConfig | None = None if self._ttl is None else {"default_ttl": self._ttl / 60}
         self.store = AgentMemStore(backend, index=index, ttl=minutes, tenant=tenant, sweeper=self._sweeper)
         self.checkpointer = AgentMemSaver(backend, serde=serde, ttl=ttl, tenant=tenant, sweeper=self._sweeper)

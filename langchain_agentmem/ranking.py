@@ -16,11 +16,13 @@ MAX_TERMS = 64
 """The most terms of a query that are looked for: what comes after says little and costs time."""
 
 STOP_WORDS = frozenset(
-    """a about after again all also am an and any are as at be because been before being but by can could did do does doing
+    """
+    a about after again all also am an and any are as at be because been before being but by can could did do does doing
     down during each few for from further had has have having he her here hers him his how i if in into is it its just
     like me more most my no nor not now of off on once only or other our out over own same she should so some such than
     that the their theirs them then there these they this those through to too under until up us very was we were what
-    when where which while who whom whose why will with would you your yours""".split()
+    when where which while who whom whose why will with would you your yours
+    """.split()  # noqa: SIM905 (a list of one word a line would be five times as long)
 )
 """English function words, which say nothing of what a text is about."""
 

@@ -187,7 +187,7 @@ class AgentMemStore(BaseStore):
         value: Mapping[str, Any],
         index: Literal[False] | list[str] | None = None,
         *,
-        ttl: float | None | NotProvided = NOT_PROVIDED,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> None:
         """Store an item; one that is there is replaced and keeps its `created_at`.
 
@@ -211,7 +211,7 @@ class AgentMemStore(BaseStore):
         value: Mapping[str, Any],
         index: Literal[False] | list[str] | None = None,
         *,
-        ttl: float | None | NotProvided = NOT_PROVIDED,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> None:
         """Same as `put`, but without blocking the event loop."""
         await arun(self._one(self._put_op(namespace, key, value, index, ttl)))
@@ -265,7 +265,7 @@ class AgentMemStore(BaseStore):
         function: Callable[[Value | None], Value | None],
         *,
         index: Literal[False] | list[str] | None = None,
-        ttl: float | None | NotProvided = NOT_PROVIDED,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> Value | None:
         """Change an item so that no concurrent change is lost.
 
@@ -299,7 +299,7 @@ class AgentMemStore(BaseStore):
         function: Callable[[Value | None], Any],
         *,
         index: Literal[False] | list[str] | None = None,
-        ttl: float | None | NotProvided = NOT_PROVIDED,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> Value | None:
         """Same as `update`, but without blocking the event loop; `function` may be a coroutine function."""
         return await arun(self._update(namespace, key, function, index, ttl))
@@ -345,7 +345,7 @@ class AgentMemStore(BaseStore):
         key: str,
         value: Mapping[str, Any],
         index: Literal[False] | list[str] | None,
-        ttl: float | None | NotProvided,
+        ttl: float | NotProvided | None,
     ) -> PutOp:
         if value is None:
             msg = "A store value must be a mapping such as a dict, got None; use delete to remove an item."
@@ -461,7 +461,7 @@ class AgentMemStore(BaseStore):
         key: str,
         function: Callable[[Value | None], Any],
         index: Literal[False] | list[str] | None,
-        ttl: float | None | NotProvided,
+        ttl: float | NotProvided | None,
     ) -> Program[Value]:
         place = (_checked_namespace(namespace, writing=True), _checked_key(key))
         deadline = time.monotonic() + UPDATE_SECONDS

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from langchain_agentmem.codec import Codec, Typed
-from langchain_agentmem.compact import Known, StoredValue, ValueKey
+from langchain_agentmem.compact import VALUE, Known, StoredValue, ValueKey
 from langchain_agentmem.program import Program
 
 T = TypeVar("T")
@@ -227,9 +227,21 @@ class StoredWrite:
     task_path: str
     channel: str
     kind: str
-    """How `data` is to be read, as in `StoredValue`."""
+    """How `data` is to be read, as in `StoredValue`; `VALUE` when the value is stored apart from the write."""
     type: str
     data: bytes
+
+    def value_key(self, namespace: str) -> ValueKey | None:
+        """The key of the value, when it is stored apart."""
+        return ValueKey(namespace, self.channel, self.type) if self.kind == VALUE else None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What it takes to rebuild values: those that are stored apart with their references, and the elements behind them."""
+
+    values: Mapping[ValueKey, tuple[StoredValue, Known]]
+    elements: Mapping[bytes, Typed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +249,8 @@ class LoadedCheckpoint:
     """A checkpoint with all that it takes to rebuild it."""
 
     row: CheckpointRow
-    values: Mapping[ValueKey, tuple[StoredValue, Known]]
-    """Its stored values, with their references."""
-    elements: Mapping[bytes, Typed]
     writes: Sequence[StoredWrite]
+    parts: Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +296,17 @@ class CheckpointPut:
     """Values that must be stored already, because this one builds on them."""
 
 
+@dataclass(frozen=True, slots=True)
+class WritesPut:
+    """Pending writes to store, with what is new in them."""
+
+    checkpoint: CheckpointKey
+    writes: Sequence[StoredWrite]
+    values: Sequence[StoredValue]
+    elements: Mapping[bytes, Typed]
+    requires: Collection[ValueKey] = field(default_factory=frozenset)
+
+
 class CheckpointTable(Protocol):
     """Checkpoints, their values, and pending writes."""
 
@@ -299,15 +320,11 @@ class CheckpointTable(Protocol):
         stored value never changes, since others may be spliced from it.
         """
 
-    def put_writes(
-        self,
-        thread: ThreadKey,
-        checkpoint: CheckpointKey,
-        writes: Sequence[StoredWrite],
-        elements: Mapping[bytes, Typed],
-        use: ThreadUse,
-    ) -> Program[None]:
-        """Store pending writes: one with a negative index replaces what is there, another leaves it."""
+    def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
+        """Store pending writes: one with a negative index replaces what is there, another leaves it.
+
+        Returns False, and stores nothing, when a value that they require is not there.
+        """
 
     def get(
         self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
@@ -338,8 +355,8 @@ class CheckpointTable(Protocol):
 
     def writes(
         self, thread: ThreadKey, checkpoints: Sequence[CheckpointKey], channels: Collection[str]
-    ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Mapping[bytes, Typed]]]:
-        """The pending writes of checkpoints to some channels, in order, and the elements behind them."""
+    ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Parts]]:
+        """The pending writes of checkpoints to some channels, in order, and what it takes to rebuild their values."""
 
     def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
         """All checkpoints of a thread, oldest first."""

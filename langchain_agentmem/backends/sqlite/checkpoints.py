@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from langchain_agentmem.backends.contract import (
@@ -12,14 +12,16 @@ from langchain_agentmem.backends.contract import (
     CheckpointPut,
     CheckpointRow,
     LoadedCheckpoint,
+    Parts,
     StoredWrite,
     ThreadKey,
     ThreadRow,
     ThreadUse,
+    WritesPut,
 )
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.codec import Codec, Typed
-from langchain_agentmem.compact import PLAIN, Known, StoredValue, ValueKey, each_reference, resolve
+from langchain_agentmem.compact import PLAIN, VALUE, Known, StoredValue, ValueKey, each_reference, resolve
 from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "checkpoints.sql")
@@ -49,47 +51,25 @@ class SqliteCheckpoints:
             {"checkpoint": row.checkpoint, "metadata": row.metadata, "inline": row.inline, "stored": row.stored}
         )
         yield Execute(SQL["add_checkpoint"], (number, *row.key, row.parent_id, put.run_id, use.now, *document))
-        yield ExecuteMany(
-            SQL["add_value"],
-            [
-                (
-                    *(number, *value.key, value.kind, value.type, value.data, value.number),
-                    *(value.base or (None, None, None)),
-                    *(value.head, value.tail),
-                )
-                for value in put.values
-            ],
-        )
-        yield from self._add_elements(number, put.elements)
+        yield from self._add(number, put.values, put.elements)
         return True
 
-    def put_writes(
-        self,
-        thread: ThreadKey,
-        checkpoint: CheckpointKey,
-        writes: Sequence[StoredWrite],
-        elements: Mapping[bytes, Typed],
-        use: ThreadUse,
-    ) -> Program[None]:
+    def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
         number = yield from self._use(thread, use)
+        if put.requires and (yield from self._present(number, put.requires)) < len(put.requires):
+            return False
         yield ExecuteMany(
             SQL["add_write"],
             [
                 (
-                    number,
-                    *checkpoint,
-                    write.task_id,
-                    write.index,
-                    write.task_path,
-                    write.channel,
-                    write.kind,
-                    write.type,
-                    write.data,
+                    *(number, *put.checkpoint, write.task_id, write.index, write.task_path),
+                    *(write.channel, write.kind, write.type, write.data),
                 )
-                for write in writes
+                for write in put.writes
             ],
         )
-        yield from self._add_elements(number, elements)
+        yield from self._add(number, put.values, put.elements)
+        return True
 
     # Reading
 
@@ -172,8 +152,7 @@ class SqliteCheckpoints:
         for checkpoint in checkpoints:
             writes = yield from self._writes(number, checkpoint)
             found[checkpoint] = [write for write in writes if write.channel in channels]
-        runs = [write.data for writes in found.values() for write in writes if write.kind != PLAIN]
-        return found, (yield from self._elements(number, runs))
+        return found, (yield from self._parts(number, [], found))
 
     def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
         number = yield from self._find(thread, 0.0)
@@ -264,42 +243,61 @@ class SqliteCheckpoints:
         ((count,),) = yield Fetch(SQL["present"], {"thread": number, "keys": json.dumps(list(keys))})
         return int(count)
 
-    def _add_elements(self, number: int, elements: Mapping[bytes, Typed]) -> Program[None]:
-        if elements:
-            yield ExecuteMany(SQL["add_element"], [(number, key, *typed) for key, typed in elements.items()])
+    def _add(self, number: int, values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> Program[None]:
+        yield ExecuteMany(
+            SQL["add_value"],
+            [
+                (
+                    *(number, *value.key, value.kind, value.type, value.data, value.number),
+                    *(value.base or (None, None, None)),
+                    *(value.head, value.tail),
+                )
+                for value in values
+            ],
+        )
+        yield ExecuteMany(SQL["add_element"], [(number, key, *typed) for key, typed in elements.items()])
 
     def _load(self, number: int | None, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
-        keys = list(dict.fromkeys(key for row in rows for key in row.value_keys()))
-        values: dict[ValueKey, tuple[StoredValue, Known]] = {}
-        if keys:
-            found = yield Fetch(SQL["values"], {"thread": number, "keys": json.dumps(keys)})
-            chains = {value.key: value for value in map(_value, found)}
-            values = {key: resolve(key, chains) for key in keys if key in chains}
         writes = {}
         for row in rows:
             writes[row.key] = yield from self._writes(number, row.key)
+        parts = yield from self._parts(number, rows, writes)
+        return [LoadedCheckpoint(row, writes[row.key], parts) for row in rows]
+
+    def _parts(
+        self,
+        number: int | None,
+        rows: Sequence[CheckpointRow],
+        writes: Mapping[CheckpointKey, Sequence[StoredWrite]],
+    ) -> Program[Parts]:
+        every = [(checkpoint.namespace, write) for checkpoint, group in writes.items() for write in group]
+        keys = dict.fromkeys(key for row in rows for key in row.value_keys())
+        keys.update(dict.fromkeys(key for namespace, write in every if (key := write.value_key(namespace))))
+        values: dict[ValueKey, tuple[StoredValue, Known]] = {}
+        if keys:
+            found = yield Fetch(SQL["values"], {"thread": number, "keys": json.dumps(list(keys))})
+            chains = {value.key: value for value in map(_value, found)}
+            values = {key: resolve(key, chains) for key in keys if key in chains}
         runs = [
             *(known.references for value, known in values.values() if value.kind != PLAIN),
-            *(write.data for row in rows for write in writes[row.key] if write.kind != PLAIN),
+            *(write.data for _, write in every if write.kind not in (PLAIN, VALUE)),
         ]
-        elements = yield from self._elements(number, runs)
-        return [LoadedCheckpoint(row, values, elements, writes[row.key]) for row in rows]
+        wanted = dict.fromkeys(reference for run in runs for reference in each_reference(run))
+        elements = {}
+        if wanted:
+            stored = yield Fetch(SQL["elements"], {"thread": number, "references": b"".join(wanted)})
+            elements = {reference: Typed(type_, data) for reference, type_, data in stored}
+        return Parts(values, elements)
 
     def _writes(self, number: int | None, checkpoint: CheckpointKey) -> Program[list[StoredWrite]]:
         rows = yield Fetch(SQL["writes"], (number, *checkpoint))
         return [StoredWrite(*row) for row in rows]
 
-    def _elements(self, number: int | None, runs: Iterable[bytes]) -> Program[dict[bytes, Typed]]:
-        wanted = dict.fromkeys(reference for run in runs for reference in each_reference(run))
-        if not wanted:
-            return {}
-        rows = yield Fetch(SQL["elements"], {"thread": number, "references": b"".join(wanted)})
-        return {reference: Typed(type_, data) for reference, type_, data in rows}
-
     def _delete_unneeded(self, number: int | None, codec: Codec) -> Program[None]:
         """Delete the values that no checkpoint needs, and then the elements that no value or write holds."""
         documents = yield Fetch(SQL["documents"], (number,))
         needed = {key for row in documents for key in _checkpoint("", row, codec).value_keys()}
+        needed.update(ValueKey(*row) for row in (yield Fetch(SQL["values_of_writes"], (number,))))
         links = {}
         for row in (yield Fetch(SQL["value_links"], (number,))):
             links[ValueKey(*row[:3])] = ValueKey(*row[3:]) if row[3] is not None else None

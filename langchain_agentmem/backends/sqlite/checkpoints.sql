@@ -172,7 +172,10 @@ DELETE FROM agentmem_channel_values WHERE thread = ? AND namespace = ? AND chann
 -- Every run of references that a thread still holds.
 SELECT data FROM agentmem_channel_values WHERE thread = :thread AND kind <> 'plain'
 UNION ALL
-SELECT data FROM agentmem_writes WHERE thread = :thread AND kind <> 'plain'
+SELECT data FROM agentmem_writes WHERE thread = :thread AND kind NOT IN ('plain', 'value')
+
+-- values_of_writes --
+SELECT namespace, channel, type FROM agentmem_writes WHERE thread = ? AND kind = 'value'
 
 -- references --
 SELECT reference FROM agentmem_elements WHERE thread = ?

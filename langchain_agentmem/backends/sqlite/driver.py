@@ -250,16 +250,20 @@ class SqliteDriver:
             folder = Path(self.path).parent
             why = f"the folder {folder} does not exist" if not folder.is_dir() else "it is no file, or may not be read"
             return ConfigurationError(f"Cannot open {self.path}: {why}.")
-        if "not a database" in text or "malformed" in text:
-            return DamagedDataError(f"{self.path} is not a SQLite database, or is damaged ({text}).")
-        if "readonly" in text:
-            return StorageError(f"{self.path} may be read but not written ({text}).")
-        if "fts5" in text:
-            return ConfigurationError(f"Python's SQLite has no full-text search (FTS5): use another Python ({text}).")
-        if "too big" in text:
-            return InvalidInputError(f"A value is too large for SQLite ({text}); nothing was written.")
+        for sign, kind, meaning in _MEANINGS:
+            if sign in text:
+                return kind(meaning.format(path=self.path, text=text))
         return StorageError(f"SQLite could not do it in {self.path}: {text}")
 
+
+_MEANINGS: tuple[tuple[str, type[Exception], str], ...] = (
+    ("not a database", DamagedDataError, "{path} is not a SQLite database, or is damaged ({text})."),
+    ("malformed", DamagedDataError, "{path} is damaged ({text})."),
+    ("readonly", StorageError, "{path} may be read but not written ({text})."),
+    ("fts5", ConfigurationError, "Python's SQLite has no full-text search (FTS5): use another Python ({text})."),
+    ("too big", InvalidInputError, "A value is too large for SQLite ({text}); nothing was written."),
+)
+"""What a part of SQLite's message says of an error."""
 
 _inherited: list[sqlite3.Connection] = []
 """Connections that a forked process got from its parent: kept, because closing them would harm the parent's locks."""

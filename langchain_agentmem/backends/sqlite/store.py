@@ -11,7 +11,7 @@ from typing import Any
 from langchain_agentmem.backends.contract import Candidate, ItemPut, ItemRow, Namespace
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import StorageError
-from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
+from langchain_agentmem.program import ExecuteMany, Fetch, Program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
 
