@@ -9,7 +9,6 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -23,7 +22,6 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
-    PendingWrite,
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -36,22 +34,20 @@ from langchain_agentmem.backends.contract import (
     CheckpointPut,
     CheckpointRow,
     LoadedCheckpoint,
-    Parts,
     StoredWrite,
     ThreadKey,
     ThreadUse,
     WritesPut,
 )
 from langchain_agentmem.codec import Codec
-from langchain_agentmem.compact import PLAIN, ValueKey, each_reference, join
 from langchain_agentmem.drafts import Draft, KnownValues
 from langchain_agentmem.errors import (
     ConflictError,
-    DamagedDataError,
     InvalidInputError,
     InvalidTypeError,
     ThreadInUseError,
 )
+from langchain_agentmem.loading import Loader, checkpoint_config
 from langchain_agentmem.models import (
     ThreadInfo,
     check_count,
@@ -371,6 +367,10 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             codec = self._codecs[id(self.serde)] = Codec(self.serde, verify=False)
         return codec
 
+    @property
+    def _loader(self) -> Loader:
+        return Loader(self._codec, self._memory, self._tenant)
+
     def _get(self, config: RunnableConfig) -> Program[CheckpointTuple | None]:
         thread, namespace, checkpoint_id = self._place(config)
         loaded = yield Read(
@@ -379,13 +379,13 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         )
         if loaded is None:
             return None
-        return self._tuple(loaded, config["configurable"]["thread_id"])
+        return self._loader.tuple(loaded, config["configurable"]["thread_id"])
 
     def _page(self, scan: _Scan) -> Program[tuple[_list[CheckpointTuple], _Scan | None]]:
         if scan.limit == 0:
             return [], None
         loaded, following = yield Read(self._backend, self._read_page(scan))
-        return [self._tuple(checkpoint, checkpoint.row.thread_id) for checkpoint in loaded], following
+        return [self._loader.tuple(checkpoint, checkpoint.row.thread_id) for checkpoint in loaded], following
 
     def _read_page(self, scan: _Scan) -> Program[tuple[_list[LoadedCheckpoint], _Scan | None]]:
         table = self._backend.checkpoints
@@ -446,7 +446,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             raise ConflictError(msg)
         self._memory.learn_all(thread, draft.learned)
         yield from self._sweeper.after_write()
-        return _config(config["configurable"]["thread_id"], namespace, checkpoint_id)
+        return checkpoint_config(config["configurable"]["thread_id"], namespace, checkpoint_id)
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -526,50 +526,9 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             return {}
         thread, namespace, checkpoint_id = self._place(config)
         histories: Mapping[str, DeltaChannelHistory] = yield Read(
-            self._backend, self._read_delta_history(thread, namespace, checkpoint_id, _list(channels))
+            self._backend,
+            self._loader.delta_history(self._backend.checkpoints, thread, namespace, checkpoint_id, _list(channels)),
         )
-        return histories
-
-    def _read_delta_history(
-        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, channels: _list[str]
-    ) -> Program[Mapping[str, DeltaChannelHistory]]:
-        table = self._backend.checkpoints
-        if checkpoint_id is None:
-            latest = yield from table.get(thread, namespace, None, self._codec, time.time())
-            if latest is None:
-                return {channel: {"writes": []} for channel in channels}
-            checkpoint_id = latest.row.key.checkpoint_id
-        target = CheckpointKey(namespace, checkpoint_id)
-        collected: dict[str, _list[PendingWrite]] = {channel: [] for channel in channels}
-        seeds: dict[str, Any] = {}
-        seen = {target}
-        line = yield from table.ancestors(thread, target, 1, self._codec)
-        while line and line[-1].parent_id is not None and len(seeds) < len(channels):
-            parent = CheckpointKey(namespace, line[-1].parent_id)
-            line = yield from table.ancestors(thread, parent, _GENERATIONS, self._codec)
-            if not line or not seen.isdisjoint(row.key for row in line):
-                break
-            seen.update(row.key for row in line)
-            writes, parts = yield from table.writes(thread, [row.key for row in line], channels)
-            for row in line:
-                open_channels = [channel for channel in channels if channel not in seeds]
-                for write in reversed(writes[row.key]):
-                    if write.channel in open_channels:
-                        collected[write.channel].append(self._write(write, namespace, parts))
-                for channel in open_channels:
-                    if channel in row.inline:
-                        seeds[channel] = row.inline[channel]
-                    elif channel in row.stored:
-                        only = replace(row, inline={}, stored={channel: row.stored[channel]})
-                        (loaded,) = yield from table.load(thread.tenant, [only])
-                        seeds[channel] = self._values(loaded)[channel]
-                if not open_channels:
-                    break
-        histories: dict[str, DeltaChannelHistory] = {}
-        for channel in channels:
-            histories[channel] = {"writes": collected[channel][::-1]}
-            if channel in seeds:
-                histories[channel]["seed"] = seeds[channel]
         return histories
 
     def _threads(self, user_id: str | None, limit: int | None, offset: int) -> Program[_list[ThreadInfo]]:
@@ -636,53 +595,6 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             self._memory.secrets[thread] = secret
         return secret
 
-    def _tuple(self, loaded: LoadedCheckpoint, thread_id: Any) -> CheckpointTuple:
-        row = loaded.row
-        namespace, checkpoint_id = row.key
-        checkpoint: Any = {**row.checkpoint, "channel_values": self._values(loaded)}
-        metadata: Any = row.metadata
-        return CheckpointTuple(
-            _config(thread_id, namespace, checkpoint_id),
-            checkpoint,
-            metadata,
-            None if row.parent_id is None else _config(thread_id, namespace, row.parent_id),
-            [self._write(write, namespace, loaded.parts) for write in loaded.writes],
-        )
-
-    def _values(self, loaded: LoadedCheckpoint) -> dict[str, Any]:
-        values = dict(loaded.row.inline)
-        thread = ThreadKey(self._tenant, loaded.row.thread_id)
-        for key in loaded.row.value_keys():
-            values[key.channel] = self._value(key, loaded.parts)
-            self._memory.learn(thread, loaded.parts.values[key][1])
-        return values
-
-    def _write(self, write: StoredWrite, namespace: str, parts: Parts) -> PendingWrite:
-        key = write.value_key(namespace)
-        if key is not None:
-            return write.task_id, write.channel, self._value(key, parts)
-        return write.task_id, write.channel, self._join(write.kind, write.type, write.data, parts)
-
-    def _value(self, key: ValueKey, parts: Parts) -> Any:
-        if key not in parts.values:
-            msg = (
-                f"Version {key.version!r} of channel {key.channel!r} is missing, which a checkpoint needs: the database "
-                f"was damaged or altered."
-            )
-            raise DamagedDataError(msg)
-        value, known = parts.values[key]
-        return self._join(value.kind, value.type, value.data if value.kind == PLAIN else known.references, parts)
-
-    def _join(self, kind: str, type_: str, data: bytes, parts: Parts) -> Any:
-        load, elements = self._codec.load, parts.elements
-        if kind == PLAIN:
-            return load((type_, data))
-        try:
-            return join(kind, [load(elements[reference]) for reference in each_reference(data)])
-        except KeyError:
-            msg = "An element that a stored value refers to is missing: the database was damaged or altered."
-            raise DamagedDataError(msg) from None
-
 
 class _Scan(NamedTuple):
     """What `list` is looking for, and how far it came."""
@@ -715,10 +627,6 @@ class _Scan(NamedTuple):
             ((before or {}).get("configurable") or {}).get("checkpoint_id"),
             limit,
         )
-
-
-def _config(thread_id: Any, namespace: str, checkpoint_id: str) -> RunnableConfig:
-    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}
 
 
 def _strings(what: str, values: Any) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -257,7 +257,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         return list(window)
 
     def _add(self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None) -> Program[None]:
-        messages = [messages] if isinstance(messages, (str, Mapping)) else [*messages]
+        messages = list(messages) if isinstance(messages, Iterable) else [messages]
         if not all(isinstance(message, BaseMessage) for message in messages):
             msg = f"add_messages takes a list of messages such as [HumanMessage('hi')], got {messages!r:.100}."
             raise InvalidTypeError(msg)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal, cast
-from uuid import UUID
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
@@ -16,7 +14,6 @@ from langgraph.store.base import (
     BaseStore,
     GetOp,
     IndexConfig,
-    InvalidNamespaceError,
     Item,
     ListNamespacesOp,
     MatchCondition,
@@ -29,17 +26,16 @@ from langgraph.store.base import (
     SearchOp,
     TTLConfig,
     ensure_embeddings,
-    get_text_at_path,
-    tokenize_path,
 )
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow
-from langchain_agentmem.codec import dump_json, load_json
-from langchain_agentmem.errors import ConflictError, InvalidInputError, InvalidTypeError, StorageError
+from langchain_agentmem.backends.contract import Backend, ItemRow
+from langchain_agentmem.batches import Batch, checked_key, checked_namespace, field_paths, text_key
+from langchain_agentmem.codec import load_json
+from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageError
 from langchain_agentmem.filters import compile_filter
-from langchain_agentmem.models import check_count, check_id, check_text, seconds
+from langchain_agentmem.models import check_id
 from langchain_agentmem.program import Call, EmbedDocuments, EmbedQuery, Program, Read, Sleep, Write, arun, run
 from langchain_agentmem.ranking import rank, terms
 from langchain_agentmem.sweeping import Sweeper
@@ -93,7 +89,7 @@ class AgentMemStore(BaseStore):
         self.ttl_config = ttl
         self.index_config = index
         self.embeddings: Embeddings | None = ensure_embeddings(index["embed"]) if index else None
-        self._fields = _paths(((index or {}).get("fields")) or ["$"])
+        self._fields = field_paths(((index or {}).get("fields")) or ["$"])
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -218,11 +214,11 @@ class AgentMemStore(BaseStore):
 
     def delete(self, namespace: tuple[str, ...], key: str) -> None:
         """Delete an item; one that is not there is no error."""
-        run(self._one(PutOp(namespace, _key(key), None)))
+        run(self._one(PutOp(namespace, text_key(key), None)))
 
     async def adelete(self, namespace: tuple[str, ...], key: str) -> None:
         """Same as `delete`, but without blocking the event loop."""
-        await arun(self._one(PutOp(namespace, _key(key), None)))
+        await arun(self._one(PutOp(namespace, text_key(key), None)))
 
     def list_namespaces(
         self,
@@ -326,7 +322,7 @@ class AgentMemStore(BaseStore):
     # Operations
 
     def _get_op(self, namespace: tuple[str, ...], key: str, refresh: bool | None) -> GetOp:
-        return GetOp(namespace, _key(key), self._refresh(refresh))
+        return GetOp(namespace, text_key(key), self._refresh(refresh))
 
     def _search_op(
         self,
@@ -351,19 +347,22 @@ class AgentMemStore(BaseStore):
             msg = "A store value must be a mapping such as a dict, got None; use delete to remove an item."
             raise InvalidTypeError(msg)
         minutes = (self.ttl_config or {}).get("default_ttl") if isinstance(ttl, NotProvided) else ttl
-        return PutOp(namespace, _key(key), value, index, minutes)
+        return PutOp(namespace, text_key(key), value, index, minutes)
 
     def _refresh(self, asked: bool | None) -> bool:
         return (self.ttl_config or {}).get("refresh_on_read", True) if asked is None else asked
 
     # Programs
 
+    def _sorted(self, ops: Sequence[Op]) -> Batch:
+        return Batch.of(ops, self._fields, embedding=self.embeddings is not None)
+
     def _one(self, op: Op) -> Program[Any]:
-        (result,) = yield from self._batch([op])
-        return result
+        results = yield from self._batch([op])
+        return results[0]
 
     def _batch(self, ops: list[Op]) -> Program[list[Result]]:
-        work = _Work.of(ops, self)
+        work = self._sorted(ops)
         yield from self._embed(work)
         now = time.time()
         if work.puts or work.deletes:
@@ -375,7 +374,7 @@ class AgentMemStore(BaseStore):
                 yield Write(self._backend, self._backend.items.touch(self._tenant, used, now))
         return cast("list[Result]", results)
 
-    def _embed(self, work: _Work) -> Program[None]:
+    def _embed(self, work: Batch) -> Program[None]:
         if self.embeddings is None:
             return
         texts = list(dict.fromkeys(text for pieces in work.texts.values() for text in pieces))
@@ -390,7 +389,7 @@ class AgentMemStore(BaseStore):
         for query in {op.query for op in work.searches.values() if op.query}:
             work.queries[query] = _unit((yield EmbedQuery(self.embeddings, query)))
 
-    def _perform(self, work: _Work, now: float) -> Program[tuple[list[Result], list[tuple[tuple[str, ...], str]]]]:
+    def _perform(self, work: Batch, now: float) -> Program[tuple[list[Result], list[tuple[tuple[str, ...], str]]]]:
         """The storage program of a batch: its results, and the items whose time to live is to start anew."""
         items, tenant = self._backend.items, self._tenant
         results: list[Result] = [None] * work.size
@@ -463,7 +462,7 @@ class AgentMemStore(BaseStore):
         index: Literal[False] | list[str] | None,
         ttl: float | NotProvided | None,
     ) -> Program[Value]:
-        place = (_checked_namespace(namespace, writing=True), _checked_key(key))
+        place = (checked_namespace(namespace, writing=True), checked_key(key))
         deadline = time.monotonic() + UPDATE_SECONDS
         longest = 0.001
         while True:
@@ -473,7 +472,7 @@ class AgentMemStore(BaseStore):
                 msg = f"The function given to update returned None for {place}: return the new value, or use delete."
                 raise InvalidTypeError(msg)
             keep = row.ttl / 60 if row and row.ttl is not None and isinstance(ttl, NotProvided) else ttl
-            work = _Work.of([self._put_op(*place, value, index, keep)], self)
+            work = self._sorted([self._put_op(*place, value, index, keep)])
             yield from self._embed(work)
             (put,) = work.item_puts()
             expected = row.revision if row else None
@@ -491,137 +490,6 @@ class AgentMemStore(BaseStore):
             longest = min(0.064, longest * 2)
 
 
-Place = tuple[tuple[str, ...], str]
-
-
-class NamespaceError(InvalidInputError, InvalidNamespaceError):
-    """A namespace that the store does not accept; nothing was written."""
-
-
-@dataclass(slots=True)
-class _Work:
-    """A batch, checked and sorted by kind; each operation under its place among the results."""
-
-    size: int
-    gets: dict[int, GetOp] = field(default_factory=dict)
-    searches: dict[int, SearchOp] = field(default_factory=dict)
-    listings: dict[int, ListNamespacesOp] = field(default_factory=dict)
-    puts: dict[Place, tuple[str, float | None]] = field(default_factory=dict)
-    """The JSON and the seconds to live of what is to be stored."""
-    deletes: list[Place] = field(default_factory=list)
-    texts: dict[Place, list[str]] = field(default_factory=dict)
-    """What is to be embedded of each put."""
-    words: dict[Place, str] = field(default_factory=dict)
-    """What full-text search finds each put by."""
-    vectors: dict[Place, list[bytes]] = field(default_factory=dict)
-    queries: dict[str, bytes] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, ops: Sequence[Op], store: AgentMemStore) -> _Work:
-        work = cls(len(ops))
-        last_puts: dict[Place, PutOp] = {}
-        for at, op in enumerate(ops):
-            if isinstance(op, GetOp):
-                work.gets[at] = op._replace(namespace=_checked_namespace(op.namespace), key=_checked_key(op.key))
-            elif isinstance(op, SearchOp):
-                work.searches[at] = _checked_search(op)
-            elif isinstance(op, ListNamespacesOp):
-                work.listings[at] = _checked_listing(op)
-            elif isinstance(op, PutOp):
-                namespace = _checked_namespace(op.namespace, writing=op.value is not None)
-                last_puts[namespace, _checked_key(op.key)] = op
-            else:
-                msg = f"Unknown operation type: {type(op)}"
-                raise InvalidTypeError(msg)
-        for place, op in last_puts.items():
-            work._add(place, op, store)
-        return work
-
-    def _add(self, place: Place, op: PutOp, store: AgentMemStore) -> None:
-        if op.value is None:
-            self.deletes.append(place)
-            return
-        text = dump_json(op.value)
-        self.puts[place] = (text, _ttl_seconds(op.ttl))
-        if op.index is False:
-            return
-        paths = store._fields if op.index is None else _paths(op.index)
-        value = load_json(text)
-        pieces = [piece for path, tokens in paths for piece in _pieces(value, tokens)]
-        self.words[place] = "\n".join(
-            piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens))
-        )
-        if store.embeddings is not None and pieces:
-            self.texts[place] = list(dict.fromkeys(pieces))
-
-    def item_puts(self) -> list[ItemPut]:
-        return [
-            ItemPut(*place, text, ttl, self.words.get(place), self.vectors.get(place, ()))
-            for place, (text, ttl) in self.puts.items()
-        ]
-
-
-def _checked_namespace(namespace: Any, *, writing: bool = False) -> tuple[str, ...]:
-    if not isinstance(namespace, (tuple, list)):
-        msg = f"A namespace must be a tuple of strings such as ('users', 'alice'), got {type(namespace).__name__}."
-        raise NamespaceError(msg)
-    for label in namespace:
-        try:
-            check_id("A namespace's label", label)
-        except (InvalidInputError, InvalidTypeError) as error:
-            msg = f"{error} The namespace was {tuple(namespace)!r:.200}."
-            raise NamespaceError(msg) from None
-    if writing and not namespace:
-        msg = "Namespace cannot be empty: use at least one label, such as ('memories',)."
-        raise NamespaceError(msg)
-    if writing and namespace[0] == "langgraph":
-        msg = f'Root label for namespace cannot be "langgraph", which LangGraph keeps for itself. Got: {namespace}'
-        raise NamespaceError(msg)
-    return tuple(namespace)
-
-
-def _key(key: Any) -> str:
-    """A key as a string: LangGraph's stores accept numbers and UUIDs too."""
-    return str(key) if isinstance(key, (int, UUID)) and not isinstance(key, bool) else key
-
-
-def _checked_key(key: Any) -> str:
-    return check_id("key", key)
-
-
-def _checked_search(op: SearchOp) -> SearchOp:
-    compile_filter(op.filter)
-    check_count("limit", op.limit, least=0)
-    check_count("offset", op.offset, least=0)
-    if op.query is not None and not isinstance(op.query, str):
-        msg = f"query must be a string, got {type(op.query).__name__}: {op.query!r:.100}."
-        raise InvalidTypeError(msg)
-    check_text("query", op.query or "")
-    return op._replace(namespace_prefix=_checked_namespace(op.namespace_prefix))
-
-
-def _checked_listing(op: ListNamespacesOp) -> ListNamespacesOp:
-    check_count("limit", op.limit, least=0)
-    check_count("offset", op.offset, least=0)
-    if op.max_depth is not None:
-        check_count("max_depth", op.max_depth)
-    for condition in op.match_conditions or ():
-        _checked_namespace(condition.path)
-        if condition.match_type not in ("prefix", "suffix"):
-            msg = f"Unsupported match type: {condition.match_type}. Use prefix or suffix."
-            raise InvalidInputError(msg)
-    return op
-
-
-def _ttl_seconds(minutes: float | None) -> float | None:
-    if minutes is None:
-        return None
-    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
-        msg = f"ttl must be a number of minutes or None, got {type(minutes).__name__}: {minutes!r:.100}."
-        raise InvalidTypeError(msg)
-    return seconds("ttl", minutes * 60)
-
-
 def _list_op(
     prefix: NamespacePath | None, suffix: NamespacePath | None, max_depth: int | None, limit: int, offset: int
 ) -> ListNamespacesOp:
@@ -637,31 +505,6 @@ def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
     path = tuple(condition.path)
     part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[-len(path) :]
     return len(part) == len(path) and all(asked in ("*", label) for label, asked in zip(part, path, strict=True))
-
-
-def _paths(fields: Any) -> list[tuple[str, Any]]:
-    if not isinstance(fields, (list, tuple)) or not all(isinstance(path, str) for path in fields):
-        msg = f"index must be False, None or a list of paths such as ['text'], got {fields!r:.100}."
-        raise InvalidTypeError(msg)
-    return [(path, path if path == "$" else tokenize_path(path)) for path in fields]
-
-
-def _pieces(value: Value, tokens: Any) -> list[str]:
-    """The texts at a path; the whole value as JSON for `$`, as LangGraph embeds it."""
-    return [text for text in get_text_at_path(value, tokens) if text]
-
-
-def _words(value: Any) -> Iterable[str]:
-    """All that a value says, for full-text search: its keys and what they hold."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            yield from _words(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _words(inner)
-    elif value is not None:
-        yield str(value)
 
 
 def _unit(vector: Sequence[float]) -> bytes:

@@ -146,7 +146,7 @@ class SqliteCheckpoints:
 
     def writes(
         self, thread: ThreadKey, checkpoints: Sequence[CheckpointKey], channels: Collection[str]
-    ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Mapping[bytes, Typed]]]:
+    ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Parts]]:
         number = yield from self._find(thread, 0.0)
         found: dict[CheckpointKey, list[StoredWrite]] = {}
         for checkpoint in checkpoints:
