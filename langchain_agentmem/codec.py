@@ -181,7 +181,7 @@ class Codec:
                     type_, ormsgpack.unpackb(data, ext_hook=self._unpack_unusual, option=_UNPACK_OPTIONS)
                 )
             if self._custom:
-                return self.serde.loads_typed(tuple(typed))
+                return self.serde.loads_typed((typed[0], typed[1]))
             return self._plain.loads_typed((type_, data))
         except DamagedDataError:
             raise
@@ -203,7 +203,7 @@ class Codec:
             DamagedDataError: The bytes were damaged or altered.
         """
         try:
-            packed = self.serde.loads_typed(tuple(typed)) if self._custom else self._open(typed)[1]
+            packed = self.serde.loads_typed((typed[0], typed[1])) if self._custom else self._open(typed)[1]
             document: dict[str, Any] = self._unpack(zlib.decompress(packed))
         except DamagedDataError:
             raise

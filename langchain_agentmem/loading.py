@@ -12,6 +12,7 @@ from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, Pend
 
 from langchain_agentmem.backends.contract import (
     CheckpointKey,
+    CheckpointRow,
     CheckpointTable,
     LoadedCheckpoint,
     Parts,

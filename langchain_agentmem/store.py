@@ -129,7 +129,8 @@ class AgentMemStore(BaseStore):
             key: Its key.
             refresh_ttl: Whether its time to live starts anew. Default: as configured, else True.
         """
-        return run(self._one(self._get_op(namespace, key, refresh_ttl)))
+        item: Item | None = run(self._one(self._get_op(namespace, key, refresh_ttl)))
+        return item
 
     async def aget(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
         """Same as `get`, but without blocking the event loop."""

@@ -47,7 +47,7 @@ class ScriptedChatModel(BaseChatModel):
         """What the model was asked, one list of messages a call."""
         return self._requests
 
-    def bind_tools(self, tools: Any, **options: Any) -> ScriptedChatModel:  # type: ignore[override]
+    def bind_tools(self, tools: Any, **options: Any) -> ScriptedChatModel:
         """The model itself: its script says which tools it calls."""
         return self
 
