@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -36,23 +35,24 @@ class NamespaceError(InvalidInputError, InvalidNamespaceError):
     """A namespace that the store does not accept; nothing was written."""
 
 
-@dataclass(slots=True)
 class Batch:
-    """A batch, checked and sorted by kind; each operation under its place among the results."""
+    """A batch, checked and sorted by kind; each read under its place among the results, each put under its item's place."""
 
-    size: int
-    gets: dict[int, GetOp] = field(default_factory=dict)
-    searches: dict[int, SearchOp] = field(default_factory=dict)
-    listings: dict[int, ListNamespacesOp] = field(default_factory=dict)
-    puts: dict[Place, tuple[str, float | None]] = field(default_factory=dict)
-    """The JSON and the seconds to live of what is to be stored."""
-    deletes: list[Place] = field(default_factory=list)
-    texts: dict[Place, list[str]] = field(default_factory=dict)
-    """What is to be embedded of each put."""
-    words: dict[Place, str] = field(default_factory=dict)
-    """What full-text search finds each put by."""
-    vectors: dict[Place, list[bytes]] = field(default_factory=dict)
-    queries: dict[str, bytes] = field(default_factory=dict)
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.gets: dict[int, GetOp] = {}
+        self.searches: dict[int, SearchOp] = {}
+        self.listings: dict[int, ListNamespacesOp] = {}
+        self.puts: dict[Place, tuple[str, float | None]] = {}
+        """The JSON and the seconds to live of what is to be stored."""
+        self.deletes: list[Place] = []
+        self.texts: dict[Place, list[str]] = {}
+        """What is to be embedded of each put."""
+        self.words: dict[Place, str] = {}
+        """What full-text search finds each put by."""
+        self.vectors: dict[Place, list[bytes]] = {}
+        self.queries: dict[str, bytes] = {}
+        """The vectors of the queries."""
 
     @classmethod
     def of(cls, ops: Sequence[Op], fields: Fields, *, embedding: bool) -> Batch:

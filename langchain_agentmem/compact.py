@@ -17,7 +17,6 @@ Everything here is pure: no input, no output, no clock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
@@ -49,8 +48,7 @@ class ValueKey(NamedTuple):
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredValue:
+class StoredValue(NamedTuple):
     """How one value is stored.
 
     Either plain (`type` and `data` are its stored form), or `data` holds references, `REFERENCE_BYTES` each, and the
@@ -76,8 +74,7 @@ class _Ancestor(NamedTuple):
     tail: int
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What is known of a stored value: enough to store the next version as a splice."""
 
     key: ValueKey
@@ -87,8 +84,7 @@ class Known:
     ancestors: tuple[_Ancestor, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """A value taken apart: its references, and the elements behind them in the same order."""
 
     kind: str

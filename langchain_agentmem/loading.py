@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -123,7 +122,7 @@ class Loader:
         seeds = {channel: row.inline[channel] for channel in channels if channel in row.inline}
         stored = {channel: row.stored[channel] for channel in channels if channel in row.stored}
         if stored:
-            (loaded,) = yield from table.load(thread.tenant, [replace(row, inline={}, stored=stored)])
+            (loaded,) = yield from table.load(thread.tenant, [row._replace(inline={}, stored=stored)])
             seeds.update(self._values(loaded))
         return seeds
 

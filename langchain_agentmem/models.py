@@ -110,7 +110,7 @@ def seconds(what: str, value: timedelta | float | None) -> float | None:
     return float(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Retention:
     """How much of a session is kept, and for how long.
 
@@ -143,7 +143,7 @@ class Retention:
         seconds("Retention.ttl", self.ttl)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredMessage:
     """A message of a session, with what is known about it."""
 
@@ -158,7 +158,7 @@ class StoredMessage:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SessionInfo:
     """One session in a list of sessions."""
 
@@ -174,7 +174,7 @@ class SessionInfo:
     expires_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ThreadInfo:
     """One thread in a list of threads."""
 

@@ -16,8 +16,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -102,32 +101,28 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
         program.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(NamedTuple):
     """Storage step: run one statement; the result is the list of its rows."""
 
     statement: str
     parameters: Sequence[Any] | dict[str, Any] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(NamedTuple):
     """Storage step: run one statement; the result is the number of rows it changed."""
 
     statement: str
     parameters: Sequence[Any] | dict[str, Any] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ExecuteMany:
+class ExecuteMany(NamedTuple):
     """Storage step: run one statement for each of `rows`; the result is the number of rows changed."""
 
     statement: str
     rows: Sequence[Sequence[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """Outer step: run a storage program on one consistent view of the database."""
 
     backend: Backend
@@ -140,8 +135,7 @@ class Read:
         return await self.backend.aread(self.program)
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """Outer step: run a storage program as one transaction."""
 
     backend: Backend
@@ -154,8 +148,7 @@ class Write:
         return await self.backend.awrite(self.program)
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedDocuments:
+class EmbedDocuments(NamedTuple):
     """Outer step: the vectors of some texts, in one call to the embedding model."""
 
     embeddings: Embeddings
@@ -168,8 +161,7 @@ class EmbedDocuments:
         return await self.embeddings.aembed_documents(self.texts)
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedQuery:
+class EmbedQuery(NamedTuple):
     """Outer step: the vector of a query."""
 
     embeddings: Embeddings
@@ -205,8 +197,7 @@ class Call:
         return await result if inspect.isawaitable(result) else result
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(NamedTuple):
     """Outer step: wait for some seconds."""
 
     seconds: float

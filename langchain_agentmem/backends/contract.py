@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from langchain_agentmem.codec import Codec, Typed
@@ -27,8 +26,7 @@ class SessionKey(NamedTuple):
     session_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class MessageRow:
+class MessageRow(NamedTuple):
     """A message as it is stored."""
 
     position: int
@@ -40,8 +38,7 @@ class MessageRow:
     body: Typed
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRow:
+class SessionRow(NamedTuple):
     """A session as it is stored."""
 
     key: SessionKey
@@ -52,8 +49,7 @@ class SessionRow:
     expires_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """Messages to add to a session, all or none."""
 
     rows: Sequence[MessageRow]
@@ -107,8 +103,7 @@ class MessageLog(Protocol):
 Namespace = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRow:
+class ItemRow(NamedTuple):
     """An item as it is stored."""
 
     namespace: Namespace
@@ -122,8 +117,7 @@ class ItemRow:
     """Another number after every change."""
 
 
-@dataclass(frozen=True, slots=True)
-class ItemPut:
+class ItemPut(NamedTuple):
     """An item to store."""
 
     namespace: Namespace
@@ -199,8 +193,7 @@ class CheckpointKey(NamedTuple):
     checkpoint_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointRow:
+class CheckpointRow(NamedTuple):
     """A checkpoint without the values that are stored apart from it."""
 
     thread_id: str
@@ -218,12 +211,11 @@ class CheckpointRow:
         return [ValueKey(self.key.namespace, channel, version) for channel, version in self.stored.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredWrite:
+class StoredWrite(NamedTuple):
     """A pending write as it is stored."""
 
     task_id: str
-    index: int
+    write_index: int
     task_path: str
     channel: str
     kind: str
@@ -236,16 +228,14 @@ class StoredWrite:
         return ValueKey(namespace, self.channel, self.type) if self.kind == VALUE else None
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What it takes to rebuild values: those that are stored apart with their references, and the elements behind them."""
 
     values: Mapping[ValueKey, tuple[StoredValue, Known]]
     elements: Mapping[bytes, Typed]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedCheckpoint:
+class LoadedCheckpoint(NamedTuple):
     """A checkpoint with all that it takes to rebuild it."""
 
     row: CheckpointRow
@@ -253,8 +243,7 @@ class LoadedCheckpoint:
     parts: Parts
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadRow:
+class ThreadRow(NamedTuple):
     """A thread as it is stored."""
 
     thread_id: str
@@ -265,8 +254,7 @@ class ThreadRow:
     expires_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadUse:
+class ThreadUse(NamedTuple):
     """What a write to a thread says of the thread itself."""
 
     now: float
@@ -274,8 +262,7 @@ class ThreadUse:
     ttl: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointEntry:
+class CheckpointEntry(NamedTuple):
     """One line of a thread's list of checkpoints."""
 
     key: CheckpointKey
@@ -284,27 +271,25 @@ class CheckpointEntry:
     created_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointPut:
+class CheckpointPut(NamedTuple):
     """A checkpoint to store, with what is new in it."""
 
     row: CheckpointRow
     run_id: str | None
     values: Sequence[StoredValue]
     elements: Mapping[bytes, Typed]
-    requires: Collection[ValueKey] = field(default_factory=frozenset)
+    requires: Collection[ValueKey] = frozenset()
     """Values that must be stored already, because this one builds on them."""
 
 
-@dataclass(frozen=True, slots=True)
-class WritesPut:
+class WritesPut(NamedTuple):
     """Pending writes to store, with what is new in them."""
 
     checkpoint: CheckpointKey
     writes: Sequence[StoredWrite]
     values: Sequence[StoredValue]
     elements: Mapping[bytes, Typed]
-    requires: Collection[ValueKey] = field(default_factory=frozenset)
+    requires: Collection[ValueKey] = frozenset()
 
 
 class CheckpointTable(Protocol):

@@ -62,7 +62,7 @@ class SqliteCheckpoints:
             SQL["add_write"],
             [
                 (
-                    *(number, *put.checkpoint, write.task_id, write.index, write.task_path),
+                    *(number, *put.checkpoint, write.task_id, write.write_index, write.task_path),
                     *(write.channel, write.kind, write.type, write.data),
                 )
                 for write in put.writes

@@ -1,0 +1,41 @@
+"""The time of `import langchain_agentmem`, beside the LangChain and LangGraph base modules that it needs, in one run.
+
+Each import runs in a process of its own, the two in turn; the figures are medians of the time that the import alone took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+
+BASE = """import langchain_core.chat_history, langchain_core.messages, langchain_core.embeddings
+import langgraph.checkpoint.base, langgraph.checkpoint.serde.encrypted, langgraph.checkpoint.serde.jsonplus
+import langgraph.store.base"""
+OURS = "import langchain_agentmem"
+TIMED = "import time; start = time.perf_counter()\n{}\nprint(time.perf_counter() - start)"
+
+
+def seconds(statement: str) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", TIMED.format(statement)], capture_output=True, text=True, check=True, timeout=120
+    )
+    return float(done.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=15, help="counted runs of each (default 15)")
+    args = parser.parse_args()
+    from rich.progress import track
+
+    seconds(BASE), seconds(OURS)
+    pairs = [(seconds(OURS), seconds(BASE)) for _ in track(range(args.runs), description="importing")]
+    ours, base = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(mine / other for mine, other in pairs)
+    print(f"import langchain_agentmem: {ours:.3f} s; base modules: {base:.3f} s; ratio (median of pairs): {ratio:.3f}")
+
+
+if __name__ == "__main__":
+    main()
