@@ -57,7 +57,7 @@ class SqliteBackend(Backend):
         return cls(SqliteDriver.on(connection))
 
     def __repr__(self) -> str:
-        return f"SqliteBackend({self.driver.path!r})"
+        return f"SqliteBackend({self.driver.given_path!r})"
 
     def read(self, program: Program[T]) -> T:
         return self.driver.read(program)

@@ -55,6 +55,7 @@ class SqliteDriver:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             msg = f"Python's SQLite is {sqlite3.sqlite_version}; 3.35 or newer is needed. Use a newer Python."
             raise ConfigurationError(msg)
+        self.given_path = path
         self.path = path if path == MEMORY else str(Path(path).expanduser().absolute())
         self._timeout = timeout
         self._synchronous = synchronous.lower()

@@ -1,0 +1,1 @@
+"""What sits on the memory for others to use: agent middleware, HTTP API, command line."""

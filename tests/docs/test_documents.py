@@ -1,0 +1,43 @@
+"""Every Python block of the documents runs as it stands, and prints what its comments say."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PROMISED = re.compile(r"^\s*print\(.*\)  # (.+)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_python_of_a_document_runs_and_prints_what_it_says(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(_BLOCK.findall(document.read_text(encoding="utf-8")))
+    assert code
+    exec(compile(code, str(document), "exec"), {"__name__": "document"})
+    printed = capsys.readouterr().out.splitlines()
+    for promise in _PROMISED.findall(code):
+        if not promise.startswith("the "):
+            assert promise in printed
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_links_of_a_document_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_documents_name_no_path_of_a_machine() -> None:
+    home = os.path.expanduser("~")
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        assert home not in text
+        assert str(ROOT) not in text
