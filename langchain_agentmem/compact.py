@@ -2,7 +2,8 @@
 
 A list, or a dict with string keys, is stored as *references* to its elements. An element is stored once per thread under
 its reference, a digest of its content, so an element that the application mutates in place simply is another element. An
-entry of a dict is an element too: the pair of its key and its value, in order.
+entry of a dict is an element too: the pair of its key and its value, in order. An entry that is a long list or dict itself,
+as in a graph's whole state, is taken apart in its place: its key is one element, and those of the list or dict follow.
 
 The references of one version of a channel are themselves stored as a splice of an earlier version: its first `head`
 references, then these, then its last `tail` ones. That covers appending, editing in the middle, shortening and trimming
@@ -16,6 +17,7 @@ Everything here is pure: no input, no output, no clock.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -32,6 +34,9 @@ DICT = "dict"
 VALUE = "value"
 """The kind of a pending write whose value is stored as a version of its channel; its `type` names the version."""
 _SNAPSHOT = "snapshot."
+
+_LONG_ENTRY = 8
+"""An entry of a dict that is a list or dict of at least this many elements is taken apart."""
 
 LONG_REFERENCES = 64
 """A pending write with more references than this is stored as a splice of what its channel holds."""
@@ -51,8 +56,8 @@ class ValueKey(NamedTuple):
 class StoredValue(NamedTuple):
     """How one value is stored.
 
-    Either plain (`type` and `data` are its stored form), or `data` holds references, `REFERENCE_BYTES` each, and the
-    value's references are the first `head` of `base`, these, and the last `tail` of `base`.
+    Either plain (`type` and `data` are its stored form), or `type` is its shape (see `Split`), `data` holds references,
+    `REFERENCE_BYTES` each, and the value's references are the first `head` of `base`, these, and the last `tail` of `base`.
     """
 
     key: ValueKey
@@ -88,6 +93,8 @@ class Split(NamedTuple):
     """A value taken apart: its references, and the elements behind them in the same order."""
 
     kind: str
+    shape: str
+    """Which runs of elements are entries of a dict that were taken apart: JSON, empty for none."""
     references: bytes
     elements: Sequence[Any]
     identities: Sequence[Typed]
@@ -108,10 +115,12 @@ def split(value: Any, codec: Codec, secret: bytes) -> Split | None:
     if isinstance(value, _DeltaSnapshot):
         prefix, value = _SNAPSHOT, value.value
     elements: Sequence[Any]
+    shape: list[tuple[int, str, int]] = []
     if type(value) is list:
         kind, elements = LIST, value
-    elif type(value) is dict and all(type(key) is str for key in value):
-        kind, elements = DICT, [[key, inner] for key, inner in value.items()]
+    elif _is_mapping(value):
+        kind = DICT
+        elements, shape = _entries(value)
     else:
         kind, elements = ITEM, [value]
     try:
@@ -125,23 +134,56 @@ def split(value: Any, codec: Codec, secret: bytes) -> Split | None:
     if sum(len(identity.data) for identity in identities) <= SMALL_BYTES:
         return None
     references = b"".join([reference(identity, secret) for identity in identities])
-    return Split(prefix + kind, references, elements, identities)
+    return Split(prefix + kind, json.dumps(shape) if shape else "", references, elements, identities)
 
 
-def join(kind: str, elements: Sequence[Any]) -> Any:
+def join(kind: str, shape: str, elements: Sequence[Any]) -> Any:
     """Put a value together again: the inverse of `split`."""
     value: Any
     bare = kind.removeprefix(_SNAPSHOT)
     if bare == LIST:
         value = list(elements)
     elif bare == DICT:
-        value = {key: inner for key, inner in elements}  # noqa: C416 (an element is a list of two, not a tuple)
+        value = _mapping(elements, json.loads(shape) if shape else [])
     elif bare == ITEM:
         (value,) = elements
     else:
         msg = f"A stored value is of the unknown kind {kind!r}: it was damaged, or written by a newer version."
         raise DamagedDataError(msg)
     return _DeltaSnapshot(value) if kind != bare else value
+
+
+def _is_mapping(value: Any) -> bool:
+    return type(value) is dict and all(type(key) is str for key in value)
+
+
+def _entries(value: dict[str, Any]) -> tuple[list[Any], list[tuple[int, str, int]]]:
+    """The elements of a dict, and the place, kind and length of each run of them that is one long entry."""
+    elements: list[Any] = []
+    shape: list[tuple[int, str, int]] = []
+    for key, inner in value.items():
+        if type(inner) is list and len(inner) >= _LONG_ENTRY:
+            shape.append((len(elements), LIST, len(inner)))
+            elements += [key, *inner]
+        elif _is_mapping(inner) and len(inner) >= _LONG_ENTRY:
+            shape.append((len(elements), DICT, len(inner)))
+            elements += [key, *([name, item] for name, item in inner.items())]
+        else:
+            elements.append([key, inner])
+    return elements, shape
+
+
+def _mapping(elements: Sequence[Any], shape: Sequence[tuple[int, str, int]]) -> dict[str, Any]:
+    """The inverse of `_entries`."""
+    value: dict[str, Any] = {}
+    at = 0
+    for start, kind, length in shape:
+        value.update(elements[at:start])
+        inner = elements[start + 1 : start + 1 + length]
+        value[elements[start]] = list(inner) if kind == LIST else dict(inner)
+        at = start + 1 + length
+    value.update(elements[at:])
+    return value
 
 
 def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValue, Known, range]:
@@ -159,7 +201,7 @@ def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValu
     references = parts.references
     count = len(references) // REFERENCE_BYTES
     if known is None or known.kind != parts.kind:
-        row = StoredValue(key, parts.kind, "", references)
+        row = StoredValue(key, parts.kind, parts.shape, references)
         return row, Known(key, parts.kind, references), range(count)
     head, tail = _shared(known.references, references)
     number = known.number + 1
@@ -174,10 +216,10 @@ def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValu
     fresh = range(head, count - tail)
     learned = Known(key, parts.kind, references, number, ancestors)
     if not ancestors:
-        return StoredValue(key, parts.kind, "", references, number), learned, fresh
+        return StoredValue(key, parts.kind, parts.shape, references, number), learned, fresh
     base = ancestors[0]
     data = references[base.head * REFERENCE_BYTES : (count - base.tail) * REFERENCE_BYTES]
-    return StoredValue(key, parts.kind, "", data, number, base.key, base.head, base.tail), learned, fresh
+    return StoredValue(key, parts.kind, parts.shape, data, number, base.key, base.head, base.tail), learned, fresh
 
 
 def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[StoredValue, Known]:

@@ -87,7 +87,7 @@ class Draft:
             self._add_splice(key, parts, known)
             return VALUE, key.version, b""
         self._add_elements(parts, range(len(parts.elements)))
-        return parts.kind, "", parts.references
+        return parts.kind, parts.shape, parts.references
 
     def _add_splice(self, key: ValueKey, parts: Split, known: Known | None) -> None:
         row, learned, fresh = splice(key, parts, known)

@@ -77,7 +77,7 @@ class Loader:
         if kind == PLAIN:
             return load((type_, data))
         try:
-            return join(kind, [load(elements[reference]) for reference in each_reference(data)])
+            return join(kind, type_, [load(elements[reference]) for reference in each_reference(data)])
         except KeyError:
             msg = "An element that a stored value refers to is missing: the database was damaged or altered."
             raise DamagedDataError(msg) from None
