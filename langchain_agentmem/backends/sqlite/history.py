@@ -50,8 +50,7 @@ class SqliteMessages:
             ],
         )
         if addition.keep is not None:
-            trimmed = yield Execute(SQL["trim"], {"session": session, "keep": addition.keep})
-            yield Execute(SQL["shrink_session"], (trimmed, session))
+            yield from self._trim(session, addition.keep, first + count)
         start: int = first
         return start
 
@@ -101,6 +100,18 @@ class SqliteMessages:
         yield ExecuteMany(SQL["delete_messages"], expired)
         yield ExecuteMany(SQL["delete_session"], expired)
         return len(expired)
+
+    def _trim(self, session: int, keep: int, end: int) -> Program[None]:
+        """Delete all but the newest messages; the newest system message is spared, and counts among them."""
+        ((oldest, system),) = yield Fetch(SQL["oldest_of_newest"], {"session": session, "n": keep})
+        if oldest is None:
+            return
+        if system is not None and system < oldest:
+            oldest = end
+            if keep > 1:
+                ((oldest, _),) = yield Fetch(SQL["oldest_of_newest"], {"session": session, "n": keep - 1})
+        trimmed = yield Execute(SQL["trim"], (session, oldest, system))
+        yield Execute(SQL["shrink_session"], (trimmed, session))
 
     def _remove(self, key: SessionKey, statement: str, *more: str) -> Program[int]:
         removed = 0

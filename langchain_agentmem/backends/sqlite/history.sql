@@ -19,16 +19,14 @@ INSERT INTO agentmem_messages
     (session, position, role, agent, ends_with_session, created_at, metadata, type, body)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
+-- oldest_of_newest --
+-- The position of the n-th newest message of a session, and that of its newest system message.
+SELECT
+    (SELECT position FROM agentmem_messages WHERE session = :session ORDER BY position DESC LIMIT 1 OFFSET :n - 1),
+    (SELECT max(position) FROM agentmem_messages WHERE session = :session AND role = 'system')
+
 -- trim --
--- Delete all but the newest messages of a session, sparing the newest system message.
-DELETE FROM agentmem_messages
-WHERE session = :session
-  AND position <= (
-    SELECT position FROM agentmem_messages WHERE session = :session ORDER BY position DESC LIMIT 1 OFFSET :keep
-  )
-  AND position IS NOT (
-    SELECT max(position) FROM agentmem_messages WHERE session = :session AND role = 'system'
-  )
+DELETE FROM agentmem_messages WHERE session = ? AND position < ? AND position IS NOT ?
 
 -- window --
 -- The newest messages of a session, and the newest system message if it lies before them.
