@@ -91,7 +91,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self._turn = turn
         self._handed_out: list[BaseMessage] | None = None
-        self._run: list[BaseMessage] = []
+        self._run: list[MessageRow] = []
 
     @classmethod
     def from_url(cls, url: str, session_id: str, **options: Any) -> Self:
@@ -245,13 +245,8 @@ class AgentMemHistory(BaseChatMessageHistory):
     def _window(self) -> Program[list[BaseMessage]]:
         if self._handed_out is not None:
             return list(self._handed_out)
-        if self._forgetful:
-            window = newest(self._run, self.max_messages)
-        else:
-            rows = yield Read(
-                self._backend, self._backend.messages.window(self._key, self.agent, self.max_messages, time.time())
-            )
-            window = newest([self._codec.load_message(row.body) for row in rows], self.max_messages)
+        rows = yield from self._newest(self.max_messages)
+        window = newest([self._codec.load_message(row.body) for row in rows], self.max_messages)
         if self._turn:
             self._handed_out = window
         return list(window)
@@ -267,33 +262,51 @@ class AgentMemHistory(BaseChatMessageHistory):
         self._handed_out = None
         if not bodies:
             return
-        if self._forgetful:
-            self._run.extend(self._codec.load_message(body) for body in bodies)
-            return
         ends_with_session = self.retention.policy == "session"
         rows = [
             MessageRow(at, message.type, self.agent, ends_with_session, now, notes, body)
             for at, (message, body) in enumerate(zip(messages, bodies, strict=True))
         ]
+        if self._forgetful:
+            self._add_to_run(rows)
+            return
         ttl = seconds("Retention.ttl", self.retention.ttl)
-        addition = Append(rows, _title(messages), now, self.retention.max_messages, ttl, self.retention.sliding)
+        addition = Append(
+            rows, _title(messages), now, self.agent, self.retention.max_messages, ttl, self.retention.sliding
+        )
         yield Write(self._backend, self._backend.messages.append(self._key, addition))
         yield from self._sweeper.after_write()
 
+    def _add_to_run(self, rows: Sequence[MessageRow]) -> None:
+        first = self._run[-1].position + 1 if self._run else 0
+        self._run += [row._replace(position=first + row.position) for row in rows]
+        keep = self.retention.max_messages
+        if keep is not None and len(self._run) > keep:
+            system = [row for row in self._run if row.role == "system"][-1:]
+            spared = [row for row in system if row not in self._run[-keep:]]
+            self._run = [*spared, *self._run[len(self._run) - keep + len(spared) :]]
+
     def _clear(self) -> Program[None]:
         self._handed_out = None
-        self._run.clear()
-        yield Write(self._backend, self._backend.messages.clear(self._key, self.agent))
+        if self._forgetful:
+            self._run.clear()
+        else:
+            yield Write(self._backend, self._backend.messages.clear(self._key, self.agent))
+
+    def _newest(self, limit: int | None) -> Program[list[MessageRow]]:
+        """The newest rows, oldest first, with the newest system message before them when that is older."""
+        if self._forgetful:
+            start = 0 if limit is None else max(0, len(self._run) - limit)
+            system = [row for row in self._run if row.role == "system"][-1:]
+            return [*(row for row in system if row.position < self._run[start].position), *self._run[start:]]
+        window = self._backend.messages.window(self._key, self.agent, limit, time.time())
+        rows: list[MessageRow] = yield Read(self._backend, window)
+        return rows
 
     def _stored(self, limit: int | None) -> Program[list[StoredMessage]]:
         if limit is not None:
             check_count("limit", limit)
-        now = time.time()
-        if self._forgetful:
-            run_rows = list(enumerate(self._run))[-(limit or len(self._run)) :]
-            at = datetime.fromtimestamp(now, timezone.utc)
-            return [StoredMessage(m, self.session_id, n, at, self.user_id, self.agent) for n, m in run_rows]
-        rows = yield Read(self._backend, self._backend.messages.window(self._key, self.agent, limit, now))
+        rows = yield from self._newest(limit)
         return [self._entry(row) for row in (rows if limit is None else rows[-limit:])]
 
     def _count(self) -> Program[int]:
@@ -304,9 +317,10 @@ class AgentMemHistory(BaseChatMessageHistory):
 
     def _page(self, after: int, size: int) -> Program[tuple[list[BaseMessage], int | None]]:
         if self._forgetful:
-            page = self._run[after + 1 : after + 1 + size]
-            return page, after + size if len(page) == size else None
-        rows = yield Read(self._backend, self._backend.messages.page(self._key, self.agent, after, size, time.time()))
+            rows = [row for row in self._run if row.position > after][:size]
+        else:
+            page = self._backend.messages.page(self._key, self.agent, after, size, time.time())
+            rows = yield Read(self._backend, page)
         messages = [self._codec.load_message(row.body) for row in rows]
         return messages, rows[-1].position if len(rows) == size else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ class AgentMemory:
         self.tenant = check_id("tenant", tenant)
         self._max_messages = None if max_messages is None else check_count("max_messages", max_messages)
         self._ttl = seconds("ttl", ttl)
-        self._retention = _retention_by_agent(retention, self._ttl)
+        self._retention = _retention_by_agent(retention)
         self._codec = Codec()
         self._sweeper = Sweeper(backend, tenant)
         if embeddings is not None:
@@ -192,6 +193,7 @@ class AgentMemory:
         *,
         turn: bool,
     ) -> AgentMemHistory:
+        kept = retention or self._retention.get(agent) or self._retention[None]
         return AgentMemHistory(
             self.backend,
             session_id,
@@ -199,7 +201,7 @@ class AgentMemory:
             agent=agent,
             tenant=self.tenant,
             max_messages=self._max_messages if max_messages is None else max_messages,
-            retention=retention or self._retention.get(agent) or self._retention[None],
+            retention=replace(kept, ttl=self._ttl) if kept.ttl is None else kept,
             codec=self._codec,
             turn=turn,
             sweeper=self._sweeper,
@@ -258,14 +260,13 @@ class AgentMemory:
 
 
 def _retention_by_agent(
-    retention: Retention | Mapping[str | None, Retention] | None, ttl: float | None
+    retention: Retention | Mapping[str | None, Retention] | None,
 ) -> dict[str | None, Retention]:
-    default = Retention(ttl=ttl)
     if retention is None:
-        return {None: default}
+        return {None: Retention()}
     if isinstance(retention, Retention):
         return {None: retention}
     if not isinstance(retention, Mapping) or not all(isinstance(one, Retention) for one in retention.values()):
         msg = f"retention must be a Retention, or a mapping of agents to Retention, got {retention!r:.100}."
         raise InvalidTypeError(msg)
-    return {None: default, **retention}
+    return {None: Retention(), **retention}

@@ -118,8 +118,8 @@ class Retention:
         policy: `"persistent"` keeps messages until they are deleted; `"session"` until the session is ended;
             `"single_run"` only as long as the history object lives, so that every run starts empty. Default:
             `"persistent"`.
-        max_messages: The most messages kept; when more are added the oldest go. The newest system message stays, and counts.
-            Default: None (all).
+        max_messages: The most messages kept of an agent, or of no agent; when more are added the oldest go. The newest
+            system message stays, and counts. Default: None (all).
         ttl: After what time a session expires, as a `timedelta` or in seconds. Default: None (never).
         sliding: Whether the time counts from the last message added (True) or from the first one (False). Default: True.
 

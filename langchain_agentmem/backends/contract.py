@@ -57,8 +57,10 @@ class Append(NamedTuple):
     title: str | None
     """The title of a session that has none yet."""
     now: float
+    agent: str | None = None
+    """Whose messages they are."""
     keep: int | None = None
-    """The most messages that stay."""
+    """The most messages of the agent that stay."""
     ttl: float | None = None
     """Seconds after which the session expires, or None to leave its expiry as it is."""
     sliding: bool = True

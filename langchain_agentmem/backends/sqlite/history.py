@@ -50,7 +50,7 @@ class SqliteMessages:
             ],
         )
         if addition.keep is not None:
-            yield from self._trim(session, addition.keep, first + count)
+            yield from self._trim(session, addition.agent, addition.keep, first + count)
         start: int = first
         return start
 
@@ -101,16 +101,17 @@ class SqliteMessages:
         yield ExecuteMany(SQL["delete_session"], expired)
         return len(expired)
 
-    def _trim(self, session: int, keep: int, end: int) -> Program[None]:
-        """Delete all but the newest messages; the newest system message is spared, and counts among them."""
-        ((oldest, system),) = yield Fetch(SQL["oldest_of_newest"], {"session": session, "n": keep})
+    def _trim(self, session: int, agent: str | None, keep: int, end: int) -> Program[None]:
+        """Delete all but an agent's newest messages; the newest system message is spared, and counts among them."""
+        newest = {"session": session, "agent": agent}
+        ((oldest, system),) = yield Fetch(SQL["oldest_of_newest"], {**newest, "n": keep})
         if oldest is None:
             return
         if system is not None and system < oldest:
             oldest = end
             if keep > 1:
-                ((oldest, _),) = yield Fetch(SQL["oldest_of_newest"], {"session": session, "n": keep - 1})
-        trimmed = yield Execute(SQL["trim"], (session, oldest, system))
+                ((oldest, _),) = yield Fetch(SQL["oldest_of_newest"], {**newest, "n": keep - 1})
+        trimmed = yield Execute(SQL["trim"], (session, agent, oldest, system))
         yield Execute(SQL["shrink_session"], (trimmed, session))
 
     def _remove(self, key: SessionKey, statement: str, *more: str) -> Program[int]:

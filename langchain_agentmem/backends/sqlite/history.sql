@@ -20,13 +20,14 @@ INSERT INTO agentmem_messages
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- oldest_of_newest --
--- The position of the n-th newest message of a session, and that of its newest system message.
+-- The position of an agent's n-th newest message in a session, and that of its newest system message.
 SELECT
-    (SELECT position FROM agentmem_messages WHERE session = :session ORDER BY position DESC LIMIT 1 OFFSET :n - 1),
-    (SELECT max(position) FROM agentmem_messages WHERE session = :session AND role = 'system')
+    (SELECT position FROM agentmem_messages WHERE session = :session AND agent IS :agent
+        ORDER BY position DESC LIMIT 1 OFFSET :n - 1),
+    (SELECT max(position) FROM agentmem_messages WHERE session = :session AND agent IS :agent AND role = 'system')
 
 -- trim --
-DELETE FROM agentmem_messages WHERE session = ? AND position < ? AND position IS NOT ?
+DELETE FROM agentmem_messages WHERE session = ? AND agent IS ? AND position < ? AND position IS NOT ?
 
 -- window --
 -- The newest messages of a session, and the newest system message if it lies before them.
