@@ -63,18 +63,16 @@ _EXT_TUPLE = 1
 _EXT_INTEGER = 2
 _EXT_TYPED = 3
 
+_EXT_PAIRS = 4
+
 _PACK_OPTIONS = (
-    ormsgpack.OPT_NON_STR_KEYS
-    | ormsgpack.OPT_PASSTHROUGH_TUPLE
+    ormsgpack.OPT_PASSTHROUGH_TUPLE
     | ormsgpack.OPT_PASSTHROUGH_BIG_INT
     | ormsgpack.OPT_PASSTHROUGH_DATACLASS
     | ormsgpack.OPT_PASSTHROUGH_DATETIME
     | ormsgpack.OPT_PASSTHROUGH_ENUM
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
-
-
-_UNPACK_OPTIONS = ormsgpack.OPT_NON_STR_KEYS
 
 
 class Typed(NamedTuple):
@@ -177,9 +175,7 @@ class Codec:
         try:
             type_, data = typed if self._cipher is None else self._open(typed)
             if type_ in _MESSAGE_TYPES:
-                return _rebuild_message(
-                    type_, ormsgpack.unpackb(data, ext_hook=self._unpack_unusual, option=_UNPACK_OPTIONS)
-                )
+                return _rebuild_message(type_, ormsgpack.unpackb(data, ext_hook=self._unpack_unusual))
             if self._custom:
                 return self.serde.loads_typed((typed[0], typed[1]))
             return self._plain.loads_typed((type_, data))
@@ -248,19 +244,38 @@ class Codec:
     def _pack(self, value: Any) -> bytes:
         try:
             packed: bytes = ormsgpack.packb(value, default=self._pack_unusual, option=_PACK_OPTIONS)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise _unsupported(value, error) from error
+        except (TypeError, ValueError, RecursionError):
+            packed = self._pack_with_care(value)
         if len(packed) > MAX_VALUE_BYTES:
             msg = f"A value of {len(packed):,} bytes is too large: at most {MAX_VALUE_BYTES:,} bytes are accepted."
             raise InvalidInputError(msg)
         return packed
 
+    def _pack_with_care(self, value: Any) -> bytes:
+        """Pack a value with unusual keys, or say why it cannot be packed, which MessagePack's own error leaves out."""
+        reasons: list[Exception] = []
+
+        def pack_unusual(inner: Any) -> ormsgpack.Ext:
+            try:
+                return self._pack_unusual(inner)
+            except Exception as error:
+                reasons.append(error)
+                raise
+
+        try:
+            packed: bytes = ormsgpack.packb(_with_pairs(value), default=pack_unusual, option=_PACK_OPTIONS)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unsupported(value, reasons[0] if reasons else error) from error
+        return packed
+
     def _unpack(self, data: bytes) -> Any:
-        return ormsgpack.unpackb(data, ext_hook=self._unpack_unusual, option=_UNPACK_OPTIONS)
+        return ormsgpack.unpackb(data, ext_hook=self._unpack_unusual)
 
     def _pack_unusual(self, value: Any) -> ormsgpack.Ext:
         if type(value) is tuple:
             return ormsgpack.Ext(_EXT_TUPLE, self._pack(list(value)))
+        if type(value) is _Pairs:
+            return ormsgpack.Ext(_EXT_PAIRS, self._pack(value.pairs))
         if type(value) is int:
             return ormsgpack.Ext(_EXT_INTEGER, str(value).encode())
         typed = self._plain.dumps_typed(value)
@@ -275,6 +290,8 @@ class Codec:
     def _unpack_unusual(self, code: int, data: bytes) -> Any:
         if code == _EXT_TUPLE:
             return tuple(self._unpack(data))
+        if code == _EXT_PAIRS:
+            return dict(self._unpack(data))
         if code == _EXT_INTEGER:
             return int(data)
         if code == _EXT_TYPED:
@@ -373,6 +390,24 @@ def _plain_json(value: Any, where: str, depth: int) -> Any:
     raise UnsupportedValueError(msg)
 
 
+class _Pairs(NamedTuple):
+    """A dict with keys that are not strings, which MessagePack would turn into strings."""
+
+    pairs: list[list[Any]]
+
+
+def _with_pairs(value: Any) -> Any:
+    """A value with every such dict in it replaced."""
+    if isinstance(value, dict):
+        inner = {key: _with_pairs(item) for key, item in value.items()}
+        return inner if all(type(key) is str for key in inner) else _Pairs([[key, inner[key]] for key in inner])
+    if type(value) is list:
+        return [_with_pairs(item) for item in value]
+    if type(value) is tuple:
+        return tuple(_with_pairs(item) for item in value)
+    return value
+
+
 def _rebuild_message(type_: str, fields: dict[str, Any]) -> BaseMessage:
     """A message from its fields, without validating again what was validated before it was stored."""
     cls, known = _MESSAGE_TYPES[type_]
@@ -406,11 +441,8 @@ def _same(value: Any, restored: Any) -> bool:
 
 
 def _unsupported(value: Any, error: BaseException) -> Exception:
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, (UnsupportedValueError, InvalidInputError)):
-            return type(seen)(str(seen))
-        seen = seen.__cause__
+    if isinstance(error, (UnsupportedValueError, InvalidInputError)):
+        return error
     if "surrogate" in str(error):
         return InvalidInputError(
             f"A {type(value).__name__} holds half of a surrogate pair, which is not text. "

@@ -15,6 +15,8 @@ from langchain_agentmem.program import Program
 
 T = TypeVar("T")
 
+MAX_TIMEOUT = 86_400
+
 
 class SqliteBackend(Backend):
     """Memory in one SQLite file, safe with several threads, processes and event loops on it."""
@@ -32,10 +34,10 @@ class SqliteBackend(Backend):
         """The backend for a `sqlite:///` URL; see `langchain_agentmem.backends.connect`."""
         parts = urlsplit(url)
         path = unquote(parts.path.removeprefix("/"))
-        if parts.netloc or not path or not url.startswith("sqlite:///"):
+        if parts.netloc or parts.fragment or not path or not url.startswith("sqlite:///"):
             msg = (
                 f"The URL {url!r} names no file: write sqlite:///file.db for a file in the working directory, "
-                f"sqlite:////folder/file.db for an absolute path, or sqlite:///:memory:."
+                f"sqlite:////folder/file.db for an absolute path, or sqlite:///:memory:; write %23 for # and %3F for ?."
             )
             raise ConfigurationError(msg)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -47,8 +49,10 @@ class SqliteBackend(Backend):
         try:
             wait = float(timeout)
         except ValueError:
-            msg = f"The option timeout must be a number of seconds, got {timeout!r}."
-            raise ConfigurationError(msg) from None
+            wait = -1.0
+        if not 0 <= wait <= MAX_TIMEOUT:
+            msg = f"The option timeout must be a number of seconds from 0 to {MAX_TIMEOUT}, got {timeout!r}."
+            raise ConfigurationError(msg)
         return cls(SqliteDriver(path, timeout=wait, synchronous=synchronous))
 
     @classmethod

@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +38,40 @@ SCHEMA_VERSION = 1
 MAX_CONNECTIONS = 8
 _OLDEST_SQLITE = (3, 35, 0)
 _SCHEMA = load_statements("langchain_agentmem.backends.sqlite", "schema.sql")
+
+
+class Slots:
+    """A semaphore that is fair: whoever waits longest is next, so that a busy reader never keeps a writer out."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._lock = threading.Lock()
+        self._waiting: deque[threading.Lock] = deque()
+
+    def acquire(self, timeout: float) -> bool:
+        """Take a slot; returns whether one came free within `timeout` seconds."""
+        with self._lock:
+            if self._left and not self._waiting:
+                self._left -= 1
+                return True
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        if turn.acquire(timeout=timeout):
+            return True
+        with self._lock:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                return False
+        return True  # the slot was handed over just as the time ran out
+
+    def release(self) -> None:
+        """Give a slot back: straight to whoever waits longest."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._left += 1
 
 
 class SqliteDriver:
@@ -76,8 +111,8 @@ class SqliteDriver:
         self._idle: list[sqlite3.Connection] = []
         self._ready = False
         self._setting_up = threading.Lock()
-        self._writing = threading.Lock()
-        self._free = threading.BoundedSemaphore(1 if self.path == MEMORY else MAX_CONNECTIONS)
+        self._writing = Slots(1)
+        self._free = Slots(1 if self.path == MEMORY else MAX_CONNECTIONS)
         self._threads: ThreadPoolExecutor | None = None
         self._finalizer = weakref.finalize(self, _close_all, self._idle)
 
@@ -90,12 +125,13 @@ class SqliteDriver:
     def write(self, program: Program[T]) -> T:
         """Run a storage program as one transaction."""
         self._check()
-        if not self._writing.acquire(timeout=self._timeout):
+        if not self._writing.acquire(self._timeout):
             raise self._busy()
+        writing = self._writing
         try:
             return self._transact("BEGIN IMMEDIATE", program)
         finally:
-            self._writing.release()
+            writing.release()
 
     async def submit(self, function: Callable[[Program[T]], T], program: Program[T]) -> T:
         """Run `read` or `write` in a worker thread and wait for it without blocking the event loop."""
@@ -122,7 +158,7 @@ class SqliteDriver:
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         self._check()
-        if not self._free.acquire(timeout=self._timeout):
+        if not self._free.acquire(self._timeout):
             raise self._busy()
         free = self._free
         try:
