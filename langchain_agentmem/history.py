@@ -340,5 +340,6 @@ def _title(messages: Sequence[BaseMessage]) -> str | None:
     for message in messages:
         if isinstance(message, HumanMessage):
             words = " ".join(str(message.text).replace("\x00", " ").split())
-            return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…"
+            if words:
+                return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…"
     return None

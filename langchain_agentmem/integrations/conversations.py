@@ -207,7 +207,9 @@ def _read_messages(entries: list[Any], prefix: str) -> list[Utterance]:
         message = _read_message({key: value for key, value in entry.items() if key != "facts"}, where)
         called.update(call["id"] for call in getattr(message, "tool_calls", ()) if call["id"])
         if message.type == "tool" and entry["tool_call_id"] not in called:
-            msg = f"{where}: a tool result with no call: no message before it calls a tool as {entry['tool_call_id']!r}."
+            msg = (
+                f"{where}: a tool result with no call: no message before it calls a tool as {entry['tool_call_id']!r}."
+            )
             raise InvalidInputError(msg)
         utterances.append(Utterance(message, texts(entry, "facts", where)))
     return utterances

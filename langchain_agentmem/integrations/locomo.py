@@ -21,7 +21,10 @@ _QUESTIONS = 3
 _SESSION = re.compile(r"session_(\d+)")
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _DATE = re.compile(r"(\d{1,2}):(\d{2})\s*([ap])\.?m\.?\s+on\s+(\d{1,2})\s+([a-z]{3})[a-z]*,?\s+(\d{4})", re.IGNORECASE)
-_MONTHS = tuple("January February March April May June July August September October November December".split())
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 _SHORT = tuple(month[:3].lower() for month in _MONTHS)
 
 
@@ -62,7 +65,7 @@ def read_sample(sample: Any, where: str, default: str) -> Iterator[Recording]:
         )
         storable(date, where)
         day = "" if (at := parse_date(date)) is None else f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
-        title = f"{name}, session {number}" + (f", {day}" if day else "")
+        title = f"{name} session {number}" + (f", {day}" if day else "")
         said = [_utterance(entry, entry["speaker"] == user, date, day) for entry in entries]
         yield Recording(f"{name}/session_{number}", f"{name}/{user}", title, said, ask)
 

@@ -8,37 +8,20 @@ at any point, even killed between the two, goes on without losing or repeating a
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from langchain_core._api.deprecation import LangChainDeprecationWarning
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.prompt_values import PromptValue
-from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableConfig, RunnableLambda
-from langchain_core.runnables.history import RunnableWithMessageHistory
-from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.graph.state import CompiledStateGraph
-from langgraph.runtime import Runtime
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import PutOp
 
-from langchain_agentmem.errors import AgentMemError, InvalidInputError, StorageError
+from langchain_agentmem.errors import InvalidInputError, StorageError
 from langchain_agentmem.integrations.turns import Session, Turn
+from langchain_agentmem.integrations.wiring import Step, build_chain, build_graph, facts_of
 from langchain_agentmem.memory import AgentMemory
-from langchain_agentmem.testing import ScriptedChatModel
-from langchain_agentmem.windows import newest
-
-WINDOW = 40
-"""The most messages that a model is given."""
 
 _PAGE = 500
-
-
-class ModelFailedError(AgentMemError):
-    """A real model did not answer; what was played before is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,39 +50,6 @@ class Played:
     graph_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What the chain and the graph are told about the turn they play; it is not stored."""
-
-    session: Session
-    turn: Turn
-    model: BaseChatModel | None
-
-    def answers_after(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        """What the file says after these messages of a session, up to the end of the turn."""
-        if not messages:
-            return list(self.turn.answers)
-        last = self.session.index(messages[-1])
-        return [] if last is None else self.turn.answers_from(last + 1)
-
-    def asks_model(self, position: int) -> bool:
-        """Whether a real model is to answer: to a person, and not in the middle of recorded answers."""
-        return self.model is not None and self.turn.asked and position == self.turn.start + len(self.turn.questions)
-
-    def reply(self, recorded: BaseMessage | None, messages: list[BaseMessage], config: RunnableConfig) -> BaseMessage:
-        """The next message: what the file has (said by a scripted model, if it is the assistant's), or a real answer."""
-        if isinstance(recorded, AIMessage):
-            return ScriptedChatModel([recorded]).invoke(messages, config)
-        if recorded is not None:
-            return recorded
-        try:
-            assert self.model is not None  # noqa: S101
-            return self.model.invoke(messages, config)
-        except Exception as error:
-            msg = f"The model failed ({type(error).__name__}: {error}). What was played before is stored."
-            raise ModelFailedError(msg) from error
-
-
 class Player:
     """Plays sessions through a chain and a graph on one memory.
 
@@ -123,8 +73,8 @@ class Player:
     def __init__(self, memory: AgentMemory, *, model: BaseChatModel | None = None) -> None:
         self._memory = memory
         self._model = model
-        self._chain = _chain(memory)
-        self._graph = _graph(memory)
+        self._chain = build_chain(memory)
+        self._graph = build_graph(memory)
 
     def standing(self, session: Session) -> Standing:
         """How far a session came, from what is stored.
@@ -139,7 +89,8 @@ class Player:
         chain = session.position(message for page in pages for message in page)
         state = self._graph.get_state(_thread(session))
         graph = session.position(state.values.get("messages", ()))
-        if not state.next:
+        # Not `state.next`, which leaves out tasks that are done but whose step is not: what they wrote would get lost.
+        if not state.tasks:
             if state.metadata and not graph:
                 raise session.mismatch()
             return Standing(chain, graph)
@@ -215,7 +166,12 @@ class Player:
         history = self._memory.history(session.session_id, user_id=session.user_id)
         before = history.count()
         questions = step.turn.questions_from(position)
-        configurable = {"session_id": session.session_id, "user_id": session.user_id, "step": step, "position": position}
+        configurable = {
+            "session_id": session.session_id,
+            "user_id": session.user_id,
+            "step": step,
+            "position": position,
+        }
         answers = self._chain.invoke({"input": questions}, {"configurable": configurable})
         # RunnableWithMessageHistory only logs what its history raises.
         if history.count() != before + len(questions) + len(answers):
@@ -225,95 +181,9 @@ class Player:
             self._memory.sessions.rename(session.session_id, session.title, user_id=session.user_id)
 
 
-def facts_of(user_id: str) -> tuple[str, str]:
-    """The namespace of the store where the facts about a user are.
-
-    Args:
-        user_id: Who.
-
-    Example:
-        >>> from langchain_agentmem.integrations.player import facts_of
-        >>> facts_of("alice@example.com")
-        ('facts', 'alice@example.com')
-    """
-    return ("facts", user_id)
-
-
 def _thread(session: Session, turn: Turn | None = None) -> RunnableConfig:
     config: RunnableConfig = {"configurable": {"thread_id": session.session_id, "user_id": session.user_id}}
     if turn is not None:
         # Kept with every checkpoint, so that a later run knows which turn was interrupted.
         config["metadata"] = {"turn": turn.number}
     return config
-
-
-def _chain(memory: AgentMemory) -> Runnable[Any, Any]:
-    def answer(prompt: PromptValue, config: RunnableConfig) -> list[BaseMessage]:
-        step: Step = config["configurable"]["step"]
-        position: int = config["configurable"]["position"]
-        messages = prompt.to_messages()
-        if step.asks_model(max(position, step.turn.start + len(step.turn.questions))):
-            return [step.reply(None, messages, config)]
-        given: list[BaseMessage] = []
-        for recorded in step.turn.answers_from(position):
-            given.append(step.reply(recorded, [*messages, *given], config))
-        return given
-
-    prompt = ChatPromptTemplate([("placeholder", "{history}"), ("placeholder", "{input}")])
-    with warnings.catch_warnings():
-        # Announced for langchain-core 2.0. It concerns who wires chains, not who runs this command.
-        warnings.filterwarnings("ignore", ".*RunnableWithMessageHistory", LangChainDeprecationWarning)
-        return RunnableWithMessageHistory(
-            prompt | RunnableLambda(answer),
-            memory.session_history(max_messages=WINDOW),
-            input_messages_key="input",
-            history_messages_key="history",
-            history_factory_config=[
-                ConfigurableFieldSpec(id="session_id", annotation=str, name="Session"),
-                ConfigurableFieldSpec(id="user_id", annotation=str, name="User"),
-            ],
-        )
-
-
-def _graph(memory: AgentMemory) -> CompiledStateGraph[Any, Any, Any, Any]:
-    def route(state: MessagesState, runtime: Runtime[Step]) -> str:
-        step, messages = runtime.context, state["messages"]
-        if messages and step.session.index(messages[-1]) is None:
-            return "remember"
-        rest = step.answers_after(messages)
-        if step.asks_model(step.turn.end - len(rest)):
-            return "model"
-        if not rest:
-            return "remember"
-        return "model" if isinstance(rest[0], AIMessage) else "tools"
-
-    def model(state: MessagesState, config: RunnableConfig, runtime: Runtime[Step]) -> dict[str, Any]:
-        step, messages = runtime.context, state["messages"]
-        rest = step.answers_after(messages)
-        recorded = None if step.asks_model(step.turn.end - len(rest)) else rest[0]
-        return {"messages": [step.reply(recorded, newest(messages, WINDOW), config)]}
-
-    def tools(state: MessagesState, runtime: Runtime[Step]) -> dict[str, Any]:
-        results: list[BaseMessage] = []
-        for recorded in runtime.context.answers_after(state["messages"]):
-            if isinstance(recorded, AIMessage):
-                break
-            results.append(recorded)
-        return {"messages": results}
-
-    def remember(_: MessagesState, config: RunnableConfig, runtime: Runtime[Step]) -> dict[str, Any]:
-        session, store = runtime.context.session, runtime.store
-        if store is not None:
-            for key, fact in runtime.context.turn.facts.items():
-                value = {"text": fact, "session_id": session.session_id}
-                store.put(facts_of(config["configurable"]["user_id"]), key, value, index=["text"])
-        return {}
-
-    builder = StateGraph(MessagesState, context_schema=Step)
-    builder.add_node("model", model)
-    builder.add_node("tools", tools)
-    builder.add_node("remember", remember)
-    for node in (START, "model", "tools"):
-        builder.add_conditional_edges(node, route, ["model", "tools", "remember"])
-    builder.add_edge("remember", END)
-    return builder.compile(checkpointer=memory.checkpointer, store=memory.store)
