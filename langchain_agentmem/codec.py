@@ -34,6 +34,9 @@ MAX_VALUE_BYTES = 256 * 1024 * 1024
 MAX_JSON_DEPTH = 200
 """How deep a store value may be nested: what every backend's JSON reader accepts."""
 
+_MAX_INTEGER_BITS = 14_000
+"""About 4,200 digits: Python refuses to read longer integers from text."""
+
 REFERENCE_BYTES = 16
 """The length of an element's reference (a BLAKE2b digest), in bytes."""
 
@@ -277,7 +280,7 @@ class Codec:
         if type(value) is _Pairs:
             return ormsgpack.Ext(_EXT_PAIRS, self._pack(value.pairs))
         if type(value) is int:
-            return ormsgpack.Ext(_EXT_INTEGER, str(value).encode())
+            return ormsgpack.Ext(_EXT_INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
         typed = self._plain.dumps_typed(value)
         if self._verify and not _same(value, self._plain.loads_typed(typed)):
             msg = (
@@ -293,7 +296,7 @@ class Codec:
         if code == _EXT_PAIRS:
             return dict(self._unpack(data))
         if code == _EXT_INTEGER:
-            return int(data)
+            return int.from_bytes(data, "big", signed=True)
         if code == _EXT_TYPED:
             type_, inner = ormsgpack.unpackb(data)
             return self._plain.loads_typed((type_, inner))
@@ -365,8 +368,13 @@ def load_json(text: str) -> dict[str, Any]:
 
 
 def _plain_json(value: Any, where: str, depth: int) -> Any:
-    if value is None or isinstance(value, (str, bool, int)):
+    if value is None or isinstance(value, (str, bool)):
         return value
+    if isinstance(value, int):
+        if value.bit_length() <= _MAX_INTEGER_BITS:
+            return value
+        msg = f"{where} is an integer of {value.bit_length():,} bits; at most {_MAX_INTEGER_BITS:,} are accepted."
+        raise InvalidInputError(msg)
     if isinstance(value, float):
         if math.isfinite(value):
             return value
@@ -411,8 +419,9 @@ def _with_pairs(value: Any) -> Any:
 def _rebuild_message(type_: str, fields: dict[str, Any]) -> BaseMessage:
     """A message from its fields, without validating again what was validated before it was stored."""
     cls, known = _MESSAGE_TYPES[type_]
-    if fields.keys() != known:  # stored by another version of langchain-core, or with extra fields
-        return cls.model_construct(**fields)
+    if fields.keys() != known:
+        # With extra fields; or stored by another version of langchain-core, and then worth validating.
+        return cls.model_construct(**fields) if fields.keys() >= known else cls(**fields)
     message = cls.__new__(cls)
     # What unpickling does; `model_construct` gives the same, three times slower.
     message.__setstate__(

@@ -37,27 +37,44 @@ def compile_filter(condition: Mapping[str, Any] | None) -> Filter:
     if not isinstance(condition, Mapping):
         msg = f"A filter must be a mapping such as {{'color': 'red'}}, got {type(condition).__name__}."
         raise InvalidTypeError(msg)
+    for key in condition:
+        if isinstance(key, str) and key.startswith("$") and key in _OPERATORS:
+            msg = f"The operator {key} needs a field: write {{'field': {{'{key}': …}}}}."
+            raise InvalidInputError(msg)
     _check(condition)
     return lambda value: all(_matches(_at(value, path), wanted) for path, wanted in condition.items())
 
 
-def _check(condition: Mapping[str, Any]) -> None:
+def _check(condition: Any) -> None:
+    if isinstance(condition, (list, tuple)):
+        for one in condition:
+            _check(one)
+    if not isinstance(condition, Mapping):
+        return
     for key, wanted in condition.items():
         if not isinstance(key, str):
             msg = f"A filter's keys must be strings, got {type(key).__name__}: {key!r:.100}."
             raise InvalidTypeError(msg)
         if key.startswith("$"):
-            if key not in _OPERATORS:
-                msg = f"Unsupported operator: {key}. Known are {', '.join(_OPERATORS)}."
-                raise InvalidInputError(msg)
-            if key in ("$in", "$nin") and not isinstance(wanted, (list, tuple, set, frozenset)):
-                msg = f"The operator {key} takes a list, got {type(wanted).__name__}: {wanted!r:.100}."
-                raise InvalidTypeError(msg)
-            if key == "$exists" and not isinstance(wanted, bool):
-                msg = f"The operator $exists takes True or False, got {wanted!r:.100}."
-                raise InvalidTypeError(msg)
-        elif isinstance(wanted, Mapping):
+            _check_operator(key, wanted)
+        else:
             _check(wanted)
+    operators = [key for key in condition if key.startswith("$")]
+    if operators and len(operators) < len(condition):
+        msg = f"A filter cannot mix the operator {operators[0]} with fields: {sorted(condition)}."
+        raise InvalidInputError(msg)
+
+
+def _check_operator(operator: str, operand: Any) -> None:
+    if operator not in _OPERATORS:
+        msg = f"Unsupported operator: {operator}. Known are {', '.join(_OPERATORS)}."
+        raise InvalidInputError(msg)
+    if operator in ("$in", "$nin") and not isinstance(operand, (list, tuple, set, frozenset)):
+        msg = f"The operator {operator} takes a list, got {type(operand).__name__}: {operand!r:.100}."
+        raise InvalidTypeError(msg)
+    if operator == "$exists" and not isinstance(operand, bool):
+        msg = f"The operator $exists takes True or False, got {operand!r:.100}."
+        raise InvalidTypeError(msg)
 
 
 def _at(value: Any, path: str) -> Any:
@@ -74,20 +91,25 @@ def _matches(value: Any, wanted: Any) -> bool:
         if any(key.startswith("$") for key in wanted):
             return all(_OPERATORS[key](value, operand) for key, operand in wanted.items())
         return isinstance(value, Mapping) and all(_matches(_at(value, key), inner) for key, inner in wanted.items())
-    return _equal(value, wanted)
-
-
-def _equal(value: Any, wanted: Any) -> bool:
-    if value is _MISSING:
-        return wanted is None
     if isinstance(wanted, (list, tuple)):
         return (
             isinstance(value, (list, tuple))
             and len(value) == len(wanted)
             and all(_matches(inner, asked) for inner, asked in zip(value, wanted, strict=True))
         )
+    return _equal(value, wanted)
+
+
+def _equal(value: Any, wanted: Any) -> bool:
+    """Whether two JSON values are equal: a number is no boolean, at any depth."""
+    if value is _MISSING:
+        return wanted is None
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
+    if isinstance(value, (list, tuple)) and isinstance(wanted, (list, tuple)):
+        return len(value) == len(wanted) and all(map(_equal, value, wanted))
+    if isinstance(value, Mapping) and isinstance(wanted, Mapping):
+        return value.keys() == wanted.keys() and all(_equal(value[key], wanted[key]) for key in value)
     return bool(value == wanted)
 
 
