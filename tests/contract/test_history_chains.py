@@ -1,0 +1,281 @@
+"""Chat history in `RunnableWithMessageHistory`: the wiring, overlapping turns, and what a turn costs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableLambda
+from langchain_core.runnables.history import RunnableWithMessageHistory
+
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.testing import ScriptedChatModel
+
+PROMPT = ChatPromptTemplate.from_messages([("system", "You help."), MessagesPlaceholder("history"), ("human", "{question}")])
+BY_USER = [
+    ConfigurableFieldSpec(id="user_id", annotation=str, is_shared=True),
+    ConfigurableFieldSpec(id="session_id", annotation=str, is_shared=True),
+]
+
+Wire = Callable[[AgentMemory, Runnable], tuple[Runnable, Callable[[str], Any]]]
+
+
+def with_a_key(memory: AgentMemory, model: Runnable, **options: Any) -> tuple[Runnable, Callable[[str], Any]]:
+    """The history goes into a variable of the prompt."""
+    factory = options.pop("factory", memory.get_session_history)
+    chain = RunnableWithMessageHistory(
+        PROMPT | model, factory, input_messages_key="question", history_messages_key="history", **options
+    )
+    return chain, lambda question: {"question": question}
+
+
+def without_a_key(memory: AgentMemory, model: Runnable, **options: Any) -> tuple[Runnable, Callable[[str], Any]]:
+    """The history is put before the input messages."""
+    factory = options.pop("factory", memory.get_session_history)
+    return RunnableWithMessageHistory(model, factory, **options), lambda question: [HumanMessage(question)]
+
+
+wirings = pytest.mark.parametrize("wire", [with_a_key, without_a_key])
+
+
+def session(session_id: str, **more: str) -> dict[str, Any]:
+    return {"configurable": {"session_id": session_id, **more}}
+
+
+def conversation(count: int) -> list[BaseMessage]:
+    return [HumanMessage(str(n)) if n % 2 == 0 else AIMessage(str(n)) for n in range(count)]
+
+
+def texts(messages: list[BaseMessage]) -> list[Any]:
+    return [message.content for message in messages]
+
+
+@wirings
+async def test_a_chain_remembers_the_turns_of_a_session(memory, call, wire):
+    model = ScriptedChatModel(["one", "two", "three"])
+    chain, ask = wire(memory, model)
+    answer = await call(chain.invoke, ask("a"), session("s"))
+    assert answer.content == "one"
+    await call(chain.invoke, ask("b"), session("s"))
+    await call(chain.invoke, ask("c"), session("other"))
+    assert texts(model.requests[1])[-3:] == ["a", "one", "b"]
+    assert texts(model.requests[2])[-1:] == ["c"]
+    assert "a" not in texts(model.requests[2])
+    stored = await call(memory.history("s").get_recent)
+    assert [(type(message), message.content) for message in stored] == [
+        (HumanMessage, "a"),
+        (AIMessage, "one"),
+        (HumanMessage, "b"),
+        (AIMessage, "two"),
+    ]
+    assert await call(memory.history("other").count) == 2
+
+
+@wirings
+async def test_a_chain_keyed_by_user_and_session_keeps_users_apart(memory, call, wire):
+    model = ScriptedChatModel(["one", "two", "three"])
+    chain, ask = wire(memory, model, history_factory_config=BY_USER)
+    await call(chain.invoke, ask("a"), session("s", user_id="alice@example.com"))
+    await call(chain.invoke, ask("b"), session("s", user_id="bob@example.com"))
+    await call(chain.invoke, ask("c"), session("s", user_id="alice@example.com"))
+    assert texts(model.requests[2])[-3:] == ["a", "one", "c"]
+    assert "b" not in texts(model.requests[2])
+    assert await call(memory.history("s", user_id="alice@example.com").count) == 4
+    assert await call(memory.history("s", user_id="bob@example.com").count) == 2
+    assert await call(memory.history("s").count) == 0
+
+
+@wirings
+async def test_what_a_chain_streams_is_stored_once(memory, call, wire):
+    model = ScriptedChatModel(["one", "two"])
+    chain, ask = wire(memory, model)
+    parts = await call(chain.stream, ask("a"), session("s"))
+    assert "".join(part.content for part in parts) == "one"
+    await call(chain.invoke, ask("b"), session("s"))
+    assert texts(await call(memory.history("s").get_recent)) == ["a", "one", "b", "two"]
+
+
+@wirings
+async def test_a_failed_turn_stores_nothing_and_the_next_one_goes_on(memory, call, wire):
+    model = ScriptedChatModel(["one", RuntimeError("model is down"), "three"])
+    chain, ask = wire(memory, model)
+    await call(chain.invoke, ask("a"), session("s"))
+    with pytest.raises(RuntimeError, match="model is down"):
+        await call(chain.invoke, ask("b"), session("s"))
+    await call(chain.invoke, ask("c"), session("s"))
+    assert texts(await call(memory.history("s").get_recent)) == ["a", "one", "c", "three"]
+
+
+@wirings
+async def test_a_chain_is_given_a_window_while_everything_is_stored(memory, call, wire):
+    await call(memory.history("s").add_messages, [SystemMessage("rules"), *conversation(100)])
+    model = ScriptedChatModel([f"answer {n}" for n in range(3)])
+    chain, ask = wire(memory, model, factory=memory.session_history(max_messages=40))
+    for n in range(3):
+        await call(chain.invoke, ask(f"question {n}"), session("s"))
+    for n, request in enumerate(model.requests):
+        given = texts(request)[1:] if wire is with_a_key else texts(request)
+        turns = [text for k in range(n) for text in (f"question {k}", f"answer {k}")]
+        assert given == ["rules", *texts(conversation(100))[61 + 2 * n :], *turns, f"question {n}"]
+    assert await call(memory.history("s").count) == 101 + 6
+    assert texts(await call(memory.history("s").get_recent, 6)) == [
+        text for k in range(3) for text in (f"question {k}", f"answer {k}")
+    ]
+
+
+@wirings
+async def test_a_batch_over_several_sessions_keeps_them_apart(memory, call, wire):
+    chain, ask = wire(memory, RunnableLambda(lambda messages: AIMessage("re: " + last(messages))))
+    await call(chain.batch, [ask(f"q{n}") for n in range(20)], [session(f"s{n % 4}") for n in range(20)])
+    for n in range(4):
+        stored = texts(await call(memory.history(f"s{n}").get_recent, 100))
+        assert sorted(stored[::2]) == sorted(f"q{k}" for k in range(n, 20, 4))
+        assert stored[1::2] == [f"re: {question}" for question in stored[::2]]
+
+
+def last(messages: Any) -> str:
+    """The text of the last message of what a model is asked."""
+    return (messages.to_messages() if hasattr(messages, "to_messages") else messages)[-1].content
+
+
+class Meeting:
+    """A model whose answers wait until `parties` turns have all read their history and asked their question."""
+
+    def __init__(self, parties: int) -> None:
+        self.threads = threading.Barrier(parties, timeout=20)
+        self.waiting = parties
+        self.tasks = asyncio.Event()
+        self.model = RunnableLambda(self.answer, self.aanswer)
+
+    def answer(self, messages: Any) -> AIMessage:
+        self.threads.wait()
+        return AIMessage("re: " + last(messages))
+
+    async def aanswer(self, messages: Any) -> AIMessage:
+        self.waiting -= 1
+        if not self.waiting:
+            self.tasks.set()
+        await asyncio.wait_for(self.tasks.wait(), 20)
+        return AIMessage("re: " + last(messages))
+
+
+@pytest.fixture(params=["threads", "tasks"])
+def together(request) -> Callable[..., Any]:
+    """`await together(chain, inputs, config)` runs one turn for each input, all at once."""
+
+    async def run(chain: Runnable, inputs: list[Any], config: dict[str, Any]) -> None:
+        if request.param == "tasks":
+            await asyncio.gather(*(chain.ainvoke(one, config) for one in inputs))
+            return
+        with ThreadPoolExecutor(len(inputs)) as pool:
+            await asyncio.gather(
+                *(asyncio.get_running_loop().run_in_executor(pool, chain.invoke, one, config) for one in inputs)
+            )
+
+    return run
+
+
+@wirings
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("before", [0, 3, 20])
+async def test_turns_that_overlap_lose_nothing(memory, together, wire, window, before):
+    memory.history("s").add_messages(conversation(before))
+    meeting = Meeting(2)
+    chain, ask = wire(memory, meeting.model, factory=memory.session_history(max_messages=window))
+    await together(chain, [ask("first"), ask("second")], session("s"))
+    stored = texts(memory.history("s").get_recent(1000))
+    assert stored[:before] == texts(conversation(before))
+    first, second = ["first", "re: first"], ["second", "re: second"]
+    assert stored[before:] in (first + second, second + first)
+
+
+@wirings
+async def test_many_turns_that_overlap_are_each_stored_whole(memory, together, wire):
+    meeting = Meeting(8)
+    chain, ask = wire(memory, meeting.model)
+    await together(chain, [ask(f"q{n}") for n in range(8)], session("s"))
+    stored = texts(memory.history("s").get_recent(1000))
+    assert sorted(stored[::2]) == sorted(f"q{n}" for n in range(8))
+    assert stored[1::2] == [f"re: {question}" for question in stored[::2]]
+
+
+async def test_the_history_of_a_turn_may_be_read_again_inside_it(memory, call):
+    seen: list[list[Any]] = []
+
+    def answer(messages: list[BaseMessage]) -> AIMessage:
+        seen.append(texts(memory.history("s").get_recent()))
+        return AIMessage("one")
+
+    chain, ask = without_a_key(memory, RunnableLambda(answer))
+    await call(chain.invoke, ask("a"), session("s"))
+    await call(chain.invoke, ask("b"), session("s"))
+    assert seen == [[], ["a", "one"]]
+    assert texts(memory.history("s").get_recent()) == ["a", "one", "b", "one"]
+
+
+# What a turn costs
+
+
+class Costs:
+    """Counts the transactions that a memory's backend runs, their statements, and the rows that come back."""
+
+    def __init__(self, memory: AgentMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.transactions: list[str] = []
+        self.statements = 0
+        self.rows = 0
+        for name, kind in (("read", "read"), ("aread", "read"), ("write", "write"), ("awrite", "write")):
+            monkeypatch.setattr(memory.backend, name, self._counting(kind, getattr(memory.backend, name)))
+
+    def reset(self) -> None:
+        self.transactions, self.statements, self.rows = [], 0, 0
+
+    def _counting(self, kind: str, perform: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(program: Generator[Any, Any, Any]) -> Any:
+            self.transactions.append(kind)
+            return perform(self._watched(program))
+
+        return counted
+
+    def _watched(self, program: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        try:
+            step = next(program)
+            while True:
+                self.statements += 1
+                result = yield step
+                self.rows += len(result) if isinstance(result, list) else 0
+                step = program.send(result)
+        except StopIteration as done:
+            return done.value
+
+
+@wirings
+async def test_a_turn_is_one_read_and_one_write(memory, call, wire, monkeypatch):
+    await call(memory.history("s").add_messages, conversation(100))
+    chain, ask = wire(memory, ScriptedChatModel(["one", "two"]), factory=memory.session_history(max_messages=40))
+    costs = Costs(memory, monkeypatch)
+    await call(chain.invoke, ask("a"), session("s"))
+    assert costs.transactions == ["read", "write"]
+    costs.reset()
+    await call(chain.invoke, ask("b"), session("s"))
+    assert costs.transactions == ["read", "write"]
+
+
+@wirings
+async def test_a_turn_costs_the_same_on_ten_thousand_messages_as_on_a_hundred(memory, call, wire, monkeypatch):
+    await call(memory.history("short").add_messages, [SystemMessage("rules"), *conversation(100)])
+    await call(memory.history("long").add_messages, [SystemMessage("rules"), *conversation(10_000)])
+    chain, ask = wire(memory, ScriptedChatModel(["a"] * 2), factory=memory.session_history(max_messages=40))
+    costs = Costs(memory, monkeypatch)
+    measured = []
+    for session_id in ("short", "long"):
+        costs.reset()
+        await call(chain.invoke, ask("q"), session(session_id))
+        measured.append((costs.transactions, costs.statements, costs.rows))
+    assert measured[0] == measured[1]
+    assert measured[1][2] <= 45

@@ -1,0 +1,141 @@
+"""Chat history: what a chain is given is bounded, fit to be sent to a provider, and what is stored is not touched."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+from langchain_agentmem import AgentMemHistory, AgentMemory
+
+
+class Window:
+    """`messages` and `aget_messages` as a pair of methods, for `call`."""
+
+    def __init__(self, history: AgentMemHistory) -> None:
+        self.history = history
+
+    def read(self) -> list[BaseMessage]:
+        return self.history.messages
+
+    async def aread(self) -> list[BaseMessage]:
+        return await self.history.aget_messages()
+
+
+def calling(*ids: str, content: str = "") -> AIMessage:
+    return AIMessage(content, tool_calls=[{"name": "f", "args": {}, "id": one} for one in ids])
+
+
+@st.composite
+def conversations(draw: Any) -> list[BaseMessage]:
+    messages: list[BaseMessage] = []
+    for turn in range(draw(st.integers(1, 8))):
+        if draw(st.integers(0, 4)) == 0:
+            messages.append(SystemMessage(f"system {turn}"))
+        messages.append(HumanMessage(f"question {turn}"))
+        for round_ in range(draw(st.integers(0, 2))):
+            ids = [f"{turn}-{round_}-{n}" for n in range(draw(st.integers(1, 3)))]
+            messages.append(calling(*ids))
+            messages.extend(ToolMessage("result", tool_call_id=one) for one in draw(st.permutations(ids)))
+        messages.append(AIMessage(f"answer {turn}"))
+    return messages
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(conversation=conversations(), data=st.data())
+async def test_a_window_holds_the_newest_messages_that_fit_and_make_a_valid_request(memory, call, conversation, data):
+    n = data.draw(st.integers(1, len(conversation) + 2), label="max_messages")
+    session = str(uuid.uuid4())
+    history = memory.history(session, max_messages=n)
+    await call(history.add_messages, conversation)
+    window = await call(Window(history).read)
+
+    assert len(window) <= n
+    places = [conversation.index(message) for message in window]
+    assert places == sorted(places)
+    systems = [message for message in conversation if isinstance(message, SystemMessage)]
+    if systems:
+        assert systems[-1] in window
+    called: set[str] = set()
+    for message in window:
+        if isinstance(message, AIMessage):
+            called.update(one["id"] for one in message.tool_calls)
+        if isinstance(message, ToolMessage):
+            assert message.tool_call_id in called
+    room = n if not systems or systems[-1] in conversation[-n:] else n - 1
+    recent = conversation[len(conversation) - min(room, len(conversation)) :]
+    calls_within = {one["id"] for message in recent if isinstance(message, AIMessage) for one in message.tool_calls}
+    for message in recent:
+        assert message in window or (isinstance(message, ToolMessage) and message.tool_call_id not in calls_within)
+
+    assert await call(history.count) == len(conversation)
+    assert await call(memory.history(session).get_recent, 1000) == conversation
+
+
+async def test_a_window_without_a_limit_is_the_whole_conversation(memory, call):
+    conversation = [HumanMessage(str(n)) for n in range(500)]
+    history = memory.history("s")
+    await call(history.add_messages, conversation)
+    assert await call(Window(history).read) == conversation
+
+
+async def test_a_call_that_is_cut_off_takes_all_its_results_with_it(memory, call):
+    conversation = [
+        HumanMessage("q"),
+        calling("1", "2"),
+        ToolMessage("b", tool_call_id="2"),
+        ToolMessage("a", tool_call_id="1"),
+        AIMessage("answer"),
+    ]
+    await call(memory.history("s").add_messages, conversation)
+    for n, expected in ((5, 5), (4, 4), (3, 1), (2, 1), (1, 1)):
+        assert await call(Window(memory.history("s", max_messages=n)).read) == conversation[-expected:]
+
+
+async def test_calls_with_invalid_arguments_keep_their_results(memory, call):
+    invalid = AIMessage("", invalid_tool_calls=[{"name": "f", "args": "{", "id": "1", "error": "bad"}])
+    conversation = [invalid, ToolMessage("error", tool_call_id="1", status="error")]
+    await call(memory.history("s").add_messages, conversation)
+    assert await call(Window(memory.history("s", max_messages=2)).read) == conversation
+
+
+async def test_the_newest_system_message_stays_however_old_it_is(memory, call):
+    system = SystemMessage("new rules")
+    conversation = [SystemMessage("old rules"), HumanMessage("a"), system, *(AIMessage(str(n)) for n in range(300))]
+    await call(memory.history("s").add_messages, conversation)
+    assert await call(Window(memory.history("s", max_messages=3)).read) == [system, *conversation[-2:]]
+    assert await call(Window(memory.history("s", max_messages=1)).read) == [system]
+
+
+async def test_the_windows_size_can_be_set_for_the_memory_and_for_one_history(url, call):
+    with AgentMemory.from_url(url, max_messages=2) as memory:
+        conversation = [HumanMessage(str(n)) for n in range(5)]
+        await call(memory.history("s").add_messages, conversation)
+        assert await call(Window(memory.history("s")).read) == conversation[-2:]
+        assert await call(Window(memory.get_session_history("s")).read) == conversation[-2:]
+        assert await call(Window(memory.history("s", max_messages=4)).read) == conversation[-4:]
+        assert await call(Window(memory.session_history(max_messages=3)("s")).read) == conversation[-3:]
+        assert await call(memory.history("s").get_recent, 5) == conversation
+
+
+async def test_the_window_of_an_agent_counts_its_own_messages_only(memory, call):
+    rules = SystemMessage("rules for the writer")
+    await call(memory.history("s", agent="writer").add_messages, [rules, HumanMessage("w1")])
+    await call(memory.history("s", agent="critic").add_messages, [SystemMessage("rules for the critic")])
+    for n in range(10):
+        await call(memory.history("s", agent="critic").add_messages, [HumanMessage(f"c{n}")])
+    await call(memory.history("s", agent="writer").add_messages, [HumanMessage("w2"), HumanMessage("w3")])
+    writer = memory.history("s", agent="writer", max_messages=3)
+    assert await call(Window(writer).read) == [rules, HumanMessage("w2"), HumanMessage("w3")]
+
+
+async def test_what_a_turn_was_given_stays_the_same_until_the_turn_is_stored(memory, call):
+    turn = memory.get_session_history("s")
+    assert await call(Window(turn).read) == []
+    await call(memory.history("s").add_messages, [HumanMessage("other")])
+    assert await call(Window(turn).read) == []
+    await call(turn.add_messages, [HumanMessage("mine")])
+    assert await call(Window(turn).read) == [HumanMessage("other"), HumanMessage("mine")]

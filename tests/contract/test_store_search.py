@@ -1,0 +1,498 @@
+"""The store's search: filters, words without embeddings, words and meaning with them; pages that partition."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import PutOp, SearchOp
+
+from langchain_agentmem import AgentMemory, AgentMemStore, InvalidInputError, InvalidTypeError, StorageError
+
+NS = ("memories",)
+
+
+@pytest.fixture
+def store(memory) -> AgentMemStore:
+    return memory.store
+
+
+def keys(items: list[Any]) -> list[str]:
+    return [item.key for item in items]
+
+
+async def fill(call: Any, store: AgentMemStore, texts: dict[str, Any], **options: Any) -> None:
+    for key, text in texts.items():
+        await call(store.put, NS, key, text if isinstance(text, dict) else {"text": text}, **options)
+
+
+# Filters
+
+
+FILTERED = {
+    "one": {"size": 1, "color": "red", "tags": ["x"], "shape": {"corners": 3}},
+    "nine": {"size": 9, "color": "blue", "tags": ["x", "y"], "shape": {"corners": 4}},
+    "ten": {"size": 10, "color": "red", "tags": [], "shape": {"corners": 4, "name": "square"}},
+    "hundred": {"size": 100, "color": "green", "extra": None},
+    "text": {"size": "10", "color": "redder"},
+    "none": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"color": "red"}, {"one", "ten"}),
+        ({"size": 10}, {"ten"}),
+        ({"size": {"$eq": 10}}, {"ten"}),
+        ({"size": {"$ne": 10}}, {"one", "nine", "hundred", "text", "none"}),
+        ({"size": {"$gt": 9}}, {"ten", "hundred"}),
+        ({"size": {"$gte": 9.0}}, {"nine", "ten", "hundred"}),
+        ({"size": {"$lt": 10}}, {"one", "nine"}),
+        ({"size": {"$lte": 10}}, {"one", "nine", "ten"}),
+        ({"size": {"$gt": 4.99, "$lt": 50}}, {"nine", "ten"}),
+        ({"size": {"$in": [1, 100]}}, {"one", "hundred"}),
+        ({"size": {"$nin": [1, 100]}}, {"nine", "ten", "text", "none"}),
+        ({"extra": {"$exists": True}}, {"hundred"}),
+        ({"tags": {"$exists": False}}, {"hundred", "text", "none"}),
+        ({"tags": {"$contains": "x"}}, {"one", "nine"}),
+        ({"color": {"$contains": "red"}}, {"one", "ten", "text"}),
+        ({"shape": {"corners": 4}}, {"nine", "ten"}),
+        ({"shape": {"corners": {"$gt": 3}}}, {"nine", "ten"}),
+        ({"shape.corners": {"$gt": 3}, "color": "red"}, {"ten"}),
+        ({"shape.name": "square"}, {"ten"}),
+        ({}, set(FILTERED)),
+        (None, set(FILTERED)),
+    ],
+    ids=repr,
+)
+async def test_a_filter_finds_what_it_describes(store, call, condition, expected):
+    await fill(call, store, FILTERED)
+    await call(store.put, ("elsewhere",), "ten", FILTERED["ten"])
+    assert set(keys(await call(store.search, NS, filter=condition))) == expected
+
+
+@pytest.mark.parametrize("query", [None, "pizza"])
+async def test_an_operator_that_is_not_known_is_refused_even_if_nothing_is_stored(store, call, query):
+    with pytest.raises(InvalidInputError, match="near"):
+        await call(store.search, NS, filter={"size": {"$near": 3}}, query=query)
+    with pytest.raises(InvalidTypeError):
+        await call(store.search, NS, filter="red", query=query)
+
+
+async def test_an_operator_next_to_a_field_is_an_error_of_ours(store, call):
+    await fill(call, store, FILTERED)
+    with pytest.raises(InvalidInputError):
+        await call(store.search, NS, filter={"size": {"$gt": 3, "unit": "cm"}})
+
+
+async def test_a_filter_is_applied_before_the_page_is_cut(store, call):
+    for n in range(500):
+        await call(store.put, NS, str(n), {"n": n, "rare": n % 100 == 0, "text": "pizza"})
+    for query in (None, "pizza"):
+        found = await call(store.search, NS, filter={"rare": True}, limit=3, query=query)
+        assert len(found) == 3
+        rest = await call(store.search, NS, filter={"rare": True}, limit=3, offset=3, query=query)
+        assert {item.value["n"] for item in [*found, *rest]} == {0, 100, 200, 300, 400}
+
+
+@pytest.mark.parametrize("size", [1, 7, 10, 30, 59, 60, 61])
+@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("query", [None, "pizza and bread"])
+@pytest.mark.parametrize("condition", [None, {"even": True}])
+async def test_pages_partition_the_result(url, call, size, embedded, query, condition):
+    with AgentMemory.from_url(url, embeddings=ToyEmbeddings() if embedded else None) as memory:
+        store = memory.store
+        words = ["pizza", "bread", "pizza bread", "bread pizza pizza", "pizza with a long tail of other words"]
+        await call(store.batch, [PutOp(NS, str(n), {"text": words[n % 5], "even": n % 2 == 0}) for n in range(60)])
+        options = {"query": query, "filter": condition}
+        everything = await call(store.search, NS, limit=1000, **options)
+        assert len(everything) == (60 if condition is None else 30)
+        pages = [await call(store.search, NS, limit=size, offset=offset, **options) for offset in range(0, 65, size)]
+        assert [item.key for page in pages for item in page] == keys(everything)
+        assert [item.score for page in pages for item in page] == [item.score for item in everything]
+
+
+# Words
+
+
+TEXTS = {
+    "food": "Alice loves eating pizza with mushrooms",
+    "pet": "Her dog is called Rex and he runs fast",
+    "city": "She moved to Berlin in the spring of 2019",
+    "work": "The engineering team is building a database engine",
+    "café": "Le café était fermé",
+}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("pizza", {"food"}),
+        ("PIZZAS", {"food"}),
+        ("love to eat", {"food"}),
+        ("running", {"pet"}),
+        ("dogs", {"pet"}),
+        ("Which databases do engineers build?", {"work"}),
+        ("pizza or the dog in Berlin", {"food", "pet", "city"}),
+        ("2019", {"city"}),
+        ("cafe etait", {"café"}),
+        ("CAFÉ", {"café"}),
+        ("rex.", {"pet"}),
+        ("nothing like this zzz", set()),
+        ("what is the", {"pet", "work", "city"}),
+    ],
+)
+async def test_words_are_found_stemmed_and_any_of_them(store, call, query, expected):
+    await fill(call, store, TEXTS)
+    assert set(keys(await call(store.search, NS, query=query))) == expected
+
+
+async def test_stop_words_find_nothing_when_there_are_other_words(store, call):
+    await fill(call, store, TEXTS)
+    assert keys(await call(store.search, NS, query="the of and pizza")) == ["food"]
+    assert await call(store.search, NS, query="the of and zzz") == []
+
+
+async def test_a_query_is_never_ignored(store, call):
+    await fill(call, store, TEXTS)
+    for query in ("zzz", "?!", "...", "😀", "\x00", " ", "\n"):
+        assert await call(store.search, NS, query=query) == []
+    assert len(await call(store.search, NS, query=None)) == len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        '"',
+        '""',
+        '"pizza',
+        'pizza"',
+        '"pizza dog"',
+        "pizza*",
+        "pizz*",
+        "*",
+        "pizza NEAR dog",
+        "NEAR(pizza dog)",
+        "pizza AND dog",
+        "pizza NOT mushrooms",
+        "text:pizza",
+        "col:pizza",
+        "-pizza",
+        "^pizza",
+        "pizza + dog",
+        "(pizza",
+        "pizza)",
+        "{pizza}",
+        "pizza; DROP TABLE agentmem_items; --",
+        "pizza' OR '1'='1",
+        "pizza\\",
+        "%pizza%",
+        "pi_za",
+        "pizza\x00",
+        "p\x00izza",
+        "pizza OR",
+        "OR pizza",
+        "OR OR OR",
+        "_",
+        "__ pizza",
+        "pizza_dog",
+        "\u0301pizza",
+        "\u200bpizza",
+        "😀 pizza",
+        "pizza" * 5000,
+        "pizza " * 5000,
+    ],
+    ids=lambda query: ascii(query)[:25],
+)
+async def test_nothing_in_a_query_is_an_operator(store, call, query):
+    await fill(call, store, {"both": "pizza and a dog", "pizza": "pizza with mushrooms", "dog": "a dog", "star": "zzz"})
+    found = set(keys(await call(store.search, NS, query=query)))
+    words = set("".join(c if c.isalnum() else " " for c in query).split())
+    expected = {"both", "pizza"} if "pizza" in words and "_" not in query.replace("__ ", "") else set()
+    if "dog" in words and "_" not in query:
+        expected |= {"both", "dog"}
+    if "mushrooms" in words:
+        expected |= {"pizza"}
+    assert found == expected
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(query=st.text(st.characters(exclude_categories=["Cs"]), max_size=30), text=st.text(st.characters(exclude_categories=["Cs"])))
+async def test_any_query_over_any_text_works(store, call, query, text):
+    await call(store.put, NS, "k", {"text": text})
+    for item in await call(store.search, NS, query=query):
+        assert query == "" or 0 <= item.score <= 1
+    assert (await call(store.get, NS, "k")).value == {"text": text}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"quoted" pizza', "pizza* AND NOT (x)", "NEAR(pizza)", "text:pizza -pizza", "pizza\x00after", "before\x00pizza", "'; DROP --pizza"],
+    ids=ascii,
+)
+async def test_nothing_in_a_text_is_an_operator(store, call, text):
+    await fill(call, store, {"a": text, "b": "nothing"})
+    assert keys(await call(store.search, NS, query="pizza")) == ["a"]
+
+
+async def test_keys_and_nested_values_of_an_item_are_found(store, call):
+    await call(store.put, NS, "a", {"favourite": {"foods": ["pizza", {"drink": "lemonade"}]}, "n": 42, "ok": True})
+    for query in ("favourite", "pizzas", "drinks", "lemonade", "42"):
+        assert keys(await call(store.search, NS, query=query)) == ["a"]
+
+
+async def test_scores_lie_between_0_and_1_and_fall(store, call):
+    texts = {"three": "pizza pizza pizza", "long": "pizza " + "word " * 200, "two": "pizza dog", "one": "dog"}
+    await fill(call, store, texts)
+    found = await call(store.search, NS, query="pizza")
+    assert set(keys(found)) == {"three", "long", "two"}
+    assert found[0].score == 1
+    assert found[0].key == "three"
+    assert found[-1].key == "long"
+    assert all(0 <= item.score <= 1 for item in found)
+    assert [item.score for item in found] == sorted((item.score for item in found), reverse=True)
+
+
+async def test_more_of_the_words_is_better(store, call):
+    await fill(call, store, {"a": "pizza in Berlin", "b": "pizza in Rome", "c": "dogs in Berlin", "d": "cats"})
+    found = await call(store.search, NS, query="pizza Berlin")
+    assert keys(found)[0] == "a"
+    assert set(keys(found)) == {"a", "b", "c"}
+
+
+async def test_a_query_searches_at_and_below_the_namespace_only(store, call):
+    for namespace in (("a",), ("a", "b"), ("ab",), ("b",), ("a.b",)):
+        await call(store.put, namespace, "k", {"text": "pizza"})
+    assert {item.namespace for item in await call(store.search, ("a",), query="pizza")} == {("a",), ("a", "b")}
+    assert len(await call(store.search, (), query="pizza")) == 5
+
+
+async def test_fields_of_the_index_are_found_and_others_are_not(url, call):
+    store = AgentMemStore.from_url(url, index={"dims": 64, "embed": ToyEmbeddings(), "fields": ["text", "notes[*].body"]})
+    await call(store.put, NS, "a", {"text": "pizza", "hidden": "dragon", "notes": [{"body": "tea"}, {"body": "cake"}]})
+    for query, score in (("pizza", 1), ("tea", 1), ("cake", 1)):
+        (found,) = await call(store.search, NS, query=query)
+        assert found.score == pytest.approx(score)
+    (hidden,) = await call(store.search, NS, query="dragon")
+    assert hidden.score < 0.9
+    await call(store.close)
+
+
+async def test_a_list_of_fields_can_be_given_for_one_item(store, call):
+    value = {"title": "pizza", "body": {"text": "lemonade"}, "secret": "dragon"}
+    await call(store.put, NS, "a", value, index=["title", "body.text"])
+    assert keys(await call(store.search, NS, query="pizza")) == ["a"]
+    assert keys(await call(store.search, NS, query="lemonade")) == ["a"]
+    assert await call(store.search, NS, query="dragon") == []
+    assert await call(store.search, NS, query="title") == []
+
+
+async def test_an_item_can_be_left_out_of_the_index(store, call):
+    await call(store.put, NS, "a", {"text": "pizza"}, index=False)
+    assert await call(store.search, NS, query="pizza") == []
+    assert keys(await call(store.search, NS)) == ["a"]
+    assert keys(await call(store.search, NS, filter={"text": "pizza"})) == ["a"]
+
+
+@pytest.mark.parametrize("index", ["text", 7, True, [1], [None], {"text": 1}], ids=repr)
+async def test_an_index_that_makes_no_sense_is_refused(store, call, index):
+    with pytest.raises(InvalidTypeError, match="index must be"):
+        await call(store.put, NS, "a", {"text": "pizza"}, index=index)
+    assert await call(store.search, ()) == []
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+async def test_what_was_replaced_or_deleted_is_not_found_any_more(url, call, embedded):
+    with AgentMemory.from_url(url, embeddings=ToyEmbeddings() if embedded else None) as memory:
+        store = memory.store
+
+        async def best(query: str) -> dict[str, float]:
+            return {item.key: item.score for item in await call(store.search, NS, query=query)}
+
+        for key in "abcd":
+            await call(store.put, NS, key, {"text": "pizza"})
+        assert await best("pizza") == dict.fromkeys("abcd", 1.0)
+        await call(store.put, NS, "a", {"text": "lemonade"})
+        await call(store.put, NS, "b", {"text": "pizza"}, index=False)
+        await call(store.put, NS, "c", {"text": "pizza"}, index=["other"])
+        await call(store.delete, NS, "d")
+        found = await best("pizza")
+        assert set(found) == ({"a"} if embedded else set())
+        assert all(score < 0.9 for score in found.values())
+        assert (await best("lemonade"))["a"] == 1.0
+        await call(store.batch, [PutOp(NS, "a", {"text": "tea"}), PutOp(NS, "e", {"text": "pizza"})])
+        assert (await best("pizza"))["e"] == 1.0
+        assert (await best("lemonade")).get("a", 0) < 0.9
+        await call(store.update, NS, "e", lambda value: {"text": "tea"})
+        assert (await best("pizza")).get("e", 0) < 0.9
+
+
+async def test_a_batch_can_hold_several_queries(store, call):
+    await fill(call, store, TEXTS)
+    found = await call(store.batch, [SearchOp(NS, query="pizza"), SearchOp(NS, query="dog"), SearchOp(NS, query="zzz")])
+    assert [keys(one) for one in found] == [["food"], ["pet"], []]
+
+
+@pytest.mark.parametrize("query", [7, b"pizza", ["pizza"]], ids=repr)
+async def test_a_query_that_is_no_text_is_refused(store, call, query):
+    with pytest.raises(InvalidTypeError, match="query must be a string"):
+        await call(store.search, NS, query=query)
+    with pytest.raises(InvalidInputError, match="query"):
+        await call(store.search, NS, query="\ud800")
+
+
+# Meaning
+
+
+SYNONYMS = {"canine": "dog", "hound": "dog", "puppy": "dog", "meal": "food", "dinner": "food", "automobile": "car"}
+
+
+class ToyEmbeddings(Embeddings):
+    """A hashed bag of words in which synonyms share a place; it remembers what it was asked."""
+
+    def __init__(self, dims: int = 64, error: Exception | None = None) -> None:
+        self.dims, self.error = dims, error
+        self.documents: list[list[str]] = []
+        self.queries: list[str] = []
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self.documents.append(texts)
+        if self.error:
+            raise self.error
+        return [self._vector(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        self.queries.append(text)
+        if self.error:
+            raise self.error
+        return self._vector(text)
+
+    def _vector(self, text: str) -> list[float]:
+        vector = [0.0] * self.dims
+        for word in "".join(c if c.isalnum() else " " for c in text.lower()).split():
+            vector[zlib.crc32(SYNONYMS.get(word, word).encode()) % self.dims] += 1.0
+        length = math.sqrt(sum(x * x for x in vector)) or 1.0
+        return [x / length for x in vector]
+
+
+@pytest.fixture
+def embeddings() -> ToyEmbeddings:
+    return ToyEmbeddings()
+
+
+@pytest.fixture
+def meaning(url, embeddings):
+    with AgentMemory.from_url(url, embeddings=embeddings) as memory:
+        yield memory.store
+
+
+async def test_meaning_is_found_where_the_words_differ(meaning, call):
+    await fill(call, meaning, {"a": "the hound barks", "b": "a red automobile", "c": "tea"}, index=["text"])
+    assert keys(await call(meaning.search, NS, query="dog"))[0] == "a"
+    assert keys(await call(meaning.search, NS, query="car"))[0] == "b"
+
+
+async def test_with_embeddings_every_indexed_item_is_ranked(meaning, call):
+    await fill(call, meaning, {str(n): f"word{n}" for n in range(30)})
+    await call(meaning.put, NS, "hidden", {"text": "word1"}, index=False)
+    found = await call(meaning.search, NS, query="word3", limit=100)
+    assert set(keys(found)) == {str(n) for n in range(30)}
+    assert found[0].key == "3"
+    assert all(0 <= item.score <= 1 for item in found)
+    assert [item.score for item in found] == sorted((item.score for item in found), reverse=True)
+
+
+async def test_words_and_meaning_together_beat_either(meaning, call):
+    await fill(call, meaning, {"both": "a puppy dog", "word": "dog house number seven in town", "other": "tea and cake"})
+    found = await call(meaning.search, NS, query="puppy dog")
+    assert found[0].key == "both"
+    assert found[-1].key == "other"
+
+
+async def test_one_batch_asks_the_model_once(meaning, embeddings, call):
+    await call(meaning.batch, [PutOp(NS, str(n), {"text": f"word {n % 3}"}, index=["text"]) for n in range(10)])
+    assert [sorted(texts) for texts in embeddings.documents] == [["word 0", "word 1", "word 2"]]
+    assert embeddings.queries == []
+
+
+async def test_only_what_is_indexed_is_sent_to_the_model(meaning, embeddings, call):
+    await call(meaning.put, NS, "a", {"text": "public", "secret": "dragon"}, index=["text"])
+    await call(meaning.put, NS, "b", {"text": "dragon"}, index=False)
+    await call(meaning.delete, NS, "a")
+    await call(meaning.get, NS, "b")
+    await call(meaning.search, NS, filter={"text": "dragon"})
+    assert embeddings.documents == [["public"]]
+    assert embeddings.queries == []
+
+
+async def test_an_error_of_the_model_writes_nothing(url, call):
+    broken = ToyEmbeddings(error=RuntimeError("quota exceeded"))
+    with AgentMemory.from_url(url, embeddings=broken) as memory:
+        await call(memory.store.put, NS, "before", {"text": "a"}, index=False)
+        for method, *arguments in (
+            (memory.store.put, NS, "k", {"text": "pizza"}),
+            (memory.store.batch, [PutOp(NS, "x", {"a": 1}, index=False), PutOp(NS, "k", {"text": "pizza"})]),
+            (memory.store.update, NS, "k", lambda value: {"text": "pizza"}),
+        ):
+            with pytest.raises(RuntimeError, match="quota exceeded"):
+                await call(method, *arguments)
+        with pytest.raises(RuntimeError, match="quota exceeded"):
+            await call(memory.store.search, NS, query="pizza")
+        assert keys(await call(memory.store.search, NS)) == ["before"]
+
+
+class Forgetful(ToyEmbeddings):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return super().embed_documents(texts)[1:]
+
+
+async def test_a_model_that_gives_too_few_vectors_is_an_error_and_nothing_is_written(url, call):
+    with AgentMemory.from_url(url, embeddings=Forgetful()) as memory:
+        with pytest.raises(StorageError, match="0 vectors for 1 texts"):
+            await call(memory.store.put, NS, "k", {"text": "pizza"})
+        assert await call(memory.store.search, NS) == []
+
+
+async def test_a_model_that_was_changed_is_a_clear_error(lasting_url, call):
+    with AgentMemory.from_url(lasting_url, embeddings=ToyEmbeddings(64)) as memory:
+        await call(memory.store.put, NS, "k", {"text": "pizza"})
+    with AgentMemory.from_url(lasting_url, embeddings=ToyEmbeddings(32)) as memory:
+        with pytest.raises(StorageError, match="embedding model was changed"):
+            await call(memory.store.search, NS, query="pizza")
+        assert (await call(memory.store.get, NS, "k")).value == {"text": "pizza"}
+
+
+async def test_items_stored_without_embeddings_are_still_found_by_their_words(lasting_url, call):
+    with AgentMemory.from_url(lasting_url) as memory:
+        await call(memory.store.put, NS, "old", {"text": "pizza"})
+    with AgentMemory.from_url(lasting_url, embeddings=ToyEmbeddings()) as memory:
+        await call(memory.store.put, NS, "new", {"text": "tea"})
+        assert set(keys(await call(memory.store.search, NS, query="pizza"))) == {"old", "new"}
+        assert keys(await call(memory.store.search, NS, query="pizza"))[0] == "old"
+
+
+async def test_texts_without_any_word_can_be_stored_and_searched(meaning, call):
+    await fill(call, meaning, {"empty": "", "marks": "?!", "word": "pizza"})
+    assert keys(await call(meaning.search, NS, query="pizza"))[0] == "word"
+    for query in ("?!", "😀"):
+        assert all(0 <= item.score <= 1 for item in await call(meaning.search, NS, query=query))
+
+
+async def test_a_function_can_be_the_model(url, call):
+    with AgentMemory.from_url(url, embeddings=ToyEmbeddings().embed_documents) as memory:
+        await fill(call, memory.store, {"a": "the hound barks", "b": "a red automobile"})
+        assert keys(await call(memory.store.search, NS, query="dog"))[0] == "a"
+
+
+async def test_an_item_counts_by_its_best_part(meaning, call):
+    await call(meaning.put, NS, "parts", {"notes": ["tea", "hound", "cake"]}, index=["notes[*]"])
+    await call(meaning.put, NS, "whole", {"text": "hound tea cake house seven"}, index=["text"])
+    found = await call(meaning.search, NS, query="canine")
+    assert keys(found) == ["parts", "whole"]
+    assert found[0].score > found[1].score

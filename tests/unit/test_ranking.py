@@ -1,0 +1,107 @@
+"""Query analysis and score fusion."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_agentmem.backends.contract import Candidate
+from langchain_agentmem.ranking import MAX_TERMS, STOP_WORDS, rank, terms
+
+score = st.none() | st.floats(0.001, 50) | st.integers(1, 3).map(float)
+similarity = st.none() | st.floats(-1, 1) | st.sampled_from([-1.0, 0.0, 0.5, 1.0])
+candidates = st.lists(st.tuples(score, similarity), max_size=20).map(
+    lambda pairs: [Candidate(n, lexical, dense) for n, (lexical, dense) in enumerate(pairs)]
+)
+
+
+@given(candidates)
+def test_every_candidate_gets_one_score_between_0_and_1_and_the_best_come_first(found):
+    ranked = rank(found)
+    assert sorted(item for item, _ in ranked) == sorted(candidate.id for candidate in found)
+    scores = [value for _, value in ranked]
+    assert all(0 <= value <= 1 for value in scores)
+    assert scores == sorted(scores, reverse=True)
+
+
+@given(candidates)
+def test_being_at_least_as_good_in_both_halves_never_ranks_lower(found):
+    ranked = dict(rank(found))
+    for one in found:
+        for other in found:
+            comparable = one.dense is not None and other.dense is not None
+            if comparable and one.dense >= other.dense and (one.lexical or 0) >= (other.lexical or 0):
+                assert ranked[one.id] >= ranked[other.id]
+
+
+@given(candidates)
+def test_the_order_does_not_depend_on_the_order_of_the_candidates(found):
+    assert rank(found) == rank(list(reversed(found)))
+
+
+def test_nothing_ranks_to_nothing():
+    assert rank([]) == []
+
+
+def test_equal_scores_put_the_newer_first():
+    assert rank([Candidate(1, 2.0, None), Candidate(3, 2.0, None), Candidate(2, 2.0, None)]) == [(3, 1.0), (2, 1.0), (1, 1.0)]
+
+
+def test_words_alone_are_scored_against_the_best():
+    assert rank([Candidate(1, 1.0, None), Candidate(2, 4.0, None)]) == [(2, 1.0), (1, 0.25)]
+
+
+def test_meaning_alone_is_scored_by_similarity():
+    assert rank([Candidate(1, None, -1.0), Candidate(2, None, 1.0), Candidate(3, None, 0.0)]) == [(2, 1.0), (3, 0.5), (1, 0.0)]
+
+
+def test_words_and_meaning_count_the_same():
+    found = [Candidate(1, 4.0, 0.9), Candidate(2, None, 0.9), Candidate(3, 4.0, 0.1), Candidate(4, None, 0.1)]
+    assert rank(found) == [(1, 1.0), (3, 0.5), (2, 0.5), (4, 0.0)]
+
+
+def test_what_only_one_half_found_is_kept():
+    assert rank([Candidate(1, 2.0, None), Candidate(2, None, 0.3)])[-1][1] >= 0
+    assert {item for item, _ in rank([Candidate(1, 2.0, None), Candidate(2, None, 0.3)])} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("What does Alice like to eat?", ["alice", "eat"]),
+        ("pizza Pizza PIZZA", ["pizza"]),
+        ("the of and", ["the", "of", "and"]),
+        ("not", ["not"]),
+        ("", []),
+        (" \t\n", []),
+        ("?!*\"'()", []),
+        ("a-b:c*", ["b", "c"]),
+        ("naïve Café", ["naïve", "café"]),
+        ("東京 2026", ["東京", "2026"]),
+        ("alice@example.com", ["alice", "example", "com"]),
+        ('"quoted phrase"', ["quoted", "phrase"]),
+        ("x" * 5000, ["x" * 5000]),
+    ],
+)
+def test_the_terms_of_a_query(query, expected):
+    assert terms(query) == expected
+
+
+@given(st.text())
+def test_no_query_yields_more_terms_than_the_limit_or_anything_but_words(query):
+    found = terms(query)
+    assert len(found) <= MAX_TERMS
+    assert len(set(found)) == len(found)
+    for term in found:
+        assert term
+        assert not set(term) & set("\"*():^-+{}' \x00")
+
+
+def test_a_long_query_is_cut_after_its_first_terms():
+    words = [f"word{n}" for n in range(200)]
+    assert terms(" ".join(words)) == words[:MAX_TERMS]
+
+
+def test_stop_words_are_lower_case_words():
+    assert all(word == word.lower() and word.isalpha() for word in STOP_WORDS)
