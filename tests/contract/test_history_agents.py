@@ -40,7 +40,11 @@ async def test_one_agents_messages_are_read_alone_or_all_in_order(memory, call):
     agents = ["writer", "critic", None, "writer", "critic", "writer"]
     for number, agent in enumerate(agents):
         await call(memory.history("s", agent=agent).add_messages, [AIMessage(str(number))])
-    for agent, expected in (("writer", ["0", "3", "5"]), ("critic", ["1", "4"]), (None, ["0", "1", "2", "3", "4", "5"])):
+    for agent, expected in (
+        ("writer", ["0", "3", "5"]),
+        ("critic", ["1", "4"]),
+        (None, ["0", "1", "2", "3", "4", "5"]),
+    ):
         history = memory.history("s", agent=agent)
         assert [message.content for message in await call(history.get_recent)] == expected
         assert [message.content for page in await call(history.pages, 2) for message in page] == expected

@@ -17,7 +17,9 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.testing import ScriptedChatModel
 
-PROMPT = ChatPromptTemplate.from_messages([("system", "You help."), MessagesPlaceholder("history"), ("human", "{question}")])
+PROMPT = ChatPromptTemplate.from_messages(
+    [("system", "You help."), MessagesPlaceholder("history"), ("human", "{question}")]
+)
 BY_USER = [
     ConfigurableFieldSpec(id="user_id", annotation=str, is_shared=True),
     ConfigurableFieldSpec(id="session_id", annotation=str, is_shared=True),

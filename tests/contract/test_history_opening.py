@@ -80,7 +80,9 @@ async def test_a_folder_in_place_of_the_file_is_a_configuration_error(tmp_path, 
     await call(memory.close)
 
 
-@pytest.mark.parametrize("content", [b"This is a text, not a database.", b"\x00" * 10_000, b"SQLite format 3\x00" + b"x" * 5_000])
+@pytest.mark.parametrize(
+    "content", [b"This is a text, not a database.", b"\x00" * 10_000, b"SQLite format 3\x00" + b"x" * 5_000]
+)
 async def test_a_file_that_is_no_database_is_reported_and_left_as_it_is(tmp_path, call, content):
     file = tmp_path / "a.db"
     file.write_bytes(content)
@@ -90,7 +92,7 @@ async def test_a_file_that_is_no_database_is_reported_and_left_as_it_is(tmp_path
         (memory.history("s").add_messages, [HumanMessage("a")]),
         (memory.store.get, ("a",), "k"),
     ):
-        with pytest.raises(DamagedDataError, match="a.db is not a SQLite database"):
+        with pytest.raises(DamagedDataError, match=r"a\.db is not a SQLite database"):
             await call(method, *arguments)
     await call(memory.close)
     assert file.read_bytes() == content

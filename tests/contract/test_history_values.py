@@ -39,11 +39,21 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 name = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 number = st.integers() | st.integers(-(2**70), 2**70) | st.sampled_from([2**63, 2**64, -(2**63) - 1, 10**40])
 plain = st.none() | st.booleans() | number | st.floats(allow_nan=False) | text
-json = st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=6)
+json = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=6
+)
 mapping = st.dictionaries(text, json, max_size=3)
 identifier = st.none() | name
 moment = st.datetimes() | st.datetimes(timezones=st.just(timezone.utc))
-hashable = st.integers(-(2**63), 2**63 - 1) | text | st.booleans() | st.binary(max_size=5) | st.uuids() | st.decimals(allow_nan=False) | moment
+hashable = (
+    st.integers(-(2**63), 2**63 - 1)
+    | text
+    | st.booleans()
+    | st.binary(max_size=5)
+    | st.uuids()
+    | st.decimals(allow_nan=False)
+    | moment
+)
 artifact = st.recursive(
     plain | st.binary(max_size=8) | moment | st.dates() | st.uuids() | st.decimals(allow_nan=False) | st.timedeltas()
     | st.sets(hashable, max_size=3) | st.frozensets(hashable, max_size=3),
@@ -109,7 +119,9 @@ standard = st.builds(
     ),
     st.lists(st.builds(lambda n, a, i: {"name": n, "args": a, "id": i}, text, mapping, name), max_size=2),
 )
-chunk_call = st.builds(tool_call_chunk, name=identifier, args=identifier, id=identifier, index=st.none() | st.integers(0, 3))
+chunk_call = st.builds(
+    tool_call_chunk, name=identifier, args=identifier, id=identifier, index=st.none() | st.integers(0, 3)
+)
 result = {"tool_call_id": text, "artifact": artifact, "status": st.sampled_from(["success", "error"])}
 message = st.one_of(
     st.builds(HumanMessage, **named),
@@ -164,9 +176,15 @@ def one_of_each() -> list[BaseMessage]:
     called = tool_call(name="look_up", args={"q": "ü€😀\x00", "deep": {"n": [1, 2**80, None]}}, id="call_1")
     return [
         SystemMessage("be kind"),
-        HumanMessage([{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "https://a.b/c.png"}}]),
-        AIMessage("", tool_calls=[called], invalid_tool_calls=[invalid_tool_call(name="g", args="{", id="2", error="no")]),
-        ToolMessage("42", tool_call_id="call_1", artifact={"rows": [(1, "a"), (2, "b")]}, status="error", name="look_up"),
+        HumanMessage(
+            [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "https://a.b/c.png"}}]
+        ),
+        AIMessage(
+            "", tool_calls=[called], invalid_tool_calls=[invalid_tool_call(name="g", args="{", id="2", error="no")]
+        ),
+        ToolMessage(
+            "42", tool_call_id="call_1", artifact={"rows": [(1, "a"), (2, "b")]}, status="error", name="look_up"
+        ),
         FunctionMessage("old", name="f"),
         ChatMessage("I judge", role="judge"),
         RemoveMessage(id="7"),
@@ -234,7 +252,11 @@ async def test_standard_content_blocks_come_back_equal(memory, call):
     message = AIMessage(
         content_blocks=[
             {"type": "reasoning", "reasoning": "She asked for food."},
-            {"type": "text", "text": "Pizza", "annotations": [{"type": "citation", "url": "https://a.b", "title": "a"}]},
+            {
+                "type": "text",
+                "text": "Pizza",
+                "annotations": [{"type": "citation", "url": "https://a.b", "title": "a"}],
+            },
             {"type": "tool_call", "name": "order", "args": {"n": 2}, "id": "1"},
             {"type": "image", "base64": "AAAA", "mime_type": "image/png"},
         ],
@@ -277,7 +299,7 @@ async def test_standard_content_blocks_come_back_equal(memory, call):
         float("inf"),
         1.5,
         True,
-        {1: "a", 2: "b", None: "c", True: "d"},
+        {1: "a", 2: "b", None: "c", True: "d"},  # noqa: F601 (on purpose)
         {(1, 2): "a"},
         HumanMessage("inside"),
         [AIMessage("inside", id="1")],
@@ -319,7 +341,16 @@ class MyAI(AIMessage):
 
 Pair = namedtuple("Pair", "a b")
 
-KEYS = [datetime(2026, 11, 5), date(2026, 11, 5), time(12), uuid.UUID(int=7), Colour.RED, frozenset({1}), 2**80, Decimal(1)]
+KEYS = [
+    datetime(2026, 11, 5),
+    date(2026, 11, 5),
+    time(12),
+    uuid.UUID(int=7),
+    Colour.RED,
+    frozenset({1}),
+    2**80,
+    Decimal(1),
+]
 
 
 @pytest.mark.parametrize("key", KEYS, ids=repr)
@@ -350,9 +381,23 @@ def itself() -> list[Any]:
         *(
             ToolMessage("r", tool_call_id="1", artifact=value)
             for value in (
-                Unknown(), Model(), Data(), Colour.RED, Pair(1, 2), lambda: None, object, iter([]), 1j, range(3),
-                [Unknown()], {"a": (1, Model())}, {Colour.RED}, HumanMessage("x", extra=Data()), Note("x"), itself(),
-            )  # fmt: skip
+                Unknown(),
+                Model(),
+                Data(),
+                Colour.RED,
+                Pair(1, 2),
+                lambda: None,
+                object,
+                iter([]),
+                1j,
+                range(3),
+                [Unknown()],
+                {"a": (1, Model())},
+                {Colour.RED},
+                HumanMessage("x", extra=Data()),
+                Note("x"),
+                itself(),
+            )
         ),
         HumanMessage("x", additional_kwargs={"a": Unknown()}),
         HumanMessage("x", response_metadata={"a": [Model()]}),

@@ -73,7 +73,9 @@ async def test_limit_and_offset_page_through_the_list(memory, call, clock):
     assert await listed(limit=1000) == names
 
 
-@pytest.mark.parametrize("page", [{"limit": 0}, {"limit": -1}, {"limit": "3"}, {"offset": -1}, {"offset": 1.5}], ids=repr)
+@pytest.mark.parametrize(
+    "page", [{"limit": 0}, {"limit": -1}, {"limit": "3"}, {"offset": -1}, {"offset": 1.5}], ids=repr
+)
 async def test_a_page_that_makes_no_sense_is_refused(memory, call, page):
     with pytest.raises((InvalidInputError, InvalidTypeError), match=next(iter(page))):
         await call(memory.sessions.list, **page)
@@ -130,7 +132,9 @@ async def test_a_session_that_began_with_an_empty_human_message_gets_its_title_l
     assert info.title == "What is this?"
 
 
-@pytest.mark.parametrize("title", ["Trip to Rome", "ü€😀", "a\x00b", "", "x" * 10_000, "'; DROP TABLE x; --", "<b>"], ids=ascii)
+@pytest.mark.parametrize(
+    "title", ["Trip to Rome", "ü€😀", "a\x00b", "", "x" * 10_000, "'; DROP TABLE x; --", "<b>"], ids=ascii
+)
 async def test_a_new_title_stays(memory, call, title):
     history = memory.history("s", user_id="u")
     await call(history.add_messages, [HumanMessage("first")])
@@ -166,7 +170,9 @@ async def test_what_does_not_exist_cannot_be_renamed_or_deleted(memory, call):
     assert info.title == "x"
 
 
-@pytest.mark.parametrize(("title", "error"), [(None, InvalidTypeError), (7, InvalidTypeError), ("\ud800", InvalidInputError)])
+@pytest.mark.parametrize(
+    ("title", "error"), [(None, InvalidTypeError), (7, InvalidTypeError), ("\ud800", InvalidInputError)]
+)
 async def test_what_is_no_title_is_refused(memory, call, title, error):
     await call(memory.history("s").add_messages, [HumanMessage("x")])
     with pytest.raises(error, match="title"):

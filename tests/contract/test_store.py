@@ -477,25 +477,22 @@ condition = st.fixed_dictionaries(
         "missing": st.sampled_from([None, 1]),
     },
 )
-page = st.integers(0, 6)
-match = st.builds(
-    MatchCondition,
-    st.sampled_from(["prefix", "suffix"]),
-    st.lists(label, min_size=1, max_size=3).map(tuple),
-)
+match = st.tuples(st.sampled_from(["prefix", "suffix"]), st.lists(label, min_size=1, max_size=3).map(tuple))
+put = st.tuples(namespace, key, value).map(lambda one: PutOp(*one))
 operation = st.one_of(
-    st.builds(PutOp, namespace, key, value),
-    st.builds(PutOp, namespace, key, value),
-    st.builds(PutOp, namespace, key, st.none()),
-    st.builds(GetOp, namespace, key),
-    st.builds(SearchOp, prefix, st.none() | condition, st.sampled_from([3, 1000]), st.sampled_from([0, 0, 2])),
-    st.builds(
-        ListNamespacesOp,
-        st.none() | st.lists(match, max_size=2).map(tuple),
+    put,
+    put,
+    st.tuples(namespace, key).map(lambda one: PutOp(*one, None)),
+    st.tuples(namespace, key).map(lambda one: GetOp(*one)),
+    st.tuples(prefix, st.none() | condition, st.sampled_from([3, 1000]), st.sampled_from([0, 0, 2])).map(
+        lambda one: SearchOp(*one)
+    ),
+    st.tuples(
+        st.none() | st.lists(match.map(lambda one: MatchCondition(*one)), max_size=2).map(tuple),
         st.none() | st.integers(1, 3),
         st.sampled_from([2, 100]),
         st.sampled_from([0, 0, 1]),
-    ),
+    ).map(lambda one: ListNamespacesOp(*one)),
 )
 
 

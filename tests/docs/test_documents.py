@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def test_the_links_of_a_document_lead_somewhere(document: Path) -> None:
 
 
 def test_documents_name_no_path_of_a_machine() -> None:
-    home = os.path.expanduser("~")
+    home = str(Path.home())
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         assert home not in text

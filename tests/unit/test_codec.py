@@ -22,7 +22,9 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text
 values = st.dictionaries(
     text,
-    st.recursive(plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4), max_leaves=15),
+    st.recursive(
+        plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4), max_leaves=15
+    ),
     max_size=5,
 )
 
@@ -42,7 +44,9 @@ class PlainSerializer:
         return pickle.loads(typed[1][::-1])
 
 
-codecs = pytest.mark.parametrize("make", [Codec, encrypting, lambda: Codec(PlainSerializer())], ids=["plain", "key", "own"])
+codecs = pytest.mark.parametrize(
+    "make", [Codec, encrypting, lambda: Codec(PlainSerializer())], ids=["plain", "key", "own"]
+)
 
 
 @codecs
@@ -183,7 +187,21 @@ def test_an_unusual_value_must_come_back_equal_unless_its_serializer_allows_its_
 
 def test_the_identity_of_equal_values_is_equal_and_of_others_is_not():
     codec = Codec()
-    different: list[Any] = [None, 0, 1, 1.5, "a", "b", b"a", [1], [1.0], {"a": 1}, {"a": 2}, HumanMessage("a"), AIMessage("a")]
+    different: list[Any] = [
+        None,
+        0,
+        1,
+        1.5,
+        "a",
+        "b",
+        b"a",
+        [1],
+        [1.0],
+        {"a": 1},
+        {"a": 2},
+        HumanMessage("a"),
+        AIMessage("a"),
+    ]
     references = [reference(codec.identify(value)) for value in different]
     assert references == [reference(Codec().identify(value)) for value in different]
     assert len(set(references)) == len(different)

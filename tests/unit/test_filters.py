@@ -216,7 +216,9 @@ def test_a_filter_of_the_wrong_type_is_refused(condition):
         compile_filter(condition)
 
 
-@pytest.mark.parametrize("missing", [{"x": {"$ne": None}}, {"x": {"$nin": [None]}}, {"x": {"$eq": None}}, {"x": {"$in": [None]}}], ids=repr)
+@pytest.mark.parametrize(
+    "missing", [{"x": {"$ne": None}}, {"x": {"$nin": [None]}}, {"x": {"$eq": None}}, {"x": {"$in": [None]}}], ids=repr
+)
 def test_what_is_missing_is_like_none_for_equality(missing):
     assert compile_filter(missing)({}) is compile_filter(missing)({"x": None})
 

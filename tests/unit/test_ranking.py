@@ -45,7 +45,11 @@ def test_nothing_ranks_to_nothing():
 
 
 def test_equal_scores_put_the_newer_first():
-    assert rank([Candidate(1, 2.0, None), Candidate(3, 2.0, None), Candidate(2, 2.0, None)]) == [(3, 1.0), (2, 1.0), (1, 1.0)]
+    assert rank([Candidate(1, 2.0, None), Candidate(3, 2.0, None), Candidate(2, 2.0, None)]) == [
+        (3, 1.0),
+        (2, 1.0),
+        (1, 1.0),
+    ]
 
 
 def test_words_alone_are_scored_against_the_best():
@@ -53,7 +57,11 @@ def test_words_alone_are_scored_against_the_best():
 
 
 def test_meaning_alone_is_scored_by_similarity():
-    assert rank([Candidate(1, None, -1.0), Candidate(2, None, 1.0), Candidate(3, None, 0.0)]) == [(2, 1.0), (3, 0.5), (1, 0.0)]
+    assert rank([Candidate(1, None, -1.0), Candidate(2, None, 1.0), Candidate(3, None, 0.0)]) == [
+        (2, 1.0),
+        (3, 0.5),
+        (1, 0.0),
+    ]
 
 
 def test_words_and_meaning_count_the_same():
