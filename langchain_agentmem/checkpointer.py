@@ -52,8 +52,8 @@ from langchain_agentmem.models import (
     ThreadInfo,
     check_count,
     check_id,
+    check_name,
     check_optional_id,
-    check_text,
     seconds,
 )
 from langchain_agentmem.program import Program, Read, Write, arun, run
@@ -419,6 +419,8 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
     ) -> Program[RunnableConfig]:
         thread, namespace, parent_id = self._place(config)
         checkpoint_id = check_id("checkpoint id", checkpoint["id"])
+        for channel in checkpoint["channel_values"]:
+            check_name("A channel's name", channel)
         use = self._use(config)
         secret = yield from self._secret(thread, use)
         described = {**get_checkpoint_metadata(config, metadata), **metadata}
@@ -455,6 +457,8 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         if checkpoint_id is None:
             msg = "put_writes needs the checkpoint_id of the checkpoint that the writes belong to."
             raise InvalidInputError(msg)
+        for name in (task_id, task_path, *(channel for channel, _ in writes)):
+            check_name("The name of a channel or task", name)
         use = self._use(config)
         secret = yield from self._secret(thread, use)
         for alone in (False, True):
@@ -569,11 +573,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         if "thread_id" not in configurable:
             msg = 'The config names no thread: pass {"configurable": {"thread_id": "…"}}.'
             raise InvalidInputError(msg)
-        namespace = configurable.get("checkpoint_ns", "")
-        if not isinstance(namespace, str):
-            msg = f"checkpoint_ns must be a string, got {type(namespace).__name__}: {namespace!r:.100}."
-            raise InvalidTypeError(msg)
-        check_text("checkpoint_ns", namespace)
+        namespace = check_name("checkpoint_ns", configurable.get("checkpoint_ns", ""))
         checkpoint_id = check_optional_id("checkpoint_id", configurable.get("checkpoint_id") or None)
         return self._thread(configurable["thread_id"]), namespace, checkpoint_id
 

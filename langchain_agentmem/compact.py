@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
@@ -68,6 +69,8 @@ class StoredValue(NamedTuple):
     base: ValueKey | None = None
     head: int = 0
     tail: int = 0
+    digest: str = ""
+    """What tells it from another value under the same key: a digest of its shape and all its references."""
 
 
 class _Ancestor(NamedTuple):
@@ -75,6 +78,7 @@ class _Ancestor(NamedTuple):
 
     number: int
     key: ValueKey
+    digest: str
     head: int
     tail: int
 
@@ -85,6 +89,7 @@ class Known(NamedTuple):
     key: ValueKey
     kind: str
     references: bytes
+    digest: str
     number: int = 1
     ancestors: tuple[_Ancestor, ...] = ()
 
@@ -200,26 +205,25 @@ def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValu
     """
     references = parts.references
     count = len(references) // REFERENCE_BYTES
+    digest = _digest(parts.shape, references)
     if known is None or known.kind != parts.kind:
-        row = StoredValue(key, parts.kind, parts.shape, references)
-        return row, Known(key, parts.kind, references), range(count)
+        row = StoredValue(key, parts.kind, parts.shape, references, digest=digest)
+        return row, Known(key, parts.kind, references, digest), range(count)
     head, tail = _shared(known.references, references)
     number = known.number + 1
     lineage = (
-        _Ancestor(known.number, known.key, head, tail),
-        *(
-            ancestor._replace(head=min(ancestor.head, head), tail=min(ancestor.tail, tail))
-            for ancestor in known.ancestors
-        ),
+        _Ancestor(known.number, known.key, known.digest, head, tail),
+        *(a._replace(head=min(a.head, head), tail=min(a.tail, tail)) for a in known.ancestors),
     )
     ancestors = lineage[_position(lineage, number & (number - 1)) :]
     fresh = range(head, count - tail)
-    learned = Known(key, parts.kind, references, number, ancestors)
+    learned = Known(key, parts.kind, references, digest, number, ancestors)
     if not ancestors:
-        return StoredValue(key, parts.kind, parts.shape, references, number), learned, fresh
+        return StoredValue(key, parts.kind, parts.shape, references, number, digest=digest), learned, fresh
     base = ancestors[0]
     data = references[base.head * REFERENCE_BYTES : (count - base.tail) * REFERENCE_BYTES]
-    return StoredValue(key, parts.kind, parts.shape, data, number, base.key, base.head, base.tail), learned, fresh
+    row = StoredValue(key, parts.kind, parts.shape, data, number, base.key, base.head, base.tail, digest)
+    return row, learned, fresh
 
 
 def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[StoredValue, Known]:
@@ -249,12 +253,22 @@ def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[Stored
     for earlier, row in zip([None, *reversed(chain)], reversed(chain), strict=False):
         if earlier is not None:
             ancestors = (
-                _Ancestor(earlier.number, earlier.key, row.head, row.tail),
+                _Ancestor(earlier.number, earlier.key, earlier.digest, row.head, row.tail),
                 *(a._replace(head=min(a.head, row.head), tail=min(a.tail, row.tail)) for a in ancestors),
             )
         end = len(references) - row.tail * REFERENCE_BYTES
         references = references[: row.head * REFERENCE_BYTES] + row.data + references[end:]
-    return chain[0], Known(key, chain[0].kind, references, chain[0].number, ancestors)
+    value = chain[0]
+    if value.kind != PLAIN and value.digest != _digest(value.type, references):
+        msg = (
+            f"Version {key.version!r} of channel {key.channel!r} does not add up: the database was damaged or altered."
+        )
+        raise DamagedDataError(msg)
+    return value, Known(key, value.kind, references, value.digest, value.number, ancestors)
+
+
+def _digest(shape: str, references: bytes) -> str:
+    return blake2b(references, digest_size=8, person=blake2b(shape.encode(), digest_size=16).digest()).hexdigest()
 
 
 def each_reference(references: bytes) -> Iterable[bytes]:

@@ -49,7 +49,7 @@ class Draft:
         self.stored: dict[str, str] = {}
         self.values: list[StoredValue] = []
         self.elements: dict[bytes, Typed] = {}
-        self.requires: set[ValueKey] = set()
+        self.requires: dict[ValueKey, str] = {}
         self.learned: list[Known] = []
 
     def add_values(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> None:
@@ -66,7 +66,7 @@ class Draft:
             elif channel not in new_versions:
                 if known is not None and known.key.version.partition(_RENAMED)[0] == key.version:
                     key = known.key
-                self.requires.add(key)
+                self.requires[key] = ""
                 self.stored[channel] = key.version
                 continue
             self.stored[channel] = key.version
@@ -94,9 +94,8 @@ class Draft:
         self.values.append(row)
         self.learned.append(learned)
         if known is not None and known.kind == parts.kind:
-            self.requires.add(known.key)
-        if row.base is not None:
-            self.requires.add(row.base)
+            self.requires[known.key] = known.digest
+            self.requires.update({ancestor.key: ancestor.digest for ancestor in learned.ancestors[:1]})
         self._add_elements(parts, fresh)
 
     def _add_elements(self, parts: Split, indexes: range) -> None:

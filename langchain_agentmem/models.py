@@ -35,21 +35,15 @@ def check_id(what: str, value: Any) -> str:
         InvalidInputError: It is empty, longer than `MAX_ID_BYTES` bytes, or holds a NUL character or half of a surrogate
             pair.
     """
-    if not isinstance(value, str):
-        msg = f"{what} must be a string, got {type(value).__name__}: {value!r:.100}."
-        raise InvalidTypeError(msg)
-    if not value:
+    name = check_name(what, value)
+    if not name:
         msg = f"{what} must not be empty."
         raise InvalidInputError(msg)
-    check_text(what, value)
-    if "\x00" in value:
-        msg = f"{what} {value!r:.100} holds a NUL character, which databases cannot index."
-        raise InvalidInputError(msg)
-    length = len(value.encode())
+    length = len(name.encode())
     if length > MAX_ID_BYTES:
-        msg = f"{what} {value[:40]!r}… is {length:,} bytes long; at most {MAX_ID_BYTES:,} are accepted."
+        msg = f"{what} {name[:40]!r}… is {length:,} bytes long; at most {MAX_ID_BYTES:,} are accepted."
         raise InvalidInputError(msg)
-    return value
+    return name
 
 
 def check_text(what: str, text: str) -> None:
@@ -67,6 +61,19 @@ def check_text(what: str, text: str) -> None:
             f"Replace it first, for example with text.encode(errors='replace').decode()."
         )
         raise InvalidInputError(msg) from None
+
+
+def check_name(what: str, value: Any) -> str:
+    """Same as `check_id`, but it may be empty and of any length: the names that LangGraph gives to parts of a graph."""
+    if not isinstance(value, str):
+        msg = f"{what} must be a string, got {type(value).__name__}: {value!r:.100}."
+        raise InvalidTypeError(msg)
+    check_text(what, value)
+    if "\x00" in value:
+        msg = f"{what} {value!r:.100} holds a NUL character, which databases cannot index."
+        raise InvalidInputError(msg)
+    name: str = value
+    return name
 
 
 def check_optional_id(what: str, value: Any) -> str | None:

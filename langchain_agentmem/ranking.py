@@ -70,7 +70,9 @@ def rank(candidates: Sequence[Candidate]) -> list[tuple[int, float]]:
     elif not similarities:
         scored = ((c.id, _share(c.lexical, best)) for c in candidates)
     else:
-        low, high = min(similarities), max(similarities)
+        high = max(similarities)
+        # What has no vector counts as not similar at all.
+        low = min(similarities) if len(similarities) == len(candidates) else min(0.0, *similarities)
         scored = ((c.id, (_share(c.lexical, best) + _within(c.dense, low, high)) / 2) for c in candidates)
     return sorted(((item, min(1.0, max(0.0, score))) for item, score in scored), key=lambda pair: (-pair[1], -pair[0]))
 
@@ -84,4 +86,6 @@ def _share(score: float | None, best: float) -> float:
 def _within(score: float | None, low: float, high: float) -> float:
     if score is None:
         return 0.0
-    return (score - low) / (high - low) if high > low else 1.0
+    if high > low:
+        return (score - low) / (high - low)
+    return 1.0 if high > 0 else 0.0

@@ -272,7 +272,7 @@ class AgentMemStore(BaseStore):
             function: Gets the item's value (a copy; None if there is no item) and returns the new one (None deletes it).
                 It is called again when another writer was faster, so it should do nothing else.
             index: As in `put`.
-            ttl: As in `put`.
+            ttl: As in `put`. Default: that of the item if there is one.
 
         Returns:
             The value that was stored.
@@ -463,7 +463,7 @@ class AgentMemStore(BaseStore):
         index: Literal[False] | list[str] | None,
         ttl: float | NotProvided | None,
     ) -> Program[Value]:
-        place = (checked_namespace(namespace, writing=True), checked_key(key))
+        place = (checked_namespace(namespace, writing=True), checked_key(text_key(key)))
         deadline = time.monotonic() + UPDATE_SECONDS
         longest = 0.001
         while True:
@@ -472,7 +472,9 @@ class AgentMemStore(BaseStore):
             if value is None:
                 msg = f"The function given to update returned None for {place}: return the new value, or use delete."
                 raise InvalidTypeError(msg)
-            keep = row.ttl / 60 if row and row.ttl is not None and isinstance(ttl, NotProvided) else ttl
+            keep = ttl
+            if row and isinstance(ttl, NotProvided):
+                keep = None if row.ttl is None else row.ttl / 60
             work = self._sorted([self._put_op(*place, value, index, keep)])
             yield from self._embed(work)
             (put,) = work.item_puts()
@@ -504,7 +506,8 @@ def _list_op(
 
 def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
     path = tuple(condition.path)
-    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[-len(path) :]
+    start = 0 if condition.match_type == "prefix" else len(namespace) - len(path)
+    part = namespace[max(0, start) : start + len(path)]
     return len(part) == len(path) and all(asked in ("*", label) for label, asked in zip(part, path, strict=True))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from langchain_agentmem.codec import Codec, Typed
@@ -280,8 +281,8 @@ class CheckpointPut(NamedTuple):
     run_id: str | None
     values: Sequence[StoredValue]
     elements: Mapping[bytes, Typed]
-    requires: Collection[ValueKey] = frozenset()
-    """Values that must be stored already, because this one builds on them."""
+    requires: Mapping[ValueKey, str] = MappingProxyType({})
+    """Values that must be stored already, because this one builds on them, with their digests (empty: any)."""
 
 
 class WritesPut(NamedTuple):
@@ -291,7 +292,7 @@ class WritesPut(NamedTuple):
     writes: Sequence[StoredWrite]
     values: Sequence[StoredValue]
     elements: Mapping[bytes, Typed]
-    requires: Collection[ValueKey] = frozenset()
+    requires: Mapping[ValueKey, str] = MappingProxyType({})
 
 
 class CheckpointTable(Protocol):

@@ -1,4 +1,4 @@
-"""Chat history on one database from many threads and processes: nothing lost, nothing torn, also when one is killed."""
+"""One database used by many threads and processes: nothing lost, nothing torn, also when one is killed."""
 
 from __future__ import annotations
 

@@ -117,6 +117,18 @@ async def test_one_agents_limit_does_not_delete_the_messages_of_others(url, call
         assert await call(memory.history("s", agent="writer").get_recent) == numbered(2, 2)
 
 
+async def test_one_agents_limit_counts_its_own_messages_only(url, call):
+    with AgentMemory.from_url(url, retention={None: Retention(), "writer": Retention(max_messages=3)}) as memory:
+        for start in range(0, 8, 2):
+            await call(memory.history("s", agent="writer").add_messages, numbered(2, start))
+            await call(memory.history("s", agent="critic").add_messages, numbered(4))
+            await call(memory.history("s").add_messages, [SystemMessage("rules")])
+        assert await call(memory.history("s", agent="writer").get_recent) == numbered(3, 5)
+        assert await call(memory.history("s", agent="critic").count) == 16
+        assert await call(memory.history("s").count) == 3 + 16 + 4
+        assert (await call(memory.sessions.list))[0].message_count == 3 + 16 + 4
+
+
 # For how long
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
@@ -23,7 +24,14 @@ from langgraph.store.base import (
 )
 from langgraph.store.memory import InMemoryStore
 
-from langchain_agentmem import AgentMemory, AgentMemStore, InvalidInputError, InvalidTypeError, StorageClosedError
+from langchain_agentmem import (
+    AgentMemory,
+    AgentMemStore,
+    InvalidInputError,
+    InvalidTypeError,
+    StorageClosedError,
+    StorageError,
+)
 
 NS = ("memories",)
 
@@ -137,7 +145,20 @@ async def test_keys_may_be_numbers_and_uuids_as_in_langgraphs_stores(store, call
     assert await call(store.get, NS, 5) is None
 
 
-KEYS = ["a", "A", "a.b", "a/b:c*?[x]%_", "ü€😀", "x" * 1024, "it's", '"', "'; DROP TABLE agentmem_items; --", "a\nb", " ", "*"]
+KEYS = [
+    "a",
+    "A",
+    "a.b",
+    "a/b:c*?[x]%_",
+    "ü€😀",
+    "x" * 1024,
+    "it's",
+    '"',
+    "'; DROP TABLE agentmem_items; --",
+    "a\nb",
+    " ",
+    "*",
+]
 
 
 async def test_keys_and_labels_are_arbitrary_and_isolated_from_each_other(store, call):
@@ -153,7 +174,9 @@ async def test_keys_and_labels_are_arbitrary_and_isolated_from_each_other(store,
 
 
 async def test_labels_do_not_run_into_each_other(store, call):
-    for number, namespace in enumerate([("a", "b"), ("ab",), ("a", "b", "c"), ("a", "bc"), ("a.b",), ("a", "b.c"), ("a/b",)]):
+    for number, namespace in enumerate(
+        [("a", "b"), ("ab",), ("a", "b", "c"), ("a", "bc"), ("a.b",), ("a", "b.c"), ("a/b",)]
+    ):
         await call(store.put, namespace, "k", {"n": number})
         assert (await call(store.get, namespace, "k")).value == {"n": number}
     assert {item.namespace for item in await call(store.search, ("a", "b"))} == {("a", "b"), ("a", "b", "c")}
@@ -191,13 +214,26 @@ async def test_a_namespace_may_be_given_as_a_list(store, call):
 
 @pytest.mark.parametrize(
     "namespace",
-    [(), ("",), ("a", ""), (1,), ("a", None), ("a", 2.5), ("langgraph",), ("langgraph", "a"), "abc", None, ("\x00",), ("\ud800",)],
+    [
+        (),
+        ("",),
+        ("a", ""),
+        (1,),
+        ("a", None),
+        ("a", 2.5),
+        ("langgraph",),
+        ("langgraph", "a"),
+        "abc",
+        None,
+        ("\x00",),
+        ("\ud800",),
+    ],
     ids=ascii,
 )
 async def test_a_namespace_that_is_not_accepted_is_refused_and_nothing_is_written(store, call, namespace):
     with pytest.raises(InvalidNamespaceError):
         await call(store.put, namespace, "k", {"a": 1})
-    with pytest.raises(ValueError, match=r".+"):
+    with pytest.raises(InvalidNamespaceError):
         await call(store.batch, [PutOp(("fine",), "k", {"a": 1}), PutOp(namespace, "k", {"a": 1})])
     assert await call(store.search, ()) == []
 
@@ -221,7 +257,9 @@ async def test_langgraph_is_refused_as_the_root_label_only(store, call):
     assert await call(store.search, ("langgraph",)) == []
 
 
-@pytest.mark.parametrize("key", ["", "x" * 1025, "\x00", "\ud800", None, b"k", 1.5, True, ("k",)], ids=lambda one: ascii(one)[:20])
+@pytest.mark.parametrize(
+    "key", ["", "x" * 1025, "\x00", "\ud800", None, b"k", 1.5, True, ("k",)], ids=lambda one: ascii(one)[:20]
+)
 async def test_a_key_that_cannot_be_stored_is_named(store, call, key):
     for method, *arguments in ((store.put, NS, key, {"a": 1}), (store.get, NS, key), (store.delete, NS, key)):
         with pytest.raises((InvalidInputError, InvalidTypeError), match="key"):
@@ -229,7 +267,9 @@ async def test_a_key_that_cannot_be_stored_is_named(store, call, key):
     assert await call(store.search, ()) == []
 
 
-@pytest.mark.parametrize("page", [{"limit": -1}, {"offset": -1}, {"limit": "3"}, {"offset": 1.5}, {"limit": None}], ids=repr)
+@pytest.mark.parametrize(
+    "page", [{"limit": -1}, {"offset": -1}, {"limit": "3"}, {"offset": 1.5}, {"limit": None}], ids=repr
+)
 async def test_a_page_that_makes_no_sense_is_refused(store, call, page):
     with pytest.raises((InvalidInputError, InvalidTypeError), match=next(iter(page))):
         await call(store.search, NS, **page)
@@ -268,7 +308,14 @@ async def test_reading_leaves_no_trace(store, call):
 
 
 async def test_namespaces_are_listed_by_prefix_suffix_depth_and_page(store, call):
-    for namespace in (("a", "b", "c"), ("a", "b", "d", "e"), ("a", "b", "d", "i"), ("a", "b", "f"), ("a", "c", "f"), ("x",)):
+    for namespace in (
+        ("a", "b", "c"),
+        ("a", "b", "d", "e"),
+        ("a", "b", "d", "i"),
+        ("a", "b", "f"),
+        ("a", "c", "f"),
+        ("x",),
+    ):
         await call(store.put, namespace, "k", {"n": 1})
     listed = store.list_namespaces
     assert await call(listed, prefix=("a", "b"), max_depth=3) == [("a", "b", "c"), ("a", "b", "d"), ("a", "b", "f")]
@@ -281,6 +328,14 @@ async def test_namespaces_are_listed_by_prefix_suffix_depth_and_page(store, call
     assert await call(listed, limit=2, offset=1) == [("a", "b", "d", "e"), ("a", "b", "d", "i")]
     assert await call(listed, prefix=("a", "b", "d", "e", "z")) == []
     assert await call(listed, prefix=("b",)) == []
+
+
+async def test_a_condition_with_an_empty_path_fits_every_namespace(store, call):
+    await call(store.put, ("a", "b"), "k", {"n": 1})
+    for kind in ("prefix", "suffix"):
+        (found,) = await call(store.batch, [ListNamespacesOp((MatchCondition(kind, ()),))])
+        assert found == [("a", "b")]
+        assert await call(store.list_namespaces, **{kind: ()}) == [("a", "b")]
 
 
 async def test_tenants_do_not_see_each_others_items(lasting_url, call):
@@ -399,8 +454,6 @@ async def test_a_batch_with_an_operation_that_fails_writes_nothing(store, call, 
 
 async def test_a_batch_that_fails_in_the_database_writes_nothing(lasting_url, call):
     """A trigger of the application's own refuses one of the rows."""
-    import sqlite3
-
     with AgentMemory.from_url(lasting_url) as memory:
         await call(memory.store.put, NS, "a", {"n": 1})
         connection = sqlite3.connect(lasting_url.removeprefix("sqlite:///"))
@@ -409,9 +462,8 @@ async def test_a_batch_that_fails_in_the_database_writes_nothing(lasting_url, ca
         )
         connection.commit()
         connection.close()
-        with pytest.raises(Exception, match="no") as caught:
+        with pytest.raises(StorageError, match="no"):
             await call(memory.store.batch, [PutOp(NS, "a", {"n": 2}), PutOp(NS, "b", {}), PutOp(NS, "bad", {})])
-        assert type(caught.value).__name__ == "StorageError"
         assert [(item.key, item.value) for item in await call(memory.store.search, ())] == [("a", {"n": 1})]
 
 
@@ -464,13 +516,18 @@ prefix = st.lists(label, max_size=3).map(tuple)
 key = st.sampled_from(["k1", "k2", "k3"])
 value = st.fixed_dictionaries(
     {"n": st.integers(0, 12), "color": st.sampled_from(["red", "blue"])},
-    optional={"tags": st.lists(st.integers(0, 2), max_size=2), "shape": st.fixed_dictionaries({"corners": st.integers(3, 5)})},
+    optional={
+        "tags": st.lists(st.integers(0, 2), max_size=2),
+        "shape": st.fixed_dictionaries({"corners": st.integers(3, 5)}),
+    },
 )
 condition = st.fixed_dictionaries(
     {},
     optional={
         "n": st.integers(0, 12)
-        | st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$eq", "$ne"]), st.integers(0, 12), min_size=1, max_size=2),
+        | st.dictionaries(
+            st.sampled_from(["$gt", "$gte", "$lt", "$lte", "$eq", "$ne"]), st.integers(0, 12), min_size=1, max_size=2
+        ),
         "color": st.sampled_from(["red", "blue", {"$eq": "red"}, {"$ne": "red"}]),
         "tags": st.lists(st.integers(0, 2), max_size=2),
         "shape": st.sampled_from([{"corners": 4}, {"corners": {"$ne": 4}}, None]),
@@ -512,7 +569,9 @@ def shown(op: Any, result: Any, everything: dict[Any, Any]) -> Any:
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(operation, min_size=1, max_size=5), max_size=8))
 async def test_it_behaves_like_langgraphs_store_in_any_sequence_of_batches(store, call, batches):
-    await call(store.batch, [PutOp(item.namespace, item.key, None) for item in await call(store.search, (), limit=10_000)])
+    await call(
+        store.batch, [PutOp(item.namespace, item.key, None) for item in await call(store.search, (), limit=10_000)]
+    )
     reference = Reference()
     for ops in batches:
         before = {(item.namespace, item.key): item.value for item in reference.search((), limit=10_000)}

@@ -218,7 +218,10 @@ async def test_nothing_in_a_query_is_an_operator(store, call, query, expected):
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(query=st.text(st.characters(exclude_categories=["Cs"]), max_size=30), text=st.text(st.characters(exclude_categories=["Cs"])))
+@given(
+    query=st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
+    text=st.text(st.characters(exclude_categories=["Cs"])),
+)
 async def test_any_query_over_any_text_works(store, call, query, text):
     await call(store.put, NS, "k", {"text": text})
     for item in await call(store.search, NS, query=query):
@@ -228,7 +231,15 @@ async def test_any_query_over_any_text_works(store, call, query, text):
 
 @pytest.mark.parametrize(
     "text",
-    ['"quoted" pizza', "pizza* AND NOT (x)", "NEAR(pizza)", "text:pizza -pizza", "pizza\x00after", "before\x00pizza", "'; DROP --pizza"],
+    [
+        '"quoted" pizza',
+        "pizza* AND NOT (x)",
+        "NEAR(pizza)",
+        "text:pizza -pizza",
+        "pizza\x00after",
+        "before\x00pizza",
+        "'; DROP --pizza",
+    ],
     ids=ascii,
 )
 async def test_nothing_in_a_text_is_an_operator(store, call, text):
@@ -269,7 +280,9 @@ async def test_a_query_searches_at_and_below_the_namespace_only(store, call):
 
 
 async def test_fields_of_the_index_are_found_and_others_are_not(url, call):
-    store = AgentMemStore.from_url(url, index={"dims": 64, "embed": ToyEmbeddings(), "fields": ["text", "notes[*].body"]})
+    store = AgentMemStore.from_url(
+        url, index={"dims": 64, "embed": ToyEmbeddings(), "fields": ["text", "notes[*].body"]}
+    )
     await call(store.put, NS, "a", {"text": "pizza", "hidden": "dragon", "notes": [{"body": "tea"}, {"body": "cake"}]})
     for query, score in (("pizza", 1), ("tea", 1), ("cake", 1)):
         (found,) = await call(store.search, NS, query=query)
@@ -312,20 +325,22 @@ async def test_what_was_replaced_or_deleted_is_not_found_any_more(url, call, emb
 
         for key in "abcd":
             await call(store.put, NS, key, {"text": "pizza"})
-        assert await best("pizza") == dict.fromkeys("abcd", 1.0)
+        before = await best("pizza")
+        assert set(before) == set("abcd")
+        assert min(before.values()) > 0.8
         await call(store.put, NS, "a", {"text": "lemonade"})
         await call(store.put, NS, "b", {"text": "pizza"}, index=False)
         await call(store.put, NS, "c", {"text": "pizza"}, index=["other"])
         await call(store.delete, NS, "d")
         found = await best("pizza")
         assert set(found) == ({"a"} if embedded else set())
-        assert all(score < 0.9 for score in found.values())
-        assert (await best("lemonade"))["a"] == 1.0
+        assert all(score < 0.8 for score in found.values())
+        assert (await best("lemonade"))["a"] > 0.8
         await call(store.batch, [PutOp(NS, "a", {"text": "tea"}), PutOp(NS, "e", {"text": "pizza"})])
-        assert (await best("pizza"))["e"] == 1.0
-        assert (await best("lemonade")).get("a", 0) < 0.9
+        assert (await best("pizza"))["e"] > 0.8
+        assert (await best("lemonade")).get("a", 0) < 0.8
         await call(store.update, NS, "e", lambda value: {"text": "tea"})
-        assert (await best("pizza")).get("e", 0) < 0.9
+        assert (await best("pizza")).get("e", 0) < 0.8
 
 
 async def test_a_batch_can_hold_several_queries(store, call):
@@ -404,7 +419,9 @@ async def test_with_embeddings_every_indexed_item_is_ranked(meaning, call):
 
 
 async def test_words_and_meaning_together_beat_either(meaning, call):
-    await fill(call, meaning, {"both": "a puppy dog", "word": "dog house number seven in town", "other": "tea and cake"})
+    await fill(
+        call, meaning, {"both": "a puppy dog", "word": "dog house number seven in town", "other": "tea and cake"}
+    )
     found = await call(meaning.search, NS, query="puppy dog")
     assert found[0].key == "both"
     assert found[-1].key == "other"

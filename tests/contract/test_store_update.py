@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.store.base import InvalidNamespaceError
 
-from langchain_agentmem import AgentMemStore, InvalidInputError, InvalidTypeError, UnsupportedValueError
+from langchain_agentmem import AgentMemStore, ConflictError, InvalidInputError, InvalidTypeError, UnsupportedValueError
 
 NS = ("counters",)
 
@@ -99,7 +99,11 @@ async def test_a_function_that_returns_no_value_is_an_error_and_changes_nothing(
 
 
 async def test_places_are_checked_before_the_function_is_called(store, call):
-    for namespace, key, error in (((), "k", InvalidNamespaceError), (("langgraph",), "k", InvalidNamespaceError), (NS, "", ValueError)):
+    for namespace, key, error in (
+        ((), "k", InvalidNamespaceError),
+        (("langgraph",), "k", InvalidNamespaceError),
+        (NS, "", ValueError),
+    ):
         with pytest.raises(error):
             await call(store.update, namespace, key, lambda _: pytest.fail("called"))
 
@@ -167,6 +171,18 @@ async def test_an_update_notices_that_another_made_the_item(store, call):
 
     assert await call(store.update, NS, "k", slow) == {"n": 6}
     assert seen == [None, {"n": 5}]
+
+
+async def test_an_update_gives_up_when_others_never_stop_changing_the_item(store, call, monkeypatch):
+    monkeypatch.setattr("langchain_agentmem.store.UPDATE_SECONDS", 0.05)
+
+    def slow(value: dict[str, Any] | None) -> dict[str, Any]:
+        store.put(NS, "k", {"n": 7})
+        return {"n": 99}
+
+    with pytest.raises(ConflictError, match="kept changing"):
+        await call(store.update, NS, "k", slow)
+    assert (await call(store.get, NS, "k")).value == {"n": 7}
 
 
 async def test_a_read_that_refreshes_the_time_to_live_is_no_change(store, call):

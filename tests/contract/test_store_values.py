@@ -19,8 +19,17 @@ from langchain_agentmem import AgentMemStore, InvalidInputError, UnsupportedValu
 
 NS = ("values",)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=15)
-plain = st.none() | st.booleans() | st.integers() | st.integers(-(10**60), 10**60) | st.floats(allow_nan=False, allow_infinity=False) | text
-json = st.recursive(plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4), max_leaves=15)
+plain = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**60), 10**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | text
+)
+json = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4), max_leaves=15
+)
 
 
 @pytest.fixture

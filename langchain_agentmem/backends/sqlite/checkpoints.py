@@ -44,7 +44,7 @@ class SqliteCheckpoints:
         number = yield from self._use(thread, use)
         if put.requires and (yield from self._present(number, put.requires)) < len(put.requires):
             return False
-        if put.values and (yield from self._present(number, [value.key for value in put.values])):
+        if put.values and (yield from self._present(number, {value.key: "" for value in put.values})):
             return False
         row = put.row
         document = codec.dump_document(
@@ -239,8 +239,9 @@ class SqliteCheckpoints:
         found = yield Fetch(SQL["thread"], thread)
         return found[0][0] if found and not _expired(found[0], now) else None
 
-    def _present(self, number: int, keys: Collection[ValueKey]) -> Program[int]:
-        ((count,),) = yield Fetch(SQL["present"], {"thread": number, "keys": json.dumps(list(keys))})
+    def _present(self, number: int, digests: Mapping[ValueKey, str]) -> Program[int]:
+        wanted = json.dumps([(*key, digest) for key, digest in digests.items()])
+        ((count,),) = yield Fetch(SQL["present"], {"thread": number, "wanted": wanted})
         return int(count)
 
     def _add(self, number: int, values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> Program[None]:
@@ -250,7 +251,7 @@ class SqliteCheckpoints:
                 (
                     *(number, *value.key, value.kind, value.type, value.data, value.number),
                     *(value.base or (None, None, None)),
-                    *(value.head, value.tail),
+                    *(value.head, value.tail, value.digest),
                 )
                 for value in values
             ],
@@ -330,5 +331,7 @@ def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointR
 
 
 def _value(row: Sequence[Any]) -> StoredValue:
-    key, (kind, type_, data, number), base, (head, tail) = ValueKey(*row[:3]), row[3:7], row[7:10], row[10:]
-    return StoredValue(key, kind, type_, data, number, ValueKey(*base) if base[0] is not None else None, head, tail)
+    kind, type_, data, number = row[3:7]
+    head, tail, digest = row[10:]
+    base = ValueKey(*row[7:10]) if row[7] is not None else None
+    return StoredValue(ValueKey(*row[:3]), kind, type_, data, number, base, head, tail, digest)

@@ -21,14 +21,15 @@ UPDATE agentmem_threads SET ttl = :ttl, expires_at = :now + :ttl
 WHERE tenant = :tenant AND thread_id = :thread_id AND (expires_at IS NULL OR expires_at > :now)
 
 -- present --
--- How many of these values are stored.
+-- How many of these values are stored, with these digests (empty: any).
 SELECT count(*)
-FROM json_each(:keys) AS wanted
+FROM json_each(:wanted) AS wanted
 CROSS JOIN agentmem_channel_values AS value
     ON value.thread = :thread
     AND value.namespace = json_extract(wanted.value, '$[0]')
     AND value.channel = json_extract(wanted.value, '$[1]')
     AND value.version = json_extract(wanted.value, '$[2]')
+WHERE json_extract(wanted.value, '$[3]') IN ('', value.digest)
 
 -- add_checkpoint --
 INSERT OR REPLACE INTO agentmem_checkpoints
@@ -38,8 +39,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 -- add_value --
 -- A version of a channel never changes.
 INSERT OR IGNORE INTO agentmem_channel_values
-    (thread, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (thread, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail,
+    digest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- add_element --
 INSERT OR IGNORE INTO agentmem_elements (thread, reference, type, data) VALUES (?, ?, ?, ?)
@@ -81,7 +83,7 @@ WITH RECURSIVE needed (namespace, channel, version) AS (
     WHERE value.base_version IS NOT NULL
 )
 SELECT value.namespace, value.channel, value.version, value.kind, value.type, value.data, value.number,
-    value.base_namespace, value.base_channel, value.base_version, value.head, value.tail
+    value.base_namespace, value.base_channel, value.base_version, value.head, value.tail, value.digest
 FROM needed CROSS JOIN agentmem_channel_values AS value
     ON value.thread = :thread AND value.namespace = needed.namespace
     AND value.channel = needed.channel AND value.version = needed.version
@@ -215,8 +217,10 @@ FROM agentmem_checkpoints WHERE thread = :source
 
 -- copy_values --
 INSERT INTO agentmem_channel_values
-    (thread, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail)
-SELECT :target, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail
+    (thread, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail,
+    digest)
+SELECT :target, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail,
+    digest
 FROM agentmem_channel_values WHERE thread = :source
 
 -- copy_elements --

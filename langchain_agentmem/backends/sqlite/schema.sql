@@ -134,6 +134,7 @@ CREATE TABLE agentmem_channel_values (
     base_version TEXT,
     head INTEGER NOT NULL,
     tail INTEGER NOT NULL,
+    digest TEXT NOT NULL,
     PRIMARY KEY (thread, namespace, channel, version)
 ) WITHOUT ROWID
 

@@ -1,0 +1,68 @@
+"""`import langchain_agentmem` loads no driver, no extra, and nothing heavy that its base classes do not load anyway."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "sqlite3",
+    "psycopg",
+    "psycopg_pool",
+    "redis",
+    "fastapi",
+    "langchain",
+    "rich",
+    "numpy",
+    "tiktoken",
+    "pydantic_settings",
+)
+BASE = (
+    "langchain_core.chat_history, langchain_core.embeddings, langchain_core.messages, langchain_core.runnables, "
+    "langgraph.checkpoint.base, langgraph.checkpoint.serde.encrypted, langgraph.store.base"
+)
+"""What the package's public classes derive from or speak of."""
+REPORT = "; import json, sys; print(json.dumps(sorted(sys.modules)))"
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules that a new Python has loaded after a statement."""
+    done = subprocess.run(
+        [sys.executable, "-c", statement + REPORT], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def base() -> set[str]:
+    return modules_after(f"import {BASE}")
+
+
+@pytest.fixture(scope="module")
+def ours() -> set[str]:
+    return modules_after("import langchain_agentmem")
+
+
+@pytest.mark.parametrize("module", HEAVY)
+def test_importing_the_package_does_not_import(module, base, ours):
+    loaded = {name for name in ours - base if name.partition(".")[0] == module}
+    assert loaded == set()
+
+
+def test_importing_the_package_imports_its_own_modules_and_the_standard_library_only(base, ours):
+    foreign = {name.partition(".")[0] for name in ours - base} - set(sys.stdlib_module_names) - {"langchain_agentmem"}
+    assert foreign == set()
+
+
+def test_importing_the_package_imports_no_backend_and_no_integration(ours):
+    for layer in ("backends.sqlite", "integrations", "settings", "testing"):
+        assert not {name for name in ours if name.startswith(f"langchain_agentmem.{layer}")}
+
+
+def test_making_a_memory_imports_its_driver_and_no_other():
+    loaded = modules_after("import langchain_agentmem as m; m.AgentMemory.from_url('sqlite:///:memory:').close()")
+    assert "sqlite3" in loaded
+    assert not loaded & {"psycopg", "redis", "fastapi"}
