@@ -1,9 +1,10 @@
 """Messages and values to bytes and back.
 
-Messages and checkpoint values are packed with MessagePack, extended so that tuples, integers of any size and whatever
-LangGraph's serializer knows come back equal. A message is packed field by field and rebuilt without validating it again,
-which is what makes reading a long thread cheap (LangGraph's own serializer validates every message on every read).
-Store values are JSON, because that is what LangGraph's store contract promises and what every database can filter.
+A message is packed with MessagePack, extended so that tuples, integers of any size and whatever LangGraph's serializer
+knows come back equal. It is packed field by field and rebuilt without validating it again, which is what makes reading a
+long thread cheap (LangGraph's own serializer validates every message on every read). Other checkpoint values are what that
+serializer makes of them. Store values are JSON, because that is what LangGraph's store contract promises and what every
+database can filter.
 
 Nothing read back is ever executed: no pickle, and types outside LangGraph's allowlist are refused.
 """

@@ -2,8 +2,8 @@
 
 A filter is a mapping. `{"color": "red"}` asks for an equal value, `{"size": {"$gt": 3}}` for a comparison, and
 `{"shape": {"corners": 4}}` for a match inside a mapping; `{"shape.corners": 4}` says the same. Numbers compare as numbers,
-strings as strings, and a number is never equal to a boolean. What is missing matches `$ne`, `$nin` and `$exists: False`
-only; comparing it, or values of different types, matches nothing.
+strings as strings, and a number is never equal to a boolean. What is missing counts as None where equality is asked for;
+comparing it, or values of different types, matches nothing.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +34,7 @@ from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend, ItemRow
 from langchain_agentmem.batches import Batch, checked_key, checked_namespace, field_paths, text_key
 from langchain_agentmem.codec import load_json
-from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageError
+from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageBusyError, StorageError
 from langchain_agentmem.filters import compile_filter
 from langchain_agentmem.models import check_id
 from langchain_agentmem.program import Call, EmbedDocuments, EmbedQuery, Program, Read, Sleep, Write, arun, run
@@ -269,7 +270,7 @@ class AgentMemStore(BaseStore):
         Args:
             namespace: Where it is.
             key: Its key.
-            function: Gets the item's value (a copy; None if there is no item) and returns the new one (None deletes it).
+            function: Gets the item's value (a copy; None if there is no item) and returns the new one.
                 It is called again when another writer was faster, so it should do nothing else.
             index: As in `put`.
             ttl: As in `put`. Default: that of the item if there is one.
@@ -279,6 +280,7 @@ class AgentMemStore(BaseStore):
 
         Raises:
             ConflictError: Others kept changing the item for `UPDATE_SECONDS`.
+            InvalidTypeError: The function returned None, or anything else that is no mapping; nothing was written.
 
         Example:
             >>> from langchain_agentmem import AgentMemStore
@@ -372,7 +374,9 @@ class AgentMemStore(BaseStore):
         else:
             results, used = yield Read(self._backend, self._perform(work, now))
             if used:
-                yield Write(self._backend, self._backend.items.touch(self._tenant, used, now))
+                # What was read is not withheld because another writer holds the database: the time to live goes on as it was.
+                with contextlib.suppress(StorageBusyError):
+                    yield Write(self._backend, self._backend.items.touch(self._tenant, used, now))
         return cast("list[Result]", results)
 
     def _embed(self, work: Batch) -> Program[None]:

@@ -18,6 +18,10 @@ INTERVAL_SECONDS = 300.0
 """The time between two sweeps that writes bring about."""
 
 
+FIRST_SECONDS = 10.0
+"""The time until the first of them, so that programs which run for a short time sweep too."""
+
+
 class Sweeper:
     """Sweeps one tenant of one backend.
 
@@ -31,7 +35,7 @@ class Sweeper:
         self._backend = backend
         self._tenant = tenant
         self._interval = interval
-        self._last = time.monotonic()
+        self._last = time.monotonic() - max(0.0, interval - FIRST_SECONDS)
         self._claiming = threading.Lock()
 
     def sweep(self) -> Program[int]:
@@ -44,14 +48,16 @@ class Sweeper:
                 return total
 
     def after_write(self) -> Program[None]:
-        """Sweep one batch if the last sweep was long ago."""
+        """Sweep one batch if the last sweep was long ago, or left something."""
         if time.monotonic() - self._last < self._interval:
             return
         with self._claiming:
             if time.monotonic() - self._last < self._interval:
                 return
             self._last = time.monotonic()
-        yield Write(self._backend, self._batch(time.time()))
+        deleted = yield Write(self._backend, self._batch(time.time()))
+        if deleted >= BATCH:  # there is more: the next write goes on
+            self._last -= self._interval
 
     def _batch(self, now: float) -> Program[int]:
         deleted = 0

@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Interrupt, Send
 
-from langchain_agentmem import InvalidInputError, AgentMemory, AgentMemSaver
+from langchain_agentmem import AgentMemory, AgentMemSaver, InvalidInputError
 
 Call = Callable[..., Any]
 

@@ -111,6 +111,7 @@ class SqliteDriver:
         self._idle: list[sqlite3.Connection] = []
         self._ready = False
         self._setting_up = threading.Lock()
+        self._starting_threads = threading.Lock()
         self._writing = Slots(1)
         self._free = Slots(1 if self.path == MEMORY else MAX_CONNECTIONS)
         self._threads: ThreadPoolExecutor | None = None
@@ -136,7 +137,7 @@ class SqliteDriver:
     async def submit(self, function: Callable[[Program[T]], T], program: Program[T]) -> T:
         """Run `read` or `write` in a worker thread and wait for it without blocking the event loop."""
         self._check()
-        with self._setting_up:
+        with self._starting_threads:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="agentmem-sqlite")
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, program)
