@@ -259,8 +259,20 @@ async def test_sweeping_happens_by_itself_after_a_write(store, call, clock):
 async def test_sweeping_does_not_happen_after_every_write(store, call, clock):
     await call(store.put, NS, "expired", {"n": 1}, ttl=1)
     clock.minutes(2)
-    await call(store.put, NS, "write", {"n": 1})
+    await call(store.put, NS, "write", {"n": 1})  # the first sweep of a program comes early
+    assert await call(store.sweep_ttl) == 0
+    await call(store.put, NS, "expired", {"n": 1}, ttl=1)
+    clock.minutes(2)
+    await call(store.put, NS, "write", {"n": 2})
     assert await call(store.sweep_ttl) == 1
+
+
+async def test_sweeping_goes_on_with_the_next_write_while_there_is_more(store, call, clock):
+    await call(store.batch, [PutOp(NS, f"expired {n}", {"n": n}, ttl=1) for n in range(250)])
+    clock.minutes(2)
+    for n in range(2):
+        await call(store.put, NS, "write", {"n": n})
+    assert await call(store.sweep_ttl) == 50
 
 
 async def test_one_tenants_sweep_leaves_the_others(lasting_url, call, clock):
