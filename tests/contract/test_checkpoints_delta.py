@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Overwrite, Send, interrupt
 from typing_extensions import TypedDict
@@ -90,11 +91,12 @@ def walked(saver: AgentMemSaver, config: Any, channels: list[str]) -> Any:
     return BaseCheckpointSaver.get_delta_channel_history(saver, config=config, channels=channels)
 
 
-FREQUENCIES = pytest.mark.parametrize("frequencies", [(100, 100), (1, 1), (3, 7), (10, 1000)], ids=str)
+FREQUENCIES = pytest.mark.parametrize("frequencies", [(100, 100), (1, 1), (3, 7)], ids=str)
 
 
-@FREQUENCIES
-@pytest.mark.parametrize("durability", ["sync", "exit"])
+@pytest.mark.parametrize(
+    ("frequencies", "durability"), [((100, 100), "sync"), ((3, 7), "sync"), ((10, 1000), "exit")], ids=str
+)
 async def test_over_260_steps_the_state_is_that_of_langgraphs_own_saver(memory, call, frequencies, durability):
     ours, reference = await both(memory, call, schema(*frequencies), 13, durability=durability)
     expected = await call(reference.get_state, CONFIG)
@@ -108,9 +110,9 @@ async def test_over_260_steps_the_state_is_that_of_langgraphs_own_saver(memory, 
 
 @FREQUENCIES
 async def test_the_whole_history_is_that_of_langgraphs_own_saver(memory, call, frequencies):
-    ours, reference = await both(memory, call, schema(*frequencies), 3)
+    ours, reference = await both(memory, call, schema(*frequencies), 2)
     expected = await values_of(reference, call)
-    assert len(expected) > 60
+    assert len(expected) > 40
     assert await values_of(ours, call) == expected
     assert await values_of(build(AgentMemSaver(memory.backend), schema(*frequencies)), call) == expected
 
@@ -123,11 +125,11 @@ async def test_steps_that_are_stored_in_the_background_are_rebuilt_too(memory, c
 @FREQUENCIES
 async def test_the_history_of_delta_channels_is_that_of_the_walk_from_parent_to_parent(memory, call, frequencies):
     state = schema(*frequencies)
-    await turns(build(memory.checkpointer, state), call, 3)
+    await turns(build(memory.checkpointer, state), call, 2)
     saver = memory.checkpointer
     tuples = await call(saver.list, CONFIG)
-    assert len(tuples) > 60
-    for config in [CONFIG, *(one.config for one in tuples[::5])]:
+    assert len(tuples) > 40
+    for config in [CONFIG, *(one.config for one in tuples[::9])]:
         for channels in (["log", "table"], ["table"], ["log", "steps", "nothing"]):
             found = await call(saver.get_delta_channel_history, config=config, channels=channels)
             assert found == walked(saver, config, channels)
@@ -246,8 +248,9 @@ async def test_in_subgraphs_with_interrupts(memory, call):
 # Pruning
 
 
-@FREQUENCIES
-@pytest.mark.parametrize("durability", ["sync", "exit"])
+@pytest.mark.parametrize(
+    ("frequencies", "durability"), [((100, 100), "sync"), ((1, 1), "sync"), ((3, 7), "sync"), ((3, 7), "exit")], ids=str
+)
 async def test_a_pruned_thread_is_whole_and_goes_on(memory, call, frequencies, durability):
     state = schema(*frequencies)
     ours, reference = await both(memory, call, state, 2, durability=durability)
@@ -262,7 +265,7 @@ async def test_a_pruned_thread_is_whole_and_goes_on(memory, call, frequencies, d
     for graph in (ours, build(AgentMemSaver(memory.backend), state)):
         assert (await call(graph.get_state, CONFIG)).values == expected
     for graph in (ours, reference):
-        await turns(graph, call, 2, durability=durability)
+        await turns(graph, call, 1, durability=durability)
     assert (await call(ours.get_state, CONFIG)).values == (await call(reference.get_state, CONFIG)).values
 
 
@@ -319,14 +322,30 @@ async def test_runs_that_a_channel_is_rebuilt_from_are_not_deleted(memory, call)
 
 
 async def test_runs_before_a_snapshot_are_deleted(memory, call):
-    graph = build(memory.checkpointer, schema(1, 1))
-    for run in ("first", "second"):
-        await turns(graph, call, 1, {**CONFIG, "metadata": {"run_id": run}})
-    expected = (await call(graph.get_state, CONFIG)).values
-    await call(memory.checkpointer.delete_for_runs, ["first"])
-    left = await call(memory.checkpointer.list, CONFIG)
-    assert {one.metadata["run_id"] for one in left} == {"second"}
-    assert (await call(graph.get_state, CONFIG)).values == expected
+    saver = memory.checkpointer
+    config = CONFIG
+    log: list[str] = []
+    for number in range(1, 7):
+        log.append(f"{number} {BIG}")
+        snapshot = {"log": _DeltaSnapshot(list(log))} if number == 4 else {}
+        counters = {} if snapshot else {"counters_since_delta_snapshot": {"log": (number % 4, number % 4)}}
+        checkpoint: Any = {
+            "v": 4,
+            "id": str(number),
+            "ts": "",
+            "channel_values": snapshot,
+            "channel_versions": {"log": str(number)},
+            "versions_seen": {},
+        }
+        placed: Any = {"configurable": {"checkpoint_ns": "", **config["configurable"]}}
+        metadata = {"run_id": "first" if number < 4 else "second", **counters}
+        config = await call(saver.put, placed, checkpoint, metadata, {"log": str(number)})
+        await call(saver.put_writes, config, [("log", [f"{number + 1} {BIG}"])], "task")
+    await call(saver.delete_for_runs, ["first"])
+    assert [found.checkpoint["id"] for found in await call(saver.list, CONFIG)] == ["6", "5", "4"]
+    history = await call(saver.get_delta_channel_history, config=CONFIG, channels=["log"])
+    assert history["log"]["seed"] == _DeltaSnapshot(log[:4])
+    assert extend(log[:4], [value for _, _, value in history["log"]["writes"]]) == log
 
 
 async def test_a_snapshot_shares_its_elements_with_the_one_before(lasting_url, call):
@@ -337,5 +356,5 @@ async def test_a_snapshot_shares_its_elements_with_the_one_before(lasting_url, c
     connection = sqlite3.connect(lasting_url.removeprefix("sqlite:///"))
     (stored,) = connection.execute("SELECT sum(length(data)) FROM agentmem_elements").fetchone()
     connection.close()
-    assert texts > 100
+    assert texts > 60
     assert stored < 2 * texts * (len(BIG) + 200)

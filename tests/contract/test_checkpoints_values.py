@@ -390,9 +390,7 @@ async def test_a_name_with_a_nul_character_is_refused_and_nothing_is_written(mem
     assert await call(saver.threads) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["ü€😀", "a'b\"c", "*", "%_", "a:b|c", "__x__", "n" * 1000, "a\nb", "~", "1~2"]
-)
+@pytest.mark.parametrize("name", ["ü€😀", "a'b\"c", "*", "%_", "a:b|c", "__x__", "n" * 1000, "a\nb", "~", "1~2"])
 async def test_any_name_serves_as_channel_and_as_namespace(memory, call, name):
     saver = memory.checkpointer
     checkpoint: Any = {
