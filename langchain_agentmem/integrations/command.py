@@ -196,10 +196,11 @@ def _model(name: str) -> BaseChatModel:
         msg = "--model needs the package langchain: pip install 'langchain-agentmem[agents]'"
         raise ConfigurationError(msg) from None
     try:
-        return init_chat_model(name)
+        model: BaseChatModel = init_chat_model(name)
     except Exception as error:  # a missing package or key, an unknown provider: each provider raises its own
         msg = f"--model {name}: {error}"
         raise ConfigurationError(msg) from error
+    return model
 
 
 def _place(url: str) -> str:
