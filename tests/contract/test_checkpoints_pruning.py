@@ -136,15 +136,6 @@ def kept(lasting_url: str, tables: Tables) -> Iterator[AgentMemory]:
         yield memory
 
 
-async def needed_values(saver: AgentMemSaver, call: Any) -> int:
-    """How many values the checkpoints of all threads hold that are stored apart."""
-    return sum(
-        isinstance(value, (list, dict))
-        for one in await call(saver.list, None)
-        for value in one.checkpoint["channel_values"].values()
-    )
-
-
 # What a resume needs
 
 

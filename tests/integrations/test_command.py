@@ -348,7 +348,6 @@ def real_model(monkeypatch: pytest.MonkeyPatch, *answers: str | Exception) -> Sc
 
 
 def test_real_model(url: str, garden: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("langchain")
     model = real_model(monkeypatch, "c1", "g1", "c2", RuntimeError("no credit"))
     arguments = ["--url", url, "--conversation", garden, "--model", "acme:large"]
     assert main(arguments) == 2
@@ -370,7 +369,6 @@ def test_real_model(url: str, garden: str, monkeypatch: pytest.MonkeyPatch, caps
 
 
 def test_real_model_after_recorded_answers(url: str, garden: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("langchain")
     assert main(["--url", url, "--conversation", garden, "--turns", "3"]) == 0
     real_model(monkeypatch, "chain's", "graph's")
     assert main(["--url", url, "--conversation", garden, "--model", "acme:large"]) == 0
