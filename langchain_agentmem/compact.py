@@ -92,6 +92,8 @@ class Known(NamedTuple):
     digest: str
     number: int = 1
     ancestors: tuple[_Ancestor, ...] = ()
+    identities: Sequence[Typed] = ()
+    """The plain forms behind the references, where they are at hand: comparing them is cheaper than digesting them again."""
 
 
 class Split(NamedTuple):
@@ -105,13 +107,14 @@ class Split(NamedTuple):
     identities: Sequence[Typed]
 
 
-def split(value: Any, codec: Codec, secret: bytes) -> Split | None:
+def split(value: Any, codec: Codec, secret: bytes, known: Known | None = None) -> Split | None:
     """Take a value apart.
 
     Args:
         value: Any channel value or write.
         codec: What packs it.
         secret: What the references are keyed with; empty for none.
+        known: An earlier version of the value, which saves work where the two begin alike. Default: None.
 
     Returns:
         Its parts, or None when it is better stored whole: small, neither list nor dict nor message, or not packable.
@@ -138,8 +141,16 @@ def split(value: Any, codec: Codec, secret: bytes) -> Split | None:
         return None
     if sum(len(identity.data) for identity in identities) <= SMALL_BYTES:
         return None
-    references = b"".join([reference(identity, secret) for identity in identities])
+    references = _references(identities, secret, known)
     return Split(prefix + kind, json.dumps(shape) if shape else "", references, elements, identities)
+
+
+def _references(identities: Sequence[Typed], secret: bytes, known: Known | None) -> bytes:
+    if known is None:
+        return b"".join([reference(identity, secret) for identity in identities])
+    longest = min(len(identities), len(known.identities))
+    alike = _common(longest, lambda n: identities[:n] == known.identities[:n])
+    return known.references[: alike * REFERENCE_BYTES] + _references(identities[alike:], secret, None)
 
 
 def join(kind: str, shape: str, elements: Sequence[Any]) -> Any:
@@ -208,7 +219,7 @@ def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValu
     digest = _digest(parts.shape, references)
     if known is None or known.kind != parts.kind:
         row = StoredValue(key, parts.kind, parts.shape, references, digest=digest)
-        return row, Known(key, parts.kind, references, digest), range(count)
+        return row, Known(key, parts.kind, references, digest, identities=parts.identities), range(count)
     head, tail = _shared(known.references, references)
     number = known.number + 1
     lineage = (
@@ -217,7 +228,7 @@ def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValu
     )
     ancestors = lineage[_position(lineage, number & (number - 1)) :]
     fresh = range(head, count - tail)
-    learned = Known(key, parts.kind, references, digest, number, ancestors)
+    learned = Known(key, parts.kind, references, digest, number, ancestors, parts.identities)
     if not ancestors:
         return StoredValue(key, parts.kind, parts.shape, references, number, digest=digest), learned, fresh
     base = ancestors[0]

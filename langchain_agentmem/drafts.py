@@ -70,7 +70,7 @@ class Draft:
                 self.stored[channel] = key.version
                 continue
             self.stored[channel] = key.version
-            parts = split(value, self._codec, self._secret)
+            parts = split(value, self._codec, self._secret, known)
             if parts is None:
                 self.values.append(StoredValue(key, PLAIN, *self._codec.store(value)))
                 continue
@@ -78,10 +78,10 @@ class Draft:
 
     def add_write(self, channel: str, value: Any) -> tuple[str, str, bytes]:
         """Add the value of a pending write; returns its kind, type and data."""
-        parts = split(value, self._codec, self._secret)
+        known = None if self._alone else self._memory.recall(self._thread, self._namespace, channel)
+        parts = split(value, self._codec, self._secret, known)
         if parts is None:
             return (PLAIN, *self._codec.store(value))
-        known = None if self._alone else self._memory.recall(self._thread, self._namespace, channel)
         if known is not None and known.kind == parts.kind and len(parts.elements) > LONG_REFERENCES:
             key = ValueKey(self._namespace, channel, f"{_WRITTEN}{secrets.token_hex(8)}")
             self._add_splice(key, parts, known)
@@ -129,7 +129,7 @@ class KnownValues:
             for namespace in (known.key.namespace, None):
                 self._drop((thread, namespace, known.key.channel))
                 self._known[thread, namespace, known.key.channel] = known
-                self._bytes += len(known.references)
+                self._bytes += _size(known)
             while len(self._known) > 2 * _REMEMBERED or self._bytes > 2 * _REMEMBERED_BYTES:
                 self._drop(next(iter(self._known)))
 
@@ -148,7 +148,11 @@ class KnownValues:
     def _drop(self, key: tuple[ThreadKey, str | None, str]) -> None:
         known = self._known.pop(key, None)
         if known is not None:
-            self._bytes -= len(known.references)
+            self._bytes -= _size(known)
+
+
+def _size(known: Known) -> int:
+    return len(known.references) + sum(len(identity.data) for identity in known.identities)
 
 
 def _is_small(value: Any) -> bool:

@@ -53,7 +53,12 @@ class Loader:
         thread = ThreadKey(self._tenant, loaded.row.thread_id)
         for key in loaded.row.value_keys():
             values[key.channel] = self._value(key, loaded.parts)
-            self._memory.learn(thread, loaded.parts.values[key][1])
+            value, known = loaded.parts.values[key]
+            if value.kind != PLAIN:
+                if not self._codec.secret:  # then an element is stored as its plain form
+                    elements = [loaded.parts.elements[one] for one in each_reference(known.references)]
+                    known = known._replace(identities=elements)
+                self._memory.learn(thread, known)
         return values
 
     def _write(self, write: StoredWrite, namespace: str, parts: Parts) -> PendingWrite:
