@@ -62,6 +62,7 @@ _MESSAGE_CLASSES: dict[str, type[BaseMessage]] = {
 _MESSAGE_TYPES = {f"message:{name}": (cls, cls.model_fields.keys()) for name, cls in _MESSAGE_CLASSES.items()}
 _TYPE_OF_CLASS = {cls: type_ for type_, (cls, _) in _MESSAGE_TYPES.items()}
 _PACKED = "packed"
+_SEALED = "sealed"
 
 _set = object.__setattr__
 
@@ -178,18 +179,46 @@ class Codec:
         Raises:
             DamagedDataError: The bytes were damaged or altered, or are not encrypted although a key is in use.
         """
+        return self.load_opened(self.open(typed))
+
+    def open(self, typed: tuple[str, bytes]) -> Typed:
+        """The plain form of what `store` stored (the stored form itself, under a serializer of another kind).
+
+        Raises:
+            DamagedDataError: The bytes were damaged or altered, or are not encrypted although a key is in use.
+        """
+        if self._cipher is None:
+            return typed if isinstance(typed, Typed) else Typed(*typed)
+        mark, _, cipher = typed[0].partition("+")
+        if mark != _SEALED or not cipher:
+            msg = f"A stored value of type {typed[0]!r} is not encrypted although a key is in use: it was not written by us."
+            raise DamagedDataError(msg)
         try:
-            type_, data = typed if self._cipher is None else self._open(typed)
+            type_, _, data = self._cipher.decrypt(cipher, typed[1]).partition(b"\x00")
+            return Typed(type_.decode(), data)
+        except Exception as error:
+            msg = f"A stored value cannot be decrypted: it was damaged or altered, or the key is another one ({error})."
+            raise DamagedDataError(msg) from error
+
+    def load_opened(self, typed: Typed) -> Any:
+        """The value behind what `open` gave.
+
+        Raises:
+            DamagedDataError: The bytes were damaged or altered.
+        """
+        type_, data = typed
+        try:
             if type_ in _MESSAGE_TYPES:
                 return _rebuild_message(type_, ormsgpack.unpackb(data, ext_hook=self._unpack_unusual))
-            if self._custom:
-                return self.serde.loads_typed((typed[0], typed[1]))
-            return self._plain.loads_typed((type_, data))
-        except DamagedDataError:
-            raise
+            return (self.serde if self._custom else self._plain).loads_typed((type_, data))
         except Exception as error:
-            msg = f"A stored value of type {typed[0]!r} cannot be read: it was damaged or altered ({error})."
+            msg = f"A stored value of type {type_!r} cannot be read: it was damaged or altered ({error})."
             raise DamagedDataError(msg) from error
+
+    @property
+    def verifiable(self) -> bool:
+        """Whether `open` gives what references were computed from, so that they tell damaged elements."""
+        return not self._custom
 
     def dump_document(self, document: Mapping[str, Any]) -> Typed:
         """The stored form of a mapping of plain values: packed, compressed, and encrypted if a key is in use."""
@@ -204,11 +233,10 @@ class Codec:
         Raises:
             DamagedDataError: The bytes were damaged or altered.
         """
+        opened = self.open(typed)
         try:
-            packed = self.serde.loads_typed((typed[0], typed[1])) if self._custom else self._open(typed)[1]
+            packed = self.serde.loads_typed(opened) if self._custom else opened.data
             document: dict[str, Any] = self._unpack(zlib.decompress(packed))
-        except DamagedDataError:
-            raise
         except Exception as error:
             msg = f"A stored document cannot be read: it was damaged or altered ({error})."
             raise DamagedDataError(msg) from error
@@ -224,20 +252,9 @@ class Codec:
     def _seal(self, typed: Typed) -> Typed:
         if self._cipher is None:
             return typed
-        name, data = self._cipher.encrypt(typed.data)
-        return Typed(f"{typed.type}+{name}", data)
-
-    def _open(self, typed: tuple[str, bytes]) -> tuple[str, bytes]:
-        type_, data = typed
-        if self._cipher is None:
-            return type_, data
-        plain_type, separator, cipher = type_.partition("+")
-        if not separator:
-            msg = (
-                f"A stored value of type {type_!r} is not encrypted although a key is in use: it was not written by us."
-            )
-            raise DamagedDataError(msg)
-        return plain_type, self._cipher.decrypt(cipher, data)
+        # The type is encrypted too, so that it can be neither read nor altered.
+        name, data = self._cipher.encrypt(typed.type.encode() + b"\x00" + typed.data)
+        return Typed(f"{_SEALED}+{name}", data)
 
     # Packing
 

@@ -105,6 +105,7 @@ class Split(NamedTuple):
     references: bytes
     elements: Sequence[Any]
     identities: Sequence[Typed]
+    digest: str = ""
 
 
 def split(value: Any, codec: Codec, secret: bytes, known: Known | None = None) -> Split | None:
@@ -141,16 +142,30 @@ def split(value: Any, codec: Codec, secret: bytes, known: Known | None = None) -
         return None
     if sum(len(identity.data) for identity in identities) <= SMALL_BYTES:
         return None
-    references = _references(identities, secret, known)
-    return Split(prefix + kind, json.dumps(shape) if shape else "", references, elements, identities)
+    references = references_of(identities, secret, known)
+    layout = json.dumps(shape) if shape else ""
+    return Split(prefix + kind, layout, references, elements, identities, digest_of(layout, references, secret))
 
 
-def _references(identities: Sequence[Typed], secret: bytes, known: Known | None) -> bytes:
+def references_of(identities: Sequence[Typed], secret: bytes, known: Known | None = None) -> bytes:
+    """The references of elements.
+
+    Args:
+        identities: Their plain forms.
+        secret: What the references are keyed with; empty for none.
+        known: A value that may begin with the same elements. Default: None.
+    """
     if known is None:
         return b"".join([reference(identity, secret) for identity in identities])
     longest = min(len(identities), len(known.identities))
     alike = _common(longest, lambda n: identities[:n] == known.identities[:n])
-    return known.references[: alike * REFERENCE_BYTES] + _references(identities[alike:], secret, None)
+    return known.references[: alike * REFERENCE_BYTES] + references_of(identities[alike:], secret)
+
+
+def digest_of(shape: str, references: bytes, secret: bytes) -> str:
+    """What tells a value from another one under the same key."""
+    mark = blake2b(shape.encode(), digest_size=blake2b.PERSON_SIZE).digest()
+    return blake2b(references, digest_size=8, key=secret, person=mark).hexdigest()
 
 
 def join(kind: str, shape: str, elements: Sequence[Any]) -> Any:
@@ -216,7 +231,7 @@ def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValu
     """
     references = parts.references
     count = len(references) // REFERENCE_BYTES
-    digest = _digest(parts.shape, references)
+    digest = parts.digest
     if known is None or known.kind != parts.kind:
         row = StoredValue(key, parts.kind, parts.shape, references, digest=digest)
         return row, Known(key, parts.kind, references, digest, identities=parts.identities), range(count)
@@ -268,18 +283,12 @@ def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[Stored
                 *(a._replace(head=min(a.head, row.head), tail=min(a.tail, row.tail)) for a in ancestors),
             )
         end = len(references) - row.tail * REFERENCE_BYTES
+        if row.head < 0 or row.tail < 0 or row.head * REFERENCE_BYTES > end:
+            msg = f"Version {row.key.version!r} of channel {key.channel!r} was damaged or altered: it does not fit its base."
+            raise DamagedDataError(msg)
         references = references[: row.head * REFERENCE_BYTES] + row.data + references[end:]
     value = chain[0]
-    if value.kind != PLAIN and value.digest != _digest(value.type, references):
-        msg = (
-            f"Version {key.version!r} of channel {key.channel!r} does not add up: the database was damaged or altered."
-        )
-        raise DamagedDataError(msg)
     return value, Known(key, value.kind, references, value.digest, value.number, ancestors)
-
-
-def _digest(shape: str, references: bytes) -> str:
-    return blake2b(references, digest_size=8, person=blake2b(shape.encode(), digest_size=16).digest()).hexdigest()
 
 
 def each_reference(references: bytes) -> Iterable[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite
@@ -18,8 +18,8 @@ from langchain_agentmem.backends.contract import (
     StoredWrite,
     ThreadKey,
 )
-from langchain_agentmem.codec import Codec
-from langchain_agentmem.compact import PLAIN, ValueKey, each_reference, join
+from langchain_agentmem.codec import Codec, Typed
+from langchain_agentmem.compact import PLAIN, Known, ValueKey, digest_of, each_reference, join, references_of
 from langchain_agentmem.drafts import KnownValues
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.program import Program
@@ -45,47 +45,63 @@ class Loader:
             checkpoint,
             metadata,
             None if row.parent_id is None else checkpoint_config(thread_id, namespace, row.parent_id),
-            [self._write(write, namespace, loaded.parts) for write in loaded.writes],
+            [self._write(write, namespace, loaded.parts, row.thread_id) for write in loaded.writes],
         )
 
     def _values(self, loaded: LoadedCheckpoint) -> dict[str, Any]:
         values = dict(loaded.row.inline)
-        thread = ThreadKey(self._tenant, loaded.row.thread_id)
         for key in loaded.row.value_keys():
-            values[key.channel] = self._value(key, loaded.parts)
-            value, known = loaded.parts.values[key]
-            if value.kind != PLAIN:
-                if not self._codec.secret:  # then an element is stored as its plain form
-                    elements = [loaded.parts.elements[one] for one in each_reference(known.references)]
-                    known = known._replace(identities=elements)
-                self._memory.learn(thread, known)
+            values[key.channel] = self._value(key, loaded.parts, loaded.row.thread_id)
         return values
 
-    def _write(self, write: StoredWrite, namespace: str, parts: Parts) -> PendingWrite:
+    def _write(self, write: StoredWrite, namespace: str, parts: Parts, thread_id: str) -> PendingWrite:
         key = write.value_key(namespace)
         if key is not None:
-            return write.task_id, write.channel, self._value(key, parts)
-        return write.task_id, write.channel, self._join(write.kind, write.type, write.data, parts)
+            value = self._value(key, parts, thread_id)
+        elif write.kind == PLAIN:
+            value = self._codec.load((write.type, write.data))
+        else:
+            value = self._join(write.kind, write.type, self._elements(write.data, parts, None))
+        return write.task_id, write.channel, value
 
-    def _value(self, key: ValueKey, parts: Parts) -> Any:
+    def _value(self, key: ValueKey, parts: Parts, thread_id: str) -> Any:
         if key not in parts.values:
-            msg = (
-                f"Version {key.version!r} of channel {key.channel!r} is missing, which a checkpoint needs: the database "
-                f"was damaged or altered."
-            )
-            raise DamagedDataError(msg)
+            _refuse(f"version {key.version!r} of channel {key.channel!r} is missing")
         value, known = parts.values[key]
-        return self._join(value.kind, value.type, value.data if value.kind == PLAIN else known.references, parts)
+        if value.kind == PLAIN:
+            return self._codec.load((value.type, value.data))
+        if known.digest != digest_of(value.type, known.references, self._secret(parts)):
+            _refuse(f"version {key.version!r} of channel {key.channel!r} does not add up")
+        thread = ThreadKey(self._tenant, thread_id)
+        elements = self._elements(known.references, parts, self._memory.recall(thread, key.namespace, key.channel))
+        if self._codec.verifiable:
+            known = known._replace(identities=elements)
+        self._memory.learn(thread, known)
+        return self._join(value.kind, value.type, elements)
 
-    def _join(self, kind: str, type_: str, data: bytes, parts: Parts) -> Any:
-        load, elements = self._codec.load, parts.elements
-        if kind == PLAIN:
-            return load((type_, data))
+    def _elements(self, references: bytes, parts: Parts, recalled: Known | None) -> list[Typed]:
+        """The elements behind references, in their plain form, after checking that they are the ones that were stored."""
         try:
-            return join(kind, type_, [load(elements[reference]) for reference in each_reference(data)])
+            elements = [self._codec.open(parts.elements[one]) for one in each_reference(references)]
         except KeyError:
-            msg = "An element that a stored value refers to is missing: the database was damaged or altered."
-            raise DamagedDataError(msg) from None
+            _refuse("an element that a stored value refers to is missing")
+        if self._codec.verifiable and references_of(elements, self._secret(parts), recalled) != references:
+            _refuse("an element is not the one that a stored value refers to")
+        return elements
+
+    def _join(self, kind: str, shape: str, elements: list[Typed]) -> Any:
+        load = self._codec.load_opened
+        try:
+            return join(kind, shape, [load(element) for element in elements])
+        except (ValueError, TypeError, LookupError) as error:
+            _refuse(f"a stored value cannot be put together ({error})", error)
+
+    def _secret(self, parts: Parts) -> bytes:
+        if not self._codec.secret:
+            return b""
+        if parts.secret is None:
+            _refuse("the secret of an encrypted thread is missing")
+        return bytes(self._codec.load(parts.secret))
 
     def delta_history(
         self, table: CheckpointTable, thread: ThreadKey, namespace: str, checkpoint_id: str | None, channels: list[str]
@@ -99,7 +115,7 @@ class Loader:
         collected: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
         seen = {target}
-        line = yield from table.ancestors(thread, target, 1, self._codec)
+        line = yield from table.ancestors(thread, target, 1, self._codec, time.time())
         while line and line[-1].parent_id is not None and len(seeds) < len(channels):
             parent = CheckpointKey(namespace, line[-1].parent_id)
             line = yield from table.ancestors(thread, parent, _GENERATIONS, self._codec)
@@ -111,7 +127,7 @@ class Loader:
                 open_channels = [channel for channel in channels if channel not in seeds]
                 for write in reversed(writes[row.key]):
                     if write.channel in open_channels:
-                        collected[write.channel].append(self._write(write, namespace, parts))
+                        collected[write.channel].append(self._write(write, namespace, parts, thread.thread_id))
                 seeds.update((yield from self._seeds(table, thread, row, open_channels)))
         histories: dict[str, DeltaChannelHistory] = {}
         for channel in channels:
@@ -135,3 +151,8 @@ class Loader:
 def checkpoint_config(thread_id: Any, namespace: str, checkpoint_id: str) -> RunnableConfig:
     """The config that names a checkpoint."""
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}
+
+
+def _refuse(what: str, cause: Exception | None = None) -> NoReturn:
+    msg = f"Cannot rebuild a checkpoint: {what}. The database was damaged or altered."
+    raise DamagedDataError(msg) from cause

@@ -236,6 +236,8 @@ class Parts(NamedTuple):
 
     values: Mapping[ValueKey, tuple[StoredValue, Known]]
     elements: Mapping[bytes, Typed]
+    secret: Typed | None
+    """The thread's secret, if it has one."""
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -337,7 +339,7 @@ class CheckpointTable(Protocol):
         """What it takes to rebuild these checkpoints."""
 
     def ancestors(
-        self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec
+        self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
     ) -> Program[list[CheckpointRow]]:
         """The checkpoint, its parent, its parent's parent …, at most `limit`."""
 

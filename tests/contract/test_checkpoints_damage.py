@@ -226,7 +226,7 @@ ROWS = {
     "values with other references": "UPDATE agentmem_channel_values SET data = zeroblob(length(data)) WHERE kind <> 'plain'",
     "values with half a reference": "UPDATE agentmem_channel_values SET data = substr(data, 1, 8) WHERE kind <> 'plain'",
     "values of an unknown kind": "UPDATE agentmem_channel_values SET kind = 'tree'",
-    "values with another head": "UPDATE agentmem_channel_values SET head = head + 1 WHERE head > 0",
+    "values with another head": "UPDATE agentmem_channel_values SET head = head - 1 WHERE head > 0",
     "values with a tail": "UPDATE agentmem_channel_values SET tail = 1 WHERE base_version IS NOT NULL",
     "values in a circle": (
         "UPDATE agentmem_channel_values SET base_namespace = namespace, base_channel = channel, base_version = version"

@@ -91,12 +91,10 @@ def walked(saver: AgentMemSaver, config: Any, channels: list[str]) -> Any:
     return BaseCheckpointSaver.get_delta_channel_history(saver, config=config, channels=channels)
 
 
-FREQUENCIES = pytest.mark.parametrize("frequencies", [(100, 100), (1, 1), (3, 7)], ids=str)
+FREQUENCIES = pytest.mark.parametrize("frequencies", [(100, 100), (1, 5)], ids=str)
 
 
-@pytest.mark.parametrize(
-    ("frequencies", "durability"), [((100, 100), "sync"), ((3, 7), "sync"), ((10, 1000), "exit")], ids=str
-)
+@pytest.mark.parametrize(("frequencies", "durability"), [((100, 100), "sync"), ((10, 1000), "exit")], ids=str)
 async def test_over_260_steps_the_state_is_that_of_langgraphs_own_saver(memory, call, frequencies, durability):
     ours, reference = await both(memory, call, schema(*frequencies), 13, durability=durability)
     expected = await call(reference.get_state, CONFIG)
@@ -249,7 +247,7 @@ async def test_in_subgraphs_with_interrupts(memory, call):
 
 
 @pytest.mark.parametrize(
-    ("frequencies", "durability"), [((100, 100), "sync"), ((1, 1), "sync"), ((3, 7), "sync"), ((3, 7), "exit")], ids=str
+    ("frequencies", "durability"), [((100, 100), "sync"), ((1, 1), "sync"), ((3, 7), "exit")], ids=str
 )
 async def test_a_pruned_thread_is_whole_and_goes_on(memory, call, frequencies, durability):
     state = schema(*frequencies)

@@ -29,6 +29,8 @@ KEY = b"0123456789abcdef0123456789abcdef"
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 SECRET = "sesame"
+LATEST = "ffffffff-ffff-6fff-bfff-ffffffffffff"
+"""The id of a checkpoint that follows all others."""
 
 
 def serde(key: bytes = KEY) -> EncryptedSerializer:
@@ -204,7 +206,7 @@ async def some_thread(memory: AgentMemory, call: Any) -> Any:
     latest = await call(saver.get_tuple, CONFIG)
     values = {**latest.checkpoint["channel_values"], "plain": ("a tuple", BIG), "more": {1: BIG}}
     versions = {**latest.checkpoint["channel_versions"], "plain": "1", "more": "1"}
-    given = {**latest.checkpoint, "id": "9", "channel_values": values, "channel_versions": versions}
+    given = {**latest.checkpoint, "id": LATEST, "channel_values": values, "channel_versions": versions}
     stored = await call(saver.put, latest.config, given, {"source": "loop", "step": 99}, {"plain": "1", "more": "1"})
     await call(saver.put_writes, stored, [("a", ("plain", BIG)), ("b", [BIG, BIG]), ("c", 1)], "task")
     return graph
@@ -228,19 +230,27 @@ async def test_a_flipped_bit_is_refused(lasting_url, lasting, rows, call, place)
     before = await call(lasting.checkpointer.list, CONFIG)
     sealed = [row[0] for row in rows(f"SELECT DISTINCT {data} FROM {table} WHERE {type_} LIKE '%+aes'")]
     assert sealed
-    for at in (0, 15, 16, 31, 32, -1):
-        altered = {one: one[:at] + bytes([one[at] ^ 0x10]) + (one[at + 1 :] if at != -1 else b"") for one in sealed}
+    for at in (0, 15, 16, 31):  # the nonce, and what authenticates the rest
+        altered = {one: one[:at] + bytes([one[at] ^ 0x10]) + one[at + 1 :] for one in sealed}
         for one, other in altered.items():
             rows(f"UPDATE {table} SET {data} = ? WHERE {data} = ?", other, one)
         await assert_refused(lasting_url, call)
         for one, other in altered.items():
             rows(f"UPDATE {table} SET {data} = ? WHERE {data} = ?", one, other)
+    for one in sealed:
+        if len(one) > 32:
+            rows(f"UPDATE {table} SET {data} = ? WHERE {data} = ?", one[:-1] + bytes([one[-1] ^ 0x10]), one)
+    await assert_refused(lasting_url, call)
+    for one in sealed:
+        if len(one) > 32:
+            rows(f"UPDATE {table} SET {data} = ? WHERE {data} = ?", one, one[:-1] + bytes([one[-1] ^ 0x10]))
     assert await call(lasting.checkpointer.list, CONFIG) == before
 
 
 async def test_a_secret_that_was_altered_is_refused(lasting_url, lasting, rows, call):
     await some_thread(lasting, call)
-    rows("UPDATE agentmem_threads SET secret = substr(secret, 1, length(secret) - 1) || x'00'")
+    ((secret,),) = rows("SELECT secret FROM agentmem_threads")
+    rows("UPDATE agentmem_threads SET secret = ?", secret[:-1] + bytes([secret[-1] ^ 1]))
     with AgentMemory.from_url(lasting_url, serde=serde()) as memory, pytest.raises(DamagedDataError):
         await call(conversation(memory.checkpointer).invoke, {"messages": [HumanMessage("hi")]}, CONFIG)
 
@@ -257,7 +267,7 @@ async def test_unencrypted_rows_are_refused(lasting_url, lasting, rows, call, pl
         "writes": plain.store(["forged"]),
         "documents": plain.dump_document(
             {
-                "checkpoint": {"v": 4, "id": "9", "ts": "", "channel_versions": {}, "versions_seen": {}},
+                "checkpoint": {"v": 4, "id": LATEST, "ts": "", "channel_versions": {}, "versions_seen": {}},
                 "metadata": {},
                 "inline": {"messages": []},
                 "stored": {},
@@ -294,11 +304,14 @@ async def test_elements_that_took_each_others_place_are_refused(lasting_url, las
     await assert_refused(lasting_url, call)
 
 
-async def test_a_message_whose_type_was_altered_is_refused(lasting_url, lasting, rows, call):
+async def test_the_type_of_a_message_is_neither_shown_nor_believed(lasting_url, lasting, rows, call):
     """A human's message must not become the system's."""
     await some_thread(lasting, call)
-    rows("UPDATE agentmem_elements SET type = replace(type, 'HumanMessage', 'SystemMessage')")
-    await assert_refused(lasting_url, call)
+    types = {row[0] for row in rows("SELECT DISTINCT type FROM agentmem_elements")}
+    assert not [type_ for type_ in types if "Message" in type_ or "message" in type_]
+    for altered in ("message:SystemMessage+aes", "msgpack+aes", "null+aes"):
+        rows("UPDATE agentmem_elements SET type = ?", altered)
+        await assert_refused(lasting_url, call)
 
 
 async def test_references_that_were_altered_are_refused(lasting_url, lasting, rows, call):

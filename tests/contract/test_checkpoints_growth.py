@@ -124,7 +124,7 @@ async def test_a_conversation_that_is_encrypted_grows_no_faster(quick_url):
         async def turn() -> None:
             graph.invoke({"messages": [HumanMessage(next(source))]}, CONFIG, durability="sync")
 
-        early, late = await per_turn(quick_url, turn, 80)
+        early, late = await per_turn(quick_url, turn, 60)
     assert late == pytest.approx(early, rel=0.2)
 
 
@@ -252,9 +252,10 @@ async def test_statements_and_transactions_do_not_grow_with_the_thread(url, call
             put = counts.take()
             await call(saver.put_writes, config, [("log", [*value, "more"]), ("n", 1)], "task")
             put_writes = counts.take()
-            found = await call(saver.get_tuple, {"configurable": {"thread_id": "1"}})
-            assert found.checkpoint["channel_values"]["log"] == value
-            seen[number] = {"put": put, "put_writes": put_writes, "get_tuple": counts.take()}
+            if number in (2, 70, 75, 80):
+                found = await call(saver.get_tuple, {"configurable": {"thread_id": "1"}})
+                assert found.checkpoint["channel_values"]["log"] == value
+                seen[number] = {"put": put, "put_writes": put_writes, "get_tuple": counts.take()}
     assert [kind for kind, _ in seen[75]["put"]] == ["write"]
     assert [kind for kind, _ in seen[75]["put_writes"]] == ["write"]
     assert [kind for kind, _ in seen[75]["get_tuple"]] == ["read"]

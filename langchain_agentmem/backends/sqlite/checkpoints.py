@@ -136,9 +136,9 @@ class SqliteCheckpoints:
         return [loaded[row.thread_id, row.key] for row in rows]
 
     def ancestors(
-        self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec
+        self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
     ) -> Program[list[CheckpointRow]]:
-        number = yield from self._find(thread, 0.0)
+        number = yield from self._find(thread, now)
         namespace, checkpoint_id = checkpoint
         parameters = {"thread": number, "namespace": namespace, "checkpoint_id": checkpoint_id, "limit": limit}
         rows = yield Fetch(SQL["ancestors"], parameters)
@@ -288,7 +288,9 @@ class SqliteCheckpoints:
         if wanted:
             stored = yield Fetch(SQL["elements"], {"thread": number, "references": b"".join(wanted)})
             elements = {reference: Typed(type_, data) for reference, type_, data in stored}
-        return Parts(values, elements)
+        found_secrets = yield Fetch(SQL["secret"], (number,))
+        secrets = [Typed(type_, secret) for type_, secret in found_secrets if secret is not None]
+        return Parts(values, elements, secrets[0] if secrets else None)
 
     def _writes(self, number: int | None, checkpoint: CheckpointKey) -> Program[list[StoredWrite]]:
         rows = yield Fetch(SQL["writes"], (number, *checkpoint))

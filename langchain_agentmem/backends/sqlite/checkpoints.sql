@@ -13,6 +13,9 @@ ON CONFLICT (tenant, thread_id) DO UPDATE SET
     expires_at = :now + ttl
 RETURNING id
 
+-- secret --
+SELECT secret_type, secret FROM agentmem_threads WHERE id = ?
+
 -- set_secret --
 UPDATE agentmem_threads SET secret_type = ?, secret = ? WHERE id = ?
 

@@ -297,6 +297,7 @@ class SqliteDriver:
 _MEANINGS: tuple[tuple[str, type[Exception], str], ...] = (
     ("not a database", DamagedDataError, "{path} is not a SQLite database, or is damaged ({text})."),
     ("malformed", DamagedDataError, "{path} is damaged ({text})."),
+    ("Could not decode", DamagedDataError, "{path} is damaged ({text})."),
     ("readonly", StorageError, "{path} may be read but not written ({text})."),
     ("fts5", ConfigurationError, "Python's SQLite has no full-text search (FTS5): use another Python ({text})."),
     ("too big", InvalidInputError, "A value is too large for SQLite ({text}); nothing was written."),
