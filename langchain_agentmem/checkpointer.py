@@ -564,9 +564,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
     # Parts
 
     def _thread(self, thread_id: Any) -> ThreadKey:
-        if isinstance(thread_id, (int, UUID)) and not isinstance(thread_id, bool):
-            thread_id = str(thread_id)  # LangGraph's savers accept numbers and UUIDs too
-        return ThreadKey(self._tenant, check_id("thread_id", thread_id))
+        return ThreadKey(self._tenant, _thread_id(thread_id))
 
     def _place(self, config: RunnableConfig) -> tuple[ThreadKey, str, str | None]:
         configurable = config.get("configurable") or {}
@@ -615,18 +613,27 @@ class _Scan(NamedTuple):
         before: RunnableConfig | None,
         limit: int | None,
     ) -> _Scan | None:
-        configurable = (config or {}).get("configurable") or {}
-        thread_id = configurable.get("thread_id")
         if limit is not None:
             check_count("limit", limit, least=0)
+        if filter is not None and not isinstance(filter, Mapping):
+            msg = f"filter must be a mapping of metadata such as {{'source': 'loop'}}, got {type(filter).__name__}."
+            raise InvalidTypeError(msg)
+        wanted, older = ((one or {}).get("configurable") or {} for one in (config, before))
+        namespace = wanted.get("checkpoint_ns")
         return cls(
-            None if thread_id is None else check_id("thread_id", str(thread_id)),
-            configurable.get("checkpoint_ns"),
-            configurable.get("checkpoint_id"),
-            filter or {},
-            ((before or {}).get("configurable") or {}).get("checkpoint_id"),
+            _thread_id(wanted["thread_id"]) if wanted.get("thread_id") is not None else None,
+            None if namespace is None else check_name("checkpoint_ns", namespace),
+            check_optional_id("checkpoint_id", wanted.get("checkpoint_id") or None),
+            dict(filter or {}),
+            check_optional_id("checkpoint_id", older.get("checkpoint_id") or None),
             limit,
         )
+
+
+def _thread_id(value: Any) -> str:
+    if isinstance(value, (int, UUID)) and not isinstance(value, bool):
+        value = str(value)  # LangGraph's savers accept numbers and UUIDs too
+    return check_id("thread_id", value)
 
 
 def _strings(what: str, values: Any) -> list[str]:

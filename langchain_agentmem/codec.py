@@ -157,6 +157,7 @@ class Codec:
         """A plain form of a value, the same for equal values: what its reference is computed from."""
         if _is_plain_message(value):
             return self._identify_message(value)
+        _refuse_half_surrogates(value)
         try:
             return Typed(*self._plain.dumps_typed(value))
         except (TypeError, ValueError, RecursionError) as error:
@@ -416,6 +417,21 @@ def _plain_json(value: Any, where: str, depth: int) -> Any:
         f"booleans and None. Convert it first, for example a datetime with .isoformat()."
     )
     raise UnsupportedValueError(msg)
+
+
+def _refuse_half_surrogates(value: Any) -> None:
+    """LangGraph's serializer would put question marks in their place."""
+    try:
+        ormsgpack.packb(value, default=_fields, option=_PACK_OPTIONS | ormsgpack.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError, RecursionError) as error:
+        if "surrogate" in str(error):
+            raise _unsupported(value, error) from None
+
+
+def _fields(value: Any) -> Any:
+    if type(value) is tuple:
+        return list(value)
+    return dict(value.__dict__) if isinstance(value, BaseMessage) else None
 
 
 class _Pairs(NamedTuple):

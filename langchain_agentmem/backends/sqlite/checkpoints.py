@@ -195,9 +195,9 @@ class SqliteCheckpoints:
         number = yield from self._find(source, now)
         if number is None:
             return True
-        for taken, *_ in (yield Fetch(SQL["thread"], target)):
-            ((in_use,),) = yield Fetch(SQL["in_use"], {"thread": taken})
-            if in_use:
+        for taken in (yield Fetch(SQL["thread"], target)):
+            ((in_use,),) = yield Fetch(SQL["in_use"], {"thread": taken[0]})
+            if in_use and not _expired(taken, now):
                 return False
             yield from self.delete_thread(target)
         parameters = {"source": number, "tenant": target.tenant, "thread_id": target.thread_id, "now": now}
