@@ -155,7 +155,8 @@ async def test_equal_messages_of_two_threads_have_different_references(lasting, 
         number: {row[0] for row in rows("SELECT reference FROM agentmem_elements WHERE thread = ?", number)}
         for number in (1, 2)
     }
-    assert len(by_thread[1]) == len(by_thread[2]) > 5
+    # How many there are depends on which message has its id by the time its write is stored.
+    assert min(map(len, by_thread.values())) > 5
     assert by_thread[1] & by_thread[2] == set()
     plain = Codec().identify(HumanMessage(f"0 same {BIG}", id="0"))
     assert not {reference(plain), reference(plain, KEY)} & (by_thread[1] | by_thread[2])
