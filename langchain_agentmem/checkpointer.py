@@ -109,7 +109,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         self._ttl = seconds("ttl", ttl)
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self._memory = KnownValues()
-        self._codecs: dict[int, Codec] = {}
+        self._cached_codec: Codec | None = None
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -362,9 +362,9 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
     @property
     def _codec(self) -> Codec:
         # `with_allowlist` gives copies of this object another serializer, so the codec belongs to the serializer.
-        codec = self._codecs.get(id(self.serde))
+        codec = self._cached_codec
         if codec is None or codec.serde is not self.serde:
-            codec = self._codecs[id(self.serde)] = Codec(self.serde, verify=False)
+            codec = self._cached_codec = Codec(self.serde, verify=False)
         return codec
 
     @property
@@ -422,10 +422,10 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         for channel in checkpoint["channel_values"]:
             check_name("A channel's name", channel)
         use = self._use(config)
-        secret = yield from self._secret(thread, use)
         described = {**get_checkpoint_metadata(config, metadata), **metadata}
         run_id = described.get("run_id")
         for alone in (False, True):
+            secret, use = yield from self._secret(thread, use)
             draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone)
             draft.add_values(checkpoint, new_versions)
             row = CheckpointRow(
@@ -460,8 +460,8 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         for name in (task_id, task_path, *(channel for channel, _ in writes)):
             check_name("The name of a channel or task", name)
         use = self._use(config)
-        secret = yield from self._secret(thread, use)
         for alone in (False, True):
+            secret, use = yield from self._secret(thread, use)
             draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone)
             rows = [
                 StoredWrite(
@@ -481,7 +481,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         self._memory.forget(thread)
 
     def _delete_for_runs(self, run_ids: Sequence[str]) -> Program[None]:
-        wanted = _strings("run_ids", run_ids)
+        wanted = _ids("run_ids", run_ids)
         if not wanted:
             return
         table = self._backend.checkpoints
@@ -499,7 +499,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         self._memory.forget(target)
 
     def _prune(self, thread_ids: Sequence[str], strategy: str) -> Program[None]:
-        threads = [self._thread(thread_id) for thread_id in _strings("thread_ids", thread_ids)]
+        threads = [self._thread(thread_id) for thread_id in _ids("thread_ids", thread_ids)]
         table = self._backend.checkpoints
         if strategy not in ("keep_latest", "delete"):
             msg = f"Unknown prune strategy {strategy!r}: use 'keep_latest' or 'delete'."
@@ -516,7 +516,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         if thread_ids is None:
             thread_ids = [info.thread_id for info in (yield from self._threads(None, None, 0))]
         deleted = 0
-        for thread_id in _strings("thread_ids", thread_ids):
+        for thread_id in _ids("thread_ids", thread_ids):
             thread = self._thread(thread_id)
             program = keep_latest(self._backend.checkpoints, thread, self._codec, older_than=cutoff)
             deleted += yield Write(self._backend, program)
@@ -564,7 +564,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
     # Parts
 
     def _thread(self, thread_id: Any) -> ThreadKey:
-        return ThreadKey(self._tenant, _thread_id(thread_id))
+        return ThreadKey(self._tenant, _id("thread_id", thread_id))
 
     def _place(self, config: RunnableConfig) -> tuple[ThreadKey, str, str | None]:
         configurable = config.get("configurable") or {}
@@ -581,17 +581,16 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             time.time(), check_optional_id("user_id", None if user_id is None else str(user_id)), self._ttl
         )
 
-    def _secret(self, thread: ThreadKey, use: ThreadUse) -> Program[bytes]:
+    def _secret(self, thread: ThreadKey, use: ThreadUse) -> Program[tuple[bytes, ThreadUse]]:
         """What the thread's references are keyed with: nothing, unless its values are encrypted."""
         if not self._codec.secret:
-            return b""
-        secret = self._memory.secrets.get(thread)
-        if secret is None:
+            return b"", use
+        stored = self._memory.secrets.get(thread)
+        if stored is None:
             proposal = self._codec.store(os.urandom(32))
             stored = yield Write(self._backend, self._backend.checkpoints.secret(thread, proposal, use))
-            secret = bytes(self._codec.load(stored))
-            self._memory.secrets[thread] = secret
-        return secret
+            self._memory.remember_secret(thread, stored)
+        return bytes(self._codec.load(stored)), use._replace(secret=stored)
 
 
 class _Scan(NamedTuple):
@@ -621,7 +620,7 @@ class _Scan(NamedTuple):
         wanted, older = ((one or {}).get("configurable") or {} for one in (config, before))
         namespace = wanted.get("checkpoint_ns")
         return cls(
-            _thread_id(wanted["thread_id"]) if wanted.get("thread_id") is not None else None,
+            _id("thread_id", wanted["thread_id"]) if wanted.get("thread_id") is not None else None,
             None if namespace is None else check_name("checkpoint_ns", namespace),
             check_optional_id("checkpoint_id", wanted.get("checkpoint_id") or None),
             dict(filter or {}),
@@ -630,14 +629,15 @@ class _Scan(NamedTuple):
         )
 
 
-def _thread_id(value: Any) -> str:
+def _id(what: str, value: Any) -> str:
+    """An id as a string: LangGraph's savers accept numbers and UUIDs too."""
     if isinstance(value, (int, UUID)) and not isinstance(value, bool):
-        value = str(value)  # LangGraph's savers accept numbers and UUIDs too
-    return check_id("thread_id", value)
+        value = str(value)
+    return check_id(what, value)
 
 
-def _strings(what: str, values: Any) -> list[str]:
+def _ids(what: str, values: Any) -> list[str]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
-        msg = f"{what} must be a list of strings, got {type(values).__name__}: {values!r:.100}."
+        msg = f"{what} must be a list of ids, got {type(values).__name__}: {values!r:.100}."
         raise InvalidTypeError(msg)
-    return [str(value) for value in values]
+    return [_id(f"Each of {what}", value) for value in values]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
@@ -429,9 +430,11 @@ def _refuse_half_surrogates(value: Any) -> None:
 
 
 def _fields(value: Any) -> Any:
-    if type(value) is tuple:
+    """What an object holds, as far as that can be looked through for text."""
+    if isinstance(value, (tuple, set, frozenset, deque)):
         return list(value)
-    return dict(value.__dict__) if isinstance(value, BaseMessage) else None
+    slots = {name: getattr(value, name, None) for name in getattr(type(value), "__slots__", ())}
+    return {**slots, **getattr(value, "__dict__", {})}
 
 
 class _Pairs(NamedTuple):

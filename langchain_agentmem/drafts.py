@@ -113,7 +113,8 @@ class KnownValues:
     """
 
     def __init__(self) -> None:
-        self.secrets: dict[ThreadKey, bytes] = {}
+        self.secrets: OrderedDict[ThreadKey, Typed] = OrderedDict()
+        """The secrets of threads, as they are stored."""
         self._known: OrderedDict[tuple[ThreadKey, str | None, str], Known] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -122,6 +123,13 @@ class KnownValues:
         """The latest known value of a channel; else the same channel of another namespace, as of a parent graph."""
         with self._lock:
             return self._known.get((thread, namespace, channel)) or self._known.get((thread, None, channel))
+
+    def remember_secret(self, thread: ThreadKey, stored: Typed) -> None:
+        """Remember a thread's secret."""
+        with self._lock:
+            self.secrets[thread] = stored
+            while len(self.secrets) > _REMEMBERED:
+                self.secrets.popitem(last=False)
 
     def learn(self, thread: ThreadKey, known: Known) -> None:
         """Remember a stored value."""

@@ -265,6 +265,8 @@ class ThreadUse(NamedTuple):
     now: float
     user_id: str | None = None
     ttl: float | None = None
+    secret: Typed | None = None
+    """The secret that the thread has, or is to have: what is written is keyed with it."""
 
 
 class CheckpointEntry(NamedTuple):
@@ -306,14 +308,14 @@ class CheckpointTable(Protocol):
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         """Store a checkpoint.
 
-        Returns False, and stores nothing, when a value that it requires is not there, or a new one is there already: a
-        stored value never changes, since others may be spliced from it.
+        Returns False, and stores nothing, when a value that it requires is not there, or a new one is there already (a
+        stored value never changes, since others may be spliced from it), or the thread has another secret.
         """
 
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
         """Store pending writes: one with a negative index replaces what is there, another leaves it.
 
-        Returns False, and stores nothing, when a value that they require is not there.
+        Returns False, and stores nothing, when a value that they require is not there or the thread has another secret.
         """
 
     def get(

@@ -10,6 +10,8 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Interrupt, Send
+from pydantic import BaseModel
 
 from langchain_agentmem import (
     AgentMemError,
@@ -400,6 +402,20 @@ async def test_a_list_of_ids_must_be_a_list(memory, call, wrong):
     assert len(await call(saver.list, None)) == 1
 
 
+@pytest.mark.parametrize("wrong", [None, b"1", ["1"], 1.5, True], ids=repr)
+async def test_a_list_of_ids_must_hold_ids(memory, call, wrong):
+    saver = memory.checkpointer
+    await put(saver, call, thread(str(wrong)), {"run_id": str(wrong)})
+    await put(saver, call, thread(str(wrong)), {"run_id": str(wrong)})
+    with pytest.raises(InvalidTypeError):
+        await call(saver.prune, ["1", wrong])
+    with pytest.raises(InvalidTypeError):
+        await call(saver.delete_for_runs, ["1", wrong])
+    with pytest.raises(InvalidTypeError):
+        await call(saver.expire_checkpoints, 1, thread_ids=[wrong])
+    assert len(await call(saver.list, None)) == 2
+
+
 @pytest.mark.parametrize("strategy", ["delete_all", "", None, "keep", "KEEP_LATEST"])
 async def test_an_unknown_strategy_is_refused_before_anything_is_deleted(memory, call, strategy):
     saver = memory.checkpointer
@@ -410,6 +426,10 @@ async def test_an_unknown_strategy_is_refused_before_anything_is_deleted(memory,
     with pytest.raises(AgentMemError):
         await call(saver.prune, ["1", ""], strategy="delete")
     assert len(await call(saver.list, None)) == 3
+
+
+class Note(BaseModel):
+    text: str
 
 
 VALUES_WITH_HALVES: dict[str, Any] = {
@@ -424,6 +444,11 @@ VALUES_WITH_HALVES: dict[str, Any] = {
     "a message": HumanMessage(HALF),
     "messages": [HumanMessage(BIG), HumanMessage(BIG + HALF)],
     "a message's id": [HumanMessage(BIG, id=HALF)],
+    "a set": {BIG, HALF},
+    "a dataclass": [Interrupt(value={"question": HALF}, id="1")],
+    "a pydantic model": Note(text=HALF),
+    "a send": [Send("node", {"a": [HALF]})],
+    "a send of a message": Send("node", [HumanMessage(HALF)]),
 }
 
 

@@ -42,6 +42,8 @@ class SqliteCheckpoints:
 
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         number = yield from self._use(thread, use)
+        if not (yield from self._shares_secret(thread, number, use)):
+            return False
         if put.requires and (yield from self._present(number, put.requires)) < len(put.requires):
             return False
         if put.values and (yield from self._present(number, {value.key: "" for value in put.values})):
@@ -56,6 +58,8 @@ class SqliteCheckpoints:
 
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
         number = yield from self._use(thread, use)
+        if not (yield from self._shares_secret(thread, number, use)):
+            return False
         if put.requires and (yield from self._present(number, put.requires)) < len(put.requires):
             return False
         yield ExecuteMany(
@@ -233,6 +237,16 @@ class SqliteCheckpoints:
         }
         ((number,),) = yield Fetch(SQL["use_thread"], parameters)
         return int(number)
+
+    def _shares_secret(self, thread: ThreadKey, number: int, use: ThreadUse) -> Program[bool]:
+        """Whether the thread has the secret that a writer knows; a thread that was made anew takes it over."""
+        if use.secret is None:
+            return True
+        ((*_, type_, secret),) = yield Fetch(SQL["thread"], thread)
+        if secret is None:
+            yield Execute(SQL["set_secret"], (*use.secret, number))
+            return True
+        return bool((type_, secret) == use.secret)
 
     def _find(self, thread: ThreadKey, now: float) -> Program[int | None]:
         """The thread's number, or None when there is none or it has expired."""
