@@ -638,6 +638,6 @@ def _id(what: str, value: Any) -> str:
 
 def _ids(what: str, values: Any) -> list[str]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
-        msg = f"{what} must be a list of ids, got {type(values).__name__}: {values!r:.100}."
+        msg = f"{what} must be a list of strings, got {type(values).__name__}: {values!r:.100}."
         raise InvalidTypeError(msg)
     return [_id(f"Each of {what}", value) for value in values]
