@@ -74,7 +74,8 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
 
     Args:
         backend: Where the checkpoints are; see `langchain_agentmem.backends.connect`.
-        serde: The serializer. With an `EncryptedSerializer` no value and no metadata is stored in plain text, and rows
+        serde: The serializer. With an `EncryptedSerializer` values and metadata are stored encrypted (the ids of
+            threads, users, runs, channels and tasks stay readable), and rows
             that are not encrypted, or were altered, are refused. Default: LangGraph's `JsonPlusSerializer`.
         ttl: After what time without a new checkpoint a thread expires, as a `timedelta` or in seconds. Default: None
             (never).
@@ -243,7 +244,8 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         """Delete the checkpoints of some runs, with their writes.
 
         Raises:
-            ThreadInUseError: A later checkpoint rebuilds a `DeltaChannel` from them; its thread was left as it is.
+            ThreadInUseError: A later checkpoint rebuilds a `DeltaChannel` from them; its thread was left as it is, while
+                threads before it may have been dealt with.
         """
         run(self._delete_for_runs(run_ids))
 
@@ -473,6 +475,11 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             if (yield Write(self._backend, self._backend.checkpoints.put_writes(thread, put, use))):
                 break
             self._memory.forget(thread)
+        else:
+            msg = (
+                f"Others keep making thread {thread.thread_id!r} anew; the writes of task {task_id!r} were not stored."
+            )
+            raise ConflictError(msg)
         self._memory.learn_all(thread, draft.learned)
 
     def _delete_thread(self, thread_id: str) -> Program[None]:

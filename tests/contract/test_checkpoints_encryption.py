@@ -22,7 +22,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
-from langchain_agentmem import AgentMemory, AgentMemSaver, DamagedDataError
+from langchain_agentmem import AgentMemory, AgentMemSaver, ConflictError, DamagedDataError
 from langchain_agentmem.codec import REFERENCE_BYTES, Codec, reference
 
 KEY = b"0123456789abcdef0123456789abcdef"
@@ -442,6 +442,41 @@ async def test_8_threads_that_begin_one_thread_at_once_agree_on_its_secret(encry
         list(pool.map(put, range(8)))
     for one in AgentMemSaver(encrypted.backend, serde=serde()).list(CONFIG):
         assert one.checkpoint["channel_values"]["log"] == [BIG, f"{one.checkpoint['id']} {BIG}"]
+
+
+async def test_what_cannot_be_stored_because_others_keep_making_the_thread_anew_is_an_error(
+    lasting_url, call, monkeypatch
+):
+    """Between reading the thread's secret and writing, another process deletes the thread and begins it again."""
+    given: Any = {"v": 4, "id": "1", "ts": "", "channel_values": {}, "channel_versions": {}, "versions_seen": {}}
+    place: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+    with (
+        AgentMemory.from_url(lasting_url, serde=serde()) as memory,
+        AgentMemory.from_url(lasting_url, serde=serde()) as other,
+    ):
+        config = await call(memory.checkpointer.put, place, given, {}, {})
+
+        def make_anew() -> None:
+            other.checkpointer.delete_thread("1")
+            other.checkpointer.put(place, given, {}, {})
+
+        def write(program: Any, method: Any = memory.backend.write) -> Any:
+            if program.__name__ in ("put", "put_writes"):
+                make_anew()
+            return method(program)
+
+        async def awrite(program: Any, method: Any = memory.backend.awrite) -> Any:
+            if program.__name__ in ("put", "put_writes"):
+                make_anew()
+            return await method(program)
+
+        monkeypatch.setattr(memory.backend, "write", write)
+        monkeypatch.setattr(memory.backend, "awrite", awrite)
+        with pytest.raises(ConflictError):
+            await call(memory.checkpointer.put_writes, config, [("a", [BIG, BIG])], "task")
+        with pytest.raises(ConflictError):
+            await call(memory.checkpointer.put, config, {**given, "id": "2"}, {}, {})
+        assert [one.checkpoint["id"] for one in await call(other.checkpointer.list, place)] == ["1"]
 
 
 # Serializers
