@@ -7,9 +7,10 @@ as in a graph's whole state, is taken apart in its place: its key is one element
 
 The references of one version of a channel are themselves stored as a splice of an earlier version: its first `head`
 references, then these, then its last `tail` ones. That covers appending, editing in the middle, shortening and trimming
-the front alike; a step that appends and trims the front at once stores the references, not the elements, of all that stays. The versions of a channel are numbered 1, 2, 3, …; version n is stored as a splice of version n & (n - 1),
-its number with the lowest set bit cleared, and in full when that is 0. So a version is read from at most log2(n) rows, and
-n appended elements cost n * log2(n) / 2 references altogether: the bookkeeping of a binary counter (Fenwick, "A new data
+the front alike; a step that appends and trims the front at once stores the references (not the elements) of all that
+stays. The versions of a channel are numbered 1, 2, 3, …; version n is stored as a splice of version n & (n - 1), its
+number with the lowest set bit cleared, and in full when that is 0. So a version is read from at most log2(n) rows, and n
+appended elements cost n * log2(n) / 2 references altogether: the bookkeeping of a binary counter (Fenwick, "A new data
 structure for cumulative frequency tables", 1994), with no "full copy every so often" that grows with the thread.
 
 Everything here is pure: no input, no output, no clock.
