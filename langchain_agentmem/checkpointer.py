@@ -56,7 +56,7 @@ from langchain_agentmem.models import (
     check_optional_id,
     seconds,
 )
-from langchain_agentmem.program import Program, Read, Write, arun, run
+from langchain_agentmem.program import Program, Read, Write, arun, run, storage_program
 from langchain_agentmem.pruning import delete_runs, keep_latest
 from langchain_agentmem.sweeping import Sweeper
 
@@ -389,6 +389,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         loaded, following = yield Read(self._backend, self._read_page(scan))
         return [self._loader.tuple(checkpoint, checkpoint.row.thread_id) for checkpoint in loaded], following
 
+    @storage_program
     def _read_page(self, scan: _Scan) -> Program[tuple[_list[LoadedCheckpoint], _Scan | None]]:
         table = self._backend.checkpoints
         size = _PAGE if scan.limit is None or scan.filter else min(_PAGE, scan.limit)

@@ -372,6 +372,39 @@ def dump_json(value: Mapping[str, Any]) -> str:
     return text
 
 
+def dump_exact_json(value: Any) -> str | None:
+    """A value as JSON text, if it would come back the same from a database that knows JSON as Postgres does.
+
+    Postgres keeps no NUL characters and no order of keys, and knows numbers by their digits only.
+
+    Args:
+        value: Any value.
+
+    Returns:
+        The text, or None when the value would be altered or is none that JSON knows.
+    """
+    return json.dumps(value) if _is_exact(value) else None
+
+
+def _is_exact(value: Any) -> bool:
+    if isinstance(value, str):
+        return type(value) is str and _is_exact_text(value)
+    if isinstance(value, float):
+        # 1e16 would come back as an integer, and -0.0 without its sign.
+        return type(value) is float and abs(value) < 1e16 and not (value == 0 and math.copysign(1, value) < 0)
+    if type(value) is dict:
+        return all(type(key) is str and _is_exact_text(key) and _is_exact(inner) for key, inner in value.items())
+    if type(value) is list:
+        return all(map(_is_exact, value))
+    return value is None or type(value) is bool or (type(value) is int and value.bit_length() <= _MAX_INTEGER_BITS)
+
+
+def _is_exact_text(text: str) -> bool:
+    if "\x00" in text:
+        return False
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def load_json(text: str) -> dict[str, Any]:
     """The value that `dump_json` wrote.
 

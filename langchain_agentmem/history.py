@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import random
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -272,7 +273,14 @@ class AgentMemHistory(BaseChatMessageHistory):
             return
         ttl = seconds("Retention.ttl", self.retention.ttl)
         addition = Append(
-            rows, _title(messages), now, self.agent, self.retention.max_messages, ttl, self.retention.sliding
+            rows,
+            _title(messages),
+            now,
+            self.agent,
+            self.retention.max_messages,
+            ttl,
+            self.retention.sliding,
+            random.getrandbits(62),
         )
         yield Write(self._backend, self._backend.messages.append(self._key, addition))
         yield from self._sweeper.after_write()

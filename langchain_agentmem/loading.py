@@ -22,7 +22,7 @@ from langchain_agentmem.codec import Codec, Typed
 from langchain_agentmem.compact import PLAIN, Known, ValueKey, digest_of, each_reference, join, references_of
 from langchain_agentmem.drafts import KnownValues
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.program import Program
+from langchain_agentmem.program import Program, storage_program
 
 _GENERATIONS = 256
 
@@ -103,6 +103,7 @@ class Loader:
             _refuse("the secret of an encrypted thread is missing")
         return bytes(self._codec.load(parts.secret))
 
+    @storage_program
     def delta_history(
         self, table: CheckpointTable, thread: ThreadKey, namespace: str, checkpoint_id: str | None, channels: list[str]
     ) -> Program[Mapping[str, DeltaChannelHistory]]:

@@ -16,7 +16,10 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
+
+from typing_extensions import ParamSpec
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -24,8 +27,58 @@ if TYPE_CHECKING:
     from langchain_agentmem.backends.contract import Backend
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Program = Generator[Any, Any, T]
 """A generator that yields steps, is sent their results, and returns a `T`."""
+
+
+class StorageProgram(Generic[T]):
+    """A storage program that can be begun anew: a backend does so when the connection was lost.
+
+    `run`, `arun` and `yield from` take it as they take a generator. It is made by `storage_program` and `one_statement`.
+    """
+
+    __slots__ = ("_begin", "single")
+
+    def __init__(self, begin: Callable[[], Program[T]], *, single: bool) -> None:
+        self._begin = begin
+        self.single = single
+        """Whether it is one statement, which needs no transaction around it."""
+
+    def __iter__(self) -> Program[T]:
+        return self._begin()
+
+
+def storage_program(function: Callable[P, Program[T]]) -> Callable[P, Program[T]]:
+    """Decorates a function that makes storage programs: what it returns can be begun anew.
+
+    Doing the program twice must be the same as doing it once, as far as it matters to who asked for it.
+
+    Example:
+        >>> from langchain_agentmem.program import Fetch, run, storage_program
+        >>> @storage_program
+        ... def count():
+        ...     ((number,),) = yield Fetch("SELECT count(*) FROM items")
+        ...     return number
+        >>> program = count()
+        >>> [run(program, lambda step: [(7,)]), run(program, lambda step: [(7,)])]
+        [7, 7]
+    """
+    return _decorated(function, single=False)
+
+
+def one_statement(function: Callable[P, Program[T]]) -> Callable[P, Program[T]]:
+    """Same as `storage_program`, for a program of exactly one statement: it needs one round trip where others need more."""
+    return _decorated(function, single=True)
+
+
+def _decorated(function: Callable[P, Program[T]], *, single: bool) -> Callable[P, Program[T]]:
+    @wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Program[T]:
+        # To who composes programs it is a generator: `yield from` begins it.
+        return cast("Program[T]", StorageProgram(lambda: function(*args, **kwargs), single=single))
+
+    return make
 
 
 class Step(Protocol):
@@ -67,6 +120,7 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
         >>> run(shout("hello"))
         'HELLO!'
     """
+    program = iter(program)
     try:
         step = next(program)
         while True:
@@ -85,6 +139,7 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
 
 async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _aperform) -> T:
     """Same as `run`, but waits for each step without blocking the event loop."""
+    program = iter(program)
     try:
         step = next(program)
         while True:

@@ -17,12 +17,13 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.codec import Codec
 from langchain_agentmem.errors import ThreadInUseError
-from langchain_agentmem.program import Program
+from langchain_agentmem.program import Program, storage_program
 
 _GENERATIONS = 64
 _DELTA_COUNTERS = "counters_since_delta_snapshot"
 
 
+@storage_program
 def keep_latest(
     table: CheckpointTable, thread: ThreadKey, codec: Codec, older_than: float | None = None
 ) -> Program[int]:
@@ -54,6 +55,7 @@ def keep_latest(
     return len(doomed)
 
 
+@storage_program
 def delete_runs(table: CheckpointTable, thread: ThreadKey, run_ids: Collection[str], codec: Codec) -> Program[None]:
     """Delete the checkpoints of some runs.
 

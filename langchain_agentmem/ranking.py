@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from langchain_agentmem.backends.contract import Candidate
 
@@ -47,7 +48,7 @@ def terms(query: str) -> list[str]:
     return ([word for word in words if word not in STOP_WORDS] or words)[:MAX_TERMS]
 
 
-def rank(candidates: Sequence[Candidate]) -> list[tuple[int, float]]:
+def rank(candidates: Sequence[Candidate]) -> list[tuple[Any, float]]:
     """Candidates by falling score.
 
     Args:
@@ -64,7 +65,7 @@ def rank(candidates: Sequence[Candidate]) -> list[tuple[int, float]]:
     """
     best = max((c.lexical for c in candidates if c.lexical is not None), default=None)
     similarities = [c.dense for c in candidates if c.dense is not None]
-    scored: Iterable[tuple[int, float]]
+    scored: Iterable[tuple[Any, float]]
     if best is None:
         scored = ((c.id, (1.0 + (c.dense or 0.0)) / 2) for c in candidates)
     elif not similarities:
@@ -74,7 +75,8 @@ def rank(candidates: Sequence[Candidate]) -> list[tuple[int, float]]:
         # What has no vector counts as not similar at all.
         low = min(similarities) if len(similarities) == len(candidates) else min(0.0, *similarities)
         scored = ((c.id, (_share(c.lexical, best) + _within(c.dense, low, high)) / 2) for c in candidates)
-    return sorted(((item, min(1.0, max(0.0, score))) for item, score in scored), key=lambda pair: (-pair[1], -pair[0]))
+    newest_first = sorted(((item, min(1.0, max(0.0, score))) for item, score in scored), reverse=True)
+    return sorted(newest_first, key=lambda pair: -pair[1])
 
 
 def _share(score: float | None, best: float) -> float:

@@ -31,13 +31,13 @@ from langgraph.store.base import (
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, ItemRow
+from langchain_agentmem.backends.contract import Backend, ItemRow, Query
 from langchain_agentmem.batches import Batch, checked_key, checked_namespace, field_paths, text_key
 from langchain_agentmem.codec import load_json
 from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageBusyError, StorageError
-from langchain_agentmem.filters import compile_filter
+from langchain_agentmem.filters import Filter, compile_filter
 from langchain_agentmem.models import check_id
-from langchain_agentmem.program import Call, EmbedDocuments, EmbedQuery, Program, Read, Sleep, Write, arun, run
+from langchain_agentmem.program import Call, EmbedDocuments, EmbedQuery, Program, Read, Sleep, Write, arun, run, storage_program
 from langchain_agentmem.ranking import rank, terms
 from langchain_agentmem.sweeping import Sweeper
 
@@ -47,6 +47,9 @@ UPDATE_SECONDS = 30.0
 """How long `update` tries again while others keep changing the item."""
 
 _CHUNK = 200
+
+_DEPTH = 100
+"""At least so many of the best by words and of the best by meaning are fused, however few are asked for."""
 
 
 class AgentMemStore(BaseStore):
@@ -91,6 +94,8 @@ class AgentMemStore(BaseStore):
         self.index_config = index
         self.embeddings: Embeddings | None = ensure_embeddings(index["embed"]) if index else None
         self._fields = field_paths(((index or {}).get("fields")) or ["$"])
+        if index:
+            backend.use_vectors(cast("Mapping[str, Any]", index).get("ann_index_config") or {})
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -394,6 +399,7 @@ class AgentMemStore(BaseStore):
         for query in {op.query for op in work.searches.values() if op.query}:
             work.queries[query] = _unit((yield EmbedQuery(self.embeddings, query)))
 
+    @storage_program
     def _perform(self, work: Batch, now: float) -> Program[tuple[list[Result], list[tuple[tuple[str, ...], str]]]]:
         """The storage program of a batch: its results, and the items whose time to live is to start anew."""
         items, tenant = self._backend.items, self._tenant
@@ -422,30 +428,41 @@ class AgentMemStore(BaseStore):
         last = op.offset + op.limit
         kept: list[tuple[ItemRow, float | None]] = []
         if op.query:
-            candidates = yield from self._backend.items.find(
-                self._tenant, op.namespace_prefix, terms(op.query), vector, now
-            )
-            ranked = rank(candidates)
-            for at in range(0, len(ranked), _CHUNK):
-                rows = yield from self._backend.items.rows([item for item, _ in ranked[at : at + _CHUNK]])
-                kept.extend(
-                    (rows[item], score)
-                    for item, score in ranked[at : at + _CHUNK]
-                    if not op.filter or passes(load_json(rows[item].value))
-                )
-                if len(kept) >= last:
-                    break
-            return kept[op.offset : last]
+            query = Query(op.namespace_prefix, terms(op.query), vector, op.filter, max(_DEPTH, 2 * last))
+            while True:
+                found = yield from self._backend.items.find(self._tenant, query, now)
+                kept = yield from self._first(rank(found.candidates), passes if op.filter else None, last)
+                if len(kept) >= last or found.complete:
+                    return kept[op.offset : last]
+                query = query._replace(depth=8 * query.depth)
         size = max(_CHUNK, last) if op.filter else last
-        following: tuple[float, int] | None = None
+        following: tuple[Any, ...] | None = None
         while len(kept) < last:
             page, following = yield from self._backend.items.scan(
-                self._tenant, op.namespace_prefix, size, following, now
+                self._tenant, op.namespace_prefix, op.filter, size, following, now
             )
             kept.extend((row, None) for row in page if not op.filter or passes(load_json(row.value)))
             if following is None:
                 break
         return kept[op.offset : last]
+
+    def _first(
+        self, ranked: Sequence[tuple[Any, float]], passes: Filter | None, last: int
+    ) -> Program[list[tuple[ItemRow, float | None]]]:
+        """The first of the ranked items that pass, and their scores."""
+        kept: list[tuple[ItemRow, float | None]] = []
+        size = last if passes is None else _CHUNK
+        for at in range(0, len(ranked), size or 1):
+            chunk = ranked[at : at + size]
+            rows = yield from self._backend.items.rows([item for item, _ in chunk])
+            kept.extend(
+                (rows[item], score)
+                for item, score in chunk
+                if item in rows and (passes is None or passes(load_json(rows[item].value)))
+            )
+            if len(kept) >= last:
+                break
+        return kept
 
     def _list(self, op: ListNamespacesOp, now: float) -> Program[list[tuple[str, ...]]]:
         conditions = op.match_conditions or ()

@@ -9,7 +9,7 @@ import threading
 import time
 
 from langchain_agentmem.backends.contract import Backend
-from langchain_agentmem.program import Program, Write
+from langchain_agentmem.program import Program, Write, storage_program
 
 BATCH = 100
 """The most sessions, items and threads that one transaction deletes, so that writers never wait long."""
@@ -59,6 +59,7 @@ class Sweeper:
         if deleted >= BATCH:  # there is more: the next write goes on
             self._last -= self._interval
 
+    @storage_program
     def _batch(self, now: float) -> Program[int]:
         deleted = 0
         for table in (self._backend.messages, self._backend.items, self._backend.checkpoints):

@@ -8,6 +8,7 @@ from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
 
 if TYPE_CHECKING:
     from langchain_agentmem.backends.contract import Backend
+    from langchain_agentmem.backends.postgres import PostgresBackend
 
 
 def connect(url: str) -> Backend:
@@ -17,6 +18,10 @@ def connect(url: str) -> Backend:
         url: `sqlite:///file.db` (three slashes and a path relative to the working directory, four and an absolute one) or
             `sqlite:///:memory:`. Options follow a question mark: `timeout` (seconds to wait for other writers, default
             30) and `synchronous` (`full`, the default, survives a power cut; `normal` survives a crash of the program).
+            Or `postgresql://user:password@host/database`, with the options of libpq, and `schema` (where the tables are;
+            default: the first of the search path), `language` (which texts are searched in; default `english`),
+            `pool_size` (default 10), `timeout` (seconds to wait for a connection, default 30), and `prepare` (`true` for
+            prepared statements, which PgBouncer must know of; default `false`).
 
     Returns:
         The backend. Whoever made it closes it.
@@ -38,16 +43,20 @@ def connect(url: str) -> Backend:
         from langchain_agentmem.backends.sqlite import SqliteBackend
 
         return SqliteBackend.from_url(url)
+    if separator and scheme in ("postgresql", "postgres", "postgresql+psycopg"):
+        return _postgres().from_url(url)
     shown = scheme if separator else url
-    msg = f"Unknown URL scheme {shown!r:.60}: use sqlite:///file.db or sqlite:///:memory:."
+    msg = f"Unknown URL scheme {shown!r:.60}: use sqlite:///file.db, sqlite:///:memory: or postgresql://user@host/database."
     raise ConfigurationError(msg)
 
 
-def adopt(connection: Any) -> Backend:
-    """The backend on a connection that the application already has; it is never closed by us.
+def adopt(connection: Any, **options: str) -> Backend:
+    """The backend on a pool or connection that the application already has; it is never closed by us.
 
     Args:
-        connection: A `sqlite3.Connection` made with `check_same_thread=False`.
+        connection: A `sqlite3.Connection` made with `check_same_thread=False`; a psycopg `ConnectionPool`,
+            `AsyncConnectionPool` (for asynchronous methods only), `Connection` or `AsyncConnection`.
+        **options: The options that a URL could have: for Postgres `schema` and `language`.
 
     Returns:
         The backend.
@@ -55,10 +64,33 @@ def adopt(connection: Any) -> Backend:
     Raises:
         InvalidTypeError: It is no connection that we know.
     """
-    if type(connection).__module__ == "sqlite3":
+    package = type(connection).__module__.partition(".")[0]
+    bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(connection).__mro__}
+    if package == "sqlite3":
         from langchain_agentmem.backends.sqlite import SqliteBackend
 
         return SqliteBackend.from_connection(connection)
+    if bases & _POSTGRES_CONNECTIONS:
+        return _postgres().from_connection(connection, **options)
     kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
-    msg = f"Cannot use a {kind} as a connection: pass a sqlite3.Connection, or a URL to from_url."
+    msg = (
+        f"Cannot use a {kind} as a connection: pass a sqlite3.Connection, a psycopg connection or pool, or a URL to from_url."
+    )
     raise InvalidTypeError(msg)
+
+
+_POSTGRES_CONNECTIONS = {
+    "psycopg.Connection",
+    "psycopg.AsyncConnection",
+    "psycopg_pool.ConnectionPool",
+    "psycopg_pool.AsyncConnectionPool",
+}
+
+
+def _postgres() -> type[PostgresBackend]:
+    try:
+        from langchain_agentmem.backends.postgres import PostgresBackend
+    except ImportError as error:
+        msg = f"Postgres needs more packages ({error}): pip install 'langchain-agentmem[postgres]'."
+        raise ConfigurationError(msg) from error
+    return PostgresBackend

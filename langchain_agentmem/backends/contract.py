@@ -65,6 +65,8 @@ class Append(NamedTuple):
     ttl: float | None = None
     """Seconds after which the session expires, or None to leave its expiry as it is."""
     sliding: bool = True
+    token: int = 0
+    """A random number: an addition whose token is among the newest messages already is not made again."""
 
 
 class MessageLog(Protocol):
@@ -133,13 +135,33 @@ class ItemPut(NamedTuple):
     """What vector search finds it by: little-endian float32, unit length."""
 
 
+class Query(NamedTuple):
+    """What is looked for in the item table."""
+
+    prefix: Namespace
+    terms: Sequence[str]
+    vector: bytes | None
+    condition: Mapping[str, Any] | None = None
+    """The filter that the items will have to pass: a backend may leave out what does not, and need not."""
+    depth: int = 100
+    """How many of the best by words and of the best by vector are enough, where looking at all would be slow."""
+
+
 class Candidate(NamedTuple):
     """An item that may answer a query, with its raw scores: higher is better, None where one half did not find it."""
 
-    id: int
+    id: Any
     """What the backend knows the item by; a newer item has a greater one."""
     lexical: float | None
     dense: float | None
+
+
+class Found(NamedTuple):
+    """What a backend found for a query."""
+
+    candidates: list[Candidate]
+    complete: bool = True
+    """Whether a greater depth would find no more."""
 
 
 class ItemTable(Protocol):
@@ -163,17 +185,24 @@ class ItemTable(Protocol):
         """Start the time to live of items anew."""
 
     def scan(
-        self, tenant: str, prefix: Namespace, limit: int, before: tuple[float, int] | None, now: float
-    ) -> Program[tuple[list[ItemRow], tuple[float, int] | None]]:
-        """Items below a namespace, most recently updated first, and where the next page starts (None: this was the last)."""
+        self,
+        tenant: str,
+        prefix: Namespace,
+        condition: Mapping[str, Any] | None,
+        limit: int,
+        before: tuple[Any, ...] | None,
+        now: float,
+    ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
+        """Items below a namespace, most recently updated first, and where the next page starts (None: this was the last).
 
-    def find(
-        self, tenant: str, prefix: Namespace, terms: Sequence[str], vector: bytes | None, now: float
-    ) -> Program[list[Candidate]]:
-        """Every item below a namespace that holds one of the terms or, with a vector, has vectors."""
+        A backend may leave out what does not pass the filter `condition`, and need not.
+        """
 
-    def rows(self, ids: Sequence[int]) -> Program[dict[int, ItemRow]]:
-        """The items of candidates."""
+    def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
+        """The items below a namespace that hold one of the terms or, with a vector, have vectors."""
+
+    def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
+        """The items of candidates; those that are there no more are left out."""
 
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
         """The namespaces at or below a prefix that hold items, sorted."""
@@ -287,6 +316,8 @@ class CheckpointPut(NamedTuple):
     elements: Mapping[bytes, Typed]
     requires: Mapping[ValueKey, str] = MappingProxyType({})
     """Values that must be stored already, because this one builds on them, with their digests (empty: any)."""
+    plain: bool = False
+    """Whether LangGraph's own saver is to read it, where a backend shares its tables."""
 
 
 class WritesPut(NamedTuple):
@@ -297,6 +328,7 @@ class WritesPut(NamedTuple):
     values: Sequence[StoredValue]
     elements: Mapping[bytes, Typed]
     requires: Mapping[ValueKey, str] = MappingProxyType({})
+    plain: bool = False
 
 
 class CheckpointTable(Protocol):
@@ -384,6 +416,9 @@ class Backend(ABC):
     messages: MessageLog
     items: ItemTable
     checkpoints: CheckpointTable
+
+    def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)
+        """Say how vectors are to be indexed, before the first is stored: LangGraph's `ann_index_config`."""
 
     @abstractmethod
     def read(self, program: Program[T]) -> T:

@@ -69,7 +69,7 @@ FILTERED = {
         ({}, set(FILTERED)),
         (None, set(FILTERED)),
     ],
-    ids=repr,
+    ids=lambda one: str(sorted(one)) if isinstance(one, set) else repr(one),
 )
 async def test_a_filter_finds_what_it_describes(store, call, condition, expected):
     await fill(call, store, FILTERED)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_agentmem.backends.contract import Candidate, ItemPut, ItemRow, Namespace
+from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import StorageError
 from langchain_agentmem.program import ExecuteMany, Fetch, Program
@@ -69,28 +69,32 @@ class SqliteItems:
         yield ExecuteMany(SQL["touch"], [(now, tenant, _encode(namespace), key) for namespace, key in keys])
 
     def scan(
-        self, tenant: str, prefix: Namespace, limit: int, before: tuple[float, int] | None, now: float
-    ) -> Program[tuple[list[ItemRow], tuple[float, int] | None]]:
+        self,
+        tenant: str,
+        prefix: Namespace,
+        condition: Mapping[str, Any] | None,  # noqa: ARG002 (the caller checks it)
+        limit: int,
+        before: tuple[Any, ...] | None,
+        now: float,
+    ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
         updated_at, item = before or (math.inf, 0)
         parameters = {**_below(tenant, prefix, now), "updated_at": updated_at, "id": item, "limit": limit}
         rows = yield Fetch(SQL["scan_below" if prefix else "scan"], parameters)
         following = (rows[-1][5], rows[-1][0]) if len(rows) == limit else None
         return [_item(row) for row in rows], following
 
-    def find(
-        self, tenant: str, prefix: Namespace, terms: Sequence[str], vector: bytes | None, now: float
-    ) -> Program[list[Candidate]]:
-        below = _below(tenant, prefix, now)
+    def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
+        below = _below(tenant, query.prefix, now)
         lexical: dict[int, float] = {}
         dense: dict[int, float] = {}
-        if terms:
-            expression = " OR ".join(f'"{term}"' for term in terms)
+        if query.terms:
+            expression = " OR ".join(f'"{term}"' for term in query.terms)
             lexical = dict((yield Fetch(SQL["match"], {**below, "terms": expression})))
-        if vector is not None:
-            dense = _similarities((yield Fetch(SQL["vectors"], below)), vector)
-        return [Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()]
+        if query.vector is not None:
+            dense = _similarities((yield Fetch(SQL["vectors"], below)), query.vector)
+        return Found([Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()])
 
-    def rows(self, ids: Sequence[int]) -> Program[dict[int, ItemRow]]:
+    def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
         rows = yield Fetch(SQL["rows"], (json.dumps(list(ids)),))
         return {row[0]: _item(row) for row in rows}
 

@@ -1,0 +1,373 @@
+"""The checkpoint table on Postgres: LangGraph's own tables, with what makes their rows compact beside them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langgraph.checkpoint.base import get_serializable_checkpoint_metadata, writes_sort_key
+from langgraph.checkpoint.serde.types import TASKS
+
+from langchain_agentmem.backends.contract import (
+    CheckpointEntry,
+    CheckpointKey,
+    CheckpointPut,
+    CheckpointRow,
+    LoadedCheckpoint,
+    Parts,
+    StoredWrite,
+    ThreadKey,
+    ThreadRow,
+    ThreadUse,
+    WritesPut,
+)
+from langchain_agentmem.backends.postgres.statements import statements
+from langchain_agentmem.codec import Codec, Typed, dump_exact_json
+from langchain_agentmem.compact import PLAIN, Known, StoredValue, ValueKey, resolve
+from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
+from langchain_agentmem.program import Fetch, Program, one_statement, storage_program
+
+_COMPACT = "agentmem"
+"""The type of the rows of LangGraph's tables that are ours to read."""
+_DEFAULT_TENANT = "default"
+
+
+class PostgresCheckpoints:
+    """See `langchain_agentmem.backends.contract.CheckpointTable`."""
+
+    def __init__(self, schema: str | None) -> None:
+        self._sql = statements("checkpoints.sql", schema)
+
+    # Writing
+
+    @one_statement
+    def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
+        ((type_, secret),) = yield Fetch(self._sql["secret"], (*_named(thread, use), *proposal))
+        return Typed(type_, secret)
+
+    @one_statement
+    def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
+        row = put.row
+        if put.plain:
+            place = (*_named(thread, use), *row.key, row.parent_id)
+            ((stored,),) = yield Fetch(self._sql["put_plain"], (*place, *_plain(put)))
+            return bool(stored)
+        checkpoint, metadata = _compact(put, codec, use.now)
+        parameters = (
+            *(*_named(thread, use), *(use.secret or (None, None)), *row.key, row.parent_id, _COMPACT, checkpoint, metadata),
+            *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
+        )
+        ((stored,),) = yield Fetch(self._sql["put"], parameters)
+        return bool(stored)
+
+    @one_statement
+    def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
+        # In one statement a place may be written once: the last write counts where writes replace, else the first.
+        places: dict[int, StoredWrite] = {}
+        for write in put.writes:
+            if write.write_index < 0 or write.write_index not in places:
+                places[write.write_index] = write
+        writes = list(places.values())
+        if not writes:
+            writes, task_id, task_path = [], "", ""
+        else:
+            task_id, task_path = writes[0].task_id, writes[0].task_path
+        parameters = (
+            *(*_named(thread, use), *(use.secret or (None, None)), *put.checkpoint, task_id, task_path),
+            [write.write_index for write in writes],
+            [write.channel for write in writes],
+            [_write_type(write) for write in writes],
+            [write.data for write in writes],
+            *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
+        )
+        ((stored,),) = yield Fetch(self._sql["put_writes"], parameters)
+        return bool(stored)
+
+    # Reading
+
+    @one_statement
+    def get(
+        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
+    ) -> Program[LoadedCheckpoint | None]:
+        found = yield Fetch(self._sql["get"], (_name(thread), namespace, checkpoint_id, now))
+        if not found:
+            return None
+        row = _checkpoint(thread.thread_id, found[0][1], codec)
+        answer = _Answer.of(found[1:])
+        return LoadedCheckpoint(row, answer.writes(row.key), answer.parts([row]))
+
+    @one_statement
+    def page(
+        self,
+        tenant: str,
+        thread_id: str | None,
+        namespace: str | None,
+        checkpoint_id: str | None,
+        before: str | None,
+        after: tuple[str, str, str] | None,
+        limit: int,
+        codec: Codec,
+        now: float,
+    ) -> Program[list[CheckpointRow]]:
+        name = None if thread_id is None else _name(ThreadKey(tenant, thread_id))
+        parameters = {"tenant": tenant, "name": name, "namespace": namespace, "now": now, "limit": limit}
+        if thread_id is not None and namespace is not None and checkpoint_id is None:
+            bounds = [bound for bound in (before, after and after[0]) if bound is not None]
+            more = {"thread_id": thread_id, "below": min(bounds) if bounds else None}
+            rows = yield Fetch(self._sql["page_of_namespace"], {**parameters, **more})
+        else:
+            after_id, after_thread, after_namespace = after or (None, None, None)
+            more = {
+                "checkpoint_id": checkpoint_id,
+                "before": before,
+                "after_id": after_id,
+                "after_thread": after_thread,
+                "after_namespace": after_namespace,
+            }
+            rows = yield Fetch(self._sql["page"], {**parameters, **more})
+        return [_checkpoint(thread_id, row, codec) for thread_id, *row in rows]
+
+    @storage_program
+    def load(self, tenant: str, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
+        by_thread: dict[str, list[CheckpointRow]] = {}
+        for row in rows:
+            by_thread.setdefault(row.thread_id, []).append(row)
+        loaded: dict[tuple[str, CheckpointKey], LoadedCheckpoint] = {}
+        for thread_id, group in by_thread.items():
+            wanted = list(dict.fromkeys(key for row in group for key in row.value_keys()))
+            answer = yield from self._parts(ThreadKey(tenant, thread_id), wanted, [row.key for row in group], None)
+            parts = answer.parts(group)
+            for row in group:
+                loaded[thread_id, row.key] = LoadedCheckpoint(row, answer.writes(row.key), parts)
+        return [loaded[row.thread_id, row.key] for row in rows]
+
+    @one_statement
+    def ancestors(
+        self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
+    ) -> Program[list[CheckpointRow]]:
+        rows = yield Fetch(self._sql["ancestors"], (_name(thread), *checkpoint, limit, now))
+        return [_checkpoint(thread.thread_id, row, codec) for row in rows]
+
+    @one_statement
+    def writes(
+        self, thread: ThreadKey, checkpoints: Sequence[CheckpointKey], channels: Collection[str]
+    ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Parts]]:
+        answer = yield from self._parts(thread, [], checkpoints, list(channels))
+        return {checkpoint: answer.writes(checkpoint) for checkpoint in checkpoints}, answer.parts([])
+
+    @storage_program
+    def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
+        # Who asks is about to delete: from here on nobody writes to the thread.
+        yield Fetch(self._sql["lock"], (_name(thread),))
+        rows = yield Fetch(self._sql["entries"], (_name(thread),))
+        return [CheckpointEntry(CheckpointKey(namespace, id_), *rest) for namespace, id_, *rest in rows]
+
+    @one_statement
+    def threads_of_runs(self, tenant: str, run_ids: Collection[str]) -> Program[list[str]]:
+        rows = yield Fetch(self._sql["threads_of_runs"], (list(run_ids), tenant))
+        return [thread_id for (thread_id,) in rows]
+
+    @one_statement
+    def threads(
+        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+    ) -> Program[list[ThreadRow]]:
+        parameters = {"tenant": tenant, "user_id": user_id, "now": now, "limit": limit, "offset": offset}
+        rows = yield Fetch(self._sql["threads"], parameters)
+        return [ThreadRow(thread_id, user or None, *rest) for thread_id, user, *rest in rows]
+
+    # Deleting
+
+    @storage_program
+    def delete(self, thread: ThreadKey, checkpoints: Collection[CheckpointKey], codec: Codec) -> Program[None]:  # noqa: ARG002
+        namespaces = [checkpoint.namespace for checkpoint in checkpoints]
+        yield Fetch(self._sql["delete"], (_name(thread), namespaces, [one.checkpoint_id for one in checkpoints]))
+
+    @one_statement
+    def delete_thread(self, thread: ThreadKey) -> Program[None]:
+        yield Fetch(self._sql["delete_thread"], (_name(thread),))
+
+    @one_statement
+    def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
+        ((copied,),) = yield Fetch(self._sql["copy_thread"], (_name(source), _name(target), *target, now))
+        return bool(copied)
+
+    @one_statement
+    def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
+        ((known,),) = yield Fetch(self._sql["set_ttl"], (_name(thread), *thread, ttl, now))
+        return bool(known)
+
+    @one_statement
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        ((deleted,),) = yield Fetch(self._sql["sweep"], (tenant, now, limit))
+        return int(deleted)
+
+    def _parts(
+        self,
+        thread: ThreadKey,
+        values: Sequence[ValueKey],
+        checkpoints: Sequence[CheckpointKey],
+        channels: list[str] | None,
+    ) -> Program[_Answer]:
+        namespaces = [checkpoint.namespace for checkpoint in checkpoints]
+        ids = [checkpoint.checkpoint_id for checkpoint in checkpoints]
+        parameters = (_name(thread), json.dumps(values), namespaces, ids, channels)
+        return _Answer.of((yield Fetch(self._sql["parts_of"], parameters)))
+
+
+class _Answer(NamedTuple):
+    """What the functions `agentmem_get` and `agentmem_parts_of` gave, sorted."""
+
+    secret: Typed | None
+    pending: dict[CheckpointKey, list[StoredWrite]]
+    chains: dict[ValueKey, StoredValue]
+    elements: dict[bytes, Typed]
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[Any]]) -> _Answer:
+        secret: Typed | None = None
+        pending: dict[CheckpointKey, list[StoredWrite]] = {}
+        chains: dict[ValueKey, StoredValue] = {}
+        elements: dict[bytes, Typed] = {}
+        for part, fields, type_, data, reference in rows:
+            if part == "element":
+                elements[reference] = Typed(type_, data)
+            elif part == "write":
+                namespace, id_, task_id, index, task_path, channel = fields
+                write = StoredWrite(task_id, index, task_path, channel, *_read_write_type(type_), data)
+                pending.setdefault(CheckpointKey(namespace, id_), []).append(write)
+            elif part == "value":
+                kind, number, *base, head, tail, digest = fields[3:]
+                key = ValueKey(*fields[:3])
+                based_on = None if base[2] is None else ValueKey(*base)
+                chains[key] = StoredValue(key, kind, type_, data, number, based_on, head, tail, digest)
+            elif part == "blob":
+                chains.setdefault(ValueKey(*fields), StoredValue(ValueKey(*fields), PLAIN, type_, data or b""))
+            else:
+                secret = Typed(type_, data)
+        return cls(secret, pending, chains, elements)
+
+    def writes(self, checkpoint: CheckpointKey) -> list[StoredWrite]:
+        pending = self.pending.get(checkpoint, ())
+        return sorted(pending, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.write_index))
+
+    def parts(self, rows: Sequence[CheckpointRow]) -> Parts:
+        keys = [key for row in rows for key in row.value_keys()]
+        keys += [
+            key
+            for checkpoint, writes in self.pending.items()
+            for write in writes
+            if (key := write.value_key(checkpoint.namespace))
+        ]
+        values: dict[ValueKey, tuple[StoredValue, Known]] = {
+            key: resolve(key, self.chains) for key in dict.fromkeys(keys) if key in self.chains
+        }
+        return Parts(values, self.elements, self.secret)
+
+
+def _name(thread: ThreadKey) -> str:
+    """What LangGraph's tables, which know no tenants, know a thread by: its id, for the default tenant."""
+    tenant, thread_id = thread
+    if tenant == _DEFAULT_TENANT and not thread_id.startswith(f"{_COMPACT}:"):
+        return thread_id
+    return f"{_COMPACT}:{len(tenant)}:{tenant}:{thread_id}"
+
+
+def _named(thread: ThreadKey, use: ThreadUse) -> tuple[Any, ...]:
+    return (_name(thread), *thread, use.user_id or "", use.now, use.ttl)
+
+
+def _write_type(write: StoredWrite) -> str:
+    return write.type if write.kind == PLAIN else f"{_COMPACT}:{write.kind}:{write.type}"
+
+
+def _read_write_type(type_: str) -> tuple[str, str]:
+    mark, _, rest = type_.partition(":")
+    if mark != _COMPACT:
+        return PLAIN, type_
+    kind, _, inner = rest.partition(":")
+    return kind, inner
+
+
+def _wanted(digests: Mapping[ValueKey, str]) -> list[tuple[str, ...]]:
+    return [(*key, digest) for key, digest in digests.items()]
+
+
+def _added(values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> tuple[Any, ...]:
+    rows = [
+        (*value.key, value.kind, value.type, value.number, *(value.base or (None,) * 3), value.head, value.tail, value.digest)
+        for value in values
+    ]
+    return (
+        json.dumps(rows),
+        [value.data for value in values],
+        list(elements),
+        [typed.type for typed in elements.values()],
+        [typed.data for typed in elements.values()],
+    )
+
+
+def _compact(put: CheckpointPut, codec: Codec, now: float) -> tuple[str, str]:
+    """The columns `checkpoint` and `metadata` of a compact row: what SQL may see of it, and all of it packed."""
+    row = put.row
+    document: dict[str, Any] = {"checkpoint": row.checkpoint, "inline": row.inline, "stored": row.stored}
+    metadata = None if codec.secret else dump_exact_json(row.metadata)
+    if metadata is None:
+        document["metadata"] = row.metadata
+        run = {} if put.run_id is None or "\x00" in put.run_id else {"run_id": put.run_id}
+        metadata = json.dumps(run)
+    type_, data = codec.dump_document(document)
+    columns = {"v": _COMPACT, "at": now, "values": row.stored, "type": type_, "document": base64.b64encode(data).decode()}
+    return json.dumps(columns), metadata
+
+
+def _plain(put: CheckpointPut) -> tuple[Any, ...]:
+    """The columns of a row as LangGraph's own saver writes it, and those of its values."""
+    row = put.row
+    inline = {channel: value for channel, value in row.inline.items() if dump_exact_json(value) is not None}
+    try:
+        checkpoint = json.dumps({**row.checkpoint, "channel_values": inline})
+        described = get_serializable_checkpoint_metadata({"configurable": {}}, row.metadata)  # type: ignore[arg-type]
+        metadata = json.dumps(described).replace("\\u0000", "")
+    except (TypeError, ValueError) as error:
+        msg = f"With compact=False a checkpoint and its metadata must be plain JSON, as for PostgresSaver: {error}."
+        raise UnsupportedValueError(msg) from error
+    return (
+        checkpoint,
+        metadata,
+        [value.key.channel for value in put.values],
+        [value.key.version for value in put.values],
+        [value.type for value in put.values],
+        [value.data for value in put.values],
+    )
+
+
+def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointRow:
+    namespace, checkpoint_id, parent_id, type_, checkpoint, metadata, stored, sends = row
+    key = CheckpointKey(namespace, checkpoint_id)
+    if type_ == _COMPACT:
+        try:
+            packed = base64.b64decode(checkpoint["document"])
+            document = codec.load_document((checkpoint["type"], packed))
+            described = document.get("metadata", metadata)
+            return CheckpointRow(
+                thread_id, key, parent_id, document["checkpoint"], described, document["inline"], document["stored"]
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} cannot be read: it was damaged or altered ({error})."
+            raise DamagedDataError(msg) from error
+    if codec.secret:
+        msg = (
+            f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is not encrypted although a key is in use: it was not "
+            f"written by us. Open the thread without the key, or delete it."
+        )
+        raise DamagedDataError(msg)
+    versions = stored or {}
+    inline = {name: value for name, value in (checkpoint.pop("channel_values", None) or {}).items() if name not in versions}
+    if sends:
+        # Threads from before version 4 of LangGraph's format keep the tasks that were sent as writes of the parent.
+        inline[TASKS] = [codec.load((sent, base64.b64decode(blob))) for sent, blob in sends]
+        if checkpoint["channel_versions"]:
+            checkpoint["channel_versions"][TASKS] = max(checkpoint["channel_versions"].values())
+    return CheckpointRow(thread_id, key, parent_id, checkpoint, metadata, inline, versions)

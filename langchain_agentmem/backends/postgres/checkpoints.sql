@@ -1,0 +1,111 @@
+The statements of the checkpoint table; `{schema}` is the schema of the tables, with its dot.
+
+-- secret --
+SELECT * FROM {schema}agentmem_secret(%s, %s, %s, %s, %s, %s, %s, %s)
+
+-- put --
+SELECT {schema}agentmem_put(
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb,
+    %s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %s::text[], %s::bytea[]
+)
+
+-- put_plain --
+SELECT {schema}agentmem_put_plain(
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::text[], %s::text[], %s::text[], %s::bytea[]
+)
+
+-- put_writes --
+SELECT {schema}agentmem_put_writes(
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::int[], %s::text[], %s::text[], %s::bytea[],
+    %s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %s::text[], %s::bytea[]
+)
+
+-- get --
+SELECT * FROM {schema}agentmem_get(%s, %s, %s, %s)
+
+-- parts_of --
+SELECT * FROM {schema}agentmem_parts_of(%s, %s::jsonb, %s::text[], %s::text[], %s::text[])
+
+-- page --
+-- Threads that we have never written to are LangGraph's, and belong to the default tenant.
+SELECT coalesce(thread.thread_id, saved.thread_id), saved.checkpoint_ns, saved.checkpoint_id, saved.parent_checkpoint_id,
+    saved.type, saved.checkpoint, saved.metadata, saved.stored, saved.sends
+FROM {schema}agentmem_saved AS saved LEFT JOIN {schema}agentmem_threads AS thread ON thread.name = saved.thread_id
+WHERE coalesce(thread.tenant, 'default') = %(tenant)s AND (thread.expires_at IS NULL OR thread.expires_at > %(now)s)
+  AND (%(name)s::text IS NULL OR saved.thread_id = %(name)s)
+  AND (%(namespace)s::text IS NULL OR saved.checkpoint_ns = %(namespace)s)
+  AND (%(checkpoint_id)s::text IS NULL OR saved.checkpoint_id = %(checkpoint_id)s)
+  AND (%(before)s::text IS NULL OR saved.checkpoint_id < %(before)s)
+  AND (%(after_id)s::text IS NULL OR (saved.checkpoint_id, coalesce(thread.thread_id, saved.thread_id), saved.checkpoint_ns)
+    < (%(after_id)s, %(after_thread)s, %(after_namespace)s))
+ORDER BY saved.checkpoint_id DESC, coalesce(thread.thread_id, saved.thread_id) DESC, saved.checkpoint_ns DESC
+LIMIT %(limit)s
+
+-- page_of_namespace --
+-- The same for one namespace of one thread, on the primary key.
+SELECT %(thread_id)s, saved.checkpoint_ns, saved.checkpoint_id, saved.parent_checkpoint_id, saved.type, saved.checkpoint,
+    saved.metadata, saved.stored, saved.sends
+FROM {schema}agentmem_saved AS saved
+WHERE saved.thread_id = %(name)s AND saved.checkpoint_ns = %(namespace)s
+  AND (%(below)s::text IS NULL OR saved.checkpoint_id < %(below)s)
+  AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_threads WHERE name = %(name)s AND expires_at <= %(now)s)
+ORDER BY saved.checkpoint_id DESC LIMIT %(limit)s
+
+-- ancestors --
+SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, stored, sends
+FROM {schema}agentmem_ancestors(%s, %s, %s, %s, %s)
+
+-- entries --
+SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata ->> 'run_id',
+    CASE WHEN type = 'agentmem' THEN (checkpoint ->> 'at')::double precision
+    ELSE extract(epoch FROM (checkpoint ->> 'ts')::timestamptz) END
+FROM {schema}checkpoints WHERE thread_id = %s ORDER BY checkpoint_id
+
+-- lock --
+SELECT 1 FROM {schema}agentmem_threads WHERE name = %s FOR UPDATE
+
+-- threads_of_runs --
+SELECT DISTINCT coalesce(thread.thread_id, saved.thread_id)
+FROM {schema}checkpoints AS saved LEFT JOIN {schema}agentmem_threads AS thread ON thread.name = saved.thread_id
+WHERE saved.metadata ->> 'run_id' = ANY (%s) AND coalesce(thread.tenant, 'default') = %s
+
+-- delete --
+SELECT {schema}agentmem_delete(%s, %s::text[], %s::text[])
+
+-- delete_thread --
+SELECT {schema}agentmem_delete_thread(%s)
+
+-- copy_thread --
+SELECT {schema}agentmem_copy_thread(%s, %s, %s, %s, %s)
+
+-- set_ttl --
+SELECT {schema}agentmem_set_ttl(%s, %s, %s, %s, %s)
+
+-- threads --
+-- Ours, and those that LangGraph's own saver wrote: found by hops from one thread to the next on the primary key.
+WITH RECURSIVE hop (name) AS (
+    (SELECT thread_id FROM {schema}checkpoints ORDER BY thread_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT thread_id FROM {schema}checkpoints WHERE thread_id > hop.name ORDER BY thread_id LIMIT 1)
+    FROM hop WHERE hop.name IS NOT NULL
+), every AS (
+    SELECT name, thread_id, user_id, created_at, updated_at, expires_at FROM {schema}agentmem_threads
+    WHERE tenant = %(tenant)s AND (expires_at IS NULL OR expires_at > %(now)s)
+    UNION ALL
+    SELECT hop.name, hop.name, coalesce(newest.metadata ->> 'user_id', ''), oldest.at, newest.at, NULL
+    FROM hop CROSS JOIN LATERAL (
+        SELECT metadata, extract(epoch FROM (checkpoint ->> 'ts')::timestamptz) AS at
+        FROM {schema}checkpoints WHERE thread_id = hop.name ORDER BY checkpoint_id DESC LIMIT 1
+    ) AS newest CROSS JOIN LATERAL (
+        SELECT extract(epoch FROM (checkpoint ->> 'ts')::timestamptz) AS at
+        FROM {schema}checkpoints WHERE thread_id = hop.name ORDER BY checkpoint_id LIMIT 1
+    ) AS oldest
+    WHERE %(tenant)s = 'default' AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_threads WHERE name = hop.name)
+)
+SELECT thread_id, user_id, (SELECT count(*) FROM {schema}checkpoints AS saved WHERE saved.thread_id = every.name),
+    created_at::double precision, updated_at::double precision, expires_at
+FROM every WHERE %(user_id)s::text IS NULL OR user_id = %(user_id)s
+ORDER BY updated_at DESC, name DESC LIMIT %(limit)s OFFSET %(offset)s
+
+-- sweep --
+SELECT {schema}agentmem_sweep_threads(%s, %s, %s)

@@ -1,0 +1,384 @@
+"""Connections to Postgres, transactions, retries, and Postgres' errors in our words: the only module that imports psycopg.
+
+A driver has a pool of its own for synchronous callers and one for each event loop, opened on first use; or it uses the pool
+or the connection that the application has. It never relies on anything that outlives a transaction, so that it works
+through a pooler such as PgBouncer: no prepared statements (unless asked for), no settings of a session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple, TypeVar, cast
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
+
+from langchain_agentmem.backends.postgres.migrating import index_items, migrate, settled
+from langchain_agentmem.errors import (
+    AgentMemError,
+    ConfigurationError,
+    InvalidInputError,
+    StorageBusyError,
+    StorageClosedError,
+    StorageError,
+)
+from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program, StorageProgram, arun, run
+
+T = TypeVar("T")
+AsyncConnection = psycopg.AsyncConnection[Any]
+Connection = psycopg.Connection[Any]
+
+READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+WRITE = "BEGIN"
+
+
+class Settings(NamedTuple):
+    """How a driver connects, and where its tables are."""
+
+    conninfo: str = ""
+    schema: str | None = None
+    language: str = "english"
+    pool_size: int = 10
+    timeout: float = 30.0
+    prepare: bool = False
+
+
+class PostgresDriver:
+    """Runs storage programs on one Postgres database.
+
+    Args:
+        settings: How to connect.
+        given: A pool or connection that the application has, which is never closed by us. Default: None (own pools).
+    """
+
+    def __init__(self, settings: Settings, given: Any = None) -> None:
+        self.settings = settings
+        self.given = given
+        self._closed = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._process = os.getpid()
+        self._ready = False
+        self._lock = threading.Lock()
+        self._alone = threading.Lock()
+        self._pool: ConnectionPool[Connection] | None = None
+        self._loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
+        self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+
+    # Programs
+
+    def read(self, program: Program[T]) -> T:
+        """Run a storage program on one consistent view of the database."""
+        return run(self._attempts(program, READ))
+
+    async def aread(self, program: Program[T]) -> T:
+        """Same as `read`, but without blocking the event loop."""
+        return await arun(self._attempts(program, READ))
+
+    def write(self, program: Program[T]) -> T:
+        """Run a storage program as one transaction."""
+        return run(self._attempts(program, WRITE))
+
+    async def awrite(self, program: Program[T]) -> T:
+        """Same as `write`, but without blocking the event loop."""
+        return await arun(self._attempts(program, WRITE))
+
+    def _attempts(self, program: Program[T], begin: str) -> Program[T]:
+        """Run a program; once more if the connection was lost, or the database broke a deadlock."""
+        self._check()
+        try:
+            if not self._ready:
+                yield from self._prepare()
+            try:
+                return cast("T", (yield _Transaction(self, program, begin)))
+            except (psycopg.OperationalError, pg.InternalError_) as error:
+                if not isinstance(program, StorageProgram) or not _may_try_again(error):
+                    raise
+            yield _Revive(self)
+            return cast("T", (yield _Transaction(self, program, begin)))
+        except (psycopg.Error, PoolTimeout, PoolClosed) as error:
+            raise self._translate(error) from error
+
+    def _prepare(self) -> Program[None]:
+        schema, language = self.settings.schema, self.settings.language
+        state = yield _Transaction(self, settled(schema, language), None)
+        if state is None:
+            yield _Transaction(self, migrate(schema, language), WRITE)
+            state = yield _Transaction(self, settled(schema, language), None)
+        indexed = state.indexed
+        while not indexed:
+            indexed = yield _Transaction(self, index_items(schema), WRITE)
+        self._ready = True
+
+    def _check(self) -> None:
+        if self._closed:
+            msg = "This memory is closed: make a new one, or call close() later."
+            raise StorageClosedError(msg)
+        if self._process != os.getpid():
+            # A connection must not be used, nor closed, in a process that inherited it.
+            _inherited.append((self._pool, self._loops))
+            self._reset()
+
+    # Connections
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection for one transaction."""
+        if isinstance(self.given, psycopg.Connection):
+            with self._alone:
+                yield self.given
+            return
+        if self.given is not None and not isinstance(self.given, ConnectionPool):
+            msg = (
+                f"This memory was made from an {type(self.given).__name__}, which only asynchronous methods can use: call "
+                f"the method with the prefix `a` and await it, or pass a URL, which serves both."
+            )
+            raise ConfigurationError(msg)
+        pool = self.given or self._own_pool()
+        with pool.connection(timeout=self.settings.timeout) as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def aconnection(self) -> AsyncIterator[AsyncConnection]:
+        """Same as `connection`, for asynchronous callers of this event loop."""
+        if isinstance(self.given, psycopg.AsyncConnection):
+            async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+                yield self.given
+            return
+        pool = self.given if self.given is not None else await self._own_async_pool()
+        async with pool.connection(timeout=self.settings.timeout) as connection:
+            yield connection
+
+    def _own_pool(self) -> ConnectionPool[Connection]:
+        with self._lock:
+            if self._pool is None:
+                self._connect_once()
+                self._pool = ConnectionPool(
+                    self.settings.conninfo,
+                    min_size=0,
+                    max_size=self.settings.pool_size,
+                    open=True,
+                    timeout=self.settings.timeout,
+                    kwargs=self._arguments(),
+                    name="agentmem",
+                )
+                weakref.finalize(self, _close_pool, self._pool)
+            return self._pool
+
+    def _connect_once(self) -> None:
+        # A pool tries again and again, and hides why it cannot connect; the first connection says so at once.
+        psycopg.connect(self.settings.conninfo, connect_timeout=max(2, int(self.settings.timeout))).close()
+
+    async def _own_async_pool(self) -> AsyncConnectionPool[AsyncConnection]:
+        loop = asyncio.get_running_loop()
+        known = self._loops.get(loop)
+        if known is None:
+            for gone in [one for one in self._loops if one.is_closed()]:
+                self._loops.pop(gone).abandon()
+            known = self._loops[loop] = _LoopPool(self.settings, self._arguments())
+            weakref.finalize(self, known.abandon)
+        await known.open()
+        return known.pool
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"autocommit": True, "prepare_threshold": 5 if self.settings.prepare else None}
+
+    # Closing
+
+    def close(self) -> None:
+        """Close the own connections; those of other event loops at once, without asking their loops."""
+        self._closed = True
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close()
+                self._pool = None
+        while self._loops:
+            _, pool = self._loops.popitem()
+            pool.abandon()
+
+    async def aclose(self) -> None:
+        """Same as `close`, but without blocking the event loop."""
+        own = self._loops.pop(asyncio.get_running_loop(), None)
+        if own is not None:
+            await own.pool.close()
+        await asyncio.to_thread(self.close)
+
+    # Errors
+
+    def _translate(self, error: Exception) -> Exception:
+        text = str(error).strip().partition("\n")[0]
+        if isinstance(error, PoolTimeout):
+            seconds = self.settings.timeout
+            return StorageBusyError(f"No connection to Postgres came free within {seconds:g} seconds; nothing was done.")
+        for kinds, kind, meaning in _MEANINGS:
+            if isinstance(error, kinds):
+                return kind(meaning.format(text=text))
+        return StorageError(f"Postgres could not do it: {text}")
+
+
+_inherited: list[Any] = []
+"""Pools that a forked process got from its parent: kept, because closing them would harm the parent's connections."""
+
+_MEANINGS: tuple[tuple[Any, type[AgentMemError], str], ...] = (
+    (PoolClosed, StorageClosedError, "The application's pool is closed: {text}."),
+    ((pg.ProgramLimitExceeded, pg.StringDataRightTruncation), InvalidInputError,
+     "Ids, labels or names that belong together are too long for Postgres ({text}); nothing was written."),
+    ((pg.LockNotAvailable, pg.QueryCanceled, pg.DeadlockDetected, pg.SerializationFailure), StorageBusyError,
+     "Postgres gave up waiting for others ({text}); nothing was written."),
+    ((pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName), ConfigurationError,
+     "Cannot connect to Postgres: {text}"),
+    (pg.InsufficientPrivilege, ConfigurationError,
+     "Postgres does not allow it: {text}. Let a user who may create tables open the memory once."),
+    (pg.ReadOnlySqlTransaction, StorageError, "This Postgres server accepts no writes: {text}."),
+)  # fmt: skip
+"""What kinds of error mean to who called us."""
+
+
+def _may_try_again(error: psycopg.Error) -> bool:
+    """Whether an error leaves open that the same transaction succeeds now: a lost connection, or a broken deadlock."""
+    if isinstance(error, (pg.DeadlockDetected, pg.SerializationFailure)):
+        return True
+    lost = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.IdleInTransactionSessionTimeout)
+    code = error.sqlstate
+    return isinstance(error, lost) or code is None or code.startswith("08")
+
+
+class _LoopPool:
+    """The pool of one event loop."""
+
+    def __init__(self, settings: Settings, arguments: dict[str, Any]) -> None:
+        self._settings = settings
+        self._opening = asyncio.Lock()
+        self._opened = False
+        self._connections: weakref.WeakSet[AsyncConnection] = weakref.WeakSet()
+        self.pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
+            settings.conninfo,
+            min_size=0,
+            max_size=settings.pool_size,
+            open=False,
+            timeout=settings.timeout,
+            kwargs=arguments,
+            configure=self._configure,
+            name="agentmem",
+        )
+
+    async def _configure(self, connection: AsyncConnection) -> None:
+        self._connections.add(connection)
+
+    async def open(self) -> None:
+        if self._opened:
+            return
+        async with self._opening:
+            if not self._opened:
+                seconds = max(2, int(self._settings.timeout))
+                await (await psycopg.AsyncConnection.connect(self._settings.conninfo, connect_timeout=seconds)).close()
+                await self.pool.open()
+                self._opened = True
+
+    def abandon(self) -> None:
+        """Close the connections of a loop that cannot be asked any more."""
+        for connection in list(self._connections):
+            connection.pgconn.finish()
+
+
+def _close_pool(pool: ConnectionPool[Connection]) -> None:
+    pool.close(timeout=5)
+
+
+class _Transaction(NamedTuple):
+    """Outer step: run a storage program as one transaction, or alone without one."""
+
+    driver: PostgresDriver
+    program: Program[Any]
+    begin: str | None
+
+    def perform(self) -> Any:
+        with self.driver.connection() as connection:
+            single = self.begin is None or (isinstance(self.program, StorageProgram) and self.program.single)
+            with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+                if connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
+                    if single:
+                        return run(self.program, lambda step: _perform(cursor, step))
+                    try:
+                        cursor.execute(cast("Any", self.begin))
+                        result = run(self.program, lambda step: _perform(cursor, step))
+                        cursor.execute("COMMIT")
+                    except BaseException:
+                        if not connection.closed:
+                            connection.rollback()
+                        raise
+                    return result
+                # The application's connection: as part of its transaction if there is one.
+                with connection.transaction():
+                    return run(self.program, lambda step: _perform(cursor, step))
+
+    async def aperform(self) -> Any:
+        async with self.driver.aconnection() as connection:
+            single = self.begin is None or (isinstance(self.program, StorageProgram) and self.program.single)
+            async with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+                if connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
+                    if single:
+                        return await arun(self.program, lambda step: _aperform(cursor, step))
+                    try:
+                        await cursor.execute(cast("Any", self.begin))
+                        result = await arun(self.program, lambda step: _aperform(cursor, step))
+                        await cursor.execute("COMMIT")
+                    except BaseException:
+                        if not connection.closed:
+                            await connection.rollback()
+                        raise
+                    return result
+                async with connection.transaction():
+                    return await arun(self.program, lambda step: _aperform(cursor, step))
+
+
+class _Revive(NamedTuple):
+    """Outer step: replace the connections of a pool that were lost together with the one that failed."""
+
+    driver: PostgresDriver
+
+    def perform(self) -> None:
+        pool = self.driver.given if isinstance(self.driver.given, ConnectionPool) else self.driver._pool
+        if pool is not None:
+            pool.check()
+
+    async def aperform(self) -> None:
+        given = self.driver.given
+        if isinstance(given, AsyncConnectionPool):
+            await given.check()
+        elif given is None:
+            await (await self.driver._own_async_pool()).check()
+
+
+def _perform(cursor: psycopg.Cursor[Any], step: Any) -> Any:
+    if isinstance(step, ExecuteMany):
+        cursor.executemany(cast("Any", step.statement), step.rows)
+        return cursor.rowcount
+    cursor.execute(cast("Any", step.statement), step.parameters or None)
+    return _answer(cursor, step)
+
+
+async def _aperform(cursor: psycopg.AsyncCursor[Any], step: Any) -> Any:
+    if isinstance(step, ExecuteMany):
+        await cursor.executemany(cast("Any", step.statement), step.rows)
+        return cursor.rowcount
+    await cursor.execute(cast("Any", step.statement), step.parameters or None)
+    return await cursor.fetchall() if isinstance(step, Fetch) else _answer(cursor, step)
+
+
+def _answer(cursor: Any, step: Any) -> Any:
+    if isinstance(step, Fetch):
+        return cursor.fetchall()
+    if isinstance(step, Execute):
+        return cursor.rowcount
+    msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {step!r}."
+    raise TypeError(msg)

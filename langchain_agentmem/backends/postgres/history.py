@@ -1,0 +1,108 @@
+"""The message log on Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.postgres.statements import statements
+from langchain_agentmem.codec import Typed
+from langchain_agentmem.program import Execute, Fetch, Program, one_statement
+
+
+class PostgresMessages:
+    """See `langchain_agentmem.backends.contract.MessageLog`."""
+
+    def __init__(self, schema: str | None) -> None:
+        self._sql = statements("history.sql", schema)
+
+    @one_statement
+    def append(self, key: SessionKey, addition: Append) -> Program[int]:
+        rows = addition.rows
+        parameters = (
+            *(_place(key), _owner(key.tenant, key.user_id), key.tenant, key.user_id or "", key.session_id),
+            *(addition.title, addition.now, addition.agent, addition.keep, addition.ttl, addition.sliding, addition.token),
+            [row.role for row in rows],
+            [row.agent for row in rows],
+            [row.ends_with_session for row in rows],
+            [row.created_at for row in rows],
+            [row.metadata for row in rows],
+            [row.body.type for row in rows],
+            [row.body.data for row in rows],
+        )
+        ((first,),) = yield Fetch(self._sql["append"], parameters)
+        return int(first)
+
+    @one_statement
+    def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
+        rows = yield Fetch(self._sql["window"], (_place(key), agent, limit, now))
+        return [_message(row) for row in sorted(rows)]
+
+    @one_statement
+    def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
+        rows = yield Fetch(self._sql["page"], {**_named(key, agent, now), "after": after, "limit": limit})
+        return [_message(row) for row in rows]
+
+    @one_statement
+    def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
+        rows = yield Fetch(self._sql["count" if agent is None else "count_of_agent"], _named(key, agent, now))
+        return rows[0][0] if rows else 0
+
+    @one_statement
+    def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
+        yield Execute(self._sql["clear"], _named(key, agent, 0.0))
+
+    @one_statement
+    def end(self, key: SessionKey) -> Program[int]:
+        ((removed,),) = yield Fetch(self._sql["end"], _named(key, None, 0.0))
+        return int(removed)
+
+    @one_statement
+    def sessions(
+        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+    ) -> Program[list[SessionRow]]:
+        rows = yield Fetch(self._sql["sessions"], (_owner(tenant, user_id), now, limit, offset))
+        return [SessionRow(SessionKey(tenant, user_id, session_id), *rest) for session_id, *rest in rows]
+
+    @one_statement
+    def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
+        changed = yield Execute(self._sql["rename"], (title, _place(key), now))
+        return bool(changed)
+
+    @one_statement
+    def delete(self, key: SessionKey) -> Program[bool]:
+        ((deleted,),) = yield Fetch(self._sql["delete"], (_place(key),))
+        return bool(deleted)
+
+    @one_statement
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        ((deleted,),) = yield Fetch(self._sql["sweep"], (tenant, now, limit))
+        return int(deleted)
+
+
+def _digest(*ids: str) -> bytes:
+    """What a place with several ids is found by; no id can be taken for a part of another."""
+    digest = blake2b(digest_size=16)
+    for one in ids:
+        encoded = one.encode()
+        digest.update(len(encoded).to_bytes(4, "big") + encoded)
+    return digest.digest()
+
+
+def _place(key: SessionKey) -> bytes:
+    return _digest(key.tenant, key.user_id or "", key.session_id)
+
+
+def _owner(tenant: str, user_id: str | None) -> bytes:
+    return _digest(tenant, user_id or "")
+
+
+def _named(key: SessionKey, agent: str | None, now: float) -> dict[str, Any]:
+    return {"place": _place(key), "agent": agent, "now": now}
+
+
+def _message(row: Sequence[Any]) -> MessageRow:
+    position, role, agent, ends_with_session, created_at, metadata, type_, body = row
+    return MessageRow(position, role, agent, ends_with_session, created_at, metadata, Typed(type_, body))

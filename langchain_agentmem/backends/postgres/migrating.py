@@ -1,0 +1,122 @@
+"""Makes and changes the tables: LangGraph's own by its own migrations, ours by the files in `migrations`.
+
+A file's name begins with the version of the tables that it leads to. All of it is one transaction behind an advisory lock,
+so any number of processes may start at once, and one that dies in the middle leaves nothing.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import NamedTuple
+
+from langchain_agentmem.backends.postgres.statements import qualifier
+from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.program import Execute, Fetch, Program, storage_program
+
+VERSION = 1
+"""The version of the tables that this package works with."""
+
+_LOCK = 0x6167656E746D656D
+"""The advisory lock of whoever changes tables: "agentmem" in ASCII."""
+
+_BATCH = 500
+_PACKAGE = "langchain_agentmem.backends.postgres.migrations"
+
+
+class TablesState(NamedTuple):
+    """What is known of the tables."""
+
+    version: int
+    language: str
+    indexed: bool
+    """Whether the items that LangGraph's own store left there are all in the text index."""
+
+
+def tables_state(schema: str | None) -> Program[TablesState | None]:
+    """The state of the tables; None when there are none yet."""
+    table = f"{qualifier(schema)}agentmem_schema"
+    ((known,),) = yield Fetch("SELECT to_regclass(%s) IS NOT NULL", (table.replace("%%", "%"),))
+    if not known:
+        return None
+    (state,) = yield Fetch(f"SELECT version, language, indexed FROM {table}")
+    return TablesState(*state)
+
+
+@storage_program
+def settled(schema: str | None, language: str) -> Program[TablesState | None]:
+    """The state of the tables, if they are as this package needs them; None when they must be made or changed.
+
+    Raises:
+        ConfigurationError: The tables are of a newer version, or are searched in another language.
+    """
+    state = yield from tables_state(schema)
+    if state is None or state.version < VERSION:
+        return None
+    if state.version > VERSION:
+        msg = (
+            f"The tables in Postgres are of version {state.version}, this package knows version {VERSION}: install the "
+            f"langchain-agentmem that wrote them."
+        )
+        raise ConfigurationError(msg)
+    if state.language != language:
+        msg = (
+            f"The texts in Postgres are searched in {state.language!r}, not {language!r}: write "
+            f"?language={state.language} in the URL."
+        )
+        raise ConfigurationError(msg)
+    return state
+
+
+@storage_program
+def migrate(schema: str | None, language: str) -> Program[None]:
+    """Make the tables, or bring them to `VERSION`, unless somebody else just did.
+
+    Args:
+        schema: Where the tables lie; it is made if need be. None for the first of the connection's search path.
+        language: In which language texts are searched, where that is not settled yet.
+
+    Raises:
+        ConfigurationError: The server does not know the language.
+    """
+    yield Fetch("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    ((path,),) = yield Fetch("SELECT current_setting('search_path')")
+    if schema is not None:
+        yield Execute(f"CREATE SCHEMA IF NOT EXISTS {qualifier(schema)[:-1]}")
+        yield Fetch("SELECT set_config('search_path', quote_ident(%s) || ', ' || %s, true)", (schema, path))
+    state = yield from tables_state(schema)
+    if state is None:
+        if not (yield Fetch("SELECT 1 FROM pg_ts_config WHERE cfgname = %s", (language,))):
+            msg = f"Postgres knows no text search configuration {language!r}: \\dF in psql lists those that it has."
+            raise ConfigurationError(msg)
+        yield from _migrate_langgraph()
+    for file in sorted(entry.name for entry in files(_PACKAGE).iterdir() if entry.name.endswith(".sql")):
+        if (state.version if state else 0) < int(file.partition("_")[0]) <= VERSION:
+            for statement in load_statements(_PACKAGE, file).values():
+                yield Execute(statement)
+    if state is None:
+        yield Execute("INSERT INTO agentmem_schema (version, language) VALUES (%s, %s)", (VERSION, language))
+    else:
+        yield Execute("UPDATE agentmem_schema SET version = %s", (VERSION,))
+    yield Fetch("SELECT set_config('search_path', %s, true)", (path,))
+
+
+@storage_program
+def index_items(schema: str | None) -> Program[bool]:
+    """Index some of the items that LangGraph's own store left there; returns whether those were the last."""
+    ((indexed,),) = yield Fetch(f"SELECT {qualifier(schema)}agentmem_index_items(%s)", (_BATCH,))
+    return bool(indexed)
+
+
+def _migrate_langgraph() -> Program[None]:
+    from langgraph.checkpoint.postgres.base import MIGRATIONS as CHECKPOINTS
+    from langgraph.store.postgres.base import MIGRATIONS as STORE
+
+    for table, migrations in (("checkpoint_migrations", CHECKPOINTS), ("store_migrations", STORE)):
+        yield Execute(f"CREATE TABLE IF NOT EXISTS {table} (v INTEGER PRIMARY KEY)")
+        ((done,),) = yield Fetch(f"SELECT coalesce(max(v), -1) FROM {table}")
+        for version, migration in enumerate(migrations):
+            if version > done:
+                # An index that is built concurrently cannot be part of a transaction.
+                yield Execute(migration.replace("CONCURRENTLY", ""))
+                yield Execute(f"INSERT INTO {table} (v) VALUES (%s)", (version,))

@@ -1,0 +1,25 @@
+"""Reads the statements of this backend, with the schema that its tables lie in."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from langchain_agentmem.backends.statements import load_statements
+
+_PACKAGE = "langchain_agentmem.backends.postgres"
+
+
+@lru_cache(maxsize=64)
+def statements(file: str, schema: str | None) -> dict[str, str]:
+    """The statements of a file, by name.
+
+    Args:
+        file: The file's name.
+        schema: The schema of the tables; None for what the connection's search path finds.
+    """
+    return {name: text.replace("{schema}", qualifier(schema)) for name, text in load_statements(_PACKAGE, file).items()}
+
+
+def qualifier(schema: str | None) -> str:
+    """What comes before the name of a table or function: the quoted schema and a dot, or nothing."""
+    return "" if schema is None else '"' + schema.replace('"', '""').replace("%", "%%") + '".'

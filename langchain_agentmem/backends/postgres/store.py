@@ -1,0 +1,274 @@
+"""The item table on Postgres: LangGraph's own table, full text by `tsvector`, vectors by pgvector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.postgres.statements import statements
+from langchain_agentmem.codec import dump_exact_json
+from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.program import Execute, Fetch, Program, one_statement, storage_program
+
+EXACT_ITEMS = 2_000
+"""Below a namespace of at most so many items a search looks at every one; above it asks the indexes for the best."""
+
+MAX_INDEXED_DIMENSIONS = {"vector": 2_000, "halfvec": 4_000}
+"""What pgvector can index."""
+
+_LOCK = 0x6167656E74766563
+_TENANT = "\U0010ffff"
+"""Begins the first label of a tenant's namespaces, those of the default tenant excepted: nothing sorts after it."""
+_ESCAPES = {"\x1a": "\x1a0", ".": "\x1a1", _TENANT: "\x1a2"}
+_WRAPPED = "agentmem:json"
+"""The only key of a value that Postgres would not give back as it was: its JSON text."""
+
+
+class VectorSettings(NamedTuple):
+    """How vectors are indexed."""
+
+    kind: str = "hnsw"
+    """`"hnsw"`, `"ivfflat"` or `"flat"` (exact)."""
+    type: str | None = None
+    """`"vector"` or `"halfvec"`; None for what the dimension asks for."""
+    parameters: Mapping[str, int] = MappingProxyType({})
+    """Those of the index: `m`, `ef_construction`, `lists`."""
+
+
+class PostgresItems:
+    """See `langchain_agentmem.backends.contract.ItemTable`."""
+
+    def __init__(self, schema: str | None) -> None:
+        self._sql = statements("store.sql", schema)
+        self._vectors = VectorSettings()
+        self._has_vectors = False
+
+    def use_vectors(self, settings: VectorSettings) -> None:
+        """Say how vectors are to be indexed."""
+        self._vectors = settings
+
+    @one_statement
+    def get(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[list[ItemRow | None]]:
+        if not keys:
+            return []
+        places = [(_encode(tenant, namespace), key) for namespace, key in keys]
+        rows = yield Fetch(self._sql["get"], (*_columns(places), now))
+        found = {(row[0], row[1]): _item(row) for row in rows}
+        return [found.get(place) for place in places]
+
+    @one_statement
+    def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
+        if puts:
+            yield from self._ensure_vectors(puts)
+            yield Fetch(self._sql["put"], _put(tenant, puts, now))
+
+    @one_statement
+    def swap(
+        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float
+    ) -> Program[bool]:
+        yield from self._ensure_vectors([put] if put else [])
+        row = _put(tenant, [put or ItemPut(*key, "{}", None, None)], now)
+        ((swapped,),) = yield Fetch(self._sql["swap"], (expected, put is None, *row))
+        return bool(swapped)
+
+    @one_statement
+    def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
+        if keys:
+            yield Fetch(self._sql["delete"], _columns([(_encode(tenant, namespace), key) for namespace, key in keys]))
+
+    @one_statement
+    def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
+        places = [(_encode(tenant, namespace), key) for namespace, key in keys]
+        yield Fetch(self._sql["touch"], (*_columns(places), now))
+
+    @one_statement
+    def scan(
+        self,
+        tenant: str,
+        prefix: Namespace,
+        condition: Mapping[str, Any] | None,
+        limit: int,
+        before: tuple[Any, ...] | None,
+        now: float,
+    ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
+        own, first, last = _below(tenant, prefix)
+        at, after, key = before or (None, None, None)
+        parameters = {"own": own, "first": first, "last": last, "now": now, "path": _path(condition), "limit": limit}
+        rows = yield Fetch(self._sql["scan"], {**parameters, "at": at, "prefix": after, "key": key})
+        following = (rows[-1][7], rows[-1][0], rows[-1][1]) if len(rows) == limit else None
+        return [_item(row[:7]) for row in rows], following
+
+    @one_statement
+    def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
+        vector = None if query.vector is None else _vector_text(query.vector)
+        what = (list(query.terms), vector, _path(query.condition), now, query.depth, EXACT_ITEMS)
+        rows = yield Fetch(self._sql["find"], (*_below(tenant, query.prefix), *what))
+        candidates = [Candidate((at, prefix, key), lexical, dense) for prefix, key, at, lexical, dense, _ in rows]
+        return Found(candidates, not any(row[5] for row in rows))
+
+    @one_statement
+    def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
+        if not ids:
+            return {}
+        rows = yield Fetch(self._sql["get"], (*_columns([(prefix, key) for _, prefix, key in ids]), 0.0))
+        found = {(row[0], row[1]): _item(row) for row in rows}
+        return {id_: found[id_[1:]] for id_ in ids if id_[1:] in found}
+
+    @one_statement
+    def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
+        own, first, last = _below(tenant, prefix)
+        rows = yield Fetch(self._sql["namespaces"], (first, last, own, now))
+        return sorted(_decode(namespace) for (namespace,) in rows)
+
+    @one_statement
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        ((deleted,),) = yield Fetch(self._sql["sweep"], (*_below(tenant, ()), now, limit))
+        return int(deleted)
+
+    def _ensure_vectors(self, puts: Sequence[ItemPut]) -> Program[None]:
+        """Make the table of vectors before the first one is stored: only then is their dimension known."""
+        vector = next((vector for put in puts for vector in put.vectors), None)
+        if vector is None or self._has_vectors:
+            return
+        ((self._has_vectors,),) = yield Fetch(self._sql["has_vectors"])
+        if not self._has_vectors:
+            yield from self._make_vectors(len(vector) // 4)
+
+    @storage_program
+    def _make_vectors(self, dimensions: int) -> Program[None]:
+        kind, type_, parameters = self._vectors
+        if type_ is None:
+            type_ = "vector" if dimensions <= MAX_INDEXED_DIMENSIONS["vector"] else "halfvec"
+        yield Fetch(self._sql["lock"], (_LOCK,))
+        yield Execute(self._sql["vector_extension"])
+        table = self._sql["vector_table"].replace("{type}", type_).replace("{dimensions}", str(dimensions))
+        yield Execute(table)
+        if kind != "flat" and dimensions <= MAX_INDEXED_DIMENSIONS[type_]:
+            settings = ", ".join(f"{name} = {number}" for name, number in parameters.items())
+            index = self._sql["vector_index"].replace("{type}", type_).replace("{kind}", kind)
+            yield Execute(index.replace("{parameters}", f"WITH ({settings})" if settings else ""))
+        yield Execute(self._sql["vector_prefix_index"])
+        yield Execute(self._sql["vector_migrations"])
+        yield Execute(self._sql["vector_migrations_done"])
+
+
+def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
+    """The settings in LangGraph's index configuration (`ann_index_config`).
+
+    Raises:
+        ConfigurationError: One of them is not known.
+    """
+    given = dict(config)
+    kind, type_ = given.pop("kind", "hnsw"), given.pop("vector_type", None)
+    if kind not in ("hnsw", "ivfflat", "flat"):
+        msg = f"Unknown kind of vector index {kind!r}: use hnsw, ivfflat or flat."
+        raise ConfigurationError(msg)
+    if type_ not in (None, "vector", "halfvec"):
+        msg = f"Unknown vector_type {type_!r}: use vector or halfvec."
+        raise ConfigurationError(msg)
+    if "nlist" in given:
+        given["lists"] = given.pop("nlist")
+    known = {"hnsw": ("m", "ef_construction"), "ivfflat": ("lists",), "flat": ()}[kind]
+    for name, number in given.items():
+        if name not in known or not isinstance(number, int) or number < 1:
+            msg = f"Unknown setting {name}={number!r} of a vector index of kind {kind}: known are {', '.join(known) or 'none'}."
+            raise ConfigurationError(msg)
+    return VectorSettings(kind, type_, given)
+
+
+def _put(tenant: str, puts: Sequence[ItemPut], now: float) -> tuple[Any, ...]:
+    vectors = [(at, field, vector) for at, put in enumerate(puts, 1) for field, vector in enumerate(put.vectors)]
+    return (
+        *_columns([(_encode(tenant, put.namespace), put.key) for put in puts]),
+        [_wrap(put.value) for put in puts],
+        [put.ttl for put in puts],
+        [None if put.text is None else put.text.replace("\x00", " ") for put in puts],
+        now,
+        [at for at, _, _ in vectors],
+        [str(field) for _, field, _ in vectors],
+        [_vector_text(vector) for _, _, vector in vectors],
+    )
+
+
+def _columns(places: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [prefix for prefix, _ in places], [key for _, key in places]
+
+
+def _encode(tenant: str, namespace: Namespace) -> str:
+    """A namespace as LangGraph's store writes it, with dots between the labels; dots within labels are escaped."""
+    labels = [_escape(label) for label in namespace]
+    return ".".join(labels if tenant == "default" else [_TENANT + _escape(tenant), *labels])
+
+
+def _decode(prefix: str) -> Namespace:
+    labels = prefix.split(".")
+    if labels[0].startswith(_TENANT):
+        del labels[0]
+    return tuple(
+        label.replace("\x1a2", _TENANT).replace("\x1a1", ".").replace("\x1a0", "\x1a") if "\x1a" in label else label
+        for label in labels
+    )
+
+
+def _escape(label: str) -> str:
+    return "".join(_ESCAPES.get(character, character) for character in label)
+
+
+def _below(tenant: str, prefix: Namespace) -> tuple[str | None, str, str]:
+    """A namespace itself, and the range of bytes that those below it lie in."""
+    own = _encode(tenant, prefix)
+    if not own:
+        return None, "", _TENANT
+    return own if prefix else None, f"{own}.", f"{own}/"
+
+
+def _wrap(value: str) -> str:
+    """JSON text that Postgres gives back as it was."""
+    if "\\u0000" in value or "e+" in value or "-0.0" in value or _WRAPPED in value:
+        loaded = json.loads(value)
+        if dump_exact_json(loaded) is None or loaded.keys() == {_WRAPPED}:
+            return json.dumps({_WRAPPED: value})
+    return value
+
+
+def _unwrap(value: str) -> str:
+    if value.startswith(f'{{"{_WRAPPED}"'):
+        loaded = json.loads(value)
+        if loaded.keys() == {_WRAPPED} and isinstance(loaded[_WRAPPED], str):
+            return str(loaded[_WRAPPED])
+    return value
+
+
+def _item(row: Sequence[Any]) -> ItemRow:
+    prefix, key, value, created_at, updated_at, ttl, revision = row
+    return ItemRow(_decode(prefix), key, _unwrap(value), created_at, updated_at, ttl, revision)
+
+
+def _vector_text(vector: bytes) -> str:
+    import numpy as np
+
+    return "[" + ",".join(map(repr, np.frombuffer(vector, dtype="<f4").tolist())) + "]"
+
+
+_COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+def _path(condition: Mapping[str, Any] | None) -> str | None:
+    """As much of a filter as Postgres answers in the same way, as a path expression; None for nothing of it."""
+    parts = []
+    for field, wanted in (condition or {}).items():
+        operators = wanted if isinstance(wanted, Mapping) else {"$eq": wanted}
+        for operator, operand in operators.items():
+            if operator not in _COMPARISONS or "." in field or "\x00" in field or not _is_comparable(operator, operand):
+                continue
+            parts.append(f"$.{json.dumps(field)} {_COMPARISONS[operator]} {json.dumps(operand)}")
+    return " && ".join(f"({part})" for part in parts) or None
+
+
+def _is_comparable(operator: str, operand: Any) -> bool:
+    if isinstance(operand, str):
+        return operator == "$eq" and "\x00" not in operand
+    return isinstance(operand, (bool, int, float)) and abs(operand) < 1e15

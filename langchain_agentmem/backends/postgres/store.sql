@@ -1,0 +1,77 @@
+The statements of the item table; `{schema}` is the schema of the tables, with its dot.
+
+-- get --
+SELECT * FROM {schema}agentmem_get_items(%s::text[], %s::text[], %s)
+
+-- put --
+SELECT {schema}agentmem_put_items(
+    %s::text[], %s::text[], %s::text[], %s::double precision[], %s::text[], %s, %s::int[], %s::text[], %s::text[]
+)
+
+-- swap --
+SELECT {schema}agentmem_swap_item(
+    %s, %s, %s::text[], %s::text[], %s::text[], %s::double precision[], %s::text[], %s, %s::int[], %s::text[], %s::text[]
+)
+
+-- delete --
+SELECT {schema}agentmem_delete_items(%s::text[], %s::text[])
+
+-- touch --
+SELECT {schema}agentmem_touch_items(%s::text[], %s::text[], %s)
+
+-- scan --
+SELECT item.prefix, item.key, item.value::text, extract(epoch FROM item.created_at)::double precision,
+    extract(epoch FROM item.updated_at)::double precision,
+    CASE WHEN item.expires_at IS NOT NULL THEN coalesce(own.ttl, item.ttl_minutes * 60.0) END,
+    item.xmin::text::bigint, item.updated_at::text
+FROM {schema}store AS item LEFT JOIN {schema}agentmem_item_ttls AS own USING (prefix, key)
+WHERE (item.prefix = %(own)s OR (item.prefix ~>=~ %(first)s AND item.prefix ~<~ %(last)s))
+  AND (item.expires_at IS NULL OR item.expires_at > to_timestamp(%(now)s))
+  AND (%(path)s::jsonpath IS NULL OR item.value @@ %(path)s::jsonpath OR item.value ? 'agentmem:json')
+  AND (%(at)s::timestamptz IS NULL OR (item.updated_at, item.prefix COLLATE "C", item.key COLLATE "C")
+    < (%(at)s::timestamptz, %(prefix)s, %(key)s))
+ORDER BY item.updated_at DESC, item.prefix COLLATE "C" DESC, item.key COLLATE "C" DESC LIMIT %(limit)s
+
+-- find --
+SELECT * FROM {schema}agentmem_find(%s, %s, %s, %s::text[], %s, %s::jsonpath, %s, %s, %s)
+
+-- namespaces --
+SELECT * FROM {schema}agentmem_namespaces(%s, %s, %s, %s)
+
+-- sweep --
+SELECT {schema}agentmem_sweep_items(%s, %s, %s, %s, %s)
+
+-- has_vectors --
+SELECT {schema}agentmem_has_vectors()
+
+-- lock --
+SELECT pg_advisory_xact_lock(%s)
+
+-- vector_extension --
+CREATE EXTENSION IF NOT EXISTS vector
+
+-- vector_table --
+-- As LangGraph's own store makes it.
+CREATE TABLE IF NOT EXISTS {schema}store_vectors (
+    prefix text NOT NULL,
+    key text NOT NULL,
+    field_name text NOT NULL,
+    embedding {type}({dimensions}),
+    created_at timestamptz DEFAULT current_timestamp,
+    updated_at timestamptz DEFAULT current_timestamp,
+    PRIMARY KEY (prefix, key, field_name),
+    FOREIGN KEY (prefix, key) REFERENCES {schema}store (prefix, key) ON DELETE CASCADE
+)
+
+-- vector_index --
+CREATE INDEX IF NOT EXISTS store_vectors_embedding_idx ON {schema}store_vectors
+USING {kind} (embedding {type}_cosine_ops) {parameters}
+
+-- vector_prefix_index --
+CREATE INDEX IF NOT EXISTS agentmem_store_vectors_by_prefix ON {schema}store_vectors (prefix text_pattern_ops)
+
+-- vector_migrations --
+CREATE TABLE IF NOT EXISTS {schema}vector_migrations (v integer PRIMARY KEY)
+
+-- vector_migrations_done --
+INSERT INTO {schema}vector_migrations (v) VALUES (0), (1), (2) ON CONFLICT DO NOTHING
