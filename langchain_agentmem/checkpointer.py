@@ -42,6 +42,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.codec import Codec
 from langchain_agentmem.drafts import Draft, KnownValues
 from langchain_agentmem.errors import (
+    ConfigurationError,
     ConflictError,
     InvalidInputError,
     InvalidTypeError,
@@ -80,6 +81,11 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         ttl: After what time without a new checkpoint a thread expires, as a `timedelta` or in seconds. Default: None
             (never).
         tenant: Which of several applications on one database. Default: `"default"`.
+        compact: Whether what a step stores is proportional to what is new in it. With False, checkpoints are stored in
+            full; on Postgres then in such a way that LangGraph's own `PostgresSaver` reads them. Default: True.
+
+    Raises:
+        ConfigurationError: `compact=False` with a serializer that encrypts, since that layout shows metadata.
 
     Example:
         >>> from langgraph.graph import START, MessagesState, StateGraph
@@ -102,15 +108,20 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         serde: SerializerProtocol | None = None,
         ttl: timedelta | float | None = None,
         tenant: str = "default",
+        compact: bool = True,
         sweeper: Sweeper | None = None,
     ) -> None:
         super().__init__(serde=serde)
+        self._plain = not compact
         self._backend = backend
         self._tenant = check_id("tenant", tenant)
         self._ttl = seconds("ttl", ttl)
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self._memory = KnownValues()
         self._cached_codec: Codec | None = None
+        if self._plain and self._codec.secret:
+            msg = "compact=False stores metadata in plain text: leave it out, or use LangGraph's JsonPlusSerializer."
+            raise ConfigurationError(msg)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -123,14 +134,18 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         return cls(connect(url), **options)
 
     @classmethod
-    def from_connection(cls, connection: Any, **options: Any) -> Self:
+    def from_connection(
+        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Any
+    ) -> Self:
         """A checkpointer on a connection that the application already has, which is never closed by us.
 
         Args:
-            connection: A `sqlite3.Connection` made with `check_same_thread=False`.
+            connection: See `langchain_agentmem.backends.adopt`.
+            schema: In Postgres, where the tables are. Default: None (the first of the search path).
+            language: In Postgres, which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemSaver`.
         """
-        return cls(adopt(connection), **options)
+        return cls(adopt(connection, schema=schema, language=language), **options)
 
     # LangGraph's methods
 
@@ -429,7 +444,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         run_id = described.get("run_id")
         for alone in (False, True):
             secret, use = yield from self._secret(thread, use)
-            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone)
+            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone, plain=self._plain)
             draft.add_values(checkpoint, new_versions)
             row = CheckpointRow(
                 thread.thread_id,
@@ -441,7 +456,14 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
                 draft.stored,
             )
             put = CheckpointPut(
-                row, run_id if isinstance(run_id, str) else None, draft.values, draft.elements, draft.requires
+                row,
+                run_id if isinstance(run_id, str) else None,
+                draft.values,
+                draft.elements,
+                draft.requires,
+                self._plain,
+                draft.unchanged,
+                draft.snapshots,
             )
             if (yield Write(self._backend, self._backend.checkpoints.put(thread, put, self._codec, use))):
                 break
@@ -465,7 +487,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         use = self._use(config)
         for alone in (False, True):
             secret, use = yield from self._secret(thread, use)
-            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone)
+            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone, plain=self._plain)
             rows = [
                 StoredWrite(
                     task_id, WRITES_IDX_MAP.get(channel, at), task_path, channel, *draft.add_write(channel, value)

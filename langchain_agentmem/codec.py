@@ -175,6 +175,19 @@ class Codec:
             return Typed(*self.serde.dumps_typed(value))
         return self._store(value, identity or self.identify(value))
 
+    def dump_plain(self, value: Any) -> Typed:
+        """A value as LangGraph's own savers store it; `load` reads it too.
+
+        Raises:
+            InvalidInputError: Its text holds half of a surrogate pair.
+            UnsupportedValueError: The serializer does not know its type.
+        """
+        _refuse_half_surrogates(value)
+        try:
+            return Typed(*self.serde.dumps_typed(value))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unsupported(value, error) from error
+
     def load(self, typed: tuple[str, bytes]) -> Any:
         """The value that `store` stored.
 

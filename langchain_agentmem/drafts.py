@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langchain_agentmem.backends.contract import ThreadKey
 from langchain_agentmem.codec import REFERENCE_BYTES, Codec, Typed
@@ -27,6 +28,7 @@ class Draft:
     """The rows of a checkpoint or of pending writes, while they are put together.
 
     With `alone`, nothing that is stored already is built upon: all values are stored in full, under keys of their own.
+    With `plain`, values are stored as LangGraph's own savers store them.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Draft:
         secret: bytes,
         *,
         alone: bool = False,
+        plain: bool = False,
     ) -> None:
         self._codec = codec
         self._memory = memory
@@ -45,15 +48,22 @@ class Draft:
         self._namespace = namespace
         self._secret = secret
         self._alone = alone
+        self._plain = plain
         self.inline: dict[str, Any] = {}
         self.stored: dict[str, str] = {}
         self.values: list[StoredValue] = []
+        self.unchanged: list[StoredValue] = []
+        """With `plain`: the values that did not change, for where they may be stored in another way so far."""
+        self.snapshots: list[str] = []
         self.elements: dict[bytes, Typed] = {}
         self.requires: dict[ValueKey, str] = {}
         self.learned: list[Known] = []
 
     def add_values(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> None:
         """Add the values of a checkpoint: those that changed as rows, the others as references to the rows they have."""
+        if self._plain:
+            self._add_plain_values(checkpoint, new_versions)
+            return
         for channel, value in checkpoint["channel_values"].items():
             version = checkpoint["channel_versions"].get(channel)
             if version is None or _is_small(value):
@@ -76,8 +86,28 @@ class Draft:
                 continue
             self._add_splice(key, parts, known)
 
+    def _add_plain_values(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> None:
+        for channel, value in checkpoint["channel_values"].items():
+            version = checkpoint["channel_versions"].get(channel)
+            if version is None or _is_primitive(value):
+                self.inline[channel] = value
+                continue
+            key = ValueKey(self._namespace, channel, str(version))
+            if self._alone:
+                key = key._replace(version=f"{version}{_RENAMED}{secrets.token_hex(8)}")
+            changed = self._alone or channel in new_versions
+            row = StoredValue(key, PLAIN, *self._codec.dump_plain(value))
+            self.stored[channel] = key.version
+            (self.values if changed else self.unchanged).append(row)
+            if isinstance(value, _DeltaSnapshot):
+                self.snapshots.append(channel)
+            if not changed:
+                self.requires[key] = ""
+
     def add_write(self, channel: str, value: Any) -> tuple[str, str, bytes]:
         """Add the value of a pending write; returns its kind, type and data."""
+        if self._plain:
+            return (PLAIN, *self._codec.dump_plain(value))
         known = None if self._alone else self._memory.recall(self._thread, self._namespace, channel)
         parts = split(value, self._codec, self._secret, known)
         if parts is None:
@@ -163,7 +193,11 @@ def _size(known: Known) -> int:
     return len(known.references) + sum(len(identity.data) for identity in known.identities)
 
 
+def _is_primitive(value: Any) -> bool:
+    return value is None or isinstance(value, (str, bool, int, float))
+
+
 def _is_small(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= _INLINE_CHARACTERS
-    return value is None or isinstance(value, (bool, int, float))
+    return _is_primitive(value)

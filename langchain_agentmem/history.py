@@ -106,15 +106,19 @@ class AgentMemHistory(BaseChatMessageHistory):
         return cls(connect(url), session_id, **options)
 
     @classmethod
-    def from_connection(cls, connection: Any, session_id: str, **options: Any) -> Self:
+    def from_connection(
+        cls, connection: Any, session_id: str, *, schema: str | None = None, language: str | None = None, **options: Any
+    ) -> Self:
         """A history on a connection that the application already has, which is never closed by us.
 
         Args:
-            connection: A `sqlite3.Connection` made with `check_same_thread=False`.
+            connection: See `langchain_agentmem.backends.adopt`.
             session_id: Which session.
+            schema: In Postgres, where the tables are. Default: None (the first of the search path).
+            language: In Postgres, which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemHistory`.
         """
-        return cls(adopt(connection), session_id, **options)
+        return cls(adopt(connection, schema=schema, language=language), session_id, **options)
 
     # LangChain's methods
 

@@ -49,6 +49,7 @@ class AgentMemory:
         retention: What is kept of sessions: one `Retention`, or one for each agent by name, where None is for all
             others. Default: everything.
         serde: The serializer of the checkpointer. Default: LangGraph's.
+        compact: Whether what a step stores is proportional to what is new in it; see `AgentMemSaver`. Default: True.
 
     Raises:
         InvalidInputError: An argument is not accepted.
@@ -73,6 +74,7 @@ class AgentMemory:
         max_messages: int | None = None,
         retention: Retention | Mapping[str | None, Retention] | None = None,
         serde: SerializerProtocol | None = None,
+        compact: bool = True,
     ) -> None:
         self.backend = backend
         self.tenant = check_id("tenant", tenant)
@@ -85,7 +87,9 @@ class AgentMemory:
             index = {**(index or {}), "embed": embeddings}
         minutes: TTLConfig | None = None if self._ttl is None else {"default_ttl": self._ttl / 60}
         self.store = AgentMemStore(backend, index=index, ttl=minutes, tenant=tenant, sweeper=self._sweeper)
-        self.checkpointer = AgentMemSaver(backend, serde=serde, ttl=ttl, tenant=tenant, sweeper=self._sweeper)
+        self.checkpointer = AgentMemSaver(
+            backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=self._sweeper
+        )
         self.sessions = Sessions(backend, tenant)
 
     @classmethod
@@ -102,14 +106,18 @@ class AgentMemory:
         return cls(connect(url), **options)
 
     @classmethod
-    def from_connection(cls, connection: Any, **options: Any) -> Self:
+    def from_connection(
+        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Any
+    ) -> Self:
         """The memory on a connection that the application already has, which is never closed by us.
 
         Args:
-            connection: A `sqlite3.Connection` made with `check_same_thread=False`.
+            connection: See `langchain_agentmem.backends.adopt`.
+            schema: In Postgres, where the tables are. Default: None (the first of the search path).
+            language: In Postgres, which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemory`.
         """
-        return cls(adopt(connection), **options)
+        return cls(adopt(connection, schema=schema, language=language), **options)
 
     @classmethod
     def from_settings(cls, settings: AgentMemSettings | None = None, **options: Any) -> Self:

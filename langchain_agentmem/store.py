@@ -37,7 +37,18 @@ from langchain_agentmem.codec import load_json
 from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageBusyError, StorageError
 from langchain_agentmem.filters import Filter, compile_filter
 from langchain_agentmem.models import check_id
-from langchain_agentmem.program import Call, EmbedDocuments, EmbedQuery, Program, Read, Sleep, Write, arun, run, storage_program
+from langchain_agentmem.program import (
+    Call,
+    EmbedDocuments,
+    EmbedQuery,
+    Program,
+    Read,
+    Sleep,
+    Write,
+    arun,
+    run,
+    storage_program,
+)
 from langchain_agentmem.ranking import rank, terms
 from langchain_agentmem.sweeping import Sweeper
 
@@ -108,14 +119,18 @@ class AgentMemStore(BaseStore):
         return cls(connect(url), **options)
 
     @classmethod
-    def from_connection(cls, connection: Any, **options: Any) -> Self:
+    def from_connection(
+        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Any
+    ) -> Self:
         """A store on a connection that the application already has, which is never closed by us.
 
         Args:
-            connection: A `sqlite3.Connection` made with `check_same_thread=False`.
+            connection: See `langchain_agentmem.backends.adopt`.
+            schema: In Postgres, where the tables are. Default: None (the first of the search path).
+            language: In Postgres, which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemStore`.
         """
-        return cls(adopt(connection), **options)
+        return cls(adopt(connection, schema=schema, language=language), **options)
 
     # LangGraph's methods. They are spelled out because BaseStore's own refuse labels with a dot.
 

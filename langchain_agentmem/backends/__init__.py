@@ -50,13 +50,14 @@ def connect(url: str) -> Backend:
     raise ConfigurationError(msg)
 
 
-def adopt(connection: Any, **options: str) -> Backend:
+def adopt(connection: Any, *, schema: str | None = None, language: str | None = None) -> Backend:
     """The backend on a pool or connection that the application already has; it is never closed by us.
 
     Args:
         connection: A `sqlite3.Connection` made with `check_same_thread=False`; a psycopg `ConnectionPool`,
             `AsyncConnectionPool` (for asynchronous methods only), `Connection` or `AsyncConnection`.
-        **options: The options that a URL could have: for Postgres `schema` and `language`.
+        schema: In Postgres, where the tables are. Default: None (the first of the search path).
+        language: In Postgres, which language texts are searched in. Default: None (English).
 
     Returns:
         The backend.
@@ -71,10 +72,11 @@ def adopt(connection: Any, **options: str) -> Backend:
 
         return SqliteBackend.from_connection(connection)
     if bases & _POSTGRES_CONNECTIONS:
-        return _postgres().from_connection(connection, **options)
+        given = {"schema": schema, "language": language}
+        return _postgres().from_connection(connection, **{name: one for name, one in given.items() if one is not None})
     kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
     msg = (
-        f"Cannot use a {kind} as a connection: pass a sqlite3.Connection, a psycopg connection or pool, or a URL to from_url."
+        f"Cannot use a {kind} as a connection: pass one of sqlite3 or psycopg, a pool of psycopg, or a URL to from_url."
     )
     raise InvalidTypeError(msg)
 

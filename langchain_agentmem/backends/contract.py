@@ -318,6 +318,10 @@ class CheckpointPut(NamedTuple):
     """Values that must be stored already, because this one builds on them, with their digests (empty: any)."""
     plain: bool = False
     """Whether LangGraph's own saver is to read it, where a backend shares its tables."""
+    unchanged: Sequence[StoredValue] = ()
+    """With `plain`: its other values, which are stored already, but maybe in another way."""
+    snapshots: Sequence[str] = ()
+    """With `plain`: the channels whose value is a delta channel's snapshot."""
 
 
 class WritesPut(NamedTuple):
@@ -328,7 +332,6 @@ class WritesPut(NamedTuple):
     values: Sequence[StoredValue]
     elements: Mapping[bytes, Typed]
     requires: Mapping[ValueKey, str] = MappingProxyType({})
-    plain: bool = False
 
 
 class CheckpointTable(Protocol):

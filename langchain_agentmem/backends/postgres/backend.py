@@ -26,7 +26,7 @@ class PostgresBackend(Backend):
         self.driver = driver
         schema = driver.settings.schema
         self.messages = PostgresMessages(schema)
-        self.items = PostgresItems(schema)
+        self.items = self._items = PostgresItems(schema)
         self.checkpoints = PostgresCheckpoints(schema)
 
     @classmethod
@@ -45,7 +45,7 @@ class PostgresBackend(Backend):
         return cls(PostgresDriver(_settings(dict(options)), connection))
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:
-        self.items.use_vectors(vector_settings(config))
+        self._items.use_vectors(vector_settings(config))
 
     def __repr__(self) -> str:
         parts = urlsplit(self.driver.settings.conninfo)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from langgraph.checkpoint.base import get_serializable_checkpoint_metadata, writes_sort_key
+from langgraph.checkpoint.base import writes_sort_key
 from langgraph.checkpoint.serde.types import TASKS
 
 from langchain_agentmem.backends.contract import (
@@ -52,11 +52,19 @@ class PostgresCheckpoints:
         row = put.row
         if put.plain:
             place = (*_named(thread, use), *row.key, row.parent_id)
-            ((stored,),) = yield Fetch(self._sql["put_plain"], (*place, *_plain(put)))
+            ((stored,),) = yield Fetch(self._sql["put_plain"], (*place, *_plain(put, codec)))
             return bool(stored)
         checkpoint, metadata = _compact(put, codec, use.now)
         parameters = (
-            *(*_named(thread, use), *(use.secret or (None, None)), *row.key, row.parent_id, _COMPACT, checkpoint, metadata),
+            *(
+                *_named(thread, use),
+                *(use.secret or (None, None)),
+                *row.key,
+                row.parent_id,
+                _COMPACT,
+                checkpoint,
+                metadata,
+            ),
             *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
         )
         ((stored,),) = yield Fetch(self._sql["put"], parameters)
@@ -296,7 +304,16 @@ def _wanted(digests: Mapping[ValueKey, str]) -> list[tuple[str, ...]]:
 
 def _added(values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> tuple[Any, ...]:
     rows = [
-        (*value.key, value.kind, value.type, value.number, *(value.base or (None,) * 3), value.head, value.tail, value.digest)
+        (
+            *value.key,
+            value.kind,
+            value.type,
+            value.number,
+            *(value.base or (None,) * 3),
+            value.head,
+            value.tail,
+            value.digest,
+        )
         for value in values
     ]
     return (
@@ -318,29 +335,51 @@ def _compact(put: CheckpointPut, codec: Codec, now: float) -> tuple[str, str]:
         run = {} if put.run_id is None or "\x00" in put.run_id else {"run_id": put.run_id}
         metadata = json.dumps(run)
     type_, data = codec.dump_document(document)
-    columns = {"v": _COMPACT, "at": now, "values": row.stored, "type": type_, "document": base64.b64encode(data).decode()}
+    columns = {
+        "v": _COMPACT,
+        "at": now,
+        "values": row.stored,
+        "type": type_,
+        "document": base64.b64encode(data).decode(),
+    }
     return json.dumps(columns), metadata
 
 
-def _plain(put: CheckpointPut) -> tuple[Any, ...]:
+def _plain(put: CheckpointPut, codec: Codec) -> tuple[Any, ...]:
     """The columns of a row as LangGraph's own saver writes it, and those of its values."""
     row = put.row
-    inline = {channel: value for channel, value in row.inline.items() if dump_exact_json(value) is not None}
+    values = [*put.values, *put.unchanged]
+    inline: dict[str, Any] = {}
+    for channel, value in row.inline.items():
+        if dump_exact_json(value) is not None or channel not in row.checkpoint["channel_versions"]:
+            inline[channel] = value
+        else:  # what Postgres' JSON would alter; the saver finds it among the other values as well
+            key = ValueKey(row.key.namespace, channel, str(row.checkpoint["channel_versions"][channel]))
+            values.append(StoredValue(key, PLAIN, *codec.dump_plain(value)))
+    inline.update(dict.fromkeys(put.snapshots, True))
     try:
-        checkpoint = json.dumps({**row.checkpoint, "channel_values": inline})
-        described = get_serializable_checkpoint_metadata({"configurable": {}}, row.metadata)  # type: ignore[arg-type]
-        metadata = json.dumps(described).replace("\\u0000", "")
+        checkpoint = json.dumps({**row.checkpoint, "channel_values": inline}, allow_nan=False)
+        metadata = json.dumps(_without_nul(row.metadata), allow_nan=False)
     except (TypeError, ValueError) as error:
         msg = f"With compact=False a checkpoint and its metadata must be plain JSON, as for PostgresSaver: {error}."
         raise UnsupportedValueError(msg) from error
     return (
         checkpoint,
         metadata,
-        [value.key.channel for value in put.values],
-        [value.key.version for value in put.values],
-        [value.type for value in put.values],
-        [value.data for value in put.values],
+        [value.key.channel for value in values],
+        [value.key.version for value in values],
+        [value.type for value in values],
+        [value.data for value in values],
     )
+
+
+def _without_nul(value: Any) -> Any:
+    """A value without the NUL characters that Postgres' JSON cannot hold: LangGraph's own saver drops them as well."""
+    if isinstance(value, str):
+        return value.replace("\x00", "")
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(inner) for key, inner in value.items()}
+    return [_without_nul(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointRow:
@@ -364,7 +403,9 @@ def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointR
         )
         raise DamagedDataError(msg)
     versions = stored or {}
-    inline = {name: value for name, value in (checkpoint.pop("channel_values", None) or {}).items() if name not in versions}
+    inline = {
+        name: value for name, value in (checkpoint.pop("channel_values", None) or {}).items() if name not in versions
+    }
     if sends:
         # Threads from before version 4 of LangGraph's format keep the tasks that were sent as writes of the parent.
         inline[TASKS] = [codec.load((sent, base64.b64decode(blob))) for sent, blob in sends]

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple, TypeVar, cast
@@ -48,7 +49,18 @@ class Settings(NamedTuple):
     language: str = "english"
     pool_size: int = 10
     timeout: float = 30.0
+    """Seconds to wait for a connection."""
     prepare: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """How a connection is opened."""
+        return {"autocommit": True, "prepare_threshold": 5 if self.prepare else None}
+
+    @property
+    def connect_timeout(self) -> int:
+        """Seconds to wait for the server, in the whole numbers that libpq takes."""
+        return max(2, int(self.timeout))
 
 
 class PostgresDriver:
@@ -82,6 +94,8 @@ class PostgresDriver:
 
     async def aread(self, program: Program[T]) -> T:
         """Same as `read`, but without blocking the event loop."""
+        if self._blocking:
+            return await asyncio.to_thread(self.read, program)
         return await arun(self._attempts(program, READ))
 
     def write(self, program: Program[T]) -> T:
@@ -90,7 +104,14 @@ class PostgresDriver:
 
     async def awrite(self, program: Program[T]) -> T:
         """Same as `write`, but without blocking the event loop."""
+        if self._blocking:
+            return await asyncio.to_thread(self.write, program)
         return await arun(self._attempts(program, WRITE))
+
+    @property
+    def _blocking(self) -> bool:
+        """Whether the application's connections are such that only a thread can wait for them."""
+        return isinstance(self.given, (psycopg.Connection, ConnectionPool))
 
     def _attempts(self, program: Program[T], begin: str) -> Program[T]:
         """Run a program; once more if the connection was lost, or the database broke a deadlock."""
@@ -154,8 +175,11 @@ class PostgresDriver:
             async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
                 yield self.given
             return
-        pool = self.given if self.given is not None else await self._own_async_pool()
-        async with pool.connection(timeout=self.settings.timeout) as connection:
+        if self.given is not None:
+            async with self.given.connection(timeout=self.settings.timeout) as connection:
+                yield connection
+            return
+        async with self.own_loop_pool().connection() as connection:
             yield connection
 
     def _own_pool(self) -> ConnectionPool[Connection]:
@@ -168,7 +192,7 @@ class PostgresDriver:
                     max_size=self.settings.pool_size,
                     open=True,
                     timeout=self.settings.timeout,
-                    kwargs=self._arguments(),
+                    kwargs=self.settings.arguments,
                     name="agentmem",
                 )
                 weakref.finalize(self, _close_pool, self._pool)
@@ -176,21 +200,18 @@ class PostgresDriver:
 
     def _connect_once(self) -> None:
         # A pool tries again and again, and hides why it cannot connect; the first connection says so at once.
-        psycopg.connect(self.settings.conninfo, connect_timeout=max(2, int(self.settings.timeout))).close()
+        psycopg.connect(self.settings.conninfo, connect_timeout=self.settings.connect_timeout).close()
 
-    async def _own_async_pool(self) -> AsyncConnectionPool[AsyncConnection]:
+    def own_loop_pool(self) -> _LoopPool:
+        """The connections of the event loop that is running."""
         loop = asyncio.get_running_loop()
         known = self._loops.get(loop)
         if known is None:
             for gone in [one for one in self._loops if one.is_closed()]:
                 self._loops.pop(gone).abandon()
-            known = self._loops[loop] = _LoopPool(self.settings, self._arguments())
+            known = self._loops[loop] = _LoopPool(self.settings)
             weakref.finalize(self, known.abandon)
-        await known.open()
-        return known.pool
-
-    def _arguments(self) -> dict[str, Any]:
-        return {"autocommit": True, "prepare_threshold": 5 if self.settings.prepare else None}
+        return known
 
     # Closing
 
@@ -209,7 +230,7 @@ class PostgresDriver:
         """Same as `close`, but without blocking the event loop."""
         own = self._loops.pop(asyncio.get_running_loop(), None)
         if own is not None:
-            await own.pool.close()
+            await own.close()
         await asyncio.to_thread(self.close)
 
     # Errors
@@ -218,7 +239,9 @@ class PostgresDriver:
         text = str(error).strip().partition("\n")[0]
         if isinstance(error, PoolTimeout):
             seconds = self.settings.timeout
-            return StorageBusyError(f"No connection to Postgres came free within {seconds:g} seconds; nothing was done.")
+            return StorageBusyError(
+                f"No connection to Postgres came free within {seconds:g} seconds; nothing was done."
+            )
         for kinds, kind, meaning in _MEANINGS:
             if isinstance(error, kinds):
                 return kind(meaning.format(text=text))
@@ -253,41 +276,75 @@ def _may_try_again(error: psycopg.Error) -> bool:
 
 
 class _LoopPool:
-    """The pool of one event loop."""
+    """The connections of one event loop.
 
-    def __init__(self, settings: Settings, arguments: dict[str, Any]) -> None:
+    psycopg_pool's asynchronous pool works with tasks of its own, which swallow their cancellation while they connect, and so
+    keep an event loop from ending that nobody asked to close the pool (as at the end of `asyncio.run`). This one has none:
+    who needs a connection opens it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opening = asyncio.Lock()
-        self._opened = False
-        self._connections: weakref.WeakSet[AsyncConnection] = weakref.WeakSet()
-        self.pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
-            settings.conninfo,
-            min_size=0,
-            max_size=settings.pool_size,
-            open=False,
-            timeout=settings.timeout,
-            kwargs=arguments,
-            configure=self._configure,
-            name="agentmem",
-        )
+        self._free = asyncio.Semaphore(settings.pool_size)
+        self._idle: list[AsyncConnection] = []
+        self._every: weakref.WeakSet[AsyncConnection] = weakref.WeakSet()
+        self._closed = False
 
-    async def _configure(self, connection: AsyncConnection) -> None:
-        self._connections.add(connection)
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one transaction."""
+        try:
+            await asyncio.wait_for(self._free.acquire(), self._settings.timeout)
+        except asyncio.TimeoutError as error:
+            msg = "no connection came free"
+            raise PoolTimeout(msg) from error
+        try:
+            connection = self._idle.pop() if self._idle else await self._connect()
+            try:
+                yield connection
+            finally:
+                # One that is still in the middle of something, because its user was cancelled, is of no use to others.
+                if self._closed or connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
+                    await connection.close()
+                else:
+                    self._idle.append(connection)
+        finally:
+            self._free.release()
 
-    async def open(self) -> None:
-        if self._opened:
-            return
-        async with self._opening:
-            if not self._opened:
-                seconds = max(2, int(self._settings.timeout))
-                await (await psycopg.AsyncConnection.connect(self._settings.conninfo, connect_timeout=seconds)).close()
-                await self.pool.open()
-                self._opened = True
+    async def revive(self) -> None:
+        """Replace the idle connections by a new one, as soon as the server accepts it."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.close()
+        deadline, pause = time.monotonic() + self._settings.timeout, 0.05
+        while True:
+            try:
+                self._idle.append(await self._connect())
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(pause)
+                pause = min(1.0, 2 * pause)
+            else:
+                return
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            await self._idle.pop().close()
 
     def abandon(self) -> None:
         """Close the connections of a loop that cannot be asked any more."""
-        for connection in list(self._connections):
+        self._closed = True
+        for connection in list(self._every):
             connection.pgconn.finish()
+
+    async def _connect(self) -> AsyncConnection:
+        connection = await psycopg.AsyncConnection.connect(
+            self._settings.conninfo, connect_timeout=self._settings.connect_timeout, **self._settings.arguments
+        )
+        self._every.add(connection)
+        return connection
 
 
 def _close_pool(pool: ConnectionPool[Connection]) -> None:
@@ -356,7 +413,7 @@ class _Revive(NamedTuple):
         if isinstance(given, AsyncConnectionPool):
             await given.check()
         elif given is None:
-            await (await self.driver._own_async_pool()).check()
+            await self.driver.own_loop_pool().revive()
 
 
 def _perform(cursor: psycopg.Cursor[Any], step: Any) -> Any:

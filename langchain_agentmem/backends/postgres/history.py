@@ -23,7 +23,15 @@ class PostgresMessages:
         rows = addition.rows
         parameters = (
             *(_place(key), _owner(key.tenant, key.user_id), key.tenant, key.user_id or "", key.session_id),
-            *(addition.title, addition.now, addition.agent, addition.keep, addition.ttl, addition.sliding, addition.token),
+            *(
+                _title(addition.title),
+                addition.now,
+                addition.agent,
+                addition.keep,
+                addition.ttl,
+                addition.sliding,
+                addition.token,
+            ),
             [row.role for row in rows],
             [row.agent for row in rows],
             [row.ends_with_session for row in rows],
@@ -64,11 +72,14 @@ class PostgresMessages:
         self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
         rows = yield Fetch(self._sql["sessions"], (_owner(tenant, user_id), now, limit, offset))
-        return [SessionRow(SessionKey(tenant, user_id, session_id), *rest) for session_id, *rest in rows]
+        return [
+            SessionRow(SessionKey(tenant, user_id, session_id), None if title is None else title.decode(), *rest)
+            for session_id, title, *rest in rows
+        ]
 
     @one_statement
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        changed = yield Execute(self._sql["rename"], (title, _place(key), now))
+        changed = yield Execute(self._sql["rename"], (_title(title), _place(key), now))
         return bool(changed)
 
     @one_statement
@@ -80,6 +91,11 @@ class PostgresMessages:
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         ((deleted,),) = yield Fetch(self._sql["sweep"], (tenant, now, limit))
         return int(deleted)
+
+
+def _title(title: str | None) -> bytes | None:
+    """A title as it is stored: Postgres' texts cannot hold all that a title can (a NUL)."""
+    return None if title is None else title.encode()
 
 
 def _digest(*ids: str) -> bytes:

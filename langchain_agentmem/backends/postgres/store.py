@@ -174,7 +174,8 @@ def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
     known = {"hnsw": ("m", "ef_construction"), "ivfflat": ("lists",), "flat": ()}[kind]
     for name, number in given.items():
         if name not in known or not isinstance(number, int) or number < 1:
-            msg = f"Unknown setting {name}={number!r} of a vector index of kind {kind}: known are {', '.join(known) or 'none'}."
+            options = ", ".join(known) or "none"
+            msg = f"Unknown setting {name}={number!r} of a vector index of kind {kind}: known are {options}."
             raise ConfigurationError(msg)
     return VectorSettings(kind, type_, given)
 

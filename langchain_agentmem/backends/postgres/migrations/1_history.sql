@@ -10,7 +10,7 @@ CREATE TABLE agentmem_sessions (
     tenant text NOT NULL,
     user_id text NOT NULL,
     session_id text NOT NULL,
-    title text,
+    title bytea,
     message_count bigint NOT NULL DEFAULT 0,
     next_position bigint NOT NULL DEFAULT 0,
     created_at double precision NOT NULL,
@@ -50,7 +50,7 @@ CREATE INDEX agentmem_system_messages ON agentmem_messages (session, position) W
 -- Add messages to a session; returns the position of the first. An addition that is there already, since the connection
 -- was lost before its answer came, is not made again.
 CREATE FUNCTION agentmem_append(
-    place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, title_ text, now_ double precision,
+    place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, title_ bytea, now_ double precision,
     agent_ text, keep_ bigint, ttl_ double precision, sliding_ boolean, token_ bigint,
     roles_ text[], agents_ text[], ends_ boolean[], times_ double precision[], metadata_ text[], types_ text[], bodies_ bytea[]
 ) RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
