@@ -38,9 +38,10 @@ class StorageProgram(Generic[T]):
     `run`, `arun` and `yield from` take it as they take a generator. It is made by `storage_program` and `one_statement`.
     """
 
-    __slots__ = ("_begin", "single")
+    __slots__ = ("__name__", "_begin", "single")
 
-    def __init__(self, begin: Callable[[], Program[T]], *, single: bool) -> None:
+    def __init__(self, name: str, begin: Callable[[], Program[T]], *, single: bool) -> None:
+        self.__name__ = name
         self._begin = begin
         self.single = single
         """Whether it is one statement, which needs no transaction around it."""
@@ -76,7 +77,7 @@ def _decorated(function: Callable[P, Program[T]], *, single: bool) -> Callable[P
     @wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Program[T]:
         # To who composes programs it is a generator: `yield from` begins it.
-        return cast("Program[T]", StorageProgram(lambda: function(*args, **kwargs), single=single))
+        return cast("Program[T]", StorageProgram(function.__name__, lambda: function(*args, **kwargs), single=single))
 
     return make
 

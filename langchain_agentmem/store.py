@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
@@ -31,8 +31,8 @@ from langgraph.store.base import (
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, ItemRow, Query
-from langchain_agentmem.batches import Batch, checked_key, checked_namespace, field_paths, text_key
+from langchain_agentmem.backends.contract import Backend, Found, ItemRow, Query
+from langchain_agentmem.batches import Batch, Place, checked_key, checked_namespace, field_paths, text_key
 from langchain_agentmem.codec import load_json
 from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageBusyError, StorageError
 from langchain_agentmem.filters import Filter, compile_filter
@@ -52,14 +52,17 @@ from langchain_agentmem.program import (
 from langchain_agentmem.ranking import rank, terms
 from langchain_agentmem.sweeping import Sweeper
 
+T = TypeVar("T")
 Value = dict[str, Any]
+Ask = Callable[[Program[Any]], Program[Any]]
+"""Runs a storage program: in the transaction that is going on, or in one of its own."""
 
 UPDATE_SECONDS = 30.0
 """How long `update` tries again while others keep changing the item."""
 
 _CHUNK = 200
 
-_DEPTH = 100
+_DEPTH = 50
 """At least so many of the best by words and of the best by meaning are fused, however few are asked for."""
 
 
@@ -388,16 +391,28 @@ class AgentMemStore(BaseStore):
         work = self._sorted(ops)
         yield from self._embed(work)
         now = time.time()
-        if work.puts or work.deletes:
-            results, used = yield Write(self._backend, self._perform(work, now))
-            yield from self._sweeper.after_write()
-        else:
+        items, tenant = self._backend.items, self._tenant
+        if len(ops) == 1 and not work.puts and not work.deletes:
+            # One question needs no transaction around the statements that answer it.
+            results, used = yield from self._answers(work, now, self._read)
+        elif not work.puts and not work.deletes:
             results, used = yield Read(self._backend, self._perform(work, now))
-            if used:
-                # What was read is not withheld because another writer holds the database: the time to live goes on as it was.
-                with contextlib.suppress(StorageBusyError):
-                    yield Write(self._backend, self._backend.items.touch(self._tenant, used, now))
-        return cast("list[Result]", results)
+        elif len(work.puts) == len(ops):
+            yield Write(self._backend, items.put(tenant, work.item_puts(), now))
+            results, used = [None] * work.size, []
+        else:
+            results, used = yield Write(self._backend, self._perform(work, now))
+        if work.puts or work.deletes:
+            yield from self._sweeper.after_write()
+        elif used:
+            # What was read is not withheld because another writer holds the database: the time to live goes on as it was.
+            with contextlib.suppress(StorageBusyError):
+                yield Write(self._backend, items.touch(tenant, used, now))
+        return results
+
+    def _read(self, program: Program[T]) -> Program[T]:
+        result: T = yield Read(self._backend, program)
+        return result
 
     def _embed(self, work: Batch) -> Program[None]:
         if self.embeddings is None:
@@ -415,22 +430,10 @@ class AgentMemStore(BaseStore):
             work.queries[query] = _unit((yield EmbedQuery(self.embeddings, query)))
 
     @storage_program
-    def _perform(self, work: Batch, now: float) -> Program[tuple[list[Result], list[tuple[tuple[str, ...], str]]]]:
+    def _perform(self, work: Batch, now: float) -> Program[tuple[list[Result], list[Place]]]:
         """The storage program of a batch: its results, and the items whose time to live is to start anew."""
         items, tenant = self._backend.items, self._tenant
-        results: list[Result] = [None] * work.size
-        used: list[ItemRow] = []
-        found = yield from items.get(tenant, [(op.namespace, op.key) for op in work.gets.values()], now)
-        for (at, op), row in zip(work.gets.items(), found, strict=True):
-            results[at] = _item(row) if row else None
-            used.extend([row] if row and op.refresh_ttl else [])
-        for at, search in work.searches.items():
-            ranked = yield from self._search(search, work.queries.get(search.query or ""), now)
-            results[at] = [_search_item(row, score) for row, score in ranked]
-            used.extend(row for row, _ in ranked if search.refresh_ttl)
-        for at, listing in work.listings.items():
-            results[at] = yield from self._list(listing, now)
-        touch = [(row.namespace, row.key) for row in used if row.ttl is not None]
+        results, touch = yield from self._answers(work, now, lambda program: program)
         if work.puts or work.deletes:
             if touch:
                 yield from items.touch(tenant, touch, now)
@@ -438,23 +441,43 @@ class AgentMemStore(BaseStore):
             yield from items.put(tenant, work.item_puts(), now)
         return results, touch
 
-    def _search(self, op: SearchOp, vector: bytes | None, now: float) -> Program[list[tuple[ItemRow, float | None]]]:
+    def _answers(self, work: Batch, now: float, ask: Ask) -> Program[tuple[list[Result], list[Place]]]:
+        """The results of a batch's questions; `ask` runs a storage program."""
+        results: list[Result] = [None] * work.size
+        used: list[ItemRow] = []
+        if work.gets:
+            places = [(op.namespace, op.key) for op in work.gets.values()]
+            found = yield from ask(self._backend.items.get(self._tenant, places, now))
+            for (at, op), row in zip(work.gets.items(), found, strict=True):
+                results[at] = _item(row) if row else None
+                used.extend([row] if row and op.refresh_ttl else [])
+        for at, search in work.searches.items():
+            ranked = yield from self._search(search, work.queries.get(search.query or ""), now, ask)
+            results[at] = [_search_item(row, score) for row, score in ranked]
+            used.extend(row for row, _ in ranked if search.refresh_ttl)
+        for at, listing in work.listings.items():
+            results[at] = yield from self._list(listing, now, ask)
+        return results, [(row.namespace, row.key) for row in used if row.ttl is not None]
+
+    def _search(
+        self, op: SearchOp, vector: bytes | None, now: float, ask: Ask
+    ) -> Program[list[tuple[ItemRow, float | None]]]:
         passes = compile_filter(op.filter)
         last = op.offset + op.limit
         kept: list[tuple[ItemRow, float | None]] = []
         if op.query:
             query = Query(op.namespace_prefix, terms(op.query), vector, op.filter, max(_DEPTH, 2 * last))
             while True:
-                found = yield from self._backend.items.find(self._tenant, query, now)
-                kept = yield from self._first(rank(found.candidates), passes if op.filter else None, last)
+                found = yield from ask(self._backend.items.find(self._tenant, query, now))
+                kept = yield from self._first(found, passes if op.filter else None, last, ask)
                 if len(kept) >= last or found.complete:
                     return kept[op.offset : last]
                 query = query._replace(depth=8 * query.depth)
         size = max(_CHUNK, last) if op.filter else last
         following: tuple[Any, ...] | None = None
         while len(kept) < last:
-            page, following = yield from self._backend.items.scan(
-                self._tenant, op.namespace_prefix, op.filter, size, following, now
+            page, following = yield from ask(
+                self._backend.items.scan(self._tenant, op.namespace_prefix, op.filter, size, following, now)
             )
             kept.extend((row, None) for row in page if not op.filter or passes(load_json(row.value)))
             if following is None:
@@ -462,14 +485,17 @@ class AgentMemStore(BaseStore):
         return kept[op.offset : last]
 
     def _first(
-        self, ranked: Sequence[tuple[Any, float]], passes: Filter | None, last: int
+        self, found: Found, passes: Filter | None, last: int, ask: Ask
     ) -> Program[list[tuple[ItemRow, float | None]]]:
-        """The first of the ranked items that pass, and their scores."""
+        """The best of what was found that pass, and their scores."""
         kept: list[tuple[ItemRow, float | None]] = []
+        ranked = rank(found.candidates)
         size = last if passes is None else _CHUNK
         for at in range(0, len(ranked), size or 1):
             chunk = ranked[at : at + size]
-            rows = yield from self._backend.items.rows([item for item, _ in chunk])
+            rows: Mapping[Any, ItemRow] = found.rows
+            if not all(item in rows for item, _ in chunk):
+                rows = yield from ask(self._backend.items.rows([item for item, _ in chunk]))
             kept.extend(
                 (rows[item], score)
                 for item, score in chunk
@@ -479,13 +505,13 @@ class AgentMemStore(BaseStore):
                 break
         return kept
 
-    def _list(self, op: ListNamespacesOp, now: float) -> Program[list[tuple[str, ...]]]:
+    def _list(self, op: ListNamespacesOp, now: float, ask: Ask) -> Program[list[tuple[str, ...]]]:
         conditions = op.match_conditions or ()
         literal: tuple[str, ...] = ()
         for condition in conditions:
             if condition.match_type == "prefix" and "*" not in condition.path:
                 literal = max(literal, tuple(condition.path), key=len)
-        every = yield from self._backend.items.namespaces(self._tenant, literal, now)
+        every = yield from ask(self._backend.items.namespaces(self._tenant, literal, now))
         found = [namespace for namespace in every if all(_fits(namespace, condition) for condition in conditions)]
         if op.max_depth is not None:
             found = sorted({namespace[: op.max_depth] for namespace in found})

@@ -16,7 +16,7 @@ from langchain_agentmem import AgentMemory
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from servers import PostgresServer  # noqa: E402
+from servers import PostgresServer
 
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgres")
 """Every contract test runs on each of these."""

@@ -28,7 +28,19 @@ class PostgresServer:
         self.process: subprocess.Popen[bytes] | None = None
         self._as_root = os.geteuid() == 0
         self._install()
-        self._run(self.bin / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        self._run(
+            self.bin / "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "-N",
+        )
         self.start()
 
     @property
@@ -99,7 +111,9 @@ class PostgresServer:
         return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if self._as_root else {}
 
     def _run(self, *command: object) -> None:
-        done = subprocess.run([str(one) for one in command], capture_output=True, check=False, cwd=self.folder, **self._user())
+        done = subprocess.run(
+            [str(one) for one in command], capture_output=True, check=False, cwd=self.folder, **self._user()
+        )
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stderr.decode()[-2000:]}")
 

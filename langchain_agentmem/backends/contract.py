@@ -162,6 +162,8 @@ class Found(NamedTuple):
     candidates: list[Candidate]
     complete: bool = True
     """Whether a greater depth would find no more."""
+    rows: Mapping[Any, ItemRow] = MappingProxyType({})
+    """The items of candidates, as far as the backend has read them already."""
 
 
 class ItemTable(Protocol):

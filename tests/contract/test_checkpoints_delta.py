@@ -3,11 +3,11 @@ what pruning and copying left."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import pytest
+from database import database
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -351,8 +351,7 @@ async def test_a_snapshot_shares_its_elements_with_the_one_before(lasting_url, c
         await turns(build(memory.checkpointer, schema(5, 5)), call, 6)
         state = await call(build(memory.checkpointer, schema(5, 5)).get_state, CONFIG)
         texts = sum(BIG in str(one) for one in state.values["log"])
-    connection = sqlite3.connect(lasting_url.removeprefix("sqlite:///"))
-    (stored,) = connection.execute("SELECT sum(length(data)) FROM agentmem_elements").fetchone()
-    connection.close()
+    with database(lasting_url) as opened:
+        stored = sum(len(element.data) for element in opened.stored("elements"))
     assert texts > 60
     assert stored < 2 * texts * (len(BIG) + 200)

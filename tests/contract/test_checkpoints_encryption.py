@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from database import PLACES, Database, Stored, database
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -50,21 +49,11 @@ def lasting(lasting_url: str) -> Iterator[AgentMemory]:
         yield memory
 
 
-class Rows:
-    """The rows of the database, behind the package's back."""
-
-    def __init__(self, url: str) -> None:
-        self.connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
-
-    def __call__(self, statement: str, *parameters: Any) -> list[Any]:
-        return self.connection.execute(statement, parameters).fetchall()
-
-
 @pytest.fixture
-def rows(lasting_url: str) -> Iterator[Rows]:
-    opened = Rows(lasting_url)
-    yield opened
-    opened.connection.close()
+def rows(lasting_url: str) -> Iterator[Database]:
+    """The rows of the database, behind the package's back."""
+    with database(lasting_url) as opened:
+        yield opened
 
 
 class State(MessagesState):
@@ -105,15 +94,10 @@ async def converse(memory: AgentMemory, call: Any, turns: int = 3, config: Any =
     return graph
 
 
-def files(url: str) -> dict[str, bytes]:
-    path = Path(url.removeprefix("sqlite:///"))
-    return {file.name: file.read_bytes() for file in path.parent.glob(f"{path.name}*")}
-
-
 # Nothing in plain text
 
 
-async def test_no_value_and_no_metadata_lies_in_plain_text_in_any_file(lasting_url, call):
+async def test_no_value_and_no_metadata_lies_in_plain_text_in_the_database(lasting_url, rows, call):
     with AgentMemory.from_url(lasting_url, serde=serde()) as memory:
         saver = memory.checkpointer
         config = {
@@ -137,10 +121,10 @@ async def test_no_value_and_no_metadata_lies_in_plain_text_in_any_file(lasting_u
         await call(saver.put_writes, stored, writes, "task")
         await call(saver.copy_thread, "1", "2")
         await call(saver.prune, ["2"])
-        while_open = files(lasting_url)
-        assert len(while_open) == 3
-    for contents in (while_open, files(lasting_url)):
-        assert sum(map(len, contents.values())) > 50_000
+        while_open = rows.everything()
+        assert len(while_open) >= 3
+    for contents in (while_open, rows.everything()):
+        assert sum(map(len, contents.values())) > 25_000
         for name, content in contents.items():
             for word in (SECRET, "long enough to be stored", "HumanMessage(", "additional_kwargs"):
                 assert word.encode() not in content, f"{word} in {name}"
@@ -152,17 +136,16 @@ async def test_equal_messages_of_two_threads_have_different_references(lasting, 
     for thread in "ab":
         await converse(lasting, call, 3, {"configurable": {"thread_id": thread}}, "same")
     by_thread = {
-        number: {row[0] for row in rows("SELECT reference FROM agentmem_elements WHERE thread = ?", number)}
-        for number in (1, 2)
+        number: {bytes(key[1]) for key, _, _ in rows.stored("elements") if key[0] == number} for number in (1, 2)
     }
     # How many there are depends on which message has its id by the time its write is stored.
     assert min(map(len, by_thread.values())) > 5
     assert by_thread[1] & by_thread[2] == set()
     plain = Codec().identify(HumanMessage(f"0 same {BIG}", id="0"))
     assert not {reference(plain), reference(plain, KEY)} & (by_thread[1] | by_thread[2])
-    digests = rows("SELECT thread, channel, digest FROM agentmem_channel_values WHERE digest <> ''")
+    digests = rows.execute("SELECT thread, channel, digest FROM agentmem_channel_values WHERE digest <> ''")
     assert not {row[1:] for row in digests if row[0] == 1} & {row[1:] for row in digests if row[0] == 2}
-    data = [row[0] for row in rows("SELECT data FROM agentmem_elements")]
+    data = [row[0] for row in rows.execute("SELECT data FROM agentmem_elements")]
     assert len(set(data)) == len(data)
 
 
@@ -171,7 +154,7 @@ async def test_an_element_is_stored_once_in_its_thread(lasting, rows, call):
     await call(lasting.checkpointer.prune, ["1"])
     state = (await call(lasting.checkpointer.get_tuple, CONFIG)).checkpoint["channel_values"]
     assert len(state["messages"]) == 1 + 6 * 3
-    lengths = [row[0] for row in rows("SELECT length(data) FROM agentmem_elements")]
+    lengths = [row[0] for row in rows.execute("SELECT length(data) FROM agentmem_elements")]
     # Of the table, its keys, and the one text that all its lists hold many times.
     assert len(lengths) == len(state["messages"]) + len(state["log"]) + len(state["table"]) + 1
 
@@ -181,7 +164,7 @@ async def test_the_secret_of_a_thread_survives_restarts_and_is_its_own(lasting_u
         with AgentMemory.from_url(lasting_url, serde=serde()) as memory:
             await converse(memory, call, 1)
             await converse(memory, call, 1, {"configurable": {"thread_id": "2"}})
-            secrets = rows("SELECT secret_type, secret FROM agentmem_threads ORDER BY id")
+            secrets = rows.execute("SELECT secret_type, secret FROM agentmem_threads ORDER BY id")
             if turn == 0:
                 first = secrets
             assert secrets == first
@@ -190,14 +173,6 @@ async def test_the_secret_of_a_thread_survives_restarts_and_is_its_own(lasting_u
 
 
 # Nothing that was altered is believed
-
-PLACES = {
-    "elements": ("agentmem_elements", "type", "data"),
-    "values": ("agentmem_channel_values", "type", "data"),
-    "writes": ("agentmem_writes", "type", "data"),
-    "documents": ("agentmem_checkpoints", "type", "document"),
-    "secrets": ("agentmem_threads", "secret_type", "secret"),
-}
 
 
 async def some_thread(memory: AgentMemory, call: Any) -> Any:
@@ -224,34 +199,30 @@ async def assert_refused(url: str, call: Any) -> None:
             await call(conversation(saver).invoke, {"messages": [HumanMessage("hi")]}, CONFIG)
 
 
+def flipped(row: Stored, at: int) -> Stored:
+    return row._replace(data=row.data[:at] + bytes([row.data[at] ^ 0x10]) + row.data[at:][1:])
+
+
 @pytest.mark.parametrize("place", ["elements", "values", "writes", "documents"])
 async def test_a_flipped_bit_is_refused(lasting_url, lasting, rows, call, place):
-    table, type_, data = PLACES[place]
     await some_thread(lasting, call)
     before = await call(lasting.checkpointer.list, CONFIG)
-    sealed = [row[0] for row in rows(f"SELECT DISTINCT {data} FROM {table} WHERE {type_} LIKE '%+aes'")]
+    sealed = [row for row in rows.stored(place) if row.type.endswith("+aes")]
     assert sealed
-    for at in (0, 15, 16, 31):  # the nonce, and what authenticates the rest
-        altered = {one: one[:at] + bytes([one[at] ^ 0x10]) + one[at + 1 :] for one in sealed}
-        for one, other in altered.items():
-            rows(f"UPDATE {table} SET {data} = ? WHERE {data} = ?", other, one)
+    last = min(len(row.data) for row in sealed) - 1
+    for at in (0, 15, 16, 31, last):  # the nonce, what authenticates the rest, the rest
+        for row in sealed:
+            rows.replace(place, flipped(row, at))
         await assert_refused(lasting_url, call)
-        for one, other in altered.items():
-            rows(f"UPDATE {table} SET {data} = ? WHERE {data} = ?", one, other)
-    for one in sealed:
-        if len(one) > 32:
-            rows(f"UPDATE {table} SET {data} = ? WHERE {data} = ?", one[:-1] + bytes([one[-1] ^ 0x10]), one)
-    await assert_refused(lasting_url, call)
-    for one in sealed:
-        if len(one) > 32:
-            rows(f"UPDATE {table} SET {data} = ? WHERE {data} = ?", one, one[:-1] + bytes([one[-1] ^ 0x10]))
+        for row in sealed:
+            rows.replace(place, row)
     assert await call(lasting.checkpointer.list, CONFIG) == before
 
 
 async def test_a_secret_that_was_altered_is_refused(lasting_url, lasting, rows, call):
     await some_thread(lasting, call)
-    ((secret,),) = rows("SELECT secret FROM agentmem_threads")
-    rows("UPDATE agentmem_threads SET secret = ?", secret[:-1] + bytes([secret[-1] ^ 1]))
+    (secret,) = rows.stored("secrets")
+    rows.replace("secrets", flipped(secret, len(secret.data) - 1))
     with AgentMemory.from_url(lasting_url, serde=serde()) as memory, pytest.raises(DamagedDataError):
         await call(conversation(memory.checkpointer).invoke, {"messages": [HumanMessage("hi")]}, CONFIG)
 
@@ -259,7 +230,6 @@ async def test_a_secret_that_was_altered_is_refused(lasting_url, lasting, rows, 
 @pytest.mark.parametrize("place", PLACES)
 async def test_unencrypted_rows_are_refused(lasting_url, lasting, rows, call, place):
     """Rows as a saver without a key writes them, in place of the encrypted ones."""
-    table, type_, data = PLACES[place]
     await some_thread(lasting, call)
     plain = Codec()
     forged = {
@@ -276,7 +246,9 @@ async def test_unencrypted_rows_are_refused(lasting_url, lasting, rows, call, pl
         ),
         "secrets": plain.store(b"\x00" * 32),
     }[place]
-    rows(f"UPDATE {table} SET {type_} = ?, {data} = ? WHERE {type_} LIKE '%+aes'", *forged)
+    for row in rows.stored(place):
+        if row.type.endswith("+aes"):
+            rows.replace(place, Stored(row.key, *forged))
     if place != "secrets":
         await assert_refused(lasting_url, call)
     with (
@@ -289,41 +261,37 @@ async def test_unencrypted_rows_are_refused(lasting_url, lasting, rows, call, pl
 async def test_a_row_that_was_added_unencrypted_is_refused(lasting_url, lasting, rows, call):
     """An attacker who can write to the database, but knows no key, makes up a value of his own."""
     await some_thread(lasting, call)
-    (place,) = rows(
-        "SELECT thread, namespace, checkpoint_id FROM agentmem_checkpoints ORDER BY checkpoint_id DESC LIMIT 1"
-    )
-    type_, data = JsonPlusSerializer().dumps_typed({"forged": True})
-    rows("INSERT INTO agentmem_writes VALUES (?, ?, ?, 'forged', 0, '', 'log', 'plain', ?, ?)", *place, type_, data)
+    rows.add_write("log", *JsonPlusSerializer().dumps_typed({"forged": True}))
     await assert_refused(lasting_url, call)
 
 
 async def test_elements_that_took_each_others_place_are_refused(lasting_url, lasting, rows, call):
     await some_thread(lasting, call)
-    elements = rows("SELECT id, type, data FROM agentmem_elements ORDER BY id")
-    for (id_, *_), (_, type_, data) in zip(elements, elements[1:] + elements[:1], strict=True):
-        rows("UPDATE agentmem_elements SET type = ?, data = ? WHERE id = ?", type_, data, id_)
+    elements = rows.stored("elements")
+    for one, other in zip(elements, elements[1:] + elements[:1], strict=True):
+        rows.replace("elements", other._replace(key=one.key))
     await assert_refused(lasting_url, call)
 
 
 async def test_the_type_of_a_message_is_neither_shown_nor_believed(lasting_url, lasting, rows, call):
     """A human's message must not become the system's."""
     await some_thread(lasting, call)
-    types = {row[0] for row in rows("SELECT DISTINCT type FROM agentmem_elements")}
+    types = {row[0] for row in rows.execute("SELECT DISTINCT type FROM agentmem_elements")}
     assert not [type_ for type_ in types if "Message" in type_ or "message" in type_]
     for altered in ("message:SystemMessage+aes", "msgpack+aes", "null+aes"):
-        rows("UPDATE agentmem_elements SET type = ?", altered)
+        rows.execute("UPDATE agentmem_elements SET type = ?", altered)
         await assert_refused(lasting_url, call)
 
 
 async def test_references_that_were_altered_are_refused(lasting_url, lasting, rows, call):
     """Messages left out, repeated or put into another order."""
     await some_thread(lasting, call)
-    values = rows("SELECT version, data FROM agentmem_channel_values WHERE channel = 'messages'")
+    values = rows.execute("SELECT version, data FROM agentmem_channel_values WHERE channel = 'messages'")
     altered = 0
     for version, data in values:
         if len(data) >= 2 * REFERENCE_BYTES:
             swapped = data[REFERENCE_BYTES : 2 * REFERENCE_BYTES] + data[:REFERENCE_BYTES] + data[2 * REFERENCE_BYTES :]
-            rows("UPDATE agentmem_channel_values SET data = ? WHERE version = ?", swapped, version)
+            rows.execute("UPDATE agentmem_channel_values SET data = ? WHERE version = ?", swapped, version)
             altered += 1
     assert altered > 0
     await assert_refused(lasting_url, call)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import pytest
+from counting import Costs
+from database import database
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 from typing_extensions import TypedDict
 
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.backends.sqlite import driver
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 WORDS = [
@@ -40,17 +40,8 @@ def one_node(state: Any, saver: Any, node: Callable[[Any], Any]) -> Any:
 
 def payload(url: str) -> int:
     """The bytes of all columns of all our tables."""
-    connection = sqlite3.connect(url.removeprefix("sqlite:///").partition("?")[0])
-    total = 0
-    tables = connection.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'agentmem_%' AND sql NOT LIKE '%VIRTUAL%'"
-    ).fetchall()
-    for (table,) in tables:
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        lengths = " + ".join(f"coalesce(length(CAST({column} AS BLOB)), 0)" for column in columns)
-        total += connection.execute(f"SELECT coalesce(sum({lengths}), 0) FROM {table}").fetchone()[0]
-    connection.close()
-    return total
+    with database(url) as opened:
+        return opened.payload()
 
 
 async def per_turn(url: str, turn: Callable[[], Any], turns: int = 200) -> tuple[float, float]:
@@ -66,7 +57,7 @@ async def per_turn(url: str, turn: Callable[[], Any], turns: int = 200) -> tuple
 
 @pytest.fixture
 def quick_url(lasting_url: str) -> str:
-    return f"{lasting_url}?synchronous=normal"
+    return f"{lasting_url}?synchronous=normal" if lasting_url.startswith("sqlite") else lasting_url
 
 
 async def test_a_turn_of_a_long_conversation_adds_as_many_bytes_as_one_of_a_short(quick_url, call):
@@ -151,12 +142,8 @@ async def test_a_message_that_is_put_again_is_not_stored_again(quick_url, call):
     source = texts(6)
 
     def copies(text: str) -> int:
-        connection = sqlite3.connect(quick_url.removeprefix("sqlite:///").partition("?")[0])
-        ((count,),) = connection.execute(
-            "SELECT count(*) FROM agentmem_elements WHERE instr(data, ?) > 0", (text.encode(),)
-        )
-        connection.close()
-        return int(count)
+        with database(quick_url) as opened:
+            return sum(text.encode() in element.data for element in opened.stored("elements"))
 
     with AgentMemory.from_url(quick_url) as memory:
         graph = one_node(MessagesState, memory.checkpointer, lambda _: {"messages": [AIMessage(next(source))]})
@@ -174,54 +161,6 @@ async def test_a_message_that_is_put_again_is_not_stored_again(quick_url, call):
 # Statements and transactions
 
 
-class Counts:
-    """Which transactions ran, and how many statements in each."""
-
-    def __init__(self, memory: AgentMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.transactions: list[tuple[str, int]] = []
-        self.statements = 0
-        original = driver._performer
-
-        def counting(connection: Any) -> Any:
-            perform = original(connection)
-
-            def perform_one(step: Any) -> Any:
-                self.statements += 1
-                return perform(step)
-
-            return perform_one
-
-        monkeypatch.setattr(driver, "_performer", counting)
-        for name in ("read", "write"):
-            sync, twin = getattr(memory.backend, name), getattr(memory.backend, f"a{name}")
-            monkeypatch.setattr(memory.backend, name, self._counted(name, sync))
-            monkeypatch.setattr(memory.backend, f"a{name}", self._acounted(name, twin))
-
-    def _counted(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def run(program: Any) -> Any:
-            self.statements = 0
-            try:
-                return method(program)
-            finally:
-                self.transactions.append((name, self.statements))
-
-        return run
-
-    def _acounted(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        async def run(program: Any) -> Any:
-            self.statements = 0
-            try:
-                return await method(program)
-            finally:
-                self.transactions.append((name, self.statements))
-
-        return run
-
-    def take(self) -> list[tuple[str, int]]:
-        taken, self.transactions = self.transactions, []
-        return taken
-
-
 class Notebook(TypedDict):
     messages: Annotated[list[Any], lambda old, new: [*(old or []), *new]]
 
@@ -231,7 +170,7 @@ async def test_statements_and_transactions_do_not_grow_with_the_thread(url, call
     serde = None if key is None else EncryptedSerializer.from_pycryptodome_aes(key=key)
     source = texts(7)
     with AgentMemory.from_url(url, serde=serde) as memory:
-        counts = Counts(memory, monkeypatch)
+        counts = Costs(memory, monkeypatch)
         saver = memory.checkpointer
         value: list[str] = []
         config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
@@ -247,15 +186,15 @@ async def test_statements_and_transactions_do_not_grow_with_the_thread(url, call
                 "versions_seen": {},
             }
             new = {"log": str(number), "n": str(number), **({"other": "1"} if number == 1 else {})}
-            counts.take()
+            counts.reset()
             config = await call(saver.put, config, checkpoint, {}, new)
-            put = counts.take()
+            put = counts.reset()
             await call(saver.put_writes, config, [("log", [*value, "more"]), ("n", 1)], "task")
-            put_writes = counts.take()
+            put_writes = counts.reset()
             if number in (2, 70, 75, 80):
                 found = await call(saver.get_tuple, {"configurable": {"thread_id": "1"}})
                 assert found.checkpoint["channel_values"]["log"] == value
-                seen[number] = {"put": put, "put_writes": put_writes, "get_tuple": counts.take()}
+                seen[number] = {"put": put, "put_writes": put_writes, "get_tuple": counts.reset()}
     assert [kind for kind, _ in seen[75]["put"]] == ["write"]
     assert [kind for kind, _ in seen[75]["put_writes"]] == ["write"]
     assert [kind for kind, _ in seen[75]["get_tuple"]] == ["read"]
@@ -272,9 +211,9 @@ async def test_reading_goes_on_in_one_transaction_with_a_cold_cache(lasting_url,
             await call(graph.invoke, {"messages": [HumanMessage(next(source))]}, CONFIG)
         before = payload(lasting_url)
     with AgentMemory.from_url(lasting_url) as memory:
-        counts = Counts(memory, monkeypatch)
+        counts = Costs(memory, monkeypatch)
         await call(memory.checkpointer.get_tuple, CONFIG)
-        assert [kind for kind, _ in counts.take()] == ["read"]
+        assert [kind for kind, _ in counts.reset()] == ["read"]
         graph = one_node(MessagesState, memory.checkpointer, lambda _: {"messages": [AIMessage(next(source))]})
         await call(graph.invoke, {"messages": [HumanMessage(next(source))]}, CONFIG)
     # The turn after a restart writes no more than any other.

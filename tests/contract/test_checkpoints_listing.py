@@ -481,7 +481,11 @@ async def test_half_of_a_surrogate_pair_in_a_name_is_refused_and_nothing_is_writ
     assert await call(saver.threads) == []
 
 
-@pytest.mark.parametrize("value", [object(), [BIG, object()], {"a": lambda: None}, 2**70, [BIG, -(2**64)]], ids=["object", "list", "dict", "big", "small"])
+@pytest.mark.parametrize(
+    "value",
+    [object(), [BIG, object()], {"a": lambda: None}, 2**70, [BIG, -(2**64)]],
+    ids=["object", "list", "dict", "big", "small"],
+)
 async def test_a_value_that_langgraph_cannot_store_is_refused_and_nothing_is_written(memory, call, value):
     saver = memory.checkpointer
     if value != 2**70:  # a large number by itself is no trouble

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import operator
-import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import pytest
+from database import Database, database
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
 from langchain_agentmem import AgentMemory, AgentMemSaver, ThreadInUseError
-from langchain_agentmem.codec import REFERENCE_BYTES
+from langchain_agentmem.compact import each_reference
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 OTHER: Any = {"configurable": {"thread_id": "2"}}
@@ -89,44 +89,58 @@ def _seen(state: Any) -> Any:
     )
 
 
+WRITTEN_REFERENCES = {
+    True: "SELECT thread, data FROM agentmem_writes WHERE kind NOT IN ('plain', 'value')",
+    False: "SELECT t.id, w.blob FROM checkpoint_writes AS w JOIN agentmem_threads AS t ON t.name = w.thread_id "
+    "WHERE w.type LIKE 'agentmem:%' AND w.type NOT LIKE 'agentmem:value:%'",
+}
+"""The references that pending writes hold, on SQLite and elsewhere."""
+
+ORPHANS = {
+    True: "SELECT * FROM agentmem_writes AS w WHERE NOT EXISTS (SELECT 1 FROM agentmem_checkpoints AS c WHERE "
+    "c.thread = w.thread AND c.namespace = w.namespace AND c.checkpoint_id = w.checkpoint_id)",
+    False: "SELECT * FROM checkpoint_writes AS w WHERE NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE "
+    "c.thread_id = w.thread_id AND c.checkpoint_ns = w.checkpoint_ns AND c.checkpoint_id = w.checkpoint_id)",
+}
+"""Pending writes without a checkpoint."""
+
+
 class Tables:
     """What lies in the tables, read behind the package's back."""
 
-    def __init__(self, url: str) -> None:
-        self.connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    def __init__(self, opened: Database) -> None:
+        self.database = opened
 
     def rows(self, statement: str) -> list[Any]:
-        return self.connection.execute(statement).fetchall()
+        return self.database.execute(statement)
 
     def count(self, table: str) -> int:
+        if not self.database.is_sqlite and table in ("checkpoints", "writes"):
+            table = {"checkpoints": "checkpoints", "writes": "checkpoint_writes"}[table]
+            return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
         return int(self.rows(f"SELECT count(*) FROM agentmem_{table}")[0][0])
 
     def assert_no_garbage(self) -> None:
         """Every element is referred to, every value is needed, and everything belongs to a thread."""
         threads = {number for (number,) in self.rows("SELECT id FROM agentmem_threads")}
-        for table in ("checkpoints", "channel_values", "elements", "writes"):
+        for table in ("channel_values", "elements"):
             assert {number for (number,) in self.rows(f"SELECT thread FROM agentmem_{table}")} <= threads
         referred: set[tuple[int, bytes]] = set()
-        for table, whole in (("channel_values", "('plain')"), ("writes", "('plain', 'value')")):
-            for thread, data in self.rows(f"SELECT thread, data FROM agentmem_{table} WHERE kind NOT IN {whole}"):
-                referred.update(
-                    (thread, data[at : at + REFERENCE_BYTES]) for at in range(0, len(data), REFERENCE_BYTES)
-                )
-        assert {tuple(row) for row in self.rows("SELECT thread, reference FROM agentmem_elements")} == referred
-        orphans = self.rows(
-            "SELECT * FROM agentmem_writes AS w WHERE NOT EXISTS (SELECT 1 FROM agentmem_checkpoints AS c WHERE "
-            "c.thread = w.thread AND c.namespace = w.namespace AND c.checkpoint_id = w.checkpoint_id)"
-        )
-        assert orphans == []
+        for thread, data in self.rows("SELECT thread, data FROM agentmem_channel_values WHERE kind <> 'plain'"):
+            referred.update((thread, one) for one in each_reference(data))
+        for thread, data in self.rows(WRITTEN_REFERENCES[self.database.is_sqlite]):
+            referred.update((thread, one) for one in each_reference(data))
+        stored = self.rows("SELECT thread, reference FROM agentmem_elements")
+        assert {(thread, bytes(reference)) for thread, reference in stored} == referred
+        assert self.rows(ORPHANS[self.database.is_sqlite]) == []
 
 
 @pytest.fixture
 def tables(lasting_url: str) -> Iterator[Tables]:
     with AgentMemory.from_url(lasting_url) as memory:
         memory.checkpointer.threads()
-    opened = Tables(lasting_url)
-    yield opened
-    opened.connection.close()
+    with database(lasting_url) as opened:
+        yield Tables(opened)
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from counting import Costs
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableLambda
@@ -222,38 +223,6 @@ async def test_the_history_of_a_turn_may_be_read_again_inside_it(memory, call):
 
 
 # What a turn costs
-
-
-class Costs:
-    """Counts the transactions that a memory's backend runs, their statements, and the rows that come back."""
-
-    def __init__(self, memory: AgentMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.transactions: list[str] = []
-        self.statements = 0
-        self.rows = 0
-        for name, kind in (("read", "read"), ("aread", "read"), ("write", "write"), ("awrite", "write")):
-            monkeypatch.setattr(memory.backend, name, self._counting(kind, getattr(memory.backend, name)))
-
-    def reset(self) -> None:
-        self.transactions, self.statements, self.rows = [], 0, 0
-
-    def _counting(self, kind: str, perform: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(program: Generator[Any, Any, Any]) -> Any:
-            self.transactions.append(kind)
-            return perform(self._watched(program))
-
-        return counted
-
-    def _watched(self, program: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        try:
-            step = next(program)
-            while True:
-                self.statements += 1
-                result = yield step
-                self.rows += len(result) if isinstance(result, list) else 0
-                step = program.send(result)
-        except StopIteration as done:
-            return done.value
 
 
 @wirings

@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from database import database
 from langchain_core.messages import HumanMessage
 
 from langchain_agentmem import (
@@ -25,6 +26,11 @@ from langchain_agentmem import (
     ("url", "reason"),
     [
         ("mysql://localhost/db", "mysql"),
+        ("postgresql://localhost/db?pool_size=0", "pool_size"),
+        ("postgresql://localhost/db?pool_size=many", "pool_size"),
+        ("postgresql://localhost/db?timeout=soon", "timeout"),
+        ("postgresql://localhost/db?prepare=yes", "prepare"),
+        ("postgresql://localhost/db?schema=", "schema"),
         ("sqlite3:///a.db", "sqlite3"),
         ("agentmem.db", "agentmem.db"),
         ("", "Unknown URL scheme"),
@@ -119,13 +125,13 @@ async def test_our_tables_live_next_to_the_applications_own(tmp_path, call):
 async def test_tables_of_another_version_are_refused_and_left_as_they_are(lasting_url, tmp_path, call):
     with AgentMemory.from_url(lasting_url) as memory:
         await call(memory.history("s").add_messages, [HumanMessage("a")])
-    connection = sqlite3.connect(lasting_url.removeprefix("sqlite:///"))
-    connection.execute("UPDATE agentmem_schema SET version = 999")
-    connection.commit()
-    with AgentMemory.from_url(lasting_url) as memory, pytest.raises(ConfigurationError, match="version 999"):
-        await call(memory.history("s").add_messages, [HumanMessage("b")])
-    assert connection.execute("SELECT count(*) FROM agentmem_messages").fetchone() == (1,)
-    connection.close()
+    with database(lasting_url) as opened:
+        ((version,),) = opened.execute("SELECT version FROM agentmem_schema")
+        opened.execute("UPDATE agentmem_schema SET version = 999")
+        with AgentMemory.from_url(lasting_url) as memory, pytest.raises(ConfigurationError, match="version 999"):
+            await call(memory.history("s").add_messages, [HumanMessage("b")])
+        assert len(opened.execute("SELECT * FROM agentmem_messages")) == 1
+        opened.execute("UPDATE agentmem_schema SET version = ?", version)  # the tables may be used again
 
 
 async def test_file_names_may_hold_anything(tmp_path, call):
@@ -152,10 +158,10 @@ async def test_an_unquoted_hash_never_leads_to_another_file(tmp_path, call):
     assert [file.name for file in tmp_path.iterdir()] == ["a#b.db"]
 
 
-async def test_a_database_held_by_another_writer_is_a_clear_error_and_nothing_is_written(lasting_url, call):
-    with AgentMemory.from_url(f"{lasting_url}?timeout=0.05") as memory:
+async def test_a_database_held_by_another_writer_is_a_clear_error_and_nothing_is_written(sqlite_url, call):
+    with AgentMemory.from_url(f"{sqlite_url}?timeout=0.05") as memory:
         await call(memory.history("s").add_messages, [HumanMessage("a")])
-        other = sqlite3.connect(lasting_url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+        other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageBusyError, match="another writer"):
             await call(memory.history("s").add_messages, [HumanMessage("b")])
@@ -166,10 +172,10 @@ async def test_a_database_held_by_another_writer_is_a_clear_error_and_nothing_is
         other.close()
 
 
-async def test_a_database_that_may_not_be_written_can_be_read(lasting_url, call):
-    with AgentMemory.from_url(lasting_url) as memory:
+async def test_a_database_that_may_not_be_written_can_be_read(sqlite_url, call):
+    with AgentMemory.from_url(sqlite_url) as memory:
         await call(memory.history("s").add_messages, [HumanMessage("a")])
-    connection = sqlite3.connect(lasting_url.removeprefix("sqlite:///"), check_same_thread=False)
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), check_same_thread=False)
     connection.execute("PRAGMA query_only = ON")
     with AgentMemory.from_connection(connection) as memory:
         assert await call(memory.history("s").get_recent) == [HumanMessage("a")]
@@ -260,11 +266,11 @@ async def test_sync_calls_work_inside_a_running_event_loop(memory):
     assert memory.history("s").count() == 40
 
 
-async def test_a_cancelled_write_is_stored_whole_or_not_at_all_and_the_memory_goes_on(lasting_url):
-    with AgentMemory.from_url(lasting_url) as memory:
+async def test_a_cancelled_write_is_stored_whole_or_not_at_all_and_the_memory_goes_on(sqlite_url):
+    with AgentMemory.from_url(sqlite_url) as memory:
         history = memory.history("s")
         await history.aadd_messages([HumanMessage("before")])
-        other = sqlite3.connect(lasting_url.removeprefix("sqlite:///"), isolation_level=None)
+        other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         task = asyncio.ensure_future(history.aadd_messages([HumanMessage("a"), HumanMessage("b")]))
         await asyncio.sleep(0)

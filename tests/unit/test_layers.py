@@ -14,6 +14,8 @@ import langchain_agentmem
 ROOT = Path(langchain_agentmem.__file__).parent
 PACKAGE = ROOT.name
 
+BACKENDS = ("sqlite", "postgres")
+
 LAYERS = (
     ("errors", "settings", "backends.statements", "integrations", "lifecycle"),  # the last two: empty packages
     ("models", "testing"),
@@ -22,9 +24,11 @@ LAYERS = (
     ("compact",),
     ("backends.contract",),
     ("backends",),
-    ("backends.sqlite.driver", "backends.sqlite.history", "backends.sqlite.store", "backends.sqlite.checkpoints"),
-    ("backends.sqlite.backend",),
-    ("backends.sqlite",),
+    ("backends.postgres.migrations", "backends.postgres.statements"),
+    ("backends.postgres.migrating",),
+    tuple(f"backends.{name}.{part}" for name in BACKENDS for part in ("driver", "history", "store", "checkpoints")),
+    tuple(f"backends.{name}.backend" for name in BACKENDS),
+    tuple(f"backends.{name}" for name in BACKENDS),
     ("ranking", "batches", "drafts", "pruning", "sweeping"),
     ("loading",),
     ("history", "store", "checkpointer"),
@@ -104,7 +108,7 @@ def layer(module: str) -> int:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_from_the_layers_below(module):
-    allowed_up = {("backends", "backends.sqlite"), ("memory", "settings")}
+    allowed_up = {*(("backends", f"backends.{name}") for name in BACKENDS), ("memory", "settings")}
     wrong = [
         found.own
         for found in IMPORTS
@@ -143,7 +147,10 @@ def test_only_drivers_import_database_drivers():
 
 def test_optional_packages_are_imported_where_they_are_needed_and_not_before():
     at_top = {(one.module, one.target) for one in IMPORTS if one.at_top and one.target.partition(".")[0] in OPTIONAL}
-    assert at_top == {("backends.sqlite.driver", "sqlite3")}
+    drivers = {"sqlite": {"sqlite3"}, "postgres": {"psycopg", "psycopg_pool"}}
+    assert {(one, target.partition(".")[0]) for one, target in at_top} == {
+        (f"backends.{name}.driver", package) for name, packages in drivers.items() for package in packages
+    }
 
 
 def test_concrete_backends_are_imported_by_the_package_of_backends_alone():

@@ -242,6 +242,10 @@ class PostgresDriver:
             return StorageBusyError(
                 f"No connection to Postgres came free within {seconds:g} seconds; nothing was done."
             )
+        if isinstance(error, pg.DataException) and "dimensions" in text:
+            return StorageError(
+                f"The embedding model was changed: {text}. Use the one that the stored vectors came from."
+            )
         for kinds, kind, meaning in _MEANINGS:
             if isinstance(error, kinds):
                 return kind(meaning.format(text=text))

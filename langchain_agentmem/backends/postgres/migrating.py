@@ -86,9 +86,7 @@ def migrate(schema: str | None, language: str) -> Program[None]:
         yield Fetch("SELECT set_config('search_path', quote_ident(%s) || ', ' || %s, true)", (schema, path))
     state = yield from tables_state(schema)
     if state is None:
-        if not (yield Fetch("SELECT 1 FROM pg_ts_config WHERE cfgname = %s", (language,))):
-            msg = f"Postgres knows no text search configuration {language!r}: \\dF in psql lists those that it has."
-            raise ConfigurationError(msg)
+        yield from _make_text_search(language)
         yield from _migrate_langgraph()
     for file in sorted(entry.name for entry in files(_PACKAGE).iterdir() if entry.name.endswith(".sql")):
         if (state.version if state else 0) < int(file.partition("_")[0]) <= VERSION:
@@ -106,6 +104,21 @@ def index_items(schema: str | None) -> Program[bool]:
     """Index some of the items that LangGraph's own store left there; returns whether those were the last."""
     ((indexed,),) = yield Fetch(f"SELECT {qualifier(schema)}agentmem_index_items(%s)", (_BATCH,))
     return bool(indexed)
+
+
+def _make_text_search(language: str) -> Program[None]:
+    """A text search configuration that stems, and drops no stop words: a query drops them, unless it has nothing else."""
+    if not (yield Fetch("SELECT 1 FROM pg_ts_config WHERE cfgname = %s", (language,))):
+        msg = f"Postgres knows no text search configuration {language!r}: \\dF in psql lists those that it has."
+        raise ConfigurationError(msg)
+    ((quoted,),) = yield Fetch("SELECT quote_ident(%s)", (language,))
+    yield Execute(f"CREATE TEXT SEARCH CONFIGURATION agentmem_words (COPY = {quoted})")
+    stem = f"{language}_stem"
+    if (yield Fetch("SELECT 1 FROM pg_ts_dict WHERE dictname = %s", (stem,))):
+        ((stem,),) = yield Fetch("SELECT quote_ident(%s)", (stem,))
+        yield Execute(f"CREATE TEXT SEARCH DICTIONARY agentmem_stem (TEMPLATE = snowball, Language = {quoted})")
+        mapping = f"REPLACE {stem} WITH agentmem_stem"
+        yield Execute(f"ALTER TEXT SEARCH CONFIGURATION agentmem_words ALTER MAPPING {mapping}")
 
 
 def _migrate_langgraph() -> Program[None]:

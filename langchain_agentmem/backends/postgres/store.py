@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -103,11 +104,15 @@ class PostgresItems:
 
     @one_statement
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
-        vector = None if query.vector is None else _vector_text(query.vector)
+        vector = None if query.vector is None else _numbers(query.vector)
         what = (list(query.terms), vector, _path(query.condition), now, query.depth, EXACT_ITEMS)
         rows = yield Fetch(self._sql["find"], (*_below(tenant, query.prefix), *what))
-        candidates = [Candidate((at, prefix, key), lexical, dense) for prefix, key, at, lexical, dense, _ in rows]
-        return Found(candidates, not any(row[5] for row in rows))
+        candidates, whole = [], {}
+        for prefix, key, at, lexical, dense, _, *rest in rows:
+            candidates.append(Candidate((at, prefix, key), lexical, dense))
+            if rest[0] is not None:
+                whole[at, prefix, key] = _item((prefix, key, *rest))
+        return Found(candidates, not any(row[5] for row in rows), whole)
 
     @one_statement
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
@@ -190,7 +195,7 @@ def _put(tenant: str, puts: Sequence[ItemPut], now: float) -> tuple[Any, ...]:
         now,
         [at for at, _, _ in vectors],
         [str(field) for _, field, _ in vectors],
-        [_vector_text(vector) for _, _, vector in vectors],
+        _numbers(b"".join(vector for _, _, vector in vectors)),
     )
 
 
@@ -248,10 +253,8 @@ def _item(row: Sequence[Any]) -> ItemRow:
     return ItemRow(_decode(prefix), key, _unwrap(value), created_at, updated_at, ttl, revision)
 
 
-def _vector_text(vector: bytes) -> str:
-    import numpy as np
-
-    return "[" + ",".join(map(repr, np.frombuffer(vector, dtype="<f4").tolist())) + "]"
+def _numbers(vectors: bytes) -> list[float]:
+    return [*struct.unpack(f"<{len(vectors) // 4}f", vectors)]
 
 
 _COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}

@@ -5,12 +5,12 @@ SELECT * FROM {schema}agentmem_get_items(%s::text[], %s::text[], %s)
 
 -- put --
 SELECT {schema}agentmem_put_items(
-    %s::text[], %s::text[], %s::text[], %s::double precision[], %s::text[], %s, %s::int[], %s::text[], %s::text[]
+    %s::text[], %s::text[], %s::text[], %s::double precision[], %s::text[], %s, %s::int[], %s::text[], %s::real[]
 )
 
 -- swap --
 SELECT {schema}agentmem_swap_item(
-    %s, %s, %s::text[], %s::text[], %s::text[], %s::double precision[], %s::text[], %s, %s::int[], %s::text[], %s::text[]
+    %s, %s, %s::text[], %s::text[], %s::text[], %s::double precision[], %s::text[], %s, %s::int[], %s::text[], %s::real[]
 )
 
 -- delete --
@@ -23,7 +23,7 @@ SELECT {schema}agentmem_touch_items(%s::text[], %s::text[], %s)
 SELECT item.prefix, item.key, item.value::text, extract(epoch FROM item.created_at)::double precision,
     extract(epoch FROM item.updated_at)::double precision,
     CASE WHEN item.expires_at IS NOT NULL THEN coalesce(own.ttl, item.ttl_minutes * 60.0) END,
-    item.xmin::text::bigint, item.updated_at::text
+    {schema}agentmem_revision(item.updated_at, item.value), item.updated_at::text
 FROM {schema}store AS item LEFT JOIN {schema}agentmem_item_ttls AS own USING (prefix, key)
 WHERE (item.prefix = %(own)s OR (item.prefix ~>=~ %(first)s AND item.prefix ~<~ %(last)s))
   AND (item.expires_at IS NULL OR item.expires_at > to_timestamp(%(now)s))
@@ -33,7 +33,7 @@ WHERE (item.prefix = %(own)s OR (item.prefix ~>=~ %(first)s AND item.prefix ~<~ 
 ORDER BY item.updated_at DESC, item.prefix COLLATE "C" DESC, item.key COLLATE "C" DESC LIMIT %(limit)s
 
 -- find --
-SELECT * FROM {schema}agentmem_find(%s, %s, %s, %s::text[], %s, %s::jsonpath, %s, %s, %s)
+SELECT * FROM {schema}agentmem_find(%s, %s, %s, %s::text[], %s::real[], %s::jsonpath, %s, %s, %s)
 
 -- namespaces --
 SELECT * FROM {schema}agentmem_namespaces(%s, %s, %s, %s)

@@ -28,6 +28,10 @@ CREATE TABLE agentmem_item_ttls (
     PRIMARY KEY (prefix, key)
 )
 
+-- place --
+-- Which item.
+CREATE TYPE agentmem_place AS (prefix text, key text)
+
 -- items_by_age --
 CREATE INDEX agentmem_items_by_age ON store (updated_at)
 
@@ -44,13 +48,11 @@ $$
 -- What a text is found by, 50,000 characters a row.
 CREATE FUNCTION agentmem_words(text_ text) RETURNS TABLE (part integer, words tsvector)
 LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
-DECLARE
-    language_ regconfig := (SELECT language FROM agentmem_schema);
 BEGIN
     IF length(text_) <= 50000 THEN
-        RETURN QUERY SELECT 0, to_tsvector(language_, agentmem_plain(text_));
+        RETURN QUERY SELECT 0, to_tsvector('agentmem_words', agentmem_plain(text_));
     ELSE
-        RETURN QUERY SELECT place.at / 50000, to_tsvector(language_, agentmem_plain(substr(text_, place.at, 50000)))
+        RETURN QUERY SELECT place.at / 50000, to_tsvector('agentmem_words', agentmem_plain(substr(text_, place.at, 50000)))
         FROM generate_series(1, length(text_), 50000) AS place (at);
     END IF;
 END $$
@@ -143,13 +145,14 @@ $$
 
 -- put_items --
 -- Store items; one that is there keeps its creation time, unless it had expired. `owners_` says which item each vector is
--- of, counted from 1.
+-- of, counted from 1; the vectors, all of one length, lie one after the other.
 CREATE FUNCTION agentmem_put_items(
     prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], texts_ text[], now_ double precision,
-    owners_ int[], fields_ text[], vectors_ text[]
+    owners_ int[], fields_ text[], vectors_ real[]
 ) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     at_ timestamptz := to_timestamp(now_);
+    size_ int;
 BEGIN
     PERFORM set_config('agentmem.writing', 'on', true);
     INSERT INTO store (prefix, key, value, created_at, updated_at, expires_at, ttl_minutes)
@@ -174,12 +177,20 @@ BEGIN
     IF agentmem_has_vectors() THEN
         DELETE FROM store_vectors AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
         WHERE stale.prefix = added.prefix AND stale.key = added.key;
+        size_ := cardinality(vectors_) / greatest(1, cardinality(owners_));
         INSERT INTO store_vectors (prefix, key, field_name, embedding, created_at, updated_at)
-        SELECT prefixes_[added.owner], keys_[added.owner], added.field, added.vector::vector, at_, at_
-        FROM unnest(owners_, fields_, vectors_) AS added (owner, field, vector);
+        SELECT prefixes_[added.owner], keys_[added.owner], added.field,
+            vectors_[(added.place - 1) * size_ + 1 : added.place * size_]::vector, at_, at_
+        FROM unnest(owners_, fields_) WITH ORDINALITY AS added (owner, field, place);
     END IF;
     PERFORM set_config('agentmem.writing', '', true);
 END $$
+
+-- revision --
+-- Another number after every change, whoever makes it.
+CREATE FUNCTION agentmem_revision(updated_at_ timestamptz, value_ jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_hash_extended(value_, (extract(epoch FROM updated_at_) * 1000000)::bigint)
+$$
 
 -- get_items --
 CREATE FUNCTION agentmem_get_items(prefixes_ text[], keys_ text[], now_ double precision)
@@ -196,9 +207,9 @@ BEGIN
             (SELECT own.ttl FROM agentmem_item_ttls AS own WHERE own.prefix = item.prefix AND own.key = item.key),
             item.ttl_minutes * 60.0
         ) END,
-        item.xmin::text::bigint
+        agentmem_revision(item.updated_at, item.value)
     FROM unnest(prefixes_, keys_) AS wanted (prefix, key) CROSS JOIN LATERAL (
-        SELECT *, stored.xmin FROM store AS stored
+        SELECT * FROM store AS stored
         WHERE stored.prefix = wanted.prefix AND stored.key = wanted.key LIMIT 1
     ) AS item
     WHERE item.expires_at IS NULL OR item.expires_at > to_timestamp(now_);
@@ -209,12 +220,12 @@ END $$
 CREATE FUNCTION agentmem_swap_item(
     expected_ bigint, delete_ boolean,
     prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], texts_ text[], now_ double precision,
-    owners_ int[], fields_ text[], vectors_ text[]
+    owners_ int[], fields_ text[], vectors_ real[]
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     current_ record;
 BEGIN
-    SELECT xmin::text::bigint AS revision, value, updated_at INTO current_
+    SELECT agentmem_revision(updated_at, value) AS revision, value, updated_at INTO current_
     FROM store WHERE prefix = prefixes_[1] AND key = keys_[1] AND (expires_at IS NULL OR expires_at > to_timestamp(now_))
     FOR UPDATE;
     IF FOUND AND current_.updated_at = to_timestamp(now_) AND NOT delete_ AND current_.value = values_[1]::jsonb
@@ -299,13 +310,12 @@ END $$
 -- What looks for any of some words; nothing in them is taken for an operator.
 CREATE FUNCTION agentmem_query(terms_ text[]) RETURNS tsquery LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
 DECLARE
-    language_ regconfig := (SELECT language FROM agentmem_schema);
     query_ tsquery;
     word_ tsquery;
     term_ text;
 BEGIN
     FOREACH term_ IN ARRAY terms_ LOOP
-        word_ := phraseto_tsquery(language_, agentmem_plain(term_));
+        word_ := phraseto_tsquery('agentmem_words', agentmem_plain(term_));
         IF numnode(word_) > 0 THEN
             query_ := CASE WHEN query_ IS NULL THEN word_ ELSE query_ || word_ END;
         END IF;
@@ -313,120 +323,202 @@ BEGIN
     RETURN query_;
 END $$
 
--- matching --
--- The items that match a query in words, the best `limit_` of them (NULL: all). `path_` is a condition on their values.
-CREATE FUNCTION agentmem_matching(
-    own_ text, first_ text, last_ text, query_ tsquery, path_ jsonpath, at_ timestamptz, limit_ bigint
-) RETURNS TABLE (prefix text, key text, score double precision)
-LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
-#variable_conflict use_column
+-- rare --
+-- What looks for those words of a query that few texts hold, as far as the statistics of the table tell: looking for the others
+-- costs much and says little. NULL when there are none.
+CREATE FUNCTION agentmem_rare(terms_ text[]) RETURNS tsquery LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+DECLARE
+    table_ pg_class;
+    common_ text[];
 BEGIN
-    IF query_ IS NULL THEN
-        RETURN;
+    SELECT * INTO table_ FROM pg_class WHERE oid = 'agentmem_item_texts'::regclass;
+    SELECT array_agg(known.word) INTO common_
+    FROM pg_stats AS statistics CROSS JOIN LATERAL unnest(
+        statistics.most_common_elems::text::text[], statistics.most_common_elem_freqs
+    ) AS known (word, frequency)
+    WHERE statistics.schemaname = table_.relnamespace::regnamespace::text AND statistics.tablename = table_.relname
+      AND statistics.attname = 'words' AND known.frequency * table_.reltuples > 500;
+    IF common_ IS NULL THEN
+        RETURN agentmem_query(terms_);
     END IF;
-    RETURN QUERY
-    SELECT found.prefix, found.key, sum(ts_rank(found.words, query_))::double precision AS score
-    FROM agentmem_item_texts AS found JOIN store AS item USING (prefix, key)
-    WHERE (found.prefix = own_ OR (found.prefix ~>=~ first_ AND found.prefix ~<~ last_)) AND found.words @@ query_
-      AND (item.expires_at IS NULL OR item.expires_at > at_)
-      AND (path_ IS NULL OR item.value @@ path_ OR item.value ? 'agentmem:json')
-    GROUP BY found.prefix, found.key ORDER BY score DESC LIMIT limit_;
+    RETURN agentmem_query(ARRAY (
+        SELECT term FROM unnest(terms_) AS term
+        WHERE NOT tsvector_to_array((SELECT words FROM agentmem_words(term) LIMIT 1)) <@ common_
+    ));
 END $$
 
 -- find --
--- The items that match a query by words or by vector, with both scores. Below a namespace of more than `exact_` items only
--- the best `depth_` by each are found, and `more` says whether there are others.
+-- The items that match a query by words or by vector, with both scores. Below a namespace of at most `exact_` items every one
+-- is looked at; below a larger one the best `depth_` by each are found with the indexes, and come whole; `more` says whether
+-- there are others. `path_` is a condition on the values.
 CREATE FUNCTION agentmem_find(
-    own_ text, first_ text, last_ text, terms_ text[], vector_ text, path_ jsonpath, now_ double precision,
+    own_ text, first_ text, last_ text, terms_ text[], vector_ real[], path_ jsonpath, now_ double precision,
     depth_ bigint, exact_ bigint
 ) RETURNS TABLE (
-    prefix text, key text, updated_at timestamptz, lexical double precision, dense double precision, more boolean
-) LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
+    prefix text, key text, updated_at timestamptz, lexical double precision, dense double precision, more boolean,
+    value text, created double precision, updated double precision, ttl double precision, revision bigint
+) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
     at_ timestamptz := to_timestamp(now_);
     query_ tsquery := agentmem_query(terms_);
-    limit_ bigint;
+    rare_ tsquery;
+    places_ agentmem_place[];
+    near_ agentmem_place[];
 BEGIN
-    IF (SELECT count(*) FROM (
-        SELECT 1 FROM store AS item
-        WHERE item.prefix = own_ OR (item.prefix ~>=~ first_ AND item.prefix ~<~ last_) LIMIT exact_ + 1
-    ) AS counted) > exact_ THEN
-        limit_ := depth_;
+    IF NOT agentmem_has_vectors() THEN
+        vector_ := NULL;
     END IF;
-    IF vector_ IS NULL OR NOT agentmem_has_vectors() THEN
+    IF NOT EXISTS (
+        SELECT 1 FROM store AS item
+        WHERE item.prefix = own_ OR (item.prefix ~>=~ first_ AND item.prefix ~<~ last_) LIMIT 1 OFFSET exact_
+    ) THEN
         RETURN QUERY
-        SELECT item.prefix, item.key, item.updated_at, found.score, NULL::double precision, count(*) OVER () >= limit_
-        FROM agentmem_matching(own_, first_, last_, query_, path_, at_, limit_) AS found JOIN store AS item USING (prefix, key);
+        SELECT item.prefix, item.key, item.updated_at, found.lexical, found.dense, false, NULL::text, NULL::double precision,
+            NULL::double precision, NULL::double precision, NULL::bigint
+        FROM agentmem_compare(own_, first_, last_, query_, vector_, path_) AS found JOIN store AS item USING (prefix, key)
+        WHERE item.expires_at IS NULL OR item.expires_at > at_;
+        RETURN;
+    END IF;
+    IF vector_ IS NOT NULL THEN
+        near_ := agentmem_near(own_, first_, last_, vector_, path_, depth_);
+    END IF;
+    IF query_ IS NOT NULL THEN
+        rare_ := agentmem_rare(terms_);
+    END IF;
+    IF rare_ IS NOT NULL OR (query_ IS NOT NULL AND vector_ IS NULL) THEN
+        -- Where all words are common, and nothing else tells the items apart, some of those that hold them are ranked.
+        places_ := agentmem_matching(own_, first_, last_, coalesce(rare_, query_), query_, path_, depth_);
+    END IF;
+    RETURN QUERY
+    SELECT item.prefix, item.key, item.updated_at,
+        CASE WHEN query_ IS NOT NULL THEN (
+            SELECT sum(ts_rank(text.words, query_))::double precision FROM agentmem_item_texts AS text
+            WHERE text.prefix = item.prefix AND text.key = item.key AND text.words @@ query_
+        ) END,
+        alike.score,
+        cardinality(places_) >= depth_ OR cardinality(near_) >= depth_,
+        item.value::text, extract(epoch FROM item.created_at)::double precision,
+        extract(epoch FROM item.updated_at)::double precision,
+        CASE WHEN item.expires_at IS NOT NULL THEN coalesce(
+            (SELECT own.ttl FROM agentmem_item_ttls AS own WHERE own.prefix = item.prefix AND own.key = item.key),
+            item.ttl_minutes * 60.0
+        ) END,
+        agentmem_revision(item.updated_at, item.value)
+    FROM (SELECT * FROM unnest(places_) UNION SELECT * FROM unnest(near_)) AS found CROSS JOIN LATERAL (
+        SELECT * FROM store AS stored WHERE stored.prefix = found.prefix AND stored.key = found.key LIMIT 1
+    ) AS item LEFT JOIN agentmem_similarities(near_ || places_, vector_) AS alike
+        ON alike.prefix = item.prefix AND alike.key = item.key
+    WHERE item.expires_at IS NULL OR item.expires_at > at_;
+END $$
+
+-- compare --
+-- All items of a small namespace that match a query by words or by vector, with both scores.
+CREATE FUNCTION agentmem_compare(
+    own_ text, first_ text, last_ text, query_ tsquery, vector_ real[], path_ jsonpath
+) RETURNS TABLE (prefix text, key text, lexical double precision, dense double precision)
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+BEGIN
+    IF vector_ IS NULL THEN
+        RETURN QUERY
+        SELECT text.prefix, text.key, sum(ts_rank(text.words, query_))::double precision, NULL::double precision
+        FROM agentmem_item_texts AS text
+        WHERE (text.prefix = own_ OR (text.prefix ~>=~ first_ AND text.prefix ~<~ last_)) AND text.words @@ query_
+        GROUP BY text.prefix, text.key;
         RETURN;
     END IF;
     RETURN QUERY
     WITH words AS MATERIALIZED (
-        SELECT * FROM agentmem_matching(own_, first_, last_, query_, path_, at_, limit_)
+        SELECT text.prefix, text.key, sum(ts_rank(text.words, query_))::double precision AS score
+        FROM agentmem_item_texts AS text
+        WHERE (text.prefix = own_ OR (text.prefix ~>=~ first_ AND text.prefix ~<~ last_)) AND text.words @@ query_
+        GROUP BY text.prefix, text.key
     ), near AS MATERIALIZED (
-        SELECT * FROM agentmem_similar(own_, first_, last_, vector_, path_, at_, limit_)
-    )
-    SELECT item.prefix, item.key, item.updated_at,
-        CASE WHEN words.score IS NOT NULL OR limit_ IS NULL OR query_ IS NULL THEN words.score ELSE (
-            SELECT sum(ts_rank(own.words, query_))::double precision FROM agentmem_item_texts AS own
-            WHERE own.prefix = item.prefix AND own.key = item.key AND own.words @@ query_
-        ) END,
-        CASE WHEN near.score IS NOT NULL OR limit_ IS NULL THEN near.score
-        ELSE agentmem_similarity(item.prefix, item.key, vector_) END,
-        (SELECT count(*) FROM words) >= limit_ OR (SELECT count(*) FROM near) >= limit_
-    FROM words FULL JOIN near USING (prefix, key) JOIN store AS item USING (prefix, key);
-END $$
-
--- similar --
--- The items with the vectors most similar to another, the best `limit_` of them (NULL: all). The index of vectors is asked for
--- more and more until there are enough, since the namespace and the condition come after it; where it gives up, all are
--- compared.
-CREATE FUNCTION agentmem_similar(
-    own_ text, first_ text, last_ text, vector_ text, path_ jsonpath, at_ timestamptz, limit_ bigint
-) RETURNS TABLE (prefix text, key text, score double precision)
-LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
-#variable_conflict use_column
-DECLARE
-    prefixes_ text[];
-    keys_ text[];
-    distances_ double precision[];
-BEGIN
-    IF limit_ IS NOT NULL THEN
-        PERFORM set_config('hnsw.iterative_scan', 'strict_order', true), set_config('ivfflat.iterative_scan', 'relaxed_order', true),
-            set_config('hnsw.ef_search', least(1000, greatest(200, limit_))::text, true),
-            set_config('ivfflat.probes', '10', true);
-        SELECT array_agg(near.prefix), array_agg(near.key), array_agg(near.distance) INTO prefixes_, keys_, distances_
-        FROM (
-            SELECT stored.prefix, stored.key, stored.embedding <=> vector_::vector AS distance
-            FROM store_vectors AS stored JOIN store AS item USING (prefix, key)
-            WHERE (stored.prefix = own_ OR (stored.prefix ~>=~ first_ AND stored.prefix ~<~ last_))
-              AND (item.expires_at IS NULL OR item.expires_at > at_)
-              AND (path_ IS NULL OR item.value @@ path_ OR item.value ? 'agentmem:json')
-            ORDER BY stored.embedding <=> vector_::vector LIMIT limit_
-        ) AS near;
-    END IF;
-    IF cardinality(prefixes_) >= limit_ THEN
-        RETURN QUERY SELECT near.prefix, near.key, max(1 - near.distance)
-        FROM unnest(prefixes_, keys_, distances_) AS near (prefix, key, distance) GROUP BY near.prefix, near.key;
-    ELSE
-        RETURN QUERY
         SELECT stored.prefix, stored.key, max(1 - (stored.embedding <=> vector_::vector)) AS score
-        FROM store_vectors AS stored JOIN store AS item USING (prefix, key)
-        WHERE (stored.prefix = own_ OR (stored.prefix ~>=~ first_ AND stored.prefix ~<~ last_))
-          AND (item.expires_at IS NULL OR item.expires_at > at_)
-          AND (path_ IS NULL OR item.value @@ path_ OR item.value ? 'agentmem:json')
-        GROUP BY stored.prefix, stored.key ORDER BY score DESC LIMIT limit_;
-    END IF;
+        FROM store_vectors AS stored
+        WHERE stored.prefix = own_ OR (stored.prefix ~>=~ first_ AND stored.prefix ~<~ last_)
+        GROUP BY stored.prefix, stored.key
+    )
+    SELECT prefix, key, words.score, near.score FROM words FULL JOIN near USING (prefix, key);
 END $$
 
--- similarity --
-CREATE FUNCTION agentmem_similarity(prefix_ text, key_ text, vector_ text) RETURNS double precision
-LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+-- matching --
+-- The best by all the words of a query among items that hold those looked for.
+CREATE FUNCTION agentmem_matching(
+    own_ text, first_ text, last_ text, wanted_ tsquery, query_ tsquery, path_ jsonpath, limit_ bigint
+) RETURNS agentmem_place[]
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
-    RETURN (
-        SELECT max(1 - (stored.embedding <=> vector_::vector)) FROM store_vectors AS stored
-        WHERE stored.prefix = prefix_ AND stored.key = key_
+    RETURN ARRAY (
+        SELECT (held.prefix, held.key)::agentmem_place
+        FROM (
+            SELECT text.prefix, text.key, text.words FROM agentmem_item_texts AS text
+            WHERE (text.prefix = own_ OR (text.prefix ~>=~ first_ AND text.prefix ~<~ last_)) AND text.words @@ wanted_
+              AND (path_ IS NULL OR EXISTS (
+                SELECT 1 FROM store AS item WHERE item.prefix = text.prefix AND item.key = text.key
+                  AND (item.value @@ path_ OR item.value ? 'agentmem:json')
+            ))
+            LIMIT 20 * limit_
+        ) AS held ORDER BY ts_rank(held.words, query_) DESC LIMIT limit_
     );
+END $$
+
+-- near --
+-- The items with the vectors most similar to another. The index of vectors is asked for more and more until there are enough,
+-- since the namespace and the condition come after it; where it gives up, all are compared.
+CREATE FUNCTION agentmem_near(own_ text, first_ text, last_ text, vector_ real[], path_ jsonpath, limit_ bigint)
+RETURNS agentmem_place[] LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    near_ agentmem_place[];
+BEGIN
+    PERFORM set_config('hnsw.iterative_scan', 'strict_order', true), set_config('ivfflat.iterative_scan', 'relaxed_order', true),
+        set_config('hnsw.ef_search', least(1000, greatest(100, limit_))::text, true),
+        set_config('ivfflat.probes', '20', true);
+    SELECT array_agg((near.prefix, near.key)::agentmem_place) INTO near_
+    FROM (
+        SELECT stored.prefix, stored.key FROM store_vectors AS stored
+        WHERE (stored.prefix = own_ OR (stored.prefix ~>=~ first_ AND stored.prefix ~<~ last_))
+          AND (path_ IS NULL OR EXISTS (
+            SELECT 1 FROM store AS item WHERE item.prefix = stored.prefix AND item.key = stored.key
+              AND (item.value @@ path_ OR item.value ? 'agentmem:json')
+        ))
+        ORDER BY stored.embedding <=> vector_::vector LIMIT limit_
+    ) AS near;
+    IF cardinality(near_) >= limit_ THEN
+        RETURN near_;
+    END IF;
+    SELECT array_agg((near.prefix, near.key)::agentmem_place) INTO near_
+    FROM (
+        SELECT every.prefix, every.key
+        FROM (
+            SELECT stored.prefix, stored.key, stored.embedding <=> vector_::vector AS distance FROM store_vectors AS stored
+            WHERE (stored.prefix = own_ OR (stored.prefix ~>=~ first_ AND stored.prefix ~<~ last_))
+              AND (path_ IS NULL OR EXISTS (
+                SELECT 1 FROM store AS item WHERE item.prefix = stored.prefix AND item.key = stored.key
+                  AND (item.value @@ path_ OR item.value ? 'agentmem:json')
+            ))
+            OFFSET 0
+        ) AS every ORDER BY every.distance LIMIT limit_
+    ) AS near;
+    RETURN near_;
+END $$
+
+-- similarities --
+-- How similar some items are to a vector; none without one.
+CREATE FUNCTION agentmem_similarities(places_ agentmem_place[], vector_ real[])
+RETURNS TABLE (prefix text, key text, score double precision)
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+BEGIN
+    IF vector_ IS NOT NULL THEN
+        RETURN QUERY
+        SELECT found.prefix, found.key, alike.score
+        FROM (SELECT DISTINCT * FROM unnest(places_)) AS found CROSS JOIN LATERAL (
+            SELECT max(1 - (stored.embedding <=> vector_::vector)) AS score FROM store_vectors AS stored
+            WHERE stored.prefix = found.prefix AND stored.key = found.key
+        ) AS alike;
+    END IF;
 END $$
 
 -- sweep_items --

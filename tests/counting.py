@@ -1,0 +1,67 @@
+"""Counts what a memory asks of its database: transactions, statements, rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.backends.postgres import driver as postgres
+from langchain_agentmem.backends.sqlite import driver as sqlite
+
+
+class Costs:
+    """The transactions of a memory since the last `reset`, and what they did."""
+
+    def __init__(self, memory: AgentMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reset()
+        self._watch_sqlite(monkeypatch)
+        self._watch_postgres(monkeypatch)
+        for name, kind in (("read", "read"), ("aread", "read"), ("write", "write"), ("awrite", "write")):
+            monkeypatch.setattr(memory.backend, name, self._begun(kind, getattr(memory.backend, name)))
+
+    def reset(self) -> list[tuple[str, int]]:
+        """Start anew; returns the transactions so far, each with the number of its statements."""
+        taken = list(zip(getattr(self, "transactions", []), getattr(self, "sizes", []), strict=True))
+        self.transactions: list[str] = []
+        self.sizes: list[int] = []
+        self.rows = 0
+        return taken
+
+    @property
+    def statements(self) -> int:
+        return sum(self.sizes)
+
+    def _begun(self, kind: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def begin(program: Any) -> Any:
+            self.transactions.append(kind)
+            self.sizes.append(0)
+            return method(program)
+
+        return begin
+
+    def _count(self, result: Any) -> Any:
+        if self.sizes:
+            self.sizes[-1] += 1
+            self.rows += len(result) if isinstance(result, list) else 0
+        return result
+
+    def _watch_sqlite(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        original = sqlite._performer
+
+        def performer(connection: Any) -> Any:
+            perform = original(connection)
+            return lambda step: self._count(perform(step))
+
+        monkeypatch.setattr(sqlite, "_performer", performer)
+
+    def _watch_postgres(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        perform, aperform = postgres._perform, postgres._aperform
+
+        async def acounted(cursor: Any, step: Any) -> Any:
+            return self._count(await aperform(cursor, step))
+
+        monkeypatch.setattr(postgres, "_perform", lambda cursor, step: self._count(perform(cursor, step)))
+        monkeypatch.setattr(postgres, "_aperform", acounted)
