@@ -111,7 +111,10 @@ def main() -> None:
             peer.setup()
             ours = AgentMemSaver.from_url(urls[0])
             list(ours.list({"configurable": {"thread_id": "warm"}}))
-            sides = [Side("AgentMemSaver", ours, urls[0], OURS, waits), Side("PostgresSaver", peer, urls[1], THEIRS, waits)]
+            sides = [
+                Side("AgentMemSaver", ours, urls[0], OURS, waits),
+                Side("PostgresSaver", peer, urls[1], THEIRS, waits),
+            ]
             source = random.Random(11)
             marks = {10, 60, args.turns - 50, args.turns}
             for turn in track(range(1, args.turns + 1), description="turns"):

@@ -43,7 +43,7 @@ class Topics(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         noise = np.random.default_rng(zlib.crc32(text.encode())).normal(size=DIMENSIONS)
-        vector = self.middles[int(text.split()[0])] + 0.6 * noise
+        vector = self.middles[int(text.split(maxsplit=1)[0])] + 0.6 * noise
         return (vector / np.linalg.norm(vector)).tolist()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -105,7 +105,9 @@ def main() -> None:
                     batches[name].append(time.perf_counter() - at)
             rows: list[tuple[str, dict[str, float]]] = []
             embed = statistics.median(embedding)
-            rows.append(("put 100 (less embedding)", {n: (statistics.median(t) - embed) * 1e3 for n, t in batches.items()}))
+            rows.append(
+                ("put 100 (less embedding)", {n: (statistics.median(t) - embed) * 1e3 for n, t in batches.items()})
+            )
             for url in urls:
                 with psycopg.connect(url, autocommit=True) as admin:
                     admin.execute("VACUUM ANALYZE")
@@ -119,21 +121,31 @@ def main() -> None:
             plain_index = stores["AgentMemStore"].embeddings
             queries = [f"{source.randrange(TOPICS)} {' '.join(source.choices(WORDS, k=4))}" for _ in range(50)]
             measure("get", lambda s: s.get(("items", "n7"), str(10 * source.randrange(args.items // 10) + 7)))
-            measure("search, filter, one namespace", lambda s: s.search(namespace(), filter={"kind": "kind 7"}, limit=LIMIT))
+            measure(
+                "search, filter, one namespace", lambda s: s.search(namespace(), filter={"kind": "kind 7"}, limit=LIMIT)
+            )
             measure("search, filter, all", lambda s: s.search(("items",), filter={"kind": "kind 7"}, limit=LIMIT))
-            measure("search, by vector, one namespace", lambda s: s.search(namespace(), query=source.choice(queries), limit=LIMIT))
+            measure(
+                "search, by vector, one namespace",
+                lambda s: s.search(namespace(), query=source.choice(queries), limit=LIMIT),
+            )
             measure("search, by vector, all", lambda s: s.search(("items",), query=source.choice(queries), limit=LIMIT))
             words = {"AgentMemStore": AgentMemStore.from_url(urls[0]), "PostgresStore": PostgresStore(pool)}
             for scope, label in ((("items",), "all"), (("items", "n3"), "one namespace")):
                 texts = [" ".join(source.choices(WORDS, k=2)) for _ in range(50)]
-                pair = {n: lambda s=s, p=scope, t=texts: s.search(p, query=source.choice(t), limit=LIMIT) for n, s in words.items()}
+                pair = {
+                    n: lambda s=s, p=scope, t=texts: s.search(p, query=source.choice(t), limit=LIMIT)
+                    for n, s in words.items()
+                }
                 rows.append((f"search, by words, {label}", median_ms(pair, args.runs)))
 
             print(f"{'':<36}{'AgentMemStore':>15}{'PostgresStore':>15}{'ratio':>9}")
             for label, pair in rows:
                 ours, theirs = pair["AgentMemStore"], pair["PostgresStore"]
                 print(f"{label:<36}{ours:>12.2f} ms{theirs:>12.2f} ms{ours / theirs:>9.2f}")
-            print(f"(embedding of a query, within the times by vector: {median_ms({'e': lambda: plain_index.embed_query(queries[0])}, 50)['e']:.2f} ms)")
+            print(
+                f"(embedding of a query, within the times by vector: {median_ms({'e': lambda: plain_index.embed_query(queries[0])}, 50)['e']:.2f} ms)"
+            )
 
             # Vectors alone, since the ranking of a whole search takes words into account too.
             matrix = np.array(embeddings.embed_documents([one["text"] for one in values]), dtype=np.float32)
@@ -141,7 +153,7 @@ def main() -> None:
             from langchain_agentmem.backends.contract import Query
 
             for scope in (None, 3):
-                overlap = {name: 0.0 for name in stores}
+                overlap = dict.fromkeys(stores, 0.0)
                 short = 0
                 for query in queries:
                     wanted = np.array(embeddings.embed_query(query), dtype=np.float32)
@@ -150,7 +162,9 @@ def main() -> None:
                         scores = np.where(np.arange(len(values)) % NAMESPACES == scope, scores, -2)
                     exact = {str(at) for at in np.argsort(-scores)[:LIMIT]}
                     prefix = ("items",) if scope is None else ("items", f"n{scope}")
-                    found = backend.read(backend.items.find("default", Query(prefix, [], wanted.tobytes()), time.time()))
+                    found = backend.read(
+                        backend.items.find("default", Query(prefix, [], wanted.tobytes()), time.time())
+                    )
                     best = sorted(found.candidates, key=lambda one: -one.dense)[:LIMIT]
                     overlap["AgentMemStore"] += len(exact & {one.id[2] for one in best}) / LIMIT
                     theirs = stores["PostgresStore"].search(prefix, query=query, limit=LIMIT)

@@ -62,7 +62,7 @@ UPDATE_SECONDS = 30.0
 
 _CHUNK = 200
 
-_DEPTH = 50
+_DEPTH = 20
 """At least so many of the best by words and of the best by meaning are fused, however few are asked for."""
 
 
@@ -482,6 +482,7 @@ class AgentMemStore(BaseStore):
             kept.extend((row, None) for row in page if not op.filter or passes(load_json(row.value)))
             if following is None:
                 break
+            size *= 4  # the backend leaves few of those out that do not pass
         return kept[op.offset : last]
 
     def _first(

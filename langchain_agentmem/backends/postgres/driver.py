@@ -18,11 +18,13 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.pq import TransactionStatus
+from psycopg.adapt import Dumper
+from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
 
 from langchain_agentmem.backends.postgres.migrating import index_items, migrate, settled
+from langchain_agentmem.backends.postgres.statements import Floats
 from langchain_agentmem.errors import (
     AgentMemError,
     ConfigurationError,
@@ -61,6 +63,26 @@ class Settings(NamedTuple):
     def connect_timeout(self) -> int:
         """Seconds to wait for the server, in the whole numbers that libpq takes."""
         return max(2, int(self.timeout))
+
+
+class _FloatsDumper(Dumper):
+    """Sends numbers as they are in memory; psycopg would send each on its own, which takes longer than the search."""
+
+    format = Format.BINARY
+    oid = psycopg.adapters.types["float4"].array_oid
+
+    def dump(self, obj: Floats) -> bytes:
+        import numpy as np
+
+        numbers = np.frombuffer(obj, dtype="<f4")
+        # One dimension, no NULLs, the type of the elements; the number of elements, counted from 1; each with its length.
+        header = np.array([1, 0, psycopg.adapters.types["float4"].oid, len(numbers), 1], dtype=">i4")
+        body = np.empty(len(numbers), dtype=[("length", ">i4"), ("number", ">f4")])
+        body["length"], body["number"] = 4, numbers
+        return header.tobytes() + body.tobytes() if len(numbers) else np.array([0, 0, header[2]], dtype=">i4").tobytes()
+
+
+psycopg.adapters.register_dumper(Floats, _FloatsDumper)
 
 
 class PostgresDriver:

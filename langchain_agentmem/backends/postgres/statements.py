@@ -1,10 +1,15 @@
-"""Reads the statements of this backend, with the schema that its tables lie in."""
+"""The statements of this backend, with the schema that its tables lie in, and what their parameters may be besides."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 from langchain_agentmem.backends.statements import load_statements
+
+
+class Floats(bytes):
+    """Numbers as little-endian float32, for a parameter of type `real[]`."""
+
 
 _PACKAGE = "langchain_agentmem.backends.postgres"
 

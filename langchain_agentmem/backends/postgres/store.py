@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
-from langchain_agentmem.backends.postgres.statements import statements
+from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.codec import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.program import Execute, Fetch, Program, one_statement, storage_program
@@ -20,6 +20,7 @@ EXACT_ITEMS = 2_000
 MAX_INDEXED_DIMENSIONS = {"vector": 2_000, "halfvec": 4_000}
 """What pgvector can index."""
 
+_REMEMBERED, _REMEMBERED_SECONDS = 10_000, 60.0
 _LOCK = 0x6167656E74766563
 _TENANT = "\U0010ffff"
 """Begins the first label of a tenant's namespaces, those of the default tenant excepted: nothing sorts after it."""
@@ -46,6 +47,8 @@ class PostgresItems:
         self._sql = statements("store.sql", schema)
         self._vectors = VectorSettings()
         self._has_vectors = False
+        self._large: dict[tuple[str, Namespace], float] = {}
+        """Namespaces that were seen to have more than `EXACT_ITEMS` items, and until when that is taken for granted."""
 
     def use_vectors(self, settings: VectorSettings) -> None:
         """Say how vectors are to be indexed."""
@@ -104,9 +107,15 @@ class PostgresItems:
 
     @one_statement
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
-        vector = None if query.vector is None else _numbers(query.vector)
-        what = (list(query.terms), vector, _path(query.condition), now, query.depth, EXACT_ITEMS)
+        vector = None if query.vector is None else Floats(query.vector)
+        place = (tenant, query.prefix)
+        exact = 0 if self._large.get(place, 0.0) > time.monotonic() else EXACT_ITEMS
+        what = (list(query.terms), vector, _path(query.condition), now, query.depth, exact)
         rows = yield Fetch(self._sql["find"], (*_below(tenant, query.prefix), *what))
+        if exact and rows and rows[0][6] is not None:
+            if len(self._large) >= _REMEMBERED:
+                self._large.clear()
+            self._large[place] = time.monotonic() + _REMEMBERED_SECONDS
         candidates, whole = [], {}
         for prefix, key, at, lexical, dense, _, *rest in rows:
             candidates.append(Candidate((at, prefix, key), lexical, dense))
@@ -195,7 +204,7 @@ def _put(tenant: str, puts: Sequence[ItemPut], now: float) -> tuple[Any, ...]:
         now,
         [at for at, _, _ in vectors],
         [str(field) for _, field, _ in vectors],
-        _numbers(b"".join(vector for _, _, vector in vectors)),
+        Floats(b"".join(vector for _, _, vector in vectors)),
     )
 
 
@@ -251,10 +260,6 @@ def _unwrap(value: str) -> str:
 def _item(row: Sequence[Any]) -> ItemRow:
     prefix, key, value, created_at, updated_at, ttl, revision = row
     return ItemRow(_decode(prefix), key, _unwrap(value), created_at, updated_at, ttl, revision)
-
-
-def _numbers(vectors: bytes) -> list[float]:
-    return [*struct.unpack(f"<{len(vectors) // 4}f", vectors)]
 
 
 _COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}

@@ -174,7 +174,7 @@ BEGIN
     INSERT INTO agentmem_item_ttls
     SELECT added.prefix, added.key, added.ttl FROM unnest(prefixes_, keys_, ttls_) AS added (prefix, key, ttl)
     WHERE added.ttl IS NOT NULL;
-    IF agentmem_has_vectors() THEN
+    IF to_regclass('store_vectors') IS NOT NULL THEN
         DELETE FROM store_vectors AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
         WHERE stale.prefix = added.prefix AND stale.key = added.key;
         size_ := cardinality(vectors_) / greatest(1, cardinality(owners_));
@@ -343,7 +343,7 @@ BEGIN
     END IF;
     RETURN agentmem_query(ARRAY (
         SELECT term FROM unnest(terms_) AS term
-        WHERE NOT tsvector_to_array((SELECT words FROM agentmem_words(term) LIMIT 1)) <@ common_
+        WHERE NOT tsvector_to_array(to_tsvector('agentmem_words', agentmem_plain(term))) <@ common_
     ));
 END $$
 
@@ -366,13 +366,13 @@ DECLARE
     places_ agentmem_place[];
     near_ agentmem_place[];
 BEGIN
-    IF NOT agentmem_has_vectors() THEN
+    IF to_regclass('store_vectors') IS NULL THEN
         vector_ := NULL;
     END IF;
-    IF NOT EXISTS (
-        SELECT 1 FROM store AS item
-        WHERE item.prefix = own_ OR (item.prefix ~>=~ first_ AND item.prefix ~<~ last_) LIMIT 1 OFFSET exact_
-    ) THEN
+    -- Counted in two steps, each on the index by prefix and no further than it must; not at all where it is known.
+    IF exact_ > 0 AND (SELECT count(*) FROM (SELECT 1 FROM store WHERE prefix = own_ LIMIT exact_ + 1) AS counted) + (
+        SELECT count(*) FROM (SELECT 1 FROM store WHERE prefix ~>=~ first_ AND prefix ~<~ last_ LIMIT exact_ + 1) AS counted
+    ) <= exact_ THEN
         RETURN QUERY
         SELECT item.prefix, item.key, item.updated_at, found.lexical, found.dense, false, NULL::text, NULL::double precision,
             NULL::double precision, NULL::double precision, NULL::bigint
