@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from langchain_agentmem import AgentMemory
@@ -51,6 +53,17 @@ def postgres_url(tmp_path: Path) -> str:
     return new_url("postgres", tmp_path)
 
 
+@pytest.fixture
+def postgres_database() -> Iterator[str]:
+    """The URL of an empty database on the Postgres server."""
+    schemas = _schemas()
+    name = f"agentmem_test_{os.getpid()}"
+    with psycopg.connect(schemas.base, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield urlsplit(schemas.base)._replace(path=f"/{name}").geturl()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def new_url(backend: str, folder: Path) -> str:
     """The URL of another empty database of a backend."""
     if backend == "sqlite-memory":
@@ -71,6 +84,9 @@ class Schemas:
         self._made = 0
         self._free: list[str] = []
         self._taken: list[str] = []
+        self._admin: psycopg.Connection[Any] | None = None
+        with psycopg.connect(self.base, autocommit=True) as connection:
+            connection.execute(MAKE_EMPTY)
 
     def take(self) -> str:
         if not self._free:
@@ -81,27 +97,20 @@ class Schemas:
         return f"{self.base}{'&' if '?' in self.base else '?'}schema={schema}"
 
     def release(self) -> None:
-        """Empty the schemas that were taken. Whatever a test left that is not ours goes with its schema."""
-        import psycopg
-
+        """Empty the schemas that were taken; one that a test added something to is made anew."""
         if not self._taken:
             return
-        with psycopg.connect(self.base, autocommit=True) as connection:
-            for schema in self._taken:
-                if not schema.startswith(self._prefix):
-                    continue
-                tables = connection.execute(
-                    "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename NOT LIKE %s",
-                    (schema, "%migrations"),
-                ).fetchall()
-                names = {name for (name,) in tables}
-                if names == TABLES:
-                    every = ", ".join(f'"{schema}".{name}' for name in names - {"agentmem_schema"})
-                    connection.execute(f"TRUNCATE {every} RESTART IDENTITY")
+        if self._admin is None or self._admin.closed:
+            self._admin = psycopg.connect(self.base, autocommit=True, prepare_threshold=0)
+        for schema in self._taken:
+            if schema.startswith(self._prefix):
+                try:
+                    ((usable,),) = self._admin.execute(EMPTY, (schema, sorted(TABLES))).fetchall()
+                except psycopg.OperationalError:  # a test broke all connections
+                    self._admin = psycopg.connect(self.base, autocommit=True, prepare_threshold=0)
+                    ((usable,),) = self._admin.execute(EMPTY, (schema, sorted(TABLES))).fetchall()
+                if usable:
                     self._free.append(schema)
-                else:
-                    connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
-                    connection.execute(f'CREATE SCHEMA "{schema}"')
         self._taken.clear()
 
     def close(self) -> None:
@@ -123,6 +132,36 @@ TABLES = {
     "checkpoints",
     "store",
 }
+
+MAKE_EMPTY = """
+CREATE OR REPLACE FUNCTION public.agentmem_test_empty(schema_ text, tables_ text[]) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    found_ text[];
+    table_ text;
+    sequence_ text;
+BEGIN
+    SELECT array_agg(tablename::text ORDER BY tablename) INTO found_ FROM pg_tables
+    WHERE schemaname = schema_ AND tablename NOT LIKE '%migrations';
+    IF found_ IS DISTINCT FROM tables_ THEN
+        EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', schema_);
+        RETURN false;
+    END IF;
+    FOREACH table_ IN ARRAY tables_ LOOP
+        IF pg_relation_size(format('%I.%I', schema_, table_)) > 200000 THEN
+            EXECUTE format('TRUNCATE %I.%I', schema_, table_);
+        ELSIF table_ <> 'agentmem_schema' THEN
+            EXECUTE format('DELETE FROM %I.%I', schema_, table_);
+        END IF;
+    END LOOP;
+    FOR sequence_ IN SELECT sequencename FROM pg_sequences WHERE schemaname = schema_ LOOP
+        PERFORM setval(format('%I.%I', schema_, sequence_), 1, false);
+    END LOOP;
+    RETURN true;
+END $$
+"""
+"""Emptying row by row: for the few rows of a test that is much faster than TRUNCATE."""
+
+EMPTY = "SELECT public.agentmem_test_empty(%s, %s)"
 
 _started: list[Schemas] = []
 

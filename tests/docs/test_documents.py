@@ -15,9 +15,14 @@ _PROMISED = re.compile(r"^\s*print\(.*\)  # (.+)$", re.MULTILINE)
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_python_of_a_document_runs_and_prints_what_it_says(
-    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    document: Path,
+    tmp_path: Path,
+    postgres_database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", postgres_database)
     code = "\n".join(_BLOCK.findall(document.read_text(encoding="utf-8")))
     assert code
     exec(compile(code, str(document), "exec"), {"__name__": "document"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.postgres.checkpoints import PostgresCheckpoints
@@ -36,7 +36,7 @@ class PostgresBackend(Backend):
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         settings = _settings(options)
         # What is left are options of the driver, such as sslmode.
-        conninfo = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(options), ""))
+        conninfo = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(options, quote_via=quote), ""))
         return cls(PostgresDriver(settings._replace(conninfo=conninfo)))
 
     @classmethod

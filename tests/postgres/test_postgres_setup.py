@@ -1,0 +1,286 @@
+"""Making the tables: by many at once, beside LangGraph's own, in a schema, in a language; and what the hot paths cost."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+import psycopg
+import pytest
+from database import database
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.store.postgres import PostgresStore
+from psycopg.rows import dict_row
+
+from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError
+
+CONFIG: Any = {"configurable": {"thread_id": "1"}}
+BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
+
+
+def talk(saver: Any) -> Any:
+    builder = StateGraph(MessagesState)
+    builder.add_node("reply", lambda state: {"messages": [AIMessage(f"{len(state['messages'])} {BIG}")]})
+    builder.add_edge(START, "reply")
+    return builder.compile(checkpointer=saver)
+
+
+def set_up_theirs(url: str) -> None:
+    with database(url) as opened:
+        schema = opened.schema
+    with psycopg.connect(url.partition("?")[0], autocommit=True, prepare_threshold=0, row_factory=dict_row) as one:
+        one.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        one.execute(f'SET search_path = "{schema}", public')
+        PostgresSaver(one).setup()
+        PostgresStore(one).setup()
+
+
+def begin(url: str, number: int, barrier: Any) -> None:
+    with AgentMemory.from_url(url) as memory:
+        barrier.wait(60)
+        memory.history("s").add_messages([HumanMessage(str(number))])
+        memory.store.put(("a",), str(number), {"n": number})
+
+
+@pytest.fixture
+def fresh_url(postgres_url: str) -> str:
+    """A schema that does not exist yet."""
+    with database(postgres_url) as opened:
+        opened.execute(f'DROP SCHEMA IF EXISTS "{opened.schema}" CASCADE')
+    return postgres_url
+
+
+def test_16_processes_may_be_the_first_at_once(fresh_url):
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(16)
+    processes = [context.Process(target=begin, args=(fresh_url, number, barrier)) for number in range(16)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 16
+    with AgentMemory.from_url(fresh_url) as memory:
+        assert memory.history("s").count() == 16
+        assert len(memory.store.search(("a",), limit=100)) == 16
+
+
+@pytest.mark.parametrize("first", ["theirs", "ours"])
+def test_langgraphs_own_setup_may_come_before_or_after(fresh_url, first):
+    if first == "theirs":
+        set_up_theirs(fresh_url)
+    with AgentMemory.from_url(fresh_url) as memory:
+        talk(memory.checkpointer).invoke({"messages": [HumanMessage("hi")]}, CONFIG)
+    set_up_theirs(fresh_url)
+    with AgentMemory.from_url(fresh_url) as memory:
+        assert len(talk(memory.checkpointer).get_state(CONFIG).values["messages"]) == 2
+
+
+def test_a_migration_that_fails_leaves_nothing(fresh_url):
+    with pytest.raises(ConfigurationError, match="klingon"):
+        AgentMemory.from_url(f"{fresh_url}&language=klingon").history("s").count()
+    with database(fresh_url) as opened:
+        assert opened.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", opened.schema) == []
+    with AgentMemory.from_url(fresh_url) as memory:
+        assert memory.history("s").count() == 0
+
+
+def test_schemas_are_apart(fresh_url):
+    other = f"{fresh_url}_other"
+    with AgentMemory.from_url(fresh_url) as one, AgentMemory.from_url(other) as two:
+        one.history("s").add_messages([HumanMessage("one")])
+        one.store.put(("a",), "k", {"n": 1})
+        talk(one.checkpointer).invoke({"messages": [HumanMessage("hi")]}, CONFIG)
+        assert two.history("s").count() == 0
+        assert two.store.search(()) == []
+        assert two.checkpointer.threads() == []
+    with database(other) as opened:
+        opened.execute(f'DROP SCHEMA "{opened.schema}" CASCADE')
+
+
+def test_any_name_of_a_schema_is_taken_as_it_is(fresh_url):
+    base = fresh_url.partition("?")[0]
+    for name in ('we"ird', "UPPER lower", "50%25s", "ünï"):
+        with AgentMemory.from_url(f"{base}?schema={name}") as memory:
+            memory.history("s").add_messages([HumanMessage("a")])
+            memory.store.put(("a",), "k", {"text": "pizza"})
+            assert [item.key for item in memory.store.search((), query="pizzas")] == ["k"]
+            talk(memory.checkpointer).invoke({"messages": [HumanMessage("hi")]}, CONFIG)
+        with psycopg.connect(base, autocommit=True) as connection:
+            quoted = name.replace('"', '""').replace("%25", "%")
+            connection.execute(f'DROP SCHEMA "{quoted}" CASCADE')
+
+
+def test_texts_are_searched_in_the_language_of_the_url(fresh_url):
+    german = f"{fresh_url}&language=german"
+    with AgentMemory.from_url(german) as memory:
+        memory.store.put(("a",), "k", {"text": "Sie mag die großen Häuser"})
+        assert [item.key for item in memory.store.search((), query="Haus")] == ["k"]
+    with AgentMemory.from_url(fresh_url) as memory, pytest.raises(ConfigurationError, match="language=german"):
+        memory.store.search((), query="Haus")
+
+
+# What the hot paths cost
+
+
+class Waits:
+    """Counts how often psycopg waits for the server."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        wait, await_ = psycopg.Connection.wait, psycopg.AsyncConnection.wait
+
+        def counted(connection: Any, *args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            return wait(connection, *args, **kwargs)
+
+        async def acounted(connection: Any, *args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            return await await_(connection, *args, **kwargs)
+
+        monkeypatch.setattr(psycopg.Connection, "wait", counted)
+        monkeypatch.setattr(psycopg.AsyncConnection, "wait", acounted)
+
+    def take(self) -> int:
+        taken, self.count = self.count, 0
+        return taken
+
+
+async def test_each_operation_is_one_round_trip(postgres_url, call, monkeypatch):
+    waits = Waits(monkeypatch)
+    with AgentMemory.from_url(postgres_url) as memory:
+        history, store, saver = memory.history("s", max_messages=4), memory.store, memory.checkpointer
+        await call(talk(saver).invoke, {"messages": [HumanMessage(BIG)]}, CONFIG)
+        latest = await call(saver.get_tuple, CONFIG)
+        values, versions = latest.checkpoint["channel_values"], latest.checkpoint["channel_versions"]
+        values = {**values, "messages": [*values["messages"], AIMessage(BIG)]}
+        given = {**latest.checkpoint, "id": "9", "channel_values": values}
+        operations: dict[str, tuple[Any, ...]] = {
+            "history write": (history.add_messages, [HumanMessage("a"), AIMessage("b")]),
+            "history read": (history.get_recent,),
+            "count": (history.count,),
+            "clear": (history.clear,),
+            "put": (store.put, ("a",), "k", {"text": "pizza"}),
+            "get": (store.get, ("a",), "k"),
+            "search": (store.search, ("a",)),
+            "filter": (store.search, ("a",)),
+            "delete": (store.delete, ("a",), "k"),
+            "namespaces": (store.list_namespaces,),
+            "checkpoint read": (saver.get_tuple, CONFIG),
+            "checkpoint write": (saver.put, latest.config, given, {}, {"messages": versions["messages"] + "1"}),
+            "pending writes": (saver.put_writes, latest.config, [("messages", [AIMessage(BIG)])], "task"),
+            "copy": (saver.copy_thread, "1", "2"),
+            "delete thread": (saver.delete_thread, "2"),
+            "sessions": (memory.sessions.list,),
+            "threads": (saver.threads,),
+        }
+        measured = {}
+        for name, (method, *arguments) in operations.items():
+            waits.take()
+            await call(method, *arguments)
+            measured[name] = waits.take()
+        await call(memory.close)
+    assert measured == dict.fromkeys(operations, 1)
+
+
+async def test_deleting_among_ten_thousand_checkpoints_scans_no_table(postgres_url, call):
+    """Three threads of the same kind lie in the tables; what is counted is done to one of them."""
+    turns = 3_334  # of three checkpoints each
+    with AgentMemory.from_url(postgres_url) as memory, database(postgres_url) as opened:
+        saver = memory.checkpointer
+        config: Any = {"configurable": {"thread_id": "long", "checkpoint_ns": ""}}
+        log: list[str] = []
+        for number in range(3 * turns):
+            if number % 3 == 2:
+                log.append(f"{number} {BIG}")
+                if len(log) > 40:
+                    log = log[:20]
+            given: Any = {
+                "v": 4,
+                "id": f"{number:08}",
+                "ts": "",
+                "channel_values": {"log": log},
+                "channel_versions": {"log": f"{number:08}.1"},
+                "versions_seen": {},
+            }
+            metadata: Any = {"run_id": f"run {number // 300}"}
+            config = saver.put(config, given, metadata, given["channel_versions"])
+        for other in ("second", "third"):
+            await call(saver.copy_thread, "long", other)
+        opened.execute("ANALYZE")
+        tables = [
+            "checkpoints",
+            "checkpoint_blobs",
+            "checkpoint_writes",
+            "agentmem_channel_values",
+            "agentmem_elements",
+            "agentmem_threads",
+        ]
+
+        def scanned() -> dict[str, int]:
+            opened.execute("SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()")
+            rows = opened.execute(
+                "SELECT relname, seq_tup_read FROM pg_stat_user_tables WHERE schemaname = ?", opened.schema
+            )
+            return {name: read for name, read in rows if name in tables[:5]}
+
+        await call(memory.close)
+        memory = AgentMemory.from_url(postgres_url)
+        saver = memory.checkpointer
+        before = scanned()
+        await call(saver.delete_for_runs, ["run 3"])
+        await call(saver.copy_thread, "second", "fourth")
+        await call(saver.delete_thread, "fourth")
+        await call(saver.prune, ["second"])
+        await call(memory.close)
+        for _ in range(200):
+            if not opened.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%agentmem_%' AND pid <> pg_backend_pid()"
+            ):
+                break
+        assert scanned() == before
+    with AgentMemory.from_url(postgres_url) as memory, database(postgres_url) as opened:
+        saver = memory.checkpointer
+        assert saver.get_tuple({"configurable": {"thread_id": "second"}}).checkpoint["channel_values"]["log"] == log
+        assert len(list(saver.list({"configurable": {"thread_id": "second"}}))) == 1
+        left = list(saver.list({"configurable": {"thread_id": "long"}}, limit=50))
+        assert left[0].checkpoint["channel_values"]["log"] == log
+        ((number,),) = opened.execute("SELECT id FROM agentmem_threads WHERE name = 'second'")
+        ((elements,),) = opened.execute("SELECT count(*) FROM agentmem_elements WHERE thread = ?", number)
+        assert elements == len(log)
+
+
+# Limits
+
+
+async def test_ten_megabytes_come_back_equal(postgres_url, call):
+    text = ("abcdefg \x00 ü€😀 " * 700_000)[: 10 * 1024 * 1024]
+    with AgentMemory.from_url(postgres_url) as memory:
+        await call(memory.history("s").add_messages, [HumanMessage(text)])
+        assert (await call(memory.history("s").get_recent))[0].content == text
+        await call(memory.store.put, ("a",), "k", {"text": text})
+        assert (await call(memory.store.get, ("a",), "k")).value == {"text": text}
+        await call(talk(memory.checkpointer).invoke, {"messages": [HumanMessage(text)]}, CONFIG)
+        state = await call(talk(memory.checkpointer).get_state, CONFIG)
+        assert state.values["messages"][0].content == text
+        await call(memory.close)
+
+
+async def test_a_kilobyte_of_anything_is_an_id(postgres_url, call):
+    import secrets
+
+    long = secrets.token_hex(512)
+    config: Any = {"configurable": {"thread_id": long}}
+    with AgentMemory.from_url(postgres_url) as memory:
+        await call(memory.history(long, user_id=long[::-1], agent=long).add_messages, [HumanMessage("a")])
+        assert await call(memory.history(long, user_id=long[::-1], agent=long).count) == 1
+        await call(memory.store.put, (long,), long, {"n": 1})
+        assert (await call(memory.store.get, (long,), long)).value == {"n": 1}
+        await call(talk(memory.checkpointer).invoke, {"messages": [HumanMessage("hi")]}, config)
+        assert len((await call(talk(memory.checkpointer).get_state, config)).values["messages"]) == 2
+        too_long = tuple(secrets.token_hex(512) for _ in range(4))
+        with pytest.raises(InvalidInputError, match="too long for Postgres"):
+            await call(memory.store.put, too_long, long, {"n": 1})
+        assert len(await call(memory.store.search, ())) == 1
+        await call(memory.close)
