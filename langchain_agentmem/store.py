@@ -400,6 +400,9 @@ class AgentMemStore(BaseStore):
         elif len(work.puts) == len(ops):
             yield Write(self._backend, items.put(tenant, work.item_puts(), now))
             results, used = [None] * work.size, []
+        elif len(work.deletes) == len(ops):
+            yield Write(self._backend, items.delete(tenant, work.deletes))
+            results, used = [None] * work.size, []
         else:
             results, used = yield Write(self._backend, self._perform(work, now))
         if work.puts or work.deletes:

@@ -137,12 +137,16 @@ MAKE_EMPTY = """
 CREATE OR REPLACE FUNCTION public.agentmem_test_empty(schema_ text, tables_ text[]) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     found_ text[];
+    language_ text;
     table_ text;
     sequence_ text;
 BEGIN
     SELECT array_agg(tablename::text ORDER BY tablename) INTO found_ FROM pg_tables
     WHERE schemaname = schema_ AND tablename NOT LIKE '%migrations';
-    IF found_ IS DISTINCT FROM tables_ THEN
+    IF found_ = tables_ THEN
+        EXECUTE format('SELECT language FROM %I.agentmem_schema', schema_) INTO language_;
+    END IF;
+    IF language_ IS DISTINCT FROM 'english' THEN
         EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', schema_);
         RETURN false;
     END IF;

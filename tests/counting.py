@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 
 from langchain_agentmem import AgentMemory
@@ -65,3 +66,35 @@ class Costs:
 
         monkeypatch.setattr(postgres, "_perform", lambda cursor, step: self._count(perform(cursor, step)))
         monkeypatch.setattr(postgres, "_aperform", acounted)
+
+
+class RoundTrips:
+    """Counts how often psycopg sends something to the server and waits for the answer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        wait, await_ = psycopg.Connection.wait, psycopg.AsyncConnection.wait
+
+        def counted(connection: Any, program: Any, *args: Any, **kwargs: Any) -> Any:
+            return wait(connection, self._watched(program), *args, **kwargs)
+
+        async def acounted(connection: Any, program: Any, *args: Any, **kwargs: Any) -> Any:
+            return await await_(connection, self._watched(program), *args, **kwargs)
+
+        monkeypatch.setattr(psycopg.Connection, "wait", counted)
+        monkeypatch.setattr(psycopg.AsyncConnection, "wait", acounted)
+
+    def reset(self) -> int:
+        """Start anew; returns the number so far."""
+        taken, self.count = self.count, 0
+        return taken
+
+    def _watched(self, program: Any) -> Any:
+        """The same generator; one that never waits for the server is not counted."""
+        try:
+            wanted = next(program)
+            self.count += 1
+            while True:
+                wanted = program.send((yield wanted))
+        except StopIteration as done:
+            return done.value

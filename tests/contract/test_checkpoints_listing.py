@@ -497,5 +497,5 @@ async def test_a_value_that_langgraph_cannot_store_is_refused_and_nothing_is_wri
 
 
 async def test_a_saver_says_what_it_is(memory):
-    assert repr(memory.checkpointer).startswith("AgentMemSaver(SqliteBackend(")
+    assert repr(memory.checkpointer) == f"AgentMemSaver({memory.backend!r})"
     assert repr(AgentMemSaver.from_url("sqlite:///:memory:")) == "AgentMemSaver(SqliteBackend(':memory:'))"

@@ -6,25 +6,25 @@ SELECT * FROM {schema}agentmem_secret(%s, %s, %s, %s, %s, %s, %s, %s)
 -- put --
 SELECT {schema}agentmem_put(
     %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb,
-    %s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %s::text[], %s::bytea[]
+    %s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %b::text[], %s::bytea[]
 )
 
 -- put_plain --
 SELECT {schema}agentmem_put_plain(
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %s::text[], %s::text[], %s::text[], %s::bytea[]
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %b::text[], %b::text[], %b::text[], %s::bytea[]
 )
 
 -- put_writes --
 SELECT {schema}agentmem_put_writes(
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::int[], %s::text[], %s::text[], %s::bytea[],
-    %s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %s::text[], %s::bytea[]
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::int[], %b::text[], %b::text[], %s::bytea[],
+    %s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %b::text[], %s::bytea[]
 )
 
 -- get --
 SELECT * FROM {schema}agentmem_get(%s, %s, %s, %s)
 
 -- parts_of --
-SELECT * FROM {schema}agentmem_parts_of(%s, %s::jsonb, %s::text[], %s::text[], %s::text[])
+SELECT * FROM {schema}agentmem_parts_of(%s, %s::jsonb, %b::text[], %b::text[], %b::text[])
 
 -- page --
 -- Threads that we have never written to are LangGraph's, and belong to the default tenant.
@@ -70,7 +70,7 @@ FROM {schema}checkpoints AS saved LEFT JOIN {schema}agentmem_threads AS thread O
 WHERE saved.metadata ->> 'run_id' = ANY (%s) AND coalesce(thread.tenant, 'default') = %s
 
 -- delete --
-SELECT {schema}agentmem_delete(%s, %s::text[], %s::text[])
+SELECT {schema}agentmem_delete(%s, %b::text[], %b::text[])
 
 -- delete_thread --
 SELECT {schema}agentmem_delete_thread(%s)

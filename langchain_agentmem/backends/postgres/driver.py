@@ -319,11 +319,7 @@ class _LoopPool:
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
         """A connection for one transaction."""
-        try:
-            await asyncio.wait_for(self._free.acquire(), self._settings.timeout)
-        except asyncio.TimeoutError as error:
-            msg = "no connection came free"
-            raise PoolTimeout(msg) from error
+        await self._wait_for_turn()
         try:
             connection = self._idle.pop() if self._idle else await self._connect()
             try:
@@ -336,6 +332,23 @@ class _LoopPool:
                     self._idle.append(connection)
         finally:
             self._free.release()
+
+    async def _wait_for_turn(self) -> None:
+        if not self._free.locked():
+            await self._free.acquire()
+            return
+        # Not `asyncio.wait_for`: until Python 3.12 it can swallow a cancellation.
+        turn = asyncio.ensure_future(self._free.acquire())
+        try:
+            await asyncio.wait({turn}, timeout=self._settings.timeout)
+        except BaseException:
+            if not turn.cancel():
+                self._free.release()
+            raise
+        if not turn.done():
+            turn.cancel()
+            msg = "no connection came free"
+            raise PoolTimeout(msg)
 
     async def revive(self) -> None:
         """Replace the idle connections by a new one, as soon as the server accepts it."""
@@ -446,7 +459,7 @@ def _perform(cursor: psycopg.Cursor[Any], step: Any) -> Any:
     if isinstance(step, ExecuteMany):
         cursor.executemany(cast("Any", step.statement), step.rows)
         return cursor.rowcount
-    cursor.execute(cast("Any", step.statement), step.parameters or None)
+    cursor.execute(cast("Any", step.statement), step.parameters)
     return _answer(cursor, step)
 
 
@@ -454,7 +467,7 @@ async def _aperform(cursor: psycopg.AsyncCursor[Any], step: Any) -> Any:
     if isinstance(step, ExecuteMany):
         await cursor.executemany(cast("Any", step.statement), step.rows)
         return cursor.rowcount
-    await cursor.execute(cast("Any", step.statement), step.parameters or None)
+    await cursor.execute(cast("Any", step.statement), step.parameters)
     return await cursor.fetchall() if isinstance(step, Fetch) else _answer(cursor, step)
 
 

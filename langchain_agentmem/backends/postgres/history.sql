@@ -3,7 +3,7 @@ The statements of the message log; `{schema}` is the schema of the tables, with 
 -- append --
 SELECT {schema}agentmem_append(
     %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-    %s::text[], %s::text[], %s::boolean[], %s::double precision[], %s::text[], %s::text[], %s::bytea[]
+    %b::text[], %b::text[], %s::boolean[], %s::double precision[], %b::text[], %b::text[], %s::bytea[]
 )
 
 -- window --

@@ -91,7 +91,7 @@ def migrate(schema: str | None, language: str) -> Program[None]:
     for file in sorted(entry.name for entry in files(_PACKAGE).iterdir() if entry.name.endswith(".sql")):
         if (state.version if state else 0) < int(file.partition("_")[0]) <= VERSION:
             for statement in load_statements(_PACKAGE, file).values():
-                yield Execute(statement)
+                yield Execute(statement.replace("%", "%%"))
     if state is None:
         yield Execute("INSERT INTO agentmem_schema (version, language) VALUES (%s, %s)", (VERSION, language))
     else:
@@ -131,5 +131,5 @@ def _migrate_langgraph() -> Program[None]:
         for version, migration in enumerate(migrations):
             if version > done:
                 # An index that is built concurrently cannot be part of a transaction.
-                yield Execute(migration.replace("CONCURRENTLY", ""))
+                yield Execute(migration.replace("CONCURRENTLY", "").replace("%", "%%"))
                 yield Execute(f"INSERT INTO {table} (v) VALUES (%s)", (version,))

@@ -20,6 +20,7 @@ EXACT_ITEMS = 2_000
 MAX_INDEXED_DIMENSIONS = {"vector": 2_000, "halfvec": 4_000}
 """What pgvector can index."""
 
+_TEXT_PART = 50_000
 _REMEMBERED, _REMEMBERED_SECONDS = 10_000, 60.0
 _LOCK = 0x6167656E74766563
 _TENANT = "\U0010ffff"
@@ -195,17 +196,25 @@ def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
 
 
 def _put(tenant: str, puts: Sequence[ItemPut], now: float) -> tuple[Any, ...]:
+    texts = [(at, part) for at, put in enumerate(puts, 1) if put.text is not None for part in _parts(put.text)]
     vectors = [(at, field, vector) for at, put in enumerate(puts, 1) for field, vector in enumerate(put.vectors)]
     return (
         *_columns([(_encode(tenant, put.namespace), put.key) for put in puts]),
         [_wrap(put.value) for put in puts],
         [put.ttl for put in puts],
-        [None if put.text is None else put.text.replace("\x00", " ") for put in puts],
         now,
+        [at for at, _ in texts],
+        [text for _, text in texts],
         [at for at, _, _ in vectors],
         [str(field) for _, field, _ in vectors],
         Floats(b"".join(vector for _, _, vector in vectors)),
     )
+
+
+def _parts(text: str) -> list[str]:
+    """A text in pieces that Postgres can index one by one, without what its texts cannot hold."""
+    text = text.replace("\x00", " ")
+    return [text[at : at + _TEXT_PART] for at in range(0, len(text), _TEXT_PART)]
 
 
 def _columns(places: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:

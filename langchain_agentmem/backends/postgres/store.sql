@@ -1,23 +1,25 @@
 The statements of the item table; `{schema}` is the schema of the tables, with its dot.
 
 -- get --
-SELECT * FROM {schema}agentmem_get_items(%s::text[], %s::text[], %s)
+SELECT * FROM {schema}agentmem_get_items(%b::text[], %b::text[], %s)
 
 -- put --
 SELECT {schema}agentmem_put_items(
-    %s::text[], %s::text[], %s::text[], %s::double precision[], %s::text[], %s, %s::int[], %s::text[], %s::real[]
+    %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
+    %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
 )
 
 -- swap --
 SELECT {schema}agentmem_swap_item(
-    %s, %s, %s::text[], %s::text[], %s::text[], %s::double precision[], %s::text[], %s, %s::int[], %s::text[], %s::real[]
+    %s, %s, %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
+    %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
 )
 
 -- delete --
-SELECT {schema}agentmem_delete_items(%s::text[], %s::text[])
+SELECT {schema}agentmem_delete_items(%b::text[], %b::text[])
 
 -- touch --
-SELECT {schema}agentmem_touch_items(%s::text[], %s::text[], %s)
+SELECT {schema}agentmem_touch_items(%b::text[], %b::text[], %s)
 
 -- scan --
 SELECT item.prefix, item.key, item.value::text, extract(epoch FROM item.created_at)::double precision,
@@ -33,7 +35,7 @@ WHERE (item.prefix = %(own)s OR (item.prefix ~>=~ %(first)s AND item.prefix ~<~ 
 ORDER BY item.updated_at DESC, item.prefix COLLATE "C" DESC, item.key COLLATE "C" DESC LIMIT %(limit)s
 
 -- find --
-SELECT * FROM {schema}agentmem_find(%s, %s, %s, %s::text[], %s::real[], %s::jsonpath, %s, %s, %s)
+SELECT * FROM {schema}agentmem_find(%s, %s, %s, %b::text[], %s::real[], %s::jsonpath, %s, %s, %s)
 
 -- namespaces --
 SELECT * FROM {schema}agentmem_namespaces(%s, %s, %s, %s)

@@ -478,7 +478,7 @@ END $$
 
 -- delete_thread --
 CREATE FUNCTION agentmem_delete_thread(name_ text)
-RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
 DECLARE
     thread_ bigint;
 BEGIN
@@ -498,7 +498,7 @@ END $$
 -- answer was lost with the connection, is not made again.
 CREATE FUNCTION agentmem_copy_thread(
     source_ text, target_ text, tenant_ text, thread_ text, now_ double precision
-) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
 DECLARE
     from_ agentmem_threads;
     taken_ agentmem_threads;

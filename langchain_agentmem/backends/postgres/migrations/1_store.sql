@@ -144,11 +144,11 @@ CREATE FUNCTION agentmem_has_vectors() RETURNS boolean LANGUAGE sql STABLE SET s
 $$
 
 -- put_items --
--- Store items; one that is there keeps its creation time, unless it had expired. `owners_` says which item each vector is
--- of, counted from 1; the vectors, all of one length, lie one after the other.
+-- Store items; one that is there keeps its creation time, unless it had expired. `readers_` says which item each text is of,
+-- `owners_` which each vector is of, counted from 1; the vectors, all of one length, lie one after the other.
 CREATE FUNCTION agentmem_put_items(
-    prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], texts_ text[], now_ double precision,
-    owners_ int[], fields_ text[], vectors_ real[]
+    prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], now_ double precision,
+    readers_ int[], texts_ text[], owners_ int[], fields_ text[], vectors_ real[]
 ) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     at_ timestamptz := to_timestamp(now_);
@@ -166,9 +166,10 @@ BEGIN
     DELETE FROM agentmem_item_texts AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
     WHERE stale.prefix = added.prefix AND stale.key = added.key;
     INSERT INTO agentmem_item_texts
-    SELECT added.prefix, added.key, words.part, words.words
-    FROM unnest(prefixes_, keys_, texts_) AS added (prefix, key, text) CROSS JOIN LATERAL agentmem_words(added.text) AS words
-    WHERE added.text IS NOT NULL;
+    SELECT prefixes_[added.reader], keys_[added.reader],
+        row_number() OVER (PARTITION BY added.reader ORDER BY added.place), words.words
+    FROM unnest(readers_, texts_) WITH ORDINALITY AS added (reader, text, place)
+        CROSS JOIN LATERAL agentmem_words(added.text) AS words;
     DELETE FROM agentmem_item_ttls AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
     WHERE stale.prefix = added.prefix AND stale.key = added.key;
     INSERT INTO agentmem_item_ttls
@@ -219,8 +220,8 @@ END $$
 -- Store an item, or delete it (no value), if its revision is still the expected one (NULL: if there is none).
 CREATE FUNCTION agentmem_swap_item(
     expected_ bigint, delete_ boolean,
-    prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], texts_ text[], now_ double precision,
-    owners_ int[], fields_ text[], vectors_ real[]
+    prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], now_ double precision,
+    readers_ int[], texts_ text[], owners_ int[], fields_ text[], vectors_ real[]
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     current_ record;
@@ -247,11 +248,11 @@ BEGIN
             RETURN false;
         END IF;
         PERFORM agentmem_put_items(
-            prefixes_, keys_, values_, ttls_, texts_, now_, owners_, fields_, vectors_
+            prefixes_, keys_, values_, ttls_, now_, readers_, texts_, owners_, fields_, vectors_
         );
     ELSE
         PERFORM agentmem_put_items(
-            prefixes_, keys_, values_, ttls_, texts_, now_, owners_, fields_, vectors_
+            prefixes_, keys_, values_, ttls_, now_, readers_, texts_, owners_, fields_, vectors_
         );
     END IF;
     RETURN true;
