@@ -287,6 +287,8 @@ _MEANINGS: tuple[tuple[Any, type[AgentMemError], str], ...] = (
      "Cannot connect to Postgres: {text}"),
     (pg.InsufficientPrivilege, ConfigurationError,
      "Postgres does not allow it: {text}. Let a user who may create tables open the memory once."),
+    ((pg.FeatureNotSupported, pg.UndefinedFile), ConfigurationError,
+     "Postgres lacks something: {text}. Embeddings need pgvector on the server: https://github.com/pgvector/pgvector"),
     (pg.ReadOnlySqlTransaction, StorageError, "This Postgres server accepts no writes: {text}."),
 )  # fmt: skip
 """What kinds of error mean to who called us."""

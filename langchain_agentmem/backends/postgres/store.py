@@ -12,7 +12,7 @@ from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, Item
 from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.codec import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError
-from langchain_agentmem.program import Execute, Fetch, Program, one_statement, storage_program
+from langchain_agentmem.program import Fetch, Program, one_statement
 
 EXACT_ITEMS = 2_000
 """Below a namespace of at most so many items a search looks at every one; above it asks the indexes for the best."""
@@ -22,7 +22,6 @@ MAX_INDEXED_DIMENSIONS = {"vector": 2_000, "halfvec": 4_000}
 
 _TEXT_PART = 50_000
 _REMEMBERED, _REMEMBERED_SECONDS = 10_000, 60.0
-_LOCK = 0x6167656E74766563
 _TENANT = "\U0010ffff"
 """Begins the first label of a tenant's namespaces, those of the default tenant excepted: nothing sorts after it."""
 _ESCAPES = {"\x1a": "\x1a0", ".": "\x1a1", _TENANT: "\x1a2"}
@@ -152,22 +151,15 @@ class PostgresItems:
         if not self._has_vectors:
             yield from self._make_vectors(len(vector) // 4)
 
-    @storage_program
     def _make_vectors(self, dimensions: int) -> Program[None]:
         kind, type_, parameters = self._vectors
         if type_ is None:
             type_ = "vector" if dimensions <= MAX_INDEXED_DIMENSIONS["vector"] else "halfvec"
-        yield Fetch(self._sql["lock"], (_LOCK,))
-        yield Execute(self._sql["vector_extension"])
-        table = self._sql["vector_table"].replace("{type}", type_).replace("{dimensions}", str(dimensions))
-        yield Execute(table)
-        if kind != "flat" and dimensions <= MAX_INDEXED_DIMENSIONS[type_]:
-            settings = ", ".join(f"{name} = {number}" for name, number in parameters.items())
-            index = self._sql["vector_index"].replace("{type}", type_).replace("{kind}", kind)
-            yield Execute(index.replace("{parameters}", f"WITH ({settings})" if settings else ""))
-        yield Execute(self._sql["vector_prefix_index"])
-        yield Execute(self._sql["vector_migrations"])
-        yield Execute(self._sql["vector_migrations_done"])
+        if dimensions > MAX_INDEXED_DIMENSIONS[type_]:
+            kind = "flat"
+        settings = ", ".join(f"{name} = {number}" for name, number in parameters.items())
+        options = f"WITH ({settings})" if settings else ""
+        yield Fetch(self._sql["make_vectors"], (dimensions, type_, kind, options))
 
 
 def vector_settings(config: Mapping[str, Any]) -> VectorSettings:

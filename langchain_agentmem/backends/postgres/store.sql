@@ -46,34 +46,5 @@ SELECT {schema}agentmem_sweep_items(%s, %s, %s, %s, %s)
 -- has_vectors --
 SELECT {schema}agentmem_has_vectors()
 
--- lock --
-SELECT pg_advisory_xact_lock(%s)
-
--- vector_extension --
-CREATE EXTENSION IF NOT EXISTS vector
-
--- vector_table --
--- As LangGraph's own store makes it.
-CREATE TABLE IF NOT EXISTS {schema}store_vectors (
-    prefix text NOT NULL,
-    key text NOT NULL,
-    field_name text NOT NULL,
-    embedding {type}({dimensions}),
-    created_at timestamptz DEFAULT current_timestamp,
-    updated_at timestamptz DEFAULT current_timestamp,
-    PRIMARY KEY (prefix, key, field_name),
-    FOREIGN KEY (prefix, key) REFERENCES {schema}store (prefix, key) ON DELETE CASCADE
-)
-
--- vector_index --
-CREATE INDEX IF NOT EXISTS store_vectors_embedding_idx ON {schema}store_vectors
-USING {kind} (embedding {type}_cosine_ops) {parameters}
-
--- vector_prefix_index --
-CREATE INDEX IF NOT EXISTS agentmem_store_vectors_by_prefix ON {schema}store_vectors (prefix text_pattern_ops)
-
--- vector_migrations --
-CREATE TABLE IF NOT EXISTS {schema}vector_migrations (v integer PRIMARY KEY)
-
--- vector_migrations_done --
-INSERT INTO {schema}vector_migrations (v) VALUES (0), (1), (2) ON CONFLICT DO NOTHING
+-- make_vectors --
+SELECT {schema}agentmem_make_vectors(%s, %s, %s, %s)

@@ -139,9 +139,40 @@ BEGIN
 END $$
 
 -- has_vectors --
+-- Whether vectors can be stored, and found by namespace.
 CREATE FUNCTION agentmem_has_vectors() RETURNS boolean LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
-    SELECT to_regclass('store_vectors') IS NOT NULL
+    SELECT to_regclass('store_vectors') IS NOT NULL AND to_regclass('agentmem_store_vectors_by_prefix') IS NOT NULL
 $$
+
+-- make_vectors --
+-- Make the table of vectors as LangGraph's own store makes it, by whoever stores the first one. No index for the kind 'flat'.
+CREATE FUNCTION agentmem_make_vectors(dimensions_ int, type_ text, kind_ text, parameters_ text)
+RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(7020395434453394787);  -- "agentvec" in ASCII
+    CREATE EXTENSION IF NOT EXISTS vector;
+    EXECUTE format(
+        'CREATE TABLE IF NOT EXISTS store_vectors (
+            prefix text NOT NULL,
+            key text NOT NULL,
+            field_name text NOT NULL,
+            embedding %s(%s),
+            created_at timestamptz DEFAULT current_timestamp,
+            updated_at timestamptz DEFAULT current_timestamp,
+            PRIMARY KEY (prefix, key, field_name),
+            FOREIGN KEY (prefix, key) REFERENCES store (prefix, key) ON DELETE CASCADE
+        )', type_, dimensions_
+    );
+    IF kind_ <> 'flat' THEN
+        EXECUTE format(
+            'CREATE INDEX IF NOT EXISTS store_vectors_embedding_idx ON store_vectors USING %s (embedding %s_cosine_ops) %s',
+            kind_, type_, parameters_
+        );
+    END IF;
+    CREATE INDEX IF NOT EXISTS agentmem_store_vectors_by_prefix ON store_vectors (prefix text_pattern_ops);
+    CREATE TABLE IF NOT EXISTS vector_migrations (v integer PRIMARY KEY);
+    INSERT INTO vector_migrations (v) VALUES (0), (1), (2) ON CONFLICT DO NOTHING;
+END $$
 
 -- put_items --
 -- Store items; one that is there keeps its creation time, unless it had expired. `readers_` says which item each text is of,
