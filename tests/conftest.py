@@ -114,6 +114,8 @@ class Schemas:
         self._taken.clear()
 
     def close(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
         if self.server is not None:
             self.server.close()
 
