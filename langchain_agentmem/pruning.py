@@ -105,7 +105,7 @@ def _finished_calls(
 def _needed_ancestors(
     table: CheckpointTable, thread: ThreadKey, key: CheckpointKey, codec: Codec
 ) -> Program[list[CheckpointKey]]:
-    """The ancestors that a checkpoint needs to rebuild its delta channels."""
+    """The ancestors that a checkpoint needs to rebuild its delta channels, and its parent if that keeps its tasks."""
     needed: list[CheckpointKey] = []
     missing: set[str] | None = None
     at: str | None = key.checkpoint_id
@@ -114,6 +114,8 @@ def _needed_ancestors(
         for row in line:
             if missing is None:
                 missing = _rebuilt_channels(row)
+                if row.parent_id is not None and _sends_with_parent(row):
+                    needed.append(CheckpointKey(key.namespace, row.parent_id))
             else:
                 needed.append(row.key)
                 missing -= row.inline.keys() | row.stored.keys()
@@ -125,6 +127,12 @@ def _needed_ancestors(
 
 def _rebuilt_channels(row: CheckpointRow) -> set[str]:
     return set(row.metadata.get(_DELTA_COUNTERS) or ()) - row.inline.keys() - row.stored.keys()
+
+
+def _sends_with_parent(row: CheckpointRow) -> bool:
+    """Whether the tasks that a checkpoint has sent are stored with its parent, as before version 4 of LangGraph's format."""
+    version = row.checkpoint.get("v")
+    return isinstance(version, int) and version < 4
 
 
 def _parent(entry: CheckpointEntry) -> CheckpointKey | None:

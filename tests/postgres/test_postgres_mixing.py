@@ -196,8 +196,32 @@ async def test_tasks_that_were_sent_before_version_4_of_the_format_are_found(pos
         expected = saver.get_tuple(CONFIG)
     with AgentMemory.from_url(postgres_url) as memory:
         found = await call(memory.checkpointer.get_tuple, CONFIG)
-    assert found.checkpoint == expected.checkpoint
-    assert found.checkpoint["channel_values"]["__pregel_tasks"] == ["sent one", "sent two"]
+        assert found.checkpoint == expected.checkpoint
+        assert found.checkpoint["channel_values"]["__pregel_tasks"] == ["sent one", "sent two"]
+        third = {**empty, "v": 4, "id": "3", "channel_versions": {}}
+        await call(memory.checkpointer.put, place, {**third, "id": "0"}, {}, {})
+        await call(memory.checkpointer.prune, ["1"])
+        assert (await call(memory.checkpointer.get_tuple, CONFIG)).checkpoint == found.checkpoint
+        assert [one.checkpoint["id"] for one in await call(memory.checkpointer.list, CONFIG)] == ["2", "1"]
+
+
+async def test_a_thread_that_does_not_say_when_it_was_stored_is_listed_and_pruned(postgres_url, call):
+    with theirs(postgres_url) as saver:
+        place: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+        for number in "12":
+            given: Any = {
+                "v": 4,
+                "id": number,
+                "ts": "",
+                "channel_values": {},
+                "channel_versions": {},
+                "versions_seen": {},
+            }
+            saver.put(place, given, {}, {})
+    with AgentMemory.from_url(postgres_url) as memory:
+        (info,) = await call(memory.checkpointer.threads)
+        assert (info.thread_id, info.checkpoint_count) == ("1", 2)
+        assert await call(memory.checkpointer.expire_checkpoints, 1) == 1
 
 
 # The store

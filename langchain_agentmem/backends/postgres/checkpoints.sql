@@ -57,8 +57,7 @@ FROM {schema}agentmem_ancestors(%s, %s, %s, %s, %s)
 
 -- entries --
 SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata ->> 'run_id',
-    CASE WHEN type = 'agentmem' THEN (checkpoint ->> 'at')::double precision
-    ELSE extract(epoch FROM (checkpoint ->> 'ts')::timestamptz) END
+    {schema}agentmem_stored_at(type, checkpoint)
 FROM {schema}checkpoints WHERE thread_id = %s ORDER BY checkpoint_id
 
 -- lock --
@@ -94,10 +93,10 @@ WITH RECURSIVE hop (name) AS (
     UNION ALL
     SELECT hop.name, hop.name, coalesce(newest.metadata ->> 'user_id', ''), oldest.at, newest.at, NULL
     FROM hop CROSS JOIN LATERAL (
-        SELECT metadata, extract(epoch FROM (checkpoint ->> 'ts')::timestamptz) AS at
+        SELECT metadata, {schema}agentmem_stored_at(type, checkpoint) AS at
         FROM {schema}checkpoints WHERE thread_id = hop.name ORDER BY checkpoint_id DESC LIMIT 1
     ) AS newest CROSS JOIN LATERAL (
-        SELECT extract(epoch FROM (checkpoint ->> 'ts')::timestamptz) AS at
+        SELECT {schema}agentmem_stored_at(type, checkpoint) AS at
         FROM {schema}checkpoints WHERE thread_id = hop.name ORDER BY checkpoint_id LIMIT 1
     ) AS oldest
     WHERE %(tenant)s = 'default' AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_threads WHERE name = hop.name)

@@ -143,12 +143,14 @@ class PostgresDriver:
                 yield from self._prepare()
             try:
                 return cast("T", (yield _Transaction(self, program, begin)))
-            except (psycopg.OperationalError, pg.InternalError_) as error:
+            except (PoolTimeout, PoolClosed):
+                raise
+            except psycopg.OperationalError as error:
                 if not isinstance(program, StorageProgram) or not _may_try_again(error):
                     raise
             yield _Revive(self)
             return cast("T", (yield _Transaction(self, program, begin)))
-        except (psycopg.Error, PoolTimeout, PoolClosed) as error:
+        except psycopg.Error as error:
             raise self._translate(error) from error
 
     def _prepare(self) -> Program[None]:

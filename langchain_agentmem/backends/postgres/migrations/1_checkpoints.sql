@@ -83,6 +83,17 @@ SELECT
     ) END AS sends
 FROM checkpoints AS saved
 
+-- stored_at --
+-- When a checkpoint was stored, in seconds since 1970; 0 when a row of another writer does not say.
+CREATE FUNCTION agentmem_stored_at(type_ text, checkpoint_ jsonb) RETURNS double precision LANGUAGE sql STABLE AS $$
+    SELECT CASE
+        WHEN type_ = 'agentmem' THEN (checkpoint_ ->> 'at')::double precision
+        WHEN checkpoint_ ->> 'ts' ~ '^\d{4}-\d\d-\d\dT\d\d:\d\d'
+            THEN extract(epoch FROM (checkpoint_ ->> 'ts')::timestamptz)::double precision
+        ELSE 0
+    END
+$$
+
 -- use_thread --
 -- The number of a thread, which is made if need be, and anew if it had expired. A secret that the writer knows must be the
 -- thread's, or becomes it: NULL says that the thread has another.

@@ -368,7 +368,8 @@ BEGIN
     FROM pg_stats AS statistics CROSS JOIN LATERAL unnest(
         statistics.most_common_elems::text::text[], statistics.most_common_elem_freqs
     ) AS known (word, frequency)
-    WHERE statistics.schemaname = table_.relnamespace::regnamespace::text AND statistics.tablename = table_.relname
+    WHERE statistics.schemaname = (SELECT nspname FROM pg_namespace WHERE oid = table_.relnamespace)
+      AND statistics.tablename = table_.relname
       AND statistics.attname = 'words' AND known.frequency * table_.reltuples > 500;
     IF common_ IS NULL THEN
         RETURN agentmem_query(terms_);
