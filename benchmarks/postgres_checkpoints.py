@@ -2,7 +2,7 @@
 
 A graph with one node answers each turn with about 400 characters of words; both checkpointers run the same turns, in turn,
 each on a connection pool of its own to one server. Bytes are those of all columns of the tables that a saver writes to.
-Round trips are the times that the client waits for the server, counted where psycopg does it.
+Round trips are the times that psycopg sends something and waits for the answer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -26,25 +27,12 @@ from langchain_agentmem import AgentMemSaver
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from counting import RoundTrips
 from servers import postgres_server
 
 WORDS = (Path(__file__).parent / "words.txt").read_text().split()
 THEIRS = ("checkpoints", "checkpoint_blobs", "checkpoint_writes")
 OURS = (*THEIRS, "agentmem_threads", "agentmem_channel_values", "agentmem_elements")
-
-
-class Waits:
-    """Counts how often psycopg waits for the server."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        original = psycopg.Connection.wait
-
-        def wait(connection: Any, *args: Any, **kwargs: Any) -> Any:
-            self.count += 1
-            return original(connection, *args, **kwargs)
-
-        psycopg.Connection.wait = wait  # type: ignore[method-assign]
 
 
 def text(source: random.Random, characters: int = 400) -> str:
@@ -57,8 +45,8 @@ def text(source: random.Random, characters: int = 400) -> str:
 class Side:
     """One checkpointer with its graph and its measurements."""
 
-    def __init__(self, name: str, saver: Any, url: str, tables: tuple[str, ...], waits: Waits) -> None:
-        self.name, self.tables, self.waits = name, tables, waits
+    def __init__(self, name: str, saver: Any, url: str, tables: tuple[str, ...], trips: RoundTrips) -> None:
+        self.name, self.tables, self.waits = name, tables, trips
         self.connection = psycopg.connect(url, autocommit=True)
         source = random.Random(7)
         builder = StateGraph(MessagesState)
@@ -98,7 +86,7 @@ def main() -> None:
     args = parser.parse_args()
     from rich.progress import track
 
-    waits = Waits()
+    trips = RoundTrips(pytest.MonkeyPatch())
     with postgres_server() as server:
         urls = []
         with psycopg.connect(server.url, autocommit=True) as admin:
@@ -112,8 +100,8 @@ def main() -> None:
             ours = AgentMemSaver.from_url(urls[0])
             list(ours.list({"configurable": {"thread_id": "warm"}}))
             sides = [
-                Side("AgentMemSaver", ours, urls[0], OURS, waits),
-                Side("PostgresSaver", peer, urls[1], THEIRS, waits),
+                Side("AgentMemSaver", ours, urls[0], OURS, trips),
+                Side("PostgresSaver", peer, urls[1], THEIRS, trips),
             ]
             source = random.Random(11)
             marks = {10, 60, args.turns - 50, args.turns}
