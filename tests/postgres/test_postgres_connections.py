@@ -338,3 +338,50 @@ def test_a_read_only_server_is_a_clear_error(postgres_url):
         with pytest.raises(StorageError, match="accepts no writes"):
             memory.history("s").add_messages([HumanMessage("b")])
         assert memory.history("s").count() == 1
+
+
+async def test_nothing_leaves_a_transaction_open(postgres_url, call):
+    with AgentMemory.from_url(postgres_url) as memory, database(postgres_url) as opened:
+        await use(memory, call, 0)
+        await assert_used(memory, call, 1)
+        with pytest.raises(AgentMemError):
+            await call(memory.store.put, ("x" * 1024,) * 1, "k", {"n": object()})
+        states = opened.execute(
+            "SELECT state FROM pg_stat_activity WHERE query LIKE '%agentmem%' AND pid <> pg_backend_pid()"
+        )
+        assert states
+        assert {state for (state,) in states} == {"idle"}
+        await call(memory.close)
+
+
+# Sweeping
+
+
+async def test_sweeping_leaves_what_a_writer_is_using_and_waits_for_nobody(postgres_url, call, monkeypatch):
+    with AgentMemory.from_url(postgres_url, ttl=10) as memory, database(postgres_url) as opened:
+        for number in range(3):
+            await call(memory.history(f"s{number}").add_messages, [HumanMessage("a")])
+            await call(memory.store.put, ("a",), str(number), {"n": number})
+            await call(
+                talk(memory).invoke, {"messages": [HumanMessage("a")]}, {"configurable": {"thread_id": str(number)}}
+            )
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 60)
+        opened.execute("BEGIN")
+        opened.execute("SELECT * FROM agentmem_sessions WHERE session_id = 's1' FOR UPDATE")
+        opened.execute("SELECT * FROM store WHERE key = '1' FOR UPDATE")
+        opened.execute("SELECT * FROM agentmem_threads WHERE thread_id = '1' FOR UPDATE")
+        assert await call(memory.sweep) == 6
+        opened.execute("COMMIT")
+        assert await call(memory.sweep) == 3
+        for table in ("agentmem_sessions", "agentmem_messages", "store", "agentmem_item_texts", "agentmem_item_ttls"):
+            assert opened.execute(f"SELECT * FROM {table}") == []
+        for table in (
+            "agentmem_threads",
+            "checkpoints",
+            "checkpoint_writes",
+            "agentmem_channel_values",
+            "agentmem_elements",
+        ):
+            assert opened.execute(f"SELECT * FROM {table}") == []
+        await call(memory.close)

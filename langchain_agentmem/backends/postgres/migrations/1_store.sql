@@ -117,6 +117,7 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     count_ integer;
 BEGIN
+    PERFORM pg_advisory_xact_lock(7018690069354081892);  -- "agentind" in ASCII: one at a time
     IF (SELECT indexed FROM agentmem_schema) THEN
         RETURN true;
     END IF;
@@ -124,7 +125,7 @@ BEGIN
         SELECT item.prefix, item.key, item.value FROM store AS item
         WHERE NOT EXISTS (
             SELECT 1 FROM agentmem_item_texts AS known WHERE known.prefix = item.prefix AND known.key = item.key
-        ) LIMIT limit_ FOR KEY SHARE SKIP LOCKED
+        ) LIMIT limit_ FOR KEY SHARE
     ), added AS (
         INSERT INTO agentmem_item_texts
         SELECT chosen.prefix, chosen.key, words.part, words.words
@@ -149,7 +150,7 @@ $$
 CREATE FUNCTION agentmem_make_vectors(dimensions_ int, type_ text, kind_ text, parameters_ text)
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(7020395434453394787);  -- "agentvec" in ASCII
+    PERFORM pg_advisory_xact_lock(7018690069354931555);  -- "agentvec" in ASCII
     CREATE EXTENSION IF NOT EXISTS vector;
     EXECUTE format(
         'CREATE TABLE IF NOT EXISTS store_vectors (
