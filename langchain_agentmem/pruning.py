@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from langgraph.checkpoint.serde.types import TASKS
+
 from langchain_agentmem.backends.contract import (
     CheckpointEntry,
     CheckpointKey,
@@ -132,7 +134,7 @@ def _rebuilt_channels(row: CheckpointRow) -> set[str]:
 def _sends_with_parent(row: CheckpointRow) -> bool:
     """Whether the tasks that a checkpoint has sent are stored with its parent, as before version 4 of LangGraph's format."""
     version = row.checkpoint.get("v")
-    return isinstance(version, int) and version < 4
+    return TASKS in row.inline and isinstance(version, int) and version < 4
 
 
 def _parent(entry: CheckpointEntry) -> CheckpointKey | None:

@@ -231,7 +231,7 @@ async def test_connections_that_were_broken_are_replaced(postgres_url, call):
             await use(memory, call, number)
             broken = opened.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                f"WHERE pid <> pg_backend_pid() AND query LIKE '%{opened.schema}%'"
             )
             assert broken
         await assert_used(memory, call, 4)
@@ -347,7 +347,7 @@ async def test_nothing_leaves_a_transaction_open(postgres_url, call):
         with pytest.raises(AgentMemError):
             await call(memory.store.put, ("x" * 1024,) * 1, "k", {"n": object()})
         states = opened.execute(
-            "SELECT state FROM pg_stat_activity WHERE query LIKE '%agentmem%' AND pid <> pg_backend_pid()"
+            "SELECT state FROM pg_stat_activity WHERE query LIKE '%" + opened.schema + "%' AND pid <> pg_backend_pid()"
         )
         assert states
         assert {state for (state,) in states} == {"idle"}

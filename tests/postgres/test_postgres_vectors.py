@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import psycopg
 import pytest
 from database import database
 from langchain_core.embeddings import Embeddings
@@ -120,3 +121,20 @@ def test_a_vector_that_is_too_long_for_an_index_is_stored_without_one(postgres_u
 def test_settings_that_are_not_known_are_refused(postgres_url, settings):
     with pytest.raises(ConfigurationError):
         store_at(postgres_url, **settings)
+
+
+@pytest.mark.parametrize("home", [None, "public", "some_extensions"])
+def test_the_extension_may_be_anywhere_and_outlives_a_schema(postgres_database, home):
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        if home is not None:
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {home}")
+            connection.execute(f"CREATE EXTENSION vector SCHEMA {home}")
+        stores = [store_at(f"{postgres_database}?schema={name}") for name in ("one", "two")]
+        for store in stores:
+            store.put(("n",), "k", {"text": "a"})
+            assert store.search(("n",), query="b")[0].key == "k"
+        stores[0].close()
+        connection.execute("DROP SCHEMA one CASCADE")
+        stores[1].put(("n",), "l", {"text": "b"})
+        assert {item.key for item in stores[1].search(("n",), query="b")} == {"k", "l"}
+        stores[1].close()

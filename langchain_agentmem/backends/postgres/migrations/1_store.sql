@@ -149,9 +149,28 @@ $$
 -- Make the table of vectors as LangGraph's own store makes it, by whoever stores the first one. No index for the kind 'flat'.
 CREATE FUNCTION agentmem_make_vectors(dimensions_ int, type_ text, kind_ text, parameters_ text)
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    home_ text;
+    path_ text;
+    function_ text;
 BEGIN
     PERFORM pg_advisory_xact_lock(7018690069354931555);  -- "agentvec" in ASCII
-    CREATE EXTENSION IF NOT EXISTS vector;
+    IF to_regnamespace('public') IS NOT NULL THEN
+        -- Never in the schema of one memory: with that it would go, and all other vectors of the database with it.
+        CREATE EXTENSION IF NOT EXISTS vector SCHEMA public;
+    ELSE
+        CREATE EXTENSION IF NOT EXISTS vector;
+    END IF;
+    SELECT extnamespace::regnamespace::text INTO home_ FROM pg_extension WHERE extname = 'vector';
+    path_ := current_setting('search_path') || ', ' || home_;
+    PERFORM set_config('search_path', path_, true);
+    FOR function_ IN
+        SELECT oid::regprocedure::text FROM pg_proc
+        WHERE pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'agentmem_item_texts'::regclass)
+          AND proname IN ('agentmem_put_items', 'agentmem_compare', 'agentmem_near', 'agentmem_similarities')
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = %s', function_, path_);
+    END LOOP;
     EXECUTE format(
         'CREATE TABLE IF NOT EXISTS store_vectors (
             prefix text NOT NULL,
