@@ -85,7 +85,8 @@ class Schemas:
         self._free: list[str] = []
         self._taken: list[str] = []
         self._admin: psycopg.Connection[Any] | None = None
-        with psycopg.connect(self.base, autocommit=True) as connection:
+        with psycopg.connect(self.base, autocommit=True) as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(1)")  # the server may be shared
             connection.execute(MAKE_EMPTY)
 
     def take(self) -> str:

@@ -128,8 +128,9 @@ async def test_as_many_connections_are_used_as_operations_run(postgres_url):
         opened.execute("SELECT * FROM agentmem_sessions FOR UPDATE")
 
         def waiting() -> int:
-            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%agentmem_append%'"
             with database(postgres_url) as other:
+                of_ours = f"query LIKE '%{other.schema}%agentmem_append%'"
+                query = f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND {of_ours}"
                 return int(other.execute(query)[0][0])
 
         def add(number: int) -> None:
@@ -294,7 +295,8 @@ async def test_closing_leaves_no_connection_no_thread_and_no_warning(postgres_ur
     assert {thread for thread in threading.enumerate() if "agentmem" in thread.name} <= before
     with database(postgres_url) as opened:
         deadline = time.monotonic() + 20
-        query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%agentmem_append%' AND pid <> pg_backend_pid()"
+        of_ours = f"query LIKE '%{opened.schema}%agentmem_append%'"
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE {of_ours} AND pid <> pg_backend_pid()"
         while opened.execute(query)[0][0] and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         assert opened.execute(query) == [(0,)]
