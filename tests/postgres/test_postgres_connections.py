@@ -331,6 +331,39 @@ def test_a_program_that_never_closes_ends_without_a_word(postgres_url):
     assert done.stderr.strip() == ""
 
 
+FORKED = """
+import asyncio, os, sys
+from langchain_core.messages import HumanMessage
+from langchain_agentmem import AgentMemory
+
+memory = AgentMemory.from_url(sys.argv[1])
+memory.history("s").add_messages([HumanMessage("a")])
+loop = asyncio.new_event_loop()
+loop.run_until_complete(memory.history("s").aadd_messages([HumanMessage("b")]))
+child = os.fork()
+if child == 0:
+    memory.history("s").add_messages([HumanMessage("child")])
+    sys.exit(0)  # an end with all that is done at one
+assert os.waitpid(child, 0)[1] == 0
+memory.history("s").add_messages([HumanMessage("c")])
+loop.run_until_complete(memory.history("s").aadd_messages([HumanMessage("d")]))
+loop.close()
+print([message.content for message in memory.history("s").get_recent()])
+"""
+
+
+def test_a_forked_process_harms_nothing_when_it_ends(postgres_url):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, postgres_url],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['a', 'b', 'child', 'c', 'd']"
+
+
 def test_a_read_only_server_is_a_clear_error(postgres_url):
     with AgentMemory.from_url(postgres_url) as memory:
         memory.history("s").add_messages([HumanMessage("a")])

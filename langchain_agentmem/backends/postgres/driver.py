@@ -106,6 +106,8 @@ class PostgresDriver:
         self._alone = threading.Lock()
         self._pool: ConnectionPool[Connection] | None = None
         self._loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
+        self._finding_loops = threading.Lock()
+        weakref.finalize(self, _abandon_all, self._loops, self._process)
         self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
     # Programs
@@ -219,7 +221,7 @@ class PostgresDriver:
                     kwargs=self.settings.arguments,
                     name="agentmem",
                 )
-                weakref.finalize(self, _close_pool, self._pool)
+                weakref.finalize(self, _close_pool, self._pool, self._process)
             return self._pool
 
     def _connect_once(self) -> None:
@@ -229,13 +231,13 @@ class PostgresDriver:
     def own_loop_pool(self) -> _LoopPool:
         """The connections of the event loop that is running."""
         loop = asyncio.get_running_loop()
-        known = self._loops.get(loop)
-        if known is None:
-            for gone in [one for one in self._loops if one.is_closed()]:
-                self._loops.pop(gone).abandon()
-            known = self._loops[loop] = _LoopPool(self.settings)
-            weakref.finalize(self, known.abandon)
-        return known
+        with self._finding_loops:
+            known = self._loops.get(loop)
+            if known is None:
+                for gone in [one for one in self._loops if one.is_closed()]:
+                    self._loops.pop(gone).abandon()
+                known = self._loops[loop] = _LoopPool(self.settings)
+            return known
 
     # Closing
 
@@ -246,9 +248,8 @@ class PostgresDriver:
             if self._pool is not None:
                 self._pool.close()
                 self._pool = None
-        while self._loops:
-            _, pool = self._loops.popitem()
-            pool.abandon()
+        with self._finding_loops:
+            _abandon_all(self._loops, os.getpid())
 
     async def aclose(self) -> None:
         """Same as `close`, but without blocking the event loop."""
@@ -390,8 +391,16 @@ class _LoopPool:
         return connection
 
 
-def _close_pool(pool: ConnectionPool[Connection]) -> None:
-    pool.close(timeout=5)
+def _close_pool(pool: ConnectionPool[Connection], process: int) -> None:
+    if process == os.getpid():
+        pool.close(timeout=5)
+
+
+def _abandon_all(loops: dict[asyncio.AbstractEventLoop, _LoopPool], process: int) -> None:
+    if process == os.getpid():
+        while loops:
+            _, pool = loops.popitem()
+            pool.abandon()
 
 
 class _Transaction(NamedTuple):
