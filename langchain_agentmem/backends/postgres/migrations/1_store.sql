@@ -29,8 +29,8 @@ CREATE TABLE agentmem_item_ttls (
 )
 
 -- place --
--- Which item.
-CREATE TYPE agentmem_place AS (prefix text, key text)
+-- Which item, and how similar it is, where that is known.
+CREATE TYPE agentmem_place AS (prefix text, key text, score double precision)
 
 -- items_by_age --
 CREATE INDEX agentmem_items_by_age ON store (updated_at)
@@ -167,7 +167,7 @@ BEGIN
     FOR function_ IN
         SELECT oid::regprocedure::text FROM pg_proc
         WHERE pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'agentmem_item_texts'::regclass)
-          AND proname IN ('agentmem_put_items', 'agentmem_compare', 'agentmem_near', 'agentmem_similarities')
+          AND proname IN ('agentmem_put_items', 'agentmem_find')
     LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = %s', function_, path_);
     END LOOP;
@@ -359,8 +359,9 @@ BEGIN
 END $$
 
 -- query --
--- What looks for any of some words; nothing in them is taken for an operator.
-CREATE FUNCTION agentmem_query(terms_ text[]) RETURNS tsquery LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+-- What looks for any of some words; nothing in them is taken for an operator. (This and what follows is called by
+-- agentmem_find, which has set the search path.)
+CREATE FUNCTION agentmem_query(terms_ text[]) RETURNS tsquery LANGUAGE plpgsql STABLE AS $$
 DECLARE
     query_ tsquery;
     word_ tsquery;
@@ -378,7 +379,7 @@ END $$
 -- rare --
 -- What looks for those words of a query that few texts hold, as far as the statistics of the table tell: looking for the others
 -- costs much and says little. NULL when there are none.
-CREATE FUNCTION agentmem_rare(terms_ text[]) RETURNS tsquery LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+CREATE FUNCTION agentmem_rare(terms_ text[]) RETURNS tsquery LANGUAGE plpgsql STABLE AS $$
 DECLARE
     table_ pg_class;
     common_ text[];
@@ -449,7 +450,7 @@ BEGIN
             SELECT sum(ts_rank(text.words, query_))::double precision FROM agentmem_item_texts AS text
             WHERE text.prefix = item.prefix AND text.key = item.key AND text.words @@ query_
         ) END,
-        alike.score,
+        coalesce(found.score, alike.score),
         cardinality(places_) >= depth_ OR cardinality(near_) >= depth_,
         item.value::text, extract(epoch FROM item.created_at)::double precision,
         extract(epoch FROM item.updated_at)::double precision,
@@ -458,9 +459,12 @@ BEGIN
             item.ttl_minutes * 60.0
         ) END,
         agentmem_revision(item.updated_at, item.value)
-    FROM (SELECT * FROM unnest(places_) UNION SELECT * FROM unnest(near_)) AS found CROSS JOIN LATERAL (
+    FROM (
+        SELECT place.prefix, place.key, max(place.score) AS score FROM unnest(places_ || near_) AS place
+        GROUP BY place.prefix, place.key
+    ) AS found CROSS JOIN LATERAL (
         SELECT * FROM store AS stored WHERE stored.prefix = found.prefix AND stored.key = found.key LIMIT 1
-    ) AS item LEFT JOIN agentmem_similarities(near_ || places_, vector_) AS alike
+    ) AS item LEFT JOIN agentmem_similarities(places_, near_, vector_) AS alike
         ON alike.prefix = item.prefix AND alike.key = item.key
     WHERE item.expires_at IS NULL OR item.expires_at > at_;
 END $$
@@ -470,7 +474,7 @@ END $$
 CREATE FUNCTION agentmem_compare(
     own_ text, first_ text, last_ text, query_ tsquery, vector_ real[], path_ jsonpath
 ) RETURNS TABLE (prefix text, key text, lexical double precision, dense double precision)
-LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 BEGIN
     IF vector_ IS NULL THEN
@@ -501,10 +505,10 @@ END $$
 CREATE FUNCTION agentmem_matching(
     own_ text, first_ text, last_ text, wanted_ tsquery, query_ tsquery, path_ jsonpath, limit_ bigint
 ) RETURNS agentmem_place[]
-LANGUAGE plpgsql STABLE SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
     RETURN ARRAY (
-        SELECT (held.prefix, held.key)::agentmem_place
+        SELECT (held.prefix, held.key, NULL)::agentmem_place
         FROM (
             SELECT text.prefix, text.key, text.words FROM agentmem_item_texts AS text
             WHERE (text.prefix = own_ OR (text.prefix ~>=~ first_ AND text.prefix ~<~ last_)) AND text.words @@ wanted_
@@ -521,16 +525,16 @@ END $$
 -- The items with the vectors most similar to another. The index of vectors is asked for more and more until there are enough,
 -- since the namespace and the condition come after it; where it gives up, all are compared.
 CREATE FUNCTION agentmem_near(own_ text, first_ text, last_ text, vector_ real[], path_ jsonpath, limit_ bigint)
-RETURNS agentmem_place[] LANGUAGE plpgsql SET search_path FROM CURRENT SET plan_cache_mode = force_custom_plan AS $$
+RETURNS agentmem_place[] LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     near_ agentmem_place[];
 BEGIN
     PERFORM set_config('hnsw.iterative_scan', 'strict_order', true), set_config('ivfflat.iterative_scan', 'relaxed_order', true),
         set_config('hnsw.ef_search', least(1000, greatest(100, limit_))::text, true),
         set_config('ivfflat.probes', '20', true);
-    SELECT array_agg((near.prefix, near.key)::agentmem_place) INTO near_
+    SELECT array_agg((near.prefix, near.key, 1 - near.distance)::agentmem_place) INTO near_
     FROM (
-        SELECT stored.prefix, stored.key FROM store_vectors AS stored
+        SELECT stored.prefix, stored.key, stored.embedding <=> vector_::vector AS distance FROM store_vectors AS stored
         WHERE (stored.prefix = own_ OR (stored.prefix ~>=~ first_ AND stored.prefix ~<~ last_))
           AND (path_ IS NULL OR EXISTS (
             SELECT 1 FROM store AS item WHERE item.prefix = stored.prefix AND item.key = stored.key
@@ -541,9 +545,9 @@ BEGIN
     IF cardinality(near_) >= limit_ THEN
         RETURN near_;
     END IF;
-    SELECT array_agg((near.prefix, near.key)::agentmem_place) INTO near_
+    SELECT array_agg((near.prefix, near.key, 1 - near.distance)::agentmem_place) INTO near_
     FROM (
-        SELECT every.prefix, every.key
+        SELECT every.prefix, every.key, every.distance
         FROM (
             SELECT stored.prefix, stored.key, stored.embedding <=> vector_::vector AS distance FROM store_vectors AS stored
             WHERE (stored.prefix = own_ OR (stored.prefix ~>=~ first_ AND stored.prefix ~<~ last_))
@@ -558,16 +562,19 @@ BEGIN
 END $$
 
 -- similarities --
--- How similar some items are to a vector; none without one.
-CREATE FUNCTION agentmem_similarities(places_ agentmem_place[], vector_ real[])
+-- How similar some items are to a vector, but for those of which it is known; none without a vector.
+CREATE FUNCTION agentmem_similarities(places_ agentmem_place[], known_ agentmem_place[], vector_ real[])
 RETURNS TABLE (prefix text, key text, score double precision)
-LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
     IF vector_ IS NOT NULL THEN
         RETURN QUERY
         SELECT found.prefix, found.key, alike.score
-        FROM (SELECT DISTINCT * FROM unnest(places_)) AS found CROSS JOIN LATERAL (
+        FROM (
+            SELECT place.prefix, place.key FROM unnest(places_) AS place
+            EXCEPT SELECT place.prefix, place.key FROM unnest(known_) AS place
+        ) AS found CROSS JOIN LATERAL (
             SELECT max(1 - (stored.embedding <=> vector_::vector)) AS score FROM store_vectors AS stored
             WHERE stored.prefix = found.prefix AND stored.key = found.key
         ) AS alike;
