@@ -500,11 +500,10 @@ class AgentMemStore(BaseStore):
             rows: Mapping[Any, ItemRow] = found.rows
             if not all(item in rows for item, _ in chunk):
                 rows = yield from ask(self._backend.items.rows([item for item, _ in chunk]))
-            kept.extend(
-                (rows[item], score)
-                for item, score in chunk
-                if item in rows and (passes is None or passes(load_json(rows[item].value)))
-            )
+            for item, score in chunk:
+                row = rows.get(item)
+                if row is not None and (passes is None or passes(load_json(row.value))):
+                    kept.append((row, score))
             if len(kept) >= last:
                 break
         return kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -116,12 +116,13 @@ class PostgresItems:
             if len(self._large) >= _REMEMBERED:
                 self._large.clear()
             self._large[place] = time.monotonic() + _REMEMBERED_SECONDS
-        candidates, whole = [], {}
-        for prefix, key, at, lexical, dense, _, *rest in rows:
-            candidates.append(Candidate((at, prefix, key), lexical, dense))
-            if rest[0] is not None:
-                whole[at, prefix, key] = _item((prefix, key, *rest))
-        return Found(candidates, not any(row[5] for row in rows), whole)
+        candidates = [Candidate((row[2], row[0], row[1]), row[3], row[4]) for row in rows]
+        whole = {
+            candidate.id: (*row[:2], *row[6:])
+            for candidate, row in zip(candidates, rows, strict=True)
+            if row[6] is not None
+        }
+        return Found(candidates, not any(row[5] for row in rows), _Items(whole))
 
     @one_statement
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
@@ -160,6 +161,25 @@ class PostgresItems:
         settings = ", ".join(f"{name} = {number}" for name, number in parameters.items())
         options = f"WITH ({settings})" if settings else ""
         yield Fetch(self._sql["make_vectors"], (dimensions, type_, kind, options))
+
+
+class _Items(Mapping[Any, ItemRow]):
+    """Items by id, decoded when they are asked for: most of what a search finds is not among its best."""
+
+    def __init__(self, rows: dict[Any, tuple[Any, ...]]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, id_: Any) -> ItemRow:
+        return _item(self._rows[id_])
+
+    def __contains__(self, id_: object) -> bool:
+        return id_ in self._rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
