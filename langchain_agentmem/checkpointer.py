@@ -6,7 +6,7 @@ What a step writes is proportional to what is new in it; see `langchain_agentmem
 from __future__ import annotations
 
 import os
-import random
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -146,6 +146,17 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             **options: The keyword arguments of `AgentMemSaver`.
         """
         return cls(adopt(connection, schema=schema, language=language), **options)
+
+    @classmethod
+    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Any) -> Self:
+        """A checkpointer on a client of redis-py that the application already has, which is never closed by us.
+
+        Args:
+            client: A `redis.Redis` or `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
+            allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
+            **options: The keyword arguments of `AgentMemSaver`.
+        """
+        return cls(adopt(client, allow_eviction=allow_eviction), **options)
 
     # LangGraph's methods
 
@@ -309,7 +320,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
     def get_next_version(self, current: str | int | None, channel: None) -> str:  # noqa: ARG002 (LangGraph passes it)
         """The version after `current`: a number that sorts as text, and a random part, so that forks never share one."""
         number = 0 if current is None else int(str(current).partition(".")[0])
-        return f"{number + 1:032}.{random.getrandbits(48):012x}"
+        return f"{number + 1:032}.{secrets.randbits(48):012x}"
 
     # Ours
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-import random
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -119,6 +119,18 @@ class AgentMemHistory(BaseChatMessageHistory):
             **options: The keyword arguments of `AgentMemHistory`.
         """
         return cls(adopt(connection, schema=schema, language=language), session_id, **options)
+
+    @classmethod
+    def from_client(cls, client: Any, session_id: str, *, allow_eviction: bool = False, **options: Any) -> Self:
+        """A history on a client of redis-py that the application already has, which is never closed by us.
+
+        Args:
+            client: A `redis.Redis` or `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
+            session_id: Which session.
+            allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
+            **options: The keyword arguments of `AgentMemHistory`.
+        """
+        return cls(adopt(client, allow_eviction=allow_eviction), session_id, **options)
 
     # LangChain's methods
 
@@ -284,7 +296,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             self.retention.max_messages,
             ttl,
             self.retention.sliding,
-            random.getrandbits(62),
+            secrets.randbits(62),
         )
         yield Write(self._backend, self._backend.messages.append(self._key, addition))
         yield from self._sweeper.after_write()

@@ -120,6 +120,17 @@ class AgentMemory:
         return cls(adopt(connection, schema=schema, language=language), **options)
 
     @classmethod
+    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Any) -> Self:
+        """The memory on a client of redis-py that the application already has, which is never closed by us.
+
+        Args:
+            client: A `redis.Redis` or `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
+            allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
+            **options: The keyword arguments of `AgentMemory`.
+        """
+        return cls(adopt(client, allow_eviction=allow_eviction), **options)
+
+    @classmethod
     def from_settings(cls, settings: AgentMemSettings | None = None, **options: Any) -> Self:
         """The memory that the environment describes.
 

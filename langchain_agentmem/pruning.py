@@ -53,7 +53,7 @@ def keep_latest(
             kept.update((yield from _needed_ancestors(table, thread, entry.key, codec)))
     doomed = [entry.key for entry in entries if entry.key not in kept]
     if doomed:
-        yield from table.delete(thread, doomed, codec)
+        yield from table.delete(thread, doomed, codec, entries)
     return len(doomed)
 
 
@@ -78,7 +78,7 @@ def delete_runs(table: CheckpointTable, thread: ThreadKey, run_ids: Collection[s
             )
             raise ThreadInUseError(msg)
     if doomed:
-        yield from table.delete(thread, doomed, codec)
+        yield from table.delete(thread, doomed, codec, entries)
 
 
 def _finished_calls(

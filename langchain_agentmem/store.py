@@ -135,6 +135,17 @@ class AgentMemStore(BaseStore):
         """
         return cls(adopt(connection, schema=schema, language=language), **options)
 
+    @classmethod
+    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Any) -> Self:
+        """A store on a client of redis-py that the application already has, which is never closed by us.
+
+        Args:
+            client: A `redis.Redis` or `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
+            allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
+            **options: The keyword arguments of `AgentMemStore`.
+        """
+        return cls(adopt(client, allow_eviction=allow_eviction), **options)
+
     # LangGraph's methods. They are spelled out because BaseStore's own refuse labels with a dot.
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -438,10 +449,7 @@ class AgentMemStore(BaseStore):
         items, tenant = self._backend.items, self._tenant
         results, touch = yield from self._answers(work, now, lambda program: program)
         if work.puts or work.deletes:
-            if touch:
-                yield from items.touch(tenant, touch, now)
-            yield from items.delete(tenant, work.deletes)
-            yield from items.put(tenant, work.item_puts(), now)
+            yield from items.change(tenant, work.item_puts(), work.deletes, touch, now)
         return results, touch
 
     def _answers(self, work: Batch, now: float, ask: Ask) -> Program[tuple[list[Result], list[Place]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import itertools
 import os
 import sys
@@ -13,14 +14,15 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+import redis
 
 from langchain_agentmem import AgentMemory
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from servers import PostgresServer
+from servers import DATABASES, PostgresServer, RedisCluster, RedisServer
 
-BACKENDS = ("sqlite-file", "sqlite-memory", "postgres")
+BACKENDS = ("sqlite-file", "sqlite-memory", "postgres", "redis", "redis-cluster")
 """Every contract test runs on each of these."""
 
 LASTING = tuple(backend for backend in BACKENDS if backend != "sqlite-memory")
@@ -54,6 +56,18 @@ def postgres_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def redis_url(tmp_path: Path) -> str:
+    """The URL of an empty database on the Redis server, for what only Redis has."""
+    return new_url("redis", tmp_path)
+
+
+@pytest.fixture(params=["redis", "redis-cluster"])
+def any_redis_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty Redis, on one server or on three."""
+    return new_url(request.param, tmp_path)
+
+
+@pytest.fixture
 def postgres_database() -> Iterator[str]:
     """The URL of an empty database on the Postgres server."""
     schemas = _schemas()
@@ -70,6 +84,10 @@ def new_url(backend: str, folder: Path) -> str:
         return "sqlite:///:memory:"
     if backend == "postgres":
         return _schemas().take()
+    if backend == "redis":
+        return _redis().take()
+    if backend == "redis-cluster":
+        return _redis_cluster().take()
     return f"sqlite:///{folder / f'memory-{next(_numbers)}.db'}"
 
 
@@ -170,21 +188,91 @@ END $$
 
 EMPTY = "SELECT public.agentmem_test_empty(%s, %s)"
 
-_started: list[Schemas] = []
+
+class RedisDatabases:
+    """The databases of one Redis server, emptied and used again."""
+
+    def __init__(self) -> None:
+        self.base = os.environ.get("AGENTMEM_TEST_REDIS_URL")
+        self.server = None if self.base else RedisServer()
+        self._free = list(range(DATABASES))
+        if self.base:
+            worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+            self._free = self._free[2 * worker : 2 * worker + 2]
+        self._taken: list[int] = []
+
+    def url(self, number: int) -> str:
+        return urlsplit(self.base or self.server.url)._replace(path=f"/{number}").geturl()
+
+    def take(self) -> str:
+        self._taken.append(self._free.pop())
+        return self.url(self._taken[-1])
+
+    def release(self) -> None:
+        for number in self._taken:
+            with redis.Redis.from_url(self.url(number)) as client:
+                client.flushdb()
+        self._free += self._taken
+        self._taken.clear()
+
+    def close(self) -> None:
+        if self.server is not None:
+            self.server.close()
 
 
+class RedisClusterDatabase:
+    """The one database of a Redis cluster."""
+
+    def __init__(self) -> None:
+        self.cluster = RedisCluster()
+        self._taken = False
+
+    def take(self) -> str:
+        assert not self._taken, "a cluster has one database"
+        self._taken = True
+        return self.cluster.url
+
+    def release(self) -> None:
+        if self._taken:
+            for node in self.cluster.nodes:
+                with redis.Redis(port=node.port) as client:
+                    client.flushall()
+        self._taken = False
+
+    def close(self) -> None:
+        self.cluster.close()
+
+
+@functools.cache
 def _schemas() -> Schemas:
-    if not _started:
-        _started.append(Schemas())
-        atexit.register(_started[0].close)
-    return _started[0]
+    return _kept(Schemas())
+
+
+@functools.cache
+def _redis() -> RedisDatabases:
+    return _kept(RedisDatabases())
+
+
+@functools.cache
+def _redis_cluster() -> RedisClusterDatabase:
+    return _kept(RedisClusterDatabase())
+
+
+_started: list[Any] = []
+
+
+def _kept(server: Any) -> Any:
+    """Run a server as long as the tests."""
+    _started.append(server)
+    atexit.register(server.close)
+    return server
 
 
 @pytest.fixture(autouse=True)
 def _empty_again() -> Iterator[None]:
     yield
-    for schemas in _started:
-        schemas.release()
+    for server in _started:
+        server.release()
 
 
 @pytest.fixture

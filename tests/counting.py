@@ -10,6 +10,7 @@ import pytest
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.postgres import driver as postgres
+from langchain_agentmem.backends.redis import driver as redis
 from langchain_agentmem.backends.sqlite import driver as sqlite
 
 
@@ -20,6 +21,7 @@ class Costs:
         self.reset()
         self._watch_sqlite(monkeypatch)
         self._watch_postgres(monkeypatch)
+        self._watch_redis(monkeypatch)
         for name, kind in (("read", "read"), ("aread", "read"), ("write", "write"), ("awrite", "write")):
             monkeypatch.setattr(memory.backend, name, self._begun(kind, getattr(memory.backend, name)))
 
@@ -66,6 +68,15 @@ class Costs:
 
         monkeypatch.setattr(postgres, "_perform", lambda cursor, step: self._count(perform(cursor, step)))
         monkeypatch.setattr(postgres, "_aperform", acounted)
+
+    def _watch_redis(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        perform, aperform = redis._Send.perform, redis._Send.aperform
+
+        async def acounted(step: Any) -> Any:
+            return self._count(await aperform(step))
+
+        monkeypatch.setattr(redis._Send, "perform", lambda step: self._count(perform(step)))
+        monkeypatch.setattr(redis._Send, "aperform", acounted)
 
 
 class RoundTrips:

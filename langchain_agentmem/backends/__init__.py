@@ -9,6 +9,7 @@ from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
 if TYPE_CHECKING:
     from langchain_agentmem.backends.contract import Backend
     from langchain_agentmem.backends.postgres import PostgresBackend
+    from langchain_agentmem.backends.redis import RedisBackend
 
 
 def connect(url: str) -> Backend:
@@ -22,6 +23,11 @@ def connect(url: str) -> Backend:
             default: the first of the search path), `language` (which texts are searched in; default `english`),
             `pool_size` (default 10), `timeout` (seconds to wait for a connection, default 30), and `prepare` (`true` for
             prepared statements, which PgBouncer must know of; default `false`).
+            Or `redis://user:password@host:6379/0`, `rediss://…` (with TLS), `unix:///path/of/the/socket`,
+            `redis+cluster://host:7000`, or `redis+sentinel://host:26379,other:26379/service/0`, with `timeout` (seconds to
+            wait for an answer or a connection, default 10), `pool_size` (default 10), `retries` (how often to try again after
+            a lost connection, default 5), `allow_eviction` (`true` to accept a server that may delete what is stored;
+            default `false`), and options of redis-py such as `ssl_ca_certs`.
 
     Returns:
         The backend. Whoever made it closes it.
@@ -45,19 +51,28 @@ def connect(url: str) -> Backend:
         return SqliteBackend.from_url(url)
     if separator and scheme in ("postgresql", "postgres", "postgresql+psycopg"):
         return _postgres().from_url(url)
+    if separator and scheme in _REDIS_SCHEMES:
+        return _redis().from_url(url)
     shown = scheme if separator else url
-    msg = f"Unknown URL scheme {shown!r:.60}: use sqlite:///file.db, sqlite:///:memory: or postgresql://user@host/database."
+    msg = (
+        f"Unknown URL scheme {shown!r:.60}: use sqlite:///file.db, sqlite:///:memory:, postgresql://user@host/database or "
+        f"redis://host:6379/0."
+    )
     raise ConfigurationError(msg)
 
 
-def adopt(connection: Any, *, schema: str | None = None, language: str | None = None) -> Backend:
-    """The backend on a pool or connection that the application already has; it is never closed by us.
+def adopt(
+    connection: Any, *, schema: str | None = None, language: str | None = None, allow_eviction: bool = False
+) -> Backend:
+    """The backend on a pool, connection or client that the application already has; it is never closed by us.
 
     Args:
         connection: A `sqlite3.Connection` made with `check_same_thread=False`; a psycopg `ConnectionPool`,
-            `AsyncConnectionPool` (for asynchronous methods only), `Connection` or `AsyncConnection`.
+            `AsyncConnectionPool` (for asynchronous methods only), `Connection` or `AsyncConnection`; a `redis.Redis` or
+            `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
         schema: In Postgres, where the tables are. Default: None (the first of the search path).
         language: In Postgres, which language texts are searched in. Default: None (English).
+        allow_eviction: Whether to accept a Redis that may delete what is stored. Default: False.
 
     Returns:
         The backend.
@@ -74,9 +89,12 @@ def adopt(connection: Any, *, schema: str | None = None, language: str | None = 
     if bases & _POSTGRES_CONNECTIONS:
         given = {"schema": schema, "language": language}
         return _postgres().from_connection(connection, **{name: one for name, one in given.items() if one is not None})
+    if bases & _REDIS_CLIENTS:
+        return _redis().from_connection(connection, allow_eviction=allow_eviction)
     kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
     msg = (
-        f"Cannot use a {kind} as a connection: pass one of sqlite3 or psycopg, a pool of psycopg, or a URL to from_url."
+        f"Cannot use a {kind} as a connection: pass one of sqlite3 or psycopg, a pool of psycopg, a client of redis, or a "
+        f"URL to from_url."
     )
     raise InvalidTypeError(msg)
 
@@ -88,6 +106,9 @@ _POSTGRES_CONNECTIONS = {
     "psycopg_pool.AsyncConnectionPool",
 }
 
+_REDIS_SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
+_REDIS_CLIENTS = {"redis.Redis", "redis.RedisCluster"}
+
 
 def _postgres() -> type[PostgresBackend]:
     try:
@@ -96,3 +117,12 @@ def _postgres() -> type[PostgresBackend]:
         msg = f"Postgres needs more packages ({error}): pip install 'langchain-agentmem[postgres]'."
         raise ConfigurationError(msg) from error
     return PostgresBackend
+
+
+def _redis() -> type[RedisBackend]:
+    try:
+        from langchain_agentmem.backends.redis import RedisBackend
+    except ImportError as error:
+        msg = f"Redis needs more packages ({error}): pip install 'langchain-agentmem[redis]'."
+        raise ConfigurationError(msg) from error
+    return RedisBackend

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from langchain_agentmem.codec import Codec, Typed
-from langchain_agentmem.compact import VALUE, Known, StoredValue, ValueKey
+from langchain_agentmem.compact import VALUE, Known, StoredValue, ValueKey, resolve
 from langchain_agentmem.program import Program
 
 T = TypeVar("T")
@@ -186,6 +186,16 @@ class ItemTable(Protocol):
     def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
         """Start the time to live of items anew."""
 
+    def change(
+        self,
+        tenant: str,
+        puts: Sequence[ItemPut],
+        deletes: Sequence[tuple[Namespace, str]],
+        touches: Sequence[tuple[Namespace, str]],
+        now: float,
+    ) -> Program[None]:
+        """Touch, delete and put different items at once."""
+
     def scan(
         self,
         tenant: str,
@@ -269,6 +279,26 @@ class Parts(NamedTuple):
     elements: Mapping[bytes, Typed]
     secret: Typed | None
     """The thread's secret, if it has one."""
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[CheckpointRow],
+        pending: Mapping[CheckpointKey, Sequence[StoredWrite]],
+        chains: Mapping[ValueKey, StoredValue],
+        elements: Mapping[bytes, Typed],
+        secret: Typed | None,
+    ) -> Parts:
+        """What it takes to rebuild the values of checkpoints and of pending writes, from all rows of values behind them."""
+        keys = [key for row in rows for key in row.value_keys()]
+        keys += [
+            key
+            for checkpoint, writes in pending.items()
+            for write in writes
+            if (key := write.value_key(checkpoint.namespace))
+        ]
+        values = {key: resolve(key, chains) for key in dict.fromkeys(keys) if key in chains}
+        return cls(values, elements, secret)
 
 
 class LoadedCheckpoint(NamedTuple):
@@ -393,8 +423,18 @@ class CheckpointTable(Protocol):
     def threads_of_runs(self, tenant: str, run_ids: Collection[str]) -> Program[list[str]]:
         """The threads that hold checkpoints of these runs."""
 
-    def delete(self, thread: ThreadKey, checkpoints: Collection[CheckpointKey], codec: Codec) -> Program[None]:
-        """Delete checkpoints with their writes, and the values and elements that no other needs."""
+    def delete(
+        self,
+        thread: ThreadKey,
+        checkpoints: Collection[CheckpointKey],
+        codec: Codec,
+        known: Collection[CheckpointEntry],
+    ) -> Program[None]:
+        """Delete checkpoints with their writes, and the values and elements that no other needs.
+
+        `known` are the entries that the choice was made from. Where the database keeps nobody from writing meanwhile, the
+        program begins anew when another checkpoint follows one of these by now.
+        """
 
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
         """Delete a thread with all that belongs to it."""

@@ -135,17 +135,18 @@ async def test_no_value_and_no_metadata_lies_in_plain_text_in_the_database(lasti
 async def test_equal_messages_of_two_threads_have_different_references(lasting, rows, call):
     for thread in "ab":
         await converse(lasting, call, 3, {"configurable": {"thread_id": thread}}, "same")
-    by_thread = {
-        number: {bytes(key[1]) for key, _, _ in rows.stored("elements") if key[0] == number} for number in (1, 2)
-    }
+    elements = rows.stored("elements")
+    one, other = sorted({key[0] for key, _, _ in elements})
+    first, second = ({bytes(key[1]) for key, _, _ in elements if key[0] == thread} for thread in (one, other))
     # How many there are depends on which message has its id by the time its write is stored.
-    assert min(map(len, by_thread.values())) > 5
-    assert by_thread[1] & by_thread[2] == set()
+    assert min(len(first), len(second)) > 5
+    assert first & second == set()
     plain = Codec().identify(HumanMessage(f"0 same {BIG}", id="0"))
-    assert not {reference(plain), reference(plain, KEY)} & (by_thread[1] | by_thread[2])
-    digests = rows.execute("SELECT thread, channel, digest FROM agentmem_channel_values WHERE digest <> ''")
-    assert not {row[1:] for row in digests if row[0] == 1} & {row[1:] for row in digests if row[0] == 2}
-    data = [row[0] for row in rows.execute("SELECT data FROM agentmem_elements")]
+    assert not {reference(plain), reference(plain, KEY)} & (first | second)
+    digests = rows.digests()
+    assert {row[0] for row in digests} == {one, other}
+    assert not {row[1:] for row in digests if row[0] == one} & {row[1:] for row in digests if row[0] == other}
+    data = [row.data for row in elements]
     assert len(set(data)) == len(data)
 
 
@@ -154,9 +155,8 @@ async def test_an_element_is_stored_once_in_its_thread(lasting, rows, call):
     await call(lasting.checkpointer.prune, ["1"])
     state = (await call(lasting.checkpointer.get_tuple, CONFIG)).checkpoint["channel_values"]
     assert len(state["messages"]) == 1 + 6 * 3
-    lengths = [row[0] for row in rows.execute("SELECT length(data) FROM agentmem_elements")]
     # Of the table, its keys, and the one text that all its lists hold many times.
-    assert len(lengths) == len(state["messages"]) + len(state["log"]) + len(state["table"]) + 1
+    assert rows.count("elements") == len(state["messages"]) + len(state["log"]) + len(state["table"]) + 1
 
 
 async def test_the_secret_of_a_thread_survives_restarts_and_is_its_own(lasting_url, rows, call):
@@ -164,12 +164,12 @@ async def test_the_secret_of_a_thread_survives_restarts_and_is_its_own(lasting_u
         with AgentMemory.from_url(lasting_url, serde=serde()) as memory:
             await converse(memory, call, 1)
             await converse(memory, call, 1, {"configurable": {"thread_id": "2"}})
-            secrets = rows.execute("SELECT secret_type, secret FROM agentmem_threads ORDER BY id")
+            secrets = sorted(rows.stored("secrets"))
             if turn == 0:
                 first = secrets
             assert secrets == first
-    assert first[0] != first[1]
-    assert all(type_.endswith("+aes") and len(secret) >= 64 for type_, secret in first)
+    assert first[0].data != first[1].data
+    assert all(row.type.endswith("+aes") and len(row.data) >= 64 for row in first)
 
 
 # Nothing that was altered is believed
@@ -276,22 +276,26 @@ async def test_elements_that_took_each_others_place_are_refused(lasting_url, las
 async def test_the_type_of_a_message_is_neither_shown_nor_believed(lasting_url, lasting, rows, call):
     """A human's message must not become the system's."""
     await some_thread(lasting, call)
-    types = {row[0] for row in rows.execute("SELECT DISTINCT type FROM agentmem_elements")}
-    assert not [type_ for type_ in types if "Message" in type_ or "message" in type_]
+    elements = rows.stored("elements")
+    assert not [row for row in elements if "message" in row.type.lower()]
     for altered in ("message:SystemMessage+aes", "msgpack+aes", "null+aes"):
-        rows.execute("UPDATE agentmem_elements SET type = ?", altered)
+        for row in elements:
+            rows.replace("elements", row._replace(type=altered))
         await assert_refused(lasting_url, call)
 
 
 async def test_references_that_were_altered_are_refused(lasting_url, lasting, rows, call):
     """Messages left out, repeated or put into another order."""
     await some_thread(lasting, call)
-    values = rows.execute("SELECT version, data FROM agentmem_channel_values WHERE channel = 'messages'")
     altered = 0
-    for version, data in values:
-        if len(data) >= 2 * REFERENCE_BYTES:
-            swapped = data[REFERENCE_BYTES : 2 * REFERENCE_BYTES] + data[:REFERENCE_BYTES] + data[2 * REFERENCE_BYTES :]
-            rows.execute("UPDATE agentmem_channel_values SET data = ? WHERE version = ?", swapped, version)
+    for row in rows.stored("values"):
+        if row.key[2] == "messages" and len(row.data) >= 2 * REFERENCE_BYTES:
+            first, second, rest = (
+                row.data[:REFERENCE_BYTES],
+                row.data[REFERENCE_BYTES:][:REFERENCE_BYTES],
+                row.data[2 * REFERENCE_BYTES :],
+            )
+            rows.replace("values", row._replace(data=second + first + rest))
             altered += 1
     assert altered > 0
     await assert_refused(lasting_url, call)

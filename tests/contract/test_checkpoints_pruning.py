@@ -89,50 +89,21 @@ def _seen(state: Any) -> Any:
     )
 
 
-WRITTEN_REFERENCES = {
-    True: "SELECT thread, data FROM agentmem_writes WHERE kind NOT IN ('plain', 'value')",
-    False: "SELECT t.id, w.blob FROM checkpoint_writes AS w JOIN agentmem_threads AS t ON t.name = w.thread_id "
-    "WHERE w.type LIKE 'agentmem:%' AND w.type NOT LIKE 'agentmem:value:%'",
-}
-"""The references that pending writes hold, on SQLite and elsewhere."""
-
-ORPHANS = {
-    True: "SELECT * FROM agentmem_writes AS w WHERE NOT EXISTS (SELECT 1 FROM agentmem_checkpoints AS c WHERE "
-    "c.thread = w.thread AND c.namespace = w.namespace AND c.checkpoint_id = w.checkpoint_id)",
-    False: "SELECT * FROM checkpoint_writes AS w WHERE NOT EXISTS (SELECT 1 FROM checkpoints AS c WHERE "
-    "c.thread_id = w.thread_id AND c.checkpoint_ns = w.checkpoint_ns AND c.checkpoint_id = w.checkpoint_id)",
-}
-"""Pending writes without a checkpoint."""
-
-
 class Tables:
-    """What lies in the tables, read behind the package's back."""
+    """What is stored, read behind the package's back."""
 
     def __init__(self, opened: Database) -> None:
         self.database = opened
 
-    def rows(self, statement: str) -> list[Any]:
-        return self.database.execute(statement)
-
-    def count(self, table: str) -> int:
-        if not self.database.is_sqlite and table in ("checkpoints", "writes"):
-            table = {"checkpoints": "checkpoints", "writes": "checkpoint_writes"}[table]
-            return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
-        return int(self.rows(f"SELECT count(*) FROM agentmem_{table}")[0][0])
+    def count(self, what: str) -> int:
+        return self.database.count(what)
 
     def assert_no_garbage(self) -> None:
         """Every element is referred to, every value is needed, and everything belongs to a thread."""
-        threads = {number for (number,) in self.rows("SELECT id FROM agentmem_threads")}
-        for table in ("channel_values", "elements"):
-            assert {number for (number,) in self.rows(f"SELECT thread FROM agentmem_{table}")} <= threads
-        referred: set[tuple[int, bytes]] = set()
-        for thread, data in self.rows("SELECT thread, data FROM agentmem_channel_values WHERE kind <> 'plain'"):
-            referred.update((thread, one) for one in each_reference(data))
-        for thread, data in self.rows(WRITTEN_REFERENCES[self.database.is_sqlite]):
-            referred.update((thread, one) for one in each_reference(data))
-        stored = self.rows("SELECT thread, reference FROM agentmem_elements")
-        assert {(thread, bytes(reference)) for thread, reference in stored} == referred
-        assert self.rows(ORPHANS[self.database.is_sqlite]) == []
+        referred = {(thread, one) for thread, data in self.database.referring() for one in each_reference(data)}
+        stored = {(thread, bytes(reference)) for (thread, reference), *_ in self.database.stored("elements")}
+        assert stored == referred
+        assert self.database.orphans() == 0
 
 
 @pytest.fixture

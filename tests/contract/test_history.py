@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from types import SimpleNamespace
 from typing import Any
@@ -362,3 +363,11 @@ async def test_a_history_shows_itself_without_running_what_is_in_it(memory):
     assert "&lt;script&gt;" in shown
     assert "fine" in shown
     assert "newest 2 of 2 messages" in shown
+
+
+async def test_an_application_that_seeds_its_random_numbers_loses_no_turn(memory, call):
+    """As a notebook does whose cells are run again."""
+    for turn in range(3):
+        random.seed(42)
+        await call(memory.history("s").add_messages, numbered(2, 2 * turn))
+    assert await call(memory.history("s").get_recent, 10) == numbered(6)

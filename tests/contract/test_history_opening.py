@@ -126,12 +126,12 @@ async def test_tables_of_another_version_are_refused_and_left_as_they_are(lastin
     with AgentMemory.from_url(lasting_url) as memory:
         await call(memory.history("s").add_messages, [HumanMessage("a")])
     with database(lasting_url) as opened:
-        ((version,),) = opened.execute("SELECT version FROM agentmem_schema")
-        opened.execute("UPDATE agentmem_schema SET version = 999")
+        version = opened.version()
+        opened.set_version(999)
         with AgentMemory.from_url(lasting_url) as memory, pytest.raises(ConfigurationError, match="version 999"):
             await call(memory.history("s").add_messages, [HumanMessage("b")])
-        assert len(opened.execute("SELECT * FROM agentmem_messages")) == 1
-        opened.execute("UPDATE agentmem_schema SET version = ?", version)  # the tables may be used again
+        assert opened.count("messages") == 1
+        opened.set_version(version)  # the tables may be used again
 
 
 async def test_file_names_may_hold_anything(tmp_path, call):

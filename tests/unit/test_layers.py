@@ -14,18 +14,27 @@ import langchain_agentmem
 ROOT = Path(langchain_agentmem.__file__).parent
 PACKAGE = ROOT.name
 
-BACKENDS = ("sqlite", "postgres")
+BACKENDS = ("sqlite", "postgres", "redis")
 
 LAYERS = (
-    ("errors", "settings", "backends.statements", "integrations", "lifecycle"),  # the last two: empty packages
+    (
+        "errors",
+        "settings",
+        "backends.digests",
+        "backends.statements",
+        "integrations",
+        "lifecycle",
+    ),  # the last two: empty packages
     ("models", "testing"),
-    ("program",),
+    ("program", "backends.similarity"),
     ("codec", "filters", "windows"),
     ("compact",),
     ("backends.contract",),
     ("backends",),
     ("backends.postgres.migrations", "backends.postgres.statements"),
     ("backends.postgres.migrating",),
+    ("backends.redis.scripts", "backends.redis.words"),
+    ("backends.redis.indexes", "backends.redis.rows"),
     tuple(f"backends.{name}.{part}" for name in BACKENDS for part in ("driver", "history", "store", "checkpoints")),
     tuple(f"backends.{name}.backend" for name in BACKENDS),
     tuple(f"backends.{name}" for name in BACKENDS),
@@ -147,7 +156,7 @@ def test_only_drivers_import_database_drivers():
 
 def test_optional_packages_are_imported_where_they_are_needed_and_not_before():
     at_top = {(one.module, one.target) for one in IMPORTS if one.at_top and one.target.partition(".")[0] in OPTIONAL}
-    drivers = {"sqlite": {"sqlite3"}, "postgres": {"psycopg", "psycopg_pool"}}
+    drivers = {"sqlite": {"sqlite3"}, "postgres": {"psycopg", "psycopg_pool"}, "redis": {"redis"}}
     assert {(one, target.partition(".")[0]) for one, target in at_top} == {
         (f"backends.{name}.driver", package) for name, packages in drivers.items() for package in packages
     }

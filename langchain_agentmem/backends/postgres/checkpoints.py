@@ -25,7 +25,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.codec import Codec, Typed, dump_exact_json
-from langchain_agentmem.compact import PLAIN, Known, StoredValue, ValueKey, resolve
+from langchain_agentmem.compact import PLAIN, StoredValue, ValueKey
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
 from langchain_agentmem.program import Fetch, Program, one_statement, storage_program
 
@@ -188,7 +188,13 @@ class PostgresCheckpoints:
     # Deleting
 
     @storage_program
-    def delete(self, thread: ThreadKey, checkpoints: Collection[CheckpointKey], codec: Codec) -> Program[None]:  # noqa: ARG002
+    def delete(
+        self,
+        thread: ThreadKey,
+        checkpoints: Collection[CheckpointKey],
+        codec: Codec,  # noqa: ARG002 (the database sees what is needed)
+        known: Collection[CheckpointEntry],  # noqa: ARG002 (and the thread is locked)
+    ) -> Program[None]:
         namespaces = [checkpoint.namespace for checkpoint in checkpoints]
         yield Fetch(self._sql["delete"], (_name(thread), namespaces, [one.checkpoint_id for one in checkpoints]))
 
@@ -261,17 +267,7 @@ class _Answer(NamedTuple):
         return sorted(pending, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.write_index))
 
     def parts(self, rows: Sequence[CheckpointRow]) -> Parts:
-        keys = [key for row in rows for key in row.value_keys()]
-        keys += [
-            key
-            for checkpoint, writes in self.pending.items()
-            for write in writes
-            if (key := write.value_key(checkpoint.namespace))
-        ]
-        values: dict[ValueKey, tuple[StoredValue, Known]] = {
-            key: resolve(key, self.chains) for key in dict.fromkeys(keys) if key in self.chains
-        }
-        return Parts(values, self.elements, self.secret)
+        return Parts.of(rows, self.pending, self.chains, self.elements, self.secret)
 
 
 def _name(thread: ThreadKey) -> str:

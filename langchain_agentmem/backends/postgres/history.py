@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from typing import Any
 
 from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.codec import Typed
 from langchain_agentmem.program import Execute, Fetch, Program, one_statement
@@ -98,21 +98,12 @@ def _title(title: str | None) -> bytes | None:
     return None if title is None else title.encode()
 
 
-def _digest(*ids: str) -> bytes:
-    """What a place with several ids is found by; no id can be taken for a part of another."""
-    digest = blake2b(digest_size=16)
-    for one in ids:
-        encoded = one.encode()
-        digest.update(len(encoded).to_bytes(4, "big") + encoded)
-    return digest.digest()
-
-
 def _place(key: SessionKey) -> bytes:
-    return _digest(key.tenant, key.user_id or "", key.session_id)
+    return digest_of_ids(key.tenant, key.user_id or "", key.session_id)
 
 
 def _owner(tenant: str, user_id: str | None) -> bytes:
-    return _digest(tenant, user_id or "")
+    return digest_of_ids(tenant, user_id or "")
 
 
 def _named(key: SessionKey, agent: str | None, now: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, Item
 from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.codec import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError
-from langchain_agentmem.program import Fetch, Program, one_statement
+from langchain_agentmem.program import Fetch, Program, one_statement, storage_program
 
 EXACT_ITEMS = 2_000
 """Below a namespace of at most so many items a search looks at every one; above it asks the indexes for the best."""
@@ -87,6 +87,20 @@ class PostgresItems:
     def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
         places = [(_encode(tenant, namespace), key) for namespace, key in keys]
         yield Fetch(self._sql["touch"], (*_columns(places), now))
+
+    @storage_program
+    def change(
+        self,
+        tenant: str,
+        puts: Sequence[ItemPut],
+        deletes: Sequence[tuple[Namespace, str]],
+        touches: Sequence[tuple[Namespace, str]],
+        now: float,
+    ) -> Program[None]:
+        if touches:
+            yield from self.touch(tenant, touches, now)
+        yield from self.delete(tenant, deletes)
+        yield from self.put(tenant, puts, now)
 
     @one_statement
     def scan(

@@ -182,7 +182,13 @@ class SqliteCheckpoints:
 
     # Deleting
 
-    def delete(self, thread: ThreadKey, checkpoints: Collection[CheckpointKey], codec: Codec) -> Program[None]:
+    def delete(
+        self,
+        thread: ThreadKey,
+        checkpoints: Collection[CheckpointKey],
+        codec: Codec,
+        known: Collection[CheckpointEntry],  # noqa: ARG002 (nobody writes meanwhile)
+    ) -> Program[None]:
         number = yield from self._find(thread, 0.0)
         doomed = [(number, *checkpoint) for checkpoint in checkpoints]
         yield ExecuteMany(SQL["delete_checkpoint"], doomed)

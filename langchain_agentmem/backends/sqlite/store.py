@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import random
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.similarity import similarities
 from langchain_agentmem.backends.statements import load_statements
-from langchain_agentmem.errors import StorageError
 from langchain_agentmem.program import ExecuteMany, Fetch, Program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
@@ -40,7 +40,7 @@ class SqliteItems:
                 "now": now,
                 "ttl": put.ttl,
                 "expires_at": None if put.ttl is None else now + put.ttl,
-                "revision": random.getrandbits(62),
+                "revision": secrets.randbits(62),
             }
             ((item,),) = yield Fetch(SQL["put"], parameters)
             ids.append((item,))
@@ -68,6 +68,18 @@ class SqliteItems:
     def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
         yield ExecuteMany(SQL["touch"], [(now, tenant, _encode(namespace), key) for namespace, key in keys])
 
+    def change(
+        self,
+        tenant: str,
+        puts: Sequence[ItemPut],
+        deletes: Sequence[tuple[Namespace, str]],
+        touches: Sequence[tuple[Namespace, str]],
+        now: float,
+    ) -> Program[None]:
+        yield from self.touch(tenant, touches, now)
+        yield from self.delete(tenant, deletes)
+        yield from self.put(tenant, puts, now)
+
     def scan(
         self,
         tenant: str,
@@ -91,7 +103,7 @@ class SqliteItems:
             expression = " OR ".join(f'"{term}"' for term in query.terms)
             lexical = dict((yield Fetch(SQL["match"], {**below, "terms": expression})))
         if query.vector is not None:
-            dense = _similarities((yield Fetch(SQL["vectors"], below)), query.vector)
+            dense = similarities((yield Fetch(SQL["vectors"], below)), query.vector)
         return Found([Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()])
 
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
@@ -133,20 +145,3 @@ def _below(tenant: str, prefix: Namespace, now: float) -> dict[str, Any]:
 def _item(row: tuple[Any, ...]) -> ItemRow:
     _, namespace, key, value, created_at, updated_at, ttl, revision = row
     return ItemRow(_decode(namespace), key, value, created_at, updated_at, ttl, revision)
-
-
-def _similarities(rows: Sequence[tuple[int, bytes]], query: bytes) -> dict[int, float]:
-    """The cosine similarity of each item's best vector."""
-    import numpy as np
-
-    if not rows:
-        return {}
-    if any(len(vector) != len(query) for _, vector in rows):
-        sizes = sorted({len(vector) // 4 for _, vector in rows} | {len(query) // 4})
-        msg = f"Stored vectors and the query differ in dimensions ({sizes}): the embedding model was changed."
-        raise StorageError(msg)
-    matrix = np.frombuffer(b"".join(vector for _, vector in rows), dtype="<f4").reshape(len(rows), -1)
-    best: dict[int, float] = {}
-    for (item, _), score in zip(rows, (matrix @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True):
-        best[item] = max(score, best.get(item, -1.0))
-    return best

@@ -1,0 +1,174 @@
+"""The Redis backend: its tables on one driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
+from langchain_agentmem.backends.redis.driver import RedisDriver, Settings
+from langchain_agentmem.backends.redis.history import RedisMessages
+from langchain_agentmem.backends.redis.store import RedisItems
+from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.program import Program
+
+T = TypeVar("T")
+
+_SENTINEL_PORT = 26379
+_PASSED_ON = {
+    "client_name",
+    "db",
+    "health_check_interval",
+    "protocol",
+    "sentinel_password",
+    "sentinel_username",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "ssl_ca_certs",
+    "ssl_cert_reqs",
+    "ssl_certfile",
+    "ssl_check_hostname",
+    "ssl_keyfile",
+}
+"""The options of redis-py that a URL may have."""
+
+
+class RedisBackend(Backend):
+    """Memory in Redis, Valkey or a Redis Cluster, shared by any number of processes."""
+
+    name = "redis"
+
+    def __init__(self, driver: RedisDriver) -> None:
+        self.driver = driver
+        self.messages = RedisMessages()
+        self.items = RedisItems()
+        self.checkpoints = RedisCheckpoints()
+
+    @classmethod
+    def from_url(cls, url: str) -> RedisBackend:
+        """The backend for a URL; see `langchain_agentmem.backends.connect`."""
+        return cls(RedisDriver(settings_of(url)))
+
+    @classmethod
+    def from_connection(cls, client: Any, *, allow_eviction: bool = False) -> RedisBackend:
+        """The backend on the application's own client, which stays open on `close`."""
+        return cls(RedisDriver(Settings(allow_eviction=allow_eviction), client))
+
+    def __repr__(self) -> str:
+        if self.driver.given is not None:
+            return f"RedisBackend({type(self.driver.given).__name__})"
+        settings = self.driver.settings
+        if settings.kind == "sentinel":
+            return f"RedisBackend({settings.service!r})"
+        parts = urlsplit(settings.url)
+        return f"RedisBackend({parts.netloc.rpartition('@')[2] + parts.path!r})"
+
+    def read(self, program: Program[T]) -> T:
+        return self.driver.run(program)
+
+    async def aread(self, program: Program[T]) -> T:
+        return await self.driver.arun(program)
+
+    def write(self, program: Program[T]) -> T:
+        return self.driver.run(program)
+
+    async def awrite(self, program: Program[T]) -> T:
+        return await self.driver.arun(program)
+
+    def close(self) -> None:
+        self.driver.close()
+
+    async def aclose(self) -> None:
+        await self.driver.aclose()
+
+
+def settings_of(url: str) -> Settings:
+    """The settings that a URL describes.
+
+    Raises:
+        ConfigurationError: One of its options is not known, or it names no server.
+    """
+    try:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError as error:
+        msg = f"The URL {_shown(url)!r} cannot be read: {error}."
+        raise ConfigurationError(msg) from None
+    scheme, _, kind = parts.scheme.partition("+")
+    settings = Settings(
+        kind=kind or "single",
+        timeout=_number(options, "timeout", 10.0, float, lambda n: 0 < n <= 86_400, "a number of seconds up to 86400"),
+        pool_size=_number(options, "pool_size", 10, int, lambda n: 1 <= n <= 1000, "a whole number from 1 to 1000"),
+        retries=_number(options, "retries", 5, int, lambda n: 0 <= n <= 100, "a whole number from 0 to 100"),
+        allow_eviction=_flag(options, "allow_eviction"),
+    )
+    unknown = sorted(options.keys() - _PASSED_ON)
+    if unknown:
+        known = ", ".join(sorted({"timeout", "pool_size", "retries", "allow_eviction"} | _PASSED_ON))
+        msg = f"Unknown option {unknown[0]!r} in the URL {_shown(url)!r}: known are {known}."
+        raise ConfigurationError(msg)
+    if kind == "sentinel":
+        return _sentinel(settings, url, options)
+    if (not parts.hostname and scheme != "unix") or (scheme == "unix" and not parts.path):
+        msg = f"The URL {_shown(url)!r} names no server: write redis://host:6379/0, or unix:///path/of/the/socket."
+        raise ConfigurationError(msg)
+    passed = parts._replace(scheme=scheme, query=urlencode(options))
+    return settings._replace(url=passed.geturl())
+
+
+def _sentinel(settings: Settings, url: str, options: dict[str, Any]) -> Settings:
+    """`redis+sentinel://user:password@host:port,host:port/service/database`."""
+    parts = urlsplit(url)
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    service, _, database = parts.path.strip("/").partition("/")
+    sentinels = []
+    for host in filter(None, hosts.split(",")):
+        name, separator, port = host.rpartition(":")
+        if separator and not port.isdecimal():
+            msg = f"The URL {_shown(url)!r} has the port {port!r}, which is no number."
+            raise ConfigurationError(msg)
+        sentinels.append((name, int(port)) if separator else (host, _SENTINEL_PORT))
+    if not sentinels or not service or (database and not database.isdecimal()):
+        msg = (
+            f"The URL {_shown(url)!r} names no service: write redis+sentinel://host:26379,other:26379/service, with "
+            f"/number after it for another database than 0."
+        )
+        raise ConfigurationError(msg)
+    user, _, password = credentials.partition(":")
+    arguments = {**options, "db": int(database or options.get("db", 0))}
+    arguments.update({name: unquote(one) for name, one in (("username", user), ("password", password)) if one})
+    if parts.scheme.startswith("rediss"):
+        arguments["ssl"] = True
+    return settings._replace(sentinels=sentinels, service=service, arguments=arguments)
+
+
+def _number(
+    options: dict[str, str], name: str, default: Any, kind: type, fits: Callable[[Any], bool], wanted: str
+) -> Any:
+    text = options.pop(name, None)
+    if text is None:
+        return default
+    try:
+        number = kind(text)
+    except ValueError:
+        number = None
+    if number is None or not fits(number):
+        msg = f"The option {name} must be {wanted}, got {text!r}."
+        raise ConfigurationError(msg)
+    return number
+
+
+def _flag(options: dict[str, str], name: str) -> bool:
+    text = options.pop(name, "false")
+    if text not in ("true", "false"):
+        msg = f"The option {name} must be true or false, got {text!r}."
+        raise ConfigurationError(msg)
+    return text == "true"
+
+
+def _shown(url: str) -> str:
+    """A URL without its credentials."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

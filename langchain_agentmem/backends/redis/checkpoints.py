@@ -1,0 +1,331 @@
+"""The checkpoint table on Redis: seven keys for each thread, in one slot."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import ormsgpack
+
+from langchain_agentmem.backends.contract import (
+    CheckpointEntry,
+    CheckpointKey,
+    CheckpointPut,
+    CheckpointRow,
+    LoadedCheckpoint,
+    Parts,
+    StoredWrite,
+    ThreadKey,
+    ThreadRow,
+    ThreadUse,
+    WritesPut,
+)
+from langchain_agentmem.backends.redis import indexes
+from langchain_agentmem.backends.redis.rows import (
+    Answer,
+    checkpoints_in,
+    entries_in,
+    field_of,
+    pack,
+    pack_additions,
+    pack_checkpoint,
+    pack_write,
+    reading,
+    thread_of,
+    unpack,
+)
+from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, load_scripts, optional, slot
+from langchain_agentmem.codec import Codec, Typed
+from langchain_agentmem.compact import ValueKey
+from langchain_agentmem.program import Program, storage_program
+
+LUA = load_scripts("checkpoints.lua")
+
+_KEYS = ("thread", "checkpoints", "order", "values", "elements", "writes", "runs")
+_THREADS_AT_ONCE = 500
+_AFTER_ALL = b"\xff"
+"""Greater than any namespace."""
+
+
+class RedisCheckpoints:
+    """See `langchain_agentmem.backends.contract.CheckpointTable`."""
+
+    # Writing
+
+    @storage_program
+    def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
+        return unpack((yield from _write("secret", thread, use._replace(secret=None), [pack(proposal)])))
+
+    @storage_program
+    def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
+        row = pack_checkpoint(put, codec, use.now)
+        additions = pack_additions(put.requires, put.values, put.elements)
+        arguments = [field_of(put.row.key), row, optional(put.run_id), *additions]
+        return bool((yield from _write("put", thread, use, arguments)))
+
+    @storage_program
+    def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
+        additions = pack_additions(put.requires, put.values, put.elements)
+        arguments = [field_of(put.checkpoint), len(put.writes), *map(pack_write, put.writes), *additions]
+        return bool((yield from _write("put_writes", thread, use, arguments)))
+
+    # Reading
+
+    @storage_program
+    def get(
+        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
+    ) -> Program[LoadedCheckpoint | None]:
+        found = yield _invoke("get", thread, (optional(now), namespace, checkpoint_id or ""))
+        if found is None:
+            return None
+        record, *parts = found
+        with reading(thread):
+            (row,) = checkpoints_in(thread.thread_id, record, codec)
+            answer = Answer.of([row], parts)
+            return LoadedCheckpoint(row, answer.writes(row.key), answer.parts)
+
+    @storage_program
+    def page(
+        self,
+        tenant: str,
+        thread_id: str | None,
+        namespace: str | None,
+        checkpoint_id: str | None,
+        before: str | None,
+        after: tuple[str, str, str] | None,
+        limit: int,
+        codec: Codec,
+        now: float,
+    ) -> Program[list[CheckpointRow]]:
+        wanted = (optional(now), "*" if namespace is None else f"={namespace}", checkpoint_id or "", before or "")
+
+        def page_of(one: str, most: int) -> Invoke:
+            return _invoke("page", ThreadKey(tenant, one), (*wanted, *_after(one, after), most))
+
+        def read(threads: Sequence[str], most: int) -> Program[list[CheckpointRow]]:
+            answers = yield InvokeAll([page_of(one, most) for one in threads])
+            rows: list[CheckpointRow] = []
+            for one, records in zip(threads, answers, strict=True):
+                with reading(ThreadKey(tenant, one)):
+                    rows += checkpoints_in(one, records, codec)
+            return sorted(rows, key=_place, reverse=True)[:limit]
+
+        if thread_id is not None:
+            return (yield from read([thread_id], limit))
+        # Only the threads whose next checkpoint is among the first of all can have others among them.
+        every = yield from indexes.members(_threads(tenant))
+        heads = yield from read([member.decode() for member in every], 1)
+        return (yield from read([row.thread_id for row in heads], limit))
+
+    @storage_program
+    def load(self, tenant: str, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
+        by_thread: dict[str, list[CheckpointRow]] = {}
+        for row in rows:
+            by_thread.setdefault(row.thread_id, []).append(row)
+        threads = [ThreadKey(tenant, thread_id) for thread_id in by_thread]
+        answers = yield InvokeAll(
+            [
+                _parts(thread, [row.key for row in group], None, [key for row in group for key in row.value_keys()])
+                for thread, group in zip(threads, by_thread.values(), strict=True)
+            ]
+        )
+        loaded: dict[tuple[str, CheckpointKey], LoadedCheckpoint] = {}
+        for thread, group, found in zip(threads, by_thread.values(), answers, strict=True):
+            with reading(thread):
+                answer = Answer.of(group, _unchanged(found))
+            for row in group:
+                loaded[thread.thread_id, row.key] = LoadedCheckpoint(row, answer.writes(row.key), answer.parts)
+        return [loaded[row.thread_id, row.key] for row in rows]
+
+    @storage_program
+    def ancestors(
+        self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
+    ) -> Program[list[CheckpointRow]]:
+        records = yield _invoke("ancestors", thread, (optional(now), *checkpoint, limit))
+        with reading(thread):
+            return checkpoints_in(thread.thread_id, records, codec)
+
+    @storage_program
+    def writes(
+        self, thread: ThreadKey, checkpoints: Sequence[CheckpointKey], channels: Collection[str]
+    ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Parts]]:
+        found = yield _parts(thread, checkpoints, channels, ())
+        with reading(thread):
+            answer = Answer.of([], _unchanged(found))
+            return {checkpoint: answer.writes(checkpoint) for checkpoint in checkpoints}, answer.parts
+
+    @storage_program
+    def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
+        records = yield _invoke("entries", thread)
+        with reading(thread):
+            return sorted(entries_in(records), key=lambda entry: entry.key.checkpoint_id)
+
+    @storage_program
+    def threads_of_runs(self, tenant: str, run_ids: Collection[str]) -> Program[list[str]]:
+        threads = [member.decode() for member in (yield from indexes.members(_threads(tenant)))]
+        found: list[str] = []
+        for start in range(0, len(threads), _THREADS_AT_ONCE):
+            some = threads[start : start + _THREADS_AT_ONCE]
+            answers = yield InvokeAll([_invoke("has_run", ThreadKey(tenant, one), tuple(run_ids)) for one in some])
+            found += [one for one, has_run in zip(some, answers, strict=True) if has_run]
+        return found
+
+    @storage_program
+    def threads(
+        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+    ) -> Program[list[ThreadRow]]:
+        def is_listed(found: Any) -> bool:
+            user, _, created_at, _, expires_at = found
+            belongs = user_id is None or user.decode() == user_id
+            return created_at is not None and belongs and (expires_at is None or float(expires_at) > now)
+
+        index = _threads(tenant) if user_id is None else _threads_of(tenant, user_id)
+        entries = yield from indexes.listing(
+            index, lambda member: _invoke("describe", ThreadKey(tenant, member.decode())), is_listed, limit, offset, now
+        )
+        return [thread_of(member.decode(), *found) for member, found in entries]
+
+    # Deleting
+
+    @storage_program
+    def delete(
+        self,
+        thread: ThreadKey,
+        checkpoints: Collection[CheckpointKey],
+        codec: Codec,  # noqa: ARG002 (what is needed to delete is not encrypted)
+        known: Collection[CheckpointEntry],
+    ) -> Program[None]:
+        before = [field_of(entry.key) for entry in known]
+        if not (yield _invoke("delete", thread, (len(before), *before, *map(field_of, checkpoints)))):
+            raise Changed
+
+    @storage_program
+    def delete_thread(self, thread: ThreadKey) -> Program[None]:
+        _, used, _, user = yield _invoke("delete_thread", thread, ("",))
+        if used is not None:
+            yield InvokeAll(_unlisted(thread, user, float(used)))
+
+    @storage_program
+    def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
+        found = yield _invoke("dump", source, (optional(now),))
+        if found is None:
+            return True
+        user, ttl, *dumps = found
+        use = ThreadUse(now, user.decode() if user else None, None if ttl is None else float(ttl))
+        arguments = (_identity(target), optional(now), _identity(source), *dumps)
+        (*_, copied) = yield InvokeAll([*_enlisted(target, use), _invoke("restore", target, arguments)])
+        return bool(copied)
+
+    @storage_program
+    def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
+        user = yield _invoke("set_ttl", thread, (optional(now), optional(ttl)))
+        if user is None:
+            return False
+        index, name = _expiring(thread.tenant), thread.thread_id
+        if ttl is None:
+            yield indexes.reschedule(index, [(name, "")])
+        else:
+            yield indexes.schedule(index, name, now + ttl, note=user.decode())
+        return True
+
+    @storage_program
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        due = yield from indexes.due(_expiring(tenant), now, limit)
+        threads = [ThreadKey(tenant, member.decode()) for member, _ in due]
+        states = yield InvokeAll([_invoke("delete_thread", thread, (optional(now),)) for thread in threads])
+        steps: list[Invoke] = []
+        deleted = 0
+        for thread, (_, user), (gone, _, expires, _) in zip(threads, due, states, strict=True):
+            deleted += gone
+            if gone:
+                steps += _unlisted(thread, user, now)
+            else:
+                steps.append(indexes.reschedule(_expiring(tenant), [(thread.thread_id, optional(expires))]))
+        yield InvokeAll(steps)
+        return deleted
+
+
+def _invoke(name: str, thread: ThreadKey, arguments: Sequence[Any] = ()) -> Invoke:
+    place = slot("thread", *thread)
+    return Invoke(LUA[name], [place + key for key in _KEYS], arguments)
+
+
+def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any]) -> Program[Any]:
+    """Run a script that uses a thread; what it returns first."""
+    secret = b"" if use.secret is None else pack(use.secret)
+    used = (_identity(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret)
+    (*_, (result, *user)) = yield InvokeAll([*_enlisted(thread, use), _invoke(name, thread, (*used, *arguments))])
+    if result and use.user_id is None and user[0] is not None:
+        # It is the thread of a user, although this write does not say so.
+        yield InvokeAll(_enlisted(thread, use._replace(user_id=user[0].decode())))
+    return result
+
+
+def _parts(
+    thread: ThreadKey,
+    checkpoints: Collection[CheckpointKey],
+    channels: Collection[str] | None,
+    values: Collection[ValueKey],
+) -> Invoke:
+    members = [field_of(key) for key in checkpoints]
+    wanted = (-1,) if channels is None else (len(channels), *channels)
+    return _invoke("parts", thread, (len(members), *members, *wanted, *map(field_of, dict.fromkeys(values))))
+
+
+def _unchanged(found: list[Any] | None) -> list[Any]:
+    if found is None:
+        raise Changed
+    return found
+
+
+def _enlisted(thread: ThreadKey, use: ThreadUse) -> list[Invoke]:
+    """Write a thread into the indexes."""
+    tenant, name = thread
+    steps = [indexes.enlist(_threads(tenant), name, use.now)]
+    if use.user_id is not None:
+        steps.append(indexes.enlist(_threads_of(tenant, use.user_id), name, use.now))
+    if use.ttl is not None:
+        steps.append(indexes.schedule(_expiring(tenant), name, use.now + use.ttl, note=use.user_id or ""))
+    return steps
+
+
+def _unlisted(thread: ThreadKey, user: bytes | None, used: float) -> list[Invoke]:
+    """Remove a thread from the indexes that was used last at a time."""
+    tenant, name = thread
+    gone = [(name, used)]
+    steps = [indexes.heal(_threads(tenant), gone), indexes.reschedule(_expiring(tenant), [(name, "")])]
+    if user:
+        steps.append(indexes.heal(_threads_of(tenant, user.decode()), gone))
+    return steps
+
+
+def _threads(tenant: str) -> str:
+    return slot("tenant", tenant) + "threads"
+
+
+def _threads_of(tenant: str, user_id: str) -> str:
+    """The index of a user's threads."""
+    return slot("threads", tenant, user_id) + "threads"
+
+
+def _expiring(tenant: str) -> str:
+    """The index of the threads that are to expire; the notes are their users."""
+    return slot("tenant", tenant) + "expiring-threads"
+
+
+def _identity(thread: ThreadKey) -> bytes:
+    return ormsgpack.packb(tuple(thread))
+
+
+def _after(thread_id: str, after: tuple[str, str, str] | None) -> tuple[Any, Any]:
+    """Where the next page of a thread starts: an id, and the namespaces from which on it is not to be listed."""
+    if after is None:
+        return "", ""
+    last_id, last_thread, last_namespace = after
+    if thread_id == last_thread:
+        return last_id, last_namespace
+    return last_id, _AFTER_ALL if thread_id < last_thread else ""
+
+
+def _place(row: CheckpointRow) -> tuple[str, str, str]:
+    return row.key.checkpoint_id, row.thread_id, row.key.namespace

@@ -1,0 +1,41 @@
+What every script of this backend begins with.
+
+-- common --
+local call = redis.call
+
+-- A command with many arguments, in parts that Lua's stack can hold.
+local function in_parts(command, key, words, from, upto)
+  for at = from, upto, 2000 do
+    call(command, key, unpack(words, at, math.min(at + 1999, upto)))
+  end
+end
+
+-- The time on the server's clock, in milliseconds, that lies some seconds ahead.
+local function ahead(seconds)
+  local time = call('TIME')
+  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + math.ceil(seconds * 1000))
+end
+
+-- Let keys expire at a time on the server's clock, all at the same moment; never with nil.
+local function expire(keys, at)
+  for _, key in ipairs(keys) do
+    if at then call('PEXPIREAT', key, at) else call('PERSIST', key) end
+  end
+end
+
+-- How much longer an index may be needed than what it refers to: clocks differ.
+local GRACE = 3600
+
+-- Keep keys as long as the first of them was to live so far (its PTTL), and at least some seconds more (nil: for ever).
+local function outlive(keys, left, seconds)
+  if seconds and left ~= -1 then
+    expire(keys, ahead(math.max(seconds + GRACE, left / 1000)))
+  elseif left >= 0 then
+    expire(keys, nil)
+  end
+end
+
+-- A record that says how long it is.
+local function framed(text)
+  return struct.pack('>I', #text) .. text
+end

@@ -1,0 +1,264 @@
+The scripts of the message log. The keys of a session:
+
+  session    a hash: who it is, title, count, next, created, updated, expires (by the callers' clocks), at (by the server's),
+             and indexed, once the messages of no agent are indexed as well
+  messages   a stream: the message at position n has the id (n+1)-0 and the field m; the field a when it is an agent's
+  index      a sorted set of texts: a kind, for some kinds an agent and a zero byte, and a position of 12 digits. The kinds:
+             a: an agent's messages; e: those that end with the session; s: system messages; t: an agent's system messages
+  tokens     a hash: the additions of the last moments, by token
+
+-- shared --
+local S, M, I, T = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+
+local function id_of(position)
+  return string.format('%.0f-0', position + 1)
+end
+
+local function digits(position)
+  return string.format('%012.0f', position)
+end
+
+local function position_in(member)
+  return tonumber(string.sub(member, -12))
+end
+
+-- The range of an agent's messages ('' for no agent) of a kind, for the commands by lexical order.
+local function range_of(kind, agent)
+  local start = kind .. (agent and agent .. '\0' or '')
+  return '[' .. start, '[' .. start .. '\255'
+end
+
+local function newest(kind, agent)
+  local low, high = range_of(kind, agent)
+  local found = call('ZREVRANGEBYLEX', I, high, low, 'LIMIT', 0, 1)
+  return found[1] and position_in(found[1])
+end
+
+local function alive(now)
+  local expires = call('HGET', S, 'expires')
+  return not expires or tonumber(expires) > now
+end
+
+-- Delete messages that are indexed; returns how many.
+local function remove(members)
+  for _, member in ipairs(members) do
+    local position = position_in(member)
+    local entry = call('XRANGE', M, id_of(position), id_of(position))[1]
+    if entry then
+      local agent = entry[2][4] or ''
+      local at = digits(position)
+      call('XDEL', M, entry[1])
+      call('ZREM', I, 'a' .. agent .. '\0' .. at, 't' .. agent .. '\0' .. at, 's' .. at, 'e' .. at)
+    end
+  end
+  if #members > 0 then
+    call('HINCRBY', S, 'count', -#members)
+  end
+  return #members
+end
+
+-- Write the stream anew: a deleted entry stays in it, unseen, until its neighbours are deleted too.
+local function forget_deleted()
+  local at = call('HGET', S, 'at')
+  if call('XLEN', M) == 0 then
+    call('UNLINK', M)
+    return
+  end
+  local fresh, last = M .. ':new', '-'
+  call('UNLINK', fresh)
+  repeat
+    local entries = call('XRANGE', M, last, '+', 'COUNT', 500)
+    for _, entry in ipairs(entries) do
+      call('XADD', fresh, entry[1], unpack(entry[2]))
+      last = '(' .. entry[1]
+    end
+  until #entries < 500
+  call('RENAME', fresh, M)
+  if at then call('PEXPIREAT', M, at) end
+end
+
+local function record(entry)
+  local position = tonumber(string.match(entry[1], '^%d+')) - 1
+  return struct.pack('>dI', position, #entry[2][2]) .. entry[2][2]
+end
+
+-- append --
+-- now, identity, title ('' or = and the title), agent, keep, ttl, sliding, token, then of each message: marks (s: a system
+-- message, e: it ends with the session), agent, message. Returns the position of the first.
+local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'title')
+if state[2] and tonumber(state[2]) <= now then
+  call('UNLINK', S, M, I, T)
+  state = {}
+end
+local repeated = call('HGET', T, ARGV[8])
+if repeated then
+  return tonumber(repeated)
+end
+
+-- The messages of no agent are indexed only where retention asks for it: most sessions have no others.
+local indexed = state[4]
+if keep and agent == '' and not indexed then
+  local last = '-'
+  repeat
+    local entries = call('XRANGE', M, last, '+', 'COUNT', 500)
+    for _, entry in ipairs(entries) do
+      if not entry[2][4] then
+        call('ZADD', I, 0, 'a\0' .. digits(tonumber(string.match(entry[1], '^%d+')) - 1))
+      end
+      last = '(' .. entry[1]
+    end
+  until #entries < 500
+  indexed = '1'
+  call('HSET', S, 'indexed', indexed)
+end
+
+local first = tonumber(state[1] or 0)
+local count = 0
+for at = 9, #ARGV, 3 do
+  local marks, whose, message = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local position = first + count
+  count = count + 1
+  if whose == '' then
+    call('XADD', M, id_of(position), 'm', message)
+  else
+    call('XADD', M, id_of(position), 'm', message, 'a', whose)
+  end
+  if whose ~= '' or indexed then
+    call('ZADD', I, 0, 'a' .. whose .. '\0' .. digits(position))
+  end
+  if string.find(marks, 's', 1, true) then
+    call('ZADD', I, 0, 's' .. digits(position), 0, 't' .. whose .. '\0' .. digits(position))
+  end
+  if string.find(marks, 'e', 1, true) then
+    call('ZADD', I, 0, 'e' .. digits(position))
+  end
+end
+if not state[1] then
+  call('HSET', S, 'identity', ARGV[2], 'created', ARGV[1], 'count', 0)
+end
+call('HSET', S, 'next', first + count, 'updated', ARGV[1])
+call('HINCRBY', S, 'count', count)
+if not state[5] and ARGV[3] ~= '' then
+  call('HSET', S, 'title', string.sub(ARGV[3], 2))
+end
+
+-- All but an agent's newest messages go; the newest system message is spared, and counts among them.
+if keep then
+  local low, high = range_of('a', agent)
+  local over = call('ZLEXCOUNT', I, low, high) - keep
+  if over > 0 then
+    local system = newest('t', agent)
+    local oldest = call('ZRANGEBYLEX', I, low, high, 'LIMIT', 0, over + 1)
+    local spared = #oldest
+    for place, member in ipairs(oldest) do
+      if position_in(member) == system then spared = place end
+    end
+    if #oldest > over then table.remove(oldest, spared) end
+    remove(oldest)
+  end
+end
+
+local at = state[3]
+if ttl and (ARGV[7] == '1' or not at) then
+  at = ahead(ttl)
+  call('HSET', S, 'expires', string.format('%.17g', now + ttl), 'at', at)
+end
+if at then expire({S, M, I}, at) end
+
+-- A repetition comes moments after what it repeats.
+if call('HLEN', T) >= 500 then call('UNLINK', T) end
+call('HSET', T, ARGV[8], first)
+call('PEXPIRE', T, 600000)
+return first
+
+-- window --
+-- now, agent (* for all, = and the agent), limit (-1 for all).
+local now, limit = tonumber(ARGV[1]), tonumber(ARGV[3])
+if not alive(now) then return '' end
+local found, oldest, system = {}, nil, nil
+if ARGV[2] == '*' then
+  local entries
+  if limit < 0 then entries = call('XRANGE', M, '-', '+')
+  else entries = call('XREVRANGE', M, '+', '-', 'COUNT', limit) end
+  for at, entry in ipairs(entries) do found[limit < 0 and at or #entries + 1 - at] = record(entry) end
+  if limit >= 0 and #entries == limit then
+    oldest = tonumber(string.match(entries[#entries][1], '^%d+')) - 1
+    system = newest('s')
+  end
+else
+  local agent = string.sub(ARGV[2], 2)
+  local low, high = range_of('a', agent)
+  local members = call('ZREVRANGEBYLEX', I, high, low, 'LIMIT', 0, limit)
+  for at = #members, 1, -1 do
+    local id = id_of(position_in(members[at]))
+    found[#found + 1] = record(call('XRANGE', M, id, id)[1])
+  end
+  if #members == limit then
+    oldest = position_in(members[#members])
+    system = newest('t', agent)
+  end
+end
+if system and system < oldest then
+  table.insert(found, 1, record(call('XRANGE', M, id_of(system), id_of(system))[1]))
+end
+return table.concat(found)
+
+-- page --
+-- now, agent as above, after, limit.
+local now = tonumber(ARGV[1])
+if not alive(now) then return '' end
+local found = {}
+if ARGV[2] == '*' then
+  for _, entry in ipairs(call('XRANGE', M, id_of(ARGV[3] + 1), '+', 'COUNT', ARGV[4])) do
+    found[#found + 1] = record(entry)
+  end
+else
+  local _, high = range_of('a', string.sub(ARGV[2], 2))
+  local low = '(a' .. string.sub(ARGV[2], 2) .. '\0' .. (tonumber(ARGV[3]) < 0 and '' or digits(ARGV[3]))
+  for _, member in ipairs(call('ZRANGEBYLEX', I, low, high, 'LIMIT', 0, ARGV[4])) do
+    local id = id_of(position_in(member))
+    found[#found + 1] = record(call('XRANGE', M, id, id)[1])
+  end
+end
+return table.concat(found)
+
+-- count --
+-- now, agent as above.
+if not alive(tonumber(ARGV[1])) then return 0 end
+if ARGV[2] == '*' then return tonumber(call('HGET', S, 'count') or 0) end
+return call('ZLEXCOUNT', I, range_of('a', string.sub(ARGV[2], 2)))
+
+-- clear --
+-- agent as above.
+if ARGV[1] == '*' then
+  call('UNLINK', M, I, T)
+  if call('EXISTS', S) == 1 then call('HSET', S, 'count', 0) end
+  return 0
+end
+local low, high = range_of('a', string.sub(ARGV[1], 2))
+local removed = remove(call('ZRANGEBYLEX', I, low, high))
+if removed > 0 then forget_deleted() end
+return removed
+
+-- end --
+local removed = remove(call('ZRANGEBYLEX', I, range_of('e')))
+if removed > 0 then forget_deleted() end
+return removed
+
+-- describe --
+return call('HMGET', S, 'title', 'count', 'created', 'updated', 'expires')
+
+-- rename --
+-- title, now.
+if call('EXISTS', S) == 0 or not alive(tonumber(ARGV[2])) then return 0 end
+call('HSET', S, 'title', ARGV[1])
+return 1
+
+-- delete --
+-- now ('' to delete it even if it has not expired): whether it is gone, when it was used last (nil: there was none), and when it
+-- is to expire.
+local found = call('HMGET', S, 'updated', 'expires')
+local kept = ARGV[1] ~= '' and found[1] and not (found[2] and tonumber(found[2]) <= tonumber(ARGV[1]))
+if not kept then call('UNLINK', S, M, I, T) end
+return {kept and 0 or 1, found[1], found[2]}

@@ -1,0 +1,51 @@
+The scripts of the indexes that lie apart from what they list: the sessions of a user, the threads of a tenant, the roots of
+its namespaces (sorted sets of members by when they were used last), and what of them is to expire when (a sorted set, and a hash
+with a note for each member).
+
+-- shared --
+
+-- enlist --
+-- member, now: the member was used now.
+call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
+
+-- newest --
+-- start, stop: members by place, those used last first, each followed by when that was.
+return call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'WITHSCORES')
+
+-- heal --
+-- Pairs of a member that is gone and when it was last used as far as is known: it goes unless it was used since then.
+for at = 1, #ARGV, 2 do
+  local used = call('ZSCORE', KEYS[1], ARGV[at])
+  if used and tonumber(used) <= tonumber(ARGV[at + 1]) then call('ZREM', KEYS[1], ARGV[at]) end
+end
+
+-- schedule --
+-- member, time, note ('' to leave it), and whether an earlier time that is known stays: when the member is to be looked at.
+if ARGV[4] == '1' then call('ZADD', KEYS[1], 'LT', ARGV[2], ARGV[1])
+else call('ZADD', KEYS[1], ARGV[2], ARGV[1]) end
+if ARGV[3] ~= '' then call('HSET', KEYS[2], ARGV[1], ARGV[3]) end
+
+-- reschedule --
+-- Pairs of a member and when it is to be looked at, '' for never again; one that is there no more stays away.
+for at = 1, #ARGV, 2 do
+  if ARGV[at + 1] == '' then
+    call('ZREM', KEYS[1], ARGV[at])
+    call('HDEL', KEYS[2], ARGV[at])
+  else
+    call('ZADD', KEYS[1], 'XX', ARGV[at + 1], ARGV[at])
+  end
+end
+
+-- due --
+-- now, limit: members, each followed by its note.
+local found = {}
+for _, member in ipairs(call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
+  found[#found + 1] = member
+  found[#found + 1] = call('HGET', KEYS[2], member) or ''
+end
+return found
+
+-- schema --
+-- version: the version of the layout in use; this one if there is none yet.
+call('SET', KEYS[1], ARGV[1], 'NX')
+return call('GET', KEYS[1])

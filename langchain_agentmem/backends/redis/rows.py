@@ -1,0 +1,199 @@
+"""How the rows of the checkpoint table are written: MessagePack and frames, which its scripts read as well."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import ormsgpack
+from langgraph.checkpoint.base import writes_sort_key
+
+from langchain_agentmem.backends.contract import (
+    CheckpointEntry,
+    CheckpointKey,
+    CheckpointPut,
+    CheckpointRow,
+    Parts,
+    StoredWrite,
+    ThreadKey,
+    ThreadRow,
+)
+from langchain_agentmem.backends.redis.scripts import framed, frames, pairs
+from langchain_agentmem.codec import Codec, Typed
+from langchain_agentmem.compact import StoredValue, ValueKey
+from langchain_agentmem.errors import DamagedDataError
+
+_TYPE_LENGTH = struct.Struct(">H")
+_WRITE_LENGTHS = struct.Struct(">II")
+
+
+@contextmanager
+def reading(thread: ThreadKey) -> Iterator[None]:
+    """Say of what cannot be read that it was damaged or altered."""
+    try:
+        yield
+    except (struct.error, TypeError, ValueError, LookupError) as error:
+        msg = f"What is stored of thread {thread.thread_id!r} cannot be read: it was damaged or altered ({error})."
+        raise DamagedDataError(msg) from error
+
+
+def field_of(key: CheckpointKey | ValueKey) -> str:
+    """What a hash knows a checkpoint or a value by; ids and names hold no zero byte."""
+    return "\x00".join(key)
+
+
+def pack(typed: Typed) -> bytes:
+    """Something that a serializer made, as one piece."""
+    type_ = typed.type.encode()
+    return _TYPE_LENGTH.pack(len(type_)) + type_ + typed.data
+
+
+def unpack(packed: bytes) -> Typed:
+    """The inverse of `pack`."""
+    (length,) = _TYPE_LENGTH.unpack_from(packed)
+    start = _TYPE_LENGTH.size + length
+    return Typed(packed[_TYPE_LENGTH.size : start].decode(), packed[start:])
+
+
+# Checkpoints
+
+
+def pack_checkpoint(put: CheckpointPut, codec: Codec, now: float) -> bytes:
+    """The row of a checkpoint."""
+    row = put.row
+    document = codec.dump_document(
+        {"checkpoint": row.checkpoint, "metadata": row.metadata, "inline": row.inline, "stored": row.stored}
+    )
+    return _row([row.parent_id or False, [field_of(key) for key in row.value_keys()], put.run_id or False, now]) + pack(
+        document
+    )
+
+
+def checkpoints_in(thread_id: str, records: bytes, codec: Codec) -> list[CheckpointRow]:
+    """The checkpoints that a script found."""
+    rows = []
+    for field, row in pairs(records):
+        (parent_id, *_), document = _parts(row)
+        described = codec.load_document(unpack(document))
+        rows.append(CheckpointRow(thread_id, _checkpoint_key(field), parent_id or None, **described))
+    return rows
+
+
+def entries_in(records: bytes) -> list[CheckpointEntry]:
+    """The entries of the checkpoints that a script found."""
+    entries = []
+    for field, row in pairs(records):
+        (parent_id, _, run_id, created_at), _ = _parts(row)
+        entries.append(CheckpointEntry(_checkpoint_key(field), parent_id or None, run_id or None, created_at))
+    return entries
+
+
+def _checkpoint_key(field: bytes) -> CheckpointKey:
+    return CheckpointKey(*field.decode().split("\x00"))
+
+
+# Pending writes
+
+
+def pack_write(write: StoredWrite) -> bytes:
+    """The row of a pending write."""
+    header = ormsgpack.packb(write[:-1])
+    return _WRITE_LENGTHS.pack(len(header), len(write.data)) + header + write.data
+
+
+def _writes_in(records: bytes) -> dict[CheckpointKey, list[StoredWrite]]:
+    return {_checkpoint_key(field): list(_each_write(rows)) for field, rows in pairs(records)}
+
+
+def _each_write(rows: bytes) -> Iterator[StoredWrite]:
+    at = 0
+    while at < len(rows):
+        header, data = _WRITE_LENGTHS.unpack_from(rows, at)
+        start = at + _WRITE_LENGTHS.size
+        at = start + header + data
+        described = ormsgpack.unpackb(rows[start : start + header])
+        yield StoredWrite(*described, rows[at - data : at])  # type: ignore[call-arg]
+
+
+# Values
+
+
+def pack_additions(
+    requires: Mapping[ValueKey, str], values: Collection[StoredValue], elements: Mapping[bytes, Typed]
+) -> list[Any]:
+    """What a script takes of new values: those they require, they themselves, elements; each group after its number."""
+    groups: tuple[list[tuple[Any, Any]], ...] = (
+        [(field_of(key), digest) for key, digest in requires.items()],
+        [(field_of(value.key), _pack_value(value)) for value in values],
+        [(reference, pack(typed)) for reference, typed in elements.items()],
+    )
+    return [one for group in groups for one in (len(group), *(part for pair in group for part in pair))]
+
+
+def _pack_value(value: StoredValue) -> bytes:
+    base = False if value.base is None else field_of(value.base)
+    return _row([value.kind, value.digest, base, value.head, value.tail, value.type, value.number]) + value.data
+
+
+def _value(field: bytes, row: bytes) -> StoredValue:
+    (kind, digest, base, head, tail, type_, number), data = _parts(row)
+    return StoredValue(
+        _value_key(field), kind, type_, data, number, _value_key(base.encode()) if base else None, head, tail, digest
+    )
+
+
+def _value_key(field: bytes) -> ValueKey:
+    return ValueKey(*field.decode().split("\x00"))
+
+
+class Answer(NamedTuple):
+    """What the scripts `get` and `parts` gave."""
+
+    pending: dict[CheckpointKey, list[StoredWrite]]
+    parts: Parts
+
+    @classmethod
+    def of(cls, rows: Sequence[CheckpointRow], found: Sequence[Any]) -> Answer:
+        """Sort it.
+
+        Args:
+            rows: The checkpoints that it belongs to.
+            found: The secret, writes, values and elements.
+        """
+        secret, writes, values, elements = found
+        pending = _writes_in(writes)
+        chains = {value.key: value for value in (_value(*pair) for pair in pairs(values))}
+        stored = {reference: unpack(element) for reference, element in pairs(elements)}
+        return cls(pending, Parts.of(rows, pending, chains, stored, None if secret is None else unpack(secret)))
+
+    def writes(self, checkpoint: CheckpointKey) -> list[StoredWrite]:
+        """The pending writes of a checkpoint, in LangGraph's order."""
+        pending = self.pending.get(checkpoint, ())
+        return sorted(pending, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.write_index))
+
+
+def thread_of(
+    thread_id: str, user: bytes, count: int, created_at: bytes, updated_at: bytes, expires_at: bytes | None
+) -> ThreadRow:
+    """A thread as the script `describe` describes it."""
+    return ThreadRow(
+        thread_id,
+        user.decode() or None,
+        count,
+        float(created_at),
+        float(updated_at),
+        None if expires_at is None else float(expires_at),
+    )
+
+
+def _row(header: list[Any]) -> bytes:
+    """How a row begins."""
+    return framed(ormsgpack.packb(header))
+
+
+def _parts(row: bytes) -> tuple[list[Any], bytes]:
+    """The header of a row, and what follows it."""
+    header = next(frames(row))
+    return ormsgpack.unpackb(header), row[4 + len(header) :]

@@ -1,0 +1,94 @@
+"""The Lua scripts of the Redis backend, the steps that run them, and the keys they work on.
+
+A `.lua` file holds several scripts, each after a line `-- name --`; what stands under `-- shared --` is part of each.
+"""
+
+from __future__ import annotations
+
+import struct
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Sequence
+from hashlib import sha1
+from typing import Any, NamedTuple
+
+from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.backends.statements import load_statements
+
+_PACKAGE = "langchain_agentmem.backends.redis"
+_LENGTH = struct.Struct(">I")
+
+
+class Script(NamedTuple):
+    """A script, and the digest that Redis knows it by once it has run it."""
+
+    name: str
+    source: str
+    digest: str
+
+
+class Invoke(NamedTuple):
+    """Storage step: run one script; the result is what it returns."""
+
+    script: Script
+    keys: Sequence[str]
+    """All in one slot."""
+    arguments: Sequence[Any] = ()
+
+
+class InvokeAll(NamedTuple):
+    """Storage step: run several scripts, sent at once; the result is the list of what they return.
+
+    With `together` all of them are done or none, where their keys may lie in one slot: always but in a cluster.
+    """
+
+    invocations: Sequence[Invoke]
+    together: bool = False
+
+
+class Changed(Exception):  # noqa: N818 (it is caught by the driver, and never seen by others)
+    """What a storage program was reading was changed meanwhile: it is to be begun anew."""
+
+
+def load_scripts(file: str) -> dict[str, Script]:
+    """The scripts of a file, by name."""
+    common = load_statements(_PACKAGE, "common.lua")["common"]
+    parts = load_statements(_PACKAGE, file)
+    shared = parts.pop("shared")
+    scripts = {}
+    for name, body in parts.items():
+        source = "\n".join((common, shared, body))
+        scripts[name] = Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+    return scripts
+
+
+def slot(*ids: str) -> str:
+    """What the keys begin with that belong to some ids, all in one slot of a cluster."""
+    tag = urlsafe_b64encode(digest_of_ids(*ids, size=15)).decode()
+    return f"agentmem:{{{tag}}}:"
+
+
+def framed(data: bytes) -> bytes:
+    """A record that says how long it is."""
+    return _LENGTH.pack(len(data)) + data
+
+
+def frames(data: bytes) -> Iterator[bytes]:
+    """The records that lie one after the other."""
+    at = 0
+    while at < len(data):
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += 4 + length
+        yield data[at - length : at]
+
+
+def pairs(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The records that lie one after the other, two by two."""
+    every = frames(data)
+    return zip(every, every, strict=True)
+
+
+def optional(value: Any) -> Any:
+    """A value as a script takes it: the empty string for None, and numbers so that nothing of them is lost."""
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else value
