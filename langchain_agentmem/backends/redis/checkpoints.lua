@@ -149,17 +149,21 @@ local function parts(fields, members, channels)
     end
   end
 
-  local values, elements = {}, {}
+  local values, found, elements, lengths = {}, {}, {}, {}
   for at, field in ipairs(order) do
     values[at] = framed(field) .. framed(rows[field])
   end
-  for start = 1, #references, 1000 do
-    local some = {unpack(references, start, math.min(start + 999, #references))}
-    for at, element in ipairs(call('HMGET', E, unpack(some))) do
-      if element then elements[#elements + 1] = framed(some[at]) .. framed(element) end
+  for start = 1, #references, 4000 do
+    local last = math.min(start + 3999, #references)
+    for at, element in ipairs(call('HMGET', E, unpack(references, start, last))) do
+      if element then
+        local place = #found + 1
+        found[place], elements[place], lengths[place] = references[start + at - 1], element, #element
+      end
     end
   end
-  return call('HGET', H, 'secret'), table.concat(writes), table.concat(values), table.concat(elements)
+  return call('HGET', H, 'secret'), table.concat(writes), table.concat(values), table.concat(found),
+    table.concat(lengths, ' '), table.concat(elements)
 end
 
 local function rows_of(members)

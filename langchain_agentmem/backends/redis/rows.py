@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import ormsgpack
@@ -22,7 +23,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.redis.scripts import framed, frames, pairs
 from langchain_agentmem.codec import Codec, Typed
-from langchain_agentmem.compact import StoredValue, ValueKey
+from langchain_agentmem.compact import StoredValue, ValueKey, each_reference
 from langchain_agentmem.errors import DamagedDataError
 
 _TYPE_LENGTH = struct.Struct(">H")
@@ -160,18 +161,24 @@ class Answer(NamedTuple):
 
         Args:
             rows: The checkpoints that it belongs to.
-            found: The secret, writes, values and elements.
+            found: The secret, writes, values, and the references, lengths and bytes of elements.
         """
-        secret, writes, values, elements = found
+        secret, writes, values, *elements = found
         pending = _writes_in(writes)
         chains = {value.key: value for value in (_value(*pair) for pair in pairs(values))}
-        stored = {reference: unpack(element) for reference, element in pairs(elements)}
-        return cls(pending, Parts.of(rows, pending, chains, stored, None if secret is None else unpack(secret)))
+        known = None if secret is None else unpack(secret)
+        return cls(pending, Parts.of(rows, pending, chains, _elements(*elements), known))
 
     def writes(self, checkpoint: CheckpointKey) -> list[StoredWrite]:
         """The pending writes of a checkpoint, in LangGraph's order."""
         pending = self.pending.get(checkpoint, ())
         return sorted(pending, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.write_index))
+
+
+def _elements(references: bytes, lengths: bytes, data: bytes) -> dict[bytes, Typed]:
+    ends = list(accumulate(map(int, lengths.split())))
+    places = zip([0, *ends], ends, strict=False)
+    return {one: unpack(data[start:end]) for one, (start, end) in zip(each_reference(references), places, strict=True)}
 
 
 def thread_of(
