@@ -1,7 +1,7 @@
 """A history turn on Redis: read a window of 40 and write two messages, in a session of 10,000 messages.
 
 Beside it in one run, on one server: a history that keeps one JSON string a session (read, append, rewrite), one that pushes
-messages to a list and reads all of it (`RPUSH`, `LRANGE 0 -1`), and a pipeline written by hand for exactly this (`LRANGE` of the
+messages to a list and reads all of it (`RPUSH`, `LRANGE 0 -1`), and a pipeline by hand for exactly this (`LRANGE` of the
 window; `RPUSH`, count, time and index of sessions). Medians; the sides take turns.
 """
 
@@ -96,7 +96,11 @@ def main() -> None:
     with redis_server() as server, redis.Redis(port=server.port, db=1) as client:
         memory = AgentMemory.from_url(server.url, max_messages=WINDOW)
         memory.history("session").add_messages(filling)
-        sides = {"one JSON string": JsonString(client), "RPUSH, LRANGE of all": WholeList(client), "by hand": ByHand(client)}
+        sides = {
+            "one JSON string": JsonString(client),
+            "RPUSH, LRANGE of all": WholeList(client),
+            "by hand": ByHand(client),
+        }
         for side in sides.values():
             side.add(filling)
 

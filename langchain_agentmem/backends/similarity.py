@@ -24,12 +24,23 @@ def similarities(vectors: Sequence[tuple[Id, bytes]], query: bytes) -> dict[Id, 
 
     if not vectors:
         return {}
-    if any(len(vector) != len(query) for _, vector in vectors):
-        sizes = sorted({len(vector) // 4 for _, vector in vectors} | {len(query) // 4})
-        msg = f"Stored vectors and the query differ in dimensions ({sizes}): the embedding model was changed."
-        raise StorageError(msg)
+    sizes = {len(vector) for _, vector in vectors} | {len(query)}
+    if len(sizes) > 1:
+        raise different_dimensions(*sizes)
     matrix = np.frombuffer(b"".join(vector for _, vector in vectors), dtype="<f4").reshape(len(vectors), -1)
     best: dict[Id, float] = {}
     for (item, _), score in zip(vectors, (matrix @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True):
         best[item] = max(score, best.get(item, -1.0))
     return best
+
+
+def different_dimensions(*sizes: int) -> StorageError:
+    """The error for vectors that cannot be compared with each other.
+
+    Args:
+        *sizes: Their lengths in bytes.
+    """
+    dimensions = sorted(size // 4 for size in sizes)
+    return StorageError(
+        f"Stored vectors and the query differ in dimensions ({dimensions}): the embedding model was changed."
+    )

@@ -93,6 +93,8 @@ def settings_of(url: str) -> Settings:
     try:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        if not parts.scheme.endswith("+sentinel"):  # which may name several hosts
+            _ = parts.port
     except ValueError as error:
         msg = f"The URL {_shown(url)!r} cannot be read: {error}."
         raise ConfigurationError(msg) from None
@@ -114,8 +116,13 @@ def settings_of(url: str) -> Settings:
     if (not parts.hostname and scheme != "unix") or (scheme == "unix" and not parts.path):
         msg = f"The URL {_shown(url)!r} names no server: write redis://host:6379/0, or unix:///path/of/the/socket."
         raise ConfigurationError(msg)
-    passed = parts._replace(scheme=scheme, query=urlencode(options))
-    return settings._replace(url=passed.geturl())
+    database = parts.path.strip("/")
+    if scheme != "unix" and database and (not database.isdecimal() or (kind and int(database))):
+        which = "a cluster has the database 0 alone" if kind else "a database is a number"
+        msg = f"The URL {_shown(url)!r} has the database {database!r}: {which}."
+        raise ConfigurationError(msg)
+    query = f"?{urlencode(options)}" if options else ""
+    return settings._replace(url=f"{scheme}://{parts.netloc}{parts.path}{query}")
 
 
 def _sentinel(settings: Settings, url: str, options: dict[str, Any]) -> Settings:

@@ -32,7 +32,7 @@ end
 -- Arguments from `at` on: identity, now, user ('' for none), ttl ('' for none), secret ('' for none).
 local function use(at)
   local now, user, ttl, secret = tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local state = call('HMGET', H, 'created', 'expires', 'ttl', 'secret')
+  local state = call('HMGET', H, 'created', 'expires', 'ttl', 'secret', 'updated')
   if is_over(state[2], now) then
     call('UNLINK', unpack(KEYS))
     state = {}
@@ -46,7 +46,7 @@ local function use(at)
       if ttl ~= '' then call('HSET', H, 'ttl', ttl) end
       state[3] = ttl ~= '' and ttl
     end
-    call('HSET', H, 'updated', ARGV[at + 1])
+    if now > tonumber(state[5] or 0) then call('HSET', H, 'updated', ARGV[at + 1]) end
     if user ~= '' then call('HSET', H, 'user', user) end
     if secret ~= '' and not state[4] then call('HSET', H, 'secret', secret) end
     return tonumber(state[3])

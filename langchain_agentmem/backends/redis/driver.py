@@ -125,16 +125,22 @@ class RedisDriver:
 
     def answers(self, step: Invoke | InvokeAll) -> Program[Any]:
         """Do one step of a storage program; a script that the server does not know (any more) is sent to it whole."""
-        if isinstance(step, InvokeAll):
-            invocations, together = step.invocations, step.together
+        invocations = step.invocations if isinstance(step, InvokeAll) else [step]
+        if not invocations:
+            return []
+        commands = [_command("EVALSHA", one) for one in invocations]
+        if isinstance(step, InvokeAll) and step.together and not self.is_cluster:
+            # All scripts must be known before the first is run. redis-py's own transactions would decode the answers.
+            sources = dict.fromkeys(one.script.source for one in invocations)
+            loads = [["SCRIPT", "LOAD", source] for source in sources]
+            (*queued, answers) = yield _Send(self, [*loads, ["MULTI"], *commands, ["EXEC"]])
+            if isinstance(answers, Exception):
+                raise next((one for one in queued if isinstance(one, Exception)), answers)
         else:
-            invocations, together = [step], False
-        answers: list[Any] = []
-        if invocations:
-            answers = yield _Send(self, [_command("EVALSHA", one) for one in invocations], together)
+            answers = yield _Send(self, commands)
         unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            again = yield _Send(self, [_command("EVAL", invocations[at]) for at in unknown], together)
+            again = yield _Send(self, [_command("EVAL", invocations[at]) for at in unknown])
             for at, answer in zip(unknown, again, strict=True):
                 answers[at] = answer
         for answer in answers:
@@ -270,7 +276,6 @@ class _Send(NamedTuple):
 
     driver: RedisDriver
     commands: list[list[Any]]
-    together: bool
 
     def perform(self) -> list[Any]:
         client = self.driver.client()
@@ -279,8 +284,8 @@ class _Send(NamedTuple):
                 return [client.execute_command(*self.commands[0], NEVER_DECODE=True)]
             except ResponseError as error:
                 return [error]
-        pipeline = self._filled(client.pipeline(transaction=False))
-        return self._sorted(pipeline.execute(raise_on_error=False))
+        answers: list[Any] = self._filled(client).execute(raise_on_error=False)
+        return answers
 
     async def aperform(self) -> list[Any]:
         client = self.driver.loop_client()
@@ -289,26 +294,14 @@ class _Send(NamedTuple):
                 return [await client.execute_command(*self.commands[0], NEVER_DECODE=True)]
             except ResponseError as error:
                 return [error]
-        pipeline = self._filled(client.pipeline(transaction=False))
-        return self._sorted(await pipeline.execute(raise_on_error=False))
+        answers: list[Any] = await self._filled(client).execute(raise_on_error=False)
+        return answers
 
-    @property
-    def _transaction(self) -> bool:
-        return self.together and not self.driver.is_cluster
-
-    def _filled(self, pipeline: Any) -> Any:
-        # redis-py's own transactions would decode the answers when the application's client is made to.
-        around = ([["MULTI"]], [["EXEC"]]) if self._transaction else ([], [])
-        for command in (*around[0], *self.commands, *around[1]):
+    def _filled(self, client: Any) -> Any:
+        pipeline = client.pipeline(transaction=False)
+        for command in self.commands:
             pipeline.execute_command(*command, NEVER_DECODE=True)
         return pipeline
-
-    def _sorted(self, answers: list[Any]) -> list[Any]:
-        if not self._transaction:
-            return answers
-        if isinstance(answers[-1], Exception):
-            raise answers[-1]
-        return list(answers[-1])
 
 
 class _Inspect(NamedTuple):

@@ -86,7 +86,7 @@ end
 -- now, identity, title ('' or = and the title), agent, keep, ttl, sliding, token, then of each message: marks (s: a system
 -- message, e: it ends with the session), agent, message. Returns the position of the first.
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'title')
+local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'title', 'updated')
 if state[2] and tonumber(state[2]) <= now then
   call('UNLINK', S, M, I, T)
   state = {}
@@ -137,7 +137,8 @@ end
 if not state[1] then
   call('HSET', S, 'identity', ARGV[2], 'created', ARGV[1], 'count', 0)
 end
-call('HSET', S, 'next', first + count, 'updated', ARGV[1])
+call('HSET', S, 'next', first + count)
+if now > tonumber(state[6] or 0) then call('HSET', S, 'updated', ARGV[1]) end
 call('HINCRBY', S, 'count', count)
 if not state[5] and ARGV[3] ~= '' then
   call('HSET', S, 'title', string.sub(ARGV[3], 2))

@@ -5,8 +5,12 @@ The scripts of the item table. The keys of a root, which is the first label of a
   expiring             a sorted set: the items with a time to live, by when they expire
   item:<namespace><key>  an item: expiry (0: never), creation, update, time to live (0: none), stamp, each a double; its value
   items:<namespace>    a sorted set: the keys of the items of a namespace, by stamp
-  words:<namespace>    a hash: what full-text search knows of items, by key, each after the item's stamp
-  vectors:<namespace>  a hash: what vector search knows of items, likewise
+  words:<namespace>    a hash: what searches know of items, by key: the item's stamp, the bytes of one of its vectors (0: it has
+                       none), its words
+  vectors:<bytes>:<namespace>  a string: the vectors of so many bytes, each after the item's stamp. Only added to: what belongs
+                       to no item any more is left out when much of it has gathered
+  logs:<namespace>     a hash: of these strings, by the bytes of a vector, the length from which on they are gone through; and
+                       how often they were (compacted)
 
 Only the first is passed as a key: the others follow from it, and lie in the same slot.
 
@@ -30,15 +34,62 @@ local function expiring(namespace, key)
   return framed(namespace) .. key
 end
 
+local function log_of(namespace, width)
+  return P .. 'vectors:' .. width .. ':' .. namespace
+end
+
+-- The keys of a namespace that are no items.
+local function indexes_of(namespace)
+  local keys = {P .. 'items:' .. namespace, P .. 'words:' .. namespace, P .. 'logs:' .. namespace}
+  for _, width in ipairs(call('HKEYS', keys[3])) do
+    if width ~= 'compacted' then keys[#keys + 1] = log_of(namespace, width) end
+  end
+  return keys
+end
+
 local function forget(namespace, key)
   call('UNLINK', P .. 'item:' .. namespace .. key)
   call('HDEL', P .. 'words:' .. namespace, key)
-  call('HDEL', P .. 'vectors:' .. namespace, key)
   call('ZREM', P .. 'expiring', expiring(namespace, key))
   call('ZREM', P .. 'items:' .. namespace, key)
   if call('EXISTS', P .. 'items:' .. namespace) == 0 then
+    call('UNLINK', unpack(indexes_of(namespace)))
     call('ZREM', N, namespace)
   end
+end
+
+-- How much may lie in a log beside what is needed.
+local SPARE = 200
+
+-- Leave out of a log what belongs to no item.
+local function compact(namespace, width)
+  local live, kept, record = {}, {}, 8 + width
+  for _, entry in ipairs(call('HVALS', P .. 'words:' .. namespace)) do live[string.sub(entry, 1, 8)] = true end
+  local all = call('GET', log_of(namespace, width))
+  for at = 1, #all, record do
+    if live[string.sub(all, at, at + 7)] then kept[#kept + 1] = string.sub(all, at, at + record - 1) end
+  end
+  call('SET', log_of(namespace, width), table.concat(kept), 'KEEPTTL')
+  call('HSET', P .. 'logs:' .. namespace, width, (2 * #kept + SPARE) * record)
+  call('HINCRBY', P .. 'logs:' .. namespace, 'compacted', 1)
+end
+
+-- Note what searches know of an item: its words, and its vectors, each of so many bytes.
+local function know(namespace, key, stamp, words, vectors, width)
+  local index, logs = P .. 'words:' .. namespace, P .. 'logs:' .. namespace
+  if words == '' and vectors == '' then
+    call('HDEL', index, key)
+    return
+  end
+  local mark = struct.pack('<d', stamp)
+  call('HSET', index, key, mark .. struct.pack('<I', width) .. words)
+  if vectors == '' then return end
+  local records = {}
+  for at = 1, #vectors, width do records[#records + 1] = mark .. string.sub(vectors, at, at + width - 1) end
+  local length = call('APPEND', log_of(namespace, width), table.concat(records))
+  local bound = tonumber(call('HGET', logs, width))
+  if not bound then call('HSET', logs, width, SPARE * (8 + width))
+  elseif length > bound then compact(namespace, width) end
 end
 
 -- Delete at most so many expired items; returns how many.
@@ -69,11 +120,11 @@ local function whole(namespace, key)
   return call('GET', P .. 'item:' .. namespace .. key)
 end
 
--- Store items: groups of namespace, key, value, ttl ('' for none), words, vectors (both '' for none).
+-- Store items: groups of namespace, key, value, ttl ('' for none), words, vectors (both '' for none), the bytes of one vector.
 local function put(now, from, upto)
   local stamp = math.max(tonumber(call('GET', P .. 'clock') or 0), math.floor(now * 1000000))
   local left, longest, lives = call('PTTL', N), 0, {}
-  for at = from, upto, 6 do
+  for at = from, upto, 7 do
     local namespace, key, value, ttl = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
     local place = P .. 'item:' .. namespace .. key
     local head = head_of(namespace, key)
@@ -83,11 +134,7 @@ local function put(now, from, upto)
     local fields = {ttl and now + ttl or 0, is_alive(head, now) and head.created or now, now, ttl or 0, stamp}
     call('SET', place, struct.pack('>ddddd', unpack(fields)) .. value)
     call('ZADD', P .. 'items:' .. namespace, string.format('%.0f', stamp), key)
-    for offset, name in pairs({[4] = 'words:', [5] = 'vectors:'}) do
-      local known = ARGV[at + offset]
-      if known ~= '' then call('HSET', P .. name .. namespace, key, struct.pack('>d', stamp) .. known)
-      else call('HDEL', P .. name .. namespace, key) end
-    end
+    know(namespace, key, stamp, ARGV[at + 4], ARGV[at + 5], tonumber(ARGV[at + 6]))
     if ttl then
       call('PEXPIREAT', place, ahead(ttl))
       call('ZADD', P .. 'expiring', string.format('%.17g', now + ttl), expiring(namespace, key))
@@ -100,7 +147,7 @@ local function put(now, from, upto)
   end
   for namespace, life in pairs(lives) do
     call('ZADD', N, 0, namespace)
-    outlive({P .. 'items:' .. namespace, P .. 'words:' .. namespace, P .. 'vectors:' .. namespace}, life.left, life.longest)
+    outlive(indexes_of(namespace), life.left, life.longest)
   end
   call('SET', P .. 'clock', string.format('%.0f', stamp), 'KEEPTTL')
   outlive({N, P .. 'clock', P .. 'expiring'}, left, longest)
@@ -127,8 +174,7 @@ for at = 5, touched - 1, 2 do
     call('SETRANGE', place, 0, struct.pack('>d', now + head.ttl))
     call('PEXPIREAT', place, ahead(head.ttl))
     call('ZADD', P .. 'expiring', string.format('%.17g', now + head.ttl), expiring(namespace, key))
-    local own = {P .. 'items:' .. namespace, P .. 'words:' .. namespace, P .. 'vectors:' .. namespace}
-    outlive(own, call('PTTL', own[1]), head.ttl)
+    outlive(indexes_of(namespace), call('PTTL', P .. 'items:' .. namespace), head.ttl)
     outlive({N, P .. 'clock', P .. 'expiring'}, call('PTTL', N), head.ttl)
   end
 end
@@ -149,7 +195,7 @@ if (current and string.format('%.0f', current.stamp) or '') ~= ARGV[2] then
   local same = current and current.updated == now and string.sub(whole(ARGV[4], ARGV[5]), HEAD + 1) == ARGV[6]
   return same and ARGV[3] == '0' and 1 or 0
 end
-if ARGV[3] == '1' then forget(ARGV[4], ARGV[5]) else put(now, 4, 9) end
+if ARGV[3] == '1' then forget(ARGV[4], ARGV[5]) else put(now, 4, 10) end
 return 1
 
 -- scan --
@@ -196,24 +242,27 @@ end
 return found
 
 -- find --
--- now, prefix, with vectors or without, the namespace to go on from, the place in it (0: its beginning), the most items.
--- Returns where to go on (nil: nowhere), the expired items, and of each namespace: it, its words, its vectors.
-local now, most = tonumber(ARGV[1]), tonumber(ARGV[6])
-local with_vectors = ARGV[3] == '1'
+-- now, prefix, the bytes of a vector ('' for none wanted), the namespace to go on from, the place in it (0: its beginning), the
+-- most items, the most bytes of vectors. Returns where to go on (nil: nowhere), the expired items, and of each namespace: it;
+-- what is known of its items (the keys with a zero byte after each, stamps and bytes of a vector, lengths, words); vectors; and
+-- how often they were compacted.
+local now, width, most, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local result = {false, '0', call('ZRANGEBYSCORE', P .. 'expiring', '-inf', now)}
 
-local function values(name, namespace)
-  return table.concat(call('HVALS', P .. name .. namespace))
+local function add(namespace, fields, vectors)
+  local keys, heads, lengths, words = {}, {}, {}, {}
+  for at = 1, #fields, 2 do
+    local place, entry = #keys + 1, fields[at + 1]
+    keys[place], heads[place], lengths[place], words[place] = fields[at], string.sub(entry, 1, 12), #entry - 12, string.sub(entry, 13)
+  end
+  keys[#keys + 1] = ''
+  result[#result + 1] = namespace
+  result[#result + 1] = {table.concat(keys, '\0'), table.concat(heads), table.concat(lengths, ' '), table.concat(words)}
+  result[#result + 1] = vectors
+  result[#result + 1] = call('HGET', P .. 'logs:' .. namespace, 'compacted') or '0'
 end
 
-local function part(name, namespace, place)
-  local answer = call('HSCAN', P .. name .. namespace, place, 'COUNT', most)
-  local kept = {}
-  for at = 2, #answer[2], 2 do kept[#kept + 1] = answer[2][at] end
-  return answer[1], table.concat(kept)
-end
-
-local place, taken, from = ARGV[5], 0, ARGV[4]
+local place, items, bytes, from = ARGV[5], 0, 0, ARGV[4]
 repeat
   local namespaces = below(ARGV[2], from, 501)
   for at, namespace in ipairs(namespaces) do
@@ -222,35 +271,31 @@ repeat
       break
     end
     if namespace ~= from then place = '0' end
-    local words = call('HLEN', P .. 'words:' .. namespace)
-    local vectors = with_vectors and call('HLEN', P .. 'vectors:' .. namespace) or 0
-    local size = math.max(words, vectors)
-    if place ~= '0' or (size > most and taken == 0) then
-      -- A large namespace, in parts: first its words, then its vectors.
-      local kind, cursor = string.sub(place, 1, 1), string.sub(place, 2)
-      if place == '0' then kind, cursor = 'w', '0' end
-      local blob
-      cursor, blob = part(kind == 'w' and 'words:' or 'vectors:', namespace, cursor)
-      result[#result + 1] = namespace
-      result[#result + 1] = kind == 'w' and blob or ''
-      result[#result + 1] = kind == 'w' and '' or blob
-      if cursor ~= '0' then result[1], result[2] = namespace, kind .. cursor
-      elseif kind == 'w' and vectors > 0 then result[1], result[2] = namespace, 'v0'
+    local index, log = P .. 'words:' .. namespace, width and log_of(namespace, width)
+    local count, length = call('HLEN', index), log and call('STRLEN', log) or 0
+    if place ~= '0' or (items == 0 and (count > most or length > most_bytes)) then
+      -- A large namespace, in parts: first what is known of its items, then their vectors.
+      local kind, start = string.sub(place, 1, 1), string.sub(place, 2)
+      if place == '0' or kind == 'w' then
+        local answer = call('HSCAN', index, place == '0' and '0' or start, 'COUNT', most)
+        add(namespace, answer[2], '')
+        place = answer[1] ~= '0' and 'w' .. answer[1] or (length > 0 and 'v0')
       else
-        local after = below(ARGV[2], namespace, 2)[2]
-        if after then result[1] = after end
+        local last = start + most_bytes - most_bytes % (8 + width)
+        add(namespace, {}, call('GETRANGE', log, start, last - 1))
+        place = length > last and 'v' .. string.format('%.0f', last)
       end
+      if place then result[1], result[2] = namespace, place
+      else result[1] = below(ARGV[2], namespace, 2)[2] or false end
       return result
     end
-    if taken + size > most then
+    if items + count > most or bytes + length > most_bytes then
       result[1] = namespace
       return result
     end
-    if size > 0 then
-      taken = taken + size
-      result[#result + 1] = namespace
-      result[#result + 1] = values('words:', namespace)
-      result[#result + 1] = with_vectors and values('vectors:', namespace) or ''
+    if count > 0 then
+      items, bytes = items + count, bytes + length
+      add(namespace, call('HGETALL', index), log and call('GET', log) or '')
     end
   end
 until #namespaces < 501

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
 from langchain_agentmem.backends.redis import indexes
-from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, frames, load_scripts, optional, slot
-from langchain_agentmem.backends.redis.words import Text, analyze, scores
-from langchain_agentmem.backends.similarity import similarities
+from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
+from langchain_agentmem.backends.redis.words import analyze, scores
+from langchain_agentmem.backends.similarity import different_dimensions
 from langchain_agentmem.program import Program, storage_program
 
 LUA = load_scripts("store.lua")
@@ -19,11 +20,14 @@ LUA = load_scripts("store.lua")
 SEARCHED_AT_ONCE = 10_000
 """The items of one root that a search reads in one round trip; below a prefix with more it asks again."""
 
+BYTES_AT_ONCE = 32_000_000
+"""The bytes of vectors that it reads in one round trip."""
+
 _NAMESPACES_AT_ONCE = 1_000
 _ROOTS_AT_ONCE = 50
 
 _HEAD = struct.Struct(">5d")
-_STAMPED = struct.Struct(">dIH")
+_KNOWN = struct.Struct("<dI")
 
 Place = tuple[Namespace, str]
 
@@ -142,15 +146,12 @@ class RedisItems:
 
     @storage_program
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
-        texts: dict[_Id, Text] = {}
-        vectors: list[tuple[_Id, bytes]] = []
-        roots = yield from self._roots(tenant, query.prefix)
-        for root in roots:
-            yield from self._read(tenant, root, query, now, texts, vectors)
-        lexical = {
-            id_: score for id_, score in zip(texts, scores(list(texts.values()), query.terms), strict=True) if score > 0
-        }
-        dense = {} if query.vector is None else similarities(vectors, query.vector)
+        words: dict[_Id, bytes] = {}
+        dense: dict[_Id, float] = {}
+        for root in (yield from self._roots(tenant, query.prefix)):
+            yield from self._read(tenant, root, query, now, words, dense)
+        found = scores(list(words.values()), query.terms)
+        lexical = {id_: score for id_, score in zip(words, found, strict=True) if score > 0}
         return Found([Candidate(id_, lexical.get(id_), dense.get(id_)) for id_ in lexical.keys() | dense.keys()])
 
     @storage_program
@@ -222,28 +223,65 @@ class RedisItems:
         root: str,
         query: Query,
         now: float,
-        texts: dict[_Id, Text],
-        vectors: list[tuple[_Id, bytes]],
+        words: dict[_Id, bytes],
+        dense: dict[_Id, float],
     ) -> Program[None]:
-        """Read what searches know of the items of a root."""
-        prefix, dense = _encode(query.prefix or (root,)), query.vector is not None
+        """Read what searches know of the items of a root: their words, and how alike their vectors are."""
+        prefix, vector = _encode(query.prefix or (root,)), query.vector
+        width = None if vector is None else len(vector)
         following, place, rounds = b"", b"0", 0
+        read: dict[bytes, tuple[bytes, dict[float, _Id]]] = {}
         while following is not None:
-            arguments = (optional(now), prefix, int(dense), following, place, SEARCHED_AT_ONCE)
-            following, place, dead, *flat = yield _invoke("find", tenant, root, arguments)
+            limits = (SEARCHED_AT_ONCE, BYTES_AT_ONCE)
+            answer = yield _invoke(
+                "find", tenant, root, (optional(now), prefix, optional(width), following, place, *limits)
+            )
+            following, place, expired, *flat = answer
             rounds += 1
-            gone = set(dead)
-            for namespace, words, numbers in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
-                if query.terms:
-                    texts.update((id_, Text.load(data)) for id_, data in _known(tenant, namespace, words, gone))
-                for id_, data in _known(tenant, namespace, numbers, gone):
-                    vectors += [(id_, vector) for vector in frames(data)]
+            for namespace, index, log, compacted in zip(*(flat[at::4] for at in range(4)), strict=True):
+                began, items = read.setdefault(namespace, (compacted, {}))
+                if began != compacted:
+                    raise Changed
+                gone = {member[4 + len(namespace) :] for member in expired if member.startswith(framed(namespace))}
+                for id_, bytes_of_vector, text in _entries(tenant, namespace, index, gone):
+                    words[id_] = text
+                    if width and bytes_of_vector not in (0, width):
+                        raise different_dimensions(width, bytes_of_vector)
+                    items[float(id_.stamp)] = id_
+                if vector is not None:
+                    for stamp, score in similarities(log, vector):
+                        if stamp in items:
+                            dense[items[stamp]] = max(score, dense.get(items[stamp], -1.0))
         if rounds > 1:
             msg = (
-                f"A search below {query.prefix or '()'} read more than {SEARCHED_AT_ONCE:,} items, {rounds} times over: on "
-                f"Redis a search looks at each of them. Search below a longer namespace, or use Postgres."
+                f"A search below {query.prefix or '()'} had to ask {rounds} times: on Redis it looks at each item, "
+                f"{SEARCHED_AT_ONCE:,} items or {BYTES_AT_ONCE // 1_000_000} MB of vectors at a time. Search below a longer "
+                f"namespace, or use Postgres."
             )
             warnings.warn(msg, RuntimeWarning, stacklevel=2)
+
+
+def similarities(log: bytes, query: bytes) -> Iterable[tuple[float, float]]:
+    """The stamps and cosine similarities of the vectors in a log, which all have the length of the query's and length 1."""
+    import numpy as np
+
+    records = np.frombuffer(log, dtype="<f4").reshape(-1, 2 + len(query) // 4)
+    stamps = np.ascontiguousarray(records[:, :2]).view("<f8").ravel()
+    return zip(stamps.tolist(), (records[:, 2:] @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True)
+
+
+def _entries(
+    tenant: str, namespace: bytes, index: Sequence[bytes], gone: Collection[bytes]
+) -> Iterable[tuple[_Id, int, bytes]]:
+    """The items of a namespace but for those that are gone: with the bytes of a vector, and words."""
+    keys, heads, lengths, words = index
+    ends = list(accumulate(map(int, lengths.split())))
+    every = zip(keys.split(b"\x00"), _KNOWN.iter_unpack(heads), [0, *ends], ends, strict=False)
+    return (
+        (_Id(int(stamp), tenant, namespace, key), width, words[start:end])
+        for key, (stamp, width), start, end in every
+        if key not in gone
+    )
 
 
 def _invoke(name: str, tenant: str, root: str, arguments: Iterable[Any]) -> Invoke:
@@ -281,28 +319,9 @@ def _flat(places: Iterable[Place]) -> list[Any]:
 
 
 def _put(put: ItemPut) -> tuple[Any, ...]:
-    words = b"" if put.text is None else _indexed(put.key, analyze(put.text).dump())
-    vectors = b"" if not put.vectors else _indexed(put.key, b"".join(map(framed, put.vectors)))
-    return (_encode(put.namespace), put.key, put.value, optional(put.ttl), words, vectors)
-
-
-def _indexed(key: str, data: bytes) -> bytes:
-    """What an index knows of an item, with its key; the server writes the item's stamp before it."""
-    name = key.encode()
-    return struct.pack(">IH", len(name) + len(data), len(name)) + name + data
-
-
-def _known(tenant: str, namespace: bytes, records: bytes, gone: set[bytes]) -> Iterable[tuple[_Id, bytes]]:
-    """What an index knows of the items of a namespace, but for those that have expired."""
-    start = framed(namespace)
-    at = 0
-    while at < len(records):
-        stamp, length, name = _STAMPED.unpack_from(records, at)
-        at += _STAMPED.size
-        key = records[at : at + name]
-        if not gone or start + key not in gone:
-            yield _Id(int(stamp), tenant, namespace, key), records[at + name : at + length]
-        at += length
+    words = "" if put.text is None else analyze(put.text)
+    width = len(put.vectors[0]) if put.vectors else 0
+    return (_encode(put.namespace), put.key, put.value, optional(put.ttl), words, b"".join(put.vectors), width)
 
 
 def _item(namespace: Namespace, key: str, item: bytes) -> ItemRow:

@@ -1,8 +1,7 @@
 """Full text without an engine: texts as the words in them, and how well they answer a query.
 
-A text is known by its words in their basic form, each as a number of 32 bits, with how often it stands there. A query is
-answered with BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; k1 = 1.2,
-b = 0.75, as in SQLite's FTS5).
+A text is known by its words in their basic form, each as a number of 32 bits. A query is answered with BM25 (Robertson and
+Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; k1 = 1.2, b = 0.75, as in SQLite's FTS5).
 """
 
 from __future__ import annotations
@@ -11,77 +10,49 @@ import re
 import struct
 import unicodedata
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from snowballstemmer import stemmer
 
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"[^\W_]+")
-_HEADER = struct.Struct("<II")
-_MOST = 0xFFFF
+_BYTES = 4
 
 
-class Text(NamedTuple):
-    """A text as it is known to searches."""
-
-    length: int
-    """How many words it has."""
-    words: bytes
-    """Its words, each once: little-endian numbers of 32 bits."""
-    counts: bytes
-    """How often each stands in it: little-endian numbers of 16 bits."""
-
-    def dump(self) -> bytes:
-        """The text in bytes."""
-        return _HEADER.pack(self.length, len(self.words) // 4) + self.words + self.counts
-
-    @classmethod
-    def load(cls, data: bytes) -> Text:
-        """The inverse of `dump`."""
-        length, distinct = _HEADER.unpack_from(data)
-        middle = _HEADER.size + 4 * distinct
-        return cls(length, data[_HEADER.size : middle], data[middle : middle + 2 * distinct])
-
-
-def analyze(text: str) -> Text:
-    """What is to be known of a text.
+def analyze(text: str) -> bytes:
+    """The words of a text, in order: little-endian numbers of 32 bits.
 
     Example:
         >>> from langchain_agentmem.backends.redis.words import analyze
-        >>> analyze("Running dogs ran").length
-        3
+        >>> analyze("Running dogs") == analyze("run, dog!")
+        True
     """
-    counts = Counter(map(_number, _words(text)))
-    numbers = struct.pack(f"<{len(counts)}I", *counts)
-    often = struct.pack(f"<{len(counts)}H", *(min(count, _MOST) for count in counts.values()))
-    return Text(counts.total(), numbers, often)
+    numbers = [_number(word) for word in _words(text)]
+    return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
-def scores(texts: Sequence[Text], terms: Iterable[str]) -> list[float]:
+def scores(texts: Sequence[bytes], terms: Iterable[str]) -> list[float]:
     """How well texts answer a query; 0 for those that hold none of its words.
 
     Args:
-        texts: The texts.
+        texts: The texts, as `analyze` knows them.
         terms: The words of the query.
     """
     import numpy as np
 
     result = np.zeros(len(texts))
-    lengths = np.array([text.length for text in texts], dtype=float)
-    if not texts or not lengths.any():
-        return list(result)
-    words = np.frombuffer(b"".join(text.words for text in texts), dtype="<u4")
-    counts = np.frombuffer(b"".join(text.counts for text in texts), dtype="<u2").astype(float)
-    owners = np.repeat(np.arange(len(texts)), [len(text.words) // 4 for text in texts])
-    norms = _K1 * (1 - _B + _B * lengths / lengths.mean())
-    for number in {_number(word) for term in terms for word in _words(term)}:
-        places = np.flatnonzero(words == number)
-        found, often = owners[places], counts[places]
-        rarity = np.log1p((len(texts) - len(places) + 0.5) / (len(places) + 0.5))
-        result[found] += rarity * often * (_K1 + 1) / (often + norms[found])
+    lengths = np.array([len(text) // _BYTES for text in texts], dtype=np.int64)
+    if lengths.any():
+        words = np.frombuffer(b"".join(texts), dtype="<u4")
+        ends = np.cumsum(lengths)
+        norms = _K1 * (1 - _B + _B * lengths / lengths.mean())
+        for number in {_number(word) for term in terms for word in _words(term)}:
+            places = np.flatnonzero(words == number)
+            owners, often = np.unique(np.searchsorted(ends, places, side="right"), return_counts=True)
+            rarity = np.log1p((len(texts) - len(owners) + 0.5) / (len(owners) + 0.5))
+            result[owners] += rarity * often * (_K1 + 1) / (often + norms[owners])
     every: list[float] = result.tolist()
     return every
 
