@@ -32,6 +32,7 @@ from langchain_agentmem import (
     StorageError,
 )
 from langchain_agentmem.backends import connect
+from langchain_agentmem.backends.redis.driver import _drop
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 
@@ -302,8 +303,7 @@ async def test_an_asynchronous_client_of_the_applications_own(any_redis_url):
         await memory.aclose()
         assert await client.ping()
         await client.aclose()
-        for node in getattr(client, "startup_nodes", ()):  # which redis-py leaves open
-            await node.disconnect()
+        _drop(asyncio.get_running_loop(), client)  # what redis-py leaves open
 
 
 async def test_each_surface_stands_alone_on_a_client(redis_url, call):

@@ -195,8 +195,15 @@ class RedisDriver:
                 self._client = _connect(self.settings)
             return self._client
 
-    def loop_client(self) -> Any:
+    async def loop_client(self) -> Any:
         """The client for asynchronous callers of the event loop that is running."""
+        client = self._of_this_loop()
+        if self.is_cluster:
+            # redis-py would do it with the first command; several first ones at once get in each other's way there.
+            await client.initialize()
+        return client
+
+    def _of_this_loop(self) -> Any:
         if self.given is not None:
             return self.given
         loop = asyncio.get_running_loop()
@@ -214,7 +221,8 @@ class RedisDriver:
         with self._lock:
             client, self._client = self._client, None
             if client is not None:
-                client.close()
+                for one in _with_sentinels(client):
+                    one.close()
             _abandon_all(self._loops, os.getpid())
 
     async def aclose(self) -> None:
@@ -222,7 +230,8 @@ class RedisDriver:
         loop = asyncio.get_running_loop()
         own = self._loops.pop(loop, None)
         if own is not None:
-            await own.aclose()
+            for one in _with_sentinels(own):
+                await one.aclose()
             _drop(loop, own)  # what redis-py leaves behind
         self.close()
 
@@ -288,7 +297,7 @@ class _Send(NamedTuple):
         return answers
 
     async def aperform(self) -> list[Any]:
-        client = self.driver.loop_client()
+        client = await self.driver.loop_client()
         if len(self.commands) == 1:
             try:
                 return [await client.execute_command(*self.commands[0], NEVER_DECODE=True)]
@@ -319,7 +328,7 @@ class _Inspect(NamedTuple):
             return []
 
     async def aperform(self) -> list[dict[str, Any]]:
-        client = self.driver.loop_client()
+        client = await self.driver.loop_client()
         try:
             if self.driver.is_cluster:
                 found = await client.info(target_nodes=redis.asyncio.RedisCluster.PRIMARIES)
@@ -361,6 +370,12 @@ def _aconnect(settings: Settings) -> Any:
     return redis.asyncio.Redis.from_pool(pool)
 
 
+def _with_sentinels(client: Any) -> list[Any]:
+    """A client, and those of the sentinels that it asks for the master."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return [client, *(manager.sentinels if manager is not None else ())]
+
+
 def _of_sentinels(options: dict[str, Any]) -> dict[str, Any]:
     """Take out the options that are meant for the sentinels."""
     own = [name for name in options if name.startswith("sentinel_")]
@@ -390,8 +405,8 @@ def _drop(loop: asyncio.AbstractEventLoop, client: Any) -> None:
         nodes = [*manager.nodes_cache.values(), *manager.startup_nodes.values(), *client.startup_nodes]
         connections = [one for node in nodes for one in node._connections]
     else:
-        pool = client.connection_pool
-        connections = [*pool._available_connections, *pool._in_use_connections]
+        pools = [one.connection_pool for one in _with_sentinels(client)]
+        connections = [one for pool in pools for one in (*pool._available_connections, *pool._in_use_connections)]
     for connection in connections:
         writer = getattr(connection, "_writer", None)
         connection._reader = connection._writer = None
