@@ -18,11 +18,13 @@ def test_the_python_of_a_document_runs_and_prints_what_it_says(
     document: Path,
     tmp_path: Path,
     postgres_database: str,
+    redis_url: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", postgres_database)
+    monkeypatch.setenv("REDIS_URL", redis_url)
     code = "\n".join(_BLOCK.findall(document.read_text(encoding="utf-8")))
     assert code
     exec(compile(code, str(document), "exec"), {"__name__": "document"})
