@@ -29,6 +29,8 @@ WORDS = (Path(__file__).parent / "words.txt").read_text().split()
 
 
 class RandomVectors(Embeddings):
+    """Embeddings without a model."""
+
     def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
         self.source = np.random.default_rng(1)
@@ -37,7 +39,7 @@ class RandomVectors(Embeddings):
         return self.source.standard_normal((len(texts), self.dimensions)).tolist()
 
     def embed_query(self, text: str) -> list[float]:
-        return self.source.standard_normal(self.dimensions).tolist()
+        return self.embed_documents([text])[0]
 
 
 def main() -> None:

@@ -103,12 +103,15 @@ class RedisCheckpoints:
             return _invoke("page", ThreadKey(tenant, one), (*wanted, *_after(one, after), most))
 
         def read(threads: Sequence[str], most: int) -> Program[list[CheckpointRow]]:
-            answers = yield InvokeAll([page_of(one, most) for one in threads])
             rows: list[CheckpointRow] = []
-            for one, records in zip(threads, answers, strict=True):
-                with reading(ThreadKey(tenant, one)):
-                    rows += checkpoints_in(one, records, codec)
-            return sorted(rows, key=_place, reverse=True)[:limit]
+            for start in range(0, len(threads), _THREADS_AT_ONCE):
+                some = threads[start : start + _THREADS_AT_ONCE]
+                answers = yield InvokeAll([page_of(one, most) for one in some])
+                for one, records in zip(some, answers, strict=True):
+                    with reading(ThreadKey(tenant, one)):
+                        rows += checkpoints_in(one, records, codec)
+                rows = sorted(rows, key=_place, reverse=True)[:limit]
+            return rows
 
         if thread_id is not None:
             return (yield from read([thread_id], limit))
