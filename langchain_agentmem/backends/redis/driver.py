@@ -402,7 +402,8 @@ def _drop(loop: asyncio.AbstractEventLoop, client: Any) -> None:
     if hasattr(client, "nodes_manager"):
         client._initialize = True  # or it would complain when it is collected
         manager = client.nodes_manager
-        nodes = [*manager.nodes_cache.values(), *manager.startup_nodes.values(), *client.startup_nodes]
+        first = getattr(client, "startup_nodes", ())
+        nodes = [*manager.nodes_cache.values(), *manager.startup_nodes.values(), *first]
         connections = [one for node in nodes for one in node._connections]
     else:
         pools = [one.connection_pool for one in _with_sentinels(client)]
