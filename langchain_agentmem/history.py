@@ -6,18 +6,20 @@ import html
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage, HumanMessage
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Append, Backend, MessageRow, SessionKey
-from langchain_agentmem.codec import Codec, dump_json, load_json
-from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.backends.contract import Append, Backend, HistoryScope, MessageRow, SessionKey
+from langchain_agentmem.codec import Codec, dump_json
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.models import (
+    FoundMessage,
     Retention,
     StoredMessage,
     check_count,
@@ -26,8 +28,10 @@ from langchain_agentmem.models import (
     seconds,
 )
 from langchain_agentmem.program import Program, Read, Write, arun, run
+from langchain_agentmem.searching import described, embed_messages, found_messages, text_of, time_of
 from langchain_agentmem.sweeping import Sweeper
 from langchain_agentmem.windows import newest
+from langchain_agentmem.words import analyze
 
 TITLE_LENGTH = 80
 _SHOWN = 20
@@ -50,6 +54,8 @@ class AgentMemHistory(BaseChatMessageHistory):
         max_messages: The most messages that `messages` gives; all stay stored. Default: None (all).
         retention: What is kept, and for how long. Default: everything, forever.
         codec: How messages become bytes. Default: `Codec()`.
+        embeddings: What messages are embedded with when they are added, so that `search` finds them by meaning as well.
+            When it fails they are stored all the same, and found by their words. Default: None (by words alone).
         turn: Whether the object serves one turn of a chain: what `messages` gave stays the same until `add_messages`, as
             `RunnableWithMessageHistory` needs when turns overlap. Default: False.
 
@@ -77,6 +83,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         max_messages: int | None = None,
         retention: Retention | None = None,
         codec: Codec | None = None,
+        embeddings: Embeddings | None = None,
         turn: bool = False,
         sweeper: Sweeper | None = None,
     ) -> None:
@@ -90,6 +97,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         self._backend = backend
         self._codec = codec or Codec()
         self._sweeper = sweeper or Sweeper(backend, tenant)
+        self._embeddings = embeddings
         self._turn = turn
         self._handed_out: list[BaseMessage] | None = None
         self._run: list[MessageRow] = []
@@ -231,6 +239,56 @@ class AgentMemHistory(BaseChatMessageHistory):
             if page:
                 yield page
 
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        role: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        around: int = 0,
+    ) -> list[FoundMessage]:
+        """The messages of the session that answer a query best: by their words and, with embeddings, by meaning.
+
+        A message is also found by what was said in the two before it, and by its date in words (8 May 2023). Its date is
+        when it was added, or `additional_kwargs["created_at"]` when that is a date in ISO 8601.
+
+        Args:
+            query: What is looked for. Nothing in it is interpreted as an operator.
+            k: The most messages. Default: 10.
+            role: Only messages of this type: `"human"`, `"ai"`, `"tool"` … Default: None (all).
+            since: Only messages from this time on; without a time zone it is UTC. Default: None.
+            until: Only messages before this time. Default: None.
+            around: How many messages before and after each to give with it. Default: 0.
+
+        Returns:
+            The messages, best first, each with its score between 0 and 1.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     history = memory.history("session-1")
+            ...     history.add_user_message("My dog is called Rex")
+            ...     history.add_ai_message("I will remember that")
+            ...     history.search("What is the dog called?", 1)[0].message.text
+            'My dog is called Rex'
+        """
+        return run(self._search(query, k, role, since, until, around))
+
+    async def asearch(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        role: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        around: int = 0,
+    ) -> list[FoundMessage]:
+        """Same as `search`, but without blocking the event loop."""
+        return await arun(self._search(query, k, role, since, until, around))
+
     def close(self) -> None:
         """Close the database of a history that stands alone."""
         self._backend.close()
@@ -280,9 +338,20 @@ class AgentMemHistory(BaseChatMessageHistory):
         if not bodies:
             return
         ends_with_session = self.retention.policy == "session"
+        vectors = yield from embed_messages(None if self._forgetful else self._embeddings, messages)
         rows = [
-            MessageRow(at, message.type, self.agent, ends_with_session, now, notes, body)
-            for at, (message, body) in enumerate(zip(messages, bodies, strict=True))
+            MessageRow(
+                at,
+                message.type,
+                self.agent,
+                ends_with_session,
+                time_of(message, now),
+                notes,
+                body,
+                analyze(text_of(message)),
+                vector,
+            )
+            for at, (message, body, vector) in enumerate(zip(messages, bodies, vectors, strict=True))
         ]
         if self._forgetful:
             self._add_to_run(rows)
@@ -333,6 +402,22 @@ class AgentMemHistory(BaseChatMessageHistory):
         rows = yield from self._newest(limit)
         return [self._entry(row) for row in (rows if limit is None else rows[-limit:])]
 
+    def _search(
+        self,
+        query: str,
+        k: int,
+        role: str | None,
+        since: datetime | None,
+        until: datetime | None,
+        around: int,
+    ) -> Program[list[FoundMessage]]:
+        if self._forgetful:
+            msg = "A history of the policy single_run is not stored, so it cannot be searched."
+            raise InvalidInputError(msg)
+        scope = HistoryScope(self._key.tenant, self.user_id, self.session_id, self.agent)
+        asked = (query, k, role, since, until, around)
+        return (yield from found_messages(self._backend, self._codec, self._embeddings, scope, *asked))
+
     def _count(self) -> Program[int]:
         if self._forgetful:
             return len(self._run)
@@ -349,15 +434,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         return messages, rows[-1].position if len(rows) == size else None
 
     def _entry(self, row: MessageRow) -> StoredMessage:
-        return StoredMessage(
-            self._codec.load_message(row.body),
-            self.session_id,
-            row.position,
-            datetime.fromtimestamp(row.created_at, timezone.utc),
-            self.user_id,
-            row.agent,
-            {} if row.metadata is None else load_json(row.metadata),
-        )
+        return StoredMessage(**described(self._codec, row, self.session_id, self.user_id))
 
 
 def _title(messages: Sequence[BaseMessage]) -> str | None:

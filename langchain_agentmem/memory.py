@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,15 @@ from langgraph.store.base import IndexConfig, TTLConfig
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.contract import Backend, HistoryScope
 from langchain_agentmem.checkpointer import AgentMemSaver
 from langchain_agentmem.codec import Codec
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.lifecycle.sessions import Sessions
-from langchain_agentmem.models import Retention, check_count, check_id, seconds
-from langchain_agentmem.program import arun, run
+from langchain_agentmem.models import FoundMessage, Retention, check_count, check_id, check_optional_id, seconds
+from langchain_agentmem.program import Program, arun, run
+from langchain_agentmem.searching import found_messages
 from langchain_agentmem.store import AgentMemStore
 from langchain_agentmem.sweeping import Sweeper
 
@@ -50,6 +51,8 @@ class AgentMemory:
             others. Default: everything.
         serde: The serializer of the checkpointer. Default: LangGraph's.
         compact: Whether what a step stores is proportional to what is new in it; see `AgentMemSaver`. Default: True.
+        embed_history: Whether `embeddings` embed messages too, one call for each turn, so that they are found by meaning
+            and not by words alone. Default: True.
 
     Raises:
         InvalidInputError: An argument is not accepted.
@@ -75,6 +78,7 @@ class AgentMemory:
         retention: Retention | Mapping[str | None, Retention] | None = None,
         serde: SerializerProtocol | None = None,
         compact: bool = True,
+        embed_history: bool = True,
     ) -> None:
         self.backend = backend
         self.tenant = check_id("tenant", tenant)
@@ -91,6 +95,7 @@ class AgentMemory:
             backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=self._sweeper
         )
         self.sessions = Sessions(backend, tenant)
+        self._embeddings = self.store.embeddings if embed_history else None
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -222,9 +227,69 @@ class AgentMemory:
             max_messages=self._max_messages if max_messages is None else max_messages,
             retention=replace(kept, ttl=self._ttl) if kept.ttl is None else kept,
             codec=self._codec,
+            embeddings=self._embeddings,
             turn=turn,
             sweeper=self._sweeper,
         )
+
+    def search_history(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        agent: str | None = None,
+        role: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        around: int = 0,
+    ) -> list[FoundMessage]:
+        """The messages in all sessions of a user that answer a query best; see `AgentMemHistory.search`.
+
+        Args:
+            query: What is looked for.
+            k: The most messages. Default: 10.
+            user_id: Whose sessions. Default: None (those of no user).
+            session_id: One session. Default: None (all).
+            agent: Which agent's messages. Default: None (those of all).
+            role: Only messages of this type. Default: None (all).
+            since: Only messages from this time on. Default: None.
+            until: Only messages before this time. Default: None.
+            around: How many messages before and after each to give with it. Default: 0.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.history("monday", user_id="alice").add_user_message("I am learning Greek")
+            ...     memory.history("tuesday", user_id="alice").add_user_message("I went swimming")
+            ...     memory.search_history("What does she learn?", user_id="alice")[0].session_id
+            'monday'
+        """
+        return run(self._search_history(query, k, user_id, session_id, agent, role, since, until, around))
+
+    async def asearch_history(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        agent: str | None = None,
+        role: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        around: int = 0,
+    ) -> list[FoundMessage]:
+        """Same as `search_history`, but without blocking the event loop."""
+        return await arun(self._search_history(query, k, user_id, session_id, agent, role, since, until, around))
+
+    def _search_history(
+        self, query: str, k: int, user_id: str | None, session_id: str | None, agent: str | None, *more: Any
+    ) -> Program[list[FoundMessage]]:
+        ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
+        scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
+        return (yield from found_messages(self.backend, self._codec, self._embeddings, scope, query, k, *more))
 
     # Operating it
 

@@ -166,6 +166,16 @@ class StoredMessage:
 
 
 @dataclass(frozen=True)
+class FoundMessage(StoredMessage):
+    """A message that a search found."""
+
+    score: float = 0.0
+    """How well it answers the query, from 0 to 1; comparable within one result."""
+    around: list[BaseMessage] = field(default_factory=list)
+    """The message with those before and after it in its session, in order, when they were asked for."""
+
+
+@dataclass(frozen=True)
 class SessionInfo:
     """One session in a list of sessions."""
 

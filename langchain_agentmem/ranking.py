@@ -8,7 +8,7 @@ similarity alone finds 43.7 % and fusing by ranks 55.3 % (same embedding model; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_agentmem.backends.contract import Candidate
@@ -63,31 +63,37 @@ def rank(candidates: Sequence[Candidate]) -> list[tuple[Any, float]]:
         >>> rank([Candidate(1, 2.0, None), Candidate(2, 4.0, None)])
         [(2, 1.0), (1, 0.5)]
     """
-    best = max((c.lexical for c in candidates if c.lexical is not None), default=None)
-    similarities = [c.dense for c in candidates if c.dense is not None]
-    scored: Iterable[tuple[Any, float]]
-    if best is None:
-        scored = ((c.id, (1.0 + (c.dense or 0.0)) / 2) for c in candidates)
-    elif not similarities:
-        scored = ((c.id, _share(c.lexical, best)) for c in candidates)
-    else:
-        high = max(similarities)
-        # What has no vector counts as not similar at all.
-        low = min(similarities) if len(similarities) == len(candidates) else min(0.0, *similarities)
-        scored = ((c.id, (_share(c.lexical, best) + _within(c.dense, low, high)) / 2) for c in candidates)
-    newest_first = sorted(((item, min(1.0, max(0.0, score))) for item, score in scored), reverse=True)
+    scores = combined([c.lexical for c in candidates], [c.dense for c in candidates])
+    newest_first = sorted(zip((c.id for c in candidates), scores, strict=True), reverse=True)
     return sorted(newest_first, key=lambda pair: -pair[1])
 
 
-def _share(score: float | None, best: float) -> float:
-    if score is None:
-        return 0.0
-    return score / best if best > 0 else 1.0
+def combined(lexical: Sequence[float | None], dense: Sequence[float | None]) -> list[float]:
+    """Scores in [0, 1] from those of both halves, which are each brought to [0, 1] before.
 
+    Args:
+        lexical: How well each candidate answers by its words; None for those that hold none of them.
+        dense: How similar each candidate is; None for those that have no vector.
 
-def _within(score: float | None, low: float, high: float) -> float:
-    if score is None:
-        return 0.0
-    if high > low:
-        return (score - low) / (high - low)
-    return 1.0 if high > 0 else 0.0
+    Example:
+        >>> from langchain_agentmem.ranking import combined
+        >>> combined([3.0, None], [0.2, 0.8])
+        [0.5, 0.5]
+    """
+    import numpy as np
+
+    words, vectors = np.array(lexical, dtype=float), np.array(dense, dtype=float)
+    worded, vectored = ~np.isnan(words), ~np.isnan(vectors)
+    if not worded.any():
+        scores = (1.0 + np.where(vectored, vectors, 0.0)) / 2
+    else:
+        best = words[worded].max()
+        scores = np.where(worded, words / best if best > 0 else 1.0, 0.0)
+        if vectored.any():
+            high, low = vectors[vectored].max(), vectors[vectored].min()
+            if not vectored.all():  # what has no vector counts as not similar at all
+                low = min(0.0, low)
+            within = (vectors - low) / (high - low) if high > low else np.full(len(vectors), float(high > 0))
+            scores = (scores + np.where(vectored, within, 0.0)) / 2
+    every: list[float] = scores.clip(0.0, 1.0).tolist()
+    return every

@@ -51,6 +51,7 @@ from langchain_agentmem.program import (
 )
 from langchain_agentmem.ranking import rank, terms
 from langchain_agentmem.sweeping import Sweeper
+from langchain_agentmem.vectors import unit
 
 T = TypeVar("T")
 Value = dict[str, Any]
@@ -439,9 +440,9 @@ class AgentMemStore(BaseStore):
                 raise StorageError(msg)
             vectors = dict(zip(texts, embedded, strict=True))
             for place, pieces in work.texts.items():
-                work.vectors[place] = [_unit(vectors[text]) for text in pieces]
+                work.vectors[place] = [unit(vectors[text]) for text in pieces]
         for query in {op.query for op in work.searches.values() if op.query}:
-            work.queries[query] = _unit((yield EmbedQuery(self.embeddings, query)))
+            work.queries[query] = unit((yield EmbedQuery(self.embeddings, query)))
 
     @storage_program
     def _perform(self, work: Batch, now: float) -> Program[tuple[list[Result], list[Place]]]:
@@ -582,15 +583,6 @@ def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
     start = 0 if condition.match_type == "prefix" else len(namespace) - len(path)
     part = namespace[max(0, start) : start + len(path)]
     return len(part) == len(path) and all(asked in ("*", label) for label, asked in zip(part, path, strict=True))
-
-
-def _unit(vector: Sequence[float]) -> bytes:
-    """A vector of length 1 as little-endian float32."""
-    import numpy as np
-
-    array = np.asarray(vector, dtype="<f8")
-    length = float(np.linalg.norm(array))
-    return (array / length if length else array).astype("<f4").tobytes()
 
 
 def _item(row: ItemRow) -> Item:

@@ -37,6 +37,34 @@ class MessageRow(NamedTuple):
     created_at: float
     metadata: str | None
     body: Typed
+    words: bytes | None = None
+    """What searches find it by; see `langchain_agentmem.words`. None in what is read."""
+    vector: bytes | None = None
+    """Little-endian float32 of length 1, when it was embedded. None in what is read."""
+
+
+class HistoryScope(NamedTuple):
+    """Which messages a search looks at."""
+
+    tenant: str
+    user_id: str | None
+    session_id: str | None = None
+    """One session; None for all of the user."""
+    agent: str | None = None
+    """One agent's messages; None for those of all."""
+
+
+class IndexEntry(NamedTuple):
+    """What searches know of a message."""
+
+    session_id: str
+    position: int
+    role: str
+    created_at: float
+    words: bytes | None
+    """None for a message from before there were searches, which has its `body` here."""
+    vector: bytes | None = None
+    body: Typed | None = None
 
 
 class SessionRow(NamedTuple):
@@ -83,6 +111,14 @@ class MessageLog(Protocol):
 
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         """How many messages there are."""
+
+    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
+        """What searches know of messages, those of a session one after the other in their order."""
+
+    def rows(
+        self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
+    ) -> Program[dict[tuple[str, int], MessageRow]]:
+        """The messages at places (session and position); those that are there no more are left out."""
 
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
         """Delete the messages (of one agent, or all); the session stays listed."""

@@ -282,3 +282,18 @@ async def test_a_cancelled_write_is_stored_whole_or_not_at_all_and_the_memory_go
         await history.aadd_messages([HumanMessage("after")])
         stored = [message.content for message in await history.aget_recent()]
         assert stored in (["before", "after"], ["before", "a", "b", "after"], ["before", "after", "a", "b"])
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date_and_searched(sqlite_url, call):
+    with AgentMemory.from_url(sqlite_url) as memory:
+        await call(memory.history("s").add_messages, [HumanMessage("An old dog")])
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+    for column in ("words", "vector"):
+        connection.execute(f"ALTER TABLE agentmem_messages DROP COLUMN {column}")
+    connection.execute("UPDATE agentmem_schema SET version = 1")
+    connection.commit()
+    connection.close()
+    with AgentMemory.from_url(sqlite_url) as memory:
+        await call(memory.history("s").add_messages, [HumanMessage("A new dog")])
+        found = await call(memory.history("s").search, "dogs")
+        assert {one.message.content for one in found} == {"An old dog", "A new dog"}

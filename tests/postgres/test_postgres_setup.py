@@ -16,6 +16,7 @@ from langgraph.store.postgres import PostgresStore
 from psycopg.rows import dict_row
 
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError
+from langchain_agentmem.backends.statements import load_statements
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
@@ -262,4 +263,21 @@ async def test_a_kilobyte_of_anything_is_an_id(postgres_url, call):
         with pytest.raises(InvalidInputError, match="too long for Postgres"):
             await call(memory.store.put, too_long, long, {"n": 1})
         assert len(await call(memory.store.search, ())) == 1
+        await call(memory.close)
+
+
+async def test_tables_of_the_first_version_are_brought_up_to_date_and_searched(postgres_url, call):
+    with AgentMemory.from_url(postgres_url) as memory:
+        await call(memory.history("s").add_messages, [HumanMessage("An old dog")])
+        await call(memory.close)
+    package = "langchain_agentmem.backends.postgres.migrations"
+    with database(postgres_url) as opened:
+        opened.execute("ALTER TABLE agentmem_messages DROP COLUMN words, DROP COLUMN vector")
+        opened.execute("DROP FUNCTION agentmem_append")
+        opened.execute(load_statements(package, "1_history.sql")["append"])
+        opened.execute("UPDATE agentmem_schema SET version = 1")
+    with AgentMemory.from_url(postgres_url) as memory:
+        await call(memory.history("s").add_messages, [HumanMessage("A new dog")])
+        found = await call(memory.history("s").search, "dogs")
+        assert {one.message.content for one in found} == {"An old dog", "A new dog"}
         await call(memory.close)

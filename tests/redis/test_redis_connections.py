@@ -404,7 +404,7 @@ print(memory.history("s").count())
 def test_a_missing_package_is_named(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("langchain_agentmem.backends.redis")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "snowballstemmer", None)
+    monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ConfigurationError, match=r"langchain-agentmem\[redis\]"):
         connect("redis://localhost:6379/0")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.contract import Append, HistoryScope, IndexEntry, MessageRow, SessionKey, SessionRow
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.codec import Typed
@@ -39,6 +39,8 @@ class PostgresMessages:
             [row.metadata for row in rows],
             [row.body.type for row in rows],
             [row.body.data for row in rows],
+            [row.words for row in rows],
+            [row.vector for row in rows],
         )
         ((first,),) = yield Fetch(self._sql["append"], parameters)
         return int(first)
@@ -57,6 +59,26 @@ class PostgresMessages:
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         rows = yield Fetch(self._sql["count" if agent is None else "count_of_agent"], _named(key, agent, now))
         return rows[0][0] if rows else 0
+
+    @one_statement
+    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
+        tenant, user_id, session_id, agent = scope
+        place = None if session_id is None else _place(SessionKey(tenant, user_id, session_id))
+        parameters = {"owner": _owner(tenant, user_id), "place": place, "agent": agent, "now": now, "vectors": vectors}
+        rows = yield Fetch(self._sql["index"], parameters)
+        return [_entry(row) for row in rows]
+
+    @one_statement
+    def rows(
+        self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
+    ) -> Program[dict[tuple[str, int], MessageRow]]:
+        parameters = {
+            "places": [_place(SessionKey(scope.tenant, scope.user_id, session_id)) for session_id, _ in places],
+            "positions": [position for _, position in places],
+            "now": now,
+        }
+        rows = yield Fetch(self._sql["rows"], parameters)
+        return {(session_id, row[0]): _message(row) for session_id, *row in rows}
 
     @one_statement
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
@@ -108,6 +130,13 @@ def _owner(tenant: str, user_id: str | None) -> bytes:
 
 def _named(key: SessionKey, agent: str | None, now: float) -> dict[str, Any]:
     return {"place": _place(key), "agent": agent, "now": now}
+
+
+def _entry(row: Sequence[Any]) -> IndexEntry:
+    *known, type_, body = row
+    session_id, position, role, created_at, words, vector = known
+    old = None if body is None else Typed(type_, body)
+    return IndexEntry(session_id, position, role, created_at, words, vector, old)
 
 
 def _message(row: Sequence[Any]) -> MessageRow:

@@ -3,7 +3,8 @@ The statements of the message log; `{schema}` is the schema of the tables, with 
 -- append --
 SELECT {schema}agentmem_append(
     %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-    %b::text[], %b::text[], %s::boolean[], %s::double precision[], %b::text[], %b::text[], %s::bytea[]
+    %b::text[], %b::text[], %s::boolean[], %s::double precision[], %b::text[], %b::text[], %s::bytea[],
+    %s::bytea[], %s::bytea[]
 )
 
 -- window --
@@ -17,6 +18,25 @@ WHERE session = (
     WHERE place = %(place)s AND (expires_at IS NULL OR expires_at > %(now)s)
 ) AND position > %(after)s AND (%(agent)s::text IS NULL OR agent = %(agent)s)
 ORDER BY position LIMIT %(limit)s
+
+-- index --
+-- What searches know of messages; a message from before there were searches with its body.
+SELECT session.session_id, message.position, message.role, message.created_at, message.words,
+    CASE WHEN %(vectors)s THEN message.vector END,
+    CASE WHEN message.words IS NULL THEN message.type END, CASE WHEN message.words IS NULL THEN message.body END
+FROM {schema}agentmem_sessions AS session JOIN {schema}agentmem_messages AS message ON message.session = session.id
+WHERE session.owner = %(owner)s AND (%(place)s::bytea IS NULL OR session.place = %(place)s)
+  AND (session.expires_at IS NULL OR session.expires_at > %(now)s)
+  AND (%(agent)s::text IS NULL OR message.agent = %(agent)s)
+ORDER BY session.id, message.position
+
+-- rows --
+SELECT session.session_id, message.position, message.role, message.agent, message.ends_with_session, message.created_at,
+    message.metadata, message.type, message.body
+FROM unnest(%(places)s::bytea[], %(positions)s::bigint[]) AS wanted (place, position)
+JOIN {schema}agentmem_sessions AS session ON session.place = wanted.place
+JOIN {schema}agentmem_messages AS message ON message.session = session.id AND message.position = wanted.position
+WHERE session.expires_at IS NULL OR session.expires_at > %(now)s
 
 -- count --
 SELECT message_count FROM {schema}agentmem_sessions

@@ -1,14 +1,18 @@
 The scripts of the message log. The keys of a session:
 
   session    a hash: who it is, title, count, next, created, updated, expires (by the callers' clocks), at (by the server's),
-             and indexed, once the messages of no agent are indexed as well
+             indexed, once the messages of no agent are indexed as well; and the bytes of a vector (width) and those of all
+             vectors from which on they are gone through (bound)
   messages   a stream: the message at position n has the id (n+1)-0 and the field m; the field a when it is an agent's
   index      a sorted set of texts: a kind, for some kinds an agent and a zero byte, and a position of 12 digits. The kinds:
              a: an agent's messages; e: those that end with the session; s: system messages; t: an agent's system messages
   tokens     a hash: the additions of the last moments, by token
+  words      a hash: what searches know of messages, by position
+  vectors    a string: the vectors of messages, each after its position. Only added to: what belongs to no message any more is
+             left out when much of it has gathered
 
 -- shared --
-local S, M, I, T = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local S, M, I, T, W, V = unpack(KEYS)
 
 local function id_of(position)
   return string.format('%.0f-0', position + 1)
@@ -48,6 +52,7 @@ local function remove(members)
       local agent = entry[2][4] or ''
       local at = digits(position)
       call('XDEL', M, entry[1])
+      call('HDEL', W, string.format('%.0f', position))
       call('ZREM', I, 'a' .. agent .. '\0' .. at, 't' .. agent .. '\0' .. at, 's' .. at, 'e' .. at)
     end
   end
@@ -57,8 +62,23 @@ local function remove(members)
   return #members
 end
 
+-- Leave out of the vectors what belongs to no message.
+local function compact()
+  local width = call('HGET', S, 'width')
+  if not width then return end
+  local all, kept, record = call('GET', V) or '', {}, 8 + width
+  for at = 1, #all, record do
+    if call('HEXISTS', W, string.format('%.0f', struct.unpack('<d', all, at))) == 1 then
+      kept[#kept + 1] = string.sub(all, at, at + record - 1)
+    end
+  end
+  if #kept > 0 then call('SET', V, table.concat(kept), 'KEEPTTL') else call('UNLINK', V) end
+  call('HSET', S, 'bound', (2 * #kept + 200) * record)
+end
+
 -- Write the stream anew: a deleted entry stays in it, unseen, until its neighbours are deleted too.
 local function forget_deleted()
+  compact()
   local at = call('HGET', S, 'at')
   if call('XLEN', M) == 0 then
     call('UNLINK', M)
@@ -84,11 +104,12 @@ end
 
 -- append --
 -- now, identity, title ('' or = and the title), agent, keep, ttl, sliding, token, then of each message: marks (s: a system
--- message, e: it ends with the session), agent, message. Returns the position of the first.
+-- message, e: it ends with the session), agent, message, what searches know of it, vector ('' for none). Returns the position of
+-- the first.
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'title', 'updated')
+local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'title', 'updated', 'width', 'bound')
 if state[2] and tonumber(state[2]) <= now then
-  call('UNLINK', S, M, I, T)
+  call('UNLINK', unpack(KEYS))
   state = {}
 end
 local repeated = call('HGET', T, ARGV[8])
@@ -114,11 +135,20 @@ if keep and agent == '' and not indexed then
 end
 
 local first = tonumber(state[1] or 0)
-local count = 0
-for at = 9, #ARGV, 3 do
-  local marks, whose, message = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+local count, vectors, width = 0, {}, tonumber(state[7] or 0)
+for at = 9, #ARGV, 5 do
+  local marks, whose, message, vector = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local position = first + count
   count = count + 1
+  call('HSET', W, string.format('%.0f', position), ARGV[at + 3])
+  if vector ~= '' then
+    -- Another length is that of another model, with which the earlier ones cannot be compared.
+    if #vector ~= width then
+      vectors, width, state[8] = {}, #vector, nil
+      call('UNLINK', V)
+    end
+    vectors[#vectors + 1] = struct.pack('<d', position) .. vector
+  end
   if whose == '' then
     call('XADD', M, id_of(position), 'm', message)
   else
@@ -144,6 +174,13 @@ if not state[5] and ARGV[3] ~= '' then
   call('HSET', S, 'title', string.sub(ARGV[3], 2))
 end
 
+if #vectors > 0 then
+  local length = call('APPEND', V, table.concat(vectors))
+  call('HSET', S, 'width', width)
+  if not state[8] then call('HSET', S, 'bound', length + 200 * (8 + width))
+  elseif length > tonumber(state[8]) then compact() end
+end
+
 -- All but an agent's newest messages go; the newest system message is spared, and counts among them.
 if keep then
   local low, high = range_of('a', agent)
@@ -165,7 +202,7 @@ if ttl and (ARGV[7] == '1' or not at) then
   at = ahead(ttl)
   call('HSET', S, 'expires', string.format('%.17g', now + ttl), 'at', at)
 end
-if at then expire({S, M, I}, at) end
+if at then expire({S, M, I, W, V}, at) end
 
 -- A repetition comes moments after what it repeats.
 if call('HLEN', T) >= 500 then call('UNLINK', T) end
@@ -224,6 +261,28 @@ else
 end
 return table.concat(found)
 
+-- index --
+-- now, whether vectors are wanted: positions, lengths and entries of what searches know; vectors and the bytes of one.
+if not alive(tonumber(ARGV[1])) then return {'', '', '', '', '0'} end
+local positions, lengths, entries = {}, {}, {}
+local all = call('HGETALL', W)
+for at = 1, #all, 2 do
+  local place = #positions + 1
+  positions[place], lengths[place], entries[place] = all[at], #all[at + 1], all[at + 1]
+end
+local vectors = ARGV[2] == '1' and call('GET', V) or ''
+return {table.concat(positions, ' '), table.concat(lengths, ' '), table.concat(entries), vectors, call('HGET', S, 'width') or '0'}
+
+-- rows --
+-- now, positions.
+if not alive(tonumber(ARGV[1])) then return '' end
+local found = {}
+for at = 2, #ARGV do
+  local entry = call('XRANGE', M, id_of(ARGV[at]), id_of(ARGV[at]))[1]
+  if entry then found[#found + 1] = record(entry) end
+end
+return table.concat(found)
+
 -- count --
 -- now, agent as above.
 if not alive(tonumber(ARGV[1])) then return 0 end
@@ -233,7 +292,7 @@ return call('ZLEXCOUNT', I, range_of('a', string.sub(ARGV[2], 2)))
 -- clear --
 -- agent as above.
 if ARGV[1] == '*' then
-  call('UNLINK', M, I, T)
+  call('UNLINK', M, I, T, W, V)
   if call('EXISTS', S) == 1 then call('HSET', S, 'count', 0) end
   return 0
 end
@@ -261,5 +320,5 @@ return 1
 -- is to expire.
 local found = call('HMGET', S, 'updated', 'expires')
 local kept = ARGV[1] ~= '' and found[1] and not (found[2] and tonumber(found[2]) <= tonumber(ARGV[1]))
-if not kept then call('UNLINK', S, M, I, T) end
+if not kept then call('UNLINK', unpack(KEYS)) end
 return {kept and 0 or 1, found[1], found[2]}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import ormsgpack
 
-from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.contract import Append, HistoryScope, IndexEntry, MessageRow, SessionKey, SessionRow
 from langchain_agentmem.backends.redis import indexes
-from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, load_scripts, optional, slot
+from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, load_scripts, optional, slot
 from langchain_agentmem.codec import Typed
 from langchain_agentmem.program import Program, storage_program
 
 LUA = load_scripts("history.lua")
 
 _HEADER = struct.Struct(">dI")
+_LENGTH = struct.Struct(">I")
+_POSITION = struct.Struct("<d")
+_SESSIONS_AT_ONCE = 200
 
 
 class RedisMessages:
@@ -36,7 +41,7 @@ class RedisMessages:
         ]
         for row in addition.rows:
             marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
-            arguments += (marks, row.agent or "", _packed(row))
+            arguments += (marks, row.agent or "", _packed(row), _known(row), row.vector or b"")
         steps = [indexes.enlist(_owner(key.tenant, key.user_id), key.session_id, now)]
         if ttl is not None:
             steps.append(indexes.schedule(_expiring(key.tenant), _identity(key), now + ttl))
@@ -55,6 +60,40 @@ class RedisMessages:
     @storage_program
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         return int((yield _invoke("count", key, (optional(now), _whose(agent)))))
+
+    @storage_program
+    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
+        tenant, user_id, session_id, agent = scope
+        sessions = [session_id]
+        if session_id is None:
+            members = yield from indexes.members(_owner(tenant, user_id))
+            sessions = [member.decode() for member in members]
+        found: list[IndexEntry] = []
+        for start in range(0, len(sessions), _SESSIONS_AT_ONCE):
+            keys = [SessionKey(tenant, user_id, one or "") for one in sessions[start : start + _SESSIONS_AT_ONCE]]
+            answers = yield InvokeAll([_invoke("index", key, (optional(now), int(vectors))) for key in keys])
+            for key, answer in zip(keys, answers, strict=True):
+                found += _entries(key.session_id, agent, *answer)
+        return found
+
+    @storage_program
+    def rows(
+        self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
+    ) -> Program[dict[tuple[str, int], MessageRow]]:
+        by_session: dict[str, list[int]] = {}
+        for session_id, position in places:
+            by_session.setdefault(session_id, []).append(position)
+        answers = yield InvokeAll(
+            [
+                _invoke("rows", SessionKey(scope.tenant, scope.user_id, session_id), (optional(now), *positions))
+                for session_id, positions in by_session.items()
+            ]
+        )
+        return {
+            (session_id, row.position): row
+            for session_id, records in zip(by_session, answers, strict=True)
+            for row in _rows(records)
+        }
 
     @storage_program
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
@@ -115,7 +154,9 @@ class RedisMessages:
 
 def _invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:
     place = slot("session", key.tenant, key.user_id or "", key.session_id)
-    return Invoke(LUA[name], [place + part for part in ("session", "messages", "index", "tokens")], arguments)
+    return Invoke(
+        LUA[name], [place + part for part in ("session", "messages", "index", "tokens", "words", "vectors")], arguments
+    )
 
 
 def _owner(tenant: str, user_id: str | None) -> str:
@@ -138,6 +179,31 @@ def _whose(agent: str | None) -> str:
 
 def _packed(row: MessageRow) -> bytes:
     return ormsgpack.packb((row.role, row.agent, row.ends_with_session, row.created_at, row.metadata, *row.body))
+
+
+def _known(row: MessageRow) -> bytes:
+    """What searches know of a message."""
+    return framed(ormsgpack.packb((row.role, row.agent, row.created_at))) + (row.words or b"")
+
+
+def _entries(
+    session_id: str, agent: str | None, positions: bytes, lengths: bytes, known: bytes, vectors: bytes, width: bytes
+) -> list[IndexEntry]:
+    record = 8 + int(width)
+    by_position = {
+        int(_POSITION.unpack_from(vectors, at)[0]): vectors[at + 8 : at + record]
+        for at in range(0, len(vectors), record)
+    }
+    entries = []
+    ends = list(accumulate(map(int, lengths.split())))
+    for position, start, end in zip(map(int, positions.split()), [0, *ends], ends, strict=False):
+        (length,) = _LENGTH.unpack_from(known, start)
+        middle = start + _LENGTH.size + length
+        role, whose, created_at = ormsgpack.unpackb(known[start + _LENGTH.size : middle])
+        if agent is None or whose == agent:
+            words = known[middle:end]
+            entries.append(IndexEntry(session_id, position, role, created_at, words, by_position.get(position)))
+    return sorted(entries, key=lambda entry: entry.position)
 
 
 def _rows(records: bytes) -> list[MessageRow]:

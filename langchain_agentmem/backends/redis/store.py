@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
-from langchain_agentmem.backends.redis.words import analyze, scores
-from langchain_agentmem.backends.similarity import different_dimensions
 from langchain_agentmem.program import Program, storage_program
+from langchain_agentmem.vectors import different_dimensions
+from langchain_agentmem.words import analyze, scores
 
 LUA = load_scripts("store.lua")
 

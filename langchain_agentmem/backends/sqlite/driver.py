@@ -34,10 +34,11 @@ from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program, run
 T = TypeVar("T")
 
 MEMORY = ":memory:"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_CONNECTIONS = 8
 _OLDEST_SQLITE = (3, 35, 0)
 _SCHEMA = load_statements("langchain_agentmem.backends.sqlite", "schema.sql")
+_MIGRATIONS = load_statements("langchain_agentmem.backends.sqlite", "migrations.sql")
 
 
 class Slots:
@@ -227,13 +228,19 @@ class SqliteDriver:
                 return
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
-        if _schema_version(connection) is None:
+        if (_schema_version(connection) or 0) < SCHEMA_VERSION:
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if _schema_version(connection) is None:
+                found = _schema_version(connection)
+                if found is None:
                     for statement in _SCHEMA.values():
                         connection.execute(statement)
                     connection.execute("INSERT INTO agentmem_schema (version) VALUES (?)", (SCHEMA_VERSION,))
+                elif found < SCHEMA_VERSION:
+                    for name, statement in _MIGRATIONS.items():
+                        if int(name.removeprefix("v").partition("_")[0]) > found:
+                            connection.execute(statement)
+                    connection.execute("UPDATE agentmem_schema SET version = ?", (SCHEMA_VERSION,))
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
-from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.contract import Append, HistoryScope, IndexEntry, MessageRow, SessionKey, SessionRow
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.codec import Typed
 from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
@@ -45,6 +47,8 @@ class SqliteMessages:
                     row.created_at,
                     row.metadata,
                     *row.body,
+                    row.words,
+                    row.vector,
                 )
                 for row in addition.rows
             ],
@@ -67,6 +71,25 @@ class SqliteMessages:
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         rows = yield Fetch(SQL["count" if agent is None else "count_of_agent"], _named(key, agent, now))
         return rows[0][0] if rows else 0
+
+    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
+        parameters = {**scope._asdict(), "user_id": scope.user_id or "", "now": now, "vectors": vectors}
+        rows = yield Fetch(SQL["index"], parameters)
+        return [_entry(row) for row in rows]
+
+    def rows(
+        self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
+    ) -> Program[dict[tuple[str, int], MessageRow]]:
+        by_session: dict[str, list[int]] = {}
+        for session_id, position in places:
+            by_session.setdefault(session_id, []).append(position)
+        found: dict[tuple[str, int], MessageRow] = {}
+        for session_id, positions in by_session.items():
+            key = SessionKey(scope.tenant, scope.user_id, session_id)
+            parameters = {**_named(key, None, now), "positions": json.dumps(positions)}
+            for row in (yield Fetch(SQL["rows"], parameters)):
+                found[session_id, row[0]] = _message(row)
+        return found
 
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
         if agent is None:
@@ -134,6 +157,13 @@ def _named(key: SessionKey, agent: str | None, now: float) -> dict[str, Any]:
         "agent": agent,
         "now": now,
     }
+
+
+def _entry(row: tuple[Any, ...]) -> IndexEntry:
+    *known, type_, body = row
+    session_id, position, role, created_at, words, vector = known
+    old = None if body is None else Typed(type_, body)
+    return IndexEntry(session_id, position, role, created_at, words, vector, old)
 
 
 def _message(row: tuple[Any, ...]) -> MessageRow:

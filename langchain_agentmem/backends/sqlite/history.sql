@@ -16,8 +16,8 @@ WHERE id = ?
 
 -- add_message --
 INSERT INTO agentmem_messages
-    (session, position, role, agent, ends_with_session, created_at, metadata, type, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (session, position, role, agent, ends_with_session, created_at, metadata, type, body, words, vector)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- oldest_of_newest --
 -- The position of an agent's n-th newest message in a session, and that of its newest system message.
@@ -76,6 +76,27 @@ WHERE session = (
       AND (expires_at IS NULL OR expires_at > :now)
 ) AND position > :after AND (:agent IS NULL OR agent = :agent)
 ORDER BY position LIMIT :limit
+
+-- index --
+-- What searches know of messages; a message from before there were searches with its body.
+SELECT session.session_id, message.position, message.role, message.created_at, message.words,
+    CASE WHEN :vectors THEN message.vector END,
+    CASE WHEN message.words IS NULL THEN message.type END, CASE WHEN message.words IS NULL THEN message.body END
+FROM agentmem_sessions AS session CROSS JOIN agentmem_messages AS message ON message.session = session.id
+WHERE session.tenant = :tenant AND session.user_id = :user_id
+  AND (:session_id IS NULL OR session.session_id = :session_id)
+  AND (session.expires_at IS NULL OR session.expires_at > :now)
+  AND (:agent IS NULL OR message.agent = :agent)
+ORDER BY session.id, message.position
+
+-- rows --
+SELECT position, role, agent, ends_with_session, created_at, metadata, message.type, body
+FROM json_each(:positions) AS wanted CROSS JOIN agentmem_messages AS message ON message.position = wanted.value
+WHERE message.session = (
+    SELECT id FROM agentmem_sessions
+    WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id
+      AND (expires_at IS NULL OR expires_at > :now)
+)
 
 -- count --
 SELECT message_count FROM agentmem_sessions

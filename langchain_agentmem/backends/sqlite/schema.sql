@@ -37,6 +37,8 @@ CREATE TABLE agentmem_messages (
     metadata TEXT,
     type TEXT NOT NULL,
     body BLOB NOT NULL,
+    words BLOB,
+    vector BLOB,
     UNIQUE (session, position)
 )
 

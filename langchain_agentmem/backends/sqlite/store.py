@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
-from langchain_agentmem.backends.similarity import similarities
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.program import ExecuteMany, Fetch, Program
+from langchain_agentmem.vectors import similarities
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
 

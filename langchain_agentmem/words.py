@@ -1,4 +1,4 @@
-"""Full text without an engine: texts as the words in them, and how well they answer a query.
+"""Texts as the words in them, and how well they answer a query: full text where no engine does it.
 
 A text is known by its words in their basic form, each as a number of 32 bits. A query is answered with BM25 (Robertson and
 Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; k1 = 1.2, b = 0.75, as in SQLite's FTS5).
@@ -14,22 +14,25 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from snowballstemmer import stemmer
-
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"[^\W_]+")
 _BYTES = 4
+_ORDINAL = re.compile(r"^(\d+)(?:st|nd|rd|th)$")
+_UNSPACED = re.compile(
+    r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)"
+)
+"""Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 
 
 def analyze(text: str) -> bytes:
     """The words of a text, in order: little-endian numbers of 32 bits.
 
     Example:
-        >>> from langchain_agentmem.backends.redis.words import analyze
+        >>> from langchain_agentmem.words import analyze
         >>> analyze("Running dogs") == analyze("run, dog!")
         True
     """
-    numbers = [_number(word) for word in _words(text)]
+    numbers = numbers_of(text)
     return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
@@ -48,7 +51,7 @@ def scores(texts: Sequence[bytes], terms: Iterable[str]) -> list[float]:
         words = np.frombuffer(b"".join(texts), dtype="<u4")
         ends = np.cumsum(lengths)
         norms = _K1 * (1 - _B + _B * lengths / lengths.mean())
-        for number in {_number(word) for term in terms for word in _words(term)}:
+        for number in {number for term in terms for number in numbers_of(term)}:
             places = np.flatnonzero(words == number)
             owners, often = np.unique(np.searchsorted(ends, places, side="right"), return_counts=True)
             rarity = np.log1p((len(texts) - len(owners) + 0.5) / (len(owners) + 0.5))
@@ -57,12 +60,47 @@ def scores(texts: Sequence[bytes], terms: Iterable[str]) -> list[float]:
     return every
 
 
+def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int]:
+    """In how many texts words stand.
+
+    Args:
+        texts: The texts, as `analyze` knows them.
+        numbers: The words, by their numbers.
+    """
+    import numpy as np
+
+    words = np.frombuffer(b"".join(texts), dtype="<u4")
+    ends = np.cumsum([len(text) // _BYTES for text in texts])
+    return {
+        number: len(np.unique(np.searchsorted(ends, np.flatnonzero(words == number), side="right")))
+        for number in set(numbers)
+    }
+
+
+def numbers_of(text: str) -> list[int]:
+    """The numbers of the words of a text, in order."""
+    return [_number(word) for word in _words(text)]
+
+
 def _words(text: str) -> Iterable[str]:
     plain = text.casefold()
     if not plain.isascii():
         decomposed = unicodedata.normalize("NFKD", plain)
         plain = "".join(one for one in decomposed if not unicodedata.combining(one))
-    return map(_basic_form, _WORD.findall(plain))
+    for word in _WORD.findall(plain):
+        if word.isascii():
+            yield _basic_form(_ORDINAL.sub(r"\1", word))
+        else:
+            yield from _without_spaces(word)
+
+
+def _without_spaces(word: str) -> Iterable[str]:
+    """The words of a run of letters: pairs of characters where a script puts no spaces between words."""
+    for part in _UNSPACED.split(word):
+        if part and _UNSPACED.fullmatch(part):
+            yield from (part[at : at + 2] for at in range(max(1, len(part) - 1)))
+        elif part:
+            yield _basic_form(part)
 
 
 def _number(word: str) -> int:
@@ -71,6 +109,8 @@ def _number(word: str) -> int:
 
 @lru_cache(maxsize=50_000)
 def _basic_form(word: str) -> str:
+    from snowballstemmer import stemmer
+
     # A stemmer keeps its place in the word, so each use needs one of its own.
     known: Any = stemmer("english")
     return str(known.stemWord(word))

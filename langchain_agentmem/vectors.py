@@ -1,4 +1,4 @@
-"""How alike vectors are, for backends that compare them one by one."""
+"""Vectors as they are stored, little-endian float32 of length 1, and how alike they are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,41 @@ from typing import TypeVar
 from langchain_agentmem.errors import StorageError
 
 Id = TypeVar("Id")
+
+
+def unit(vector: Sequence[float]) -> bytes:
+    """A vector as it is stored.
+
+    Example:
+        >>> from langchain_agentmem.vectors import unit
+        >>> unit([3.0, 4.0]) == unit([6.0, 8.0])
+        True
+    """
+    import numpy as np
+
+    array = np.asarray(vector, dtype="<f8")
+    length = float(np.linalg.norm(array))
+    return (array / length if length else array).astype("<f4").tobytes()
+
+
+def similarities_to(vectors: Sequence[bytes | None], query: bytes | None) -> list[float | None]:
+    """The cosine similarity of each vector; None for those that cannot be compared with the query.
+
+    Args:
+        vectors: The vectors; None where there is none.
+        query: What they are compared with; None for nothing.
+    """
+    import numpy as np
+
+    found: list[float | None] = [None] * len(vectors)
+    if query is None:
+        return found
+    places = [at for at, vector in enumerate(vectors) if vector is not None and len(vector) == len(query)]
+    if places:
+        matrix = np.frombuffer(b"".join([vectors[at] or b"" for at in places]), dtype="<f4").reshape(len(places), -1)
+        for at, score in zip(places, (matrix @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True):
+            found[at] = score
+    return found
 
 
 def similarities(vectors: Sequence[tuple[Id, bytes]], query: bytes) -> dict[Id, float]:

@@ -1,0 +1,7 @@
+What brings tables of an older version to a newer one; the names begin with the version that a statement leads to.
+
+-- v2_words --
+ALTER TABLE agentmem_messages ADD COLUMN words BLOB
+
+-- v2_vector --
+ALTER TABLE agentmem_messages ADD COLUMN vector BLOB
