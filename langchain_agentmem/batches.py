@@ -22,6 +22,7 @@ from langchain_agentmem.codec import dump_json, load_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.filters import compile_filter
 from langchain_agentmem.models import check_count, check_id, check_text, seconds
+from langchain_agentmem.words import spaced
 
 Value = dict[str, Any]
 Place = tuple[tuple[str, ...], str]
@@ -97,9 +98,8 @@ class Batch:
         paths = fields if op.index is None else field_paths(op.index)
         value = load_json(text)
         pieces = [piece for path, tokens in paths for piece in _pieces(value, tokens)]
-        self.words[place] = "\n".join(
-            piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens))
-        )
+        said = (piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens)))
+        self.words[place] = spaced("\n".join(said))
         if embedding and pieces:
             self.texts[place] = list(dict.fromkeys(pieces))
 

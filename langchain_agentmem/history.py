@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from typing_extensions import Self
 from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Append, Backend, HistoryScope, MessageRow, SessionKey
 from langchain_agentmem.codec import Codec, dump_json
+from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.models import (
     FoundMessage,
@@ -54,8 +55,9 @@ class AgentMemHistory(BaseChatMessageHistory):
         max_messages: The most messages that `messages` gives; all stay stored. Default: None (all).
         retention: What is kept, and for how long. Default: everything, forever.
         codec: How messages become bytes. Default: `Codec()`.
-        embeddings: What messages are embedded with when they are added, so that `search` finds them by meaning as well.
-            When it fails they are stored all the same, and found by their words. Default: None (by words alone).
+        embeddings: A model, a function, or a name such as `"openai:text-embedding-3-small"`. Messages are embedded when they
+            are added, so that `search` finds them by meaning as well. When the model fails they are stored all the same, and
+            found by their words. Default: None (by words alone).
         turn: Whether the object serves one turn of a chain: what `messages` gave stays the same until `add_messages`, as
             `RunnableWithMessageHistory` needs when turns overlap. Default: False.
 
@@ -83,7 +85,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         max_messages: int | None = None,
         retention: Retention | None = None,
         codec: Codec | None = None,
-        embeddings: Embeddings | None = None,
+        embeddings: Embedder | Embeddings | Callable[..., Any] | str | None = None,
         turn: bool = False,
         sweeper: Sweeper | None = None,
     ) -> None:
@@ -97,7 +99,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         self._backend = backend
         self._codec = codec or Codec()
         self._sweeper = sweeper or Sweeper(backend, tenant)
-        self._embeddings = embeddings
+        self._embedder = Embedder.of(embeddings)
         self._turn = turn
         self._handed_out: list[BaseMessage] | None = None
         self._run: list[MessageRow] = []
@@ -338,7 +340,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         if not bodies:
             return
         ends_with_session = self.retention.policy == "session"
-        vectors = yield from embed_messages(None if self._forgetful else self._embeddings, messages)
+        vectors = yield from embed_messages(None if self._forgetful else self._embedder, messages)
         rows = [
             MessageRow(
                 at,
@@ -416,7 +418,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             raise InvalidInputError(msg)
         scope = HistoryScope(self._key.tenant, self.user_id, self.session_id, self.agent)
         asked = (query, k, role, since, until, around)
-        return (yield from found_messages(self._backend, self._codec, self._embeddings, scope, *asked))
+        return (yield from found_messages(self._backend, self._codec, self._embedder, scope, *asked))
 
     def _count(self) -> Program[int]:
         if self._forgetful:

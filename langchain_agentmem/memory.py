@@ -95,7 +95,7 @@ class AgentMemory:
             backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=self._sweeper
         )
         self.sessions = Sessions(backend, tenant)
-        self._embeddings = self.store.embeddings if embed_history else None
+        self._embedder = self.store.embedder if embed_history else None
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -227,7 +227,7 @@ class AgentMemory:
             max_messages=self._max_messages if max_messages is None else max_messages,
             retention=replace(kept, ttl=self._ttl) if kept.ttl is None else kept,
             codec=self._codec,
-            embeddings=self._embeddings,
+            embeddings=self._embedder,
             turn=turn,
             sweeper=self._sweeper,
         )
@@ -289,7 +289,7 @@ class AgentMemory:
     ) -> Program[list[FoundMessage]]:
         ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
         scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
-        return (yield from found_messages(self.backend, self._codec, self._embeddings, scope, query, k, *more))
+        return (yield from found_messages(self.backend, self._codec, self._embedder, scope, query, k, *more))
 
     # Operating it
 

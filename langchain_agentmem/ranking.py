@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from langchain_agentmem.backends.contract import Candidate
+from langchain_agentmem.words import spaced
 
 MAX_TERMS = 64
 """The most terms of a query that are looked for: what comes after says little and costs time."""
@@ -44,7 +45,7 @@ def terms(query: str) -> list[str]:
         >>> terms("What does Alice like to eat?")
         ['alice', 'eat']
     """
-    words = list(dict.fromkeys(_WORD.findall(query.lower())))
+    words = list(dict.fromkeys(_WORD.findall(spaced(query.lower()))))
     return ([word for word in words if word not in STOP_WORDS] or words)[:MAX_TERMS]
 
 

@@ -8,7 +8,6 @@ long-term conversational memory of LLM agents", 2024) `benchmarks/retrieval.py` 
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -16,19 +15,17 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
-from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow
 from langchain_agentmem.codec import Codec, load_json
+from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.models import FoundMessage, check_count, check_optional_id, check_text
-from langchain_agentmem.program import EmbedDocuments, EmbedQuery, Program, Read
+from langchain_agentmem.program import Program, Read
 from langchain_agentmem.ranking import combined, terms
-from langchain_agentmem.vectors import similarities_to, unit
+from langchain_agentmem.vectors import similarities_to
 from langchain_agentmem.words import analyze, frequencies, numbers_of, scores
-
-_log = logging.getLogger(__name__)
 
 CONTEXT = 2
 """How many of the messages before it a message is found by as well."""
@@ -81,7 +78,7 @@ def described(codec: Codec, row: MessageRow, session_id: str, user_id: str | Non
 def found_messages(
     backend: Backend,
     codec: Codec,
-    embeddings: Embeddings | None,
+    embedder: Embedder | None,
     scope: HistoryScope,
     query: str,
     k: int,
@@ -95,7 +92,7 @@ def found_messages(
     Args:
         backend: Where they are.
         codec: What reads them.
-        embeddings: What the query is embedded with; None to search by words alone.
+        embedder: What the query is embedded with; None to search by words alone.
         scope: Which messages are looked at.
         query: What is looked for.
         k: The most messages.
@@ -116,11 +113,11 @@ def found_messages(
     check_optional_id("role", role)
     start, end = _bound("since", since), _bound("until", until)
     now = time.time()
-    entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=embeddings is not None))
+    entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=embedder is not None))
     words = [_words_of(entry, codec) for entry in entries]
     vector = None
-    if query.strip() and embeddings is not None and any(entry.vector for entry in entries):
-        vector = unit((yield EmbedQuery(embeddings, without_common_words(query, words))))
+    if query.strip() and embedder is not None and any(entry.vector for entry in entries):
+        vector = yield from embedder.query(without_common_words(query, words))
     ranked = [
         (at, score)
         for at, score in _rank(entries, words, query, vector)
@@ -208,18 +205,9 @@ def _place(entry: IndexEntry) -> Place:
     return entry.session_id, entry.position
 
 
-def embed_messages(embeddings: Embeddings | None, messages: Sequence[BaseMessage]) -> Program[list[bytes | None]]:
+def embed_messages(embedder: Embedder | None, messages: Sequence[BaseMessage]) -> Program[list[bytes | None]]:
     """The vectors of messages, in one call to the model; None for those without text, and for all when it fails."""
     texts = [text_of(message) for message in messages]
-    told = list(dict.fromkeys(text for text in texts if text.strip()))
-    if embeddings is None or not told:
-        return [None] * len(texts)
-    try:
-        vectors: Any = yield EmbedDocuments(embeddings, told)
-        by_text = dict(zip(told, map(unit, vectors), strict=True))
-    except Exception as error:
-        _log.warning(
-            "The embedding model failed (%s): %d messages are stored and found by words alone.", error, len(texts)
-        )
-        return [None] * len(texts)
-    return [by_text.get(text) for text in texts]
+    told = [text for text in texts if text.strip()]
+    vectors = (yield from embedder.documents(told)) if embedder is not None and told else {}
+    return [vectors.get(text) for text in texts]

@@ -26,7 +26,6 @@ from langgraph.store.base import (
     SearchItem,
     SearchOp,
     TTLConfig,
-    ensure_embeddings,
 )
 from typing_extensions import Self
 
@@ -34,13 +33,12 @@ from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend, Found, ItemRow, Query
 from langchain_agentmem.batches import Batch, Place, checked_key, checked_namespace, field_paths, text_key
 from langchain_agentmem.codec import load_json
-from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageBusyError, StorageError
+from langchain_agentmem.embedding import Embedder
+from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageBusyError
 from langchain_agentmem.filters import Filter, compile_filter
 from langchain_agentmem.models import check_id
 from langchain_agentmem.program import (
     Call,
-    EmbedDocuments,
-    EmbedQuery,
     Program,
     Read,
     Sleep,
@@ -51,7 +49,6 @@ from langchain_agentmem.program import (
 )
 from langchain_agentmem.ranking import rank, terms
 from langchain_agentmem.sweeping import Sweeper
-from langchain_agentmem.vectors import unit
 
 T = TypeVar("T")
 Value = dict[str, Any]
@@ -107,7 +104,8 @@ class AgentMemStore(BaseStore):
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self.ttl_config = ttl
         self.index_config = index
-        self.embeddings: Embeddings | None = ensure_embeddings(index["embed"]) if index else None
+        self.embedder = Embedder.of(index["embed"]) if index else None
+        self.embeddings: Embeddings | None = self.embedder.model if self.embedder else None
         self._fields = field_paths(((index or {}).get("fields")) or ["$"])
         if index:
             backend.use_vectors(cast("Mapping[str, Any]", index).get("ann_index_config") or {})
@@ -430,19 +428,17 @@ class AgentMemStore(BaseStore):
         return result
 
     def _embed(self, work: Batch) -> Program[None]:
-        if self.embeddings is None:
+        if self.embedder is None:
             return
-        texts = list(dict.fromkeys(text for pieces in work.texts.values() for text in pieces))
+        texts = [text for pieces in work.texts.values() for text in pieces]
         if texts:
-            embedded = yield EmbedDocuments(self.embeddings, texts)
-            if len(embedded) != len(texts):
-                msg = f"The embedding model gave {len(embedded)} vectors for {len(texts)} texts; nothing was written."
-                raise StorageError(msg)
-            vectors = dict(zip(texts, embedded, strict=True))
+            vectors = yield from self.embedder.documents(texts)
             for place, pieces in work.texts.items():
-                work.vectors[place] = [unit(vectors[text]) for text in pieces]
+                work.vectors[place] = [vectors[text] for text in pieces if text in vectors]
         for query in {op.query for op in work.searches.values() if op.query}:
-            work.queries[query] = unit((yield EmbedQuery(self.embeddings, query)))
+            vector = yield from self.embedder.query(query)
+            if vector is not None:
+                work.queries[query] = vector
 
     @storage_program
     def _perform(self, work: Batch, now: float) -> Program[tuple[list[Result], list[Place]]]:

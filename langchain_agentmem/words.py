@@ -60,6 +60,19 @@ def scores(texts: Sequence[bytes], terms: Iterable[str]) -> list[float]:
     return every
 
 
+def spaced(text: str) -> str:
+    """A text with spaces for engines that need them: in scripts without any, between all pairs of characters.
+
+    Example:
+        >>> from langchain_agentmem.words import spaced
+        >>> spaced("I am in 東京都!").split()
+        ['I', 'am', 'in', '東京', '京都', '!']
+    """
+    if text.isascii():
+        return text
+    return _UNSPACED.sub(lambda run: f" {' '.join(_pairs(_letters(run.group())))} ", text)
+
+
 def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int]:
     """In how many texts words stand.
 
@@ -98,9 +111,18 @@ def _without_spaces(word: str) -> Iterable[str]:
     """The words of a run of letters: pairs of characters where a script puts no spaces between words."""
     for part in _UNSPACED.split(word):
         if part and _UNSPACED.fullmatch(part):
-            yield from (part[at : at + 2] for at in range(max(1, len(part) - 1)))
+            yield from _pairs(part)
         elif part:
             yield _basic_form(part)
+
+
+def _letters(run: str) -> str:
+    """Without the marks on letters, at which engines part words."""
+    return "".join(one for one in run if not unicodedata.category(one).startswith("M"))
+
+
+def _pairs(run: str) -> Iterable[str]:
+    return (run[at : at + 2] for at in range(max(1, len(run) - 1)))
 
 
 def _number(word: str) -> int:

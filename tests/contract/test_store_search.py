@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import zlib
 from typing import Any
@@ -443,32 +444,53 @@ async def test_only_what_is_indexed_is_sent_to_the_model(meaning, embeddings, ca
     assert embeddings.queries == []
 
 
-async def test_an_error_of_the_model_writes_nothing(url, call):
-    broken = ToyEmbeddings(error=RuntimeError("quota exceeded"))
-    with AgentMemory.from_url(url, embeddings=broken) as memory:
-        await call(memory.store.put, NS, "before", {"text": "a"}, index=False)
-        for method, *arguments in (
-            (memory.store.put, NS, "k", {"text": "pizza"}),
-            (memory.store.batch, [PutOp(NS, "x", {"a": 1}, index=False), PutOp(NS, "k", {"text": "pizza"})]),
-            (memory.store.update, NS, "k", lambda value: {"text": "pizza"}),
-        ):
-            with pytest.raises(RuntimeError, match="quota exceeded"):
-                await call(method, *arguments)
-        with pytest.raises(RuntimeError, match="quota exceeded"):
-            await call(memory.store.search, NS, query="pizza")
-        assert keys(await call(memory.store.search, NS)) == ["before"]
-
-
 class Forgetful(ToyEmbeddings):
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return super().embed_documents(texts)[1:]
 
 
-async def test_a_model_that_gives_too_few_vectors_is_an_error_and_nothing_is_written(url, call):
-    with AgentMemory.from_url(url, embeddings=Forgetful()) as memory:
-        with pytest.raises(StorageError, match="0 vectors for 1 texts"):
-            await call(memory.store.put, NS, "k", {"text": "pizza"})
-        assert await call(memory.store.search, NS) == []
+@pytest.mark.parametrize(
+    "broken", [ToyEmbeddings(error=RuntimeError("quota exceeded")), Forgetful()], ids=["fails", "forgets"]
+)
+async def test_a_model_that_fails_loses_no_item_and_searches_go_by_words(url, call, caplog, broken):
+    with AgentMemory.from_url(url, embeddings=broken) as memory, caplog.at_level(logging.WARNING):
+        await call(memory.store.put, NS, "a", {"text": "pizza"})
+        await call(memory.store.batch, [PutOp(NS, "b", {"n": 1}, index=False), PutOp(NS, "c", {"text": "tea"})])
+        await call(memory.store.update, NS, "d", lambda value: {"text": "pizza and tea"})
+        assert caplog.text.count("The embedding model failed") == 3
+        assert set(keys(await call(memory.store.search, NS, query="pizza"))) == {"a", "d"}
+        assert set(keys(await call(memory.store.search, NS))) == {"a", "b", "c", "d"}
+        await call(memory.close)
+
+
+async def test_a_text_that_was_embedded_lately_is_not_embedded_again(url, call):
+    model = ToyEmbeddings()
+    with AgentMemory.from_url(url, embeddings=model) as memory:
+        await call(memory.store.batch, [PutOp(NS, str(n), {"text": f"text {n % 3}"}) for n in range(9)])
+        assert [len(batch) for batch in model.documents] == [3]
+        await call(memory.store.batch, [PutOp(NS, str(n), {"text": f"text {n % 4}"}) for n in range(9)])
+        assert [len(batch) for batch in model.documents] == [3, 1]
+        for _ in range(3):
+            assert len(await call(memory.store.search, NS, query="text 1")) == 9
+        assert model.queries == ["text 1"]
+        await call(memory.close)
+
+
+SCRIPTS = {
+    "Japanese": ("私は東京で寿司を食べました", "東京の寿司", "今日は雨です"),
+    "Chinese": ("我昨天在北京吃了烤鸭", "北京烤鸭", "今天下雨了"),
+    "Thai": ("ฉันรักสุนัขของฉัน", "สุนัข", "วันนี้ฝนตก"),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+async def test_scripts_without_spaces_are_searched(url, call, script):
+    text, query, other = SCRIPTS[script]
+    with AgentMemory.from_url(url) as memory:
+        await call(memory.store.put, NS, "it", {"text": f"Note: {text}!"})
+        await call(memory.store.put, NS, "other", {"text": other})
+        assert keys(await call(memory.store.search, NS, query=query))[0] == "it"
+        await call(memory.close)
 
 
 async def test_a_model_that_was_changed_is_a_clear_error(lasting_url, call):

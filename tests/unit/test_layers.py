@@ -27,6 +27,7 @@ LAYERS = (
     ),  # the last two: empty packages
     ("models", "testing"),
     ("program", "vectors", "words"),
+    ("embedding",),
     ("codec", "filters", "windows"),
     ("compact",),
     ("backends.contract",),

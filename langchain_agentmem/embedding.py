@@ -1,0 +1,100 @@
+"""Embedding models: called once a batch, asked only for what they have not said lately, and allowed to fail.
+
+When a model fails nothing is lost: what was to be stored is stored without vectors, and what was to be found is looked for by
+its words. A warning is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+
+from langchain_agentmem.program import EmbedDocuments, EmbedQuery, Program
+from langchain_agentmem.vectors import unit
+
+_log = logging.getLogger(__name__)
+
+REMEMBERED = 2_000
+"""How many vectors are kept in the process: those of texts that were embedded last."""
+
+
+class Embedder:
+    """An embedding model, and what it said lately.
+
+    Args:
+        model: The model.
+
+    Example:
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> from langchain_agentmem.embedding import Embedder
+        >>> from langchain_agentmem.program import run
+        >>> sorted(run(Embedder(DeterministicFakeEmbedding(size=8)).documents(["a", "b", "a"])))
+        ['a', 'b']
+    """
+
+    def __init__(self, model: Embeddings) -> None:
+        self.model = model
+        self._known: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, model: Embedder | Embeddings | Callable[..., Any] | str | None) -> Embedder | None:
+        """The embedder for a model, a function, or a name such as `"openai:text-embedding-3-small"`."""
+        if model is None or isinstance(model, Embedder):
+            return model
+        from langgraph.store.base import ensure_embeddings
+
+        return cls(ensure_embeddings(model))
+
+    def documents(self, texts: Sequence[str]) -> Program[dict[str, bytes]]:
+        """The vectors of texts, by text; of none when the model fails."""
+        wanted = list(dict.fromkeys(texts))
+        found = {text: vector for text in wanted if (vector := self._recall("document", text)) is not None}
+        missing = [text for text in wanted if text not in found]
+        if not missing:
+            return found
+        try:
+            given = yield EmbedDocuments(self.model, missing)
+            if len(given) != len(missing):
+                msg = f"it gave {len(given)} vectors for {len(missing)} texts"
+                raise ValueError(msg)
+            vectors = [unit(vector) for vector in given]
+        except Exception as error:
+            _log.warning(
+                "The embedding model failed, so %d texts are found by their words alone: %s", len(wanted), error
+            )
+            return {}
+        for text, vector in zip(missing, vectors, strict=True):
+            found[text] = vector
+            self._remember("document", text, vector)
+        return found
+
+    def query(self, text: str) -> Program[bytes | None]:
+        """The vector of a query; None when the model fails."""
+        known = self._recall("query", text)
+        if known is not None:
+            return known
+        try:
+            vector = unit((yield EmbedQuery(self.model, text)))
+        except Exception as error:
+            _log.warning("The embedding model failed, so a search goes by words alone: %s", error)
+            return None
+        self._remember("query", text, vector)
+        return vector
+
+    def _recall(self, kind: str, text: str) -> bytes | None:
+        with self._lock:
+            if (kind, text) in self._known:
+                self._known.move_to_end((kind, text))
+            return self._known.get((kind, text))
+
+    def _remember(self, kind: str, text: str, vector: bytes) -> None:
+        with self._lock:
+            self._known[kind, text] = vector
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
