@@ -16,7 +16,7 @@ from langchain_agentmem.errors import (
 )
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.memory import AgentMemory
-from langchain_agentmem.models import FoundMessage, Retention, SessionInfo, StoredMessage, ThreadInfo
+from langchain_agentmem.models import FoundMessage, FoundMessages, Retention, SessionInfo, StoredMessage, ThreadInfo
 from langchain_agentmem.store import AgentMemStore
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "ConflictError",
     "DamagedDataError",
     "FoundMessage",
+    "FoundMessages",
     "InvalidInputError",
     "InvalidTypeError",
     "Retention",

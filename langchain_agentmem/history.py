@@ -20,7 +20,7 @@ from langchain_agentmem.codec import Codec, dump_json
 from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.models import (
-    FoundMessage,
+    FoundMessages,
     Retention,
     StoredMessage,
     check_count,
@@ -250,7 +250,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         since: datetime | None = None,
         until: datetime | None = None,
         around: int = 0,
-    ) -> list[FoundMessage]:
+    ) -> FoundMessages:
         """The messages of the session that answer a query best: by their words and, with embeddings, by meaning.
 
         A message is also found by what was said in the two before it, and by its date in words (8 May 2023). Its date is
@@ -287,7 +287,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         since: datetime | None = None,
         until: datetime | None = None,
         around: int = 0,
-    ) -> list[FoundMessage]:
+    ) -> FoundMessages:
         """Same as `search`, but without blocking the event loop."""
         return await arun(self._search(query, k, role, since, until, around))
 
@@ -412,7 +412,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         since: datetime | None,
         until: datetime | None,
         around: int,
-    ) -> Program[list[FoundMessage]]:
+    ) -> Program[FoundMessages]:
         if self._forgetful:
             msg = "A history of the policy single_run is not stored, so it cannot be searched."
             raise InvalidInputError(msg)

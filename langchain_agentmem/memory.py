@@ -20,7 +20,7 @@ from langchain_agentmem.codec import Codec
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.lifecycle.sessions import Sessions
-from langchain_agentmem.models import FoundMessage, Retention, check_count, check_id, check_optional_id, seconds
+from langchain_agentmem.models import FoundMessages, Retention, check_count, check_id, check_optional_id, seconds
 from langchain_agentmem.program import Program, arun, run
 from langchain_agentmem.searching import found_messages
 from langchain_agentmem.store import AgentMemStore
@@ -244,7 +244,7 @@ class AgentMemory:
         since: datetime | None = None,
         until: datetime | None = None,
         around: int = 0,
-    ) -> list[FoundMessage]:
+    ) -> FoundMessages:
         """The messages in all sessions of a user that answer a query best; see `AgentMemHistory.search`.
 
         Args:
@@ -280,13 +280,13 @@ class AgentMemory:
         since: datetime | None = None,
         until: datetime | None = None,
         around: int = 0,
-    ) -> list[FoundMessage]:
+    ) -> FoundMessages:
         """Same as `search_history`, but without blocking the event loop."""
         return await arun(self._search_history(query, k, user_id, session_id, agent, role, since, until, around))
 
     def _search_history(
         self, query: str, k: int, user_id: str | None, session_id: str | None, agent: str | None, *more: Any
-    ) -> Program[list[FoundMessage]]:
+    ) -> Program[FoundMessages]:
         ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
         scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
         return (yield from found_messages(self.backend, self._codec, self._embedder, scope, query, k, *more))

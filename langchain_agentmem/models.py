@@ -5,6 +5,7 @@ Ids (of users, sessions, threads, agents, tenants) are arbitrary strings and are
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -173,6 +174,20 @@ class FoundMessage(StoredMessage):
     """How well it answers the query, from 0 to 1; comparable within one result."""
     around: list[BaseMessage] = field(default_factory=list)
     """The message with those before and after it in its session, in order, when they were asked for."""
+
+
+class FoundMessages(list[FoundMessage]):
+    """What a search found, best first; a notebook shows it as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{one.score:.2f}</td><td>{html.escape(one.session_id)}</td><td>{one.created_at:%Y-%m-%d}</td>"
+            f"<td>{html.escape(one.message.type)}</td>"
+            f"<td style='text-align:left'>{html.escape(str(one.message.text)[:300])}</td></tr>"
+            for one in self
+        )
+        heads = "".join(f"<th>{head}</th>" for head in ("score", "session", "date", "type", "text"))
+        return f"<table><tr>{heads}</tr>{rows}</table>"
 
 
 @dataclass(frozen=True)

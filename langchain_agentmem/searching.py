@@ -21,7 +21,7 @@ from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEnt
 from langchain_agentmem.codec import Codec, load_json
 from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidTypeError
-from langchain_agentmem.models import FoundMessage, check_count, check_optional_id, check_text
+from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_optional_id, check_text
 from langchain_agentmem.program import Program, Read
 from langchain_agentmem.ranking import combined, terms
 from langchain_agentmem.vectors import similarities_to
@@ -86,7 +86,7 @@ def found_messages(
     since: datetime | None,
     until: datetime | None,
     around: int,
-) -> Program[list[FoundMessage]]:
+) -> Program[FoundMessages]:
     """Find messages.
 
     Args:
@@ -128,7 +128,7 @@ def found_messages(
     rows: dict[Place, MessageRow] = {}
     if places:
         rows = yield Read(backend, backend.messages.rows(scope, sorted(places), now))
-    found = []
+    found = FoundMessages()
     for at, score in ranked:
         row = rows.get(_place(entries[at]))
         if row is not None:

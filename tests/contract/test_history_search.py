@@ -71,6 +71,14 @@ async def test_a_session_is_searched_by_any_word_in_any_form(memory, call):
     assert await call(history.search, "dog", 0) == []
 
 
+async def test_a_notebook_shows_what_was_found_as_a_table(memory, call):
+    await call(memory.history("<s>").add_messages, [HumanMessage("a <b>dog</b>")])
+    shown = (await call(memory.history("<s>").search, "dog"))._repr_html_()
+    assert "&lt;s&gt;" in shown
+    assert "a &lt;b&gt;dog&lt;/b&gt;" in shown
+    assert "<b>" not in shown
+
+
 async def test_all_sessions_of_one_user_are_searched_and_no_others(memory, call):
     await fill(memory, call)
     assert texts(await call(memory.search_history, "dog report", user_id="bob")) == ["Dogs and bread and reports"]
