@@ -17,6 +17,8 @@ from typing import Any
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"[^\W_]+")
 _BYTES = 4
+_LONGEST = 64
+"""What is longer is no word that has other forms."""
 _ORDINAL = re.compile(r"^(\d+)(?:st|nd|rd|th)$")
 _UNSPACED = re.compile(
     r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)"
@@ -92,28 +94,24 @@ def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int
 
 def numbers_of(text: str) -> list[int]:
     """The numbers of the words of a text, in order."""
-    return [_number(word) for word in _words(text)]
-
-
-def _words(text: str) -> Iterable[str]:
     plain = text.casefold()
-    if not plain.isascii():
-        decomposed = unicodedata.normalize("NFKD", plain)
-        plain = "".join(one for one in decomposed if not unicodedata.combining(one))
-    for word in _WORD.findall(plain):
-        if word.isascii():
-            yield _basic_form(_ORDINAL.sub(r"\1", word))
-        else:
-            yield from _without_spaces(word)
+    if plain.isascii():
+        return [_number(word) for word in _WORD.findall(plain)]
+    decomposed = unicodedata.normalize("NFKD", plain)
+    plain = "".join(one for one in decomposed if not unicodedata.combining(one))
+    return [_number(part) for word in _WORD.findall(plain) for part in _parts(word)]
 
 
-def _without_spaces(word: str) -> Iterable[str]:
+def _parts(word: str) -> Iterable[str]:
     """The words of a run of letters: pairs of characters where a script puts no spaces between words."""
+    if word.isascii():
+        yield word
+        return
     for part in _UNSPACED.split(word):
         if part and _UNSPACED.fullmatch(part):
             yield from _pairs(part)
         elif part:
-            yield _basic_form(part)
+            yield part
 
 
 def _letters(run: str) -> str:
@@ -125,14 +123,13 @@ def _pairs(run: str) -> Iterable[str]:
     return (run[at : at + 2] for at in range(max(1, len(run) - 1)))
 
 
-def _number(word: str) -> int:
-    return zlib.crc32(word.encode())
-
-
 @lru_cache(maxsize=50_000)
-def _basic_form(word: str) -> str:
+def _number(word: str) -> int:
+    """The number of a word, from its basic form: `8th` is 8, `dogs` is dog."""
     from snowballstemmer import stemmer
 
-    # A stemmer keeps its place in the word, so each use needs one of its own.
-    known: Any = stemmer("english")
-    return str(known.stemWord(word))
+    if len(word) <= _LONGEST:
+        # A stemmer keeps its place in the word, so each use needs one of its own.
+        known: Any = stemmer("english")
+        word = known.stemWord(_ORDINAL.sub(r"\1", word))
+    return zlib.crc32(word.encode())
