@@ -125,7 +125,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             connection: See `langchain_agentmem.backends.adopt`.
             session_id: Which session.
             schema: In Postgres, where the tables are. Default: None (the first of the search path).
-            language: In Postgres, which language texts are searched in. Default: None (English).
+            language: Which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemHistory`.
         """
         return cls(adopt(connection, schema=schema, language=language), session_id, **options)
@@ -350,7 +350,7 @@ class AgentMemHistory(BaseChatMessageHistory):
                 time_of(message, now),
                 notes,
                 body,
-                analyze(text_of(message)),
+                analyze(text_of(message), self._backend.language),
                 vector,
             )
             for at, (message, body, vector) in enumerate(zip(messages, bodies, vectors, strict=True))

@@ -119,7 +119,7 @@ class AgentMemory:
         Args:
             connection: See `langchain_agentmem.backends.adopt`.
             schema: In Postgres, where the tables are. Default: None (the first of the search path).
-            language: In Postgres, which language texts are searched in. Default: None (English).
+            language: Which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemory`.
         """
         return cls(adopt(connection, schema=schema, language=language), **options)

@@ -37,6 +37,9 @@ words alone a mean reciprocal rank of 0.51 instead of 0.44, on LoCoMo), and the 
 COMMON_SHARE = 0.25
 """A word that stands in more than this share of the messages is left out of a query before it is embedded."""
 
+MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
+"""As they are written in English, whatever the server's locale."""
+
 _FEW = 20
 """Among fewer messages than this no word is called common."""
 
@@ -114,13 +117,14 @@ def found_messages(
     start, end = _bound("since", since), _bound("until", until)
     now = time.time()
     entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=embedder is not None))
-    words = [_words_of(entry, codec) for entry in entries]
+    language = backend.language
+    words = [_words_of(entry, codec, language) for entry in entries]
     vector = None
     if query.strip() and embedder is not None and any(entry.vector for entry in entries):
-        vector = yield from embedder.query(without_common_words(query, words))
+        vector = yield from embedder.query(without_common_words(query, words, language))
     ranked = [
         (at, score)
-        for at, score in _rank(entries, words, query, vector)
+        for at, score in _rank(entries, words, query, vector, language)
         if (role is None or entries[at].role == role) and start <= entries[at].created_at < end
     ][:k]
     neighbours = {at: _around(entries, at, around) for at, _ in ranked}
@@ -148,16 +152,17 @@ def _bound(what: str, moment: datetime | None) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
 
-def without_common_words(query: str, texts: Sequence[bytes]) -> str:
+def without_common_words(query: str, texts: Sequence[bytes], language: str) -> str:
     """A query without the words that stand in so many texts that they tell none from another; whole if nothing is left.
 
     Args:
         query: The query.
         texts: The texts, as `langchain_agentmem.words.analyze` knows them.
+        language: Their language.
     """
     if len(texts) < _FEW:
         return query
-    asked = {word: numbers_of(word) for word in query.split()}
+    asked = {word: numbers_of(word, language) for word in query.split()}
     found = frequencies(texts, (number for numbers in asked.values() for number in numbers))
     most = COMMON_SHARE * len(texts)
     kept = [word for word, numbers in asked.items() if not numbers or any(found[number] <= most for number in numbers)]
@@ -165,7 +170,7 @@ def without_common_words(query: str, texts: Sequence[bytes]) -> str:
 
 
 def _rank(
-    entries: Sequence[IndexEntry], words: Sequence[bytes], query: str, vector: bytes | None
+    entries: Sequence[IndexEntry], words: Sequence[bytes], query: str, vector: bytes | None, language: str
 ) -> list[tuple[int, float]]:
     """The places of entries with their scores, best first."""
     texts = []
@@ -174,8 +179,8 @@ def _rank(
         if entry.session_id != session_id:
             first, session_id = at, entry.session_id
         before = words[max(first, at - CONTEXT) : at]
-        texts.append(b"".join((*before, words[at] * OWN, _date_words(entry.created_at // 86400))))
-    answers = [score or None for score in scores(texts, terms(query))]
+        texts.append(b"".join((*before, words[at] * OWN, _date_words(entry.created_at // 86400, language))))
+    answers = [score or None for score in scores(texts, terms(query), language)]
     dense = similarities_to([entry.vector for entry in entries], vector)
     found = [at for at in range(len(entries)) if answers[at] is not None or dense[at] is not None]
     ranked = zip(found, combined([answers[at] for at in found], [dense[at] for at in found]), strict=True)
@@ -183,16 +188,16 @@ def _rank(
     return sorted(ranked, key=lambda pair: (pair[1], entries[pair[0]].created_at, pair[0]), reverse=True)
 
 
-def _words_of(entry: IndexEntry, codec: Codec) -> bytes:
+def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
     if entry.words is not None:
         return entry.words
-    return b"" if entry.body is None else analyze(text_of(codec.load_message(entry.body)))
+    return b"" if entry.body is None else analyze(text_of(codec.load_message(entry.body)), language)
 
 
 @lru_cache(maxsize=10_000)
-def _date_words(day: float) -> bytes:
+def _date_words(day: float, language: str) -> bytes:
     date = datetime.fromtimestamp(day * 86400, timezone.utc)
-    return analyze(f"{date.day} {date:%B} {date.year}")
+    return analyze(f"{date.day} {MONTHS[date.month - 1]} {date.year}", language)
 
 
 def _around(entries: Sequence[IndexEntry], at: int, size: int) -> list[int]:

@@ -11,8 +11,10 @@ import struct
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
+
+from langchain_agentmem.errors import ConfigurationError
 
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"[^\W_]+")
@@ -26,24 +28,46 @@ _UNSPACED = re.compile(
 """Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 
 
-def analyze(text: str) -> bytes:
+ENGLISH = "english"
+
+
+def check_language(language: str) -> str:
+    """Refuse a language whose words have no known basic forms.
+
+    Raises:
+        ConfigurationError: It is not one of Snowball's.
+    """
+    if language not in _languages():
+        known = ", ".join(sorted(_languages()))
+        msg = f"Unknown language {language!r}: known are {known}."
+        raise ConfigurationError(msg)
+    return language
+
+
+def analyze(text: str, language: str = ENGLISH) -> bytes:
     """The words of a text, in order: little-endian numbers of 32 bits.
+
+    Args:
+        text: The text.
+        language: In which language words have a basic form; others than Snowball's are taken as they are. Default:
+            `"english"`.
 
     Example:
         >>> from langchain_agentmem.words import analyze
         >>> analyze("Running dogs") == analyze("run, dog!")
         True
     """
-    numbers = numbers_of(text)
+    numbers = numbers_of(text, language)
     return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
-def scores(texts: Sequence[bytes], terms: Iterable[str]) -> list[float]:
+def scores(texts: Sequence[bytes], terms: Iterable[str], language: str = ENGLISH) -> list[float]:
     """How well texts answer a query; 0 for those that hold none of its words.
 
     Args:
         texts: The texts, as `analyze` knows them.
         terms: The words of the query.
+        language: The language of both. Default: `"english"`.
     """
     import numpy as np
 
@@ -53,7 +77,7 @@ def scores(texts: Sequence[bytes], terms: Iterable[str]) -> list[float]:
         words = np.frombuffer(b"".join(texts), dtype="<u4")
         ends = np.cumsum(lengths)
         norms = _K1 * (1 - _B + _B * lengths / lengths.mean())
-        for number in {number for term in terms for number in numbers_of(term)}:
+        for number in {number for term in terms for number in numbers_of(term, language)}:
             places = np.flatnonzero(words == number)
             owners, often = np.unique(np.searchsorted(ends, places, side="right"), return_counts=True)
             rarity = np.log1p((len(texts) - len(owners) + 0.5) / (len(owners) + 0.5))
@@ -92,14 +116,23 @@ def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int
     }
 
 
-def numbers_of(text: str) -> list[int]:
+def numbers_of(text: str, language: str = ENGLISH) -> list[int]:
     """The numbers of the words of a text, in order."""
+    return [_number(word, language) for word in _words(text)]
+
+
+def stemmed(text: str, language: str) -> str:
+    """A text with its words in their basic form, for engines that do not know the language."""
+    return " ".join(_basic_form(word, language) for word in _words(text))
+
+
+def _words(text: str) -> Iterable[str]:
     plain = text.casefold()
     if plain.isascii():
-        return [_number(word) for word in _WORD.findall(plain)]
+        return _WORD.findall(plain)
     decomposed = unicodedata.normalize("NFKD", plain)
     plain = "".join(one for one in decomposed if not unicodedata.combining(one))
-    return [_number(part) for word in _WORD.findall(plain) for part in _parts(word)]
+    return (part for word in _WORD.findall(plain) for part in _parts(word))
 
 
 def _parts(word: str) -> Iterable[str]:
@@ -124,12 +157,23 @@ def _pairs(run: str) -> Iterable[str]:
 
 
 @lru_cache(maxsize=50_000)
-def _number(word: str) -> int:
-    """The number of a word, from its basic form: `8th` is 8, `dogs` is dog."""
+def _number(word: str, language: str) -> int:
+    return zlib.crc32(_basic_form(word, language).encode())
+
+
+def _basic_form(word: str, language: str) -> str:
+    """The basic form of a word: `8th` is 8, `dogs` is dog."""
     from snowballstemmer import stemmer
 
-    if len(word) <= _LONGEST:
-        # A stemmer keeps its place in the word, so each use needs one of its own.
-        known: Any = stemmer("english")
-        word = known.stemWord(_ORDINAL.sub(r"\1", word))
-    return zlib.crc32(word.encode())
+    if len(word) > _LONGEST or language not in _languages():
+        return word
+    # A stemmer keeps its place in the word, so each use needs one of its own.
+    known: Any = stemmer(language)
+    return str(known.stemWord(_ORDINAL.sub(r"\1", word)))
+
+
+@cache
+def _languages() -> frozenset[str]:
+    from snowballstemmer import algorithms
+
+    return frozenset(algorithms())

@@ -18,16 +18,18 @@ def connect(url: str) -> Backend:
     Args:
         url: `sqlite:///file.db` (three slashes and a path relative to the working directory, four and an absolute one) or
             `sqlite:///:memory:`. Options follow a question mark: `timeout` (seconds to wait for other writers, default
-            30) and `synchronous` (`full`, the default, survives a power cut; `normal` survives a crash of the program).
+            30), `synchronous` (`full`, the default, survives a power cut; `normal` survives a crash of the program), and
+            `language` (which texts are searched in: one of Snowball's, settled when the tables are made; default
+            `english`).
             Or `postgresql://user:password@host/database`, with the options of libpq, and `schema` (where the tables are;
-            default: the first of the search path), `language` (which texts are searched in; default `english`),
-            `pool_size` (default 10), `timeout` (seconds to wait for a connection, default 30), and `prepare` (`true` for
-            prepared statements, which PgBouncer must know of; default `false`).
+            default: the first of the search path), `language` (as above, one of the server's), `pool_size` (default 10),
+            `timeout` (seconds to wait for a connection, default 30), and `prepare` (`true` for prepared statements, which
+            PgBouncer must know of; default `false`).
             Or `redis://user:password@host:6379/0`, `rediss://…` (with TLS), `unix:///path/of/the/socket`,
             `redis+cluster://host:7000`, or `redis+sentinel://host:26379,other:26379/service/0`, with `timeout` (seconds to
-            wait for an answer or a connection, default 10), `pool_size` (default 10), `retries` (how often to try again after
-            a lost connection, default 5), `allow_eviction` (`true` to accept a server that may delete what is stored;
-            default `false`), and options of redis-py such as `ssl_ca_certs`.
+            wait for an answer or a connection, default 10), `pool_size` (default 10), `retries` (how often to try again
+            after a lost connection, default 5), `language` (as for SQLite), `allow_eviction` (`true` to accept a server
+            that may delete what is stored; default `false`), and options of redis-py such as `ssl_ca_certs`.
 
     Returns:
         The backend. Whoever made it closes it.
@@ -71,7 +73,7 @@ def adopt(
             `AsyncConnectionPool` (for asynchronous methods only), `Connection` or `AsyncConnection`; a `redis.Redis` or
             `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
         schema: In Postgres, where the tables are. Default: None (the first of the search path).
-        language: In Postgres, which language texts are searched in. Default: None (English).
+        language: Which language texts are searched in. Default: None (English).
         allow_eviction: Whether to accept a Redis that may delete what is stored. Default: False.
 
     Returns:
@@ -82,15 +84,16 @@ def adopt(
     """
     package = type(connection).__module__.partition(".")[0]
     bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(connection).__mro__}
+    spoken = {} if language is None else {"language": language}
     if package == "sqlite3":
         from langchain_agentmem.backends.sqlite import SqliteBackend
 
-        return SqliteBackend.from_connection(connection)
+        return SqliteBackend.from_connection(connection, **spoken)
     if bases & _POSTGRES_CONNECTIONS:
-        given = {"schema": schema, "language": language}
-        return _postgres().from_connection(connection, **{name: one for name, one in given.items() if one is not None})
+        placed = {} if schema is None else {"schema": schema}
+        return _postgres().from_connection(connection, **placed, **spoken)
     if bases & _REDIS_CLIENTS:
-        return _redis().from_connection(connection, allow_eviction=allow_eviction)
+        return _redis().from_connection(connection, allow_eviction=allow_eviction, **spoken)
     kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
     msg = (
         f"Cannot use a {kind} as a connection: pass one of sqlite3 or psycopg, a pool of psycopg, a client of redis, or a "

@@ -494,6 +494,8 @@ class Backend(ABC):
     """A database that holds the memory."""
 
     name: str
+    language: str = "english"
+    """Which language texts are searched in."""
     messages: MessageLog
     items: ItemTable
     checkpoints: CheckpointTable

@@ -25,6 +25,7 @@ class PostgresBackend(Backend):
     def __init__(self, driver: PostgresDriver) -> None:
         self.driver = driver
         schema = driver.settings.schema
+        self.language = driver.settings.language
         self.messages = PostgresMessages(schema)
         self.items = self._items = PostgresItems(schema)
         self.checkpoints = PostgresCheckpoints(schema)

@@ -13,6 +13,7 @@ from langchain_agentmem.backends.redis.history import RedisMessages
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.program import Program
+from langchain_agentmem.words import ENGLISH, check_language
 
 T = TypeVar("T")
 
@@ -43,7 +44,8 @@ class RedisBackend(Backend):
     def __init__(self, driver: RedisDriver) -> None:
         self.driver = driver
         self.messages = RedisMessages()
-        self.items = RedisItems()
+        self.language = driver.settings.language
+        self.items = RedisItems(self.language)
         self.checkpoints = RedisCheckpoints()
 
     @classmethod
@@ -52,9 +54,10 @@ class RedisBackend(Backend):
         return cls(RedisDriver(settings_of(url)))
 
     @classmethod
-    def from_connection(cls, client: Any, *, allow_eviction: bool = False) -> RedisBackend:
+    def from_connection(cls, client: Any, *, allow_eviction: bool = False, language: str = ENGLISH) -> RedisBackend:
         """The backend on the application's own client, which stays open on `close`."""
-        return cls(RedisDriver(Settings(allow_eviction=allow_eviction), client))
+        settings = Settings(allow_eviction=allow_eviction, language=check_language(language))
+        return cls(RedisDriver(settings, client))
 
     def __repr__(self) -> str:
         if self.driver.given is not None:
@@ -105,10 +108,11 @@ def settings_of(url: str) -> Settings:
         pool_size=_number(options, "pool_size", 10, int, lambda n: 1 <= n <= 1000, "a whole number from 1 to 1000"),
         retries=_number(options, "retries", 5, int, lambda n: 0 <= n <= 100, "a whole number from 0 to 100"),
         allow_eviction=_flag(options, "allow_eviction"),
+        language=check_language(options.pop("language", ENGLISH)),
     )
     unknown = sorted(options.keys() - _PASSED_ON)
     if unknown:
-        known = ", ".join(sorted({"timeout", "pool_size", "retries", "allow_eviction"} | _PASSED_ON))
+        known = ", ".join(sorted({"timeout", "pool_size", "retries", "allow_eviction", "language"} | _PASSED_ON))
         msg = f"Unknown option {unknown[0]!r} in the URL {_shown(url)!r}: known are {known}."
         raise ConfigurationError(msg)
     if kind == "sentinel":

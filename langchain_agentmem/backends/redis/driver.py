@@ -71,6 +71,7 @@ class Settings(NamedTuple):
     pool_size: int = 10
     retries: int = 5
     allow_eviction: bool = False
+    language: str = "english"
     arguments: Mapping[str, Any] = MappingProxyType({})
     """Others, as redis-py takes them."""
 
@@ -162,11 +163,19 @@ class RedisDriver:
                     f"noeviction, or accept that memories vanish with allow_eviction=true."
                 )
                 raise ConfigurationError(msg)
-        found = yield from self.answers(Invoke(LUA["schema"], (slot("schema") + "schema",), (SCHEMA_VERSION,)))
+        place, mine = slot("schema"), self.settings.language
+        keys = (f"{place}schema", f"{place}language")
+        found, language = yield from self.answers(Invoke(LUA["schema"], keys, (SCHEMA_VERSION, mine)))
         if int(found) > SCHEMA_VERSION:
             msg = (
                 f"The memory in this Redis has version {int(found)} of the layout, and this langchain-agentmem knows up to "
                 f"version {SCHEMA_VERSION}: upgrade the package."
+            )
+            raise ConfigurationError(msg)
+        if language.decode() != mine:
+            msg = (
+                f"The texts in this Redis are searched in {language.decode()!r}, not {mine!r}: write "
+                f"?language={language.decode()} in the URL."
             )
             raise ConfigurationError(msg)
         self._ready = True

@@ -46,6 +46,7 @@ end
 return found
 
 -- schema --
--- version: the version of the layout in use; this one if there is none yet.
+-- version, language: those of the layout in use; these if there is none yet.
 call('SET', KEYS[1], ARGV[1], 'NX')
-return call('GET', KEYS[1])
+call('SET', KEYS[2], ARGV[2], 'NX')
+return {call('GET', KEYS[1]), call('GET', KEYS[2])}

@@ -44,6 +44,9 @@ class _Id(NamedTuple):
 class RedisItems:
     """See `langchain_agentmem.backends.contract.ItemTable`."""
 
+    def __init__(self, language: str) -> None:
+        self._language = language
+
     @storage_program
     def get(self, tenant: str, keys: Sequence[Place], now: float) -> Program[list[ItemRow | None]]:
         by_root: dict[str, list[int]] = {}
@@ -85,7 +88,7 @@ class RedisItems:
         steps = [step for root, (own, _, _) in by_root.items() if own for step in _enlist(tenant, root, own, now)]
         for root, (own, deleted, touched) in by_root.items():
             counts = (len(touched), len(deleted), len(own))
-            groups = [one for put in own for one in _put(put)]
+            groups = [one for put in own for one in _put(put, self._language)]
             arguments = (optional(now), *counts, *_flat(touched), *_flat(deleted), *groups)
             steps.append(_invoke("change", tenant, root, arguments))
         yield InvokeAll(steps, together=len(by_root) > 1)
@@ -93,7 +96,7 @@ class RedisItems:
     @storage_program
     def swap(self, tenant: str, key: Place, put: ItemPut | None, expected: int | None, now: float) -> Program[bool]:
         root = key[0][0]
-        group = _put(put or ItemPut(*key, "", None, None))
+        group = _put(put or ItemPut(*key, "", None, None), self._language)
         arguments = (optional(now), optional(expected), int(put is None), *group)
         steps = _enlist(tenant, root, [put], now) if put else []
         (*_, swapped) = yield InvokeAll([*steps, _invoke("swap", tenant, root, arguments)])
@@ -150,7 +153,7 @@ class RedisItems:
         dense: dict[_Id, float] = {}
         for root in (yield from self._roots(tenant, query.prefix)):
             yield from self._read(tenant, root, query, now, words, dense)
-        found = scores(list(words.values()), query.terms)
+        found = scores(list(words.values()), query.terms, self._language)
         lexical = {id_: score for id_, score in zip(words, found, strict=True) if score > 0}
         return Found([Candidate(id_, lexical.get(id_), dense.get(id_)) for id_ in lexical.keys() | dense.keys()])
 
@@ -318,8 +321,8 @@ def _flat(places: Iterable[Place]) -> list[Any]:
     return [one for namespace, key in places for one in (_encode(namespace), key)]
 
 
-def _put(put: ItemPut) -> tuple[Any, ...]:
-    words = "" if put.text is None else analyze(put.text)
+def _put(put: ItemPut, language: str) -> tuple[Any, ...]:
+    words = "" if put.text is None else analyze(put.text, language)
     width = len(put.vectors[0]) if put.vectors else 0
     return (_encode(put.namespace), put.key, put.value, optional(put.ttl), words, b"".join(put.vectors), width)
 

@@ -12,6 +12,7 @@ from langchain_agentmem.backends.sqlite.history import SqliteMessages
 from langchain_agentmem.backends.sqlite.store import SqliteItems
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.program import Program
+from langchain_agentmem.words import ENGLISH
 
 T = TypeVar("T")
 
@@ -26,7 +27,8 @@ class SqliteBackend(Backend):
     def __init__(self, driver: SqliteDriver) -> None:
         self.driver = driver
         self.messages = SqliteMessages()
-        self.items = SqliteItems()
+        self.language = driver.language
+        self.items = SqliteItems(driver.language)
         self.checkpoints = SqliteCheckpoints()
 
     @classmethod
@@ -43,8 +45,9 @@ class SqliteBackend(Backend):
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         timeout = options.pop("timeout", "30")
         synchronous = options.pop("synchronous", "full")
+        language = options.pop("language", ENGLISH)
         if options:
-            msg = f"Unknown option {next(iter(options))!r} in the URL {url!r}: known are timeout and synchronous."
+            msg = f"Unknown option {next(iter(options))!r} in the URL {url!r}: known are timeout, synchronous and language."
             raise ConfigurationError(msg)
         try:
             wait = float(timeout)
@@ -53,12 +56,12 @@ class SqliteBackend(Backend):
         if not 0 <= wait <= MAX_TIMEOUT:
             msg = f"The option timeout must be a number of seconds from 0 to {MAX_TIMEOUT}, got {timeout!r}."
             raise ConfigurationError(msg)
-        return cls(SqliteDriver(path, timeout=wait, synchronous=synchronous))
+        return cls(SqliteDriver(path, timeout=wait, synchronous=synchronous, language=language))
 
     @classmethod
-    def from_connection(cls, connection: Any) -> SqliteBackend:
+    def from_connection(cls, connection: Any, *, language: str = ENGLISH) -> SqliteBackend:
         """The backend on the application's own connection, which stays open on `close`."""
-        return cls(SqliteDriver.on(connection))
+        return cls(SqliteDriver.on(connection, language))
 
     def __repr__(self) -> str:
         return f"SqliteBackend({self.driver.given_path!r})"

@@ -30,6 +30,7 @@ from langchain_agentmem.errors import (
     StorageError,
 )
 from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program, run
+from langchain_agentmem.words import ENGLISH, check_language
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ class SqliteDriver:
         synchronous: `"full"` or `"normal"`: SQLite's durability setting. Default: `"full"`.
     """
 
-    def __init__(self, path: str, *, timeout: float = 30.0, synchronous: str = "full") -> None:
+    def __init__(self, path: str, *, timeout: float = 30.0, synchronous: str = "full", language: str = ENGLISH) -> None:
         if synchronous.lower() not in ("full", "normal"):
             msg = f"The option synchronous must be full or normal, got {synchronous!r}."
             raise ConfigurationError(msg)
@@ -95,14 +96,15 @@ class SqliteDriver:
         self.path = path if path == MEMORY else str(Path(path).expanduser().absolute())
         self._timeout = timeout
         self._synchronous = synchronous.lower()
+        self.language = check_language(language)
         self._adopted: sqlite3.Connection | None = None
         self._closed = False
         self._reset()
 
     @classmethod
-    def on(cls, connection: sqlite3.Connection) -> SqliteDriver:
+    def on(cls, connection: sqlite3.Connection, language: str) -> SqliteDriver:
         """A driver on the application's own connection, which is used by one thread at a time and never closed."""
-        driver = cls(MEMORY)
+        driver = cls(MEMORY, language=language)
         driver._adopted = connection
         driver._finalizer.detach()
         return driver
@@ -235,7 +237,7 @@ class SqliteDriver:
                 if found is None:
                     for statement in _SCHEMA.values():
                         connection.execute(statement)
-                    connection.execute("INSERT INTO agentmem_schema (version) VALUES (?)", (SCHEMA_VERSION,))
+                    connection.execute("INSERT INTO agentmem_schema VALUES (?, ?)", (SCHEMA_VERSION, self.language))
                 elif found < SCHEMA_VERSION:
                     for name, statement in _MIGRATIONS.items():
                         if int(name.removeprefix("v").partition("_")[0]) > found:
@@ -251,6 +253,13 @@ class SqliteDriver:
             msg = (
                 f"The tables in {self.path} are of version {version}, this package knows version {SCHEMA_VERSION}: "
                 f"install the langchain-agentmem that wrote them."
+            )
+            raise ConfigurationError(msg)
+        ((language,),) = connection.execute("SELECT language FROM agentmem_schema")
+        if language != self.language:
+            msg = (
+                f"The texts in {self.path} are searched in {language!r}, not {self.language!r}: write ?language={language} "
+                f"in the URL."
             )
             raise ConfigurationError(msg)
 

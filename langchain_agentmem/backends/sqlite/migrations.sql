@@ -5,3 +5,6 @@ ALTER TABLE agentmem_messages ADD COLUMN words BLOB
 
 -- v2_vector --
 ALTER TABLE agentmem_messages ADD COLUMN vector BLOB
+
+-- v2_language --
+ALTER TABLE agentmem_schema ADD COLUMN language TEXT NOT NULL DEFAULT 'english'

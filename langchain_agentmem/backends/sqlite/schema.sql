@@ -1,8 +1,8 @@
 The tables. Times are seconds since 1970 in UTC; user_id is '' for no user, since ids are never empty.
 
 -- schema --
--- The version of these tables, one row.
-CREATE TABLE agentmem_schema (version INTEGER NOT NULL)
+-- The version of these tables and the language that texts are searched in, one row.
+CREATE TABLE agentmem_schema (version INTEGER NOT NULL, language TEXT NOT NULL DEFAULT 'english')
 
 -- sessions --
 CREATE TABLE agentmem_sessions (

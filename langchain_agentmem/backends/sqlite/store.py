@@ -12,6 +12,7 @@ from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, Item
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.program import ExecuteMany, Fetch, Program
 from langchain_agentmem.vectors import similarities
+from langchain_agentmem.words import ENGLISH, stemmed
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
 
@@ -21,6 +22,9 @@ _END = b"\xff"
 
 class SqliteItems:
     """See `langchain_agentmem.backends.contract.ItemTable`."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
 
     def get(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[list[ItemRow | None]]:
         found: list[ItemRow | None] = []
@@ -46,7 +50,9 @@ class SqliteItems:
             ids.append((item,))
         yield from self._unindex(ids)
         numbered = list(zip((item for (item,) in ids), puts, strict=True))
-        yield ExecuteMany(SQL["add_text"], [(item, put.text) for item, put in numbered if put.text is not None])
+        yield ExecuteMany(
+            SQL["add_text"], [(item, self._text(put.text)) for item, put in numbered if put.text is not None]
+        )
         yield ExecuteMany(SQL["add_vector"], [(item, vector) for item, put in numbered for vector in put.vectors])
 
     def swap(
@@ -100,7 +106,7 @@ class SqliteItems:
         lexical: dict[int, float] = {}
         dense: dict[int, float] = {}
         if query.terms:
-            expression = " OR ".join(f'"{term}"' for term in query.terms)
+            expression = " OR ".join(f'"{self._text(term)}"' for term in query.terms)
             lexical = dict((yield Fetch(SQL["match"], {**below, "terms": expression})))
         if query.vector is not None:
             dense = similarities((yield Fetch(SQL["vectors"], below)), query.vector)
@@ -118,6 +124,10 @@ class SqliteItems:
         expired = yield Fetch(SQL["expired"], (tenant, now, limit))
         yield from self._delete(expired)
         return len(expired)
+
+    def _text(self, text: str) -> str:
+        """A text as it is indexed: the tokenizer of the index knows English alone."""
+        return text if self._language == ENGLISH else stemmed(text, self._language)
 
     def _delete(self, ids: Sequence[tuple[int]]) -> Program[None]:
         if ids:
