@@ -160,7 +160,7 @@ class StoredMessage:
     position: int
     """Its place in the session: 0 for the first message ever added."""
     created_at: datetime
-    """When it was stored, in UTC."""
+    """When it was stored, in UTC, or what its `additional_kwargs["created_at"]` says (ISO 8601)."""
     user_id: str | None = None
     agent: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
