@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
+
+import psycopg
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
@@ -11,8 +15,18 @@ from langchain_agentmem.words import analyze, stemmed
 NS = ("facts",)
 
 
-def speaking(url: str, language: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}language={language}"
+numbers = itertools.count()
+
+
+@pytest.fixture
+def speaking(lasting_url: str) -> Iterator[Callable[[str], str]]:
+    """What makes the URL of a new database, each time the same, with a language."""
+    base, _, schema = lasting_url.partition("?schema=")
+    fresh = f"{base}?schema={schema}_{next(numbers)}" if schema else base
+    yield lambda language: f"{fresh}{'&' if schema else '?'}language={language}"
+    if schema:  # the tables that tests share are searched in English
+        with psycopg.connect(base, autocommit=True) as connection:
+            connection.execute(f'DROP SCHEMA IF EXISTS "{fresh.rpartition("=")[2]}" CASCADE')
 
 
 SAYINGS = {
@@ -24,9 +38,9 @@ SAYINGS = {
 
 
 @pytest.mark.parametrize("language", SAYINGS)
-async def test_words_are_found_in_any_form_of_the_language(url, call, language):
+async def test_words_are_found_in_any_form_of_the_language(speaking, call, language):
     text, query, other = SAYINGS[language]
-    with AgentMemory.from_url(speaking(url, language)) as memory:
+    with AgentMemory.from_url(speaking(language)) as memory:
         await call(memory.store.put, NS, "it", {"text": text})
         await call(memory.store.put, NS, "other", {"text": other})
         assert [item.key for item in await call(memory.store.search, NS, query=query)] == ["it"]
@@ -36,24 +50,20 @@ async def test_words_are_found_in_any_form_of_the_language(url, call, language):
         await call(memory.close)
 
 
-async def test_the_language_is_settled_by_the_first_use(lasting_url, call):
-    with AgentMemory.from_url(speaking(lasting_url, "german")) as memory:
+async def test_the_language_is_settled_by_the_first_use(speaking, call):
+    with AgentMemory.from_url(speaking("german")) as memory:
         await call(memory.store.put, NS, "it", {"text": "Katzen"})
         await call(memory.close)
-    with AgentMemory.from_url(lasting_url) as memory:
+    with AgentMemory.from_url(speaking("english")) as memory:
         with pytest.raises(ConfigurationError, match=r"in 'german', not 'english'.*language=german"):
             await call(memory.store.search, NS, query="Katze")
         await call(memory.close)
 
 
-async def test_a_language_that_is_not_known_is_refused(url, call):
-    with (
-        pytest.raises(ConfigurationError, match="klingon"),
-        AgentMemory.from_url(speaking(url, "klingon")) as memory,
-    ):
-        await call(memory.store.search, NS, query="a")
-    if url.startswith("postgresql"):
-        await call(memory.close)
+async def test_a_language_that_is_not_known_is_refused(speaking, call):
+    with pytest.raises(ConfigurationError, match="klingon"):
+        async with AgentMemory.from_url(speaking("klingon")) as memory:
+            await call(memory.store.search, NS, query="a")
 
 
 def test_what_is_no_language_leaves_words_as_they_are():
