@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -549,9 +550,8 @@ class AgentMemStore(BaseStore):
             yield from self._embed(work)
             (put,) = work.item_puts()
             expected = row.revision if row else None
-            swapped = yield Write(
-                self._backend, self._backend.items.swap(self._tenant, place, put, expected, time.time())
-            )
+            swap = self._backend.items.swap(self._tenant, place, put, expected, time.time(), secrets.randbits(53))
+            swapped = yield Write(self._backend, swap)
             if swapped:
                 yield from self._sweeper.after_write()
                 return cast("Value", value)

@@ -143,6 +143,7 @@ TABLES = {
     "agentmem_channel_values",
     "agentmem_elements",
     "agentmem_item_texts",
+    "agentmem_item_tokens",
     "agentmem_item_ttls",
     "agentmem_messages",
     "agentmem_schema",
@@ -173,7 +174,7 @@ BEGIN
     END IF;
     FOREACH table_ IN ARRAY tables_ LOOP
         IF pg_relation_size(format('%I.%I', schema_, table_)) > 200000 THEN
-            EXECUTE format('TRUNCATE %I.%I', schema_, table_);
+            EXECUTE format('TRUNCATE %I.%I CASCADE', schema_, table_);
         ELSIF table_ <> 'agentmem_schema' THEN
             EXECUTE format('DELETE FROM %I.%I', schema_, table_);
         END IF;

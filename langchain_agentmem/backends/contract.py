@@ -212,9 +212,12 @@ class ItemTable(Protocol):
         """Store items; one that exists keeps its `created_at`."""
 
     def swap(
-        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float
+        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float, token: int
     ) -> Program[bool]:
-        """Store an item, or delete it, if its revision is still `expected` (None: if there is none); returns whether."""
+        """Store an item, or delete it, if its revision is still `expected` (None: if there is none); returns whether.
+
+        `token` is a random number, by which it knows itself again when it is done twice.
+        """
 
     def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
         """Delete items."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any
@@ -10,7 +11,15 @@ from typing import Any
 import pytest
 from langgraph.store.base import InvalidNamespaceError
 
-from langchain_agentmem import AgentMemStore, ConflictError, InvalidInputError, InvalidTypeError, UnsupportedValueError
+from langchain_agentmem import (
+    AgentMemory,
+    AgentMemStore,
+    ConflictError,
+    InvalidInputError,
+    InvalidTypeError,
+    UnsupportedValueError,
+)
+from langchain_agentmem.backends.contract import ItemPut
 
 NS = ("counters",)
 
@@ -225,3 +234,36 @@ async def test_threads_and_tasks_together_lose_nothing(store):
         threads = [asyncio.get_running_loop().run_in_executor(pool, store.update, NS, "k", add_one) for _ in range(24)]
         await asyncio.gather(*threads, *(store.aupdate(NS, "k", add_one) for _ in range(24)))
     assert store.get(NS, "k").value == {"n": 48}
+
+
+async def test_two_that_update_at_the_same_moment_to_the_same_value_lose_nothing(lasting_url, call, monkeypatch):
+    """Both read the counter before either writes, and their clocks show the same."""
+    moment = time.time()
+    monkeypatch.setattr(time, "time", lambda: moment)
+    with AgentMemory.from_url(lasting_url) as first, AgentMemory.from_url(lasting_url) as second:
+        await call(first.store.put, ("counters",), "visits", {"n": 0})
+        met = False
+
+        def increment(value: Any) -> Any:
+            nonlocal met
+            if not met:
+                met = True
+                second.store.update(("counters",), "visits", lambda other: {"n": other["n"] + 1})
+            return {"n": value["n"] + 1}
+
+        await call(first.store.update, ("counters",), "visits", increment)
+        assert (await call(first.store.get, ("counters",), "visits")).value == {"n": 2}
+        await call(first.close)
+
+
+async def test_an_update_whose_answer_was_lost_is_not_made_again(lasting_url, call, monkeypatch):
+    with AgentMemory.from_url(lasting_url) as memory:
+        await call(memory.store.put, ("counters",), "visits", {"n": 0})
+        key, put = (("counters",), "visits"), ItemPut(("counters",), "visits", '{"n": 1}', None, None)
+        (row,) = memory.backend.read(memory.backend.items.get("default", [key], time.time()))
+        if memory.backend.name != "sqlite":  # where no answer is ever lost
+            now = time.time()
+            for token, swapped in ((7, True), (7, True), (8, False)):
+                swap = memory.backend.items.swap("default", key, put, row.revision, now, token)
+                assert memory.backend.write(swap) is swapped
+        await call(memory.close)

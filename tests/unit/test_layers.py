@@ -21,6 +21,7 @@ LAYERS = (
         "errors",
         "settings",
         "backends.digests",
+        "backends.namespaces",
         "backends.statements",
         "integrations",
         "lifecycle",

@@ -71,11 +71,11 @@ class PostgresItems:
 
     @one_statement
     def swap(
-        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float
+        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float, token: int
     ) -> Program[bool]:
         yield from self._ensure_vectors([put] if put else [])
         row = _put(tenant, [put or ItemPut(*key, "{}", None, None)], now)
-        ((swapped,),) = yield Fetch(self._sql["swap"], (expected, put is None, *row))
+        ((swapped,),) = yield Fetch(self._sql["swap"], (expected, put is None, token, *row))
         return bool(swapped)
 
     @one_statement

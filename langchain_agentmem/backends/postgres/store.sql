@@ -11,7 +11,7 @@ SELECT {schema}agentmem_put_items(
 
 -- swap --
 SELECT {schema}agentmem_swap_item(
-    %s, %s, %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
+    %s, %s, %s, %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
     %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
 )
 

@@ -3,7 +3,8 @@ The scripts of the item table. The keys of a root, which is the first label of a
   namespaces           a sorted set: the namespaces with items, each its labels, a zero byte after each
   clock                the stamp of the last change: microseconds since 1970, but never the same twice
   expiring             a sorted set: the items with a time to live, by when they expire
-  item:<namespace><key>  an item: expiry (0: never), creation, update, time to live (0: none), stamp, each a double; its value
+  item:<namespace><key>  an item: expiry (0: never), creation, update, time to live (0: none), stamp, the token of the swap that stored it
+                         (0: none), each a double; its value
   items:<namespace>    a sorted set: the keys of the items of a namespace, by stamp
   words:<namespace>    a hash: what searches know of items, by key: the item's stamp, the bytes of one of its vectors (0: it has
                        none), its words
@@ -17,13 +18,13 @@ Only the first is passed as a key: the others follow from it, and lie in the sam
 -- shared --
 local N = KEYS[1]
 local P = string.sub(N, 1, -11)
-local HEAD = 40
+local HEAD = 48
 
 local function head_of(namespace, key)
   local head = call('GETRANGE', P .. 'item:' .. namespace .. key, 0, HEAD - 1)
   if #head < HEAD then return nil end
-  local expires, created, updated, ttl, stamp = struct.unpack('>ddddd', head)
-  return {expires = expires, created = created, updated = updated, ttl = ttl, stamp = stamp}
+  local expires, created, updated, ttl, stamp, token = struct.unpack('>dddddd', head)
+  return {expires = expires, created = created, updated = updated, ttl = ttl, stamp = stamp, token = token}
 end
 
 local function is_alive(head, now)
@@ -121,7 +122,7 @@ local function whole(namespace, key)
 end
 
 -- Store items: groups of namespace, key, value, ttl ('' for none), words, vectors (both '' for none), the bytes of one vector.
-local function put(now, from, upto)
+local function put(now, from, upto, token)
   local stamp = math.max(tonumber(call('GET', P .. 'clock') or 0), math.floor(now * 1000000))
   local left, longest, lives = call('PTTL', N), 0, {}
   for at = from, upto, 7 do
@@ -131,8 +132,8 @@ local function put(now, from, upto)
     local life = lives[namespace] or {left = call('PTTL', P .. 'items:' .. namespace), longest = 0}
     lives[namespace] = life
     stamp = stamp + 1
-    local fields = {ttl and now + ttl or 0, is_alive(head, now) and head.created or now, now, ttl or 0, stamp}
-    call('SET', place, struct.pack('>ddddd', unpack(fields)) .. value)
+    local fields = {ttl and now + ttl or 0, is_alive(head, now) and head.created or now, now, ttl or 0, stamp, token or 0}
+    call('SET', place, struct.pack('>dddddd', unpack(fields)) .. value)
     call('ZADD', P .. 'items:' .. namespace, string.format('%.0f', stamp), key)
     know(namespace, key, stamp, ARGV[at + 4], ARGV[at + 5], tonumber(ARGV[at + 6]))
     if ttl then
@@ -186,16 +187,15 @@ if deleted <= #ARGV then
 end
 
 -- swap --
--- now, the stamp that is expected ('' for no item), whether to delete, and a group as in `put`.
-local now = tonumber(ARGV[1])
-local head = head_of(ARGV[4], ARGV[5])
+-- now, the stamp that is expected ('' for no item), whether to delete, a token, and a group as in `put`.
+local now, token = tonumber(ARGV[1]), tonumber(ARGV[4])
+local head = head_of(ARGV[5], ARGV[6])
 local current = is_alive(head, now) and head or nil
 if (current and string.format('%.0f', current.stamp) or '') ~= ARGV[2] then
   -- Done before, by an attempt whose answer was lost?
-  local same = current and current.updated == now and string.sub(whole(ARGV[4], ARGV[5]), HEAD + 1) == ARGV[6]
-  return same and ARGV[3] == '0' and 1 or 0
+  return current and current.token == token and 1 or 0
 end
-if ARGV[3] == '1' then forget(ARGV[4], ARGV[5]) else put(now, 4, 10) end
+if ARGV[3] == '1' then forget(ARGV[5], ARGV[6]) else put(now, 5, 11, token) end
 return 1
 
 -- scan --

@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
 from langchain_agentmem.program import Program, storage_program
@@ -26,7 +27,7 @@ BYTES_AT_ONCE = 32_000_000
 _NAMESPACES_AT_ONCE = 1_000
 _ROOTS_AT_ONCE = 50
 
-_HEAD = struct.Struct(">5d")
+_HEAD = struct.Struct(">6d")
 _KNOWN = struct.Struct("<dI")
 
 Place = tuple[Namespace, str]
@@ -94,10 +95,12 @@ class RedisItems:
         yield InvokeAll(steps, together=len(by_root) > 1)
 
     @storage_program
-    def swap(self, tenant: str, key: Place, put: ItemPut | None, expected: int | None, now: float) -> Program[bool]:
+    def swap(
+        self, tenant: str, key: Place, put: ItemPut | None, expected: int | None, now: float, token: int
+    ) -> Program[bool]:
         root = key[0][0]
         group = _put(put or ItemPut(*key, "", None, None), self._language)
-        arguments = (optional(now), optional(expected), int(put is None), *group)
+        arguments = (optional(now), optional(expected), int(put is None), token, *group)
         steps = _enlist(tenant, root, [put], now) if put else []
         (*_, swapped) = yield InvokeAll([*steps, _invoke("swap", tenant, root, arguments)])
         return bool(swapped)
@@ -126,7 +129,7 @@ class RedisItems:
                             root,
                             (
                                 optional(now),
-                                _encode(prefix or (root,)),
+                                encode_namespace(prefix or (root,)),
                                 limit,
                                 stamp,
                                 int(root < last_root),
@@ -144,7 +147,7 @@ class RedisItems:
                     root: answer[0] for root, answer in zip(following, answers, strict=True) if answer[0] is not None
                 }
                 newest = sorted(newest, reverse=True)[:limit]
-        items = [_item(_decode(namespace), key.decode(), item) for *_, namespace, key, item in newest if item]
+        items = [_item(decode_namespace(namespace), key.decode(), item) for *_, namespace, key, item in newest if item]
         return items, (newest[-1][0], newest[-1][1]) if newest and len(newest) == limit else None
 
     @storage_program
@@ -161,7 +164,7 @@ class RedisItems:
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
         by_root: dict[tuple[str, str], list[_Id]] = {}
         for id_ in ids:
-            by_root.setdefault((id_.tenant, _decode(id_.namespace)[0]), []).append(id_)
+            by_root.setdefault((id_.tenant, decode_namespace(id_.namespace)[0]), []).append(id_)
         answers = yield InvokeAll(
             [
                 _invoke("rows", *place, [one for id_ in group for one in (id_.namespace, id_.key)])
@@ -169,7 +172,7 @@ class RedisItems:
             ]
         )
         return {
-            id_: _item(_decode(id_.namespace), id_.key.decode(), item)
+            id_: _item(decode_namespace(id_.namespace), id_.key.decode(), item)
             for group, items in zip(by_root.values(), answers, strict=True)
             for id_, item in zip(group, items, strict=True)
             if item is not None
@@ -184,9 +187,9 @@ class RedisItems:
             before = len(found)
             following: bytes | None = b""
             while following is not None:
-                arguments = (optional(now), _encode(prefix or (root,)), following, _NAMESPACES_AT_ONCE)
+                arguments = (optional(now), encode_namespace(prefix or (root,)), following, _NAMESPACES_AT_ONCE)
                 following, *some = yield _invoke("namespaces", tenant, root, arguments)
-                found += map(_decode, some)
+                found += map(decode_namespace, some)
             if not prefix and len(found) == before:
                 empty.append(root)
         if empty:
@@ -230,7 +233,7 @@ class RedisItems:
         dense: dict[_Id, float],
     ) -> Program[None]:
         """Read what searches know of the items of a root: their words, and how alike their vectors are."""
-        prefix, vector = _encode(query.prefix or (root,)), query.vector
+        prefix, vector = encode_namespace(query.prefix or (root,)), query.vector
         width = None if vector is None else len(vector)
         following, place, rounds = b"", b"0", 0
         read: dict[bytes, tuple[bytes, dict[float, _Id]]] = {}
@@ -309,24 +312,16 @@ def _expiring(tenant: str) -> str:
     return slot("tenant", tenant) + "expiring-roots"
 
 
-def _encode(namespace: Namespace) -> bytes:
-    return b"".join(label.encode() + b"\x00" for label in namespace)
-
-
-def _decode(namespace: bytes) -> Namespace:
-    return tuple(label.decode() for label in namespace.split(b"\x00")[:-1])
-
-
 def _flat(places: Iterable[Place]) -> list[Any]:
-    return [one for namespace, key in places for one in (_encode(namespace), key)]
+    return [one for namespace, key in places for one in (encode_namespace(namespace), key)]
 
 
 def _put(put: ItemPut, language: str) -> tuple[Any, ...]:
     words = "" if put.text is None else analyze(put.text, language)
     width = len(put.vectors[0]) if put.vectors else 0
-    return (_encode(put.namespace), put.key, put.value, optional(put.ttl), words, b"".join(put.vectors), width)
+    return (encode_namespace(put.namespace), put.key, put.value, optional(put.ttl), words, b"".join(put.vectors), width)
 
 
 def _item(namespace: Namespace, key: str, item: bytes) -> ItemRow:
-    _, created_at, updated_at, ttl, stamp = _HEAD.unpack_from(item)
+    _, created_at, updated_at, ttl, stamp, _ = _HEAD.unpack_from(item)
     return ItemRow(namespace, key, item[_HEAD.size :].decode(), created_at, updated_at, ttl or None, int(stamp))

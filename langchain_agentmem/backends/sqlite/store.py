@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.program import ExecuteMany, Fetch, Program
 from langchain_agentmem.vectors import similarities
@@ -29,7 +30,7 @@ class SqliteItems:
     def get(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[list[ItemRow | None]]:
         found: list[ItemRow | None] = []
         for namespace, key in keys:
-            rows = yield Fetch(SQL["get"], (tenant, _encode(namespace), key, now))
+            rows = yield Fetch(SQL["get"], (tenant, encode_namespace(namespace), key, now))
             found.append(_item(rows[0]) if rows else None)
         return found
 
@@ -38,7 +39,7 @@ class SqliteItems:
         for put in puts:
             parameters = {
                 "tenant": tenant,
-                "namespace": _encode(put.namespace),
+                "namespace": encode_namespace(put.namespace),
                 "key": put.key,
                 "value": put.value,
                 "now": now,
@@ -56,7 +57,13 @@ class SqliteItems:
         yield ExecuteMany(SQL["add_vector"], [(item, vector) for item, put in numbered for vector in put.vectors])
 
     def swap(
-        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float
+        self,
+        tenant: str,
+        key: tuple[Namespace, str],
+        put: ItemPut | None,
+        expected: int | None,
+        now: float,
+        token: int,  # noqa: ARG002 (nothing is done twice)
     ) -> Program[bool]:
         (current,) = yield from self.get(tenant, [key], now)
         if (current.revision if current else None) != expected:
@@ -69,10 +76,10 @@ class SqliteItems:
 
     def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
         for namespace, key in keys:
-            yield from self._delete((yield Fetch(SQL["find"], (tenant, _encode(namespace), key))))
+            yield from self._delete((yield Fetch(SQL["find"], (tenant, encode_namespace(namespace), key))))
 
     def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
-        yield ExecuteMany(SQL["touch"], [(now, tenant, _encode(namespace), key) for namespace, key in keys])
+        yield ExecuteMany(SQL["touch"], [(now, tenant, encode_namespace(namespace), key) for namespace, key in keys])
 
     def change(
         self,
@@ -118,7 +125,7 @@ class SqliteItems:
 
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
         rows = yield Fetch(SQL["namespaces"], _below(tenant, prefix, now))
-        return sorted(_decode(namespace) for (namespace,) in rows)
+        return sorted(decode_namespace(namespace) for (namespace,) in rows)
 
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         expired = yield Fetch(SQL["expired"], (tenant, now, limit))
@@ -139,19 +146,11 @@ class SqliteItems:
         yield ExecuteMany(SQL["delete_vectors"], ids)
 
 
-def _encode(namespace: Namespace) -> bytes:
-    return b"".join(label.encode() + b"\x00" for label in namespace)
-
-
-def _decode(namespace: bytes) -> Namespace:
-    return tuple(label.decode() for label in namespace.split(b"\x00")[:-1])
-
-
 def _below(tenant: str, prefix: Namespace, now: float) -> dict[str, Any]:
-    first = _encode(prefix)
+    first = encode_namespace(prefix)
     return {"tenant": tenant, "first": first, "last": first + _END, "now": now}
 
 
 def _item(row: tuple[Any, ...]) -> ItemRow:
     _, namespace, key, value, created_at, updated_at, ttl, revision = row
-    return ItemRow(_decode(namespace), key, value, created_at, updated_at, ttl, revision)
+    return ItemRow(decode_namespace(namespace), key, value, created_at, updated_at, ttl, revision)
