@@ -10,15 +10,15 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import redis
-from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.graph import START, MessagesState, StateGraph
+from langchain_core.messages import HumanMessage
 from servers import RedisServer, free_port, redis_program, redis_server
+from surfaces import CONFIG, assert_used, use
 
 from langchain_agentmem import (
     AgentMemError,
@@ -33,29 +33,6 @@ from langchain_agentmem import (
 )
 from langchain_agentmem.backends import connect
 from langchain_agentmem.backends.redis.driver import _drop
-
-CONFIG: Any = {"configurable": {"thread_id": "1"}}
-
-
-def talk(memory: AgentMemory) -> Any:
-    builder = StateGraph(MessagesState)
-    builder.add_node("reply", lambda state: {"messages": [AIMessage("ok")]})
-    builder.add_edge(START, "reply")
-    return builder.compile(checkpointer=memory.checkpointer)
-
-
-async def use(memory: AgentMemory, call: Callable[..., Any], number: int) -> None:
-    """Each surface once."""
-    await call(memory.history("s").add_messages, [HumanMessage(f"{number}"), AIMessage(f"{number}")])
-    await call(memory.store.put, ("a",), str(number), {"n": number})
-    await call(talk(memory).invoke, {"messages": [HumanMessage(f"{number}")]}, CONFIG)
-
-
-async def assert_used(memory: AgentMemory, call: Callable[..., Any], times: int) -> None:
-    texts = [message.content for message in await call(memory.history("s").get_recent, 1_000)]
-    assert texts == [str(number) for number in range(times) for _ in "ab"]
-    assert {item.key for item in await call(memory.store.search, ("a",), limit=1_000)} == set(map(str, range(times)))
-    assert len((await call(talk(memory).get_state, CONFIG)).values["messages"]) == 2 * times
 
 
 @pytest.fixture
