@@ -55,6 +55,7 @@ from langchain_agentmem.models import (
     check_id,
     check_name,
     check_optional_id,
+    check_tenant,
     seconds,
 )
 from langchain_agentmem.program import Program, Read, Write, arun, run, storage_program
@@ -114,7 +115,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         super().__init__(serde=serde)
         self._plain = not compact
         self._backend = backend
-        self._tenant = check_id("tenant", tenant)
+        self._tenant = check_tenant(tenant)
         self._ttl = seconds("ttl", ttl)
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self._memory = KnownValues()

@@ -26,6 +26,7 @@ from langchain_agentmem.models import (
     check_count,
     check_id,
     check_optional_id,
+    check_tenant,
     seconds,
 )
 from langchain_agentmem.program import Program, Read, Write, arun, run
@@ -95,7 +96,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         self.agent = check_optional_id("agent", agent)
         self.max_messages = None if max_messages is None else check_count("max_messages", max_messages)
         self.retention = retention or Retention()
-        self._key = SessionKey(check_id("tenant", tenant), self.user_id, self.session_id)
+        self._key = SessionKey(check_tenant(tenant), self.user_id, self.session_id)
         self._backend = backend
         self._codec = codec or Codec()
         self._sweeper = sweeper or Sweeper(backend, tenant)

@@ -20,7 +20,7 @@ from langchain_agentmem.codec import Codec
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.lifecycle.sessions import Sessions
-from langchain_agentmem.models import FoundMessages, Retention, check_count, check_id, check_optional_id, seconds
+from langchain_agentmem.models import FoundMessages, Retention, check_count, check_optional_id, check_tenant, seconds
 from langchain_agentmem.program import Program, arun, run
 from langchain_agentmem.searching import found_messages
 from langchain_agentmem.store import AgentMemStore
@@ -81,7 +81,7 @@ class AgentMemory:
         embed_history: bool = True,
     ) -> None:
         self.backend = backend
-        self.tenant = check_id("tenant", tenant)
+        self.tenant = check_tenant(tenant)
         self._max_messages = None if max_messages is None else check_count("max_messages", max_messages)
         self._ttl = seconds("ttl", ttl)
         self._retention = _retention_by_agent(retention)

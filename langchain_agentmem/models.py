@@ -17,6 +17,9 @@ from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 MAX_ID_BYTES = 1024
 """The longest id, in bytes of UTF-8: what every backend can index."""
 
+TENANT_OF_NOTES = "\x1fnotes\x1f"
+"""Begins the tenants under which the package keeps what it writes down itself; see `langchain_agentmem.notes`."""
+
 RetentionPolicy = Literal["single_run", "session", "persistent"]
 _POLICIES = ("single_run", "session", "persistent")
 
@@ -80,6 +83,15 @@ def check_name(what: str, value: Any) -> str:
 def check_optional_id(what: str, value: Any) -> str | None:
     """Same as `check_id`, but None is accepted."""
     return None if value is None else check_id(what, value)
+
+
+def check_tenant(tenant: Any) -> str:
+    """Same as `check_id`, for a tenant: those of `langchain_agentmem.notes` are refused."""
+    name = check_id("tenant", tenant)
+    if name.startswith(TENANT_OF_NOTES):
+        msg = f"tenant {name!r:.100} begins with {TENANT_OF_NOTES!r}, which is kept for what the package writes down itself."
+        raise InvalidInputError(msg)
+    return name
 
 
 def check_count(what: str, value: Any, *, least: int = 1) -> int:

@@ -6,7 +6,7 @@ does, because every step can perform itself both ways.
 
 There are two kinds of program. A *storage program* yields statements (`Fetch`, `Execute`, `ExecuteMany`), owns one
 connection and is one transaction: all of it is stored, or none of it. An *outer program* yields `Read` and `Write` (run a
-storage program in a transaction of its own) and whatever must not happen inside a transaction: asking an embedding
+storage program in a transaction of its own) and whatever must not happen inside a transaction: asking a
 model, calling a user's function, waiting.
 """
 
@@ -23,6 +23,7 @@ from typing_extensions import ParamSpec
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
+    from langchain_core.runnables import Runnable, RunnableConfig
 
     from langchain_agentmem.backends.contract import Backend
 
@@ -251,6 +252,20 @@ class Call:
     async def aperform(self) -> Any:
         result = self.function(*self.arguments)
         return await result if inspect.isawaitable(result) else result
+
+
+class Ask(NamedTuple):
+    """Outer step: invoke a chat model, or another runnable."""
+
+    runnable: Runnable[Any, Any]
+    input: Any
+    config: RunnableConfig | None = None
+
+    def perform(self) -> Any:
+        return self.runnable.invoke(self.input, self.config)
+
+    async def aperform(self) -> Any:
+        return await self.runnable.ainvoke(self.input, self.config)
 
 
 class Sleep(NamedTuple):

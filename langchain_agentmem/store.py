@@ -37,7 +37,7 @@ from langchain_agentmem.codec import load_json
 from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageBusyError
 from langchain_agentmem.filters import Filter, compile_filter
-from langchain_agentmem.models import check_id
+from langchain_agentmem.models import check_tenant
 from langchain_agentmem.program import (
     Call,
     Program,
@@ -101,7 +101,7 @@ class AgentMemStore(BaseStore):
         sweeper: Sweeper | None = None,
     ) -> None:
         self._backend = backend
-        self._tenant = check_id("tenant", tenant)
+        self._tenant = check_tenant(tenant)
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self.ttl_config = ttl
         self.index_config = index

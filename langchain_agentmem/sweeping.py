@@ -9,6 +9,7 @@ import threading
 import time
 
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.models import TENANT_OF_NOTES
 from langchain_agentmem.program import Program, Write, storage_program
 
 BATCH = 100
@@ -64,4 +65,5 @@ class Sweeper:
         deleted = 0
         for table in (self._backend.messages, self._backend.items, self._backend.checkpoints):
             deleted += yield from table.sweep(self._tenant, now, BATCH)
+        yield from self._backend.items.sweep(TENANT_OF_NOTES + self._tenant, now, BATCH)
         return deleted

@@ -40,7 +40,7 @@ LAYERS = (
     tuple(f"backends.{name}.{part}" for name in BACKENDS for part in ("driver", "history", "store", "checkpoints")),
     tuple(f"backends.{name}.backend" for name in BACKENDS),
     tuple(f"backends.{name}" for name in BACKENDS),
-    ("ranking", "batches", "drafts", "pruning", "sweeping"),
+    ("ranking", "batches", "drafts", "notes", "pruning", "sweeping"),
     ("loading", "searching"),
     ("history", "store", "checkpointer"),
     ("compression.*",),
@@ -168,7 +168,9 @@ def test_concrete_backends_are_imported_by_the_package_of_backends_alone():
     users = {
         found.module
         for found in IMPORTS
-        if found.own and found.own.startswith("backends.") and found.own.split(".")[1] not in ("contract", "statements")
+        if found.own
+        and found.own.startswith("backends.")
+        and found.own.split(".")[1] not in ("contract", "digests", "statements")
     }
     assert {user for user in users if not user.startswith("backends.")} == {"backends"}
 
