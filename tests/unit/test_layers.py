@@ -24,9 +24,11 @@ LAYERS = (
         "backends.namespaces",
         "backends.statements",
         "integrations",
+        "knowledge",
         "lifecycle",
-    ),  # the last two: empty packages
-    ("models", "testing"),
+        "compression",
+    ),  # the last four: empty packages
+    ("models", "quoting", "testing"),
     ("program", "vectors", "words"),
     ("embedding",),
     ("codec", "filters", "windows"),

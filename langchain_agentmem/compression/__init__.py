@@ -1,0 +1,1 @@
+"""Fitting conversations into a budget of tokens."""
