@@ -1,8 +1,11 @@
 """Memory for LangChain and LangGraph that plugs in with no glue."""
 
 from langchain_agentmem.checkpointer import AgentMemSaver
+from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
+from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.errors import (
     AgentMemError,
+    BudgetError,
     ConfigurationError,
     ConflictError,
     DamagedDataError,
@@ -25,6 +28,8 @@ __all__ = [
     "AgentMemSaver",
     "AgentMemStore",
     "AgentMemory",
+    "BudgetError",
+    "CompressionEvent",
     "ConfigurationError",
     "ConflictError",
     "DamagedDataError",
@@ -32,8 +37,10 @@ __all__ = [
     "FoundMessages",
     "InvalidInputError",
     "InvalidTypeError",
+    "MemoryCompressor",
     "Retention",
     "SessionInfo",
+    "SessionSummary",
     "StorageBusyError",
     "StorageClosedError",
     "StorageError",

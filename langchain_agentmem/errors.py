@@ -48,3 +48,7 @@ class ConflictError(StorageError):
 
 class ThreadInUseError(AgentMemError, ValueError):
     """A thread cannot be changed as asked without losing what another part of it needs."""
+
+
+class BudgetError(InvalidInputError):
+    """A message cannot be made to fit the budget of tokens or messages; the error says which."""

@@ -13,7 +13,10 @@ model, calling a user's function, waiting.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
+import queue
+import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from functools import wraps
@@ -266,6 +269,45 @@ class Ask(NamedTuple):
 
     async def aperform(self) -> Any:
         return await self.runnable.ainvoke(self.input, self.config)
+
+
+class Within(NamedTuple):
+    """Outer step: do another step, but wait for it so many seconds only.
+
+    Raises:
+        TimeoutError: It took longer. Without an event loop it goes on in a thread, and what it gives is lost.
+    """
+
+    step: Step
+    seconds: float
+
+    def perform(self) -> Any:
+        done: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+        context = contextvars.copy_context()
+
+        def work() -> None:
+            try:
+                done.put((True, context.run(self.step.perform)))
+            except BaseException as error:
+                done.put((False, error))
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            succeeded, result = done.get(timeout=self.seconds)
+        except queue.Empty:
+            raise self._late() from None
+        if not succeeded:
+            raise result
+        return result
+
+    async def aperform(self) -> Any:
+        try:
+            return await asyncio.wait_for(self.step.aperform(), self.seconds)
+        except asyncio.TimeoutError:
+            raise self._late() from None
+
+    def _late(self) -> TimeoutError:
+        return TimeoutError(f"It took longer than {self.seconds:g} seconds.")
 
 
 class Sleep(NamedTuple):

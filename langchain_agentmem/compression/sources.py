@@ -1,0 +1,148 @@
+"""Conversations as a compressor sees them: what of them is summarised already, and what is not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from langchain_core.messages import BaseMessage, SystemMessage
+
+from langchain_agentmem.compression.budgets import Budget
+from langchain_agentmem.compression.summaries import Entry, Place, Record, SessionSummary, chained
+from langchain_agentmem.program import Program
+
+STAYS = -1
+
+_REMEMBERED = 64
+"""Of how many conversations it is remembered which messages a summary covers, so that they need not be digested again."""
+
+
+class Past(NamedTuple):
+    """A conversation: its summary, and the messages that it does not cover."""
+
+    record: Record
+    revision: int | None
+    entry: Entry | None
+    """The summary that fits the conversation."""
+    systems: list[BaseMessage]
+    """The system messages that come first, and the newest of those that are covered."""
+    human: BaseMessage | None
+    """The covered human message whose turn goes on."""
+    tail: list[BaseMessage]
+
+    @property
+    def summary(self) -> SessionSummary | None:
+        """The summary so far."""
+        return self.entry.summary if self.entry else None
+
+
+class Source(Protocol):
+    """A conversation. Its methods are outer programs."""
+
+    place: Place
+
+    def load(self) -> Program[Past]:
+        """The conversation as it is now."""
+
+    def entry(self, past: Past, summary: SessionSummary, count: int, human: int | None) -> Entry:
+        """A summary of `count` messages of the tail more.
+
+        `human` is which message of the tail is kept, since its turn goes on: `STAYS` for the one that is kept already,
+        None for none.
+        """
+
+
+class Coverage:
+    """Remembers which message objects a summary was seen to cover."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, list[BaseMessage]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def fits(self, entry: Entry, messages: Sequence[BaseMessage]) -> bool:
+        """Whether a summary covers the first of these messages."""
+        count = entry.covered
+        if len(messages) < count:
+            return False
+        with self._lock:
+            known = self._known.get(entry.chain)
+        # The same objects are compared quickly, and others that are equal slowly: those are rather digested.
+        if known and messages[count - 1] is known[-1] and messages[0] is known[0] and messages[:count] == known:
+            return True
+        fits = chained("", messages[:count]) == entry.chain
+        if fits:
+            self.remember(entry, messages)
+        return fits
+
+    def remember(self, entry: Entry, messages: Sequence[BaseMessage]) -> None:
+        """Remember that it does."""
+        with self._lock:
+            self._known[entry.chain] = list(messages[: entry.covered])
+            self._known.move_to_end(entry.chain)
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+
+
+class MessageList:
+    """A conversation that is given as a list of messages.
+
+    Args:
+        messages: All of it.
+        place: Where the record of its summaries is kept.
+        coverage: What is remembered of summaries.
+        room: What a request may be; a list that fits it is left as it is, and no record is looked at.
+    """
+
+    def __init__(self, messages: Sequence[BaseMessage], place: Place, coverage: Coverage, room: Budget) -> None:
+        self.place = place
+        first = next((at for at, one in enumerate(messages) if not isinstance(one, SystemMessage)), len(messages))
+        self._systems = list(messages[:first])
+        self._messages = messages[first:]
+        self._coverage = coverage
+        self._room = room
+
+    def load(self) -> Program[Past]:
+        messages = self._messages
+        if self._is_small():
+            return Past(Record(), None, None, self._systems, None, list(messages))
+        record, revision = yield from self.place.load(time.time())
+        fitting = sorted(record.entries, key=lambda entry: -entry.covered)
+        entry = next((entry for entry in fitting if self._coverage.fits(entry, messages)), None)
+        if entry is None:
+            return Past(record, revision, None, self._systems, None, list(messages))
+        kept = [messages[at] for at in entry.kept]
+        systems = self._systems + [one for one in kept if isinstance(one, SystemMessage)]
+        human = next((one for one in kept if not isinstance(one, SystemMessage)), None)
+        return Past(record, revision, entry, systems, human, list(messages[entry.covered :]))
+
+    def entry(self, past: Past, summary: SessionSummary, count: int, human: int | None) -> Entry:
+        begun, chain = (past.entry.covered, past.entry.chain) if past.entry else (0, "")
+        covered = begun + count
+        systems = [at for at in range(begun, covered) if isinstance(self._messages[at], SystemMessage)][-1:]
+        if past.entry and not systems:
+            systems = [at for at in past.entry.kept if isinstance(self._messages[at], SystemMessage)]
+        humans: list[int] = []
+        if human == STAYS and past.entry:
+            humans = [at for at in past.entry.kept if not isinstance(self._messages[at], SystemMessage)]
+        elif human is not None:
+            humans = [begun + human]
+        kept = (*systems, *humans)
+        entry = Entry(summary, covered, chained(chain, self._messages[begun:covered]), kept)
+        self._coverage.remember(entry, self._messages)
+        return entry
+
+    def _is_small(self) -> bool:
+        """Whether all fits; counts no more messages than it takes to know."""
+        tokens = self._room.tokens(self._systems)
+        count = len(self._systems)
+        if not self._room.allows(tokens, count + len(self._messages)) and self._room.max_tokens is None:
+            return False
+        for message in reversed(self._messages):
+            tokens += self._room.tokens([message])
+            count += 1
+            if not self._room.allows(tokens, count):
+                return False
+        return True
