@@ -58,6 +58,7 @@ from langchain_agentmem.models import (
     check_tenant,
     seconds,
 )
+from langchain_agentmem.notes import and_cleared, notes_of_thread
 from langchain_agentmem.program import Program, Read, Write, arun, run, storage_program
 from langchain_agentmem.pruning import delete_runs, keep_latest
 from langchain_agentmem.sweeping import Sweeper
@@ -519,8 +520,12 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
 
     def _delete_thread(self, thread_id: str) -> Program[None]:
         thread = self._thread(thread_id)
-        yield Write(self._backend, self._backend.checkpoints.delete_thread(thread))
+        yield Write(self._backend, self._deleting(thread))
         self._memory.forget(thread)
+
+    def _deleting(self, thread: ThreadKey) -> Program[None]:
+        """The storage program that deletes a thread."""
+        return and_cleared(self._backend.checkpoints.delete_thread(thread), notes_of_thread(self._backend, thread))
 
     def _delete_for_runs(self, run_ids: Sequence[str]) -> Program[None]:
         wanted = _ids("run_ids", run_ids)
@@ -548,7 +553,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             raise InvalidInputError(msg)
         for thread in threads:
             if strategy == "delete":
-                yield Write(self._backend, table.delete_thread(thread))
+                yield Write(self._backend, self._deleting(thread))
             else:
                 yield Write(self._backend, keep_latest(table, thread, self._codec))
             self._memory.forget(thread)

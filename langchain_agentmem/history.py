@@ -7,11 +7,12 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.runnables.config import ensure_config
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
@@ -29,13 +30,20 @@ from langchain_agentmem.models import (
     check_tenant,
     seconds,
 )
+from langchain_agentmem.notes import and_cleared, notes_of_session
 from langchain_agentmem.program import Program, Read, Write, arun, run
 from langchain_agentmem.searching import described, embed_messages, found_messages, text_of, time_of
 from langchain_agentmem.sweeping import Sweeper
-from langchain_agentmem.windows import newest
+from langchain_agentmem.tokens import TokenCounter
+from langchain_agentmem.windows import newest, newest_within
 from langchain_agentmem.words import analyze
 
+if TYPE_CHECKING:
+    from langchain_agentmem.compression.compressor import MemoryCompressor
+
 TITLE_LENGTH = 80
+_FIRST, _TOKENS_OF_SHORT = 20, 20
+"""How many messages are read at first for a window of tokens: so many, or as if all were so short."""
 _SHOWN = 20
 
 
@@ -54,6 +62,11 @@ class AgentMemHistory(BaseChatMessageHistory):
             carry no name).
         tenant: Which of several applications on one database. Default: `"default"`.
         max_messages: The most messages that `messages` gives; all stay stored. Default: None (all).
+        max_tokens: The most tokens of what `messages` gives. A message that is larger by itself is left out. Default: None
+            (any number).
+        token_counter: What counts tokens; see `langchain_agentmem.tokens.TokenCounter.of`. Default: None (approximately).
+        compressor: Fits what `messages` gives into its own budget, instead of `max_messages` and `max_tokens`: what is older
+            becomes a summary, which is stored with the session. Default: None.
         retention: What is kept, and for how long. Default: everything, forever.
         codec: How messages become bytes. Default: `Codec()`.
         embeddings: A model, a function, or a name such as `"openai:text-embedding-3-small"`. Messages are embedded when they
@@ -84,6 +97,9 @@ class AgentMemHistory(BaseChatMessageHistory):
         agent: str | None = None,
         tenant: str = "default",
         max_messages: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: Any = None,
+        compressor: MemoryCompressor | None = None,
         retention: Retention | None = None,
         codec: Codec | None = None,
         embeddings: Embedder | Embeddings | Callable[..., Any] | str | None = None,
@@ -95,6 +111,9 @@ class AgentMemHistory(BaseChatMessageHistory):
         self.user_id = check_optional_id("user_id", user_id)
         self.agent = check_optional_id("agent", agent)
         self.max_messages = None if max_messages is None else check_count("max_messages", max_messages)
+        self.max_tokens = None if max_tokens is None else check_count("max_tokens", max_tokens)
+        self._counter = TokenCounter.of(token_counter)
+        self._compressor = compressor
         self.retention = retention or Retention()
         self._key = SessionKey(check_tenant(tenant), self.user_id, self.session_id)
         self._backend = backend
@@ -323,11 +342,35 @@ class AgentMemHistory(BaseChatMessageHistory):
     def _window(self) -> Program[list[BaseMessage]]:
         if self._handed_out is not None:
             return list(self._handed_out)
-        rows = yield from self._newest(self.max_messages)
-        window = newest([self._codec.load_message(row.body) for row in rows], self.max_messages)
+        if self._compressor is not None:
+            window = yield from self._compressed(self._compressor)
+        elif self.max_tokens is not None:
+            window = yield from self._within(self.max_tokens)
+        else:
+            rows = yield from self._newest(self.max_messages)
+            window = newest(self._loaded(rows), self.max_messages)
         if self._turn:
             self._handed_out = window
         return list(window)
+
+    def _compressed(self, compressor: MemoryCompressor) -> Program[list[BaseMessage]]:
+        config = ensure_config()
+        if self._forgetful:
+            return (yield from compressor.compressing(self._loaded(self._run), config))
+        return (yield from compressor.compressing_session(self._backend, self._codec, self._key, self.agent, config))
+
+    def _within(self, max_tokens: int) -> Program[list[BaseMessage]]:
+        limit = max(_FIRST, max_tokens // _TOKENS_OF_SHORT)
+        while True:
+            most = limit if self.max_messages is None else min(limit, self.max_messages)
+            messages = self._loaded((yield from self._newest(most)))
+            window, complete = newest_within(messages, self.max_messages, max_tokens, self._counter)
+            if complete or len(messages) < most or most == self.max_messages:
+                return window
+            limit *= 4
+
+    def _loaded(self, rows: Sequence[MessageRow]) -> list[BaseMessage]:
+        return [self._codec.load_message(row.body) for row in rows]
 
     def _add(self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None) -> Program[None]:
         messages = list(messages) if isinstance(messages, Iterable) else [messages]
@@ -387,7 +430,8 @@ class AgentMemHistory(BaseChatMessageHistory):
         if self._forgetful:
             self._run.clear()
         else:
-            yield Write(self._backend, self._backend.messages.clear(self._key, self.agent))
+            cleared = self._backend.messages.clear(self._key, self.agent)
+            yield Write(self._backend, and_cleared(cleared, notes_of_session(self._backend, self._key)))
 
     def _newest(self, limit: int | None) -> Program[list[MessageRow]]:
         """The newest rows, oldest first, with the newest system message before them when that is older."""

@@ -7,20 +7,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.store.base import IndexConfig, TTLConfig
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, HistoryScope
+from langchain_agentmem.backends.contract import Backend, HistoryScope, SessionKey
 from langchain_agentmem.checkpointer import AgentMemSaver
 from langchain_agentmem.codec import Codec
+from langchain_agentmem.compression.compressor import MemoryCompressor
+from langchain_agentmem.compression.places import summary_place
+from langchain_agentmem.compression.sessions import SessionMessages, summary_of
+from langchain_agentmem.compression.summaries import Place, SessionSummary
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.lifecycle.sessions import Sessions
-from langchain_agentmem.models import FoundMessages, Retention, check_count, check_optional_id, check_tenant, seconds
+from langchain_agentmem.models import (
+    FoundMessages,
+    Retention,
+    check_count,
+    check_id,
+    check_optional_id,
+    check_tenant,
+    seconds,
+)
 from langchain_agentmem.program import Program, arun, run
 from langchain_agentmem.searching import found_messages
 from langchain_agentmem.store import AgentMemStore
@@ -28,6 +40,7 @@ from langchain_agentmem.sweeping import Sweeper
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
+    from langchain_core.runnables import Runnable, RunnableConfig
 
     from langchain_agentmem.settings import AgentMemSettings
 
@@ -159,6 +172,9 @@ class AgentMemory:
         user_id: str | None = None,
         agent: str | None = None,
         max_messages: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: Any = None,
+        compressor: MemoryCompressor | None = None,
         retention: Retention | None = None,
     ) -> AgentMemHistory:
         """The chat history of a session.
@@ -168,9 +184,13 @@ class AgentMemory:
             user_id: Whose session. Default: None (nobody's).
             agent: Which agent's messages; None for those of all. Default: None.
             max_messages: The most messages that `messages` gives. Default: as configured for the memory.
+            max_tokens: The most tokens of what `messages` gives. Default: None (any number).
+            token_counter: What counts them: a model's name, a model, or a function. Default: None (approximately).
+            compressor: Makes a summary of what is older, within its own budget; see `compressor`. Default: None.
             retention: What is kept. Default: as configured for the agent.
         """
-        return self._history(session_id, user_id, agent, max_messages, retention, turn=False)
+        window = _Window(max_messages, max_tokens, token_counter, compressor)
+        return self._history(session_id, user_id, agent, window, retention, turn=False)
 
     def get_session_history(self, session_id: str, user_id: str | None = None) -> AgentMemHistory:
         """The factory for `RunnableWithMessageHistory`: by `session_id`, or by `user_id` and `session_id`.
@@ -181,16 +201,26 @@ class AgentMemory:
             session_id: Which session.
             user_id: Whose session. Default: None (nobody's).
         """
-        return self._history(session_id, user_id, None, None, None, turn=True)
+        return self._history(session_id, user_id, None, _Window(), None, turn=True)
 
     def session_history(
-        self, *, agent: str | None = None, max_messages: int | None = None, retention: Retention | None = None
+        self,
+        *,
+        agent: str | None = None,
+        max_messages: int | None = None,
+        max_tokens: int | None = None,
+        token_counter: Any = None,
+        compressor: MemoryCompressor | None = None,
+        retention: Retention | None = None,
     ) -> Callable[..., AgentMemHistory]:
         """A factory like `get_session_history`, with settings of its own.
 
         Args:
             agent: Which agent's messages; None for those of all. Default: None.
             max_messages: The most messages that a chain is given. Default: as configured for the memory.
+            max_tokens: The most tokens that a chain is given. Default: None (any number).
+            token_counter: What counts them: a model's name, a model, or a function. Default: None (approximately).
+            compressor: Makes a summary of what is older, within its own budget; see `compressor`. Default: None.
             retention: What is kept. Default: as configured for the agent.
 
         Example:
@@ -201,9 +231,10 @@ class AgentMemory:
             40
             >>> memory.close()
         """
+        window = _Window(max_messages, max_tokens, token_counter, compressor)
 
         def get_session_history(session_id: str, user_id: str | None = None) -> AgentMemHistory:
-            return self._history(session_id, user_id, agent, max_messages, retention, turn=True)
+            return self._history(session_id, user_id, agent, window, retention, turn=True)
 
         return get_session_history
 
@@ -212,7 +243,7 @@ class AgentMemory:
         session_id: str,
         user_id: str | None,
         agent: str | None,
-        max_messages: int | None,
+        window: _Window,
         retention: Retention | None,
         *,
         turn: bool,
@@ -224,13 +255,68 @@ class AgentMemory:
             user_id=user_id,
             agent=agent,
             tenant=self.tenant,
-            max_messages=self._max_messages if max_messages is None else max_messages,
+            max_messages=self._max_messages if window.max_messages is None else window.max_messages,
+            max_tokens=window.max_tokens,
+            token_counter=window.token_counter,
+            compressor=window.compressor,
             retention=replace(kept, ttl=self._ttl) if kept.ttl is None else kept,
             codec=self._codec,
             embeddings=self._embedder,
             turn=turn,
             sweeper=self._sweeper,
         )
+
+    # Compression
+
+    def compressor(self, model: Runnable[Any, Any] | str | None = None, **options: Any) -> MemoryCompressor:
+        """A compressor that keeps its summaries here: with the thread, or the session, that a run's config names.
+
+        Args:
+            model: What writes summaries. Default: None (the conversation's own sentences are chosen).
+            **options: The keyword arguments of `MemoryCompressor`, such as `max_tokens`.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     history = memory.history("session-1", compressor=memory.compressor(max_messages=4))
+            ...     for number in range(10):
+            ...         history.add_user_message(f"The budget of project {number} is {number} euros.")
+            ...     len(history.messages), history.count()
+            (3, 10)
+        """
+        return MemoryCompressor(model, place_of=self._summary_place, **options)
+
+    def _summary_place(self, config: RunnableConfig) -> Place | None:
+        return summary_place(self.backend, self.tenant, self._ttl, config)
+
+    def summary(
+        self, session_id: str, *, user_id: str | None = None, agent: str | None = None
+    ) -> SessionSummary | None:
+        """What was said in a session, in short.
+
+        Args:
+            session_id: Which session.
+            user_id: Whose session. Default: None (nobody's).
+            agent: Which agent's messages. Default: None (those of all).
+
+        Returns:
+            The summary that a history with a compressor wrote. Where there is none, one of all messages, made of their own
+            sentences, which is not stored. None if there are no messages.
+        """
+        return run(self._summary(session_id, user_id, agent))
+
+    async def asummary(
+        self, session_id: str, *, user_id: str | None = None, agent: str | None = None
+    ) -> SessionSummary | None:
+        """Same as `summary`, but without blocking the event loop."""
+        return await arun(self._summary(session_id, user_id, agent))
+
+    def _summary(self, session_id: str, user_id: str | None, agent: str | None) -> Program[SessionSummary | None]:
+        key = SessionKey(self.tenant, check_optional_id("user_id", user_id), check_id("session_id", session_id))
+        messages = SessionMessages(self.backend, self._codec, key, check_optional_id("agent", agent))
+        return (yield from summary_of(messages, self.backend.language))
+
+    # Finding
 
     def search_history(
         self,
@@ -341,6 +427,15 @@ class AgentMemory:
         )
         cells = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"
+
+
+class _Window(NamedTuple):
+    """What a history gives a chain."""
+
+    max_messages: int | None = None
+    max_tokens: int | None = None
+    token_counter: Any = None
+    compressor: MemoryCompressor | None = None
 
 
 def _retention_by_agent(

@@ -8,14 +8,17 @@ Ids are digested, so that any ids fit in its place.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow
+from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, SessionKey, ThreadKey
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.codec import dump_json, load_json
 from langchain_agentmem.models import TENANT_OF_NOTES
 from langchain_agentmem.program import Program, storage_program
+
+T = TypeVar("T")
 
 _AT_ONCE = 100
 
@@ -111,6 +114,24 @@ class Notes:
 
     def _put(self, name: str, value: Mapping[str, Any], ttl: float | None) -> ItemPut:
         return ItemPut(self._namespace, name, dump_json(value), ttl, None)
+
+
+def notes_of_session(backend: Backend, key: SessionKey) -> Notes:
+    """The notes about a session."""
+    return Notes(backend, key.tenant, "session", key.user_id, key.session_id)
+
+
+def notes_of_thread(backend: Backend, thread: ThreadKey) -> Notes:
+    """The notes about a thread."""
+    return Notes(backend, thread.tenant, "thread", thread.thread_id)
+
+
+@storage_program
+def and_cleared(program: Program[T], notes: Notes) -> Program[T]:
+    """A storage program that deletes something, and the notes about it with it."""
+    result = yield from program
+    yield from notes.clear(time.time())
+    return result
 
 
 def _note(row: ItemRow) -> Note:

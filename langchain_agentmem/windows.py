@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
 
+from langchain_agentmem.tokens import TokenCounter
+
 
 def newest(messages: Sequence[BaseMessage], limit: int | None) -> list[BaseMessage]:
     """The newest messages that fit a limit.
@@ -33,6 +35,46 @@ def newest(messages: Sequence[BaseMessage], limit: int | None) -> list[BaseMessa
     if system >= start:
         return _without_orphans(messages[start:])
     return [messages[system], *_without_orphans(messages[start + 1 :])]
+
+
+def newest_within(
+    messages: Sequence[BaseMessage], limit: int | None, max_tokens: int, counter: TokenCounter
+) -> tuple[list[BaseMessage], bool]:
+    """The newest messages that fit a limit and a number of tokens.
+
+    Args:
+        messages: The end of a conversation, oldest first.
+        limit: The most messages, a system message included; None for any number.
+        max_tokens: The most tokens. The newest system message counts first.
+        counter: What counts them.
+
+    Returns:
+        The messages, oldest first, and whether more messages at the beginning would make no difference.
+
+    Example:
+        >>> from langchain_core.messages import AIMessage, HumanMessage
+        >>> from langchain_agentmem.tokens import TokenCounter
+        >>> from langchain_agentmem.windows import newest_within
+        >>> window, _ = newest_within([HumanMessage("hi"), AIMessage("hello there")], None, 12, TokenCounter())
+        >>> [message.content for message in window]
+        ['hello there']
+    """
+    system = next((message for message in reversed(messages) if isinstance(message, SystemMessage)), None)
+    left = max_tokens - counter.base - (0 if system is None else counter.message(system))
+    count = 0
+    complete = False
+    for message in reversed(messages):
+        if message is not system:
+            left -= counter.message(message)
+        if left < 0:
+            complete = True
+            break
+        count += 1
+    if system is not None and all(message is not system for message in messages[len(messages) - count :]):
+        count += 1
+    if not count:
+        return [], complete
+    return newest(messages, count if limit is None else min(count, limit)), complete
 
 
 def _without_orphans(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

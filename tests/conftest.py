@@ -148,6 +148,7 @@ TABLES = {
     "agentmem_messages",
     "agentmem_schema",
     "agentmem_sessions",
+    "agentmem_summaries",
     "agentmem_threads",
     "checkpoint_blobs",
     "checkpoint_writes",

@@ -78,6 +78,15 @@ class SessionRow(NamedTuple):
     expires_at: float | None
 
 
+class StoredSummary(NamedTuple):
+    """What is written down of a session's messages beside them: their running summary."""
+
+    value: str
+    """JSON text, or nothing."""
+    revision: int
+    """Another random number after every change."""
+
+
 class Append(NamedTuple):
     """Messages to add to a session, all or none."""
 
@@ -119,6 +128,18 @@ class MessageLog(Protocol):
         self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
     ) -> Program[dict[tuple[str, int], MessageRow]]:
         """The messages at places (session and position); those that are there no more are left out."""
+
+    def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
+        """The summary of the session's messages (of one agent, or all).
+
+        It becomes empty, with another revision, when messages of the session are cleared or ended: so none that was begun
+        before is written after.
+        """
+
+    def swap_summary(
+        self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
+    ) -> Program[bool]:
+        """Write the summary if its revision is still `expected` (None: if there is none) and the session exists."""
 
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
         """Delete the messages (of one agent, or all); the session stays listed."""

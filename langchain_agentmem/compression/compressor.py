@@ -18,8 +18,11 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
 from langgraph.constants import TAG_HIDDEN
 
+from langchain_agentmem.backends.contract import Backend, SessionKey
+from langchain_agentmem.codec import Codec
 from langchain_agentmem.compression.budgets import Budget
 from langchain_agentmem.compression.folding import fold, is_at_work
+from langchain_agentmem.compression.sessions import SessionMessages
 from langchain_agentmem.compression.sources import Coverage, MessageList, Source
 from langchain_agentmem.compression.summaries import Place, ProcessPlaces, SessionSummary
 from langchain_agentmem.compression.summarizing import INSTRUCTIONS, Summarizer
@@ -218,7 +221,13 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
 
         Args:
             output_key: The key of the state, which must be a plain one, without a reducer. Default: `"llm_input_messages"`.
+
+        Raises:
+            InvalidInputError: The key is `"messages"`, so that the transcript would be changed.
         """
+        if output_key == "messages":
+            msg = "A compressor does not write to the state's 'messages', which are the transcript: use a key of its own."
+            raise InvalidInputError(msg)
         return (self | (lambda messages: {output_key: messages})).with_config(tags=[TAG_HIDDEN])
 
     def as_pre_model_hook(self) -> Runnable[Any, dict[str, Any]]:
@@ -251,6 +260,20 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             )
         source = MessageList(messages, place, self._coverage, self._room(tokens))
         return (yield from self.fitting(source, config, tokens))
+
+    def compressing_session(
+        self, backend: Backend, codec: Codec, key: SessionKey, agent: str | None, config: RunnableConfig
+    ) -> Program[list[BaseMessage]]:
+        """The outer program that gives a session's history in the budget.
+
+        Args:
+            backend: Where the session is.
+            codec: What reads messages.
+            key: Which session.
+            agent: Whose messages; None for all.
+            config: The config of the run.
+        """
+        return (yield from self.fitting(SessionMessages(backend, codec, key, agent), config))
 
     def fitting(self, source: Source, config: RunnableConfig, tokens: int = 0) -> Program[list[BaseMessage]]:
         """The outer program that fits a conversation into the budget.

@@ -32,6 +32,8 @@ class Past(NamedTuple):
     human: BaseMessage | None
     """The covered human message whose turn goes on."""
     tail: list[BaseMessage]
+    stand_in: str | None = None
+    """The id of a covered message, which the summary carries in its place."""
 
     @property
     def summary(self) -> SessionSummary | None:
@@ -42,7 +44,9 @@ class Past(NamedTuple):
 class Source(Protocol):
     """A conversation. Its methods are outer programs."""
 
-    place: Place
+    @property
+    def place(self) -> Place:
+        """Where the record of its summaries is kept."""
 
     def load(self) -> Program[Past]:
         """The conversation as it is now."""
@@ -116,7 +120,9 @@ class MessageList:
         kept = [messages[at] for at in entry.kept]
         systems = self._systems + [one for one in kept if isinstance(one, SystemMessage)]
         human = next((one for one in kept if not isinstance(one, SystemMessage)), None)
-        return Past(record, revision, entry, systems, human, list(messages[entry.covered :]))
+        gone = next((at for at in range(entry.covered - 1, -1, -1) if at not in entry.kept), None)
+        stand_in = None if gone is None else messages[gone].id
+        return Past(record, revision, entry, systems, human, list(messages[entry.covered :]), stand_in)
 
     def entry(self, past: Past, summary: SessionSummary, count: int, human: int | None) -> Entry:
         begun, chain = (past.entry.covered, past.entry.chain) if past.entry else (0, "")

@@ -103,12 +103,12 @@ class View:
     def _head(self, summary: SessionSummary | None) -> list[BaseMessage]:
         if summary is None:
             return self._systems
-        message = summary_message(summary)
+        message = summary_message(summary, self.past.stand_in)
         if self._role == "human":
             return [*self._systems, message]
         text = str(message.content)
         if not self._systems:
-            return [SystemMessage(text)]
+            return [SystemMessage(text, id=message.id)]
         first, *others = self._systems
         content: Any = first.content
         joined = f"{content}\n\n{text}" if isinstance(content, str) else [*content, {"type": "text", "text": text}]
@@ -123,6 +123,12 @@ class View:
         return BudgetError(msg)
 
 
-def summary_message(summary: SessionSummary) -> HumanMessage:
-    """The message that stands for what is summarised."""
-    return HumanMessage(f"{_PREFACE}\n{quoted(content_of(summary))}", additional_kwargs={"lc_source": "summarization"})
+def summary_message(summary: SessionSummary, stand_in: str | None = None) -> HumanMessage:
+    """The message that stands for what is summarised.
+
+    Args:
+        summary: The summary.
+        stand_in: The id of a message that it stands for. A graph's stream of messages leaves out what has an id that it has
+            seen, so that a summary in a node's output is not shown to the user. Default: None.
+    """
+    return HumanMessage(f"{_PREFACE}\n{quoted(content_of(summary))}", additional_kwargs={"lc_source": "summarization"}, id=stand_in)

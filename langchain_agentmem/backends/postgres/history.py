@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_agentmem.backends.contract import Append, HistoryScope, IndexEntry, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.contract import (
+    Append,
+    HistoryScope,
+    IndexEntry,
+    MessageRow,
+    SessionKey,
+    SessionRow,
+    StoredSummary,
+)
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.codec import Typed
@@ -81,12 +89,25 @@ class PostgresMessages:
         return {(session_id, row[0]): _message(row) for session_id, *row in rows}
 
     @one_statement
+    def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
+        rows = yield Fetch(self._sql["summary"], _named(key, agent, now))
+        return StoredSummary(*rows[0]) if rows else None
+
+    @one_statement
+    def swap_summary(
+        self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
+    ) -> Program[bool]:
+        parameters = (_place(key), agent or "", *summary, expected, now)
+        ((swapped,),) = yield Fetch(self._sql["swap_summary"], parameters)
+        return bool(swapped)
+
+    @one_statement
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        yield Execute(self._sql["clear"], _named(key, agent, 0.0))
+        yield Fetch(self._sql["forget"], (_place(key), agent, False))
 
     @one_statement
     def end(self, key: SessionKey) -> Program[int]:
-        ((removed,),) = yield Fetch(self._sql["end"], _named(key, None, 0.0))
+        ((removed,),) = yield Fetch(self._sql["forget"], (_place(key), None, True))
         return int(removed)
 
     @one_statement

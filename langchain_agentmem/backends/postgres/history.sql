@@ -49,26 +49,17 @@ WHERE session = (
     WHERE place = %(place)s AND (expires_at IS NULL OR expires_at > %(now)s)
 ) AND agent = %(agent)s
 
--- clear --
-WITH removed AS (
-    DELETE FROM {schema}agentmem_messages
-    WHERE session = (SELECT id FROM {schema}agentmem_sessions WHERE place = %(place)s FOR UPDATE)
-      AND (%(agent)s::text IS NULL OR agent = %(agent)s)
-    RETURNING 1
-)
-UPDATE {schema}agentmem_sessions SET message_count = message_count - (SELECT count(*) FROM removed)
-WHERE place = %(place)s
+-- summary --
+SELECT summary.value, summary.revision
+FROM {schema}agentmem_sessions AS session JOIN {schema}agentmem_summaries AS summary ON summary.session = session.id
+WHERE session.place = %(place)s AND (session.expires_at IS NULL OR session.expires_at > %(now)s)
+  AND summary.agent = coalesce(%(agent)s, '')
 
--- end --
-WITH removed AS (
-    DELETE FROM {schema}agentmem_messages
-    WHERE session = (SELECT id FROM {schema}agentmem_sessions WHERE place = %(place)s FOR UPDATE) AND ends_with_session
-    RETURNING 1
-), counted AS (
-    UPDATE {schema}agentmem_sessions SET message_count = message_count - (SELECT count(*) FROM removed)
-    WHERE place = %(place)s
-)
-SELECT count(*) FROM removed
+-- swap_summary --
+SELECT {schema}agentmem_swap_summary(%s, %s, %s, %s, %s, %s)
+
+-- forget --
+SELECT {schema}agentmem_forget_messages(%s, %s, %s)
 
 -- sessions --
 SELECT session_id, title, message_count, created_at, updated_at, expires_at

@@ -2,7 +2,8 @@ The scripts of the message log. The keys of a session:
 
   session    a hash: who it is, title, count, next, created, updated, expires (by the callers' clocks), at (by the server's),
              indexed, once the messages of no agent are indexed as well; and the bytes of a vector (width) and those of all
-             vectors from which on they are gone through (bound)
+             vectors from which on they are gone through (bound);
+             the summaries, by agent or for all (summary:, summary:<agent>), and their revisions (revision:…)
   messages   a stream: the message at position n has the id (n+1)-0 and the field m; the field a when it is an agent's
   index      a sorted set of texts: a kind, for some kinds an agent and a zero byte, and a position of 12 digits. The kinds:
              a: an agent's messages; e: those that end with the session; s: system messages; t: an agent's system messages
@@ -95,6 +96,18 @@ local function forget_deleted()
   until #entries < 500
   call('RENAME', fresh, M)
   if at then call('PEXPIREAT', M, at) end
+end
+
+-- Summaries go with any of the messages that they may speak of; what stays is another revision, so that none that was begun
+-- before is written after.
+local function empty_summaries(agent)
+  if call('EXISTS', S) == 0 then return end
+  local time, agents = call('TIME'), {['']=true, [agent]=true}
+  for _, field in ipairs(call('HKEYS', S)) do
+    if string.sub(field, 1, 8) == 'summary:' then agents[string.sub(field, 9)] = true end
+  end
+  local revision = string.format('%.0f', time[1] * 1000000 + time[2])
+  for one in pairs(agents) do call('HSET', S, 'summary:' .. one, '', 'revision:' .. one, revision) end
 end
 
 local function record(entry)
@@ -289,19 +302,36 @@ if not alive(tonumber(ARGV[1])) then return 0 end
 if ARGV[2] == '*' then return tonumber(call('HGET', S, 'count') or 0) end
 return call('ZLEXCOUNT', I, range_of('a', string.sub(ARGV[2], 2)))
 
+-- summary --
+-- now, agent ('' for all): the summary and its revision.
+if not alive(tonumber(ARGV[1])) then return {} end
+return call('HMGET', S, 'summary:' .. ARGV[2], 'revision:' .. ARGV[2])
+
+-- swap_summary --
+-- now, agent, summary, revision, the revision that is expected ('' for none): whether it is written.
+if call('EXISTS', S) == 0 or not alive(tonumber(ARGV[1])) then return 0 end
+local current = call('HGET', S, 'revision:' .. ARGV[2])
+if current == ARGV[4] then return 1 end
+if (current or '') ~= ARGV[5] then return 0 end
+call('HSET', S, 'summary:' .. ARGV[2], ARGV[3], 'revision:' .. ARGV[2], ARGV[4])
+return 1
+
 -- clear --
 -- agent as above.
 if ARGV[1] == '*' then
   call('UNLINK', M, I, T, W, V)
   if call('EXISTS', S) == 1 then call('HSET', S, 'count', 0) end
+  empty_summaries('')
   return 0
 end
+empty_summaries(string.sub(ARGV[1], 2))
 local low, high = range_of('a', string.sub(ARGV[1], 2))
 local removed = remove(call('ZRANGEBYLEX', I, low, high))
 if removed > 0 then forget_deleted() end
 return removed
 
 -- end --
+empty_summaries('')
 local removed = remove(call('ZRANGEBYLEX', I, range_of('e')))
 if removed > 0 then forget_deleted() end
 return removed

@@ -9,7 +9,15 @@ from typing import Any
 
 import ormsgpack
 
-from langchain_agentmem.backends.contract import Append, HistoryScope, IndexEntry, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.contract import (
+    Append,
+    HistoryScope,
+    IndexEntry,
+    MessageRow,
+    SessionKey,
+    SessionRow,
+    StoredSummary,
+)
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, load_scripts, optional, slot
 from langchain_agentmem.codec import Typed
@@ -94,6 +102,18 @@ class RedisMessages:
             for session_id, records in zip(by_session, answers, strict=True)
             for row in _rows(records)
         }
+
+    @storage_program
+    def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
+        found = yield _invoke("summary", key, (optional(now), agent or ""))
+        return StoredSummary(found[0].decode(), int(found[1])) if found and found[0] is not None else None
+
+    @storage_program
+    def swap_summary(
+        self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
+    ) -> Program[bool]:
+        arguments = (optional(now), agent or "", *summary, optional(expected))
+        return bool((yield _invoke("swap_summary", key, arguments)))
 
     @storage_program
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:

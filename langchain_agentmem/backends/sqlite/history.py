@@ -6,7 +6,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_agentmem.backends.contract import Append, HistoryScope, IndexEntry, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.contract import (
+    Append,
+    HistoryScope,
+    IndexEntry,
+    MessageRow,
+    SessionKey,
+    SessionRow,
+    StoredSummary,
+)
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.codec import Typed
 from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
@@ -91,6 +99,17 @@ class SqliteMessages:
                 found[session_id, row[0]] = _message(row)
         return found
 
+    def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
+        rows = yield Fetch(SQL["summary"], _named(key, agent, now))
+        return StoredSummary(*rows[0]) if rows else None
+
+    def swap_summary(
+        self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
+    ) -> Program[bool]:
+        parameters = {**_named(key, agent, now), **summary._asdict(), "expected": expected}
+        written = yield Execute(SQL["swap_summary"], parameters)
+        return bool(written)
+
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
         if agent is None:
             yield from self._remove(key, "delete_messages")
@@ -142,6 +161,7 @@ class SqliteMessages:
         for session, *_ in (yield Fetch(SQL["session"], _where(key))):
             removed = yield Execute(SQL[statement], (session, *more))
             yield Execute(SQL["shrink_session"], (removed, session))
+            yield Execute(SQL["empty_summaries"], {"session": session, "agent": more[0] if more else None})
         return removed
 
 

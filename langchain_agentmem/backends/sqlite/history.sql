@@ -98,6 +98,29 @@ WHERE message.session = (
       AND (expires_at IS NULL OR expires_at > :now)
 )
 
+-- summary --
+SELECT summary.value, summary.revision
+FROM agentmem_sessions AS session JOIN agentmem_summaries AS summary ON summary.session = session.id
+WHERE session.tenant = :tenant AND session.user_id = :user_id AND session.session_id = :session_id
+  AND (session.expires_at IS NULL OR session.expires_at > :now) AND summary.agent = coalesce(:agent, '')
+
+-- swap_summary --
+-- Writes nothing when the session is not there, or the summary is not the one that is expected.
+INSERT INTO agentmem_summaries (session, agent, value, revision)
+SELECT id, coalesce(:agent, ''), :value, :revision FROM agentmem_sessions
+WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id AND (expires_at IS NULL OR expires_at > :now)
+  AND :expected IS (
+    SELECT revision FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = coalesce(:agent, '')
+  )
+ON CONFLICT (session, agent) DO UPDATE SET value = excluded.value, revision = excluded.revision
+
+-- empty_summaries --
+INSERT INTO agentmem_summaries (session, agent, value, revision)
+SELECT :session, agent, '', abs(random() % 9000000000000000)
+FROM (SELECT '' AS agent UNION SELECT coalesce(:agent, '') UNION SELECT agent FROM agentmem_summaries WHERE session = :session)
+WHERE true
+ON CONFLICT (session, agent) DO UPDATE SET value = excluded.value, revision = excluded.revision
+
 -- count --
 SELECT message_count FROM agentmem_sessions
 WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id

@@ -48,6 +48,27 @@ CREATE INDEX agentmem_messages_by_agent ON agentmem_messages (session, agent, po
 -- system_messages --
 CREATE INDEX agentmem_system_messages ON agentmem_messages (session, position) WHERE role = 'system'
 
+-- summaries --
+CREATE TABLE agentmem_summaries (
+    session INTEGER NOT NULL,
+    agent TEXT NOT NULL,
+    value TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (session, agent)
+) WITHOUT ROWID
+
+-- summaries_end --
+CREATE TRIGGER agentmem_summaries_end AFTER DELETE ON agentmem_sessions BEGIN
+    DELETE FROM agentmem_summaries WHERE session = old.id;
+END
+
+-- summaries_restart --
+-- An expired session that is used again is a new one.
+CREATE TRIGGER agentmem_summaries_restart AFTER UPDATE OF created_at ON agentmem_sessions
+WHEN old.created_at <> new.created_at BEGIN
+    DELETE FROM agentmem_summaries WHERE session = old.id;
+END
+
 -- items --
 -- A namespace is its labels in UTF-8, each followed by a zero byte, which no label holds.
 CREATE TABLE agentmem_items (

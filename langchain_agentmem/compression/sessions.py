@@ -1,0 +1,130 @@
+"""Compression of a session's history: the summary lies with the session, and only what it does not cover is read."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import time
+
+from langchain_core.messages import BaseMessage, SystemMessage
+
+from langchain_agentmem.backends.contract import Backend, HistoryScope, MessageRow, SessionKey, StoredSummary
+from langchain_agentmem.codec import Codec
+from langchain_agentmem.compression.sources import STAYS, Past
+from langchain_agentmem.compression.summaries import Entry, Record, SessionSummary
+from langchain_agentmem.compression.summarizing import Summarizer
+from langchain_agentmem.program import Program, Read, Write
+from langchain_agentmem.tokens import TokenCounter
+
+_PAGE = 1_000
+_SUMMARY_TOKENS = 400
+
+
+class SessionPlace:
+    """The record of a session's summary.
+
+    Args:
+        backend: Where the session is.
+        key: Which session.
+        agent: Whose messages; None for all.
+    """
+
+    def __init__(self, backend: Backend, key: SessionKey, agent: str | None) -> None:
+        self._backend = backend
+        self._key = key
+        self._agent = agent
+
+    def load(self, now: float) -> Program[tuple[Record, int | None]]:
+        """See `langchain_agentmem.compression.summaries.Place`."""
+        stored = yield Read(self._backend, self._backend.messages.summary(self._key, self._agent, now))
+        if stored is None:
+            return Record(), None
+        return Record.loaded(json.loads(stored.value)) if stored.value else Record(), stored.revision
+
+    def swap(self, record: Record, revision: int | None, now: float) -> Program[bool]:
+        """See `langchain_agentmem.compression.summaries.Place`."""
+        summary = StoredSummary(json.dumps(record.stored()), secrets.randbits(53))
+        swapped: bool = yield Write(
+            self._backend, self._backend.messages.swap_summary(self._key, self._agent, summary, revision, now)
+        )
+        return swapped
+
+
+class SessionMessages:
+    """A session's history, as a compressor sees it.
+
+    What is covered is counted by positions, which never change; `Entry.covered` is the position after the last of them.
+
+    Args:
+        backend: Where it is.
+        codec: What reads messages.
+        key: Which session.
+        agent: Whose messages; None for all.
+    """
+
+    def __init__(self, backend: Backend, codec: Codec, key: SessionKey, agent: str | None) -> None:
+        self.place = SessionPlace(backend, key, agent)
+        self._backend = backend
+        self._codec = codec
+        self._key = key
+        self._agent = agent
+        self._positions: list[int] = []
+        """Those of the tail."""
+        self._kept: dict[int, BaseMessage] = {}
+
+    def load(self) -> Program[Past]:
+        """See `langchain_agentmem.compression.sources.Source`."""
+        now = time.time()
+        record, revision = yield from self.place.load(now)
+        entry = record.entries[0] if record.entries else None
+        rows = yield from self._rows_from(entry.covered if entry else 0, now)
+        self._positions = [row.position for row in rows]
+        self._kept = (yield from self._kept_rows(entry, now)) if entry and entry.kept else {}
+        systems: list[BaseMessage] = [one for one in self._kept.values() if isinstance(one, SystemMessage)]
+        human = next((one for one in self._kept.values() if not isinstance(one, SystemMessage)), None)
+        tail = [self._codec.load_message(row.body) for row in rows]
+        return Past(record, revision, entry, systems, human, tail)
+
+    def entry(self, past: Past, summary: SessionSummary, count: int, human: int | None) -> Entry:
+        """See `langchain_agentmem.compression.sources.Source`."""
+        before: dict[bool, list[int]] = {is_system: [] for is_system in (True, False)}
+        for position, message in self._kept.items():
+            before[isinstance(message, SystemMessage)].append(position)
+        systems = [self._positions[at] for at in range(count) if isinstance(past.tail[at], SystemMessage)][-1:]
+        humans = before[False] if human == STAYS else [] if human is None else [self._positions[human]]
+        return Entry(summary, self._positions[count - 1] + 1, "", (*(systems or before[True]), *humans))
+
+    def _rows_from(self, first: int, now: float) -> Program[list[MessageRow]]:
+        rows: list[MessageRow] = []
+        after = first - 1
+        while True:
+            page = yield Read(self._backend, self._backend.messages.page(self._key, self._agent, after, _PAGE, now))
+            rows += page
+            if len(page) < _PAGE:
+                return rows
+            after = page[-1].position
+
+    def _kept_rows(self, entry: Entry, now: float) -> Program[dict[int, BaseMessage]]:
+        scope = HistoryScope(self._key.tenant, self._key.user_id, self._key.session_id, self._agent)
+        places = [(self._key.session_id, position) for position in entry.kept]
+        rows = yield Read(self._backend, self._backend.messages.rows(scope, places, now))
+        return {position: self._codec.load_message(row.body) for (_, position), row in rows.items()}
+
+
+def summary_of(messages: SessionMessages, language: str) -> Program[SessionSummary | None]:
+    """The outer program that gives the summary of a session: the stored one, else one made of its own sentences.
+
+    Args:
+        messages: The session's history.
+        language: The language that it is in.
+    """
+    record, _ = yield from messages.place.load(time.time())
+    if record.entries:
+        return record.entries[0].summary
+    past = yield from messages.load()
+    if not past.tail:
+        return None
+    summarizer = Summarizer(None, TokenCounter(), _SUMMARY_TOKENS, sys.maxsize, language=language)
+    (part,) = summarizer.parts([past.tail])
+    return (yield from summarizer.extended(None, part, None))

@@ -1,0 +1,370 @@
+"""Compression: histories, chains, graphs and agents in a budget, with summaries that are stored and paid for once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_agentmem import AgentMemory, MemoryCompressor
+from langchain_agentmem.testing import ScriptedChatModel
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables.history import RunnableWithMessageHistory
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph.message import add_messages
+from pydantic import PrivateAttr
+
+
+class Noting(BaseChatModel):
+    """A summariser that notes what it is shown, and answers with the first words of it."""
+
+    _shown: list[str] = PrivateAttr(default_factory=list)
+    _gate: threading.Event | None = PrivateAttr(default=None)
+    _begun: threading.Event = PrivateAttr(default_factory=threading.Event)
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        super().__init__()
+        self._gate = gate
+
+    @property
+    def shown(self) -> list[str]:
+        return self._shown
+
+    @property
+    def begun(self) -> threading.Event:
+        return self._begun
+
+    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **options: Any) -> Any:
+        self._shown.append(str(messages[-1].content))
+        self._begun.set()
+        if self._gate is not None:
+            assert self._gate.wait(30)
+        text = f"Summary {len(self._shown)}."
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+
+    @property
+    def _llm_type(self) -> str:
+        return "noting"
+
+
+def talk(first: int, last: int) -> list[BaseMessage]:
+    return [one for at in range(first, last) for one in (HumanMessage(f"fact {at} is {at}"), AIMessage(f"noted {at}"))]
+
+
+def texts(messages: list[BaseMessage]) -> list[str]:
+    return [str(message.text) for message in messages]
+
+
+async def test_a_history_gives_a_summary_and_the_newest_messages(memory, call):
+    model = Noting()
+    history = memory.history("s", user_id="u", compressor=memory.compressor(model, max_messages=8))
+    await call(history.add_messages, talk(0, 10))
+    messages = history.messages
+    assert len(messages) <= 8
+    assert "Summary 1." in messages[0].text
+    assert texts(messages)[-2:] == ["fact 9 is 9", "noted 9"]
+    assert isinstance(messages[1], HumanMessage)
+    assert await history.aget_messages() == messages
+    assert len(model.shown) == 1
+    assert history.count() == 20
+
+
+async def test_each_message_is_shown_once_and_none_is_lost(memory):
+    model = Noting()
+    history = memory.history("s", compressor=memory.compressor(model, max_messages=8))
+    for at in range(40):
+        await history.aadd_messages(talk(at, at + 1))
+        assert len(history.messages) <= 8
+    shown = "\n".join(model.shown)
+    kept = "\n".join(texts(history.messages))
+    for at in range(40):
+        assert shown.count(f"fact {at} is {at}\\n") + kept.count(f"fact {at} is {at}\n") == 1
+
+
+def test_the_summary_outlives_the_process_and_is_extended_by_the_new_part_alone(lasting_url):
+    for turn in range(3):
+        model = Noting()
+        with AgentMemory.from_url(lasting_url) as memory:
+            history = memory.history("s", compressor=memory.compressor(model, max_messages=8))
+            history.add_messages(talk(10 * turn, 10 * turn + 10))
+            assert "Summary 1." in history.messages[0].text
+        (shown,) = model.shown
+        assert ("Summary so far" in shown) == (turn > 0)
+        assert f"fact {10 * turn + 5} " in shown
+        assert f"fact {10 * turn - 8} " not in shown
+
+
+def test_a_session_that_is_cleared_deleted_or_ended_has_no_summary(memory):
+    compressor = memory.compressor(Noting(), max_messages=6)
+    for forget in ("clear", "delete"):
+        history = memory.history("s", compressor=compressor)
+        history.add_messages(talk(0, 10))
+        assert "Summary" in history.messages[0].text
+        assert memory.summary("s") is not None
+        if forget == "clear":
+            history.clear()
+        else:
+            memory.sessions.delete("s")
+        assert memory.summary("s") is None
+        history.add_messages(talk(0, 1))
+        assert texts(history.messages) == ["fact 0 is 0", "noted 0"]
+
+
+def test_no_summary_of_cleared_messages_is_written_afterwards(memory):
+    gate = threading.Event()
+    model = Noting(gate)
+    history = memory.history("s", compressor=memory.compressor(model, max_messages=6))
+    history.add_messages(talk(0, 10))
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(lambda: history.messages)
+        assert model.begun.wait(30)
+        memory.history("s").clear()
+        gate.set()
+        running.result(30)
+    history.add_messages(talk(50, 51))
+    assert texts(history.messages) == ["fact 50 is 50", "noted 50"]
+    assert "fact 0" not in str(memory.summary("s"))
+
+
+def test_agents_and_users_have_summaries_of_their_own(memory):
+    compressor = memory.compressor(Noting(), max_messages=6)
+    for user, agent in (("u", "a"), ("u", "b"), ("v", "a")):
+        memory.history("s", user_id=user, agent=agent, compressor=compressor).add_messages(talk(0, 10))
+        assert "Summary" in memory.history("s", user_id=user, agent=agent, compressor=compressor).messages[0].text
+    found = {memory.summary("s", user_id=user, agent=agent).text for user, agent in (("u", "a"), ("u", "b"), ("v", "a"))}
+    assert found == {"Summary 1.", "Summary 2.", "Summary 3."}
+    assert memory.summary("s", user_id="w") is None
+
+
+def test_an_expired_session_that_begins_anew_has_no_summary(memory, monkeypatch):
+    now = [1_000_000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    other = AgentMemory(memory.backend, ttl=60.0)
+    history = other.history("s", compressor=other.compressor(Noting(), max_messages=6))
+    history.add_messages(talk(0, 10))
+    assert "Summary" in history.messages[0].text
+    now[0] += 61
+    assert history.messages == []
+    history.add_messages(talk(20, 21))
+    assert texts(history.messages) == ["fact 20 is 20", "noted 20"]
+
+
+def test_parallel_turns_of_a_session_summarise_once(memory):
+    gate = threading.Event()
+    model = Noting(gate)
+    compressor = memory.compressor(model, max_messages=6)
+    memory.history("s").add_messages(talk(0, 10))
+    with ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(lambda: memory.history("s", compressor=compressor).messages) for _ in range(8)]
+        assert model.begun.wait(30)
+        gate.set()
+        windows = [one.result(60) for one in running]
+    assert len(model.shown) == 1
+    assert all(window == windows[0] for window in windows)
+
+
+async def test_parallel_coroutines_of_a_thread_summarise_once(memory):
+    model = Noting()
+    compressor = memory.compressor(model, max_messages=6)
+    config = {"configurable": {"thread_id": "t"}}
+    found = await asyncio.gather(*(compressor.ainvoke(talk(0, 10), config) for _ in range(8)))
+    assert len(model.shown) == 1
+    assert all(one == found[0] for one in found)
+
+
+@pytest.mark.parametrize("problem", ["error", "empty", "slow"])
+async def test_when_the_model_fails_the_chain_goes_on_and_the_next_turn_tries_again(memory, problem, caplog, call):
+    gate = threading.Event()
+    if problem == "slow":
+        model: BaseChatModel = Noting(gate)
+    else:
+        model = ScriptedChatModel([RuntimeError("overloaded") if problem == "error" else "", "All is well."])
+    compressor = memory.compressor(model, max_messages=6, time_limit=0.05 if problem == "slow" else 30)
+    history = memory.history("s", compressor=compressor)
+    history.add_messages(talk(0, 10))
+    with caplog.at_level(logging.WARNING):
+        messages = history.messages
+    assert texts(messages) == texts(talk(7, 10))
+    assert "No summary was made" in caplog.text
+    assert compressor.events[-1].error is not None
+    gate.set()
+    assert history.count() == 20
+    again = memory.history("s", compressor=memory.compressor(model, max_messages=6))
+    assert "All is well." in again.messages[0].text or "Summary" in again.messages[0].text
+    assert texts(again.messages)[-1] == "noted 9"
+
+
+async def test_a_turn_that_was_cancelled_does_not_keep_the_next_one_waiting(memory):
+    gate = threading.Event()
+
+    class Hanging(Noting):
+        async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+            self._begun.set()
+            await asyncio.sleep(3600)
+
+    hanging = Hanging(gate)
+    memory.history("s").add_messages(talk(0, 10))
+    running = asyncio.create_task(
+        memory.history("s", compressor=memory.compressor(hanging, max_messages=6)).aget_messages()
+    )
+    while not hanging.begun.is_set():
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    model = Noting()
+    messages = await memory.history("s", compressor=memory.compressor(model, max_messages=6)).aget_messages()
+    assert "Summary 1." in messages[0].text
+
+
+def chain_of(memory: AgentMemory, model: BaseChatModel, compressor: MemoryCompressor, *, around: bool) -> Any:
+    prompt = ChatPromptTemplate.from_messages(
+        [("system", "Be kind."), MessagesPlaceholder("history"), ("human", "{input}")]
+    )
+    chain = prompt | model if around else prompt | compressor | model
+    factory = memory.session_history(compressor=compressor) if around else memory.get_session_history
+    return RunnableWithMessageHistory(chain, factory, input_messages_key="input", history_messages_key="history")
+
+
+@pytest.mark.parametrize("around", [True, False])
+async def test_a_chain_stays_in_the_budget_and_its_history_stays_whole(memory, call, around):
+    model = ScriptedChatModel([f"answer {turn}" for turn in range(30)])
+    summariser = Noting()
+    chain = chain_of(memory, model, memory.compressor(summariser, max_messages=8), around=around)
+    for turn in range(30):
+        await call(chain.invoke, {"input": f"question {turn}"}, {"configurable": {"session_id": "s"}})
+    assert all(len(request) <= 8 + 2 * around for request in model.requests)
+    assert all(request[0].text == "Be kind." and request[-1].text == f"question {at}" for at, request in enumerate(model.requests))
+    assert memory.history("s").count() == 60
+    shown = "\n".join(summariser.shown)
+    assert all(shown.count(f"question {turn}\\n") == 1 for turn in range(20))
+    assert len(summariser.shown) <= 15
+
+
+class State(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+    llm_input_messages: list[AnyMessage]
+
+
+def graph_of(memory: AgentMemory, model: BaseChatModel, compressor: MemoryCompressor) -> Any:
+    builder = StateGraph(State)
+    builder.add_node("compress", compressor.as_node())
+    builder.add_node("reply", lambda state: {"messages": [model.invoke(state["llm_input_messages"])]})
+    builder.add_edge(START, "compress")
+    builder.add_edge("compress", "reply")
+    return builder.compile(checkpointer=memory.checkpointer)
+
+
+async def test_a_node_leaves_the_transcript_as_it_is_and_nothing_of_the_summary_in_the_stream(memory, call):
+    model = ScriptedChatModel([f"answer {turn}" for turn in range(12)])
+    summariser = Noting()
+    graph = graph_of(memory, model, memory.compressor(summariser, max_messages=8))
+    config: Any = {"configurable": {"thread_id": "t"}}
+    streamed: list[str] = []
+    for turn in range(12):
+        given = {"messages": [HumanMessage(f"question {turn}")]}
+        streamed += [message.text for message, _ in await call(graph.stream, given, config, stream_mode="messages")]
+    assert streamed == [f"answer {turn}" for turn in range(12)]
+    assert summariser.shown
+    state = graph.get_state(config).values
+    assert len(state["messages"]) == 24
+    assert all(len(request) <= 8 for request in model.requests)
+
+
+def test_the_summary_of_a_thread_goes_with_the_thread(memory):
+    first, second = Noting(), Noting()
+    config: Any = {"configurable": {"thread_id": "t"}}
+    memory.compressor(first, max_messages=6).invoke(talk(0, 10), config)
+    memory.compressor(second, max_messages=6).invoke(talk(0, 10), config)
+    assert (len(first.shown), len(second.shown)) == (1, 0)
+    memory.checkpointer.delete_thread("t")
+    memory.compressor(second, max_messages=6).invoke(talk(0, 10), config)
+    assert len(second.shown) == 1
+
+
+def test_a_fork_of_a_thread_gets_a_summary_of_its_own(memory):
+    model = Noting()
+    compressor = memory.compressor(model, max_messages=6)
+    config: Any = {"configurable": {"thread_id": "t"}}
+    trunk = talk(0, 10)
+    fork = [*trunk[:4], HumanMessage("Actually, no."), *trunk[5:]]
+    first = compressor.invoke(trunk, config)
+    second = compressor.invoke(fork, config)
+    assert len(model.shown) == 2
+    assert "Actually, no." in model.shown[1]
+    assert compressor.invoke(trunk, config) == first
+    assert compressor.invoke(fork, config) == second
+    assert len(model.shown) == 2
+
+
+async def test_a_window_of_tokens(memory, call):
+    history = memory.history("s", max_tokens=40, token_counter=lambda messages: 10 * len(messages))
+    history.add_messages([SystemMessage("Be kind."), *talk(0, 100)])
+    assert texts(history.messages) == ["Be kind.", *texts(talk(0, 100))[-3:]]
+    assert await history.aget_messages() == history.messages
+    tiny = memory.history("s", max_tokens=5, token_counter=lambda messages: 10 * len(messages))
+    assert texts(tiny.messages) == ["Be kind."]
+
+
+def test_a_window_of_tokens_reads_as_far_back_as_it_takes(memory):
+    history = memory.history("s", max_tokens=5_000, token_counter=lambda messages: len(messages))
+    history.add_messages(talk(0, 3_000))
+    assert len(history.messages) == 5_000
+
+
+def test_a_window_of_tokens_never_begins_with_the_result_of_a_call(memory):
+    history = memory.history("s", max_tokens=30, token_counter=lambda messages: 10 * len(messages))
+    call = AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": "1"}])
+    history.add_messages([call, ToolMessage("5", tool_call_id="1"), AIMessage("5"), HumanMessage("Thanks")])
+    assert texts(history.messages) == ["5", "Thanks"]
+
+
+def test_a_summary_without_a_model_is_made_of_the_conversations_own_sentences(memory):
+    history = memory.history("s")
+    history.add_messages([HumanMessage("The budget of the spring campaign is 900 euros."), AIMessage("Fine.")])
+    summary = memory.summary("s")
+    assert "The budget of the spring campaign is 900 euros." in summary.text
+    assert summary.message_count == 2
+
+
+def test_the_default_state_graph_takes_it_as_a_pre_model_hook(memory):
+    from langgraph.prebuilt import create_react_agent
+
+    model = ScriptedChatModel([f"answer {turn}" for turn in range(8)])
+    with pytest.warns(DeprecationWarning):
+        agent = create_react_agent(
+            model, [], pre_model_hook=memory.compressor(Noting(), max_messages=6).as_pre_model_hook(),
+            checkpointer=memory.checkpointer,
+        )
+    for turn in range(8):
+        agent.invoke({"messages": [HumanMessage(f"q {turn}")]}, {"configurable": {"thread_id": "t"}})
+    assert all(len(request) <= 6 for request in model.requests)
+    assert len(agent.get_state({"configurable": {"thread_id": "t"}}).values["messages"]) == 16
+
+
+async def test_create_agent_takes_it_as_a_middleware(memory, call):
+    from langchain.agents import create_agent
+
+    model = ScriptedChatModel([f"answer {turn}" for turn in range(8)])
+    summariser = Noting()
+    compressor = memory.compressor(summariser, max_messages=6)
+    agent = create_agent(
+        model, [], system_prompt="Be kind.", middleware=[compressor.as_middleware()], checkpointer=memory.checkpointer
+    )
+    config: Any = {"configurable": {"thread_id": "t"}}
+    for turn in range(8):
+        await call(agent.invoke, {"messages": [HumanMessage(f"q {turn}")]}, config)
+    assert all(len(request) <= 6 and request[0].text == "Be kind." for request in model.requests)
+    assert len(agent.get_state(config).values["messages"]) == 16
+    assert summariser.shown
+
+
+def test_messages_state_is_taken_as_it_is(memory):
+    compressor = memory.compressor(Noting(), max_messages=6)
+    assert len(compressor.invoke(MessagesState(messages=talk(0, 10)))) <= 6
