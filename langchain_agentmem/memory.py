@@ -17,7 +17,6 @@ from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend, HistoryScope, SessionKey
 from langchain_agentmem.checkpointer import AgentMemSaver
 from langchain_agentmem.codec import Codec
-from langchain_agentmem.compression.compressor import MemoryCompressor
 from langchain_agentmem.compression.places import summary_place
 from langchain_agentmem.compression.sessions import SessionMessages, summary_of
 from langchain_agentmem.compression.summaries import Place, SessionSummary
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.runnables import Runnable, RunnableConfig
 
+    from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.settings import AgentMemSettings
 
 
@@ -284,6 +284,8 @@ class AgentMemory:
             ...     len(history.messages), history.count()
             (3, 10)
         """
+        from langchain_agentmem.compression.compressor import MemoryCompressor
+
         return MemoryCompressor(model, place_of=self._summary_place, **options)
 
     def _summary_place(self, config: RunnableConfig) -> Place | None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
@@ -290,6 +289,8 @@ def _key_of(message: BaseMessage) -> Any:
 
 
 def _schema_of(tool: Any) -> str:
+    from langchain_core.utils.function_calling import convert_to_openai_tool
+
     try:
         return _json(convert_to_openai_tool(tool))
     except (TypeError, ValueError):

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import patch_config
-from langgraph.constants import TAG_HIDDEN
 
 from langchain_agentmem.backends.contract import Backend, SessionKey
 from langchain_agentmem.codec import Codec
@@ -34,6 +32,7 @@ from langchain_agentmem.tokens import TokenCounter
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
+    from langchain_core.language_models import BaseChatModel
 
 _log = logging.getLogger(__name__)
 
@@ -226,8 +225,12 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             InvalidInputError: The key is `"messages"`, so that the transcript would be changed.
         """
         if output_key == "messages":
-            msg = "A compressor does not write to the state's 'messages', which are the transcript: use a key of its own."
+            msg = (
+                "A compressor does not write to the state's 'messages', which are the transcript: use a key of its own."
+            )
             raise InvalidInputError(msg)
+        from langgraph.constants import TAG_HIDDEN
+
         return (self | (lambda messages: {output_key: messages})).with_config(tags=[TAG_HIDDEN])
 
     def as_pre_model_hook(self) -> Runnable[Any, dict[str, Any]]:
@@ -236,8 +239,11 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
 
     def as_middleware(self) -> AgentMiddleware[Any, Any]:
         """A middleware for LangChain's `create_agent`, which compresses what the model is sent. Needs the extra `agents`."""
-        from langchain_agentmem.compression.middleware import CompressionMiddleware
-
+        try:
+            from langchain_agentmem.compression.middleware import CompressionMiddleware
+        except ImportError:
+            msg = "A middleware for create_agent needs LangChain: install langchain-agentmem[agents]."
+            raise ConfigurationError(msg) from None
         return CompressionMiddleware(self)
 
     # Programs

@@ -33,10 +33,10 @@ def extract(texts: Sequence[str], fits: Callable[[str], bool], language: str = E
 
     Example:
         >>> from langchain_agentmem.compression.extracting import extract
-        >>> texts = ["The budget is 900 euros.", "Hello!", "Is the budget enough for the venue?", "Nice weather."]
-        >>> print(extract(texts, lambda text: len(text) < 70))
+        >>> texts = ["The budget is 900 euros.", "Hello!", "Is the budget enough for us?", "Nice weather."]
+        >>> print(extract(texts, lambda text: len(text) < 60))
         The budget is 900 euros.
-        Is the budget enough for the venue?
+        Is the budget enough for us?
     """
     sentences = list(dict.fromkeys(sentence for text in texts for sentence in _sentences(text)))
     words = [_words(sentence, language) for sentence in sentences]

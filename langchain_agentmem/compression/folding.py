@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import RunnableConfig
 
 from langchain_agentmem.compression.sources import STAYS, Source
 from langchain_agentmem.compression.summaries import Entry, Record

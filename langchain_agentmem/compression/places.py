@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import RunnableConfig
 
 from langchain_agentmem.backends.contract import Backend, SessionKey, ThreadKey
 from langchain_agentmem.compression.summaries import NotesPlace, Place

@@ -6,13 +6,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import merge_configs
-from langgraph.constants import TAG_NOSTREAM
+from langchain_core.runnables.config import RunnableConfig, merge_configs
 
 from langchain_agentmem.compression.extracting import extract
 from langchain_agentmem.compression.summaries import SessionSummary
@@ -21,6 +18,9 @@ from langchain_agentmem.program import Ask, Program, Within
 from langchain_agentmem.quoting import quoted
 from langchain_agentmem.tokens import TokenCounter
 from langchain_agentmem.words import ENGLISH
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
 
 INSTRUCTIONS = (
     "You keep the running summary of a conversation. Extend it by what is new, and correct what is no longer true. Keep "
@@ -67,7 +67,7 @@ class Summarizer(NamedTuple):
         language: The language of the texts, where there is no model.
     """
 
-    model: Runnable[LanguageModelInput, Any] | None
+    model: Runnable[Any, Any] | None
     counter: TokenCounter
     summary_tokens: int
     input_tokens: int
@@ -172,7 +172,13 @@ class Summarizer(NamedTuple):
     def _pieces(self, text: str, tokens: int) -> list[str]:
         number = -(-tokens // max(1, self.input_tokens)) + 1
         size = -(-len(text) // number)
-        return [text[at : at + size] for at in range(0, len(text), size)]
+        pieces = []
+        while len(text) > size:
+            # Between two words, where there are any.
+            end = max(text.rfind(" ", size // 2, size), text.rfind("\n", size // 2, size)) + 1 or size
+            pieces.append(text[:end])
+            text = text[end:]
+        return [*pieces, text]
 
 
 def content_of(summary: SessionSummary) -> Any:
@@ -214,6 +220,8 @@ def shown(message: BaseMessage) -> str:
 
 def _inner(config: RunnableConfig | None) -> RunnableConfig:
     """The config of a call whose tokens are none of the user's."""
+    from langgraph.constants import TAG_NOSTREAM
+
     own: RunnableConfig = {"tags": [TAG_NOSTREAM], "metadata": {"lc_source": "summarization"}, "run_name": "summarize"}
     return merge_configs(config, own)
 

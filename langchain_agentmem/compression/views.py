@@ -131,4 +131,5 @@ def summary_message(summary: SessionSummary, stand_in: str | None = None) -> Hum
         stand_in: The id of a message that it stands for. A graph's stream of messages leaves out what has an id that it has
             seen, so that a summary in a node's output is not shown to the user. Default: None.
     """
-    return HumanMessage(f"{_PREFACE}\n{quoted(content_of(summary))}", additional_kwargs={"lc_source": "summarization"}, id=stand_in)
+    text = f"{_PREFACE}\n{quoted(content_of(summary))}"
+    return HumanMessage(text, additional_kwargs={"lc_source": "summarization"}, id=stand_in)

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from langchain_agentmem import AgentMemory, MemoryCompressor
-from langchain_agentmem.testing import ScriptedChatModel
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -19,6 +17,9 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from pydantic import PrivateAttr
+
+from langchain_agentmem import AgentMemory, MemoryCompressor
+from langchain_agentmem.testing import ScriptedChatModel
 
 
 class Noting(BaseChatModel):
@@ -137,7 +138,9 @@ def test_agents_and_users_have_summaries_of_their_own(memory):
     for user, agent in (("u", "a"), ("u", "b"), ("v", "a")):
         memory.history("s", user_id=user, agent=agent, compressor=compressor).add_messages(talk(0, 10))
         assert "Summary" in memory.history("s", user_id=user, agent=agent, compressor=compressor).messages[0].text
-    found = {memory.summary("s", user_id=user, agent=agent).text for user, agent in (("u", "a"), ("u", "b"), ("v", "a"))}
+    found = {
+        memory.summary("s", user_id=user, agent=agent).text for user, agent in (("u", "a"), ("u", "b"), ("v", "a"))
+    }
     assert found == {"Summary 1.", "Summary 2.", "Summary 3."}
     assert memory.summary("s", user_id="w") is None
 
@@ -240,7 +243,10 @@ async def test_a_chain_stays_in_the_budget_and_its_history_stays_whole(memory, c
     for turn in range(30):
         await call(chain.invoke, {"input": f"question {turn}"}, {"configurable": {"session_id": "s"}})
     assert all(len(request) <= 8 + 2 * around for request in model.requests)
-    assert all(request[0].text == "Be kind." and request[-1].text == f"question {at}" for at, request in enumerate(model.requests))
+    assert all(
+        request[0].text == "Be kind." and request[-1].text == f"question {at}"
+        for at, request in enumerate(model.requests)
+    )
     assert memory.history("s").count() == 60
     shown = "\n".join(summariser.shown)
     assert all(shown.count(f"question {turn}\\n") == 1 for turn in range(20))
@@ -337,9 +343,11 @@ def test_the_default_state_graph_takes_it_as_a_pre_model_hook(memory):
     from langgraph.prebuilt import create_react_agent
 
     model = ScriptedChatModel([f"answer {turn}" for turn in range(8)])
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="create_react_agent"):
         agent = create_react_agent(
-            model, [], pre_model_hook=memory.compressor(Noting(), max_messages=6).as_pre_model_hook(),
+            model,
+            [],
+            pre_model_hook=memory.compressor(Noting(), max_messages=6).as_pre_model_hook(),
             checkpointer=memory.checkpointer,
         )
     for turn in range(8):

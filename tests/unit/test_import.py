@@ -21,7 +21,8 @@ HEAVY = (
     "pydantic_settings",
 )
 BASE = (
-    "langchain_core.chat_history, langchain_core.embeddings, langchain_core.messages, langchain_core.runnables, "
+    "langchain_core.chat_history, langchain_core.embeddings, langchain_core.messages, langchain_core.prompt_values, "
+    "langchain_core.runnables, "
     "langgraph.checkpoint.base, langgraph.checkpoint.serde.encrypted, langgraph.store.base"
 )
 """What the package's public classes derive from or speak of."""

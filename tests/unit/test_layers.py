@@ -51,8 +51,8 @@ LAYERS = (
     ("compression.sessions",),
     ("compression.views",),
     ("compression.folding",),
-    ("compression.compressor",),
     ("compression.middleware",),
+    ("compression.compressor",),
     ("knowledge.*",),
     ("prompting.*",),
     ("lifecycle.*",),
@@ -167,10 +167,11 @@ def test_only_drivers_import_database_drivers():
 
 def test_optional_packages_are_imported_where_they_are_needed_and_not_before():
     at_top = {(one.module, one.target) for one in IMPORTS if one.at_top and one.target.partition(".")[0] in OPTIONAL}
+    middlewares = {("compression.middleware", "langchain")}
     drivers = {"sqlite": {"sqlite3"}, "postgres": {"psycopg", "psycopg_pool"}, "redis": {"redis"}}
     assert {(one, target.partition(".")[0]) for one, target in at_top} == {
         (f"backends.{name}.driver", package) for name, packages in drivers.items() for package in packages
-    }
+    } | middlewares
 
 
 def test_concrete_backends_are_imported_by_the_package_of_backends_alone():
