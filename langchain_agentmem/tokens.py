@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
@@ -132,8 +131,9 @@ class TokenCounter:
                 )
                 raise InvalidInputError(msg)
             return cls(_Vocabulary(name))
-        if isinstance(counter, BaseLanguageModel):
-            return cls(messages=counter.get_num_tokens_from_messages)
+        own: CountMessages | None = getattr(counter, "get_num_tokens_from_messages", None)
+        if own is not None:
+            return cls(messages=own)
         if hasattr(counter, "encode_ordinary"):
             encoding: Encoding = counter
             return cls(lambda text: len(encoding.encode_ordinary(text)))

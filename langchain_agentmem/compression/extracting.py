@@ -33,7 +33,7 @@ def extract(texts: Sequence[str], fits: Callable[[str], bool], language: str = E
 
     Example:
         >>> from langchain_agentmem.compression.extracting import extract
-        >>> texts = ["The budget is 900 euros.", "Hello!", "Is the budget enough for us?", "Nice weather."]
+        >>> texts = ["The budget is 900 euros.", "Hello!", "Is the budget enough for us?"]
         >>> print(extract(texts, lambda text: len(text) < 60))
         The budget is 900 euros.
         Is the budget enough for us?
