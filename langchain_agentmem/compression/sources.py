@@ -63,31 +63,50 @@ class Coverage:
     """Remembers which message objects a summary was seen to cover."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, list[BaseMessage]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[list[BaseMessage], int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def fits(self, entry: Entry, messages: Sequence[BaseMessage]) -> bool:
-        """Whether a summary covers the first of these messages."""
-        count = entry.covered
-        if len(messages) < count:
+    def fits(self, entry: Entry, messages: list[BaseMessage], first: int) -> bool:
+        """Whether a summary covers the messages from the first after the system messages on.
+
+        Args:
+            entry: The summary.
+            messages: The conversation.
+            first: How many system messages it begins with.
+        """
+        end = first + entry.covered
+        if len(messages) < end:
             return False
         with self._lock:
-            known = self._known.get(entry.chain)
+            known, begun = self._known.get(entry.chain, ([], 0))
         # The same objects are compared quickly, and others that are equal slowly: those are rather digested.
-        if known and messages[count - 1] is known[-1] and messages[0] is known[0] and messages[:count] == known:
+        same = bool(known) and messages[end - 1] is known[-1] and messages[first] is known[begun]
+        if same and (_begins_with(messages, known) or messages[first:end] == known[begun:]):
             return True
-        fits = chained("", messages[:count]) == entry.chain
+        fits = chained("", messages[first:end]) == entry.chain
         if fits:
-            self.remember(entry, messages)
+            self.remember(entry, messages, first)
         return fits
 
-    def remember(self, entry: Entry, messages: Sequence[BaseMessage]) -> None:
+    def remember(self, entry: Entry, messages: list[BaseMessage], first: int) -> None:
         """Remember that it does."""
         with self._lock:
-            self._known[entry.chain] = list(messages[: entry.covered])
+            self._known[entry.chain] = messages[: first + entry.covered], first
             self._known.move_to_end(entry.chain)
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
+
+
+def _begins_with(messages: list[BaseMessage], beginning: list[BaseMessage]) -> bool:
+    """Whether a list begins with the same objects as another, in the shortest time.
+
+    Python compares lists item by item, passing over those that are the same object, and only then by their lengths; a slice
+    would touch each of the objects, which takes several times as long.
+    """
+    try:
+        return beginning <= messages
+    except TypeError:  # two that are not equal, of which neither is less
+        return False
 
 
 class MessageList:
@@ -104,49 +123,47 @@ class MessageList:
         self.place = place
         first = next((at for at, one in enumerate(messages) if not isinstance(one, SystemMessage)), len(messages))
         self._systems = list(messages[:first])
-        self._messages = messages[first:]
+        self._all = messages if isinstance(messages, list) else list(messages)
+        self._first = first
         self._coverage = coverage
         self._room = room
 
     def load(self) -> Program[Past]:
-        messages = self._messages
+        messages, first = self._all, self._first
         if self._is_small():
-            return Past(Record(), None, None, self._systems, None, list(messages))
+            return Past(Record(), None, None, self._systems, None, messages[first:])
         record, revision = yield from self.place.load(time.time())
         fitting = sorted(record.entries, key=lambda entry: -entry.covered)
-        entry = next((entry for entry in fitting if self._coverage.fits(entry, messages)), None)
+        entry = next((entry for entry in fitting if self._coverage.fits(entry, messages, first)), None)
         if entry is None:
-            return Past(record, revision, None, self._systems, None, list(messages))
-        kept = [messages[at] for at in entry.kept]
+            return Past(record, revision, None, self._systems, None, messages[first:])
+        kept = [messages[first + at] for at in entry.kept]
         systems = self._systems + [one for one in kept if isinstance(one, SystemMessage)]
         human = next((one for one in kept if not isinstance(one, SystemMessage)), None)
         gone = next((at for at in range(entry.covered - 1, -1, -1) if at not in entry.kept), None)
-        stand_in = None if gone is None else messages[gone].id
-        return Past(record, revision, entry, systems, human, list(messages[entry.covered :]), stand_in)
+        stand_in = None if gone is None else messages[first + gone].id
+        return Past(record, revision, entry, systems, human, messages[first + entry.covered :], stand_in)
 
     def entry(self, past: Past, summary: SessionSummary, count: int, human: int | None) -> Entry:
         begun, chain = (past.entry.covered, past.entry.chain) if past.entry else (0, "")
         covered = begun + count
-        systems = [at for at in range(begun, covered) if isinstance(self._messages[at], SystemMessage)][-1:]
-        if past.entry and not systems:
-            systems = [at for at in past.entry.kept if isinstance(self._messages[at], SystemMessage)]
-        humans: list[int] = []
-        if human == STAYS and past.entry:
-            humans = [at for at in past.entry.kept if not isinstance(self._messages[at], SystemMessage)]
-        elif human is not None:
-            humans = [begun + human]
-        kept = (*systems, *humans)
-        entry = Entry(summary, covered, chained(chain, self._messages[begun:covered]), kept)
-        self._coverage.remember(entry, self._messages)
+        first = self._first
+        added = self._all[first + begun : first + covered]
+        systems = [begun + at for at, one in enumerate(added) if isinstance(one, SystemMessage)][-1:]
+        before: dict[bool, list[int]] = {True: [], False: []}
+        for at in past.entry.kept if past.entry else ():
+            before[isinstance(self._all[first + at], SystemMessage)].append(at)
+        humans = before[False] if human == STAYS else [] if human is None else [begun + human]
+        entry = Entry(summary, covered, chained(chain, added), (*(systems or before[True]), *humans))
+        self._coverage.remember(entry, self._all, first)
         return entry
 
     def _is_small(self) -> bool:
         """Whether all fits; counts no more messages than it takes to know."""
         tokens = self._room.tokens(self._systems)
         count = len(self._systems)
-        if not self._room.allows(tokens, count + len(self._messages)) and self._room.max_tokens is None:
-            return False
-        for message in reversed(self._messages):
+        for at in range(len(self._all) - 1, self._first - 1, -1):
+            message = self._all[at]
             tokens += self._room.tokens([message])
             count += 1
             if not self._room.allows(tokens, count):

@@ -69,7 +69,8 @@ class View:
         problem: BudgetError | None = None
         for head in (self.head, self._systems):  # without the summary where there is no room for it
             left = self._room.less(head)
-            if head and (left.max_tokens or 1) <= 0:
+            least = min(1, len(self._atoms))
+            if head and not left.allows(least, least):
                 problem = problem or self._crowded(head)
                 continue
             try:
@@ -87,7 +88,7 @@ class View:
             keep: No more than does not fit in this stays as it is.
         """
         room = self._room.less(self._systems, summary_tokens if self._room.max_tokens is not None else 0)
-        if room.max_messages is not None and self._role == "human":
+        if room.max_messages is not None and (self._role == "human" or not self._systems):
             room = Budget(room.counter, room.max_tokens, room.max_messages - 1)
         pinned, start = suffix(self._atoms, room, keep)
         skipped = len(self._resumed)
@@ -118,7 +119,8 @@ class View:
         largest = max(head, key=self._room.counter.message)
         msg = (
             f"No room is left for the conversation beside what stands before it, of which the {largest.type} message "
-            f"{str(largest.text)[:60]!r}… counts {self._room.counter.message(largest):,} tokens: raise max_tokens."
+            f"{str(largest.text)[:60]!r}… counts {self._room.counter.message(largest):,} tokens: raise "
+            f"max_tokens or max_messages."
         )
         return BudgetError(msg)
 
