@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1_000, help="turns of the conversation (default 1,000)")
     args = parser.parse_args()
     whole = [message for added, _ in steps(args.turns) for message in added]
-    console = Console()
+    console = Console(width=130)
     table = Table(title=f"{len(whole):,} messages, {count_tokens_approximately(whole):,} tokens, budget {BUDGET:,}")
     names = ("calls", "tokens sent / all", "over budget", "broken pairs", "messages lost", "least verbatim tokens")
     for name in ("", *names):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from counting import Costs
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
@@ -19,6 +21,10 @@ from langgraph.graph.message import add_messages
 from pydantic import PrivateAttr
 
 from langchain_agentmem import AgentMemory, MemoryCompressor
+from langchain_agentmem.backends.contract import SessionKey
+from langchain_agentmem.compression.sessions import SessionPlace
+from langchain_agentmem.compression.summaries import Record
+from langchain_agentmem.program import run
 from langchain_agentmem.testing import ScriptedChatModel
 
 
@@ -376,3 +382,46 @@ async def test_create_agent_takes_it_as_a_middleware(memory, call):
 def test_messages_state_is_taken_as_it_is(memory):
     compressor = memory.compressor(Noting(), max_messages=6)
     assert len(compressor.invoke(MessagesState(messages=talk(0, 10)))) <= 6
+
+
+async def test_a_compressed_window_is_two_reads_however_long_the_session_is(memory, call, monkeypatch):
+    compressor = memory.compressor(Noting(), max_messages=8)
+    histories = [memory.history(name, compressor=compressor) for name in ("short", "long")]
+    for history, length in zip(histories, (20, 2_000), strict=True):
+        await call(history.add_messages, talk(0, length))
+        await history.aget_messages()
+    costs = Costs(memory, monkeypatch)
+    measured = []
+    for history in histories:
+        costs.reset()
+        await history.aget_messages()
+        measured.append((costs.transactions, costs.statements, costs.rows))
+    assert measured[0] == measured[1]
+    assert measured[0][0] == ["read", "read"]
+    assert measured[0][2] <= 10
+
+
+def test_a_conversation_that_fits_needs_no_round_trip(memory, monkeypatch):
+    compressor = memory.compressor(Noting(), max_messages=8)
+    costs = Costs(memory, monkeypatch)
+    compressor.invoke(talk(0, 4), {"configurable": {"thread_id": "t"}})
+    assert costs.transactions == []
+
+
+def test_an_answer_in_content_blocks_is_taken_as_its_text(memory):
+    model = ScriptedChatModel([AIMessage([{"type": "text", "text": "All "}, {"type": "text", "text": "is well."}])])
+    messages = memory.compressor(model, max_messages=6).invoke(talk(0, 10))
+    assert '<data>"All is well."</data>' in messages[0].text
+
+
+def test_a_claim_of_a_process_that_was_killed_does_not_hold_for_long(lasting_url):
+    with AgentMemory.from_url(lasting_url) as memory:
+        history = memory.history("s", compressor=memory.compressor(Noting(), max_messages=6, time_limit=0.2))
+        history.add_messages(talk(0, 10))
+        place = SessionPlace(memory.backend, SessionKey("default", None, "s"), None)
+        now = time.time()
+        assert run(place.swap(Record(claim=1, until=now + 1.0), None, now))
+        # The turn of the time goes on without a summary, and one after the claim has run out makes it.
+        assert texts(history.messages) == texts(talk(7, 10))
+        run(place.swap(Record(claim=1, until=now - 1.0), run(place.load(now))[1], now))
+        assert "Summary 1." in history.messages[0].text

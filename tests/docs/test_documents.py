@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -27,7 +29,9 @@ def test_the_python_of_a_document_runs_and_prints_what_it_says(
     monkeypatch.setenv("REDIS_URL", redis_url)
     code = "\n".join(_BLOCK.findall(document.read_text(encoding="utf-8")))
     assert code
-    exec(compile(code, str(document), "exec"), {"__name__": "document"})
+    module = ModuleType("document")
+    monkeypatch.setitem(sys.modules, "document", module)  # where Python looks for the types of annotations
+    exec(compile(code, str(document), "exec", dont_inherit=True), module.__dict__)
     printed = capsys.readouterr().out.splitlines()
     for promise in _PROMISED.findall(code):
         if not promise.startswith("the "):
