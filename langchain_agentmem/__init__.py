@@ -6,6 +6,8 @@ from langchain_agentmem.errors import (
     ConfigurationError,
     ConflictError,
     DamagedDataError,
+    EmbeddingError,
+    EmbeddingsChangedError,
     InvalidInputError,
     InvalidTypeError,
     StorageBusyError,
@@ -15,6 +17,7 @@ from langchain_agentmem.errors import (
     UnsupportedValueError,
 )
 from langchain_agentmem.history import AgentMemHistory
+from langchain_agentmem.lifecycle.reindexing import Reindexed
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.models import FoundMessage, FoundMessages, Retention, SessionInfo, StoredMessage, ThreadInfo
 from langchain_agentmem.store import AgentMemStore
@@ -28,10 +31,13 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DamagedDataError",
+    "EmbeddingError",
+    "EmbeddingsChangedError",
     "FoundMessage",
     "FoundMessages",
     "InvalidInputError",
     "InvalidTypeError",
+    "Reindexed",
     "Retention",
     "SessionInfo",
     "StorageBusyError",

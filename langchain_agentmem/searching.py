@@ -19,8 +19,8 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow
 from langchain_agentmem.codec import Codec, load_json
-from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.indexing import Indexer
 from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_optional_id, check_text
 from langchain_agentmem.program import Program, Read
 from langchain_agentmem.ranking import combined, terms
@@ -81,7 +81,7 @@ def described(codec: Codec, row: MessageRow, session_id: str, user_id: str | Non
 def found_messages(
     backend: Backend,
     codec: Codec,
-    embedder: Embedder | None,
+    indexer: Indexer | None,
     scope: HistoryScope,
     query: str,
     k: int,
@@ -95,7 +95,7 @@ def found_messages(
     Args:
         backend: Where they are.
         codec: What reads them.
-        embedder: What the query is embedded with; None to search by words alone.
+        indexer: What the query is embedded with; None to search by words alone.
         scope: Which messages are looked at.
         query: What is looked for.
         k: The most messages.
@@ -116,12 +116,14 @@ def found_messages(
     check_optional_id("role", role)
     start, end = _bound("since", since), _bound("until", until)
     now = time.time()
-    entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=embedder is not None))
+    if indexer is not None and query.strip():
+        yield from indexer.ready()
+    entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=indexer is not None))
     language = backend.language
     words = [_words_of(entry, codec, language) for entry in entries]
     vector = None
-    if query.strip() and embedder is not None and any(entry.vector for entry in entries):
-        vector = yield from embedder.query(without_common_words(query, words, language))
+    if query.strip() and indexer is not None and any(entry.vector for entry in entries):
+        vector = yield from indexer.query(without_common_words(query, words, language))
     ranked = [
         (at, score)
         for at, score in _rank(entries, words, query, vector, language)
@@ -210,9 +212,9 @@ def _place(entry: IndexEntry) -> Place:
     return entry.session_id, entry.position
 
 
-def embed_messages(embedder: Embedder | None, messages: Sequence[BaseMessage]) -> Program[list[bytes | None]]:
+def embed_messages(indexer: Indexer | None, messages: Sequence[BaseMessage]) -> Program[list[bytes | None]]:
     """The vectors of messages, in one call to the model; None for those without text, and for all when it fails."""
     texts = [text_of(message) for message in messages]
     told = [text for text in texts if text.strip()]
-    vectors = (yield from embedder.documents(told)) if embedder is not None and told else {}
+    vectors = (yield from indexer.documents(told)) if indexer is not None and told else {}
     return [vectors.get(text) for text in texts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from typing import Any
 
 import psycopg
@@ -278,9 +279,13 @@ async def test_tables_of_the_first_version_are_brought_up_to_date_and_searched(p
         opened.execute("DROP FUNCTION agentmem_swap_item")
         opened.execute("DROP TABLE agentmem_item_tokens")
         opened.execute(load_statements(package, "1_store.sql")["swap_item"])
+        for statement in load_statements(package, "3_indexing.sql").values():
+            kind, name = re.findall(r"CREATE (TABLE|FUNCTION) (\w+)", statement)[0]
+            opened.execute(f"DROP {kind} {name}")
         opened.execute("UPDATE agentmem_schema SET version = 1")
     with AgentMemory.from_url(postgres_url) as memory:
         await call(memory.history("s").add_messages, [HumanMessage("A new dog")])
         found = await call(memory.history("s").search, "dogs")
         assert {one.message.content for one in found} == {"An old dog", "A new dog"}
+        await call(memory.store.put, ("a",), "k", {"text": "pizza", "n": 1}, ["text"])
         await call(memory.close)

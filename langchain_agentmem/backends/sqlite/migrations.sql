@@ -8,3 +8,6 @@ ALTER TABLE agentmem_messages ADD COLUMN vector BLOB
 
 -- v2_language --
 ALTER TABLE agentmem_schema ADD COLUMN language TEXT NOT NULL DEFAULT 'english'
+
+-- v3_paths --
+ALTER TABLE agentmem_items ADD COLUMN paths TEXT
