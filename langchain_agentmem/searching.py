@@ -182,7 +182,7 @@ def _rank(
             first, session_id = at, entry.session_id
         before = words[max(first, at - CONTEXT) : at]
         texts.append(b"".join((*before, words[at] * OWN, _date_words(entry.created_at // 86400, language))))
-    answers = [score or None for score in scores(texts, terms(query), language)]
+    answers = [score or None for score in scores(texts, terms(query, language), language)]
     dense = similarities_to([entry.vector for entry in entries], vector)
     found = [at for at in range(len(entries)) if answers[at] is not None or dense[at] is not None]
     ranked = zip(found, combined([answers[at] for at in found], [dense[at] for at in found]), strict=True)

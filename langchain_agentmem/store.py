@@ -476,7 +476,8 @@ class AgentMemStore(BaseStore):
         last = op.offset + op.limit
         kept: list[tuple[ItemRow, float | None]] = []
         if op.query:
-            query = Query(op.namespace_prefix, terms(op.query), vector, op.filter, max(_DEPTH, 2 * last))
+            words = terms(op.query, self._backend.language)
+            query = Query(op.namespace_prefix, words, vector, op.filter, max(_DEPTH, 2 * last))
             while True:
                 found = yield from ask(self._backend.items.find(self._tenant, query, now))
                 kept = yield from self._first(found, passes if op.filter else None, last, ask)
