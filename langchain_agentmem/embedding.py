@@ -63,7 +63,7 @@ class Embedder:
             return {}
 
     def vectors(self, texts: Sequence[str]) -> Program[dict[str, bytes]]:
-        """Same as `documents`, but raises what the model raises, or `ValueError` when it gives too few."""
+        """Same as `documents`, but raises what the model raises, or `ValueError` when its vectors are too few or unlike."""
         wanted = list(dict.fromkeys(texts))
         found = {text: vector for text in wanted if (vector := self._recall("document", text)) is not None}
         missing = [text for text in wanted if text not in found]
@@ -74,6 +74,9 @@ class Embedder:
             msg = f"it gave {len(given)} vectors for {len(missing)} texts"
             raise ValueError(msg)
         vectors = [unit(vector) for vector in given]
+        if len({len(vector) for vector in vectors}) > 1:
+            msg = "it gave vectors of different dimensions"
+            raise ValueError(msg)
         for text, vector in zip(missing, vectors, strict=True):
             found[text] = vector
             self._remember("document", text, vector)

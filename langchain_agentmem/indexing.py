@@ -115,16 +115,14 @@ class Indexer:
         Raises:
             EmbeddingsChangedError: They are of another model.
         """
-        if time.monotonic() >= self._seen_until:
+        state = self._seen
+        if state is None or time.monotonic() >= self._seen_until:
             state = yield from self.state()
-            if state is None or state.phase == COMPLETE:
-                self._seen, self._seen_until = state, time.monotonic() + LOOKED_AT_SECONDS
-            else:
-                self._refuse(state, None)
-                return state
-        if self._seen is not None:
-            self._refuse(self._seen, None)
-        return self._seen
+            settled = state is not None and state.phase == COMPLETE
+            self._seen, self._seen_until = (state if settled else None), time.monotonic() + LOOKED_AT_SECONDS
+        if state is not None:
+            self._refuse(state, None)
+        return state
 
     def state(self) -> Program[State | None]:
         """What the note says; None when there is none."""
@@ -139,7 +137,7 @@ class Indexer:
         value = {**fingerprint._asdict(), "phase": phase}
         expected = None if state is None else state.revision
         swapped: bool = yield Write(self._backend, self._notes.swap(_NAME, value, expected, time.time()))
-        self._seen_until = 0.0
+        self._seen = None
         return swapped
 
     def fingerprint(self, vectors: Any) -> Fingerprint:
@@ -156,7 +154,7 @@ class Indexer:
         stored = state.fingerprint
         if stored == own or (own is None and stored.model == self.embedder.name):
             return
-        self._seen_until = 0.0  # it may be settled the next time
+        self._seen = None  # it may be settled the next time
         msg = (
             f"The embedding model was changed: the stored vectors are of {stored}, and this memory has "
             f"{own or self.embedder.name}. Call memory.reindex() to embed everything anew, or go back to the former model."

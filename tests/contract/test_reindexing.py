@@ -29,7 +29,9 @@ from langchain_agentmem import (
 )
 from langchain_agentmem.backends.contract import HistoryScope, Query
 from langchain_agentmem.embedding import name_of
+from langchain_agentmem.indexing import CLEARING, Fingerprint
 from langchain_agentmem.notes import Notes
+from langchain_agentmem.program import run
 from langchain_agentmem.vectors import unit
 
 NS = ("facts",)
@@ -333,6 +335,60 @@ async def test_what_others_change_meanwhile_keeps_what_they_stored(url, call):
         assert message_vectors(changed, "carol") == {("first", 0): unit(model.embed_query("hello"))}
         assert message_vectors(changed, "bob") == {("s", 0): unit(model.embed_query("bob says other things"))}
         await call(memory.close)
+
+
+async def test_what_is_stored_while_the_former_vectors_are_deleted_is_embedded_with_the_rest(url, call):
+    with AgentMemory.from_url(url, embeddings=Model()) as memory:
+        await fill(memory, call)
+        model = Model("new", 24)
+        changed = having(memory, model)
+        assert changed.store.indexer is not None
+        indexer = changed.store.indexer
+        run(indexer.swap(run(indexer.state()), Fingerprint(indexer.embedder.name, 24), CLEARING))
+        await call(changed.store.put, NS, "more", {"text": "more"}, index=["text"])
+        await call(changed.history("more", user_id="dave").add_messages, [HumanMessage("more")])
+        assert message_vectors(changed, "dave") == {("more", 0): None}
+        assert await call(having(memory, model).reindex) == Reindexed(14, 16)
+        check_whole(memory, model)
+        assert items_like(memory, model, "more") == {(NS, "more")}
+        await call(memory.close)
+
+
+async def test_two_may_do_it_at_once(lasting_url, call):
+    with AgentMemory.from_url(lasting_url, embeddings=Model()) as memory:
+        await fill(memory, call, 60)
+        await call(memory.close)
+    barrier = threading.Barrier(2)
+
+    def begin() -> None:
+        with AgentMemory.from_url(lasting_url, embeddings=Model("new", 24)) as one:
+            barrier.wait(20)
+            asyncio.run(call(one.reindex, batch_size=7))
+
+    threads = [threading.Thread(target=begin) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    with AgentMemory.from_url(lasting_url, embeddings=Model("new", 24)) as memory:
+        check_whole(memory, Model("new", 24), 60)
+        assert await call(memory.reindex) == Reindexed()
+        assert (await call(memory.store.search, NS, query="fact 7", limit=1))[0].key == "7"
+        await call(memory.close)
+
+
+@pytest.mark.parametrize("wrong", [lambda rows: rows[1:], lambda rows: [[1.0], *rows[1:]]], ids=["few", "unlike"])
+async def test_vectors_that_are_too_few_or_unlike_are_not_stored(memory, call, wrong):
+    await fill(memory, call)
+    model = Model()
+    right = model.embed_documents
+    changed = having(memory, model)
+    model.embed_documents = lambda texts: wrong(right(texts)) if len(texts) > 1 else right(texts)  # type: ignore[method-assign]
+    with pytest.raises(EmbeddingError, match="vectors"):
+        await call(changed.reindex)
+    model.embed_documents = right  # type: ignore[method-assign]
+    assert await call(changed.reindex) == WHOLE
+    check_whole(memory, model)
 
 
 async def test_what_was_stored_while_the_model_failed_gets_its_vectors(url, call):
