@@ -153,8 +153,13 @@ class MessageLog(Protocol):
         Begun with `after` as None; what it is else is the backend's own.
         """
 
-    def unembedded(self, tenant: str, after: Any, limit: int, now: float) -> Program[tuple[list[LoggedMessage], Any]]:
-        """About `limit` messages without vectors, of all users, in an order that stays; and where the next page starts."""
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[LoggedMessage], Any]]:
+        """About `limit` messages without vectors of so many dimensions, of all users; and where to go on.
+
+        They come in an order that stays.
+        """
 
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:
         """Give these messages the vectors of their rows, those that are there still; returns how many."""
@@ -305,10 +310,13 @@ class ItemTable(Protocol):
         Begun with `after` as None; returns where to go on, None when the last are gone and the place is ready.
         """
 
-    def unembedded(self, tenant: str, after: Any, limit: int, now: float) -> Program[tuple[list[IndexedItem], Any]]:
-        """About `limit` items that are searched and have no vectors, in an order that stays; and where to go on.
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[IndexedItem], Any]]:
+        """About `limit` items that are searched and have no vectors of so many dimensions; and where to go on.
 
-        What the put of an item said of its fields counts as long as nobody has changed the item.
+        They come in an order that stays. What the put of an item said of its fields counts as long as nobody has changed
+        the item.
         """
 
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:

@@ -150,14 +150,15 @@ class Reindexing:
     def _each(
         self,
         own: Fingerprint,
-        page_of: Callable[[str, Any, int, float], Program[tuple[list[Any], Any]]],
+        page_of: Callable[[str, int, Any, int, float], Program[tuple[list[Any], Any]]],
         work_of: Callable[[Any], _Work],
         store: Callable[[list[tuple[Any, list[bytes]]]], Program[None]],
     ) -> Program[None]:
         waiting: list[_Work] = []
         after = None
         while True:
-            page, after = yield Read(self._backend, page_of(self._tenant, after, self._batch_size, time.time()))
+            unembedded = page_of(self._tenant, own.dimensions, after, self._batch_size, time.time())
+            page, after = yield Read(self._backend, unembedded)
             waiting += [work for work in map(work_of, page) if work.texts]
             while waiting and (len(waiting) >= self._batch_size or after is None):
                 batch, waiting = waiting[: self._batch_size], waiting[self._batch_size :]

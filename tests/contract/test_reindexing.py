@@ -354,6 +354,26 @@ async def test_what_is_stored_while_the_former_vectors_are_deleted_is_embedded_w
         await call(memory.close)
 
 
+async def test_vectors_that_a_process_with_the_former_model_left_are_replaced(url, call):
+    with AgentMemory.from_url(url, embeddings=Model()) as memory:
+        await fill(memory, call)
+        model = Model("new", 24)
+        changed = having(memory, model)
+        await call(changed.reindex)
+        # As it may be for a minute, it has not noticed.
+        if not url.startswith("postgres"):  # which has one table for all
+            await call(memory.store.put, NS, "late", {"text": "late"}, index=["text"])
+        await call(memory.history("late", user_id="dave").add_messages, [HumanMessage("late")])
+        await call(memory.history("s", user_id="alice").add_messages, [HumanMessage("late")])
+        again = await call(changed.reindex)
+        assert again.items == (not url.startswith("postgres"))
+        assert message_vectors(changed, "dave") == {("late", 0): unit(model.embed_query("late"))}
+        assert message_vectors(changed, "alice")["s", 6] == unit(model.embed_query("late"))
+        assert message_vectors(changed, "alice")["s", 1] == unit(model.embed_query("alice says 1"))
+        assert (await call(changed.store.search, NS, query="fact 7", limit=1))[0].key == "7"
+        await call(memory.close)
+
+
 async def test_two_may_do_it_at_once(lasting_url, call):
     with AgentMemory.from_url(lasting_url, embeddings=Model()) as memory:
         await fill(memory, call, 60)

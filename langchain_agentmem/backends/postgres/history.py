@@ -131,9 +131,12 @@ class PostgresMessages:
         return rows[-1][0] if len(rows) == _SESSIONS_AT_ONCE else None
 
     @one_statement
-    def unembedded(self, tenant: str, after: Any, limit: int, now: float) -> Program[tuple[list[LoggedMessage], Any]]:
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[LoggedMessage], Any]]:
         session, position = after or (0, 0)
-        parameters = {"tenant": tenant, "session": session, "position": position, "limit": limit, "now": now}
+        place = {"tenant": tenant, "session": session, "position": position}
+        parameters = {**place, "bytes": 4 * dimensions, "limit": limit, "now": now}
         rows = yield Fetch(self._sql["unembedded"], parameters)
         found = [
             LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(row))

@@ -191,7 +191,14 @@ class PostgresItems:
         return None
 
     @one_statement
-    def unembedded(self, tenant: str, after: Any, limit: int, now: float) -> Program[tuple[list[IndexedItem], Any]]:
+    def unembedded(
+        self,
+        tenant: str,
+        dimensions: int,  # noqa: ARG002 (all have as many)
+        after: Any,
+        limit: int,
+        now: float,
+    ) -> Program[tuple[list[IndexedItem], Any]]:
         first, last = _below(tenant, ())[1:]
         rows = yield Fetch(self._sql["unembedded"], (first, last, *(after or ("", "")), limit, now))
         return [IndexedItem(_item(row[:7]), row[7]) for row in rows], rows[-1][:2] if len(rows) == limit else None

@@ -330,12 +330,12 @@ call('HDEL', S, 'width', 'bound')
 return 0
 
 -- unembedded --
--- now, after, limit: messages that are searched and have no vectors, and the position after which the next page starts (nil: this
--- was the last).
+-- now, after, limit, the bytes of a vector: messages that are searched and have no such vectors, and the position after which the
+-- next page starts (nil: this was the last).
 if not alive(tonumber(ARGV[1])) then return {'', false} end
-local width, limit, has, found = call('HGET', S, 'width'), tonumber(ARGV[3]), {}, {}
-local all = width and call('GET', V) or ''
-for at = 1, #all, 8 + (width or 0) do has[struct.unpack('<d', all, at)] = true end
+local width, limit, has, found = ARGV[4], tonumber(ARGV[3]), {}, {}
+local all = call('HGET', S, 'width') == width and call('GET', V) or ''
+for at = 1, #all, 8 + width do has[struct.unpack('<d', all, at)] = true end
 local from = id_of(ARGV[2] + 1)
 repeat
   local entries = call('XRANGE', M, from, '+', 'COUNT', 500)

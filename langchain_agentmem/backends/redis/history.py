@@ -175,11 +175,13 @@ class RedisMessages:
         return (sessions, at) if at < len(sessions) else None
 
     @storage_program
-    def unembedded(self, tenant: str, after: Any, limit: int, now: float) -> Program[tuple[list[LoggedMessage], Any]]:
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[LoggedMessage], Any]]:
         sessions, at, position = after or ((yield from self._sessions(tenant)), 0, -1)
         found: list[LoggedMessage] = []
         while at < len(sessions) and len(found) < limit:
-            arguments = (optional(now), position, limit - len(found))
+            arguments = (optional(now), position, limit - len(found), 4 * dimensions)
             records, following = yield _invoke("unembedded", sessions[at], arguments)
             found += [LoggedMessage(sessions[at], row) for row in _rows(records)]
             at, position = (at + 1, -1) if following is None else (at, int(following))

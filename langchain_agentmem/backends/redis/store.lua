@@ -64,11 +64,11 @@ end
 -- How much may lie in a log beside what is needed.
 local SPARE = 200
 
--- Leave out of a log what belongs to no item, or to one whose vectors are forgotten.
+-- Leave out of a log what belongs to no item, or to one that has other vectors, or none.
 local function compact(namespace, width)
   local live, kept, record = {}, {}, 8 + width
   for _, entry in ipairs(call('HVALS', P .. 'words:' .. namespace)) do
-    if struct.unpack('<I', entry, 9) > 0 then live[string.sub(entry, 1, 8)] = true end
+    if struct.unpack('<I', entry, 9) == tonumber(width) then live[string.sub(entry, 1, 8)] = true end
   end
   local all = call('GET', log_of(namespace, width))
   for at = 1, #all, record do
@@ -363,9 +363,9 @@ end
 return {namespaces[2] or false, '0'}
 
 -- unembedded --
--- now, the namespace to go on from, the place in it (0: its beginning), about how many items. Returns where to go on (nil:
--- nowhere), and the items that are searched and have no vectors: namespace, key, item, paths (nil for none) each.
-local now, limit, from, place = tonumber(ARGV[1]), tonumber(ARGV[4]), ARGV[2], ARGV[3]
+-- now, the namespace to go on from, the place in it (0: its beginning), about how many items, the bytes of a vector. Returns where
+-- to go on (nil: nowhere), and the items that are searched and have no such vectors: namespace, key, item, paths (nil for none).
+local now, limit, from, place, width = tonumber(ARGV[1]), tonumber(ARGV[4]), ARGV[2], ARGV[3], tonumber(ARGV[5])
 local result, looked_at = {false, '0'}, 0
 for at, namespace in ipairs(below('', from, 101)) do
   if at == 101 or looked_at >= 1000 or #result >= 4 * limit then
@@ -379,7 +379,7 @@ for at, namespace in ipairs(below('', from, 101)) do
     for field = 1, #answer[2], 2 do
       local key = answer[2][field]
       looked_at = looked_at + 1
-      if struct.unpack('<I', answer[2][field + 1], 9) == 0 then
+      if struct.unpack('<I', answer[2][field + 1], 9) ~= width then
         local head, paths = head_of(namespace, key), call('HGET', P .. 'paths:' .. namespace, key)
         if is_alive(head, now) then
           paths = paths and struct.unpack('<d', paths) == head.stamp and string.sub(paths, 9)
@@ -396,14 +396,15 @@ end
 return result
 
 -- embed --
--- Groups of namespace, key, stamp, vectors, the bytes of one: items that still have the stamp, and no vectors, are given these;
+-- Groups of namespace, key, stamp, vectors, the bytes of one: items that still have the stamp, and no such vectors, are given these;
 -- returns how many.
 local embedded = 0
 for at = 1, #ARGV, 5 do
   local namespace, key = ARGV[at], ARGV[at + 1]
+  local width = tonumber(ARGV[at + 4])
   local head, entry = head_of(namespace, key), call('HGET', P .. 'words:' .. namespace, key)
-  if head and string.format('%.0f', head.stamp) == ARGV[at + 2] and entry and struct.unpack('<I', entry, 9) == 0 then
-    know(namespace, key, head.stamp, string.sub(entry, 13), ARGV[at + 3], tonumber(ARGV[at + 4]))
+  if head and string.format('%.0f', head.stamp) == ARGV[at + 2] and entry and struct.unpack('<I', entry, 9) ~= width then
+    know(namespace, key, head.stamp, string.sub(entry, 13), ARGV[at + 3], width)
     local left = call('PTTL', P .. 'items:' .. namespace)
     if left > 0 then
       for _, one in ipairs(indexes_of(namespace)) do call('PEXPIRE', one, left) end

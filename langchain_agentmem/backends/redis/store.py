@@ -238,11 +238,13 @@ class RedisItems:
         return _following(roots, at, namespace, place)
 
     @storage_program
-    def unembedded(self, tenant: str, after: Any, limit: int, now: float) -> Program[tuple[list[IndexedItem], Any]]:
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[IndexedItem], Any]]:
         roots, at, namespace, place = after or ((yield from self._roots(tenant, ())), 0, b"", b"0")
         flat: list[Any] = []
         if at < len(roots):
-            arguments = (optional(now), namespace, place, limit)
+            arguments = (optional(now), namespace, place, limit, 4 * dimensions)
             namespace, place, *flat = yield _invoke("unembedded", tenant, roots[at], arguments)
         found = [
             IndexedItem(_item(decode_namespace(where), key.decode(), item), None if paths is None else paths.decode())

@@ -140,8 +140,11 @@ class SqliteMessages:
         yield ExecuteMany(SQL["unembed"], sessions)
         return sessions[-1][0] if len(sessions) == _SESSIONS_AT_ONCE else None
 
-    def unembedded(self, tenant: str, after: Any, limit: int, now: float) -> Program[tuple[list[LoggedMessage], Any]]:
-        rows = yield Fetch(SQL["unembedded"], {"tenant": tenant, "after": after or 0, "limit": limit, "now": now})
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[LoggedMessage], Any]]:
+        parameters = {"tenant": tenant, "bytes": 4 * dimensions, "after": after or 0, "limit": limit, "now": now}
+        rows = yield Fetch(SQL["unembedded"], parameters)
         found = [
             LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(tuple(row)))
             for _, user_id, session_id, *row in rows

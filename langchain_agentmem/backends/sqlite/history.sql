@@ -152,11 +152,11 @@ SELECT id FROM agentmem_sessions WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?
 UPDATE agentmem_messages SET vector = NULL WHERE session = ? AND vector IS NOT NULL
 
 -- unembedded --
--- Messages without vectors, of all users.
+-- Messages without vectors of so many bytes, of all users.
 SELECT message.id, session.user_id, session.session_id,
     position, role, agent, ends_with_session, message.created_at, metadata, message.type, body
 FROM agentmem_messages AS message CROSS JOIN agentmem_sessions AS session ON session.id = message.session
-WHERE message.id > :after AND message.vector IS NULL AND session.tenant = :tenant
+WHERE message.id > :after AND (message.vector IS NULL OR length(message.vector) <> :bytes) AND session.tenant = :tenant
   AND (session.expires_at IS NULL OR session.expires_at > :now)
 ORDER BY message.id LIMIT :limit
 

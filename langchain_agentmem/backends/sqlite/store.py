@@ -153,8 +153,10 @@ class SqliteItems:
         yield ExecuteMany(SQL["delete_vectors"], ids)
         return ids[-1][0] if len(ids) == _UNEMBEDDED_AT_ONCE else None
 
-    def unembedded(self, tenant: str, after: Any, limit: int, now: float) -> Program[tuple[list[IndexedItem], Any]]:
-        parameters = {"tenant": tenant, "after": after or 0, "limit": limit, "now": now}
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[IndexedItem], Any]]:
+        parameters = {"tenant": tenant, "bytes": 4 * dimensions, "after": after or 0, "limit": limit, "now": now}
         rows = yield Fetch(SQL["unembedded"], parameters)
         following = rows[-1][0] if len(rows) == limit else None
         return [IndexedItem(_item(row[:-1]), row[-1]) for row in rows], following

@@ -99,12 +99,12 @@ SELECT id FROM agentmem_items WHERE tenant = ? AND expires_at <= ? LIMIT ?
 SELECT id FROM agentmem_items WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?
 
 -- unembedded --
--- Items that are searched and have no vectors.
+-- Items that are searched and have no vectors of so many bytes.
 SELECT id, namespace, key, value, created_at, updated_at, ttl, revision, paths
 FROM agentmem_items AS item
 WHERE tenant = :tenant AND id > :after AND (expires_at IS NULL OR expires_at > :now)
   AND EXISTS (SELECT 1 FROM agentmem_item_texts AS text WHERE text.rowid = item.id)
-  AND NOT EXISTS (SELECT 1 FROM agentmem_item_vectors AS vector WHERE vector.item = item.id)
+  AND NOT EXISTS (SELECT 1 FROM agentmem_item_vectors AS vector WHERE vector.item = item.id AND length(vector.vector) = :bytes)
 ORDER BY id LIMIT :limit
 
 -- find_unchanged --
