@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -124,11 +125,12 @@ def found_messages(
     vector = None
     if query.strip() and indexer is not None and any(entry.vector for entry in entries):
         vector = yield from indexer.query(without_common_words(query, words, language))
-    ranked = [
+    passing = (
         (at, score)
         for at, score in _rank(entries, words, query, vector, language)
         if (role is None or entries[at].role == role) and start <= entries[at].created_at < end
-    ][:k]
+    )
+    ranked = list(islice(passing, k))
     neighbours = {at: _around(entries, at, around) for at, _ in ranked}
     places = {_place(entries[at]) for group in neighbours.values() for at in group}
     rows: dict[Place, MessageRow] = {}
@@ -173,8 +175,10 @@ def without_common_words(query: str, texts: Sequence[bytes], language: str) -> s
 
 def _rank(
     entries: Sequence[IndexEntry], words: Sequence[bytes], query: str, vector: bytes | None, language: str
-) -> list[tuple[int, float]]:
+) -> Iterator[tuple[int, float]]:
     """The places of entries with their scores, best first."""
+    import numpy as np
+
     texts = []
     first, session_id = 0, None
     for at, entry in enumerate(entries):
@@ -185,9 +189,10 @@ def _rank(
     answers = [score or None for score in scores(texts, terms(query, language), language)]
     dense = similarities_to([entry.vector for entry in entries], vector)
     found = [at for at in range(len(entries)) if answers[at] is not None or dense[at] is not None]
-    ranked = zip(found, combined([answers[at] for at in found], [dense[at] for at in found]), strict=True)
+    total = combined([answers[at] for at in found], [dense[at] for at in found])
     # Equal scores: the newer one first.
-    return sorted(ranked, key=lambda pair: (pair[1], entries[pair[0]].created_at, pair[0]), reverse=True)
+    order = np.lexsort((found, [entries[at].created_at for at in found], total))[::-1]
+    return ((found[one], total[one]) for one in order.tolist())
 
 
 def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
