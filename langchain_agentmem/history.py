@@ -169,6 +169,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             InvalidTypeError: One is not a message.
             UnsupportedValueError: One would not come back equal, such as one with an artifact of an unknown class.
             InvalidInputError: One is not text throughout (half of a surrogate pair), or too large.
+            EmbeddingsChangedError: The stored vectors are of another embedding model.
             StorageError: The database could not store them. Whatever is raised, nothing was stored.
         """
         run(self._add(messages, metadata))

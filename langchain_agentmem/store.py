@@ -234,6 +234,7 @@ class AgentMemStore(BaseStore):
         Raises:
             InvalidNamespaceError: The namespace is empty or one of its labels is not accepted.
             InvalidInputError: An argument cannot be stored. Whatever is raised, nothing was stored.
+            EmbeddingsChangedError: The stored vectors are of another embedding model.
         """
         run(self._one(self._put_op(namespace, key, value, index, ttl)))
 
