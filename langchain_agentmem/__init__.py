@@ -11,6 +11,8 @@ from langchain_agentmem.errors import (
     ConfigurationError,
     ConflictError,
     DamagedDataError,
+    EmbeddingError,
+    EmbeddingsChangedError,
     InvalidInputError,
     InvalidTypeError,
     StorageBusyError,
@@ -20,6 +22,7 @@ from langchain_agentmem.errors import (
     UnsupportedValueError,
 )
 from langchain_agentmem.history import AgentMemHistory
+from langchain_agentmem.lifecycle.reindexing import Reindexed
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.models import FoundMessage, FoundMessages, Retention, SessionInfo, StoredMessage, ThreadInfo
 from langchain_agentmem.store import AgentMemStore
@@ -38,11 +41,14 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DamagedDataError",
+    "EmbeddingError",
+    "EmbeddingsChangedError",
     "FoundMessage",
     "FoundMessages",
     "InvalidInputError",
     "InvalidTypeError",
     "MemoryCompressor",
+    "Reindexed",
     "Retention",
     "SessionInfo",
     "SessionSummary",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -51,6 +52,8 @@ class Batch:
         """What is to be embedded of each put."""
         self.words: dict[Place, str] = {}
         """What full-text search finds each put by."""
+        self.paths: dict[Place, str] = {}
+        """Which fields these are, as JSON, of each put that says so itself."""
         self.vectors: dict[Place, list[bytes]] = {}
         self.queries: dict[str, bytes] = {}
         """The vectors of the queries."""
@@ -95,18 +98,21 @@ class Batch:
         self.puts[place] = (text, _ttl_seconds(op.ttl))
         if op.index is False:
             return
-        paths = fields if op.index is None else field_paths(op.index)
+        paths = fields
+        if op.index is not None:
+            paths = field_paths(op.index)
+            self.paths[place] = dump_paths(paths)
         value = load_json(text)
-        pieces = [piece for path, tokens in paths for piece in _pieces(value, tokens)]
+        pieces = embedded_texts(value, paths)
         said = (piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens)))
         self.words[place] = spaced("\n".join(said))
         if embedding and pieces:
-            self.texts[place] = list(dict.fromkeys(pieces))
+            self.texts[place] = pieces
 
     def item_puts(self) -> list[ItemPut]:
         """The items to store."""
         return [
-            ItemPut(*place, text, ttl, self.words.get(place), self.vectors.get(place, ()))
+            ItemPut(*place, text, ttl, self.words.get(place), self.vectors.get(place, ()), self.paths.get(place))
             for place, (text, ttl) in self.puts.items()
         ]
 
@@ -175,6 +181,21 @@ def field_paths(fields: Any) -> Fields:
         msg = f"index must be False, None or a list of paths such as ['text'], got {fields!r:.100}."
         raise InvalidTypeError(msg)
     return [(path, path if path == "$" else tokenize_path(path)) for path in fields]
+
+
+def dump_paths(fields: Fields) -> str:
+    """Paths of fields as they are stored with an item."""
+    return json.dumps([path for path, _ in fields])
+
+
+def load_paths(text: str) -> Fields:
+    """The inverse of `dump_paths`."""
+    return field_paths(json.loads(text))
+
+
+def embedded_texts(value: Value, fields: Fields) -> list[str]:
+    """What is embedded of a value: the texts at some paths, each once."""
+    return list(dict.fromkeys(piece for _, tokens in fields for piece in _pieces(value, tokens)))
 
 
 def _pieces(value: Value, tokens: Any) -> list[str]:

@@ -28,6 +28,7 @@ class Embedder:
 
     Args:
         model: The model.
+        name: What tells it from others. Default: as `name_of` says.
 
     Example:
         >>> from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -37,8 +38,9 @@ class Embedder:
         ['a', 'b']
     """
 
-    def __init__(self, model: Embeddings) -> None:
+    def __init__(self, model: Embeddings, name: str | None = None) -> None:
         self.model = model
+        self.name = name_of(model) if name is None else name
         self._known: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -49,26 +51,32 @@ class Embedder:
             return model
         from langgraph.store.base import ensure_embeddings
 
-        return cls(ensure_embeddings(model))
+        return cls(ensure_embeddings(model), name_of(model))
 
     def documents(self, texts: Sequence[str]) -> Program[dict[str, bytes]]:
         """The vectors of texts, by text; of none when the model fails."""
+        try:
+            return (yield from self.vectors(texts))
+        except Exception as error:
+            count = len(set(texts))
+            _log.warning("The embedding model failed, so %d texts are found by their words alone: %s", count, error)
+            return {}
+
+    def vectors(self, texts: Sequence[str]) -> Program[dict[str, bytes]]:
+        """Same as `documents`, but raises what the model raises, or `ValueError` when its vectors are too few or unlike."""
         wanted = list(dict.fromkeys(texts))
         found = {text: vector for text in wanted if (vector := self._recall("document", text)) is not None}
         missing = [text for text in wanted if text not in found]
         if not missing:
             return found
-        try:
-            given = yield EmbedDocuments(self.model, missing)
-            if len(given) != len(missing):
-                msg = f"it gave {len(given)} vectors for {len(missing)} texts"
-                raise ValueError(msg)
-            vectors = [unit(vector) for vector in given]
-        except Exception as error:
-            _log.warning(
-                "The embedding model failed, so %d texts are found by their words alone: %s", len(wanted), error
-            )
-            return {}
+        given = yield EmbedDocuments(self.model, missing)
+        if len(given) != len(missing):
+            msg = f"it gave {len(given)} vectors for {len(missing)} texts"
+            raise ValueError(msg)
+        vectors = [unit(vector) for vector in given]
+        if len({len(vector) for vector in vectors}) > 1:
+            msg = "it gave vectors of different dimensions"
+            raise ValueError(msg)
         for text, vector in zip(missing, vectors, strict=True):
             found[text] = vector
             self._remember("document", text, vector)
@@ -98,3 +106,28 @@ class Embedder:
             self._known[kind, text] = vector
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
+
+
+def name_of(model: Any) -> str:
+    """What tells an embedding model from others.
+
+    A `"provider:model"` string tells itself, a function by its qualified name, an object by its class and what it says in
+    `model`, `model_name` or `model_id`. A cache (LangChain's `CacheBackedEmbeddings`) is what it caches.
+
+    Example:
+        >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+        >>> from langchain_agentmem.embedding import name_of
+        >>> name_of("openai:text-embedding-3-small"), name_of(DeterministicFakeEmbedding(size=8))
+        ('openai:text-embedding-3-small', 'DeterministicFakeEmbedding')
+    """
+    if isinstance(model, str):
+        return model
+    inner = getattr(model, "underlying_embeddings", None) or getattr(model, "func", None)
+    if inner is not None:
+        return name_of(inner)
+    if not isinstance(model, Embeddings) and hasattr(model, "__qualname__"):
+        return str(model.__qualname__)
+    said = (getattr(model, attribute, None) for attribute in ("model", "model_name", "model_id"))
+    which = next((one for one in said if isinstance(one, str) and one), None)
+    kind = type(model).__qualname__
+    return kind if which is None else f"{kind}:{which}"

@@ -26,6 +26,14 @@ class ConfigurationError(AgentMemError, ValueError):
     """A URL or a setting is wrong, or an optional package is missing."""
 
 
+class EmbeddingsChangedError(ConfigurationError):
+    """The stored vectors are of another embedding model; nothing was written."""
+
+
+class EmbeddingError(AgentMemError):
+    """The embedding model failed where vectors were all that was asked for."""
+
+
 class StorageError(AgentMemError):
     """The database could not do what was asked; the operation left no trace."""
 

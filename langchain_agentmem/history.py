@@ -20,6 +20,7 @@ from langchain_agentmem.backends.contract import Append, Backend, HistoryScope, 
 from langchain_agentmem.codec import Codec, dump_json
 from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.indexing import Indexer
 from langchain_agentmem.models import (
     FoundMessages,
     Retention,
@@ -102,7 +103,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         compressor: MemoryCompressor | None = None,
         retention: Retention | None = None,
         codec: Codec | None = None,
-        embeddings: Embedder | Embeddings | Callable[..., Any] | str | None = None,
+        embeddings: Indexer | Embedder | Embeddings | Callable[..., Any] | str | None = None,
         turn: bool = False,
         sweeper: Sweeper | None = None,
     ) -> None:
@@ -119,7 +120,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         self._backend = backend
         self._codec = codec or Codec()
         self._sweeper = sweeper or Sweeper(backend, tenant)
-        self._embedder = Embedder.of(embeddings)
+        self._indexer = Indexer.of(embeddings, backend, tenant)
         self._turn = turn
         self._handed_out: list[BaseMessage] | None = None
         self._run: list[MessageRow] = []
@@ -187,6 +188,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             InvalidTypeError: One is not a message.
             UnsupportedValueError: One would not come back equal, such as one with an artifact of an unknown class.
             InvalidInputError: One is not text throughout (half of a surrogate pair), or too large.
+            EmbeddingsChangedError: The stored vectors are of another embedding model.
             StorageError: The database could not store them. Whatever is raised, nothing was stored.
         """
         run(self._add(messages, metadata))
@@ -384,7 +386,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         if not bodies:
             return
         ends_with_session = self.retention.policy == "session"
-        vectors = yield from embed_messages(None if self._forgetful else self._embedder, messages)
+        vectors = yield from embed_messages(None if self._forgetful else self._indexer, messages)
         rows = [
             MessageRow(
                 at,
@@ -463,7 +465,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             raise InvalidInputError(msg)
         scope = HistoryScope(self._key.tenant, self.user_id, self.session_id, self.agent)
         asked = (query, k, role, since, until, around)
-        return (yield from found_messages(self._backend, self._codec, self._embedder, scope, *asked))
+        return (yield from found_messages(self._backend, self._codec, self._indexer, scope, *asked))
 
     def _count(self) -> Program[int]:
         if self._forgetful:

@@ -20,8 +20,9 @@ from langchain_agentmem.codec import Codec
 from langchain_agentmem.compression.places import summary_place
 from langchain_agentmem.compression.sessions import SessionMessages, summary_of
 from langchain_agentmem.compression.summaries import Place, SessionSummary
-from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
+from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
 from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.models import (
     FoundMessages,
@@ -108,7 +109,7 @@ class AgentMemory:
             backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=self._sweeper
         )
         self.sessions = Sessions(backend, tenant)
-        self._embedder = self.store.embedder if embed_history else None
+        self._indexer = self.store.indexer if embed_history else None
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -261,7 +262,7 @@ class AgentMemory:
             compressor=window.compressor,
             retention=replace(kept, ttl=self._ttl) if kept.ttl is None else kept,
             codec=self._codec,
-            embeddings=self._embedder,
+            embeddings=self._indexer,
             turn=turn,
             sweeper=self._sweeper,
         )
@@ -377,9 +378,66 @@ class AgentMemory:
     ) -> Program[FoundMessages]:
         ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
         scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
-        return (yield from found_messages(self.backend, self._codec, self._embedder, scope, query, k, *more))
+        return (yield from found_messages(self.backend, self._codec, self._indexer, scope, query, k, *more))
 
     # Operating it
+
+    def reindex(
+        self, *, batch_size: int = BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
+    ) -> Reindexed:
+        """Embed what has no vectors of the memory's embedding model: all items and messages, of all users.
+
+        It is for when the model was changed, which makes all vectors anew, and for what was stored without vectors, because
+        there was no model or it failed. It may break off at any time: called again it goes on. Others may write meanwhile,
+        with the same model; until it is done searches go by words. Stop processes with the former model before.
+
+        Args:
+            batch_size: How many items or messages are embedded in one call to the model. Default: 100.
+            everything: Whether to make all vectors anew although the model has the same name and dimensions. Default: False.
+            progress: True shows how far it is, in the terminal or notebook; a function is called after each batch with what
+                was embedded so far. Default: False.
+
+        Returns:
+            How many items and messages were embedded.
+
+        Raises:
+            ConfigurationError: The memory has no embeddings, or other tenants' vectors are in the way (on Postgres).
+            EmbeddingError: The model failed. What was embedded stays.
+            EmbeddingsChangedError: Another process began to reindex with another model.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:", embeddings=DeterministicFakeEmbedding(size=8)) as memory:
+            ...     memory.store.put(("facts",), "food", {"text": "pizza"})
+            ...     memory.reindex(), memory.reindex(everything=True)
+            (Reindexed(items=0, messages=0), Reindexed(items=1, messages=0))
+        """
+        return run(self._reindex(batch_size, everything, progress))
+
+    async def areindex(
+        self, *, batch_size: int = BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
+    ) -> Reindexed:
+        """Same as `reindex`, but without blocking the event loop; `progress` may be a coroutine function."""
+        return await arun(self._reindex(batch_size, everything, progress))
+
+    def _reindex(
+        self, batch_size: int, everything: bool, progress: bool | Callable[[Reindexed], Any]
+    ) -> Program[Reindexed]:
+        if self.store.indexer is None:
+            msg = "This memory has no embeddings: give it some, as in AgentMemory.from_url(url, embeddings=…)."
+            raise ConfigurationError(msg)
+        with reporting(progress) as report:
+            work = Reindexing(
+                self.backend,
+                self.tenant,
+                self.store.indexer,
+                self.store.fields,
+                None if self._indexer is None else self._codec,
+                batch_size,
+                report,
+            )
+            return (yield from work.program(everything=everything))
 
     def sweep(self) -> int:
         """Delete all that has expired, now; returns how many sessions, items and threads that were."""

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow
 from langchain_agentmem.codec import Codec, load_json
-from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.indexing import Indexer
 from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_optional_id, check_text
 from langchain_agentmem.program import Program, Read
 from langchain_agentmem.ranking import combined, terms
@@ -81,7 +82,7 @@ def described(codec: Codec, row: MessageRow, session_id: str, user_id: str | Non
 def found_messages(
     backend: Backend,
     codec: Codec,
-    embedder: Embedder | None,
+    indexer: Indexer | None,
     scope: HistoryScope,
     query: str,
     k: int,
@@ -95,7 +96,7 @@ def found_messages(
     Args:
         backend: Where they are.
         codec: What reads them.
-        embedder: What the query is embedded with; None to search by words alone.
+        indexer: What the query is embedded with; None to search by words alone.
         scope: Which messages are looked at.
         query: What is looked for.
         k: The most messages.
@@ -116,17 +117,20 @@ def found_messages(
     check_optional_id("role", role)
     start, end = _bound("since", since), _bound("until", until)
     now = time.time()
-    entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=embedder is not None))
+    if indexer is not None and query.strip():
+        yield from indexer.ready()
+    entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=indexer is not None))
     language = backend.language
     words = [_words_of(entry, codec, language) for entry in entries]
     vector = None
-    if query.strip() and embedder is not None and any(entry.vector for entry in entries):
-        vector = yield from embedder.query(without_common_words(query, words, language))
-    ranked = [
+    if query.strip() and indexer is not None and any(entry.vector for entry in entries):
+        vector = yield from indexer.query(without_common_words(query, words, language))
+    passing = (
         (at, score)
         for at, score in _rank(entries, words, query, vector, language)
         if (role is None or entries[at].role == role) and start <= entries[at].created_at < end
-    ][:k]
+    )
+    ranked = list(islice(passing, k))
     neighbours = {at: _around(entries, at, around) for at, _ in ranked}
     places = {_place(entries[at]) for group in neighbours.values() for at in group}
     rows: dict[Place, MessageRow] = {}
@@ -171,8 +175,10 @@ def without_common_words(query: str, texts: Sequence[bytes], language: str) -> s
 
 def _rank(
     entries: Sequence[IndexEntry], words: Sequence[bytes], query: str, vector: bytes | None, language: str
-) -> list[tuple[int, float]]:
+) -> Iterator[tuple[int, float]]:
     """The places of entries with their scores, best first."""
+    import numpy as np
+
     texts = []
     first, session_id = 0, None
     for at, entry in enumerate(entries):
@@ -180,12 +186,13 @@ def _rank(
             first, session_id = at, entry.session_id
         before = words[max(first, at - CONTEXT) : at]
         texts.append(b"".join((*before, words[at] * OWN, _date_words(entry.created_at // 86400, language))))
-    answers = [score or None for score in scores(texts, terms(query), language)]
+    answers = [score or None for score in scores(texts, terms(query, language), language)]
     dense = similarities_to([entry.vector for entry in entries], vector)
     found = [at for at in range(len(entries)) if answers[at] is not None or dense[at] is not None]
-    ranked = zip(found, combined([answers[at] for at in found], [dense[at] for at in found]), strict=True)
+    total = combined([answers[at] for at in found], [dense[at] for at in found])
     # Equal scores: the newer one first.
-    return sorted(ranked, key=lambda pair: (pair[1], entries[pair[0]].created_at, pair[0]), reverse=True)
+    order = np.lexsort((found, [entries[at].created_at for at in found], total))[::-1]
+    return ((found[one], total[one]) for one in order.tolist())
 
 
 def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
@@ -210,9 +217,9 @@ def _place(entry: IndexEntry) -> Place:
     return entry.session_id, entry.position
 
 
-def embed_messages(embedder: Embedder | None, messages: Sequence[BaseMessage]) -> Program[list[bytes | None]]:
+def embed_messages(indexer: Indexer | None, messages: Sequence[BaseMessage]) -> Program[list[bytes | None]]:
     """The vectors of messages, in one call to the model; None for those without text, and for all when it fails."""
     texts = [text_of(message) for message in messages]
     told = [text for text in texts if text.strip()]
-    vectors = (yield from embedder.documents(told)) if embedder is not None and told else {}
+    vectors = (yield from indexer.documents(told)) if indexer is not None and told else {}
     return [vectors.get(text) for text in texts]

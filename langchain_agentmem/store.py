@@ -34,9 +34,9 @@ from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend, Found, ItemRow, Query
 from langchain_agentmem.batches import Batch, Place, checked_key, checked_namespace, field_paths, text_key
 from langchain_agentmem.codec import load_json
-from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageBusyError
 from langchain_agentmem.filters import Filter, compile_filter
+from langchain_agentmem.indexing import Indexer
 from langchain_agentmem.models import check_tenant
 from langchain_agentmem.program import (
     Call,
@@ -105,9 +105,10 @@ class AgentMemStore(BaseStore):
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self.ttl_config = ttl
         self.index_config = index
-        self.embedder = Embedder.of(index["embed"]) if index else None
+        self.indexer = Indexer.of(index["embed"], backend, tenant) if index else None
+        self.embedder = self.indexer.embedder if self.indexer else None
         self.embeddings: Embeddings | None = self.embedder.model if self.embedder else None
-        self._fields = field_paths(((index or {}).get("fields")) or ["$"])
+        self.fields = field_paths(((index or {}).get("fields")) or ["$"])
         if index:
             backend.use_vectors(cast("Mapping[str, Any]", index).get("ann_index_config") or {})
 
@@ -233,6 +234,7 @@ class AgentMemStore(BaseStore):
         Raises:
             InvalidNamespaceError: The namespace is empty or one of its labels is not accepted.
             InvalidInputError: An argument cannot be stored. Whatever is raised, nothing was stored.
+            EmbeddingsChangedError: The stored vectors are of another embedding model.
         """
         run(self._one(self._put_op(namespace, key, value, index, ttl)))
 
@@ -392,7 +394,7 @@ class AgentMemStore(BaseStore):
     # Programs
 
     def _sorted(self, ops: Sequence[Op]) -> Batch:
-        return Batch.of(ops, self._fields, embedding=self.embeddings is not None)
+        return Batch.of(ops, self.fields, embedding=self.embeddings is not None)
 
     def _one(self, op: Op) -> Program[Any]:
         results = yield from self._batch([op])
@@ -429,15 +431,15 @@ class AgentMemStore(BaseStore):
         return result
 
     def _embed(self, work: Batch) -> Program[None]:
-        if self.embedder is None:
+        if self.indexer is None:
             return
         texts = [text for pieces in work.texts.values() for text in pieces]
         if texts:
-            vectors = yield from self.embedder.documents(texts)
+            vectors = yield from self.indexer.documents(texts)
             for place, pieces in work.texts.items():
                 work.vectors[place] = [vectors[text] for text in pieces if text in vectors]
         for query in {op.query for op in work.searches.values() if op.query}:
-            vector = yield from self.embedder.query(query)
+            vector = yield from self.indexer.query(query)
             if vector is not None:
                 work.queries[query] = vector
 
@@ -475,7 +477,8 @@ class AgentMemStore(BaseStore):
         last = op.offset + op.limit
         kept: list[tuple[ItemRow, float | None]] = []
         if op.query:
-            query = Query(op.namespace_prefix, terms(op.query), vector, op.filter, max(_DEPTH, 2 * last))
+            words = terms(op.query, self._backend.language)
+            query = Query(op.namespace_prefix, words, vector, op.filter, max(_DEPTH, 2 * last))
             while True:
                 found = yield from ask(self._backend.items.find(self._tenant, query, now))
                 kept = yield from self._first(found, passes if op.filter else None, last, ask)

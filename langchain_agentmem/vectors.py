@@ -77,5 +77,6 @@ def different_dimensions(*sizes: int) -> StorageError:
     """
     dimensions = sorted(size // 4 for size in sizes)
     return StorageError(
-        f"Stored vectors and the query differ in dimensions ({dimensions}): the embedding model was changed."
+        f"Stored vectors and the query differ in dimensions ({dimensions}): the embedding model was changed. Call "
+        f"memory.reindex(), which embeds anew what has others than the present one."
     )

@@ -142,6 +142,7 @@ class Schemas:
 TABLES = {
     "agentmem_channel_values",
     "agentmem_elements",
+    "agentmem_item_paths",
     "agentmem_item_texts",
     "agentmem_item_tokens",
     "agentmem_item_ttls",

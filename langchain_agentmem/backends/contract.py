@@ -106,6 +106,13 @@ class Append(NamedTuple):
     """A random number: an addition whose token is among the newest messages already is not made again."""
 
 
+class LoggedMessage(NamedTuple):
+    """A message and where it is."""
+
+    key: SessionKey
+    row: MessageRow
+
+
 class MessageLog(Protocol):
     """The messages of sessions, in order."""
 
@@ -161,6 +168,23 @@ class MessageLog(Protocol):
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         """Delete at most `limit` expired sessions; returns how many."""
 
+    def unembed(self, tenant: str, after: Any) -> Program[Any]:
+        """Forget the vectors of some messages, of all users; returns where to go on (None: these were the last).
+
+        Begun with `after` as None; what it is else is the backend's own.
+        """
+
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[LoggedMessage], Any]]:
+        """About `limit` messages without vectors of so many dimensions, of all users; and where to go on.
+
+        They come in an order that stays.
+        """
+
+    def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:
+        """Give these messages the vectors of their rows, those that are there still; returns how many."""
+
 
 Namespace = tuple[str, ...]
 
@@ -190,6 +214,22 @@ class ItemPut(NamedTuple):
     """What full-text search finds it by, or None when it is not indexed."""
     vectors: Sequence[bytes] = ()
     """What vector search finds it by: little-endian float32, unit length."""
+    paths: str | None = None
+    """Which fields those are, when the put said so: a JSON list of paths."""
+
+
+class IndexedItem(NamedTuple):
+    """An item that is searched, with what says what of it is embedded."""
+
+    row: ItemRow
+    paths: str | None
+
+
+class EmbeddedItem(NamedTuple):
+    """An item as it was read, with the vectors it is to have."""
+
+    row: ItemRow
+    vectors: Sequence[bytes]
 
 
 class Query(NamedTuple):
@@ -281,6 +321,27 @@ class ItemTable(Protocol):
 
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         """Delete at most `limit` expired items; returns how many."""
+
+    def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:
+        """Why vectors of so many dimensions cannot take the place of the tenant's; None if they can."""
+
+    def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:
+        """Forget the vectors of some items, to make place for others of so many dimensions.
+
+        Begun with `after` as None; returns where to go on, None when the last are gone and the place is ready.
+        """
+
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[IndexedItem], Any]]:
+        """About `limit` items that are searched and have no vectors of so many dimensions; and where to go on.
+
+        They come in an order that stays. What the put of an item said of its fields counts as long as nobody has changed
+        the item.
+        """
+
+    def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
+        """Give items vectors, those that are as they were read; returns how many."""
 
 
 class ThreadKey(NamedTuple):

@@ -290,6 +290,7 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date_and_searched(sq
     connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
     for column in ("words", "vector"):
         connection.execute(f"ALTER TABLE agentmem_messages DROP COLUMN {column}")
+    connection.execute("ALTER TABLE agentmem_items DROP COLUMN paths")
     connection.execute("ALTER TABLE agentmem_schema DROP COLUMN language")
     connection.execute("UPDATE agentmem_schema SET version = 1")
     connection.commit()
@@ -298,3 +299,4 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date_and_searched(sq
         await call(memory.history("s").add_messages, [HumanMessage("A new dog")])
         found = await call(memory.history("s").search, "dogs")
         assert {one.message.content for one in found} == {"An old dog", "A new dog"}
+        await call(memory.store.put, ("a",), "k", {"text": "pizza", "n": 1}, ["text"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -14,6 +15,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_agentmem import AgentMemory, FoundMessage, InvalidInputError, InvalidTypeError, Retention
+from langchain_agentmem.notes import Notes
 from langchain_agentmem.words import analyze
 
 
@@ -172,8 +174,6 @@ async def test_what_is_gone_is_not_found(memory, call):
 
 
 async def test_what_has_expired_is_not_found(memory, call, monkeypatch):
-    import time
-
     start = time.time()
     monkeypatch.setattr(time, "time", lambda: start)
     history = memory.history("s", retention=Retention(ttl=100))
@@ -243,6 +243,8 @@ async def test_vectors_of_another_model_are_not_compared(url, call):
 
     with AgentMemory.from_url(url, embeddings=Topics()) as memory:
         await call(memory.history("s").add_messages, [HumanMessage("A dog")])
+        # As it was before a note said which model the vectors are of.
+        memory.backend.write(Notes(memory.backend, "default", "embeddings").clear(time.time()))
         other = AgentMemory(memory.backend, embeddings=Other())
         await call(other.history("s").add_messages, [HumanMessage("A car")])
         found = await call(other.history("s").search, "dog vehicle")

@@ -50,6 +50,39 @@ async def test_words_are_found_in_any_form_of_the_language(speaking, call, langu
         await call(memory.close)
 
 
+ASKED = {
+    "german": (
+        "Die Katze schläft",
+        "Was ist mit der Katze?",
+        "Der Zug ist mit dem Wagen da, was die freut",
+        "ist mit was",
+    ),
+    "french": (
+        "L'homme mange des pommes",
+        "Qu'est-ce que l'homme ?",
+        "Qu'il est là, c'est que l'on a ce qui est",
+        "qu'est-ce que",
+    ),
+    "spanish": ("Los niños cantaban", "¿Qué hacen los niños?", "Los que están con las de ella", "que con las de"),
+    "russian": ("Мы читали книги", "Что же была за книга?", "Он что же был с ним", "что он"),
+}
+
+
+@pytest.mark.parametrize("language", ASKED)
+async def test_words_that_say_nothing_find_nothing_unless_there_are_no_others(speaking, call, language):
+    text, query, other, idle = ASKED[language]
+    with AgentMemory.from_url(speaking(language)) as memory:
+        await call(memory.store.put, NS, "it", {"text": text}, ["text"])
+        await call(memory.store.put, NS, "other", {"text": other}, ["text"])
+        assert [item.key for item in await call(memory.store.search, NS, query=query)] == ["it"]
+        # A query that has no other words is looked for as it is.
+        assert (await call(memory.store.search, NS, query=idle))[0].key == "other"
+        await call(memory.history("s").add_messages, [AIMessage(other)])
+        await call(memory.history("t").add_messages, [HumanMessage(text)])
+        assert [one.session_id for one in await call(memory.search_history, query)] == ["t"]
+        await call(memory.close)
+
+
 async def test_the_language_is_settled_by_the_first_use(speaking, call):
     with AgentMemory.from_url(speaking("german")) as memory:
         await call(memory.store.put, NS, "it", {"text": "Katzen"})

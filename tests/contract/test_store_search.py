@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import PutOp, SearchOp
 
-from langchain_agentmem import AgentMemory, AgentMemStore, InvalidInputError, InvalidTypeError, StorageError
+from langchain_agentmem import AgentMemory, AgentMemStore, EmbeddingsChangedError, InvalidInputError, InvalidTypeError
 
 NS = ("memories",)
 
@@ -497,7 +497,7 @@ async def test_a_model_that_was_changed_is_a_clear_error(lasting_url, call):
     with AgentMemory.from_url(lasting_url, embeddings=ToyEmbeddings(64)) as memory:
         await call(memory.store.put, NS, "k", {"text": "pizza"})
     with AgentMemory.from_url(lasting_url, embeddings=ToyEmbeddings(32)) as memory:
-        with pytest.raises(StorageError, match=r"(?i)the embedding model was changed"):
+        with pytest.raises(EmbeddingsChangedError, match=r"(?i)the embedding model was changed"):
             await call(memory.store.search, NS, query="pizza")
         assert (await call(memory.store.get, NS, "k")).value == {"text": "pizza"}
 

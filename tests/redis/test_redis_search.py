@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import warnings
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import redis
 from langchain_core.embeddings import Embeddings
+from langchain_core.messages import HumanMessage
 from langgraph.store.base import PutOp
 
-from langchain_agentmem import AgentMemory, AgentMemStore
+from langchain_agentmem import AgentMemory, AgentMemStore, Retention
 from langchain_agentmem.backends.redis import store as redis_store
 
 
@@ -23,7 +25,7 @@ class Numbers(Embeddings):
         self.dimensions = dimensions
 
     def embed_query(self, text: str) -> list[float]:
-        return np.random.default_rng(int(re.findall(r"\d+", text)[-1])).normal(size=self.dimensions).tolist()
+        return np.random.default_rng(int(re.findall(r"\d+", f"0 {text}")[-1])).normal(size=self.dimensions).tolist()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return [self.embed_query(text) for text in texts]
@@ -111,4 +113,40 @@ async def test_vectors_that_are_gone_through_while_they_are_read_are_read_anew(r
         assert len(found) == 150
         assert found[0].key == "120"
         assert found[0].score == pytest.approx(1.0)
+        await call(memory.close)
+
+
+async def test_the_vectors_of_a_former_model_are_freed(redis_url, call):
+    with AgentMemory.from_url(redis_url, embeddings=Numbers()) as memory, redis.Redis.from_url(redis_url) as client:
+        await call(memory.store.batch, [put(("a", str(number % 3)), number) for number in range(2500)])
+        await call(memory.history("s", user_id="alice").add_messages, [HumanMessage("item 1")])
+        widths = {int(key.split(b":")[3]) for key in client.scan_iter("*:vectors:*")}
+        assert widths == {4 * 8}
+        changed = AgentMemory(memory.backend, embeddings=Numbers(9))
+        await call(changed.reindex, batch_size=1000)
+        logs = list(client.scan_iter("*:vectors:*"))
+        assert {int(key.split(b":")[3]) for key in logs} == {4 * 9}
+        assert sum(client.strlen(key) for key in logs) == 2500 * (8 + 4 * 9)
+        (vectors,) = client.scan_iter("*}:vectors")
+        assert client.strlen(vectors) == 8 + 4 * 9
+        assert (await call(changed.store.search, ("a",), query="item 2017", limit=1))[0].key == "2017"
+        await call(memory.close)
+
+
+async def test_users_without_sessions_are_listed_no_more(redis_url, call, monkeypatch):
+    with AgentMemory.from_url(redis_url) as memory, redis.Redis.from_url(redis_url) as client:
+        for user_id in ("alice", "bob", "carol"):
+            for session_id in ("one", "two"):
+                retention = Retention(ttl=1 if user_id == "carol" else 1000)
+                history = memory.history(session_id, user_id=user_id, retention=retention)
+                await call(history.add_messages, [HumanMessage("hi")])
+        (owners,) = client.scan_iter("*}:owners")
+        assert set(client.zrange(owners, 0, -1)) == {b"alice", b"bob", b"carol"}
+        await call(memory.sessions.delete, "one", user_id="alice")
+        assert client.zscore(owners, "alice") is not None
+        await call(memory.sessions.delete, "two", user_id="alice")
+        later = time.time() + 100
+        monkeypatch.setattr(time, "time", lambda: later)
+        await call(memory.sweep)
+        assert set(client.zrange(owners, 0, -1)) == {b"bob"}
         await call(memory.close)

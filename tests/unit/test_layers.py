@@ -43,6 +43,7 @@ LAYERS = (
     tuple(f"backends.{name}.backend" for name in BACKENDS),
     tuple(f"backends.{name}" for name in BACKENDS),
     ("ranking", "batches", "drafts", "notes", "pruning", "sweeping"),
+    ("indexing",),
     ("loading", "searching"),
     ("history", "store", "checkpointer"),
     ("compression.atoms", "compression.extracting", "compression.summaries"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_agentmem.backends.contract import Candidate
-from langchain_agentmem.ranking import MAX_TERMS, STOP_WORDS, rank, terms
+from langchain_agentmem.ranking import MAX_TERMS, STOP_WORDS, rank, stop_words, terms
 
 score = st.none() | st.floats(0.001, 50) | st.integers(1, 3).map(float)
 similarity = st.none() | st.floats(-1, 1) | st.sampled_from([-1.0, 0.0, 0.5, 1.0])
@@ -113,3 +113,25 @@ def test_a_long_query_is_cut_after_its_first_terms():
 
 def test_stop_words_are_lower_case_words():
     assert all(word == word.lower() and word.isalpha() for word in STOP_WORDS)
+
+
+def test_a_querys_stop_words_are_those_of_its_language():
+    assert terms("Wo ist der Hund?", "german") == ["hund"]
+    assert terms("What does the dog like?", "german") == ["what", "does", "the", "dog", "like"]
+    assert terms("Qu'est-ce qu'il mange ?", "french") == ["mange"]
+    assert terms("que con las de", "spanish") == ["que", "con", "las", "de"]  # there is nothing else
+    assert terms("the tamil", "tamil") == ["the", "tamil"]
+    assert stop_words("dutch_porter") == stop_words("dutch")
+    assert stop_words("porter") == STOP_WORDS
+
+
+SPOKEN = "danish dutch finnish french german hungarian italian norwegian portuguese russian spanish swedish turkish"
+
+
+@pytest.mark.parametrize("language", SPOKEN.split())
+def test_stop_words_are_left_out_unless_there_is_nothing_else(language):
+    words = [word for word in stop_words(language) if word.isalpha()]
+    assert 50 < len(words) < 350
+    for word in words:
+        assert terms(f"{word} xyz", language) == ["xyz"]
+        assert terms(word, language) == [word]

@@ -9,6 +9,7 @@ from langchain_agentmem.backends.contract import (
     Append,
     HistoryScope,
     IndexEntry,
+    LoggedMessage,
     MessageRow,
     SessionKey,
     SessionRow,
@@ -17,7 +18,9 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.codec import Typed
-from langchain_agentmem.program import Execute, Fetch, Program, one_statement
+from langchain_agentmem.program import Execute, Fetch, Program, one_statement, storage_program
+
+_SESSIONS_AT_ONCE = 100
 
 
 class PostgresMessages:
@@ -134,6 +137,37 @@ class PostgresMessages:
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         ((deleted,),) = yield Fetch(self._sql["sweep"], (tenant, now, limit))
         return int(deleted)
+
+    @storage_program
+    def unembed(self, tenant: str, after: Any) -> Program[Any]:
+        rows = yield Fetch(self._sql["next_sessions"], (tenant, after or 0, _SESSIONS_AT_ONCE))
+        yield Execute(self._sql["unembed"], ([session for (session,) in rows],))
+        return rows[-1][0] if len(rows) == _SESSIONS_AT_ONCE else None
+
+    @one_statement
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[LoggedMessage], Any]]:
+        session, position = after or (0, 0)
+        place = {"tenant": tenant, "session": session, "position": position}
+        parameters = {**place, "bytes": 4 * dimensions, "limit": limit, "now": now}
+        rows = yield Fetch(self._sql["unembedded"], parameters)
+        found = [
+            LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(row))
+            for _, user_id, session_id, *row in rows
+        ]
+        return found, (rows[-1][0], rows[-1][3]) if len(rows) == limit else None
+
+    @one_statement
+    def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (keys say it)
+        parameters = (
+            [_place(key) for key, _ in messages],
+            [row.position for _, row in messages],
+            [row.body.data for _, row in messages],
+            [row.vector for _, row in messages],
+        )
+        embedded: int = yield Execute(self._sql["embed"], parameters)
+        return embedded
 
 
 def _title(title: str | None) -> bytes | None:

@@ -83,3 +83,25 @@ WITH expired AS MATERIALIZED (
     DELETE FROM {schema}agentmem_messages WHERE session = ANY (ARRAY (SELECT id FROM expired))
 )
 SELECT count(*) FROM deleted
+
+-- next_sessions --
+SELECT id FROM {schema}agentmem_sessions WHERE tenant = %s AND id > %s ORDER BY id LIMIT %s
+
+-- unembed --
+UPDATE {schema}agentmem_messages SET vector = NULL WHERE session = ANY (%s::bigint[]) AND vector IS NOT NULL
+
+-- unembedded --
+-- Messages without vectors of so many bytes, of all users.
+SELECT message.session, session.user_id, session.session_id, message.position, message.role, message.agent,
+    message.ends_with_session, message.created_at, message.metadata, message.type, message.body
+FROM {schema}agentmem_messages AS message JOIN {schema}agentmem_sessions AS session ON session.id = message.session
+WHERE session.tenant = %(tenant)s AND (message.session, message.position) > (%(session)s, %(position)s)
+  AND (message.vector IS NULL OR octet_length(message.vector) <> %(bytes)s) AND (session.expires_at IS NULL OR session.expires_at > %(now)s)
+ORDER BY message.session, message.position LIMIT %(limit)s
+
+-- embed --
+-- A message never changes, but another may have taken its place.
+UPDATE {schema}agentmem_messages AS message SET vector = embedded.vector
+FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[]) AS embedded (place, position, body, vector)
+    JOIN {schema}agentmem_sessions AS session ON session.place = embedded.place
+WHERE message.session = session.id AND message.position = embedded.position AND message.body = embedded.body

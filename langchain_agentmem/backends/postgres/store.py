@@ -8,7 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.contract import (
+    Candidate,
+    EmbeddedItem,
+    Found,
+    IndexedItem,
+    ItemPut,
+    ItemRow,
+    Namespace,
+    Query,
+)
 from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.codec import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError
@@ -21,6 +30,7 @@ MAX_INDEXED_DIMENSIONS = {"vector": 2_000, "halfvec": 4_000}
 """What pgvector can index."""
 
 _TEXT_PART = 50_000
+_UNEMBEDDED_AT_ONCE = 10_000
 _REMEMBERED, _REMEMBERED_SECONDS = 10_000, 60.0
 _TENANT = "\U0010ffff"
 """Begins the first label of a tenant's namespaces, those of the default tenant excepted: nothing sorts after it."""
@@ -66,16 +76,19 @@ class PostgresItems:
     @one_statement
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
         if puts:
-            yield from self._ensure_vectors(puts)
-            yield Fetch(self._sql["put"], _put(tenant, puts, now))
+            yield from self._ensure_vectors([vector for put in puts for vector in put.vectors])
+            paths = _paths(tenant, puts)
+            yield Fetch(self._sql["put_with_paths" if paths else "put"], (*_put(tenant, puts, now), *paths))
 
     @one_statement
     def swap(
         self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float, token: int
     ) -> Program[bool]:
-        yield from self._ensure_vectors([put] if put else [])
+        yield from self._ensure_vectors(put.vectors if put else ())
         row = _put(tenant, [put or ItemPut(*key, "{}", None, None)], now)
-        ((swapped,),) = yield Fetch(self._sql["swap"], (expected, put is None, token, *row))
+        paths = _paths(tenant, [put] if put else [])
+        statement = self._sql["swap_with_paths" if paths else "swap"]
+        ((swapped, *_),) = yield Fetch(statement, (expected, put is None, token, *row, *paths))
         return bool(swapped)
 
     @one_statement
@@ -157,24 +170,69 @@ class PostgresItems:
         ((deleted,),) = yield Fetch(self._sql["sweep"], (*_below(tenant, ()), now, limit))
         return int(deleted)
 
-    def _ensure_vectors(self, puts: Sequence[ItemPut]) -> Program[None]:
+    @one_statement
+    def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:
+        ((others,),) = yield Fetch(self._sql["dimensions_of_others"], _below(tenant, ())[1:])
+        if others is None or others == dimensions:
+            return None
+        return (
+            f"The table store_vectors holds vectors of {others} dimensions for other tenants, and Postgres wants all in one "
+            f"table to have as many: give this tenant a schema of its own (?schema= in the URL), or delete all vectors "
+            f"(TRUNCATE store_vectors) and call reindex() for each tenant, with a model of {dimensions} dimensions."
+        )
+
+    @storage_program
+    def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002 (what is gone is gone)
+        first, last = _below(tenant, ())[1:]
+        ((deleted,),) = yield Fetch(self._sql["unembed"], (first, last, _UNEMBEDDED_AT_ONCE))
+        if deleted:
+            return True
+        yield Fetch(self._sql["resize"], (first, last, dimensions, *self._column(dimensions)))
+        return None
+
+    @one_statement
+    def unembedded(
+        self,
+        tenant: str,
+        dimensions: int,  # noqa: ARG002 (all have as many)
+        after: Any,
+        limit: int,
+        now: float,
+    ) -> Program[tuple[list[IndexedItem], Any]]:
+        first, last = _below(tenant, ())[1:]
+        rows = yield Fetch(self._sql["unembedded"], (first, last, *(after or ("", "")), limit, now))
+        return [IndexedItem(_item(row[:7]), row[7]) for row in rows], rows[-1][:2] if len(rows) == limit else None
+
+    @storage_program
+    def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
+        vectors = [(at, field, vector) for at, item in enumerate(items, 1) for field, vector in enumerate(item.vectors)]
+        yield from self._ensure_vectors([vector for *_, vector in vectors])
+        parameters = (
+            *_columns([(_encode(tenant, row.namespace), row.key) for row, _ in items]),
+            [row.revision for row, _ in items],
+            *_vector_columns(vectors),
+        )
+        ((embedded,),) = yield Fetch(self._sql["embed"], parameters)
+        return int(embedded)
+
+    def _ensure_vectors(self, vectors: Sequence[bytes]) -> Program[None]:
         """Make the table of vectors before the first one is stored: only then is their dimension known."""
-        vector = next((vector for put in puts for vector in put.vectors), None)
-        if vector is None or self._has_vectors:
+        if not vectors or self._has_vectors:
             return
         ((self._has_vectors,),) = yield Fetch(self._sql["has_vectors"])
         if not self._has_vectors:
-            yield from self._make_vectors(len(vector) // 4)
+            dimensions = len(vectors[0]) // 4
+            yield Fetch(self._sql["make_vectors"], (dimensions, *self._column(dimensions)))
 
-    def _make_vectors(self, dimensions: int) -> Program[None]:
+    def _column(self, dimensions: int) -> tuple[str, str, str]:
+        """The type of a column of vectors; the kind and the options of its index."""
         kind, type_, parameters = self._vectors
         if type_ is None:
             type_ = "vector" if dimensions <= MAX_INDEXED_DIMENSIONS["vector"] else "halfvec"
         if dimensions > MAX_INDEXED_DIMENSIONS[type_]:
             kind = "flat"
         settings = ", ".join(f"{name} = {number}" for name, number in parameters.items())
-        options = f"WITH ({settings})" if settings else ""
-        yield Fetch(self._sql["make_vectors"], (dimensions, type_, kind, options))
+        return type_, kind, f"WITH ({settings})" if settings else ""
 
 
 class _Items(Mapping[Any, ItemRow]):
@@ -231,10 +289,25 @@ def _put(tenant: str, puts: Sequence[ItemPut], now: float) -> tuple[Any, ...]:
         now,
         [at for at, _ in texts],
         [text for _, text in texts],
+        *_vector_columns(vectors),
+    )
+
+
+def _vector_columns(vectors: Sequence[tuple[int, int, bytes]]) -> tuple[list[int], list[str], Floats]:
+    """Vectors as functions take them: whose they are, counted from 1, and of which field; all in one."""
+    return (
         [at for at, _, _ in vectors],
         [str(field) for _, field, _ in vectors],
         Floats(b"".join(vector for _, _, vector in vectors)),
     )
+
+
+def _paths(tenant: str, puts: Sequence[ItemPut]) -> tuple[list[str], list[str], list[str]] | tuple[()]:
+    """The paths of puts that have some, as a function takes them; nothing when none has."""
+    noted = [put for put in puts if put.paths is not None]
+    if not noted:
+        return ()
+    return (*_columns([(_encode(tenant, put.namespace), put.key) for put in noted]), [put.paths or "" for put in noted])
 
 
 def _parts(text: str) -> list[str]:

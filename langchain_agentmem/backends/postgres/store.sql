@@ -9,11 +9,30 @@ SELECT {schema}agentmem_put_items(
     %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
 )
 
+-- put_with_paths --
+-- The same, where puts say which fields are searched.
+WITH stored AS MATERIALIZED (
+    SELECT {schema}agentmem_put_items(
+        %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
+        %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
+    )
+)
+SELECT {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) FROM stored
+
 -- swap --
 SELECT {schema}agentmem_swap_item(
     %s, %s, %s, %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
     %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
 )
+
+-- swap_with_paths --
+WITH swapped AS MATERIALIZED (
+    SELECT {schema}agentmem_swap_item(
+        %s, %s, %s, %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
+        %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
+    ) AS done
+)
+SELECT done, CASE WHEN done THEN {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) END FROM swapped
 
 -- delete --
 SELECT {schema}agentmem_delete_items(%b::text[], %b::text[])
@@ -48,3 +67,18 @@ SELECT {schema}agentmem_has_vectors()
 
 -- make_vectors --
 SELECT {schema}agentmem_make_vectors(%s, %s, %s, %s)
+
+-- dimensions_of_others --
+SELECT {schema}agentmem_dimensions_of_others(%s, %s)
+
+-- unembed --
+SELECT {schema}agentmem_unembed_items(%s, %s, %s)
+
+-- resize --
+SELECT {schema}agentmem_resize_vectors(%s, %s, %s, %s, %s, %s)
+
+-- unembedded --
+SELECT * FROM {schema}agentmem_unembedded_items(%s, %s, %b, %b, %s, %s)
+
+-- embed --
+SELECT {schema}agentmem_embed_items(%b::text[], %b::text[], %s::bigint[], %s::int[], %b::text[], %s::real[])

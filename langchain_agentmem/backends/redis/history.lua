@@ -352,3 +352,46 @@ local found = call('HMGET', S, 'updated', 'expires')
 local kept = ARGV[1] ~= '' and found[1] and not (found[2] and tonumber(found[2]) <= tonumber(ARGV[1]))
 if not kept then call('UNLINK', unpack(KEYS)) end
 return {kept and 0 or 1, found[1], found[2]}
+
+-- unembed --
+-- The vectors are forgotten.
+call('UNLINK', V)
+call('HDEL', S, 'width', 'bound')
+return 0
+
+-- unembedded --
+-- now, after, limit, the bytes of a vector: messages that are searched and have no such vectors, and the position after which the
+-- next page starts (nil: this was the last).
+if not alive(tonumber(ARGV[1])) then return {'', false} end
+local width, limit, has, found = ARGV[4], tonumber(ARGV[3]), {}, {}
+local all = call('HGET', S, 'width') == width and call('GET', V) or ''
+for at = 1, #all, 8 + width do has[struct.unpack('<d', all, at)] = true end
+local from = id_of(ARGV[2] + 1)
+repeat
+  local entries = call('XRANGE', M, from, '+', 'COUNT', 500)
+  for _, entry in ipairs(entries) do
+    local position = tonumber(string.match(entry[1], '^%d+')) - 1
+    if #found == limit then return {table.concat(found), position - 1} end
+    if not has[position] and call('HEXISTS', W, string.format('%.0f', position)) == 1 then found[#found + 1] = record(entry) end
+    from = '(' .. entry[1]
+  end
+until #entries < 500
+return {table.concat(found), false}
+
+-- embed --
+-- Groups of position, message, vector: the messages that are there still are given these; returns how many.
+local known, records, size = call('HMGET', S, 'width', 'bound', 'at'), {}, #ARGV[3]
+for at = 1, #ARGV, 3 do
+  local entry = call('XRANGE', M, id_of(ARGV[at]), id_of(ARGV[at]))[1]
+  if entry and entry[2][2] == ARGV[at + 1] then records[#records + 1] = struct.pack('<d', ARGV[at]) .. ARGV[at + 2] end
+end
+if #records > 0 then
+  if tonumber(known[1]) ~= size then call('UNLINK', V) end
+  local length = call('APPEND', V, table.concat(records))
+  local bound = tonumber(known[1]) == size and tonumber(known[2])
+  call('HSET', S, 'width', size)
+  if not bound then call('HSET', S, 'bound', length + 200 * (8 + size))
+  elseif length > bound then compact() end
+  if known[3] then expire({V}, known[3]) end
+end
+return #records

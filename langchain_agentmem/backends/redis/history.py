@@ -13,6 +13,7 @@ from langchain_agentmem.backends.contract import (
     Append,
     HistoryScope,
     IndexEntry,
+    LoggedMessage,
     MessageRow,
     SessionKey,
     SessionRow,
@@ -50,7 +51,10 @@ class RedisMessages:
         for row in addition.rows:
             marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
             arguments += (marks, row.agent or "", _packed(row), _known(row), row.vector or b"")
-        steps = [indexes.enlist(_owner(key.tenant, key.user_id), key.session_id, now)]
+        steps = [
+            indexes.enlist(_owners(key.tenant), key.user_id or "", now),
+            indexes.enlist(_owner(key.tenant, key.user_id), key.session_id, now),
+        ]
         if ttl is not None:
             steps.append(indexes.schedule(_expiring(key.tenant), _identity(key), now + ttl))
         (*_, first) = yield InvokeAll([*steps, _invoke("append", key, arguments)])
@@ -149,12 +153,14 @@ class RedisMessages:
         _, used, _ = yield _invoke("delete", key, ("",))
         if used is None:
             return False
-        yield InvokeAll(
+        left, _ = yield InvokeAll(
             [
                 indexes.heal(_owner(key.tenant, key.user_id), [(key.session_id, float(used))]),
                 indexes.reschedule(_expiring(key.tenant), [(_identity(key), "")]),
             ]
         )
+        if not left:
+            yield indexes.heal(_owners(key.tenant), [(key.user_id or "", float(used))])
         return True
 
     @storage_program
@@ -168,8 +174,54 @@ class RedisMessages:
             for member, (deleted, _, expires) in zip(members, states, strict=True)
         ]
         steps = [indexes.heal(_owner(tenant, key.user_id), [(key.session_id, now)]) for key in gone]
-        yield InvokeAll([*steps, indexes.reschedule(_expiring(tenant), later)])
+        (*left, _) = yield InvokeAll([*steps, indexes.reschedule(_expiring(tenant), later)])
+        idle = [(key.user_id or "", now) for key, sessions in zip(gone, left, strict=True) if not sessions]
+        if idle:
+            yield indexes.heal(_owners(tenant), idle)
         return len(gone)
+
+    @storage_program
+    def unembed(self, tenant: str, after: Any) -> Program[Any]:
+        sessions, at = after or ((yield from self._sessions(tenant)), 0)
+        yield InvokeAll([_invoke("unembed", key, ()) for key in sessions[at : at + _SESSIONS_AT_ONCE]])
+        at += _SESSIONS_AT_ONCE
+        return (sessions, at) if at < len(sessions) else None
+
+    @storage_program
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[LoggedMessage], Any]]:
+        sessions, at, position = after or ((yield from self._sessions(tenant)), 0, -1)
+        found: list[LoggedMessage] = []
+        while at < len(sessions) and len(found) < limit:
+            arguments = (optional(now), position, limit - len(found), 4 * dimensions)
+            records, following = yield _invoke("unembedded", sessions[at], arguments)
+            found += [LoggedMessage(sessions[at], row) for row in _rows(records)]
+            at, position = (at + 1, -1) if following is None else (at, int(following))
+        return found, (sessions, at, position) if at < len(sessions) else None
+
+    @storage_program
+    def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (keys say it)
+        by_session: dict[SessionKey, list[Any]] = {}
+        for key, row in messages:
+            by_session.setdefault(key, []).extend((row.position, _packed(row), row.vector))
+        return sum((yield InvokeAll([_invoke("embed", key, groups) for key, groups in by_session.items()])))
+
+    def _sessions(self, tenant: str) -> Program[list[SessionKey]]:
+        """All sessions of a tenant, in an order that stays.
+
+        The index of owners is younger than others: what is to expire is listed apart, whoever it belongs to.
+        """
+        owners = [member.decode() for member in (yield from indexes.members(_owners(tenant)))]
+        keys = {SessionKey(*ormsgpack.unpackb(member)) for member in (yield from indexes.members(_expiring(tenant)))}
+        owners = list({"", *owners, *(key.user_id or "" for key in keys)})
+        listed = yield from indexes.members_of([_owner(tenant, owner) for owner in owners])
+        keys.update(
+            SessionKey(tenant, owner or None, member.decode())
+            for owner, members in zip(owners, listed, strict=True)
+            for member in members
+        )
+        return sorted(keys, key=lambda key: (key.user_id or "", key.session_id))
 
 
 def _invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:
@@ -182,6 +234,11 @@ def _invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:
 def _owner(tenant: str, user_id: str | None) -> str:
     """The index of a user's sessions."""
     return slot("sessions", tenant, user_id or "") + "sessions"
+
+
+def _owners(tenant: str) -> str:
+    """The index of the users with sessions; the empty string is for those of no user."""
+    return slot("tenant", tenant) + "owners"
 
 
 def _expiring(tenant: str) -> str:

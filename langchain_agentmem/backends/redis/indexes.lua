@@ -1,4 +1,4 @@
-The scripts of the indexes that lie apart from what they list: the sessions of a user, the threads of a tenant, the roots of
+The scripts of the indexes that lie apart from what they list: the sessions of a user, the users of a tenant, its threads, the roots of
 its namespaces (sorted sets of members by when they were used last), and what of them is to expire when (a sorted set, and a hash
 with a note for each member).
 
@@ -13,11 +13,13 @@ call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
 return call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'WITHSCORES')
 
 -- heal --
--- Pairs of a member that is gone and when it was last used as far as is known: it goes unless it was used since then.
+-- Pairs of a member that is gone and when it was last used as far as is known: it goes unless it was used since then. Returns how
+-- many are left.
 for at = 1, #ARGV, 2 do
   local used = call('ZSCORE', KEYS[1], ARGV[at])
   if used and tonumber(used) <= tonumber(ARGV[at + 1]) then call('ZREM', KEYS[1], ARGV[at]) end
 end
+return call('ZCARD', KEYS[1])
 
 -- schedule --
 -- member, time, note ('' to leave it), and whether an earlier time that is known stays: when the member is to be looked at.

@@ -6,7 +6,7 @@ between the two) is noticed when it is read or swept, and removed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, load_scripts, optional
@@ -40,6 +40,17 @@ def members(index: str) -> Program[list[bytes]]:
         every += flat[::2]
         if len(flat) < 2 * _CHUNK:
             return list(dict.fromkeys(every))
+
+
+def members_of(several: Sequence[str]) -> Program[list[list[bytes]]]:
+    """All members of several indexes."""
+    found: list[list[bytes]] = []
+    for start in range(0, len(several), _CHUNK):
+        part = several[start : start + _CHUNK]
+        answers = yield InvokeAll([Invoke(LUA["newest"], (index,), (0, _CHUNK - 1)) for index in part])
+        for index, flat in zip(part, answers, strict=True):
+            found.append(flat[::2] if len(flat) < 2 * _CHUNK else (yield from members(index)))
+    return found
 
 
 def listing(
@@ -85,7 +96,10 @@ def listing(
 
 
 def heal(index: str, gone: Iterable[tuple[str | bytes, float]]) -> Invoke:
-    """Remove members that are gone, unless they were used later than at a time: somebody may be about to write them anew."""
+    """Remove members that are gone, unless they were used later than at a time: somebody may be about to write them anew.
+
+    The script returns how many members are left.
+    """
     return Invoke(LUA["heal"], (index,), [one for member, used in gone for one in (member, optional(used))])
 
 

@@ -12,6 +12,7 @@ The scripts of the item table. The keys of a root, which is the first label of a
                        to no item any more is left out when much of it has gathered
   logs:<namespace>     a hash: of these strings, by the bytes of a vector, the length from which on they are gone through; and
                        how often they were (compacted)
+  paths:<namespace>    a hash: which fields are embedded of items whose put said so, by key, after the item's stamp
 
 Only the first is passed as a key: the others follow from it, and lie in the same slot.
 
@@ -41,7 +42,7 @@ end
 
 -- The keys of a namespace that are no items.
 local function indexes_of(namespace)
-  local keys = {P .. 'items:' .. namespace, P .. 'words:' .. namespace, P .. 'logs:' .. namespace}
+  local keys = {P .. 'items:' .. namespace, P .. 'words:' .. namespace, P .. 'logs:' .. namespace, P .. 'paths:' .. namespace}
   for _, width in ipairs(call('HKEYS', keys[3])) do
     if width ~= 'compacted' then keys[#keys + 1] = log_of(namespace, width) end
   end
@@ -51,6 +52,7 @@ end
 local function forget(namespace, key)
   call('UNLINK', P .. 'item:' .. namespace .. key)
   call('HDEL', P .. 'words:' .. namespace, key)
+  call('HDEL', P .. 'paths:' .. namespace, key)
   call('ZREM', P .. 'expiring', expiring(namespace, key))
   call('ZREM', P .. 'items:' .. namespace, key)
   if call('EXISTS', P .. 'items:' .. namespace) == 0 then
@@ -62,10 +64,12 @@ end
 -- How much may lie in a log beside what is needed.
 local SPARE = 200
 
--- Leave out of a log what belongs to no item.
+-- Leave out of a log what belongs to no item, or to one that has other vectors, or none.
 local function compact(namespace, width)
   local live, kept, record = {}, {}, 8 + width
-  for _, entry in ipairs(call('HVALS', P .. 'words:' .. namespace)) do live[string.sub(entry, 1, 8)] = true end
+  for _, entry in ipairs(call('HVALS', P .. 'words:' .. namespace)) do
+    if struct.unpack('<I', entry, 9) == tonumber(width) then live[string.sub(entry, 1, 8)] = true end
+  end
   local all = call('GET', log_of(namespace, width))
   for at = 1, #all, record do
     if live[string.sub(all, at, at + 7)] then kept[#kept + 1] = string.sub(all, at, at + record - 1) end
@@ -75,10 +79,10 @@ local function compact(namespace, width)
   call('HINCRBY', P .. 'logs:' .. namespace, 'compacted', 1)
 end
 
--- Note what searches know of an item: its words, and its vectors, each of so many bytes.
+-- Note what searches know of an item: its words, and its vectors, each of so many bytes (-1: it is not searched).
 local function know(namespace, key, stamp, words, vectors, width)
   local index, logs = P .. 'words:' .. namespace, P .. 'logs:' .. namespace
-  if words == '' and vectors == '' then
+  if width < 0 then
     call('HDEL', index, key)
     return
   end
@@ -121,11 +125,12 @@ local function whole(namespace, key)
   return call('GET', P .. 'item:' .. namespace .. key)
 end
 
--- Store items: groups of namespace, key, value, ttl ('' for none), words, vectors (both '' for none), the bytes of one vector.
+-- Store items: groups of namespace, key, value, ttl ('' for none), words, vectors (both '' for none), the bytes of one vector (-1:
+-- it is not searched), paths ('' for those that all have).
 local function put(now, from, upto, token)
   local stamp = math.max(tonumber(call('GET', P .. 'clock') or 0), math.floor(now * 1000000))
   local left, longest, lives = call('PTTL', N), 0, {}
-  for at = from, upto, 7 do
+  for at = from, upto, 8 do
     local namespace, key, value, ttl = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
     local place = P .. 'item:' .. namespace .. key
     local head = head_of(namespace, key)
@@ -136,6 +141,8 @@ local function put(now, from, upto, token)
     call('SET', place, struct.pack('>dddddd', unpack(fields)) .. value)
     call('ZADD', P .. 'items:' .. namespace, string.format('%.0f', stamp), key)
     know(namespace, key, stamp, ARGV[at + 4], ARGV[at + 5], tonumber(ARGV[at + 6]))
+    if ARGV[at + 7] == '' then call('HDEL', P .. 'paths:' .. namespace, key)
+    else call('HSET', P .. 'paths:' .. namespace, key, struct.pack('<d', stamp) .. ARGV[at + 7]) end
     if ttl then
       call('PEXPIREAT', place, ahead(ttl))
       call('ZADD', P .. 'expiring', string.format('%.17g', now + ttl), expiring(namespace, key))
@@ -195,7 +202,7 @@ if (current and string.format('%.0f', current.stamp) or '') ~= ARGV[2] then
   -- Done before, by an attempt whose answer was lost?
   return current and current.token == token and 1 or 0
 end
-if ARGV[3] == '1' then forget(ARGV[5], ARGV[6]) else put(now, 5, 11, token) end
+if ARGV[3] == '1' then forget(ARGV[5], ARGV[6]) else put(now, 5, 12, token) end
 return 1
 
 -- scan --
@@ -328,3 +335,81 @@ return result
 local deleted = sweep(tonumber(ARGV[1]), ARGV[2])
 local following = call('ZRANGE', P .. 'expiring', 0, 0, 'WITHSCORES')
 return {deleted, following[2] or '', 1 - call('EXISTS', N)}
+
+-- unembed --
+-- The namespace to go on from, the place in it (0: its beginning): the vectors of some items are forgotten. Returns where to go on
+-- (nil: nowhere).
+local namespaces = below('', ARGV[1], 2)
+local namespace = namespaces[1]
+if not namespace then return {false, '0'} end
+local index, logs = P .. 'words:' .. namespace, P .. 'logs:' .. namespace
+local answer = call('HSCAN', index, namespace == ARGV[1] and ARGV[2] or '0', 'COUNT', 1000)
+for at = 1, #answer[2], 2 do
+  local entry = answer[2][at + 1]
+  if struct.unpack('<I', entry, 9) > 0 then
+    call('HSET', index, answer[2][at], string.sub(entry, 1, 8) .. struct.pack('<I', 0) .. string.sub(entry, 13))
+  end
+end
+if answer[1] ~= '0' then return {namespace, answer[1]} end
+for _, width in ipairs(call('HKEYS', logs)) do
+  if width ~= 'compacted' then
+    compact(namespace, width)
+    if call('STRLEN', log_of(namespace, width)) == 0 then
+      call('UNLINK', log_of(namespace, width))
+      call('HDEL', logs, width)
+    end
+  end
+end
+return {namespaces[2] or false, '0'}
+
+-- unembedded --
+-- now, the namespace to go on from, the place in it (0: its beginning), about how many items, the bytes of a vector. Returns where
+-- to go on (nil: nowhere), and the items that are searched and have no such vectors: namespace, key, item, paths (nil for none).
+local now, limit, from, place, width = tonumber(ARGV[1]), tonumber(ARGV[4]), ARGV[2], ARGV[3], tonumber(ARGV[5])
+local result, looked_at = {false, '0'}, 0
+for at, namespace in ipairs(below('', from, 101)) do
+  if at == 101 or looked_at >= 1000 or #result >= 4 * limit then
+    result[1] = namespace
+    return result
+  end
+  if namespace ~= from then place = '0' end
+  repeat
+    local answer = call('HSCAN', P .. 'words:' .. namespace, place, 'COUNT', limit)
+    place = answer[1]
+    for field = 1, #answer[2], 2 do
+      local key = answer[2][field]
+      looked_at = looked_at + 1
+      if struct.unpack('<I', answer[2][field + 1], 9) ~= width then
+        local head, paths = head_of(namespace, key), call('HGET', P .. 'paths:' .. namespace, key)
+        if is_alive(head, now) then
+          paths = paths and struct.unpack('<d', paths) == head.stamp and string.sub(paths, 9)
+          for _, one in ipairs({namespace, key, whole(namespace, key), paths}) do result[#result + 1] = one end
+        end
+      end
+    end
+    if place ~= '0' and (looked_at >= 1000 or #result >= 4 * limit) then
+      result[1], result[2] = namespace, place
+      return result
+    end
+  until place == '0'
+end
+return result
+
+-- embed --
+-- Groups of namespace, key, stamp, vectors, the bytes of one: items that still have the stamp, and no such vectors, are given these;
+-- returns how many.
+local embedded = 0
+for at = 1, #ARGV, 5 do
+  local namespace, key = ARGV[at], ARGV[at + 1]
+  local width = tonumber(ARGV[at + 4])
+  local head, entry = head_of(namespace, key), call('HGET', P .. 'words:' .. namespace, key)
+  if head and string.format('%.0f', head.stamp) == ARGV[at + 2] and entry and struct.unpack('<I', entry, 9) ~= width then
+    know(namespace, key, head.stamp, string.sub(entry, 13), ARGV[at + 3], width)
+    local left = call('PTTL', P .. 'items:' .. namespace)
+    if left > 0 then
+      for _, one in ipairs(indexes_of(namespace)) do call('PEXPIRE', one, left) end
+    end
+    embedded = embedded + 1
+  end
+end
+return embedded

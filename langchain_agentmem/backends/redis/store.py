@@ -8,7 +8,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.contract import (
+    Candidate,
+    EmbeddedItem,
+    Found,
+    IndexedItem,
+    ItemPut,
+    ItemRow,
+    Namespace,
+    Query,
+)
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
@@ -216,6 +225,42 @@ class RedisItems:
         yield InvokeAll([indexes.reschedule(index, times), indexes.heal(_root_index(tenant), empty)])
         return deleted
 
+    @storage_program
+    def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (any vectors may lie here)
+        yield from ()
+        return None
+
+    @storage_program
+    def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002
+        roots, at, namespace, place = after or ((yield from self._roots(tenant, ())), 0, b"", b"0")
+        if at < len(roots):
+            namespace, place = yield _invoke("unembed", tenant, roots[at], (namespace, place))
+        return _following(roots, at, namespace, place)
+
+    @storage_program
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[IndexedItem], Any]]:
+        roots, at, namespace, place = after or ((yield from self._roots(tenant, ())), 0, b"", b"0")
+        flat: list[Any] = []
+        if at < len(roots):
+            arguments = (optional(now), namespace, place, limit, 4 * dimensions)
+            namespace, place, *flat = yield _invoke("unembedded", tenant, roots[at], arguments)
+        found = [
+            IndexedItem(_item(decode_namespace(where), key.decode(), item), None if paths is None else paths.decode())
+            for where, key, item, paths in zip(*(flat[start::4] for start in range(4)), strict=True)
+        ]
+        return found, _following(roots, at, namespace, place)
+
+    @storage_program
+    def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
+        by_root: dict[str, list[Any]] = {}
+        for row, vectors in items:
+            group = (encode_namespace(row.namespace), row.key, row.revision, b"".join(vectors), len(vectors[0]))
+            by_root.setdefault(row.namespace[0], []).extend(group)
+        embedded = yield InvokeAll([_invoke("embed", tenant, root, groups) for root, groups in by_root.items()])
+        return sum(embedded)
+
     def _roots(self, tenant: str, prefix: Namespace) -> Program[list[str]]:
         """The roots that a namespace prefix reaches."""
         if prefix:
@@ -316,10 +361,18 @@ def _flat(places: Iterable[Place]) -> list[Any]:
     return [one for namespace, key in places for one in (encode_namespace(namespace), key)]
 
 
+def _following(roots: list[str], at: int, namespace: bytes | None, place: bytes) -> tuple[Any, ...] | None:
+    """Where to go on among roots after a part of one; None when it was the last."""
+    if namespace:
+        return roots, at, namespace, place
+    return (roots, at + 1, b"", b"0") if at + 1 < len(roots) else None
+
+
 def _put(put: ItemPut, language: str) -> tuple[Any, ...]:
     words = "" if put.text is None else analyze(put.text, language)
-    width = len(put.vectors[0]) if put.vectors else 0
-    return (encode_namespace(put.namespace), put.key, put.value, optional(put.ttl), words, b"".join(put.vectors), width)
+    width = len(put.vectors[0]) if put.vectors else 0 if put.text is not None else -1
+    where = (encode_namespace(put.namespace), put.key)
+    return (*where, put.value, optional(put.ttl), words, b"".join(put.vectors), width, put.paths or "")
 
 
 def _item(namespace: Namespace, key: str, item: bytes) -> ItemRow:

@@ -10,6 +10,7 @@ from langchain_agentmem.backends.contract import (
     Append,
     HistoryScope,
     IndexEntry,
+    LoggedMessage,
     MessageRow,
     SessionKey,
     SessionRow,
@@ -20,6 +21,9 @@ from langchain_agentmem.codec import Typed
 from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "history.sql")
+
+
+_SESSIONS_AT_ONCE = 100
 
 
 class SqliteMessages:
@@ -142,6 +146,27 @@ class SqliteMessages:
         yield ExecuteMany(SQL["delete_messages"], expired)
         yield ExecuteMany(SQL["delete_session"], expired)
         return len(expired)
+
+    def unembed(self, tenant: str, after: Any) -> Program[Any]:
+        sessions = yield Fetch(SQL["next_sessions"], (tenant, after or 0, _SESSIONS_AT_ONCE))
+        yield ExecuteMany(SQL["unembed"], sessions)
+        return sessions[-1][0] if len(sessions) == _SESSIONS_AT_ONCE else None
+
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[LoggedMessage], Any]]:
+        parameters = {"tenant": tenant, "bytes": 4 * dimensions, "after": after or 0, "limit": limit, "now": now}
+        rows = yield Fetch(SQL["unembedded"], parameters)
+        found = [
+            LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(tuple(row)))
+            for _, user_id, session_id, *row in rows
+        ]
+        return found, rows[-1][0] if len(rows) == limit else None
+
+    def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (keys say it)
+        rows = [(row.vector, *_where(key), row.position, row.body.data) for key, row in messages]
+        embedded: int = yield ExecuteMany(SQL["embed"], rows)
+        return embedded
 
     def _trim(self, session: int, agent: str | None, keep: int, end: int) -> Program[None]:
         """Delete all but an agent's newest messages; the newest system message is spared, and counts among them."""

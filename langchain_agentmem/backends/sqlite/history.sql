@@ -167,3 +167,24 @@ DELETE FROM agentmem_sessions WHERE id = ?
 
 -- expired --
 SELECT id FROM agentmem_sessions WHERE tenant = ? AND expires_at <= ? LIMIT ?
+
+-- next_sessions --
+SELECT id FROM agentmem_sessions WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?
+
+-- unembed --
+UPDATE agentmem_messages SET vector = NULL WHERE session = ? AND vector IS NOT NULL
+
+-- unembedded --
+-- Messages without vectors of so many bytes, of all users.
+SELECT message.id, session.user_id, session.session_id,
+    position, role, agent, ends_with_session, message.created_at, metadata, message.type, body
+FROM agentmem_messages AS message CROSS JOIN agentmem_sessions AS session ON session.id = message.session
+WHERE message.id > :after AND (message.vector IS NULL OR length(message.vector) <> :bytes) AND session.tenant = :tenant
+  AND (session.expires_at IS NULL OR session.expires_at > :now)
+ORDER BY message.id LIMIT :limit
+
+-- embed --
+-- A message never changes, but another may have taken its place.
+UPDATE agentmem_messages SET vector = ?
+WHERE session = (SELECT id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?)
+  AND position = ? AND body = ?

@@ -28,3 +28,6 @@ CREATE TRIGGER agentmem_summaries_restart AFTER UPDATE OF created_at ON agentmem
 WHEN old.created_at <> new.created_at BEGIN
     DELETE FROM agentmem_summaries WHERE session = old.id;
 END
+
+-- v3_paths --
+ALTER TABLE agentmem_items ADD COLUMN paths TEXT

@@ -82,6 +82,7 @@ CREATE TABLE agentmem_items (
     ttl REAL,
     expires_at REAL,
     revision INTEGER NOT NULL,
+    paths TEXT,
     UNIQUE (tenant, namespace, key)
 )
 

@@ -8,7 +8,16 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.contract import (
+    Candidate,
+    EmbeddedItem,
+    Found,
+    IndexedItem,
+    ItemPut,
+    ItemRow,
+    Namespace,
+    Query,
+)
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.program import ExecuteMany, Fetch, Program
@@ -16,6 +25,8 @@ from langchain_agentmem.vectors import similarities
 from langchain_agentmem.words import ENGLISH, stemmed
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
+
+_UNEMBEDDED_AT_ONCE = 1_000
 
 _END = b"\xff"
 """Greater than any namespace, since no UTF-8 text begins with it."""
@@ -46,6 +57,7 @@ class SqliteItems:
                 "ttl": put.ttl,
                 "expires_at": None if put.ttl is None else now + put.ttl,
                 "revision": secrets.randbits(62),
+                "paths": put.paths,
             }
             ((item,),) = yield Fetch(SQL["put"], parameters)
             ids.append((item,))
@@ -131,6 +143,33 @@ class SqliteItems:
         expired = yield Fetch(SQL["expired"], (tenant, now, limit))
         yield from self._delete(expired)
         return len(expired)
+
+    def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (any vectors may lie here)
+        yield from ()
+        return None
+
+    def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002
+        ids = yield Fetch(SQL["next_items"], (tenant, after or 0, _UNEMBEDDED_AT_ONCE))
+        yield ExecuteMany(SQL["delete_vectors"], ids)
+        return ids[-1][0] if len(ids) == _UNEMBEDDED_AT_ONCE else None
+
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[IndexedItem], Any]]:
+        parameters = {"tenant": tenant, "bytes": 4 * dimensions, "after": after or 0, "limit": limit, "now": now}
+        rows = yield Fetch(SQL["unembedded"], parameters)
+        following = rows[-1][0] if len(rows) == limit else None
+        return [IndexedItem(_item(row[:-1]), row[-1]) for row in rows], following
+
+    def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
+        embedded = 0
+        for row, vectors in items:
+            place = (tenant, encode_namespace(row.namespace), row.key, row.revision)
+            for (item,) in (yield Fetch(SQL["find_unchanged"], place)):
+                yield ExecuteMany(SQL["delete_vectors"], [(item,)])
+                yield ExecuteMany(SQL["add_vector"], [(item, vector) for vector in vectors])
+                embedded += 1
+        return embedded
 
     def _text(self, text: str) -> str:
         """A text as it is indexed: the tokenizer of the index knows English alone."""

@@ -7,15 +7,16 @@ WHERE tenant = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expire
 
 -- put --
 -- An item that is there keeps its creation time, unless it had expired.
-INSERT INTO agentmem_items (tenant, namespace, key, value, created_at, updated_at, ttl, expires_at, revision)
-VALUES (:tenant, :namespace, :key, :value, :now, :now, :ttl, :expires_at, :revision)
+INSERT INTO agentmem_items (tenant, namespace, key, value, created_at, updated_at, ttl, expires_at, revision, paths)
+VALUES (:tenant, :namespace, :key, :value, :now, :now, :ttl, :expires_at, :revision, :paths)
 ON CONFLICT (tenant, namespace, key) DO UPDATE SET
     value = excluded.value,
     created_at = CASE WHEN agentmem_items.expires_at <= :now THEN :now ELSE agentmem_items.created_at END,
     updated_at = :now,
     ttl = excluded.ttl,
     expires_at = excluded.expires_at,
-    revision = excluded.revision
+    revision = excluded.revision,
+    paths = excluded.paths
 RETURNING id
 
 -- delete --
@@ -93,3 +94,18 @@ WHERE namespace IS NOT NULL AND EXISTS (
 
 -- expired --
 SELECT id FROM agentmem_items WHERE tenant = ? AND expires_at <= ? LIMIT ?
+
+-- next_items --
+SELECT id FROM agentmem_items WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?
+
+-- unembedded --
+-- Items that are searched and have no vectors of so many bytes.
+SELECT id, namespace, key, value, created_at, updated_at, ttl, revision, paths
+FROM agentmem_items AS item
+WHERE tenant = :tenant AND id > :after AND (expires_at IS NULL OR expires_at > :now)
+  AND EXISTS (SELECT 1 FROM agentmem_item_texts AS text WHERE text.rowid = item.id)
+  AND NOT EXISTS (SELECT 1 FROM agentmem_item_vectors AS vector WHERE vector.item = item.id AND length(vector.vector) = :bytes)
+ORDER BY id LIMIT :limit
+
+-- find_unchanged --
+SELECT id FROM agentmem_items WHERE tenant = ? AND namespace = ? AND key = ? AND revision = ?
