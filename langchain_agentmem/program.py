@@ -254,6 +254,24 @@ class Call:
         return await result if inspect.isawaitable(result) else result
 
 
+class Twin:
+    """Outer step: call a method of a surface; under `arun` its async twin, which has the prefix `a`."""
+
+    __slots__ = ("arguments", "keywords", "method")
+
+    def __init__(self, method: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+        self.method = method
+        self.arguments = arguments
+        self.keywords = keywords
+
+    def perform(self) -> Any:
+        return self.method(*self.arguments, **self.keywords)
+
+    async def aperform(self) -> Any:
+        owner: Any = self.method.__self__  # type: ignore[attr-defined]
+        return await getattr(owner, f"a{self.method.__name__}")(*self.arguments, **self.keywords)
+
+
 class Ask(NamedTuple):
     """Outer step: invoke a chat model, or another runnable."""
 

@@ -46,6 +46,8 @@ LAYERS = (
     ("loading", "searching", "updating"),
     ("history", "store", "checkpointer"),
     ("compression.*",),
+    ("knowledge.names", "knowledge.spaces"),
+    ("knowledge.memories", "knowledge.shared"),
     ("knowledge.*",),
     ("prompting.*",),
     ("lifecycle.*",),
