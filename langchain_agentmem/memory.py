@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.tools import BaseTool
 
+    from langchain_agentmem.knowledge.entities import Entities
     from langchain_agentmem.knowledge.memories import Memories
     from langchain_agentmem.knowledge.shared import SharedKnowledge
     from langchain_agentmem.settings import AgentMemSettings
@@ -296,6 +297,13 @@ class AgentMemory:
         return (yield from found_messages(self.backend, self._codec, self._embedder, scope, query, k, *more))
 
     # What is known
+
+    @cached_property
+    def entities(self) -> Entities:
+        """The people and things that users speak of, and how they relate: `upsert`, `relate`, `neighbours`, `context`."""
+        from langchain_agentmem.knowledge.entities import Entities
+
+        return Entities(self.store)
 
     @cached_property
     def memories(self) -> Memories:

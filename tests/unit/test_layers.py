@@ -46,8 +46,10 @@ LAYERS = (
     ("loading", "searching", "updating"),
     ("history", "store", "checkpointer"),
     ("compression.*",),
-    ("knowledge.names", "knowledge.spaces"),
-    ("knowledge.memories", "knowledge.shared"),
+    ("knowledge.drawing", "knowledge.names", "knowledge.spaces"),
+    ("knowledge.changes", "knowledge.graphs", "knowledge.memories", "knowledge.shared"),
+    ("knowledge.entity_drafts",),
+    ("knowledge.entity_views",),
     ("knowledge.*",),
     ("prompting.*",),
     ("lifecycle.*",),
@@ -58,7 +60,7 @@ LAYERS = (
 """From the lowest to the highest; a module of `integrations` may import others of it."""
 
 DRIVERS = {"sqlite3", "psycopg", "psycopg_pool", "redis"}
-OPTIONAL = DRIVERS | {"fastapi", "langchain", "langchain_postgres", "pgvector", "uvicorn"}
+OPTIONAL = DRIVERS | {"fastapi", "langchain", "langchain_postgres", "networkx", "pgvector", "uvicorn"}
 
 
 class Import(NamedTuple):
