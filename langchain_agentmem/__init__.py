@@ -1,5 +1,8 @@
 """Memory for LangChain and LangGraph that plugs in with no glue."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from langchain_agentmem.checkpointer import AgentMemSaver
 from langchain_agentmem.errors import (
     AgentMemError,
@@ -19,6 +22,12 @@ from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.models import FoundMessage, FoundMessages, Retention, SessionInfo, StoredMessage, ThreadInfo
 from langchain_agentmem.store import AgentMemStore
 
+if TYPE_CHECKING:
+    from langchain_agentmem.knowledge.changes import EntityChanges
+    from langchain_agentmem.knowledge.graphs import Entity, EntityGraph, Relation
+    from langchain_agentmem.knowledge.memories import SavedMemory
+    from langchain_agentmem.knowledge.shared import KnowledgeEntry
+
 __all__ = [
     "AgentMemError",
     "AgentMemHistory",
@@ -28,11 +37,17 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "DamagedDataError",
+    "Entity",
+    "EntityChanges",
+    "EntityGraph",
     "FoundMessage",
     "FoundMessages",
     "InvalidInputError",
     "InvalidTypeError",
+    "KnowledgeEntry",
+    "Relation",
     "Retention",
+    "SavedMemory",
     "SessionInfo",
     "StorageBusyError",
     "StorageClosedError",
@@ -42,3 +57,20 @@ __all__ = [
     "ThreadInfo",
     "UnsupportedValueError",
 ]
+
+_LATER = {
+    "Entity": "knowledge.graphs",
+    "EntityChanges": "knowledge.changes",
+    "EntityGraph": "knowledge.graphs",
+    "KnowledgeEntry": "knowledge.shared",
+    "Relation": "knowledge.graphs",
+    "SavedMemory": "knowledge.memories",
+}
+"""Names whose modules are imported when they are first used: who needs none of them does not wait for them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
