@@ -450,8 +450,8 @@ class AgentMemStore(BaseStore):
         yield from self._embed(work)
         now = time.time()
         items, tenant = self._backend.items, self._tenant
-        if len(ops) == 1 and not work.puts and not work.deletes:
-            # One question needs no transaction around the statements that answer it.
+        if len(work.gets) == len(ops) or (len(ops) == 1 and not work.puts and not work.deletes):
+            # One question, or one kind that is asked together, needs no transaction around what answers it.
             results, used = yield from self._answers(work, now, self._read)
         elif not work.puts and not work.deletes:
             results, used = yield Read(self._backend, self._perform(work, now))

@@ -106,7 +106,7 @@ class Draft:
         if begin is not None and end is not None and end <= begin:
             msg = f"A relation must not end before it begins: valid_from is {begin}, valid_to is {end}."
             raise InvalidInputError(msg)
-        self._need(self._entities, (name_key("a name", name) for name in (change.subject, change.object)))
+        self._need_about([change.subject, change.object])
         subject, object_ = self._known(change.subject), self._known(change.object)
         overlapping = [one for one in self._same(subject, change.predicate, object_) if _overlaps(one, begin, end)]
         relation = max(overlapping, key=_latest, default=None)
@@ -129,7 +129,7 @@ class Draft:
 
     def unrelate(self, removal: RelationRemoval) -> int:
         """Delete a relation, of all times; returns how many there were."""
-        self._need(self._entities, (name_key("a name", name) for name in (removal.subject, removal.object)))
+        self._need_about([removal.subject, removal.object])
         subject, object_ = self._get(removal.subject), self._get(removal.object)
         if subject is None or object_ is None:
             return 0
@@ -140,6 +140,7 @@ class Draft:
 
     def forget(self, name: str) -> bool:
         """Delete an entity with all its names and relations; returns whether there was one."""
+        self._need_about([name])
         entity = self._get(name)
         if entity is None:
             return False
@@ -159,11 +160,15 @@ class Draft:
         related: list[RelationChange | RelationRemoval] = [*changes.relations, *changes.wrong_relations]
         names = [name for one in changes.entities for name in (one.name, *one.aliases)]
         ends = [*(name for one in related for name in (one.subject, one.object)), *changes.forgotten]
-        keys = [name_key("a name", name) for name in (*names, *ends)]
-        known = self._entities_of(keys)
-        keys += [key for entity in known.values() for key in keys_of(entity)]
-        places = [(space, key) for key in keys for space in (self._entities, self._relations)[: 2 if ends else 1]]
-        self._need_all(places)
+        self._need_about([*names, *ends], relations=bool(ends))
+        known = self._entities_of(name_key("a name", name) for name in (*names, *ends))
+        self._need_about((key for entity in known.values() for key in keys_of(entity)), relations=bool(ends))
+
+    def _need_about(self, names: Iterable[str], *, relations: bool = True) -> None:
+        """Have all read that lies under some names."""
+        spaces = (self._entities, self._relations) if relations else (self._entities,)
+        keys = [name_key("a name", name) for name in names]
+        self._need_all((space, key) for space in spaces for key in keys)
 
     def _need(self, space: tuple[str, ...], keys: Iterable[str]) -> None:
         """Have items read, all at once rather than one after the other."""

@@ -12,6 +12,7 @@ from datetime import date, datetime, timezone
 from typing import Any
 
 import pytest
+from counting import Costs
 
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.changes import EntityChanges
@@ -132,6 +133,21 @@ async def test_neighbours_up_to_a_depth(entities, call):
     assert (names(graph), sentences(graph.relations)) == (["Gil"], {"Gil knows Gil"})
     graph = await call(entities.neighbours, ALICE, "nobody", 2)
     assert (graph.entities, graph.relations, graph.complete) == ([], [], True)
+
+
+async def test_a_walk_reads_once_for_each_step_outwards(memory, entities, call, monkeypatch):
+    await family(entities, call)
+    for number in range(30):
+        await call(entities.relate, ALICE, f"Ben {number}", "knows", "Ana")
+    costs = Costs(memory, monkeypatch)
+    for depth, expected in ((1, 2), (2, 3), (3, 4)):
+        costs.reset()
+        assert len(names(await call(entities.neighbours, ALICE, "Ana", depth))) > 31
+        assert [kind for kind, _ in costs.reset()] == ["read"] * expected
+    await call(entities.context, ALICE, ["Ana"])
+    assert len(costs.reset()) == 2
+    await call(entities.relate, ALICE, "Ana", "knows", "Ben 5")
+    assert [kind for kind, _ in costs.reset()] == ["read", "write"]
 
 
 async def test_neighbours_and_the_graph_are_those_of_a_plain_search(entities, call):
