@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 _COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#eeca3b")
+_GREY = "#bab0ac"
 _STEPS = 200
 _MARGIN = 70
 _LONGEST = 24
@@ -53,12 +54,13 @@ def drawn(dots: Sequence[Dot], arrows: Sequence[Arrow]) -> str:
     known = [arrow for arrow in arrows if arrow.start in numbers and arrow.end in numbers]
     size = max(320, min(1000, int(150 * max(1, len(dots)) ** 0.5) + 2 * _MARGIN))
     places = _places(len(dots), [(numbers[one.start], numbers[one.end]) for one in known], size)
-    kinds = {kind: _COLOURS[at % len(_COLOURS)] for at, kind in enumerate(dict.fromkeys(dot.kind for dot in dots))}
+    named = dict.fromkeys(dot.kind for dot in dots if dot.kind)
+    kinds = {"": _GREY, **{kind: _COLOURS[at % len(_COLOURS)] for at, kind in enumerate(named)}}
     lines = [_arrow(one, places[numbers[one.start]], places[numbers[one.end]]) for one in known]
     circles = [_dot(dot, place, kinds[dot.kind]) for dot, place in zip(dots, places, strict=True)]
     legend = [
-        f'<text x="8" y="{18 + 16 * at}" font-size="12" fill="{colour}">● {html.escape(kind[:_LONGEST])}</text>'
-        for at, (kind, colour) in enumerate((kind, colour) for kind, colour in kinds.items() if kind)
+        f'<text x="8" y="{18 + 16 * at}" font-size="12" fill="{kinds[kind]}">● {_short(kind)}</text>'
+        for at, kind in enumerate(named)
     ]
     marker = (
         '<defs><marker id="agentmem-arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" '
@@ -97,9 +99,7 @@ def _places(count: int, pairs: Sequence[tuple[int, int]], size: int) -> list[tup
 def _dot(dot: Dot, place: tuple[float, float], colour: str) -> str:
     x, y = place
     title = f"<title>{html.escape(dot.note or dot.name)}</title>"
-    label = (
-        f'<text x="{x:.1f}" y="{y + 24:.1f}" font-size="12" text-anchor="middle" fill="#222">{_short(dot.name)}</text>'
-    )
+    label = _label(x, y + 24, 12, "#222", dot.name)
     return f'<g>{title}<circle cx="{x:.1f}" cy="{y:.1f}" r="11" fill="{colour}"/>{label}</g>'
 
 
@@ -114,13 +114,17 @@ def _arrow(arrow: Arrow, start: tuple[float, float], end: tuple[float, float]) -
     else:
         # A little bent, so that arrows there and back are two; and up to the dot's edge.
         dx, dy = (u - x) / length, (v - y) / length
-        mx, my = (x + u) / 2 - 14 * dy, (y + v) / 2 + 14 * dx
+        mx, my = (x + u) / 2 - 10 * dy, (y + v) / 2 + 10 * dx
         path = f"M{x + 12 * dx:.1f},{y + 12 * dy:.1f}Q{mx:.1f},{my:.1f} {u - 13 * dx:.1f},{v - 13 * dy:.1f}"
     title = f"<title>{html.escape(arrow.note or arrow.label)}</title>"
-    label = (
-        f'<text x="{mx:.1f}" y="{my:.1f}" font-size="10" text-anchor="middle" fill="#777">{_short(arrow.label)}</text>'
-    )
+    label = _label(mx, my, 10, "#777", arrow.label)
     return f'<g>{title}<path d="{path}" {style}/>{label}</g>'
+
+
+def _label(x: float, y: float, size: int, colour: str, text: str) -> str:
+    """A text that can be read where lines run behind it."""
+    place = f'x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="middle"'
+    return f'<text {place} fill="{colour}" paint-order="stroke" stroke="#fff" stroke-width="3">{_short(text)}</text>'
 
 
 def _short(text: str) -> str:

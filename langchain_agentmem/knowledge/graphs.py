@@ -128,7 +128,7 @@ class RelationList(list[Relation]):
         return _table(("subject", "predicate", "object", "from", "to", "messages"), rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EntityGraph:
     """Entities and the relations between them; a notebook draws it."""
 
@@ -137,6 +137,9 @@ class EntityGraph:
     relations: RelationList
     complete: bool = True
     """Whether all entities are here that were asked for; False when there are more than the limit."""
+
+    def __repr__(self) -> str:
+        return f"EntityGraph({len(self.entities)} entities, {len(self.relations)} relations, complete={self.complete})"
 
     def to_networkx(self) -> nx.MultiDiGraph[str]:
         """The graph for networkx: nodes by main name, an edge for each relation, with all that is known as attributes.
