@@ -1,7 +1,15 @@
 """Changes of entities and relations as one validated model, which a language model can fill in.
 
-Its field descriptions are part of what a model is asked. Sizes are checked here and not in the schema, since providers differ
-in what they take of it; what is too large is refused as a whole.
+Its docstrings and field descriptions are part of what a model is asked. Sizes are checked here and not in the schema, since
+providers differ in what they take of it; what is too large is refused as a whole.
+
+Example:
+    >>> from langchain_agentmem import EntityChanges
+    >>> changes = EntityChanges.model_validate(
+    ...     {"relations": [{"subject": "Alice", "predicate": "works at", "object": "Acme", "valid_from": "2024"}]}
+    ... )
+    >>> changes.relations[0].valid_from
+    '2024-01-01T00:00:00+00:00'
 """
 
 from __future__ import annotations
@@ -162,16 +170,7 @@ class RelationRemoval(_Change):
 
 
 class EntityChanges(_Change):
-    """What a conversation changes in what is known of entities and their relations. Leave out what is known already.
-
-    Example:
-        >>> from langchain_agentmem.knowledge.changes import EntityChanges
-        >>> changes = EntityChanges.model_validate(
-        ...     {"relations": [{"subject": "Alice", "predicate": "works at", "object": "Acme", "valid_from": "2024"}]}
-        ... )
-        >>> changes.relations[0].valid_from
-        '2024-01-01T00:00:00+00:00'
-    """
+    """What a conversation changes in what is known of entities and their relations. Leave out what is known already."""
 
     entities: Annotated[list[EntityChange], _at_most(MAX_CHANGES)] = Field(
         [], description="Entities that are new, or of which something is new."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -187,10 +187,7 @@ class EntityGraph:
         return drawn(dots, arrows)
 
 
-def _table(heads: tuple[str, ...], rows: Any) -> str:
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     head = "".join(f"<th>{one}</th>" for one in heads)
-    body = "".join(
-        f"<tr>{''.join(f'<td style={chr(39)}text-align:left{chr(39)}>{html.escape(cell)}</td>' for cell in row)}</tr>"
-        for row in rows
-    )
-    return f"<table><tr>{head}</tr>{body}</table>"
+    lines = ("".join(f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

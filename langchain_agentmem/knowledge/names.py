@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 from langchain_agentmem.errors import InvalidInputError
@@ -23,12 +24,19 @@ def folded(text: str) -> str:
         >>> folded("  ＡＣＭＥ\u00a0Ltd ") == folded("Acme ltd")
         True
     """
+    return _folded_name(text) if len(text) <= LONGEST_NAME else _folded(text)
+
+
+def _folded(text: str) -> str:
     # Folding the case may undo the normal form, and the other way round.
     once = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     while (again := unicodedata.normalize("NFKC", once.casefold())) != once:
         once = again
     visible = "".join(one for one in once if unicodedata.category(one) != "Cf")
     return unicodedata.normalize("NFC", " ".join(visible.split()))
+
+
+_folded_name = lru_cache(maxsize=20_000)(_folded)
 
 
 def name_key(what: str, name: Any) -> str:

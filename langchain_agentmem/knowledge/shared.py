@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -195,14 +196,16 @@ class SharedKnowledge:
     ) -> Program[KnowledgeEntries]:
         """The program of `search`."""
         check_count("k", k)
-        where: Value = {} if condition is None else {"metadata": condition}
+        where: Value = {"collection": {"$exists": True}}
+        if condition is not None:
+            where["metadata"] = condition
         space = _ROOT
         if names is not None:
             chosen = [check_id("The name of a collection", name) for name in _listed("names", names)]
             where["collection"] = {"$in": chosen}
             if len(chosen) == 1:
                 space = shared_space(chosen[0])
-        items = yield Twin(self._store.search, space, query=query, filter=where or None, limit=k)
+        items = yield Twin(self._store.search, space, query=query, filter=where, limit=k)
         return KnowledgeEntries(_entry(item.key, item.value, item.score) for item in items)
 
     def _add(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None) -> Program[Ids]:
@@ -225,7 +228,7 @@ class SharedKnowledge:
             known = yield from self._values(space)
             changes: dict[Any, Any] = {(space, key): None for key in known if key not in values}
             changes |= {(space, key): value for key, value in values.items() if known.get(key) != value}
-            changes[marker] = {"replaced": (before or {"replaced": 0})["replaced"] + 1}
+            changes[marker] = {"version": secrets.token_hex(8)}
             swap = _Swap(marker, before, changes)
             yield Twin(self._store.update_many, list(changes), swap, index={space: _INDEX, _ROOT: False}, ttl=None)
             if swap.done:

@@ -115,6 +115,7 @@ async def test_collections_are_searched_together_and_apart(memory, call):
     assert await found(names=["fact"]) == set()
     assert await found(filter={"lang": {"$ne": "en"}}) == {"old"}
     assert len(await call(memory.knowledge.search, "refunds", k=2)) == 2
+    assert len(await call(memory.knowledge.search, "", k=10)) == 3
 
 
 @pytest.mark.parametrize("name", ["a.b", "a/b", "*", "ä b", "user:alice", "x" * 1024], ids=ascii)
