@@ -23,7 +23,7 @@ from langchain_agentmem.models import FoundMessage, FoundMessages, Retention, Se
 from langchain_agentmem.store import AgentMemStore
 
 if TYPE_CHECKING:
-    from langchain_agentmem.knowledge.changes import EntityChanges
+    from langchain_agentmem.knowledge.entity_changes import EntityChanges
     from langchain_agentmem.knowledge.graphs import Entity, EntityGraph, Relation
     from langchain_agentmem.knowledge.memories import SavedMemory
     from langchain_agentmem.knowledge.shared import KnowledgeEntry
@@ -60,7 +60,7 @@ __all__ = [
 
 _LATER = {
     "Entity": "knowledge.graphs",
-    "EntityChanges": "knowledge.changes",
+    "EntityChanges": "knowledge.entity_changes",
     "EntityGraph": "knowledge.graphs",
     "KnowledgeEntry": "knowledge.shared",
     "Relation": "knowledge.graphs",

@@ -255,21 +255,21 @@ class Call:
 
 
 class Twin:
-    """Outer step: call a method of a surface; under `arun` its async twin, which has the prefix `a`."""
+    """Outer step: call a method, or under `arun` its async twin, which has the prefix `a`."""
 
-    __slots__ = ("arguments", "keywords", "method")
+    __slots__ = ("arguments", "method", "options")
 
-    def __init__(self, method: Callable[..., Any], *arguments: Any, **keywords: Any) -> None:
+    def __init__(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> None:
         self.method = method
         self.arguments = arguments
-        self.keywords = keywords
+        self.options = options
 
     def perform(self) -> Any:
-        return self.method(*self.arguments, **self.keywords)
+        return self.method(*self.arguments, **self.options)
 
     async def aperform(self) -> Any:
-        owner: Any = self.method.__self__  # type: ignore[attr-defined]
-        return await getattr(owner, f"a{self.method.__name__}")(*self.arguments, **self.keywords)
+        method: Any = self.method
+        return await getattr(method.__self__, f"a{method.__name__}")(*self.arguments, **self.options)
 
 
 class Ask(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from langgraph.store.base import SearchOp
 
 from langchain_agentmem.errors import InvalidInputError
-from langchain_agentmem.knowledge.changes import (
+from langchain_agentmem.knowledge.entity_changes import (
     EntityChanges,
     RelationRemoval,
     When,
@@ -18,7 +18,7 @@ from langchain_agentmem.knowledge.changes import (
     relation_change,
     valid,
 )
-from langchain_agentmem.knowledge.entity_drafts import Draft, MissingItemsError, Place, Value
+from langchain_agentmem.knowledge.entity_drafts import Draft, MissingItemsError, Place, Value, index_of
 from langchain_agentmem.knowledge.entity_views import Known, context_block, ends_of, holds
 from langchain_agentmem.knowledge.graphs import Entity, EntityGraph, EntityList, Relation, RelationList
 from langchain_agentmem.knowledge.names import folded, name_key
@@ -370,7 +370,6 @@ class Entities:
 
     def _changed(self, user_id: str, change: Callable[[Draft], T]) -> Program[T]:
         """Change items together: they are read as far as a draft needs them, and it is begun anew until it has them all."""
-        entities, relations = user_space(user_id, ENTITIES), user_space(user_id, RELATIONS)
         now = datetime.now(timezone.utc).isoformat()
         results: list[T] = []
 
@@ -383,8 +382,7 @@ class Entities:
         while True:
             try:
                 if places:
-                    how = {entities: ["text"], relations: False}
-                    yield Twin(self._store.update_many, list(places), decide, index=how, ttl=None)
+                    yield Twin(self._store.update_many, list(places), decide, index=index_of(user_id), ttl=None)
                 else:
                     decide({})
             except MissingItemsError as missing:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
-from langchain_agentmem.knowledge.changes import EntityChange, EntityChanges, RelationChange, RelationRemoval
+from langchain_agentmem.knowledge.entity_changes import EntityChange, EntityChanges, RelationChange, RelationRemoval
 from langchain_agentmem.knowledge.names import folded, name_key
 from langchain_agentmem.knowledge.spaces import ENTITIES, RELATIONS, user_space
 
@@ -34,6 +34,11 @@ MAX_SOURCES = 50
 
 Value = dict[str, Any]
 Place = tuple[tuple[str, ...], str]
+
+
+def index_of(user_id: str) -> dict[tuple[str, ...], Literal[False] | list[str]]:
+    """What search finds a user's entities and relations by, for `store.update_many`."""
+    return {user_space(user_id, ENTITIES): ["text"], user_space(user_id, RELATIONS): False}
 
 
 class MissingItemsError(AgentMemError):

@@ -15,7 +15,7 @@ import pytest
 from counting import Costs
 
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, InvalidTypeError
-from langchain_agentmem.knowledge.changes import EntityChanges
+from langchain_agentmem.knowledge.entity_changes import EntityChanges
 from langchain_agentmem.quoting import ABOUT_QUOTED
 
 ALICE = "alice@example.com"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError
-from langchain_agentmem.knowledge.changes import (
+from langchain_agentmem.knowledge.entity_changes import (
     MAX_CHANGES,
     AttributeChange,
     EntityChange,
@@ -395,6 +395,17 @@ def test_changes_as_a_model_writes_them():
 def test_changes_that_are_not_accepted(wrong):
     with pytest.raises(ValidationError):
         EntityChanges.model_validate(wrong)
+
+
+def test_messages_that_a_model_was_shown_by_number_are_told_by_their_ids():
+    changes = EntityChanges.model_validate(
+        {
+            "entities": [{"name": "Bob", "sources": [1, "2", "mallory"]}],
+            "relations": [{"subject": "Bob", "predicate": "owns", "object": "Rex", "sources": [3]}],
+        }
+    ).sourced({"1": "message-a", "2": "message-b"})
+    assert changes.entities[0].sources == ["message-a", "message-b"]
+    assert changes.relations[0].sources == []
 
 
 def test_every_field_that_a_model_fills_in_is_described():

@@ -72,7 +72,7 @@ def test_making_a_memory_imports_its_driver_and_no_other():
 
 def test_all_public_names_are_there_and_those_of_later_modules_do_not_load_them_before():
     statement = "import langchain_agentmem as m; [getattr(m, name) for name in m.__all__]"
-    assert "langchain_agentmem.knowledge.changes" in modules_after(statement)
-    assert "langchain_agentmem.knowledge.changes" not in modules_after("import langchain_agentmem")
+    assert "langchain_agentmem.knowledge.entity_changes" in modules_after(statement)
+    assert "langchain_agentmem.knowledge.entity_changes" not in modules_after("import langchain_agentmem")
     with pytest.raises(AttributeError, match="no attribute 'Entities2'"):
         _ = langchain_agentmem.Entities2

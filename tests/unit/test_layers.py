@@ -47,7 +47,7 @@ LAYERS = (
     ("history", "store", "checkpointer"),
     ("compression.*",),
     ("knowledge.drawing", "knowledge.names", "knowledge.spaces"),
-    ("knowledge.changes", "knowledge.graphs", "knowledge.memories", "knowledge.shared"),
+    ("knowledge.entity_changes", "knowledge.graphs", "knowledge.memories", "knowledge.shared"),
     ("knowledge.entity_drafts",),
     ("knowledge.entity_views",),
     ("knowledge.*",),

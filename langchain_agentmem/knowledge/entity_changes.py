@@ -49,7 +49,7 @@ def moment(what: str, value: Any) -> datetime | None:
         InvalidInputError: It is no ISO 8601.
 
     Example:
-        >>> from langchain_agentmem.knowledge.changes import moment
+        >>> from langchain_agentmem.knowledge.entity_changes import moment
         >>> moment("valid_from", "2024-05").isoformat()
         '2024-05-01T00:00:00+00:00'
     """
@@ -102,10 +102,15 @@ def _date(value: Any) -> str | None:
     return None if when is None else when.isoformat()
 
 
+def _number(value: Any) -> Any:
+    """Messages may be told by their numbers."""
+    return str(value) if isinstance(value, int) else value
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, AfterValidator(_text)]
 Date = Annotated[str | None, BeforeValidator(_date)]
-Sources = Annotated[list[Name], _at_most(MAX_CHANGES)]
+Sources = Annotated[list[Annotated[Name, BeforeValidator(_number)]], _at_most(MAX_CHANGES)]
 
 
 class _Change(BaseModel):
@@ -186,6 +191,18 @@ class EntityChanges(_Change):
     forgotten: Annotated[list[Name], _at_most(MAX_CHANGES)] = Field(
         [], description="Names of entities that the user asked to forget. They are deleted with all their relations."
     )
+
+    def sourced(self, ids: Mapping[str, str]) -> EntityChanges:
+        """The same changes, with the ids of messages for the names under which a model was shown them.
+
+        Args:
+            ids: The ids by name. What is named otherwise is left out.
+        """
+        named = [
+            [one.model_copy(update={"sources": [ids[name] for name in one.sources if name in ids]}) for one in changes]
+            for changes in (self.entities, self.relations)
+        ]
+        return self.model_copy(update={"entities": named[0], "relations": named[1]})
 
     def __bool__(self) -> bool:
         return bool(self.entities or self.relations or self.wrong_relations or self.forgotten)
