@@ -36,6 +36,9 @@ MAX_DEPTH = 5
 """The farthest that `neighbours` goes."""
 
 _PAGE = 10_000
+_SHORTEST = len('"a b c", ')
+"""The fewest characters that a relation takes in a context."""
+
 _IS_ENTITY = {"same_as": {"$exists": False}}
 
 
@@ -286,7 +289,8 @@ class Entities:
             limit: The most entities; the nearest are taken. Default: 100.
 
         Returns:
-            The entities, the nearest first, and the relations by which they were found.
+            The entities, the nearest first and of equally near ones those whose relations changed last, and the relations by
+            which they were found.
         """
         return run(self._neighbours(user_id, name, depth, as_of, limit))
 
@@ -434,19 +438,23 @@ class Entities:
         used: dict[str, Value] = {}
         outer = list(reached)
         for step in range(1, depth + 1):
-            values = [one for main in outer for one in known.relations_of(main) if holds(one, at)]
-            ends = [key for value in values for key in ends_of(value)]
-            yield from known.load(ends, relations=step < depth)
+            values = _latest(one for main in outer for one in known.relations_of(main) if holds(one, at))
+            used |= {value["id"]: value for value in values}
+            ends = [key for key in dict.fromkeys(key for one in values for key in ends_of(one)) if key not in reached]
             outer = []
-            for main in dict.fromkeys(main for key in ends if (main := known.main(key)) is not None):
-                if main in reached:
-                    continue
+            # Of what has very many neighbours, no more are read than are asked for.
+            for start in range(0, len(ends), limit):
                 if len(reached) == limit:
                     complete = False
                     break
-                reached[main] = None
-                outer.append(main)
-            used |= {value["id"]: value for value in values}
+                chunk = ends[start : start + limit]
+                yield from known.load(chunk, relations=step < depth)
+                for main in dict.fromkeys(main for key in chunk if (main := known.main(key)) is not None):
+                    if main not in reached and len(reached) == limit:
+                        complete = False
+                    elif main not in reached:
+                        reached[main] = None
+                        outer.append(main)
         inside = [one for one in used.values() if all(known.main(key) in reached for key in ends_of(one))]
         return EntityGraph(known.entities(reached), known.shown(inside), complete)
 
@@ -484,13 +492,21 @@ class Entities:
         at = _time(as_of)
         yield from known.load(keys, relations=True)
         mains = list(dict.fromkeys(main for key in keys if (main := known.main(key)) is not None))[:max_entities]
-        values = [one for main in mains for one in known.relations_of(main) if holds(one, at)]
+        # More than these have no room, however short they are.
+        values = _latest(one for main in mains for one in known.relations_of(main) if holds(one, at))[
+            : max_characters // _SHORTEST
+        ]
         yield from known.load(key for value in values for key in ends_of(value))
         return context_block(known.entities(mains), known.shown(values), max_characters)
 
 
 def _related(value: Value) -> Relation:
     return Relation.of(value, value["subject"], value["object"])
+
+
+def _latest(values: Iterable[Value]) -> list[Value]:
+    """Stored relations, those that changed last first."""
+    return sorted(values, key=lambda one: str(one["updated_at"]), reverse=True)
 
 
 def _time(as_of: When | None) -> datetime:

@@ -136,7 +136,7 @@ class EntityGraph:
     """The nearest to where it was looked from first."""
     relations: RelationList
     complete: bool = True
-    """Whether all entities are here that were asked for; False when there are more than the limit."""
+    """Whether all entities are here that were asked for; False when there may be more than the limit."""
 
     def __repr__(self) -> str:
         return f"EntityGraph({len(self.entities)} entities, {len(self.relations)} relations, complete={self.complete})"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from counting import Costs
+from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.entity_changes import EntityChanges
@@ -74,6 +75,15 @@ async def test_entities_are_listed_and_found(entities, call):
     assert {one.name for one in await call(entities.list, ALICE)} == {"Rex", "Acme Corporation", "Bob"}
     assert [one.name for one in await call(entities.list, ALICE, kind="dog")] == ["Rex"]
     assert len(await call(entities.list, ALICE, limit=1, offset=1)) == 1
+
+
+async def test_entities_are_found_by_meaning_each_once(url, call):
+    model = DeterministicFakeEmbedding(size=16)
+    with AgentMemory.from_url(url, embeddings=model) as memory:
+        await call(memory.entities.upsert, ALICE, "Robert", aliases=["Bob", "Rob", "Bobby"])
+        await call(memory.entities.relate, ALICE, "Bob", "owns", "Rex")
+        assert {one.name for one in await call(memory.entities.search, ALICE, "Whom?", 10)} == {"Robert", "Rex"}
+        assert len(await call(memory.store.search, (), query="Whom?", limit=10)) == 2
 
 
 async def test_relations_have_times_and_sources(entities, call):
@@ -148,6 +158,25 @@ async def test_a_walk_reads_once_for_each_step_outwards(memory, entities, call, 
     assert len(costs.reset()) == 2
     await call(entities.relate, ALICE, "Ana", "knows", "Ben 5")
     assert [kind for kind, _ in costs.reset()] == ["read", "write"]
+
+
+async def test_of_very_many_neighbours_no_more_are_read_than_asked_for(memory, entities, call, monkeypatch):
+    related = [{"subject": "Hub", "predicate": "has", "object": f"thing {number}"} for number in range(90)]
+    await call(entities.apply, ALICE, {"relations": related})
+    await call(entities.upsert, ALICE, "thing 88", aliases=["thing 89"])
+    await call(entities.relate, ALICE, "Hub", "wants", "thing 7")
+    read: list[Any] = []
+    get = memory.backend.items.get
+    monkeypatch.setattr(
+        memory.backend.items, "get", lambda tenant, keys, now: read.extend(keys) or get(tenant, keys, now)
+    )
+    graph = await call(entities.neighbours, ALICE, "hub", 2, limit=10)
+    assert names(graph)[:2] == ["Hub", "thing 7"]
+    assert len(graph.entities) == 10
+    assert not graph.complete
+    assert {one.object for one in graph.relations} == set(names(graph)[1:])
+    assert len(read) < 40
+    assert len(await call(entities.context, ALICE, ["hub"], max_characters=300)) <= 300
 
 
 async def test_neighbours_and_the_graph_are_those_of_a_plain_search(entities, call):
@@ -231,7 +260,7 @@ async def test_relating_and_forgetting_at_once_leaves_nothing_half_done(memory):
             entities.relate(ALICE, "Hub", "has", f"thing {number}")
 
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(turn, range(24)))
+        list(pool.map(turn, range(20)))
     graph = entities.graph(ALICE)
     from_hub = {one.object for one in entities.relations(ALICE, "Hub")}
     from_things = {one.name for one in graph.entities if entities.relations(ALICE, one.name) and one.name != "Hub"}

@@ -118,12 +118,13 @@ async def test_collections_are_searched_together_and_apart(memory, call):
     assert len(await call(memory.knowledge.search, "", k=10)) == 3
 
 
-@pytest.mark.parametrize("name", ["a.b", "a/b", "*", "ä b", "user:alice", "x" * 1024], ids=ascii)
-async def test_a_collection_may_have_any_name(memory, call, name):
-    await call(memory.knowledge.add, name, ["Refunds take five days."])
+async def test_a_collection_may_have_any_name(memory, call):
     await call(memory.knowledge.add, "other", ["Refunds are refused."])
-    assert [entry.text for entry in await call(memory.knowledge.search, "refunds", names=[name])] == [TEXTS[0]]
-    assert await call(memory.knowledge.delete, name) == 1
+    for name in ("a.b", "a/b", "*", "ä b", "user:alice", "x" * 1024):
+        await call(memory.knowledge.add, name, ["Refunds take five days."])
+        assert [entry.text for entry in await call(memory.knowledge.search, "refunds", names=[name])] == [TEXTS[0]]
+        assert await call(memory.knowledge.names) == sorted([name, "other"])
+        assert await call(memory.knowledge.delete, name) == 1
     assert await call(memory.knowledge.names) == ["other"]
 
 
