@@ -127,8 +127,8 @@ class Entities:
         """Note how one entity relates to another; those that are not known are made.
 
         A relation that is known for a time in common with this one is the same: it gets the dates that are given, and the
-        sources. So `valid_to` ends it, and naming it again without dates changes no date. What began after it ended is
-        another.
+        sources; of several, one with the same dates is meant, else the one that holds still. So `valid_to` ends it, and
+        naming it again without dates changes no date. What began after it ended is another.
 
         Args:
             user_id: Whose.
@@ -184,7 +184,9 @@ class Entities:
         return await arun(self._changed(user_id, lambda draft: draft.unrelate(removal)))
 
     def apply(self, user_id: str, changes: EntityChanges | Mapping[str, Any], *, sources: Sequence[str] = ()) -> None:
-        """Make several changes at once: all of them, or none. Making them twice is making them once.
+        """Make several changes at once: all of them, or none.
+
+        Making them twice is making them once, unless they date one relation in ways that contradict each other.
 
         Args:
             user_id: Whose.

@@ -114,7 +114,7 @@ class Draft:
         self._need_about([change.subject, change.object])
         subject, object_ = self._known(change.subject), self._known(change.object)
         overlapping = [one for one in self._same(subject, change.predicate, object_) if _overlaps(one, begin, end)]
-        relation = max(overlapping, key=_latest, default=None)
+        relation = max(overlapping, key=lambda one: _nearness(one, begin, end), default=None)
         if relation is None:
             relation = {
                 "id": secrets.token_hex(8),
@@ -380,5 +380,8 @@ def _overlaps(relation: Value, begin: str | None, end: str | None) -> bool:
     return not ends_before and not begins_after
 
 
-def _latest(relation: Value) -> tuple[bool, str, str]:
-    return relation["valid_to"] is None, relation["valid_from"] or "", relation["created_at"]
+def _nearness(relation: Value, begin: str | None, end: str | None) -> tuple[bool, bool, bool, str, str]:
+    """Which of several relations is meant: one with the same dates, else the one that holds still, else the latest."""
+    same_begin = begin is not None and relation["valid_from"] == begin
+    same_end = end is not None and relation["valid_to"] == end
+    return same_begin, same_end, relation["valid_to"] is None, relation["valid_from"] or "", relation["created_at"]

@@ -255,6 +255,29 @@ def test_the_periods_of_a_relation(said_, periods):
     assert len(relations) == len(periods)
 
 
+@given(st.lists(st.integers(2000, 2020), unique=True, max_size=8).map(sorted), st.data())
+def test_what_began_and_ended_several_times_is_told_apart_and_saying_it_again_changes_nothing(years, data):
+    periods = [(str(begin), None) for begin in years[-1:]] if len(years) % 2 else []
+    periods = [(str(begin), str(end)) for begin, end in zip(years[::2], years[1::2], strict=False)] + periods
+    told = []
+    for begin, end in periods:
+        apart = end is not None and data.draw(st.booleans())
+        told += [works(begin), works(None, end)] if apart else [works(begin, end)]
+    world = World()
+
+    def known() -> list[Any]:
+        item = world.items.get((user_space("alice", RELATIONS), "bob"), {"relations": {}})
+        return sorted(
+            tuple(when and when[:4] for when in (one["valid_from"], one["valid_to"])) for one in relations_in(item)
+        )
+
+    world.apply(*told)
+    assert known() == periods
+    for one in data.draw(st.permutations(told)):
+        world.apply(one)
+        assert known() == periods
+
+
 def test_a_relation_keeps_its_sources():
     world = World()
     world.apply(works(None, None, "m1"), works("2020", None, "m2", "m1"))
