@@ -29,6 +29,10 @@ from langchain_agentmem.store import AgentMemStore
 
 if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
+    from langchain_agentmem.knowledge.entity_changes import EntityChanges
+    from langchain_agentmem.knowledge.graphs import Entity, EntityGraph, Relation
+    from langchain_agentmem.knowledge.memories import SavedMemory
+    from langchain_agentmem.knowledge.shared import KnowledgeEntry
 
 __all__ = [
     "AgentMemError",
@@ -43,13 +47,19 @@ __all__ = [
     "DamagedDataError",
     "EmbeddingError",
     "EmbeddingsChangedError",
+    "Entity",
+    "EntityChanges",
+    "EntityGraph",
     "FoundMessage",
     "FoundMessages",
     "InvalidInputError",
     "InvalidTypeError",
+    "KnowledgeEntry",
     "MemoryCompressor",
     "Reindexed",
+    "Relation",
     "Retention",
+    "SavedMemory",
     "SessionInfo",
     "SessionSummary",
     "StorageBusyError",
@@ -62,14 +72,20 @@ __all__ = [
 ]
 
 _LATER = {
-    "CompressionEvent": "langchain_agentmem.compression.compressor",
-    "MemoryCompressor": "langchain_agentmem.compression.compressor",
+    "CompressionEvent": "compression.compressor",
+    "Entity": "knowledge.graphs",
+    "EntityChanges": "knowledge.entity_changes",
+    "EntityGraph": "knowledge.graphs",
+    "KnowledgeEntry": "knowledge.shared",
+    "MemoryCompressor": "compression.compressor",
+    "Relation": "knowledge.graphs",
+    "SavedMemory": "knowledge.memories",
 }
-"""What is imported when it is asked for, since what it derives from takes long to import."""
+"""Names whose modules are imported when they are first used: who needs none of them does not wait for them."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name]), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    if name not in _LATER:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

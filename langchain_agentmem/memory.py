@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,8 +42,12 @@ from langchain_agentmem.sweeping import Sweeper
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
     from langchain_core.runnables import Runnable, RunnableConfig
+    from langchain_core.tools import BaseTool
 
     from langchain_agentmem.compression.compressor import MemoryCompressor
+    from langchain_agentmem.knowledge.entities import Entities
+    from langchain_agentmem.knowledge.memories import Memories
+    from langchain_agentmem.knowledge.shared import SharedKnowledge
     from langchain_agentmem.settings import AgentMemSettings
 
 
@@ -379,6 +384,77 @@ class AgentMemory:
         ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
         scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
         return (yield from found_messages(self.backend, self._codec, self._indexer, scope, query, k, *more))
+
+    # What is known
+
+    @cached_property
+    def entities(self) -> Entities:
+        """The people and things that users speak of, and how they relate: `upsert`, `relate`, `neighbours`, `context`."""
+        from langchain_agentmem.knowledge.entities import Entities
+
+        return Entities(self.store)
+
+    @cached_property
+    def memories(self) -> Memories:
+        """What users, or agents for them, asked to remember: `save`, `search`, `list`, `forget`."""
+        from langchain_agentmem.knowledge.memories import Memories
+
+        return Memories(self.store)
+
+    @cached_property
+    def knowledge(self) -> SharedKnowledge:
+        """Texts that all users read and none writes: `add`, `replace`, `delete`, `list`, `search`."""
+        from langchain_agentmem.knowledge.shared import SharedKnowledge
+
+        return SharedKnowledge(self.store)
+
+    def tools(
+        self,
+        *,
+        user_id: str | None = None,
+        include: Collection[str] | None = None,
+        k: int = 5,
+        max_length: int = 2_000,
+        read_only: bool = False,
+        knowledge: Sequence[str] = (),
+    ) -> list[BaseTool]:
+        """Tools by which an agent remembers: for `create_agent`, `ToolNode`, and `model.bind_tools`.
+
+        They act for the user of the run, as the config, the runtime's context or the state says (`user_id`), whatever the
+        model passes; where nobody says it, they raise. What a model does wrong it is told, and nothing is changed. What
+        they give a model is quoted as data.
+
+        Args:
+            user_id: For whom they act. Default: None (the user of the run).
+            include: Which of `save_memory`, `search_memory` and `forget_memory`. Default: None (all).
+            k: The most results of a search. Default: 5.
+            max_length: The most characters of a memory. Default: 2,000.
+            read_only: Whether to leave out those that change something. Default: False.
+            knowledge: Collections of shared knowledge; with any there is a tool `search_knowledge`, which searches these
+                and no others. Default: none.
+
+        Raises:
+            InvalidInputError: An argument is not accepted.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> memory = AgentMemory.from_url("sqlite:///:memory:")
+            >>> [tool.name for tool in memory.tools(user_id="alice@example.com")]
+            ['save_memory', 'search_memory', 'forget_memory']
+            >>> memory.close()
+        """
+        from langchain_agentmem.knowledge.tools import memory_tools
+
+        return memory_tools(
+            self.memories,
+            self.knowledge,
+            user_id=user_id,
+            include=include,
+            k=k,
+            max_length=max_length,
+            read_only=read_only,
+            knowledge=knowledge,
+        )
 
     # Operating it
 

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+import langchain_agentmem
+
 HEAVY = (
     "sqlite3",
     "psycopg",
@@ -67,3 +69,11 @@ def test_making_a_memory_imports_its_driver_and_no_other():
     loaded = modules_after("import langchain_agentmem as m; m.AgentMemory.from_url('sqlite:///:memory:').close()")
     assert "sqlite3" in loaded
     assert not loaded & {"psycopg", "redis", "fastapi"}
+
+
+def test_all_public_names_are_there_and_those_of_later_modules_do_not_load_them_before():
+    statement = "import langchain_agentmem as m; [getattr(m, name) for name in m.__all__]"
+    assert "langchain_agentmem.knowledge.entity_changes" in modules_after(statement)
+    assert "langchain_agentmem.knowledge.entity_changes" not in modules_after("import langchain_agentmem")
+    with pytest.raises(AttributeError, match="no attribute 'Entities2'"):
+        _ = langchain_agentmem.Entities2

@@ -44,7 +44,7 @@ LAYERS = (
     tuple(f"backends.{name}" for name in BACKENDS),
     ("ranking", "batches", "drafts", "notes", "pruning", "sweeping"),
     ("indexing",),
-    ("loading", "searching"),
+    ("loading", "searching", "updating"),
     ("history", "store", "checkpointer"),
     ("compression.atoms", "compression.extracting", "compression.summaries"),
     ("compression.budgets", "compression.places", "compression.summarizing"),
@@ -54,6 +54,10 @@ LAYERS = (
     ("compression.folding",),
     ("compression.middleware",),
     ("compression.compressor",),
+    ("knowledge.drawing", "knowledge.names", "knowledge.spaces"),
+    ("knowledge.entity_changes", "knowledge.graphs", "knowledge.memories", "knowledge.shared"),
+    ("knowledge.entity_drafts",),
+    ("knowledge.entity_views",),
     ("knowledge.*",),
     ("prompting.*",),
     ("lifecycle.*",),
@@ -64,7 +68,7 @@ LAYERS = (
 """From the lowest to the highest; a module of `integrations` may import others of it."""
 
 DRIVERS = {"sqlite3", "psycopg", "psycopg_pool", "redis"}
-OPTIONAL = DRIVERS | {"fastapi", "langchain", "langchain_postgres", "pgvector", "uvicorn"}
+OPTIONAL = DRIVERS | {"fastapi", "langchain", "langchain_postgres", "networkx", "pgvector", "uvicorn"}
 
 
 class Import(NamedTuple):

@@ -17,6 +17,7 @@ from langchain_agentmem.backends.contract import (
     ItemRow,
     Namespace,
     Query,
+    Swap,
 )
 from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.codec import dump_exact_json
@@ -81,14 +82,14 @@ class PostgresItems:
             yield Fetch(self._sql["put_with_paths" if paths else "put"], (*_put(tenant, puts, now), *paths))
 
     @one_statement
-    def swap(
-        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float, token: int
-    ) -> Program[bool]:
-        yield from self._ensure_vectors(put.vectors if put else ())
-        row = _put(tenant, [put or ItemPut(*key, "{}", None, None)], now)
-        paths = _paths(tenant, [put] if put else [])
+    def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
+        puts = [swap.put for swap in swaps if swap.put]
+        yield from self._ensure_vectors([vector for put in puts for vector in put.vectors])
+        places = _columns([(_encode(tenant, swap.namespace), swap.key) for swap in swaps])
+        fates = [swap.expected for swap in swaps], [swap.keep for swap in swaps], token
+        paths = _paths(tenant, puts)
         statement = self._sql["swap_with_paths" if paths else "swap"]
-        ((swapped, *_),) = yield Fetch(statement, (expected, put is None, token, *row, *paths))
+        ((swapped, *_),) = yield Fetch(statement, (*places, *fates, *_put(tenant, puts, now), *paths))
         return bool(swapped)
 
     @one_statement

@@ -20,15 +20,17 @@ WITH stored AS MATERIALIZED (
 SELECT {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) FROM stored
 
 -- swap --
-SELECT {schema}agentmem_swap_item(
-    %s, %s, %s, %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
+SELECT {schema}agentmem_swap_items(
+    %b::text[], %b::text[], %s::bigint[], %s::boolean[], %s,
+    %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
     %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
 )
 
 -- swap_with_paths --
 WITH swapped AS MATERIALIZED (
-    SELECT {schema}agentmem_swap_item(
-        %s, %s, %s, %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
+    SELECT {schema}agentmem_swap_items(
+        %b::text[], %b::text[], %s::bigint[], %s::boolean[], %s,
+        %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
         %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
     ) AS done
 )

@@ -1,0 +1,146 @@
+"""Reading entities and relations: a few items by their keys, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from langgraph.store.base import GetOp
+
+from langchain_agentmem.knowledge.entity_drafts import Value, keys_of, relations_in
+from langchain_agentmem.knowledge.graphs import Entity, EntityList, Relation, RelationList
+from langchain_agentmem.knowledge.names import folded
+from langchain_agentmem.knowledge.spaces import ENTITIES, RELATIONS, user_space
+from langchain_agentmem.program import Program, Twin
+from langchain_agentmem.quoting import ABOUT_QUOTED, quoted
+from langchain_agentmem.store import AgentMemStore
+
+
+class Known:
+    """What was read of a user's entities and relations."""
+
+    def __init__(self, store: AgentMemStore, user_id: str) -> None:
+        self._store = store
+        self._entities = user_space(user_id, ENTITIES)
+        self._relations = user_space(user_id, RELATIONS)
+        self.values: dict[str, Any] = {}
+        """What lies under the keys of names: an entity, where it is, or None."""
+        self._related: dict[str, Any] = {}
+
+    def load(self, keys: Iterable[str], *, relations: bool = False) -> Program[None]:
+        """Read what is not known yet of the entities of names, and their relations under all of their names."""
+        wanted = dict.fromkeys(keys)
+        while True:
+            mains = [main for key in wanted if (main := self.main(key)) is not None]
+            wanted |= dict.fromkeys(mains)
+            wanted |= dict.fromkeys(
+                key for main in mains if self.values.get(main) for key in keys_of(self.values[main])
+            )
+            missing = [(self._entities, key) for key in wanted if key not in self.values]
+            if relations:
+                missing += [(self._relations, key) for key in wanted if key not in self._related]
+            if not missing:
+                return
+            items = yield Twin(self._store.batch, [GetOp(*place) for place in missing])
+            self.learn((*place, item and item.value) for place, item in zip(missing, items, strict=True))
+
+    def learn(self, read: Iterable[tuple[tuple[str, ...], str, Any]]) -> None:
+        """Take in items that were read; an entity's names say where its others lie."""
+        for space, key, value in read:
+            if space == self._relations:
+                self._related[key] = value
+                continue
+            self.values[key] = value
+            if value is not None and "same_as" not in value:
+                for other in keys_of(value)[1:]:
+                    self.values[other] = {"same_as": key}
+
+    def main(self, key: str) -> str | None:
+        """The key of the main name of an entity, as far as it is known.
+
+        Items that were read one after the other may show an entity before and after it became one with another.
+        """
+        passed: set[str] = set()
+        while key not in passed:
+            value = self.values.get(key, {})
+            if value is None:
+                return None
+            if "same_as" not in value:
+                return key if key in self.values or passed else None
+            passed.add(key)
+            key = value["same_as"]
+        return None
+
+    def entity(self, key: str) -> Value | None:
+        """The entity of a name."""
+        main = self.main(key)
+        value: Value | None = None if main is None else self.values.get(main)
+        return value
+
+    def entities(self, keys: Iterable[str]) -> EntityList:
+        """The entities of names, in their order, each once."""
+        values = (self.entity(key) for key in keys)
+        return EntityList(Entity.of(one) for one in {one["name"]: one for one in values if one is not None}.values())
+
+    def relations_of(self, key: str) -> list[Value]:
+        """The relations under all names of an entity."""
+        entity = self.entity(key)
+        names = [] if entity is None else keys_of(entity)
+        return list({one["id"]: one for name in names for one in relations_in(self._related.get(name))}.values())
+
+    def shown(self, values: Iterable[Value]) -> RelationList:
+        """Relations as they are given, the last changed first; those that entities had in common are one."""
+        merged: dict[Any, Value] = {}
+        for value in sorted(values, key=lambda one: str(one["updated_at"])):
+            ends = [self.entity(key) for key in (folded(value["subject"]), folded(value["object"]))]
+            subject, object_ = (None if end is None else end["name"] for end in ends)
+            if subject is None or object_ is None:
+                continue
+            what = (subject, folded(value["predicate"]), object_, value["valid_from"], value["valid_to"])
+            before = merged.pop(what, value)
+            sources = dict.fromkeys([*before["sources"], *value["sources"]])
+            created = min(before["created_at"], value["created_at"])
+            merged[what] = {**value, "sources": list(sources), "created_at": created}
+        return RelationList(Relation.of(one, what[0], what[2]) for what, one in reversed(merged.items()))
+
+
+def context_block(entities: Sequence[Entity], relations: Sequence[Relation], most: int) -> str:
+    """Entities and relations for a prompt: as many as fit, the more important before."""
+    told: dict[str, list[Any]] = {"entities": [], "relations": []}
+    left = most - len(f"{ABOUT_QUOTED}\n{quoted(told)}")
+    # Descriptions and attributes leave room for relations.
+    kept = left // 2 if relations else 0
+
+    def tell(where: str, form: Any, least: int = 0) -> bool:
+        nonlocal left
+        size = len(quoted(form)) - len("<data></data>") + len(", ")
+        if left - size < least:
+            return False
+        told[where].append(form)
+        left -= size
+        return True
+
+    for one in entities:
+        short = _filled({"name": one.name, "kind": one.kind, "also called": list(one.aliases)})
+        more = _filled({"description": one.description, "attributes": one.attributes})
+        tell("entities", {**short, **more}, kept) or tell("entities", short) or tell("entities", {"name": one.name})
+    for relation in relations:
+        tell("relations", str(relation))
+    if not any(told.values()):
+        return ""
+    return f"{ABOUT_QUOTED}\n{quoted(told)}"
+
+
+def _filled(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value}
+
+
+def ends_of(relation: Value) -> tuple[str, str]:
+    """The keys of the names that a stored relation lies under: its subject's and its object's."""
+    return folded(relation["subject"]), folded(relation["object"])
+
+
+def holds(relation: Value, at: datetime) -> bool:
+    """Whether a stored relation is so at a time."""
+    return Relation.of(relation, "", "").holds(at)

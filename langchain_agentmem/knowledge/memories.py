@@ -1,0 +1,175 @@
+"""What users, or agents for them, asked to remember: short texts, each user's in a space of their own."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from langchain_agentmem.knowledge.names import checked_content, said, text_id
+from langchain_agentmem.knowledge.spaces import MEMORIES, user_space
+from langchain_agentmem.models import check_id
+from langchain_agentmem.program import Program, Twin, arun, run
+from langchain_agentmem.store import AgentMemStore
+
+LONGEST_MEMORY = 2_000
+"""The most characters of a memory, unless said otherwise."""
+
+_INDEX = ["text"]
+
+
+@dataclass(frozen=True)
+class SavedMemory:
+    """One memory of a user."""
+
+    id: str
+    """By what it is forgotten."""
+    text: str
+    times: int
+    """How often it was saved."""
+    created_at: datetime
+    updated_at: datetime
+    score: float | None = None
+    """How well it answers the query, from 0 to 1; None where nothing was asked."""
+
+
+class SavedMemories(list[SavedMemory]):
+    """Memories; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(one.id)}</td><td style='text-align:left'>{html.escape(one.text)}</td><td>{one.times}</td>"
+            f"<td>{one.created_at:%Y-%m-%d %H:%M}</td><td>{'' if one.score is None else f'{one.score:.2f}'}</td></tr>"
+            for one in self
+        )
+        heads = "".join(f"<th>{head}</th>" for head in ("id", "memory", "times saved", "first", "score"))
+        return f"<table><tr>{heads}</tr>{rows}</table>"
+
+
+class Memories:
+    """The memories of users. It hangs on `AgentMemory.memories`; every method has an async twin with the prefix `a`.
+
+    Two texts are the same memory when they differ in case, compatibility forms of characters, spaces, and full stops or
+    exclamation marks around them only. Saving one again keeps it as it was first written, and counts.
+
+    Args:
+        store: Where they are.
+
+    Example:
+        >>> from langchain_agentmem import AgentMemory
+        >>> memory = AgentMemory.from_url("sqlite:///:memory:")
+        >>> saved = memory.memories.save("alice@example.com", "She drinks tea, never coffee.")
+        >>> [one.text for one in memory.memories.search("alice@example.com", "What does she drink?")]
+        ['She drinks tea, never coffee.']
+        >>> memory.memories.forget("alice@example.com", saved.id)
+        True
+        >>> memory.close()
+    """
+
+    def __init__(self, store: AgentMemStore) -> None:
+        self._store = store
+
+    def save(self, user_id: str, text: str, *, max_length: int = LONGEST_MEMORY) -> SavedMemory:
+        """Remember a text.
+
+        Args:
+            user_id: Whose memory it is.
+            text: What to remember.
+            max_length: The most characters of it. Default: `LONGEST_MEMORY`.
+
+        Returns:
+            The memory; `times` is more than 1 when it was known already.
+
+        Raises:
+            InvalidInputError: The text is empty or too long; nothing was stored.
+        """
+        return run(self.saving(user_id, text, max_length))
+
+    async def asave(self, user_id: str, text: str, *, max_length: int = LONGEST_MEMORY) -> SavedMemory:
+        """Same as `save`, but without blocking the event loop."""
+        return await arun(self.saving(user_id, text, max_length))
+
+    def search(self, user_id: str, query: str, k: int = 5) -> SavedMemories:
+        """The memories that answer a query best.
+
+        Args:
+            user_id: Whose.
+            query: What to look for; see `AgentMemStore.search`.
+            k: The most memories. Default: 5.
+        """
+        return run(self.searching(user_id, query, k))
+
+    async def asearch(self, user_id: str, query: str, k: int = 5) -> SavedMemories:
+        """Same as `search`, but without blocking the event loop."""
+        return await arun(self.searching(user_id, query, k))
+
+    def list(self, user_id: str, *, limit: int = 100, offset: int = 0) -> SavedMemories:
+        """A user's memories, the last saved first.
+
+        Args:
+            user_id: Whose.
+            limit: The most memories. Default: 100.
+            offset: How many to skip. Default: 0.
+        """
+        return run(self._list(user_id, limit, offset))
+
+    async def alist(self, user_id: str, *, limit: int = 100, offset: int = 0) -> SavedMemories:
+        """Same as `list`, but without blocking the event loop."""
+        return await arun(self._list(user_id, limit, offset))
+
+    def forget(self, user_id: str, memory_id: str) -> bool:
+        """Forget a memory.
+
+        Args:
+            user_id: Whose.
+            memory_id: Which one.
+
+        Returns:
+            Whether there was such a memory.
+        """
+        return run(self.forgetting(user_id, memory_id))
+
+    async def aforget(self, user_id: str, memory_id: str) -> bool:
+        """Same as `forget`, but without blocking the event loop."""
+        return await arun(self.forgetting(user_id, memory_id))
+
+    # Programs
+
+    def saving(self, user_id: str, text: str, max_length: int) -> Program[SavedMemory]:
+        """The program of `save`."""
+        space = user_space(user_id, MEMORIES)
+        content = checked_content("The memory", text, max_length)
+        key = text_id(said(content))
+
+        now = datetime.now(timezone.utc).isoformat()
+
+        def saved(value: dict[str, Any] | None) -> dict[str, Any]:
+            known = value or {"text": content, "times": 0, "created_at": now}
+            return {**known, "times": known["times"] + 1, "updated_at": now}
+
+        value = yield Twin(self._store.update, space, key, saved, index=_INDEX)
+        return _memory(key, value)
+
+    def searching(self, user_id: str, query: str, k: int) -> Program[SavedMemories]:
+        """The program of `search`."""
+        items = yield Twin(self._store.search, user_space(user_id, MEMORIES), query=query, limit=k)
+        return SavedMemories(_memory(item.key, item.value, item.score) for item in items)
+
+    def forgetting(self, user_id: str, memory_id: str) -> Program[bool]:
+        """The program of `forget`."""
+        space = user_space(user_id, MEMORIES)
+        if (yield Twin(self._store.get, space, check_id("memory_id", memory_id), refresh_ttl=False)) is None:
+            return False
+        yield Twin(self._store.delete, space, memory_id)
+        return True
+
+    def _list(self, user_id: str, limit: int, offset: int) -> Program[SavedMemories]:
+        items = yield Twin(self._store.search, user_space(user_id, MEMORIES), limit=limit, offset=offset)
+        return SavedMemories(_memory(item.key, item.value, item.score) for item in items)
+
+
+def _memory(key: str, value: Mapping[str, Any], score: float | None = None) -> SavedMemory:
+    first, last = (datetime.fromisoformat(value[name]) for name in ("created_at", "updated_at"))
+    return SavedMemory(key, value["text"], value["times"], first, last, score)

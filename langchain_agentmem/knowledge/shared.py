@@ -1,0 +1,317 @@
+"""Shared knowledge: collections of texts that the application writes, and that all users and agents read."""
+
+from __future__ import annotations
+
+import html
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.documents import Document
+from langgraph.store.base import Op, PutOp, SearchOp
+
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.knowledge.names import text_id
+from langchain_agentmem.knowledge.spaces import shared_space
+from langchain_agentmem.models import check_count, check_id, check_name
+from langchain_agentmem.program import Program, Twin, arun, run
+from langchain_agentmem.store import AgentMemStore
+
+_INDEX = ["text"]
+_PAGE = 1_000
+_ROOT = shared_space("any")[:1]
+
+Texts = Iterable[str | Document]
+Value = dict[str, Any]
+Ids = list[str]
+
+
+@dataclass(frozen=True)
+class KnowledgeEntry:
+    """One text of a collection."""
+
+    id: str
+    name: str
+    """The collection's name."""
+    text: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    score: float | None = None
+    """How well it answers the query, from 0 to 1; None where nothing was asked."""
+
+    def to_document(self) -> Document:
+        """The text as LangChain's `Document`."""
+        return Document(self.text, id=self.id, metadata=dict(self.metadata))
+
+
+class KnowledgeEntries(list[KnowledgeEntry]):
+    """Texts of collections; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{'' if one.score is None else f'{one.score:.2f}'}</td><td>{html.escape(one.name)}</td>"
+            f"<td style='text-align:left'>{html.escape(one.text[:300])}</td>"
+            f"<td style='text-align:left'>{html.escape(', '.join(f'{key}: {value}' for key, value in one.metadata.items()))}"
+            "</td></tr>"
+            for one in self
+        )
+        heads = "".join(f"<th>{head}</th>" for head in ("score", "collection", "text", "metadata"))
+        return f"<table><tr>{heads}</tr>{rows}</table>"
+
+
+class SharedKnowledge:
+    """Collections of texts that all users read and none writes. It hangs on `AgentMemory.knowledge`.
+
+    Only the application writes here: the tools of an agent can search and nothing else. A text is one entry of a collection,
+    however often it is added, so an application may load its texts at every start. Texts are stored as they are given; split
+    long ones before. Entries do not expire. Every method has an async twin with the prefix `a`.
+
+    Args:
+        store: Where the collections are.
+
+    Example:
+        >>> from langchain_agentmem import AgentMemory
+        >>> memory = AgentMemory.from_url("sqlite:///:memory:")
+        >>> _ = memory.knowledge.add("guidelines", ["Refunds take five days.", "Never promise a date."])
+        >>> [entry.text for entry in memory.knowledge.search("How long does a refund take?")]
+        ['Refunds take five days.']
+        >>> memory.close()
+    """
+
+    def __init__(self, store: AgentMemStore) -> None:
+        self._store = store
+
+    def add(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None = None) -> Ids:
+        """Add texts to a collection; all of them, or none when one is not accepted.
+
+        Args:
+            name: The collection; it is made when there is none.
+            texts: Strings, or LangChain `Document`s with metadata of their own.
+            metadata: What is noted with each text, as JSON; a document's own comes before. A text that is there already gets
+                the metadata given last. Default: None.
+
+        Returns:
+            The ids of the entries, in the order of the texts.
+
+        Raises:
+            InvalidInputError: A text is empty, or cannot be stored; nothing was written.
+        """
+        return run(self._add(name, texts, metadata))
+
+    async def aadd(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None = None) -> Ids:
+        """Same as `add`, but without blocking the event loop."""
+        return await arun(self._add(name, texts, metadata))
+
+    def replace(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None = None) -> Ids:
+        """Make a collection hold exactly these texts, all at once: nobody sees a part of it.
+
+        Args:
+            name: The collection.
+            texts: As in `add`.
+            metadata: As in `add`.
+
+        Returns:
+            The ids of the entries, in the order of the texts.
+        """
+        return run(self._replace(name, texts, metadata))
+
+    async def areplace(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None = None) -> Ids:
+        """Same as `replace`, but without blocking the event loop."""
+        return await arun(self._replace(name, texts, metadata))
+
+    def delete(self, name: str, ids: Sequence[str] | None = None) -> int:
+        """Delete entries of a collection.
+
+        Args:
+            name: The collection.
+            ids: Which entries. Default: None (all, and so the collection).
+
+        Returns:
+            How many there were.
+        """
+        return run(self._delete(name, ids))
+
+    async def adelete(self, name: str, ids: Sequence[str] | None = None) -> int:
+        """Same as `delete`, but without blocking the event loop."""
+        return await arun(self._delete(name, ids))
+
+    def names(self) -> Ids:
+        """The names of the collections, sorted."""
+        return run(self._names())
+
+    async def anames(self) -> Ids:
+        """Same as `names`, but without blocking the event loop."""
+        return await arun(self._names())
+
+    def list(self, name: str, *, limit: int = 100, offset: int = 0) -> KnowledgeEntries:
+        """The entries of a collection, the last added first.
+
+        Args:
+            name: The collection.
+            limit: The most entries. Default: 100.
+            offset: How many to skip. Default: 0.
+        """
+        return run(self._list(name, limit, offset))
+
+    async def alist(self, name: str, *, limit: int = 100, offset: int = 0) -> KnowledgeEntries:
+        """Same as `list`, but without blocking the event loop."""
+        return await arun(self._list(name, limit, offset))
+
+    def search(
+        self,
+        query: str,
+        *,
+        names: Sequence[str] | None = None,
+        k: int = 5,
+        filter: Mapping[str, Any] | None = None,
+    ) -> KnowledgeEntries:
+        """The entries that answer a query best, ranked together.
+
+        Args:
+            query: What to look for; see `AgentMemStore.search`.
+            names: In which collections. Default: None (all).
+            k: The most entries. Default: 5.
+            filter: What their metadata must be like; see `langchain_agentmem.filters`. Default: None.
+
+        Returns:
+            The entries, best first, with scores in [0, 1].
+        """
+        return run(self.searching(query, names, k, filter))
+
+    async def asearch(
+        self,
+        query: str,
+        *,
+        names: Sequence[str] | None = None,
+        k: int = 5,
+        filter: Mapping[str, Any] | None = None,
+    ) -> KnowledgeEntries:
+        """Same as `search`, but without blocking the event loop."""
+        return await arun(self.searching(query, names, k, filter))
+
+    # Programs
+
+    def searching(
+        self, query: str, names: Sequence[str] | None, k: int, condition: Mapping[str, Any] | None
+    ) -> Program[KnowledgeEntries]:
+        """The program of `search`."""
+        check_count("k", k)
+        where: Value = {"collection": {"$exists": True}}
+        if condition is not None:
+            where["metadata"] = condition
+        space = _ROOT
+        if names is not None:
+            chosen = [check_id("The name of a collection", name) for name in _listed("names", names)]
+            where["collection"] = {"$in": chosen}
+            if len(chosen) == 1:
+                space = shared_space(chosen[0])
+        items = yield Twin(self._store.search, space, query=query, filter=where, limit=k)
+        return KnowledgeEntries(_entry(item.key, item.value, item.score) for item in items)
+
+    def _add(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None) -> Program[Ids]:
+        space = shared_space(name)
+        ids, values = _values(name, texts, metadata)
+        known = yield from self._values(space)
+        # What is there already is neither written nor embedded again.
+        ops = [PutOp(space, key, value, _INDEX) for key, value in values.items() if known.get(key) != value]
+        if ops:
+            yield Twin(self._store.batch, ops)
+        return ids
+
+    def _replace(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None) -> Program[Ids]:
+        space = shared_space(name)
+        ids, values = _values(name, texts, metadata)
+        marker = (_ROOT, name)
+        while True:
+            mark = yield Twin(self._store.get, *marker)
+            before = None if mark is None else mark.value
+            known = yield from self._values(space)
+            changes: dict[Any, Any] = {(space, key): None for key in known if key not in values}
+            changes |= {(space, key): value for key, value in values.items() if known.get(key) != value}
+            changes[marker] = {"version": secrets.token_hex(8)}
+            swap = _Swap(marker, before, changes)
+            yield Twin(self._store.update_many, list(changes), swap, index={space: _INDEX, _ROOT: False}, ttl=None)
+            if swap.done:
+                return ids
+
+    def _delete(self, name: str, ids: Sequence[str] | None) -> Program[int]:
+        space = shared_space(name)
+        wanted = None if ids is None else {check_id("id", one) for one in _listed("ids", ids)}
+        known = yield from self._values(space)
+        gone = [key for key in known if wanted is None or key in wanted]
+        ops: list[Op] = [PutOp(space, key, None) for key in gone]
+        if wanted is None:
+            ops.append(PutOp(_ROOT, name, None))
+        if ops:
+            yield Twin(self._store.batch, ops)
+        return len(gone)
+
+    def _names(self) -> Program[Ids]:
+        found: Ids = []
+        for offset in range(0, 10**9, _PAGE):
+            page = yield Twin(self._store.list_namespaces, prefix=_ROOT, limit=_PAGE, offset=offset)
+            found += [namespace[1] for namespace in page if len(namespace) == 2]
+            if len(page) < _PAGE:
+                break
+        return found
+
+    def _list(self, name: str, limit: int, offset: int) -> Program[KnowledgeEntries]:
+        items = yield Twin(self._store.search, shared_space(name), limit=limit, offset=offset)
+        return KnowledgeEntries(_entry(item.key, item.value) for item in items)
+
+    def _values(self, space: tuple[str, ...]) -> Program[dict[str, Value]]:
+        """All entries of a collection, by id."""
+        found: dict[str, Value] = {}
+        for offset in range(0, 10**9, _PAGE):
+            (page,) = yield Twin(self._store.batch, [SearchOp(space, None, _PAGE, offset)])
+            found |= {item.key: item.value for item in page}
+            if len(page) < _PAGE:
+                break
+        return found
+
+
+class _Swap:
+    """Changes a collection if nobody else replaced it meanwhile."""
+
+    def __init__(self, marker: Any, before: Value | None, changes: dict[Any, Any]) -> None:
+        self._marker = marker
+        self._before = before
+        self._changes = changes
+        self.done = False
+
+    def __call__(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
+        self.done = values[self._marker] == self._before
+        return self._changes if self.done else {}
+
+
+def _values(name: str, texts: Any, metadata: Any) -> tuple[Ids, dict[str, Value]]:
+    """The ids of texts, in order, and what is stored of each."""
+    if isinstance(texts, (str, Document)) or not isinstance(texts, Iterable):
+        msg = f"texts must be a list of strings or Documents, got {type(texts).__name__}."
+        raise InvalidTypeError(msg)
+    if metadata is not None and not isinstance(metadata, Mapping):
+        msg = f"metadata must be a mapping, got {type(metadata).__name__}: {metadata!r:.100}."
+        raise InvalidTypeError(msg)
+    ids = []
+    values: dict[str, Value] = {}
+    for at, one in enumerate(texts):
+        document = one if isinstance(one, Document) else Document(check_name(f"texts[{at}]", one))
+        text = check_name(f"texts[{at}]", document.page_content)
+        if not text.strip():
+            msg = f"texts[{at}] is empty; nothing was written."
+            raise InvalidInputError(msg)
+        ids.append(text_id(text))
+        own = {**(metadata or {}), **document.metadata}
+        values[ids[-1]] = {"text": text, "collection": name, "metadata": own}
+    return ids, values
+
+
+def _listed(what: str, given: Any) -> Sequence[Any]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        msg = f"{what} must be a list of strings, got {given!r:.100}."
+        raise InvalidTypeError(msg)
+    return list(given)
+
+
+def _entry(key: str, value: Mapping[str, Any], score: float | None = None) -> KnowledgeEntry:
+    return KnowledgeEntry(key, value["collection"], value["text"], value["metadata"], score)
