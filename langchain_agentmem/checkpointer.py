@@ -58,7 +58,7 @@ from langchain_agentmem.models import (
     check_tenant,
     seconds,
 )
-from langchain_agentmem.notes import and_cleared, notes_of_thread
+from langchain_agentmem.notes import TTL, and_cleared, and_noted, notes_of_thread
 from langchain_agentmem.program import Program, Read, Write, arun, run, storage_program
 from langchain_agentmem.pruning import delete_runs, keep_latest
 from langchain_agentmem.sweeping import Sweeper
@@ -534,7 +534,8 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         table = self._backend.checkpoints
         for thread_id in (yield Read(self._backend, table.threads_of_runs(self._tenant, wanted))):
             thread = ThreadKey(self._tenant, thread_id)
-            yield Write(self._backend, delete_runs(table, thread, wanted, self._codec))
+            deleted = delete_runs(table, thread, wanted, self._codec)
+            yield Write(self._backend, and_cleared(deleted, notes_of_thread(self._backend, thread)))
             self._memory.forget(thread)
 
     def _copy_thread(self, source_thread_id: str, target_thread_id: str) -> Program[None]:
@@ -604,8 +605,11 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
 
     def _set_ttl(self, thread_id: str, ttl: timedelta | float | None) -> Program[bool]:
         thread = self._thread(thread_id)
-        program = self._backend.checkpoints.set_ttl(thread, seconds("ttl", ttl), time.time())
-        known: bool = yield Write(self._backend, program)
+        lives = seconds("ttl", ttl)
+        program = self._backend.checkpoints.set_ttl(thread, lives, time.time())
+        # What was written down of the thread expires with it.
+        noted = and_noted(program, notes_of_thread(self._backend, thread), TTL, {"seconds": lives})
+        known: bool = yield Write(self._backend, noted)
         return known
 
     # Parts

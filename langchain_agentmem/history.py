@@ -31,7 +31,6 @@ from langchain_agentmem.models import (
     check_tenant,
     seconds,
 )
-from langchain_agentmem.notes import and_cleared, notes_of_session
 from langchain_agentmem.program import Program, Read, Write, arun, run
 from langchain_agentmem.searching import described, embed_messages, found_messages, text_of, time_of
 from langchain_agentmem.sweeping import Sweeper
@@ -358,7 +357,7 @@ class AgentMemHistory(BaseChatMessageHistory):
     def _compressed(self, compressor: MemoryCompressor) -> Program[list[BaseMessage]]:
         config = ensure_config()
         if self._forgetful:
-            return (yield from compressor.compressing(self._loaded(self._run), config))
+            return (yield from compressor.compressing(self._loaded(self._run), config, is_private=True))
         return (yield from compressor.compressing_session(self._backend, self._codec, self._key, self.agent, config))
 
     def _within(self, max_tokens: int) -> Program[list[BaseMessage]]:
@@ -432,8 +431,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         if self._forgetful:
             self._run.clear()
         else:
-            cleared = self._backend.messages.clear(self._key, self.agent)
-            yield Write(self._backend, and_cleared(cleared, notes_of_session(self._backend, self._key)))
+            yield Write(self._backend, self._backend.messages.clear(self._key, self.agent))
 
     def _newest(self, limit: int | None) -> Program[list[MessageRow]]:
         """The newest rows, oldest first, with the newest system message before them when that is older."""

@@ -15,13 +15,13 @@ from langgraph.store.base import IndexConfig, TTLConfig
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, HistoryScope, SessionKey
+from langchain_agentmem.backends.contract import Backend, HistoryScope, SessionKey, ThreadKey
 from langchain_agentmem.checkpointer import AgentMemSaver
 from langchain_agentmem.codec import Codec
-from langchain_agentmem.compression.places import summary_place
-from langchain_agentmem.compression.sessions import SessionMessages, summary_of
+from langchain_agentmem.compression.places import session_place, summary_place, thread_place
+from langchain_agentmem.compression.sessions import SessionMessages, newest_of, summary_of
 from langchain_agentmem.compression.summaries import Place, SessionSummary
-from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
+from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
 from langchain_agentmem.lifecycle.sessions import Sessions
@@ -295,33 +295,60 @@ class AgentMemory:
         return MemoryCompressor(model, place_of=self._summary_place, **options)
 
     def _summary_place(self, config: RunnableConfig) -> Place | None:
-        return summary_place(self.backend, self.tenant, self._ttl, config)
+        return summary_place(self.backend, self.tenant, self._ttl, self.checkpointer.serde, config)
 
     def summary(
-        self, session_id: str, *, user_id: str | None = None, agent: str | None = None
+        self,
+        session_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        agent: str | None = None,
+        thread_id: str | None = None,
     ) -> SessionSummary | None:
-        """What was said in a session, in short.
+        """What was said in a session, or in a thread, in short.
 
         Args:
-            session_id: Which session.
+            session_id: Which session. Default: None.
             user_id: Whose session. Default: None (nobody's).
             agent: Which agent's messages. Default: None (those of all).
+            thread_id: Which thread, instead of a session. Default: None.
 
         Returns:
-            The summary that a history with a compressor wrote. Where there is none, one of all messages, made of their own
-            sentences, which is not stored. None if there are no messages.
+            The summary that a compressor wrote. For a session that has none, one of all messages, made of their own
+            sentences, which is not stored. None if there are no messages, or the thread has no summary.
+
+        Raises:
+            InvalidInputError: Neither a session nor a thread was named, or both.
         """
-        return run(self._summary(session_id, user_id, agent))
+        return run(self._summary(session_id, user_id, agent, thread_id))
 
     async def asummary(
-        self, session_id: str, *, user_id: str | None = None, agent: str | None = None
+        self,
+        session_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        agent: str | None = None,
+        thread_id: str | None = None,
     ) -> SessionSummary | None:
         """Same as `summary`, but without blocking the event loop."""
-        return await arun(self._summary(session_id, user_id, agent))
+        return await arun(self._summary(session_id, user_id, agent, thread_id))
 
-    def _summary(self, session_id: str, user_id: str | None, agent: str | None) -> Program[SessionSummary | None]:
+    def _summary(
+        self, session_id: str | None, user_id: str | None, agent: str | None, thread_id: str | None
+    ) -> Program[SessionSummary | None]:
+        if (session_id is None) == (thread_id is None):
+            msg = "Name a session or a thread: memory.summary('session-1'), or memory.summary(thread_id='thread-1')."
+            raise InvalidInputError(msg)
+        if thread_id is not None:
+            thread = ThreadKey(self.tenant, check_id("thread_id", thread_id))
+            return (yield from newest_of(thread_place(self.backend, thread, self._ttl, self.checkpointer.serde)))
         key = SessionKey(self.tenant, check_optional_id("user_id", user_id), check_id("session_id", session_id))
         messages = SessionMessages(self.backend, self._codec, key, check_optional_id("agent", agent))
+        places = [messages.place, *([session_place(self.backend, key)] if agent is None else [])]
+        for place in places:
+            stored = yield from newest_of(place)
+            if stored is not None:
+                return stored
         return (yield from summary_of(messages, self.backend.language))
 
     # Finding

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, SessionKey, Swap, ThreadKey
+from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Swap, ThreadKey
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.codec import dump_json, load_json
 from langchain_agentmem.models import TENANT_OF_NOTES
@@ -21,6 +21,9 @@ from langchain_agentmem.program import Program, storage_program
 T = TypeVar("T")
 
 _AT_ONCE = 100
+
+TTL = "ttl"
+"""The note that says after how many seconds without use a thread expires, where that was set for the thread alone."""
 
 
 class Note(NamedTuple):
@@ -72,6 +75,17 @@ class Notes:
         return None if row is None else _note(row)
 
     @storage_program
+    def several(self, names: Sequence[str], now: float) -> Program[list[Note | None]]:
+        """Same as `get`, for several notes."""
+        rows = yield from self._items.get(self._tenant, [(self._namespace, name) for name in names], now)
+        return [None if row is None else _note(row) for row in rows]
+
+    @storage_program
+    def touch(self, name: str, now: float) -> Program[None]:
+        """Start the time to live of a note anew."""
+        yield from self._items.touch(self._tenant, [(self._namespace, name)], now)
+
+    @storage_program
     def put(self, name: str, value: Mapping[str, Any], now: float, ttl: float | None = None) -> Program[None]:
         """Write a note, whatever was there.
 
@@ -116,14 +130,19 @@ class Notes:
         return ItemPut(self._namespace, name, dump_json(value), ttl, None)
 
 
-def notes_of_session(backend: Backend, key: SessionKey) -> Notes:
-    """The notes about a session."""
-    return Notes(backend, key.tenant, "session", key.user_id, key.session_id)
-
-
 def notes_of_thread(backend: Backend, thread: ThreadKey) -> Notes:
     """The notes about a thread."""
     return Notes(backend, thread.tenant, "thread", thread.thread_id)
+
+
+@storage_program
+def and_noted(program: Program[T], notes: Notes, name: str, value: Mapping[str, Any]) -> Program[T]:
+    """A storage program that changes something, and a note about it, the only one that is left."""
+    result = yield from program
+    now = time.time()
+    yield from notes.clear(now)
+    yield from notes.put(name, value, now)
+    return result
 
 
 @storage_program

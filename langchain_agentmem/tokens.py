@@ -167,6 +167,12 @@ class TokenCounter:
         """The tokens of a request: of its messages, and what stands before the answer."""
         return self.base + sum(map(self.message, messages))
 
+    def whole(self, messages: Sequence[BaseMessage]) -> int:
+        """The tokens of a request, by a function of messages in one call: it may count more than for each message alone."""
+        if self._messages is None or self._failed:
+            return self.messages(messages)
+        return self._counted(list(messages))
+
     def tools(self, tools: Sequence[Any]) -> int:
         """The tokens of the schemas of tools."""
         return sum(self.text(_schema_of(tool)) for tool in tools)

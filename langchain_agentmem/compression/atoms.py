@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 
 CALLS = {"tool_use", "tool_call", "function_call", "server_tool_call"}
 """The types of content blocks that stand for tool calls."""
@@ -49,7 +49,7 @@ def atoms_of(messages: Sequence[BaseMessage]) -> list[Atom]:
         if isinstance(message, AIMessage) and _calls_of(message):
             end = _end_of_results(messages, at)
             atoms.append(_answered(messages[at:end]))
-        elif isinstance(message, ToolMessage):
+        elif isinstance(message, (ToolMessage, RemoveMessage)):
             atoms.append(Atom((message,), (), False))
         else:
             atoms.append(Atom((message,), (message,), isinstance(message, HumanMessage)))

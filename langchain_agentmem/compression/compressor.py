@@ -8,27 +8,30 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
+from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import patch_config
 
 from langchain_agentmem.backends.contract import Backend, SessionKey
+from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.codec import Codec
 from langchain_agentmem.compression.budgets import Budget
-from langchain_agentmem.compression.folding import fold, is_at_work
-from langchain_agentmem.compression.sessions import SessionMessages
+from langchain_agentmem.compression.folding import Progress, fold, is_at_work
+from langchain_agentmem.compression.sessions import SessionMessages, SessionPlace
 from langchain_agentmem.compression.sources import Coverage, MessageList, Source
-from langchain_agentmem.compression.summaries import Place, ProcessPlaces, SessionSummary
+from langchain_agentmem.compression.summaries import EitherPlace, NotAMessageError, Place, ProcessPlaces
 from langchain_agentmem.compression.summarizing import INSTRUCTIONS, Summarizer
-from langchain_agentmem.compression.views import View, summary_message
-from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
-from langchain_agentmem.models import check_count
+from langchain_agentmem.compression.views import Plan, View
+from langchain_agentmem.errors import BudgetError, ConfigurationError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.models import check_count, check_name, seconds
 from langchain_agentmem.program import Program, Sleep, arun, run
 from langchain_agentmem.tokens import TokenCounter
+from langchain_agentmem.words import check_language
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
@@ -36,11 +39,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LEAST_PART = 4_000
+LEAST_PART = 3_000
 """Tokens: a summariser is taken to have room for at least so many of new messages."""
 
 _EVENTS = 1_000
 _PAUSE_SECONDS = 0.05
+
+WAIT_SECONDS = 15.0
+"""How long a turn waits, at most, while another one summarises; then it goes on with the newest messages that fit."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,9 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         summary_role: `"human"` gives the summary a message of its own after the system messages; `"system"` adds it to the
             system message, for models that want human and AI messages in turn. Default: `"human"`.
         input_tokens: The most tokens of messages that one call to the model is shown; more go in several calls.
-            Default: three quarters of what the model's profile says that it takes, else the budget.
-        time_limit: Seconds that a call to the model may take. Default: 60.
+            Default: three quarters of what the model's profile says that it takes, else the budget, and at least 3,000.
+        time_limit: Seconds that a call to the model may take, as a number or a `timedelta`. After so long a turn begins no
+            further call either, and the next turn goes on. Default: 60.
         on_event: Is given a `CompressionEvent` after each compression that did something. Default: None.
         language: The language of the conversation, where there is no model. Default: `"english"`.
         place_of: Where the summary of a run is kept, by its config; None for in the process. `AgentMemory.compressor`
@@ -139,7 +146,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         structured: bool = False,
         summary_role: str = "human",
         input_tokens: int | None = None,
-        time_limit: float = 60.0,
+        time_limit: timedelta | float = 60.0,
         on_event: Callable[[CompressionEvent], None] | None = None,
         language: str = "english",
         place_of: Callable[[RunnableConfig], Place | None] | None = None,
@@ -150,24 +157,15 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         if summary_role not in ("human", "system"):
             msg = f"summary_role must be 'human' or 'system', got {summary_role!r:.100}."
             raise InvalidInputError(msg)
-        if isinstance(model, str):
-            model = _model_named(model)
-        self.counter = TokenCounter.of(token_counter, model)
+        runnable = _runnable(model)
+        self.counter = TokenCounter.of(token_counter, runnable)
         self.budget = Budget(
             self.counter,
             None if max_tokens is None else check_count("max_tokens", max_tokens, least=32),
             None if max_messages is None else check_count("max_messages", max_messages, least=2),
         )
-        kept = None if keep_recent is None else check_count("keep_recent", keep_recent, least=0)
-        self._keep = Budget(
-            self.counter,
-            None if max_tokens is None else (max_tokens // 4 if kept is None else kept),
-            None if max_messages is None or max_tokens is not None else (max_messages // 4 if kept is None else kept),
-        )
-        most = max(64, (max_tokens or 3_200) // 8) if summary_tokens is None else summary_tokens
-        if max_tokens is not None and check_count("summary_tokens", most, least=8) > max_tokens // 2:
-            most = max_tokens // 2
-        self._tools = self.counter.tools(tools)
+        self._keep = _kept(self.budget, keep_recent)
+        self._tools = self.counter.tools(list(tools)) if tools else 0
         self._role = summary_role
         self._on_event = on_event
         self._place_of = place_of
@@ -175,15 +173,16 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         self._coverage = Coverage()
         self.events = CompressionEvents(maxlen=_EVENTS)
         """The newest compressions that did something."""
+        self._style = digest_of_ids(check_name("instructions", instructions), str(bool(structured)), size=8).hex()
         self._summarizer = Summarizer(
-            model,
+            runnable,
             self.counter,
-            most,
-            _input_tokens(model, max_tokens) if input_tokens is None else check_count("input_tokens", input_tokens),
+            _summary_tokens(max_tokens, summary_tokens),
+            _input_tokens(runnable, max_tokens) if input_tokens is None else check_count("input_tokens", input_tokens),
             instructions,
-            structured,
-            time_limit,
-            language,
+            bool(structured),
+            seconds("time_limit", time_limit) or 60.0,
+            check_language(language),
         )
 
     # A runnable
@@ -248,23 +247,34 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
 
     # Programs
 
-    def compressing(self, given: Any, config: RunnableConfig, tokens: int = 0) -> Program[list[BaseMessage]]:
+    def compressing(
+        self, given: Any, config: RunnableConfig, tokens: int = 0, *, is_private: bool = False
+    ) -> Program[list[BaseMessage]]:
         """The outer program of a compression.
 
         Args:
             given: Messages, a prompt, or a state with messages.
             config: The config of the run.
             tokens: What else counts in the request. Default: 0.
+            is_private: Whether nothing may be written to a database. Default: False.
         """
         messages = messages_in(given)
+        try:
+            return (yield from self._compressing(messages, config, tokens, is_private=is_private))
+        except NotAMessageError:
+            # Only the ends were looked at, since a long conversation comes again at every turn.
+            converted = convert_to_messages(messages)
+        return (yield from self._compressing(converted, config, tokens, is_private=is_private))
+
+    def _compressing(
+        self, messages: Sequence[BaseMessage], config: RunnableConfig, tokens: int, *, is_private: bool
+    ) -> Program[list[BaseMessage]]:
         if not messages:
             return []
-        place = self._place_of(config) if self._place_of is not None else None
-        if place is None:
-            place = self._processes.of(
-                next((one for one in messages if not isinstance(one, SystemMessage)), messages[0])
-            )
-        source = MessageList(messages, place, self._coverage, self._room(tokens))
+        source = MessageList(messages, self._coverage, self._style)
+        in_process = self._processes.of(source.beginning)
+        place = None if is_private or self._place_of is None else self._place_of(config)
+        source.place = EitherPlace(place, in_process) if isinstance(place, SessionPlace) else place or in_process
         return (yield from self.fitting(source, config, tokens))
 
     def compressing_session(
@@ -279,7 +289,8 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             agent: Whose messages; None for all.
             config: The config of the run.
         """
-        return (yield from self.fitting(SessionMessages(backend, codec, key, agent), config))
+        source = SessionMessages(backend, codec, key, agent, self._style)
+        return (yield from self.fitting(source, config))
 
     def fitting(self, source: Source, config: RunnableConfig, tokens: int = 0) -> Program[list[BaseMessage]]:
         """The outer program that fits a conversation into the budget.
@@ -288,47 +299,81 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             source: The conversation.
             config: The config of the run.
             tokens: What else counts in the request. Default: 0.
+
+        Raises:
+            BudgetError: A message cannot be made to fit.
         """
         began = time.monotonic()
+        progress = Progress(self._summarizer.seconds)
         first: View | None = None
-        folded = calls = 0
         error: str | None = None
+        spare = 0
         while True:
-            view = View((yield from source.load()), self._room(tokens), self._role)
+            room = self._room(tokens + spare)
+            view = View((yield from source.load(room)), room, self._role, self._summarizer)
             first = first or view
-            plan = None if view.fits or error is not None else view.plan(self._summary_size, self._keep)
-            if plan is None:
-                break
-            if is_at_work(view.past.record):
-                if time.monotonic() - began > self._summarizer.seconds:
-                    error = "Somebody else was at work on the summary all the time."
-                yield Sleep(_PAUSE_SECONDS)
+            plan = None if view.fits or error is not None else view.plan(self._keep)
+            if plan is not None:
+                try:
+                    yield from self._folded(source, view, plan, config, progress)
+                except Exception as problem:
+                    error = f"{type(problem).__name__}: {problem}"
+                    _log.warning(
+                        "The oldest messages are left out of this request; the next turn tries again. %s", error
+                    )
                 continue
-            try:
-                added, asked = yield from fold(source, view, plan, self._summarizer, config)
-            except Exception as problem:
-                error = f"{type(problem).__name__}: {problem}"
-                _log.warning(
-                    "No summary was made, so the oldest messages are left out of this request; the next turn tries again. %s",
-                    error,
-                )
-            else:
-                folded, calls = folded + added, calls + asked
-        messages = view.messages()
-        if folded or not view.fits:
-            self._tell(first, messages, folded, calls, time.monotonic() - began, error)
+            messages = view.messages()
+            over = self._over(messages, tokens)
+            if over <= 0 or spare > (self.budget.max_tokens or 0):
+                break
+            # A function may count more for all messages than for each of them.
+            spare += over + over // 8
+        if progress.folded or not view.fits:
+            self._tell(first, messages, progress, time.monotonic() - began, error)
         return messages
 
-    @property
-    def _summary_size(self) -> int:
-        return self._summarizer.summary_tokens + self.counter.message(summary_message(SessionSummary("")))
+    def _folded(
+        self, source: Source, view: View, plan: Plan, config: RunnableConfig, progress: Progress
+    ) -> Program[None]:
+        """Summarise, or wait for who does.
+
+        Raises:
+            TimeoutError: Others were at work for too long.
+            Exception: What the model raised.
+        """
+        record = view.past.record
+        if not is_at_work(record) and (yield from fold(source, view, plan, self._summarizer, config, progress)):
+            return
+        limit = time.monotonic() + min(WAIT_SECONDS, self._summarizer.seconds)
+        while True:
+            yield Sleep(_PAUSE_SECONDS)
+            record, _ = yield from source.place.load(time.time())
+            if not is_at_work(record):
+                return
+            if time.monotonic() > limit:
+                msg = "Another turn, or another process, is still at work on the summary."
+                raise TimeoutError(msg)
 
     def _room(self, tokens: int) -> Budget:
-        spent = 0 if self.budget.max_tokens is None else self.counter.base + self._tools + tokens
-        return self.budget.less((), spent)
+        if self.budget.max_tokens is None:
+            return self.budget
+        room = self.budget.less((), self.counter.base + self._tools + tokens)
+        if room.max_tokens is not None and room.max_tokens <= 0:
+            msg = (
+                f"The tools and what else stands in the request count {self._tools + tokens:,} tokens, which leaves no room "
+                f"in max_tokens={self.budget.max_tokens:,}: raise it, or give fewer tools."
+            )
+            raise BudgetError(msg)
+        return room
+
+    def _over(self, messages: list[BaseMessage], tokens: int) -> int:
+        """By how many tokens a request is over the budget, as its function counts it as a whole."""
+        if self.budget.max_tokens is None:
+            return 0
+        return self.counter.whole(messages) + self._tools + tokens - self.budget.max_tokens
 
     def _tell(
-        self, first: View, messages: list[BaseMessage], folded: int, calls: int, seconds: float, error: str | None
+        self, first: View, messages: list[BaseMessage], progress: Progress, seconds: float, error: str | None
     ) -> None:
         before = [*first.head, *first.past.tail]
         event = CompressionEvent(
@@ -336,14 +381,17 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             self.counter.messages(messages),
             len(before),
             len(messages),
-            folded,
-            calls,
+            progress.folded,
+            progress.calls,
             seconds,
             error,
         )
         self.events.append(event)
         if self._on_event is not None:
-            self._on_event(event)
+            try:
+                self._on_event(event)
+            except Exception:
+                _log.exception("on_event failed")
 
 
 def messages_in(given: Any) -> Sequence[BaseMessage]:
@@ -372,6 +420,40 @@ def messages_in(given: Any) -> Sequence[BaseMessage]:
         f"A compressor takes messages, a prompt, or a state with messages, got {type(given).__name__}: {given!r:.100}."
     )
     raise InvalidTypeError(msg)
+
+
+def _runnable(model: Any) -> Runnable[Any, Any] | None:
+    """What writes summaries."""
+    if model is None or isinstance(model, Runnable):
+        return model
+    if isinstance(model, str):
+        return _model_named(model)
+    if callable(model):
+        return RunnableLambda(model)
+    found = f"{type(model).__name__}: {model!r:.100}"
+    msg = f"model must be a chat model, its name, a function of messages, or None, got {found}."
+    raise InvalidTypeError(msg)
+
+
+def _kept(budget: Budget, keep_recent: int | None) -> Budget:
+    """No more than does not fit in this is kept as it is when the rest is summarised."""
+    most = budget.max_messages if budget.max_tokens is None else budget.max_tokens
+    assert most is not None
+    kept = most // 4 if keep_recent is None else check_count("keep_recent", keep_recent, least=0)
+    if kept >= most:
+        msg = f"keep_recent={kept:,} leaves no room for a summary in a budget of {most:,}: give less."
+        raise InvalidInputError(msg)
+    return Budget(budget.counter, *((None, kept) if budget.max_tokens is None else (kept, None)))
+
+
+def _summary_tokens(max_tokens: int | None, summary_tokens: int | None) -> int:
+    if summary_tokens is None:
+        return 400 if max_tokens is None else min(max(64, max_tokens // 8), max_tokens // 2)
+    check_count("summary_tokens", summary_tokens, least=16)
+    if max_tokens is not None and summary_tokens > max_tokens // 2:
+        msg = f"summary_tokens={summary_tokens:,} is more than half of max_tokens={max_tokens:,}: give less."
+        raise InvalidInputError(msg)
+    return summary_tokens
 
 
 def _model_named(name: str) -> BaseChatModel:

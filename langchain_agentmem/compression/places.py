@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from langchain_core.runnables.config import RunnableConfig
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from langchain_agentmem.backends.contract import Backend, SessionKey, ThreadKey
+from langchain_agentmem.compression.sessions import SessionPlace
 from langchain_agentmem.compression.summaries import NotesPlace, Place
 from langchain_agentmem.models import check_id, check_optional_id
-from langchain_agentmem.notes import notes_of_session, notes_of_thread
+from langchain_agentmem.notes import notes_of_thread
+
+_AS_A_LIST = "\x1flist"
+"""In place of an agent's name: the summary of messages that a chain is given, of whatever agents."""
 
 
-def summary_place(backend: Backend, tenant: str, ttl: float | None, config: RunnableConfig) -> Place | None:
+def summary_place(
+    backend: Backend, tenant: str, ttl: float | None, serde: SerializerProtocol, config: RunnableConfig
+) -> Place | None:
     """The place of the summaries of a run.
 
     Args:
         backend: Where they are.
         tenant: Whose they are.
         ttl: Seconds without change after which they expire; None for never.
+        serde: The serializer of checkpoints: where it encrypts them, the summary of a thread is encrypted too.
         config: The config of the run.
 
     Returns:
@@ -24,14 +33,27 @@ def summary_place(backend: Backend, tenant: str, ttl: float | None, config: Runn
     """
     configurable = config.get("configurable") or {}
     if configurable.get("thread_id") is not None:
-        thread = ThreadKey(tenant, check_id("thread_id", str(configurable["thread_id"])))
+        thread_id = check_id("thread_id", str(configurable["thread_id"]))
         # A subgraph's namespace holds the ids of tasks, which are others in each run.
         namespace = "|".join(
             part.partition(":")[0] for part in (configurable.get("checkpoint_ns") or "").split("|")[:-1]
         )
-        return NotesPlace(backend, notes_of_thread(backend, thread), f"summary {namespace}", ttl)
+        return thread_place(backend, ThreadKey(tenant, thread_id), ttl, serde, namespace)
     if configurable.get("session_id") is not None:
         user_id = check_optional_id("user_id", configurable.get("user_id"))
         key = SessionKey(tenant, user_id, check_id("session_id", configurable["session_id"]))
-        return NotesPlace(backend, notes_of_session(backend, key), "summary", ttl)
+        return session_place(backend, key)
     return None
+
+
+def thread_place(
+    backend: Backend, thread: ThreadKey, ttl: float | None, serde: SerializerProtocol, namespace: str = ""
+) -> Place:
+    """The place of the summaries of a thread, or of a subgraph in it."""
+    secret = serde if isinstance(serde, EncryptedSerializer) else None
+    return NotesPlace(backend, notes_of_thread(backend, thread), f"summary {namespace}", ttl, secret)
+
+
+def session_place(backend: Backend, key: SessionKey) -> Place:
+    """The place of the summaries of a session whose messages are given to a compressor as a list."""
+    return SessionPlace(backend, key, _AS_A_LIST)

@@ -11,8 +11,9 @@ from langchain_core.messages import BaseMessage, SystemMessage
 
 from langchain_agentmem.backends.contract import Backend, HistoryScope, MessageRow, SessionKey, StoredSummary
 from langchain_agentmem.codec import Codec
+from langchain_agentmem.compression.budgets import Budget
 from langchain_agentmem.compression.sources import STAYS, Past
-from langchain_agentmem.compression.summaries import Entry, Record, SessionSummary
+from langchain_agentmem.compression.summaries import Entry, Place, Record, SessionSummary
 from langchain_agentmem.compression.summarizing import Summarizer
 from langchain_agentmem.program import Program, Read, Write
 from langchain_agentmem.tokens import TokenCounter
@@ -61,10 +62,12 @@ class SessionMessages:
         codec: What reads messages.
         key: Which session.
         agent: Whose messages; None for all.
+        style: What the summaries that may be used were made by; see `Entry`.
     """
 
-    def __init__(self, backend: Backend, codec: Codec, key: SessionKey, agent: str | None) -> None:
+    def __init__(self, backend: Backend, codec: Codec, key: SessionKey, agent: str | None, style: str = "") -> None:
         self.place = SessionPlace(backend, key, agent)
+        self._style = style
         self._backend = backend
         self._codec = codec
         self._key = key
@@ -73,11 +76,11 @@ class SessionMessages:
         """Those of the tail."""
         self._kept: dict[int, BaseMessage] = {}
 
-    def load(self) -> Program[Past]:
+    def load(self, room: Budget | None = None) -> Program[Past]:  # noqa: ARG002 (what it reads is bounded anyway)
         """See `langchain_agentmem.compression.sources.Source`."""
         now = time.time()
         record, revision = yield from self.place.load(now)
-        entry = record.entries[0] if record.entries else None
+        entry = next(iter(record.of(self._style)), None)
         rows = yield from self._rows_from(entry.covered if entry else 0, now)
         self._positions = [row.position for row in rows]
         self._kept = (yield from self._kept_rows(entry, now)) if entry and entry.kept else {}
@@ -93,7 +96,7 @@ class SessionMessages:
             before[isinstance(message, SystemMessage)].append(position)
         systems = [self._positions[at] for at in range(count) if isinstance(past.tail[at], SystemMessage)][-1:]
         humans = before[False] if human == STAYS else [] if human is None else [self._positions[human]]
-        return Entry(summary, self._positions[count - 1] + 1, "", (*(systems or before[True]), *humans))
+        return Entry(summary, self._positions[count - 1] + 1, "", (*(systems or before[True]), *humans), self._style)
 
     def _rows_from(self, first: int, now: float) -> Program[list[MessageRow]]:
         rows: list[MessageRow] = []
@@ -112,16 +115,19 @@ class SessionMessages:
         return {position: self._codec.load_message(row.body) for (_, position), row in rows.items()}
 
 
+def newest_of(place: Place) -> Program[SessionSummary | None]:
+    """The outer program that gives the newest summary in a place."""
+    record, _ = yield from place.load(time.time())
+    return record.entries[0].summary if record.entries else None
+
+
 def summary_of(messages: SessionMessages, language: str) -> Program[SessionSummary | None]:
-    """The outer program that gives the summary of a session: the stored one, else one made of its own sentences.
+    """The outer program that makes a summary of a session of its own sentences; None if there are none.
 
     Args:
         messages: The session's history.
         language: The language that it is in.
     """
-    record, _ = yield from messages.place.load(time.time())
-    if record.entries:
-        return record.entries[0].summary
     past = yield from messages.load()
     if not past.tail:
         return None

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from langchain_core.messages import BaseMessage, SystemMessage
 
 from langchain_agentmem.compression.budgets import Budget
-from langchain_agentmem.compression.summaries import Entry, Place, Record, SessionSummary, chained
+from langchain_agentmem.compression.summaries import Entry, Place, Record, SessionSummary, chained, checked
 from langchain_agentmem.program import Program
 
 STAYS = -1
@@ -48,8 +48,8 @@ class Source(Protocol):
     def place(self) -> Place:
         """Where the record of its summaries is kept."""
 
-    def load(self) -> Program[Past]:
-        """The conversation as it is now."""
+    def load(self, room: Budget) -> Program[Past]:
+        """The conversation as it is now; where all of it fits in `room`, its summary need not be looked at."""
 
     def entry(self, past: Past, summary: SessionSummary, count: int, human: int | None) -> Entry:
         """A summary of `count` messages of the tail more.
@@ -114,27 +114,40 @@ class MessageList:
 
     Args:
         messages: All of it.
-        place: Where the record of its summaries is kept.
         coverage: What is remembered of summaries.
-        room: What a request may be; a list that fits it is left as it is, and no record is looked at.
+        style: What the summaries that may be used were made by; see `Entry`.
     """
 
-    def __init__(self, messages: Sequence[BaseMessage], place: Place, coverage: Coverage, room: Budget) -> None:
-        self.place = place
+    place: Place
+    """Where the record of its summaries is kept; to be set before it is loaded."""
+
+    def __init__(self, messages: Sequence[BaseMessage], coverage: Coverage, style: str) -> None:
         first = next((at for at, one in enumerate(messages) if not isinstance(one, SystemMessage)), len(messages))
         self._systems = list(messages[:first])
         self._all = messages if isinstance(messages, list) else list(messages)
         self._first = first
         self._coverage = coverage
-        self._room = room
+        self._style = style
 
-    def load(self) -> Program[Past]:
+    @property
+    def beginning(self) -> Sequence[BaseMessage]:
+        """The conversation without the system messages that it begins with."""
+        return self._all[self._first :] if self._first else self._all
+
+    def load(self, room: Budget) -> Program[Past]:
+        """See `Source`.
+
+        Raises:
+            NotAMessageError: Something in the list is no message.
+        """
         messages, first = self._all, self._first
-        if self._is_small():
+        if self._is_small(room):
             return Past(Record(), None, None, self._systems, None, messages[first:])
         record, revision = yield from self.place.load(time.time())
-        fitting = sorted(record.entries, key=lambda entry: -entry.covered)
+        fitting = sorted(record.of(self._style), key=lambda entry: -entry.covered)
         entry = next((entry for entry in fitting if self._coverage.fits(entry, messages, first)), None)
+        for message in messages[first + (entry.covered if entry else 0) :]:
+            checked(message)
         if entry is None:
             return Past(record, revision, None, self._systems, None, messages[first:])
         kept = [messages[first + at] for at in entry.kept]
@@ -154,18 +167,18 @@ class MessageList:
         for at in past.entry.kept if past.entry else ():
             before[isinstance(self._all[first + at], SystemMessage)].append(at)
         humans = before[False] if human == STAYS else [] if human is None else [begun + human]
-        entry = Entry(summary, covered, chained(chain, added), (*(systems or before[True]), *humans))
+        entry = Entry(summary, covered, chained(chain, added), (*(systems or before[True]), *humans), self._style)
         self._coverage.remember(entry, self._all, first)
         return entry
 
-    def _is_small(self) -> bool:
+    def _is_small(self, room: Budget) -> bool:
         """Whether all fits; counts no more messages than it takes to know."""
-        tokens = self._room.tokens(self._systems)
+        tokens = room.tokens(self._systems)
         count = len(self._systems)
         for at in range(len(self._all) - 1, self._first - 1, -1):
-            message = self._all[at]
-            tokens += self._room.tokens([message])
+            message = checked(self._all[at])
+            tokens += room.tokens([message])
             count += 1
-            if not self._room.allows(tokens, count):
+            if not room.allows(tokens, count):
                 return False
         return True

@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from langchain_agentmem.backends.contract import Backend, SessionKey, SessionRow
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.models import SessionInfo, check_count, check_id, check_optional_id, check_text
-from langchain_agentmem.notes import and_cleared, notes_of_session
 from langchain_agentmem.program import Program, Read, Write, arun, run
 
 
@@ -129,15 +128,11 @@ class Sessions:
         return renamed
 
     def _end(self, session_id: str, user_id: str | None) -> Program[int]:
-        key = self._key(session_id, user_id)
-        ended = and_cleared(self._backend.messages.end(key), notes_of_session(self._backend, key))
-        deleted: int = yield Write(self._backend, ended)
+        deleted: int = yield Write(self._backend, self._backend.messages.end(self._key(session_id, user_id)))
         return deleted
 
     def _delete(self, session_id: str, user_id: str | None) -> Program[bool]:
-        key = self._key(session_id, user_id)
-        gone = and_cleared(self._backend.messages.delete(key), notes_of_session(self._backend, key))
-        deleted: bool = yield Write(self._backend, gone)
+        deleted: bool = yield Write(self._backend, self._backend.messages.delete(self._key(session_id, user_id)))
         return deleted
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -15,12 +18,14 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from pydantic import PrivateAttr
 
-from langchain_agentmem import AgentMemory, MemoryCompressor
+from langchain_agentmem import AgentMemHistory, AgentMemory, InvalidInputError, MemoryCompressor, Retention
 from langchain_agentmem.backends.contract import SessionKey
 from langchain_agentmem.compression.sessions import SessionPlace
 from langchain_agentmem.compression.summaries import Record
@@ -62,6 +67,23 @@ class Noting(BaseChatModel):
 
 def talk(first: int, last: int) -> list[BaseMessage]:
     return [one for at in range(first, last) for one in (HumanMessage(f"fact {at} is {at}"), AIMessage(f"noted {at}"))]
+
+
+async def window(history: AgentMemHistory, call: Any) -> list[BaseMessage]:
+    """What a history gives, by `messages` or by `aget_messages`."""
+    found: list[BaseMessage] = await call(Window(history).read)
+    return found
+
+
+class Window:
+    def __init__(self, history: AgentMemHistory) -> None:
+        self._history = history
+
+    def read(self) -> list[BaseMessage]:
+        return self._history.messages
+
+    async def aread(self) -> list[BaseMessage]:
+        return await self._history.aget_messages()
 
 
 def texts(messages: list[BaseMessage]) -> list[str]:
@@ -109,15 +131,17 @@ def test_the_summary_outlives_the_process_and_is_extended_by_the_new_part_alone(
 
 def test_a_session_that_is_cleared_deleted_or_ended_has_no_summary(memory):
     compressor = memory.compressor(Noting(), max_messages=6)
-    for forget in ("clear", "delete"):
-        history = memory.history("s", compressor=compressor)
+    for forget in ("clear", "delete", "end"):
+        history = memory.history("s", compressor=compressor, retention=Retention("session"))
         history.add_messages(talk(0, 10))
         assert "Summary" in history.messages[0].text
         assert memory.summary("s") is not None
         if forget == "clear":
             history.clear()
-        else:
+        elif forget == "delete":
             memory.sessions.delete("s")
+        else:
+            memory.sessions.end("s")
         assert memory.summary("s") is None
         history.add_messages(talk(0, 1))
         assert texts(history.messages) == ["fact 0 is 0", "noted 0"]
@@ -198,9 +222,9 @@ async def test_when_the_model_fails_the_chain_goes_on_and_the_next_turn_tries_ag
     history = memory.history("s", compressor=compressor)
     history.add_messages(talk(0, 10))
     with caplog.at_level(logging.WARNING):
-        messages = history.messages
+        messages = await window(history, call)
     assert texts(messages) == texts(talk(7, 10))
-    assert "No summary was made" in caplog.text
+    assert "The oldest messages are left out of this request" in caplog.text
     assert compressor.events[-1].error is not None
     gate.set()
     assert history.count() == 20
@@ -425,3 +449,155 @@ def test_a_claim_of_a_process_that_was_killed_does_not_hold_for_long(lasting_url
         assert texts(history.messages) == texts(talk(7, 10))
         run(place.swap(Record(claim=1, until=now - 1.0), run(place.load(now))[1], now))
         assert "Summary 1." in history.messages[0].text
+
+
+def test_ending_a_session_that_has_nothing_to_end_leaves_its_summary(memory):
+    model = Noting()
+    history = memory.history("s", compressor=memory.compressor(model, max_messages=6))
+    history.add_messages(talk(0, 10))
+    before = history.messages
+    assert memory.sessions.end("s") == 0
+    assert history.messages == before
+    assert len(model.shown) == 1
+
+
+def test_deleted_messages_are_not_shown_to_the_model_any_more(memory):
+    history = memory.history("s")
+    history.add_messages([HumanMessage(f"secret {at} " + "word " * 400) for at in range(20)])
+    shown: list[Any] = []
+
+    def summarise(request: list[BaseMessage]) -> str:
+        shown.append(request)
+        history.clear()
+        return "ok"
+
+    compressor = memory.compressor(summarise, max_tokens=1_000, input_tokens=1_000)
+    memory.history("s", compressor=compressor).messages  # noqa: B018 (reading is what counts)
+    assert len(shown) == 1
+    assert memory.summary("s") is None
+
+
+@pytest.mark.parametrize("what", ["thread", "session"])
+def test_nothing_is_left_of_a_thread_or_session_that_is_deleted_while_it_is_summarised(memory, what):
+    config: Any = {"configurable": {f"{what}_id": "x"}}
+    memory.history("x").add_message(HumanMessage("hi"))
+
+    def summarise(request: list[BaseMessage]) -> str:
+        if what == "thread":
+            memory.checkpointer.delete_thread("x")
+        else:
+            memory.sessions.delete("x")
+        return "secret"
+
+    compressor = memory.compressor(summarise, max_messages=6)
+    assert texts(compressor.invoke(talk(0, 10), config)) == texts(talk(7, 10))
+    assert memory.summary(**{f"{what}_id": "x"}) is None
+
+
+def test_the_summary_of_a_list_goes_with_its_session(memory, monkeypatch):
+    now = [1_000_000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    compressor = memory.compressor(Noting(), max_messages=6)
+    config: Any = {"configurable": {"session_id": "s"}}
+    memory.history("s", retention=Retention(ttl=60)).add_messages(talk(0, 10))
+    compressor.invoke(talk(0, 10), config)
+    assert memory.summary("s").text == "Summary 1."
+    now[0] += 61
+    memory.sweep()
+    assert memory.summary("s") is None
+
+
+def test_the_summary_of_a_thread_expires_with_it_and_lives_as_long_as_it_is_used(memory, monkeypatch):
+    now = [1_000_000.0]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    model = Noting()
+    compressor = memory.compressor(model, max_messages=6)
+    config: Any = {"configurable": {"thread_id": "t"}}
+    memory.checkpointer.set_ttl("t", 60)
+    compressor.invoke(talk(0, 10), config)
+    for _ in range(4):
+        now[0] += 40
+        compressor.invoke(talk(0, 10), config)
+    assert len(model.shown) == 1
+    now[0] += 61
+    assert memory.summary(thread_id="t") is None
+
+
+def test_a_history_that_is_not_stored_leaves_no_summary_either(memory):
+    compressor = memory.compressor(lambda request: "secret", max_messages=6)
+    history = memory.history("s", compressor=compressor, retention=Retention("single_run"))
+    history.add_messages(talk(0, 10))
+    chain = RunnableLambda(lambda _: history.messages)
+    assert "secret" in chain.invoke("x", {"configurable": {"session_id": "s"}})[0].text
+    assert memory.summary("s") is None
+
+
+def test_the_summary_of_an_encrypted_thread_is_encrypted(sqlite_url):
+    serde = EncryptedSerializer.from_pycryptodome_aes(key=b"0123456789abcdef")
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with AgentMemory.from_url(sqlite_url, serde=serde) as memory:
+        memory.compressor(lambda request: "OLDSECRET", max_messages=6).invoke(talk(0, 10), config)
+        assert memory.summary(thread_id="t").text == "OLDSECRET"
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    assert all(b"OLDSECRET" not in file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
+    with AgentMemory.from_url(sqlite_url) as memory:
+        assert memory.summary(thread_id="t") is None
+
+
+def test_several_folds_of_one_line_leave_room_for_a_fork(memory):
+    model = Noting()
+    compressor = memory.compressor(model, max_messages=6)
+    config: Any = {"configurable": {"thread_id": "t"}}
+    fork = [HumanMessage("Another story."), *talk(1, 10)]
+    compressor.invoke(fork, config)
+    for end in range(10, 40, 4):
+        compressor.invoke(talk(0, end), config)
+    calls = len(model.shown)
+    compressor.invoke(fork, config)
+    assert len(model.shown) == calls
+
+
+def test_compressors_with_other_instructions_have_summaries_of_their_own(memory):
+    config: Any = {"configurable": {"thread_id": "t"}}
+    first = memory.compressor(lambda request: "legal", max_messages=6)
+    second = memory.compressor(lambda request: "medical", max_messages=6, instructions="Only what is medical.")
+    for _ in range(2):
+        assert "legal" in first.invoke(talk(0, 10), config)[0].text
+        assert "medical" in second.invoke(talk(0, 10), config)[0].text
+
+
+def test_a_session_or_a_thread_has_to_be_named(memory):
+    for arguments in ({}, {"session_id": "s", "thread_id": "t"}):
+        with pytest.raises(InvalidInputError, match="Name a session or a thread"):
+            memory.summary(**arguments)
+
+
+def test_a_list_with_a_session_that_is_not_stored_is_summarised_once(memory):
+    model = Noting()
+    compressor = memory.compressor(model, max_messages=6)
+    config: Any = {"configurable": {"session_id": "new"}}
+    for _ in range(2):
+        assert "Summary 1." in compressor.invoke(talk(0, 10), config)[0].text
+    assert memory.sessions.list() == []
+
+
+SUMMARISE = """
+import sys, time
+from langchain_agentmem import AgentMemory
+def summarise(request):
+    print("called", flush=True)
+    time.sleep(1)
+    return "Summary."
+with AgentMemory.from_url(sys.argv[1]) as memory:
+    history = memory.history("s", compressor=memory.compressor(summarise, max_messages=6))
+    print(history.messages[0].text.count("Summary."), flush=True)
+"""
+
+
+def test_processes_that_want_the_same_summary_make_it_once(lasting_url):
+    with AgentMemory.from_url(lasting_url) as memory:
+        memory.history("s").add_messages(talk(0, 10))
+    command = [sys.executable, "-c", SUMMARISE, lasting_url]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate(timeout=50)[0].split() for process in running]
+    assert sorted(said) == [["1"], ["1"], ["called", "1"]]

@@ -331,9 +331,11 @@ if removed > 0 then forget_deleted() end
 return removed
 
 -- end --
-empty_summaries('')
 local removed = remove(call('ZRANGEBYLEX', I, range_of('e')))
-if removed > 0 then forget_deleted() end
+if removed > 0 then
+  empty_summaries('')
+  forget_deleted()
+end
 return removed
 
 -- describe --

@@ -186,7 +186,8 @@ class SqliteMessages:
         for session, *_ in (yield Fetch(SQL["session"], _where(key))):
             removed = yield Execute(SQL[statement], (session, *more))
             yield Execute(SQL["shrink_session"], (removed, session))
-            yield Execute(SQL["empty_summaries"], {"session": session, "agent": more[0] if more else None})
+            if removed or statement != "delete_messages_of_session":
+                yield Execute(SQL["empty_summaries"], {"session": session, "agent": more[0] if more else None})
         return removed
 
 

@@ -64,6 +64,9 @@ BEGIN
     WHERE session = session_ AND (agent_ IS NULL OR agent = agent_) AND (ends_with_session OR NOT ending_);
     GET DIAGNOSTICS removed_ = ROW_COUNT;
     UPDATE agentmem_sessions SET message_count = message_count - removed_ WHERE id = session_;
+    IF ending_ AND removed_ = 0 THEN
+        RETURN 0;
+    END IF;
     INSERT INTO agentmem_summaries (session, agent, value, revision)
     SELECT session_, every.agent, '', (random() * 9e15)::bigint
     FROM (
