@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow
+from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Swap
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.codec import dump_json, load_json
 from langchain_agentmem.models import TENANT_OF_NOTES
@@ -97,7 +97,7 @@ class Notes:
         """
         put = None if value is None else self._put(name, value, ttl)
         # The token is chosen here, outside of the program, which may be begun anew.
-        return self._items.swap(self._tenant, (self._namespace, name), put, expected, now, secrets.randbits(53))
+        return self._items.swap(self._tenant, [Swap(self._namespace, name, expected, put)], now, secrets.randbits(53))
 
     @storage_program
     def clear(self, now: float) -> Program[None]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -31,18 +29,17 @@ from langgraph.store.base import (
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, Found, ItemRow, Query
-from langchain_agentmem.batches import Batch, Place, checked_key, checked_namespace, field_paths, text_key
+from langchain_agentmem.backends.contract import Backend, Found, ItemPut, ItemRow, Query
+from langchain_agentmem.batches import Batch, Place, Value, field_paths, text_key
 from langchain_agentmem.codec import load_json
 from langchain_agentmem.embedding import Embedder
-from langchain_agentmem.errors import ConflictError, InvalidTypeError, StorageBusyError
+from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
 from langchain_agentmem.filters import Filter, compile_filter
 from langchain_agentmem.models import check_tenant
 from langchain_agentmem.program import (
     Call,
     Program,
     Read,
-    Sleep,
     Write,
     arun,
     run,
@@ -50,14 +47,13 @@ from langchain_agentmem.program import (
 )
 from langchain_agentmem.ranking import rank, terms
 from langchain_agentmem.sweeping import Sweeper
+from langchain_agentmem.updating import Decide, Rows, Values, checked_places, updated
 
 T = TypeVar("T")
-Value = dict[str, Any]
+Index = Literal[False] | list[str] | None
+"""What search finds an item by: paths of fields, False for nothing, None for what is configured."""
 Ask = Callable[[Program[Any]], Program[Any]]
 """Runs a storage program: in the transaction that is going on, or in one of its own."""
-
-UPDATE_SECONDS = 30.0
-"""How long `update` tries again while others keep changing the item."""
 
 _CHUNK = 200
 
@@ -313,7 +309,7 @@ class AgentMemStore(BaseStore):
             The value that was stored.
 
         Raises:
-            ConflictError: Others kept changing the item for `UPDATE_SECONDS`.
+            ConflictError: Others kept changing the item for 30 seconds.
             InvalidTypeError: The function returned None, or anything else that is no mapping; nothing was written.
 
         Example:
@@ -323,7 +319,7 @@ class AgentMemStore(BaseStore):
             {'n': 1}
             >>> store.close()
         """
-        return run(self._update(namespace, key, function, index, ttl))
+        return run(self._update((namespace, key), function, index, ttl))
 
     async def aupdate(
         self,
@@ -335,7 +331,58 @@ class AgentMemStore(BaseStore):
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> Value | None:
         """Same as `update`, but without blocking the event loop; `function` may be a coroutine function."""
-        return await arun(self._update(namespace, key, function, index, ttl))
+        return await arun(self._update((namespace, key), function, index, ttl))
+
+    def update_many(
+        self,
+        keys: Iterable[tuple[tuple[str, ...], str]],
+        function: Callable[[dict[tuple[tuple[str, ...], str], Value | None]], Mapping[Any, Any]],
+        *,
+        index: Index | Mapping[tuple[str, ...], Index] = None,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+    ) -> dict[tuple[tuple[str, ...], str], Value | None]:
+        """Change several items together, so that no concurrent change is lost: all is stored, or nothing.
+
+        Args:
+            keys: Which items, each a pair of a namespace and a key; all below one root label.
+            function: Gets a dict of the items' values by key (copies; None where there is no item) and returns one of the
+                new values (None deletes). Items that it leaves out stay as they are, and are still as it saw them when the
+                others are stored. It may add keys below the same root: those must be new; if there is an item, it is
+                called again with that one too. It is also called again when another writer was faster, so it should do
+                nothing else.
+            index: As in `put`; where it differs, a dict of it by namespace.
+            ttl: As in `put`. Default: that of each item if there is one.
+
+        Returns:
+            The values afterwards, of the keys that were asked for and of those added; None where there is no item.
+
+        Raises:
+            ConflictError: Others kept changing the items for 30 seconds.
+            InvalidInputError: The keys lie below different root labels.
+            InvalidTypeError: The function returned no dict, or a value that is no mapping; nothing was written.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemStore
+            >>> store = AgentMemStore.from_url("sqlite:///:memory:")
+            >>> alice, bob = (("accounts", "alice"), "balance"), (("accounts", "bob"), "balance")
+            >>> store.put(*alice, {"amount": 5})
+            >>> moved = store.update_many([alice, bob], lambda values: {alice: None, bob: values[alice]})
+            >>> store.get(*alice), store.get(*bob).value
+            (None, {'amount': 5})
+            >>> store.close()
+        """
+        return run(self._update_many(keys, function, index, ttl))
+
+    async def aupdate_many(
+        self,
+        keys: Iterable[tuple[tuple[str, ...], str]],
+        function: Callable[[dict[tuple[tuple[str, ...], str], Value | None]], Any],
+        *,
+        index: Index | Mapping[tuple[str, ...], Index] = None,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+    ) -> dict[tuple[tuple[str, ...], str], Value | None]:
+        """Same as `update_many`, but without blocking the event loop; `function` may be a coroutine function."""
+        return await arun(self._update_many(keys, function, index, ttl))
 
     def sweep_ttl(self) -> int:
         """Delete all that has expired, now; returns how many items, sessions and threads that were."""
@@ -528,39 +575,59 @@ class AgentMemStore(BaseStore):
 
     def _update(
         self,
-        namespace: tuple[str, ...],
-        key: str,
+        place: Place,
         function: Callable[[Value | None], Any],
-        index: Literal[False] | list[str] | None,
+        index: Index,
         ttl: float | NotProvided | None,
     ) -> Program[Value]:
-        place = (checked_namespace(namespace, writing=True), checked_key(text_key(key)))
-        deadline = time.monotonic() + UPDATE_SECONDS
-        longest = 0.001
-        while True:
-            (row,) = yield Read(self._backend, self._backend.items.get(self._tenant, [place], time.time()))
-            value = yield Call(function, load_json(row.value) if row else None)
+        (checked,) = checked_places([place])
+
+        def decide(values: Values) -> Program[Values]:
+            value = yield Call(function, values[checked])
             if value is None:
-                msg = f"The function given to update returned None for {place}: return the new value, or use delete."
+                msg = f"The function given to update returned None for {checked}: return the new value, or use delete."
                 raise InvalidTypeError(msg)
-            keep = ttl
-            if row and isinstance(ttl, NotProvided):
-                keep = None if row.ttl is None else row.ttl / 60
-            work = self._sorted([self._put_op(*place, value, index, keep)])
+            return {checked: value}
+
+        stored = yield from self._updated([checked], decide, index, ttl)
+        return cast("Value", stored[checked])
+
+    def _update_many(
+        self,
+        keys: Iterable[Place],
+        function: Callable[[Values], Any],
+        index: Index | Mapping[tuple[str, ...], Index],
+        ttl: float | NotProvided | None,
+    ) -> Program[Values]:
+        def decide(values: Values) -> Program[Mapping[Any, Any]]:
+            changes: Mapping[Any, Any] = yield Call(function, values)
+            return changes
+
+        return (yield from self._updated(keys, decide, index, ttl))
+
+    def _updated(
+        self,
+        keys: Iterable[Place],
+        decide: Decide,
+        index: Index | Mapping[tuple[str, ...], Index],
+        ttl: float | NotProvided | None,
+    ) -> Program[Values]:
+        def prepare(values: Mapping[Place, Any], rows: Rows) -> Program[list[ItemPut]]:
+            ops = []
+            for place, value in values.items():
+                row = rows.get(place)
+                keep = ttl
+                if row and isinstance(ttl, NotProvided):
+                    keep = None if row.ttl is None else row.ttl / 60
+                how = index.get(place[0]) if isinstance(index, Mapping) else index
+                ops.append(self._put_op(*place, value, how, keep))
+            work = self._sorted(ops)
             yield from self._embed(work)
-            (put,) = work.item_puts()
-            expected = row.revision if row else None
-            swap = self._backend.items.swap(self._tenant, place, put, expected, time.time(), secrets.randbits(53))
-            swapped = yield Write(self._backend, swap)
-            if swapped:
-                yield from self._sweeper.after_write()
-                return cast("Value", value)
-            if time.monotonic() > deadline:
-                msg = f"Others kept changing {place} for {UPDATE_SECONDS:g} seconds; nothing was written."
-                raise ConflictError(msg)
-            # Wait a random time, twice as long each time, so that many writers do not meet again and again.
-            yield Sleep(random.uniform(0, longest))
-            longest = min(0.064, longest * 2)
+            return work.item_puts()
+
+        values = yield from updated(self._backend, self._tenant, keys, decide, prepare)
+        yield from self._sweeper.after_write()
+        return values
 
 
 def _list_op(

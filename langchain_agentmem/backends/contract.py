@@ -171,6 +171,19 @@ class ItemPut(NamedTuple):
     """What vector search finds it by: little-endian float32, unit length."""
 
 
+class Swap(NamedTuple):
+    """An item as it was read, and what becomes of it."""
+
+    namespace: Namespace
+    key: str
+    expected: int | None
+    """The revision that it had; None: there was no item."""
+    put: ItemPut | None = None
+    """What is stored in its place; None: nothing."""
+    keep: bool = False
+    """Whether it stays as it is; where not, and nothing is stored, it is deleted."""
+
+
 class Query(NamedTuple):
     """What is looked for in the item table."""
 
@@ -211,12 +224,11 @@ class ItemTable(Protocol):
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
         """Store items; one that exists keeps its `created_at`."""
 
-    def swap(
-        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float, token: int
-    ) -> Program[bool]:
-        """Store an item, or delete it, if its revision is still `expected` (None: if there is none); returns whether.
+    def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
+        """Store and delete different items, if all have still the revisions expected; returns whether.
 
-        `token` is a random number, by which it knows itself again when it is done twice.
+        All lie below one root label. `token` is a random number, by which it knows itself again when it is done twice and
+        stored something.
         """
 
     def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:

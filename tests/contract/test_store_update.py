@@ -19,7 +19,7 @@ from langchain_agentmem import (
     InvalidTypeError,
     UnsupportedValueError,
 )
-from langchain_agentmem.backends.contract import ItemPut
+from langchain_agentmem.backends.contract import ItemPut, Swap
 
 NS = ("counters",)
 
@@ -183,7 +183,7 @@ async def test_an_update_notices_that_another_made_the_item(store, call):
 
 
 async def test_an_update_gives_up_when_others_never_stop_changing_the_item(store, call, monkeypatch):
-    monkeypatch.setattr("langchain_agentmem.store.UPDATE_SECONDS", 0.05)
+    monkeypatch.setattr("langchain_agentmem.updating.UPDATE_SECONDS", 0.05)
 
     def slow(value: dict[str, Any] | None) -> dict[str, Any]:
         store.put(NS, "k", {"n": 7})
@@ -262,9 +262,10 @@ async def test_a_swap_that_is_done_twice_is_done_once_and_says_so(lasting_url, c
         await call(memory.store.put, ("counters",), "visits", {"n": 0})
         key, put = (("counters",), "visits"), ItemPut(("counters",), "visits", '{"n": 1}', None, None)
         (row,) = memory.backend.read(memory.backend.items.get("default", [key], time.time()))
+        swaps = [Swap(*key, row.revision, put)]
         now, known_again = time.time(), memory.backend.name != "sqlite"
         for token, swapped in ((7, True), (7, known_again), (8, False)):
-            swap = memory.backend.items.swap("default", key, put, row.revision, now, token)
+            swap = memory.backend.items.swap("default", swaps, now, token)
             assert memory.backend.write(swap) is swapped
         assert (await call(memory.store.get, ("counters",), "visits")).value == {"n": 1}
         await call(memory.close)

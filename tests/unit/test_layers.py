@@ -43,7 +43,7 @@ LAYERS = (
     tuple(f"backends.{name}.backend" for name in BACKENDS),
     tuple(f"backends.{name}" for name in BACKENDS),
     ("ranking", "batches", "drafts", "notes", "pruning", "sweeping"),
-    ("loading", "searching"),
+    ("loading", "searching", "updating"),
     ("history", "store", "checkpointer"),
     ("compression.*",),
     ("knowledge.*",),

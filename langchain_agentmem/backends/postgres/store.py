@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query, Swap
 from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.codec import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError
@@ -70,12 +70,12 @@ class PostgresItems:
             yield Fetch(self._sql["put"], _put(tenant, puts, now))
 
     @one_statement
-    def swap(
-        self, tenant: str, key: tuple[Namespace, str], put: ItemPut | None, expected: int | None, now: float, token: int
-    ) -> Program[bool]:
-        yield from self._ensure_vectors([put] if put else [])
-        row = _put(tenant, [put or ItemPut(*key, "{}", None, None)], now)
-        ((swapped,),) = yield Fetch(self._sql["swap"], (expected, put is None, token, *row))
+    def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
+        puts = [swap.put for swap in swaps if swap.put]
+        yield from self._ensure_vectors(puts)
+        places = _columns([(_encode(tenant, swap.namespace), swap.key) for swap in swaps])
+        fates = [swap.expected for swap in swaps], [swap.keep for swap in swaps], token
+        ((swapped,),) = yield Fetch(self._sql["swap"], (*places, *fates, *_put(tenant, puts, now)))
         return bool(swapped)
 
     @one_statement

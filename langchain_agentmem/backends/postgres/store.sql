@@ -10,8 +10,9 @@ SELECT {schema}agentmem_put_items(
 )
 
 -- swap --
-SELECT {schema}agentmem_swap_item(
-    %s, %s, %s, %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
+SELECT {schema}agentmem_swap_items(
+    %b::text[], %b::text[], %s::bigint[], %s::boolean[], %s,
+    %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
     %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
 )
 

@@ -187,15 +187,22 @@ if deleted <= #ARGV then
 end
 
 -- swap --
--- now, the stamp that is expected ('' for no item), whether to delete, a token, and a group as in `put`.
-local now, token = tonumber(ARGV[1]), tonumber(ARGV[4])
-local head = head_of(ARGV[5], ARGV[6])
-local current = is_alive(head, now) and head or nil
-if (current and string.format('%.0f', current.stamp) or '') ~= ARGV[2] then
-  -- Done before, by an attempt whose answer was lost?
-  return current and current.token == token and 1 or 0
+-- now, a token, the number of items; of each its namespace, key, the stamp that is expected ('' for no item), and whether to
+-- delete it; then groups as in `put`.
+local now, token, stored = tonumber(ARGV[1]), tonumber(ARGV[2]), 4 + 4 * ARGV[3]
+local same, known = true, false
+for at = 4, stored - 1, 4 do
+  local head = head_of(ARGV[at], ARGV[at + 1])
+  local current = is_alive(head, now) and head or nil
+  if (current and string.format('%.0f', current.stamp) or '') ~= ARGV[at + 2] then same = false end
+  if current and current.token == token then known = true end
 end
-if ARGV[3] == '1' then forget(ARGV[5], ARGV[6]) else put(now, 5, 11, token) end
+-- What was done before, by an attempt whose answer was lost, stays done.
+if known or not same then return known and 1 or 0 end
+for at = 4, stored - 1, 4 do
+  if ARGV[at + 3] == '1' then forget(ARGV[at], ARGV[at + 1]) end
+end
+if stored <= #ARGV then put(now, stored, #ARGV, token) end
 return 1
 
 -- scan --

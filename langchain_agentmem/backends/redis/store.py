@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query, Swap
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
@@ -95,13 +95,27 @@ class RedisItems:
         yield InvokeAll(steps, together=len(by_root) > 1)
 
     @storage_program
-    def swap(
-        self, tenant: str, key: Place, put: ItemPut | None, expected: int | None, now: float, token: int
-    ) -> Program[bool]:
-        root = key[0][0]
-        group = _put(put or ItemPut(*key, "", None, None), self._language)
-        arguments = (optional(now), optional(expected), int(put is None), token, *group)
-        steps = _enlist(tenant, root, [put], now) if put else []
+    def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
+        root = swaps[0].namespace[0]
+        puts = [swap.put for swap in swaps if swap.put]
+        fates = [
+            one
+            for swap in swaps
+            for one in (
+                encode_namespace(swap.namespace),
+                swap.key,
+                optional(swap.expected),
+                int(swap.put is None and not swap.keep),
+            )
+        ]
+        arguments = (
+            optional(now),
+            token,
+            len(swaps),
+            *fates,
+            *(one for put in puts for one in _put(put, self._language)),
+        )
+        steps = _enlist(tenant, root, puts, now) if puts else []
         (*_, swapped) = yield InvokeAll([*steps, _invoke("swap", tenant, root, arguments)])
         return bool(swapped)
 

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query
+from langchain_agentmem.backends.contract import Candidate, Found, ItemPut, ItemRow, Namespace, Query, Swap
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.program import ExecuteMany, Fetch, Program
@@ -59,19 +59,16 @@ class SqliteItems:
     def swap(
         self,
         tenant: str,
-        key: tuple[Namespace, str],
-        put: ItemPut | None,
-        expected: int | None,
+        swaps: Sequence[Swap],
         now: float,
         token: int,  # noqa: ARG002 (nothing is done twice)
     ) -> Program[bool]:
-        (current,) = yield from self.get(tenant, [key], now)
-        if (current.revision if current else None) != expected:
+        rows = yield from self.get(tenant, [(swap.namespace, swap.key) for swap in swaps], now)
+        if any((row.revision if row else None) != swap.expected for row, swap in zip(rows, swaps, strict=True)):
             return False
-        if put is None:
-            yield from self.delete(tenant, [key])
-        else:
-            yield from self.put(tenant, [put], now)
+        gone = [(swap.namespace, swap.key) for swap in swaps if swap.put is None and not swap.keep]
+        yield from self.delete(tenant, gone)
+        yield from self.put(tenant, [swap.put for swap in swaps if swap.put], now)
         return True
 
     def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
