@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,6 +20,9 @@ from langchain_agentmem.checkpointer import AgentMemSaver
 from langchain_agentmem.codec import Codec
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
+from langchain_agentmem.knowledge.profiles import Profiles
+from langchain_agentmem.knowledge.schedule import Schedule
+from langchain_agentmem.knowledge.schema import UserProfile
 from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.models import FoundMessages, Retention, check_count, check_optional_id, check_tenant, seconds
 from langchain_agentmem.program import Program, arun, run
@@ -28,7 +32,11 @@ from langchain_agentmem.sweeping import Sweeper
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import Runnable
+    from pydantic import BaseModel
 
+    from langchain_agentmem.knowledge.extractor import ProfileExtractor
     from langchain_agentmem.settings import AgentMemSettings
 
 
@@ -95,6 +103,8 @@ class AgentMemory:
             backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=self._sweeper
         )
         self.sessions = Sessions(backend, tenant)
+        self.profiles = Profiles(self.store)
+        self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
         self._embedder = self.store.embedder if embed_history else None
 
     @classmethod
@@ -291,6 +301,28 @@ class AgentMemory:
         scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
         return (yield from found_messages(self.backend, self._codec, self._embedder, scope, query, k, *more))
 
+    # What is known of users
+
+    def profile_node(
+        self,
+        model: BaseChatModel | Runnable[Any, Any],
+        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+        **options: Any,
+    ) -> ProfileExtractor:
+        """A node that learns about users from their conversations; also a Runnable.
+
+        Args:
+            model: A chat model.
+            schema: What is looked for: a Pydantic model, or a JSON schema. Default: `UserProfile`.
+            **options: The keyword arguments of `ProfileExtractor`, such as `when="background"`.
+        """
+        from langchain_agentmem.knowledge.extractor import ProfileExtractor
+
+        extractor = ProfileExtractor(model, self.store, schema, **options)
+        if extractor.schedule is not None:
+            self._schedules.add(extractor.schedule)
+        return extractor
+
     # Operating it
 
     def sweep(self) -> int:
@@ -302,11 +334,15 @@ class AgentMemory:
         return await arun(self._sweeper.sweep())
 
     def close(self) -> None:
-        """Close every connection. Closing twice does no harm."""
+        """Do what waits to be done after answers, and close every connection. Closing twice does no harm."""
+        for schedule in list(self._schedules):
+            schedule.close()
         self.backend.close()
 
     async def aclose(self) -> None:
         """Same as `close`, but without blocking the event loop."""
+        for schedule in list(self._schedules):
+            await schedule.aclose()
         await self.backend.aclose()
 
     def __enter__(self) -> Self:
