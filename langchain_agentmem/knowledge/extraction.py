@@ -19,7 +19,7 @@ from langchain_agentmem.knowledge.operations import Operation, Outcome, Said, ch
 from langchain_agentmem.knowledge.prompts import extraction_prompt, with_error
 from langchain_agentmem.knowledge.proposals import RefusedError, UnusableAnswerError, answer_schema, proposals_in
 from langchain_agentmem.knowledge.schema import Schema
-from langchain_agentmem.knowledge.seen import MAX_FAILURES, Marker, marker_place
+from langchain_agentmem.knowledge.seen import MAX_FAILURES, Marker, digests_of, marker_place
 from langchain_agentmem.knowledge.spaces import FACTS, user_space
 from langchain_agentmem.knowledge.storing import edited
 from langchain_agentmem.program import Ask, Program, Twin
@@ -120,29 +120,32 @@ class Reader:
         places = [marker_place(user_id, conversation.thread), edits.profile_place(self.schema.name)]
         items = yield Twin(self.store.batch, [GetOp(*place) for place in places])
         marker, fields = Marker(items[0] and items[0].value), Fields(user_id, items[1] and items[1].value)
-        digests, said, more = _portion(marker, conversation)
-        if not digests:
+        digests = digests_of(conversation.messages)
+        start = marker.start(digests)
+        end, said = _portion(conversation, digests, start)
+        count, more = end - start, end < len(digests)
+        if not count:
             return Extraction(user_id)
         if not any(one.role == "user" for one in said):
-            yield from self._store(conversation, digests, said, [], places)
-            return Extraction(user_id, messages=len(digests), more=more)
+            yield from self._store(user_id, digests[:end], said, [], places)
+            return Extraction(user_id, messages=count, more=more)
         facts = (yield from self._relevant(user_id, said)) if self.schema.has_facts else []
         calls = 0
         try:
             operations, calls = yield from self._ask(said, facts, fields, config)
-            outcome = yield from self._store(conversation, digests, said, operations, places)
+            outcome = yield from self._store(user_id, digests[:end], said, operations, places)
         except StorageError:
             raise
         except UnusableAnswerError as error:
-            yield from self._failed(user_id, places[0], digests)
-            return self._reported(Extraction(user_id, len(digests), calls=2, error=str(error), more=more))
+            yield from self._failed(user_id, places[0], digests[:end])
+            return self._reported(Extraction(user_id, count, calls=2, error=str(error), more=more))
         except Exception as error:  # the model's own: a limit, an outage, a timeout; the messages are read next time
             return self._reported(
-                Extraction(user_id, len(digests), calls=calls or 1, error=f"{type(error).__name__}: {error}", more=more)
+                Extraction(user_id, count, calls=calls or 1, error=f"{type(error).__name__}: {error}", more=more)
             )
         return Extraction(
             user_id,
-            len(digests),
+            count,
             calls,
             outcome.added,
             outcome.updated,
@@ -213,21 +216,20 @@ class Reader:
 
     def _store(
         self,
-        conversation: Conversation,
+        user_id: str,
         digests: Sequence[str],
         said: Sequence[Said],
         operations: Sequence[Operation],
         places: Sequence[Place],
     ) -> Program[Outcome]:
         """Store what was learned, and that these messages were read, together."""
-        user_id = conversation.user_id
 
         def edit(edits: Edits) -> Outcome:
             marker = Marker(edits[places[0]])
             fields = edits.fields(self.schema.name)
             # What another run has read meanwhile, it has learned too.
-            news = not all(marker.knows(one) for one in digests)
-            left = [one for one in operations if news and not (one.read and all(map(marker.knows, one.read)))]
+            start = marker.start(digests)
+            left = [one for one in operations if max(one.read, default=len(digests) - 1) >= start]
             outcome = do(left, edits, self.schema, fields)
             for one in said:
                 if one.role == "user":
@@ -254,40 +256,33 @@ class Reader:
             if marker.failures + 1 < MAX_FAILURES:
                 edits[place] = marker.failed()
             else:
-                _log.warning("%d messages are passed over: no answer about them could be used.", len(digests))
+                _log.warning("Messages are passed over: no answer about them could be used.")
                 edits[place] = marker.after(digests)
 
         yield from edited(self.store, user_id, [place], edit)
 
 
-def _portion(marker: Marker, conversation: Conversation) -> tuple[list[str], list[Said], bool]:
-    """The new messages that one run reads: their digests, what is said in them, and whether there are more."""
-    unseen = marker.unseen(conversation.messages)
-    last_turn = max((at for at, (_, message) in enumerate(unseen) if message.type == "human"), default=0)
-    digests: list[str] = []
+def _portion(conversation: Conversation, digests: Sequence[str], start: int) -> tuple[int, list[Said]]:
+    """The new messages that one run reads: the place after the last of them, and what is said in them."""
+    messages = conversation.messages
+    last_turn = max((at for at, message in enumerate(messages) if message.type == "human"), default=0)
     said: list[Said] = []
     left = MAX_MESSAGE_CHARACTERS
-    for at, (digest, message) in enumerate(unseen):
+    for at in range(start, len(messages)):
+        message = messages[at]
         role = _ROLES.get(message.type)
         text = _clipped(str(message.text).strip(), _LONGEST[role]) if role else ""
         if said and text and (len(text) > left or len(said) == MAX_MESSAGES):
-            return digests, said, True
-        digests.append(digest)
+            return at, said
         if role and text:
             left -= len(text)
             moment = time_of(message, -1.0)
             own = moment >= 0
+            timed = own or at >= last_turn
             said.append(
-                Said(
-                    digest,
-                    message.id or digest,
-                    role,
-                    text,
-                    utc(moment if own else conversation.now),
-                    own or at >= last_turn,
-                )
+                Said(at, message.id or digests[at], role, text, utc(moment if own else conversation.now), timed)
             )
-    return digests, said, False
+    return len(messages), said
 
 
 def _clipped(text: str, longest: int) -> str:

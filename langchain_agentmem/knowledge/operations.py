@@ -22,8 +22,8 @@ from langchain_agentmem.models import check_text
 class Said:
     """A message, as far as it says something of the user."""
 
-    digest: str
-    """What the message is known by."""
+    place: int
+    """The message's place in the conversation."""
     source: str
     """Its id, or its digest where it has none."""
     role: str
@@ -38,8 +38,8 @@ class Operation:
     """One change, checked."""
 
     action: str
-    read: tuple[str, ...]
-    """The digests of the messages that it was read from."""
+    read: tuple[int, ...]
+    """The places of the messages that it was read from, where the model named them."""
     at: datetime
     timed: bool
     reason: str
@@ -143,7 +143,7 @@ def _operation(
     timed = newest.timed if named else len(people) == 1 and newest.timed
     common: dict[str, Any] = {
         "action": proposal.action,
-        "read": tuple(one.digest for one in named),
+        "read": tuple(one.place for one in named),
         "at": newest.at,
         "timed": timed,
         "reason": proposal.reason or "ended",

@@ -271,8 +271,7 @@ class Profiles:
         fields = Fields(user_id, item and item.value)
         every = (yield from self._found(user_id, None, None, {}, past=True)) if schema.has_facts else Facts()
         valid = [fact for fact in every if fact.is_valid(moment)]
-        at = moment or utc(time.time())
-        past = [fact for fact in every if fact not in valid and fact.valid_to is not None and fact.valid_to <= at]
+        past = [fact for fact in every if fact.valid_to is not None and (moment is None or fact.valid_to <= moment)]
         document = fields.document if moment is None else fields.as_of(moment)
         last = fields.last_interaction
         if last is not None and moment is not None and datetime.fromisoformat(last) > moment:

@@ -2,7 +2,7 @@
 
 The marker holds digests of the last messages that were read. What follows the last of these in a conversation is new; so it
 does no harm that a history was trimmed, or that two runs overlap. A message is known by its id and text; one without an id by
-what it says, after the two messages before it.
+what it says, after the same two messages before it as far as these are there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ SEEN = "seen"
 REMEMBERED = 200
 """How many of the messages read last a marker holds."""
 
+_BY_ID, _BY_TEXT = "i", "t"
+_CONTEXT = 2
+
 MAX_FAILURES = 3
 """After so many runs whose answers could not be used, the messages behind them are passed over."""
 
@@ -37,21 +40,25 @@ class Marker:
         self.failures: int = (value or {}).get("failures", 0)
         """How many runs in a row came to nothing."""
 
-    def unseen(self, messages: Sequence[BaseMessage]) -> list[tuple[str, BaseMessage]]:
-        """The messages that were not read yet, each with its digest."""
-        digests = digests_of(messages)
-        known = set(self._seen)
-        start = max((at + 1 for at, digest in enumerate(digests) if digest in known), default=0)
-        return list(zip(digests[start:], messages[start:], strict=True))
+    def start(self, digests: Sequence[str]) -> int:
+        """The place of the first message that was not read yet.
 
-    def knows(self, digest: str) -> bool:
-        """Whether a message was read."""
-        return digest in self._seen
+        Args:
+            digests: What the messages of the conversation are known by, in order.
+        """
+        places: dict[str, list[int]] = {}
+        for at, digest in enumerate(self._seen):
+            places.setdefault(digest, []).append(at)
+        for at in range(len(digests) - 1, -1, -1):
+            for place in places.get(digests[at], ()):
+                before = range(1, 1 + min(_CONTEXT, at, place))
+                if digests[at][0] == _BY_ID or all(digests[at - k] == self._seen[place - k] for k in before):
+                    return at + 1
+        return 0
 
     def after(self, digests: Sequence[str]) -> dict[str, Any]:
-        """What the store keeps once these were read too."""
-        new = [digest for digest in digests if digest not in self._seen]
-        return {"seen": [*self._seen, *new][-REMEMBERED:], "failures": 0}
+        """What the store keeps once these were read: the conversation from its beginning."""
+        return {"seen": [*self._seen, *digests[self.start(digests) :]][-REMEMBERED:], "failures": 0}
 
     def failed(self) -> dict[str, Any]:
         """What the store keeps once a run came to nothing."""
@@ -65,15 +72,16 @@ def marker_place(user_id: str, thread: str) -> tuple[tuple[str, ...], str]:
 
 def digests_of(messages: Sequence[BaseMessage]) -> list[str]:
     """What messages are known by."""
-    digests = []
-    for at, message in enumerate(messages):
-        if message.id is not None:
-            parts = ["id", message.id, str(message.text)]
-        else:
-            parts = [f"{one.type}\n{one.text}" for one in messages[max(0, at - 2) : at + 1]]
-            parts.append(str(message.additional_kwargs.get("created_at")))
-        digests.append(digest_of_ids(*parts, size=9).hex())
-    return digests
+    return [
+        _digest(_BY_TEXT, message.type, str(message.text), str(message.additional_kwargs.get("created_at")))
+        if message.id is None
+        else _digest(_BY_ID, message.id, str(message.text))
+        for message in messages
+    ]
+
+
+def _digest(kind: str, *parts: str) -> str:
+    return kind + digest_of_ids(*parts, size=9).hex()
 
 
 def without_removals(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
