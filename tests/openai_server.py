@@ -8,6 +8,7 @@ with OpenAIServer() as server:
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import deque
@@ -81,6 +82,12 @@ class OpenAIServer:
         """Go on with these answers."""
         self._script.extend(answers)
 
+    def reset(self) -> None:
+        """Forget the script and what was asked."""
+        self._script.clear()
+        self.requests.clear()
+        self.default = None
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -103,7 +110,7 @@ class OpenAIServer:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+            # HTTP 1.0: no connection is kept, so that no client has one left in an event loop that has ended.
 
             def do_POST(self) -> None:
                 request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -155,7 +162,7 @@ def _completion(request: dict[str, Any], answer: Answer) -> dict[str, Any]:
 def _chunks(request: dict[str, Any], answer: Answer) -> list[str]:
     """An answer as a stream of events: a word each."""
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": word} for word in (answer.message.get("content") or "").split(" ") if word]
+    deltas += [{"content": part} for part in re.findall(r"\S*\s*", answer.message.get("content") or "") if part]
     for at, call in enumerate(answer.message.get("tool_calls") or ()):
         deltas.append({"tool_calls": [{"index": at, **call}]})
     events = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
