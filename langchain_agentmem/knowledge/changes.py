@@ -132,7 +132,7 @@ class Edits:
         if value is not None:
             known = Fact.from_value(f"{digest}-{value['number']}", value)
             if known.valid_to is None or statement.at <= known.valid_to:
-                return self._confirm(place, known, value["number"], statement)
+                return self._confirm(*self._period(digest, value["number"], statement.at), statement)
             # True again: what was so far moves to a place of its own.
             self[self.fact_place(known.id)] = value
             number = value["number"] + 1
@@ -142,6 +142,7 @@ class Edits:
             topics=list(statement.topics),
             sources=list(statement.sources)[-MAX_SOURCES:],
             first_seen=statement.at,
+            last_seen=statement.at,
             valid_from=statement.valid_from or statement.at,
             confidence=statement.confidence,
         )
@@ -165,10 +166,10 @@ class Edits:
         if fact.valid_to is not None:
             return new
         begun = new.valid_from or statement.at
-        if fact.valid_from is not None and begun < fact.valid_from:
-            new.valid_to, new.replaced_by = fact.valid_from, fact.id
+        if fact.last_seen is not None and statement.at < fact.last_seen:
+            new.valid_to, new.replaced_by = max(fact.valid_from or begun, begun), fact.id
         else:
-            fact.valid_to, fact.replaced_by, new.replaces = begun, new.id, fact.id
+            fact.valid_to, fact.replaced_by, new.replaces = max(fact.valid_from or begun, begun), new.id, fact.id
             self[place] = fact.to_value(number)
         found = self.find(new.id)
         if found is not None:
@@ -202,11 +203,23 @@ class Edits:
         sources = list(dict.fromkeys([*known.sources, *statement.sources]))
         known.sources = sources if len(sources) <= MAX_SOURCES else [sources[0], *sources[1 - MAX_SOURCES :]]
         known.first_seen = min(known.first_seen or statement.at, statement.at)
+        known.last_seen = max(known.last_seen or statement.at, statement.at)
         begun = statement.valid_from or statement.at
         known.valid_from = min(known.valid_from or begun, begun)
         known.confidence = max(known.confidence, statement.confidence)
         self[place] = known.to_value(number)
         return known
+
+    def _period(self, digest: str, number: int, at: datetime) -> tuple[Place, Fact, int]:
+        """The period of a fact that a time belongs to, from a number on: the last one that had begun or not ended by then."""
+        place = self.fact_place(digest)
+        while True:
+            fact = Fact.from_value(f"{digest}-{number}", self[place] or {})
+            before = self.fact_place(f"{digest}-{number - 1}")
+            value = self[before] if number > 1 and fact.valid_from is not None and at < fact.valid_from else None
+            if value is None or at > datetime.fromisoformat(value["valid_to"]):
+                return place, fact, number
+            place, number = before, number - 1
 
     def _latest(self, id_: str) -> tuple[Place, Fact, int] | None:
         """A fact, or the one that superseded it by now."""

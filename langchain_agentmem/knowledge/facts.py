@@ -59,6 +59,8 @@ class Fact(BaseModel):
     """The ids of messages that say so."""
     first_seen: datetime | None = None
     """When it was stated first."""
+    last_seen: datetime | None = None
+    """When it was stated last."""
     valid_from: datetime | None = None
     """Since when it is true: since it was stated, where nobody said otherwise."""
     valid_to: datetime | None = None

@@ -96,12 +96,20 @@ def do(operations: Sequence[Operation], edits: Edits, schema: Schema, fields: Fi
                 outcome.fields.append(".".join(one.path))
         elif one.statement is not None:
             _do_statement(one, one.statement, edits, outcome)
-        elif one.fact is not None and one.reason == "forget":
-            outcome.forgotten += edits.forget(one.fact, one.at)
         elif one.fact is not None:
-            ended = edits.end(one.fact, one.at)
-            outcome.ended += [ended] if ended else []
+            _do_removal(one, one.fact, edits, outcome)
     return outcome
+
+
+def _do_removal(one: Operation, id_: str, edits: Edits, outcome: Outcome) -> None:
+    found = edits.find(id_)
+    if found is None or (found[1].last_seen is not None and one.at < found[1].last_seen):
+        return  # it was stated again since
+    if one.reason == "forget":
+        outcome.forgotten += edits.forget(id_, one.at)
+    else:
+        ended = edits.end(id_, one.at)
+        outcome.ended += [ended] if ended else []
 
 
 def _do_statement(one: Operation, statement: Statement, edits: Edits, outcome: Outcome) -> None:

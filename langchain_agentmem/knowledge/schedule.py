@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
@@ -72,6 +72,7 @@ class Schedule:
         self._running: dict[Key, Job] = {}
         self._threads = 0
         self._tasks: dict[asyncio.Task[None], asyncio.AbstractEventLoop] = {}
+        self._asleep: dict[asyncio.Task[None], asyncio.AbstractEventLoop] = {}
         self._closed = False
 
     @property
@@ -201,10 +202,20 @@ class Schedule:
                 wait = None if job else self._due(loop)
             if job is not None:
                 await self._ado(job)
-            elif wait is not None:
-                await asyncio.sleep(wait)
-            else:
+            elif wait is None:
                 return
+            else:
+                await self._sleep(loop, wait)
+
+    async def _sleep(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        task: Any = asyncio.current_task()
+        with self._changed:
+            self._asleep[task] = loop
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            with self._changed:
+                self._asleep.pop(task, None)
 
     # Jobs
 
@@ -264,6 +275,9 @@ class Schedule:
             for job in self._waiting.values():
                 job.due = 0.0
             self._changed.notify_all()
+            for task, loop in self._asleep.items():
+                if loop.is_running():
+                    loop.call_soon_threadsafe(task.cancel)  # what it waits for is done by who flushes
 
     def _awaited(self, *, asynchronous: bool = False) -> list[Job]:
         """The jobs that others are doing, and will have done: not those of an event loop that waits for us, or ended."""

@@ -146,9 +146,12 @@ async def test_of_two_that_supersede_one_fact_the_later_is_valid(profiles, call,
     clock.tick(days=1)
     await call(profiles.add_fact, ALICE, "Lives in Volos", replaces=athens.id)
     assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Volos"]
+    # Who says now that it has been so for long, says that it never was otherwise.
     early = START + timedelta(hours=1)
     await call(profiles.add_fact, ALICE, "Lives in Larisa", replaces=athens, valid_from=early)
-    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Volos"]
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Larisa"]
+    then = await call(profiles.get, ALICE, as_of=START + timedelta(hours=30))
+    assert "Lives in Larisa" in texts(then.facts)
     assert len(await call(profiles.timeline, ALICE)) == 4
 
 
