@@ -6,10 +6,23 @@ import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 ALICE = "alice@example.com"
 START = datetime(2030, 1, 1, tzinfo=timezone.utc)
+
+
+class Clock:
+    """Time that moves when it is told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = START
+        monkeypatch.setattr("time.time", lambda: self.now.timestamp())
+
+    def tick(self, **span: float) -> datetime:
+        self.now += timedelta(**span)
+        return self.now
 
 
 def answer(*changes: dict[str, Any]) -> str:

@@ -6,13 +6,11 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
-from profiles import ALICE, START, add, answer, assistant, config, human, shown, texts
+from profiles import ALICE, add, answer, assistant, config, human, shown, texts
 
-from langchain_agentmem import InvalidInputError
 from langchain_agentmem.testing import ScriptedChatModel
 
 NOTHING = answer()
@@ -38,25 +36,6 @@ async def test_a_node_reads_each_message_once(memory, call):
     state = await call(graph.get_state, config())
     assert (fact.text, fact.topics, fact.sources) == ("Has two dogs", ["pets"], [state.values["messages"][0].id])
     assert len(state.values["messages"]) == 4
-
-
-async def test_messages_without_ids_trimmed_histories_and_repetitions(memory, call):
-    model = ScriptedChatModel([NOTHING] * 10)
-    node = memory.profile_node(model)
-    turns = [human("I am Al."), assistant("Hello!"), human("yes"), assistant("Good."), human("yes"), assistant("Fine.")]
-    for end in (2, 4, 6):
-        await call(node.invoke, turns[:end], config())
-    await call(node.invoke, turns, config())
-    await call(node.invoke, turns[-2:], config())
-    assert asked(model) == [["I am Al.", "Hello!"], ["yes", "Good."], ["yes", "Fine."]]
-    await call(node.invoke, [*turns[-2:], human("I moved.")], config())
-    assert asked(model)[3:] == [["I moved."]]
-    await call(node.invoke, [RemoveMessage(id="x"), *turns, human("I moved.")], config())
-    assert len(model.requests) == 4
-    # Another thread, and another user, are other conversations.
-    await call(node.invoke, turns[:2], config(thread="u"))
-    await call(node.invoke, turns[:2], config("bob"))
-    assert asked(model)[4:] == [["I am Al.", "Hello!"]] * 2
 
 
 async def test_it_says_what_it_did(memory, call):
@@ -102,18 +81,6 @@ async def test_it_says_what_it_did(memory, call):
     )
 
 
-async def test_reading_the_same_messages_again_changes_nothing(memory, call):
-    model = ScriptedChatModel(
-        [answer(add("Has two dogs")), answer(add("Owns a pair of dogs")), answer(add("Has a cat"))]
-    )
-    messages = [human("I have two dogs.", "a")]
-    nodes = [memory.profile_node(model) for _ in range(3)]
-    for node in nodes:
-        await call(node.invoke, messages, config())
-    assert len(model.requests) == 1
-    assert texts((await call(memory.profiles.get, ALICE)).facts) == ["Has two dogs"]
-
-
 async def test_of_two_runs_over_the_same_messages_one_is_stored(memory, call):
     """Both have asked the model before either stores."""
     inner = ScriptedChatModel([answer(add("Owns a pair of dogs", messages=[1]), add("Has a cat", messages=[2]))])
@@ -130,17 +97,6 @@ async def test_of_two_runs_over_the_same_messages_one_is_stored(memory, call):
     assert sorted(texts((await call(memory.profiles.get, ALICE)).facts)) == ["Has a cat", "Has two dogs"]
     await call(memory.profile_node(inner).invoke, [first, second], config())
     assert inner.requests == []
-
-
-async def test_nobody_is_read_without_a_user(memory, call):
-    node = memory.profile_node(ScriptedChatModel([NOTHING]))
-    with pytest.raises(InvalidInputError, match="who the user is"):
-        await call(node.invoke, [human("I am Al.")], config(None))
-    with pytest.raises(InvalidInputError, match="no messages"):
-        await call(node.invoke, {"text": "I am Al."}, config())
-    assert await call(memory.store.search, ()) == []
-    assert await call(node.invoke, {"messages": [human("Hi")], "user_id": "bob"}, config(None)) == {}
-    assert (await call(memory.profiles.get, "bob")).last_interaction is not None
 
 
 async def test_a_fact_that_was_forgotten_comes_back_from_new_messages_only(memory, call):
@@ -170,30 +126,6 @@ async def test_a_fact_that_was_forgotten_comes_back_from_new_messages_only(memor
     assert await known() == ([], {})
     await call(node.invoke, [human("My hay fever is back.", "d", 3)], config())
     assert await known() == (["Suffers from hay fever"], {"illness": "hay fever"})
-
-
-async def test_old_messages_do_not_undo_what_was_said_since(memory, call):
-    node = memory.profile_node(
-        ScriptedChatModel(
-            [
-                answer({"action": "update", "field": "name", "value": "Alice"}, add("Lives in Patras")),
-                answer(
-                    {"action": "update", "field": "name", "value": "Al"},
-                    {"action": "update", "fact": 1, "text": "Lives in Athens"},
-                ),
-            ]
-        )
-    )
-    await call(node.invoke, [human("I'm Alice in Patras.", "a", 5)], config())
-    await call(node.invoke, [human("I'm Al in Athens.", "b", 1)], config(thread="older"))
-    profile = await call(memory.profiles.get, ALICE)
-    assert (profile.name, texts(profile.facts), texts(profile.past)) == (
-        "Alice",
-        ["Lives in Patras"],
-        ["Lives in Athens"],
-    )
-    before = await call(memory.profiles.get, ALICE, as_of=START.replace(day=3))
-    assert texts(before.facts) == ["Lives in Athens"]
 
 
 def test_fifty_runs_at_once_lose_nothing(memory):

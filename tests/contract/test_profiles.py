@@ -9,25 +9,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from profiles import ALICE, START, Clock, texts
 
-from langchain_agentmem import Fact, InvalidInputError, InvalidTypeError, UserProfile
+from langchain_agentmem import Fact, InvalidInputError, UserProfile
 from langchain_agentmem.knowledge.facts import MAX_SOURCES
-
-ALICE = "alice@example.com"
-START = datetime(2030, 1, 1, tzinfo=timezone.utc)
-
-
-class Clock:
-    """Time that moves when it is told to."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = START
-        monkeypatch.setattr("time.time", lambda: self.now.timestamp())
-
-    def tick(self, **span: float) -> datetime:
-        self.now += timedelta(**span)
-        return self.now
 
 
 @pytest.fixture
@@ -40,19 +25,8 @@ def profiles(memory) -> Any:
     return memory.profiles
 
 
-def texts(facts: Any) -> list[str]:
-    return [fact.text for fact in facts]
-
-
 def stored_text(memory: Any) -> str:
     return json.dumps([[item.namespace, item.key, item.value] for item in memory.store.search((), limit=1000)])
-
-
-async def test_nobody_has_an_empty_profile(profiles, call):
-    profile = await call(profiles.get, ALICE)
-    assert profile == UserProfile(user_id=ALICE)
-    assert await call(profiles.timeline, ALICE) == []
-    assert await call(profiles.search, ALICE, "anything") == []
 
 
 async def test_a_profile_is_got_changed_and_saved(profiles, call):
@@ -67,18 +41,6 @@ async def test_a_profile_is_got_changed_and_saved(profiles, call):
     del again.preferences["language"]
     await call(profiles.save, again)
     assert (await call(profiles.get, ALICE)).preferences == {}
-
-
-async def test_saving_keeps_what_others_changed_meanwhile(profiles, call):
-    await call(profiles.save, UserProfile(user_id=ALICE, name="Al", preferences={"a": 1, "b": 1}))
-    first, second = await call(profiles.get, ALICE), await call(profiles.get, ALICE)
-    first.preferences["a"] = 2
-    second.preferences["b"] = 2
-    second.name = "Alice"
-    await call(profiles.save, first)
-    await call(profiles.save, second)
-    profile = await call(profiles.get, ALICE)
-    assert (profile.name, profile.preferences) == ("Alice", {"a": 2, "b": 2})
 
 
 async def test_preferences_have_any_name_and_any_json(profiles, call):
@@ -112,11 +74,6 @@ async def test_a_fact_that_says_the_same_confirms_the_first(profiles, call, cloc
     assert (fact.sources[0], fact.sources[-1]) == ("m1", "m39")
 
 
-async def test_opposites_do_not_merge(profiles, call):
-    await call(profiles.add_facts, ALICE, ["Likes pizza", {"text": "Does not like pizza", "topics": ["food"]}])
-    assert len((await call(profiles.get, ALICE)).facts) == 2
-
-
 async def test_a_fact_supersedes_another_which_stays_with_its_end(profiles, call, clock):
     athens = await call(profiles.add_fact, ALICE, "Lives in Athens", topics=["home"])
     moved = clock.tick(days=10)
@@ -137,37 +94,6 @@ async def test_a_fact_supersedes_another_which_stays_with_its_end(profiles, call
     assert len(await call(profiles.by_topic, ALICE, "home", past=True)) == 2
     with pytest.raises(InvalidInputError, match="no fact"):
         await call(profiles.add_fact, ALICE, "Lives in Volos", replaces="nothing-1")
-
-
-async def test_of_two_that_supersede_one_fact_the_later_is_valid(profiles, call, clock):
-    athens = await call(profiles.add_fact, ALICE, "Lives in Athens")
-    clock.tick(days=1)
-    await call(profiles.add_fact, ALICE, "Lives in Patras", replaces=athens)
-    clock.tick(days=1)
-    await call(profiles.add_fact, ALICE, "Lives in Volos", replaces=athens.id)
-    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Volos"]
-    # Who says now that it has been so for long, says that it never was otherwise.
-    early = START + timedelta(hours=1)
-    await call(profiles.add_fact, ALICE, "Lives in Larisa", replaces=athens, valid_from=early)
-    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Larisa"]
-    then = await call(profiles.get, ALICE, as_of=START + timedelta(hours=30))
-    assert "Lives in Larisa" in texts(then.facts)
-    assert len(await call(profiles.timeline, ALICE)) == 4
-
-
-async def test_what_is_true_again_has_two_periods(profiles, call, clock):
-    first = await call(profiles.add_fact, ALICE, "Lives in Athens")
-    clock.tick(days=1)
-    assert await call(profiles.end_fact, ALICE, first)
-    assert not await call(profiles.end_fact, ALICE, first)
-    clock.tick(days=1)
-    second = await call(profiles.add_fact, ALICE, "Lives in Athens")
-    assert second.id != first.id
-    days = [START + timedelta(days=number, hours=1) for number in (-1, 0, 1, 2)]
-    assert [len((await call(profiles.get, ALICE, as_of=day)).facts) for day in days] == [0, 1, 0, 1]
-    assert [fact.id for fact in await call(profiles.timeline, ALICE)] == [first.id, second.id]
-    assert await call(profiles.forget_fact, ALICE, first.id)
-    assert await call(profiles.timeline, ALICE) == []
 
 
 async def test_a_profile_at_any_time(profiles, call, clock):
@@ -220,63 +146,6 @@ async def test_forgetting_a_user_leaves_the_others(memory, profiles, call):
     assert await call(profiles.forget, ALICE) == 0
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"text": ""},
-        {"text": "x" * 501},
-        {"text": "a \ud800"},
-        {"text": "a", "topics": "food"},
-        {"text": "a", "topics": [""]},
-        {"text": "a", "topics": [str(number) for number in range(11)]},
-        {"text": "a", "confidence": 2},
-        {"text": None},
-        {"text": "a", "colour": "red"},
-    ],
-    ids=ascii,
-)
-async def test_facts_are_checked_before_anything_is_stored(memory, profiles, call, arguments):
-    with pytest.raises((InvalidInputError, InvalidTypeError)):
-        await call(profiles.add_facts, ALICE, ["Has a dog", arguments])
-    assert memory.store.search(()) == []
-
-
-async def test_who_it_is_about_is_checked(profiles, call):
-    for user_id in ("", None, "\x00", 7):
-        for method, *arguments in (
-            (profiles.get,),
-            (profiles.add_fact, "a"),
-            (profiles.forget,),
-            (profiles.search, "a"),
-        ):
-            with pytest.raises((InvalidInputError, InvalidTypeError)):
-                await call(method, user_id, *arguments)
-    with pytest.raises(InvalidTypeError):
-        await call(profiles.save, {"user_id": ALICE})
-
-
-class Traveller(BaseModel):
-    home: str
-    visited: list[str] = []
-
-
-SHOP = {"title": "Shop", "type": "object", "properties": {"size": {"type": "integer"}}, "required": ["size"]}
-
-
-async def test_profiles_of_other_forms_lie_beside_each_other(profiles, call):
-    await call(profiles.add_fact, ALICE, "Has a dog")
-    assert await call(profiles.get, ALICE, schema=Traveller) is None
-    assert await call(profiles.get, ALICE, schema=SHOP) is None
-
-    class Member(UserProfile):
-        level: int = 0
-
-    await call(profiles.save, Member(user_id=ALICE, name="Alice", level=3))
-    member = await call(profiles.get, ALICE, schema=Member)
-    assert (member.level, member.name, texts(member.facts)) == (3, "Alice", ["Has a dog"])
-    assert (await call(profiles.get, ALICE)).name is None
-
-
 async def test_knowledge_does_not_expire_with_sessions(url, call, monkeypatch):
     from langchain_agentmem import AgentMemory
 
@@ -314,13 +183,3 @@ async def test_fifty_tasks_that_save_a_profile_they_got_lose_nothing(profiles):
     profile = await profiles.aget(ALICE)
     assert profile.preferences == {f"p{number}": number for number in range(50)}
     assert len(profile.facts) == 50
-
-
-def test_a_profile_shows_itself_with_its_timeline(profiles):
-    athens = profiles.add_fact(ALICE, "Lives in Athens")
-    profiles.add_fact(ALICE, "Lives in Patras & around", replaces=athens)
-    profiles.update_preference(ALICE, "<b>", "x")
-    shown = profiles.get(ALICE)._repr_html_()
-    assert "<s>Lives in Athens</s>" in shown
-    assert "Lives in Patras &amp; around" in shown
-    assert "preferences: &lt;b&gt;" in shown

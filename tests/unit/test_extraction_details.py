@@ -1,0 +1,89 @@
+"""Learning from conversations: what does not depend on where profiles are."""
+
+from __future__ import annotations
+
+import pytest
+from langchain_core.messages import RemoveMessage
+from profiles import ALICE, START, add, answer, assistant, config, human, shown, texts
+
+from langchain_agentmem import InvalidInputError
+from langchain_agentmem.testing import ScriptedChatModel
+
+NOTHING = answer()
+
+
+def asked(model: ScriptedChatModel) -> list[list[str]]:
+    """The texts of the new messages that the model was shown, one list a call."""
+    return [[one["text"] for one in shown(request)["messages"]] for request in model.requests]
+
+
+@pytest.fixture
+def url() -> str:
+    """What does not depend on the backend is tested on one."""
+    return "sqlite:///:memory:"
+
+
+async def test_messages_without_ids_trimmed_histories_and_repetitions(memory, call):
+    model = ScriptedChatModel([NOTHING] * 10)
+    node = memory.profile_node(model)
+    turns = [human("I am Al."), assistant("Hello!"), human("yes"), assistant("Good."), human("yes"), assistant("Fine.")]
+    for end in (2, 4, 6):
+        await call(node.invoke, turns[:end], config())
+    await call(node.invoke, turns, config())
+    await call(node.invoke, turns[-2:], config())
+    assert asked(model) == [["I am Al.", "Hello!"], ["yes", "Good."], ["yes", "Fine."]]
+    await call(node.invoke, [*turns[-2:], human("I moved.")], config())
+    assert asked(model)[3:] == [["I moved."]]
+    await call(node.invoke, [RemoveMessage(id="x"), *turns, human("I moved.")], config())
+    assert len(model.requests) == 4
+    # Another thread, and another user, are other conversations.
+    await call(node.invoke, turns[:2], config(thread="u"))
+    await call(node.invoke, turns[:2], config("bob"))
+    assert asked(model)[4:] == [["I am Al.", "Hello!"]] * 2
+
+
+async def test_reading_the_same_messages_again_changes_nothing(memory, call):
+    model = ScriptedChatModel(
+        [answer(add("Has two dogs")), answer(add("Owns a pair of dogs")), answer(add("Has a cat"))]
+    )
+    messages = [human("I have two dogs.", "a")]
+    nodes = [memory.profile_node(model) for _ in range(3)]
+    for node in nodes:
+        await call(node.invoke, messages, config())
+    assert len(model.requests) == 1
+    assert texts((await call(memory.profiles.get, ALICE)).facts) == ["Has two dogs"]
+
+
+async def test_nobody_is_read_without_a_user(memory, call):
+    node = memory.profile_node(ScriptedChatModel([NOTHING]))
+    with pytest.raises(InvalidInputError, match="who the user is"):
+        await call(node.invoke, [human("I am Al.")], config(None))
+    with pytest.raises(InvalidInputError, match="no messages"):
+        await call(node.invoke, {"text": "I am Al."}, config())
+    assert await call(memory.store.search, ()) == []
+    assert await call(node.invoke, {"messages": [human("Hi")], "user_id": "bob"}, config(None)) == {}
+    assert (await call(memory.profiles.get, "bob")).last_interaction is not None
+
+
+async def test_old_messages_do_not_undo_what_was_said_since(memory, call):
+    node = memory.profile_node(
+        ScriptedChatModel(
+            [
+                answer({"action": "update", "field": "name", "value": "Alice"}, add("Lives in Patras")),
+                answer(
+                    {"action": "update", "field": "name", "value": "Al"},
+                    {"action": "update", "fact": 1, "text": "Lives in Athens"},
+                ),
+            ]
+        )
+    )
+    await call(node.invoke, [human("I'm Alice in Patras.", "a", 5)], config())
+    await call(node.invoke, [human("I'm Al in Athens.", "b", 1)], config(thread="older"))
+    profile = await call(memory.profiles.get, ALICE)
+    assert (profile.name, texts(profile.facts), texts(profile.past)) == (
+        "Alice",
+        ["Lives in Patras"],
+        ["Lives in Athens"],
+    )
+    before = await call(memory.profiles.get, ALICE, as_of=START.replace(day=3))
+    assert texts(before.facts) == ["Lives in Athens"]
