@@ -27,6 +27,9 @@ MAX_CHANGES = 20
 MAX_VALUE = 2_000
 """The longest value of a field, in characters of JSON."""
 
+_TRIES = 50
+"""At so many places of a text JSON is looked for."""
+
 _FENCE = re.compile(r"```[a-zA-Z]*\n?(.*?)```", re.DOTALL)
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])')
 
@@ -164,18 +167,40 @@ def _described(error: ValidationError) -> str:
 
 
 def _json_in(text: str) -> Any:
-    """The object or list of objects in a text: in a fence, or after some prose; commas too many are forgiven."""
-    for candidate in (*_FENCE.findall(text), text):
-        for start in _starts(candidate):
-            for tried in (candidate[start:], _TRAILING_COMMA.sub(lambda at: at[1] or at[2], candidate[start:])):
-                try:
-                    found, _ = json.JSONDecoder(parse_constant=_refuse).raw_decode(tried)
-                except (ValueError, RecursionError):
-                    continue
-                if _is_answer(found):
-                    return found
-    msg = "There is no valid JSON object with a list of changes in the answer."
+    """The answer in a text: JSON in a fence, or after some prose; commas too many are forgiven.
+
+    There must be one alone, since a model may repeat in its prose what a user wrote.
+    """
+    parts = _FENCE.findall(text) or [text]
+    found: list[Any] = []
+    for one in (one for part in parts for one in _answers_in(part)):
+        if one not in found:
+            found.append(one)
+    if len(found) == 1:
+        return found[0]
+    msg = (
+        "There are several JSON objects with changes in the answer: give one."
+        if found
+        else "There is no valid JSON object with a list of changes in the answer."
+    )
     raise UnusableAnswerError(msg)
+
+
+def _answers_in(text: str) -> Iterator[Any]:
+    at, tries = 0, 0
+    while tries < _TRIES and (start := re.compile(r"[{\[]").search(text, at)):
+        tries += 1
+        at = start.start() + 1
+        rest = text[start.start() :]
+        for tried in (rest, _TRAILING_COMMA.sub(lambda comma: comma[1] or f" {comma[2]}", rest)):
+            try:
+                found, end = json.JSONDecoder(parse_constant=_refuse).raw_decode(tried)
+            except (ValueError, RecursionError):
+                continue
+            if _is_answer(found):
+                yield found
+                at = start.start() + end
+            break
 
 
 def _refuse(constant: str) -> None:
@@ -187,12 +212,3 @@ def _is_answer(found: Any) -> bool:
     if isinstance(found, dict):
         return "changes" in found
     return isinstance(found, list) and all(isinstance(one, dict) and "action" in one for one in found)
-
-
-def _starts(text: str) -> Iterator[int]:
-    """Where JSON may begin; few places, since a text may be long."""
-    places = (match.start() for match in re.finditer(r"[{\[]", text))
-    for count, place in enumerate(places):
-        if count >= 20:
-            return
-        yield place

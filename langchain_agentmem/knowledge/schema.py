@@ -78,6 +78,8 @@ class Schema:
 
     Raises:
         InvalidTypeError: It is neither.
+        InvalidInputError: The JSON schema is not valid.
+        ConfigurationError: A package is missing.
     """
 
     def __init__(self, schema: type[BaseModel] | Mapping[str, Any] = UserProfile) -> None:
@@ -96,7 +98,7 @@ class Schema:
         """Profiles of different names lie beside each other."""
         self.has_facts = self.model is not None and issubclass(self.model, UserProfile)
         """Whether facts belong to it."""
-        self._validator: Any = None
+        self._validator: Any = None if self.model is not None else self._json_validator()
 
     def described(self) -> dict[str, Any]:
         """The JSON schema of the fields that a change may name."""
@@ -167,7 +169,7 @@ class Schema:
 
     def _faults(self, document: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
         if self.model is None:
-            for error in self._json_validator().iter_errors(dict(document)):
+            for error in self._validator.iter_errors(dict(document)):
                 if error.validator != "required":
                     yield error.absolute_path, str(error.message)[:300]
             return
@@ -180,21 +182,19 @@ class Schema:
                     yield one["loc"], one["msg"]
 
     def _json_validator(self) -> Any:
-        if self._validator is None:
-            try:
-                from jsonschema.exceptions import SchemaError
-                from jsonschema.validators import validator_for
-            except ImportError:
-                msg = "A JSON schema as a profile needs jsonschema: pip install 'langchain-agentmem[jsonschema]'."
-                raise ConfigurationError(msg) from None
-            kind = validator_for(self._whole)
-            try:
-                kind.check_schema(self._whole)
-            except SchemaError as error:
-                msg = f"The JSON schema {self.name} is not valid: {error.message}."
-                raise InvalidInputError(msg) from None
-            self._validator = kind(self._whole)
-        return self._validator
+        try:
+            from jsonschema.exceptions import SchemaError
+            from jsonschema.validators import validator_for
+        except ImportError:
+            msg = "A JSON schema as a profile needs jsonschema: pip install 'langchain-agentmem[jsonschema]'."
+            raise ConfigurationError(msg) from None
+        kind = validator_for(self._whole)
+        try:
+            kind.check_schema(self._whole)
+        except SchemaError as error:
+            msg = f"The JSON schema {self.name} is not valid: {error.message}."
+            raise InvalidInputError(msg) from None
+        return kind(self._whole)
 
     def _knows(self, schema: Any, path: Path) -> bool:
         return not path or bool(self._at(schema, path))
