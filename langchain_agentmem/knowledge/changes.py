@@ -77,6 +77,8 @@ class Edits:
     values: Mapping[Place, Value | None]
     language: str
     changes: dict[Place, Value | None] = field(default_factory=dict)
+    added: set[str] = field(default_factory=set)
+    """The ids of facts that are new."""
 
     def __getitem__(self, place: Place) -> Value | None:
         if place in self.changes:
@@ -118,12 +120,17 @@ class Edits:
                 return place, Fact.from_value(id_, value), value["number"]
         return None
 
-    def add(self, statement: Statement) -> Fact | None:
-        """Add a fact, or confirm it; None when it was forgotten, and nobody said it since."""
+    def add(self, statement: Statement, *, anew: bool = False) -> Fact | None:
+        """Add a fact, or confirm it; None when it was forgotten, and nobody said it since.
+
+        Args:
+            statement: The fact.
+            anew: Whether it counts as said after all else, whatever the clocks say. Default: False.
+        """
         digest = self.digest(statement.text)
         forgotten = self[self.forgotten_place(digest)]
         if forgotten is not None:
-            if not statement.timed or statement.at <= datetime.fromisoformat(forgotten["at"]):
+            if not anew and (not statement.timed or statement.at <= datetime.fromisoformat(forgotten["at"])):
                 return None
             self[self.forgotten_place(digest)] = None
         place = self.fact_place(digest)
@@ -131,7 +138,7 @@ class Edits:
         number = 1
         if value is not None:
             known = Fact.from_value(f"{digest}-{value['number']}", value)
-            if known.valid_to is None or statement.at <= known.valid_to:
+            if known.valid_to is None or (statement.at <= known.valid_to and not anew):
                 return self._confirm(*self._period(digest, value["number"], statement.at), statement)
             # True again: what was so far moves to a place of its own.
             self[self.fact_place(known.id)] = value
@@ -147,6 +154,7 @@ class Edits:
             confidence=statement.confidence,
         )
         self[place] = fact.to_value(number)
+        self.added.add(fact.id)
         return fact
 
     def confirm(self, id_: str, statement: Statement) -> Fact | None:
@@ -156,17 +164,23 @@ class Edits:
             return self.add(statement)
         return self._confirm(*found, statement)
 
-    def replace(self, id_: str, statement: Statement) -> Fact | None:
-        """Let a statement supersede a fact, which stays with its end; of two that supersede one, the later said is valid."""
+    def replace(self, id_: str, statement: Statement, *, anew: bool = False) -> Fact | None:
+        """Let a statement supersede a fact, which stays with its end; of two that supersede one, the later said is valid.
+
+        Args:
+            id_: The fact.
+            statement: The statement.
+            anew: As in `add`.
+        """
         old = self._latest(id_)
-        new = self.add(statement)
+        new = self.add(statement, anew=anew)
         if new is None or new.valid_to is not None or old is None or old[1].id == new.id:
             return new
         place, fact, number = old
         if fact.valid_to is not None:
             return new
         begun = new.valid_from or statement.at
-        if fact.last_seen is not None and statement.at < fact.last_seen:
+        if fact.last_seen is not None and statement.at < fact.last_seen and not anew:
             new.valid_to, new.replaced_by = max(fact.valid_from or begun, begun), fact.id
         else:
             fact.valid_to, fact.replaced_by, new.replaces = max(fact.valid_from or begun, begun), new.id, fact.id

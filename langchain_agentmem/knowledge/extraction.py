@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.messages import BaseMessage
 from langgraph.store.base import GetOp, SearchOp
 
-from langchain_agentmem.errors import AgentMemError, StorageError
+from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.knowledge.changes import Edits, Place
 from langchain_agentmem.knowledge.facts import Facts, utc
 from langchain_agentmem.knowledge.fields import Fields
@@ -46,6 +46,10 @@ MAX_MESSAGES, MAX_MESSAGE_CHARACTERS = 40, 12_000
 _LONGEST = {"user": 6_000, "assistant": 1_000}
 _QUERY = 1_000
 _ROLES = {"human": "user", "ai": "assistant"}
+
+
+class _ModelFailedError(AgentMemError):
+    """The model did not answer."""
 
 
 @dataclass(frozen=True)
@@ -130,23 +134,22 @@ class Reader:
             yield from self._store(user_id, digests[:end], said, [], places)
             return Extraction(user_id, messages=count, more=more)
         facts = (yield from self._relevant(user_id, said)) if self.schema.has_facts else []
-        calls = 0
+        asked: list[int] = []
         try:
-            operations, calls = yield from self._ask(said, facts, fields, config)
+            operations = yield from self._ask(said, facts, fields, config, asked)
             outcome = yield from self._store(user_id, digests[:end], said, operations, places)
-        except StorageError:
-            raise
-        except UnusableAnswerError as error:
+        except _ModelFailedError as error:  # a limit, an outage, a timeout: the messages are read next time
+            return self._reported(Extraction(user_id, count, len(asked), error=str(error), more=more))
+        except (
+            UnusableAnswerError,
+            InvalidInputError,
+        ) as error:  # the latter: it does not fit what others stored meanwhile
             yield from self._failed(user_id, places[0], digests[:end])
-            return self._reported(Extraction(user_id, count, calls=2, error=str(error), more=more))
-        except Exception as error:  # the model's own: a limit, an outage, a timeout; the messages are read next time
-            return self._reported(
-                Extraction(user_id, count, calls=calls or 1, error=f"{type(error).__name__}: {error}", more=more)
-            )
+            return self._reported(Extraction(user_id, count, len(asked), error=str(error), more=more))
         return Extraction(
             user_id,
             count,
-            calls,
+            len(asked),
             outcome.added,
             outcome.updated,
             outcome.ended,
@@ -184,7 +187,8 @@ class Reader:
         facts: Sequence[tuple[str, dict[str, Any]]],
         fields: Fields,
         config: RunnableConfig | None,
-    ) -> Program[tuple[list[Operation], int]]:
+        asked: list[int],
+    ) -> Program[list[Operation]]:
         """What the model proposes, in one call; in a second one, if it cannot be used, which shows what was wrong."""
         prompt = extraction_prompt(
             self.schema,
@@ -198,14 +202,13 @@ class Reader:
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or ()), _NOSTREAM]}
         for call in (1, 2):
             answer: Any = None
+            asked.append(call)
             try:
                 try:
                     answer = yield Ask(self.model, prompt, quiet)
                 except Exception as error:
-                    _raise_as_unusable(error)
-                    raise
-                ids = [id_ for id_, _ in facts]
-                return checked_operations(proposals_in(answer), said, ids, self.schema, fields), call
+                    raise _failure(error) from error
+                return checked_operations(proposals_in(answer), said, [id_ for id_, _ in facts], self.schema, fields)
             except RefusedError:
                 raise
             except UnusableAnswerError as error:
@@ -314,14 +317,13 @@ def _shown(answer: Any) -> str:
     return str(getattr(message, "text", message) or "")
 
 
-def _raise_as_unusable(error: Exception) -> None:
-    """Some clients raise for an answer that was cut off or filtered: that is the answer's fault, and no outage."""
-    if isinstance(error, AgentMemError):
-        return
+def _failure(error: Exception) -> AgentMemError:
+    """What an error of the model's means: some clients raise for an answer that was cut off, or filtered."""
     name = type(error).__name__
     if "LengthFinishReason" in name or "OutputParser" in name:
-        msg = "The answer was cut off, or could not be read. Propose fewer changes, in shorter words."
-        raise UnusableAnswerError(msg) from error
+        return UnusableAnswerError(
+            "The answer was cut off, or could not be read. Propose fewer changes, in shorter words."
+        )
     if "ContentFilter" in name or "Refusal" in name:
-        msg = f"The model refused: {error!s:.300}"
-        raise RefusedError(msg) from error
+        return RefusedError(f"The model refused: {error!s:.300}")
+    return _ModelFailedError(f"{name}: {error!s:.500}")

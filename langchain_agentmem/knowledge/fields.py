@@ -62,7 +62,7 @@ class Fields:
                 _take(document, tuple(change["path"]))
         return document
 
-    def set(self, path: Path, new: Any, at: datetime, *, timed: bool = True) -> bool:
+    def set(self, path: Path, new: Any, at: datetime, *, timed: bool = True, anew: bool = False) -> bool:
         """Give a field a value; returns whether that changed it.
 
         Args:
@@ -70,12 +70,13 @@ class Fields:
             new: The value.
             at: When that was said.
             timed: Whether that is known to be so; a field that was forgotten comes back only then. Default: True.
+            anew: Whether it counts as said after all else, whatever the clocks say. Default: False.
 
         Raises:
             InvalidInputError: The document would become too long, or the path leads through what holds no fields.
         """
         there, before = _get(self.document, path)
-        if (there and before == new) or self._is_old(path, at, timed=timed):
+        if (there and before == new) or (not anew and self._is_old(path, at, timed=timed)):
             return False
         _put(self.document, path, new)
         if len(json.dumps(self.document, ensure_ascii=False)) > MAX_CHARACTERS:
@@ -85,10 +86,16 @@ class Fields:
         self._forgotten.pop(self._digest(path), None)
         return True
 
-    def remove(self, path: Path, at: datetime) -> bool:
-        """Remove a field that holds no longer; returns whether there was one."""
+    def remove(self, path: Path, at: datetime, *, anew: bool = False) -> bool:
+        """Remove a field that holds no longer; returns whether there was one.
+
+        Args:
+            path: Which field.
+            at: When that was said.
+            anew: As in `set`.
+        """
         there, before = _get(self.document, path)
-        if not there or self._is_old(path, at):
+        if not there or (not anew and self._is_old(path, at)):
             return False
         _take(self.document, path)
         self._note(path, at, there, before)

@@ -114,19 +114,15 @@ def _do_removal(one: Operation, id_: str, edits: Edits, outcome: Outcome) -> Non
 
 def _do_statement(one: Operation, statement: Statement, edits: Edits, outcome: Outcome) -> None:
     known = edits.find(one.fact) if one.fact else None
-    before = set(edits.changes)
     if one.fact and one.action == "update":
         fact = edits.replace(one.fact, statement)
     elif one.fact:
         fact = edits.confirm(one.fact, statement)
     else:
         fact = edits.add(statement)
-    if fact is None:
-        return
-    new = fact.first_seen == statement.at and set(edits.changes) != before
-    if one.fact and one.action == "update" and known:
+    if fact is not None and known is not None and one.action == "update":
         outcome.updated.append(fact)
-    elif new and not (known and known[1].id == fact.id):
+    elif fact is not None and fact.id in edits.added:
         outcome.added.append(fact)
 
 

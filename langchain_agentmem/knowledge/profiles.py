@@ -1,4 +1,7 @@
-"""Profiles by hand: what is known of users, read and written without a model."""
+"""Profiles by hand: what is known of users, read and written without a model.
+
+What is written by hand counts as said after all else, whatever the times of messages are.
+"""
 
 from __future__ import annotations
 
@@ -316,15 +319,14 @@ class Profiles:
         def edit(edits: Edits) -> None:
             fields = edits.fields(schema.name)
             for path, value in changed:
-                # What is saved by hand is said now, whatever was forgotten before.
                 if value is _GONE:
-                    fields.remove(path, now)
+                    fields.remove(path, now, anew=True)
                 else:
-                    fields.set(path, value, now)
+                    fields.set(path, value, now, anew=True)
             schema.check(fields.document)
             edits.keep(schema.name, fields)
             for statement in statements:
-                edits.add(statement)
+                edits.add(statement, anew=True)
 
         draft = Edits(user_id, {}, self._store.language)
         places = [draft.profile_place(schema.name)]
@@ -337,9 +339,9 @@ class Profiles:
         def edit(edits: Edits) -> None:
             fields = edits.fields(schema.name)
             if value is None:
-                fields.remove(path, now)
+                fields.remove(path, now, anew=True)
             else:
-                fields.set(path, value, now)
+                fields.set(path, value, now, anew=True)
             edits.keep(schema.name, fields)
 
         place = Edits(check_id("user_id", user_id), {}, self._store.language).profile_place(schema.name)
@@ -351,12 +353,12 @@ class Profiles:
 
         def edit(edits: Edits) -> Facts:
             if replaces is None:
-                stored = [edits.add(statement) for statement in statements]
+                stored = [edits.add(statement, anew=True) for statement in statements]
             else:
                 if edits.find(_id(replaces)) is None:
                     msg = f"There is no fact {_id(replaces)!r:.100} about this user, so none can replace it."
                     raise InvalidInputError(msg)
-                stored = [edits.replace(_id(replaces), statement) for statement in statements]
+                stored = [edits.replace(_id(replaces), statement, anew=True) for statement in statements]
             return Facts(fact for fact in stored if fact is not None)
 
         draft = Edits(check_id("user_id", user_id), {}, self._store.language)

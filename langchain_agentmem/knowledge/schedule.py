@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +174,8 @@ class Schedule:
             if mine:
                 self._begin_task(job.loop)
             else:
-                job.loop.call_soon_threadsafe(self._begin_task, job.loop)
+                with suppress(RuntimeError):  # it ended this moment: who flushes does the job
+                    job.loop.call_soon_threadsafe(self._begin_task, job.loop)
 
     def _begin_task(self, loop: asyncio.AbstractEventLoop) -> None:
         if sum(own is loop for own in self._tasks.values()) < WORKERS:
@@ -276,7 +278,7 @@ class Schedule:
                 job.due = 0.0
             self._changed.notify_all()
             for task, loop in self._asleep.items():
-                if loop.is_running():
+                with suppress(RuntimeError):  # an event loop that has ended
                     loop.call_soon_threadsafe(task.cancel)  # what it waits for is done by who flushes
 
     def _awaited(self, *, asynchronous: bool = False) -> list[Job]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from langchain_core.messages import RemoveMessage
+from langgraph.graph import START as BEGIN
+from langgraph.graph import MessagesState, StateGraph
 from profiles import ALICE, START, add, answer, assistant, config, human, shown, texts
 
-from langchain_agentmem import InvalidInputError
+from langchain_agentmem import InvalidInputError, StorageClosedError
 from langchain_agentmem.testing import ScriptedChatModel
 
 NOTHING = answer()
@@ -87,3 +91,29 @@ async def test_old_messages_do_not_undo_what_was_said_since(memory, call):
     )
     before = await call(memory.profiles.get, ALICE, as_of=START.replace(day=3))
     assert texts(before.facts) == ["Lives in Athens"]
+
+
+def test_the_user_may_be_named_by_the_runtime_context(memory):
+    @dataclass
+    class Context:
+        user_id: str
+
+    builder = StateGraph(MessagesState, context_schema=Context)
+    builder.add_node("remember", memory.profile_node(ScriptedChatModel([answer(add("Has two dogs"))])))
+    builder.add_edge(BEGIN, "remember")
+    builder.compile().invoke({"messages": [human("I have two dogs", "a")]}, context=Context("carol"))
+    assert texts(memory.profiles.get("carol").facts) == ["Has two dogs"]
+
+
+async def test_an_extraction_in_the_turn_is_an_event(memory):
+    node = memory.profile_node(ScriptedChatModel([answer(add("Has two dogs"))]))
+    events = [event async for event in node.astream_events([human("I have two dogs", "a")], config(), version="v2")]
+    (told,) = (event["data"] for event in events if event["event"] == "on_custom_event")
+    assert texts(told.added) == ["Has two dogs"]
+
+
+def test_what_the_database_cannot_do_is_an_error(memory):
+    node = memory.profile_node(ScriptedChatModel([answer(add("Has two dogs"))]))
+    memory.close()
+    with pytest.raises(StorageClosedError):
+        node.invoke([human("I have two dogs", "a")], config())

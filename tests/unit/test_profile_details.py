@@ -148,3 +148,21 @@ def test_a_profile_shows_itself_with_its_timeline(profiles):
     assert "<s>Lives in Athens</s>" in shown
     assert "Lives in Patras &amp; around" in shown
     assert "preferences: &lt;b&gt;" in shown
+
+
+async def test_what_is_written_by_hand_counts_as_said_last_whatever_the_clocks_say(profiles, call, clock):
+    fact = await call(profiles.add_fact, ALICE, "Lives in Athens")
+    await call(profiles.update_preference, ALICE, "tone", "short")
+    clock.tick(days=-10)
+    await call(profiles.update_preference, ALICE, "tone", "long")
+    assert (await call(profiles.get, ALICE)).preferences == {"tone": "long"}
+    await call(profiles.update_preference, ALICE, "tone", None)
+    assert (await call(profiles.get, ALICE)).preferences == {}
+    other = await call(profiles.add_fact, ALICE, "Lives in Patras", replaces=fact)
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Patras"]
+    await call(profiles.add_fact, ALICE, "Lives in Athens", replaces=other)
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Athens"]
+    (fact,) = (await call(profiles.get, ALICE)).facts
+    await call(profiles.forget_fact, ALICE, fact)
+    await call(profiles.add_fact, ALICE, "Lives in Athens")
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Athens"]
