@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -58,3 +59,15 @@ def shown(request: list[BaseMessage]) -> dict[str, Any]:
     text = str(request[1].text)
     known, said, *_ = (part.partition("</data>")[0] for part in text.split("<data>")[1:])
     return {**json.loads(known), "messages": json.loads(said)}
+
+
+def taking_turns() -> Any:
+    """Calls a method and, every other time, its async twin: each works on what the other has stored."""
+    turn = itertools.cycle((False, True))
+
+    async def call(method: Any, *args: Any, **kwargs: Any) -> Any:
+        if next(turn):
+            return await getattr(method.__self__, f"a{method.__name__}")(*args, **kwargs)
+        return method(*args, **kwargs)
+
+    return call

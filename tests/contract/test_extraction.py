@@ -6,14 +6,20 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
-from profiles import ALICE, add, answer, assistant, config, human, shown, texts
+from profiles import ALICE, add, answer, assistant, config, human, shown, taking_turns, texts
 
 from langchain_agentmem.testing import ScriptedChatModel
 
 NOTHING = answer()
+
+
+@pytest.fixture
+def call() -> Any:
+    return taking_turns()
 
 
 def asked(model: ScriptedChatModel) -> list[list[str]]:

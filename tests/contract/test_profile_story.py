@@ -5,14 +5,20 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from profiles import ALICE, START, add, answer, assistant, config, human, shown, texts
+from profiles import ALICE, START, add, answer, assistant, config, human, shown, taking_turns, texts
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.testing import ScriptedChatModel
 
 TURNS = 100
+
+
+@pytest.fixture
+def call() -> Any:
+    return taking_turns()
 
 
 def update(fact: str, text: str, **more: Any) -> dict[str, Any]:

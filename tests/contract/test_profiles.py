@@ -9,10 +9,15 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from profiles import ALICE, START, Clock, texts
+from profiles import ALICE, START, Clock, taking_turns, texts
 
 from langchain_agentmem import Fact, InvalidInputError, UserProfile
 from langchain_agentmem.knowledge.facts import MAX_SOURCES
+
+
+@pytest.fixture
+def call() -> Any:
+    return taking_turns()
 
 
 @pytest.fixture
