@@ -128,10 +128,9 @@ class Edits:
             anew: Whether it counts as said after all else, whatever the clocks say. Default: False.
         """
         digest = self.digest(statement.text)
-        forgotten = self[self.forgotten_place(digest)]
-        if forgotten is not None:
-            if not anew and (not statement.timed or statement.at <= datetime.fromisoformat(forgotten["at"])):
-                return None
+        if not anew and self._is_forgotten(digest, statement):
+            return None
+        if self[self.forgotten_place(digest)] is not None:
             self[self.forgotten_place(digest)] = None
         place = self.fact_place(digest)
         value = self[place]
@@ -160,6 +159,8 @@ class Edits:
     def confirm(self, id_: str, statement: Statement) -> Fact | None:
         """Note that a statement says the same as a fact, in other words; it is added where the fact is gone or has ended."""
         found = self.find(id_)
+        if self._is_forgotten(id_.rpartition("-")[0], statement):
+            return None
         if found is None or found[1].valid_to is not None:
             return self.add(statement)
         return self._confirm(*found, statement)
@@ -173,7 +174,9 @@ class Edits:
             anew: As in `add`.
         """
         old = self._latest(id_)
-        new = self.add(statement, anew=anew)
+        # Of a fact that was forgotten meanwhile, other words come back as little as its own.
+        forgotten = not anew and self._is_forgotten(id_.rpartition("-")[0], statement)
+        new = None if forgotten else self.add(statement, anew=anew)
         if new is None or new.valid_to is not None or old is None or old[1].id == new.id:
             return new
         place, fact, number = old
@@ -212,6 +215,13 @@ class Edits:
         self[self.forgotten_place(digest)] = {"at": at.isoformat()}
         return True
 
+    def _is_forgotten(self, digest: str, statement: Statement) -> bool:
+        """Whether a fact was forgotten, and a statement is not known to be later."""
+        forgotten = self[self.forgotten_place(digest)] if digest else None
+        return forgotten is not None and (
+            not statement.timed or statement.at <= datetime.fromisoformat(forgotten["at"])
+        )
+
     def _confirm(self, place: Place, known: Fact, number: int, statement: Statement) -> Fact:
         known.topics = list(dict.fromkeys([*known.topics, *statement.topics]))[:MAX_TOPICS]
         sources = list(dict.fromkeys([*known.sources, *statement.sources]))
@@ -230,8 +240,10 @@ class Edits:
         while True:
             fact = Fact.from_value(f"{digest}-{number}", self[place] or {})
             before = self.fact_place(f"{digest}-{number - 1}")
-            value = self[before] if number > 1 and fact.valid_from is not None and at < fact.valid_from else None
-            if value is None or at > datetime.fromisoformat(value["valid_to"]):
+            earlier = number > 1 and fact.valid_from is not None and at < fact.valid_from
+            value = self[before] if earlier else None
+            ended = None if value is None else Fact.from_value("", value).valid_to
+            if ended is None or at > ended:
                 return place, fact, number
             place, number = before, number - 1
 

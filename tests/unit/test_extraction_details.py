@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from langchain_core.messages import RemoveMessage
@@ -117,3 +118,18 @@ def test_what_the_database_cannot_do_is_an_error(memory):
     memory.close()
     with pytest.raises(StorageClosedError):
         node.invoke([human("I have two dogs", "a")], config())
+
+
+@pytest.mark.parametrize("action", ["add", "update"])
+def test_a_fact_forgotten_while_the_model_is_asked_stays_forgotten_in_other_words_too(memory, action):
+    fact = memory.profiles.add_fact(ALICE, "Suffers from hay fever")
+
+    class Meanwhile(ScriptedChatModel):
+        def _generate(self, *args: Any, **options: Any) -> Any:
+            memory.profiles.forget_fact(ALICE, fact)
+            return super()._generate(*args, **options)
+
+    change = {"action": action, "fact": 1, "text": "Has had hay fever for long"}
+    done = memory.profile_node(Meanwhile([answer(change)])).invoke([human("My hay fever again!", "a")], config())
+    assert (done.error, done.changed) == (None, False)
+    assert memory.profiles.timeline(ALICE) == []
