@@ -104,7 +104,9 @@ class Schedule:
                 if earlier is not None:
                     messages = _together(earlier.conversation.messages, job.conversation.messages)
                     job.conversation = replace(job.conversation, messages=messages)
-            if len(self._waiting) + len(self._failed) >= MAX_WAITING:
+            while self._failed and len(self._waiting) + len(self._failed) >= MAX_WAITING:
+                self._failed.pop(next(iter(self._failed)))  # the one that failed first is left to its thread's next run
+            if len(self._waiting) >= MAX_WAITING:
                 _log.warning("%d conversations wait to be read: this one waits for its next turn.", MAX_WAITING)
                 return
             self._waiting[job.key] = job

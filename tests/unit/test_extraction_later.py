@@ -174,6 +174,21 @@ async def test_the_queue_is_bounded(memory, call, monkeypatch, caplog):
     assert node.schedule.pending == 0
 
 
+async def test_what_failed_does_not_fill_the_queue_for_ever(memory, call, monkeypatch, caplog):
+    monkeypatch.setattr("langchain_agentmem.knowledge.schedule.MAX_WAITING", 2)
+    model = ScriptedChatModel([RuntimeError("away")] * 2 + [answer(add("Has two dogs")), RuntimeError("away")])
+    node = memory.profile_node(model, when="background")
+    for user in "ab":
+        await call(node.invoke, [human("Hi", user)], config(user))
+        while len(model.requests) < "ab".index(user) + 1 or node.schedule._running:
+            await asyncio.sleep(0)
+    await call(node.invoke, [human("I have two dogs", "c")], config())
+    while not facts(memory):
+        await asyncio.sleep(0)
+    assert node.schedule.pending <= 2
+    await call(node.flush)
+
+
 async def test_more_messages_than_one_run_reads_are_read_one_portion_after_the_other(memory, call):
     model = ScriptedChatModel([answer()] * 3)
     node = memory.profile_node(model, when="background")
