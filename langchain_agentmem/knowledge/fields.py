@@ -56,10 +56,11 @@ class Fields:
         for change in reversed(self._past):
             if datetime.fromisoformat(change["at"]) <= moment:
                 break
+            path = tuple(change["path"])
             if "before" in change:
-                _put(document, tuple(change["path"]), copy.deepcopy(change["before"]))
+                _put(document, path, copy.deepcopy(change["before"]))
             else:
-                _take(document, tuple(change["path"]))
+                _take(document, path[: change.get("made", len(path))])
         return document
 
     def set(self, path: Path, new: Any, at: datetime, *, timed: bool = True, anew: bool = False) -> bool:
@@ -78,11 +79,12 @@ class Fields:
         there, before = _get(self.document, path)
         if (there and before == new) or (not anew and self._is_old(path, at, timed=timed)):
             return False
+        made = next((at for at in range(1, len(path)) if not _get(self.document, path[:at])[0]), None)
         _put(self.document, path, new)
         if len(json.dumps(self.document, ensure_ascii=False)) > MAX_CHARACTERS:
             msg = f"The profile would be longer than {MAX_CHARACTERS:,} characters: nothing was changed."
             raise InvalidInputError(msg)
-        self._note(path, at, there, before)
+        self._note(path, at, there, before, made)
         self._forgotten.pop(self._digest(path), None)
         return True
 
@@ -110,6 +112,9 @@ class Fields:
             own = tuple(change["path"])
             if own[: len(path)] == path:
                 found = True
+                if change.get("made", len(path)) < len(path):
+                    # What held it was made for it, and stays.
+                    kept.append({"path": list(own[: change["made"]]), "at": change["at"]})
                 continue
             if path[: len(own)] == own and isinstance(change.get("before"), dict):
                 found = _take(change["before"], path[len(own) :]) or found
@@ -133,12 +138,15 @@ class Fields:
         last = next((change for change in reversed(self._past) if tuple(change["path"]) == path), None)
         return last is not None and at < datetime.fromisoformat(last["at"])
 
-    def _note(self, path: Path, at: datetime, there: bool, before: Any) -> None:
+    def _note(self, path: Path, at: datetime, there: bool, before: Any, made: int | None = None) -> None:
+        """Note a change, before which a value was there or not; and from where on its path was made for it."""
         # The changes stay in the order in which they were made, so that they can be undone one after the other.
         latest = max(at, datetime.fromisoformat(self._past[-1]["at"])) if self._past else at
         change: dict[str, Any] = {"path": list(path), "at": latest.isoformat()}
         if there:
             change["before"] = before
+        if made is not None:
+            change["made"] = made
         self._past.append(change)
 
     def _digest(self, path: Path) -> str:

@@ -133,3 +133,22 @@ def test_a_fact_forgotten_while_the_model_is_asked_stays_forgotten_in_other_word
     done = memory.profile_node(Meanwhile([answer(change)])).invoke([human("My hay fever again!", "a")], config())
     assert (done.error, done.changed) == (None, False)
     assert memory.profiles.timeline(ALICE) == []
+
+
+def test_messages_without_a_time_before_the_last_turn_bring_nothing_forgotten_back(memory):
+    memory.profiles.forget_fact(ALICE, memory.profiles.add_fact(ALICE, "Suffers from hay fever"))
+    fact = answer(add("Suffers from hay fever", messages=[1]))
+    node = memory.profile_node(ScriptedChatModel([fact] * 2))
+    node.invoke([human("I have hay fever."), assistant("Oh."), human("Hello")], config())
+    assert memory.profiles.timeline(ALICE) == []
+    node.invoke([human("My hay fever is back.")], config(thread="u"))
+    assert texts(memory.profiles.timeline(ALICE)) == ["Suffers from hay fever"]
+
+
+async def test_messages_with_ids_are_known_whatever_stands_before_them(memory, call):
+    model = ScriptedChatModel([answer()] * 2)
+    node = memory.profile_node(model)
+    one, two, three, four = (human("yes", one) for one in "abcd")
+    await call(node.invoke, [one, two, three], config())
+    await call(node.invoke, [one, three, four], config())
+    assert asked(model) == [["yes"] * 3, ["yes"]]

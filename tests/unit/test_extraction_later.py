@@ -203,11 +203,13 @@ async def test_a_user_is_needed_at_once(memory, call):
         await call(node.invoke, [human("Hi")], config(None))
 
 
-async def test_nothing_is_left_running(sqlite_url, call):
+@pytest.mark.parametrize("when", ["background", "debounce"])
+async def test_nothing_is_left_running(sqlite_url, call, when):
     memory = AgentMemory.from_url(sqlite_url)
-    node = memory.profile_node(ScriptedChatModel([answer()] * 20), when="background")
+    node = memory.profile_node(ScriptedChatModel([answer()] * 20), when=when, delay=1000)
     for number in range(20):
         await call(node.invoke, [human("Hi", "a")], config(f"user {number}"))
+        await asyncio.sleep(0)
     await call(memory.close)
     assert node.schedule.pending == 0
     while extraction_threads():  # those that have done their last job are about to end

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from profiles import ALICE, START, Clock, texts
 from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError, UserProfile
+from langchain_agentmem.knowledge.fields import Fields, path_of
 
 
 @pytest.fixture
@@ -166,3 +172,46 @@ async def test_what_is_written_by_hand_counts_as_said_last_whatever_the_clocks_s
     await call(profiles.forget_fact, ALICE, fact)
     await call(profiles.add_fact, ALICE, "Lives in Athens")
     assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Athens"]
+
+
+def test_a_field_that_is_forgotten_is_gone_from_what_held_it_before_too():
+    fields = Fields(ALICE, None)
+    fields.set(("home",), {"city": "Athens", "door": "red"}, START)
+    fields.set(("home",), {"city": "Patras", "door": "blue"}, START + timedelta(days=1))
+    fields.set(("home", "door"), "green", START + timedelta(days=2))
+    assert fields.forget(("home", "door"), START + timedelta(days=3))
+    assert not fields.forget(("home", "door"), START + timedelta(days=3))
+    for colour in ("red", "blue", "green"):
+        assert colour not in json.dumps(fields.value)
+    assert fields.as_of(START) == {"home": {"city": "Athens"}}
+    assert not fields.set(("home", "door"), "red", START + timedelta(days=1))
+    assert fields.set(("home", "door"), "red", START + timedelta(days=4))
+
+
+def test_fields_remember_so_many_changes_and_hold_so_much(monkeypatch):
+    fields = Fields(ALICE, None)
+    for number in range(1100):
+        fields.set(("n",), number, START + timedelta(seconds=number))
+    assert len(fields.value["past"]) == 1000
+    assert fields.as_of(START + timedelta(seconds=500)) == {"n": 500}
+    with pytest.raises(InvalidInputError, match="longer"):
+        fields.set(("long",), "x" * 60_000, START + timedelta(days=1))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c.d", "c.e", "c"]), st.none() | st.integers(0, 3)), max_size=12))
+def test_a_document_at_any_time_is_what_it_was_then(changes):
+    fields = Fields(ALICE, None)
+    seen = []
+    for number, (field, value) in enumerate(changes):
+        at = START + timedelta(days=number)
+        with contextlib.suppress(InvalidInputError):
+            if value is None:
+                fields.remove(path_of(field), at)
+            else:
+                fields.set(path_of(field), {"d": value} if field == "c" else value, at)
+        seen.append((at, copy.deepcopy(fields.document)))
+    again = Fields(ALICE, json.loads(json.dumps(fields.value)))
+    assert again.document == (seen[-1][1] if seen else {})
+    for at, document in seen:
+        assert again.as_of(at) == document
+    assert again.as_of(START - timedelta(days=1)) == {}
