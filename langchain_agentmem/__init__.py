@@ -22,6 +22,10 @@ from langchain_agentmem.errors import (
     UnsupportedValueError,
 )
 from langchain_agentmem.history import AgentMemHistory
+from langchain_agentmem.knowledge.extraction import Extraction
+from langchain_agentmem.knowledge.facts import Fact, Facts
+from langchain_agentmem.knowledge.profiles import Profiles
+from langchain_agentmem.knowledge.schema import UserProfile
 from langchain_agentmem.lifecycle.reindexing import Reindexed
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.models import FoundMessage, FoundMessages, Retention, SessionInfo, StoredMessage, ThreadInfo
@@ -30,6 +34,7 @@ from langchain_agentmem.store import AgentMemStore
 if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
     from langchain_agentmem.knowledge.entity_changes import EntityChanges
+    from langchain_agentmem.knowledge.extractor import ProfileExtractor
     from langchain_agentmem.knowledge.graphs import Entity, EntityGraph, Relation
     from langchain_agentmem.knowledge.memories import SavedMemory
     from langchain_agentmem.knowledge.shared import KnowledgeEntry
@@ -50,12 +55,17 @@ __all__ = [
     "Entity",
     "EntityChanges",
     "EntityGraph",
+    "Extraction",
+    "Fact",
+    "Facts",
     "FoundMessage",
     "FoundMessages",
     "InvalidInputError",
     "InvalidTypeError",
     "KnowledgeEntry",
     "MemoryCompressor",
+    "ProfileExtractor",
+    "Profiles",
     "Reindexed",
     "Relation",
     "Retention",
@@ -69,6 +79,7 @@ __all__ = [
     "ThreadInUseError",
     "ThreadInfo",
     "UnsupportedValueError",
+    "UserProfile",
 ]
 
 _LATER = {
@@ -78,6 +89,7 @@ _LATER = {
     "EntityGraph": "knowledge.graphs",
     "KnowledgeEntry": "knowledge.shared",
     "MemoryCompressor": "compression.compressor",
+    "ProfileExtractor": "knowledge.extractor",
     "Relation": "knowledge.graphs",
     "SavedMemory": "knowledge.memories",
 }

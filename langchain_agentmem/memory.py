@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -23,6 +24,9 @@ from langchain_agentmem.compression.sessions import SessionMessages, newest_of, 
 from langchain_agentmem.compression.summaries import Place, SessionSummary
 from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
+from langchain_agentmem.knowledge.profiles import Profiles
+from langchain_agentmem.knowledge.schedule import Schedule
+from langchain_agentmem.knowledge.schema import UserProfile
 from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
 from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.models import (
@@ -41,11 +45,14 @@ from langchain_agentmem.sweeping import Sweeper
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable, RunnableConfig
     from langchain_core.tools import BaseTool
+    from pydantic import BaseModel
 
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.knowledge.entities import Entities
+    from langchain_agentmem.knowledge.extractor import ProfileExtractor
     from langchain_agentmem.knowledge.memories import Memories
     from langchain_agentmem.knowledge.shared import SharedKnowledge
     from langchain_agentmem.settings import AgentMemSettings
@@ -114,6 +121,8 @@ class AgentMemory:
             backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=self._sweeper
         )
         self.sessions = Sessions(backend, tenant)
+        self.profiles = Profiles(self.store)
+        self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
         self._indexer = self.store.indexer if embed_history else None
 
     @classmethod
@@ -483,6 +492,28 @@ class AgentMemory:
             knowledge=knowledge,
         )
 
+    # What is known of users
+
+    def profile_node(
+        self,
+        model: BaseChatModel | Runnable[Any, Any],
+        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+        **options: Any,
+    ) -> ProfileExtractor:
+        """A node that learns about users from their conversations; also a Runnable.
+
+        Args:
+            model: A chat model.
+            schema: What is looked for: a Pydantic model, or a JSON schema. Default: `UserProfile`.
+            **options: The keyword arguments of `ProfileExtractor`, such as `when="background"`.
+        """
+        from langchain_agentmem.knowledge.extractor import ProfileExtractor
+
+        extractor = ProfileExtractor(model, self.store, schema, **options)
+        if extractor.schedule is not None:
+            self._schedules.add(extractor.schedule)
+        return extractor
+
     # Operating it
 
     def reindex(
@@ -551,11 +582,15 @@ class AgentMemory:
         return await arun(self._sweeper.sweep())
 
     def close(self) -> None:
-        """Close every connection. Closing twice does no harm."""
+        """Do what waits to be done after answers, and close every connection. Closing twice does no harm."""
+        for schedule in list(self._schedules):
+            schedule.close()
         self.backend.close()
 
     async def aclose(self) -> None:
         """Same as `close`, but without blocking the event loop."""
+        for schedule in list(self._schedules):
+            await schedule.aclose()
         await self.backend.aclose()
 
     def __enter__(self) -> Self:

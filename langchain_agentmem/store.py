@@ -394,6 +394,11 @@ class AgentMemStore(BaseStore):
         """Same as `sweep_ttl`, but without blocking the event loop."""
         return await arun(self._sweeper.sweep())
 
+    @property
+    def language(self) -> str:
+        """Which language texts are searched in."""
+        return self._backend.language
+
     def close(self) -> None:
         """Close the database of a store that stands alone."""
         self._backend.close()

@@ -1,0 +1,329 @@
+"""Learning from a conversation: read what is new, ask the model once what changes, check it, and store it with the marker."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import BaseMessage
+from langgraph.store.base import GetOp, SearchOp
+
+from langchain_agentmem.errors import AgentMemError, InvalidInputError
+from langchain_agentmem.knowledge.changes import Edits, Place
+from langchain_agentmem.knowledge.facts import Facts, utc
+from langchain_agentmem.knowledge.fields import Fields
+from langchain_agentmem.knowledge.operations import Operation, Outcome, Said, checked_operations, do
+from langchain_agentmem.knowledge.prompts import extraction_prompt, with_error
+from langchain_agentmem.knowledge.proposals import RefusedError, UnusableAnswerError, answer_schema, proposals_in
+from langchain_agentmem.knowledge.schema import Schema
+from langchain_agentmem.knowledge.seen import MAX_FAILURES, Marker, digests_of, marker_place
+from langchain_agentmem.knowledge.spaces import FACTS, user_space
+from langchain_agentmem.knowledge.storing import edited
+from langchain_agentmem.program import Ask, Program, Twin
+from langchain_agentmem.searching import time_of
+from langchain_agentmem.store import AgentMemStore
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable, RunnableConfig
+
+_log = logging.getLogger(__name__)
+
+_NOSTREAM = "nostream"
+"""LangGraph's `TAG_NOSTREAM`: the tokens of a call with this tag are no part of what the user sees."""
+
+MAX_FACTS, MAX_FACT_CHARACTERS = 20, 4_000
+"""How many known facts the model is shown, and how long all of them may be."""
+
+MAX_FIELD_CHARACTERS = 4_000
+"""How much of the fields the model is shown."""
+
+MAX_MESSAGES, MAX_MESSAGE_CHARACTERS = 40, 12_000
+"""How many new messages are read in one run, and how long all of them may be; the others are read in the next."""
+
+_LONGEST = {"user": 6_000, "assistant": 1_000}
+_QUERY = 1_000
+_ROLES = {"human": "user", "ai": "assistant"}
+
+
+class _ModelFailedError(AgentMemError):
+    """The model did not answer."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What a run of an extractor did."""
+
+    user_id: str
+    messages: int = 0
+    """How many new messages were read."""
+    calls: int = 0
+    """How often the model was asked."""
+    added: Facts = field(default_factory=Facts)
+    updated: Facts = field(default_factory=Facts)
+    """Facts that superseded others."""
+    ended: Facts = field(default_factory=Facts)
+    forgotten: int = 0
+    """How many facts were forgotten."""
+    fields: tuple[str, ...] = ()
+    """The fields that changed."""
+    error: str | None = None
+    """Why nothing changed, when the model failed or its answer could not be used."""
+    more: bool = False
+    """Whether there are new messages that were too many for one run."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything changed."""
+        return bool(self.added or self.updated or self.ended or self.forgotten or self.fields)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What is read: messages of a user in a thread."""
+
+    user_id: str
+    thread: str
+    messages: Sequence[BaseMessage]
+    now: float
+    """When they were handed over, in seconds since 1970."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads conversations.
+
+    Args:
+        model: What is asked.
+        store: Where the profiles are.
+        schema: What they look like.
+        instructions: What the model is to do.
+        tell: Whether it must be told in the prompt how to answer.
+    """
+
+    model: Runnable[Any, Any]
+    store: AgentMemStore
+    schema: Schema
+    instructions: str
+    tell: bool
+
+    def read(self, conversation: Conversation, config: RunnableConfig | None) -> Program[Extraction]:
+        """Learn from a conversation what is new in it.
+
+        Args:
+            conversation: The conversation.
+            config: That of the run, for the model.
+
+        Raises:
+            StorageError: The database could not do what was asked.
+        """
+        user_id = conversation.user_id
+        edits = Edits(user_id, {}, self.store.language)
+        places = [marker_place(user_id, conversation.thread), edits.profile_place(self.schema.name)]
+        items = yield Twin(self.store.batch, [GetOp(*place) for place in places])
+        marker, fields = Marker(items[0] and items[0].value), Fields(user_id, items[1] and items[1].value)
+        digests = digests_of(conversation.messages)
+        start = marker.start(digests)
+        end, said = _portion(conversation, digests, start)
+        count, more = end - start, end < len(digests)
+        if not count:
+            return Extraction(user_id)
+        if not any(one.role == "user" for one in said):
+            yield from self._store(user_id, digests[:end], said, [], places)
+            return Extraction(user_id, messages=count, more=more)
+        facts = (yield from self._relevant(user_id, said)) if self.schema.has_facts else []
+        asked: list[int] = []
+        try:
+            operations = yield from self._ask(said, facts, fields, config, asked)
+            outcome = yield from self._store(user_id, digests[:end], said, operations, places)
+        except _ModelFailedError as error:  # a limit, an outage, a timeout: the messages are read next time
+            return self._reported(Extraction(user_id, count, len(asked), error=str(error), more=more))
+        except (
+            UnusableAnswerError,
+            InvalidInputError,
+        ) as error:  # the latter: it does not fit what others stored meanwhile
+            yield from self._failed(user_id, places[0], digests[:end])
+            return self._reported(Extraction(user_id, count, len(asked), error=str(error), more=more))
+        return Extraction(
+            user_id,
+            count,
+            len(asked),
+            outcome.added,
+            outcome.updated,
+            outcome.ended,
+            outcome.forgotten,
+            tuple(outcome.fields),
+            more=more,
+        )
+
+    def _reported(self, extraction: Extraction) -> Extraction:
+        _log.warning("Nothing was learned from %d messages: %s", extraction.messages, extraction.error)
+        return extraction
+
+    def _relevant(self, user_id: str, said: Sequence[Said]) -> Program[list[tuple[str, dict[str, Any]]]]:
+        """The facts that the model is shown: those that answer to the new messages, then those noted last."""
+        query = " ".join(one.text for one in said if one.role == "user")[-_QUERY:]
+        where, only = user_space(user_id, FACTS), {"valid_to": None}
+        found, newest = yield Twin(
+            self.store.batch,
+            [SearchOp(where, only, MAX_FACTS // 2, 0, query), SearchOp(where, only, MAX_FACTS, 0, None)],
+        )
+        shown: dict[str, dict[str, Any]] = {}
+        left = MAX_FACT_CHARACTERS
+        for item in [*found, *newest]:
+            text, topics = item.value["text"], item.value["topics"]
+            length = len(text) + sum(map(len, topics)) + 20
+            if item.key in shown or length > left or len(shown) == MAX_FACTS:
+                continue
+            left -= length
+            shown[item.key] = {"id": f"{item.key}-{item.value['number']}", "text": text, "topics": topics}
+        return [(one["id"], {"text": one["text"], "topics": one["topics"]}) for one in shown.values()]
+
+    def _ask(
+        self,
+        said: Sequence[Said],
+        facts: Sequence[tuple[str, dict[str, Any]]],
+        fields: Fields,
+        config: RunnableConfig | None,
+        asked: list[int],
+    ) -> Program[list[Operation]]:
+        """What the model proposes, in one call; in a second one, if it cannot be used, which shows what was wrong."""
+        prompt = extraction_prompt(
+            self.schema,
+            self.instructions,
+            _bounded(fields.document),
+            [{"number": number, **fact} for number, (_, fact) in enumerate(facts, 1)],
+            [{"number": number, "role": one.role, "text": one.text} for number, one in enumerate(said, 1)],
+            said[-1].at,
+            answer_schema(facts=self.schema.has_facts) if self.tell else None,
+        )
+        quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or ()), _NOSTREAM]}
+        for call in (1, 2):
+            answer: Any = None
+            asked.append(call)
+            try:
+                try:
+                    answer = yield Ask(self.model, prompt, quiet)
+                except Exception as error:
+                    raise _failure(error) from error
+                return checked_operations(proposals_in(answer), said, [id_ for id_, _ in facts], self.schema, fields)
+            except RefusedError:
+                raise
+            except UnusableAnswerError as error:
+                if call == 2:
+                    raise
+                prompt = with_error(prompt, _shown(answer), str(error))
+        raise AssertionError
+
+    def _store(
+        self,
+        user_id: str,
+        digests: Sequence[str],
+        said: Sequence[Said],
+        operations: Sequence[Operation],
+        places: Sequence[Place],
+    ) -> Program[Outcome]:
+        """Store what was learned, and that these messages were read, together."""
+
+        def edit(edits: Edits) -> Outcome:
+            marker = Marker(edits[places[0]])
+            fields = edits.fields(self.schema.name)
+            # What another run has read meanwhile, it has learned too.
+            start = marker.start(digests)
+            left = [one for one in operations if max(one.read, default=len(digests) - 1) >= start]
+            outcome = do(left, edits, self.schema, fields)
+            for one in said:
+                if one.role == "user":
+                    fields.interacted(one.at)
+            edits.keep(self.schema.name, fields)
+            edits[places[0]] = marker.after(digests)
+            return outcome
+
+        known = Edits(user_id, {}, self.store.language)
+        needed = [*places]
+        for one in operations:
+            if one.statement is not None:
+                needed += known.places_of(one.statement.text)
+            if one.fact is not None:
+                digest = one.fact.rpartition("-")[0]
+                needed += [known.fact_place(digest), known.forgotten_place(digest)]
+        return (yield from edited(self.store, user_id, needed, edit))
+
+    def _failed(self, user_id: str, place: Place, digests: Sequence[str]) -> Program[None]:
+        """Count a run whose answers could not be used; after several, its messages are passed over."""
+
+        def edit(edits: Edits) -> None:
+            marker = Marker(edits[place])
+            if marker.failures + 1 < MAX_FAILURES:
+                edits[place] = marker.failed()
+            else:
+                _log.warning("Messages are passed over: no answer about them could be used.")
+                edits[place] = marker.after(digests)
+
+        yield from edited(self.store, user_id, [place], edit)
+
+
+def _portion(conversation: Conversation, digests: Sequence[str], start: int) -> tuple[int, list[Said]]:
+    """The new messages that one run reads: the place after the last of them, and what is said in them."""
+    messages = conversation.messages
+    last_turn = max((at for at, message in enumerate(messages) if message.type == "human"), default=0)
+    said: list[Said] = []
+    left = MAX_MESSAGE_CHARACTERS
+    for at in range(start, len(messages)):
+        message = messages[at]
+        role = _ROLES.get(message.type)
+        text = _clipped(str(message.text).strip(), _LONGEST[role]) if role else ""
+        if said and text and (len(text) > left or len(said) == MAX_MESSAGES):
+            return at, said
+        if role and text:
+            left -= len(text)
+            moment = time_of(message, -1.0)
+            own = moment >= 0
+            timed = own or at >= last_turn
+            said.append(
+                Said(at, message.id or digests[at], role, text, utc(moment if own else conversation.now), timed)
+            )
+    return len(messages), said
+
+
+def _clipped(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest // 2]} … {text[-longest // 2 :]}"
+
+
+def _bounded(document: dict[str, Any]) -> dict[str, Any]:
+    """As much of a document as the model is shown: what was set last stays."""
+    if len(json.dumps(document, ensure_ascii=False)) <= MAX_FIELD_CHARACTERS:
+        return document
+    share = MAX_FIELD_CHARACTERS // max(1, len(document))
+    return {name: _within(value, share) for name, value in list(document.items())[-100:]}
+
+
+def _within(value: Any, characters: int) -> Any:
+    if isinstance(value, (dict, list)):
+        entries = list(value.items()) if isinstance(value, dict) else list(value)
+        while entries and len(json.dumps(entries, ensure_ascii=False)) > characters:
+            entries = entries[len(entries) // 2 + 1 :]
+        return dict(entries) if isinstance(value, dict) else entries
+    return _clipped(value, max(20, characters)) if isinstance(value, str) else value
+
+
+def _shown(answer: Any) -> str:
+    message = answer["raw"] if isinstance(answer, dict) and "raw" in answer else answer
+    calls = getattr(message, "tool_calls", None) or getattr(message, "invalid_tool_calls", None)
+    if calls:
+        return str([call.get("args") for call in calls])
+    return str(getattr(message, "text", message) or "")
+
+
+def _failure(error: Exception) -> AgentMemError:
+    """What an error of the model's means: some clients raise for an answer that was cut off, or filtered."""
+    name = type(error).__name__
+    if "LengthFinishReason" in name or "OutputParser" in name:
+        return UnusableAnswerError(
+            "The answer was cut off, or could not be read. Propose fewer changes, in shorter words."
+        )
+    if "ContentFilter" in name or "Refusal" in name:
+        return RefusedError(f"The model refused: {error!s:.300}")
+    return _ModelFailedError(f"{name}: {error!s:.500}")

@@ -1,0 +1,202 @@
+"""The fields of a profile: a JSON document that knows what it was like before each change.
+
+A change is noted with its time and what was there before. A change that was said before the last change of the same field is
+left out: the later statement counts. A field that was forgotten leaves the digest of its path alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.errors import InvalidInputError
+
+MAX_PAST = 1_000
+"""How many changes of fields are known; the oldest goes first."""
+
+MAX_CHARACTERS = 50_000
+"""The longest document, as JSON."""
+
+Path = tuple[str, ...]
+
+
+class Fields:
+    """A document, and what it was like before.
+
+    Args:
+        user_id: Whose.
+        value: What the store keeps of it; None for an empty document.
+    """
+
+    def __init__(self, user_id: str, value: Mapping[str, Any] | None) -> None:
+        self._user_id = user_id
+        given = copy.deepcopy(dict(value or {}))
+        self.document: dict[str, Any] = given.get("fields") or {}
+        self._past: list[dict[str, Any]] = given.get("past") or []
+        self._forgotten: dict[str, str] = given.get("forgotten") or {}
+        self.last_interaction: str | None = given.get("last_interaction")
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """What the store keeps of it."""
+        return {
+            "fields": self.document,
+            "past": self._past[-MAX_PAST:],
+            "forgotten": self._forgotten,
+            "last_interaction": self.last_interaction,
+        }
+
+    def as_of(self, moment: datetime) -> dict[str, Any]:
+        """What the document was at a time."""
+        document: dict[str, Any] = copy.deepcopy(self.document)
+        for change in reversed(self._past):
+            if datetime.fromisoformat(change["at"]) <= moment:
+                break
+            path = tuple(change["path"])
+            if "before" in change:
+                _put(document, path, copy.deepcopy(change["before"]))
+            else:
+                _take(document, path[: change.get("made", len(path))])
+        return document
+
+    def set(self, path: Path, new: Any, at: datetime, *, timed: bool = True, anew: bool = False) -> bool:
+        """Give a field a value; returns whether that changed it.
+
+        Args:
+            path: Which field.
+            new: The value.
+            at: When that was said.
+            timed: Whether that is known to be so; a field that was forgotten comes back only then. Default: True.
+            anew: Whether it counts as said after all else, whatever the clocks say. Default: False.
+
+        Raises:
+            InvalidInputError: The document would become too long, or the path leads through what holds no fields.
+        """
+        there, before = _get(self.document, path)
+        if (there and before == new) or (not anew and self._is_old(path, at, timed=timed)):
+            return False
+        made = next((at for at in range(1, len(path)) if not _get(self.document, path[:at])[0]), None)
+        _put(self.document, path, new)
+        if len(json.dumps(self.document, ensure_ascii=False)) > MAX_CHARACTERS:
+            msg = f"The profile would be longer than {MAX_CHARACTERS:,} characters: nothing was changed."
+            raise InvalidInputError(msg)
+        self._note(path, at, there, before, made)
+        self._forgotten.pop(self._digest(path), None)
+        return True
+
+    def remove(self, path: Path, at: datetime, *, anew: bool = False) -> bool:
+        """Remove a field that holds no longer; returns whether there was one.
+
+        Args:
+            path: Which field.
+            at: When that was said.
+            anew: As in `set`.
+        """
+        there, before = _get(self.document, path)
+        if not there or (not anew and self._is_old(path, at)):
+            return False
+        _take(self.document, path)
+        self._note(path, at, there, before)
+        return True
+
+    def forget(self, path: Path, at: datetime) -> bool:
+        """Remove a field with all that it ever was; returns whether anything was there."""
+        found, _ = _get(self.document, path)
+        _take(self.document, path)
+        kept = []
+        for change in self._past:
+            own = tuple(change["path"])
+            if own[: len(path)] == path:
+                found = True
+                if change.get("made", len(path)) < len(path):
+                    # What held it was made for it, and stays.
+                    kept.append({"path": list(own[: change["made"]]), "at": change["at"]})
+                continue
+            if path[: len(own)] == own and isinstance(change.get("before"), dict):
+                found = _take(change["before"], path[len(own) :]) or found
+            kept.append(change)
+        self._past = kept
+        if found:
+            self._forgotten[self._digest(path)] = at.isoformat()
+        return found
+
+    def interacted(self, at: datetime) -> None:
+        """Note when the user was heard of last."""
+        if self.last_interaction is None or datetime.fromisoformat(self.last_interaction) < at:
+            self.last_interaction = at.isoformat()
+
+    def _is_old(self, path: Path, at: datetime, *, timed: bool = True) -> bool:
+        """Whether something was said of a field, or of what holds it, since."""
+        for length in range(1, len(path) + 1):
+            forgotten = self._forgotten.get(self._digest(path[:length]))
+            if forgotten is not None and (not timed or at <= datetime.fromisoformat(forgotten)):
+                return True
+        last = next((change for change in reversed(self._past) if tuple(change["path"]) == path), None)
+        return last is not None and at < datetime.fromisoformat(last["at"])
+
+    def _note(self, path: Path, at: datetime, there: bool, before: Any, made: int | None = None) -> None:
+        """Note a change, before which a value was there or not; and from where on its path was made for it."""
+        # The changes stay in the order in which they were made, so that they can be undone one after the other.
+        latest = max(at, datetime.fromisoformat(self._past[-1]["at"])) if self._past else at
+        change: dict[str, Any] = {"path": list(path), "at": latest.isoformat()}
+        if there:
+            change["before"] = before
+        if made is not None:
+            change["made"] = made
+        self._past.append(change)
+
+    def _digest(self, path: Path) -> str:
+        return digest_of_ids(self._user_id, *path, size=12).hex()
+
+
+def path_of(field: str | Sequence[str]) -> Path:
+    """A path from its names, or from one text in which dots part them.
+
+    Raises:
+        InvalidInputError: It is empty, or one of its names is.
+    """
+    path = tuple(field.split(".")) if isinstance(field, str) else tuple(field)
+    if not path or not all(isinstance(name, str) and name.strip() for name in path):
+        msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {field!r:.100}."
+        raise InvalidInputError(msg)
+    return path
+
+
+def value_at(document: Mapping[str, Any], path: Path) -> Any:
+    """The value of a field; None where there is none."""
+    return _get(document, path)[1]
+
+
+def _get(document: Mapping[str, Any], path: Path) -> tuple[bool, Any]:
+    value: Any = document
+    for name in path:
+        if not isinstance(value, Mapping) or name not in value:
+            return False, None
+        value = value[name]
+    return True, value
+
+
+def _put(document: dict[str, Any], path: Path, value: Any) -> None:
+    for at, name in enumerate(path[:-1]):
+        inner = document.setdefault(name, {})
+        if not isinstance(inner, dict):
+            msg = f"The field {'.'.join(path[: at + 1])} holds no fields, so {'.'.join(path)} cannot be set."
+            raise InvalidInputError(msg)
+        document = inner
+    document[path[-1]] = value
+
+
+def _take(document: dict[str, Any], path: Path) -> bool:
+    if not path:
+        return False
+    holder = document
+    for name in path[:-1]:
+        inner = holder.get(name)
+        if not isinstance(inner, dict):
+            return False
+        holder = inner
+    return holder.pop(path[-1], _take) is not _take

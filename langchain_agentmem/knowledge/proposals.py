@@ -1,0 +1,214 @@
+"""What a model proposes to change: how it is asked for, read from any kind of answer, and checked before anything is done.
+
+A proposal names no user, no namespace and no key: facts are the numbers under which they were shown, so that nothing in a
+conversation can reach anybody else's profile.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Annotated, Any, Literal
+
+from langchain_core.messages import AIMessage
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from langchain_agentmem.errors import AgentMemError
+from langchain_agentmem.knowledge.facts import MAX_TEXT, MAX_TOPICS
+
+TOOL = "change_profile"
+"""The name of the tool, and of the schema, by which changes are asked for."""
+
+MAX_CHANGES = 20
+"""The most changes of one answer."""
+
+MAX_VALUE = 2_000
+"""The longest value of a field, in characters of JSON."""
+
+_TRIES = 50
+"""At so many places of a text JSON is looked for."""
+
+_FENCE = re.compile(r"```[a-zA-Z]*\n?(.*?)```", re.DOTALL)
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])')
+
+
+class UnusableAnswerError(AgentMemError, ValueError):
+    """What a model answered cannot be used; nothing was changed."""
+
+
+class RefusedError(UnusableAnswerError):
+    """A model refused to answer; nothing was changed."""
+
+
+def _listed(value: Any) -> Any:
+    return [] if value is None else [value] if isinstance(value, (str, int)) else value
+
+
+class Proposal(BaseModel):
+    """One change that a model proposes."""
+
+    action: Literal["add", "update", "remove"]
+    fact: int | None = None
+    field: str | list[str] | None = None
+    text: str | None = Field(default=None, max_length=MAX_TEXT)
+    value: Any = None
+    topics: Annotated[list[str], BeforeValidator(_listed), Field(max_length=MAX_TOPICS)] = Field(default_factory=list)
+    messages: Annotated[list[int], BeforeValidator(_listed)] = Field(default_factory=list)
+    confidence: float | None = Field(default=None, ge=0, le=1)
+    since: str | None = None
+    reason: Literal["ended", "forget"] | None = None
+
+    def begun(self) -> datetime | None:
+        """What `since` says, as a time."""
+        if not self.since:
+            return None
+        parts = self.since.strip().replace("Z", "+00:00")
+        if re.fullmatch(r"\d{4}(-\d{2})?", parts):
+            parts = f"{parts}-01-01" if len(parts) == 4 else f"{parts}-01"
+        moment = datetime.fromisoformat(parts)
+        return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+
+class Proposals(BaseModel):
+    """The changes that a model proposes."""
+
+    changes: Annotated[list[Proposal], BeforeValidator(lambda value: [] if value is None else value)] = Field(
+        max_length=MAX_CHANGES
+    )
+
+
+def answer_schema(*, facts: bool) -> dict[str, Any]:
+    """The JSON schema of an answer: flat, so that small models manage it too.
+
+    Args:
+        facts: Whether facts may be changed, or fields alone.
+    """
+    text: dict[str, Any] = {"type": "string"}
+    whole: dict[str, Any] = {"type": "integer"}
+    change: dict[str, Any] = {
+        "action": {"type": "string", "enum": ["add", "update", "remove"]},
+        "field": {**text, "description": "The field to change, with dots between the names of nested fields."},
+        "value": {"description": "The new value of the field. With add, one more element of a list."},
+        "messages": {"type": "array", "items": whole, "description": "The numbers of the messages that say so."},
+        "reason": {
+            **text,
+            "enum": ["ended", "forget"],
+            "description": "With remove: ended if it was true and is no longer, forget if the user asks to forget it.",
+        },
+    }
+    if facts:
+        change |= {
+            "fact": {**whole, "description": "The number of a known fact. With add, one that already says the same."},
+            "text": {**text, "description": "The fact, in one short sentence about the user."},
+            "topics": {"type": "array", "items": text, "description": "One to three topics, each one word."},
+            "confidence": {"type": "number", "description": "How sure it is that the user means this, from 0 to 1."},
+            "since": {**text, "description": "Since when it is true, if the user says so: a date such as 2024-05-31."},
+        }
+    changes = {"type": "array", "items": {"type": "object", "properties": change, "required": ["action"]}}
+    return {
+        "title": TOOL,
+        "description": "Change what is known of the user. An empty list if there is nothing to change.",
+        "type": "object",
+        "properties": {"changes": changes},
+        "required": ["changes"],
+    }
+
+
+def proposals_in(answer: Any) -> list[Proposal]:
+    """The changes that an answer proposes: by a tool call, by structured output, or by JSON in its text.
+
+    Args:
+        answer: A message, or a mapping with it under `"raw"` (as `with_structured_output(include_raw=True)` gives it).
+
+    Raises:
+        UnusableAnswerError: It proposes nothing that can be read, and says so to the model.
+    """
+    if isinstance(answer, dict) and "raw" in answer:
+        answer = answer["raw"]
+    if isinstance(answer, AIMessage):
+        refusal = answer.additional_kwargs.get("refusal")
+        if refusal:
+            msg = f"The model refused: {refusal!s:.300}"
+            raise RefusedError(msg)
+        if answer.response_metadata.get("finish_reason", answer.response_metadata.get("stop_reason")) in (
+            "length",
+            "max_tokens",
+        ):
+            msg = "The answer was cut off because it was too long. Propose fewer changes, in shorter words."
+            raise UnusableAnswerError(msg)
+        if answer.invalid_tool_calls:
+            msg = (
+                f"The arguments of the tool call are no valid JSON: {answer.invalid_tool_calls[0].get('error')!s:.300}"
+            )
+            raise UnusableAnswerError(msg)
+        calls = [call["args"] for call in answer.tool_calls]
+        given: list[Any] = calls or [_json_in(str(answer.text))]
+    else:
+        given = [answer if isinstance(answer, dict) else _json_in(str(getattr(answer, "text", answer)))]
+    found: list[Proposal] = []
+    for one in given:
+        try:
+            found += Proposals.model_validate({"changes": one} if isinstance(one, list) else one).changes
+        except ValidationError as error:
+            raise UnusableAnswerError(_described(error)) from None
+    if len(found) > MAX_CHANGES:
+        msg = (
+            f"The answer proposes {len(found)} changes; at most {MAX_CHANGES} are accepted. Propose the most important."
+        )
+        raise UnusableAnswerError(msg)
+    return found
+
+
+def _described(error: ValidationError) -> str:
+    faults = [f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}" for one in error.errors()[:5]]
+    return f"The answer does not fit the schema: {'; '.join(faults)}."
+
+
+def _json_in(text: str) -> Any:
+    """The answer in a text: JSON in a fence, or after some prose; commas too many are forgiven.
+
+    There must be one alone, since a model may repeat in its prose what a user wrote.
+    """
+    parts = _FENCE.findall(text) or [text]
+    found: list[Any] = []
+    for one in (one for part in parts for one in _answers_in(part)):
+        if one not in found:
+            found.append(one)
+    if len(found) == 1:
+        return found[0]
+    msg = (
+        "There are several JSON objects with changes in the answer: give one."
+        if found
+        else "There is no valid JSON object with a list of changes in the answer."
+    )
+    raise UnusableAnswerError(msg)
+
+
+def _answers_in(text: str) -> Iterator[Any]:
+    at, tries = 0, 0
+    while tries < _TRIES and (start := re.compile(r"[{\[]").search(text, at)):
+        tries += 1
+        at = start.start() + 1
+        rest = text[start.start() :]
+        for tried in (rest, _TRAILING_COMMA.sub(lambda comma: comma[1] or f" {comma[2]}", rest)):
+            try:
+                found, end = json.JSONDecoder(parse_constant=_refuse).raw_decode(tried)
+            except (ValueError, RecursionError):
+                continue
+            if _is_answer(found):
+                yield found
+                at = start.start() + end
+            break
+
+
+def _refuse(constant: str) -> None:
+    msg = f"{constant} is no JSON"
+    raise ValueError(msg)
+
+
+def _is_answer(found: Any) -> bool:
+    if isinstance(found, dict):
+        return "changes" in found
+    return isinstance(found, list) and all(isinstance(one, dict) and "action" in one for one in found)

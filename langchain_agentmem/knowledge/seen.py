@@ -1,0 +1,89 @@
+"""Which messages of a conversation were read already: a marker for each user and thread, stored with what was learned.
+
+The marker holds digests of the last messages that were read. What follows the last of these in a conversation is new; so it
+does no harm that a history was trimmed, or that two runs overlap. A message is known by its id and text; one without an id by
+what it says, after the same two messages before it as far as these are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage, RemoveMessage
+
+from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.knowledge.spaces import user_space
+
+SEEN = "seen"
+"""The second label of markers."""
+
+REMEMBERED = 200
+"""How many of the messages read last a marker holds."""
+
+_BY_ID, _BY_TEXT = "i", "t"
+_CONTEXT = 2
+
+MAX_FAILURES = 3
+"""After so many runs whose answers could not be used, the messages behind them are passed over."""
+
+
+class Marker:
+    """What was read of a thread.
+
+    Args:
+        value: What the store keeps of it; None for nothing yet.
+    """
+
+    def __init__(self, value: Mapping[str, Any] | None) -> None:
+        self._seen: list[str] = list((value or {}).get("seen", ()))
+        self.failures: int = (value or {}).get("failures", 0)
+        """How many runs in a row came to nothing."""
+
+    def start(self, digests: Sequence[str]) -> int:
+        """The place of the first message that was not read yet.
+
+        Args:
+            digests: What the messages of the conversation are known by, in order.
+        """
+        places: dict[str, list[int]] = {}
+        for at, digest in enumerate(self._seen):
+            places.setdefault(digest, []).append(at)
+        for at in range(len(digests) - 1, -1, -1):
+            for place in places.get(digests[at], ()):
+                before = range(1, 1 + min(_CONTEXT, at, place))
+                if digests[at][0] == _BY_ID or all(digests[at - k] == self._seen[place - k] for k in before):
+                    return at + 1
+        return 0
+
+    def after(self, digests: Sequence[str]) -> dict[str, Any]:
+        """What the store keeps once these were read: the conversation from its beginning."""
+        return {"seen": [*self._seen, *digests[self.start(digests) :]][-REMEMBERED:], "failures": 0}
+
+    def failed(self) -> dict[str, Any]:
+        """What the store keeps once a run came to nothing."""
+        return {"seen": self._seen, "failures": self.failures + 1}
+
+
+def marker_place(user_id: str, thread: str) -> tuple[tuple[str, ...], str]:
+    """Where the marker of a user's thread lies."""
+    return user_space(user_id, SEEN), digest_of_ids(thread).hex()
+
+
+def digests_of(messages: Sequence[BaseMessage]) -> list[str]:
+    """What messages are known by."""
+    return [
+        _digest(_BY_TEXT, message.type, str(message.text), str(message.additional_kwargs.get("created_at")))
+        if message.id is None
+        else _digest(_BY_ID, message.id, str(message.text))
+        for message in messages
+    ]
+
+
+def _digest(kind: str, *parts: str) -> str:
+    return kind + digest_of_ids(*parts, size=9).hex()
+
+
+def without_removals(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Messages without those that stand for a removal."""
+    return [message for message in messages if not isinstance(message, RemoveMessage)]

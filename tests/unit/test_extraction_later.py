@@ -1,0 +1,283 @@
+"""Reading conversations after the answer: in threads and tasks, flushed when the memory closes, and never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.graph import START as BEGIN
+from langgraph.graph import MessagesState, StateGraph
+from profiles import ALICE, add, answer, config, human, shown, texts
+
+from langchain_agentmem import AgentMemory, InvalidInputError, StorageClosedError
+from langchain_agentmem.testing import ScriptedChatModel
+
+
+class Gated(ScriptedChatModel):
+    """A scripted model that answers when it is let."""
+
+    _gate: Any = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._gate = threading.Event()
+
+    def _generate(self, *args: Any, **options: Any) -> Any:
+        assert self._gate.wait(10)
+        return super()._generate(*args, **options)
+
+    async def _agenerate(self, *args: Any, **options: Any) -> Any:
+        await asyncio.to_thread(self._gate.wait, 10)
+        return super()._generate(*args, **options)
+
+
+@pytest.fixture
+def memory(sqlite_url) -> Any:
+    with AgentMemory.from_url(sqlite_url) as opened:
+        yield opened
+
+
+def facts(memory: AgentMemory, user_id: str = ALICE) -> list[str]:
+    return sorted(texts(memory.profiles.get(user_id).facts))
+
+
+def extraction_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "agentmem-extraction"]
+
+
+async def test_the_answer_does_not_wait(memory, call):
+    model = Gated([answer(add("Has two dogs"))])
+    node = memory.profile_node(model, when="background")
+    assert await call(node.invoke, {"messages": [human("I have two dogs", "a")]}, config()) == {}
+    assert facts(memory) == []
+    assert node.schedule.pending == 1
+    model._gate.set()
+    await call(node.flush)
+    assert node.schedule.pending == 0
+    assert facts(memory) == ["Has two dogs"]
+
+
+async def test_closing_the_memory_reads_what_waits(sqlite_url, call):
+    memory = AgentMemory.from_url(sqlite_url)
+    node = memory.profile_node(ScriptedChatModel([answer(add("Has two dogs"))]), when="debounce", delay=1000)
+    await call(node.invoke, [human("I have two dogs", "a")], config())
+    await call(memory.close)
+    with pytest.raises(StorageClosedError):
+        await call(node.invoke, [human("And a cat", "b")], config())
+    with AgentMemory.from_url(sqlite_url) as again:
+        assert facts(again) == ["Has two dogs"]
+        await call(again.close)
+
+
+async def test_a_conversation_is_read_once_it_is_quiet(memory, call):
+    model = ScriptedChatModel([answer(add("Has two dogs"))])
+    node = memory.profile_node(model, when="debounce", delay=1000)
+    said = [human("I have a dog", "a"), AIMessage("And?", id="b"), human("Another dog", "c")]
+    await call(node.invoke, said[:1], config())
+    await call(node.invoke, said, config())
+    await call(node.invoke, [human("No, really", "d")], config())  # only the turn's own messages
+    await call(node.invoke, [human("I am Bob", "e")], config("bob"))
+    model._answers.append(model._answers[0])
+    await call(node.flush)
+    assert sorted([one["text"] for one in shown(request)["messages"]] for request in model.requests) == [
+        ["I am Bob"],
+        ["I have a dog", "And?", "Another dog", "No, really"],
+    ]
+
+
+async def test_the_quiet_ends_by_itself(memory, call):
+    done = threading.Event()
+    node = memory.profile_node(
+        ScriptedChatModel([answer(add("Has two dogs"))]),
+        when="debounce",
+        delay=0.01,
+        on_extraction=lambda _: done.set(),
+    )
+    await call(node.invoke, [human("I have two dogs", "a")], config())
+    assert await asyncio.to_thread(done.wait, 10)
+    await call(node.flush)
+    assert facts(memory) == ["Has two dogs"]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("out of order"), "no JSON"], ids=["model", "answer"])
+async def test_what_failed_is_read_with_the_next_turn(memory, call, fault, caplog):
+    # Without a history: each run is given the messages of its turn alone.
+    model = ScriptedChatModel(
+        [fault, fault, answer(add("Has two dogs"))] if fault == "no JSON" else [fault, answer(add("Has two dogs"))]
+    )
+    node = memory.profile_node(model, when="background")
+    seen = []
+    node._on_extraction = seen.append
+    await call(node.invoke, [human("I have two dogs", "a")], config())
+    while not seen or node.schedule._running:
+        await asyncio.sleep(0)
+    assert seen[0].error
+    await call(node.invoke, [human("Hello?", "b")], config())
+    await call(node.flush)
+    assert [one["text"] for one in shown(model.requests[-1])["messages"]] == ["I have two dogs", "Hello?"]
+    assert facts(memory) == ["Has two dogs"]
+
+
+async def test_after_a_crash_the_next_run_reads_what_was_not_read(sqlite_url, call):
+    said = [HumanMessage("I have two dogs"), HumanMessage("And a cat")]
+
+    def graph_of(memory: AgentMemory, node: Any) -> Any:
+        builder = StateGraph(MessagesState)
+        builder.add_node("remember", node)
+        builder.add_edge(BEGIN, "remember")
+        return builder.compile(checkpointer=memory.checkpointer)
+
+    with AgentMemory.from_url(sqlite_url) as memory:
+        lost = memory.profile_node(ScriptedChatModel(), when="debounce", delay=1000)
+        await call(graph_of(memory, lost).invoke, {"messages": said[:1]}, config())
+        lost.schedule._waiting.clear()  # the process ends here
+        await call(memory.close)
+    with AgentMemory.from_url(sqlite_url) as memory:
+        model = ScriptedChatModel([answer(add("Has two dogs"), add("Has a cat"))])
+        node = memory.profile_node(model, when="background")
+        await call(graph_of(memory, node).invoke, {"messages": said[1:]}, config())
+        await call(node.flush)
+        assert facts(memory) == ["Has a cat", "Has two dogs"]
+        await call(memory.close)
+
+
+async def test_a_conversation_is_read_by_one_at_a_time(memory, call):
+    model = Gated([answer(add("Has two dogs")), answer(add("Has a cat"))])
+    node = memory.profile_node(model, when="background")
+    said = [human("I have two dogs", "a"), human("And a cat", "b")]
+    await call(node.invoke, said[:1], config())
+    while not node.schedule._running:
+        await asyncio.sleep(0)
+    await call(node.invoke, said, config())
+    assert node.schedule.pending == 1
+    model._gate.set()
+    await call(node.flush)
+    assert [[one["text"] for one in shown(request)["messages"]] for request in model.requests] == [
+        ["I have two dogs"],
+        ["And a cat"],
+    ]
+
+
+async def test_the_queue_is_bounded(memory, call, monkeypatch, caplog):
+    monkeypatch.setattr("langchain_agentmem.knowledge.schedule.MAX_WAITING", 2)
+    node = memory.profile_node(ScriptedChatModel([answer()] * 3), when="debounce", delay=1000)
+    for user in "abc":
+        await call(node.invoke, [human("Hi", user)], config(user))
+    assert node.schedule.pending == 2
+    assert "waits for its next turn" in caplog.text
+    await call(node.flush)
+    assert node.schedule.pending == 0
+
+
+async def test_what_failed_does_not_fill_the_queue_for_ever(memory, call, monkeypatch, caplog):
+    monkeypatch.setattr("langchain_agentmem.knowledge.schedule.MAX_WAITING", 2)
+    model = ScriptedChatModel([RuntimeError("away")] * 2 + [answer(add("Has two dogs")), RuntimeError("away")])
+    node = memory.profile_node(model, when="background")
+    for user in "ab":
+        await call(node.invoke, [human("Hi", user)], config(user))
+        while len(model.requests) < "ab".index(user) + 1 or node.schedule._running:
+            await asyncio.sleep(0)
+    await call(node.invoke, [human("I have two dogs", "c")], config())
+    while not facts(memory):
+        await asyncio.sleep(0)
+    assert node.schedule.pending <= 2
+    await call(node.flush)
+
+
+async def test_more_messages_than_one_run_reads_are_read_one_portion_after_the_other(memory, call):
+    model = ScriptedChatModel([answer()] * 3)
+    node = memory.profile_node(model, when="background")
+    await call(node.invoke, [human(f"I have {number} dogs", str(number)) for number in range(100)], config())
+    await call(node.flush)
+    assert [len(shown(request)["messages"]) for request in model.requests] == [40, 40, 20]
+
+
+async def test_a_user_is_needed_at_once(memory, call):
+    node = memory.profile_node(ScriptedChatModel(), when="background")
+    with pytest.raises(InvalidInputError, match="who the user is"):
+        await call(node.invoke, [human("Hi")], config(None))
+
+
+@pytest.mark.parametrize("when", ["background", "debounce"])
+async def test_nothing_is_left_running(sqlite_url, call, when):
+    memory = AgentMemory.from_url(sqlite_url)
+    node = memory.profile_node(ScriptedChatModel([answer()] * 20), when=when, delay=1000)
+    for number in range(20):
+        await call(node.invoke, [human("Hi", "a")], config(f"user {number}"))
+        await asyncio.sleep(0)
+    await call(memory.close)
+    assert node.schedule.pending == 0
+    while extraction_threads():  # those that have done their last job are about to end
+        await asyncio.sleep(0)
+    while len(asyncio.all_tasks()) > 1:
+        await asyncio.sleep(0)
+
+
+def test_what_an_event_loop_left_behind_is_read_when_the_memory_closes(sqlite_url):
+    memory = AgentMemory.from_url(sqlite_url)
+    model = Gated([answer(add("Has two dogs")), answer(add("Has a cat")), answer(add("Has a cat"))])
+    node = memory.profile_node(model, when="background")
+
+    async def main() -> None:
+        await node.ainvoke([human("I have two dogs", "a")], config())
+        while not node.schedule._running:
+            await asyncio.sleep(0)
+        await node.ainvoke([human("I have a cat", "b")], config("bob"))
+        threading.Timer(0.05, model._gate.set).start()
+
+    asyncio.run(main())  # its tasks are cancelled
+    assert node.schedule.pending == 2
+    memory.close()
+    with AgentMemory.from_url(sqlite_url) as again:
+        assert sorted([*facts(again), *facts(again, "bob")]) == ["Has a cat", "Has two dogs"]
+    gc.collect()
+
+
+async def test_closing_from_a_running_event_loop_does_not_wait_for_ever(sqlite_url, caplog):
+    memory = AgentMemory.from_url(sqlite_url)
+    model = Gated([answer(add("Has two dogs"))])
+    node = memory.profile_node(model, when="background")
+    await node.ainvoke([human("I have two dogs", "a")], config())
+    while not node.schedule._running:
+        await asyncio.sleep(0)
+    started = time.monotonic()
+    node.close()
+    assert time.monotonic() - started < 5
+    assert "were not read" in caplog.text
+    model._gate.set()
+    await memory.aclose()
+
+
+def test_its_run_is_one_of_its_own(memory):
+    """It carries the tags and the metadata of the run that it came from, and none of LangGraph's callbacks."""
+    from langchain_core.callbacks import BaseCallbackHandler
+
+    class Seen(BaseCallbackHandler):
+        def __init__(self) -> None:
+            self.starts: list[Any] = []
+
+        def on_chat_model_start(self, serialized: Any, messages: Any, **more: Any) -> None:
+            self.starts.append(more)
+
+    handler = Seen()
+    node = memory.profile_node(ScriptedChatModel([answer()]), when="background")
+    builder = StateGraph(MessagesState)
+    builder.add_node("remember", node)
+    builder.add_edge(BEGIN, "remember")
+    chunks = list(
+        builder.compile().stream(
+            {"messages": [human("Hi", "a")]},
+            {**config(), "callbacks": [handler], "tags": ["mine"]},
+            stream_mode="messages",
+        )
+    )
+    node.flush()
+    assert chunks == []
+    (start,) = handler.starts
+    assert {"mine", "nostream"} <= set(start["tags"])
+    assert start["parent_run_id"] is None

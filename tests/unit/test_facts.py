@@ -1,0 +1,135 @@
+"""When two texts say the same: the rule by which facts merge without a model."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from langchain_agentmem.knowledge.facts import Fact, Facts, digest_of_fact, said
+
+SAME = [
+    ("The user likes pizza.", "Likes pizza"),
+    ("I like pizza", "She likes Pizza!"),
+    ("My dog is called Rex", "The user's dog is called Rex"),
+    ("Speaks English and Spanish", "speaks spanish and English"),
+    ("Speaks English, Spanish and Greek", "Speaks Greek, English, and Spanish"),
+    ("Doesn't like pizza", "does not like pizza"),
+    ("Can't swim", "cannot swim"),
+    ("Doesn’t eat fish", "does not eat fish"),
+    ("Is a data scientist", "is the data scientist"),
+    ("Lives in  Athens\n", "lives in ATHENS"),
+]
+DIFFERENT = [
+    ("Likes pizza", "Does not like pizza"),
+    ("Likes pizza", "Doesn't like pizza"),
+    ("Likes pizza", "Never likes pizza"),
+    ("Likes pizza", "Dislikes pizza"),
+    ("Can swim", "Can't swim"),
+    ("Prefers tea to coffee", "Prefers coffee to tea"),
+    ("Anna manages Ben", "Ben manages Anna"),
+    ("Flies to Berlin", "Flies from Berlin"),
+    ("Lives in Berlin", "Lived in Berlin"),
+    ("Was a pilot", "Is a pilot"),
+    ("Writes C++", "Writes C#"),
+    ("Writes C++", "Writes C"),
+    ("Pays 3.5 %", "Pays 35 %"),
+    ("Keeps it at -5 degrees", "Keeps it at 5 degrees"),
+    ("Works Monday or Tuesday", "Works Monday and Tuesday"),
+    ("Likes tea, not coffee", "Likes coffee, not tea"),
+    ("Eats without salt", "Eats with salt"),
+    ("😀", "😢"),
+    ("東京に住んでいる", "京都に住んでいる"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME, ids=ascii)
+def test_texts_that_say_the_same(one, other):
+    assert said(one) == said(other)
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT, ids=ascii)
+def test_texts_that_do_not(one, other):
+    assert said(one) != said(other)
+
+
+words = st.sampled_from(
+    [
+        "likes",
+        "pizza",
+        "lives",
+        "in",
+        "Berlin",
+        "works",
+        "at",
+        "the",
+        "harbour",
+        "with",
+        "Anna",
+        "two",
+        "dogs",
+        "reads",
+        "novels",
+    ]
+)
+sentences = st.lists(words, min_size=2, max_size=8).map(" ".join)
+
+
+@given(
+    sentences,
+    st.sampled_from(["{}", "The user {}", "I {}", "She {}."]),
+    st.sampled_from([str.upper, str.title, str.lower]),
+)
+def test_capitals_punctuation_and_who_it_is_about_do_not_count(text, frame, change):
+    assert said(change(frame.format(text))) == said(text)
+
+
+@given(st.text(max_size=80))
+def test_any_text_says_something_and_the_same_each_time(text):
+    assume(text.strip())
+    assert said(text)
+    assert said(text) == said(f"  {text}\n")
+
+
+@given(sentences, st.integers(0, 7), st.sampled_from(["not", "never", "no longer"]))
+def test_a_negation_always_counts(text, at, negation):
+    parts = text.split()
+    assert said(" ".join([*parts[:at], negation, *parts[at:]])) != said(text)
+
+
+@given(st.permutations(["tea", "milk", "juice", "beer"]), sentences)
+def test_what_and_joins_may_stand_in_any_order(drinks, text):
+    first, *others = sorted(drinks)
+    assert said(f"{text} drinks {', '.join(drinks[:-1])} and {drinks[-1]}") == said(
+        f"{text} drinks {', '.join([first, *others[:-1]])} and {others[-1]}"
+    )
+
+
+@given(sentences, sentences)
+def test_the_digest_is_the_same_for_what_says_the_same_and_for_one_user_alone(one, other):
+    assert (digest_of_fact("a", one) == digest_of_fact("a", other)) == (said(one) == said(other))
+    assert digest_of_fact("a", one) != digest_of_fact("b", one)
+
+
+def test_other_languages_have_basic_forms_too():
+    assert said("Der Benutzer mag Hunde", "german") == said("der benutzer mag hund", "german")
+    assert said("Mag Hunde", "german") != said("Mag keine Hunde", "german")
+
+
+def test_a_timeline_shows_what_ended_and_escapes_what_users_write():
+    facts = Facts(
+        [
+            Fact(
+                id="a-1",
+                text="Lives in <b>Athens</b>",
+                valid_from="2020-01-01T00:00Z",
+                valid_to="2021-01-01T00:00Z",
+                replaced_by="b-1",
+            ),
+            Fact(id="b-1", text="Lives in Patras", valid_from="2021-01-01T00:00Z"),
+        ]
+    )
+    shown = facts._repr_html_()
+    assert "<s>Lives in &lt;b&gt;Athens&lt;/b&gt;</s><br><small>then: Lives in Patras</small>" in shown
+    assert "<s>Lives in Patras" not in shown
+    assert "2021-01-01" in shown

@@ -1,0 +1,217 @@
+"""Profiles by hand: what does not depend on where they are."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from profiles import ALICE, START, Clock, texts
+from pydantic import BaseModel
+
+from langchain_agentmem import InvalidInputError, InvalidTypeError, UserProfile
+from langchain_agentmem.knowledge.fields import Fields, path_of
+
+
+@pytest.fixture
+def url() -> str:
+    """What does not depend on the backend is tested on one."""
+    return "sqlite:///:memory:"
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.fixture
+def profiles(memory) -> Any:
+    return memory.profiles
+
+
+async def test_nobody_has_an_empty_profile(profiles, call):
+    profile = await call(profiles.get, ALICE)
+    assert profile == UserProfile(user_id=ALICE)
+    assert await call(profiles.timeline, ALICE) == []
+    assert await call(profiles.search, ALICE, "anything") == []
+
+
+async def test_saving_keeps_what_others_changed_meanwhile(profiles, call):
+    await call(profiles.save, UserProfile(user_id=ALICE, name="Al", preferences={"a": 1, "b": 1}))
+    first, second = await call(profiles.get, ALICE), await call(profiles.get, ALICE)
+    first.preferences["a"] = 2
+    second.preferences["b"] = 2
+    second.name = "Alice"
+    await call(profiles.save, first)
+    await call(profiles.save, second)
+    profile = await call(profiles.get, ALICE)
+    assert (profile.name, profile.preferences) == ("Alice", {"a": 2, "b": 2})
+
+
+async def test_opposites_do_not_merge(profiles, call):
+    await call(profiles.add_facts, ALICE, ["Likes pizza", {"text": "Does not like pizza", "topics": ["food"]}])
+    assert len((await call(profiles.get, ALICE)).facts) == 2
+
+
+async def test_of_two_that_supersede_one_fact_the_later_is_valid(profiles, call, clock):
+    athens = await call(profiles.add_fact, ALICE, "Lives in Athens")
+    clock.tick(days=1)
+    await call(profiles.add_fact, ALICE, "Lives in Patras", replaces=athens)
+    clock.tick(days=1)
+    await call(profiles.add_fact, ALICE, "Lives in Volos", replaces=athens.id)
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Volos"]
+    # Who says now that it has been so for long, says that it never was otherwise.
+    early = START + timedelta(hours=1)
+    await call(profiles.add_fact, ALICE, "Lives in Larisa", replaces=athens, valid_from=early)
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Larisa"]
+    then = await call(profiles.get, ALICE, as_of=START + timedelta(hours=30))
+    assert "Lives in Larisa" in texts(then.facts)
+    assert len(await call(profiles.timeline, ALICE)) == 4
+
+
+async def test_what_is_true_again_has_two_periods(profiles, call, clock):
+    first = await call(profiles.add_fact, ALICE, "Lives in Athens")
+    clock.tick(days=1)
+    assert await call(profiles.end_fact, ALICE, first)
+    assert not await call(profiles.end_fact, ALICE, first)
+    clock.tick(days=1)
+    second = await call(profiles.add_fact, ALICE, "Lives in Athens")
+    assert second.id != first.id
+    days = [START + timedelta(days=number, hours=1) for number in (-1, 0, 1, 2)]
+    assert [len((await call(profiles.get, ALICE, as_of=day)).facts) for day in days] == [0, 1, 0, 1]
+    assert [fact.id for fact in await call(profiles.timeline, ALICE)] == [first.id, second.id]
+    assert await call(profiles.forget_fact, ALICE, first.id)
+    assert await call(profiles.timeline, ALICE) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"text": ""},
+        {"text": "x" * 501},
+        {"text": "a \ud800"},
+        {"text": "a", "topics": "food"},
+        {"text": "a", "topics": [""]},
+        {"text": "a", "topics": [str(number) for number in range(11)]},
+        {"text": "a", "confidence": 2},
+        {"text": None},
+        {"text": "a", "colour": "red"},
+    ],
+    ids=ascii,
+)
+async def test_facts_are_checked_before_anything_is_stored(memory, profiles, call, arguments):
+    with pytest.raises((InvalidInputError, InvalidTypeError)):
+        await call(profiles.add_facts, ALICE, ["Has a dog", arguments])
+    assert memory.store.search(()) == []
+
+
+async def test_who_it_is_about_is_checked(profiles, call):
+    for user_id in ("", None, "\x00", 7):
+        for method, *arguments in (
+            (profiles.get,),
+            (profiles.add_fact, "a"),
+            (profiles.forget,),
+            (profiles.search, "a"),
+        ):
+            with pytest.raises((InvalidInputError, InvalidTypeError)):
+                await call(method, user_id, *arguments)
+    with pytest.raises(InvalidTypeError):
+        await call(profiles.save, {"user_id": ALICE})
+
+
+class Traveller(BaseModel):
+    home: str
+    visited: list[str] = []
+
+
+SHOP = {"title": "Shop", "type": "object", "properties": {"size": {"type": "integer"}}, "required": ["size"]}
+
+
+async def test_profiles_of_other_forms_lie_beside_each_other(profiles, call):
+    await call(profiles.add_fact, ALICE, "Has a dog")
+    assert await call(profiles.get, ALICE, schema=Traveller) is None
+    assert await call(profiles.get, ALICE, schema=SHOP) is None
+
+    class Member(UserProfile):
+        level: int = 0
+
+    await call(profiles.save, Member(user_id=ALICE, name="Alice", level=3))
+    member = await call(profiles.get, ALICE, schema=Member)
+    assert (member.level, member.name, texts(member.facts)) == (3, "Alice", ["Has a dog"])
+    assert (await call(profiles.get, ALICE)).name is None
+
+
+def test_a_profile_shows_itself_with_its_timeline(profiles):
+    athens = profiles.add_fact(ALICE, "Lives in Athens")
+    profiles.add_fact(ALICE, "Lives in Patras & around", replaces=athens)
+    profiles.update_preference(ALICE, "<b>", "x")
+    shown = profiles.get(ALICE)._repr_html_()
+    assert "<s>Lives in Athens</s>" in shown
+    assert "Lives in Patras &amp; around" in shown
+    assert "preferences: &lt;b&gt;" in shown
+
+
+async def test_what_is_written_by_hand_counts_as_said_last_whatever_the_clocks_say(profiles, call, clock):
+    fact = await call(profiles.add_fact, ALICE, "Lives in Athens")
+    await call(profiles.update_preference, ALICE, "tone", "short")
+    clock.tick(days=-10)
+    await call(profiles.update_preference, ALICE, "tone", "long")
+    assert (await call(profiles.get, ALICE)).preferences == {"tone": "long"}
+    await call(profiles.update_preference, ALICE, "tone", None)
+    assert (await call(profiles.get, ALICE)).preferences == {}
+    other = await call(profiles.add_fact, ALICE, "Lives in Patras", replaces=fact)
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Patras"]
+    await call(profiles.add_fact, ALICE, "Lives in Athens", replaces=other)
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Athens"]
+    (fact,) = (await call(profiles.get, ALICE)).facts
+    await call(profiles.forget_fact, ALICE, fact)
+    await call(profiles.add_fact, ALICE, "Lives in Athens")
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Lives in Athens"]
+
+
+def test_a_field_that_is_forgotten_is_gone_from_what_held_it_before_too():
+    fields = Fields(ALICE, None)
+    fields.set(("home",), {"city": "Athens", "door": "red"}, START)
+    fields.set(("home",), {"city": "Patras", "door": "blue"}, START + timedelta(days=1))
+    fields.set(("home", "door"), "green", START + timedelta(days=2))
+    assert fields.forget(("home", "door"), START + timedelta(days=3))
+    assert not fields.forget(("home", "door"), START + timedelta(days=3))
+    for colour in ("red", "blue", "green"):
+        assert colour not in json.dumps(fields.value)
+    assert fields.as_of(START) == {"home": {"city": "Athens"}}
+    assert not fields.set(("home", "door"), "red", START + timedelta(days=1))
+    assert fields.set(("home", "door"), "red", START + timedelta(days=4))
+
+
+def test_fields_remember_so_many_changes_and_hold_so_much(monkeypatch):
+    fields = Fields(ALICE, None)
+    for number in range(1100):
+        fields.set(("n",), number, START + timedelta(seconds=number))
+    assert len(fields.value["past"]) == 1000
+    assert fields.as_of(START + timedelta(seconds=500)) == {"n": 500}
+    with pytest.raises(InvalidInputError, match="longer"):
+        fields.set(("long",), "x" * 60_000, START + timedelta(days=1))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "c.d", "c.e", "c"]), st.none() | st.integers(0, 3)), max_size=12))
+def test_a_document_at_any_time_is_what_it_was_then(changes):
+    fields = Fields(ALICE, None)
+    seen = []
+    for number, (field, value) in enumerate(changes):
+        at = START + timedelta(days=number)
+        with contextlib.suppress(InvalidInputError):
+            if value is None:
+                fields.remove(path_of(field), at)
+            else:
+                fields.set(path_of(field), {"d": value} if field == "c" else value, at)
+        seen.append((at, copy.deepcopy(fields.document)))
+    again = Fields(ALICE, json.loads(json.dumps(fields.value)))
+    assert again.document == (seen[-1][1] if seen else {})
+    for at, document in seen:
+        assert again.as_of(at) == document
+    assert again.as_of(START - timedelta(days=1)) == {}
