@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.store.base import IndexConfig, TTLConfig
@@ -26,7 +26,7 @@ from langchain_agentmem.errors import ConfigurationError, InvalidInputError, Inv
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.knowledge.profiles import Profiles
 from langchain_agentmem.knowledge.schedule import Schedule
-from langchain_agentmem.knowledge.schema import UserProfile
+from langchain_agentmem.knowledge.schema import Schema, UserProfile
 from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
 from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.models import (
@@ -44,6 +44,7 @@ from langchain_agentmem.store import AgentMemStore
 from langchain_agentmem.sweeping import Sweeper
 
 if TYPE_CHECKING:
+    from langchain.agents.middleware import AgentMiddleware
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable, RunnableConfig
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.memories import Memories
     from langchain_agentmem.knowledge.shared import SharedKnowledge
     from langchain_agentmem.settings import AgentMemSettings
+
+
+_MIDDLEWARE_TOKENS = 16_000
 
 
 class AgentMemory:
@@ -513,6 +517,79 @@ class AgentMemory:
         if extractor.schedule is not None:
             self._schedules.add(extractor.schedule)
         return extractor
+
+    def middleware(
+        self,
+        model: BaseChatModel | None = None,
+        *,
+        max_tokens: int | None = None,
+        facts: int = 8,
+        memories: int = 5,
+        knowledge: Sequence[str] = (),
+        max_characters: int = 4_000,
+        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+        when: Literal["turn", "background", "debounce"] = "background",
+        learn: bool = True,
+        tools: bool = False,
+        compressor: MemoryCompressor | None = None,
+        extractor: ProfileExtractor | None = None,
+    ) -> AgentMiddleware[Any, Any]:
+        """Memory in one piece for LangChain's `create_agent`. Needs the extra `agents`.
+
+        Before each call to the model it adds to the system message what is known of the user and may help with what was asked
+        (quoted as data), and keeps the request in its budget; the state's messages stay as they are. After the answer it
+        learns from what is new in the conversation. The user is who the config, the runtime's context or the state names
+        (`user_id`); where nobody does, it raises.
+
+        Args:
+            model: What writes summaries, and says what is to be learned. Default: None (summaries are made of the
+                conversation's own sentences, and nothing is learned).
+            max_tokens: The most tokens of a request, tools included. Default: three quarters of what the model's profile says
+                that it takes, else 16,000.
+            facts: The most facts that are added; 0 for none. Default: 8.
+            memories: The most memories that are added, of those that agents saved with `tools`. Default: 5.
+            knowledge: Collections of shared knowledge that are searched as well. Default: none.
+            max_characters: The most characters of what is added. Default: 4,000.
+            schema: The form of the profile. Default: `UserProfile`.
+            when: When it is learned: `"turn"` (before the agent returns), `"background"`, or `"debounce"`. Default:
+                `"background"`.
+            learn: Whether anything is learned. Default: True.
+            tools: Whether the agent gets the tools of `tools()`. Default: False.
+            compressor: A compressor of one's own, instead of one with `max_tokens`. Default: None.
+            extractor: A node of `profile_node` with options of its own, instead of one with `schema` and `when`.
+                Default: None.
+
+        Example:
+            >>> from langchain.agents import create_agent
+            >>> from langchain_agentmem import AgentMemory
+            >>> from langchain_agentmem.testing import ScriptedChatModel
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     fact = memory.profiles.add_fact("alice@example.com", "Allergic to peanuts")
+            ...     model = ScriptedChatModel(["Try the pasta."])
+            ...     agent = create_agent(model, [], middleware=[memory.middleware()])
+            ...     asked = {"messages": [("user", "What can I eat? I am allergic.")]}
+            ...     answer = agent.invoke(asked, {"configurable": {"user_id": "alice@example.com"}})
+            ...     "Allergic to peanuts" in model.requests[0][0].text
+            True
+        """
+        try:
+            from langchain_agentmem.knowledge.middleware import MemoryMiddleware
+        except ImportError:
+            msg = "A middleware for create_agent needs LangChain: install langchain-agentmem[agents]."
+            raise ConfigurationError(msg) from None
+        from langchain_agentmem.knowledge.recall import Recall
+
+        if compressor is None:
+            profile = getattr(model, "profile", None) or {}
+            takes = profile.get("max_input_tokens") if isinstance(profile, Mapping) else None
+            compressor = self.compressor(
+                model, max_tokens=max_tokens or (int(takes * 0.75) if takes else _MIDDLEWARE_TOKENS)
+            )
+        if extractor is None and learn and model is not None:
+            extractor = self.profile_node(model, schema, when=when)
+        counts = check_count("facts", facts, least=0), check_count("memories", memories, least=0)
+        recall = Recall(self.store, Schema(schema), *counts, knowledge, check_count("max_characters", max_characters))
+        return MemoryMiddleware(compressor, recall, extractor, self.tools() if tools else ())
 
     # Operating it
 

@@ -64,6 +64,7 @@ LAYERS = (
     ("knowledge.operations", "knowledge.prompts", "knowledge.storing"),
     ("knowledge.extraction", "knowledge.profiles"),
     ("knowledge.schedule",),
+    ("knowledge.recall", "knowledge.extractor"),
     ("knowledge.*",),
     ("prompting.*",),
     ("lifecycle.*",),
@@ -178,7 +179,7 @@ def test_only_drivers_import_database_drivers():
 
 def test_optional_packages_are_imported_where_they_are_needed_and_not_before():
     at_top = {(one.module, one.target) for one in IMPORTS if one.at_top and one.target.partition(".")[0] in OPTIONAL}
-    middlewares = {("compression.middleware", "langchain")}
+    middlewares = {(f"{layer}.middleware", "langchain") for layer in ("compression", "knowledge")}
     drivers = {"sqlite": {"sqlite3"}, "postgres": {"psycopg", "psycopg_pool"}, "redis": {"redis"}}
     assert {(one, target.partition(".")[0]) for one, target in at_top} == {
         (f"backends.{name}.driver", package) for name, packages in drivers.items() for package in packages
