@@ -16,6 +16,9 @@ SELECT {schema}agentmem_swap_items(
     %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
 )
 
+-- lock --
+SELECT {schema}agentmem_lock_items(%b::text[], %b::text[], %s::boolean[], %s)
+
 -- delete --
 SELECT {schema}agentmem_delete_items(%b::text[], %b::text[])
 
