@@ -281,7 +281,7 @@ async def test_tables_of_the_first_version_are_brought_up_to_date_and_searched(p
         opened.execute("ALTER TABLE agentmem_messages DROP COLUMN words, DROP COLUMN vector")
         opened.execute("DROP FUNCTION agentmem_append")
         opened.execute(load_statements(package, "1_history.sql")["append"])
-        opened.execute("DROP FUNCTION agentmem_swap_items")
+        opened.execute("DROP FUNCTION agentmem_swap_items, agentmem_lock_items")
         opened.execute("DROP TABLE agentmem_item_tokens")
         opened.execute(load_statements(package, "1_store.sql")["swap_item"])
         for file in ("3_indexing.sql", "3_summaries.sql"):

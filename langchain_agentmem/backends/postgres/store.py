@@ -111,6 +111,10 @@ class PostgresItems:
         touches: Sequence[tuple[Namespace, str]],
         now: float,
     ) -> Program[None]:
+        every = [*touches, *deletes, *((put.namespace, put.key) for put in puts)]
+        columns = _columns([(_encode(tenant, namespace), key) for namespace, key in every])
+        made = [at >= len(touches) for at in range(len(every))]
+        yield Fetch(self._sql["lock"], (*columns, made, now))
         if touches:
             yield from self.touch(tenant, touches, now)
         yield from self.delete(tenant, deletes)

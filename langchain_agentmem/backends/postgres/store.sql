@@ -36,6 +36,9 @@ WITH swapped AS MATERIALIZED (
 )
 SELECT done, CASE WHEN done THEN {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) END FROM swapped
 
+-- lock --
+SELECT {schema}agentmem_lock_items(%b::text[], %b::text[], %s::boolean[], %s)
+
 -- delete --
 SELECT {schema}agentmem_delete_items(%b::text[], %b::text[])
 

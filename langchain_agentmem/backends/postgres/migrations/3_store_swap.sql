@@ -1,8 +1,9 @@
-Several items change together, or none of them.
+Several items change together, or none of them; and no two writers wait for each other in a circle.
 
 -- drop_swap_item --
 DROP FUNCTION agentmem_swap_item(
-    bigint, boolean, bigint, text[], text[], text[], double precision[], double precision, int[], text[], int[], text[], real[]
+    bigint, boolean, bigint, text[], text[], text[], double precision[], double precision, int[], text[], int[], text[],
+    real[]
 )
 
 -- swap_items --
@@ -23,7 +24,8 @@ BEGIN
         FROM unnest(places_, names_, expected_, kept_) AS swapped (prefix, key, expected, kept) ORDER BY 1, 2
     LOOP
         SELECT agentmem_revision(updated_at, value) INTO revision_ FROM store
-        WHERE prefix = item_.prefix AND key = item_.key AND (expires_at IS NULL OR expires_at > to_timestamp(now_)) FOR UPDATE;
+        WHERE prefix = item_.prefix AND key = item_.key AND (expires_at IS NULL OR expires_at > to_timestamp(now_))
+        FOR UPDATE;
         IF revision_ IS DISTINCT FROM item_.expected THEN
             RAISE EXCEPTION USING ERRCODE = 'AM001';
         END IF;
@@ -31,7 +33,8 @@ BEGIN
             -- Two writers may both have found nothing: only one may go on.
             DELETE FROM store WHERE prefix = item_.prefix AND key = item_.key AND expires_at <= to_timestamp(now_);
             INSERT INTO store (prefix, key, value, created_at, updated_at)
-            VALUES (item_.prefix, item_.key, '{}', to_timestamp(now_), to_timestamp(now_)) ON CONFLICT (prefix, key) DO NOTHING;
+            VALUES (item_.prefix, item_.key, '{}', to_timestamp(now_), to_timestamp(now_))
+            ON CONFLICT (prefix, key) DO NOTHING;
             IF NOT FOUND THEN
                 RAISE EXCEPTION USING ERRCODE = 'AM001';
             END IF;
@@ -56,4 +59,43 @@ EXCEPTION WHEN SQLSTATE 'AM001' THEN
         SELECT 1 FROM unnest(prefixes_, keys_) AS stored (prefix, key) JOIN agentmem_item_tokens AS known USING (prefix, key)
         WHERE known.token = token_
     );
+END $$
+
+-- lock_items --
+-- Keep others from changing items until the transaction ends. Those that are to be stored or deleted are made now, empty,
+-- where they are not there. Who changes items in several steps takes all of them first, in the order in which each step takes
+-- its own: so none waits for another in a circle.
+CREATE FUNCTION agentmem_lock_items(prefixes_ text[], keys_ text[], made_ boolean[], now_ double precision)
+RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    item_ record;
+BEGIN
+    PERFORM set_config('agentmem.writing', 'on', true);
+    FOR item_ IN
+        SELECT locked.prefix, locked.key, bool_or(locked.made) AS made
+        FROM unnest(prefixes_, keys_, made_) AS locked (prefix, key, made) GROUP BY 1, 2 ORDER BY 1, 2
+    LOOP
+        LOOP
+            PERFORM 1 FROM store WHERE prefix = item_.prefix AND key = item_.key FOR UPDATE;
+            EXIT WHEN FOUND OR NOT item_.made;
+            INSERT INTO store (prefix, key, value, created_at, updated_at)
+            VALUES (item_.prefix, item_.key, '{}', to_timestamp(now_), to_timestamp(now_))
+            ON CONFLICT (prefix, key) DO NOTHING;
+            EXIT WHEN FOUND;
+        END LOOP;
+    END LOOP;
+    PERFORM set_config('agentmem.writing', '', true);
+END $$
+
+-- delete_items --
+-- In the order in which all others take items.
+CREATE OR REPLACE FUNCTION agentmem_delete_items(prefixes_ text[], keys_ text[])
+RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    WITH gone AS MATERIALIZED (
+        SELECT item.prefix, item.key FROM store AS item
+        WHERE (item.prefix, item.key) IN (SELECT one.prefix, one.key FROM unnest(prefixes_, keys_) AS one (prefix, key))
+        ORDER BY item.prefix, item.key FOR UPDATE
+    )
+    DELETE FROM store AS item USING gone WHERE item.prefix = gone.prefix AND item.key = gone.key;
 END $$
