@@ -78,7 +78,7 @@ def approximate_tokens(text: str) -> int:
     Example:
         >>> from langchain_agentmem.tokens import approximate_tokens
         >>> approximate_tokens("We meet on Friday, 8 May 2023."), approximate_tokens("我们星期五见面。")
-        (12, 12)
+        (16, 12)
     """
     total = 0.0
     for run in _RUNS.finditer(text):

@@ -74,7 +74,7 @@ class TokenCounter:
         >>> from langchain_core.messages import HumanMessage
         >>> from langchain_agentmem.tokens import TokenCounter
         >>> TokenCounter().message(HumanMessage("Hello there"))
-        7
+        6
     """
 
     def __init__(
