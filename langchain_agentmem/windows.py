@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage, ToolMessage
 
+from langchain_agentmem.blocks import calls_of
 from langchain_agentmem.tokens import TokenCounter
 
 
@@ -45,7 +46,7 @@ def newest_within(
     Args:
         messages: The end of a conversation, oldest first.
         limit: The most messages, a system message included; None for any number.
-        max_tokens: The most tokens. The newest system message counts first.
+        max_tokens: The most tokens. The newest system message counts first, and is left out if it does not fit by itself.
         counter: What counts them.
 
     Returns:
@@ -60,21 +61,30 @@ def newest_within(
         ['hello there']
     """
     system = next((message for message in reversed(messages) if isinstance(message, SystemMessage)), None)
-    left = max_tokens - counter.base - (0 if system is None else counter.message(system))
-    count = 0
+    left = max_tokens - counter.base
+    places = len(messages) if limit is None else limit
+    if system is not None:
+        tokens = counter.message(system)
+        if tokens > left:
+            messages = [message for message in messages if message is not system]
+            system = None
+        else:
+            left -= tokens
+            places -= 1
+    start = len(messages)
     complete = False
-    for message in reversed(messages):
+    while start > 0:
+        message = messages[start - 1]
         if message is not system:
             left -= counter.message(message)
-        if left < 0:
-            complete = True
+            places -= 1
+        if left < 0 or places < 0:
+            complete = left < 0
             break
-        count += 1
-    if system is not None and all(message is not system for message in messages[len(messages) - count :]):
-        count += 1
-    if not count:
-        return [], complete
-    return newest(messages, count if limit is None else min(count, limit)), complete
+        start -= 1
+    window = messages[start:]
+    kept = _without_orphans(window)
+    return ([system, *kept] if system is not None and all(one is not system for one in window) else kept), complete
 
 
 def _without_orphans(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -82,7 +92,7 @@ def _without_orphans(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     kept: list[BaseMessage] = []
     for message in messages:
         if isinstance(message, AIMessage):
-            called.update(call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls))
+            called.update(call["id"] for call in calls_of(message))
         if not isinstance(message, ToolMessage) or message.tool_call_id in called:
             kept.append(message)
     return kept

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
 
-CALLS = {"tool_use", "tool_call", "function_call", "server_tool_call"}
-"""The types of content blocks that stand for tool calls."""
+from langchain_agentmem.blocks import THOUGHTS, calls_of, id_of_call, is_call, is_from_human, results_in
 
 
 class Atom(NamedTuple):
@@ -46,40 +45,36 @@ def atoms_of(messages: Sequence[BaseMessage]) -> list[Atom]:
     while at < len(messages):
         message = messages[at]
         end = at + 1
-        if isinstance(message, AIMessage) and _calls_of(message):
+        if isinstance(message, AIMessage) and _ids_in(message):
             end = _end_of_results(messages, at)
             atoms.append(_answered(messages[at:end]))
         elif isinstance(message, (ToolMessage, RemoveMessage)):
             atoms.append(Atom((message,), (), False))
         else:
-            atoms.append(Atom((message,), (message,), isinstance(message, HumanMessage)))
+            # The user's turn begins with what the user says, not with results that go by the user's name.
+            atoms.append(Atom((message,), (message,), is_from_human(message) and not results_in(message)))
         at = end
     return atoms
 
 
-def hoisted(messages: Sequence[BaseMessage]) -> tuple[list[BaseMessage], list[BaseMessage]]:
-    """The system messages of a conversation, and the others."""
-    systems: list[BaseMessage] = [message for message in messages if isinstance(message, SystemMessage)]
-    if not systems:
-        return [], list(messages)
-    return systems, [message for message in messages if not isinstance(message, SystemMessage)]
+def _ids_in(message: BaseMessage) -> list[Any]:
+    """The ids of a message's calls. The functions that came before tools have none, and need no answer of their own."""
+    return [call["id"] for call in calls_of(message) if call["id"] is not None]
 
 
-def _calls_of(message: AIMessage) -> list[Any]:
-    return [*message.tool_calls, *message.invalid_tool_calls]
+def _answers(message: BaseMessage) -> set[str]:
+    """The ids of the calls whose results a message holds."""
+    return {message.tool_call_id} if isinstance(message, ToolMessage) else results_in(message)
 
 
 def _end_of_results(messages: Sequence[BaseMessage], start: int) -> int:
     """Where the results of a message's calls end: the last of them before the model speaks again."""
-    call = messages[start]
-    assert isinstance(call, AIMessage)
-    wanted = {one["id"] for one in _calls_of(call)}
+    wanted = set(_ids_in(messages[start]))
     end = start + 1
     for at in range(start + 1, len(messages)):
-        message = messages[at]
-        if isinstance(message, AIMessage):
+        if isinstance(messages[at], AIMessage):
             break
-        if isinstance(message, ToolMessage) and message.tool_call_id in wanted:
+        if wanted & _answers(messages[at]):
             end = at + 1
     return end
 
@@ -88,14 +83,18 @@ def _answered(group: Sequence[BaseMessage]) -> Atom:
     """A message with tool calls and what follows up to the last result."""
     call = group[0]
     assert isinstance(call, AIMessage)
+    ids = set(_ids_in(call))
     results: dict[str, ToolMessage] = {}
     others: list[BaseMessage] = []
+    answered: set[str] = set()
     for message in group[1:]:
-        if not isinstance(message, ToolMessage):
+        if isinstance(message, ToolMessage):
+            if message.tool_call_id in ids:
+                results.setdefault(message.tool_call_id, message)
+        elif not isinstance(message, RemoveMessage):
             others.append(message)
-        elif message.tool_call_id not in results and any(message.tool_call_id == one["id"] for one in _calls_of(call)):
-            results[message.tool_call_id] = message
-    unanswered = {one["id"] for one in _calls_of(call)} - results.keys()
+            answered |= results_in(message)
+    unanswered = ids - results.keys() - answered
     kept = _without_calls(call, unanswered) if unanswered else call
     request = (*([kept] if kept else []), *(results.values()), *others)
     return Atom(tuple(group), request, False)
@@ -106,15 +105,7 @@ def _without_calls(message: AIMessage, ids: Iterable[str | None]) -> AIMessage |
     gone = set(ids)
     content: Any = message.content
     if isinstance(content, list):
-        content = [
-            block
-            for block in content
-            if not (
-                isinstance(block, dict)
-                and block.get("type") in CALLS
-                and {block.get("id"), block.get("call_id")} & gone
-            )
-        ]
+        content = [block for block in content if not (is_call(block) and id_of_call(block) in gone)]
     calls = [call for call in message.tool_calls if call["id"] not in gone]
     invalid = [call for call in message.invalid_tool_calls if call["id"] not in gone]
     more = {
@@ -123,4 +114,16 @@ def _without_calls(message: AIMessage, ids: Iterable[str | None]) -> AIMessage |
     copy = message.model_copy(
         update={"content": content, "tool_calls": calls, "invalid_tool_calls": invalid, "additional_kwargs": more}
     )
-    return copy if calls or invalid or content else None
+    return copy if calls_of(copy) or _says_something(content) else None
+
+
+def _says_something(content: Any) -> bool:
+    """Whether a message with this content, and without calls, is one that providers accept: more than thoughts."""
+    if isinstance(content, str):
+        return bool(content.strip())
+    return any(
+        bool(block.strip())
+        if isinstance(block, str)
+        else block.get("type") not in THOUGHTS and (block.get("type") != "text" or bool(block.get("text")))
+        for block in content
+    )

@@ -8,12 +8,18 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from langchain_agentmem.compression.atoms import CALLS, Atom
+from langchain_agentmem.blocks import THOUGHTS, args_of, as_json, id_of_call, is_call, with_strings, with_texts
+from langchain_agentmem.compression.atoms import Atom
 from langchain_agentmem.errors import BudgetError
 from langchain_agentmem.tokens import TokenCounter
 
 _LEAST_CUT = 8
-"""Tokens: a text is not cut to less."""
+"""Characters: a text is not cut to less."""
+_MOST_CHARACTERS_PER_TOKEN = 8
+_PRECISION = 50
+"""A text is cut to no less than this part below the most that would fit, or it would be counted too often."""
+_LOOKED_AT = 2_000
+"""Characters, by which it is said how many tokens are left out."""
 
 
 @dataclass(frozen=True)
@@ -126,17 +132,18 @@ def _cut(messages: list[BaseMessage], room: Budget) -> list[BaseMessage]:
         raise BudgetError(msg)
     if room.max_tokens is None:
         return messages
+    whole = list(messages)
     sizes = [room.counter.message(message) for message in messages]
     over = sum(sizes) - room.max_tokens
-    for at in sorted(range(len(messages)), key=lambda one: -sizes[one]):
-        if over <= 0:
-            break
-        rest = sum(sizes) - sizes[at]
-        # Not below an even share: so two large messages are both cut, rather than one to nothing.
-        aim = max(room.max_tokens - rest, room.max_tokens // len(messages))
-        messages[at] = cut(messages[at], aim, room.counter)
-        sizes[at] = room.counter.message(messages[at])
-        over = sum(sizes) - room.max_tokens
+    # At first not below an even share, so two large messages are both cut, rather than one to nothing.
+    for share in (room.max_tokens // len(messages), 0):
+        for at in sorted(range(len(messages)), key=lambda one: -sizes[one]):
+            if over <= 0:
+                break
+            aim = max(room.max_tokens - (sum(sizes) - sizes[at]), share)
+            messages[at] = cut(whole[at], aim, room.counter)
+            sizes[at] = room.counter.message(messages[at])
+            over = sum(sizes) - room.max_tokens
     if over > 0:
         at = max(range(len(messages)), key=sizes.__getitem__)
         raise _too_large(messages[at], sizes[at], room)
@@ -160,33 +167,100 @@ def cut(message: BaseMessage, tokens: int, counter: TokenCounter) -> BaseMessage
         counter: What counts them.
     """
 
-    def shortened(characters: int) -> BaseMessage:
-        def short(text: str) -> str:
-            return _shortened(text, characters, counter)
+    def count(characters: int) -> int:
+        return counter.message(_shortened(message, characters, counter), remember=False)
 
-        update: dict[str, Any] = {"content": _each_text(message.content, short)}
-        if isinstance(message, AIMessage) and message.tool_calls:
-            calls = [{**call, "args": _each_string(call["args"], short)} for call in message.tool_calls]
-            update["tool_calls"] = calls
-        return message.model_copy(update=update)
-
-    if counter.message(shortened(_LEAST_CUT)) > tokens and not isinstance(message.content, str):
-        message = message.model_copy(update={"content": [_described(block) for block in message.content]})
-    low, high = 0, max(map(len, _texts(message)), default=0)
-    while low < high:
+    if not isinstance(message.content, str) and count(_LEAST_CUT) > tokens:
+        content = [found for block in message.content if (found := _described(block)) is not None]
+        message = message.model_copy(update={"content": content})
+    longest = max(map(len, _texts(message)), default=0)
+    # What is tried is never much larger than what it is to become, however large the message is.
+    low, high = _LEAST_CUT, min(longest, max(_LEAST_CUT, tokens * _MOST_CHARACTERS_PER_TOKEN))
+    while low < high - high // _PRECISION:
         middle = (low + high + 1) // 2
-        if counter.message(shortened(middle)) <= tokens:
+        if count(middle) <= tokens:
             low = middle
         else:
             high = middle - 1
-    return shortened(max(low, _LEAST_CUT))
+    return _shortened(message, low, counter)
+
+
+def _shortened(message: BaseMessage, characters: int, counter: TokenCounter) -> BaseMessage:
+    """A copy of a message of whose every text no more than so many characters are left."""
+
+    def short(text: str) -> str:
+        return _short(text, characters, counter)
+
+    return _with_texts(message, short)
+
+
+def _short(text: str, characters: int, counter: TokenCounter) -> str:
+    """A text without its middle, but for so many characters; as it is if the mark would make it no shorter."""
+    if len(text) <= characters:
+        return text
+    head = characters * 2 // 3
+    tail = characters - head
+    looked_at = text[head : head + min(_LOOKED_AT, len(text) - characters)]
+    gone = len(text) - characters
+    left_out = counter.text(looked_at) * gone // len(looked_at)
+    short = (
+        f"{text[:head]} [… about {left_out:,} tokens left out …] {text[len(text) - tail :] if tail else ''}".rstrip()
+    )
+    return short if len(short) < len(text) else text
+
+
+def _with_texts(message: BaseMessage, change: Callable[[str], str]) -> BaseMessage:
+    """A copy of a message with its texts changed: in its content, and in what its tools are called with."""
+    content: Any = message.content
+    if not isinstance(message, AIMessage):
+        update = {
+            "content": change(content) if isinstance(content, str) else [with_texts(one, change) for one in content]
+        }
+        return message.model_copy(update=update)
+    calls = [{**call, "args": with_strings(call["args"], change)} for call in message.tool_calls]
+    invalid = [{**call, "args": change(call["args"] or "")} for call in message.invalid_tool_calls]
+    args = {call["id"]: call["args"] for call in (*calls, *invalid)}
+    if isinstance(content, str):
+        content = change(content)
+    else:
+        content = [_call(one, args, change) if is_call(one) else with_texts(one, change) for one in content]
+    # The calls as the provider wrote them, which would be as large as before.
+    more = {
+        key: value for key, value in message.additional_kwargs.items() if key != "tool_calls" or not (calls or invalid)
+    }
+    function = more.get("function_call")
+    if isinstance(function, Mapping):
+        more["function_call"] = {**function, "arguments": with_strings(function.get("arguments"), change)}
+    return message.model_copy(
+        update={"content": content, "tool_calls": calls, "invalid_tool_calls": invalid, "additional_kwargs": more}
+    )
+
+
+def _call(block: Mapping[str, Any], args: Mapping[Any, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """A content block of a call, with the arguments that the message's call has now."""
+    found = args.get(id_of_call(block))
+    if found is None:
+        found = with_strings(args_of(block), change)
+    changed = {key: value for key, value in block.items() if key != "partial_json"}
+    for name in ("input", "args", "arguments"):
+        if name in block:
+            changed[name] = as_json(found) if isinstance(block[name], str) else found
+    return changed
 
 
 def _described(block: Any) -> Any:
-    """A block of content that has no text, as the mark that it was left out."""
-    if isinstance(block, str) or isinstance(block.get("text"), str) or block.get("type") in CALLS:
+    """A block of content that cannot be cut, as the mark that it was left out; None for a thought, which leaves no mark.
+
+    So a call of a tool that the provider runs and the result of it go together.
+    """
+    if isinstance(block, str) or is_call(block) or isinstance(block.get("text"), str):
         return block
-    return {"type": "text", "text": f"[{block.get('type', 'content')} left out]"}
+    kind = block.get("type")
+    if kind in THOUGHTS:
+        return None
+    if kind == "tool_result":  # the call before it needs it
+        return {**block, "content": "[left out]"}
+    return {"type": "text", "text": f"[{kind or 'content'} left out]"}
 
 
 def _texts(message: BaseMessage) -> list[str]:
@@ -196,43 +270,5 @@ def _texts(message: BaseMessage) -> list[str]:
         found.append(text)
         return text
 
-    _each_text(message.content, note)
-    if isinstance(message, AIMessage):
-        for call in message.tool_calls:
-            _each_string(call["args"], note)
+    _with_texts(message, note)
     return found
-
-
-def _shortened(text: str, characters: int, counter: TokenCounter) -> str:
-    """A text without its middle, but for so many characters."""
-    if len(text) <= characters:
-        return text
-    head = characters * 2 // 3
-    tail = characters - head
-    gone = text[head : len(text) - tail]
-    left_out = counter.text(gone[:2_000]) * len(gone) // min(len(gone), 2_000)
-    return f"{text[:head]} [… about {left_out:,} tokens left out …] {text[len(text) - tail :] if tail else ''}".rstrip()
-
-
-def _each_text(content: Any, change: Callable[[str], str]) -> Any:
-    """A message's content with its texts changed."""
-    if isinstance(content, str):
-        return change(content)
-    return [
-        change(block)
-        if isinstance(block, str)
-        else {**block, "text": change(block["text"])}
-        if isinstance(block.get("text"), str)
-        else block
-        for block in content
-    ]
-
-
-def _each_string(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _each_string(inner, change) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_each_string(inner, change) for inner in value]
-    return value

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
 
 from langchain_agentmem.ranking import terms
 from langchain_agentmem.words import ENGLISH, stemmed
 
-_SENTENCE = re.compile(r"[^\n.!?。！？]+(?:[.!?。！？]+(?=\s|$|[^\x00-\x7f])|\n+|$|[.!?])")
+_SENTENCE = re.compile(r"[^\n.!?。！？]+(?:[.!?。！？]+(?=\s|$|[^\x00-\x7f])|[.!?。！？]|\n+)?")
+_SPEAKER = re.compile(r"(?:human|ai|system|user|assistant|tool(?: [^\s:]{1,64})?): ")
+"""How a line of a transcript begins."""
 _FEW = 4
 """Words: a sentence of fewer counts as if it had so many, or greetings would win. This is not in the paper."""
 _TRIES = 10
@@ -44,11 +47,16 @@ def extract(texts: Sequence[str], fits: Callable[[str], bool], language: str = E
     total = sum(counts.values()) or 1
     probability = {word: count / total for word, count in counts.items()}
     taken: list[int] = []
-    left = {at for at, one in enumerate(words) if one}
+    # From the best on. Sentences only get worse, so one whose score is still right is the best that is left.
+    left = [(-_score(one, probability), at) for at, one in enumerate(words) if one]
+    heapify(left)
     refused = 0
     while left and refused < _TRIES:
-        best = max(left, key=lambda at: (sum(probability[word] for word in words[at]) / max(len(words[at]), _FEW), -at))
-        left.remove(best)
+        before, best = heappop(left)
+        now = -_score(words[best], probability)
+        if now > before:
+            heappush(left, (now, best))
+            continue
         if not fits("\n".join(sentences[at] for at in sorted([*taken, best]))):
             refused += 1
             continue
@@ -59,9 +67,19 @@ def extract(texts: Sequence[str], fits: Callable[[str], bool], language: str = E
     return "\n".join(sentences[at] for at in sorted(taken))
 
 
+def _score(words: Sequence[str], probability: Mapping[str, float]) -> float:
+    return sum(probability[word] for word in words) / max(len(words), _FEW)
+
+
 def _sentences(text: str) -> list[str]:
     return [sentence.strip()[:_LONGEST] for sentence in _SENTENCE.findall(text) if sentence.strip()]
 
 
 def _words(sentence: str, language: str) -> list[str]:
-    return [stemmed(term, language) for term in terms(sentence)]
+    return [stemmed(term, language) for term in terms(_said(sentence))]
+
+
+def _said(sentence: str) -> str:
+    """A sentence without the mark of who said it."""
+    mark = _SPEAKER.match(sentence)
+    return sentence[mark.end() :] if mark else sentence

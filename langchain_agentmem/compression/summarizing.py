@@ -9,10 +9,11 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables.config import RunnableConfig, merge_configs
 
 from langchain_agentmem.compression.extracting import extract
+from langchain_agentmem.compression.showing import shown
 from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.program import Ask, Program, Within
@@ -208,35 +209,6 @@ def content_of(summary: SessionSummary) -> Any:
     """What a summary says, as a prompt quotes it."""
     lists = {name: list(found) for name in LISTS if (found := getattr(summary, name))}
     return {"summary": summary.text, **lists} if lists else summary.text
-
-
-def shown(message: BaseMessage) -> str:
-    """A message as a summariser is shown it.
-
-    Args:
-        message: The message.
-
-    Example:
-        >>> from langchain_core.messages import AIMessage
-        >>> from langchain_agentmem.compression.summarizing import shown
-        >>> shown(AIMessage("Let me see.", tool_calls=[{"name": "add", "args": {"a": 2}, "id": "1"}]))
-        'ai: Let me see. [calls add {"a": 2}]'
-    """
-    said = []
-    for block in [message.content] if isinstance(message.content, str) else message.content:
-        if isinstance(block, str):
-            said.append(block)
-        elif isinstance(block.get("text"), str):
-            said.append(block["text"])
-        elif block.get("type") not in ("tool_use", "tool_call", "function_call", "reasoning", "thinking"):
-            said.append(f"[{block.get('type', 'content')}]")
-    if isinstance(message, AIMessage):
-        calls = (*message.tool_calls, *message.invalid_tool_calls)
-        said += [
-            f"[calls {call['name']} {json.dumps(call['args'], ensure_ascii=False, default=str)}]" for call in calls
-        ]
-    who = f"tool {message.name or ''}".rstrip() if isinstance(message, ToolMessage) else message.name or message.type
-    return f"{who}: {' '.join(one for one in said if one)}"
 
 
 def _inner(config: RunnableConfig | None) -> RunnableConfig:

@@ -28,7 +28,7 @@ LAYERS = (
         "lifecycle",
         "compression",
     ),  # the last four: empty packages
-    ("models", "quoting", "testing"),
+    ("approximating", "blocks", "models", "quoting", "testing"),
     ("program", "vectors", "words"),
     ("embedding", "tokens"),
     ("codec", "filters", "windows"),
@@ -46,7 +46,7 @@ LAYERS = (
     ("indexing",),
     ("loading", "searching", "updating"),
     ("history", "store", "checkpointer"),
-    ("compression.atoms", "compression.extracting", "compression.summaries"),
+    ("compression.atoms", "compression.extracting", "compression.showing", "compression.summaries"),
     ("compression.budgets", "compression.summarizing"),
     ("compression.sources",),
     ("compression.sessions",),

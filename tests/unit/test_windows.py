@@ -1,4 +1,4 @@
-"""`windows.newest`: what part of a conversation a model is given."""
+"""`windows.newest` and `newest_within`: what part of a conversation a model is given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_agentmem.windows import newest
+from langchain_agentmem.tokens import TokenCounter
+from langchain_agentmem.windows import newest, newest_within
 
 
 def calling(*ids: str) -> AIMessage:
@@ -115,3 +116,32 @@ def test_a_result_before_its_call_has_no_call():
 def test_calls_whose_arguments_were_invalid_are_calls():
     invalid = AIMessage("", invalid_tool_calls=[{"name": "f", "args": "{", "id": "1", "error": "e"}])
     assert newest([invalid, result("1")], 2) == [invalid, result("1")]
+
+
+TEN_EACH = TokenCounter.of(lambda messages: sum(len(str(message.content)) + 10 for message in messages))
+
+
+@settings(deadline=None, max_examples=300)
+@given(messages=any_messages(), limit=st.none() | st.integers(1, 30), most=st.integers(0, 300))
+def test_a_window_of_tokens_is_never_over_its_budget(messages, limit, most):
+    window, _ = newest_within(messages, limit, most, TEN_EACH)
+    assert TEN_EACH.messages(window) <= most or not window
+    assert limit is None or len(window) <= limit
+    if most == 300:
+        assert window == newest(messages, limit)
+
+
+def test_a_system_message_that_does_not_fit_is_left_out():
+    messages = [SystemMessage("rules " * 500), HumanMessage("a"), AIMessage("b")]
+    assert newest_within(messages, None, 30, TEN_EACH) == (messages[1:], False)
+    assert newest_within(messages, None, 11, TEN_EACH) == (messages[2:], True)
+    assert newest_within(messages, None, 9, TEN_EACH) == ([], True)
+    assert newest_within([SystemMessage("rules"), *messages[1:]], None, 26, TEN_EACH)[0] == [
+        SystemMessage("rules"),
+        AIMessage("b"),
+    ]
+
+
+def test_calls_that_stand_only_in_the_content_are_calls():
+    call = AIMessage([{"type": "tool_use", "id": "1", "name": "f", "input": {}}])
+    assert newest([call, result("1")], 2) == [call, result("1")]
