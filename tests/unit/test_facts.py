@@ -81,6 +81,7 @@ sentences = st.lists(words, min_size=2, max_size=8).map(" ".join)
     st.sampled_from([str.upper, str.title, str.lower]),
 )
 def test_capitals_punctuation_and_who_it_is_about_do_not_count(text, frame, change):
+    assume(set(text.split()) - {"the", "a", "The"})  # there is something that it says
     assert said(change(frame.format(text))) == said(text)
 
 
