@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from langgraph.store.base import GetOp, Op, SearchOp
 
 from langchain_agentmem.knowledge.changes import Edits
+from langchain_agentmem.knowledge.entity_learning import entity_searches, known_entities
 from langchain_agentmem.knowledge.fields import Fields
 from langchain_agentmem.knowledge.schema import Schema
 from langchain_agentmem.knowledge.spaces import FACTS, MEMORIES, shared_space, user_space
@@ -21,6 +23,8 @@ _QUERY = 1_000
 _LONGEST = 500
 """Characters: so much of one text is given."""
 
+_ABOUT = f"What is known, and may help. {ABOUT_QUOTED}\n"
+
 
 class Recall:
     """Gives what is known of a user, and of what all may know, in so far as it may help with a question.
@@ -30,6 +34,7 @@ class Recall:
         schema: The form of the profile.
         facts: The most facts.
         memories: The most memories that agents saved with their tools.
+        entities: The most people, places and things that the user spoke of, with their relations.
         knowledge: The names of collections of shared knowledge.
         max_characters: The most characters of all of it together.
     """
@@ -40,6 +45,7 @@ class Recall:
         schema: Schema,
         facts: int,
         memories: int,
+        entities: int,
         knowledge: Sequence[str],
         max_characters: int,
     ) -> None:
@@ -47,6 +53,7 @@ class Recall:
         self._schema = schema
         self._facts = facts
         self._memories = memories
+        self._entities = entities
         self._knowledge = tuple(knowledge)
         self._most = max_characters
 
@@ -66,34 +73,43 @@ class Recall:
             searches["memories"] = SearchOp(user_space(user_id, MEMORIES), None, self._memories, 0, query)
         for name in self._knowledge:
             searches[f"knowledge: {name}"] = SearchOp(shared_space(name), None, self._facts or 5, 0, query)
-        item, *found = yield Twin(self._store.batch, [GetOp(*place), *searches.values()])
-        document = Fields(user_id, item and item.value).document
-        known: dict[str, Any] = {"profile": document} if document else {}
-        known |= {
-            name: texts
-            for name, items in zip(searches, found, strict=True)
-            if (texts := [str(one.value.get("text", ""))[:_LONGEST] for one in items])
+        of_entities = entity_searches(user_id, query, self._entities)[:1] if self._entities else []
+        item, *found = yield Twin(self._store.batch, [GetOp(*place), *searches.values(), *of_entities])
+        lists: dict[str, list[Any]] = {
+            name: [str(one.value.get("text", ""))[:_LONGEST] for one in items]
+            for name, items in zip(searches, found, strict=False)
         }
-        if not known:
-            return ""
-        return f"What is known, and may help. {ABOUT_QUOTED}\n{quoted(_bounded(known, self._most))}"
+        if of_entities:
+            now = datetime.now(timezone.utc)
+            room = self._most // 3
+            lists |= yield from known_entities(self._store, user_id, found[-1], self._entities, room, now)
+        return _told(Fields(user_id, item and item.value).document, lists, self._most)
 
 
-def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
+def _told(profile: Mapping[str, Any], lists: Mapping[str, list[Any]], most: int) -> str:
     """As much of what is known as there is room for: the profile first, then the best of each kind in turn."""
     kept: dict[str, Any] = {}
-    left = most
-    for name, value in known.get("profile", {}).items():
-        length = len(str(value)) + len(name)
-        if length <= left:
+    left = most - len(f"{_ABOUT}{quoted(kept)}")
+
+    def fits(value: Any, name: str, *, is_first: bool) -> bool:
+        nonlocal left
+        size = _size(value) + (_size(name) + len(": {}, ") if is_first else 0)
+        if size > left:
+            return False
+        left -= size
+        return True
+
+    for name, value in profile.items():
+        if fits({name: value}, "profile", is_first="profile" not in kept):
             kept.setdefault("profile", {})[name] = value
-            left -= length
-    lists = {name: list(texts) for name, texts in known.items() if name != "profile"}
-    while any(lists.values()):
-        for name, texts in lists.items():
-            if texts:
-                text = texts.pop(0)
-                if len(text) <= left:
-                    kept.setdefault(name, []).append(text)
-                    left -= len(text)
-    return kept
+    waiting = {name: list(values) for name, values in lists.items()}
+    while any(waiting.values()):
+        for name, values in waiting.items():
+            if values and fits(value := values.pop(0), name, is_first=name not in kept):
+                kept.setdefault(name, []).append(value)
+    return f"{_ABOUT}{quoted(kept)}" if kept else ""
+
+
+def _size(value: Any) -> int:
+    """How many characters a value takes within what is quoted."""
+    return len(quoted(value)) - len(quoted({})) + len("{}, ")
