@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from profiles import ALICE, add, config, human, shown, taking_turns, texts
 
-from langchain_agentmem import AgentMemory
 from langchain_agentmem.knowledge.entity_learning import entities_schema
 from langchain_agentmem.knowledge.extraction import MAX_ENTITY_CHARACTERS
 from langchain_agentmem.knowledge.proposals import answer_schema
@@ -27,13 +25,6 @@ def answer(*changes: Any, **entities: Any) -> str:
 @pytest.fixture
 def call() -> Any:
     return taking_turns()
-
-
-@pytest.fixture
-def sqlite_memory() -> Iterator[AgentMemory]:
-    """For what does not depend on the backend."""
-    with AgentMemory.from_url("sqlite:///:memory:") as opened:
-        yield opened
 
 
 async def known(memory: Any, call: Any, user_id: str = ALICE) -> tuple[list[str], list[str], list[str]]:
