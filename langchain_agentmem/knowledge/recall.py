@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from langgraph.store.base import GetOp, Op, SearchOp
+from langgraph.store.base import GetOp, SearchOp
 
 from langchain_agentmem.knowledge.changes import Edits
 from langchain_agentmem.knowledge.entity_learning import entity_searches, known_entities
@@ -66,23 +66,34 @@ class Recall:
         """
         query = question.strip()[-_QUERY:] or None
         place = Edits(user_id, {}, self._store.language).profile_place(self._schema.name)
-        searches: dict[str, Op] = {}
-        if self._facts and self._schema.has_facts:
-            searches["facts"] = SearchOp(user_space(user_id, FACTS), {"valid_to": None}, self._facts, 0, query)
-        if self._memories:
-            searches["memories"] = SearchOp(user_space(user_id, MEMORIES), None, self._memories, 0, query)
-        for name in self._knowledge:
-            searches[f"knowledge: {name}"] = SearchOp(shared_space(name), None, self._facts or 5, 0, query)
-        of_entities = entity_searches(user_id, query, self._entities)[:1] if self._entities else []
-        item, *found = yield Twin(self._store.batch, [GetOp(*place), *searches.values(), *of_entities])
+        searches: list[tuple[str, SearchOp]] = []
+        # What the question has no words in common with may matter to it: then the newest are given.
+        for asked in dict.fromkeys((query, None)):
+            if self._facts and self._schema.has_facts:
+                space = user_space(user_id, FACTS)
+                searches.append(("facts", SearchOp(space, {"valid_to": None}, self._facts, 0, asked)))
+            if self._memories:
+                space = user_space(user_id, MEMORIES)
+                searches.append(("memories", SearchOp(space, None, self._memories, 0, asked)))
+        searches += [
+            (f"knowledge: {name}", SearchOp(shared_space(name), None, self._facts or 5, 0, query))
+            for name in self._knowledge
+        ]
+        if self._entities:
+            searches += [("entities", one) for one in entity_searches(user_id, query, self._entities)]
+        item, *found = yield Twin(self._store.batch, [GetOp(*place), *(search for _, search in searches)])
+        items: dict[str, dict[str, Any]] = {}
+        for (name, search), results in zip(searches, found, strict=True):
+            known = items.setdefault(name, {})
+            for one in results:
+                if len(known) < search.limit:
+                    known.setdefault(one.key, one)
+        entities = list(items.pop("entities", {}).values())
         lists: dict[str, list[Any]] = {
-            name: [str(one.value.get("text", ""))[:_LONGEST] for one in items]
-            for name, items in zip(searches, found, strict=False)
+            name: [str(one.value.get("text", ""))[:_LONGEST] for one in known.values()] for name, known in items.items()
         }
-        if of_entities:
-            now = datetime.now(timezone.utc)
-            room = self._most // 3
-            lists |= yield from known_entities(self._store, user_id, found[-1], self._entities, room, now)
+        now, room = datetime.now(timezone.utc), self._most // 3
+        lists |= yield from known_entities(self._store, user_id, entities, self._entities, room, now)
         return _told(Fields(user_id, item and item.value).document, lists, self._most)
 
 

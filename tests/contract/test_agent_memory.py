@@ -138,6 +138,15 @@ async def test_what_matters_for_the_question_goes_in_first_and_within_bounds(mem
             assert seen["knowledge: guide"][0] == "A harpsichord is tuned with a key."
 
 
+async def test_what_is_known_goes_in_though_the_question_has_other_words(memory, call):
+    await call(memory.profiles.add_fact, ALICE, "Vegetarian")
+    await call(memory.memories.save, ALICE, "Call her Al.")
+    model = ScriptedChatModel(["Pasta."])
+    agent = create_agent(model, [], middleware=[memory.middleware(**OFFLINE)])
+    await call(agent.invoke, asked("What shall I cook?"), config())
+    assert known(model.requests[0]) == {"facts": ["Vegetarian"], "memories": ["Call her Al."]}
+
+
 async def test_entities_are_learned_and_go_in(memory, call):
     said = json.dumps(
         {"changes": [], "entities": {"relations": [{"subject": "Eve", "predicate": "works at", "object": "Acme"}]}}
