@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
 
 _MIDDLEWARE_TOKENS = 16_000
+_MIDDLEWARE_ENTITIES = 8
 
 
 class AgentMemory:
@@ -528,6 +529,7 @@ class AgentMemory:
         knowledge: Sequence[str] = (),
         max_characters: int = 4_000,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+        entities: bool = False,
         when: Literal["turn", "background", "debounce"] = "background",
         learn: bool = True,
         tools: bool = False,
@@ -551,13 +553,15 @@ class AgentMemory:
             knowledge: Collections of shared knowledge that are searched as well. Default: none.
             max_characters: The most characters of what is added. Default: 4,000.
             schema: The form of the profile. Default: `UserProfile`.
+            entities: Whether the people, places and things that the user speaks of, and how they relate, are learned as
+                well, in the same call to the model, and those that may help are added. Default: False.
             when: When it is learned: `"turn"` (before the agent returns), `"background"`, or `"debounce"`. Default:
                 `"background"`.
             learn: Whether anything is learned. Default: True.
             tools: Whether the agent gets the tools of `tools()`. Default: False.
             compressor: A compressor of one's own, instead of one with `max_tokens`. Default: None.
-            extractor: A node of `profile_node` with options of its own, instead of one with `schema` and `when`.
-                Default: None.
+            extractor: A node of `profile_node` with options of its own, instead of one with `schema`, `entities` and
+                `when`. Default: None.
 
         Example:
             >>> from langchain.agents import create_agent
@@ -586,8 +590,12 @@ class AgentMemory:
                 model, max_tokens=max_tokens or (int(takes * 0.75) if takes else _MIDDLEWARE_TOKENS)
             )
         if extractor is None and learn and model is not None:
-            extractor = self.profile_node(model, schema, when=when)
-        counts = check_count("facts", facts, least=0), check_count("memories", memories, least=0)
+            extractor = self.profile_node(model, schema, entities=entities, when=when)
+        counts = (
+            check_count("facts", facts, least=0),
+            check_count("memories", memories, least=0),
+            _MIDDLEWARE_ENTITIES if entities else 0,
+        )
         recall = Recall(self.store, Schema(schema), *counts, knowledge, check_count("max_characters", max_characters))
         return MemoryMiddleware(compressor, recall, extractor, self.tools() if tools else ())
 

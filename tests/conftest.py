@@ -285,6 +285,13 @@ def memory(url: str) -> Iterator[AgentMemory]:
         yield opened
 
 
+@pytest.fixture
+def sqlite_memory(sqlite_url: str) -> Iterator[AgentMemory]:
+    """A memory on SQLite, for what does not depend on the backend."""
+    with AgentMemory.from_url(sqlite_url) as opened:
+        yield opened
+
+
 @pytest.fixture(params=["sync", "async"])
 def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """`await call(store.put, …)` calls the method, or its async twin; iterators come back as lists."""

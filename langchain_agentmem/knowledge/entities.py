@@ -19,7 +19,15 @@ from langchain_agentmem.knowledge.entity_changes import (
     valid,
 )
 from langchain_agentmem.knowledge.entity_drafts import Draft, MissingItemsError, Place, Value, index_of
-from langchain_agentmem.knowledge.entity_views import Known, context_block, ends_of, holds
+from langchain_agentmem.knowledge.entity_views import (
+    IS_ENTITY,
+    Known,
+    context_block,
+    ends_of,
+    holds,
+    latest,
+    reading_about,
+)
 from langchain_agentmem.knowledge.graphs import Entity, EntityGraph, EntityList, Relation, RelationList
 from langchain_agentmem.knowledge.names import folded, name_key
 from langchain_agentmem.knowledge.spaces import ENTITIES, RELATIONS, user_space
@@ -36,10 +44,6 @@ MAX_DEPTH = 5
 """The farthest that `neighbours` goes."""
 
 _PAGE = 10_000
-_SHORTEST = len('"a b c", ')
-"""The fewest characters that a relation takes in a context."""
-
-_IS_ENTITY = {"same_as": {"$exists": False}}
 
 
 class Entities:
@@ -406,7 +410,7 @@ class Entities:
     def _search(
         self, user_id: str, query: str | None, k: int, kind: str | None, offset: int = 0
     ) -> Program[EntityList]:
-        condition: dict[str, Any] = dict(_IS_ENTITY)
+        condition: dict[str, Any] = dict(IS_ENTITY)
         if kind is not None:
             condition["kind"] = folded(kind)
         items = yield Twin(
@@ -440,7 +444,7 @@ class Entities:
         used: dict[str, Value] = {}
         outer = list(reached)
         for step in range(1, depth + 1):
-            values = _latest(one for main in outer for one in known.relations_of(main) if holds(one, at))
+            values = latest(one for main in outer for one in known.relations_of(main) if holds(one, at))
             used |= {value["id"]: value for value in values}
             ends = [key for key in dict.fromkeys(key for one in values for key in ends_of(one)) if key not in reached]
             outer = []
@@ -494,21 +498,12 @@ class Entities:
         at = _time(as_of)
         yield from known.load(keys, relations=True)
         mains = list(dict.fromkeys(main for key in keys if (main := known.main(key)) is not None))[:max_entities]
-        # More than these have no room, however short they are.
-        values = _latest(one for main in mains for one in known.relations_of(main) if holds(one, at))[
-            : max_characters // _SHORTEST
-        ]
-        yield from known.load(key for value in values for key in ends_of(value))
-        return context_block(known.entities(mains), known.shown(values), max_characters)
+        entities, relations = yield from reading_about(known, mains, max_characters, at)
+        return context_block(entities, relations, max_characters)
 
 
 def _related(value: Value) -> Relation:
     return Relation.of(value, value["subject"], value["object"])
-
-
-def _latest(values: Iterable[Value]) -> list[Value]:
-    """Stored relations, those that changed last first."""
-    return sorted(values, key=lambda one: str(one["updated_at"]), reverse=True)
 
 
 def _time(as_of: When | None) -> datetime:

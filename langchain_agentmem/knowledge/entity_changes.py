@@ -136,19 +136,21 @@ class EntityChange(_Change):
     """What is new about one person, organisation, place, thing or event."""
 
     name: Name = Field(description="The name it is best known by. Never a pronoun.")
-    kind: Text = Field("", description="What it is, in one word: person, organisation, place, product, event, animal …")
+    kind: Text = Field(
+        default="", description="What it is, in one word: person, organisation, place, product, event, animal …"
+    )
     aliases: Annotated[list[Name], _at_most(MAX_ALIASES)] = Field(
-        [],
+        default=[],
         description="Other names of the very same entity: nicknames, abbreviations, full names. Entities that share a name "
         "become one, so give none that is only similar.",
     )
     attributes: Annotated[list[AttributeChange], _at_most(MAX_ALIASES)] = Field(
-        [], description="Its properties that were said or changed."
+        default=[], description="Its properties that were said or changed."
     )
     description: Text = Field(
-        "", description="What it is, in one sentence, if that was said. It replaces what was there."
+        default="", description="What it is, in one sentence, if that was said. It replaces what was there."
     )
-    sources: Sources = Field([], description="The ids of the messages that say so, if they have ids.")
+    sources: Sources = Field(default=[], description="The ids of the messages that say so, if they have ids.")
 
 
 class RelationChange(_Change):
@@ -158,12 +160,12 @@ class RelationChange(_Change):
     predicate: Name = Field(description="The relation: a short verb phrase in the present tense, such as 'works at'.")
     object: Name = Field(description="The name of the other entity.")
     valid_from: Date = Field(
-        None, description="Since when it is so, if that was said: ISO 8601, such as 2024 or 2024-05-17."
+        default=None, description="Since when it is so, if that was said: ISO 8601, such as 2024 or 2024-05-17."
     )
     valid_to: Date = Field(
-        None, description="Until when it was so, if it is so no longer: ISO 8601. Give it to end a relation."
+        default=None, description="Until when it was so, if it is so no longer: ISO 8601. Give it to end a relation."
     )
-    sources: Sources = Field([], description="The ids of the messages that say so, if they have ids.")
+    sources: Sources = Field(default=[], description="The ids of the messages that say so, if they have ids.")
 
 
 class RelationRemoval(_Change):
@@ -178,18 +180,19 @@ class EntityChanges(_Change):
     """What a conversation changes in what is known of entities and their relations. Leave out what is known already."""
 
     entities: Annotated[list[EntityChange], _at_most(MAX_CHANGES)] = Field(
-        [], description="Entities that are new, or of which something is new."
+        default=[], description="Entities that are new, or of which something is new."
     )
     relations: Annotated[list[RelationChange], _at_most(MAX_CHANGES)] = Field(
-        [],
+        default=[],
         description="Relations that are new, have ended, or are now dated. A relation that changed is two: the old one "
         "with its end, and the new one.",
     )
     wrong_relations: Annotated[list[RelationRemoval], _at_most(MAX_CHANGES)] = Field(
-        [], description="Known relations that turned out never to have been so. They are deleted."
+        default=[], description="Known relations that turned out never to have been so. They are deleted."
     )
     forgotten: Annotated[list[Name], _at_most(MAX_CHANGES)] = Field(
-        [], description="Names of entities that the user asked to forget. They are deleted with all their relations."
+        default=[],
+        description="Names of entities that the user asked to forget. They are deleted with all their relations.",
     )
 
     def sourced(self, ids: Mapping[str, str]) -> EntityChanges:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
@@ -39,6 +40,18 @@ Place = tuple[tuple[str, ...], str]
 def index_of(user_id: str) -> dict[tuple[str, ...], Literal[False] | list[str]]:
     """What search finds a user's entities and relations by, for `store.update_many`."""
     return {user_space(user_id, ENTITIES): ["text"], user_space(user_id, RELATIONS): False}
+
+
+@dataclass
+class Told:
+    """What a draft changes."""
+
+    entities: list[str] = field(default_factory=list)
+    """The names of the entities that are new or were told of."""
+    relations: int = 0
+    """How many relations are new, were told of, or are gone."""
+    forgotten: int = 0
+    """How many entities are gone."""
 
 
 class MissingItemsError(AgentMemError):
@@ -108,9 +121,7 @@ class Draft:
         Returns it between the main names of both.
         """
         begin, end = change.valid_from, change.valid_to
-        if begin is not None and end is not None and end <= begin:
-            msg = f"A relation must not end before it begins: valid_from is {begin}, valid_to is {end}."
-            raise InvalidInputError(msg)
+        check_period(change)
         self._need_about([change.subject, change.object])
         subject, object_ = self._known(change.subject), self._known(change.object)
         overlapping = [one for one in self._same(subject, change.predicate, object_) if _overlaps(one, begin, end)]
@@ -157,6 +168,22 @@ class Draft:
         for key in keys:
             self.changed[self._entities, key] = None
         return True
+
+    def told(self) -> Told:
+        """What is to be stored, in short."""
+        told = Told()
+        relations: set[str] = set()
+        for (space, key), value in self.changed.items():
+            before = self._values.get((space, key))
+            if space == self._relations:
+                old, new = ({one["id"]: one for one in relations_in(item)} for item in (before, value))
+                relations |= {id_ for id_ in old.keys() | new.keys() if old.get(id_) != new.get(id_)}
+            elif value is None:
+                told.forgotten += before is not None and "same_as" not in before
+            elif "same_as" not in value:
+                told.entities.append(value["name"])
+        told.relations = len(relations)
+        return told
 
     # Reading
 
@@ -272,6 +299,14 @@ class Draft:
             left = dict((self._read(self._relations, key) or {"relations": {}})["relations"])
             left.pop(relation["id"], None)
             self.changed[self._relations, key] = {"relations": left} if left else None
+
+
+def check_period(change: RelationChange) -> None:
+    """Refuse a relation that ends before it begins."""
+    begin, end = change.valid_from, change.valid_to
+    if begin is not None and end is not None and end <= begin:
+        msg = f"A relation must not end before it begins: valid_from is {begin}, valid_to is {end}."
+        raise InvalidInputError(msg)
 
 
 def keys_of(entity: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,12 @@ from langchain_agentmem.program import Program, Twin
 from langchain_agentmem.quoting import ABOUT_QUOTED, quoted
 from langchain_agentmem.store import AgentMemStore
 
+IS_ENTITY = {"same_as": {"$exists": False}}
+"""The filter by which a search finds entities, and not where they are."""
+
+_SHORTEST = len('"a b c", ')
+"""The fewest characters that a relation takes in a prompt."""
+
 
 class Known:
     """What was read of a user's entities and relations."""
@@ -105,10 +111,42 @@ class Known:
         return RelationList(Relation.of(one, what[0], what[2]) for what, one in reversed(merged.items()))
 
 
+def reading_about(
+    known: Known, keys: Iterable[str], most: int, at: datetime
+) -> Program[tuple[EntityList, RelationList]]:
+    """Read entities, and their relations that hold at a time.
+
+    Args:
+        known: Takes in what is read.
+        keys: The keys of their names.
+        most: How many characters there will be room for.
+        at: The time.
+    """
+    keys = list(keys)
+    yield from known.load(keys, relations=True)
+    mains = list(dict.fromkeys(main for key in keys if (main := known.main(key)) is not None))
+    # More than these have no room, however short they are.
+    values = latest(one for main in mains for one in known.relations_of(main) if holds(one, at))[: most // _SHORTEST]
+    yield from known.load(key for value in values for key in ends_of(value))
+    return known.entities(mains), known.shown(values)
+
+
 def context_block(entities: Sequence[Entity], relations: Sequence[Relation], most: int) -> str:
     """Entities and relations for a prompt: as many as fit, the more important before."""
+    told = told_of(entities, relations, most - len(f"{ABOUT_QUOTED}\n"))
+    return f"{ABOUT_QUOTED}\n{quoted(told)}" if any(told.values()) else ""
+
+
+def told_of(entities: Sequence[Entity], relations: Sequence[Relation], most: int) -> dict[str, list[Any]]:
+    """As many entities and relations as fit, the more important before.
+
+    Args:
+        entities: The entities.
+        relations: The relations.
+        most: The most characters of all of it, quoted.
+    """
     told: dict[str, list[Any]] = {"entities": [], "relations": []}
-    left = most - len(f"{ABOUT_QUOTED}\n{quoted(told)}")
+    left = most - len(quoted(told))
     # Descriptions and attributes leave room for relations.
     kept = left // 2 if relations else 0
 
@@ -127,9 +165,7 @@ def context_block(entities: Sequence[Entity], relations: Sequence[Relation], mos
         tell("entities", {**short, **more}, kept) or tell("entities", short) or tell("entities", {"name": one.name})
     for relation in relations:
         tell("relations", str(relation))
-    if not any(told.values()):
-        return ""
-    return f"{ABOUT_QUOTED}\n{quoted(told)}"
+    return told
 
 
 def _filled(values: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +175,11 @@ def _filled(values: dict[str, Any]) -> dict[str, Any]:
 def ends_of(relation: Value) -> tuple[str, str]:
     """The keys of the names that a stored relation lies under: its subject's and its object's."""
     return folded(relation["subject"]), folded(relation["object"])
+
+
+def latest(values: Iterable[Value]) -> list[Value]:
+    """Stored relations, those that changed last first."""
+    return sorted(values, key=lambda one: str(one["updated_at"]), reverse=True)
 
 
 def holds(relation: Value, at: datetime) -> bool:

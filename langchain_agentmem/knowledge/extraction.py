@@ -6,18 +6,27 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
-from langgraph.store.base import GetOp, SearchOp
+from langgraph.store.base import GetOp, Op, SearchOp
 
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.knowledge.changes import Edits, Place
+from langchain_agentmem.knowledge.entity_changes import EntityChanges
+from langchain_agentmem.knowledge.entity_drafts import Draft
+from langchain_agentmem.knowledge.entity_learning import (
+    changes_left,
+    checked_entities,
+    entity_searches,
+    known_entities,
+    places_of,
+)
 from langchain_agentmem.knowledge.facts import Facts, utc
 from langchain_agentmem.knowledge.fields import Fields
 from langchain_agentmem.knowledge.operations import Operation, Outcome, Said, checked_operations, do
 from langchain_agentmem.knowledge.prompts import extraction_prompt, with_error
-from langchain_agentmem.knowledge.proposals import RefusedError, UnusableAnswerError, answer_schema, proposals_in
+from langchain_agentmem.knowledge.proposals import RefusedError, UnusableAnswerError, proposals_in
 from langchain_agentmem.knowledge.schema import Schema
 from langchain_agentmem.knowledge.seen import MAX_FAILURES, Marker, digests_of, marker_place
 from langchain_agentmem.knowledge.spaces import FACTS, user_space
@@ -36,6 +45,9 @@ _NOSTREAM = "nostream"
 
 MAX_FACTS, MAX_FACT_CHARACTERS = 20, 4_000
 """How many known facts the model is shown, and how long all of them may be."""
+
+MAX_ENTITIES, MAX_ENTITY_CHARACTERS = 12, 3_000
+"""How many known entities the model is shown, and how long they and their relations may be."""
 
 MAX_FIELD_CHARACTERS = 4_000
 """How much of the fields the model is shown."""
@@ -69,6 +81,12 @@ class Extraction:
     """How many facts were forgotten."""
     fields: tuple[str, ...] = ()
     """The fields that changed."""
+    entities: tuple[str, ...] = ()
+    """The names of the entities that are new, or were told of."""
+    relations: int = 0
+    """How many relations between them are new, were told of, or were removed."""
+    forgotten_entities: int = 0
+    """How many entities were forgotten."""
     error: str | None = None
     """Why nothing changed, when the model failed or its answer could not be used."""
     more: bool = False
@@ -77,7 +95,8 @@ class Extraction:
     @property
     def changed(self) -> bool:
         """Whether anything changed."""
-        return bool(self.added or self.updated or self.ended or self.forgotten or self.fields)
+        facts = self.added or self.updated or self.ended or self.forgotten
+        return bool(facts or self.fields or self.entities or self.relations or self.forgotten_entities)
 
 
 @dataclass(frozen=True)
@@ -91,6 +110,16 @@ class Conversation:
     """When they were handed over, in seconds since 1970."""
 
 
+class _Learned(NamedTuple):
+    """What is to be stored."""
+
+    operations: Sequence[Operation]
+    entities: EntityChanges
+
+
+_NOTHING = _Learned((), EntityChanges())
+
+
 @dataclass(frozen=True)
 class Reader:
     """Reads conversations.
@@ -100,14 +129,16 @@ class Reader:
         store: Where the profiles are.
         schema: What they look like.
         instructions: What the model is to do.
-        tell: Whether it must be told in the prompt how to answer.
+        tell: The JSON schema of an answer, where the prompt must say how to answer; else None.
+        entities: Whether entities and their relations are looked for too. Default: False.
     """
 
     model: Runnable[Any, Any]
     store: AgentMemStore
     schema: Schema
     instructions: str
-    tell: bool
+    tell: dict[str, Any] | None
+    entities: bool = False
 
     def read(self, conversation: Conversation, config: RunnableConfig | None) -> Program[Extraction]:
         """Learn from a conversation what is new in it.
@@ -131,13 +162,13 @@ class Reader:
         if not count:
             return Extraction(user_id)
         if not any(one.role == "user" for one in said):
-            yield from self._store(user_id, digests[:end], said, [], places)
+            yield from self._store(conversation, digests[:end], said, _NOTHING, places)
             return Extraction(user_id, messages=count, more=more)
-        facts = (yield from self._relevant(user_id, said)) if self.schema.has_facts else []
+        facts, entities = yield from self._relevant(user_id, said)
         asked: list[int] = []
         try:
-            operations = yield from self._ask(said, facts, fields, config, asked)
-            outcome = yield from self._store(user_id, digests[:end], said, operations, places)
+            learned = yield from self._ask(said, facts, entities, fields, config, asked)
+            outcome = yield from self._store(conversation, digests[:end], said, learned, places)
         except _ModelFailedError as error:  # a limit, an outage, a timeout: the messages are read next time
             return self._reported(Extraction(user_id, count, len(asked), error=str(error), more=more))
         except (
@@ -155,6 +186,9 @@ class Reader:
             outcome.ended,
             outcome.forgotten,
             tuple(outcome.fields),
+            tuple(outcome.told.entities),
+            outcome.told.relations,
+            outcome.told.forgotten,
             more=more,
         )
 
@@ -162,33 +196,45 @@ class Reader:
         _log.warning("Nothing was learned from %d messages: %s", extraction.messages, extraction.error)
         return extraction
 
-    def _relevant(self, user_id: str, said: Sequence[Said]) -> Program[list[tuple[str, dict[str, Any]]]]:
-        """The facts that the model is shown: those that answer to the new messages, then those noted last."""
+    def _relevant(
+        self, user_id: str, said: Sequence[Said]
+    ) -> Program[tuple[list[tuple[str, dict[str, Any]]], dict[str, list[Any]] | None]]:
+        """The facts and entities that the model is shown: those that answer to the new messages, then those noted last."""
         query = " ".join(one.text for one in said if one.role == "user")[-_QUERY:]
         where, only = user_space(user_id, FACTS), {"valid_to": None}
-        found, newest = yield Twin(
-            self.store.batch,
-            [SearchOp(where, only, MAX_FACTS // 2, 0, query), SearchOp(where, only, MAX_FACTS, 0, None)],
-        )
+        searches: list[Op] = []
+        if self.schema.has_facts:
+            searches += [SearchOp(where, only, MAX_FACTS // 2, 0, query), SearchOp(where, only, MAX_FACTS, 0, None)]
+        of_facts = len(searches)
+        if self.entities:
+            searches += entity_searches(user_id, query, MAX_ENTITIES)
+        found = (yield Twin(self.store.batch, searches)) if searches else []
+        entities = None
+        if self.entities:
+            items = [item for items in found[of_facts:] for item in items]
+            entities = yield from known_entities(
+                self.store, user_id, items, MAX_ENTITIES, MAX_ENTITY_CHARACTERS, said[-1].at
+            )
         shown: dict[str, dict[str, Any]] = {}
         left = MAX_FACT_CHARACTERS
-        for item in [*found, *newest]:
+        for item in (item for items in found[:of_facts] for item in items):
             text, topics = item.value["text"], item.value["topics"]
             length = len(text) + sum(map(len, topics)) + 20
             if item.key in shown or length > left or len(shown) == MAX_FACTS:
                 continue
             left -= length
             shown[item.key] = {"id": f"{item.key}-{item.value['number']}", "text": text, "topics": topics}
-        return [(one["id"], {"text": one["text"], "topics": one["topics"]}) for one in shown.values()]
+        return [(one["id"], {"text": one["text"], "topics": one["topics"]}) for one in shown.values()], entities
 
     def _ask(
         self,
         said: Sequence[Said],
         facts: Sequence[tuple[str, dict[str, Any]]],
+        entities: dict[str, list[Any]] | None,
         fields: Fields,
         config: RunnableConfig | None,
         asked: list[int],
-    ) -> Program[list[Operation]]:
+    ) -> Program[_Learned]:
         """What the model proposes, in one call; in a second one, if it cannot be used, which shows what was wrong."""
         prompt = extraction_prompt(
             self.schema,
@@ -197,7 +243,8 @@ class Reader:
             [{"number": number, **fact} for number, (_, fact) in enumerate(facts, 1)],
             [{"number": number, "role": one.role, "text": one.text} for number, one in enumerate(said, 1)],
             said[-1].at,
-            answer_schema(facts=self.schema.has_facts) if self.tell else None,
+            self.tell,
+            entities,
         )
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or ()), _NOSTREAM]}
         for call in (1, 2):
@@ -208,7 +255,10 @@ class Reader:
                     answer = yield Ask(self.model, prompt, quiet)
                 except Exception as error:
                     raise _failure(error) from error
-                return checked_operations(proposals_in(answer), said, [id_ for id_, _ in facts], self.schema, fields)
+                proposed = proposals_in(answer, entities=self.entities)
+                shown = [id_ for id_, _ in facts]
+                operations = checked_operations(proposed.changes, said, shown, self.schema, fields)
+                return _Learned(operations, checked_entities(proposed.entities))
             except RefusedError:
                 raise
             except UnusableAnswerError as error:
@@ -219,13 +269,15 @@ class Reader:
 
     def _store(
         self,
-        user_id: str,
+        conversation: Conversation,
         digests: Sequence[str],
         said: Sequence[Said],
-        operations: Sequence[Operation],
+        learned: _Learned,
         places: Sequence[Place],
     ) -> Program[Outcome]:
         """Store what was learned, and that these messages were read, together."""
+        user_id, operations = conversation.user_id, learned.operations
+        sources = [one.source for one in said if one.role == "user"]
 
         def edit(edits: Edits) -> Outcome:
             marker = Marker(edits[places[0]])
@@ -239,10 +291,14 @@ class Reader:
                     fields.interacted(one.at)
             edits.keep(self.schema.name, fields)
             edits[places[0]] = marker.after(digests)
+            draft = Draft(user_id, edits.values, utc(conversation.now).isoformat())
+            draft.apply(changes_left(learned.entities, said, start, len(digests)), sources)
+            edits.changes.update(draft.changed)
+            outcome.told = draft.told()
             return outcome
 
         known = Edits(user_id, {}, self.store.language)
-        needed = [*places]
+        needed = [*places, *places_of(user_id, learned.entities)]
         for one in operations:
             if one.statement is not None:
                 needed += known.places_of(one.statement.text)

@@ -15,6 +15,7 @@ from langgraph.store.base import BaseStore
 from pydantic import BaseModel
 
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.knowledge.entity_learning import entities_schema
 from langchain_agentmem.knowledge.extraction import Conversation, Extraction, Reader
 from langchain_agentmem.knowledge.prompts import INSTRUCTIONS
 from langchain_agentmem.knowledge.proposals import TOOL, answer_schema
@@ -62,6 +63,8 @@ class ProfileExtractor(Runnable[Any, Any]):
             been quiet for `delay`. What was handed over for later and not read, because the process ended, is read with the
             thread's next run, if its history is kept. Default: `"turn"`.
         delay: Seconds of quiet for `"debounce"`, or a `timedelta`. Default: 30.
+        entities: Whether the people, places and things that a user speaks of, and how they relate, are looked for as well,
+            in the same call, and stored together with the profile: `memory.entities`. Default: False.
         instructions: What the model is to look for, in other words than ours. Default: None.
         messages_key: Where a state holds the messages. Default: `"messages"`.
         on_extraction: Called with the `Extraction` after each one. Default: None.
@@ -90,6 +93,7 @@ class ProfileExtractor(Runnable[Any, Any]):
         method: Method = "auto",
         when: When = "turn",
         delay: Any = DELAY,
+        entities: bool = False,
         instructions: str | None = None,
         messages_key: str = "messages",
         on_extraction: Callable[[Extraction], Any] | None = None,
@@ -101,8 +105,9 @@ class ProfileExtractor(Runnable[Any, Any]):
             msg = f"when must be turn, background or debounce, got {when!r:.100}."
             raise InvalidInputError(msg)
         shape = Schema(schema)
-        asked, tell = _asked(model, method, facts=shape.has_facts)
-        self._reader = Reader(asked, store, shape, instructions or INSTRUCTIONS, tell)
+        answers = answer_schema(facts=shape.has_facts, entities=entities_schema() if entities else None)
+        asked, tell = _asked(model, method, answers)
+        self._reader = Reader(asked, store, shape, instructions or INSTRUCTIONS, answers if tell else None, entities)
         self._messages_key = messages_key
         self._on_extraction = on_extraction
         wait = (seconds("delay", delay) or 0.0) if when == "debounce" else 0.0
@@ -203,14 +208,13 @@ class ProfileExtractor(Runnable[Any, Any]):
         return convert_to_messages(found), True
 
 
-def _asked(model: Any, method: str, *, facts: bool) -> tuple[Runnable[Any, Any], bool]:
+def _asked(model: Any, method: str, schema: dict[str, Any]) -> tuple[Runnable[Any, Any], bool]:
     """How the model is asked for changes, and whether the prompt has to say how to answer."""
     if not isinstance(model, Runnable):
         msg = f"model must be a chat model, got {type(model).__name__}: {model!r:.100}."
         raise InvalidTypeError(msg)
     if method == "auto":
         method = "tools" if _has_tools(model) else "json"
-    schema = answer_schema(facts=facts)
     chat: Any = model
     if method == "tools":
         tool = {

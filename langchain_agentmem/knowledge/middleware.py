@@ -38,9 +38,10 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         super().__init__()
         self._compression = None if compressor is None else CompressionMiddleware(compressor)
         self._recall = recall
-        self._extractor = extractor
         self.compressor = compressor
         """What keeps the request in its budget; its `events` tell what it did."""
+        self.extractor = extractor
+        """What learns from the conversation; its `flush` reads now what waits to be read."""
         self.tools = list(tools)
 
     def wrap_model_call(
@@ -57,13 +58,13 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
 
     def after_agent(self, state: Any, runtime: Any) -> None:  # noqa: ARG002 (the config has it)
         """Learn from what is new in the conversation."""
-        if self._extractor is not None:
-            self._extractor.invoke(state, get_config())
+        if self.extractor is not None:
+            self.extractor.invoke(state, get_config())
 
     async def aafter_agent(self, state: Any, runtime: Any) -> None:  # noqa: ARG002 (the config has it)
         """Same as `after_agent`, but without blocking the event loop."""
-        if self._extractor is not None:
-            await self._extractor.ainvoke(state, get_config())
+        if self.extractor is not None:
+            await self.extractor.ainvoke(state, get_config())
 
     def _prepared(self, request: ModelRequest[Any]) -> Program[ModelRequest[Any]]:
         if self._recall is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.knowledge.changes import Edits, Statement
+from langchain_agentmem.knowledge.entity_drafts import Told
 from langchain_agentmem.knowledge.facts import Facts, utc
 from langchain_agentmem.knowledge.fields import Fields, Path, path_of, value_at
 from langchain_agentmem.knowledge.proposals import MAX_VALUE, Proposal, UnusableAnswerError
@@ -58,6 +59,8 @@ class Outcome:
     ended: Facts = field(default_factory=Facts)
     forgotten: int = 0
     fields: list[str] = field(default_factory=list)
+    told: Told = field(default_factory=Told)
+    """What was changed of entities."""
 
 
 def checked_operations(

@@ -30,6 +30,11 @@ _FIELDS = (
     "Fields hold values. Update sets a field, add adds one element to a field that is a list, remove removes a field, or the "
     "given value from a list. The fields are those of this JSON schema: {schema}"
 )
+_ENTITIES = (
+    "Under entities say what is new of the people, organisations, places, things and events that the user speaks of, and of "
+    "how they relate to each other and to the user, who is the entity named 'user'. Call what is known by the name under "
+    "which it is known. Leave the lists empty where there is nothing new."
+)
 _JSON = "Answer with one JSON object and nothing else, which fits this JSON schema: {schema}"
 
 
@@ -41,6 +46,7 @@ def extraction_prompt(
     messages: Sequence[dict[str, Any]],
     now: datetime,
     answer: dict[str, Any] | None,
+    entities: dict[str, list[Any]] | None = None,
 ) -> list[BaseMessage]:
     """What the model is asked.
 
@@ -52,14 +58,17 @@ def extraction_prompt(
         messages: The new messages, each with its number.
         now: The time of the conversation.
         answer: The JSON schema of the answer, where the model is not told it in another way; else None.
+        entities: What is known of entities and relations, where the model is to say what is new of them too; else None.
     """
     parts = [instructions, ABOUT_QUOTED]
     if schema.has_facts:
         parts.append(_FACTS)
     parts.append(_FIELDS.format(schema=json.dumps(schema.described(), ensure_ascii=False)))
+    if entities is not None:
+        parts.append(_ENTITIES)
     if answer is not None:
         parts.append(_JSON.format(schema=json.dumps(answer, ensure_ascii=False)))
-    known = {"fields": fields, "facts": list(facts)} if schema.has_facts else {"fields": fields}
+    known = {"fields": fields, **({"facts": list(facts)} if schema.has_facts else {}), **(entities or {})}
     shown = f"Known: {quoted(known)}\n\nNew messages, of {now:%A, %Y-%m-%d}: {quoted(list(messages))}"
     return [SystemMessage("\n\n".join(parts)), HumanMessage(shown)]
 

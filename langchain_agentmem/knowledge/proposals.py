@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from langchain_core.messages import AIMessage
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from langchain_agentmem.errors import AgentMemError
+from langchain_agentmem.knowledge.entity_changes import EntityChanges
 from langchain_agentmem.knowledge.facts import MAX_TEXT, MAX_TOPICS
 
 TOOL = "change_profile"
@@ -79,11 +80,35 @@ class Proposals(BaseModel):
     )
 
 
-def answer_schema(*, facts: bool) -> dict[str, Any]:
+class _WithEntities(Proposals):
+    """The same, with changes of entities."""
+
+    entities: EntityChanges = Field(default_factory=EntityChanges)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, given: Any) -> Any:
+        """Small models leave the part out, or write what is in it beside the changes."""
+        if not isinstance(given, dict) or isinstance(given.get("entities"), dict):
+            return given
+        beside = {name: given[name] for name in EntityChanges.model_fields if given.get(name) is not None}
+        return {**given, "entities": beside}
+
+
+class Proposed(NamedTuple):
+    """All that an answer proposes."""
+
+    changes: list[Proposal]
+    entities: EntityChanges
+    """Changes of entities, which name messages by their numbers."""
+
+
+def answer_schema(*, facts: bool, entities: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The JSON schema of an answer: flat, so that small models manage it too.
 
     Args:
         facts: Whether facts may be changed, or fields alone.
+        entities: The schema of changes of entities, where these are asked for too. Default: None.
     """
     text: dict[str, Any] = {"type": "string"}
     whole: dict[str, Any] = {"type": "integer"}
@@ -107,20 +132,22 @@ def answer_schema(*, facts: bool) -> dict[str, Any]:
             "since": {**text, "description": "Since when it is true, if the user says so: a date such as 2024-05-31."},
         }
     changes = {"type": "array", "items": {"type": "object", "properties": change, "required": ["action"]}}
+    parts = {"changes": changes} if entities is None else {"changes": changes, "entities": dict(entities)}
     return {
         "title": TOOL,
         "description": "Change what is known of the user. An empty list if there is nothing to change.",
         "type": "object",
-        "properties": {"changes": changes},
-        "required": ["changes"],
+        "properties": parts,
+        "required": list(parts),
     }
 
 
-def proposals_in(answer: Any) -> list[Proposal]:
+def proposals_in(answer: Any, *, entities: bool = False) -> Proposed:
     """The changes that an answer proposes: by a tool call, by structured output, or by JSON in its text.
 
     Args:
         answer: A message, or a mapping with it under `"raw"` (as `with_structured_output(include_raw=True)` gives it).
+        entities: Whether changes of entities were asked for. Default: False (what an answer says of them does not count).
 
     Raises:
         UnusableAnswerError: It proposes nothing that can be read, and says so to the model.
@@ -144,21 +171,29 @@ def proposals_in(answer: Any) -> list[Proposal]:
             )
             raise UnusableAnswerError(msg)
         calls = [call["args"] for call in answer.tool_calls]
-        given: list[Any] = calls or [_json_in(str(answer.text))]
+        given: list[Any] = calls or [_json_in(str(answer.text), whole=entities)]
     else:
-        given = [answer if isinstance(answer, dict) else _json_in(str(getattr(answer, "text", answer)))]
+        text = str(getattr(answer, "text", answer))
+        given = [answer if isinstance(answer, dict) else _json_in(text, whole=entities)]
     found: list[Proposal] = []
-    for one in given:
-        try:
-            found += Proposals.model_validate({"changes": one} if isinstance(one, list) else one).changes
-        except ValidationError as error:
-            raise UnusableAnswerError(_described(error)) from None
+    told: dict[str, list[Any]] = {name: [] for name in EntityChanges.model_fields}
+    shape: type[Proposals] = _WithEntities if entities else Proposals
+    try:
+        for one in given:
+            read = shape.model_validate({"changes": one} if isinstance(one, list) else one)
+            found += read.changes
+            if isinstance(read, _WithEntities):
+                for name in told:
+                    told[name] += getattr(read.entities, name)
+        together = EntityChanges.model_validate(told)
+    except ValidationError as error:
+        raise UnusableAnswerError(_described(error)) from None
     if len(found) > MAX_CHANGES:
         msg = (
             f"The answer proposes {len(found)} changes; at most {MAX_CHANGES} are accepted. Propose the most important."
         )
         raise UnusableAnswerError(msg)
-    return found
+    return Proposed(found, together)
 
 
 def _described(error: ValidationError) -> str:
@@ -166,14 +201,18 @@ def _described(error: ValidationError) -> str:
     return f"The answer does not fit the schema: {'; '.join(faults)}."
 
 
-def _json_in(text: str) -> Any:
+def _json_in(text: str, *, whole: bool) -> Any:
     """The answer in a text: JSON in a fence, or after some prose; commas too many are forgiven.
 
     There must be one alone, since a model may repeat in its prose what a user wrote.
+
+    Args:
+        text: The text.
+        whole: Whether a list of changes is no answer, since it may be a part of one that is damaged behind it.
     """
     parts = _FENCE.findall(text) or [text]
     found: list[Any] = []
-    for one in (one for part in parts for one in _answers_in(part)):
+    for one in (one for part in parts for one in _answers_in(part, whole=whole)):
         if one not in found:
             found.append(one)
     if len(found) == 1:
@@ -186,7 +225,7 @@ def _json_in(text: str) -> Any:
     raise UnusableAnswerError(msg)
 
 
-def _answers_in(text: str) -> Iterator[Any]:
+def _answers_in(text: str, *, whole: bool) -> Iterator[Any]:
     at, tries = 0, 0
     while tries < _TRIES and (start := re.compile(r"[{\[]").search(text, at)):
         tries += 1
@@ -197,7 +236,7 @@ def _answers_in(text: str) -> Iterator[Any]:
                 found, end = json.JSONDecoder(parse_constant=_refuse).raw_decode(tried)
             except (ValueError, RecursionError):
                 continue
-            if _is_answer(found):
+            if _is_answer(found, whole=whole):
                 yield found
                 at = start.start() + end
             break
@@ -208,7 +247,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(msg)
 
 
-def _is_answer(found: Any) -> bool:
+def _is_answer(found: Any, *, whole: bool) -> bool:
     if isinstance(found, dict):
         return "changes" in found
-    return isinstance(found, list) and all(isinstance(one, dict) and "action" in one for one in found)
+    return not whole and isinstance(found, list) and all(isinstance(one, dict) and "action" in one for one in found)

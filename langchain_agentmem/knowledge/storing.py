@@ -6,9 +6,10 @@ It never expires by itself, whatever the store's time to live is: half of a prof
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from langchain_agentmem.knowledge.changes import FORGOTTEN, Edits, Place, UnreadError, Value
+from langchain_agentmem.knowledge.entity_drafts import MissingItemsError, index_of
 from langchain_agentmem.knowledge.seen import SEEN
 from langchain_agentmem.knowledge.spaces import FACTS, PROFILE, user_space
 from langchain_agentmem.program import Program, Twin
@@ -37,12 +38,17 @@ def edited(store: AgentMemStore, user_id: str, places: Iterable[Place], edit: Ca
         results.append(edit(edits))
         return edits.changes
 
-    facts = {user_space(user_id, FACTS): ["text", "topics[*]"]}
-    unindexed = dict.fromkeys((user_space(user_id, label) for label in (PROFILE, FORGOTTEN, SEEN)), False)
+    facts: dict[tuple[str, ...], Literal[False] | list[str]] = {user_space(user_id, FACTS): ["text", "topics[*]"]}
+    unindexed: dict[tuple[str, ...], Literal[False]] = dict.fromkeys(
+        (user_space(user_id, label) for label in (PROFILE, FORGOTTEN, SEEN)), False
+    )
+    index = {**facts, **unindexed, **index_of(user_id)}
     while True:
         try:
-            yield Twin(store.update_many, needed, change, index={**facts, **unindexed}, ttl=None)
+            yield Twin(store.update_many, needed, change, index=index, ttl=None)
         except UnreadError as unread:
             needed.append(unread.place)
+        except MissingItemsError as missing:
+            needed += missing.places
         else:
             return results[-1]

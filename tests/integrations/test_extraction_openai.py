@@ -200,3 +200,45 @@ async def test_its_tokens_are_no_part_of_what_the_user_sees(server, memory, meth
     assert {metadata["langgraph_node"] for _, metadata in streamed} == {"reply"}
     assert "Hownicefor" in "".join(str(chunk.text) for chunk, _ in streamed).replace(" ", "")
     assert known(memory) == ["Likes hiking"]
+
+
+WITH_ENTITIES = {
+    **LIKES,
+    "entities": {
+        "entities": [{"name": "Robert Smith", "kind": "person", "aliases": ["Bob"], "sources": [1]}],
+        "relations": [{"subject": "Bob", "predicate": "hikes with", "object": "user", "sources": [1]}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "given"),
+    [
+        ("tools", calls(TOOL, WITH_ENTITIES)),
+        ("json_schema", says(json.dumps(WITH_ENTITIES))),
+        ("json", says(f"Here:\n```json\n{json.dumps(WITH_ENTITIES, indent=2)}\n```")),
+    ],
+    ids=["tools", "json_schema", "json"],
+)
+async def test_entities_are_asked_for_in_the_same_call(server, memory, model, call, method, given):
+    server.will(given)
+    done = await call(memory.profile_node(model, method=method, entities=True).invoke, SAID, config())
+    assert (done.error, done.calls, known(memory), done.entities) == (
+        None,
+        1,
+        ["Likes hiking"],
+        ("Robert Smith", "user"),
+    )
+    (relation,) = memory.entities.relations(ALICE, "bob")
+    assert (str(relation), relation.sources) == ("Robert Smith hikes with user", ("m1",))
+    (request,) = server.requests
+    assert "wrong_relations" in json.dumps(request)
+    assert "$ref" not in json.dumps(request)
+
+
+async def test_wrong_entities_are_asked_for_once_more_with_what_was_wrong(server, memory, model):
+    wrong = {**LIKES, "entities": {"relations": [{"subject": "Bob", "predicate": "hikes with"}]}}
+    server.will(calls(TOOL, wrong), calls(TOOL, WITH_ENTITIES))
+    done = await memory.profile_node(model, entities=True).ainvoke(SAID, config())
+    assert (done.error, done.calls, done.relations) == (None, 2, 1)
+    assert "entities.relations.0.object" in server.requests[1]["messages"][1]["content"]

@@ -62,6 +62,7 @@ LAYERS = (
     ("knowledge.facts", "knowledge.fields"),
     ("knowledge.changes", "knowledge.schema", "knowledge.proposals", "knowledge.seen"),
     ("knowledge.operations", "knowledge.prompts", "knowledge.storing"),
+    ("knowledge.entity_learning",),
     ("knowledge.extraction", "knowledge.profiles"),
     ("knowledge.schedule",),
     ("knowledge.recall", "knowledge.extractor"),
