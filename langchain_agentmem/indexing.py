@@ -155,6 +155,7 @@ class Indexer:
         if stored == own or (own is None and stored.model == self.embedder.name):
             return
         self._seen = None  # it may be settled the next time
+        self.embedder.forget()
         msg = (
             f"The embedding model was changed: the stored vectors are of {stored}, and this memory has "
             f"{own or self.embedder.name}. Call memory.reindex() to embed everything anew, or go back to the former model."

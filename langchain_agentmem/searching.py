@@ -41,6 +41,9 @@ COMMON_SHARE = 0.25
 MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
 """As they are written in English, whatever the server's locale."""
 
+_FIRST = datetime.min.replace(tzinfo=timezone.utc).timestamp()
+_LAST = datetime.max.replace(tzinfo=timezone.utc, microsecond=0).timestamp()
+
 _FEW = 20
 """Among fewer messages than this no word is called common."""
 
@@ -61,9 +64,15 @@ def time_of(message: BaseMessage, now: float) -> float:
         return now
     try:
         moment = datetime.fromisoformat(given.replace("Z", "+00:00"))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        # Not every date of a time zone has one in UTC: the calendar begins with the year 1 and ends with 9999.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc).timestamp()
     except (ValueError, OverflowError):
         return now
+
+
+def moment_of(seconds: float) -> datetime:
+    """A stored time; one that the calendar does not have is brought to its beginning or its end."""
+    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), timezone.utc)
 
 
 def described(codec: Codec, row: MessageRow, session_id: str, user_id: str | None) -> dict[str, Any]:
@@ -72,7 +81,7 @@ def described(codec: Codec, row: MessageRow, session_id: str, user_id: str | Non
         "message": codec.load_message(row.body),
         "session_id": session_id,
         "position": row.position,
-        "created_at": datetime.fromtimestamp(row.created_at, timezone.utc),
+        "created_at": moment_of(row.created_at),
         "user_id": user_id,
         "agent": row.agent,
         "metadata": {} if row.metadata is None else load_json(row.metadata),
@@ -203,7 +212,7 @@ def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
 
 @lru_cache(maxsize=10_000)
 def _date_words(day: float, language: str) -> bytes:
-    date = datetime.fromtimestamp(day * 86400, timezone.utc)
+    date = moment_of(day * 86400)
     return analyze(f"{date.day} {MONTHS[date.month - 1]} {date.year}", language)
 
 

@@ -83,6 +83,7 @@ class Reindexing:
 
     def program(self, *, everything: bool) -> Program[Reindexed]:
         """Embed what has no vectors; everything, if the model is another one or that is asked for."""
+        self._indexer.embedder.forget()  # it may answer otherwise than it did
         own = self._indexer.fingerprint((yield from self._vectors([_PROBE])).values())
         yield from self._begin(own, everything=everything)
         yield from self._clear(own)

@@ -43,10 +43,11 @@ class Model(Embeddings):
     def __init__(self, model: str = "old", dimensions: int = 16, calls: int | None = None) -> None:
         self.model, self.dimensions, self.calls = model, dimensions, calls
         self.asked: list[list[str]] = []
+        self.salt = ""
         self.meanwhile: Callable[[list[str]], Any] = lambda _: None
 
     def embed_query(self, text: str) -> list[float]:
-        seed = zlib.crc32(f"{self.model} {text}".encode())
+        seed = zlib.crc32(f"{self.model}{self.salt} {text}".encode())
         return np.random.default_rng(seed).normal(size=self.dimensions).tolist()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -490,6 +491,42 @@ async def test_everything_can_be_embedded_anew_with_the_same_model(url, call):
         rest = await call(changed.reindex, everything=True, batch_size=4)
         assert rest.items + rest.messages == 28 - 8
         check_whole(changed, model)
+        await call(memory.close)
+
+
+async def test_a_model_that_answers_otherwise_is_asked_anew(url, call):
+    model = Model()
+    with AgentMemory.from_url(url, embeddings=model) as memory:
+        await fill(memory, call)
+        model.salt = "since yesterday"
+        assert await call(memory.reindex) == Reindexed()
+        assert await call(memory.reindex, everything=True) == WHOLE
+        check_whole(memory, model)
+        await call(memory.close)
+
+
+BROKEN = {"none": None, "empty": [], "nan": [float("nan")] * 16, "shorter": [1.0]}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+async def test_what_is_no_vector_is_never_stored(url, call, caplog, broken):
+    model = Model()
+    right, wrong = model.embed_documents, lambda texts: [broken for _ in texts]
+    with AgentMemory.from_url(url, embeddings=model) as memory:
+        if broken == [1.0]:  # which alone is as good as any other
+            await call(memory.store.put, NS, "first", {"text": "a fact"}, ["text"])
+        model.embed_documents = wrong  # type: ignore[method-assign]
+        with caplog.at_level(logging.WARNING):
+            await call(memory.store.put, NS, "k", {"text": "another fact"}, ["text"])
+            await call(memory.history("s").add_messages, [HumanMessage("another fact")])
+        assert caplog.text.count("by their words alone") == 2
+        assert message_vectors(memory, None) == {("s", 0): None}
+        assert "k" in [item.key for item in await call(memory.store.search, NS, query="another")]
+        model.embed_documents = right  # type: ignore[method-assign]
+        await call(memory.store.put, NS, "l", {"text": "another fact"}, ["text"])
+        assert items_like(memory, model, "another fact") == {(NS, "l")}
+        assert await call(memory.reindex) == Reindexed(1, 1)
+        assert items_like(memory, model, "another fact") == {(NS, "k"), (NS, "l")}
         await call(memory.close)
 
 
