@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 REMEMBERED = 2_000
 """How many vectors are kept in the process: those of texts that were embedded last."""
 
+_PROBE = "How many dimensions?"
+
 
 class Embedder:
     """An embedding model, and what it said lately.
@@ -87,6 +89,13 @@ class Embedder:
         with self._lock:
             self._known.clear()
             self._bytes = None
+
+    def probe(self) -> Program[bytes]:
+        """Any vector, asked for anew; raises as `vectors` does."""
+        given = yield EmbedDocuments(self.model, [_PROBE])
+        vector = unit(given[0])
+        self._check(vector)
+        return vector
 
     def query(self, text: str) -> Program[bytes | None]:
         """The vector of a query; None when the model fails."""

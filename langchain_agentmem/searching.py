@@ -8,6 +8,7 @@ long-term conversational memory of LLM agents", 2024) `benchmarks/retrieval.py` 
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -18,15 +19,17 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow
+from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, LoggedMessage, MessageRow
 from langchain_agentmem.codec import Codec, load_json
-from langchain_agentmem.errors import InvalidTypeError
-from langchain_agentmem.indexing import Indexer
+from langchain_agentmem.errors import EmbeddingsChangedError, InvalidTypeError
+from langchain_agentmem.indexing import Embedded, Indexer
 from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_optional_id, check_text
-from langchain_agentmem.program import Program, Read
+from langchain_agentmem.program import Program, Read, Write
 from langchain_agentmem.ranking import combined, terms
 from langchain_agentmem.vectors import similarities_to
 from langchain_agentmem.words import analyze, frequencies, numbers_of, scores
+
+_log = logging.getLogger(__name__)
 
 CONTEXT = 2
 """How many of the messages before it a message is found by as well."""
@@ -226,9 +229,50 @@ def _place(entry: IndexEntry) -> Place:
     return entry.session_id, entry.position
 
 
-def embed_messages(indexer: Indexer | None, messages: Sequence[BaseMessage]) -> Program[list[bytes | None]]:
-    """The vectors of messages, in one call to the model; None for those without text, and for all when it fails."""
-    texts = [text_of(message) for message in messages]
-    told = [text for text in texts if text.strip()]
-    vectors = (yield from indexer.documents(told)) if indexer is not None and told else {}
-    return [vectors.get(text) for text in texts]
+def embed_messages(indexer: Indexer | None, messages: Sequence[BaseMessage]) -> Program[Embedded]:
+    """The vectors of messages, in one call to the model.
+
+    None for those without text. None for all when the model fails, or is another than that of the stored vectors: a turn of
+    a conversation is stored whatever happens to its vectors.
+    """
+    texts = told(messages)
+    if indexer is None or not texts:
+        return Embedded()
+    try:
+        return (yield from indexer.documents(texts))
+    except EmbeddingsChangedError as error:
+        _log.warning("%d messages are stored without vectors. %s", len(texts), error)
+        return Embedded()
+
+
+def renew_messages(
+    backend: Backend,
+    indexer: Indexer | None,
+    stored: Sequence[LoggedMessage],
+    messages: Sequence[BaseMessage],
+    embedded: Embedded,
+) -> Program[None]:
+    """Give messages that were just stored other vectors, or none, when `reindex` did not wait for them.
+
+    Args:
+        backend: Where they are.
+        indexer: What embeds them.
+        stored: The messages as they are stored.
+        messages: The messages themselves.
+        embedded: What was stored of them.
+    """
+    while indexer is not None:
+        renewed = yield from indexer.renewed(told(messages), embedded)
+        if renewed is None:
+            return
+        embedded = renewed
+        rows = [
+            LoggedMessage(key, row._replace(vector=embedded.vectors.get(text_of(message))))
+            for (key, row), message in zip(stored, messages, strict=True)
+        ]
+        yield Write(backend, backend.messages.embed(rows[0].key.tenant, rows))
+
+
+def told(messages: Sequence[BaseMessage]) -> list[str]:
+    """What is embedded of messages."""
+    return [text for text in map(text_of, messages) if text.strip()]

@@ -29,7 +29,7 @@ from langgraph.store.base import (
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, Found, ItemPut, ItemRow, Query
+from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
 from langchain_agentmem.batches import Batch, Place, Value, field_paths, text_key
 from langchain_agentmem.codec import load_json
 from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
@@ -471,6 +471,7 @@ class AgentMemStore(BaseStore):
         else:
             results, used = yield Write(self._backend, self._perform(work, now))
         if work.puts or work.deletes:
+            yield from self._renew(work)
             yield from self._sweeper.after_write()
         elif used:
             # What was read is not withheld because another writer holds the database: the time to live goes on as it was.
@@ -485,15 +486,33 @@ class AgentMemStore(BaseStore):
     def _embed(self, work: Batch) -> Program[None]:
         if self.indexer is None:
             return
-        texts = [text for pieces in work.texts.values() for text in pieces]
+        texts = work.all_texts()
         if texts:
-            vectors = yield from self.indexer.documents(texts)
-            for place, pieces in work.texts.items():
-                work.vectors[place] = [vectors[text] for text in pieces if text in vectors]
+            work.embedded = yield from self.indexer.documents(texts)
         for query in {op.query for op in work.searches.values() if op.query}:
             vector = yield from self.indexer.query(query)
             if vector is not None:
                 work.queries[query] = vector
+
+    def _renew(self, work: Batch) -> Program[None]:
+        """Give what was stored other vectors, or none, when `reindex` did not wait for it."""
+        items, tenant = self._backend.items, self._tenant
+        while self.indexer is not None and work.texts:
+            renewed = yield from self.indexer.renewed(work.all_texts(), work.embedded)
+            if renewed is None:
+                return
+            work.embedded = renewed
+            read = yield Read(self._backend, items.get(tenant, list(work.texts), time.time()))
+            rows = dict(zip(work.texts, read, strict=True))
+            own = [
+                (row, work.vectors(place))
+                for place, row in rows.items()
+                if row and load_json(row.value) == load_json(work.puts[place][0])
+            ]
+            yield Write(self._backend, items.embed(tenant, [EmbeddedItem(row, ()) for row, _ in own]))
+            embedded = [EmbeddedItem(row, vectors) for row, vectors in own if vectors]
+            if embedded:
+                yield Write(self._backend, items.embed(tenant, embedded))
 
     @storage_program
     def _perform(self, work: Batch, now: float) -> Program[tuple[list[Result], list[Place]]]:
@@ -620,7 +639,10 @@ class AgentMemStore(BaseStore):
         index: Index | Mapping[tuple[str, ...], Index],
         ttl: float | NotProvided | None,
     ) -> Program[Values]:
+        work = Batch(0)
+
         def prepare(values: Mapping[Place, Any], rows: Rows) -> Program[list[ItemPut]]:
+            nonlocal work
             ops = []
             for place, value in values.items():
                 row = rows.get(place)
@@ -634,6 +656,7 @@ class AgentMemStore(BaseStore):
             return work.item_puts()
 
         values = yield from updated(self._backend, self._tenant, keys, decide, prepare)
+        yield from self._renew(work)
         yield from self._sweeper.after_write()
         return values
 

@@ -403,15 +403,16 @@ end
 return result
 
 -- embed --
--- Groups of namespace, key, stamp, vectors, the bytes of one: items that still have the stamp, and no such vectors, are given these;
--- returns how many.
-local embedded = 0
+-- Groups of namespace, key, stamp, vectors, the bytes of one (0: none): items that still have the stamp, and no such vectors, are
+-- given these; returns how many.
+local embedded, emptied = 0, {}
 for at = 1, #ARGV, 5 do
   local namespace, key = ARGV[at], ARGV[at + 1]
   local width = tonumber(ARGV[at + 4])
   local head, entry = head_of(namespace, key), call('HGET', P .. 'words:' .. namespace, key)
   if head and string.format('%.0f', head.stamp) == ARGV[at + 2] and entry and struct.unpack('<I', entry, 9) ~= width then
     know(namespace, key, head.stamp, string.sub(entry, 13), ARGV[at + 3], width)
+    if width == 0 then emptied[framed(namespace) .. struct.unpack('<I', entry, 9)] = {namespace, struct.unpack('<I', entry, 9)} end
     local left = call('PTTL', P .. 'items:' .. namespace)
     if left > 0 then
       for _, one in ipairs(indexes_of(namespace)) do call('PEXPIRE', one, left) end
@@ -419,4 +420,6 @@ for at = 1, #ARGV, 5 do
     embedded = embedded + 1
   end
 end
+-- The stamp stays: what the item is given later must not count beside what it had.
+for _, log in pairs(emptied) do compact(log[1], log[2]) end
 return embedded

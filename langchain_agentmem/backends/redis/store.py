@@ -271,7 +271,8 @@ class RedisItems:
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
         by_root: dict[str, list[Any]] = {}
         for row, vectors in items:
-            group = (encode_namespace(row.namespace), row.key, row.revision, b"".join(vectors), len(vectors[0]))
+            width = len(vectors[0]) if vectors else 0
+            group = (encode_namespace(row.namespace), row.key, row.revision, b"".join(vectors), width)
             by_root.setdefault(row.namespace[0], []).extend(group)
         embedded = yield InvokeAll([_invoke("embed", tenant, root, groups) for root, groups in by_root.items()])
         return sum(embedded)
