@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from langgraph.store.base import (
@@ -18,7 +18,7 @@ from langgraph.store.base import (
     tokenize_path,
 )
 
-from langchain_agentmem.backends.contract import ItemPut
+from langchain_agentmem.backends.contract import ItemPut, ItemRow
 from langchain_agentmem.codec import dump_json, load_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.filters import compile_filter
@@ -99,6 +99,7 @@ class Batch:
         text = dump_json(op.value)
         self.puts[place] = (text, _ttl_seconds(op.ttl))
         if op.index is False:
+            self.paths[place] = dump_paths([])
             return
         paths = fields
         if op.index is not None:
@@ -202,6 +203,11 @@ def dump_paths(fields: Fields) -> str:
 def load_paths(text: str) -> Fields:
     """The inverse of `dump_paths`."""
     return field_paths(json.loads(text))
+
+
+def index_of(row: ItemRow) -> Literal[False] | list[str] | None:
+    """What an item is found by, as its put said it."""
+    return None if row.paths is None else json.loads(row.paths) or False
 
 
 def embedded_texts(value: Value, fields: Fields) -> list[str]:

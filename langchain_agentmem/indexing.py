@@ -22,7 +22,7 @@ from typing_extensions import Self
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.embedding import Embedder
-from langchain_agentmem.errors import EmbeddingsChangedError
+from langchain_agentmem.errors import ConfigurationError, EmbeddingsChangedError
 from langchain_agentmem.notes import Notes
 from langchain_agentmem.program import Program, Read, Write
 
@@ -94,6 +94,7 @@ class Indexer:
     def __init__(self, backend: Backend, tenant: str, embedder: Embedder) -> None:
         self.embedder = embedder
         self._backend = backend
+        self._tenant = tenant
         self._notes = Notes(backend, tenant, "embeddings")
         self._seen: Look | None = None
         self._generation: int | None = None
@@ -113,6 +114,7 @@ class Indexer:
 
         Raises:
             EmbeddingsChangedError: The stored vectors are of another model.
+            ConfigurationError: The database cannot store vectors of so many dimensions.
         """
         look = yield from self.ready()
         if look.phase == CLEARING:
@@ -211,6 +213,9 @@ class Indexer:
 
     def _claim(self, own: Fingerprint) -> Program[Look]:
         """Write down that the vectors are of this model, unless another process was faster; returns what holds now."""
+        reason = yield Read(self._backend, self._backend.items.fits(self._tenant, own.dimensions))
+        if reason is not None:
+            raise ConfigurationError(reason)
         yield from self.swap(None, own, COMPLETE)
         return (yield from self.ready())
 

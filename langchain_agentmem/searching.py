@@ -21,7 +21,7 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, LoggedMessage, MessageRow
 from langchain_agentmem.codec import Codec, load_json
-from langchain_agentmem.errors import EmbeddingsChangedError, InvalidTypeError
+from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
 from langchain_agentmem.indexing import Embedded, Indexer
 from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_optional_id, check_text
 from langchain_agentmem.program import Program, Read, Write
@@ -240,7 +240,7 @@ def embed_messages(indexer: Indexer | None, messages: Sequence[BaseMessage]) -> 
         return Embedded()
     try:
         return (yield from indexer.documents(texts))
-    except EmbeddingsChangedError as error:
+    except ConfigurationError as error:
         _log.warning("%d messages are stored without vectors. %s", len(texts), error)
         return Embedded()
 

@@ -30,7 +30,7 @@ from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
-from langchain_agentmem.batches import Batch, Place, Value, field_paths, text_key
+from langchain_agentmem.batches import Batch, Place, Value, field_paths, index_of, text_key
 from langchain_agentmem.codec import load_json
 from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
 from langchain_agentmem.filters import Filter, compile_filter
@@ -231,6 +231,7 @@ class AgentMemStore(BaseStore):
             InvalidNamespaceError: The namespace is empty or one of its labels is not accepted.
             InvalidInputError: An argument cannot be stored. Whatever is raised, nothing was stored.
             EmbeddingsChangedError: The stored vectors are of another embedding model.
+            ConfigurationError: The database cannot store vectors of so many dimensions; it says what to do.
         """
         run(self._one(self._put_op(namespace, key, value, index, ttl)))
 
@@ -294,7 +295,7 @@ class AgentMemStore(BaseStore):
         key: str,
         function: Callable[[Value | None], Value | None],
         *,
-        index: Literal[False] | list[str] | None = None,
+        index: Index | NotProvided = NOT_PROVIDED,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> Value | None:
         """Change an item so that no concurrent change is lost.
@@ -304,7 +305,7 @@ class AgentMemStore(BaseStore):
             key: Its key.
             function: Gets the item's value (a copy; None if there is no item) and returns the new one.
                 It is called again when another writer was faster, so it should do nothing else.
-            index: As in `put`.
+            index: As in `put`. Default: that of the item if there is one.
             ttl: As in `put`. Default: that of the item if there is one.
 
         Returns:
@@ -329,7 +330,7 @@ class AgentMemStore(BaseStore):
         key: str,
         function: Callable[[Value | None], Any],
         *,
-        index: Literal[False] | list[str] | None = None,
+        index: Index | NotProvided = NOT_PROVIDED,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> Value | None:
         """Same as `update`, but without blocking the event loop; `function` may be a coroutine function."""
@@ -340,7 +341,7 @@ class AgentMemStore(BaseStore):
         keys: Iterable[tuple[tuple[str, ...], str]],
         function: Callable[[dict[tuple[tuple[str, ...], str], Value | None]], Mapping[Any, Any]],
         *,
-        index: Index | Mapping[tuple[str, ...], Index] = None,
+        index: Index | NotProvided | Mapping[tuple[str, ...], Index] = NOT_PROVIDED,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> dict[tuple[tuple[str, ...], str], Value | None]:
         """Change several items together, so that no concurrent change is lost: all is stored, or nothing.
@@ -352,7 +353,7 @@ class AgentMemStore(BaseStore):
                 others are stored. It may add keys below the same root: those must be new; if there is an item, it is
                 called again with that one too. It is also called again when another writer was faster, so it should do
                 nothing else.
-            index: As in `put`; where it differs, a dict of it by namespace.
+            index: As in `put`; where it differs, a dict of it by namespace. Default: that of each item if there is one.
             ttl: As in `put`. Default: that of each item if there is one.
 
         Returns:
@@ -380,7 +381,7 @@ class AgentMemStore(BaseStore):
         keys: Iterable[tuple[tuple[str, ...], str]],
         function: Callable[[dict[tuple[tuple[str, ...], str], Value | None]], Any],
         *,
-        index: Index | Mapping[tuple[str, ...], Index] = None,
+        index: Index | NotProvided | Mapping[tuple[str, ...], Index] = NOT_PROVIDED,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> dict[tuple[tuple[str, ...], str], Value | None]:
         """Same as `update_many`, but without blocking the event loop; `function` may be a coroutine function."""
@@ -604,7 +605,7 @@ class AgentMemStore(BaseStore):
         self,
         place: Place,
         function: Callable[[Value | None], Any],
-        index: Index,
+        index: Index | NotProvided,
         ttl: float | NotProvided | None,
     ) -> Program[Value]:
         (checked,) = checked_places([place])
@@ -623,7 +624,7 @@ class AgentMemStore(BaseStore):
         self,
         keys: Iterable[Place],
         function: Callable[[Values], Any],
-        index: Index | Mapping[tuple[str, ...], Index],
+        index: Index | NotProvided | Mapping[tuple[str, ...], Index],
         ttl: float | NotProvided | None,
     ) -> Program[Values]:
         def decide(values: Values) -> Program[Mapping[Any, Any]]:
@@ -636,7 +637,7 @@ class AgentMemStore(BaseStore):
         self,
         keys: Iterable[Place],
         decide: Decide,
-        index: Index | Mapping[tuple[str, ...], Index],
+        index: Index | NotProvided | Mapping[tuple[str, ...], Index],
         ttl: float | NotProvided | None,
     ) -> Program[Values]:
         work = Batch(0)
@@ -649,7 +650,9 @@ class AgentMemStore(BaseStore):
                 keep = ttl
                 if row and isinstance(ttl, NotProvided):
                     keep = None if row.ttl is None else row.ttl / 60
-                how = index.get(place[0]) if isinstance(index, Mapping) else index
+                how = index.get(place[0], NOT_PROVIDED) if isinstance(index, Mapping) else index
+                if isinstance(how, NotProvided):
+                    how = None if row is None else index_of(row)
                 ops.append(self._put_op(*place, value, how, keep))
             work = self._sorted(ops)
             yield from self._embed(work)

@@ -116,8 +116,12 @@ class Reindexing:
     def _begin(self, own: Fingerprint, *, everything: bool) -> Program[None]:
         while True:
             state = yield from self._indexer.state()
-            if state and state.fingerprint == own and (state.phase != COMPLETE or not everything):
-                return
+            if state and state.fingerprint == own:
+                if state.phase == CLEARING:
+                    return
+                misfit = yield Read(self._backend, self._backend.items.fits(self._tenant, own.dimensions))
+                if misfit is None and (state.phase == EMBEDDING or not everything):
+                    return
             reason = yield Read(self._backend, self._backend.items.refuses(self._tenant, own.dimensions))
             if reason is not None:
                 raise ConfigurationError(reason)

@@ -125,6 +125,12 @@ local function whole(namespace, key)
   return call('GET', P .. 'item:' .. namespace .. key)
 end
 
+-- Which fields of an item are embedded, where its put said so; else false.
+local function paths_of(namespace, key, head)
+  local paths = call('HGET', P .. 'paths:' .. namespace, key)
+  return paths and struct.unpack('<d', paths) == head.stamp and string.sub(paths, 9)
+end
+
 -- Store items: groups of namespace, key, value, ttl ('' for none), words, vectors (both '' for none), the bytes of one vector (-1:
 -- it is not searched), paths ('' for those that all have).
 local function put(now, from, upto, token)
@@ -162,13 +168,16 @@ local function put(now, from, upto, token)
 end
 
 -- get --
--- now, then pairs of namespace and key: the items, nil for those that are not there.
-local now, found = tonumber(ARGV[1]), {}
-for at = 2, #ARGV, 2 do
+-- now, whether their paths are wanted, then pairs of namespace and key: the items, nil for those that are not there; then, if wanted,
+-- the paths of each, nil for those of all.
+local now, found, paths = tonumber(ARGV[1]), {}, {}
+for at = 3, #ARGV, 2 do
   local item = whole(ARGV[at], ARGV[at + 1])
   local expires = item and struct.unpack('>d', item)
   found[#found + 1] = item and (expires == 0 or expires > now) and item or false
+  if ARGV[2] == '1' then paths[#paths + 1] = item and paths_of(ARGV[at], ARGV[at + 1], head_of(ARGV[at], ARGV[at + 1])) or false end
 end
+for _, one in ipairs(paths) do found[#found + 1] = one end
 return found
 
 -- change --
@@ -387,9 +396,9 @@ for at, namespace in ipairs(below('', from, 101)) do
       local key = answer[2][field]
       looked_at = looked_at + 1
       if struct.unpack('<I', answer[2][field + 1], 9) ~= width then
-        local head, paths = head_of(namespace, key), call('HGET', P .. 'paths:' .. namespace, key)
+        local head = head_of(namespace, key)
         if is_alive(head, now) then
-          paths = paths and struct.unpack('<d', paths) == head.stamp and string.sub(paths, 9)
+          local paths = paths_of(namespace, key, head)
           for _, one in ipairs({namespace, key, whole(namespace, key), paths}) do result[#result + 1] = one end
         end
       end
