@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from langgraph.store.base import (
@@ -18,10 +18,11 @@ from langgraph.store.base import (
     tokenize_path,
 )
 
-from langchain_agentmem.backends.contract import ItemPut
+from langchain_agentmem.backends.contract import ItemPut, ItemRow
 from langchain_agentmem.codec import dump_json, load_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.filters import compile_filter
+from langchain_agentmem.indexing import Embedded
 from langchain_agentmem.models import check_count, check_id, check_text, seconds
 from langchain_agentmem.words import spaced
 
@@ -54,7 +55,8 @@ class Batch:
         """What full-text search finds each put by."""
         self.paths: dict[Place, str] = {}
         """Which fields these are, as JSON, of each put that says so itself."""
-        self.vectors: dict[Place, list[bytes]] = {}
+        self.embedded = Embedded()
+        """The vectors of these texts."""
         self.queries: dict[str, bytes] = {}
         """The vectors of the queries."""
 
@@ -97,6 +99,7 @@ class Batch:
         text = dump_json(op.value)
         self.puts[place] = (text, _ttl_seconds(op.ttl))
         if op.index is False:
+            self.paths[place] = dump_paths([])
             return
         paths = fields
         if op.index is not None:
@@ -112,9 +115,18 @@ class Batch:
     def item_puts(self) -> list[ItemPut]:
         """The items to store."""
         return [
-            ItemPut(*place, text, ttl, self.words.get(place), self.vectors.get(place, ()), self.paths.get(place))
+            ItemPut(*place, text, ttl, self.words.get(place), self.vectors(place), self.paths.get(place))
             for place, (text, ttl) in self.puts.items()
         ]
+
+    def vectors(self, place: Place) -> list[bytes]:
+        """The vectors of an item."""
+        vectors = self.embedded.vectors
+        return [vectors[text] for text in self.texts.get(place, ()) if text in vectors]
+
+    def all_texts(self) -> list[str]:
+        """What is to be embedded of all puts."""
+        return [text for pieces in self.texts.values() for text in pieces]
 
 
 def checked_namespace(namespace: Any, *, writing: bool = False) -> tuple[str, ...]:
@@ -191,6 +203,11 @@ def dump_paths(fields: Fields) -> str:
 def load_paths(text: str) -> Fields:
     """The inverse of `dump_paths`."""
     return field_paths(json.loads(text))
+
+
+def index_of(row: ItemRow) -> Literal[False] | list[str] | None:
+    """What an item is found by, as its put said it."""
+    return None if row.paths is None else json.loads(row.paths) or False
 
 
 def embedded_texts(value: Value, fields: Fields) -> list[str]:

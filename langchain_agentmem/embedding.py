@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 REMEMBERED = 2_000
 """How many vectors are kept in the process: those of texts that were embedded last."""
 
+_PROBE = "How many dimensions?"
+
 
 class Embedder:
     """An embedding model, and what it said lately.
@@ -42,6 +44,8 @@ class Embedder:
         self.model = model
         self.name = name_of(model) if name is None else name
         self._known: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._bytes: int | None = None
+        """The length of the vectors it gave so far."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -63,7 +67,7 @@ class Embedder:
             return {}
 
     def vectors(self, texts: Sequence[str]) -> Program[dict[str, bytes]]:
-        """Same as `documents`, but raises what the model raises, or `ValueError` when its vectors are too few or unlike."""
+        """Same as `documents`, but raises what the model raises, or `ValueError` when its vectors are too few or no good."""
         wanted = list(dict.fromkeys(texts))
         found = {text: vector for text in wanted if (vector := self._recall("document", text)) is not None}
         missing = [text for text in wanted if text not in found]
@@ -74,13 +78,24 @@ class Embedder:
             msg = f"it gave {len(given)} vectors for {len(missing)} texts"
             raise ValueError(msg)
         vectors = [unit(vector) for vector in given]
-        if len({len(vector) for vector in vectors}) > 1:
-            msg = "it gave vectors of different dimensions"
-            raise ValueError(msg)
+        self._check(*found.values(), *vectors)
         for text, vector in zip(missing, vectors, strict=True):
             found[text] = vector
             self._remember("document", text, vector)
         return found
+
+    def forget(self) -> None:
+        """Forget what the model said: it is asked anew."""
+        with self._lock:
+            self._known.clear()
+            self._bytes = None
+
+    def probe(self) -> Program[bytes]:
+        """Any vector, asked for anew; raises as `vectors` does."""
+        given = yield EmbedDocuments(self.model, [_PROBE])
+        vector = unit(given[0])
+        self._check(vector)
+        return vector
 
     def query(self, text: str) -> Program[bytes | None]:
         """The vector of a query; None when the model fails."""
@@ -89,11 +104,21 @@ class Embedder:
             return known
         try:
             vector = unit((yield EmbedQuery(self.model, text)))
+            self._check(vector)
         except Exception as error:
             _log.warning("The embedding model failed, so a search goes by words alone: %s", error)
             return None
         self._remember("query", text, vector)
         return vector
+
+    def _check(self, *vectors: bytes) -> None:
+        """Refuse vectors that differ in length, from each other or from those before."""
+        with self._lock:
+            sizes = {len(vector) for vector in vectors} | ({self._bytes} if self._bytes else set())
+            if len(sizes) > 1:
+                msg = f"it gave vectors of different dimensions: {sorted(size // 4 for size in sizes)}"
+                raise ValueError(msg)
+            self._bytes = sizes.pop()
 
     def _recall(self, kind: str, text: str) -> bytes | None:
         with self._lock:

@@ -16,7 +16,7 @@ from langchain_core.runnables.config import ensure_config
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Append, Backend, HistoryScope, MessageRow, SessionKey
+from langchain_agentmem.backends.contract import Append, Backend, HistoryScope, LoggedMessage, MessageRow, SessionKey
 from langchain_agentmem.codec import Codec, dump_json
 from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
@@ -32,7 +32,7 @@ from langchain_agentmem.models import (
     seconds,
 )
 from langchain_agentmem.program import Program, Read, Write, arun, run
-from langchain_agentmem.searching import described, embed_messages, found_messages, text_of, time_of
+from langchain_agentmem.searching import described, embed_messages, found_messages, renew_messages, text_of, time_of
 from langchain_agentmem.sweeping import Sweeper
 from langchain_agentmem.tokens import TokenCounter
 from langchain_agentmem.windows import newest, newest_within
@@ -187,7 +187,6 @@ class AgentMemHistory(BaseChatMessageHistory):
             InvalidTypeError: One is not a message.
             UnsupportedValueError: One would not come back equal, such as one with an artifact of an unknown class.
             InvalidInputError: One is not text throughout (half of a surrogate pair), or too large.
-            EmbeddingsChangedError: The stored vectors are of another embedding model.
             StorageError: The database could not store them. Whatever is raised, nothing was stored.
         """
         run(self._add(messages, metadata))
@@ -385,7 +384,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         if not bodies:
             return
         ends_with_session = self.retention.policy == "session"
-        vectors = yield from embed_messages(None if self._forgetful else self._indexer, messages)
+        embedded = yield from embed_messages(None if self._forgetful else self._indexer, messages)
         rows = [
             MessageRow(
                 at,
@@ -396,9 +395,9 @@ class AgentMemHistory(BaseChatMessageHistory):
                 notes,
                 body,
                 analyze(text_of(message), self._backend.language),
-                vector,
+                embedded.vectors.get(text_of(message)),
             )
-            for at, (message, body, vector) in enumerate(zip(messages, bodies, vectors, strict=True))
+            for at, (message, body) in enumerate(zip(messages, bodies, strict=True))
         ]
         if self._forgetful:
             self._add_to_run(rows)
@@ -414,7 +413,9 @@ class AgentMemHistory(BaseChatMessageHistory):
             self.retention.sliding,
             secrets.randbits(62),
         )
-        yield Write(self._backend, self._backend.messages.append(self._key, addition))
+        first = yield Write(self._backend, self._backend.messages.append(self._key, addition))
+        stored = [LoggedMessage(self._key, row._replace(position=first + row.position)) for row in rows]
+        yield from renew_messages(self._backend, self._indexer, stored, messages, embedded)
         yield from self._sweeper.after_write()
 
     def _add_to_run(self, rows: Sequence[MessageRow]) -> None:

@@ -8,6 +8,7 @@ long-term conversational memory of LLM agents", 2024) `benchmarks/retrieval.py` 
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -18,15 +19,17 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow
+from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, LoggedMessage, MessageRow
 from langchain_agentmem.codec import Codec, load_json
-from langchain_agentmem.errors import InvalidTypeError
-from langchain_agentmem.indexing import Indexer
+from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
+from langchain_agentmem.indexing import Embedded, Indexer
 from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_optional_id, check_text
-from langchain_agentmem.program import Program, Read
+from langchain_agentmem.program import Program, Read, Write
 from langchain_agentmem.ranking import combined, terms
 from langchain_agentmem.vectors import similarities_to
 from langchain_agentmem.words import analyze, frequencies, numbers_of, scores
+
+_log = logging.getLogger(__name__)
 
 CONTEXT = 2
 """How many of the messages before it a message is found by as well."""
@@ -40,6 +43,9 @@ COMMON_SHARE = 0.25
 
 MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
 """As they are written in English, whatever the server's locale."""
+
+_FIRST = datetime.min.replace(tzinfo=timezone.utc).timestamp()
+_LAST = datetime.max.replace(tzinfo=timezone.utc, microsecond=0).timestamp()
 
 _FEW = 20
 """Among fewer messages than this no word is called common."""
@@ -61,9 +67,15 @@ def time_of(message: BaseMessage, now: float) -> float:
         return now
     try:
         moment = datetime.fromisoformat(given.replace("Z", "+00:00"))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        # Not every date of a time zone has one in UTC: the calendar begins with the year 1 and ends with 9999.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc).timestamp()
     except (ValueError, OverflowError):
         return now
+
+
+def moment_of(seconds: float) -> datetime:
+    """A stored time; one that the calendar does not have is brought to its beginning or its end."""
+    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), timezone.utc)
 
 
 def described(codec: Codec, row: MessageRow, session_id: str, user_id: str | None) -> dict[str, Any]:
@@ -72,7 +84,7 @@ def described(codec: Codec, row: MessageRow, session_id: str, user_id: str | Non
         "message": codec.load_message(row.body),
         "session_id": session_id,
         "position": row.position,
-        "created_at": datetime.fromtimestamp(row.created_at, timezone.utc),
+        "created_at": moment_of(row.created_at),
         "user_id": user_id,
         "agent": row.agent,
         "metadata": {} if row.metadata is None else load_json(row.metadata),
@@ -203,7 +215,7 @@ def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
 
 @lru_cache(maxsize=10_000)
 def _date_words(day: float, language: str) -> bytes:
-    date = datetime.fromtimestamp(day * 86400, timezone.utc)
+    date = moment_of(day * 86400)
     return analyze(f"{date.day} {MONTHS[date.month - 1]} {date.year}", language)
 
 
@@ -217,9 +229,50 @@ def _place(entry: IndexEntry) -> Place:
     return entry.session_id, entry.position
 
 
-def embed_messages(indexer: Indexer | None, messages: Sequence[BaseMessage]) -> Program[list[bytes | None]]:
-    """The vectors of messages, in one call to the model; None for those without text, and for all when it fails."""
-    texts = [text_of(message) for message in messages]
-    told = [text for text in texts if text.strip()]
-    vectors = (yield from indexer.documents(told)) if indexer is not None and told else {}
-    return [vectors.get(text) for text in texts]
+def embed_messages(indexer: Indexer | None, messages: Sequence[BaseMessage]) -> Program[Embedded]:
+    """The vectors of messages, in one call to the model.
+
+    None for those without text. None for all when the model fails, or is another than that of the stored vectors: a turn of
+    a conversation is stored whatever happens to its vectors.
+    """
+    texts = told(messages)
+    if indexer is None or not texts:
+        return Embedded()
+    try:
+        return (yield from indexer.documents(texts))
+    except ConfigurationError as error:
+        _log.warning("%d messages are stored without vectors. %s", len(texts), error)
+        return Embedded()
+
+
+def renew_messages(
+    backend: Backend,
+    indexer: Indexer | None,
+    stored: Sequence[LoggedMessage],
+    messages: Sequence[BaseMessage],
+    embedded: Embedded,
+) -> Program[None]:
+    """Give messages that were just stored other vectors, or none, when `reindex` did not wait for them.
+
+    Args:
+        backend: Where they are.
+        indexer: What embeds them.
+        stored: The messages as they are stored.
+        messages: The messages themselves.
+        embedded: What was stored of them.
+    """
+    while indexer is not None:
+        renewed = yield from indexer.renewed(told(messages), embedded)
+        if renewed is None:
+            return
+        embedded = renewed
+        rows = [
+            LoggedMessage(key, row._replace(vector=embedded.vectors.get(text_of(message))))
+            for (key, row), message in zip(stored, messages, strict=True)
+        ]
+        yield Write(backend, backend.messages.embed(rows[0].key.tenant, rows))
+
+
+def told(messages: Sequence[BaseMessage]) -> list[str]:
+    """What is embedded of messages."""
+    return [text for text in map(text_of, messages) if text.strip()]

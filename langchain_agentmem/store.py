@@ -29,8 +29,8 @@ from langgraph.store.base import (
 from typing_extensions import Self
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, Found, ItemPut, ItemRow, Query
-from langchain_agentmem.batches import Batch, Place, Value, field_paths, text_key
+from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
+from langchain_agentmem.batches import Batch, Place, Value, field_paths, index_of, text_key
 from langchain_agentmem.codec import load_json
 from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
 from langchain_agentmem.filters import Filter, compile_filter
@@ -231,6 +231,7 @@ class AgentMemStore(BaseStore):
             InvalidNamespaceError: The namespace is empty or one of its labels is not accepted.
             InvalidInputError: An argument cannot be stored. Whatever is raised, nothing was stored.
             EmbeddingsChangedError: The stored vectors are of another embedding model.
+            ConfigurationError: The database cannot store vectors of so many dimensions; it says what to do.
         """
         run(self._one(self._put_op(namespace, key, value, index, ttl)))
 
@@ -294,7 +295,7 @@ class AgentMemStore(BaseStore):
         key: str,
         function: Callable[[Value | None], Value | None],
         *,
-        index: Literal[False] | list[str] | None = None,
+        index: Index | NotProvided = NOT_PROVIDED,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> Value | None:
         """Change an item so that no concurrent change is lost.
@@ -304,7 +305,7 @@ class AgentMemStore(BaseStore):
             key: Its key.
             function: Gets the item's value (a copy; None if there is no item) and returns the new one.
                 It is called again when another writer was faster, so it should do nothing else.
-            index: As in `put`.
+            index: As in `put`. Default: that of the item if there is one.
             ttl: As in `put`. Default: that of the item if there is one.
 
         Returns:
@@ -329,7 +330,7 @@ class AgentMemStore(BaseStore):
         key: str,
         function: Callable[[Value | None], Any],
         *,
-        index: Literal[False] | list[str] | None = None,
+        index: Index | NotProvided = NOT_PROVIDED,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> Value | None:
         """Same as `update`, but without blocking the event loop; `function` may be a coroutine function."""
@@ -340,7 +341,7 @@ class AgentMemStore(BaseStore):
         keys: Iterable[tuple[tuple[str, ...], str]],
         function: Callable[[dict[tuple[tuple[str, ...], str], Value | None]], Mapping[Any, Any]],
         *,
-        index: Index | Mapping[tuple[str, ...], Index] = None,
+        index: Index | NotProvided | Mapping[tuple[str, ...], Index] = NOT_PROVIDED,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> dict[tuple[tuple[str, ...], str], Value | None]:
         """Change several items together, so that no concurrent change is lost: all is stored, or nothing.
@@ -352,7 +353,7 @@ class AgentMemStore(BaseStore):
                 others are stored. It may add keys below the same root: those must be new; if there is an item, it is
                 called again with that one too. It is also called again when another writer was faster, so it should do
                 nothing else.
-            index: As in `put`; where it differs, a dict of it by namespace.
+            index: As in `put`; where it differs, a dict of it by namespace. Default: that of each item if there is one.
             ttl: As in `put`. Default: that of each item if there is one.
 
         Returns:
@@ -380,7 +381,7 @@ class AgentMemStore(BaseStore):
         keys: Iterable[tuple[tuple[str, ...], str]],
         function: Callable[[dict[tuple[tuple[str, ...], str], Value | None]], Any],
         *,
-        index: Index | Mapping[tuple[str, ...], Index] = None,
+        index: Index | NotProvided | Mapping[tuple[str, ...], Index] = NOT_PROVIDED,
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> dict[tuple[tuple[str, ...], str], Value | None]:
         """Same as `update_many`, but without blocking the event loop; `function` may be a coroutine function."""
@@ -471,6 +472,7 @@ class AgentMemStore(BaseStore):
         else:
             results, used = yield Write(self._backend, self._perform(work, now))
         if work.puts or work.deletes:
+            yield from self._renew(work)
             yield from self._sweeper.after_write()
         elif used:
             # What was read is not withheld because another writer holds the database: the time to live goes on as it was.
@@ -485,15 +487,33 @@ class AgentMemStore(BaseStore):
     def _embed(self, work: Batch) -> Program[None]:
         if self.indexer is None:
             return
-        texts = [text for pieces in work.texts.values() for text in pieces]
+        texts = work.all_texts()
         if texts:
-            vectors = yield from self.indexer.documents(texts)
-            for place, pieces in work.texts.items():
-                work.vectors[place] = [vectors[text] for text in pieces if text in vectors]
+            work.embedded = yield from self.indexer.documents(texts)
         for query in {op.query for op in work.searches.values() if op.query}:
             vector = yield from self.indexer.query(query)
             if vector is not None:
                 work.queries[query] = vector
+
+    def _renew(self, work: Batch) -> Program[None]:
+        """Give what was stored other vectors, or none, when `reindex` did not wait for it."""
+        items, tenant = self._backend.items, self._tenant
+        while self.indexer is not None and work.texts:
+            renewed = yield from self.indexer.renewed(work.all_texts(), work.embedded)
+            if renewed is None:
+                return
+            work.embedded = renewed
+            read = yield Read(self._backend, items.get(tenant, list(work.texts), time.time()))
+            rows = dict(zip(work.texts, read, strict=True))
+            own = [
+                (row, work.vectors(place))
+                for place, row in rows.items()
+                if row and load_json(row.value) == load_json(work.puts[place][0])
+            ]
+            yield Write(self._backend, items.embed(tenant, [EmbeddedItem(row, ()) for row, _ in own]))
+            embedded = [EmbeddedItem(row, vectors) for row, vectors in own if vectors]
+            if embedded:
+                yield Write(self._backend, items.embed(tenant, embedded))
 
     @storage_program
     def _perform(self, work: Batch, now: float) -> Program[tuple[list[Result], list[Place]]]:
@@ -585,7 +605,7 @@ class AgentMemStore(BaseStore):
         self,
         place: Place,
         function: Callable[[Value | None], Any],
-        index: Index,
+        index: Index | NotProvided,
         ttl: float | NotProvided | None,
     ) -> Program[Value]:
         (checked,) = checked_places([place])
@@ -604,7 +624,7 @@ class AgentMemStore(BaseStore):
         self,
         keys: Iterable[Place],
         function: Callable[[Values], Any],
-        index: Index | Mapping[tuple[str, ...], Index],
+        index: Index | NotProvided | Mapping[tuple[str, ...], Index],
         ttl: float | NotProvided | None,
     ) -> Program[Values]:
         def decide(values: Values) -> Program[Mapping[Any, Any]]:
@@ -617,23 +637,29 @@ class AgentMemStore(BaseStore):
         self,
         keys: Iterable[Place],
         decide: Decide,
-        index: Index | Mapping[tuple[str, ...], Index],
+        index: Index | NotProvided | Mapping[tuple[str, ...], Index],
         ttl: float | NotProvided | None,
     ) -> Program[Values]:
+        work = Batch(0)
+
         def prepare(values: Mapping[Place, Any], rows: Rows) -> Program[list[ItemPut]]:
+            nonlocal work
             ops = []
             for place, value in values.items():
                 row = rows.get(place)
                 keep = ttl
                 if row and isinstance(ttl, NotProvided):
                     keep = None if row.ttl is None else row.ttl / 60
-                how = index.get(place[0]) if isinstance(index, Mapping) else index
+                how = index.get(place[0], NOT_PROVIDED) if isinstance(index, Mapping) else index
+                if isinstance(how, NotProvided):
+                    how = None if row is None else index_of(row)
                 ops.append(self._put_op(*place, value, how, keep))
             work = self._sorted(ops)
             yield from self._embed(work)
             return work.item_puts()
 
         values = yield from updated(self._backend, self._tenant, keys, decide, prepare)
+        yield from self._renew(work)
         yield from self._sweeper.after_write()
         return values
 

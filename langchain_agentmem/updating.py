@@ -48,7 +48,7 @@ def updated(
     deadline = time.monotonic() + UPDATE_SECONDS
     longest = 0.001
     while True:
-        read = yield Read(backend, backend.items.get(tenant, asked, time.time()))
+        read = yield Read(backend, backend.items.get(tenant, asked, time.time(), paths=True))
         rows: dict[Place, ItemRow | None] = dict(zip(asked, read, strict=True))
         decided = yield from decide({place: load_json(row.value) if row else None for place, row in rows.items()})
         changes = _checked_changes(decided)

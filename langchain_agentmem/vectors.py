@@ -13,6 +13,9 @@ Id = TypeVar("Id")
 def unit(vector: Sequence[float]) -> bytes:
     """A vector as it is stored.
 
+    Raises:
+        ValueError: It is none: it is empty, or holds something else than finite numbers.
+
     Example:
         >>> from langchain_agentmem.vectors import unit
         >>> unit([3.0, 4.0]) == unit([6.0, 8.0])
@@ -21,7 +24,11 @@ def unit(vector: Sequence[float]) -> bytes:
     import numpy as np
 
     array = np.asarray(vector, dtype="<f8")
-    length = float(np.linalg.norm(array))
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = float(np.linalg.norm(array))
+    if array.ndim != 1 or not array.size or not np.isfinite(length):
+        msg = f"it gave no vector of finite numbers but {vector!r:.60}"
+        raise ValueError(msg)
     return (array / length if length else array).astype("<f4").tobytes()
 
 

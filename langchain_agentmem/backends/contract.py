@@ -201,6 +201,8 @@ class ItemRow(NamedTuple):
     """Seconds from the last use after which it expires."""
     revision: int
     """Another number after every change."""
+    paths: str | None = None
+    """That of its `ItemPut`, where it was asked for."""
 
 
 class ItemPut(NamedTuple):
@@ -215,7 +217,7 @@ class ItemPut(NamedTuple):
     vectors: Sequence[bytes] = ()
     """What vector search finds it by: little-endian float32, unit length."""
     paths: str | None = None
-    """Which fields those are, when the put said so: a JSON list of paths."""
+    """Which fields those are, when the put said so: a JSON list of paths, empty for none."""
 
 
 class IndexedItem(NamedTuple):
@@ -279,8 +281,10 @@ class Found(NamedTuple):
 class ItemTable(Protocol):
     """The items of the store."""
 
-    def get(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[list[ItemRow | None]]:
-        """The items of these keys, in the same order; None where there is none."""
+    def get(
+        self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float, *, paths: bool = False
+    ) -> Program[list[ItemRow | None]]:
+        """The items of these keys, in the same order, and their `paths` if wanted; None where there is none."""
 
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
         """Store items; one that exists keeps its `created_at`."""
@@ -333,6 +337,9 @@ class ItemTable(Protocol):
 
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         """Delete at most `limit` expired items; returns how many."""
+
+    def fits(self, tenant: str, dimensions: int) -> Program[str | None]:
+        """Why vectors of so many dimensions cannot lie beside those that there are, and what to do; None if they can."""
 
     def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:
         """Why vectors of so many dimensions cannot take the place of the tenant's; None if they can."""

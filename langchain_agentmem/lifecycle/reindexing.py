@@ -8,24 +8,25 @@ the new model, and is left alone. The phases are written in the tenant's note, s
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, IndexedItem, LoggedMessage
 from langchain_agentmem.batches import Fields, embedded_texts, load_paths
 from langchain_agentmem.codec import Codec, load_json
 from langchain_agentmem.errors import ConfigurationError, EmbeddingError, EmbeddingsChangedError
-from langchain_agentmem.indexing import CLEARING, COMPLETE, EMBEDDING, Fingerprint, Indexer, State
+from langchain_agentmem.indexing import CLEARING, COMPLETE, EMBEDDING, MOMENT_SECONDS, Fingerprint, Indexer, State
 from langchain_agentmem.models import check_count
-from langchain_agentmem.program import Call, Program, Read, Write
+from langchain_agentmem.program import Call, Program, Read, Sleep, Write
 from langchain_agentmem.searching import text_of
 
 BATCH = 100
 """How many items or messages are embedded in one call to the model."""
 
-_PROBE = "How many dimensions?"
+_log = logging.getLogger(__name__)
 
 Report = Callable[["Reindexed"], Any]
 
@@ -36,17 +37,32 @@ class Reindexed:
 
     items: int = 0
     messages: int = 0
+    failed: int = 0
+    """How many items and messages are left without vectors, because the model takes no text of theirs."""
 
     def _repr_html_(self) -> str:
-        heads = "<tr><th>items</th><th>messages</th></tr>"
-        return f"<table>{heads}<tr><td>{self.items}</td><td>{self.messages}</td></tr></table>"
+        heads = "<tr><th>items</th><th>messages</th><th>failed</th></tr>"
+        cells = f"<tr><td>{self.items}</td><td>{self.messages}</td><td>{self.failed}</td></tr>"
+        return f"<table>{heads}{cells}</table>"
 
 
 class _Work(NamedTuple):
     """An item or a message with the texts that are embedded of it."""
 
     stored: Any
+    name: Any
+    """What it is known by."""
     texts: list[str]
+
+
+class _Kind(NamedTuple):
+    """Items or messages: where they are read, and how they are given vectors."""
+
+    name: str
+    unembedded: Callable[[str, int, Any, int, float], Program[tuple[list[Any], Any]]]
+    work_of: Callable[[Any], _Work]
+    embed: Callable[[Sequence[tuple[Any, list[bytes]]]], Program[int]]
+    """The storage program that gives some vectors; returns how many there were still."""
 
 
 class Reindexing:
@@ -80,10 +96,15 @@ class Reindexing:
         self._batch_size = check_count("batch_size", batch_size)
         self._report = report
         self._done = Reindexed()
+        self._refused: set[str] = set()
+        """The texts that the model does not take."""
+        self._failed: set[Any] = set()
+        """The items and messages that have no others."""
 
     def program(self, *, everything: bool) -> Program[Reindexed]:
         """Embed what has no vectors; everything, if the model is another one or that is asked for."""
-        own = self._indexer.fingerprint((yield from self._vectors([_PROBE])).values())
+        self._indexer.embedder.forget()  # it may answer otherwise than it did
+        own = self._indexer.fingerprint([(yield from self._probe())])
         yield from self._begin(own, everything=everything)
         yield from self._clear(own)
         # What others stored while their model failed, or changed while it was embedded, comes in the next round.
@@ -95,8 +116,12 @@ class Reindexing:
     def _begin(self, own: Fingerprint, *, everything: bool) -> Program[None]:
         while True:
             state = yield from self._indexer.state()
-            if state and state.fingerprint == own and (state.phase != COMPLETE or not everything):
-                return
+            if state and state.fingerprint == own:
+                if state.phase == CLEARING:
+                    return
+                misfit = yield Read(self._backend, self._backend.items.fits(self._tenant, own.dimensions))
+                if misfit is None and (state.phase == EMBEDDING or not everything):
+                    return
             reason = yield Read(self._backend, self._backend.items.refuses(self._tenant, own.dimensions))
             if reason is not None:
                 raise ConfigurationError(reason)
@@ -105,6 +130,9 @@ class Reindexing:
 
     def _clear(self, own: Fingerprint) -> Program[None]:
         """Delete the vectors of the former model, unless that is done."""
+        if (yield from self._state(own)).phase == CLEARING:
+            # Whoever looked at the note before it said so has stored its vectors by then.
+            yield Sleep(MOMENT_SECONDS)
         items, messages = self._backend.items, self._backend.messages
         forget: tuple[Callable[[Any], Program[Any]], ...] = (
             lambda after: messages.unembed(self._tenant, after),
@@ -142,39 +170,65 @@ class Reindexing:
         """Embed all that has no vectors; returns how much that was."""
         before = self._done
         items, messages = self._backend.items, self._backend.messages
-        yield from self._each(own, items.unembedded, self._work_of_item, self._store_items)
+        yield from self._each(own, _Kind("items", items.unembedded, self._work_of_item, self._embedded_items))
         if self._codec is not None:
-            yield from self._each(own, messages.unembedded, self._work_of_message, self._store_messages)
+            kind = _Kind("messages", messages.unembedded, self._work_of_message, self._embedded_messages)
+            yield from self._each(own, kind)
         return self._done.items - before.items + self._done.messages - before.messages
 
-    def _each(
-        self,
-        own: Fingerprint,
-        page_of: Callable[[str, int, Any, int, float], Program[tuple[list[Any], Any]]],
-        work_of: Callable[[Any], _Work],
-        store: Callable[[list[tuple[Any, list[bytes]]]], Program[None]],
-    ) -> Program[None]:
+    def _each(self, own: Fingerprint, kind: _Kind) -> Program[None]:
         waiting: list[_Work] = []
         after = None
         while True:
-            unembedded = page_of(self._tenant, own.dimensions, after, self._batch_size, time.time())
+            unembedded = kind.unembedded(self._tenant, own.dimensions, after, self._batch_size, time.time())
             page, after = yield Read(self._backend, unembedded)
-            waiting += [work for work in map(work_of, page) if work.texts]
+            waiting += [work for work in map(kind.work_of, page) if work.texts]
             while waiting and (len(waiting) >= self._batch_size or after is None):
                 batch, waiting = waiting[: self._batch_size], waiting[self._batch_size :]
-                vectors = yield from self._vectors([text for work in batch for text in work.texts])
-                if self._indexer.fingerprint(vectors.values()) != own:
-                    msg = f"The embedding model gave vectors of other dimensions than before ({own}): call reindex() again."
-                    raise EmbeddingError(msg)
-                yield from self._state(own)
-                yield from store([(work.stored, [vectors[text] for text in work.texts]) for work in batch])
+                yield from self._embed(own, batch, kind)
                 yield Call(self._report, self._done)
             if after is None:
                 return
 
+    def _embed(self, own: Fingerprint, batch: Sequence[_Work], kind: _Kind) -> Program[None]:
+        texts = dict.fromkeys(text for work in batch for text in work.texts if text not in self._refused)
+        vectors = yield from self._vectors(list(texts))
+        found = [(work, [vectors[text] for text in work.texts if text in vectors]) for work in batch]
+        embedded = [(work.stored, own_vectors) for work, own_vectors in found if own_vectors]
+        self._failed.difference_update(work.name for work, own_vectors in found if own_vectors)
+        self._failed.update(work.name for work, own_vectors in found if not own_vectors)
+        self._done = replace(self._done, failed=len(self._failed))
+        if not embedded:
+            return
+        yield from self._state(own)
+        count = yield Write(self._backend, kind.embed(embedded))
+        try:
+            yield from self._state(own)
+        except EmbeddingsChangedError:
+            # The other process may have gone past them before.
+            yield Write(self._backend, kind.embed([(stored, []) for stored, _ in embedded]))
+            raise
+        self._done = replace(self._done, **{kind.name: getattr(self._done, kind.name) + count})
+
     def _vectors(self, texts: Sequence[str]) -> Program[dict[str, bytes]]:
+        """The vectors of texts, but for those that the model does not take, not even alone."""
+        if not texts:
+            return {}
         try:
             return (yield from self._indexer.embedder.vectors(texts))
+        except Exception as error:
+            if len(texts) == 1:
+                yield from self._probe()
+                self._refused.update(texts)
+                _log.warning("The embedding model does not take a text, which is found by its words alone: %s", error)
+                return {}
+        middle = len(texts) // 2
+        return {**(yield from self._vectors(texts[:middle])), **(yield from self._vectors(texts[middle:]))}
+
+    def _probe(self) -> Program[bytes]:
+        """Any vector of the model; raises when it does not work at all."""
+        try:
+            return (yield from self._indexer.embedder.probe())
         except Exception as error:
             done = self._done
             msg = (
@@ -185,23 +239,21 @@ class Reindexing:
 
     def _work_of_item(self, item: IndexedItem) -> _Work:
         fields = self._fields if item.paths is None else load_paths(item.paths)
-        return _Work(item.row, embedded_texts(load_json(item.row.value), fields))
+        row = item.row
+        return _Work(row, (row.namespace, row.key), embedded_texts(load_json(row.value), fields))
 
     def _work_of_message(self, message: LoggedMessage) -> _Work:
-        if self._codec is None:
-            return _Work(message, [])
-        text = text_of(self._codec.load_message(message.row.body))
-        return _Work(message, [text] if text.strip() else [])
+        text = "" if self._codec is None else text_of(self._codec.load_message(message.row.body))
+        return _Work(message, (message.key, message.row.position), [text] if text.strip() else [])
 
-    def _store_items(self, embedded: list[tuple[Any, list[bytes]]]) -> Program[None]:
-        rows = [EmbeddedItem(row, vectors) for row, vectors in embedded]
-        count = yield Write(self._backend, self._backend.items.embed(self._tenant, rows))
-        self._done = Reindexed(self._done.items + count, self._done.messages)
+    def _embedded_items(self, embedded: Sequence[tuple[Any, list[bytes]]]) -> Program[int]:
+        return self._backend.items.embed(self._tenant, [EmbeddedItem(row, vectors) for row, vectors in embedded])
 
-    def _store_messages(self, embedded: list[tuple[Any, list[bytes]]]) -> Program[None]:
-        rows = [LoggedMessage(key, row._replace(vector=vector)) for (key, row), (vector,) in embedded]
-        count = yield Write(self._backend, self._backend.messages.embed(self._tenant, rows))
-        self._done = Reindexed(self._done.items, self._done.messages + count)
+    def _embedded_messages(self, embedded: Sequence[tuple[Any, list[bytes]]]) -> Program[int]:
+        rows = [
+            LoggedMessage(key, row._replace(vector=vectors[0] if vectors else None)) for (key, row), vectors in embedded
+        ]
+        return self._backend.messages.embed(self._tenant, rows)
 
 
 @contextlib.contextmanager

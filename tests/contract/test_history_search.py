@@ -143,6 +143,29 @@ async def test_a_messages_date_is_found_in_words(memory, call):
     assert await call(history.count) == 0
 
 
+EXTREMES = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999999Z", "0001-01-01"]
+
+
+async def test_dates_at_the_ends_of_the_calendar_spoil_no_search(memory, call):
+    history = memory.history("s", user_id="alice")
+    messages = [HumanMessage(f"rain {n}", additional_kwargs={"created_at": date}) for n, date in enumerate(EXTREMES)]
+    await call(history.add_messages, messages)
+    assert len(await call(history.search, "rain")) == 4
+    assert len(await call(memory.search_history, "rain", user_id="alice")) == 4
+    this_year = datetime.now(timezone.utc).year
+    assert [one.created_at.year for one in await call(history.stored)] == [this_year, this_year, 9999, 1]
+
+
+async def test_times_beyond_the_calendar_that_were_stored_spoil_no_search(memory, call, monkeypatch):
+    history = memory.history("s")
+    for seconds in (-1e11, 1e12):
+        with monkeypatch.context() as patch:
+            patch.setattr("langchain_agentmem.history.time_of", lambda message, now, seconds=seconds: seconds)
+            await call(history.add_messages, [HumanMessage("rain")])
+    assert {one.created_at.year for one in await call(history.search, "rain")} == {1, 9999}
+    assert [one.created_at.year for one in await call(history.stored)] == [1, 9999]
+
+
 async def test_the_turns_around_a_message_come_with_it(memory, call):
     history = memory.history("s")
     await call(history.add_messages, [SystemMessage("rules"), *(HumanMessage(f"word{n}") for n in range(9))])

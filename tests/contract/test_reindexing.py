@@ -26,15 +26,24 @@ from langchain_agentmem import (
     InvalidInputError,
     Reindexed,
     Retention,
+    indexing,
 )
 from langchain_agentmem.backends.contract import HistoryScope, Query
 from langchain_agentmem.embedding import name_of
 from langchain_agentmem.indexing import CLEARING, Fingerprint
+from langchain_agentmem.lifecycle import reindexing
 from langchain_agentmem.notes import Notes
 from langchain_agentmem.program import run
 from langchain_agentmem.vectors import unit
 
 NS = ("facts",)
+
+
+@pytest.fixture(autouse=True)
+def short_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait longer than it must."""
+    for module in (indexing, reindexing):
+        monkeypatch.setattr(module, "MOMENT_SECONDS", 0.02)
 
 
 class Model(Embeddings):
@@ -43,10 +52,11 @@ class Model(Embeddings):
     def __init__(self, model: str = "old", dimensions: int = 16, calls: int | None = None) -> None:
         self.model, self.dimensions, self.calls = model, dimensions, calls
         self.asked: list[list[str]] = []
+        self.salt = ""
         self.meanwhile: Callable[[list[str]], Any] = lambda _: None
 
     def embed_query(self, text: str) -> list[float]:
-        seed = zlib.crc32(f"{self.model} {text}".encode())
+        seed = zlib.crc32(f"{self.model}{self.salt} {text}".encode())
         return np.random.default_rng(seed).normal(size=self.dimensions).tolist()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -89,7 +99,7 @@ OTHERS = [Model("new"), Model("old", 8)]
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=["name", "dimensions"])
-async def test_another_model_is_refused_before_anything_is_written(url, call, other):
+async def test_another_model_is_refused_before_anything_is_written(url, call, caplog, other):
     with AgentMemory.from_url(url, embeddings=Model()) as memory:
         await call(memory.store.put, NS, "k", {"text": "a fact"})
         await call(memory.history("s").add_messages, [HumanMessage("a fact")])
@@ -101,7 +111,6 @@ async def test_another_model_is_refused_before_anything_is_written(url, call, ot
             (changed.store.update, NS, "k", lambda _: {"text": "another fact"}),
             (changed.store.batch, [put, SearchOp(NS, query="fact")]),
             (changed.store.search, NS),
-            (history.add_messages, [HumanMessage("another fact")]),
             (history.search, "which fact?"),
             (changed.search_history, "which fact?"),
         ]
@@ -113,7 +122,11 @@ async def test_another_model_is_refused_before_anything_is_written(url, call, ot
             assert isinstance(raised.value, ConfigurationError)
         assert [item.key for item in await call(changed.store.search, NS)] == ["k"]
         assert (await call(changed.store.get, NS, "k")).value == {"text": "a fact"}
-        assert await call(history.count) == 1
+        # But for a turn of a conversation, which is stored without vectors.
+        with caplog.at_level(logging.WARNING):
+            await call(history.add_messages, [HumanMessage("another fact")])
+        assert "stored without vectors. The embedding model was changed" in caplog.text
+        assert message_vectors(memory, None) == {("s", 0): unit(Model().embed_query("a fact")), ("s", 1): None}
         # What needs no vectors goes on, and the former model too.
         await call(changed.store.put, NS, "unsearched", {"n": 1}, index=False)
         await call(having(memory, other, embed_history=False).history("s").add_messages, [HumanMessage("unembedded")])
@@ -170,6 +183,7 @@ async def test_of_two_models_that_begin_at_once_one_wins(lasting_url, call):
 
 async def test_the_model_is_looked_at_once(url, call, monkeypatch):
     with AgentMemory.from_url(url, embeddings=Model()) as memory, AgentMemory.from_url(url) as plain:
+        monkeypatch.setattr(indexing, "MOMENT_SECONDS", 60.0)
         costs: dict[bool, list[Any]] = {}
         for one in (plain, memory):
             await call(one.store.put, NS, "a", {"text": "fact 0"})
@@ -374,6 +388,108 @@ async def test_vectors_that_a_process_with_the_former_model_left_are_replaced(ur
         await call(memory.close)
 
 
+def asked_while(model: Model, happens: Callable[[], Any]) -> None:
+    """Let something happen, once, while a model is asked."""
+
+    def meanwhile(_: list[str]) -> None:
+        model.meanwhile = lambda _: None
+        happens()
+
+    model.meanwhile = meanwhile
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["another", "same"])
+async def test_what_was_begun_before_and_is_stored_after_keeps_no_former_vectors(url, call, everything):
+    old, new = Model(), Model("old" if everything else "new")
+    with AgentMemory.from_url(url, embeddings=old) as memory:
+        changed = having(memory, new)
+        old.salt = "formerly"
+        await call(memory.store.put, NS, "known", {"text": "known"}, ["text"])
+        await call(memory.history("s").add_messages, [HumanMessage("known")])
+
+        def reindex() -> None:
+            old.salt = ""
+            changed.reindex(everything=everything)
+
+        operations: dict[str, tuple[Any, ...]] = {
+            "put": (memory.store.put, NS, "put", {"text": "put"}, ["text"]),
+            "updated": (memory.store.update, NS, "updated", lambda _: {"text": "updated"}),
+        }
+        # Two of a model, of which the first has known the note for some time.
+        for key, (method, *arguments) in operations.items():
+            old.salt = "formerly"
+            asked_while(old, reindex)
+            await call(method, *arguments, **({"index": ["text"]} if key == "updated" else {}))
+            assert items_like(changed, old, key) | items_like(changed, new, key) == (
+                {(NS, key)} if everything else set()
+            )
+            await call(changed.reindex)
+            assert items_like(changed, new, key) == {(NS, key)}
+            if not everything:
+                await call(having(memory, old).reindex)
+                await call(memory.store.search, NS, query="known")
+        old.salt = "formerly"
+        asked_while(old, reindex)
+        await call(memory.history("s").add_messages, [HumanMessage("turn"), AIMessage("")])
+        expected = {0: "known", 1: "turn" if everything else None, 2: None}
+        vectors = {("s", at): text and unit(new.embed_query(text)) for at, text in expected.items()}
+        assert message_vectors(changed, None) == vectors
+        await call(changed.reindex)
+        assert message_vectors(changed, None)["s", 1] == unit(new.embed_query("turn"))
+        await call(memory.close)
+
+
+async def test_what_was_left_without_vectors_for_reindex_and_is_stored_after_it_gets_its_own(url, call, monkeypatch):
+    with AgentMemory.from_url(url, embeddings=Model()) as memory:
+        await fill(memory, call)
+        model = Model("new")
+        changed, beside = having(memory, model), having(memory, Model("new"))
+        assert changed.store.indexer is not None
+        indexer = changed.store.indexer
+        for key in ("item", "turn"):
+            state = await asyncio.to_thread(lambda: run(indexer.state()))
+            await asyncio.to_thread(run, indexer.swap(state, Fingerprint("Model:new", 16), CLEARING))
+            table = memory.backend.items if key == "item" else memory.backend.messages
+            method = "put" if key == "item" else "append"
+
+            def late(*arguments: Any, patch: Any, table: Any = table, method: str = method) -> Any:
+                patch.undo()
+                beside.reindex()  # before the write reaches the database
+                return getattr(table, method)(*arguments)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(table, method, lambda *arguments, late=late, patch=patch: late(*arguments, patch=patch))
+                if key == "item":
+                    await call(changed.store.put, NS, "late", {"text": "late"}, ["text"])
+                else:
+                    await call(changed.history("late").add_messages, [HumanMessage("late")])
+        assert items_like(memory, model, "late") == {(NS, "late")}
+        assert message_vectors(memory, None)["late", 0] == unit(model.embed_query("late"))
+        assert await call(changed.reindex) == Reindexed()
+        await call(memory.close)
+
+
+async def test_vectors_of_one_who_was_overtaken_while_it_stored_them_do_not_stay(url, call, monkeypatch):
+    with AgentMemory.from_url(url) as memory:
+        await fill(memory, call)
+        first, second = having(memory, Model("first")), having(memory, Model("second"))
+
+        for table in (memory.backend.items, memory.backend.messages):
+            with monkeypatch.context() as patch:
+
+                def late(*arguments: Any, original: Any = table.embed, patch: Any = patch) -> Any:
+                    patch.undo()
+                    second.reindex()
+                    return original(*arguments)
+
+                patch.setattr(table, "embed", late)
+                with pytest.raises(EmbeddingsChangedError, match="second"):
+                    await call(first.reindex, everything=True)
+            await call(second.reindex)
+            check_whole(memory, Model("second"))
+        await call(memory.close)
+
+
 async def test_two_may_do_it_at_once(lasting_url, call):
     with AgentMemory.from_url(lasting_url, embeddings=Model()) as memory:
         await fill(memory, call, 60)
@@ -404,11 +520,37 @@ async def test_vectors_that_are_too_few_or_unlike_are_not_stored(memory, call, w
     right = model.embed_documents
     changed = having(memory, model)
     model.embed_documents = lambda texts: wrong(right(texts)) if len(texts) > 1 else right(texts)  # type: ignore[method-assign]
-    with pytest.raises(EmbeddingError, match="vectors"):
-        await call(changed.reindex)
-    model.embed_documents = right  # type: ignore[method-assign]
-    assert await call(changed.reindex) == WHOLE
+    assert await call(changed.reindex) == WHOLE  # one by one
     check_whole(memory, model)
+
+
+async def test_texts_that_the_model_does_not_take_are_left_out(url, call, caplog):
+    model = Model()
+    right = model.embed_documents
+
+    def refusing(texts: list[str]) -> Any:
+        if any(word in text for text in texts for word in ("fact 3", "alice says 2", "half")):
+            msg = "too long"
+            raise ValueError(msg)
+        return right(texts)
+
+    with AgentMemory.from_url(url) as memory:
+        await fill(memory, call)
+        await call(memory.store.put, NS, "two", {"a": "half of it", "b": "the rest"}, ["a", "b"])
+        model.embed_documents = refusing  # type: ignore[method-assign]
+        changed = having(memory, model)
+        with caplog.at_level(logging.WARNING):
+            assert await call(changed.reindex, batch_size=8) == Reindexed(13, 14, failed=2)
+        assert "does not take a text" in caplog.text
+        assert len(model.texts) == len(set(model.texts))
+        assert items_like(changed, model, "the rest") == {(NS, "two")}
+        assert items_like(changed, model, "fact 4") == {(NS, "4")}
+        found = await call(changed.store.search, NS, query="fact 3")
+        assert "3" in [item.key for item in found]
+        assert message_vectors(changed, "alice")["s", 2] is None
+        model.embed_documents = right  # type: ignore[method-assign]
+        assert await call(changed.reindex) == Reindexed(1, 1)
+        await call(memory.close)
 
 
 async def test_what_was_stored_while_the_model_failed_gets_its_vectors(url, call):
@@ -462,18 +604,32 @@ async def test_the_fields_of_each_item_are_those_of_its_last_put(url, call):
         await call(store.put, NS, "hidden", {**value, "title": "hidden pizza"}, False)
         await call(store.put, NS, "again", {**value, "title": "again pizza"})
         await call(store.update, NS, "again", lambda given: given, index=["body.text"])
+        await call(
+            store.update_many,
+            [(NS, "hidden again"), (NS, "unsearched")],
+            lambda values: (
+                values
+                | {
+                    (NS, "hidden again"): {"title": "hidden pizza"},
+                    (NS, "unsearched"): {"title": "hidden pizza"},
+                }
+            ),
+            index={NS: False},
+        )
+        await call(store.update_many, [(NS, "hidden again"), (NS, "notes")], lambda values: values)
+        await call(store.update, NS, "unsearched", lambda given: given)
         model = Model("new", 24)
         changed = having(memory, model, index=index)
         assert await call(changed.reindex) == Reindexed(items=8)
-        assert items_like(changed, model, "tea") == {(NS, "body"), (NS, "again")}
+        assert items_like(changed, model, "tea") == {(NS, "body"), (NS, "again"), (NS, "updated")}
         assert items_like(changed, model, "one") == items_like(changed, model, "two") == {(NS, "notes")}
-        for key in ("default", "put", "updated", "batched", "moved"):
+        for key in ("default", "put", "batched", "moved"):
             assert items_like(changed, model, f"{key} pizza") == {(NS, key)}
         assert sorted(model.texts) == sorted(
-            {"tea", "one", "two", *(f"{key} pizza" for key in ("default", "put", "updated", "batched", "moved"))}
+            {"tea", "one", "two", *(f"{key} pizza" for key in ("default", "put", "batched", "moved"))}
         )
         found = {item.key for item in await call(changed.store.search, NS, query="pizza", limit=50)}
-        assert found == {"default", "body", "notes", "put", "updated", "batched", "moved", "again"}
+        assert found == {"default", "put", "batched", "moved", "body", "notes", "again", "updated"}
         await call(memory.close)
 
 
@@ -490,6 +646,42 @@ async def test_everything_can_be_embedded_anew_with_the_same_model(url, call):
         rest = await call(changed.reindex, everything=True, batch_size=4)
         assert rest.items + rest.messages == 28 - 8
         check_whole(changed, model)
+        await call(memory.close)
+
+
+async def test_a_model_that_answers_otherwise_is_asked_anew(url, call):
+    model = Model()
+    with AgentMemory.from_url(url, embeddings=model) as memory:
+        await fill(memory, call)
+        model.salt = "since yesterday"
+        assert await call(memory.reindex) == Reindexed()
+        assert await call(memory.reindex, everything=True) == WHOLE
+        check_whole(memory, model)
+        await call(memory.close)
+
+
+BROKEN = {"none": None, "empty": [], "nan": [float("nan")] * 16, "shorter": [1.0]}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+async def test_what_is_no_vector_is_never_stored(url, call, caplog, broken):
+    model = Model()
+    right, wrong = model.embed_documents, lambda texts: [broken for _ in texts]
+    with AgentMemory.from_url(url, embeddings=model) as memory:
+        if broken == [1.0]:  # which alone is as good as any other
+            await call(memory.store.put, NS, "first", {"text": "a fact"}, ["text"])
+        model.embed_documents = wrong  # type: ignore[method-assign]
+        with caplog.at_level(logging.WARNING):
+            await call(memory.store.put, NS, "k", {"text": "another fact"}, ["text"])
+            await call(memory.history("s").add_messages, [HumanMessage("another fact")])
+        assert caplog.text.count("by their words alone") == 2
+        assert message_vectors(memory, None) == {("s", 0): None}
+        assert "k" in [item.key for item in await call(memory.store.search, NS, query="another")]
+        model.embed_documents = right  # type: ignore[method-assign]
+        await call(memory.store.put, NS, "l", {"text": "another fact"}, ["text"])
+        assert items_like(memory, model, "another fact") == {(NS, "l")}
+        assert await call(memory.reindex) == Reindexed(1, 1)
+        assert items_like(memory, model, "another fact") == {(NS, "k"), (NS, "l")}
         await call(memory.close)
 
 

@@ -269,3 +269,25 @@ async def test_a_swap_that_is_done_twice_is_done_once_and_says_so(lasting_url, c
             assert memory.backend.write(swap) is swapped
         assert (await call(memory.store.get, ("counters",), "visits")).value == {"n": 1}
         await call(memory.close)
+
+
+async def test_an_update_leaves_it_how_an_item_is_found(memory, call):
+    store = memory.store
+    secret, titled, whole = ((("notes",), key) for key in ("secret", "titled", "whole"))
+    await call(store.put, *secret, {"title": "alpha", "text": "beta"}, False)
+    await call(store.put, *titled, {"title": "alpha", "text": "beta"}, ["title"])
+    await call(store.put, *whole, {"title": "alpha", "text": "beta"})
+    for key in (secret, titled, whole):
+        await call(store.update, *key, lambda value: {**value, "n": 1})
+    await call(store.update_many, [secret, titled, whole], lambda values: {k: {**v, "n": 2} for k, v in values.items()})
+    for query, expected in (("alpha", {"titled", "whole"}), ("beta", {"whole"})):
+        assert {item.key for item in await call(store.search, ("notes",), query=query)} == expected
+    # Unless it is said anew, or the item is.
+    await call(store.update, *secret, lambda value: value, index=["title"])
+    await call(store.update, *titled, lambda value: value, index=None)
+    assert {item.key for item in await call(store.search, ("notes",), query="alpha")} == {"secret", "titled", "whole"}
+    assert {item.key for item in await call(store.search, ("notes",), query="beta")} == {"titled", "whole"}
+    await call(store.update, *secret, lambda value: value, index=False)
+    await call(store.delete, *secret)
+    await call(store.update, *secret, lambda value: {"title": "gamma"})
+    assert [item.key for item in await call(store.search, ("notes",), query="gamma")] == ["secret"]

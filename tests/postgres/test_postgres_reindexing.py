@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import zlib
 from typing import Any
 
@@ -9,9 +11,11 @@ import numpy as np
 import pytest
 from database import database
 from langchain_core.embeddings import Embeddings
+from langchain_core.messages import HumanMessage
 from langgraph.store.base import PutOp
 
-from langchain_agentmem import AgentMemory, ConfigurationError, Reindexed
+from langchain_agentmem import AgentMemory, ConfigurationError, Reindexed, StorageError
+from langchain_agentmem.notes import Notes
 
 NS = ("facts",)
 
@@ -82,6 +86,56 @@ async def test_vectors_of_other_tenants_are_not_lost(postgres_url, call):
         assert column(postgres_url)[0] == "vector(24)"
         for one in (changed, changed_other):
             assert [item.key for item in await call(one.store.search, NS, query="something")] == ["k"]
+        await call(memory.close)
+
+
+async def test_a_table_of_other_dimensions_is_noticed_before_a_model_is_written_down(postgres_url, call):
+    with AgentMemory.from_url(postgres_url, embeddings=Noise(16)) as memory:
+        await call(memory.store.put, NS, "k", {"text": "a fact"}, ["text"])
+        # As LangGraph's own store leaves it, which writes down no model.
+        notes = Notes(memory.backend, "default", "embeddings")
+        await asyncio.to_thread(memory.backend.write, notes.clear(time.time()))
+        changed = AgentMemory(memory.backend, embeddings=Noise(24))
+        for _ in range(2):
+            with pytest.raises(
+                ConfigurationError, match=r"vectors of 16 dimensions.*vectors of 24.*memory\.reindex\(\)"
+            ):
+                await call(changed.store.put, NS, "l", {"text": "another fact"}, ["text"])
+        await call(changed.history("s").add_messages, [HumanMessage("hello")])
+        assert await call(changed.reindex) == Reindexed(items=1, messages=1)
+        await call(changed.store.put, NS, "l", {"text": "another fact"}, ["text"])
+        assert column(postgres_url)[0] == "vector(24)"
+        assert (await call(changed.store.search, NS, query="another fact"))[0].key == "l"
+        await call(memory.close)
+
+
+async def test_a_table_that_another_tenant_made_meanwhile_is_named_by_errors_and_made_anew(postgres_url, call):
+    with AgentMemory.from_url(postgres_url, embeddings=Noise(24)) as memory:
+        await call(memory.history("s").add_messages, [HumanMessage("hello")])  # of which the table knows nothing
+        other = AgentMemory(memory.backend, embeddings=Noise(16), tenant="other")
+        await call(other.store.put, NS, "theirs", {"text": "a fact"}, ["text"])
+        with pytest.raises(StorageError, match=r"memory\.reindex\(\)"):
+            await call(memory.store.put, NS, "k", {"text": "a fact"}, ["text"])
+        with pytest.raises(ConfigurationError, match=r"16 dimensions for other tenants"):
+            await call(memory.reindex)
+        await call(other.store.delete, NS, "theirs")
+        assert await call(memory.reindex) == Reindexed(messages=1)
+        await call(memory.store.put, NS, "k", {"text": "a fact"}, ["text"])
+        assert column(postgres_url)[0] == "vector(24)"
+        await call(memory.close)
+
+
+async def test_more_dimensions_than_there_can_be_are_refused_before_anything_is_deleted(postgres_url, call):
+    with AgentMemory.from_url(postgres_url, embeddings=Noise(16)) as memory:
+        await call(memory.store.put, NS, "k", {"text": "a fact"}, ["text"])
+        changed = AgentMemory(memory.backend, embeddings=Noise(16_001))
+        with pytest.raises(ConfigurationError, match=r"16001 dimensions.*up to 16000"):
+            await call(changed.reindex)
+        (found,) = await call(memory.store.search, NS, query="a fact")
+        assert found.score == pytest.approx(1.0)
+        fresh = AgentMemory(memory.backend, embeddings=Noise(16_001), tenant="fresh")
+        with pytest.raises(ConfigurationError, match="16001 dimensions"):
+            await call(fresh.store.put, NS, "k", {"text": "a fact"}, ["text"])
         await call(memory.close)
 
 

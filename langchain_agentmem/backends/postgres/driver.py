@@ -269,7 +269,8 @@ class PostgresDriver:
             )
         if isinstance(error, pg.DataException) and "dimensions" in text:
             return StorageError(
-                f"The embedding model was changed: {text}. Use the one that the stored vectors came from."
+                f"The embedding model was changed: {text}. Call memory.reindex(), which makes all vectors anew, or use the "
+                f"model that the stored ones came from; nothing was written."
             )
         for kinds, kind, meaning in _MEANINGS:
             if isinstance(error, kinds):

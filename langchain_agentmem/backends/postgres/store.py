@@ -30,6 +30,9 @@ EXACT_ITEMS = 2_000
 MAX_INDEXED_DIMENSIONS = {"vector": 2_000, "halfvec": 4_000}
 """What pgvector can index."""
 
+MAX_DIMENSIONS = 16_000
+"""What it can store."""
+
 _TEXT_PART = 50_000
 _UNEMBEDDED_AT_ONCE = 10_000
 _REMEMBERED, _REMEMBERED_SECONDS = 10_000, 60.0
@@ -66,11 +69,13 @@ class PostgresItems:
         self._vectors = settings
 
     @one_statement
-    def get(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[list[ItemRow | None]]:
+    def get(
+        self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float, *, paths: bool = False
+    ) -> Program[list[ItemRow | None]]:
         if not keys:
             return []
         places = [(_encode(tenant, namespace), key) for namespace, key in keys]
-        rows = yield Fetch(self._sql["get"], (*_columns(places), now))
+        rows = yield Fetch(self._sql["get_with_paths" if paths else "get"], (*_columns(places), now))
         found = {(row[0], row[1]): _item(row) for row in rows}
         return [found.get(place) for place in places]
 
@@ -176,7 +181,22 @@ class PostgresItems:
         return int(deleted)
 
     @one_statement
+    def fits(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (all tenants have one table)
+        if dimensions > MAX_DIMENSIONS:
+            return _too_many(dimensions)
+        ((stored,),) = yield Fetch(self._sql["dimensions"])
+        if stored is None or stored == dimensions:
+            return None
+        return (
+            f"The table store_vectors holds vectors of {stored} dimensions, and the embedding model gives vectors of "
+            f"{dimensions}. Call memory.reindex(), which makes all vectors anew; or give this memory a schema of its own "
+            f"(?schema= in the URL); or use the model that the stored vectors came from."
+        )
+
+    @one_statement
     def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:
+        if dimensions > MAX_DIMENSIONS:
+            return _too_many(dimensions)
         ((others,),) = yield Fetch(self._sql["dimensions_of_others"], _below(tenant, ())[1:])
         if others is None or others == dimensions:
             return None
@@ -257,6 +277,13 @@ class _Items(Mapping[Any, ItemRow]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+def _too_many(dimensions: int) -> str:
+    return (
+        f"The embedding model gives vectors of {dimensions} dimensions, and Postgres (pgvector) takes up to "
+        f"{MAX_DIMENSIONS}: use a model with fewer."
+    )
 
 
 def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
@@ -371,8 +398,8 @@ def _unwrap(value: str) -> str:
 
 
 def _item(row: Sequence[Any]) -> ItemRow:
-    prefix, key, value, created_at, updated_at, ttl, revision = row
-    return ItemRow(_decode(prefix), key, _unwrap(value), created_at, updated_at, ttl, revision)
+    prefix, key, value, *rest = row
+    return ItemRow(_decode(prefix), key, _unwrap(value), *rest)
 
 
 _COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}

@@ -3,6 +3,11 @@ The statements of the item table; `{schema}` is the schema of the tables, with i
 -- get --
 SELECT * FROM {schema}agentmem_get_items(%b::text[], %b::text[], %s)
 
+-- get_with_paths --
+SELECT item.*, noted.paths
+FROM {schema}agentmem_get_items(%b::text[], %b::text[], %s) AS item LEFT JOIN {schema}agentmem_item_paths AS noted
+    ON noted.prefix = item.prefix AND noted.key = item.key AND noted.revision = item.revision
+
 -- put --
 SELECT {schema}agentmem_put_items(
     %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
@@ -72,6 +77,9 @@ SELECT {schema}agentmem_has_vectors()
 
 -- make_vectors --
 SELECT {schema}agentmem_make_vectors(%s, %s, %s, %s)
+
+-- dimensions --
+SELECT {schema}agentmem_dimensions()
 
 -- dimensions_of_others --
 SELECT {schema}agentmem_dimensions_of_others(%s, %s)

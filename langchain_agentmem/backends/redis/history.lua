@@ -1,16 +1,17 @@
 The scripts of the message log. The keys of a session:
 
   session    a hash: who it is, title, count, next, created, updated, expires (by the callers' clocks), at (by the server's),
-             indexed, once the messages of no agent are indexed as well; and the bytes of a vector (width) and those of all
-             vectors from which on they are gone through (bound);
+             indexed, once the messages of no agent are indexed as well; of each log of vectors, by the bytes of one, the
+             length from which on it is gone through (bound:<bytes>);
              the summaries, by agent or for all (summary:, summary:<agent>), and their revisions (revision:…)
   messages   a stream: the message at position n has the id (n+1)-0 and the field m; the field a when it is an agent's
   index      a sorted set of texts: a kind, for some kinds an agent and a zero byte, and a position of 12 digits. The kinds:
              a: an agent's messages; e: those that end with the session; s: system messages; t: an agent's system messages
   tokens     a hash: the additions of the last moments, by token
   words      a hash: what searches know of messages, by position
-  vectors    a string: the vectors of messages, each after its position. Only added to: what belongs to no message any more is
-             left out when much of it has gathered
+  vectors:<bytes>  a string: the vectors of so many bytes, each after its message's position; of two for one position the later
+             counts. Only added to: what belongs to no message any more is left out when much of it has gathered. It follows
+             from the key `vectors`, and lies in the same slot
 
 -- shared --
 local S, M, I, T, W, V = unpack(KEYS)
@@ -63,23 +64,66 @@ local function remove(members)
   return #members
 end
 
--- Leave out of the vectors what belongs to no message.
-local function compact()
-  local width = call('HGET', S, 'width')
-  if not width then return end
-  local all, kept, record = call('GET', V) or '', {}, 8 + width
+local function log_of(width)
+  return V .. ':' .. string.format('%.0f', width)
+end
+
+-- The bytes of a vector in each log.
+local function widths()
+  local found = {}
+  for _, field in ipairs(call('HKEYS', S)) do
+    local width = string.match(field, '^bound:(%d+)$')
+    if width then found[#found + 1] = tonumber(width) end
+  end
+  return found
+end
+
+local function unlink_vectors()
+  for _, width in ipairs(widths()) do
+    call('UNLINK', log_of(width))
+    call('HDEL', S, 'bound:' .. width)
+  end
+end
+
+-- Leave out of a log what belongs to no message, or to one of those positions.
+local function compact(width, positions)
+  local all, kept, last, record = call('GET', log_of(width)) or '', {}, {}, 8 + width
+  for at = 1, #all, record do last[struct.unpack('<d', all, at)] = at end
   for at = 1, #all, record do
-    if call('HEXISTS', W, string.format('%.0f', struct.unpack('<d', all, at))) == 1 then
+    local position = struct.unpack('<d', all, at)
+    if last[position] == at and not positions[position] and call('HEXISTS', W, string.format('%.0f', position)) == 1 then
       kept[#kept + 1] = string.sub(all, at, at + record - 1)
     end
   end
-  if #kept > 0 then call('SET', V, table.concat(kept), 'KEEPTTL') else call('UNLINK', V) end
-  call('HSET', S, 'bound', (2 * #kept + 200) * record)
+  if #kept == 0 then
+    call('UNLINK', log_of(width))
+    call('HDEL', S, 'bound:' .. width)
+    return
+  end
+  call('SET', log_of(width), table.concat(kept), 'KEEPTTL')
+  call('HSET', S, 'bound:' .. width, (2 * #kept + 200) * record)
+end
+
+-- Add vectors, by their bytes, each after its position.
+local function remember(records)
+  for width, added in pairs(records) do
+    local length = call('APPEND', log_of(width), table.concat(added))
+    local bound = tonumber(call('HGET', S, 'bound:' .. width))
+    if not bound then call('HSET', S, 'bound:' .. width, length + 200 * (8 + width))
+    elseif length > bound then compact(width, {}) end
+  end
+end
+
+-- The keys that there may be, but for the tokens.
+local function lasting()
+  local keys = {S, M, I, W}
+  for _, width in ipairs(widths()) do keys[#keys + 1] = log_of(width) end
+  return keys
 end
 
 -- Write the stream anew: a deleted entry stays in it, unseen, until its neighbours are deleted too.
 local function forget_deleted()
-  compact()
+  for _, width in ipairs(widths()) do compact(width, {}) end
   local at = call('HGET', S, 'at')
   if call('XLEN', M) == 0 then
     call('UNLINK', M)
@@ -120,8 +164,9 @@ end
 -- message, e: it ends with the session), agent, message, what searches know of it, vector ('' for none). Returns the position of
 -- the first.
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'title', 'updated', 'width', 'bound')
+local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'title', 'updated')
 if state[2] and tonumber(state[2]) <= now then
+  unlink_vectors()
   call('UNLINK', unpack(KEYS))
   state = {}
 end
@@ -148,19 +193,16 @@ if keep and agent == '' and not indexed then
 end
 
 local first = tonumber(state[1] or 0)
-local count, vectors, width = 0, {}, tonumber(state[7] or 0)
+local count, vectors = 0, {}
 for at = 9, #ARGV, 5 do
   local marks, whose, message, vector = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local position = first + count
   count = count + 1
   call('HSET', W, string.format('%.0f', position), ARGV[at + 3])
   if vector ~= '' then
-    -- Another length is that of another model, with which the earlier ones cannot be compared.
-    if #vector ~= width then
-      vectors, width, state[8] = {}, #vector, nil
-      call('UNLINK', V)
-    end
-    vectors[#vectors + 1] = struct.pack('<d', position) .. vector
+    local alike = vectors[#vector] or {}
+    vectors[#vector] = alike
+    alike[#alike + 1] = struct.pack('<d', position) .. vector
   end
   if whose == '' then
     call('XADD', M, id_of(position), 'm', message)
@@ -187,12 +229,7 @@ if not state[5] and ARGV[3] ~= '' then
   call('HSET', S, 'title', string.sub(ARGV[3], 2))
 end
 
-if #vectors > 0 then
-  local length = call('APPEND', V, table.concat(vectors))
-  call('HSET', S, 'width', width)
-  if not state[8] then call('HSET', S, 'bound', length + 200 * (8 + width))
-  elseif length > tonumber(state[8]) then compact() end
-end
+remember(vectors)
 
 -- All but an agent's newest messages go; the newest system message is spared, and counts among them.
 if keep then
@@ -215,7 +252,7 @@ if ttl and (ARGV[7] == '1' or not at) then
   at = ahead(ttl)
   call('HSET', S, 'expires', string.format('%.17g', now + ttl), 'at', at)
 end
-if at then expire({S, M, I, W, V}, at) end
+if at then expire(lasting(), at) end
 
 -- A repetition comes moments after what it repeats.
 if call('HLEN', T) >= 500 then call('UNLINK', T) end
@@ -275,16 +312,20 @@ end
 return table.concat(found)
 
 -- index --
--- now, whether vectors are wanted: positions, lengths and entries of what searches know; vectors and the bytes of one.
-if not alive(tonumber(ARGV[1])) then return {'', '', '', '', '0'} end
+-- now, whether vectors are wanted: positions, lengths and entries of what searches know; of each log the bytes of a vector, and it.
+if not alive(tonumber(ARGV[1])) then return {'', '', '', {}} end
 local positions, lengths, entries = {}, {}, {}
 local all = call('HGETALL', W)
 for at = 1, #all, 2 do
   local place = #positions + 1
   positions[place], lengths[place], entries[place] = all[at], #all[at + 1], all[at + 1]
 end
-local vectors = ARGV[2] == '1' and call('GET', V) or ''
-return {table.concat(positions, ' '), table.concat(lengths, ' '), table.concat(entries), vectors, call('HGET', S, 'width') or '0'}
+local vectors = {}
+for _, width in ipairs(ARGV[2] == '1' and widths() or {}) do
+  vectors[#vectors + 1] = width
+  vectors[#vectors + 1] = call('GET', log_of(width)) or ''
+end
+return {table.concat(positions, ' '), table.concat(lengths, ' '), table.concat(entries), vectors}
 
 -- rows --
 -- now, positions.
@@ -319,7 +360,8 @@ return 1
 -- clear --
 -- agent as above.
 if ARGV[1] == '*' then
-  call('UNLINK', M, I, T, W, V)
+  unlink_vectors()
+  call('UNLINK', M, I, T, W)
   if call('EXISTS', S) == 1 then call('HSET', S, 'count', 0) end
   empty_summaries('')
   return 0
@@ -352,48 +394,50 @@ return 1
 -- is to expire.
 local found = call('HMGET', S, 'updated', 'expires')
 local kept = ARGV[1] ~= '' and found[1] and not (found[2] and tonumber(found[2]) <= tonumber(ARGV[1]))
-if not kept then call('UNLINK', unpack(KEYS)) end
+if not kept then
+  unlink_vectors()
+  call('UNLINK', unpack(KEYS))
+end
 return {kept and 0 or 1, found[1], found[2]}
 
 -- unembed --
 -- The vectors are forgotten.
-call('UNLINK', V)
-call('HDEL', S, 'width', 'bound')
+unlink_vectors()
 return 0
 
 -- unembedded --
--- now, after, limit, the bytes of a vector: messages that are searched and have no such vectors, and the position after which the
--- next page starts (nil: this was the last).
-if not alive(tonumber(ARGV[1])) then return {'', false} end
-local width, limit, has, found = ARGV[4], tonumber(ARGV[3]), {}, {}
-local all = call('HGET', S, 'width') == width and call('GET', V) or ''
+-- now, the bytes of a vector: the positions of the messages that are searched and have no such vectors.
+if not alive(tonumber(ARGV[1])) then return '' end
+local width, has, found = tonumber(ARGV[2]), {}, {}
+local all = call('GET', log_of(width)) or ''
 for at = 1, #all, 8 + width do has[struct.unpack('<d', all, at)] = true end
-local from = id_of(ARGV[2] + 1)
-repeat
-  local entries = call('XRANGE', M, from, '+', 'COUNT', 500)
-  for _, entry in ipairs(entries) do
-    local position = tonumber(string.match(entry[1], '^%d+')) - 1
-    if #found == limit then return {table.concat(found), position - 1} end
-    if not has[position] and call('HEXISTS', W, string.format('%.0f', position)) == 1 then found[#found + 1] = record(entry) end
-    from = '(' .. entry[1]
-  end
-until #entries < 500
-return {table.concat(found), false}
+for _, position in ipairs(call('HKEYS', W)) do
+  if not has[tonumber(position)] then found[#found + 1] = position end
+end
+return table.concat(found, ' ')
 
 -- embed --
--- Groups of position, message, vector: the messages that are there still are given these; returns how many.
-local known, records, size = call('HMGET', S, 'width', 'bound', 'at'), {}, #ARGV[3]
+-- Groups of position, message, vector ('' for none): the messages that are there still are given these; returns how many.
+local records, given, count = {}, {}, 0
 for at = 1, #ARGV, 3 do
-  local entry = call('XRANGE', M, id_of(ARGV[at]), id_of(ARGV[at]))[1]
-  if entry and entry[2][2] == ARGV[at + 1] then records[#records + 1] = struct.pack('<d', ARGV[at]) .. ARGV[at + 2] end
+  local position, vector = tonumber(ARGV[at]), ARGV[at + 2]
+  local entry = call('XRANGE', M, id_of(position), id_of(position))[1]
+  if entry and entry[2][2] == ARGV[at + 1] then
+    local alike = records[#vector] or {}
+    records[#vector], given[position], count = alike, #vector, count + 1
+    alike[#alike + 1] = struct.pack('<d', position) .. vector
+  end
 end
-if #records > 0 then
-  if tonumber(known[1]) ~= size then call('UNLINK', V) end
-  local length = call('APPEND', V, table.concat(records))
-  local bound = tonumber(known[1]) == size and tonumber(known[2])
-  call('HSET', S, 'width', size)
-  if not bound then call('HSET', S, 'bound', length + 200 * (8 + size))
-  elseif length > bound then compact() end
-  if known[3] then expire({V}, known[3]) end
+records[0] = nil
+-- A message has one vector: not one of another length beside it.
+for _, width in ipairs(widths()) do
+  local stale, any = {}, false
+  for position, own in pairs(given) do
+    if own ~= width then stale[position], any = true, true end
+  end
+  if any then compact(width, stale) end
 end
-return #records
+remember(records)
+local until_ = call('HGET', S, 'at')
+if until_ then expire(lasting(), until_) end
+return count

@@ -191,20 +191,25 @@ class RedisMessages:
     def unembedded(
         self, tenant: str, dimensions: int, after: Any, limit: int, now: float
     ) -> Program[tuple[list[LoggedMessage], Any]]:
-        sessions, at, position = after or ((yield from self._sessions(tenant)), 0, -1)
+        sessions, at, positions = after or ((yield from self._sessions(tenant)), 0, None)
         found: list[LoggedMessage] = []
         while at < len(sessions) and len(found) < limit:
-            arguments = (optional(now), position, limit - len(found), 4 * dimensions)
-            records, following = yield _invoke("unembedded", sessions[at], arguments)
-            found += [LoggedMessage(sessions[at], row) for row in _rows(records)]
-            at, position = (at + 1, -1) if following is None else (at, int(following))
-        return found, (sessions, at, position) if at < len(sessions) else None
+            if positions is None:
+                lacking = yield _invoke("unembedded", sessions[at], (optional(now), 4 * dimensions))
+                positions = sorted(map(int, lacking.split()))
+            page, positions = positions[: limit - len(found)], positions[limit - len(found) :]
+            if page:
+                records = yield _invoke("rows", sessions[at], (optional(now), *page))
+                found += [LoggedMessage(sessions[at], row) for row in _rows(records)]
+            if not positions:
+                at, positions = at + 1, None
+        return found, (sessions, at, positions) if at < len(sessions) else None
 
     @storage_program
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (keys say it)
         by_session: dict[SessionKey, list[Any]] = {}
         for key, row in messages:
-            by_session.setdefault(key, []).extend((row.position, _packed(row), row.vector))
+            by_session.setdefault(key, []).extend((row.position, _packed(row), row.vector or b""))
         return sum((yield InvokeAll([_invoke("embed", key, groups) for key, groups in by_session.items()])))
 
     def _sessions(self, tenant: str) -> Program[list[SessionKey]]:
@@ -264,12 +269,12 @@ def _known(row: MessageRow) -> bytes:
 
 
 def _entries(
-    session_id: str, agent: str | None, positions: bytes, lengths: bytes, known: bytes, vectors: bytes, width: bytes
+    session_id: str, agent: str | None, positions: bytes, lengths: bytes, known: bytes, vectors: Sequence[Any]
 ) -> list[IndexEntry]:
-    record = 8 + int(width)
     by_position = {
-        int(_POSITION.unpack_from(vectors, at)[0]): vectors[at + 8 : at + record]
-        for at in range(0, len(vectors), record)
+        int(_POSITION.unpack_from(log, at)[0]): log[at + 8 : at + 8 + width]
+        for width, log in zip(vectors[::2], vectors[1::2], strict=True)
+        for at in range(0, len(log), 8 + width)
     }
     entries = []
     ends = list(accumulate(map(int, lengths.split())))

@@ -125,6 +125,12 @@ local function whole(namespace, key)
   return call('GET', P .. 'item:' .. namespace .. key)
 end
 
+-- Which fields of an item are embedded, where its put said so; else false.
+local function paths_of(namespace, key, head)
+  local paths = call('HGET', P .. 'paths:' .. namespace, key)
+  return paths and struct.unpack('<d', paths) == head.stamp and string.sub(paths, 9)
+end
+
 -- Store items: groups of namespace, key, value, ttl ('' for none), words, vectors (both '' for none), the bytes of one vector (-1:
 -- it is not searched), paths ('' for those that all have).
 local function put(now, from, upto, token)
@@ -162,13 +168,16 @@ local function put(now, from, upto, token)
 end
 
 -- get --
--- now, then pairs of namespace and key: the items, nil for those that are not there.
-local now, found = tonumber(ARGV[1]), {}
-for at = 2, #ARGV, 2 do
+-- now, whether their paths are wanted, then pairs of namespace and key: the items, nil for those that are not there; then, if wanted,
+-- the paths of each, nil for those of all.
+local now, found, paths = tonumber(ARGV[1]), {}, {}
+for at = 3, #ARGV, 2 do
   local item = whole(ARGV[at], ARGV[at + 1])
   local expires = item and struct.unpack('>d', item)
   found[#found + 1] = item and (expires == 0 or expires > now) and item or false
+  if ARGV[2] == '1' then paths[#paths + 1] = item and paths_of(ARGV[at], ARGV[at + 1], head_of(ARGV[at], ARGV[at + 1])) or false end
 end
+for _, one in ipairs(paths) do found[#found + 1] = one end
 return found
 
 -- change --
@@ -387,9 +396,9 @@ for at, namespace in ipairs(below('', from, 101)) do
       local key = answer[2][field]
       looked_at = looked_at + 1
       if struct.unpack('<I', answer[2][field + 1], 9) ~= width then
-        local head, paths = head_of(namespace, key), call('HGET', P .. 'paths:' .. namespace, key)
+        local head = head_of(namespace, key)
         if is_alive(head, now) then
-          paths = paths and struct.unpack('<d', paths) == head.stamp and string.sub(paths, 9)
+          local paths = paths_of(namespace, key, head)
           for _, one in ipairs({namespace, key, whole(namespace, key), paths}) do result[#result + 1] = one end
         end
       end
@@ -403,15 +412,16 @@ end
 return result
 
 -- embed --
--- Groups of namespace, key, stamp, vectors, the bytes of one: items that still have the stamp, and no such vectors, are given these;
--- returns how many.
-local embedded = 0
+-- Groups of namespace, key, stamp, vectors, the bytes of one (0: none): items that still have the stamp, and no such vectors, are
+-- given these; returns how many.
+local embedded, emptied = 0, {}
 for at = 1, #ARGV, 5 do
   local namespace, key = ARGV[at], ARGV[at + 1]
   local width = tonumber(ARGV[at + 4])
   local head, entry = head_of(namespace, key), call('HGET', P .. 'words:' .. namespace, key)
   if head and string.format('%.0f', head.stamp) == ARGV[at + 2] and entry and struct.unpack('<I', entry, 9) ~= width then
     know(namespace, key, head.stamp, string.sub(entry, 13), ARGV[at + 3], width)
+    if width == 0 then emptied[framed(namespace) .. struct.unpack('<I', entry, 9)] = {namespace, struct.unpack('<I', entry, 9)} end
     local left = call('PTTL', P .. 'items:' .. namespace)
     if left > 0 then
       for _, one in ipairs(indexes_of(namespace)) do call('PEXPIRE', one, left) end
@@ -419,4 +429,6 @@ for at = 1, #ARGV, 5 do
     embedded = embedded + 1
   end
 end
+-- The stamp stays: what the item is given later must not count beside what it had.
+for _, log in pairs(emptied) do compact(log[1], log[2]) end
 return embedded

@@ -59,20 +59,24 @@ class RedisItems:
         self._language = language
 
     @storage_program
-    def get(self, tenant: str, keys: Sequence[Place], now: float) -> Program[list[ItemRow | None]]:
+    def get(
+        self, tenant: str, keys: Sequence[Place], now: float, *, paths: bool = False
+    ) -> Program[list[ItemRow | None]]:
         by_root: dict[str, list[int]] = {}
         for at, (namespace, _) in enumerate(keys):
             by_root.setdefault(namespace[0], []).append(at)
         answers = yield InvokeAll(
             [
-                _invoke("get", tenant, root, (optional(now), *_flat(keys[at] for at in places)))
+                _invoke("get", tenant, root, (optional(now), int(paths), *_flat(keys[at] for at in places)))
                 for root, places in by_root.items()
             ]
         )
         found: list[ItemRow | None] = [None] * len(keys)
         for places, items in zip(by_root.values(), answers, strict=True):
-            for at, item in zip(places, items, strict=True):
-                found[at] = None if item is None else _item(*keys[at], item)
+            known = items[len(places) :] or [None] * len(places)
+            for at, item, own in zip(places, items, known, strict=False):
+                row = None if item is None else _item(*keys[at], item)
+                found[at] = row if row is None or own is None else row._replace(paths=own.decode())
         return found
 
     @storage_program
@@ -241,7 +245,12 @@ class RedisItems:
         return deleted
 
     @storage_program
-    def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (any vectors may lie here)
+    def fits(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (any vectors may lie here)
+        yield from ()
+        return None
+
+    @storage_program
+    def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002
         yield from ()
         return None
 
@@ -271,7 +280,8 @@ class RedisItems:
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
         by_root: dict[str, list[Any]] = {}
         for row, vectors in items:
-            group = (encode_namespace(row.namespace), row.key, row.revision, b"".join(vectors), len(vectors[0]))
+            width = len(vectors[0]) if vectors else 0
+            group = (encode_namespace(row.namespace), row.key, row.revision, b"".join(vectors), width)
             by_root.setdefault(row.namespace[0], []).extend(group)
         embedded = yield InvokeAll([_invoke("embed", tenant, root, groups) for root, groups in by_root.items()])
         return sum(embedded)

@@ -169,7 +169,8 @@ DELETE FROM agentmem_sessions WHERE id = ?
 SELECT id FROM agentmem_sessions WHERE tenant = ? AND expires_at <= ? LIMIT ?
 
 -- next_sessions --
-SELECT id FROM agentmem_sessions WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?
+-- The unary plus keeps SQLite on the order of the ids.
+SELECT id FROM agentmem_sessions WHERE +tenant = ? AND id > ? ORDER BY id LIMIT ?
 
 -- unembed --
 UPDATE agentmem_messages SET vector = NULL WHERE session = ? AND vector IS NOT NULL

@@ -39,7 +39,14 @@ class SqliteItems:
     def __init__(self, language: str) -> None:
         self._language = language
 
-    def get(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[list[ItemRow | None]]:
+    def get(
+        self,
+        tenant: str,
+        keys: Sequence[tuple[Namespace, str]],
+        now: float,
+        *,
+        paths: bool = False,  # noqa: ARG002 (they lie beside the rest)
+    ) -> Program[list[ItemRow | None]]:
         found: list[ItemRow | None] = []
         for namespace, key in keys:
             rows = yield Fetch(SQL["get"], (tenant, encode_namespace(namespace), key, now))
@@ -142,7 +149,11 @@ class SqliteItems:
         yield from self._delete(expired)
         return len(expired)
 
-    def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (any vectors may lie here)
+    def fits(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (any vectors may lie here)
+        yield from ()
+        return None
+
+    def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002
         yield from ()
         return None
 
@@ -189,5 +200,5 @@ def _below(tenant: str, prefix: Namespace, now: float) -> dict[str, Any]:
 
 
 def _item(row: tuple[Any, ...]) -> ItemRow:
-    _, namespace, key, value, created_at, updated_at, ttl, revision = row
-    return ItemRow(decode_namespace(namespace), key, value, created_at, updated_at, ttl, revision)
+    _, namespace, *rest = row
+    return ItemRow(decode_namespace(namespace), *rest)

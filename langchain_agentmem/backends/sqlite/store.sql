@@ -1,7 +1,7 @@
 The statements of the item table.
 
 -- get --
-SELECT id, namespace, key, value, created_at, updated_at, ttl, revision
+SELECT id, namespace, key, value, created_at, updated_at, ttl, revision, paths
 FROM agentmem_items
 WHERE tenant = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
 
@@ -96,13 +96,14 @@ WHERE namespace IS NOT NULL AND EXISTS (
 SELECT id FROM agentmem_items WHERE tenant = ? AND expires_at <= ? LIMIT ?
 
 -- next_items --
-SELECT id FROM agentmem_items WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?
+-- The unary plus keeps SQLite on the order of the ids: else it sorts all items of the tenant for each page.
+SELECT id FROM agentmem_items WHERE +tenant = ? AND id > ? ORDER BY id LIMIT ?
 
 -- unembedded --
 -- Items that are searched and have no vectors of so many bytes.
 SELECT id, namespace, key, value, created_at, updated_at, ttl, revision, paths
 FROM agentmem_items AS item
-WHERE tenant = :tenant AND id > :after AND (expires_at IS NULL OR expires_at > :now)
+WHERE +tenant = :tenant AND id > :after AND (expires_at IS NULL OR expires_at > :now)
   AND EXISTS (SELECT 1 FROM agentmem_item_texts AS text WHERE text.rowid = item.id)
   AND NOT EXISTS (SELECT 1 FROM agentmem_item_vectors AS vector WHERE vector.item = item.id AND length(vector.vector) = :bytes)
 ORDER BY id LIMIT :limit
