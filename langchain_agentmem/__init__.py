@@ -22,9 +22,7 @@ from langchain_agentmem.errors import (
     UnsupportedValueError,
 )
 from langchain_agentmem.history import AgentMemHistory
-from langchain_agentmem.knowledge.extraction import Extraction
 from langchain_agentmem.knowledge.facts import Fact, Facts
-from langchain_agentmem.knowledge.profiles import Profiles
 from langchain_agentmem.knowledge.schema import UserProfile
 from langchain_agentmem.lifecycle.reindexing import Reindexed
 from langchain_agentmem.memory import AgentMemory
@@ -34,9 +32,11 @@ from langchain_agentmem.store import AgentMemStore
 if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
     from langchain_agentmem.knowledge.entity_changes import EntityChanges
+    from langchain_agentmem.knowledge.extraction import Extraction
     from langchain_agentmem.knowledge.extractor import ProfileExtractor
     from langchain_agentmem.knowledge.graphs import Entity, EntityGraph, Relation
     from langchain_agentmem.knowledge.memories import SavedMemory
+    from langchain_agentmem.knowledge.profiles import Profiles
     from langchain_agentmem.knowledge.shared import KnowledgeEntry
 
 __all__ = [
@@ -87,9 +87,11 @@ _LATER = {
     "Entity": "knowledge.graphs",
     "EntityChanges": "knowledge.entity_changes",
     "EntityGraph": "knowledge.graphs",
+    "Extraction": "knowledge.extraction",
     "KnowledgeEntry": "knowledge.shared",
     "MemoryCompressor": "compression.compressor",
     "ProfileExtractor": "knowledge.extractor",
+    "Profiles": "knowledge.profiles",
     "Relation": "knowledge.graphs",
     "SavedMemory": "knowledge.memories",
 }

@@ -24,8 +24,6 @@ from langchain_agentmem.compression.sessions import SessionMessages, newest_of, 
 from langchain_agentmem.compression.summaries import Place, SessionSummary
 from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
-from langchain_agentmem.knowledge.profiles import Profiles
-from langchain_agentmem.knowledge.schedule import Schedule
 from langchain_agentmem.knowledge.schema import Schema, UserProfile
 from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
 from langchain_agentmem.lifecycle.sessions import Sessions
@@ -55,6 +53,8 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.entities import Entities
     from langchain_agentmem.knowledge.extractor import ProfileExtractor
     from langchain_agentmem.knowledge.memories import Memories
+    from langchain_agentmem.knowledge.profiles import Profiles
+    from langchain_agentmem.knowledge.schedule import Schedule
     from langchain_agentmem.knowledge.shared import SharedKnowledge
     from langchain_agentmem.settings import AgentMemSettings
 
@@ -126,7 +126,6 @@ class AgentMemory:
             backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=self._sweeper
         )
         self.sessions = Sessions(backend, tenant)
-        self.profiles = Profiles(self.store)
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
         self._indexer = self.store.indexer if embed_history else None
 
@@ -427,6 +426,13 @@ class AgentMemory:
         return (yield from found_messages(self.backend, self._codec, self._indexer, scope, query, k, *more))
 
     # What is known
+
+    @cached_property
+    def profiles(self) -> Profiles:
+        """What is known of users: `get`, `save`, `update_preference`, `add_fact`, `search`, `timeline`, `forget_fact`, …."""
+        from langchain_agentmem.knowledge.profiles import Profiles
+
+        return Profiles(self.store)
 
     @cached_property
     def entities(self) -> Entities:
