@@ -636,7 +636,7 @@ class AgentMemory:
             >>> with AgentMemory.from_url("sqlite:///:memory:", embeddings=DeterministicFakeEmbedding(size=8)) as memory:
             ...     memory.store.put(("facts",), "food", {"text": "pizza"})
             ...     memory.reindex(), memory.reindex(everything=True)
-            (Reindexed(items=0, messages=0), Reindexed(items=1, messages=0))
+            (Reindexed(items=0, messages=0, failed=0), Reindexed(items=1, messages=0, failed=0))
         """
         return run(self._reindex(batch_size, everything, progress))
 
