@@ -101,7 +101,7 @@ class AgentMemStore(BaseStore):
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self.ttl_config = ttl
         self.index_config = index
-        self.indexer = Indexer.of(index["embed"], backend, tenant) if index else None
+        self.indexer = Indexer.of(index.get("embed"), backend, tenant) if index else None
         self.embedder = self.indexer.embedder if self.indexer else None
         self.embeddings: Embeddings | None = self.embedder.model if self.embedder else None
         self.fields = field_paths(((index or {}).get("fields")) or ["$"])

@@ -92,9 +92,7 @@ def scores(texts: Sequence[bytes], terms: Iterable[str], language: str = ENGLISH
 
 
 def spaced(text: str, *, characters: bool = False) -> str:
-    """A text as engines part it into words: without endings such as 's, and with spaces in scripts that have none.
-
-    Those have them between all pairs of characters.
+    """A text with spaces for engines that need them: in scripts without any, between all pairs of characters.
 
     Args:
         text: The text.
@@ -103,12 +101,11 @@ def spaced(text: str, *, characters: bool = False) -> str:
 
     Example:
         >>> from langchain_agentmem.words import spaced
-        >>> spaced("Bob's in 東京都!").split()
-        ['Bob', 'in', '東京', '京都', '!']
+        >>> spaced("I am in 東京都!").split()
+        ['I', 'am', 'in', '東京', '京都', '!']
         >>> spaced("東京都", characters=True).split()
         ['東京', '京都', '東', '京', '都']
     """
-    text = _without_endings(text)
     if text.isascii():
         return text
     return _UNSPACED.sub(lambda run: f" {' '.join(_pairs(_letters(run.group()), characters))} ", text)
@@ -141,12 +138,19 @@ def stemmed(text: str, language: str) -> str:
     return " ".join(_basic_form(word, language) for word in _words(text))
 
 
-def _without_endings(text: str) -> str:
+def without_endings(text: str) -> str:
+    """A text without what is no word by itself, and stands behind an apostrophe.
+
+    Example:
+        >>> from langchain_agentmem.words import without_endings
+        >>> without_endings("What's Bob's bike? We'll see. I don't, can't.")
+        'What Bob bike? We see. I do, can.'
+    """
     return _ENDING.sub("", text) if any(one in text for one in _APOSTROPHES) else text
 
 
 def _words(text: str, *, characters: bool = False) -> Iterable[str]:
-    plain = _without_endings(text).casefold()
+    plain = text.casefold()
     if plain.isascii():
         return _WORD.findall(plain)
     decomposed = unicodedata.normalize("NFKD", plain)

@@ -571,3 +571,11 @@ async def test_words_of_one_character_are_found(memory, call, query, expected):
         await call(memory.history(key).add_messages, [HumanMessage(text)])
     assert set(keys(await call(memory.store.search, NS, query=query))) == expected
     assert {one.session_id for one in await call(memory.search_history, query)} == expected
+
+
+async def test_fields_alone_say_what_is_searched_by_words(url, call):
+    with AgentMemory.from_url(url, index={"fields": ["text"]}) as memory:
+        await call(memory.store.put, NS, "k", {"text": "pizza", "note": "cake"})
+        assert keys(await call(memory.store.search, NS, query="pizza")) == ["k"]
+        assert keys(await call(memory.store.search, NS, query="cake")) == []
+        await call(memory.close)
