@@ -490,7 +490,7 @@ class AgentMemStore(BaseStore):
         texts = work.all_texts()
         if texts:
             work.embedded = yield from self.indexer.documents(texts)
-        for query in {op.query for op in work.searches.values() if op.query}:
+        for query in {op.query for op in work.searches.values() if op.query and op.query.strip()}:
             vector = yield from self.indexer.query(query)
             if vector is not None:
                 work.queries[query] = vector

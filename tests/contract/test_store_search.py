@@ -579,3 +579,12 @@ async def test_fields_alone_say_what_is_searched_by_words(url, call):
         assert keys(await call(memory.store.search, NS, query="pizza")) == ["k"]
         assert keys(await call(memory.store.search, NS, query="cake")) == []
         await call(memory.close)
+
+
+async def test_a_query_of_blanks_finds_nothing(url, call):
+    for embeddings in (None, ToyEmbeddings()):
+        with AgentMemory.from_url(url, embeddings=embeddings) as memory:
+            await call(memory.store.put, NS, "k", {"text": "pizza"})
+            assert await call(memory.store.search, NS, query=" \n\t") == []
+            assert keys(await call(memory.store.search, NS, query="")) == ["k"]
+            await call(memory.close)
