@@ -108,7 +108,7 @@ class Batch:
         value = load_json(text)
         pieces = embedded_texts(value, paths)
         said = (piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens)))
-        self.words[place] = spaced("\n".join(said))
+        self.words[place] = spaced("\n".join(said), characters=True)
         if embedding and pieces:
             self.texts[place] = pieces
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
+from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.program import EmbedDocuments, EmbedQuery, Program
 from langchain_agentmem.vectors import unit
 
@@ -53,6 +54,12 @@ class Embedder:
         """The embedder for a model, a function, or a name such as `"openai:text-embedding-3-small"`."""
         if model is None or isinstance(model, Embedder):
             return model
+        if not isinstance(model, (str, Embeddings)) and (isinstance(model, type) or not callable(model)):
+            msg = (
+                f"embeddings must be a LangChain Embeddings, a function from texts to vectors, or a name such as "
+                f"'openai:text-embedding-3-small', got {model!r:.100}."
+            )
+            raise InvalidTypeError(msg)
         from langgraph.store.base import ensure_embeddings
 
         return cls(ensure_embeddings(model), name_of(model))

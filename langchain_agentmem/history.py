@@ -282,7 +282,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             role: Only messages of this type: `"human"`, `"ai"`, `"tool"` … Default: None (all).
             since: Only messages from this time on; without a time zone it is UTC. Default: None.
             until: Only messages before this time. Default: None.
-            around: How many messages before and after each to give with it. Default: 0.
+            around: How many messages before and after each to give with it, of those that are searched. Default: 0.
 
         Returns:
             The messages, best first, each with its score between 0 and 1.

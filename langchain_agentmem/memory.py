@@ -71,8 +71,8 @@ class AgentMemory:
 
     Args:
         backend: Where the memory is; see `langchain_agentmem.backends.connect`.
-        embeddings: For search by meaning in the store: a LangChain `Embeddings`, a function, or `"provider:model"`.
-            Default: None (search by words).
+        embeddings: For search by meaning: a LangChain `Embeddings`, a function from a list of texts to a list of vectors, or
+            `"provider:model"`. Default: None (search by words).
         index: LangGraph's index configuration of the store, when `embeddings` is not enough. Default: None.
         tenant: Which of several applications on one database. Default: `"default"`.
         ttl: After what time without use sessions, items and threads expire, as a `timedelta` or in seconds. Default:
@@ -387,10 +387,10 @@ class AgentMemory:
             user_id: Whose sessions. Default: None (those of no user).
             session_id: One session. Default: None (all).
             agent: Which agent's messages. Default: None (those of all).
-            role: Only messages of this type. Default: None (all).
-            since: Only messages from this time on. Default: None.
-            until: Only messages before this time. Default: None.
-            around: How many messages before and after each to give with it. Default: 0.
+            role: Only messages of this type, such as `"human"` or `"ai"`. Default: None (all).
+            since: Only messages from this time on; in UTC if it names no time zone. Default: None.
+            until: Only messages before this time; likewise. Default: None.
+            around: How many messages before and after each to give with it, of those that are searched. Default: 0.
 
         Example:
             >>> from langchain_agentmem import AgentMemory
@@ -614,7 +614,8 @@ class AgentMemory:
 
         It is for when the model was changed, which makes all vectors anew, and for what was stored without vectors, because
         there was no model or it failed. It may break off at any time: called again it goes on. Others may write meanwhile,
-        with the same model; until it is done searches go by words. Stop processes with the former model before.
+        with the same model; until it is done searches go by words. Stop processes with the former model before. A text that
+        the model does not take, not even alone, is left out.
 
         Args:
             batch_size: How many items or messages are embedded in one call to the model. Default: 100.
@@ -623,7 +624,7 @@ class AgentMemory:
                 was embedded so far. Default: False.
 
         Returns:
-            How many items and messages were embedded.
+            How many items and messages were embedded, and how many the model did not take.
 
         Raises:
             ConfigurationError: The memory has no embeddings, or other tenants' vectors are in the way (on Postgres).

@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_agentmem.backends.contract import Candidate
 from langchain_agentmem.backends.statements import load_statements
-from langchain_agentmem.words import ENGLISH, spaced
+from langchain_agentmem.words import ENGLISH, spaced, without_endings
 
 MAX_TERMS = 64
 """The most terms of a query that are looked for: what comes after says little and costs time."""
@@ -75,7 +75,7 @@ def terms(query: str, language: str = ENGLISH) -> list[str]:
         >>> terms("What does Alice like to eat?")
         ['alice', 'eat']
     """
-    words = list(dict.fromkeys(_WORD.findall(spaced(query.lower()))))
+    words = list(dict.fromkeys(_WORD.findall(spaced(without_endings(query.lower())))))
     dropped = stop_words(language)
     return ([word for word in words if word not in dropped] or words)[:MAX_TERMS]
 

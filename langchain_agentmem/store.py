@@ -101,7 +101,7 @@ class AgentMemStore(BaseStore):
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self.ttl_config = ttl
         self.index_config = index
-        self.indexer = Indexer.of(index["embed"], backend, tenant) if index else None
+        self.indexer = Indexer.of(index.get("embed"), backend, tenant) if index else None
         self.embedder = self.indexer.embedder if self.indexer else None
         self.embeddings: Embeddings | None = self.embedder.model if self.embedder else None
         self.fields = field_paths(((index or {}).get("fields")) or ["$"])
@@ -490,7 +490,7 @@ class AgentMemStore(BaseStore):
         texts = work.all_texts()
         if texts:
             work.embedded = yield from self.indexer.documents(texts)
-        for query in {op.query for op in work.searches.values() if op.query}:
+        for query in {op.query for op in work.searches.values() if op.query and op.query.strip()}:
             vector = yield from self.indexer.query(query)
             if vector is not None:
                 work.queries[query] = vector

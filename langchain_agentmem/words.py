@@ -26,7 +26,11 @@ _UNSPACED = re.compile(
     r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)"
 )
 """Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
-
+_APOSTROPHES = "'\u2019\u02bc\uff07"
+_ENDING = re.compile(
+    rf"(?<=\w)(?:(?<!\bca)n(?=[{_APOSTROPHES}]t\b))?[{_APOSTROPHES}](?:s|t|ll|re|ve|m|d)\b", re.IGNORECASE
+)
+"""What is no word by itself: in Bob's, what's, we'll, don't, can't."""
 
 ENGLISH = "english"
 
@@ -44,20 +48,21 @@ def check_language(language: str) -> str:
     return language
 
 
-def analyze(text: str, language: str = ENGLISH) -> bytes:
-    """The words of a text, in order: little-endian numbers of 32 bits.
+def analyze(text: str, language: str = ENGLISH, *, characters: bool = True) -> bytes:
+    """The words of a text: little-endian numbers of 32 bits.
 
     Args:
         text: The text.
         language: In which language words have a basic form; others than Snowball's are taken as they are. Default:
             `"english"`.
+        characters: As in `spaced`. Default: True.
 
     Example:
         >>> from langchain_agentmem.words import analyze
         >>> analyze("Running dogs") == analyze("run, dog!")
         True
     """
-    numbers = numbers_of(text, language)
+    numbers = [_number(word, language) for word in _words(text, characters=characters)]
     return struct.pack(f"<{len(numbers)}I", *numbers)
 
 
@@ -86,17 +91,24 @@ def scores(texts: Sequence[bytes], terms: Iterable[str], language: str = ENGLISH
     return every
 
 
-def spaced(text: str) -> str:
+def spaced(text: str, *, characters: bool = False) -> str:
     """A text with spaces for engines that need them: in scripts without any, between all pairs of characters.
+
+    Args:
+        text: The text.
+        characters: Whether the single characters follow, so that words of one are found: yes for what is to be found, no for
+            a query. Default: False.
 
     Example:
         >>> from langchain_agentmem.words import spaced
         >>> spaced("I am in 東京都!").split()
         ['I', 'am', 'in', '東京', '京都', '!']
+        >>> spaced("東京都", characters=True).split()
+        ['東京', '京都', '東', '京', '都']
     """
     if text.isascii():
         return text
-    return _UNSPACED.sub(lambda run: f" {' '.join(_pairs(_letters(run.group())))} ", text)
+    return _UNSPACED.sub(lambda run: f" {' '.join(_pairs(_letters(run.group()), characters))} ", text)
 
 
 def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int]:
@@ -126,23 +138,34 @@ def stemmed(text: str, language: str) -> str:
     return " ".join(_basic_form(word, language) for word in _words(text))
 
 
-def _words(text: str) -> Iterable[str]:
+def without_endings(text: str) -> str:
+    """A text without what is no word by itself, and stands behind an apostrophe.
+
+    Example:
+        >>> from langchain_agentmem.words import without_endings
+        >>> without_endings("What's Bob's bike? We'll see. I don't, can't.")
+        'What Bob bike? We see. I do, can.'
+    """
+    return _ENDING.sub("", text) if any(one in text for one in _APOSTROPHES) else text
+
+
+def _words(text: str, *, characters: bool = False) -> Iterable[str]:
     plain = text.casefold()
     if plain.isascii():
         return _WORD.findall(plain)
     decomposed = unicodedata.normalize("NFKD", plain)
     plain = "".join(one for one in decomposed if not unicodedata.combining(one))
-    return (part for word in _WORD.findall(plain) for part in _parts(word))
+    return (part for word in _WORD.findall(plain) for part in _parts(word, characters))
 
 
-def _parts(word: str) -> Iterable[str]:
+def _parts(word: str, characters: bool) -> Iterable[str]:
     """The words of a run of letters: pairs of characters where a script puts no spaces between words."""
     if word.isascii():
         yield word
         return
     for part in _UNSPACED.split(word):
         if part and _UNSPACED.fullmatch(part):
-            yield from _pairs(part)
+            yield from _pairs(part, characters)
         elif part:
             yield part
 
@@ -152,8 +175,10 @@ def _letters(run: str) -> str:
     return "".join(one for one in run if not unicodedata.category(one).startswith("M"))
 
 
-def _pairs(run: str) -> Iterable[str]:
-    return (run[at : at + 2] for at in range(max(1, len(run) - 1)))
+def _pairs(run: str, characters: bool) -> Iterable[str]:
+    yield from (run[at : at + 2] for at in range(max(1, len(run) - 1)))
+    if characters and len(run) > 1:
+        yield from run
 
 
 @lru_cache(maxsize=50_000)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, IndexedItem, LoggedMessage
 from langchain_agentmem.batches import Fields, embedded_texts, load_paths
 from langchain_agentmem.codec import Codec, load_json
-from langchain_agentmem.errors import ConfigurationError, EmbeddingError, EmbeddingsChangedError
+from langchain_agentmem.errors import ConfigurationError, EmbeddingError, EmbeddingsChangedError, InvalidTypeError
 from langchain_agentmem.indexing import CLEARING, COMPLETE, EMBEDDING, MOMENT_SECONDS, Fingerprint, Indexer, State
 from langchain_agentmem.models import check_count
 from langchain_agentmem.program import Call, Program, Read, Sleep, Write
@@ -258,7 +258,14 @@ class Reindexing:
 
 @contextlib.contextmanager
 def reporting(progress: bool | Report) -> Iterator[Report]:
-    """What is called after each batch: a progress bar, a function of the caller's, or nothing."""
+    """What is called after each batch: a progress bar, a function of the caller's, or nothing.
+
+    Raises:
+        InvalidTypeError: It is neither a bool nor a function.
+    """
+    if not callable(progress) and not isinstance(progress, bool):
+        msg = f"progress must be True, False or a function, got {type(progress).__name__}: {progress!r:.100}."
+        raise InvalidTypeError(msg)
     if not isinstance(progress, bool):
         yield progress
     elif not progress:

@@ -15,7 +15,10 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_agentmem import AgentMemory, FoundMessage, InvalidInputError, InvalidTypeError, Retention
+from langchain_agentmem.backends.contract import Append, HistoryScope, LoggedMessage, MessageRow, SessionKey
+from langchain_agentmem.codec import Typed
 from langchain_agentmem.notes import Notes
+from langchain_agentmem.vectors import unit
 from langchain_agentmem.words import analyze
 
 
@@ -274,6 +277,42 @@ async def test_vectors_of_another_model_are_not_compared(url, call):
         assert set(texts(found)) == {"A dog", "A car"}
         assert all(math.isfinite(one.score) for one in found)
         await call(memory.close)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    turns=st.lists(st.lists(st.sampled_from([0, 2, 3]), min_size=1, max_size=3), max_size=5),
+    later=st.lists(st.tuples(st.integers(0, 14), st.sampled_from([0, 2, 3])), max_size=6),
+)
+async def test_a_message_has_the_vector_that_it_was_given_last_whatever_its_length(memory, turns, later):
+    """As it is when processes with a former model are still at work."""
+    log, key = memory.backend.messages, SessionKey("default", "alice", "s")
+    memory.sessions.delete("s", user_id="alice")
+    expected: dict[int, bytes | None] = {}
+    rows: list[MessageRow] = []
+
+    def vector(dimensions: int, at: int) -> bytes | None:
+        return unit([1.0 + at] * (dimensions - 1) + [2.0 + len(expected)]) if dimensions else None
+
+    for turn in turns:
+        added = []
+        for at, dimensions in enumerate(turn):
+            expected[len(expected)] = own = vector(dimensions, at)
+            body = Typed("json", f"{len(expected)}".encode())
+            added.append(MessageRow(at, "human", None, False, 1.0, None, body, analyze("rain"), own))
+        first = memory.backend.write(log.append(key, Append(added, None, time.time(), token=len(expected))))
+        rows += [row._replace(position=first + row.position) for row in added]
+    for at, dimensions in later:
+        if at < len(rows):
+            expected[at] = vector(dimensions, at)
+            memory.backend.write(log.embed("default", [LoggedMessage(key, rows[at]._replace(vector=expected[at]))]))
+    found = memory.backend.read(log.index(HistoryScope("default", "alice"), time.time(), vectors=True))
+    assert {entry.position: entry.vector for entry in found} == expected
+    for dimensions in (2, 3):
+        page, after = memory.backend.read(log.unembedded("default", dimensions, None, 100, time.time()))
+        assert after is None
+        lacking = {at for at, one in expected.items() if one is None or len(one) != 4 * dimensions}
+        assert {one.row.position for one in page} == lacking
 
 
 async def test_every_kind_of_message_is_found_by_its_text_and_name(memory, call):

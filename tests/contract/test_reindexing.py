@@ -24,6 +24,7 @@ from langchain_agentmem import (
     EmbeddingError,
     EmbeddingsChangedError,
     InvalidInputError,
+    InvalidTypeError,
     Reindexed,
     Retention,
     indexing,
@@ -773,3 +774,12 @@ async def test_what_makes_no_sense_is_refused(memory, call):
         await call(memory.reindex)
     with pytest.raises(InvalidInputError, match="batch_size"):
         await call(having(memory, Model()).reindex, batch_size=0)
+    await call(memory.store.put, NS, "k", {"text": "a fact"})
+    for progress in ("yes", None, 1):
+        model = Model()
+        with pytest.raises(InvalidTypeError, match="progress"):
+            await call(having(memory, model).reindex, progress=progress)
+        assert model.asked == []
+    for nonsense in (5, object(), Model):
+        with pytest.raises(InvalidTypeError, match="embeddings must be"):
+            AgentMemory(memory.backend, embeddings=nonsense)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.embeddings import Embeddings
+from langchain_core.messages import HumanMessage
 from langgraph.store.base import PutOp, SearchOp
 
 from langchain_agentmem import AgentMemory, AgentMemStore, EmbeddingsChangedError, InvalidInputError, InvalidTypeError
@@ -531,3 +532,59 @@ async def test_an_item_counts_by_its_best_part(meaning, call):
     found = await call(meaning.search, NS, query="canine")
     assert keys(found) == ["parts", "whole"]
     assert found[0].score > found[1].score
+
+
+APOSTROPHES = ["What's up?", "What’s it?", "I don't", "That'd be she'll they've we're I'm"]
+
+
+@pytest.mark.parametrize("query", APOSTROPHES)
+async def test_what_is_left_of_a_word_at_an_apostrophe_is_no_word(memory, call, query):
+    said = {"bike": "Bob's bike", "boat": "Bob’s boat", "swim": "I can't swim, I'd drown, you'll see"}
+    await fill(call, memory.store, said)
+    await call(memory.history("s").add_messages, [HumanMessage(text) for text in said.values()])
+    assert keys(await call(memory.store.search, NS, query=query + " zeppelin")) == []
+    assert await call(memory.history("s").search, query + " zeppelin") == []
+    assert set(keys(await call(memory.store.search, NS, query="Which is Bob’s?"))) == {"bike", "boat"}
+    assert keys(await call(memory.store.search, NS, query="bob boat's"))[0] == "boat"
+    assert keys(await call(memory.store.search, NS, query="see")) == ["swim"]
+    assert len(await call(memory.history("t").search, "see")) == 0
+    assert (await call(memory.history("s").search, "boat's", 1))[0].position == 1
+
+
+CHARACTERS = {"cat": "我有一只猫", "water": "水を飲みます", "cats": "猫", "tokyo": "東京都に住んでいます"}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("猫", {"cat", "cats"}),
+        ("水", {"water"}),
+        ("都", {"tokyo"}),
+        ("京都", {"tokyo"}),
+        ("都京", set()),
+        ("cat 猫?", {"cat", "cats"}),
+    ],
+)
+async def test_words_of_one_character_are_found(memory, call, query, expected):
+    await fill(call, memory.store, CHARACTERS)
+    for key, text in CHARACTERS.items():
+        await call(memory.history(key).add_messages, [HumanMessage(text)])
+    assert set(keys(await call(memory.store.search, NS, query=query))) == expected
+    assert {one.session_id for one in await call(memory.search_history, query)} == expected
+
+
+async def test_fields_alone_say_what_is_searched_by_words(url, call):
+    with AgentMemory.from_url(url, index={"fields": ["text"]}) as memory:
+        await call(memory.store.put, NS, "k", {"text": "pizza", "note": "cake"})
+        assert keys(await call(memory.store.search, NS, query="pizza")) == ["k"]
+        assert keys(await call(memory.store.search, NS, query="cake")) == []
+        await call(memory.close)
+
+
+async def test_a_query_of_blanks_finds_nothing(url, call):
+    for embeddings in (None, ToyEmbeddings()):
+        with AgentMemory.from_url(url, embeddings=embeddings) as memory:
+            await call(memory.store.put, NS, "k", {"text": "pizza"})
+            assert await call(memory.store.search, NS, query=" \n\t") == []
+            assert keys(await call(memory.store.search, NS, query="")) == ["k"]
+            await call(memory.close)

@@ -394,7 +394,7 @@ def _following(roots: list[str], at: int, namespace: bytes | None, place: bytes)
 
 
 def _put(put: ItemPut, language: str) -> tuple[Any, ...]:
-    words = "" if put.text is None else analyze(put.text, language)
+    words = "" if put.text is None else analyze(put.text, language, characters=False)
     width = len(put.vectors[0]) if put.vectors else 0 if put.text is not None else -1
     where = (encode_namespace(put.namespace), put.key)
     return (*where, put.value, optional(put.ttl), words, b"".join(put.vectors), width, put.paths or "")

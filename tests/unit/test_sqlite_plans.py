@@ -1,0 +1,30 @@
+"""Pages of a whole tenant are read in the order of their ids, not sorted anew for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.backends.sqlite import history, store
+from langchain_agentmem.program import Fetch
+
+PAGE = {"tenant": "default", "bytes": 32, "after": 0, "limit": 100, "now": 0.0}
+PAGES: dict[str, tuple[str, Any]] = {
+    "items": (store.SQL["next_items"], ("default", 0, 1000)),
+    "unembedded items": (store.SQL["unembedded"], PAGE),
+    "sessions": (history.SQL["next_sessions"], ("default", 0, 100)),
+    "unembedded messages": (history.SQL["unembedded"], PAGE),
+}
+
+
+@pytest.mark.parametrize(("statement", "parameters"), PAGES.values(), ids=PAGES)
+def test_a_page_is_not_sorted(statement, parameters):
+    def explained():
+        return (yield Fetch(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    with AgentMemory.from_url("sqlite:///:memory:") as memory:
+        plan = [row[3] for row in memory.backend.read(explained())]
+        assert plan
+        assert not any("TEMP B-TREE" in step for step in plan)
