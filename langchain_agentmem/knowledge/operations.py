@@ -32,6 +32,8 @@ class Said:
     at: datetime
     timed: bool
     """Whether it is known that it was said then, and not earlier."""
+    name: str = ""
+    """What whoever says it is called, where the message tells."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, RemoveMessage
+from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage
 
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.knowledge.spaces import user_space
@@ -23,6 +23,9 @@ REMEMBERED = 200
 
 _BY_ID, _BY_TEXT = "i", "t"
 _CONTEXT = 2
+
+USER, ASSISTANT = "user", "assistant"
+_ROLES = {"human": USER, "user": USER, "ai": ASSISTANT, "assistant": ASSISTANT}
 
 MAX_FAILURES = 3
 """After so many runs whose answers could not be used, the messages behind them are passed over."""
@@ -82,6 +85,11 @@ def digests_of(messages: Sequence[BaseMessage]) -> list[str]:
 
 def _digest(kind: str, *parts: str) -> str:
     return kind + digest_of_ids(*parts, size=9).hex()
+
+
+def role_of(message: BaseMessage) -> str | None:
+    """Who says a message: the user, the assistant, or neither (None)."""
+    return _ROLES.get(message.role.lower() if isinstance(message, ChatMessage) else message.type)
 
 
 def without_removals(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

@@ -43,7 +43,7 @@ async def test_messages_without_ids_trimmed_histories_and_repetitions(memory, ca
     assert len(model.requests) == 4
     # Another thread, and another user, are other conversations.
     await call(node.invoke, turns[:2], config(thread="u"))
-    await call(node.invoke, turns[:2], config("bob"))
+    await call(node.invoke, turns[:2], config("bob", thread="v"))
     assert asked(model)[4:] == [["I am Al.", "Hello!"]] * 2
 
 
