@@ -167,7 +167,8 @@ class Reader:
         """
         user_id = conversation.user_id
         edits = Edits(user_id, {}, self.store.language)
-        places = [marker_place(user_id, conversation.thread), edits.profile_place(self.schema.name)]
+        looked_for = (self.schema.name, self.instructions, "entities" if self.entities else "")
+        places = [marker_place(user_id, conversation.thread, *looked_for), edits.profile_place(self.schema.name)]
         items = yield Twin(self.store.batch, [GetOp(*place) for place in places])
         marker, fields = Marker(items[0] and items[0].value), Fields(user_id, items[1] and items[1].value)
         digests = digests_of(conversation.messages)

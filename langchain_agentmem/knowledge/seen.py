@@ -1,4 +1,4 @@
-"""Which messages of a conversation were read already: a marker for each user and thread, stored with what was learned.
+"""Which messages of a conversation were read already: a marker for each user, thread and purpose, stored with it.
 
 The marker holds digests of the last messages that were read. What follows the last of these in a conversation is new; so it
 does no harm that a history was trimmed, or that two runs overlap. A message is known by its id and text; one without an id by
@@ -68,9 +68,15 @@ class Marker:
         return {"seen": self._seen, "failures": self.failures + 1}
 
 
-def marker_place(user_id: str, thread: str) -> tuple[tuple[str, ...], str]:
-    """Where the marker of a user's thread lies."""
-    return user_space(user_id, SEEN), digest_of_ids(thread).hex()
+def marker_place(user_id: str, thread: str, *looked_for: str) -> tuple[tuple[str, ...], str]:
+    """Where the marker of a user's thread lies.
+
+    Args:
+        user_id: The user.
+        thread: The thread.
+        *looked_for: What is looked for in it: who looks for something else has not read it yet.
+    """
+    return user_space(user_id, SEEN), digest_of_ids(thread, *looked_for).hex()
 
 
 def digests_of(messages: Sequence[BaseMessage]) -> list[str]:

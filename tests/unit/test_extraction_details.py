@@ -10,6 +10,7 @@ from langchain_core.messages import RemoveMessage
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
 from profiles import ALICE, START, add, answer, assistant, config, human, shown, texts
+from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, StorageClosedError
 from langchain_agentmem.testing import ScriptedChatModel
@@ -152,3 +153,22 @@ async def test_messages_with_ids_are_known_whatever_stands_before_them(memory, c
     await call(node.invoke, [one, two, three], config())
     await call(node.invoke, [one, three, four], config())
     assert asked(model) == [["yes"] * 3, ["yes"]]
+
+
+async def test_who_looks_for_something_else_reads_the_same_messages_too(memory, call):
+    class Traveller(BaseModel):
+        visited: list[str] = []
+
+    said = [human("I sail, and I was on Crete.", "a")]
+    sails, crete = answer(add("Sails")), answer({"action": "add", "field": "visited", "value": "Crete"})
+    model = ScriptedChatModel([sails, crete, sails, answer()])
+    options: list[dict[str, Any]] = [
+        {},
+        {"schema": Traveller},
+        {"instructions": "Look for hobbies."},
+        {"entities": True},
+    ]
+    for more in options * 2:
+        await call(memory.profile_node(model, **more).invoke, said, config())
+    assert len(model.requests) == 4
+    assert (await call(memory.profiles.get, ALICE, schema=Traveller)).visited == ["Crete"]
