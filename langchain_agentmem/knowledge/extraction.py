@@ -171,7 +171,8 @@ class Reader:
         places = [marker_place(user_id, conversation.thread, *looked_for), edits.profile_place(self.schema.name)]
         items = yield Twin(self.store.batch, [GetOp(*place) for place in places])
         marker, fields = Marker(items[0] and items[0].value), Fields(user_id, items[1] and items[1].value)
-        digests = digests_of(conversation.messages)
+        # Without thread and id nothing tells a message from the same words said again: it is read.
+        digests = digests_of(conversation.messages, None if conversation.thread else str(conversation.now))
         start = marker.start(digests)
         others = yield from self.words_of_others(conversation)
         end, said = _portion(conversation, digests, start, others)

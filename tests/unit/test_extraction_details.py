@@ -13,6 +13,7 @@ from profiles import ALICE, START, add, answer, assistant, config, human, shown,
 from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, StorageClosedError
+from langchain_agentmem.knowledge.seen import Marker
 from langchain_agentmem.testing import ScriptedChatModel
 
 NOTHING = answer()
@@ -172,3 +173,37 @@ async def test_who_looks_for_something_else_reads_the_same_messages_too(memory, 
         await call(memory.profile_node(model, **more).invoke, said, config())
     assert len(model.requests) == 4
     assert (await call(memory.profiles.get, ALICE, schema=Traveller)).visited == ["Crete"]
+
+
+async def test_one_message_without_id_and_thread_is_always_read(memory, call):
+    script = [
+        answer(add("Lives in Rome", messages=[1])),
+        answer({"action": "update", "fact": 1, "text": "Lives in Paris", "messages": [1]}),
+        answer({"action": "update", "fact": 1, "text": "Lives in Rome", "messages": [1]}),
+    ]
+    node = memory.profile_node(ScriptedChatModel(script))
+    for city in ("Rome", "Paris", "Rome"):
+        done = await call(node.invoke, [human(f"I live in {city}")], {"configurable": {"user_id": ALICE}})
+        assert done.calls == 1
+        assert texts((await call(memory.profiles.get, ALICE)).facts) == [f"Lives in {city}"]
+
+
+@pytest.mark.parametrize(
+    ("read", "given", "new"),
+    [
+        ("ab", "abcda", "cda"),
+        ("abab", "ababab", "ab"),
+        ("abcde", "de", ""),
+        ("abcde", "def", "f"),
+        ("abcde", "abc", ""),
+        ("abcd", "abcxy", "xy"),
+        ("ab", "a", "a"),
+        ("ab", "b", ""),
+        ("abc", "xby", "xby"),
+        ("", "ab", "ab"),
+    ],
+)
+def test_messages_without_ids_are_known_by_the_longest_row_of_them(read, given, new):
+    marker = Marker(Marker(None).after([f"t{one}" for one in read]))
+    start = marker.start([f"t{one}" for one in given])
+    assert given[start:] == new
