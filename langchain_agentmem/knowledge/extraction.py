@@ -28,7 +28,16 @@ from langchain_agentmem.knowledge.operations import Operation, Outcome, Said, ch
 from langchain_agentmem.knowledge.prompts import extraction_prompt, with_error
 from langchain_agentmem.knowledge.proposals import RefusedError, UnusableAnswerError, proposals_in
 from langchain_agentmem.knowledge.schema import Schema
-from langchain_agentmem.knowledge.seen import ASSISTANT, MAX_FAILURES, USER, Marker, digests_of, marker_place, role_of
+from langchain_agentmem.knowledge.seen import (
+    ASSISTANT,
+    MAX_FAILURES,
+    USER,
+    Marker,
+    digests_of,
+    forgotten_place,
+    marker_place,
+    role_of,
+)
 from langchain_agentmem.knowledge.spaces import FACTS, user_space
 from langchain_agentmem.knowledge.speakers import words_of_others
 from langchain_agentmem.knowledge.storing import edited
@@ -295,28 +304,37 @@ class Reader:
     ) -> Program[Outcome]:
         """Store what was learned, and that these messages were read, together."""
         user_id, operations = conversation.user_id, learned.operations
-        sources = [one.source for one in said if one.role == "user"]
+        sources = [one.source for one in said if one.role == USER]
+        fresh_if_unnamed = [one.place for one in said if one.role == USER]
 
         def edit(edits: Edits) -> Outcome:
             marker = Marker(edits[places[0]])
+            since = edits[forgotten_place(user_id)]
+            fresh = _said_since(since["at"] if since else None, conversation, marker, said)
             fields = edits.fields(self.schema.name)
             # What another run has read meanwhile, it has learned too.
             start = marker.start(digests)
-            left = [one for one in operations if max(one.read, default=len(digests) - 1) >= start]
+            left = [
+                one
+                for one in operations
+                if max(one.read, default=len(digests) - 1) >= start and fresh.issuperset(one.read or fresh_if_unnamed)
+            ]
             outcome = do(left, edits, self.schema, fields)
             for one in said:
-                if one.role == "user":
+                if one.role == USER and one.place in fresh:
                     fields.interacted(one.at)
-            edits.keep(self.schema.name, fields)
-            edits[places[0]] = marker.after(digests)
+            if fresh:
+                edits.keep(self.schema.name, fields)
+            whole = len(digests) == len(conversation.messages)
+            edits[places[0]] = marker.after(digests, conversation.now if whole else None)
             draft = Draft(user_id, edits.values, utc(conversation.now).isoformat())
-            draft.apply(changes_left(learned.entities, said, start, len(digests)), sources)
+            draft.apply(changes_left(learned.entities, said, start, len(digests), fresh), sources)
             edits.changes.update(draft.changed)
             outcome.told = draft.told()
             return outcome
 
         known = Edits(user_id, {}, self.store.language)
-        needed = [*places, *places_of(user_id, learned.entities)]
+        needed = [*places, forgotten_place(user_id), *places_of(user_id, learned.entities)]
         for one in operations:
             if one.statement is not None:
                 needed += known.places_of(one.statement.text)
@@ -337,6 +355,20 @@ class Reader:
                 edits[place] = marker.after(digests)
 
         yield from edited(self.store, user_id, [place], edit)
+
+
+def _said_since(
+    forgotten: float | None, conversation: Conversation, marker: Marker, said: Sequence[Said]
+) -> frozenset[int]:
+    """The places of the messages that were surely said after all that was known of the user was forgotten."""
+    if forgotten is None:
+        return frozenset(one.place for one in said)
+    later = conversation.now > forgotten
+    # What follows what was handed over since, was so too.
+    known = later and marker.handed_over is not None and marker.handed_over > forgotten
+    return frozenset(
+        one.place for one in said if (one.at.timestamp() > forgotten if one.own else later and (known or one.timed))
+    )
 
 
 def _shown_message(number: int, one: Said) -> dict[str, Any]:
@@ -377,6 +409,7 @@ def _portion(
                     utc(moment if own else conversation.now),
                     timed,
                     _clipped(message.name or "", _LONGEST_NAME),
+                    own,
                 )
             )
     return len(messages), said

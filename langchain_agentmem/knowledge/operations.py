@@ -34,6 +34,8 @@ class Said:
     """Whether it is known that it was said then, and not earlier."""
     name: str = ""
     """What whoever says it is called, where the message tells."""
+    own: bool = False
+    """Whether the message tells when it was said."""
 
 
 @dataclass(frozen=True)

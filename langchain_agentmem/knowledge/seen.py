@@ -39,6 +39,8 @@ class Marker:
 
     def __init__(self, value: Mapping[str, Any] | None) -> None:
         self._seen: list[str] = list((value or {}).get("seen", ()))
+        self.handed_over: float | None = (value or {}).get("handed_over")
+        """When what was read to its end last was handed over, in seconds since 1970."""
         self.failures: int = (value or {}).get("failures", 0)
         """How many runs in a row came to nothing."""
 
@@ -63,13 +65,27 @@ class Marker:
                     longest, end = length, at
         return max(known, end)
 
-    def after(self, digests: Sequence[str]) -> dict[str, Any]:
-        """What the store keeps once these were read: the conversation from its beginning."""
-        return {"seen": [*self._seen, *digests[self.start(digests) :]][-REMEMBERED:], "failures": 0}
+    def after(self, digests: Sequence[str], handed_over: float | None = None) -> dict[str, Any]:
+        """What the store keeps once these were read.
+
+        Args:
+            digests: The conversation from its beginning.
+            handed_over: When it was handed over, if this is all of it. Default: None (there is more).
+        """
+        seen = [*self._seen, *digests[self.start(digests) :]][-REMEMBERED:]
+        return {**self._value(), "seen": seen, "failures": 0, "handed_over": handed_over or self.handed_over}
 
     def failed(self) -> dict[str, Any]:
         """What the store keeps once a run came to nothing."""
-        return {"seen": self._seen, "failures": self.failures + 1}
+        return {**self._value(), "failures": self.failures + 1}
+
+    def _value(self) -> dict[str, Any]:
+        return {"seen": self._seen, "failures": self.failures, "handed_over": self.handed_over}
+
+
+def forgotten_place(user_id: str) -> tuple[tuple[str, ...], str]:
+    """Where it says when all that was known of a user was forgotten: what was said before does not come back."""
+    return user_space(user_id, SEEN), "forgotten"
 
 
 def marker_place(user_id: str, thread: str, *looked_for: str) -> tuple[tuple[str, ...], str]:
