@@ -440,7 +440,10 @@ def _shown(answer: Any) -> str:
     message = answer["raw"] if isinstance(answer, dict) and "raw" in answer else answer
     calls = getattr(message, "tool_calls", None) or getattr(message, "invalid_tool_calls", None)
     if calls:
-        return str([call.get("args") for call in calls])
+        try:
+            return str([call.get("args") for call in calls])
+        except RecursionError:
+            return ""
     return str(getattr(message, "text", message) or "")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 from langchain_core.messages import AIMessage
@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.knowledge.entity_changes import EntityChanges
-from langchain_agentmem.knowledge.facts import MAX_TEXT, MAX_TOPICS
+from langchain_agentmem.knowledge.facts import MAX_TEXT, MAX_TOPICS, utc
 
 TOOL = "change_profile"
 """The name of the tool, and of the schema, by which changes are asked for."""
@@ -47,8 +47,25 @@ def _listed(value: Any) -> Any:
     return [] if value is None else [value] if isinstance(value, (str, int)) else value
 
 
+def _sure(value: Any) -> Any:
+    """How sure a model says it is, where that can be read."""
+    try:
+        sure = float(value)
+    except (TypeError, ValueError):
+        return None
+    return sure if 0 <= sure <= 1 else None
+
+
 class Proposal(BaseModel):
     """One change that a model proposes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blanks(cls, given: Any) -> Any:
+        """Small models write an empty text for what they leave out."""
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value != "" or name == "value"}
 
     action: Literal["add", "update", "remove"]
     fact: int | None = None
@@ -57,19 +74,21 @@ class Proposal(BaseModel):
     value: Any = None
     topics: Annotated[list[str], BeforeValidator(_listed), Field(max_length=MAX_TOPICS)] = Field(default_factory=list)
     messages: Annotated[list[int], BeforeValidator(_listed)] = Field(default_factory=list)
-    confidence: float | None = Field(default=None, ge=0, le=1)
+    confidence: Annotated[float | None, BeforeValidator(_sure)] = None
     since: str | None = None
     reason: Literal["ended", "forget"] | None = None
 
     def begun(self) -> datetime | None:
-        """What `since` says, as a time."""
+        """What `since` says, as a time; None where that cannot be read."""
         if not self.since:
             return None
         parts = self.since.strip().replace("Z", "+00:00")
         if re.fullmatch(r"\d{4}(-\d{2})?", parts):
             parts = f"{parts}-01-01" if len(parts) == 4 else f"{parts}-01"
-        moment = datetime.fromisoformat(parts)
-        return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+        try:
+            return utc(datetime.fromisoformat(parts))
+        except ValueError:  # a small model's "last summer", or a year that is none
+            return None
 
 
 class Proposals(BaseModel):
