@@ -31,8 +31,13 @@ MAX_VALUE = 2_000
 _TRIES = 50
 """At so many places of a text JSON is looked for."""
 
-_FENCE = re.compile(r"```[a-zA-Z]*\n?(.*?)```", re.DOTALL)
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])')
+MAX_ANSWER = 60_000
+"""The longest text that is looked through for an answer, in characters."""
+
+_FENCE = "```"
+# A string may lack its end: so whatever stands there, each character is looked at once.
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*"?)|,(\s*[}\]])', re.DOTALL)
+_START = re.compile(r"[{\[]")
 
 
 class UnusableAnswerError(AgentMemError, ValueError):
@@ -229,7 +234,11 @@ def _json_in(text: str, *, whole: bool) -> Any:
         text: The text.
         whole: Whether a list of changes is no answer, since it may be a part of one that is damaged behind it.
     """
-    parts = _FENCE.findall(text) or [text]
+    if len(text) > MAX_ANSWER:
+        msg = f"The answer has {len(text):,} characters; at most {MAX_ANSWER:,} are read. Propose the most important changes."
+        raise UnusableAnswerError(msg)
+    pieces = text.split(_FENCE)
+    parts = pieces[1:-1:2] or [text]
     found: list[Any] = []
     for one in (one for part in parts for one in _answers_in(part, whole=whole)):
         if one not in found:
@@ -246,19 +255,22 @@ def _json_in(text: str, *, whole: bool) -> Any:
 
 def _answers_in(text: str, *, whole: bool) -> Iterator[Any]:
     at, tries = 0, 0
-    while tries < _TRIES and (start := re.compile(r"[{\[]").search(text, at)):
+    while tries < _TRIES and (start := _START.search(text, at)):
         tries += 1
         at = start.start() + 1
         rest = text[start.start() :]
-        for tried in (rest, _TRAILING_COMMA.sub(lambda comma: comma[1] or f" {comma[2]}", rest)):
-            try:
-                found, end = json.JSONDecoder(parse_constant=_refuse).raw_decode(tried)
-            except (ValueError, RecursionError):
-                continue
-            if _is_answer(found, whole=whole):
-                yield found
-                at = start.start() + end
-            break
+        decoded = _decoded(rest) or _decoded(_TRAILING_COMMA.sub(lambda comma: comma[1] or f" {comma[2]}", rest))
+        if decoded is not None and _is_answer(decoded[0], whole=whole):
+            yield decoded[0]
+            at = start.start() + decoded[1]
+
+
+def _decoded(text: str) -> tuple[Any, int] | None:
+    """The JSON that a text begins with, and where it ends; None where it begins with none."""
+    try:
+        return json.JSONDecoder(parse_constant=_refuse).raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _refuse(constant: str) -> None:

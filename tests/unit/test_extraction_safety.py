@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
 from profiles import ALICE, add, answer, assistant, config, human, shown, texts
 
 from langchain_agentmem import AgentMemory, InvalidInputError
+from langchain_agentmem.knowledge.proposals import UnusableAnswerError, proposals_in
 from langchain_agentmem.quoting import ABOUT_QUOTED
 from langchain_agentmem.testing import ScriptedChatModel
 
@@ -204,3 +205,29 @@ def test_times_out_of_range_are_refused(memory):
         memory.profiles.add_fact(ALICE, "Sails", valid_from=early)
     with pytest.raises(InvalidInputError, match="years"):
         memory.entities.relate(ALICE, "Al", "knows", "Bo", valid_from=early)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"changes": [' + '\\"' * 29_000,
+        "{ " * 60 + '\\"' * 29_000,
+        "```" + "a" * 59_000,
+        "{" + ", " * 29_000,
+        "x" * 70_000,
+    ],
+    ids=["strings", "objects", "a fence", "commas", "too long"],
+)
+def test_a_damaged_answer_is_given_up_soon(text):
+    with pytest.raises(UnusableAnswerError):
+        proposals_in(text)
+
+
+def test_commas_too_many_and_fences_are_forgiven():
+    for text in (
+        'Here: {"changes": [{"action": "add", "text": "Says ,] and \\",}",}, ], }',
+        '```json\n{"changes": []}\n```',
+    ):
+        assert all(one.text == 'Says ,] and ",}' for one in proposals_in(text).changes)
+    assert len(proposals_in('{"changes": [{"action": "add", "text": "x",},],}').changes) == 1
