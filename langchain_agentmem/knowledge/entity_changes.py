@@ -69,7 +69,13 @@ def moment(what: str, value: Any) -> datetime | None:
     if not isinstance(value, datetime):
         msg = f"{what} must be a datetime or a text in ISO 8601, got {type(value).__name__}: {value!r:.60}."
         raise InvalidTypeError(msg)
-    return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+    if value.tzinfo is None:
+        return value.replace(tzinfo=timezone.utc)
+    try:
+        return value.astimezone(timezone.utc)
+    except OverflowError:
+        msg = f"{what} must lie between the years 1 and 9999 in UTC, got {value}."
+        raise InvalidInputError(msg) from None
 
 
 def _name(text: str) -> str:

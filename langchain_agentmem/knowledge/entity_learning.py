@@ -15,6 +15,7 @@ from langchain_agentmem.knowledge.entity_drafts import Draft, MissingItemsError,
 from langchain_agentmem.knowledge.entity_views import IS_ENTITY, Known, reading_about, told_of
 from langchain_agentmem.knowledge.operations import Said
 from langchain_agentmem.knowledge.proposals import UnusableAnswerError
+from langchain_agentmem.knowledge.seen import USER
 from langchain_agentmem.knowledge.spaces import ENTITIES, user_space
 from langchain_agentmem.program import Program
 from langchain_agentmem.store import AgentMemStore
@@ -106,7 +107,9 @@ def checked_entities(changes: EntityChanges) -> EntityChanges:
     return changes
 
 
-def changes_left(changes: EntityChanges, said: Sequence[Said], start: int, end: int) -> EntityChanges:
+def changes_left(
+    changes: EntityChanges, said: Sequence[Said], start: int, end: int, fresh: frozenset[int]
+) -> EntityChanges:
     """Those of a model's changes that come from messages which nobody else has read meanwhile, with the messages' ids.
 
     Args:
@@ -114,13 +117,16 @@ def changes_left(changes: EntityChanges, said: Sequence[Said], start: int, end: 
         said: The messages, in order: the first has the number 1.
         start: The place of the first message that nobody else has read.
         end: The place after the last message.
+        fresh: The places of the messages that were not forgotten meanwhile.
     """
-    if start >= end:
+    people = [one.place for one in said if one.role == USER]
+    if start >= end or fresh.isdisjoint(people):
         return EntityChanges()
     shown = {str(number): one for number, one in enumerate(said, 1)}
 
     def is_left(sources: Sequence[str]) -> bool:
-        return max((shown[name].place for name in sources if name in shown), default=end - 1) >= start
+        read = [shown[name].place for name in sources if name in shown]
+        return max(read, default=end - 1) >= start and fresh.issuperset(read or people)
 
     left = {name: [one for one in getattr(changes, name) if is_left(one.sources)] for name in ("entities", "relations")}
     return changes.model_copy(update=left).sourced({name: one.source for name, one in shown.items()})

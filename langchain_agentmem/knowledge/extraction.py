@@ -28,8 +28,18 @@ from langchain_agentmem.knowledge.operations import Operation, Outcome, Said, ch
 from langchain_agentmem.knowledge.prompts import extraction_prompt, with_error
 from langchain_agentmem.knowledge.proposals import RefusedError, UnusableAnswerError, proposals_in
 from langchain_agentmem.knowledge.schema import Schema
-from langchain_agentmem.knowledge.seen import MAX_FAILURES, Marker, digests_of, marker_place
+from langchain_agentmem.knowledge.seen import (
+    ASSISTANT,
+    MAX_FAILURES,
+    USER,
+    Marker,
+    digests_of,
+    forgotten_place,
+    marker_place,
+    role_of,
+)
 from langchain_agentmem.knowledge.spaces import FACTS, user_space
+from langchain_agentmem.knowledge.speakers import words_of_others
 from langchain_agentmem.knowledge.storing import edited
 from langchain_agentmem.program import Ask, Program, Twin
 from langchain_agentmem.searching import time_of
@@ -55,9 +65,9 @@ MAX_FIELD_CHARACTERS = 4_000
 MAX_MESSAGES, MAX_MESSAGE_CHARACTERS = 40, 12_000
 """How many new messages are read in one run, and how long all of them may be; the others are read in the next."""
 
-_LONGEST = {"user": 6_000, "assistant": 1_000}
+_LONGEST = {USER: 6_000, ASSISTANT: 1_000}
+_LONGEST_NAME = 100
 _QUERY = 1_000
-_ROLES = {"human": "user", "ai": "assistant"}
 
 
 class _ModelFailedError(AgentMemError):
@@ -108,6 +118,8 @@ class Conversation:
     messages: Sequence[BaseMessage]
     now: float
     """When they were handed over, in seconds since 1970."""
+    of_thread: bool = False
+    """Whether the thread is one of a graph, in which several users may take part."""
 
 
 class _Learned(NamedTuple):
@@ -140,6 +152,18 @@ class Reader:
     tell: dict[str, Any] | None
     entities: bool = False
 
+    def words_of_others(self, conversation: Conversation) -> Program[frozenset[int]]:
+        """Note for whom the messages of a conversation are read; returns the places of those that other users said.
+
+        Args:
+            conversation: The conversation, as soon as it is handed over.
+        """
+        if not conversation.of_thread:
+            return frozenset()
+        backend, tenant = self.store._backend, self.store._tenant
+        thread, user_id = conversation.thread, conversation.user_id
+        return (yield from words_of_others(backend, tenant, thread, user_id, conversation.messages))
+
     def read(self, conversation: Conversation, config: RunnableConfig | None) -> Program[Extraction]:
         """Learn from a conversation what is new in it.
 
@@ -152,12 +176,15 @@ class Reader:
         """
         user_id = conversation.user_id
         edits = Edits(user_id, {}, self.store.language)
-        places = [marker_place(user_id, conversation.thread), edits.profile_place(self.schema.name)]
+        looked_for = (self.schema.name, self.instructions, "entities" if self.entities else "")
+        places = [marker_place(user_id, conversation.thread, *looked_for), edits.profile_place(self.schema.name)]
         items = yield Twin(self.store.batch, [GetOp(*place) for place in places])
         marker, fields = Marker(items[0] and items[0].value), Fields(user_id, items[1] and items[1].value)
-        digests = digests_of(conversation.messages)
+        # Without thread and id nothing tells a message from the same words said again: it is read.
+        digests = digests_of(conversation.messages, None if conversation.thread else str(conversation.now))
         start = marker.start(digests)
-        end, said = _portion(conversation, digests, start)
+        others = yield from self.words_of_others(conversation)
+        end, said = _portion(conversation, digests, start, others)
         count, more = end - start, end < len(digests)
         if not count:
             return Extraction(user_id)
@@ -241,7 +268,7 @@ class Reader:
             self.instructions,
             _bounded(fields.document),
             [{"number": number, **fact} for number, (_, fact) in enumerate(facts, 1)],
-            [{"number": number, "role": one.role, "text": one.text} for number, one in enumerate(said, 1)],
+            [_shown_message(number, one) for number, one in enumerate(said, 1)],
             said[-1].at,
             self.tell,
             entities,
@@ -277,28 +304,37 @@ class Reader:
     ) -> Program[Outcome]:
         """Store what was learned, and that these messages were read, together."""
         user_id, operations = conversation.user_id, learned.operations
-        sources = [one.source for one in said if one.role == "user"]
+        sources = [one.source for one in said if one.role == USER]
+        fresh_if_unnamed = [one.place for one in said if one.role == USER]
 
         def edit(edits: Edits) -> Outcome:
             marker = Marker(edits[places[0]])
+            since = edits[forgotten_place(user_id)]
+            fresh = _said_since(since["at"] if since else None, conversation, marker, said)
             fields = edits.fields(self.schema.name)
             # What another run has read meanwhile, it has learned too.
             start = marker.start(digests)
-            left = [one for one in operations if max(one.read, default=len(digests) - 1) >= start]
+            left = [
+                one
+                for one in operations
+                if max(one.read, default=len(digests) - 1) >= start and fresh.issuperset(one.read or fresh_if_unnamed)
+            ]
             outcome = do(left, edits, self.schema, fields)
             for one in said:
-                if one.role == "user":
+                if one.role == USER and one.place in fresh:
                     fields.interacted(one.at)
-            edits.keep(self.schema.name, fields)
-            edits[places[0]] = marker.after(digests)
+            if fresh:
+                edits.keep(self.schema.name, fields)
+            whole = len(digests) == len(conversation.messages)
+            edits[places[0]] = marker.after(digests, conversation.now if whole else None)
             draft = Draft(user_id, edits.values, utc(conversation.now).isoformat())
-            draft.apply(changes_left(learned.entities, said, start, len(digests)), sources)
+            draft.apply(changes_left(learned.entities, said, start, len(digests), fresh), sources)
             edits.changes.update(draft.changed)
             outcome.told = draft.told()
             return outcome
 
         known = Edits(user_id, {}, self.store.language)
-        needed = [*places, *places_of(user_id, learned.entities)]
+        needed = [*places, forgotten_place(user_id), *places_of(user_id, learned.entities)]
         for one in operations:
             if one.statement is not None:
                 needed += known.places_of(one.statement.text)
@@ -321,15 +357,41 @@ class Reader:
         yield from edited(self.store, user_id, [place], edit)
 
 
-def _portion(conversation: Conversation, digests: Sequence[str], start: int) -> tuple[int, list[Said]]:
-    """The new messages that one run reads: the place after the last of them, and what is said in them."""
+def _said_since(
+    forgotten: float | None, conversation: Conversation, marker: Marker, said: Sequence[Said]
+) -> frozenset[int]:
+    """The places of the messages that were surely said after all that was known of the user was forgotten."""
+    if forgotten is None:
+        return frozenset(one.place for one in said)
+    later = conversation.now > forgotten
+    # What follows what was handed over since, was so too.
+    known = later and marker.handed_over is not None and marker.handed_over > forgotten
+    return frozenset(
+        one.place for one in said if (one.at.timestamp() > forgotten if one.own else later and (known or one.timed))
+    )
+
+
+def _shown_message(number: int, one: Said) -> dict[str, Any]:
+    return {"number": number, "role": one.role, **({"name": one.name} if one.name else {}), "text": one.text}
+
+
+def _portion(
+    conversation: Conversation, digests: Sequence[str], start: int, others: frozenset[int]
+) -> tuple[int, list[Said]]:
+    """The new messages that one run reads: the place after the last of them, and what is said in them.
+
+    What other users say, and what the assistant answers to them, is left out.
+    """
     messages = conversation.messages
-    last_turn = max((at for at, message in enumerate(messages) if message.type == "human"), default=0)
+    last_turn = max((at for at, message in enumerate(messages) if role_of(message) == USER), default=0)
+    turn_of = -1
     said: list[Said] = []
     left = MAX_MESSAGE_CHARACTERS
-    for at in range(start, len(messages)):
-        message = messages[at]
-        role = _ROLES.get(message.type)
+    for at, message in enumerate(messages):
+        role = role_of(message)
+        turn_of = at if role == USER else turn_of
+        if at < start or turn_of in others:
+            continue
         text = _clipped(str(message.text).strip(), _LONGEST[role]) if role else ""
         if said and text and (len(text) > left or len(said) == MAX_MESSAGES):
             return at, said
@@ -339,7 +401,16 @@ def _portion(conversation: Conversation, digests: Sequence[str], start: int) -> 
             own = moment >= 0
             timed = own or at >= last_turn
             said.append(
-                Said(at, message.id or digests[at], role, text, utc(moment if own else conversation.now), timed)
+                Said(
+                    at,
+                    message.id or digests[at],
+                    role,
+                    text,
+                    utc(moment if own else conversation.now),
+                    timed,
+                    _clipped(message.name or "", _LONGEST_NAME),
+                    own,
+                )
             )
     return len(messages), said
 
@@ -369,7 +440,10 @@ def _shown(answer: Any) -> str:
     message = answer["raw"] if isinstance(answer, dict) and "raw" in answer else answer
     calls = getattr(message, "tool_calls", None) or getattr(message, "invalid_tool_calls", None)
     if calls:
-        return str([call.get("args") for call in calls])
+        try:
+            return str([call.get("args") for call in calls])
+        except RecursionError:
+            return ""
     return str(getattr(message, "text", message) or "")
 
 

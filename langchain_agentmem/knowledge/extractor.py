@@ -157,6 +157,7 @@ class ProfileExtractor(Runnable[Any, Any]):
     def _invoke(self, given: Any, config: RunnableConfig) -> Any:
         conversation, is_state = self._conversation(given, config)
         if self.schedule is not None:
+            run(self._reader.words_of_others(conversation))
             self.schedule.submit(conversation, _for_later(config), None)
             return {} if is_state else Extraction(conversation.user_id)
         extraction = run(self._reader.read(conversation, config))
@@ -167,6 +168,7 @@ class ProfileExtractor(Runnable[Any, Any]):
     async def _ainvoke(self, given: Any, config: RunnableConfig) -> Any:
         conversation, is_state = self._conversation(given, config)
         if self.schedule is not None:
+            await arun(self._reader.words_of_others(conversation))
             self.schedule.submit(conversation, _for_later(config), asyncio.get_running_loop())
             return {} if is_state else Extraction(conversation.user_id)
         extraction = await arun(self._reader.read(conversation, config))
@@ -191,7 +193,8 @@ class ProfileExtractor(Runnable[Any, Any]):
         user_id = user_of(config, given if is_state else None)
         configurable = config.get("configurable") or {}
         thread = configurable.get("thread_id") or configurable.get("session_id") or ""
-        return Conversation(user_id, str(thread), without_removals(messages), time.time()), is_state
+        of_thread = bool(configurable.get("thread_id"))
+        return Conversation(user_id, str(thread), without_removals(messages), time.time(), of_thread), is_state
 
     def _messages(self, given: Any) -> tuple[Sequence[BaseMessage], bool]:
         if isinstance(given, PromptValue):

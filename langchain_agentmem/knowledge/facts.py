@@ -187,7 +187,13 @@ def utc(moment: datetime | float) -> datetime:
     """A time in UTC; one without a zone, or a number of seconds since 1970, is taken to be in it."""
     if isinstance(moment, (int, float)):
         return datetime.fromtimestamp(moment, timezone.utc)
-    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=timezone.utc)
+    try:
+        return moment.astimezone(timezone.utc)
+    except OverflowError:
+        msg = f"A time must lie between the years 1 and 9999 in UTC, got {moment}."
+        raise InvalidInputError(msg) from None
 
 
 def digest_of_fact(user_id: str, text: str, language: str = ENGLISH) -> str:

@@ -21,6 +21,9 @@ MAX_PAST = 1_000
 MAX_CHARACTERS = 50_000
 """The longest document, as JSON."""
 
+MAX_DEPTH, MAX_NAME = 10, 200
+"""How deep a field may lie, and the longest name on the way to it."""
+
 Path = tuple[str, ...]
 
 
@@ -79,6 +82,9 @@ class Fields:
         there, before = _get(self.document, path)
         if (there and before == new) or (not anew and self._is_old(path, at, timed=timed)):
             return False
+        if _is_deeper(new, MAX_DEPTH):
+            msg = f"A value may hold lists and objects in each other {MAX_DEPTH} levels deep: nothing was changed."
+            raise InvalidInputError(msg)
         made = next((at for at in range(1, len(path)) if not _get(self.document, path[:at])[0]), None)
         _put(self.document, path, new)
         if len(json.dumps(self.document, ensure_ascii=False)) > MAX_CHARACTERS:
@@ -163,7 +169,18 @@ def path_of(field: str | Sequence[str]) -> Path:
     if not path or not all(isinstance(name, str) and name.strip() for name in path):
         msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {field!r:.100}."
         raise InvalidInputError(msg)
+    if len(path) > MAX_DEPTH or max(map(len, path)) > MAX_NAME:
+        msg = f"A field is named by at most {MAX_DEPTH} names of {MAX_NAME} characters, got {field!r:.100}."
+        raise InvalidInputError(msg)
     return path
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = [value]
+    for _ in range(levels + 1):
+        holders = [one for one in inner if isinstance(one, (Mapping, list))]
+        inner = [each for one in holders for each in (one.values() if isinstance(one, Mapping) else one)]
+    return bool(holders)
 
 
 def value_at(document: Mapping[str, Any], path: Path) -> Any:

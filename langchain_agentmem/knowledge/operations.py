@@ -32,6 +32,10 @@ class Said:
     at: datetime
     timed: bool
     """Whether it is known that it was said then, and not earlier."""
+    name: str = ""
+    """What whoever says it is called, where the message tells."""
+    own: bool = False
+    """Whether the message tells when it was said."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,9 @@ def checked_operations(
     for number, proposal in enumerate(proposals, 1):
         try:
             operation = _operation(proposal, said, facts, schema, document)
+        except RecursionError:
+            msg = f"Change {number}: it holds lists and objects too deep in each other."
+            raise UnusableAnswerError(msg) from None
         except (AgentMemError, ValueError) as error:
             msg = f"Change {number}: {error}"
             raise UnusableAnswerError(msg) from None

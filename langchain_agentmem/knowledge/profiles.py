@@ -18,7 +18,7 @@ from langchain_agentmem.knowledge.changes import Edits, Statement
 from langchain_agentmem.knowledge.facts import Fact, Facts, checked_topic, utc
 from langchain_agentmem.knowledge.fields import Fields, path_of
 from langchain_agentmem.knowledge.schema import Schema, UserProfile
-from langchain_agentmem.knowledge.seen import SEEN
+from langchain_agentmem.knowledge.seen import SEEN, forgotten_place
 from langchain_agentmem.knowledge.spaces import FACTS, user_space
 from langchain_agentmem.knowledge.storing import edited
 from langchain_agentmem.models import check_count, check_id
@@ -250,8 +250,8 @@ class Profiles:
         return await arun(self._forget_fact(user_id, fact))
 
     def forget(self, user_id: str) -> int:
-        """Delete all that is known of a user. What is left are digests of the messages that were read, so that it does not
-        come back from them.
+        """Delete all that is known of a user: the profile, facts, memories and entities. What is left are digests of the
+        messages that were read, and the time, so that it does not come back from what was said before.
 
         Args:
             user_id: Whose profile.
@@ -380,7 +380,13 @@ class Profiles:
         )
 
     def _forget(self, user_id: str) -> Program[int]:
-        deleted = 0
+        deleted, now = 0, time.time()
+
+        def note(edits: Edits) -> None:
+            edits[forgotten_place(user_id)] = {"at": now}
+
+        # First, so that what is stored meanwhile is either kept away by it, or deleted.
+        yield from edited(self._store, check_id("user_id", user_id), [forgotten_place(user_id)], note)
         whole, kept = user_space(user_id), user_space(user_id, SEEN)
         namespaces = yield Twin(self._store.list_namespaces, prefix=whole, limit=_AT_ONCE)
         for namespace in namespaces:

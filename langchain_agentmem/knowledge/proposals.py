@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 from langchain_core.messages import AIMessage
@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.knowledge.entity_changes import EntityChanges
-from langchain_agentmem.knowledge.facts import MAX_TEXT, MAX_TOPICS
+from langchain_agentmem.knowledge.facts import MAX_TEXT, MAX_TOPICS, utc
 
 TOOL = "change_profile"
 """The name of the tool, and of the schema, by which changes are asked for."""
@@ -31,8 +31,13 @@ MAX_VALUE = 2_000
 _TRIES = 50
 """At so many places of a text JSON is looked for."""
 
-_FENCE = re.compile(r"```[a-zA-Z]*\n?(.*?)```", re.DOTALL)
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])')
+MAX_ANSWER = 60_000
+"""The longest text that is looked through for an answer, in characters."""
+
+_FENCE = "```"
+# A string may lack its end: so whatever stands there, each character is looked at once.
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*"?)|,(\s*[}\]])', re.DOTALL)
+_START = re.compile(r"[{\[]")
 
 
 class UnusableAnswerError(AgentMemError, ValueError):
@@ -47,8 +52,25 @@ def _listed(value: Any) -> Any:
     return [] if value is None else [value] if isinstance(value, (str, int)) else value
 
 
+def _sure(value: Any) -> Any:
+    """How sure a model says it is, where that can be read."""
+    try:
+        sure = float(value)
+    except (TypeError, ValueError):
+        return None
+    return sure if 0 <= sure <= 1 else None
+
+
 class Proposal(BaseModel):
     """One change that a model proposes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_blanks(cls, given: Any) -> Any:
+        """Small models write an empty text for what they leave out."""
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value != "" or name == "value"}
 
     action: Literal["add", "update", "remove"]
     fact: int | None = None
@@ -57,19 +79,21 @@ class Proposal(BaseModel):
     value: Any = None
     topics: Annotated[list[str], BeforeValidator(_listed), Field(max_length=MAX_TOPICS)] = Field(default_factory=list)
     messages: Annotated[list[int], BeforeValidator(_listed)] = Field(default_factory=list)
-    confidence: float | None = Field(default=None, ge=0, le=1)
+    confidence: Annotated[float | None, BeforeValidator(_sure)] = None
     since: str | None = None
     reason: Literal["ended", "forget"] | None = None
 
     def begun(self) -> datetime | None:
-        """What `since` says, as a time."""
+        """What `since` says, as a time; None where that cannot be read."""
         if not self.since:
             return None
         parts = self.since.strip().replace("Z", "+00:00")
         if re.fullmatch(r"\d{4}(-\d{2})?", parts):
             parts = f"{parts}-01-01" if len(parts) == 4 else f"{parts}-01"
-        moment = datetime.fromisoformat(parts)
-        return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+        try:
+            return utc(datetime.fromisoformat(parts))
+        except ValueError:  # a small model's "last summer", or a year that is none
+            return None
 
 
 class Proposals(BaseModel):
@@ -210,7 +234,11 @@ def _json_in(text: str, *, whole: bool) -> Any:
         text: The text.
         whole: Whether a list of changes is no answer, since it may be a part of one that is damaged behind it.
     """
-    parts = _FENCE.findall(text) or [text]
+    if len(text) > MAX_ANSWER:
+        msg = f"The answer has {len(text):,} characters; at most {MAX_ANSWER:,} are read. Propose the most important changes."
+        raise UnusableAnswerError(msg)
+    pieces = text.split(_FENCE)
+    parts = pieces[1:-1:2] or [text]
     found: list[Any] = []
     for one in (one for part in parts for one in _answers_in(part, whole=whole)):
         if one not in found:
@@ -227,19 +255,22 @@ def _json_in(text: str, *, whole: bool) -> Any:
 
 def _answers_in(text: str, *, whole: bool) -> Iterator[Any]:
     at, tries = 0, 0
-    while tries < _TRIES and (start := re.compile(r"[{\[]").search(text, at)):
+    while tries < _TRIES and (start := _START.search(text, at)):
         tries += 1
         at = start.start() + 1
         rest = text[start.start() :]
-        for tried in (rest, _TRAILING_COMMA.sub(lambda comma: comma[1] or f" {comma[2]}", rest)):
-            try:
-                found, end = json.JSONDecoder(parse_constant=_refuse).raw_decode(tried)
-            except (ValueError, RecursionError):
-                continue
-            if _is_answer(found, whole=whole):
-                yield found
-                at = start.start() + end
-            break
+        decoded = _decoded(rest) or _decoded(_TRAILING_COMMA.sub(lambda comma: comma[1] or f" {comma[2]}", rest))
+        if decoded is not None and _is_answer(decoded[0], whole=whole):
+            yield decoded[0]
+            at = start.start() + decoded[1]
+
+
+def _decoded(text: str) -> tuple[Any, int] | None:
+    """The JSON that a text begins with, and where it ends; None where it begins with none."""
+    try:
+        return json.JSONDecoder(parse_constant=_refuse).raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _refuse(constant: str) -> None:

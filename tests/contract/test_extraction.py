@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
 from profiles import ALICE, add, answer, assistant, config, human, shown, taking_turns, texts
@@ -132,6 +134,40 @@ async def test_a_fact_that_was_forgotten_comes_back_from_new_messages_only(memor
     assert await known() == ([], {})
     await call(node.invoke, [human("My hay fever is back.", "d", 3)], config())
     assert await known() == (["Suffers from hay fever"], {"illness": "hay fever"})
+
+
+@pytest.mark.parametrize("forgotten", ["while it waits", "while the model is asked"])
+async def test_what_was_said_before_a_user_is_forgotten_does_not_come_back(memory, call, forgotten):
+    told = {"entities": [{"name": "Acme"}], "relations": [], "wrong_relations": [], "forgotten": []}
+    name = {"action": "update", "field": "name", "value": "Alice"}
+    learned = json.dumps({"changes": [add("Has hay fever"), name], "entities": told})
+    script = ScriptedChatModel([learned] * 4)
+
+    def reply(prompt: Any) -> Any:
+        if forgotten == "while the model is asked" and not script.requests:
+            memory.profiles.forget(ALICE)
+        return script.invoke(prompt)
+
+    options: dict[str, Any] = {"when": "debounce", "delay": 60} if forgotten == "while it waits" else {}
+    node = memory.profile_node(RunnableLambda(reply), method="json", entities=True, **options)
+    said = [human("I have hay fever.", "a")]
+    await call(node.invoke, said, config())
+    if options:
+        await call(memory.profiles.forget, ALICE)
+    await call(node.flush)
+
+    def known() -> Any:
+        profile = memory.profiles.get(ALICE)
+        found = memory.store.search((f"user:{ALICE}", "entities"))
+        return texts(profile.facts), profile.name, profile.last_interaction is not None, len(found)
+
+    assert await asyncio.to_thread(known) == ([], None, False, 0)
+    # Nor does it for who looks for something else; what is said since is learned, in several messages too.
+    other = memory.profile_node(script, method="json", entities=True, instructions="Look for illnesses.")
+    await call(other.invoke, [*said, assistant("Oh."), human("Hello", "b")], config())
+    assert await asyncio.to_thread(known) == ([], None, True, 0)
+    await call(other.invoke, [*said, human("Hello", "b"), human("I have hay fever.", "c"), human("Hi", "d")], config())
+    assert await asyncio.to_thread(known) == (["Has hay fever"], "Alice", True, 1)
 
 
 def test_fifty_runs_at_once_lose_nothing(memory):

@@ -91,7 +91,6 @@ UNUSABLE: dict[str, Answer] = {
     "wrong type": calls(TOOL, {"changes": [{"action": "update", "field": "name", "value": {"a": 1}}]}),
     "too long": calls(TOOL, {"changes": [add("x" * 501)]}),
     "too many": calls(TOOL, {"changes": [add(f"Has {number} dogs") for number in range(21)]}),
-    "no date": calls(TOOL, {"changes": [add("Likes hiking", since="always")]}),
     "no text": calls(TOOL, {"changes": [{"action": "add"}]}),
     "one of several": calls(TOOL, {"changes": [add("Likes hiking"), {"action": "remove", "fact": 2}]}),
     "no unicode": calls(TOOL, '{"changes": [{"action": "add", "text": "Likes \\ud800"}]}'),

@@ -10,8 +10,10 @@ from langchain_core.messages import RemoveMessage
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
 from profiles import ALICE, START, add, answer, assistant, config, human, shown, texts
+from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, StorageClosedError
+from langchain_agentmem.knowledge.seen import Marker
 from langchain_agentmem.testing import ScriptedChatModel
 
 NOTHING = answer()
@@ -43,7 +45,7 @@ async def test_messages_without_ids_trimmed_histories_and_repetitions(memory, ca
     assert len(model.requests) == 4
     # Another thread, and another user, are other conversations.
     await call(node.invoke, turns[:2], config(thread="u"))
-    await call(node.invoke, turns[:2], config("bob"))
+    await call(node.invoke, turns[:2], config("bob", thread="v"))
     assert asked(model)[4:] == [["I am Al.", "Hello!"]] * 2
 
 
@@ -152,3 +154,56 @@ async def test_messages_with_ids_are_known_whatever_stands_before_them(memory, c
     await call(node.invoke, [one, two, three], config())
     await call(node.invoke, [one, three, four], config())
     assert asked(model) == [["yes"] * 3, ["yes"]]
+
+
+async def test_who_looks_for_something_else_reads_the_same_messages_too(memory, call):
+    class Traveller(BaseModel):
+        visited: list[str] = []
+
+    said = [human("I sail, and I was on Crete.", "a")]
+    sails, crete = answer(add("Sails")), answer({"action": "add", "field": "visited", "value": "Crete"})
+    model = ScriptedChatModel([sails, crete, sails, answer()])
+    options: list[dict[str, Any]] = [
+        {},
+        {"schema": Traveller},
+        {"instructions": "Look for hobbies."},
+        {"entities": True},
+    ]
+    for more in options * 2:
+        await call(memory.profile_node(model, **more).invoke, said, config())
+    assert len(model.requests) == 4
+    assert (await call(memory.profiles.get, ALICE, schema=Traveller)).visited == ["Crete"]
+
+
+async def test_one_message_without_id_and_thread_is_always_read(memory, call):
+    script = [
+        answer(add("Lives in Rome", messages=[1])),
+        answer({"action": "update", "fact": 1, "text": "Lives in Paris", "messages": [1]}),
+        answer({"action": "update", "fact": 1, "text": "Lives in Rome", "messages": [1]}),
+    ]
+    node = memory.profile_node(ScriptedChatModel(script))
+    for city in ("Rome", "Paris", "Rome"):
+        done = await call(node.invoke, [human(f"I live in {city}")], {"configurable": {"user_id": ALICE}})
+        assert done.calls == 1
+        assert texts((await call(memory.profiles.get, ALICE)).facts) == [f"Lives in {city}"]
+
+
+@pytest.mark.parametrize(
+    ("read", "given", "new"),
+    [
+        ("ab", "abcda", "cda"),
+        ("abab", "ababab", "ab"),
+        ("abcde", "de", ""),
+        ("abcde", "def", "f"),
+        ("abcde", "abc", ""),
+        ("abcd", "abcxy", "xy"),
+        ("ab", "a", "a"),
+        ("ab", "b", ""),
+        ("abc", "xby", "xby"),
+        ("", "ab", "ab"),
+    ],
+)
+def test_messages_without_ids_are_known_by_the_longest_row_of_them(read, given, new):
+    marker = Marker(Marker(None).after([f"t{one}" for one in read]))
+    start = marker.start([f"t{one}" for one in given])
+    assert given[start:] == new

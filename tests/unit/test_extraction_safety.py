@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
 from profiles import ALICE, add, answer, assistant, config, human, shown, texts
 
-from langchain_agentmem import AgentMemory
+from langchain_agentmem import AgentMemory, InvalidInputError
+from langchain_agentmem.knowledge.proposals import UnusableAnswerError, proposals_in
 from langchain_agentmem.quoting import ABOUT_QUOTED
 from langchain_agentmem.testing import ScriptedChatModel
 
@@ -163,3 +165,69 @@ def test_without_a_word_of_the_user_no_model_is_asked(memory):
     model = ScriptedChatModel()
     done = memory.profile_node(model).invoke([SystemMessage("x"), AIMessage("Hello!", id="a")], config())
     assert (done.calls, done.messages, done.error) == (0, 2, None)
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"action": "update", "field": "preferences." + ".".join("a" * 1500), "value": 1},
+        {"action": "update", "field": ["preferences", "k" * 201], "value": 1},
+        {"action": "update", "field": "preferences.deep", "value": nested(400)},
+        {"action": "update", "field": "preferences.deep", "value": "[" * 1500},
+    ],
+    ids=["a long path", "a long name", "a deep value", "a deep text"],
+)
+def test_what_a_model_answers_is_bounded(memory, change, caplog):
+    node = memory.profile_node(ScriptedChatModel([answer(change)] * 2))
+    done = node.invoke([human("…", "a")], config())
+    assert done.error
+    assert memory.profiles.get(ALICE).preferences == {}
+
+
+@pytest.mark.parametrize("since", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "last summer", ""])
+def test_what_cannot_be_read_beside_a_fact_is_left_out(memory, since):
+    change = add("Sails", since=since, confidence="high", field="", reason="")
+    memory.profile_node(ScriptedChatModel([answer(change)])).invoke([human("I sail", "a")], config())
+    (fact,) = memory.profiles.get(ALICE).facts
+    assert (fact.confidence, fact.valid_from) == (1.0, fact.first_seen)
+
+
+def test_times_out_of_range_are_refused(memory):
+    early = datetime.fromisoformat("0001-01-01T00:00:00+05:00")
+    with pytest.raises(InvalidInputError, match="years"):
+        memory.profiles.add_fact(ALICE, "Sails", valid_from=early)
+    with pytest.raises(InvalidInputError, match="years"):
+        memory.entities.relate(ALICE, "Al", "knows", "Bo", valid_from=early)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"changes": [' + '\\"' * 29_000,
+        "{ " * 60 + '\\"' * 29_000,
+        "```" + "a" * 59_000,
+        "{" + ", " * 29_000,
+        "x" * 70_000,
+    ],
+    ids=["strings", "objects", "a fence", "commas", "too long"],
+)
+def test_a_damaged_answer_is_given_up_soon(text):
+    with pytest.raises(UnusableAnswerError):
+        proposals_in(text)
+
+
+def test_commas_too_many_and_fences_are_forgiven():
+    for text in (
+        'Here: {"changes": [{"action": "add", "text": "Says ,] and \\",}",}, ], }',
+        '```json\n{"changes": []}\n```',
+    ):
+        assert all(one.text == 'Says ,] and ",}' for one in proposals_in(text).changes)
+    assert len(proposals_in('{"changes": [{"action": "add", "text": "x",},],}').changes) == 1

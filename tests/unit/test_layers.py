@@ -62,7 +62,7 @@ LAYERS = (
     ("knowledge.entity_views",),
     ("knowledge.facts", "knowledge.fields"),
     ("knowledge.changes", "knowledge.schema", "knowledge.proposals", "knowledge.seen"),
-    ("knowledge.operations", "knowledge.prompts", "knowledge.storing"),
+    ("knowledge.operations", "knowledge.prompts", "knowledge.speakers", "knowledge.storing"),
     ("knowledge.entity_learning",),
     ("knowledge.extraction", "knowledge.profiles"),
     ("knowledge.schedule",),
