@@ -50,8 +50,8 @@ class Recall:
         self._knowledge = tuple(knowledge)
         self._most = max_characters
 
-    def text(self, user_id: str, question: str) -> Program[str]:
-        """What a prompt is to say; nothing if nothing is known.
+    def known(self, user_id: str, question: str) -> Program[dict[str, Any]]:
+        """What may help: the profile, and of each kind what answers to the question, then what was noted last.
 
         Args:
             user_id: Of whom.
@@ -59,41 +59,95 @@ class Recall:
         """
         query = question.strip()[-_QUERY:] or None
         place = Edits(user_id, {}, self._store.language).profile_place(self._schema.name)
-        searches: dict[str, Op] = {}
+        kinds: list[tuple[str, tuple[str, ...], dict[str, Any] | None, int]] = []
         if self._facts and self._schema.has_facts:
-            searches["facts"] = SearchOp(user_space(user_id, FACTS), {"valid_to": None}, self._facts, 0, query)
+            kinds.append(("facts", user_space(user_id, FACTS), {"valid_to": None}, self._facts))
         if self._memories:
-            searches["memories"] = SearchOp(user_space(user_id, MEMORIES), None, self._memories, 0, query)
-        for name in self._knowledge:
-            searches[f"knowledge: {name}"] = SearchOp(shared_space(name), None, self._facts or 5, 0, query)
-        item, *found = yield Twin(self._store.batch, [GetOp(*place), *searches.values()])
-        document = Fields(user_id, item and item.value).document
-        known: dict[str, Any] = {"profile": document} if document else {}
-        known |= {
-            name: texts
-            for name, items in zip(searches, found, strict=True)
-            if (texts := [str(one.value.get("text", ""))[:_LONGEST] for one in items])
-        }
-        if not known:
-            return ""
-        return f"What is known, and may help. {ABOUT_QUOTED}\n{quoted(_bounded(known, self._most))}"
+            kinds.append(("memories", user_space(user_id, MEMORIES), None, self._memories))
+        searches: list[Op] = [
+            search
+            for _, space, only, most in kinds
+            for search in (SearchOp(space, only, (most + 1) // 2, 0, query), SearchOp(space, only, most, 0, None))
+        ]
+        searches += [SearchOp(shared_space(name), None, self._facts or 5, 0, query) for name in self._knowledge]
+        item, *found = yield Twin(self._store.batch, [GetOp(*place), *searches])
+        known: dict[str, Any] = {"profile": Fields(user_id, item and item.value).document}
+        for number, (name, _, _, most) in enumerate(kinds):
+            # Words alone find little: whatever is asked, what was noted last is there as well.
+            both = {one.key: one for one in [*found[2 * number], *found[2 * number + 1]]}
+            known[name] = _texts(list(both.values())[:most])
+        for name, items in zip(self._knowledge, found[2 * len(kinds) :], strict=True):
+            known[f"knowledge: {name}"] = _texts(items)
+        return {name: value for name, value in known.items() if value}
+
+    def told(self, known: Mapping[str, Any], share: float = 1.0) -> str:
+        """What a prompt is to say of what is known; nothing if nothing is, or there is no room.
+
+        Args:
+            known: What `known` gave.
+            share: Which part of the most characters it may have. Default: 1.0 (all).
+        """
+        begin = f"What is known, and may help. {ABOUT_QUOTED}\n"
+        kept = _bounded(known, int(self._most * share) - len(begin) - len(quoted({})))
+        return f"{begin}{quoted(kept)}" if kept else ""
+
+
+def _texts(items: Sequence[Any]) -> list[str]:
+    return [_clipped(str(one.value.get("text", ""))) for one in items]
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _length(value: Any) -> int:
+    """The characters of a value in a prompt, and of what stands between it and the next."""
+    return len(quoted(value)) - len("<data></data>") + len(", ")
 
 
 def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """As much of what is known as there is room for: the profile first, then the best of each kind in turn."""
+    """As much of what is known as there is room for: the profile, then the best of each kind in turn.
+
+    The profile leaves half of the room to the others, if they need it.
+    """
     kept: dict[str, Any] = {}
-    left = most
-    for name, value in known.get("profile", {}).items():
-        length = len(str(value)) + len(name)
-        if length <= left:
-            kept.setdefault("profile", {})[name] = value
-            left -= length
     lists = {name: list(texts) for name, texts in known.items() if name != "profile"}
+    needed = sum(_length({name: texts}) for name, texts in lists.items())
+    room = most - min(most // 2, needed)
+    profile = _part(known.get("profile", {}), room - _length({"profile": {}}))
+    left = most
+    if profile:
+        kept["profile"] = profile
+        left -= _length({"profile": profile})
     while any(lists.values()):
         for name, texts in lists.items():
             if texts:
                 text = texts.pop(0)
-                if len(text) <= left:
+                length = _length(text) + (0 if name in kept else _length({name: []}))
+                if length <= left:
                     kept.setdefault(name, []).append(text)
-                    left -= len(text)
+                    left -= length
     return kept
+
+
+def _part(value: Any, room: int) -> Any:
+    """As much of a value as there is room for: None for nothing. Short entries come first, then those set last."""
+    if _length(value) <= room:
+        return value
+    if isinstance(value, str):
+        short = _clipped(value)
+        return short if _length(short) <= room else None
+    if not isinstance(value, (dict, list)):
+        return None
+    entries = dict(value if isinstance(value, dict) else enumerate(value))
+    kept: dict[Any, Any] = {}
+    left = room
+    newest_first = list(entries)[::-1]
+    for name in sorted(newest_first, key=lambda one: _length(entries[one])):
+        frame = _length({name: ""}) - len('""')
+        part = _part(entries[name], left - frame)
+        if part is not None:
+            kept[name] = part
+            left -= frame + _length(part)
+    within = {name: kept[name] for name in entries if name in kept}
+    return (within if isinstance(value, dict) else list(within.values())) or None
