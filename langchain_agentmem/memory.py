@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import time
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 
 _MIDDLEWARE_TOKENS = 16_000
+_CLOSING_SECONDS = 30.0
 _MIDDLEWARE_ENTITIES = 8
 
 
@@ -127,6 +129,7 @@ class AgentMemory:
         )
         self.sessions = Sessions(backend, tenant)
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
+        self._busy: set[Schedule] = set()
         self._indexer = self.store.indexer if embed_history else None
 
     @classmethod
@@ -523,6 +526,7 @@ class AgentMemory:
         extractor = ProfileExtractor(model, self.store, schema, **options)
         if extractor.schedule is not None:
             self._schedules.add(extractor.schedule)
+            extractor.schedule.busy = self._busy
         return extractor
 
     def middleware(
@@ -673,17 +677,28 @@ class AgentMemory:
         """Same as `sweep`, but without blocking the event loop."""
         return await arun(self._sweeper.sweep())
 
-    def close(self) -> None:
-        """Do what waits to be done after answers, and close every connection. Closing twice does no harm."""
-        for schedule in list(self._schedules):
-            schedule.close()
-        self.backend.close()
+    def close(self, *, time_limit: timedelta | float | None = _CLOSING_SECONDS) -> None:
+        """Do what waits to be done after answers, and close every connection. Closing twice does no harm.
 
-    async def aclose(self) -> None:
+        Args:
+            time_limit: Seconds, or a `timedelta`, after which conversations that are not read are left to the next runs of
+                their threads, with a warning in the log. Default: 30; None for as long as it takes.
+        """
+        ends = _ending(time_limit)
+        try:
+            for schedule in list(self._schedules):
+                schedule.close(_left(ends))
+        finally:
+            self.backend.close()
+
+    async def aclose(self, *, time_limit: timedelta | float | None = _CLOSING_SECONDS) -> None:
         """Same as `close`, but without blocking the event loop."""
-        for schedule in list(self._schedules):
-            await schedule.aclose()
-        await self.backend.aclose()
+        ends = _ending(time_limit)
+        try:
+            for schedule in list(self._schedules):
+                await schedule.aclose(_left(ends))
+        finally:
+            await self.backend.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -726,6 +741,16 @@ class _Window(NamedTuple):
     max_tokens: int | None = None
     token_counter: Any = None
     compressor: MemoryCompressor | None = None
+
+
+def _ending(time_limit: timedelta | float | None) -> float | None:
+    """When a time limit ends, by the monotonic clock."""
+    limit = seconds("time_limit", time_limit)
+    return None if limit is None else time.monotonic() + limit
+
+
+def _left(ends: float | None) -> float | None:
+    return None if ends is None else max(0.0, ends - time.monotonic())
 
 
 def _retention_by_agent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -12,10 +13,16 @@ from langgraph.config import get_config
 
 from langchain_agentmem.compression.compressor import MemoryCompressor
 from langchain_agentmem.compression.middleware import CompressionMiddleware
+from langchain_agentmem.errors import BudgetError
 from langchain_agentmem.knowledge.extractor import ProfileExtractor
 from langchain_agentmem.knowledge.recall import Recall
 from langchain_agentmem.knowledge.spaces import user_of
 from langchain_agentmem.program import Program, arun, run
+
+_log = logging.getLogger(__name__)
+
+_SHARES = (1.0, 0.25)
+"""How much of what is known is tried, before a request goes without it."""
 
 
 class MemoryMiddleware(AgentMiddleware[Any, Any]):
@@ -67,15 +74,28 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
             await self.extractor.ainvoke(state, get_config())
 
     def _prepared(self, request: ModelRequest[Any]) -> Program[ModelRequest[Any]]:
-        if self._recall is not None:
-            asked = next((one for one in reversed(request.messages) if isinstance(one, HumanMessage)), None)
-            user_id = user_of(get_config(), request.state)
-            known = yield from self._recall.text(user_id, "" if asked is None else str(asked.text))
-            if known:
-                request = request.override(system_message=_with(request.system_message, known))
-        if self._compression is not None:
-            request = yield from self._compression.compressed(request)
-        return request
+        if self._recall is None:
+            return (yield from self._compressed(request))
+        asked = next((one for one in reversed(request.messages) if isinstance(one, HumanMessage)), None)
+        user_id = user_of(get_config(), request.state)
+        known = yield from self._recall.known(user_id, "" if asked is None else str(asked.text))
+        for share in _SHARES:
+            text = self._recall.told(known, share)
+            if text:
+                try:
+                    return (
+                        yield from self._compressed(
+                            request.override(system_message=_with(request.system_message, text))
+                        )
+                    )
+                except BudgetError as error:
+                    _log.warning("A request has no room for all that is known: it gets less of it. %s", error)
+        return (yield from self._compressed(request))
+
+    def _compressed(self, request: ModelRequest[Any]) -> Program[ModelRequest[Any]]:
+        if self._compression is None:
+            return request
+        return (yield from self._compression.compressed(request))
 
 
 def _with(system: SystemMessage | None, text: str) -> SystemMessage:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from langgraph.store.base import GetOp, SearchOp
+from langgraph.store.base import GetOp, Op, SearchOp
 
 from langchain_agentmem.knowledge.changes import Edits
 from langchain_agentmem.knowledge.entity_learning import entity_searches, known_entities
@@ -22,8 +22,6 @@ _QUERY = 1_000
 
 _LONGEST = 500
 """Characters: so much of one text is given."""
-
-_ABOUT = f"What is known, and may help. {ABOUT_QUOTED}\n"
 
 
 class Recall:
@@ -57,8 +55,8 @@ class Recall:
         self._knowledge = tuple(knowledge)
         self._most = max_characters
 
-    def text(self, user_id: str, question: str) -> Program[str]:
-        """What a prompt is to say; nothing if nothing is known.
+    def known(self, user_id: str, question: str) -> Program[dict[str, Any]]:
+        """What may help: the profile, and of each kind what answers to the question, then what was noted last.
 
         Args:
             user_id: Of whom.
@@ -66,61 +64,100 @@ class Recall:
         """
         query = question.strip()[-_QUERY:] or None
         place = Edits(user_id, {}, self._store.language).profile_place(self._schema.name)
-        searches: list[tuple[str, SearchOp]] = []
-        # What the question has no words in common with may matter to it: then the newest are given.
-        for asked in dict.fromkeys((query, None)):
-            if self._facts and self._schema.has_facts:
-                space = user_space(user_id, FACTS)
-                searches.append(("facts", SearchOp(space, {"valid_to": None}, self._facts, 0, asked)))
-            if self._memories:
-                space = user_space(user_id, MEMORIES)
-                searches.append(("memories", SearchOp(space, None, self._memories, 0, asked)))
-        searches += [
-            (f"knowledge: {name}", SearchOp(shared_space(name), None, self._facts or 5, 0, query))
-            for name in self._knowledge
+        kinds: list[tuple[str, tuple[str, ...], dict[str, Any] | None, int]] = []
+        if self._facts and self._schema.has_facts:
+            kinds.append(("facts", user_space(user_id, FACTS), {"valid_to": None}, self._facts))
+        if self._memories:
+            kinds.append(("memories", user_space(user_id, MEMORIES), None, self._memories))
+        searches: list[Op] = [
+            search
+            for _, space, only, most in kinds
+            for search in (SearchOp(space, only, (most + 1) // 2, 0, query), SearchOp(space, only, most, 0, None))
         ]
-        if self._entities:
-            searches += [("entities", one) for one in entity_searches(user_id, query, self._entities)]
-        item, *found = yield Twin(self._store.batch, [GetOp(*place), *(search for _, search in searches)])
-        items: dict[str, dict[str, Any]] = {}
-        for (name, search), results in zip(searches, found, strict=True):
-            known = items.setdefault(name, {})
-            for one in results:
-                if len(known) < search.limit:
-                    known.setdefault(one.key, one)
-        entities = list(items.pop("entities", {}).values())
-        lists: dict[str, list[Any]] = {
-            name: [str(one.value.get("text", ""))[:_LONGEST] for one in known.values()] for name, known in items.items()
-        }
-        now, room = datetime.now(timezone.utc), self._most // 3
-        lists |= yield from known_entities(self._store, user_id, entities, self._entities, room, now)
-        return _told(Fields(user_id, item and item.value).document, lists, self._most)
+        searches += [SearchOp(shared_space(name), None, self._facts or 5, 0, query) for name in self._knowledge]
+        about = entity_searches(user_id, query, self._entities) if self._entities else []
+        item, *found = yield Twin(self._store.batch, [GetOp(*place), *searches, *about])
+        spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
+        known: dict[str, Any] = {"profile": Fields(user_id, item and item.value).document}
+        for number, (name, _, _, most) in enumerate(kinds):
+            # Words alone find little: whatever is asked, what was noted last is there as well.
+            both = {one.key: one for one in [*found[2 * number], *found[2 * number + 1]]}
+            known[name] = _texts(list(both.values())[:most])
+        for name, items in zip(self._knowledge, found[2 * len(kinds) : len(searches)], strict=True):
+            known[f"knowledge: {name}"] = _texts(items)
+        entities = list(spoken_of.values())[: self._entities]
+        now = datetime.now(timezone.utc)
+        known |= yield from known_entities(self._store, user_id, entities, self._entities, self._most // 3, now)
+        return {name: value for name, value in known.items() if value}
+
+    def told(self, known: Mapping[str, Any], share: float = 1.0) -> str:
+        """What a prompt is to say of what is known; nothing if nothing is, or there is no room.
+
+        Args:
+            known: What `known` gave.
+            share: Which part of the most characters it may have. Default: 1.0 (all).
+        """
+        begin = f"What is known, and may help. {ABOUT_QUOTED}\n"
+        kept = _bounded(known, int(self._most * share) - len(begin) - len(quoted({})))
+        return f"{begin}{quoted(kept)}" if kept else ""
 
 
-def _told(profile: Mapping[str, Any], lists: Mapping[str, list[Any]], most: int) -> str:
-    """As much of what is known as there is room for: the profile first, then the best of each kind in turn."""
+def _texts(items: Sequence[Any]) -> list[str]:
+    return [_clipped(str(one.value.get("text", ""))) for one in items]
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _length(value: Any) -> int:
+    """The characters of a value in a prompt, and of what stands between it and the next."""
+    return len(quoted(value)) - len("<data></data>") + len(", ")
+
+
+def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """As much of what is known as there is room for: the profile, then the best of each kind in turn.
+
+    The profile leaves half of the room to the others, if they need it.
+    """
     kept: dict[str, Any] = {}
-    left = most - len(f"{_ABOUT}{quoted(kept)}")
-
-    def fits(value: Any, name: str, *, is_first: bool) -> bool:
-        nonlocal left
-        size = _size(value) + (_size(name) + len(": {}, ") if is_first else 0)
-        if size > left:
-            return False
-        left -= size
-        return True
-
-    for name, value in profile.items():
-        if fits({name: value}, "profile", is_first="profile" not in kept):
-            kept.setdefault("profile", {})[name] = value
-    waiting = {name: list(values) for name, values in lists.items()}
-    while any(waiting.values()):
-        for name, values in waiting.items():
-            if values and fits(value := values.pop(0), name, is_first=name not in kept):
-                kept.setdefault(name, []).append(value)
-    return f"{_ABOUT}{quoted(kept)}" if kept else ""
+    lists = {name: list(texts) for name, texts in known.items() if name != "profile"}
+    needed = sum(_length({name: texts}) for name, texts in lists.items())
+    room = most - min(most // 2, needed)
+    profile = _part(known.get("profile", {}), room - _length({"profile": {}}))
+    left = most
+    if profile:
+        kept["profile"] = profile
+        left -= _length({"profile": profile})
+    while any(lists.values()):
+        for name, texts in lists.items():
+            if texts:
+                text = texts.pop(0)
+                length = _length(text) + (0 if name in kept else _length({name: []}))
+                if length <= left:
+                    kept.setdefault(name, []).append(text)
+                    left -= length
+    return kept
 
 
-def _size(value: Any) -> int:
-    """How many characters a value takes within what is quoted."""
-    return len(quoted(value)) - len(quoted({})) + len("{}, ")
+def _part(value: Any, room: int) -> Any:
+    """As much of a value as there is room for: None for nothing. Short entries come first, then those set last."""
+    if _length(value) <= room:
+        return value
+    if isinstance(value, str):
+        short = _clipped(value)
+        return short if _length(short) <= room else None
+    if not isinstance(value, (dict, list)):
+        return None
+    entries = dict(value if isinstance(value, dict) else enumerate(value))
+    kept: dict[Any, Any] = {}
+    left = room
+    newest_first = list(entries)[::-1]
+    for name in sorted(newest_first, key=lambda one: _length(entries[one])):
+        frame = _length({name: ""}) - len('""')
+        part = _part(entries[name], left - frame)
+        if part is not None:
+            kept[name] = part
+            left -= frame + _length(part)
+    within = {name: kept[name] for name in entries if name in kept}
+    return (within if isinstance(value, dict) else list(within.values())) or None

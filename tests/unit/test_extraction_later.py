@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -15,6 +17,7 @@ from langgraph.graph import MessagesState, StateGraph
 from profiles import ALICE, add, answer, config, human, shown, texts
 
 from langchain_agentmem import AgentMemory, InvalidInputError, StorageClosedError
+from langchain_agentmem.knowledge.schedule import WORKERS
 from langchain_agentmem.testing import ScriptedChatModel
 
 
@@ -251,6 +254,188 @@ async def test_closing_from_a_running_event_loop_does_not_wait_for_ever(sqlite_u
     assert "were not read" in caplog.text
     model._gate.set()
     await memory.aclose()
+
+
+async def test_closing_does_not_wait_for_ever_for_a_model(sqlite_url, call, caplog):
+    memory = AgentMemory.from_url(sqlite_url)
+    model = Gated([answer(add("Has two dogs"))] * 9)
+    node = memory.profile_node(model, when="debounce", delay=1000)
+    for user in "abcdefghi":
+        await call(node.invoke, [human("I have two dogs", "a")], config(user))
+    await call(memory.close, time_limit=0.05)
+    assert "9 conversations were not read" in caplog.text
+    with pytest.raises(StorageClosedError):
+        memory.profiles.get(ALICE)
+    model._gate.set()
+    while node.schedule.pending:
+        await asyncio.sleep(0)
+    assert len(model.requests) == WORKERS  # the others were not begun
+    assert "Traceback" not in caplog.text
+    await call(memory.close)
+
+
+async def test_the_backend_is_closed_though_what_waits_makes_it_fail(sqlite_url, call, monkeypatch):
+    memory = AgentMemory.from_url(sqlite_url)
+    node = memory.profile_node(ScriptedChatModel(), when="background")
+
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(node.schedule, "_give_up", fail)
+    with pytest.raises(KeyboardInterrupt):
+        await call(memory.close)
+    with pytest.raises(StorageClosedError):
+        memory.profiles.get(ALICE)
+
+
+async def test_a_time_limit_that_is_none_is_refused(memory, call):
+    with pytest.raises(InvalidInputError, match="time_limit"):
+        await call(memory.close, time_limit=-1)
+
+
+async def test_conversations_are_flushed_at_once(memory, call):
+    """As many as there are workers: each call waits until the others have begun."""
+    together = threading.Barrier(WORKERS)
+
+    class Met(ScriptedChatModel):
+        def _generate(self, *args: Any, **options: Any) -> Any:
+            together.wait(10)
+            return super()._generate(*args, **options)
+
+        async def _agenerate(self, *args: Any, **options: Any) -> Any:
+            await asyncio.to_thread(together.wait, 10)
+            return super()._generate(*args, **options)
+
+    model = Met([answer(add("Has two dogs"))] * 2 * WORKERS)
+    node = memory.profile_node(model, when="debounce", delay=1000)
+    for number in range(2 * WORKERS):
+        await call(node.invoke, [human("I have two dogs", "a")], config(f"user {number}"))
+    await call(node.flush)
+    assert [facts(memory, f"user {number}") for number in range(2 * WORKERS)] == [["Has two dogs"]] * 2 * WORKERS
+
+
+async def test_flushing_from_another_thread_breaks_nothing_off(memory, caplog):
+    class Slow(ScriptedChatModel):
+        async def _agenerate(self, *args: Any, **options: Any) -> Any:
+            await asyncio.sleep(0.005)
+            return super()._generate(*args, **options)
+
+    rounds = 30
+    node = memory.profile_node(Slow([answer()] * 3 * rounds), when="debounce", delay=0.01)
+    for number in range(rounds):
+        for one in range(3):
+            await node.ainvoke([human("Hi", f"{number}-{one}")], config(thread=f"{number}-{one}"))
+        await asyncio.sleep(0.008 + 0.0002 * number)
+        await asyncio.to_thread(node.flush)
+        assert node.schedule.pending == 0
+    assert caplog.text == ""
+
+
+async def test_what_sleeps_is_woken_and_not_cancelled_by_a_flush(memory):
+    node = memory.profile_node(ScriptedChatModel([answer()]), when="debounce", delay=1000)
+    await node.ainvoke([human("Hi", "a")], config())
+    (task,) = node.schedule._tasks
+    await asyncio.sleep(0)  # it sleeps
+    await asyncio.to_thread(node.flush)
+    await asyncio.wait_for(task, 10)
+    assert not task.cancelled()
+
+
+async def test_what_waits_outlives_its_node(sqlite_url, call):
+    memory = AgentMemory.from_url(sqlite_url)
+
+    async def turn() -> None:
+        node = memory.profile_node(ScriptedChatModel([answer(add("Has two dogs"))]), when="debounce", delay=1000)
+        await asyncio.to_thread(asyncio.run, call(node.invoke, [human("I have two dogs", "a")], config()))
+
+    await turn()
+    gc.collect()
+    await call(memory.close)
+    with AgentMemory.from_url(sqlite_url) as again:
+        assert facts(again) == ["Has two dogs"]
+        await call(again.close)
+
+
+def test_a_node_that_has_nothing_to_do_is_not_kept(memory):
+    node = memory.profile_node(ScriptedChatModel([answer()]), when="background")
+    node.invoke([human("Hi", "a")], config())
+    node.flush()
+    assert memory._busy == set()
+
+
+@pytest.mark.parametrize("fault", [asyncio.CancelledError("within"), SystemExit(1)], ids=["cancelled", "exit"])
+def test_threads_go_on_after_any_fault(memory, fault, caplog):
+    model = ScriptedChatModel([fault] * WORKERS + [answer(add("Has two dogs"))])
+    node = memory.profile_node(model, when="background")
+    for number in range(WORKERS):
+        node.invoke([human("Hi", "a")], config(f"user {number}"))
+        while len(model.requests) <= number or node.schedule._running:
+            time.sleep(0)
+    node.invoke([human("I have two dogs", "a")], config())
+    while not facts(memory):
+        time.sleep(0)
+    while extraction_threads():
+        time.sleep(0)
+    assert node.schedule._threads == 0
+
+
+def test_a_child_process_reads_its_own_conversations_alone(sqlite_url):
+    script = f"""if True:
+        import os, sys, threading, warnings
+        sys.path[:0] = {sys.path!r}
+        from langchain_agentmem import AgentMemory
+        from test_extraction_later import Gated
+        from profiles import add, answer, config, human
+        warnings.simplefilter("ignore")
+        memory = AgentMemory.from_url({sqlite_url!r})
+        model = Gated([answer(add("Has two dogs"))] * 9)
+        begun = threading.Semaphore(0)
+        wait = model._gate.wait
+        model._gate.wait = lambda seconds: (begun.release(), wait(seconds))[1]
+        node = memory.profile_node(model, when="background")
+        for user in "abcdef":
+            node.invoke([human("I have two dogs", "a")], config(user))
+        for _ in range(4):
+            begun.acquire()  # all workers are in the model, none amid a statement
+        child = os.fork()
+        model._gate = threading.Event()
+        model._gate.set()
+        if not child:
+            assert node.schedule.pending == 0
+            node.invoke([human("I have two dogs", "a")], config("child"))
+            node.flush()
+            read = len(model.requests)
+            os._exit(0 if read == 1 and memory.profiles.get("child").facts else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        os._exit(0)
+    """
+    done = subprocess.run([sys.executable, "-c", script], timeout=50, capture_output=True, text=True, check=False)
+    assert done.stdout == "0\n", done.stderr
+
+
+async def test_flushing_and_closing_while_it_is_told_what_was_learned_does_not_wait_for_itself(sqlite_url, call):
+    memory = AgentMemory.from_url(sqlite_url)
+    told = []
+    node = memory.profile_node(
+        ScriptedChatModel([answer(add("Has two dogs"))] * 4),
+        when="background",
+        on_extraction=lambda extraction: (node.flush(), told.append(extraction)),
+    )
+    for user in "abcd":
+        await call(node.invoke, [human("I have two dogs", "a")], config(user))
+    await call(memory.close)
+    assert len(told) == 4
+
+
+async def test_closing_twice_after_a_fault_does_no_harm(sqlite_url, call, caplog):
+    memory = AgentMemory.from_url(sqlite_url)
+    node = memory.profile_node(ScriptedChatModel([RuntimeError("away")] * 3), when="background")
+    await call(node.invoke, [human("Hi", "a")], config())
+    await call(memory.close)
+    assert "1 conversations were not read" in caplog.text
+    caplog.clear()
+    await call(memory.close)
+    assert caplog.text == ""
 
 
 def test_its_run_is_one_of_its_own(memory):

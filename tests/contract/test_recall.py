@@ -1,0 +1,43 @@
+"""What the middleware tells an agent of its user, on every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from profiles import ALICE, config
+
+from langchain_agentmem.testing import ScriptedChatModel
+
+
+async def asked(memory: Any, call: Any, question: str, **options: Any) -> str:
+    """What the model is told besides the question."""
+    model = ScriptedChatModel(["Well."])
+    agent = create_agent(model, [], middleware=[memory.middleware(**options)])
+    await call(agent.invoke, {"messages": [("user", question)]}, config())
+    first = model.requests[0][0]
+    return str(first.text) if first.type == "system" else ""
+
+
+@pytest.mark.parametrize("question", ["Can I eat a snickers?", "Hi", ""])
+async def test_what_was_noted_last_is_told_whatever_is_asked(memory, call, question):
+    for number in range(4):
+        memory.profiles.add_fact(ALICE, f"Has been to place {number}")
+    memory.profiles.add_fact(ALICE, "Allergic to peanuts")
+    memory.memories.save(ALICE, "Wants short answers")
+    memory.profiles.add_fact("bob", "Allergic to milk")
+    text = await asked(memory, call, question, facts=2)
+    assert "Allergic to peanuts" in text
+    assert "Wants short answers" in text
+    assert "place 3" in text
+    assert "place 0" not in text
+    assert "milk" not in text
+
+
+async def test_what_answers_to_the_question_is_told_though_much_was_noted_since(memory, call):
+    memory.profiles.add_fact(ALICE, "Allergic to peanuts")
+    for number in range(6):
+        memory.profiles.add_fact(ALICE, f"Has been to place {number}")
+    text = await asked(memory, call, "Are there peanuts in it?", facts=3)
+    assert [one in text for one in ("peanuts", "place 5", "place 4", "place 3")] == [True, True, True, False]
