@@ -64,8 +64,9 @@ class Model(Embeddings):
         if self.calls is not None and len(self.asked) >= self.calls:
             raise TimeoutError("the model is away")
         self.asked.append(texts)
+        vectors = [self.embed_query(text) for text in texts]
         self.meanwhile(texts)
-        return [self.embed_query(text) for text in texts]
+        return vectors
 
     @property
     def texts(self) -> list[str]:
