@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import subprocess
 import sys
@@ -11,12 +12,13 @@ import time
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
 from profiles import ALICE, add, answer, config, human, shown, texts
 
-from langchain_agentmem import AgentMemory, InvalidInputError, StorageClosedError
+from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError, StorageClosedError
 from langchain_agentmem.knowledge.schedule import WORKERS
 from langchain_agentmem.testing import ScriptedChatModel
 
@@ -288,7 +290,7 @@ async def test_the_backend_is_closed_though_what_waits_makes_it_fail(sqlite_url,
         memory.profiles.get(ALICE)
 
 
-async def test_a_time_limit_that_is_none_is_refused(memory, call):
+async def test_a_time_limit_that_is_no_duration_is_refused(memory, call):
     with pytest.raises(InvalidInputError, match="time_limit"):
         await call(memory.close, time_limit=-1)
 
@@ -425,6 +427,28 @@ async def test_flushing_and_closing_while_it_is_told_what_was_learned_does_not_w
         await call(node.invoke, [human("I have two dogs", "a")], config(user))
     await call(memory.close)
     assert len(told) == 4
+
+
+def test_a_coroutine_function_is_not_told(memory):
+    async def tell(extraction: Any) -> None: ...
+
+    class Teller:
+        async def __call__(self, extraction: Any) -> None: ...
+
+    for one in (tell, Teller(), functools.partial(tell)):
+        with pytest.raises(InvalidTypeError, match="on_extraction must be a plain function"):
+            memory.profile_node(ScriptedChatModel(), on_extraction=one)
+
+
+async def test_a_model_may_be_given_by_its_name(memory, call, monkeypatch):
+    model = ScriptedChatModel(["Well.", answer(add("Has two dogs"))])
+    names = []
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", lambda name: names.append(name) or model)
+    agent = create_agent(model, [], middleware=[memory.middleware("openai:some", when="turn")])
+    await call(agent.invoke, {"messages": [human("I have two dogs", "a")]}, config())
+    assert facts(memory) == ["Has two dogs"]
+    memory.profile_node("openai:other")
+    assert names == ["openai:some", "openai:other"]
 
 
 async def test_closing_twice_after_a_fault_does_no_harm(sqlite_url, call, caplog):
