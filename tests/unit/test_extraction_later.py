@@ -460,6 +460,20 @@ async def test_a_model_may_be_given_by_its_name(memory, call, monkeypatch):
     assert names == ["openai:some", "openai:other"]
 
 
+def test_a_process_that_can_begin_no_threads_reads_what_waits_when_it_closes(sqlite_url, monkeypatch):
+    def refuse(_: Any) -> None:
+        msg = "can't start new thread at interpreter shutdown"
+        raise RuntimeError(msg)
+
+    memory = AgentMemory.from_url(sqlite_url)
+    node = memory.profile_node(ScriptedChatModel([answer(add("Has two dogs"))]), when="background")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    node.invoke([human("I have two dogs", "a")], config())
+    memory.close()
+    with AgentMemory.from_url(sqlite_url) as again:
+        assert facts(again) == ["Has two dogs"]
+
+
 async def test_closing_twice_after_a_fault_does_no_harm(sqlite_url, call, caplog):
     memory = AgentMemory.from_url(sqlite_url)
     node = memory.profile_node(ScriptedChatModel([RuntimeError("away")] * 3), when="background")
