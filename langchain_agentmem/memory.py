@@ -549,8 +549,9 @@ class AgentMemory:
     ) -> AgentMiddleware[Any, Any]:
         """Memory in one piece for LangChain's `create_agent`. Needs the extra `agents`.
 
-        Before each call to the model it adds to the system message what is known of the user and may help with what was asked
-        (quoted as data), and keeps the request in its budget; the state's messages stay as they are. After the answer it
+        Before each call to the model it adds to the system message what is known of the user (quoted as data): the profile,
+        and of facts and memories half by what was asked, the others by what was noted last. It keeps the request in its
+        budget, if need be with less of what is known; the state's messages stay as they are. After the answer it
         learns from what is new in the conversation. The user is who the config, the runtime's context or the state names
         (`user_id`); where nobody does, it raises.
 
