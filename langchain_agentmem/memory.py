@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import inspect
 import time
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -510,20 +511,29 @@ class AgentMemory:
 
     def profile_node(
         self,
-        model: BaseChatModel | Runnable[Any, Any],
+        model: BaseChatModel | Runnable[Any, Any] | str,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
         **options: Any,
     ) -> ProfileExtractor:
         """A node that learns about users from their conversations; also a Runnable.
 
         Args:
-            model: A chat model.
+            model: A chat model, or its name such as `"openai:gpt-4o-mini"` (needs the extra `agents`).
             schema: What is looked for: a Pydantic model, or a JSON schema. Default: `UserProfile`.
             **options: The keyword arguments of `ProfileExtractor`, such as `when="background"`.
+
+        Raises:
+            InvalidTypeError: `on_extraction` is a coroutine function, or another argument has the wrong type.
+            InvalidInputError: Another argument is not accepted.
+            ConfigurationError: The model has a name, and LangChain is not installed.
         """
         from langchain_agentmem.knowledge.extractor import ProfileExtractor
 
-        extractor = ProfileExtractor(model, self.store, schema, **options)
+        tell = options.get("on_extraction")
+        if any(map(inspect.iscoroutinefunction, (tell, getattr(tell, "__call__", None)))):  # noqa: B004 (an object's own)
+            msg = f"on_extraction must be a plain function, got {tell!r:.100}, which nobody would await."
+            raise InvalidTypeError(msg)
+        extractor = ProfileExtractor(_model(model), self.store, schema, **options)
         if extractor.schedule is not None:
             self._schedules.add(extractor.schedule)
             extractor.schedule.busy = self._busy
@@ -531,7 +541,7 @@ class AgentMemory:
 
     def middleware(
         self,
-        model: BaseChatModel | None = None,
+        model: BaseChatModel | str | None = None,
         *,
         max_tokens: int | None = None,
         facts: int = 8,
@@ -548,14 +558,16 @@ class AgentMemory:
     ) -> AgentMiddleware[Any, Any]:
         """Memory in one piece for LangChain's `create_agent`. Needs the extra `agents`.
 
-        Before each call to the model it adds to the system message what is known of the user and may help with what was asked
-        (quoted as data), and keeps the request in its budget; the state's messages stay as they are. After the answer it
+        Before each call to the model it adds to the system message what is known of the user (quoted as data): the profile,
+        and of facts and memories half by what was asked, the others by what was noted last. It keeps the request in its
+        budget, if need be with less of what is known; the state's messages stay as they are. After the answer it
         learns from what is new in the conversation. The user is who the config, the runtime's context or the state names
         (`user_id`); where nobody does, it raises.
 
         Args:
-            model: What writes summaries, and says what is to be learned. Default: None (summaries are made of the
-                conversation's own sentences, and nothing is learned).
+            model: What writes summaries, and says what is to be learned: a chat model, or its name such as
+                `"openai:gpt-4o-mini"`. Default: None (summaries are made of the conversation's own sentences, and nothing
+                is learned).
             max_tokens: The most tokens of a request, tools included. Default: three quarters of what the model's profile says
                 that it takes, else 16,000.
             facts: The most facts that are added; 0 for none. Default: 8.
@@ -593,6 +605,7 @@ class AgentMemory:
             raise ConfigurationError(msg) from None
         from langchain_agentmem.knowledge.recall import Recall
 
+        model = _model(model)
         if compressor is None:
             profile = getattr(model, "profile", None) or {}
             takes = profile.get("max_input_tokens") if isinstance(profile, Mapping) else None
@@ -732,6 +745,15 @@ class AgentMemory:
         )
         cells = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"
+
+
+def _model(model: Any) -> Any:
+    """A model, given itself or by its name."""
+    if not isinstance(model, str):
+        return model
+    from langchain_agentmem.compression.compressor import _model_named
+
+    return _model_named(model)
 
 
 class _Window(NamedTuple):

@@ -62,7 +62,7 @@ class Recall:
             user_id: Of whom.
             question: What is asked.
         """
-        query = question.strip()[-_QUERY:] or None
+        query = question.encode(errors="replace").decode().strip()[-_QUERY:] or None
         place = Edits(user_id, {}, self._store.language).profile_place(self._schema.name)
         kinds: list[tuple[str, tuple[str, ...], dict[str, Any] | None, int]] = []
         if self._facts and self._schema.has_facts:

@@ -94,6 +94,7 @@ class Schedule:
         self._closed = False
         self._given_up = False
         self._alone = False
+        """Whether no threads can be begun, because the process ends: who flushes does what they would do."""
         self.busy.discard(self)
 
     def forked(self) -> None:
@@ -270,7 +271,9 @@ class Schedule:
 
     def _is_for(self, job: Job, worker: Worker) -> bool:
         """Whether a worker does a job: its own, and what others left when it flushes."""
-        return job.loop is worker or (worker in self._flushing and (worker is None or job.loop is not None))
+        return job.loop is worker or (
+            worker in self._flushing and (worker is None or job.loop is not None or self._alone)
+        )
 
     def _begin(self, job: Job) -> None:
         """See to it that somebody does a job; the lock is held."""
@@ -306,7 +309,7 @@ class Schedule:
         run_apart = contextvars.Context().run
         try:
             threading.Thread(target=run_apart, args=(self._thread,), name="agentmem-extraction", daemon=True).start()
-        except RuntimeError:  # the process ends: who flushes does the job
+        except RuntimeError:
             self._alone = True
         else:
             self._threads += 1

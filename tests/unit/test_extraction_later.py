@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import subprocess
 import sys
@@ -11,12 +12,14 @@ import time
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
 from profiles import ALICE, add, answer, config, human, shown, texts
 
-from langchain_agentmem import AgentMemory, InvalidInputError, StorageClosedError
+from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError, StorageClosedError
 from langchain_agentmem.knowledge.schedule import WORKERS
 from langchain_agentmem.testing import ScriptedChatModel
 
@@ -288,7 +291,7 @@ async def test_the_backend_is_closed_though_what_waits_makes_it_fail(sqlite_url,
         memory.profiles.get(ALICE)
 
 
-async def test_a_time_limit_that_is_none_is_refused(memory, call):
+async def test_a_time_limit_that_is_no_duration_is_refused(memory, call):
     with pytest.raises(InvalidInputError, match="time_limit"):
         await call(memory.close, time_limit=-1)
 
@@ -365,11 +368,18 @@ def test_a_node_that_has_nothing_to_do_is_not_kept(memory):
 
 @pytest.mark.parametrize("fault", [asyncio.CancelledError("within"), SystemExit(1)], ids=["cancelled", "exit"])
 def test_threads_go_on_after_any_fault(memory, fault, caplog):
-    model = ScriptedChatModel([fault] * WORKERS + [answer(add("Has two dogs"))])
-    node = memory.profile_node(model, when="background")
+    asked = []
+
+    def work(messages: Any) -> AIMessage:
+        asked.append(messages)
+        if len(asked) <= WORKERS:
+            raise fault
+        return AIMessage(answer(add("Has two dogs")))
+
+    node = memory.profile_node(RunnableLambda(work), when="background")
     for number in range(WORKERS):
         node.invoke([human("Hi", "a")], config(f"user {number}"))
-        while len(model.requests) <= number or node.schedule._running:
+        while len(asked) <= number or node.schedule._running:
             time.sleep(0)
     node.invoke([human("I have two dogs", "a")], config())
     while not facts(memory):
@@ -377,6 +387,7 @@ def test_threads_go_on_after_any_fault(memory, fault, caplog):
     while extraction_threads():
         time.sleep(0)
     assert node.schedule._threads == 0
+    node.schedule._failed.clear()
 
 
 def test_a_child_process_reads_its_own_conversations_alone(sqlite_url):
@@ -425,6 +436,42 @@ async def test_flushing_and_closing_while_it_is_told_what_was_learned_does_not_w
         await call(node.invoke, [human("I have two dogs", "a")], config(user))
     await call(memory.close)
     assert len(told) == 4
+
+
+def test_a_coroutine_function_is_not_told(memory):
+    async def tell(extraction: Any) -> None: ...
+
+    class Teller:
+        async def __call__(self, extraction: Any) -> None: ...
+
+    for one in (tell, Teller(), functools.partial(tell)):
+        with pytest.raises(InvalidTypeError, match="on_extraction must be a plain function"):
+            memory.profile_node(ScriptedChatModel(), on_extraction=one)
+
+
+async def test_a_model_may_be_given_by_its_name(memory, call, monkeypatch):
+    model = ScriptedChatModel(["Well.", answer(add("Has two dogs"))])
+    names = []
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", lambda name: names.append(name) or model)
+    agent = create_agent(model, [], middleware=[memory.middleware("openai:some", when="turn")])
+    await call(agent.invoke, {"messages": [human("I have two dogs", "a")]}, config())
+    assert facts(memory) == ["Has two dogs"]
+    memory.profile_node("openai:other")
+    assert names == ["openai:some", "openai:other"]
+
+
+def test_a_process_that_can_begin_no_threads_reads_what_waits_when_it_closes(sqlite_url, monkeypatch):
+    def refuse(_: Any) -> None:
+        msg = "can't start new thread at interpreter shutdown"
+        raise RuntimeError(msg)
+
+    memory = AgentMemory.from_url(sqlite_url)
+    node = memory.profile_node(ScriptedChatModel([answer(add("Has two dogs"))]), when="background")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    node.invoke([human("I have two dogs", "a")], config())
+    memory.close()
+    with AgentMemory.from_url(sqlite_url) as again:
+        assert facts(again) == ["Has two dogs"]
 
 
 async def test_closing_twice_after_a_fault_does_no_harm(sqlite_url, call, caplog):

@@ -95,3 +95,8 @@ async def test_a_text_that_was_cut_says_so(memory, call):
     assert short == "a short one"
     assert len(long) == 500
     assert long.endswith("…")
+
+
+async def test_half_of_a_surrogate_pair_in_a_question_is_no_reason_to_fail(memory, call):
+    memory.profiles.add_fact(ALICE, "Sails")
+    assert data(await told(memory, call, "I sail \ud83d"))["facts"] == ["Sails"]
