@@ -204,16 +204,29 @@ class Edits:
         return fact
 
     def forget(self, id_: str, at: datetime) -> bool:
-        """Delete a fact and the periods before in which it was true; returns whether there was one."""
+        """Delete a fact, the periods before in which it was true, and what it superseded; returns whether there was one."""
         digest = id_.rpartition("-")[0]
-        value = self[self.fact_place(digest)] if digest else None
-        if value is None:
+        if not digest or self[self.fact_place(digest)] is None:
             return False
-        for number in range(1, value["number"]):
-            self[self.fact_place(f"{digest}-{number}")] = None
-        self[self.fact_place(digest)] = None
-        self[self.forgotten_place(digest)] = {"at": at.isoformat()}
+        left = [digest]
+        while left:
+            digest = left.pop()
+            value = self[self.fact_place(digest)]
+            if value is None:
+                continue
+            earlier = [self.fact_place(f"{digest}-{number}") for number in range(1, value["number"])]
+            for period in (value, *(self[place] for place in earlier)):
+                before = (period or {}).get("replaces")
+                left += [before.rpartition("-")[0]] if before and not self._is_true(before) else []
+            for place in (self.fact_place(digest), *earlier):
+                self[place] = None
+            self[self.forgotten_place(digest)] = {"at": at.isoformat()}
         return True
+
+    def _is_true(self, id_: str) -> bool:
+        """Whether what a fact says is true, in a later period too."""
+        value = self[self.fact_place(id_.rpartition("-")[0])]
+        return value is not None and value.get("valid_to") is None
 
     def _is_forgotten(self, digest: str, statement: Statement) -> bool:
         """Whether a fact was forgotten, and a statement is not known to be later."""

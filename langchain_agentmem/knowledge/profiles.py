@@ -234,7 +234,7 @@ class Profiles:
         return await arun(self._end(user_id, fact, at))
 
     def forget_fact(self, user_id: str, fact: Fact | str) -> bool:
-        """Delete a fact. What is left is a digest, so that it does not come back from old messages.
+        """Delete a fact, and what it superseded. What is left are digests, so that it does not come back from old messages.
 
         Args:
             user_id: About whom.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from profiles import ALICE, START, Clock, texts
+from profiles import ALICE, START, Clock, answer, config, human, texts
 from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError, UserProfile
 from langchain_agentmem.knowledge.fields import Fields, path_of
+from langchain_agentmem.testing import ScriptedChatModel
 
 
 @pytest.fixture
@@ -186,6 +187,57 @@ def test_a_field_that_is_forgotten_is_gone_from_what_held_it_before_too():
     assert fields.as_of(START) == {"home": {"city": "Athens"}}
     assert not fields.set(("home", "door"), "red", START + timedelta(days=1))
     assert fields.set(("home", "door"), "red", START + timedelta(days=4))
+
+
+async def test_what_a_forgotten_fact_superseded_is_forgotten_too(memory, profiles, call, clock):
+    first = await call(profiles.add_fact, ALICE, "Lives in Athens")
+    clock.tick(days=1)
+    second = await call(profiles.add_fact, ALICE, "Lives in Patras", replaces=first)
+    clock.tick(days=1)
+    third = await call(profiles.add_fact, ALICE, "Lives in Volos", replaces=second)
+    clock.tick(days=1)
+    await call(profiles.add_fact, ALICE, "Lives in Athens")
+    assert await call(profiles.forget_fact, ALICE, third)
+    # What is true again stays.
+    assert set(texts(await call(profiles.timeline, ALICE))) == {"Lives in Athens"}
+    assert "Patras" not in str([item.value for item in await call(memory.store.search, (), limit=100)])
+
+
+def test_an_element_that_is_forgotten_is_gone_from_what_the_field_was_before_too(memory):
+    class Traveller(BaseModel):
+        visited: list[str] = []
+
+    def change(action: str, place: str, **more: Any) -> str:
+        return answer({"action": action, "field": "visited", "value": place, "messages": [1], **more})
+
+    script = [change("add", "Crete"), change("add", "Rome"), change("remove", "Crete", reason="forget")]
+    node = memory.profile_node(ScriptedChatModel([*script, change("add", "Crete"), change("add", "Crete")]), Traveller)
+    for number, (text, day) in enumerate([("Crete", 1), ("Rome", 2), ("Forget Crete", 3), ("Crete", 1)]):
+        node.invoke([human(text, str(number), day)], config())
+    assert memory.profiles.get(ALICE, schema=Traveller).visited == ["Rome"]
+    assert "Crete" not in str([item.value for item in memory.store.search((), limit=100)])
+    node.invoke([human("I was on Crete again", "5", 4)], config())
+    assert memory.profiles.get(ALICE, schema=Traveller).visited == ["Rome", "Crete"]
+
+
+def test_the_later_statement_of_a_field_counts_whatever_was_said_of_others():
+    def day(number: int) -> datetime:
+        return START + timedelta(days=number)
+
+    fields = Fields(ALICE, None)
+    assert fields.set(("name",), "Al", day(10))
+    assert fields.set(("home", "city"), "Athens", day(5))
+    assert fields.set(("home", "city"), "Patras", day(7))
+    assert not fields.set(("home", "city"), "Rome", day(6))
+    # What holds a field, and what it holds, counts too.
+    assert not fields.set(("home",), {"city": "Rome"}, day(6))
+    assert not fields.remove(("home",), day(6))
+    assert fields.set(("home",), {"city": "Chania"}, day(8))
+    assert not fields.set(("home", "door"), "red", day(7))
+    assert fields.set(("home", "door"), "red", day(9))
+    assert fields.set(("name",), "Alice", day(1), anew=True)
+    assert not fields.set(("name",), "Ali", day(9))
+    assert fields.document == {"name": "Alice", "home": {"city": "Chania", "door": "red"}}
 
 
 def test_fields_remember_so_many_changes_and_hold_so_much(monkeypatch):
