@@ -401,7 +401,8 @@ def _portion(
             return at, said
         if role and text:
             left -= len(text)
-            moment = time_of(message, -1.0)
+            # A clock that is ahead would keep away what is said until it is right.
+            moment = min(time_of(message, -1.0), conversation.now)
             own = moment >= 0
             timed = own or at >= last_turn
             said.append(

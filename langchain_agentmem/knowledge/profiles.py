@@ -5,6 +5,7 @@ What is written by hand counts as said after all else, whatever the times of mes
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -17,7 +18,7 @@ from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.changes import Edits, Statement
 from langchain_agentmem.knowledge.facts import Fact, Facts, checked_topic, utc
 from langchain_agentmem.knowledge.fields import Fields, path_of
-from langchain_agentmem.knowledge.schema import Schema, UserProfile
+from langchain_agentmem.knowledge.schema import Loaded, Schema, UserProfile
 from langchain_agentmem.knowledge.seen import SEEN, forgotten_place
 from langchain_agentmem.knowledge.spaces import FACTS, user_space
 from langchain_agentmem.knowledge.storing import edited
@@ -273,8 +274,9 @@ class Profiles:
         item = yield Twin(self._store.get, *place)
         fields = Fields(user_id, item and item.value)
         every = (yield from self._found(user_id, None, None, {}, past=True)) if schema.has_facts else Facts()
-        valid = [fact for fact in every if fact.is_valid(moment)]
-        past = [fact for fact in every if fact.valid_to is not None and (moment is None or fact.valid_to <= moment)]
+        at = utc(time.time()) if moment is None else moment
+        valid = [fact for fact in every if fact.is_valid(at)]
+        past = [fact for fact in every if fact.valid_to is not None and fact.valid_to <= at]
         document = fields.document if moment is None else fields.as_of(moment)
         last = fields.last_interaction
         if last is not None and moment is not None and datetime.fromisoformat(last) > moment:
@@ -332,6 +334,8 @@ class Profiles:
         places = [draft.profile_place(schema.name)]
         places += [place for statement in statements for place in draft.places_of(statement.text)]
         yield from edited(self._store, user_id, places, edit)
+        if isinstance(profile, UserProfile):
+            profile._loaded = Loaded(copy.deepcopy(given))  # what is changed from now on is stored by the next save
 
     def _update_preference(self, user_id: str, key: str, value: Any) -> Program[None]:
         schema, path, now = Schema(), path_of(["preferences", key]), utc(time.time())

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from profiles import ALICE, START, Clock, answer, config, human, texts
+from profiles import ALICE, START, Clock, add, answer, config, human, texts
 from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError, UserProfile
@@ -187,6 +187,39 @@ def test_a_field_that_is_forgotten_is_gone_from_what_held_it_before_too():
     assert fields.as_of(START) == {"home": {"city": "Athens"}}
     assert not fields.set(("home", "door"), "red", START + timedelta(days=1))
     assert fields.set(("home", "door"), "red", START + timedelta(days=4))
+
+
+async def test_now_is_a_time_like_any_other(profiles, call, clock):
+    soon = clock.now + timedelta(days=1)
+    await call(profiles.add_fact, ALICE, "Lives in Volos", valid_from=soon)
+    ending = await call(profiles.add_fact, ALICE, "Works at Acme")
+    await call(profiles.end_fact, ALICE, ending, at=soon)
+    for facts, past in ((["Works at Acme"], []), (["Lives in Volos"], ["Works at Acme"])):
+        for profile in (await call(profiles.get, ALICE), await call(profiles.get, ALICE, as_of=clock.now)):
+            assert (texts(profile.facts), texts(profile.past)) == (facts, past)
+        clock.tick(days=1)
+
+
+def test_a_message_from_a_clock_that_is_ahead_keeps_nothing_away(memory, clock):
+    other = answer({"action": "update", "fact": 1, "text": "Lives in Volos"})
+    node = memory.profile_node(ScriptedChatModel([answer(add("Lives in Athens")), other]))
+    node.invoke([human("I live in Athens", "a", 400)], config())
+    clock.tick(hours=1)
+    node.invoke([human("I live in Volos", "b")], config())
+    assert texts(memory.profiles.get(ALICE).facts) == ["Lives in Volos"]
+
+
+async def test_saving_twice_keeps_what_others_saved_in_between(profiles, call):
+    for profile in (await call(profiles.get, ALICE), UserProfile(user_id=ALICE, preferences={})):
+        profile.name, profile.preferences["tone"] = "Al", "short"
+        await call(profiles.save, profile)
+        other = await call(profiles.get, ALICE)
+        other.name, other.preferences["tone"] = "Alice", "long"
+        await call(profiles.save, other)
+        profile.preferences["language"] = "Greek"
+        await call(profiles.save, profile)
+        after = await call(profiles.get, ALICE)
+        assert (after.name, after.preferences) == ("Alice", {"tone": "long", "language": "Greek"})
 
 
 async def test_what_a_forgotten_fact_superseded_is_forgotten_too(memory, profiles, call, clock):
