@@ -86,6 +86,11 @@ class Fields:
         if _is_deeper(new, MAX_DEPTH):
             msg = f"A value may hold lists and objects in each other {MAX_DEPTH} levels deep: nothing was changed."
             raise InvalidInputError(msg)
+        try:
+            json.dumps(new, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            msg = f"A field holds what JSON knows, got {type(new).__name__} {new!r:.100}: {error}."
+            raise InvalidInputError(msg) from None
         made = next((at for at in range(1, len(path)) if not _get(self.document, path[:at])[0]), None)
         _put(self.document, path, new)
         if len(json.dumps(self.document, ensure_ascii=False)) > MAX_CHARACTERS:

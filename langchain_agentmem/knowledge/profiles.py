@@ -56,14 +56,14 @@ class Profiles:
         self,
         user_id: str,
         *,
-        as_of: datetime | None = None,
+        as_of: datetime | str | None = None,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
     ) -> Any:
         """What is known of a user; an empty profile of one who is not known.
 
         Args:
             user_id: Whose profile.
-            as_of: At which time. Default: None (now).
+            as_of: At which time: a `datetime`, or ISO 8601; without a zone it is in UTC. Default: None (now).
             schema: In which form: a Pydantic model or a JSON schema. Default: `UserProfile`.
 
         Returns:
@@ -84,7 +84,7 @@ class Profiles:
         self,
         user_id: str,
         *,
-        as_of: datetime | None = None,
+        as_of: datetime | str | None = None,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
     ) -> Any:
         """Same as `get`, but without blocking the event loop."""
@@ -165,7 +165,7 @@ class Profiles:
         *,
         topics: Iterable[str] = (),
         sources: Iterable[str] = (),
-        valid_from: datetime | None = None,
+        valid_from: datetime | str | None = None,
         confidence: float = 1.0,
         replaces: Fact | str | None = None,
     ) -> Fact:
@@ -193,7 +193,7 @@ class Profiles:
         *,
         topics: Iterable[str] = (),
         sources: Iterable[str] = (),
-        valid_from: datetime | None = None,
+        valid_from: datetime | str | None = None,
         confidence: float = 1.0,
         replaces: Fact | str | None = None,
     ) -> Fact:
@@ -217,7 +217,7 @@ class Profiles:
         """Same as `add_facts`, but without blocking the event loop."""
         return await arun(self._add(user_id, [_given(one) for one in facts], None))
 
-    def end_fact(self, user_id: str, fact: Fact | str, *, at: datetime | None = None) -> bool:
+    def end_fact(self, user_id: str, fact: Fact | str, *, at: datetime | str | None = None) -> bool:
         """Note that a fact is true no longer; it stays in the timeline.
 
         Args:
@@ -230,7 +230,7 @@ class Profiles:
         """
         return run(self._end(user_id, fact, at))
 
-    async def aend_fact(self, user_id: str, fact: Fact | str, *, at: datetime | None = None) -> bool:
+    async def aend_fact(self, user_id: str, fact: Fact | str, *, at: datetime | str | None = None) -> bool:
         """Same as `end_fact`, but without blocking the event loop."""
         return await arun(self._end(user_id, fact, at))
 
@@ -268,7 +268,7 @@ class Profiles:
 
     # Programs
 
-    def _get(self, user_id: str, as_of: datetime | None, schema: Schema) -> Program[Any]:
+    def _get(self, user_id: str, as_of: datetime | str | None, schema: Schema) -> Program[Any]:
         moment = None if as_of is None else utc(as_of)
         place = Edits(user_id, {}, self._store.language).profile_place(schema.name)
         item = yield Twin(self._store.get, *place)
@@ -315,10 +315,11 @@ class Profiles:
         loaded = profile._loaded.fields if isinstance(profile, UserProfile) else None
         given = schema.fields_of(profile)
         changed = _differences(loaded, given) if loaded is not None else _set_fields(profile, given)
-        new = [_given(fact) for fact in getattr(profile, "facts", ()) if schema.has_facts and not fact.id]
-        statements = [_statement(fact, now) for fact in new]
+        facts: list[Any] = getattr(profile, "facts", []) if schema.has_facts else []
+        new = [at for at, fact in enumerate(facts) if not getattr(fact, "id", "")]
+        statements = [_statement(_given(facts[at]), now) for at in new]
 
-        def edit(edits: Edits) -> None:
+        def edit(edits: Edits) -> list[Fact | None]:
             fields = edits.fields(schema.name)
             for path, value in changed:
                 if value is _GONE:
@@ -327,15 +328,17 @@ class Profiles:
                     fields.set(path, value, now, anew=True)
             schema.check(fields.document)
             edits.keep(schema.name, fields)
-            for statement in statements:
-                edits.add(statement, anew=True)
+            return [edits.add(statement, anew=True) for statement in statements]
 
         draft = Edits(user_id, {}, self._store.language)
         places = [draft.profile_place(schema.name)]
         places += [place for statement in statements for place in draft.places_of(statement.text)]
-        yield from edited(self._store, user_id, places, edit)
+        stored = yield from edited(self._store, user_id, places, edit)
         if isinstance(profile, UserProfile):
-            profile._loaded = Loaded(copy.deepcopy(given))  # what is changed from now on is stored by the next save
+            # What is changed from now on is stored by the next save.
+            profile._loaded = Loaded(copy.deepcopy(given))
+            for at, fact in zip(new, stored, strict=True):
+                facts[at] = fact or facts[at]
 
     def _update_preference(self, user_id: str, key: str, value: Any) -> Program[None]:
         schema, path, now = Schema(), path_of(["preferences", key]), utc(time.time())
@@ -369,7 +372,7 @@ class Profiles:
         places = [place for statement in statements for place in draft.places_of(statement.text)]
         return (yield from edited(self._store, user_id, places, edit))
 
-    def _end(self, user_id: str, fact: Fact | str, at: datetime | None) -> Program[bool]:
+    def _end(self, user_id: str, fact: Fact | str, at: datetime | str | None) -> Program[bool]:
         moment = utc(at or time.time())
         return (
             yield from edited(
@@ -410,7 +413,7 @@ def _fact(
     text: Any,
     topics: Any = (),
     sources: Iterable[str] = (),
-    valid_from: datetime | None = None,
+    valid_from: datetime | str | None = None,
     confidence: float = 1.0,
 ) -> Fact:
     if isinstance(confidence, bool) or not isinstance(confidence, (int, float)) or not 0 <= confidence <= 1:

@@ -222,6 +222,34 @@ async def test_saving_twice_keeps_what_others_saved_in_between(profiles, call):
         assert (after.name, after.preferences) == ("Alice", {"tone": "long", "language": "Greek"})
 
 
+async def test_a_fact_may_be_a_text_and_is_added_once(profiles, call):
+    profile = await call(profiles.get, ALICE)
+    profile.facts += ["Sails", {"text": "Hikes"}]
+    await call(profiles.save, profile)
+    assert texts(profile.facts) == ["Sails", "Hikes"]
+    assert await call(profiles.end_fact, ALICE, profile.facts[0])
+    await call(profiles.save, profile)
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Hikes"]
+
+
+async def test_times_may_be_iso_8601(profiles, call):
+    fact = await call(profiles.add_fact, ALICE, "Sails", valid_from="2024-05-17")
+    assert fact.valid_from.isoformat() == "2024-05-17T00:00:00+00:00"
+    assert texts((await call(profiles.get, ALICE, as_of="2024-05-17T12:00:00Z")).facts) == ["Sails"]
+    assert (await call(profiles.get, ALICE, as_of="2024-05-16")).facts == []
+    with pytest.raises(InvalidInputError, match="ISO 8601"):
+        await call(profiles.get, ALICE, as_of="yesterday")
+    with pytest.raises(InvalidTypeError, match="datetime"):
+        await call(profiles.get, ALICE, as_of=START.date())
+
+
+@pytest.mark.parametrize("value", [{"a"}, float("nan"), START, [object()]], ids=["set", "nan", "time", "object"])
+async def test_a_preference_is_what_json_knows(profiles, call, value):
+    with pytest.raises(InvalidInputError, match="what JSON knows"):
+        await call(profiles.update_preference, ALICE, "x", value)
+    assert (await call(profiles.get, ALICE)).preferences == {}
+
+
 async def test_what_a_forgotten_fact_superseded_is_forgotten_too(memory, profiles, call, clock):
     first = await call(profiles.add_fact, ALICE, "Lives in Athens")
     clock.tick(days=1)
