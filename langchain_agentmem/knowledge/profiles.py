@@ -144,19 +144,34 @@ class Profiles:
         """Same as `save`, but without blocking the event loop."""
         await arun(self._save(profile))
 
-    def update_preference(self, user_id: str, key: str, value: Any) -> None:
+    def update_preference(
+        self,
+        user_id: str,
+        key: str,
+        value: Any,
+        *,
+        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+    ) -> None:
         """Set a preference.
 
         Args:
             user_id: Whose.
             key: Its name.
             value: Anything that JSON knows; None removes it.
+            schema: In which profile of the user, where there are several. Default: `UserProfile`.
         """
-        run(self._update_preference(user_id, key, value))
+        run(self._update_preference(user_id, key, value, Schema(schema)))
 
-    async def aupdate_preference(self, user_id: str, key: str, value: Any) -> None:
+    async def aupdate_preference(
+        self,
+        user_id: str,
+        key: str,
+        value: Any,
+        *,
+        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+    ) -> None:
         """Same as `update_preference`, but without blocking the event loop."""
-        await arun(self._update_preference(user_id, key, value))
+        await arun(self._update_preference(user_id, key, value, Schema(schema)))
 
     def add_fact(
         self,
@@ -340,8 +355,9 @@ class Profiles:
             for at, fact in zip(new, stored, strict=True):
                 facts[at] = fact or facts[at]
 
-    def _update_preference(self, user_id: str, key: str, value: Any) -> Program[None]:
-        schema, path, now = Schema(), path_of(["preferences", key]), utc(time.time())
+    def _update_preference(self, user_id: str, key: str, value: Any, schema: Schema) -> Program[None]:
+        path, now = path_of(["preferences", key]), utc(time.time())
+        schema.check_path(path)
 
         def edit(edits: Edits) -> None:
             fields = edits.fields(schema.name)

@@ -250,6 +250,20 @@ async def test_a_preference_is_what_json_knows(profiles, call, value):
     assert (await call(profiles.get, ALICE)).preferences == {}
 
 
+async def test_preferences_of_a_class_of_ones_own(profiles, call):
+    class Customer(UserProfile):
+        tier: str | None = None
+
+    class Trip(BaseModel):
+        to: str | None = None
+
+    await call(profiles.update_preference, ALICE, "tone", "short", schema=Customer)
+    assert (await call(profiles.get, ALICE, schema=Customer)).preferences == {"tone": "short"}
+    assert (await call(profiles.get, ALICE)).preferences == {}
+    with pytest.raises(InvalidInputError, match="no field"):
+        await call(profiles.update_preference, ALICE, "tone", "short", schema=Trip)
+
+
 async def test_what_a_forgotten_fact_superseded_is_forgotten_too(memory, profiles, call, clock):
     first = await call(profiles.add_fact, ALICE, "Lives in Athens")
     clock.tick(days=1)
