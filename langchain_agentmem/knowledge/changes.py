@@ -153,6 +153,7 @@ class Edits:
             confidence=statement.confidence,
         )
         self[place] = fact.to_value(number)
+        self._cut_before(fact, number)
         self.added.add(fact.id)
         return fact
 
@@ -245,7 +246,23 @@ class Edits:
         known.valid_from = min(known.valid_from or begun, begun)
         known.confidence = max(known.confidence, statement.confidence)
         self[place] = known.to_value(number)
+        self._cut_before(known, number)
         return known
+
+    def _cut_before(self, fact: Fact, number: int) -> None:
+        """Let the periods before one end where it begins, at the latest: no fact is true twice at a time."""
+        digest = fact.id.rpartition("-")[0]
+        for earlier in range(number - 1, 0, -1):
+            place = self.fact_place(f"{digest}-{earlier}")
+            value = self[place]
+            before = Fact.from_value(f"{digest}-{earlier}", value) if value is not None else None
+            if before is None or before.valid_to is None or fact.valid_from is None:
+                return
+            if before.valid_to <= fact.valid_from:
+                return
+            before.valid_to = fact.valid_from
+            before.valid_from = min(before.valid_from or fact.valid_from, fact.valid_from)
+            self[place] = before.to_value(earlier)
 
     def _period(self, digest: str, number: int, at: datetime) -> tuple[Place, Fact, int]:
         """The period of a fact that a time belongs to, from a number on: the last one that had begun or not ended by then."""

@@ -264,6 +264,21 @@ async def test_preferences_of_a_class_of_ones_own(profiles, call):
         await call(profiles.update_preference, ALICE, "tone", "short", schema=Trip)
 
 
+async def test_the_periods_of_a_fact_do_not_overlap(profiles, call, clock):
+    first = await call(profiles.add_fact, ALICE, "Lives in Athens")
+    clock.tick(days=10)
+    await call(profiles.end_fact, ALICE, first)
+    clock.tick(days=10)
+    await call(profiles.add_fact, ALICE, "Lives in Athens", valid_from=START + timedelta(days=5))
+    for begun in (5, 3, -3):
+        await call(profiles.add_fact, ALICE, "Lives in Athens", valid_from=START + timedelta(days=begun))
+        one, two = await call(profiles.timeline, ALICE)
+        assert one.valid_from <= one.valid_to == two.valid_from == START + timedelta(days=begun)
+    for day in (-2, 4, 30):
+        known = await call(profiles.get, ALICE, as_of=START + timedelta(days=day))
+        assert texts(known.facts) == ["Lives in Athens"]
+
+
 async def test_what_a_forgotten_fact_superseded_is_forgotten_too(memory, profiles, call, clock):
     first = await call(profiles.add_fact, ALICE, "Lives in Athens")
     clock.tick(days=1)
