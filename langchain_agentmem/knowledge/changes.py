@@ -185,7 +185,7 @@ class Edits:
             return new
         begun = new.valid_from or statement.at
         if fact.last_seen is not None and statement.at < fact.last_seen and not anew:
-            new.valid_to, new.replaced_by = max(fact.valid_from or begun, begun), fact.id
+            self._put_before(old, new, begun)
         else:
             fact.valid_to, fact.replaced_by, new.replaces = max(fact.valid_from or begun, begun), new.id, fact.id
             self[place] = fact.to_value(number)
@@ -193,6 +193,23 @@ class Edits:
         if found is not None:
             self[found[0]] = new.to_value(found[2])
         return new
+
+    def _put_before(self, later: tuple[Place, Fact, int], new: Fact, begun: datetime) -> None:
+        """Put what was said late where it belongs among facts that superseded each other: the one before ends with it."""
+        seen = {new.id}
+        while True:
+            place, fact, number = later
+            seen.add(fact.id)
+            earlier = self.find(fact.replaces) if fact.replaces and fact.replaces not in seen else None
+            if earlier is None or earlier[1].valid_from is None or earlier[1].valid_from <= begun:
+                break
+            later = earlier
+        new.valid_to, new.replaced_by = max(fact.valid_from or begun, begun), fact.id
+        if earlier is None or earlier[1].valid_to is None or earlier[1].valid_to <= begun:
+            return
+        before_place, before, before_number = earlier
+        before.valid_to, before.replaced_by, new.replaces, fact.replaces = begun, new.id, before.id, new.id
+        self[before_place], self[place] = before.to_value(before_number), fact.to_value(number)
 
     def end(self, id_: str, at: datetime) -> Fact | None:
         """Note that a fact is true no longer; None when it is gone, or has ended before."""

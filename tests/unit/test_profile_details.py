@@ -279,6 +279,19 @@ async def test_the_periods_of_a_fact_do_not_overlap(profiles, call, clock):
         assert texts(known.facts) == ["Lives in Athens"]
 
 
+@pytest.mark.parametrize("days", [(1, 30, 20, 10), (1, 30, 10, 20), (1, 10, 20, 30)], ids=str)
+def test_late_messages_find_their_place_among_facts_that_superseded_each_other(memory, days):
+    changes = [add("Lives in 1")] + [{"action": "update", "fact": 1, "text": f"Lives in {day}"} for day in days[1:]]
+    node = memory.profile_node(ScriptedChatModel([answer({**one, "messages": [1]}) for one in changes]))
+    for day in days:
+        node.invoke([human(str(day), str(day), day)], config(thread=str(day)))
+    for day, valid in ((5, 1), (15, 10), (25, 20), (35, 30)):
+        known = memory.profiles.get(ALICE, as_of=START + timedelta(days=day))
+        assert texts(known.facts) == [f"Lives in {valid}"]
+    chain = memory.profiles.timeline(ALICE)
+    assert [fact.replaced_by for fact in chain] == [*(fact.id for fact in chain[1:]), None]
+
+
 async def test_what_a_forgotten_fact_superseded_is_forgotten_too(memory, profiles, call, clock):
     first = await call(profiles.add_fact, ALICE, "Lives in Athens")
     clock.tick(days=1)
