@@ -133,7 +133,8 @@ class Profiles:
         """Store a profile that was changed: what `get` gave, or one made by hand.
 
         Of a profile that `get` gave, the fields that were changed since are stored, and what others changed meanwhile stays.
-        Facts that are not known yet are added; none is removed: see `forget_fact` and `end_fact`.
+        Of a model that does not derive from `UserProfile` all fields that are set are stored. Facts that are not known yet
+        are added; none is removed: see `forget_fact` and `end_fact`.
 
         Args:
             profile: A `UserProfile`, or another model with a field `user_id`.
