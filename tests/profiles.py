@@ -11,7 +11,7 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 ALICE = "alice@example.com"
-START = datetime(2030, 1, 1, tzinfo=timezone.utc)
+START = datetime(2025, 1, 1, tzinfo=timezone.utc)
 
 
 class Clock:

@@ -153,6 +153,7 @@ class Edits:
             confidence=statement.confidence,
         )
         self[place] = fact.to_value(number)
+        self._cut_before(fact, number)
         self.added.add(fact.id)
         return fact
 
@@ -184,7 +185,7 @@ class Edits:
             return new
         begun = new.valid_from or statement.at
         if fact.last_seen is not None and statement.at < fact.last_seen and not anew:
-            new.valid_to, new.replaced_by = max(fact.valid_from or begun, begun), fact.id
+            self._put_before(old, new, begun)
         else:
             fact.valid_to, fact.replaced_by, new.replaces = max(fact.valid_from or begun, begun), new.id, fact.id
             self[place] = fact.to_value(number)
@@ -192,6 +193,23 @@ class Edits:
         if found is not None:
             self[found[0]] = new.to_value(found[2])
         return new
+
+    def _put_before(self, later: tuple[Place, Fact, int], new: Fact, begun: datetime) -> None:
+        """Put what was said late where it belongs among facts that superseded each other: the one before ends with it."""
+        seen = {new.id}
+        while True:
+            place, fact, number = later
+            seen.add(fact.id)
+            earlier = self.find(fact.replaces) if fact.replaces and fact.replaces not in seen else None
+            if earlier is None or earlier[1].valid_from is None or earlier[1].valid_from <= begun:
+                break
+            later = earlier
+        new.valid_to, new.replaced_by = max(fact.valid_from or begun, begun), fact.id
+        if earlier is None or earlier[1].valid_to is None or earlier[1].valid_to <= begun:
+            return
+        before_place, before, before_number = earlier
+        before.valid_to, before.replaced_by, new.replaces, fact.replaces = begun, new.id, before.id, new.id
+        self[before_place], self[place] = before.to_value(before_number), fact.to_value(number)
 
     def end(self, id_: str, at: datetime) -> Fact | None:
         """Note that a fact is true no longer; None when it is gone, or has ended before."""
@@ -204,16 +222,29 @@ class Edits:
         return fact
 
     def forget(self, id_: str, at: datetime) -> bool:
-        """Delete a fact and the periods before in which it was true; returns whether there was one."""
+        """Delete a fact, the periods before in which it was true, and what it superseded; returns whether there was one."""
         digest = id_.rpartition("-")[0]
-        value = self[self.fact_place(digest)] if digest else None
-        if value is None:
+        if not digest or self[self.fact_place(digest)] is None:
             return False
-        for number in range(1, value["number"]):
-            self[self.fact_place(f"{digest}-{number}")] = None
-        self[self.fact_place(digest)] = None
-        self[self.forgotten_place(digest)] = {"at": at.isoformat()}
+        left = [digest]
+        while left:
+            digest = left.pop()
+            value = self[self.fact_place(digest)]
+            if value is None:
+                continue
+            earlier = [self.fact_place(f"{digest}-{number}") for number in range(1, value["number"])]
+            for period in (value, *(self[place] for place in earlier)):
+                before = (period or {}).get("replaces")
+                left += [before.rpartition("-")[0]] if before and not self._is_true(before) else []
+            for place in (self.fact_place(digest), *earlier):
+                self[place] = None
+            self[self.forgotten_place(digest)] = {"at": at.isoformat()}
         return True
+
+    def _is_true(self, id_: str) -> bool:
+        """Whether what a fact says is true, in a later period too."""
+        value = self[self.fact_place(id_.rpartition("-")[0])]
+        return value is not None and value.get("valid_to") is None
 
     def _is_forgotten(self, digest: str, statement: Statement) -> bool:
         """Whether a fact was forgotten, and a statement is not known to be later."""
@@ -232,7 +263,23 @@ class Edits:
         known.valid_from = min(known.valid_from or begun, begun)
         known.confidence = max(known.confidence, statement.confidence)
         self[place] = known.to_value(number)
+        self._cut_before(known, number)
         return known
+
+    def _cut_before(self, fact: Fact, number: int) -> None:
+        """Let the periods before one end where it begins, at the latest: no fact is true twice at a time."""
+        digest = fact.id.rpartition("-")[0]
+        for earlier in range(number - 1, 0, -1):
+            place = self.fact_place(f"{digest}-{earlier}")
+            value = self[place]
+            before = Fact.from_value(f"{digest}-{earlier}", value) if value is not None else None
+            if before is None or before.valid_to is None or fact.valid_from is None:
+                return
+            if before.valid_to <= fact.valid_from:
+                return
+            before.valid_to = fact.valid_from
+            before.valid_from = min(before.valid_from or fact.valid_from, fact.valid_from)
+            self[place] = before.to_value(earlier)
 
     def _period(self, digest: str, number: int, at: datetime) -> tuple[Place, Fact, int]:
         """The period of a fact that a time belongs to, from a number on: the last one that had begun or not ended by then."""

@@ -67,6 +67,9 @@ MAX_MESSAGES, MAX_MESSAGE_CHARACTERS = 40, 12_000
 
 _LONGEST = {USER: 6_000, ASSISTANT: 1_000}
 _LONGEST_NAME = 100
+_NOT_ACCEPTED = (400, 413, 422)
+"""HTTP statuses of a provider that does not accept the messages, now or later: too long, filtered, not valid."""
+
 _QUERY = 1_000
 
 
@@ -344,15 +347,16 @@ class Reader:
         return (yield from edited(self.store, user_id, needed, edit))
 
     def _failed(self, user_id: str, place: Place, digests: Sequence[str]) -> Program[None]:
-        """Count a run whose answers could not be used; after several, its messages are passed over."""
+        """Count a run that came to nothing; after several, the messages of the first of them are passed over."""
 
         def edit(edits: Edits) -> None:
             marker = Marker(edits[place])
+            start = marker.start(digests)
             if marker.failures + 1 < MAX_FAILURES:
-                edits[place] = marker.failed()
+                edits[place] = marker.failed(len(digests) - start)
             else:
                 _log.warning("Messages are passed over: no answer about them could be used.")
-                edits[place] = marker.after(digests)
+                edits[place] = marker.after(digests[: start + marker.failed_messages])
 
         yield from edited(self.store, user_id, [place], edit)
 
@@ -397,7 +401,8 @@ def _portion(
             return at, said
         if role and text:
             left -= len(text)
-            moment = time_of(message, -1.0)
+            # A clock that is ahead would keep away what is said until it is right.
+            moment = min(time_of(message, -1.0), conversation.now)
             own = moment >= 0
             timed = own or at >= last_turn
             said.append(
@@ -456,4 +461,18 @@ def _failure(error: Exception) -> AgentMemError:
         )
     if "ContentFilter" in name or "Refusal" in name:
         return RefusedError(f"The model refused: {error!s:.300}")
+    if _status(error) in _NOT_ACCEPTED:
+        return RefusedError(f"The provider does not accept these messages: {name}: {error!s:.300}")
     return _ModelFailedError(f"{name}: {error!s:.500}")
+
+
+def _status(error: Exception) -> Any:
+    """The HTTP status of a provider's answer, where an error tells."""
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # as botocore has it
+        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    for holder in (error, response):
+        for name in ("status_code", "status", "code"):
+            if isinstance(found := getattr(holder, name, None), int):
+                return found
+    return None

@@ -183,10 +183,24 @@ def checked_topic(topic: Any) -> str:
     return plain
 
 
-def utc(moment: datetime | float) -> datetime:
-    """A time in UTC; one without a zone, or a number of seconds since 1970, is taken to be in it."""
+def utc(moment: datetime | float | str) -> datetime:
+    """A time in UTC; one without a zone, or a number of seconds since 1970, is taken to be in it.
+
+    Raises:
+        InvalidTypeError: It is no time.
+        InvalidInputError: It is a text that is not ISO 8601, or out of range.
+    """
     if isinstance(moment, (int, float)):
         return datetime.fromtimestamp(moment, timezone.utc)
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment.strip().replace("Z", "+00:00"))
+        except ValueError:
+            msg = f"A time must be a datetime, or ISO 8601 such as 2024-05-17T12:00:00Z, got {moment!r:.60}."
+            raise InvalidInputError(msg) from None
+    if not isinstance(moment, datetime):
+        msg = f"A time must be a datetime, or ISO 8601 as a text, got {type(moment).__name__}: {moment!r:.60}."
+        raise InvalidTypeError(msg)
     if moment.tzinfo is None:
         return moment.replace(tzinfo=timezone.utc)
     try:

@@ -1,7 +1,8 @@
 """The fields of a profile: a JSON document that knows what it was like before each change.
 
-A change is noted with its time and what was there before. A change that was said before the last change of the same field is
-left out: the later statement counts. A field that was forgotten leaves the digest of its path alone.
+A change is noted with its time and what was there before. A change that was said before the last change of the same field,
+of what holds it or of what it holds, is left out: the later statement counts. A field that was forgotten leaves the digest of
+its path alone.
 """
 
 from __future__ import annotations
@@ -85,12 +86,17 @@ class Fields:
         if _is_deeper(new, MAX_DEPTH):
             msg = f"A value may hold lists and objects in each other {MAX_DEPTH} levels deep: nothing was changed."
             raise InvalidInputError(msg)
+        try:
+            json.dumps(new, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            msg = f"A field holds what JSON knows, got {type(new).__name__} {new!r:.100}: {error}."
+            raise InvalidInputError(msg) from None
         made = next((at for at in range(1, len(path)) if not _get(self.document, path[:at])[0]), None)
         _put(self.document, path, new)
         if len(json.dumps(self.document, ensure_ascii=False)) > MAX_CHARACTERS:
             msg = f"The profile would be longer than {MAX_CHARACTERS:,} characters: nothing was changed."
             raise InvalidInputError(msg)
-        self._note(path, at, there, before, made)
+        self._note(path, at, there, before, made, anew=anew)
         self._forgotten.pop(self._digest(path), None)
         return True
 
@@ -106,7 +112,7 @@ class Fields:
         if not there or (not anew and self._is_old(path, at)):
             return False
         _take(self.document, path)
-        self._note(path, at, there, before)
+        self._note(path, at, there, before, anew=anew)
         return True
 
     def forget(self, path: Path, at: datetime) -> bool:
@@ -120,7 +126,7 @@ class Fields:
                 found = True
                 if change.get("made", len(path)) < len(path):
                     # What held it was made for it, and stays.
-                    kept.append({"path": list(own[: change["made"]]), "at": change["at"]})
+                    kept.append({**_times(change), "path": list(own[: change["made"]])})
                 continue
             if path[: len(own)] == own and isinstance(change.get("before"), dict):
                 found = _take(change["before"], path[len(own) :]) or found
@@ -130,25 +136,47 @@ class Fields:
             self._forgotten[self._digest(path)] = at.isoformat()
         return found
 
+    def forget_element(self, path: Path, element: Any, at: datetime) -> bool:
+        """Remove an element of a list, now and before; returns whether it was anywhere."""
+        found = _take_element(self.document, path, element)
+        for change in self._past:
+            own = tuple(change["path"])
+            if "before" in change and path[: len(own)] == own:
+                found = _take_element(change, ("before", *path[len(own) :]), element) or found
+        if found:
+            self._forgotten[self._digest(_element(path, element))] = at.isoformat()
+        return found
+
+    def has_forgotten(self, path: Path, element: Any, at: datetime, *, timed: bool = True) -> bool:
+        """Whether an element of a list was forgotten, and a statement of it is not known to be later."""
+        return self._is_old(_element(path, element), at, timed=timed)
+
     def interacted(self, at: datetime) -> None:
         """Note when the user was heard of last."""
         if self.last_interaction is None or datetime.fromisoformat(self.last_interaction) < at:
             self.last_interaction = at.isoformat()
 
     def _is_old(self, path: Path, at: datetime, *, timed: bool = True) -> bool:
-        """Whether something was said of a field, or of what holds it, since."""
+        """Whether something was said of a field, of what holds it, or of what it holds, since."""
         for length in range(1, len(path) + 1):
             forgotten = self._forgotten.get(self._digest(path[:length]))
             if forgotten is not None and (not timed or at <= datetime.fromisoformat(forgotten)):
                 return True
-        last = next((change for change in reversed(self._past) if tuple(change["path"]) == path), None)
-        return last is not None and at < datetime.fromisoformat(last["at"])
+        said = (
+            _times(change)["said"]
+            for change in self._past
+            if all(one == other for one, other in zip(change["path"], path, strict=False))
+        )
+        return any(at < datetime.fromisoformat(one) for one in said)
 
-    def _note(self, path: Path, at: datetime, there: bool, before: Any, made: int | None = None) -> None:
+    def _note(
+        self, path: Path, at: datetime, there: bool, before: Any, made: int | None = None, *, anew: bool = False
+    ) -> None:
         """Note a change, before which a value was there or not; and from where on its path was made for it."""
         # The changes stay in the order in which they were made, so that they can be undone one after the other.
         latest = max(at, datetime.fromisoformat(self._past[-1]["at"])) if self._past else at
-        change: dict[str, Any] = {"path": list(path), "at": latest.isoformat()}
+        said = latest if anew else at
+        change: dict[str, Any] = {"path": list(path), "at": latest.isoformat(), "said": said.isoformat()}
         if there:
             change["before"] = before
         if made is not None:
@@ -157,6 +185,23 @@ class Fields:
 
     def _digest(self, path: Path) -> str:
         return digest_of_ids(self._user_id, *path, size=12).hex()
+
+
+def _element(path: Path, element: Any) -> Path:
+    return *path, json.dumps(element, ensure_ascii=False, sort_keys=True)
+
+
+def _take_element(document: dict[str, Any], path: Path, element: Any) -> bool:
+    _, there = _get(document, path)
+    if not isinstance(there, list) or element not in there:
+        return False
+    _put(document, path, [one for one in there if one != element])
+    return True
+
+
+def _times(change: Mapping[str, Any]) -> dict[str, str]:
+    """When a change was made, in the order of changes, and when it was said."""
+    return {"at": change["at"], "said": change.get("said", change["at"])}
 
 
 def path_of(field: str | Sequence[str]) -> Path:

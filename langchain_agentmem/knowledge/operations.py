@@ -141,6 +141,10 @@ def _do_field(one: Operation, schema: Schema, fields: Fields) -> bool:
         return fields.forget(one.path, one.at) if one.reason == "forget" else fields.remove(one.path, one.at)
     value = one.value
     if schema.is_list(one.path) and one.action in ("add", "remove") and not isinstance(value, list):
+        if one.action == "remove" and one.reason == "forget":
+            return fields.forget_element(one.path, value, one.at)
+        if one.action == "add" and fields.has_forgotten(one.path, value, one.at, timed=one.timed):
+            return False
         there = value_at(fields.document, one.path) or []
         value = [*(each for each in there if each != value), *([value] if one.action == "add" else [])]
     return fields.set(one.path, value, one.at, timed=one.timed)

@@ -5,6 +5,7 @@ What is written by hand counts as said after all else, whatever the times of mes
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -17,7 +18,7 @@ from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.changes import Edits, Statement
 from langchain_agentmem.knowledge.facts import Fact, Facts, checked_topic, utc
 from langchain_agentmem.knowledge.fields import Fields, path_of
-from langchain_agentmem.knowledge.schema import Schema, UserProfile
+from langchain_agentmem.knowledge.schema import Loaded, Schema, UserProfile
 from langchain_agentmem.knowledge.seen import SEEN, forgotten_place
 from langchain_agentmem.knowledge.spaces import FACTS, user_space
 from langchain_agentmem.knowledge.storing import edited
@@ -55,14 +56,14 @@ class Profiles:
         self,
         user_id: str,
         *,
-        as_of: datetime | None = None,
+        as_of: datetime | str | None = None,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
     ) -> Any:
         """What is known of a user; an empty profile of one who is not known.
 
         Args:
             user_id: Whose profile.
-            as_of: At which time. Default: None (now).
+            as_of: At which time: a `datetime`, or ISO 8601; without a zone it is in UTC. Default: None (now).
             schema: In which form: a Pydantic model or a JSON schema. Default: `UserProfile`.
 
         Returns:
@@ -83,7 +84,7 @@ class Profiles:
         self,
         user_id: str,
         *,
-        as_of: datetime | None = None,
+        as_of: datetime | str | None = None,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
     ) -> Any:
         """Same as `get`, but without blocking the event loop."""
@@ -132,7 +133,8 @@ class Profiles:
         """Store a profile that was changed: what `get` gave, or one made by hand.
 
         Of a profile that `get` gave, the fields that were changed since are stored, and what others changed meanwhile stays.
-        Facts that are not known yet are added; none is removed: see `forget_fact` and `end_fact`.
+        Of a model that does not derive from `UserProfile` all fields that are set are stored. Facts that are not known yet
+        are added; none is removed: see `forget_fact` and `end_fact`.
 
         Args:
             profile: A `UserProfile`, or another model with a field `user_id`.
@@ -143,19 +145,34 @@ class Profiles:
         """Same as `save`, but without blocking the event loop."""
         await arun(self._save(profile))
 
-    def update_preference(self, user_id: str, key: str, value: Any) -> None:
+    def update_preference(
+        self,
+        user_id: str,
+        key: str,
+        value: Any,
+        *,
+        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+    ) -> None:
         """Set a preference.
 
         Args:
             user_id: Whose.
             key: Its name.
             value: Anything that JSON knows; None removes it.
+            schema: In which profile of the user, where there are several. Default: `UserProfile`.
         """
-        run(self._update_preference(user_id, key, value))
+        run(self._update_preference(user_id, key, value, Schema(schema)))
 
-    async def aupdate_preference(self, user_id: str, key: str, value: Any) -> None:
+    async def aupdate_preference(
+        self,
+        user_id: str,
+        key: str,
+        value: Any,
+        *,
+        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+    ) -> None:
         """Same as `update_preference`, but without blocking the event loop."""
-        await arun(self._update_preference(user_id, key, value))
+        await arun(self._update_preference(user_id, key, value, Schema(schema)))
 
     def add_fact(
         self,
@@ -164,7 +181,7 @@ class Profiles:
         *,
         topics: Iterable[str] = (),
         sources: Iterable[str] = (),
-        valid_from: datetime | None = None,
+        valid_from: datetime | str | None = None,
         confidence: float = 1.0,
         replaces: Fact | str | None = None,
     ) -> Fact:
@@ -192,7 +209,7 @@ class Profiles:
         *,
         topics: Iterable[str] = (),
         sources: Iterable[str] = (),
-        valid_from: datetime | None = None,
+        valid_from: datetime | str | None = None,
         confidence: float = 1.0,
         replaces: Fact | str | None = None,
     ) -> Fact:
@@ -216,7 +233,7 @@ class Profiles:
         """Same as `add_facts`, but without blocking the event loop."""
         return await arun(self._add(user_id, [_given(one) for one in facts], None))
 
-    def end_fact(self, user_id: str, fact: Fact | str, *, at: datetime | None = None) -> bool:
+    def end_fact(self, user_id: str, fact: Fact | str, *, at: datetime | str | None = None) -> bool:
         """Note that a fact is true no longer; it stays in the timeline.
 
         Args:
@@ -229,12 +246,12 @@ class Profiles:
         """
         return run(self._end(user_id, fact, at))
 
-    async def aend_fact(self, user_id: str, fact: Fact | str, *, at: datetime | None = None) -> bool:
+    async def aend_fact(self, user_id: str, fact: Fact | str, *, at: datetime | str | None = None) -> bool:
         """Same as `end_fact`, but without blocking the event loop."""
         return await arun(self._end(user_id, fact, at))
 
     def forget_fact(self, user_id: str, fact: Fact | str) -> bool:
-        """Delete a fact. What is left is a digest, so that it does not come back from old messages.
+        """Delete a fact, and what it superseded. What is left are digests, so that it does not come back from old messages.
 
         Args:
             user_id: About whom.
@@ -267,14 +284,15 @@ class Profiles:
 
     # Programs
 
-    def _get(self, user_id: str, as_of: datetime | None, schema: Schema) -> Program[Any]:
+    def _get(self, user_id: str, as_of: datetime | str | None, schema: Schema) -> Program[Any]:
         moment = None if as_of is None else utc(as_of)
         place = Edits(user_id, {}, self._store.language).profile_place(schema.name)
         item = yield Twin(self._store.get, *place)
         fields = Fields(user_id, item and item.value)
         every = (yield from self._found(user_id, None, None, {}, past=True)) if schema.has_facts else Facts()
-        valid = [fact for fact in every if fact.is_valid(moment)]
-        past = [fact for fact in every if fact.valid_to is not None and (moment is None or fact.valid_to <= moment)]
+        at = utc(time.time()) if moment is None else moment
+        valid = [fact for fact in every if fact.is_valid(at)]
+        past = [fact for fact in every if fact.valid_to is not None and fact.valid_to <= at]
         document = fields.document if moment is None else fields.as_of(moment)
         last = fields.last_interaction
         if last is not None and moment is not None and datetime.fromisoformat(last) > moment:
@@ -313,10 +331,11 @@ class Profiles:
         loaded = profile._loaded.fields if isinstance(profile, UserProfile) else None
         given = schema.fields_of(profile)
         changed = _differences(loaded, given) if loaded is not None else _set_fields(profile, given)
-        new = [_given(fact) for fact in getattr(profile, "facts", ()) if schema.has_facts and not fact.id]
-        statements = [_statement(fact, now) for fact in new]
+        facts: list[Any] = getattr(profile, "facts", []) if schema.has_facts else []
+        new = [at for at, fact in enumerate(facts) if not getattr(fact, "id", "")]
+        statements = [_statement(_given(facts[at]), now) for at in new]
 
-        def edit(edits: Edits) -> None:
+        def edit(edits: Edits) -> list[Fact | None]:
             fields = edits.fields(schema.name)
             for path, value in changed:
                 if value is _GONE:
@@ -325,16 +344,21 @@ class Profiles:
                     fields.set(path, value, now, anew=True)
             schema.check(fields.document)
             edits.keep(schema.name, fields)
-            for statement in statements:
-                edits.add(statement, anew=True)
+            return [edits.add(statement, anew=True) for statement in statements]
 
         draft = Edits(user_id, {}, self._store.language)
         places = [draft.profile_place(schema.name)]
         places += [place for statement in statements for place in draft.places_of(statement.text)]
-        yield from edited(self._store, user_id, places, edit)
+        stored = yield from edited(self._store, user_id, places, edit)
+        if isinstance(profile, UserProfile):
+            # What is changed from now on is stored by the next save.
+            profile._loaded = Loaded(copy.deepcopy(given))
+            for at, fact in zip(new, stored, strict=True):
+                facts[at] = fact or facts[at]
 
-    def _update_preference(self, user_id: str, key: str, value: Any) -> Program[None]:
-        schema, path, now = Schema(), path_of(["preferences", key]), utc(time.time())
+    def _update_preference(self, user_id: str, key: str, value: Any, schema: Schema) -> Program[None]:
+        path, now = path_of(["preferences", key]), utc(time.time())
+        schema.check_path(path)
 
         def edit(edits: Edits) -> None:
             fields = edits.fields(schema.name)
@@ -365,7 +389,7 @@ class Profiles:
         places = [place for statement in statements for place in draft.places_of(statement.text)]
         return (yield from edited(self._store, user_id, places, edit))
 
-    def _end(self, user_id: str, fact: Fact | str, at: datetime | None) -> Program[bool]:
+    def _end(self, user_id: str, fact: Fact | str, at: datetime | str | None) -> Program[bool]:
         moment = utc(at or time.time())
         return (
             yield from edited(
@@ -406,7 +430,7 @@ def _fact(
     text: Any,
     topics: Any = (),
     sources: Iterable[str] = (),
-    valid_from: datetime | None = None,
+    valid_from: datetime | str | None = None,
     confidence: float = 1.0,
 ) -> Fact:
     if isinstance(confidence, bool) or not isinstance(confidence, (int, float)) or not 0 <= confidence <= 1:

@@ -27,7 +27,7 @@ USER, ASSISTANT = "user", "assistant"
 _ROLES = {"human": USER, "user": USER, "ai": ASSISTANT, "assistant": ASSISTANT}
 
 MAX_FAILURES = 3
-"""After so many runs whose answers could not be used, the messages behind them are passed over."""
+"""After so many runs that came to nothing, the messages of the first of them are passed over."""
 
 
 class Marker:
@@ -43,6 +43,8 @@ class Marker:
         """When what was read to its end last was handed over, in seconds since 1970."""
         self.failures: int = (value or {}).get("failures", 0)
         """How many runs in a row came to nothing."""
+        self.failed_messages: int = (value or {}).get("failed_messages", 0)
+        """How many messages the first of these runs read."""
 
     def start(self, digests: Sequence[str]) -> int:
         """The place of the first message that was not read yet.
@@ -75,12 +77,22 @@ class Marker:
         seen = [*self._seen, *digests[self.start(digests) :]][-REMEMBERED:]
         return {**self._value(), "seen": seen, "failures": 0, "handed_over": handed_over or self.handed_over}
 
-    def failed(self) -> dict[str, Any]:
-        """What the store keeps once a run came to nothing."""
-        return {**self._value(), "failures": self.failures + 1}
+    def failed(self, messages: int) -> dict[str, Any]:
+        """What the store keeps once a run came to nothing.
+
+        Args:
+            messages: How many messages it read.
+        """
+        first = self.failed_messages if self.failures else messages
+        return {**self._value(), "failures": self.failures + 1, "failed_messages": first}
 
     def _value(self) -> dict[str, Any]:
-        return {"seen": self._seen, "failures": self.failures, "handed_over": self.handed_over}
+        return {
+            "seen": self._seen,
+            "handed_over": self.handed_over,
+            "failures": self.failures,
+            "failed_messages": self.failed_messages,
+        }
 
 
 def forgotten_place(user_id: str) -> tuple[tuple[str, ...], str]:

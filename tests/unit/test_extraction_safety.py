@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableLambda
 from profiles import ALICE, add, answer, assistant, config, human, shown, texts
 
 from langchain_agentmem import AgentMemory, InvalidInputError
@@ -231,3 +232,29 @@ def test_commas_too_many_and_fences_are_forgiven():
     ):
         assert all(one.text == 'Says ,] and ",}' for one in proposals_in(text).changes)
     assert len(proposals_in('{"changes": [{"action": "add", "text": "x",},],}').changes) == 1
+
+
+class NotAcceptedError(Exception):
+    """What a provider's client raises for messages that it does not accept."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__("content_filter")
+        self.status_code = status
+
+
+@pytest.mark.parametrize(("fault", "given_up"), [(400, True), (413, True), (422, True), (429, False), (503, False)])
+def test_messages_that_a_provider_never_accepts_do_not_stop_a_thread(memory, fault, given_up, caplog):
+    def model(prompt: Any) -> Any:
+        if "POISON" in str(prompt[-1].content):
+            raise NotAcceptedError(fault)
+        return AIMessage(answer(add("Has a cat")))
+
+    node = memory.profile_node(RunnableLambda(model), method="json")
+    said: list[Any] = []
+    for text in ("POISON", "Hi", "I have a cat", "Bye"):
+        said += [human(text, text), assistant("Yes.", f"to {text}")]
+        done = node.invoke(said, config())
+    assert done.calls == 1
+    # Those that came after the messages which are not accepted are not given up with them.
+    assert texts(memory.profiles.get(ALICE).facts) == (["Has a cat"] if given_up else [])
+    assert done.messages == (6 if given_up else 8)

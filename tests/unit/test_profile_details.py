@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from profiles import ALICE, START, Clock, texts
+from profiles import ALICE, START, Clock, add, answer, config, human, texts
 from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError, UserProfile
 from langchain_agentmem.knowledge.fields import Fields, path_of
+from langchain_agentmem.testing import ScriptedChatModel
 
 
 @pytest.fixture
@@ -186,6 +187,160 @@ def test_a_field_that_is_forgotten_is_gone_from_what_held_it_before_too():
     assert fields.as_of(START) == {"home": {"city": "Athens"}}
     assert not fields.set(("home", "door"), "red", START + timedelta(days=1))
     assert fields.set(("home", "door"), "red", START + timedelta(days=4))
+
+
+async def test_now_is_a_time_like_any_other(profiles, call, clock):
+    soon = clock.now + timedelta(days=1)
+    await call(profiles.add_fact, ALICE, "Lives in Volos", valid_from=soon)
+    ending = await call(profiles.add_fact, ALICE, "Works at Acme")
+    await call(profiles.end_fact, ALICE, ending, at=soon)
+    for facts, past in ((["Works at Acme"], []), (["Lives in Volos"], ["Works at Acme"])):
+        for profile in (await call(profiles.get, ALICE), await call(profiles.get, ALICE, as_of=clock.now)):
+            assert (texts(profile.facts), texts(profile.past)) == (facts, past)
+        clock.tick(days=1)
+
+
+def test_a_message_from_a_clock_that_is_ahead_keeps_nothing_away(memory, clock):
+    other = answer({"action": "update", "fact": 1, "text": "Lives in Volos"})
+    node = memory.profile_node(ScriptedChatModel([answer(add("Lives in Athens")), other]))
+    node.invoke([human("I live in Athens", "a", 400)], config())
+    clock.tick(hours=1)
+    node.invoke([human("I live in Volos", "b")], config())
+    assert texts(memory.profiles.get(ALICE).facts) == ["Lives in Volos"]
+
+
+async def test_saving_twice_keeps_what_others_saved_in_between(profiles, call):
+    for profile in (await call(profiles.get, ALICE), UserProfile(user_id=ALICE, preferences={})):
+        profile.name, profile.preferences["tone"] = "Al", "short"
+        await call(profiles.save, profile)
+        other = await call(profiles.get, ALICE)
+        other.name, other.preferences["tone"] = "Alice", "long"
+        await call(profiles.save, other)
+        profile.preferences["language"] = "Greek"
+        await call(profiles.save, profile)
+        after = await call(profiles.get, ALICE)
+        assert (after.name, after.preferences) == ("Alice", {"tone": "long", "language": "Greek"})
+
+
+async def test_a_fact_may_be_a_text_and_is_added_once(profiles, call):
+    profile = await call(profiles.get, ALICE)
+    profile.facts += ["Sails", {"text": "Hikes"}]
+    await call(profiles.save, profile)
+    assert texts(profile.facts) == ["Sails", "Hikes"]
+    assert await call(profiles.end_fact, ALICE, profile.facts[0])
+    await call(profiles.save, profile)
+    assert texts((await call(profiles.get, ALICE)).facts) == ["Hikes"]
+
+
+async def test_times_may_be_iso_8601(profiles, call):
+    fact = await call(profiles.add_fact, ALICE, "Sails", valid_from="2024-05-17")
+    assert fact.valid_from.isoformat() == "2024-05-17T00:00:00+00:00"
+    assert texts((await call(profiles.get, ALICE, as_of="2024-05-17T12:00:00Z")).facts) == ["Sails"]
+    assert (await call(profiles.get, ALICE, as_of="2024-05-16")).facts == []
+    with pytest.raises(InvalidInputError, match="ISO 8601"):
+        await call(profiles.get, ALICE, as_of="yesterday")
+    with pytest.raises(InvalidTypeError, match="datetime"):
+        await call(profiles.get, ALICE, as_of=START.date())
+
+
+@pytest.mark.parametrize("value", [{"a"}, float("nan"), START, [object()]], ids=["set", "nan", "time", "object"])
+async def test_a_preference_is_what_json_knows(profiles, call, value):
+    with pytest.raises(InvalidInputError, match="what JSON knows"):
+        await call(profiles.update_preference, ALICE, "x", value)
+    assert (await call(profiles.get, ALICE)).preferences == {}
+
+
+async def test_preferences_of_a_class_of_ones_own(profiles, call):
+    class Customer(UserProfile):
+        tier: str | None = None
+
+    class Trip(BaseModel):
+        to: str | None = None
+
+    await call(profiles.update_preference, ALICE, "tone", "short", schema=Customer)
+    assert (await call(profiles.get, ALICE, schema=Customer)).preferences == {"tone": "short"}
+    assert (await call(profiles.get, ALICE)).preferences == {}
+    with pytest.raises(InvalidInputError, match="no field"):
+        await call(profiles.update_preference, ALICE, "tone", "short", schema=Trip)
+
+
+async def test_the_periods_of_a_fact_do_not_overlap(profiles, call, clock):
+    first = await call(profiles.add_fact, ALICE, "Lives in Athens")
+    clock.tick(days=10)
+    await call(profiles.end_fact, ALICE, first)
+    clock.tick(days=10)
+    await call(profiles.add_fact, ALICE, "Lives in Athens", valid_from=START + timedelta(days=5))
+    for begun in (5, 3, -3):
+        await call(profiles.add_fact, ALICE, "Lives in Athens", valid_from=START + timedelta(days=begun))
+        one, two = await call(profiles.timeline, ALICE)
+        assert one.valid_from <= one.valid_to == two.valid_from == START + timedelta(days=begun)
+    for day in (-2, 4, 30):
+        known = await call(profiles.get, ALICE, as_of=START + timedelta(days=day))
+        assert texts(known.facts) == ["Lives in Athens"]
+
+
+@pytest.mark.parametrize("days", [(1, 30, 20, 10), (1, 30, 10, 20), (1, 10, 20, 30)], ids=str)
+def test_late_messages_find_their_place_among_facts_that_superseded_each_other(memory, days):
+    changes = [add("Lives in 1")] + [{"action": "update", "fact": 1, "text": f"Lives in {day}"} for day in days[1:]]
+    node = memory.profile_node(ScriptedChatModel([answer({**one, "messages": [1]}) for one in changes]))
+    for day in days:
+        node.invoke([human(str(day), str(day), day)], config(thread=str(day)))
+    for day, valid in ((5, 1), (15, 10), (25, 20), (35, 30)):
+        known = memory.profiles.get(ALICE, as_of=START + timedelta(days=day))
+        assert texts(known.facts) == [f"Lives in {valid}"]
+    chain = memory.profiles.timeline(ALICE)
+    assert [fact.replaced_by for fact in chain] == [*(fact.id for fact in chain[1:]), None]
+
+
+async def test_what_a_forgotten_fact_superseded_is_forgotten_too(memory, profiles, call, clock):
+    first = await call(profiles.add_fact, ALICE, "Lives in Athens")
+    clock.tick(days=1)
+    second = await call(profiles.add_fact, ALICE, "Lives in Patras", replaces=first)
+    clock.tick(days=1)
+    third = await call(profiles.add_fact, ALICE, "Lives in Volos", replaces=second)
+    clock.tick(days=1)
+    await call(profiles.add_fact, ALICE, "Lives in Athens")
+    assert await call(profiles.forget_fact, ALICE, third)
+    # What is true again stays.
+    assert set(texts(await call(profiles.timeline, ALICE))) == {"Lives in Athens"}
+    assert "Patras" not in str([item.value for item in await call(memory.store.search, (), limit=100)])
+
+
+def test_an_element_that_is_forgotten_is_gone_from_what_the_field_was_before_too(memory):
+    class Traveller(BaseModel):
+        visited: list[str] = []
+
+    def change(action: str, place: str, **more: Any) -> str:
+        return answer({"action": action, "field": "visited", "value": place, "messages": [1], **more})
+
+    script = [change("add", "Crete"), change("add", "Rome"), change("remove", "Crete", reason="forget")]
+    node = memory.profile_node(ScriptedChatModel([*script, change("add", "Crete"), change("add", "Crete")]), Traveller)
+    for number, (text, day) in enumerate([("Crete", 1), ("Rome", 2), ("Forget Crete", 3), ("Crete", 1)]):
+        node.invoke([human(text, str(number), day)], config())
+    assert memory.profiles.get(ALICE, schema=Traveller).visited == ["Rome"]
+    assert "Crete" not in str([item.value for item in memory.store.search((), limit=100)])
+    node.invoke([human("I was on Crete again", "5", 4)], config())
+    assert memory.profiles.get(ALICE, schema=Traveller).visited == ["Rome", "Crete"]
+
+
+def test_the_later_statement_of_a_field_counts_whatever_was_said_of_others():
+    def day(number: int) -> datetime:
+        return START + timedelta(days=number)
+
+    fields = Fields(ALICE, None)
+    assert fields.set(("name",), "Al", day(10))
+    assert fields.set(("home", "city"), "Athens", day(5))
+    assert fields.set(("home", "city"), "Patras", day(7))
+    assert not fields.set(("home", "city"), "Rome", day(6))
+    # What holds a field, and what it holds, counts too.
+    assert not fields.set(("home",), {"city": "Rome"}, day(6))
+    assert not fields.remove(("home",), day(6))
+    assert fields.set(("home",), {"city": "Chania"}, day(8))
+    assert not fields.set(("home", "door"), "red", day(7))
+    assert fields.set(("home", "door"), "red", day(9))
+    assert fields.set(("name",), "Alice", day(1), anew=True)
+    assert not fields.set(("name",), "Ali", day(9))
+    assert fields.document == {"name": "Alice", "home": {"city": "Chania", "door": "red"}}
 
 
 def test_fields_remember_so_many_changes_and_hold_so_much(monkeypatch):
