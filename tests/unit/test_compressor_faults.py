@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import multiprocessing
 from typing import Any
 
 import pytest
@@ -161,11 +160,13 @@ def test_a_turn_begins_no_call_after_its_time_and_the_next_goes_on(monkeypatch):
     assert all(" ".join(shown).count(f"#{at}# ") == 1 for at in range(40))
 
 
-def test_a_claim_of_another_process_holds_after_a_fork():
+def test_a_claim_is_believed_until_it_was_given_up_here():
     record = Record(claim=7, until=2e10)
     assert folding.is_at_work(record)
-    with multiprocessing.get_context("fork").Pool(1) as pool:
-        assert pool.apply(folding.is_at_work, (record,))
+    assert not folding.is_at_work(record._replace(until=1.0))
+    folding._given_up.append(7)
+    assert not folding.is_at_work(record)
+    folding._given_up.clear()
 
 
 def test_what_is_told_may_fail(caplog):

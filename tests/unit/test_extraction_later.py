@@ -214,7 +214,7 @@ async def test_nothing_is_left_running(sqlite_url, call, when):
     memory = AgentMemory.from_url(sqlite_url)
     node = memory.profile_node(ScriptedChatModel([answer()] * 20), when=when, delay=1000)
     for number in range(20):
-        await call(node.invoke, [human("Hi", "a")], config(f"user {number}"))
+        await call(node.invoke, [human("Hi", "a")], config(f"user {number}", f"thread {number}"))
         await asyncio.sleep(0)
     await call(memory.close)
     assert node.schedule.pending == 0
@@ -264,7 +264,7 @@ async def test_closing_does_not_wait_for_ever_for_a_model(sqlite_url, call, capl
     model = Gated([answer(add("Has two dogs"))] * 9)
     node = memory.profile_node(model, when="debounce", delay=1000)
     for user in "abcdefghi":
-        await call(node.invoke, [human("I have two dogs", "a")], config(user))
+        await call(node.invoke, [human("I have two dogs", "a")], config(user, user))
     await call(memory.close, time_limit=0.05)
     assert "9 conversations were not read" in caplog.text
     with pytest.raises(StorageClosedError):
@@ -312,7 +312,7 @@ async def test_conversations_are_flushed_at_once(memory, call):
     model = Met([answer(add("Has two dogs"))] * 2 * WORKERS)
     node = memory.profile_node(model, when="debounce", delay=1000)
     for number in range(2 * WORKERS):
-        await call(node.invoke, [human("I have two dogs", "a")], config(f"user {number}"))
+        await call(node.invoke, [human("I have two dogs", "a")], config(f"user {number}", f"thread {number}"))
     await call(node.flush)
     assert [facts(memory, f"user {number}") for number in range(2 * WORKERS)] == [["Has two dogs"]] * 2 * WORKERS
 
@@ -378,10 +378,10 @@ def test_threads_go_on_after_any_fault(memory, fault, caplog):
 
     node = memory.profile_node(RunnableLambda(work), when="background")
     for number in range(WORKERS):
-        node.invoke([human("Hi", "a")], config(f"user {number}"))
+        node.invoke([human("Hi", "a")], config(f"user {number}", f"thread {number}"))
         while len(asked) <= number or node.schedule._running:
             time.sleep(0)
-    node.invoke([human("I have two dogs", "a")], config())
+    node.invoke([human("I have two dogs", "a")], config(thread="another"))
     while not facts(memory):
         time.sleep(0)
     while extraction_threads():
@@ -405,7 +405,7 @@ def test_a_child_process_reads_its_own_conversations_alone(sqlite_url):
         model._gate.wait = lambda seconds: (begun.release(), wait(seconds))[1]
         node = memory.profile_node(model, when="background")
         for user in "abcdef":
-            node.invoke([human("I have two dogs", "a")], config(user))
+            node.invoke([human("I have two dogs", "a")], config(user, user))
         for _ in range(4):
             begun.acquire()  # all workers are in the model, none amid a statement
         child = os.fork()
@@ -413,7 +413,7 @@ def test_a_child_process_reads_its_own_conversations_alone(sqlite_url):
         model._gate.set()
         if not child:
             assert node.schedule.pending == 0
-            node.invoke([human("I have two dogs", "a")], config("child"))
+            node.invoke([human("I have two dogs", "a")], config("child", "child"))
             node.flush()
             read = len(model.requests)
             os._exit(0 if read == 1 and memory.profiles.get("child").facts else 1)
@@ -433,7 +433,7 @@ async def test_flushing_and_closing_while_it_is_told_what_was_learned_does_not_w
         on_extraction=lambda extraction: (node.flush(), told.append(extraction)),
     )
     for user in "abcd":
-        await call(node.invoke, [human("I have two dogs", "a")], config(user))
+        await call(node.invoke, [human("I have two dogs", "a")], config(user, user))
     await call(memory.close)
     assert len(told) == 4
 
