@@ -25,10 +25,33 @@ from servers import DATABASES, PostgresServer, RedisCluster, RedisServer
 BACKENDS = ("sqlite-file", "sqlite-memory", "postgres", "redis", "redis-cluster")
 """Every contract test runs on each of these."""
 
+IN_MEMORY = {
+    "test_checkpoints_conformance.py",
+    "test_checkpoints_graphs.py",
+    "test_checkpoints_writes.py",
+    "test_history.py",
+    "test_history_chains.py",
+    "test_history_opening.py",
+    "test_sessions.py",
+    "test_store.py",
+    "test_store_graph.py",
+    "test_store_search.py",
+    "test_store_update.py",
+}
+"""What runs on SQLite in memory too: it is a file's code but for its connections, so these tell what there is to tell."""
+
 LASTING = tuple(backend for backend in BACKENDS if backend != "sqlite-memory")
 """Those whose data outlives the object that uses it."""
 
 _numbers = itertools.count()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests that would say again on SQLite in memory what they say on a file."""
+    left_out = [item for item in items if "[sqlite-memory" in item.name and item.path.name not in IN_MEMORY]
+    config.hook.pytest_deselected(items=left_out)
+    gone = set(map(id, left_out))
+    items[:] = [item for item in items if id(item) not in gone]
 
 
 @pytest.fixture(params=BACKENDS)
