@@ -208,7 +208,6 @@ def test_times_out_of_range_are_refused(memory):
         memory.entities.relate(ALICE, "Al", "knows", "Bo", valid_from=early)
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "text",
     [
