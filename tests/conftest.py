@@ -27,15 +27,11 @@ BACKENDS = ("sqlite-file", "sqlite-memory", "postgres", "redis", "redis-cluster"
 
 IN_MEMORY = {
     "test_checkpoints_conformance.py",
-    "test_checkpoints_graphs.py",
     "test_checkpoints_writes.py",
     "test_history.py",
-    "test_history_chains.py",
     "test_history_opening.py",
-    "test_sessions.py",
     "test_store.py",
     "test_store_graph.py",
-    "test_store_search.py",
     "test_store_update.py",
 }
 """What runs on SQLite in memory too: it is a file's code but for its connections, so these tell what there is to tell."""
