@@ -57,6 +57,7 @@ from langchain_agentmem.models import (
     check_optional_id,
     check_tenant,
     seconds,
+    user_named_by,
 )
 from langchain_agentmem.notes import TTL, and_cleared, and_noted, notes_of_thread
 from langchain_agentmem.program import Program, Read, Write, arun, run, storage_program
@@ -627,7 +628,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         return self._thread(configurable["thread_id"]), namespace, checkpoint_id
 
     def _use(self, config: RunnableConfig) -> ThreadUse:
-        user_id = config["configurable"].get("user_id")
+        user_id = user_named_by(config["configurable"])
         return ThreadUse(
             time.time(), check_optional_id("user_id", None if user_id is None else str(user_id)), self._ttl
         )

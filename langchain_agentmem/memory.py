@@ -222,7 +222,7 @@ class AgentMemory:
 
         Args:
             session_id: Which session.
-            user_id: Whose session. Default: None (nobody's).
+            user_id: Whose session. An empty ID, as in a config's default, names no user. Default: None (nobody's).
         """
         return self._history(session_id, user_id, None, _Window(), None, turn=True)
 
@@ -275,7 +275,7 @@ class AgentMemory:
         return AgentMemHistory(
             self.backend,
             session_id,
-            user_id=user_id,
+            user_id=None if turn and user_id == "" else user_id,  # a turn's user is the config's
             agent=agent,
             tenant=self.tenant,
             max_messages=self._max_messages if window.max_messages is None else window.max_messages,

@@ -6,6 +6,7 @@ Ids (of users, sessions, threads, agents, tenants) are arbitrary strings and are
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -83,6 +84,28 @@ def check_name(what: str, value: Any) -> str:
 def check_optional_id(what: str, value: Any) -> str | None:
     """Same as `check_id`, but None is accepted."""
     return None if value is None else check_id(what, value)
+
+
+def user_named_by(source: Any) -> Any:
+    """Return the user ID that a run's config, context or state names; it is not checked.
+
+    An empty ID names no user: LangGraph's agent server passes one in the config of each run without authentication.
+
+    Args:
+        source: A mapping or an object, such as `config["configurable"]`.
+
+    Returns:
+        The value of `user_id`, or None if it is missing, None or empty.
+
+    Example:
+        >>> from langchain_agentmem.models import user_named_by
+        >>> user_named_by({"user_id": "alice@example.com"})
+        'alice@example.com'
+        >>> user_named_by({"user_id": ""}) is None
+        True
+    """
+    named = source.get("user_id") if isinstance(source, Mapping) else getattr(source, "user_id", None)
+    return None if isinstance(named, str) and not named else named
 
 
 def check_tenant(tenant: Any) -> str:

@@ -9,7 +9,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langchain_agentmem.backends.contract import Backend, SessionKey, ThreadKey
 from langchain_agentmem.compression.sessions import SessionPlace
 from langchain_agentmem.compression.summaries import NotesPlace, Place
-from langchain_agentmem.models import check_id, check_optional_id
+from langchain_agentmem.models import check_id, check_optional_id, user_named_by
 from langchain_agentmem.notes import notes_of_thread
 
 _AS_A_LIST = "\x1flist"
@@ -40,7 +40,7 @@ def summary_place(
         )
         return thread_place(backend, ThreadKey(tenant, thread_id), ttl, serde, namespace)
     if configurable.get("session_id") is not None:
-        user_id = check_optional_id("user_id", configurable.get("user_id"))
+        user_id = check_optional_id("user_id", user_named_by(configurable))
         key = SessionKey(tenant, user_id, check_id("session_id", configurable["session_id"]))
         return session_place(backend, key)
     return None

@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from langchain_agentmem.errors import InvalidInputError
-from langchain_agentmem.models import check_id
+from langchain_agentmem.models import check_id, user_named_by
 
 PROFILE, FACTS, MEMORIES, ENTITIES, RELATIONS = "profile", "facts", "memories", "entities", "relations"
 """The second labels: what of a user's knowledge lies below."""
@@ -48,7 +48,7 @@ def shared_space(name: str) -> tuple[str, ...]:
 def user_of(config: RunnableConfig | None, state: Any = None, context: Any = None) -> str:
     """Who the user of a run is: what the config says, else the runtime's context, else the state.
 
-    The model has no say in it, nor has anything in the conversation.
+    An empty ID names no user. The model has no say in it, nor has anything in the conversation.
 
     Args:
         config: The run's config; its `configurable` may hold `user_id`.
@@ -67,9 +67,9 @@ def user_of(config: RunnableConfig | None, state: Any = None, context: Any = Non
     if context is None:
         context = getattr(configurable.get("__pregel_runtime"), "context", None)
     for source in (configurable, context, state):
-        given = source.get("user_id") if isinstance(source, Mapping) else getattr(source, "user_id", None)
-        if given is not None:
-            return check_id("user_id", given)
+        named = user_named_by(source)
+        if named is not None:
+            return check_id("user_id", named)
     msg = (
         "Nobody said who the user is, and without that nothing is read or written, so that no profile is shared by accident. "
         "Give user_id in the config, as in {'configurable': {'user_id': 'alice@example.com'}}, in the runtime's context, or "
