@@ -25,7 +25,7 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import (
@@ -60,6 +60,7 @@ from langchain_agentmem.models import (
     user_named_by,
 )
 from langchain_agentmem.notes import TTL, and_cleared, and_noted, notes_of_thread
+from langchain_agentmem.options import SaverOptions, check_options
 from langchain_agentmem.program import Program, Read, Write, arun, run, storage_program
 from langchain_agentmem.pruning import delete_runs, keep_latest
 from langchain_agentmem.sweeping import Sweeper
@@ -127,18 +128,19 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             raise ConfigurationError(msg)
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
+    def from_url(cls, url: str, **options: Unpack[SaverOptions]) -> Self:
         """A checkpointer that stands alone.
 
         Args:
             url: Which database; see `langchain_agentmem.backends.connect`.
             **options: The keyword arguments of `AgentMemSaver`.
         """
+        check_options("AgentMemSaver.from_url", options, SaverOptions)
         return cls(connect(url), **options)
 
     @classmethod
     def from_connection(
-        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Any
+        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Unpack[SaverOptions]
     ) -> Self:
         """A checkpointer on a connection that the application already has, which is never closed by us.
 
@@ -148,10 +150,11 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             language: Which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemSaver`.
         """
+        check_options("AgentMemSaver.from_connection", options, SaverOptions)
         return cls(adopt(connection, schema=schema, language=language), **options)
 
     @classmethod
-    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Any) -> Self:
+    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[SaverOptions]) -> Self:
         """A checkpointer on a client of redis-py that the application already has, which is never closed by us.
 
         Args:
@@ -159,6 +162,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
             **options: The keyword arguments of `AgentMemSaver`.
         """
+        check_options("AgentMemSaver.from_client", options, SaverOptions)
         return cls(adopt(client, allow_eviction=allow_eviction), **options)
 
     # LangGraph's methods

@@ -13,7 +13,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables.config import ensure_config
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Append, Backend, HistoryScope, LoggedMessage, MessageRow, SessionKey
@@ -31,6 +31,7 @@ from langchain_agentmem.models import (
     check_tenant,
     seconds,
 )
+from langchain_agentmem.options import HistoryOptions, check_options
 from langchain_agentmem.program import Program, Read, Write, arun, run
 from langchain_agentmem.searching import described, embed_messages, found_messages, renew_messages, text_of, time_of
 from langchain_agentmem.sweeping import Sweeper
@@ -125,7 +126,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         self._run: list[MessageRow] = []
 
     @classmethod
-    def from_url(cls, url: str, session_id: str, **options: Any) -> Self:
+    def from_url(cls, url: str, session_id: str, **options: Unpack[HistoryOptions]) -> Self:
         """A history that stands alone.
 
         Args:
@@ -133,11 +134,18 @@ class AgentMemHistory(BaseChatMessageHistory):
             session_id: Which session.
             **options: The keyword arguments of `AgentMemHistory`.
         """
+        check_options("AgentMemHistory.from_url", options, HistoryOptions)
         return cls(connect(url), session_id, **options)
 
     @classmethod
     def from_connection(
-        cls, connection: Any, session_id: str, *, schema: str | None = None, language: str | None = None, **options: Any
+        cls,
+        connection: Any,
+        session_id: str,
+        *,
+        schema: str | None = None,
+        language: str | None = None,
+        **options: Unpack[HistoryOptions],
     ) -> Self:
         """A history on a connection that the application already has, which is never closed by us.
 
@@ -148,10 +156,13 @@ class AgentMemHistory(BaseChatMessageHistory):
             language: Which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemHistory`.
         """
+        check_options("AgentMemHistory.from_connection", options, HistoryOptions)
         return cls(adopt(connection, schema=schema, language=language), session_id, **options)
 
     @classmethod
-    def from_client(cls, client: Any, session_id: str, *, allow_eviction: bool = False, **options: Any) -> Self:
+    def from_client(
+        cls, client: Any, session_id: str, *, allow_eviction: bool = False, **options: Unpack[HistoryOptions]
+    ) -> Self:
         """A history on a client of redis-py that the application already has, which is never closed by us.
 
         Args:
@@ -160,6 +171,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
             **options: The keyword arguments of `AgentMemHistory`.
         """
+        check_options("AgentMemHistory.from_client", options, HistoryOptions)
         return cls(adopt(client, allow_eviction=allow_eviction), session_id, **options)
 
     # LangChain's methods

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.store.base import IndexConfig, TTLConfig
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend, HistoryScope, SessionKey, ThreadKey
@@ -38,6 +38,7 @@ from langchain_agentmem.models import (
     check_tenant,
     seconds,
 )
+from langchain_agentmem.options import CompressorOptions, ExtractorOptions, MemoryOptions, check_options
 from langchain_agentmem.program import Program, arun, run
 from langchain_agentmem.searching import found_messages
 from langchain_agentmem.store import AgentMemStore
@@ -134,7 +135,7 @@ class AgentMemory:
         self._indexer = self.store.indexer if embed_history else None
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
+    def from_url(cls, url: str, **options: Unpack[MemoryOptions]) -> Self:
         """The memory at a URL. No connection is opened before it is used.
 
         Args:
@@ -144,11 +145,17 @@ class AgentMemory:
         Raises:
             ConfigurationError: The URL's scheme or one of its options is not known.
         """
+        check_options("AgentMemory.from_url", options, MemoryOptions)
         return cls(connect(url), **options)
 
     @classmethod
     def from_connection(
-        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Any
+        cls,
+        connection: Any,
+        *,
+        schema: str | None = None,
+        language: str | None = None,
+        **options: Unpack[MemoryOptions],
     ) -> Self:
         """The memory on a connection that the application already has, which is never closed by us.
 
@@ -158,10 +165,11 @@ class AgentMemory:
             language: Which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemory`.
         """
+        check_options("AgentMemory.from_connection", options, MemoryOptions)
         return cls(adopt(connection, schema=schema, language=language), **options)
 
     @classmethod
-    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Any) -> Self:
+    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[MemoryOptions]) -> Self:
         """The memory on a client of redis-py that the application already has, which is never closed by us.
 
         Args:
@@ -169,10 +177,11 @@ class AgentMemory:
             allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
             **options: The keyword arguments of `AgentMemory`.
         """
+        check_options("AgentMemory.from_client", options, MemoryOptions)
         return cls(adopt(client, allow_eviction=allow_eviction), **options)
 
     @classmethod
-    def from_settings(cls, settings: AgentMemSettings | None = None, **options: Any) -> Self:
+    def from_settings(cls, settings: AgentMemSettings | None = None, **options: Unpack[MemoryOptions]) -> Self:
         """The memory that the environment describes.
 
         Args:
@@ -183,8 +192,14 @@ class AgentMemory:
             from langchain_agentmem.settings import AgentMemSettings
 
             settings = AgentMemSettings()
-        described = {"tenant": settings.tenant, "ttl": settings.ttl, "max_messages": settings.max_messages}
-        return cls.from_url(settings.url, **{**described, **options})
+        described: MemoryOptions = {
+            "tenant": settings.tenant,
+            "ttl": settings.ttl,
+            "max_messages": settings.max_messages,
+        }
+        check_options("AgentMemory.from_settings", options, MemoryOptions)
+        described.update(options)
+        return cls.from_url(settings.url, **described)
 
     # Chat history
 
@@ -291,7 +306,9 @@ class AgentMemory:
 
     # Compression
 
-    def compressor(self, model: Runnable[Any, Any] | str | None = None, **options: Any) -> MemoryCompressor:
+    def compressor(
+        self, model: Runnable[Any, Any] | str | None = None, **options: Unpack[CompressorOptions]
+    ) -> MemoryCompressor:
         """A compressor that keeps its summaries here: with the thread, or the session, that a run's config names.
 
         Args:
@@ -309,6 +326,7 @@ class AgentMemory:
         """
         from langchain_agentmem.compression.compressor import MemoryCompressor
 
+        check_options("memory.compressor", options, CompressorOptions)
         return MemoryCompressor(model, place_of=self._summary_place, **options)
 
     def _summary_place(self, config: RunnableConfig) -> Place | None:
@@ -513,7 +531,7 @@ class AgentMemory:
         self,
         model: BaseChatModel | Runnable[Any, Any] | str,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
-        **options: Any,
+        **options: Unpack[ExtractorOptions],
     ) -> ProfileExtractor:
         """A node that learns about users from their conversations; also a Runnable.
 
@@ -529,6 +547,7 @@ class AgentMemory:
         """
         from langchain_agentmem.knowledge.extractor import ProfileExtractor
 
+        check_options("memory.profile_node", options, ExtractorOptions)
         tell = options.get("on_extraction")
         if any(map(inspect.iscoroutinefunction, (tell, getattr(tell, "__call__", None)))):  # noqa: B004 (an object's own)
             msg = f"on_extraction must be a plain function, got {tell!r:.100}, which nobody would await."

@@ -26,7 +26,7 @@ from langgraph.store.base import (
     SearchOp,
     TTLConfig,
 )
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
@@ -36,6 +36,7 @@ from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
 from langchain_agentmem.filters import Filter, compile_filter
 from langchain_agentmem.indexing import Indexer
 from langchain_agentmem.models import check_tenant
+from langchain_agentmem.options import StoreOptions, check_options
 from langchain_agentmem.program import (
     Call,
     Program,
@@ -109,18 +110,19 @@ class AgentMemStore(BaseStore):
             backend.use_vectors(cast("Mapping[str, Any]", index).get("ann_index_config") or {})
 
     @classmethod
-    def from_url(cls, url: str, **options: Any) -> Self:
+    def from_url(cls, url: str, **options: Unpack[StoreOptions]) -> Self:
         """A store that stands alone.
 
         Args:
             url: Which database; see `langchain_agentmem.backends.connect`.
             **options: The keyword arguments of `AgentMemStore`.
         """
+        check_options("AgentMemStore.from_url", options, StoreOptions)
         return cls(connect(url), **options)
 
     @classmethod
     def from_connection(
-        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Any
+        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Unpack[StoreOptions]
     ) -> Self:
         """A store on a connection that the application already has, which is never closed by us.
 
@@ -130,10 +132,11 @@ class AgentMemStore(BaseStore):
             language: Which language texts are searched in. Default: None (English).
             **options: The keyword arguments of `AgentMemStore`.
         """
+        check_options("AgentMemStore.from_connection", options, StoreOptions)
         return cls(adopt(connection, schema=schema, language=language), **options)
 
     @classmethod
-    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Any) -> Self:
+    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[StoreOptions]) -> Self:
         """A store on a client of redis-py that the application already has, which is never closed by us.
 
         Args:
@@ -141,6 +144,7 @@ class AgentMemStore(BaseStore):
             allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
             **options: The keyword arguments of `AgentMemStore`.
         """
+        check_options("AgentMemStore.from_client", options, StoreOptions)
         return cls(adopt(client, allow_eviction=allow_eviction), **options)
 
     # LangGraph's methods. They are spelled out because BaseStore's own refuse labels with a dot.
