@@ -36,6 +36,9 @@ IN_MEMORY = {
 }
 """What runs on SQLite in memory too: it is a file's code but for its connections, so these tell what there is to tell."""
 
+collect_ignore = ["integrations/test_agent_server.py"] if sys.version_info < (3, 11) else []
+"""LangGraph's agent server needs Python 3.11."""
+
 LASTING = tuple(backend for backend in BACKENDS if backend != "sqlite-memory")
 """Those whose data outlives the object that uses it."""
 
