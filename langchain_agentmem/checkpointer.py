@@ -123,6 +123,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self._memory = KnownValues()
         self._cached_codec: Codec | None = None
+        self._reported: set[type] = set()
         if self._plain and self._codec.secret:
             msg = "compact=False stores metadata in plain text: leave it out, or use LangGraph's JsonPlusSerializer."
             raise ConfigurationError(msg)
@@ -399,7 +400,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         # `with_allowlist` gives copies of this object another serializer, so the codec belongs to the serializer.
         codec = self._cached_codec
         if codec is None or codec.serde is not self.serde:
-            codec = self._cached_codec = Codec(self.serde, verify=False)
+            codec = self._cached_codec = Codec(self.serde, verify=False, reported=self._reported)
         return codec
 
     @property

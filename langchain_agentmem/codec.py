@@ -12,9 +12,11 @@ Nothing read back is ever executed: no pickle, and types outside LangGraph's all
 from __future__ import annotations
 
 import json
+import logging
 import math
+import pickle
+import struct
 import zlib
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
@@ -29,9 +31,24 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError, UnsupportedValueError
 from langchain_agentmem.models import check_text
+from langchain_agentmem.roundtrips import holds_half_surrogate, is_exact, lost_types
+from langchain_agentmem.signals import came_by_signal
+
+_log = logging.getLogger(__name__)
 
 MAX_VALUE_BYTES = 256 * 1024 * 1024
-"""The largest single value that is accepted, in bytes, on any backend."""
+"""The largest single value that is accepted, in bytes, on any backend.
+
+A stored value that is larger than this after decompression raises `DamagedDataError`. To raise the bound, assign to this
+module attribute before the first use: `langchain_agentmem.codec.MAX_VALUE_BYTES = 2**30`.
+"""
+
+_UNREADABLE = (
+    *(ValueError, TypeError, LookupError, AttributeError, ImportError, NotImplementedError, RecursionError),
+    *(ArithmeticError, EOFError, AssertionError, zlib.error, struct.error, pickle.PickleError),
+)
+"""Errors that decoders raise for bytes that they cannot read. Other errors, such as the exception of a job queue's time
+limit, are not caught."""
 
 MAX_JSON_DEPTH = 200
 """How deep a store value may be nested: what every backend's JSON reader accepts."""
@@ -98,7 +115,9 @@ class Codec:
             not LangGraph's `JsonPlusSerializer`, everything passes through it and nothing is stored in plain text.
             Default: LangGraph's serializer, restricted to the types it declares safe.
         verify: Whether a value of an unusual type is decoded once when it is written, to refuse it if it would not come
-            back equal. Default: True.
+            back equal. If false, it is stored as LangGraph's serializer stores it, and one warning names each type that
+            does not come back as it was. Default: True.
+        reported: Types that a warning named already; several codecs may share the set. Default: none.
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -108,9 +127,12 @@ class Codec:
         HumanMessage(content='hi', additional_kwargs={}, response_metadata={})
     """
 
-    def __init__(self, serde: SerializerProtocol | None = None, *, verify: bool = True) -> None:
+    def __init__(
+        self, serde: SerializerProtocol | None = None, *, verify: bool = True, reported: set[type] | None = None
+    ) -> None:
         self.serde: SerializerProtocol = serde or JsonPlusSerializer(allowed_msgpack_modules=None)
         self._verify = verify
+        self._reported: set[type] = set() if reported is None else reported
         self._cipher = self.serde.cipher if isinstance(self.serde, EncryptedSerializer) else None
         inner = self.serde.serde if isinstance(self.serde, EncryptedSerializer) else self.serde
         self._custom = not isinstance(inner, JsonPlusSerializer)
@@ -156,13 +178,7 @@ class Codec:
 
     def identify(self, value: Any) -> Typed:
         """A plain form of a value, the same for equal values: what its reference is computed from."""
-        if _is_plain_message(value):
-            return self._identify_message(value)
-        _refuse_half_surrogates(value)
-        try:
-            return Typed(*self._plain.dumps_typed(value))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise _unsupported(value, error) from error
+        return self._identify_message(value) if _is_plain_message(value) else _dumped(self._plain, value)
 
     def store(self, value: Any, identity: Typed | None = None) -> Typed:
         """The stored form of a value.
@@ -171,9 +187,11 @@ class Codec:
             value: The value.
             identity: What `identify` gave for it, if that was computed already.
         """
-        if self._custom and identity is None:
-            return Typed(*self.serde.dumps_typed(value))
-        return self._store(value, identity or self.identify(value))
+        if self._custom:
+            return self._store(value, identity or Typed("", b""))
+        identity = identity or self.identify(value)
+        self._report_losses(value, identity)
+        return self._store(value, identity)
 
     def dump_plain(self, value: Any) -> Typed:
         """A value as LangGraph's own savers store it; `load` reads it too.
@@ -182,11 +200,9 @@ class Codec:
             InvalidInputError: Its text holds half of a surrogate pair.
             UnsupportedValueError: The serializer does not know its type.
         """
-        _refuse_half_surrogates(value)
-        try:
-            return Typed(*self.serde.dumps_typed(value))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise _unsupported(value, error) from error
+        typed = _dumped(self.serde, value)
+        self._report_losses(value, typed)
+        return typed
 
     def load(self, typed: tuple[str, bytes]) -> Any:
         """The value that `store` stored.
@@ -211,7 +227,9 @@ class Codec:
         try:
             type_, _, data = self._cipher.decrypt(cipher, typed[1]).partition(b"\x00")
             return Typed(type_.decode(), data)
-        except Exception as error:
+        except Exception as error:  # a cipher of the application's own may raise any error for bytes that were altered
+            if came_by_signal(error):
+                raise
             msg = f"A stored value cannot be decrypted: it was damaged or altered, or the key is another one ({error})."
             raise DamagedDataError(msg) from error
 
@@ -224,9 +242,9 @@ class Codec:
         type_, data = typed
         try:
             if type_ in _MESSAGE_TYPES:
-                return _rebuild_message(type_, ormsgpack.unpackb(data, ext_hook=self._unpack_unusual))
+                return _rebuild_message(type_, self._unpack(data))
             return (self.serde if self._custom else self._plain).loads_typed((type_, data))
-        except Exception as error:
+        except _UNREADABLE as error:
             msg = f"A stored value of type {type_!r} cannot be read: it was damaged or altered ({error})."
             raise DamagedDataError(msg) from error
 
@@ -237,7 +255,10 @@ class Codec:
 
     def dump_document(self, document: Mapping[str, Any]) -> Typed:
         """The stored form of a mapping of plain values: packed, compressed, and encrypted if a key is in use."""
-        packed = zlib.compress(self._pack(document), 1)
+        packed = self._pack(document)
+        if not self._custom:
+            self._report_losses(document, Typed(_PACKED, packed))
+        packed = zlib.compress(packed, 1)
         if self._custom:
             return Typed(*self.serde.dumps_typed(packed))
         return self._seal(Typed(_PACKED, packed))
@@ -251,18 +272,26 @@ class Codec:
         opened = self.open(typed)
         try:
             packed = self.serde.loads_typed(opened) if self._custom else opened.data
-            document: dict[str, Any] = self._unpack(zlib.decompress(packed))
-        except Exception as error:
+            document = self._unpack(_decompressed(packed))
+        except _UNREADABLE as error:
             msg = f"A stored document cannot be read: it was damaged or altered ({error})."
             raise DamagedDataError(msg) from error
+        if not isinstance(document, dict):
+            msg = f"Expected a stored document, found a {type(document).__name__}: the row was damaged or altered."
+            raise DamagedDataError(msg)
         return document
 
     # Encryption
 
     def _store(self, value: Any, identity: Typed) -> Typed:
-        if self._custom:
+        if not self._custom:
+            return self._seal(identity)
+        try:
             return Typed(*self.serde.dumps_typed(value))
-        return self._seal(identity)
+        except _UNREADABLE:
+            if not isinstance(value, BaseException):
+                raise
+            return Typed(*self.serde.dumps_typed(_text_of_error(value)))
 
     def _seal(self, typed: Typed) -> Typed:
         if self._cipher is None:
@@ -281,33 +310,52 @@ class Codec:
 
     def _pack(self, value: Any) -> bytes:
         try:
-            packed: bytes = ormsgpack.packb(value, default=self._pack_unusual, option=_PACK_OPTIONS)
+            packed = _packed(value, self._pack_unusual)
         except (TypeError, ValueError, RecursionError):
-            packed = self._pack_with_care(value)
+            try:
+                packed = _packed(_with_pairs(value), self._pack_unusual)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise _unsupported(value, error) from error
         if len(packed) > MAX_VALUE_BYTES:
             msg = f"A value of {len(packed):,} bytes is too large: at most {MAX_VALUE_BYTES:,} bytes are accepted."
             raise InvalidInputError(msg)
         return packed
 
-    def _pack_with_care(self, value: Any) -> bytes:
-        """Pack a value with unusual keys, or say why it cannot be packed, which MessagePack's own error leaves out."""
-        reasons: list[Exception] = []
+    def _unpack(self, data: bytes) -> Any:
+        raised: list[BaseException] = []
 
-        def pack_unusual(inner: Any) -> ormsgpack.Ext:
+        def unpack_unusual(code: int, inner: bytes) -> Any:
             try:
-                return self._pack_unusual(inner)
-            except Exception as error:
-                reasons.append(error)
+                return self._unpack_unusual(code, inner)
+            except BaseException as error:
+                raised.append(error)
                 raise
 
         try:
-            packed: bytes = ormsgpack.packb(_with_pairs(value), default=pack_unusual, option=_PACK_OPTIONS)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise _unsupported(value, reasons[0] if reasons else error) from error
-        return packed
+            return ormsgpack.unpackb(data, ext_hook=unpack_unusual)
+        except ValueError:
+            if raised:
+                raise raised[0] from None
+            raise
 
-    def _unpack(self, data: bytes) -> Any:
-        return ormsgpack.unpackb(data, ext_hook=self._unpack_unusual)
+    def _report_losses(self, value: Any, typed: Typed) -> None:
+        """Warn once for each type in a value that does not come back as it was."""
+        if self._verify or isinstance(value, BaseException) or is_exact(value):
+            return
+        try:
+            restored = self._unpack(typed.data) if typed.type == _PACKED else self.load_opened(typed)
+        except DamagedDataError:
+            restored = None
+        for lost in lost_types(value, restored):
+            if lost not in self._reported:
+                self._reported.add(lost)
+                _log.warning(
+                    "Values of type %s.%s do not come back from checkpoints as they were: the serializer does not keep all "
+                    "of them. Store plain data, or pass a serde that knows the type (one of your own, or one whose "
+                    "`allowed_msgpack_modules` lists it).",
+                    lost.__module__,
+                    lost.__qualname__,
+                )
 
     def _pack_unusual(self, value: Any) -> ormsgpack.Ext:
         if type(value) is tuple:
@@ -426,7 +474,7 @@ def load_json(text: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         msg = f"A stored value is not JSON: the row was damaged or altered ({error})."
         raise DamagedDataError(msg) from error
     if not isinstance(value, dict):
@@ -466,21 +514,62 @@ def _plain_json(value: Any, where: str, depth: int) -> Any:
     raise UnsupportedValueError(msg)
 
 
-def _refuse_half_surrogates(value: Any) -> None:
-    """LangGraph's serializer would put question marks in their place."""
+def _dumped(serde: SerializerProtocol, value: Any) -> Typed:
+    """Serialize a value; raise `InvalidInputError` for text that the serializer would alter."""
     try:
-        ormsgpack.packb(value, default=_fields, option=_PACK_OPTIONS | ormsgpack.OPT_NON_STR_KEYS)
+        typed = Typed(*serde.dumps_typed(value))
     except (TypeError, ValueError, RecursionError) as error:
-        if "surrogate" in str(error):
-            raise _unsupported(value, error) from None
+        if isinstance(value, BaseException):
+            return Typed(*serde.dumps_typed(_text_of_error(value)))
+        raise _unsupported(value, error) from error
+    # The serializer puts question marks in the place of half surrogates.
+    if b"?" in typed.data and holds_half_surrogate(value):
+        raise _half_surrogate(value)
+    return typed
 
 
-def _fields(value: Any) -> Any:
-    """What an object holds, as far as that can be looked through for text."""
-    if isinstance(value, (tuple, set, frozenset, deque)):
-        return list(value)
-    slots = {name: getattr(value, name, None) for name in getattr(type(value), "__slots__", ())}
-    return {**slots, **getattr(value, "__dict__", {})}
+def _text_of_error(error: BaseException) -> str:
+    """Return an exception as text that can be stored."""
+    try:
+        text = repr(error)
+    except Exception as problem:  # the exception's own code may raise any error
+        if came_by_signal(problem):
+            raise
+        text = f"{type(error).__qualname__}(…), whose repr failed: {type(problem).__qualname__}"
+    return text.encode(errors="replace").decode()
+
+
+def _packed(value: Any, pack_unusual: Callable[[Any], Any]) -> bytes:
+    """Pack a value. Raise the hook's own errors, which ormsgpack replaces by a `TypeError`."""
+    raised: list[BaseException] = []
+
+    def hook(inner: Any) -> Any:
+        try:
+            return pack_unusual(inner)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    try:
+        packed: bytes = ormsgpack.packb(value, default=hook, option=_PACK_OPTIONS)
+    except (TypeError, ValueError, RecursionError):
+        if raised:
+            raise raised[0] from None
+        raise
+    return packed
+
+
+def _decompressed(data: bytes) -> bytes:
+    """Decompress data, up to `MAX_VALUE_BYTES`."""
+    inflater = zlib.decompressobj()
+    value = inflater.decompress(data, MAX_VALUE_BYTES + 1)
+    if len(value) > MAX_VALUE_BYTES:
+        msg = f"it is larger than {MAX_VALUE_BYTES:,} bytes once decompressed, which is the most that is accepted"
+        raise ValueError(msg)
+    if not inflater.eof:
+        msg = "its compressed data end too early"
+        raise ValueError(msg)
+    return value
 
 
 class _Pairs(NamedTuple):
@@ -534,8 +623,12 @@ def _unsupported(value: Any, error: BaseException) -> Exception:
     if isinstance(error, (UnsupportedValueError, InvalidInputError)):
         return error
     if "surrogate" in str(error):
-        return InvalidInputError(
-            f"A {type(value).__name__} holds half of a surrogate pair, which is not text. "
-            f"Replace it first, for example with text.encode(errors='replace').decode()."
-        )
+        return _half_surrogate(value)
     return UnsupportedValueError(f"A {type(value).__name__} cannot be stored: {error}.")
+
+
+def _half_surrogate(value: Any) -> InvalidInputError:
+    return InvalidInputError(
+        f"A {type(value).__name__} holds half of a surrogate pair, which is not text. "
+        f"Replace it first, for example with text.encode(errors='replace').decode()."
+    )

@@ -16,6 +16,7 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.program import EmbedDocuments, EmbedQuery, Program
+from langchain_agentmem.signals import came_by_signal
 from langchain_agentmem.vectors import unit
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,9 @@ class Embedder:
         """The vectors of texts, by text; of none when the model fails."""
         try:
             return (yield from self.vectors(texts))
-        except Exception as error:
+        except Exception as error:  # each provider raises its own
+            if came_by_signal(error):
+                raise
             count = len(set(texts))
             _log.warning("The embedding model failed, so %d texts are found by their words alone: %s", count, error)
             return {}
@@ -112,7 +115,9 @@ class Embedder:
         try:
             vector = unit((yield EmbedQuery(self.model, text)))
             self._check(vector)
-        except Exception as error:
+        except Exception as error:  # each provider raises its own
+            if came_by_signal(error):
+                raise
             _log.warning("The embedding model failed, so a search goes by words alone: %s", error)
             return None
         self._remember("query", text, vector)

@@ -18,8 +18,11 @@ class InvalidTypeError(AgentMemError, TypeError):
     """An argument has the wrong type; nothing was written."""
 
 
-class UnsupportedValueError(InvalidTypeError):
-    """A value cannot be stored so that it comes back equal; nothing was written."""
+class UnsupportedValueError(InvalidTypeError, ValueError):
+    """A value cannot be stored so that it comes back equal; nothing was written.
+
+    It is a `TypeError` and a `ValueError`: serializers raise either for a value that they refuse.
+    """
 
 
 class ConfigurationError(AgentMemError, ValueError):

@@ -24,6 +24,7 @@ from langchain_agentmem.approximating import approximate_tokens
 from langchain_agentmem.blocks import File, as_json, blocks_of, calls_of, is_call, said_in
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.models import check_count
+from langchain_agentmem.signals import came_by_signal
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -256,7 +257,9 @@ class TokenCounter:
         assert self._messages is not None
         try:
             count = self._messages(messages)
-        except Exception as error:
+        except Exception as error:  # the application's own function may raise any error
+            if came_by_signal(error):
+                raise
             if not self._warned:
                 self._warned = True
                 _log.warning(
@@ -313,7 +316,7 @@ class Vocabulary:
 
         try:
             self._encoding = tiktoken.get_encoding(self._name)
-        except Exception as error:
+        except Exception as error:  # the network's and tiktoken's own; no signal is handled in this thread
             self._problem = error
 
     def _warn(self) -> None:

@@ -30,6 +30,7 @@ from langchain_agentmem.compression.views import Plan, View
 from langchain_agentmem.errors import BudgetError, ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.models import check_count, check_name, seconds
 from langchain_agentmem.program import Program, Sleep, arun, run
+from langchain_agentmem.signals import came_by_signal
 from langchain_agentmem.tokens import TokenCounter
 from langchain_agentmem.words import check_language
 
@@ -316,7 +317,9 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             if plan is not None:
                 try:
                     yield from self._folded(source, view, plan, config, progress)
-                except Exception as problem:
+                except Exception as problem:  # each provider raises its own
+                    if came_by_signal(problem):
+                        raise
                     error = f"{type(problem).__name__}: {problem}"
                     _log.warning(
                         "The oldest messages are left out of this request; the next turn tries again. %s", error
@@ -390,7 +393,9 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         if self._on_event is not None:
             try:
                 self._on_event(event)
-            except Exception:
+            except Exception as problem:  # the application's own function may raise any error
+                if came_by_signal(problem):
+                    raise
                 _log.exception("on_event failed")
 
 

@@ -20,6 +20,7 @@ from langchain_agentmem.compression.summarizing import Part, Summarizer, Summary
 from langchain_agentmem.compression.views import Plan, View
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.program import Program
+from langchain_agentmem.signals import came_by_signal
 
 _SPARE_SECONDS = 5.0
 """How much longer a claim holds than a call to the model may take."""
@@ -121,8 +122,8 @@ def _extended(
         progress.calls += summarizer.model is not None
         try:
             return (yield from summarizer.extended(summary, part, config))
-        except Exception:
-            if not left or progress.is_late:
+        except Exception as error:  # each provider raises its own
+            if not left or progress.is_late or came_by_signal(error):
                 raise
     raise AssertionError
 

@@ -25,6 +25,7 @@ from langgraph.runtime import Runtime
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.integrations.turns import Session, Turn
 from langchain_agentmem.memory import AgentMemory
+from langchain_agentmem.signals import came_by_signal
 from langchain_agentmem.testing import ScriptedChatModel
 from langchain_agentmem.windows import newest
 
@@ -83,7 +84,9 @@ def _say(recorded: BaseMessage, messages: list[BaseMessage], config: RunnableCon
 def _ask(model: BaseChatModel, messages: list[BaseMessage], config: RunnableConfig) -> BaseMessage:
     try:
         return model.invoke(messages, config)
-    except Exception as error:
+    except Exception as error:  # each provider raises its own
+        if came_by_signal(error):
+            raise
         msg = f"The model failed ({type(error).__name__}: {error}). What was played before is stored."
         raise ModelFailedError(msg) from error
 

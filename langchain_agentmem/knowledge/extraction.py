@@ -43,6 +43,7 @@ from langchain_agentmem.knowledge.speakers import words_of_others
 from langchain_agentmem.knowledge.storing import edited
 from langchain_agentmem.program import Ask, Program, Twin
 from langchain_agentmem.searching import time_of
+from langchain_agentmem.signals import came_by_signal
 from langchain_agentmem.store import AgentMemStore
 
 if TYPE_CHECKING:
@@ -283,7 +284,9 @@ class Reader:
             try:
                 try:
                     answer = yield Ask(self.model, prompt, quiet)
-                except Exception as error:
+                except Exception as error:  # each provider raises its own
+                    if came_by_signal(error):
+                        raise
                     raise _failure(error) from error
                 proposed = proposals_in(answer, entities=self.entities)
                 shown = [id_ for id_, _ in facts]

@@ -24,6 +24,7 @@ from langchain_core.messages import BaseMessage
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.knowledge.extraction import Conversation
 from langchain_agentmem.program import Program, arun, run
+from langchain_agentmem.signals import came_by_signal
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -382,7 +383,9 @@ class Schedule:
             yield succeeded
         except StorageClosedError as error:
             _log.warning("A conversation could not be read; it is read with its next turn: %s", error)
-        except Exception:
+        except Exception as error:  # the model, the store and the application's own functions each raise their own
+            if came_by_signal(error):
+                raise
             _log.exception("A conversation could not be read; it is read with its next turn.")
         finally:
             with suppress(ValueError):  # a task that its event loop left behind

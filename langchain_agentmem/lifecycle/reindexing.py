@@ -22,6 +22,7 @@ from langchain_agentmem.indexing import CLEARING, COMPLETE, EMBEDDING, MOMENT_SE
 from langchain_agentmem.models import check_count
 from langchain_agentmem.program import Call, Program, Read, Sleep, Write
 from langchain_agentmem.searching import text_of
+from langchain_agentmem.signals import came_by_signal
 
 BATCH = 100
 """How many items or messages are embedded in one call to the model."""
@@ -216,7 +217,9 @@ class Reindexing:
             return {}
         try:
             return (yield from self._indexer.embedder.vectors(texts))
-        except Exception as error:
+        except Exception as error:  # each provider raises its own
+            if came_by_signal(error):
+                raise
             if len(texts) == 1:
                 yield from self._probe()
                 self._refused.update(texts)
@@ -229,7 +232,9 @@ class Reindexing:
         """Any vector of the model; raises when it does not work at all."""
         try:
             return (yield from self._indexer.embedder.probe())
-        except Exception as error:
+        except Exception as error:  # each provider raises its own
+            if came_by_signal(error):
+                raise
             done = self._done
             msg = (
                 f"The embedding model failed after {done.items} items and {done.messages} messages ({error}). What was "

@@ -28,7 +28,7 @@ LAYERS = (
         "lifecycle",
         "compression",
     ),  # the last four: empty packages
-    ("approximating", "blocks", "models", "options", "quoting", "testing"),
+    ("approximating", "blocks", "models", "options", "quoting", "roundtrips", "signals", "testing"),
     ("program", "vectors", "words"),
     ("embedding", "tokens"),
     ("codec", "filters", "windows"),
