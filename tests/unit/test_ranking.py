@@ -16,13 +16,40 @@ candidates = st.lists(st.tuples(score, similarity), max_size=20).map(
 )
 
 
+def by_words(found: list[Candidate], one: Candidate) -> float:
+    """A candidate's share of the best lexical score."""
+    return 0.0 if one.lexical is None else one.lexical / max(other.lexical or 0 for other in found)
+
+
+def by_meaning(found: list[Candidate], one: Candidate) -> float:
+    """Where a candidate's similarity lies between the lowest and the highest."""
+    known = [other.dense for other in found if other.dense is not None]
+    if one.dense is None:
+        return 0.0
+    low, high = min(known) if len(known) == len(found) else min(0.0, *known), max(known)
+    return float(high > 0) if high == low else (one.dense - low) / (high - low)
+
+
+def expected_score(found: list[Candidate], one: Candidate) -> float:
+    if all(other.lexical is None for other in found):
+        return 0.5 if one.dense is None else (1 + one.dense) / 2
+    if all(other.dense is None for other in found):
+        return by_words(found, one)
+    return (by_words(found, one) + by_meaning(found, one)) / 2
+
+
 @given(candidates)
-def test_every_candidate_gets_one_score_between_0_and_1_and_the_best_come_first(found):
+def test_every_candidate_gets_one_score_from_both_halves_and_the_best_come_first(found):
     ranked = rank(found)
-    assert sorted(item for item, _ in ranked) == sorted(candidate.id for candidate in found)
+    assert dict(ranked) == pytest.approx({one.id: expected_score(found, one) for one in found})
+    assert len(ranked) == len(found)
     scores = [value for _, value in ranked]
-    assert all(0 <= value <= 1 for value in scores)
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize(("similarity", "score"), [(1.0000001, 1.0), (-1.0000001, 0.0)])
+def test_a_similarity_that_rounding_put_out_of_its_bounds_scores_at_the_bound(similarity, score):
+    assert rank([Candidate(1, None, similarity)]) == [(1, score)]
 
 
 @given(candidates)
@@ -70,8 +97,8 @@ def test_words_and_meaning_count_the_same():
 
 
 def test_what_only_one_half_found_is_kept():
-    assert rank([Candidate(1, 2.0, None), Candidate(2, None, 0.3)])[-1][1] >= 0
-    assert {item for item, _ in rank([Candidate(1, 2.0, None), Candidate(2, None, 0.3)])} == {1, 2}
+    assert rank([Candidate(1, 2.0, None), Candidate(2, None, 0.3)]) == [(2, 0.5), (1, 0.5)]
+    assert rank([Candidate(1, 2.0, None), Candidate(2, None, -0.3)]) == [(1, 0.5), (2, 0.0)]
 
 
 @pytest.mark.parametrize(
