@@ -65,8 +65,10 @@ def calls_of(message: BaseMessage) -> list[dict[str, Any]]:
     if not isinstance(message, AIMessage):
         return []
     calls: list[dict[str, Any]] = [
-        {"id": call["id"], "name": call["name"], "args": call["args"]}
-        for call in (*message.tool_calls, *message.invalid_tool_calls)
+        {"id": call.get("id"), "name": call.get("name"), "args": call.get("args", {})}
+        for group in (message.tool_calls, message.invalid_tool_calls)
+        for call in (group if isinstance(group, list) else ())
+        if isinstance(call, Mapping)
     ]
     known = {call["id"] for call in calls}
     for block in message.content if isinstance(message.content, list) else ():
@@ -172,8 +174,12 @@ def as_json(value: Any) -> str:
         return value
     try:
         return json.dumps(value, ensure_ascii=False, default=str)
-    except (TypeError, ValueError):  # a key that is no text, or a circle
+    except (TypeError, ValueError, RecursionError):  # a key that is no text, a circle, or an integer of 5,000 digits
+        pass
+    try:
         return repr(value)
+    except (ValueError, RecursionError):
+        return f"[{type(value).__name__}]"
 
 
 def _each(value: Any, change: Change) -> Any:

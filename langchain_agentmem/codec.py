@@ -30,6 +30,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError, UnsupportedValueError
+from langchain_agentmem.malformed import MAX_DEPTH, MAX_INTEGER_BITS, built, faults_of, repaired
 from langchain_agentmem.models import check_text
 from langchain_agentmem.roundtrips import holds_half_surrogate, is_exact, lost_types
 from langchain_agentmem.signals import came_by_signal
@@ -50,11 +51,8 @@ _UNREADABLE = (
 """Errors that decoders raise for bytes that they cannot read. Other errors, such as the exception of a job queue's time
 limit, are not caught."""
 
-MAX_JSON_DEPTH = 200
+MAX_JSON_DEPTH = MAX_DEPTH
 """How deep a store value may be nested: what every backend's JSON reader accepts."""
-
-_MAX_INTEGER_BITS = 14_000
-"""About 4,200 digits: Python refuses to read longer integers from text."""
 
 REFERENCE_BYTES = 16
 """The length of an element's reference (a BLAKE2b digest), in bytes."""
@@ -81,8 +79,6 @@ _MESSAGE_TYPES = {f"message:{name}": (cls, cls.model_fields.keys()) for name, cl
 _TYPE_OF_CLASS = {cls: type_ for type_, (cls, _) in _MESSAGE_TYPES.items()}
 _PACKED = "packed"
 _SEALED = "sealed"
-
-_set = object.__setattr__
 
 _EXT_TUPLE = 1
 _EXT_INTEGER = 2
@@ -132,7 +128,8 @@ class Codec:
     ) -> None:
         self.serde: SerializerProtocol = serde or JsonPlusSerializer(allowed_msgpack_modules=None)
         self._verify = verify
-        self._reported: set[type] = set() if reported is None else reported
+        self.reported: set[type] = set() if reported is None else reported
+        """Types that a warning named already."""
         self._cipher = self.serde.cipher if isinstance(self.serde, EncryptedSerializer) else None
         inner = self.serde.serde if isinstance(self.serde, EncryptedSerializer) else self.serde
         self._custom = not isinstance(inner, JsonPlusSerializer)
@@ -151,7 +148,8 @@ class Codec:
         Raises:
             UnsupportedValueError: It is not one of langchain-core's own message classes, or holds a value (such as an
                 artifact) that would not come back equal.
-            InvalidInputError: Its text holds half of a surrogate pair, or it is too large.
+            InvalidInputError: One of its fields does not have the type that LangChain declares, its text holds half of a
+                surrogate pair, or it is too large.
         """
         if not _is_plain_message(message):
             name = type(message).__name__
@@ -160,10 +158,20 @@ class Codec:
                 f"Convert it first, for example to AIMessage or HumanMessage."
             )
             raise UnsupportedValueError(msg)
-        return self._store(message, self._identify_message(message))
+        faults = faults_of(message)
+        if faults:
+            raise InvalidInputError("; ".join(map(str, faults)))
+        try:
+            identity = self._identify_message(message)
+        except (InvalidInputError, UnsupportedValueError):
+            self._blame_field(message)
+            raise
+        return self._store(message, identity)
 
     def load_message(self, typed: tuple[str, bytes]) -> BaseMessage:
         """The message that `dump_message` stored.
+
+        Earlier versions stored messages without checking them; one that is malformed is repaired.
 
         Raises:
             DamagedDataError: The bytes were damaged or altered.
@@ -172,7 +180,15 @@ class Codec:
         if not isinstance(message, BaseMessage):
             msg = f"Expected a stored message, found a {type(message).__name__}: the row was damaged or altered."
             raise DamagedDataError(msg)
-        return message
+        return repaired(message)
+
+    def packs(self, value: Any) -> bool:
+        """Return whether a message can hold a value."""
+        try:
+            self._pack(value)
+        except (InvalidInputError, UnsupportedValueError):
+            return False
+        return True
 
     # Any value
 
@@ -308,6 +324,15 @@ class Codec:
             fields = {**fields, **message.__pydantic_extra__}
         return Typed(_TYPE_OF_CLASS[type(message)], self._pack(fields))
 
+    def _blame_field(self, message: BaseMessage) -> None:
+        """Raise the error of the field that cannot be packed, with its name."""
+        for name, value in {**message.__dict__, **(message.__pydantic_extra__ or {})}.items():
+            try:
+                self._pack(value)
+            except (InvalidInputError, UnsupportedValueError) as error:
+                msg = f"{name}: {error}"
+                raise type(error)(msg) from error
+
     def _pack(self, value: Any) -> bytes:
         try:
             packed = _packed(value, self._pack_unusual)
@@ -347,8 +372,8 @@ class Codec:
         except DamagedDataError:
             restored = None
         for lost in lost_types(value, restored):
-            if lost not in self._reported:
-                self._reported.add(lost)
+            if lost not in self.reported:
+                self.reported.add(lost)
                 _log.warning(
                     "Values of type %s.%s do not come back from checkpoints as they were: the serializer does not keep all "
                     "of them. Store plain data, or pass a serde that knows the type (one of your own, or one whose "
@@ -457,7 +482,7 @@ def _is_exact(value: Any) -> bool:
         return all(type(key) is str and _is_exact_text(key) and _is_exact(inner) for key, inner in value.items())
     if type(value) is list:
         return all(map(_is_exact, value))
-    return value is None or type(value) is bool or (type(value) is int and value.bit_length() <= _MAX_INTEGER_BITS)
+    return value is None or type(value) is bool or (type(value) is int and value.bit_length() <= MAX_INTEGER_BITS)
 
 
 def _is_exact_text(text: str) -> bool:
@@ -487,9 +512,9 @@ def _plain_json(value: Any, where: str, depth: int) -> Any:
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, int):
-        if value.bit_length() <= _MAX_INTEGER_BITS:
+        if value.bit_length() <= MAX_INTEGER_BITS:
             return value
-        msg = f"{where} is an integer of {value.bit_length():,} bits; at most {_MAX_INTEGER_BITS:,} are accepted."
+        msg = f"{where} is an integer of {value.bit_length():,} bits; at most {MAX_INTEGER_BITS:,} are accepted."
         raise InvalidInputError(msg)
     if isinstance(value, float):
         if math.isfinite(value):
@@ -593,16 +618,23 @@ def _with_pairs(value: Any) -> Any:
 def _rebuild_message(type_: str, fields: dict[str, Any]) -> BaseMessage:
     """A message from its fields, without validating again what was validated before it was stored."""
     cls, known = _MESSAGE_TYPES[type_]
-    if fields.keys() != known:
-        # With extra fields; or stored by another version of langchain-core, and then worth validating.
-        return cls.model_construct(**fields) if fields.keys() >= known else cls(**fields)
-    message = cls.__new__(cls)
-    # As pydantic's own `model_construct` ends; the rest of it only fills in defaults, and takes four times as long.
-    _set(message, "__dict__", fields)
-    _set(message, "__pydantic_fields_set__", set(fields))
-    _set(message, "__pydantic_extra__", {})
-    _set(message, "__pydantic_private__", None)
-    return message
+    if fields.keys() == known:
+        return built(cls, fields)
+    if fields.keys() >= known:  # with extra fields
+        return cls.model_construct(**fields)
+    try:
+        # It was stored by another version of langchain-core, so it is worth validating.
+        return cls(**fields)
+    except _UNREADABLE:
+        if "type" not in fields:
+            raise
+        # It was made without validation, and stored by a version that did not check messages.
+        return cls.model_construct(**fields)
+
+
+def message_class(cls: type) -> type[BaseMessage] | None:
+    """Return the class of langchain-core's messages that a class is, or is derived from; None if there is none."""
+    return next((_MESSAGE_CLASSES[one.__name__] for one in cls.__mro__ if one in _TYPE_OF_CLASS), None)
 
 
 def _is_plain_message(value: Any) -> bool:

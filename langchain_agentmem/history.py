@@ -34,6 +34,7 @@ from langchain_agentmem.models import (
 from langchain_agentmem.options import HistoryOptions, check_options
 from langchain_agentmem.program import Program, Read, Write, arun, run
 from langchain_agentmem.searching import described, embed_messages, found_messages, renew_messages, text_of, time_of
+from langchain_agentmem.storable import storable
 from langchain_agentmem.sweeping import Sweeper
 from langchain_agentmem.tokens import TokenCounter
 from langchain_agentmem.windows import newest, newest_within
@@ -391,7 +392,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             raise InvalidTypeError(msg)
         now = time.time()
         notes = None if metadata is None else dump_json(metadata)
-        bodies = [self._codec.dump_message(message) for message in messages]
+        messages, bodies = storable(self._codec, messages, self.session_id)
         self._handed_out = None
         if not bodies:
             return

@@ -28,7 +28,7 @@ LAYERS = (
         "lifecycle",
         "compression",
     ),  # the last four: empty packages
-    ("approximating", "blocks", "models", "options", "quoting", "roundtrips", "signals", "testing"),
+    ("approximating", "blocks", "malformed", "models", "options", "quoting", "roundtrips", "signals", "testing"),
     ("program", "vectors", "words"),
     ("embedding", "tokens"),
     ("codec", "filters", "windows"),
@@ -45,7 +45,7 @@ LAYERS = (
     ("ranking", "drafts", "notes", "pruning", "sweeping"),
     ("indexing",),
     ("batches",),
-    ("loading", "searching", "updating"),
+    ("loading", "searching", "storable", "updating"),
     ("history", "store", "checkpointer"),
     ("compression.atoms", "compression.extracting", "compression.showing", "compression.summaries"),
     ("compression.budgets", "compression.summarizing"),
