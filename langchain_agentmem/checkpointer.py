@@ -56,6 +56,7 @@ from langchain_agentmem.models import (
     check_name,
     check_optional_id,
     check_tenant,
+    context_of,
     seconds,
     user_named_by,
 )
@@ -69,6 +70,7 @@ _list = list  # the name that the method `list` hides inside the class
 
 _PAGE = 50
 _GENERATIONS = 256
+_NO_STATE: Mapping[str, Any] = {}
 
 
 class AgentMemSaver(BaseCheckpointSaver[str]):
@@ -336,7 +338,8 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         """The threads, most recently used first.
 
         Args:
-            user_id: Only those of this user, as `config["configurable"]["user_id"]` named it. Default: None (all).
+            user_id: Only those that this user took a turn in. A run names its user in `config["configurable"]["user_id"]`,
+                else in the runtime's context, else in the state's channel `user_id`. Default: None (all).
             limit: The most threads. Default: None (all).
             offset: How many to skip. Default: 0.
         """
@@ -458,7 +461,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         checkpoint_id = check_id("checkpoint id", checkpoint["id"])
         for channel in checkpoint["channel_values"]:
             check_name("A channel's name", channel)
-        use = self._use(config)
+        use = self._use(config, checkpoint["channel_values"])
         described = {**get_checkpoint_metadata(config, metadata), **metadata}
         run_id = described.get("run_id")
         for alone in (False, True):
@@ -605,6 +608,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
                 datetime.fromtimestamp(row.created_at, timezone.utc),
                 datetime.fromtimestamp(row.updated_at, timezone.utc),
                 None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
+                {user: datetime.fromtimestamp(used, timezone.utc) for user, used in row.users.items()},
             )
             for row in rows
         ]
@@ -632,11 +636,22 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         checkpoint_id = check_optional_id("checkpoint_id", configurable.get("checkpoint_id") or None)
         return self._thread(configurable["thread_id"]), namespace, checkpoint_id
 
-    def _use(self, config: RunnableConfig) -> ThreadUse:
-        user_id = user_named_by(config["configurable"])
-        return ThreadUse(
-            time.time(), check_optional_id("user_id", None if user_id is None else str(user_id)), self._ttl
-        )
+    def _use(self, config: RunnableConfig, state: Mapping[str, Any] = _NO_STATE) -> ThreadUse:
+        """The use of a thread by the user that the config names, else the runtime's context, else the state."""
+        configurable = config["configurable"]
+        named = user_named_by(configurable)
+        if named is None:
+            named = user_named_by(context_of(configurable))
+        if named is not None:
+            user_id = check_optional_id("user_id", str(named))
+        else:
+            # A channel of this name may hold anything. What is no ID names no user.
+            named = user_named_by(state)
+            try:
+                user_id = None if named is None else _id("user_id", named)
+            except (InvalidInputError, InvalidTypeError):
+                user_id = None
+        return ThreadUse(time.time(), user_id, self._ttl)
 
     def _secret(self, thread: ThreadKey, use: ThreadUse) -> Program[tuple[bytes, ThreadUse]]:
         """What the thread's references are keyed with: nothing, unless its values are encrypted."""

@@ -16,7 +16,15 @@ from langchain_core.runnables.config import ensure_config
 from typing_extensions import Self, Unpack
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Append, Backend, HistoryScope, LoggedMessage, MessageRow, SessionKey
+from langchain_agentmem.backends.contract import (
+    Append,
+    Backend,
+    HistoryScope,
+    LoggedMessage,
+    MessageRow,
+    SessionKey,
+    Title,
+)
 from langchain_agentmem.codec import Codec, dump_json
 from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
@@ -418,7 +426,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         ttl = seconds("Retention.ttl", self.retention.ttl)
         addition = Append(
             rows,
-            _title(messages),
+            _titles(messages, self.retention.max_messages),
             now,
             self.agent,
             self.retention.max_messages,
@@ -498,10 +506,21 @@ class AgentMemHistory(BaseChatMessageHistory):
         return StoredMessage(**described(self._codec, row, self.session_id, self.user_id))
 
 
-def _title(messages: Sequence[BaseMessage]) -> str | None:
-    for message in messages:
-        if isinstance(message, HumanMessage):
-            words = " ".join(str(message.text).replace("\x00", " ").split())
+def _titles(messages: Sequence[BaseMessage], keep: int | None) -> list[Title]:
+    """The titles that a session may take: from the first human message of those that retention leaves.
+
+    One message fewer is left where an older system message is spared, so there may be a second title.
+    """
+    if keep is None:
+        return _title(messages, 0)
+    titles = [_title(messages, max(0, len(messages) - left)) for left in (keep, keep - 1)]
+    return list(dict.fromkeys(title for found in titles for title in found))
+
+
+def _title(messages: Sequence[BaseMessage], start: int) -> list[Title]:
+    for place in range(start, len(messages)):
+        if isinstance(messages[place], HumanMessage):
+            words = " ".join(str(messages[place].text).replace("\x00", " ").split())
             if words:
-                return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…"
-    return None
+                return [Title(place, words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…")]
+    return []

@@ -9,11 +9,14 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+
+if TYPE_CHECKING:
+    from langchain_agentmem.compression.summaries import SessionSummary
 
 MAX_ID_BYTES = 1024
 """The longest id, in bytes of UTF-8: what every backend can index."""
@@ -106,6 +109,21 @@ def user_named_by(source: Any) -> Any:
     """
     named = source.get("user_id") if isinstance(source, Mapping) else getattr(source, "user_id", None)
     return None if isinstance(named, str) and not named else named
+
+
+def context_of(configurable: Mapping[str, Any]) -> Any:
+    """Return the context of the LangGraph run whose config this is, or None.
+
+    Args:
+        configurable: The run's `config["configurable"]`.
+
+    Example:
+        >>> from langchain_agentmem.models import context_of
+        >>> context_of({"thread_id": "1"}) is None
+        True
+    """
+    runtime = configurable.get("__pregel_runtime")
+    return runtime.get("context") if isinstance(runtime, Mapping) else getattr(runtime, "context", None)
 
 
 def check_tenant(tenant: Any) -> str:
@@ -232,13 +250,16 @@ class SessionInfo:
     session_id: str
     user_id: str | None
     title: str | None
-    """What `rename` set, else the beginning of the first human message."""
+    """The title that `rename` set, else the beginning of the first human message. When that message is deleted, the next
+    human message that is added gives the title. None if no message is stored."""
     message_count: int
     created_at: datetime
     """When its first message was stored, in UTC."""
     updated_at: datetime
     """When its newest message was stored, in UTC."""
     expires_at: datetime | None = None
+    summary: SessionSummary | None = None
+    """The running summary that a compressor stored, as `AgentMemory.summary` returns it; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -247,7 +268,10 @@ class ThreadInfo:
 
     thread_id: str
     user_id: str | None
+    """The user of the thread's last turn; None if no turn named a user."""
     checkpoint_count: int
     created_at: datetime
     updated_at: datetime
     expires_at: datetime | None = None
+    users: Mapping[str, datetime] = field(default_factory=dict, compare=False)
+    """Every user of the thread, with the time of that user's last turn, in UTC."""

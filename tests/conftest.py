@@ -172,6 +172,7 @@ TABLES = {
     "agentmem_schema",
     "agentmem_sessions",
     "agentmem_summaries",
+    "agentmem_thread_users",
     "agentmem_threads",
     "checkpoint_blobs",
     "checkpoint_writes",

@@ -76,6 +76,13 @@ class SessionRow(NamedTuple):
     created_at: float
     updated_at: float
     expires_at: float | None
+    summaries: Sequence[str] = ()
+    """The records of the running summary of all its messages, as `StoredSummary.value` holds them: that of its history, then
+    that of messages handed over as a list. Those that are empty are left out."""
+
+
+LIST_SUMMARY = "\x1flist"
+"""In place of an agent's name: the summary of messages that were handed over as a list, of whatever agents."""
 
 
 class StoredSummary(NamedTuple):
@@ -87,14 +94,24 @@ class StoredSummary(NamedTuple):
     """Another random number after every change."""
 
 
+class Title(NamedTuple):
+    """A title that a message suggests. It goes with the message."""
+
+    place: int
+    """The message's place among those that are added."""
+    text: str
+
+
 class Append(NamedTuple):
     """Messages to add to a session, all or none."""
 
     rows: Sequence[MessageRow]
     """Their `position` is their place among themselves: 0, 1, 2, …"""
-    title: str | None
-    """The title of a session that has none yet."""
+    titles: Sequence[Title]
+    """Titles for a session that has none: the first whose message is stored in the end counts."""
     now: float
+    """The time of the addition. A clock that is behind the session's last addition is late: the session's time to live then
+    counts from that addition."""
     agent: str | None = None
     """Whose messages they are."""
     keep: int | None = None
@@ -149,10 +166,13 @@ class MessageLog(Protocol):
         """Write the summary if its revision is still `expected` (None: if there is none) and the session exists."""
 
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        """Delete the messages (of one agent, or all); the session stays listed."""
+        """Delete the messages (of one agent, or all); the session stays listed.
+
+        Its title goes with the message that it was taken from, and any title goes with the last message.
+        """
 
     def end(self, key: SessionKey) -> Program[int]:
-        """Delete the messages that are kept for the length of the session only; returns how many."""
+        """Delete the messages that are kept for the length of the session only; returns how many. Titles go as in `clear`."""
 
     def sessions(
         self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
@@ -454,16 +474,20 @@ class ThreadRow(NamedTuple):
 
     thread_id: str
     user_id: str | None
+    """The user who wrote to it last, of writes that named one."""
     checkpoint_count: int
     created_at: float
     updated_at: float
     expires_at: float | None
+    users: Mapping[str, float] = MappingProxyType({})
+    """All its users, each with the time of the last write that named the user."""
 
 
 class ThreadUse(NamedTuple):
     """What a write to a thread says of the thread itself."""
 
     now: float
+    """The time. A late clock, one that is behind the thread's last write, never brings its expiry forward."""
     user_id: str | None = None
     ttl: float | None = None
     secret: Typed | None = None
@@ -585,7 +609,7 @@ class CheckpointTable(Protocol):
     def threads(
         self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
     ) -> Program[list[ThreadRow]]:
-        """The threads of a user, or all (None), most recently used first."""
+        """The threads that a user has written to, or all (None), most recently used first."""
 
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
         """Set after how many seconds without use a thread expires; returns whether there is such a thread."""

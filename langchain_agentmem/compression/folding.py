@@ -80,7 +80,9 @@ def fold(
     """
     claim = secrets.randbits(53)
     now, past = time.time(), view.past
-    claimed = past.record._replace(claim=claim, until=now + summarizer.seconds + _SPARE_SECONDS)
+    # A late clock never brings the end of a claim forward.
+    until = max(past.record.until, now + summarizer.seconds + _SPARE_SECONDS)
+    claimed = past.record._replace(claim=claim, until=until)
     if not (yield from source.place.swap(claimed, past.revision, now)):
         return False
     released = False
@@ -136,7 +138,7 @@ def _change(
     def change(record: Record, claim: int) -> Record:
         if entry is not None and entry is not before:
             record = record.with_entry(entry, before)
-        return record._replace(claim=None if is_last else claim, until=until)
+        return record._replace(claim=None if is_last else claim, until=max(record.until, until))
 
     return change
 

@@ -6,14 +6,11 @@ from langchain_core.runnables.config import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
-from langchain_agentmem.backends.contract import Backend, SessionKey, ThreadKey
+from langchain_agentmem.backends.contract import LIST_SUMMARY, Backend, SessionKey, ThreadKey
 from langchain_agentmem.compression.sessions import SessionPlace
 from langchain_agentmem.compression.summaries import NotesPlace, Place
 from langchain_agentmem.models import check_id, check_optional_id, user_named_by
 from langchain_agentmem.notes import notes_of_thread
-
-_AS_A_LIST = "\x1flist"
-"""In place of an agent's name: the summary of messages that a chain is given, of whatever agents."""
 
 
 def summary_place(
@@ -56,4 +53,4 @@ def thread_place(
 
 def session_place(backend: Backend, key: SessionKey) -> Place:
     """The place of the summaries of a session whose messages are given to a compressor as a list."""
-    return SessionPlace(backend, key, _AS_A_LIST)
+    return SessionPlace(backend, key, LIST_SUMMARY)

@@ -22,6 +22,11 @@ _PAGE = 1_000
 _SUMMARY_TOKENS = 400
 
 
+def record_of(stored: str) -> Record:
+    """The record that `StoredSummary.value` holds."""
+    return Record.loaded(json.loads(stored)) if stored else Record()
+
+
 class SessionPlace:
     """The record of a session's summary.
 
@@ -41,7 +46,7 @@ class SessionPlace:
         stored = yield Read(self._backend, self._backend.messages.summary(self._key, self._agent, now))
         if stored is None:
             return Record(), None
-        return Record.loaded(json.loads(stored.value)) if stored.value else Record(), stored.revision
+        return record_of(stored.value), stored.revision
 
     def swap(self, record: Record, revision: int | None, now: float) -> Program[bool]:
         """See `langchain_agentmem.compression.summaries.Place`."""

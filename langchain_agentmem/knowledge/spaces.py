@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 
 from langchain_agentmem.errors import InvalidInputError
-from langchain_agentmem.models import check_id, user_named_by
+from langchain_agentmem.models import check_id, context_of, user_named_by
 
 PROFILE, FACTS, MEMORIES, ENTITIES, RELATIONS = "profile", "facts", "memories", "entities", "relations"
 """The second labels: what of a user's knowledge lies below."""
@@ -65,7 +65,7 @@ def user_of(config: RunnableConfig | None, state: Any = None, context: Any = Non
     """
     configurable: Mapping[str, Any] = (config or {}).get("configurable") or {}
     if context is None:
-        context = getattr(configurable.get("__pregel_runtime"), "context", None)
+        context = context_of(configurable)
     for source in (configurable, context, state):
         named = user_named_by(source)
         if named is not None:

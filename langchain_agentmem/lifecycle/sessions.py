@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timezone
 
 from langchain_agentmem.backends.contract import Backend, SessionKey, SessionRow
+from langchain_agentmem.compression.sessions import record_of
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.models import SessionInfo, check_count, check_id, check_optional_id, check_text
 from langchain_agentmem.program import Program, Read, Write, arun, run
@@ -145,4 +146,5 @@ def _info(row: SessionRow, user_id: str | None) -> SessionInfo:
         datetime.fromtimestamp(row.created_at, timezone.utc),
         datetime.fromtimestamp(row.updated_at, timezone.utc),
         None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
+        next((record.entries[0].summary for record in map(record_of, row.summaries) if record.entries), None),
     )

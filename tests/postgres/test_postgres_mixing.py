@@ -314,3 +314,29 @@ def test_what_langgraphs_store_lets_live_for_minutes_expires(postgres_url, monke
         assert memory.store.get(("a",), "ours") is not None
         monkeypatch.setattr(time, "time", lambda: now + 2000)
         assert memory.sweep() == 2
+
+
+async def test_the_users_that_langgraphs_own_saver_noted_are_a_threads_users(postgres_url, call):
+    hi: Any = {"messages": [HumanMessage("hi")]}
+
+    def turn(user_id: str | None, thread_id: str = "1") -> Any:
+        return {"configurable": {"thread_id": thread_id, **({} if user_id is None else {"user_id": user_id})}}
+
+    with theirs(postgres_url) as saver:
+        for user_id in ("alice", "bob", None):
+            talk(saver).invoke(hi, turn(user_id))
+        talk(saver).invoke(hi, turn("carol", "2"))
+    with AgentMemory.from_url(postgres_url) as memory:
+        for written in (0, 1):
+            for user_id, expected in {"alice": ["1"], "bob": ["1"], "carol": ["2"], "dave": []}.items():
+                listed = await call(memory.checkpointer.threads, user_id=user_id)
+                assert [info.thread_id for info in listed] == expected
+                assert all(user_id in info.users for info in listed)
+            (info,) = await call(memory.checkpointer.threads, user_id="alice")
+            assert (info.user_id, set(info.users)) == ("bob", {"alice", "bob"})
+            assert info.users["alice"] < info.users["bob"]
+            if not written:
+                await call(talk(memory.checkpointer).invoke, hi, turn(None))
+        await call(memory.checkpointer.copy_thread, "2", "3")
+        assert len(await call(memory.checkpointer.threads, user_id="carol")) == 2
+        await call(memory.close)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import re
 from typing import Any
 
 import psycopg
@@ -17,7 +16,9 @@ from langgraph.store.postgres import PostgresStore
 from psycopg.rows import dict_row
 
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError
-from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.backends.postgres import migrating
+from langchain_agentmem.codec import Codec
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
@@ -272,23 +273,23 @@ async def test_a_kilobyte_of_anything_is_an_id(postgres_url, call):
         await call(memory.close)
 
 
-async def test_tables_of_the_first_version_are_brought_up_to_date_and_searched(postgres_url, call):
-    with AgentMemory.from_url(postgres_url) as memory:
-        await call(memory.history("s").add_messages, [HumanMessage("An old dog")])
-        await call(memory.close)
-    package = "langchain_agentmem.backends.postgres.migrations"
+async def test_tables_of_the_first_version_are_brought_up_to_date_and_searched(postgres_url, call, monkeypatch):
     with database(postgres_url) as opened:
-        opened.execute("ALTER TABLE agentmem_messages DROP COLUMN words, DROP COLUMN vector")
-        opened.execute("DROP FUNCTION agentmem_append")
-        opened.execute(load_statements(package, "1_history.sql")["append"])
-        opened.execute("DROP FUNCTION agentmem_swap_items, agentmem_lock_items")
-        opened.execute("DROP TABLE agentmem_item_tokens")
-        opened.execute(load_statements(package, "1_store.sql")["swap_item"])
-        for file in ("3_indexing.sql", "3_summaries.sql"):
-            for statement in load_statements(package, file).values():
-                for kind, name in re.findall(r"CREATE (TABLE|FUNCTION) (\w+)", statement):
-                    opened.execute(f"DROP {kind} {name} CASCADE")
-        opened.execute("UPDATE agentmem_schema SET version = 1")
+        opened.execute(f'DROP SCHEMA IF EXISTS "{opened.schema}" CASCADE')
+    with monkeypatch.context() as patched, AgentMemory.from_url(postgres_url) as memory:
+        patched.setattr(migrating, "VERSION", 1)
+        assert memory.history("s").count() == 0
+    old = Codec().dump_message(HumanMessage("An old dog"))
+    with database(postgres_url) as opened:
+        opened.execute(
+            "INSERT INTO agentmem_sessions (place, owner, tenant, user_id, session_id, message_count, next_position, "
+            "created_at, updated_at) VALUES (?, ?, 'default', '', 's', 1, 1, 0, 0)",
+            *(digest_of_ids("default", "", "s"), digest_of_ids("default", "")),
+        )
+        opened.execute(
+            "INSERT INTO agentmem_messages SELECT id, 0, 'human', NULL, false, 0, NULL, ?, ?, 0 FROM agentmem_sessions",
+            *old,
+        )
     with AgentMemory.from_url(postgres_url) as memory:
         await call(memory.history("s").add_messages, [HumanMessage("A new dog")])
         found = await call(memory.history("s").search, "dogs")

@@ -183,7 +183,10 @@ class PostgresCheckpoints:
     ) -> Program[list[ThreadRow]]:
         parameters = {"tenant": tenant, "user_id": user_id, "now": now, "limit": limit, "offset": offset}
         rows = yield Fetch(self._sql["threads"], parameters)
-        return [ThreadRow(thread_id, user or None, *rest) for thread_id, user, *rest in rows]
+        return [
+            ThreadRow(thread_id, user or None, *known)._replace(users=users or {})
+            for thread_id, user, *known, users in rows
+        ]
 
     # Deleting
 

@@ -88,22 +88,35 @@ WITH RECURSIVE hop (name) AS (
     SELECT (SELECT thread_id FROM {schema}checkpoints WHERE thread_id > hop.name ORDER BY thread_id LIMIT 1)
     FROM hop WHERE hop.name IS NOT NULL
 ), every AS (
-    SELECT name, thread_id, user_id, created_at, updated_at, expires_at FROM {schema}agentmem_threads
-    WHERE tenant = %(tenant)s AND (expires_at IS NULL OR expires_at > %(now)s)
+    SELECT name, thread_id, user_id, created_at, updated_at, expires_at,
+        (SELECT jsonb_object_agg(own.user_id, own.used_at) FROM {schema}agentmem_thread_users AS own WHERE own.thread = id) AS users
+    FROM {schema}agentmem_threads
+    WHERE tenant = %(tenant)s AND (expires_at IS NULL OR expires_at > %(now)s) AND (
+        %(user_id)s::text IS NULL OR id IN (SELECT thread FROM {schema}agentmem_thread_users WHERE user_id = %(user_id)s)
+    )
     UNION ALL
-    SELECT hop.name, hop.name, coalesce(newest.metadata ->> 'user_id', ''), oldest.at, newest.at, NULL
+    SELECT hop.name, hop.name, coalesce(
+        (SELECT own.key FROM jsonb_each(named.users) AS own ORDER BY own.value DESC LIMIT 1), ''
+    ), oldest.at, newest.at, NULL, named.users
     FROM hop CROSS JOIN LATERAL (
-        SELECT metadata, {schema}agentmem_stored_at(type, checkpoint) AS at
+        SELECT jsonb_object_agg(own.user_id, own.at) AS users
+        FROM (
+            SELECT metadata ->> 'user_id' AS user_id, max({schema}agentmem_stored_at(type, checkpoint)) AS at
+            FROM {schema}checkpoints WHERE thread_id = hop.name AND metadata ->> 'user_id' <> '' GROUP BY 1
+        ) AS own
+    ) AS named CROSS JOIN LATERAL (
+        SELECT {schema}agentmem_stored_at(type, checkpoint) AS at
         FROM {schema}checkpoints WHERE thread_id = hop.name ORDER BY checkpoint_id DESC LIMIT 1
     ) AS newest CROSS JOIN LATERAL (
         SELECT {schema}agentmem_stored_at(type, checkpoint) AS at
         FROM {schema}checkpoints WHERE thread_id = hop.name ORDER BY checkpoint_id LIMIT 1
     ) AS oldest
     WHERE %(tenant)s = 'default' AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_threads WHERE name = hop.name)
+      AND (%(user_id)s::text IS NULL OR named.users ? %(user_id)s)
 )
 SELECT thread_id, user_id, (SELECT count(*) FROM {schema}checkpoints AS saved WHERE saved.thread_id = every.name),
-    created_at::double precision, updated_at::double precision, expires_at
-FROM every WHERE %(user_id)s::text IS NULL OR user_id = %(user_id)s
+    created_at::double precision, updated_at::double precision, expires_at, users
+FROM every
 ORDER BY updated_at DESC, name DESC LIMIT %(limit)s OFFSET %(offset)s
 
 -- sweep --

@@ -34,8 +34,9 @@ class PostgresMessages:
         rows = addition.rows
         parameters = (
             *(_place(key), _owner(key.tenant, key.user_id), key.tenant, key.user_id or "", key.session_id),
+            [title.text.encode() for title in addition.titles],
+            [title.place for title in addition.titles],
             *(
-                _title(addition.title),
                 addition.now,
                 addition.agent,
                 addition.keep,
@@ -119,13 +120,19 @@ class PostgresMessages:
     ) -> Program[list[SessionRow]]:
         rows = yield Fetch(self._sql["sessions"], (_owner(tenant, user_id), now, limit, offset))
         return [
-            SessionRow(SessionKey(tenant, user_id, session_id), None if title is None else title.decode(), *rest)
-            for session_id, title, *rest in rows
+            SessionRow(
+                SessionKey(tenant, user_id, session_id),
+                None if title is None else title.decode(),
+                *(count, created_at, updated_at, expires_at),
+                [one for one in (history, listed) if one],
+            )
+            for session_id, title, count, created_at, updated_at, expires_at, history, listed in rows
         ]
 
     @one_statement
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        changed = yield Execute(self._sql["rename"], (_title(title), _place(key), now))
+        # Postgres' texts cannot hold all that a title can (a NUL): titles are bytes.
+        changed = yield Execute(self._sql["rename"], (title.encode(), _place(key), now))
         return bool(changed)
 
     @one_statement
@@ -168,11 +175,6 @@ class PostgresMessages:
         )
         embedded: int = yield Execute(self._sql["embed"], parameters)
         return embedded
-
-
-def _title(title: str | None) -> bytes | None:
-    """A title as it is stored: Postgres' texts cannot hold all that a title can (a NUL)."""
-    return None if title is None else title.encode()
 
 
 def _place(key: SessionKey) -> bytes:

@@ -2,7 +2,7 @@ The statements of the message log; `{schema}` is the schema of the tables, with 
 
 -- append --
 SELECT {schema}agentmem_append(
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+    %s, %s, %s, %s, %s, %s::bytea[], %s::bigint[], %s, %s, %s, %s, %s, %s,
     %b::text[], %b::text[], %s::boolean[], %s::double precision[], %b::text[], %b::text[], %s::bytea[],
     %s::bytea[], %s::bytea[]
 )
@@ -62,13 +62,16 @@ SELECT {schema}agentmem_swap_summary(%s, %s, %s, %s, %s, %s)
 SELECT {schema}agentmem_forget_messages(%s, %s, %s)
 
 -- sessions --
-SELECT session_id, title, message_count, created_at, updated_at, expires_at
+-- With the summary of the history, and that of messages handed over as a list.
+SELECT session_id, title, message_count, created_at, updated_at, expires_at,
+    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
+    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = chr(31) || 'list')
 FROM {schema}agentmem_sessions
 WHERE owner = %s AND (expires_at IS NULL OR expires_at > %s)
 ORDER BY updated_at DESC, id DESC LIMIT %s OFFSET %s
 
 -- rename --
-UPDATE {schema}agentmem_sessions SET title = %s WHERE place = %s AND (expires_at IS NULL OR expires_at > %s)
+UPDATE {schema}agentmem_sessions SET title = %s, title_position = NULL WHERE place = %s AND (expires_at IS NULL OR expires_at > %s)
 
 -- delete --
 SELECT {schema}agentmem_delete_session(%s)

@@ -14,7 +14,7 @@ from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.program import Execute, Fetch, Program, storage_program
 
-VERSION = 3
+VERSION = 4
 """The version of the tables that this package works with."""
 
 _LOCK = 0x6167656E746D656D

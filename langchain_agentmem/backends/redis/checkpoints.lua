@@ -1,6 +1,7 @@
 The scripts of the checkpoint table. The keys of a thread; a zero byte stands between the parts of a field:
 
-  thread       a hash: who it is, user, created, updated, ttl, expires, secret, copied (whence and when)
+  thread       a hash: who it is, user (the last), when each user wrote last (user:<id>), created, updated, ttl, expires, secret,
+               copied (whence and when)
   checkpoints  a hash: by namespace and id, a header and the document. The header, in MessagePack: parent or false, the fields of
                the values that it needs, run or false, when it was stored
   order        a sorted set of the fields of checkpoints, which Redis keeps in lexical order
@@ -28,11 +29,33 @@ local function range_of(namespace)
   return '[' .. namespace .. '\0', '[' .. namespace .. '\0\255'
 end
 
+-- The users of the thread, and when each wrote last. Older versions noted the last user alone.
+local function users()
+  local ids, times, all = {}, {}, call('HGETALL', H)
+  for at = 1, #all, 2 do
+    local id = string.match(all[at], '^user:(.*)$')
+    if id then
+      ids[#ids + 1], times[#times + 1] = id, all[at + 1]
+    end
+  end
+  local last = call('HMGET', H, 'user', 'updated')
+  if last[1] and call('HEXISTS', H, 'user:' .. last[1]) == 0 then
+    ids[#ids + 1], times[#times + 1] = last[1], last[2]
+  end
+  return ids, times
+end
+
+-- The users of the thread, with a zero byte between them, which no id holds.
+local function all_users()
+  local ids = users()
+  return table.concat(ids, '\0')
+end
+
 -- The thread is used: it is made if need be, and anew if it had expired. Returns whether it has the secret that is expected.
 -- Arguments from `at` on: identity, now, user ('' for none), ttl ('' for none), secret ('' for none).
 local function use(at)
   local now, user, ttl, secret = tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local state = call('HMGET', H, 'created', 'expires', 'ttl', 'secret', 'updated')
+  local state = call('HMGET', H, 'created', 'expires', 'ttl', 'secret', 'updated', 'user')
   if is_over(state[2], now) then
     call('UNLINK', unpack(KEYS))
     state = {}
@@ -47,15 +70,21 @@ local function use(at)
       state[3] = ttl ~= '' and ttl
     end
     if now > tonumber(state[5] or 0) then call('HSET', H, 'updated', ARGV[at + 1]) end
-    if user ~= '' then call('HSET', H, 'user', user) end
+    if user ~= '' then
+      local former, used = state[6], tonumber(call('HGET', H, 'user:' .. user) or 0)
+      if former and former ~= user then call('HSETNX', H, 'user:' .. former, state[5]) end
+      call('HSET', H, 'user', user, 'user:' .. user, string.format('%.17g', math.max(now, used)))
+    end
     if secret ~= '' and not state[4] then call('HSET', H, 'secret', secret) end
     return tonumber(state[3])
   end
 end
 
+-- A clock that is late never brings the expiry forward.
 local function keep_alive(ttl, now)
   if ttl then
-    call('HSET', H, 'expires', string.format('%.17g', now + ttl))
+    local expires = math.max(now + ttl, tonumber(call('HGET', H, 'expires') or 0))
+    call('HSET', H, 'expires', string.format('%.17g', expires))
     expire(KEYS, ahead(ttl))
   end
 end
@@ -175,15 +204,15 @@ local function rows_of(members)
 end
 
 -- secret --
--- use, then the proposal: the thread's secret and its user.
+-- use, then the proposal: the thread's secret and its users.
 local _, used = use(1)
 local ttl = used()
 call('HSETNX', H, 'secret', ARGV[6])
 keep_alive(ttl, tonumber(ARGV[2]))
-return call('HMGET', H, 'secret', 'user')
+return {call('HGET', H, 'secret'), all_users()}
 
 -- put --
--- use, then field, row, run ('' for none), and what `fits` takes. Returns whether it was stored, and the thread's user.
+-- use, then field, row, run ('' for none), and what `fits` takes. Returns whether it was stored, and the thread's users.
 local shares, used = use(1)
 if not shares or not fits(9) then return {0} end
 local ttl = used()
@@ -192,7 +221,7 @@ call('ZADD', O, 0, ARGV[6])
 if ARGV[8] ~= '' then call('SADD', R, ARGV[8]) end
 add(9)
 keep_alive(ttl, tonumber(ARGV[2]))
-return {1, call('HGET', H, 'user')}
+return {1, all_users()}
 
 -- put_writes --
 -- use, then field, the number of writes, these, and what `fits` takes. Returns what `put` does.
@@ -218,7 +247,7 @@ end
 call('HSET', W, ARGV[6], table.concat(records))
 add(after)
 keep_alive(ttl, tonumber(ARGV[2]))
-return {1, call('HGET', H, 'user')}
+return {1, all_users()}
 
 -- get --
 -- now, namespace, checkpoint id ('' for the latest): its row and its parts, or nil.
@@ -391,16 +420,17 @@ in_parts('HDEL', E, unneeded, 1, #unneeded)
 return 1
 
 -- delete_thread --
--- now ('' to delete it even if it has not expired): whether it is gone, when it was used last, when it is to expire, and its user.
-local state = call('HMGET', H, 'updated', 'expires', 'user')
+-- now ('' to delete it even if it has not expired): whether it is gone, when it was used last, when it is to expire, and its users.
+local state = call('HMGET', H, 'updated', 'expires')
 local kept = ARGV[1] ~= '' and state[1] and not is_over(state[2], tonumber(ARGV[1]))
+local whose = all_users()
 if not kept then call('UNLINK', unpack(KEYS)) end
-return {kept and 0 or 1, state[1], state[2], state[3]}
+return {kept and 0 or 1, state[1], state[2], whose}
 
 -- dump --
--- now: nil if there is no such thread, else its user, its time to live, and all of it.
+-- now: nil if there is no such thread, else its users, its time to live, and all of it.
 if call('EXISTS', H) == 0 or is_over(call('HGET', H, 'expires'), tonumber(ARGV[1])) then return false end
-local result = call('HMGET', H, 'user', 'ttl')
+local result = {all_users(), call('HGET', H, 'ttl')}
 for _, key in ipairs(KEYS) do result[#result + 1] = call('DUMP', key) or '' end
 return result
 
@@ -419,23 +449,27 @@ for at, key in ipairs(KEYS) do
     return done
   end
 end
+local last = call('HMGET', H, 'user', 'updated')
+if last[1] then call('HSETNX', H, 'user:' .. last[1], last[2]) end
 call('HSET', H, 'identity', ARGV[1], 'created', ARGV[2], 'updated', ARGV[2], 'copied', ARGV[3] .. '\0' .. ARGV[2])
 keep_alive(tonumber(call('HGET', H, 'ttl')), now)
 return 1
 
 -- set_ttl --
--- now, ttl ('' for never): nil if there is no such thread, else its user.
+-- now, ttl ('' for never), counted from the last use on: nil if there is no such thread, else when it expires and its users.
 local now = tonumber(ARGV[1])
-local state = call('HMGET', H, 'created', 'expires', 'user')
+local state = call('HMGET', H, 'created', 'expires', 'ttl', 'updated')
 if not state[1] or is_over(state[2], now) then return false end
 if ARGV[2] == '' then
   call('HDEL', H, 'ttl', 'expires')
   expire(KEYS, nil)
 else
+  now = math.max(now, tonumber(state[4] or 0), tonumber(state[2] or 0) - tonumber(state[3] or 0))
   call('HSET', H, 'ttl', ARGV[2])
+  call('HDEL', H, 'expires')
   keep_alive(tonumber(ARGV[2]), now)
 end
-return state[3] or ''
+return {call('HGET', H, 'expires'), all_users()}
 
 -- has_run --
 -- Runs: whether some checkpoint is of one of them.
@@ -445,5 +479,7 @@ end
 return 0
 
 -- describe --
+-- Its last user ('' for none), the number of checkpoints, when it was made and used last, when it expires, its users, and when
+-- each wrote last.
 local state = call('HMGET', H, 'user', 'created', 'updated', 'expires')
-return {state[1] or '', call('HLEN', C), state[2], state[3], state[4]}
+return {state[1] or '', call('HLEN', C), state[2], state[3], state[4], users()}

@@ -178,8 +178,8 @@ class RedisCheckpoints:
         self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
     ) -> Program[list[ThreadRow]]:
         def is_listed(found: Any) -> bool:
-            user, _, created_at, _, expires_at = found
-            belongs = user_id is None or user.decode() == user_id
+            _, _, created_at, _, expires_at, users, _ = found
+            belongs = user_id is None or user_id.encode() in users
             return created_at is not None and belongs and (expires_at is None or float(expires_at) > now)
 
         index = _threads(tenant) if user_id is None else _threads_of(tenant, user_id)
@@ -204,31 +204,33 @@ class RedisCheckpoints:
 
     @storage_program
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
-        _, used, _, user = yield _invoke("delete_thread", thread, ("",))
+        _, used, _, users = yield _invoke("delete_thread", thread, ("",))
         if used is not None:
-            yield InvokeAll(_unlisted(thread, user, float(used)))
+            yield InvokeAll(_unlisted(thread, users, float(used)))
 
     @storage_program
     def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
         found = yield _invoke("dump", source, (optional(now),))
         if found is None:
             return True
-        user, ttl, *dumps = found
-        use = ThreadUse(now, user.decode() if user else None, None if ttl is None else float(ttl))
+        users, ttl, *dumps = found
+        use = ThreadUse(now, ttl=None if ttl is None else float(ttl))
         arguments = (_identity(target), optional(now), _identity(source), *dumps)
-        (*_, copied) = yield InvokeAll([*_enlisted(target, use), _invoke("restore", target, arguments)])
+        steps = _enlisted(target, use, _each(users))
+        (*_, copied) = yield InvokeAll([*steps, _invoke("restore", target, arguments)])
         return bool(copied)
 
     @storage_program
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
-        user = yield _invoke("set_ttl", thread, (optional(now), optional(ttl)))
-        if user is None:
+        found = yield _invoke("set_ttl", thread, (optional(now), optional(ttl)))
+        if found is None:
             return False
+        expires, users = found
         index, name = _expiring(thread.tenant), thread.thread_id
         if ttl is None:
             yield indexes.reschedule(index, [(name, "")])
         else:
-            yield indexes.schedule(index, name, now + ttl, note=user.decode())
+            yield indexes.schedule(index, name, float(expires), notes=_each(users))
         return True
 
     @storage_program
@@ -238,10 +240,10 @@ class RedisCheckpoints:
         states = yield InvokeAll([_invoke("delete_thread", thread, (optional(now),)) for thread in threads])
         steps: list[Invoke] = []
         deleted = 0
-        for thread, (_, user), (gone, _, expires, _) in zip(threads, due, states, strict=True):
+        for thread, (_, noted), (gone, _, expires, users) in zip(threads, due, states, strict=True):
             deleted += gone
             if gone:
-                steps += _unlisted(thread, user, now)
+                steps += _unlisted(thread, b"\x00".join((noted, users)), now)
             else:
                 steps.append(indexes.reschedule(_expiring(tenant), [(thread.thread_id, optional(expires))]))
         yield InvokeAll(steps)
@@ -257,10 +259,14 @@ def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any
     """Run a script that uses a thread; what it returns first."""
     secret = b"" if use.secret is None else pack(use.secret)
     used = (_identity(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret)
-    (*_, (result, *user)) = yield InvokeAll([*_enlisted(thread, use), _invoke(name, thread, (*used, *arguments))])
-    if result and use.user_id is None and user[0] is not None:
-        # It is the thread of a user, although this write does not say so.
-        yield InvokeAll(_enlisted(thread, use._replace(user_id=user[0].decode())))
+    named = [] if use.user_id is None else [use.user_id]
+    (*_, (result, *users)) = yield InvokeAll(
+        [*_enlisted(thread, use, named), _invoke(name, thread, (*used, *arguments))]
+    )
+    others = [user for user in _each(*users) if user != use.user_id] if result else []
+    if others:
+        # It is the thread of these users too, although this write does not say so.
+        yield InvokeAll(_enlisted(thread, use, others))
     return result
 
 
@@ -281,24 +287,27 @@ def _unchanged(found: list[Any] | None) -> list[Any]:
     return found
 
 
-def _enlisted(thread: ThreadKey, use: ThreadUse) -> list[Invoke]:
-    """Write a thread into the indexes."""
+def _each(users: bytes = b"") -> list[str]:
+    """The users that a script gave."""
+    return [user.decode() for user in users.split(b"\x00") if user]
+
+
+def _enlisted(thread: ThreadKey, use: ThreadUse, users: Sequence[str]) -> list[Invoke]:
+    """Write a thread into the indexes, those of some users among them."""
     tenant, name = thread
     steps = [indexes.enlist(_threads(tenant), name, use.now)]
-    if use.user_id is not None:
-        steps.append(indexes.enlist(_threads_of(tenant, use.user_id), name, use.now))
+    steps += [indexes.enlist(_threads_of(tenant, user), name, use.now) for user in users]
     if use.ttl is not None:
-        steps.append(indexes.schedule(_expiring(tenant), name, use.now + use.ttl, note=use.user_id or ""))
+        steps.append(indexes.schedule(_expiring(tenant), name, use.now + use.ttl, notes=users))
     return steps
 
 
-def _unlisted(thread: ThreadKey, user: bytes | None, used: float) -> list[Invoke]:
+def _unlisted(thread: ThreadKey, users: bytes, used: float) -> list[Invoke]:
     """Remove a thread from the indexes that was used last at a time."""
     tenant, name = thread
     gone = [(name, used)]
     steps = [indexes.heal(_threads(tenant), gone), indexes.reschedule(_expiring(tenant), [(name, "")])]
-    if user:
-        steps.append(indexes.heal(_threads_of(tenant, user.decode()), gone))
+    steps += [indexes.heal(_threads_of(tenant, user), gone) for user in dict.fromkeys(_each(users))]
     return steps
 
 

@@ -1,7 +1,7 @@
 The scripts of the message log. The keys of a session:
 
-  session    a hash: who it is, title, count, next, created, updated, expires (by the callers' clocks), at (by the server's),
-             indexed, once the messages of no agent are indexed as well; of each log of vectors, by the bytes of one, the
+  session    a hash: who it is, title, titled (the position of the message that the title was taken from; - for a title that
+             was set by hand), count, next, created, updated, expires (by the callers' clocks), at (by the server's), indexed, once the messages of no agent are indexed as well; of each log of vectors, by the bytes of one, the
              length from which on it is gone through (bound:<bytes>);
              the summaries, by agent or for all (summary:, summary:<agent>), and their revisions (revision:…)
   messages   a stream: the message at position n has the id (n+1)-0 and the field m; the field a when it is an agent's
@@ -142,6 +142,40 @@ local function forget_deleted()
   if at then call('PEXPIREAT', M, at) end
 end
 
+-- The position of the first human message, of a session whose title does not say where it was taken from: it was stored by an
+-- older version, which noted it of no title. Nil when messages before it were deleted: the title may be the text of one of them.
+local HUMAN = '\151\165human'
+local function first_human()
+  local last, before = '-', 0
+  repeat
+    local entries = call('XRANGE', M, last, '+', 'COUNT', 100)
+    for _, entry in ipairs(entries) do
+      local position = tonumber(string.match(entry[1], '^%d+')) - 1
+      if position > before then return nil end
+      if string.sub(entry[2][2], 1, #HUMAN) == HUMAN then return position end
+      before, last = position + 1, '(' .. entry[1]
+    end
+  until #entries < 100
+  -- Without any human message it was set by hand, unless messages were deleted after these.
+  return before > 0 and before == tonumber(call('HGET', S, 'next')) and '-' or nil
+end
+
+-- A title goes with the message that it was taken from, and any title with the last message. Returns the title that stays.
+local function settled_title()
+  local state = call('HMGET', S, 'title', 'titled', 'count')
+  if not state[1] then return false end
+  local titled = state[2]
+  if not titled then
+    titled = first_human()
+    if titled then call('HSET', S, 'titled', titled) end
+  end
+  local kept = titled and tonumber(state[3]) > 0
+  if kept and titled ~= '-' then kept = #call('XRANGE', M, id_of(titled), id_of(titled)) > 0 end
+  if kept then return state[1] end
+  call('HDEL', S, 'title', 'titled')
+  return false
+end
+
 -- Summaries go with any of the messages that they may speak of; what stays is another revision, so that none that was begun
 -- before is written after.
 local function empty_summaries(agent)
@@ -160,11 +194,12 @@ local function record(entry)
 end
 
 -- append --
--- now, identity, title ('' or = and the title), agent, keep, ttl, sliding, token, then of each message: marks (s: a system
+-- now, identity, titles (each a place among the messages and a text, in frames; the first whose message is stored counts), agent,
+-- keep, ttl, sliding, token, then of each message: marks (s: a system
 -- message, e: it ends with the session), agent, message, what searches know of it, vector ('' for none). Returns the position of
 -- the first.
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'title', 'updated')
+local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'updated')
 if state[2] and tonumber(state[2]) <= now then
   unlink_vectors()
   call('UNLINK', unpack(KEYS))
@@ -223,11 +258,10 @@ if not state[1] then
   call('HSET', S, 'identity', ARGV[2], 'created', ARGV[1], 'count', 0)
 end
 call('HSET', S, 'next', first + count)
-if now > tonumber(state[6] or 0) then call('HSET', S, 'updated', ARGV[1]) end
+-- A clock that is behind the last addition is late: the time to live counts from that addition.
+now = math.max(now, tonumber(state[5] or 0))
+call('HSET', S, 'updated', string.format('%.17g', now))
 call('HINCRBY', S, 'count', count)
-if not state[5] and ARGV[3] ~= '' then
-  call('HSET', S, 'title', string.sub(ARGV[3], 2))
-end
 
 remember(vectors)
 
@@ -244,6 +278,18 @@ if keep then
     end
     if #oldest > over then table.remove(oldest, spared) end
     remove(oldest)
+  end
+end
+
+if (keep or ARGV[3] ~= '') and not settled_title() then
+  local at = 1
+  while at <= #ARGV[3] do
+    local length, place = struct.unpack('>II', ARGV[3], at)
+    if #call('XRANGE', M, id_of(first + place), id_of(first + place)) > 0 then
+      call('HSET', S, 'title', string.sub(ARGV[3], at + 8, at + 3 + length), 'titled', first + place)
+      break
+    end
+    at = at + 4 + length
   end
 end
 
@@ -363,6 +409,7 @@ if ARGV[1] == '*' then
   unlink_vectors()
   call('UNLINK', M, I, T, W)
   if call('EXISTS', S) == 1 then call('HSET', S, 'count', 0) end
+  call('HDEL', S, 'title', 'titled')
   empty_summaries('')
   return 0
 end
@@ -370,6 +417,7 @@ empty_summaries(string.sub(ARGV[1], 2))
 local low, high = range_of('a', string.sub(ARGV[1], 2))
 local removed = remove(call('ZRANGEBYLEX', I, low, high))
 if removed > 0 then forget_deleted() end
+settled_title()
 return removed
 
 -- end --
@@ -377,16 +425,20 @@ local removed = remove(call('ZRANGEBYLEX', I, range_of('e')))
 if removed > 0 then
   empty_summaries('')
   forget_deleted()
+  settled_title()
 end
 return removed
 
 -- describe --
-return call('HMGET', S, 'title', 'count', 'created', 'updated', 'expires')
+-- With the summary of the history, and that of messages handed over as a list.
+local title = settled_title()
+local state = call('HMGET', S, 'count', 'created', 'updated', 'expires', 'summary:', 'summary:\31list')
+return {title, state[1], state[2], state[3], state[4], state[5], state[6]}
 
 -- rename --
 -- title, now.
 if call('EXISTS', S) == 0 or not alive(tonumber(ARGV[2])) then return 0 end
-call('HSET', S, 'title', ARGV[1])
+call('HSET', S, 'title', ARGV[1], 'titled', '-')
 return 1
 
 -- delete --

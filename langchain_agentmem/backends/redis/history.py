@@ -28,6 +28,7 @@ LUA = load_scripts("history.lua")
 
 _HEADER = struct.Struct(">dI")
 _LENGTH = struct.Struct(">I")
+_PLACE = struct.Struct(">I")
 _POSITION = struct.Struct("<d")
 _SESSIONS_AT_ONCE = 200
 
@@ -41,7 +42,7 @@ class RedisMessages:
         arguments: list[Any] = [
             optional(now),
             _identity(key),
-            "" if addition.title is None else f"={addition.title}",
+            b"".join(framed(_PLACE.pack(title.place) + title.text.encode()) for title in addition.titles),
             addition.agent or "",
             optional(addition.keep),
             optional(ttl),
@@ -300,7 +301,7 @@ def _rows(records: bytes) -> list[MessageRow]:
 
 
 def _session(key: SessionKey, found: Any) -> SessionRow:
-    title, count, created_at, updated_at, expires_at = found
+    title, count, created_at, updated_at, expires_at, *summaries = found
     return SessionRow(
         key,
         None if title is None else title.decode(),
@@ -308,4 +309,5 @@ def _session(key: SessionKey, found: Any) -> SessionRow:
         float(created_at),
         float(updated_at),
         None if expires_at is None else float(expires_at),
+        [one.decode() for one in summaries if one],
     )

@@ -1,6 +1,6 @@
 The scripts of the indexes that lie apart from what they list: the sessions of a user, the users of a tenant, its threads, the roots of
 its namespaces (sorted sets of members by when they were used last), and what of them is to expire when (a sorted set, and a hash
-with a note for each member).
+with the notes of each member).
 
 -- shared --
 
@@ -22,10 +22,17 @@ end
 return call('ZCARD', KEYS[1])
 
 -- schedule --
--- member, time, note ('' to leave it), and whether an earlier time that is known stays: when the member is to be looked at.
-if ARGV[4] == '1' then call('ZADD', KEYS[1], 'LT', ARGV[2], ARGV[1])
+-- member, time, whether an earlier time that is known stays, notes: when the member is to be looked at. Notes are added to those
+-- that are known, each once, with a zero byte between them.
+if ARGV[3] == '1' then call('ZADD', KEYS[1], 'LT', ARGV[2], ARGV[1])
 else call('ZADD', KEYS[1], ARGV[2], ARGV[1]) end
-if ARGV[3] ~= '' then call('HSET', KEYS[2], ARGV[1], ARGV[3]) end
+local known = #ARGV > 3 and call('HGET', KEYS[2], ARGV[1]) or ''
+for at = 4, #ARGV do
+  if not string.find('\0' .. known .. '\0', '\0' .. ARGV[at] .. '\0', 1, true) then
+    known = known == '' and ARGV[at] or known .. '\0' .. ARGV[at]
+    call('HSET', KEYS[2], ARGV[1], known)
+  end
+end
 
 -- reschedule --
 -- Pairs of a member and when it is to be looked at, '' for never again; one that is there no more stays away.
@@ -39,7 +46,7 @@ for at = 1, #ARGV, 2 do
 end
 
 -- due --
--- now, limit: members, each followed by its note.
+-- now, limit: members, each followed by its notes.
 local found = {}
 for _, member in ipairs(call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
   found[#found + 1] = member

@@ -103,13 +103,18 @@ def heal(index: str, gone: Iterable[tuple[str | bytes, float]]) -> Invoke:
     return Invoke(LUA["heal"], (index,), [one for member, used in gone for one in (member, optional(used))])
 
 
-def schedule(index: str, member: str | bytes, time: float, *, note: str = "", earliest: bool = False) -> Invoke:
-    """Say when to look at a member, and what to know of it then; with `earliest`, an earlier time that is known stays."""
-    return Invoke(LUA["schedule"], _scheduled(index), (member, optional(time), note, int(earliest)))
+def schedule(
+    index: str, member: str | bytes, time: float, *, notes: Sequence[str] = (), earliest: bool = False
+) -> Invoke:
+    """Set when to look at a member; with `earliest`, an earlier time that is known stays.
+
+    The notes are added to those of the member; none holds a zero byte.
+    """
+    return Invoke(LUA["schedule"], _scheduled(index), (member, optional(time), int(earliest), *notes))
 
 
 def due(index: str, now: float, limit: int) -> Program[list[tuple[bytes, bytes]]]:
-    """The members that are to be looked at by now, each with its note."""
+    """The members that are to be looked at by now, each with its notes, a zero byte between them."""
     flat = yield Invoke(LUA["due"], _scheduled(index), (optional(now), limit))
     return list(zip(flat[::2], flat[1::2], strict=True))
 

@@ -182,7 +182,14 @@ def _elements(references: bytes, lengths: bytes, data: bytes) -> dict[bytes, Typ
 
 
 def thread_of(
-    thread_id: str, user: bytes, count: int, created_at: bytes, updated_at: bytes, expires_at: bytes | None
+    thread_id: str,
+    user: bytes,
+    count: int,
+    created_at: bytes,
+    updated_at: bytes,
+    expires_at: bytes | None,
+    users: Sequence[bytes],
+    used_at: Sequence[bytes],
 ) -> ThreadRow:
     """A thread as the script `describe` describes it."""
     return ThreadRow(
@@ -192,6 +199,7 @@ def thread_of(
         float(created_at),
         float(updated_at),
         None if expires_at is None else float(expires_at),
+        {one.decode(): float(used) for one, used in zip(users, used_at, strict=True)},
     )
 
 

@@ -143,7 +143,10 @@ local function put(now, from, upto, token)
     local life = lives[namespace] or {left = call('PTTL', P .. 'items:' .. namespace), longest = 0}
     lives[namespace] = life
     stamp = stamp + 1
-    local fields = {ttl and now + ttl or 0, is_alive(head, now) and head.created or now, now, ttl or 0, stamp, token or 0}
+    -- A time to live counts from the item's last use at least: a clock that is late never brings an expiry forward, a shorter time
+    -- to live does.
+    local used = head and math.max(now, head.updated, head.expires - head.ttl) or now
+    local fields = {ttl and used + ttl or 0, is_alive(head, now) and head.created or now, now, ttl or 0, stamp, token or 0}
     call('SET', place, struct.pack('>dddddd', unpack(fields)) .. value)
     call('ZADD', P .. 'items:' .. namespace, string.format('%.0f', stamp), key)
     know(namespace, key, stamp, ARGV[at + 4], ARGV[at + 5], tonumber(ARGV[at + 6]))
@@ -151,7 +154,7 @@ local function put(now, from, upto, token)
     else call('HSET', P .. 'paths:' .. namespace, key, struct.pack('<d', stamp) .. ARGV[at + 7]) end
     if ttl then
       call('PEXPIREAT', place, ahead(ttl))
-      call('ZADD', P .. 'expiring', string.format('%.17g', now + ttl), expiring(namespace, key))
+      call('ZADD', P .. 'expiring', string.format('%.17g', used + ttl), expiring(namespace, key))
       life.longest = life.longest and math.max(life.longest, ttl)
       longest = longest and math.max(longest, ttl)
     else
@@ -188,9 +191,10 @@ for at = 5, touched - 1, 2 do
   local head = head_of(namespace, key)
   if head and head.ttl > 0 then
     local place = P .. 'item:' .. namespace .. key
-    call('SETRANGE', place, 0, struct.pack('>d', now + head.ttl))
+    local expires = math.max(head.expires, now + head.ttl)
+    call('SETRANGE', place, 0, struct.pack('>d', expires))
     call('PEXPIREAT', place, ahead(head.ttl))
-    call('ZADD', P .. 'expiring', string.format('%.17g', now + head.ttl), expiring(namespace, key))
+    call('ZADD', P .. 'expiring', string.format('%.17g', expires), expiring(namespace, key))
     outlive(indexes_of(namespace), call('PTTL', P .. 'items:' .. namespace), head.ttl)
     outlive({N, P .. 'clock', P .. 'expiring'}, call('PTTL', N), head.ttl)
   end

@@ -177,8 +177,12 @@ class SqliteCheckpoints:
             "limit": -1 if limit is None else limit,
             "offset": offset,
         }
-        rows = yield Fetch(SQL["threads"], parameters)
-        return [ThreadRow(thread_id, user or None, *rest) for thread_id, user, *rest in rows]
+        rows = yield Fetch(SQL["threads" if user_id is None else "threads_of_user"], parameters)
+        listed = []
+        for number, thread_id, user, *known in rows:
+            users = dict((yield Fetch(SQL["users"], (number,))))
+            listed.append(ThreadRow(thread_id, user or None, *known)._replace(users=users))
+        return listed
 
     # Deleting
 
@@ -212,7 +216,7 @@ class SqliteCheckpoints:
             yield from self.delete_thread(target)
         parameters = {"source": number, "tenant": target.tenant, "thread_id": target.thread_id, "now": now}
         ((copy,),) = yield Fetch(SQL["copy_thread"], parameters)
-        for statement in ("copy_checkpoints", "copy_values", "copy_elements", "copy_writes"):
+        for statement in ("copy_users", "copy_checkpoints", "copy_values", "copy_elements", "copy_writes"):
             yield Execute(SQL[statement], {"source": number, "target": copy})
         return True
 
@@ -242,6 +246,8 @@ class SqliteCheckpoints:
             "ttl": use.ttl,
         }
         ((number,),) = yield Fetch(SQL["use_thread"], parameters)
+        if use.user_id is not None:
+            yield Execute(SQL["use_by_user"], {"thread": number, "user_id": use.user_id, "now": use.now})
         return int(number)
 
     def _shares_secret(self, thread: ThreadKey, number: int, use: ThreadUse) -> Program[bool]:

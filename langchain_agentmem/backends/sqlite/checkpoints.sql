@@ -4,14 +4,18 @@ The statements of the checkpoint table.
 SELECT id, ttl, expires_at, secret_type, secret FROM agentmem_threads WHERE tenant = ? AND thread_id = ?
 
 -- use_thread --
--- A thread's time to live, once set, is kept until it is set again.
+-- A thread's time to live, once set, is kept until it is set again. A clock that is late never brings its expiry forward.
 INSERT INTO agentmem_threads (tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at)
 VALUES (:tenant, :thread_id, :user_id, :now, :now, :ttl, :now + :ttl)
 ON CONFLICT (tenant, thread_id) DO UPDATE SET
     user_id = CASE WHEN :user_id = '' THEN user_id ELSE :user_id END,
-    updated_at = :now,
-    expires_at = :now + ttl
+    updated_at = max(updated_at, :now),
+    expires_at = max(:now + ttl, coalesce(expires_at, :now + ttl))
 RETURNING id
+
+-- use_by_user --
+INSERT INTO agentmem_thread_users (thread, user_id, used_at) VALUES (:thread, :user_id, :now)
+ON CONFLICT (thread, user_id) DO UPDATE SET used_at = max(used_at, :now)
 
 -- secret --
 SELECT secret_type, secret FROM agentmem_threads WHERE id = ?
@@ -20,7 +24,8 @@ SELECT secret_type, secret FROM agentmem_threads WHERE id = ?
 UPDATE agentmem_threads SET secret_type = ?, secret = ? WHERE id = ?
 
 -- set_ttl --
-UPDATE agentmem_threads SET ttl = :ttl, expires_at = :now + :ttl
+-- From the last use on, as far as the thread knows of one.
+UPDATE agentmem_threads SET ttl = :ttl, expires_at = max(:now, updated_at, coalesce(expires_at - ttl, updated_at)) + :ttl
 WHERE tenant = :tenant AND thread_id = :thread_id AND (expires_at IS NULL OR expires_at > :now)
 
 -- present --
@@ -209,9 +214,13 @@ SELECT EXISTS (SELECT 1 FROM agentmem_checkpoints WHERE thread = :thread)
 
 -- copy_thread --
 INSERT INTO agentmem_threads (tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at, secret_type, secret)
-SELECT :tenant, :thread_id, user_id, :now, :now, ttl, :now + ttl, secret_type, secret
+SELECT :tenant, :thread_id, user_id, :now, :now, ttl, max(:now + ttl, coalesce(expires_at, :now + ttl)), secret_type, secret
 FROM agentmem_threads WHERE id = :source
 RETURNING id
+
+-- copy_users --
+INSERT INTO agentmem_thread_users (thread, user_id, used_at)
+SELECT :target, user_id, used_at FROM agentmem_thread_users WHERE thread = :source
 
 -- copy_checkpoints --
 INSERT INTO agentmem_checkpoints (thread, namespace, checkpoint_id, parent_id, run_id, created_at, type, document)
@@ -237,12 +246,23 @@ SELECT :target, namespace, checkpoint_id, task_id, write_index, task_path, chann
 FROM agentmem_writes WHERE thread = :source
 
 -- threads --
-SELECT thread_id, user_id,
+SELECT id, thread_id, user_id,
     (SELECT count(*) FROM agentmem_checkpoints WHERE thread = agentmem_threads.id),
     created_at, updated_at, expires_at
 FROM agentmem_threads
-WHERE tenant = :tenant AND (:user_id IS NULL OR user_id = :user_id) AND (expires_at IS NULL OR expires_at > :now)
+WHERE tenant = :tenant AND (expires_at IS NULL OR expires_at > :now)
 ORDER BY updated_at DESC, id DESC LIMIT :limit OFFSET :offset
+
+-- threads_of_user --
+SELECT id, thread_id, agentmem_threads.user_id,
+    (SELECT count(*) FROM agentmem_checkpoints WHERE thread = agentmem_threads.id),
+    created_at, updated_at, expires_at
+FROM agentmem_thread_users AS own CROSS JOIN agentmem_threads ON agentmem_threads.id = own.thread
+WHERE own.user_id = :user_id AND tenant = :tenant AND (expires_at IS NULL OR expires_at > :now)
+ORDER BY updated_at DESC, id DESC LIMIT :limit OFFSET :offset
+
+-- users --
+SELECT user_id, used_at FROM agentmem_thread_users WHERE thread = ? ORDER BY used_at, user_id
 
 -- expired --
 SELECT id FROM agentmem_threads WHERE tenant = ? AND expires_at <= ? LIMIT ?

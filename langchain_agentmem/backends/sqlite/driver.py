@@ -35,7 +35,7 @@ from langchain_agentmem.words import ENGLISH, check_language
 T = TypeVar("T")
 
 MEMORY = ":memory:"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MAX_CONNECTIONS = 8
 _OLDEST_SQLITE = (3, 35, 0)
 _SCHEMA = load_statements("langchain_agentmem.backends.sqlite", "schema.sql")

@@ -31,22 +31,34 @@ class SqliteMessages:
 
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
         now, count = addition.now, len(addition.rows)
-        expires_at = None if addition.ttl is None else now + addition.ttl
+        place, title = addition.titles[0] if addition.titles else (None, None)
         found = yield Fetch(SQL["session"], _where(key))
         if not found:
             first = 0
+            expires_at = None if addition.ttl is None else now + addition.ttl
             ((session,),) = yield Fetch(
-                SQL["add_session"], (*_where(key), addition.title, count, count, now, now, expires_at)
+                SQL["add_session"], (*_where(key), title, place, count, count, now, now, expires_at)
             )
         else:
-            session, _, _, first, _, _, until = found[0]
+            session, first, updated_at, until = found[0]
             if until is not None and until <= now:
                 yield Execute(SQL["delete_messages"], (session,))
                 yield Execute(SQL["restart_session"], (now, now, session))
-                first, until = 0, None
-            if expires_at is None or (until is not None and not addition.sliding):
-                expires_at = until
-            yield Execute(SQL["grow_session"], (addition.title, count, first + count, now, expires_at, session))
+                first, updated_at, until = 0, now, None
+            now = max(now, updated_at)
+            expires_at = until
+            if addition.ttl is not None and (until is None or addition.sliding):
+                expires_at = now + addition.ttl
+            parameters = {
+                "session": session,
+                "title": title,
+                "title_position": None if place is None else first + place,
+                "added": count,
+                "next": first + count,
+                "now": now,
+                "expires_at": expires_at,
+            }
+            yield Execute(SQL["grow_session"], parameters)
         yield ExecuteMany(
             SQL["add_message"],
             [
@@ -67,6 +79,9 @@ class SqliteMessages:
         )
         if addition.keep is not None:
             yield from self._trim(session, addition.agent, addition.keep, first + count)
+            yield Execute(SQL["settle_title"], {"session": session})
+            for place, title in addition.titles:
+                yield Execute(SQL["take_title"], {"session": session, "position": first + place, "title": title})
         start: int = first
         return start
 
@@ -128,7 +143,14 @@ class SqliteMessages:
     ) -> Program[list[SessionRow]]:
         most = -1 if limit is None else limit
         rows = yield Fetch(SQL["sessions"], (tenant, user_id or "", now, most, offset))
-        return [SessionRow(SessionKey(tenant, user_id, session_id), *rest) for session_id, *rest in rows]
+        return [
+            SessionRow(
+                SessionKey(tenant, user_id, session_id),
+                *(title, count, created_at, updated_at, expires_at),
+                [one for one in (history, listed) if one],
+            )
+            for session_id, title, count, created_at, updated_at, expires_at, history, listed in rows
+        ]
 
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
         changed = yield Execute(SQL["rename"], (title, *_where(key), now))
@@ -187,6 +209,7 @@ class SqliteMessages:
             removed = yield Execute(SQL[statement], (session, *more))
             yield Execute(SQL["shrink_session"], (removed, session))
             if removed or statement != "delete_messages_of_session":
+                yield Execute(SQL["settle_title"], {"session": session})
                 yield Execute(SQL["empty_summaries"], {"session": session, "agent": more[0] if more else None})
         return removed
 

@@ -1,18 +1,31 @@
 The statements of the message log.
 
 -- session --
-SELECT id, title, message_count, next_position, created_at, updated_at, expires_at
+SELECT id, next_position, updated_at, expires_at
 FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?
 
 -- add_session --
 INSERT INTO agentmem_sessions
-    (tenant, user_id, session_id, title, message_count, next_position, created_at, updated_at, expires_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+    (tenant, user_id, session_id, title, title_position, message_count, next_position, created_at, updated_at, expires_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
 
 -- grow_session --
 UPDATE agentmem_sessions
-SET title = coalesce(title, ?), message_count = message_count + ?, next_position = ?, updated_at = ?, expires_at = ?
-WHERE id = ?
+SET title = coalesce(title, :title), title_position = CASE WHEN title IS NULL THEN :title_position ELSE title_position END,
+    message_count = message_count + :added, next_position = :next, updated_at = :now, expires_at = :expires_at
+WHERE id = :session
+
+-- settle_title --
+-- A title goes with the message that it was taken from, and any title with the last message.
+UPDATE agentmem_sessions SET title = NULL, title_position = NULL
+WHERE id = :session AND title IS NOT NULL AND (message_count = 0 OR (title_position IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM agentmem_messages WHERE session = :session AND position = title_position
+)))
+
+-- take_title --
+UPDATE agentmem_sessions SET title = :title, title_position = :position
+WHERE id = :session AND title IS NULL
+  AND EXISTS (SELECT 1 FROM agentmem_messages WHERE session = :session AND position = :position)
 
 -- add_message --
 INSERT INTO agentmem_messages
@@ -149,17 +162,20 @@ UPDATE agentmem_sessions SET message_count = message_count - ? WHERE id = ?
 -- restart_session --
 -- An expired session that is used again is a new one.
 UPDATE agentmem_sessions
-SET title = NULL, message_count = 0, next_position = 0, created_at = ?, updated_at = ?, expires_at = NULL
+SET title = NULL, title_position = NULL, message_count = 0, next_position = 0, created_at = ?, updated_at = ?, expires_at = NULL
 WHERE id = ?
 
 -- sessions --
-SELECT session_id, title, message_count, created_at, updated_at, expires_at
+-- With the summary of the history, and that of messages handed over as a list.
+SELECT session_id, title, message_count, created_at, updated_at, expires_at,
+    (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
+    (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = char(31) || 'list')
 FROM agentmem_sessions
 WHERE tenant = ? AND user_id = ? AND (expires_at IS NULL OR expires_at > ?)
 ORDER BY updated_at DESC, id DESC LIMIT ? OFFSET ?
 
 -- rename --
-UPDATE agentmem_sessions SET title = ?
+UPDATE agentmem_sessions SET title = ?, title_position = NULL
 WHERE tenant = ? AND user_id = ? AND session_id = ? AND (expires_at IS NULL OR expires_at > ?)
 
 -- delete_session --

@@ -31,3 +31,39 @@ END
 
 -- v3_paths --
 ALTER TABLE agentmem_items ADD COLUMN paths TEXT
+
+-- v4_title_position --
+ALTER TABLE agentmem_sessions ADD COLUMN title_position INTEGER
+
+-- v4_titles --
+-- Whether a title was set by `rename` was not noted: it counts as that of the first human message.
+UPDATE agentmem_sessions SET title_position = (
+    SELECT min(position) FROM agentmem_messages WHERE session = agentmem_sessions.id AND role = 'human'
+)
+WHERE title IS NOT NULL
+
+-- v4_titles_of_deleted_messages --
+-- Where messages before that one were deleted, the title may be the text of one of them.
+UPDATE agentmem_sessions SET title = NULL, title_position = NULL
+WHERE title IS NOT NULL AND CASE WHEN title_position IS NULL THEN message_count < next_position ELSE title_position >= (
+    SELECT count(*) FROM agentmem_messages WHERE session = agentmem_sessions.id AND position <= title_position
+) END
+
+-- v4_thread_users --
+CREATE TABLE agentmem_thread_users (
+    thread INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    used_at REAL NOT NULL,
+    PRIMARY KEY (thread, user_id)
+) WITHOUT ROWID
+
+-- v4_threads_by_user --
+CREATE INDEX agentmem_threads_by_user ON agentmem_thread_users (user_id)
+
+-- v4_thread_users_end --
+CREATE TRIGGER agentmem_thread_users_end AFTER DELETE ON agentmem_threads BEGIN
+    DELETE FROM agentmem_thread_users WHERE thread = old.id;
+END
+
+-- v4_owners --
+INSERT INTO agentmem_thread_users SELECT id, user_id, updated_at FROM agentmem_threads WHERE user_id <> ''

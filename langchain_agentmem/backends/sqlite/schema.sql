@@ -5,12 +5,14 @@ The tables. Times are seconds since 1970 in UTC; user_id is '' for no user, sinc
 CREATE TABLE agentmem_schema (version INTEGER NOT NULL, language TEXT NOT NULL DEFAULT 'english')
 
 -- sessions --
+-- `title_position` is that of the message that the title was taken from; NULL for a title that was set by `rename`.
 CREATE TABLE agentmem_sessions (
     id INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
     user_id TEXT NOT NULL,
     session_id TEXT NOT NULL,
     title TEXT,
+    title_position INTEGER,
     message_count INTEGER NOT NULL DEFAULT 0,
     next_position INTEGER NOT NULL DEFAULT 0,
     created_at REAL NOT NULL,
@@ -126,6 +128,23 @@ CREATE INDEX agentmem_threads_by_age ON agentmem_threads (tenant, updated_at)
 
 -- threads_by_expiry --
 CREATE INDEX agentmem_threads_by_expiry ON agentmem_threads (tenant, expires_at) WHERE expires_at IS NOT NULL
+
+-- thread_users --
+-- Every user of a thread, with the time of the user's last write to it; `agentmem_threads.user_id` is the last of them.
+CREATE TABLE agentmem_thread_users (
+    thread INTEGER NOT NULL,
+    user_id TEXT NOT NULL,
+    used_at REAL NOT NULL,
+    PRIMARY KEY (thread, user_id)
+) WITHOUT ROWID
+
+-- threads_by_user --
+CREATE INDEX agentmem_threads_by_user ON agentmem_thread_users (user_id)
+
+-- thread_users_end --
+CREATE TRIGGER agentmem_thread_users_end AFTER DELETE ON agentmem_threads BEGIN
+    DELETE FROM agentmem_thread_users WHERE thread = old.id;
+END
 
 -- checkpoints --
 CREATE TABLE agentmem_checkpoints (

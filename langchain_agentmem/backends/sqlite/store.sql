@@ -6,7 +6,8 @@ FROM agentmem_items
 WHERE tenant = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
 
 -- put --
--- An item that is there keeps its creation time, unless it had expired.
+-- An item that is there keeps its creation time, unless it had expired. Its time to live counts from its last use at least:
+-- a clock that is late never brings an expiry forward, a shorter time to live does.
 INSERT INTO agentmem_items (tenant, namespace, key, value, created_at, updated_at, ttl, expires_at, revision, paths)
 VALUES (:tenant, :namespace, :key, :value, :now, :now, :ttl, :expires_at, :revision, :paths)
 ON CONFLICT (tenant, namespace, key) DO UPDATE SET
@@ -14,7 +15,9 @@ ON CONFLICT (tenant, namespace, key) DO UPDATE SET
     created_at = CASE WHEN agentmem_items.expires_at <= :now THEN :now ELSE agentmem_items.created_at END,
     updated_at = :now,
     ttl = excluded.ttl,
-    expires_at = excluded.expires_at,
+    expires_at = max(
+        :now, agentmem_items.updated_at, coalesce(agentmem_items.expires_at - agentmem_items.ttl, :now)
+    ) + excluded.ttl,
     revision = excluded.revision,
     paths = excluded.paths
 RETURNING id
@@ -38,7 +41,7 @@ INSERT INTO agentmem_item_vectors (item, vector) VALUES (?, ?)
 DELETE FROM agentmem_item_vectors WHERE item = ?
 
 -- touch --
-UPDATE agentmem_items SET expires_at = ? + ttl
+UPDATE agentmem_items SET expires_at = max(expires_at, ? + ttl)
 WHERE tenant = ? AND namespace = ? AND key = ? AND ttl IS NOT NULL
 
 -- scan --

@@ -1,0 +1,80 @@
+A clock that is late never brings the expiry of an item forward.
+
+-- put_items --
+-- Store items; one that is there keeps its creation time, unless it had expired. `readers_` says which item each text is of,
+-- `owners_` which each vector is of, counted from 1; the vectors, all of one length, lie one after the other.
+-- A time to live counts from the item's last use at least: a clock that is late never brings an expiry forward, a shorter time
+-- to live does.
+CREATE OR REPLACE FUNCTION agentmem_put_items(
+    prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], now_ double precision,
+    readers_ int[], texts_ text[], owners_ int[], fields_ text[], vectors_ real[]
+) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    at_ timestamptz := to_timestamp(now_);
+    size_ int;
+BEGIN
+    PERFORM set_config('agentmem.writing', 'on', true);
+    INSERT INTO store (prefix, key, value, created_at, updated_at, expires_at, ttl_minutes)
+    SELECT added.prefix, added.key, added.value::jsonb, at_, at_, to_timestamp(now_ + added.ttl), ceil(added.ttl / 60)::int
+    FROM unnest(prefixes_, keys_, values_, ttls_) AS added (prefix, key, value, ttl)
+    ORDER BY added.prefix, added.key
+    ON CONFLICT (prefix, key) DO UPDATE SET
+        value = excluded.value,
+        created_at = CASE WHEN store.expires_at <= at_ THEN at_ ELSE store.created_at END,
+        updated_at = at_, ttl_minutes = excluded.ttl_minutes,
+        expires_at = CASE WHEN excluded.expires_at IS NOT NULL THEN excluded.expires_at + greatest(
+            '0', store.updated_at - at_, store.expires_at - at_ - coalesce(
+                (SELECT own.ttl FROM agentmem_item_ttls AS own WHERE own.prefix = store.prefix AND own.key = store.key),
+                store.ttl_minutes * 60.0
+            ) * interval '1 second'
+        ) END;
+    DELETE FROM agentmem_item_texts AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
+    WHERE stale.prefix = added.prefix AND stale.key = added.key;
+    INSERT INTO agentmem_item_texts
+    SELECT prefixes_[added.reader], keys_[added.reader],
+        row_number() OVER (PARTITION BY added.reader ORDER BY added.place), words.words
+    FROM unnest(readers_, texts_) WITH ORDINALITY AS added (reader, text, place)
+        CROSS JOIN LATERAL agentmem_words(added.text) AS words;
+    DELETE FROM agentmem_item_ttls AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
+    WHERE stale.prefix = added.prefix AND stale.key = added.key;
+    INSERT INTO agentmem_item_ttls
+    SELECT added.prefix, added.key, added.ttl FROM unnest(prefixes_, keys_, ttls_) AS added (prefix, key, ttl)
+    WHERE added.ttl IS NOT NULL;
+    IF to_regclass('store_vectors') IS NOT NULL THEN
+        DELETE FROM store_vectors AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
+        WHERE stale.prefix = added.prefix AND stale.key = added.key;
+        size_ := cardinality(vectors_) / greatest(1, cardinality(owners_));
+        INSERT INTO store_vectors (prefix, key, field_name, embedding, created_at, updated_at)
+        SELECT prefixes_[added.owner], keys_[added.owner], added.field,
+            vectors_[(added.place - 1) * size_ + 1 : added.place * size_]::vector, at_, at_
+        FROM unnest(owners_, fields_) WITH ORDINALITY AS added (owner, field, place);
+    END IF;
+    PERFORM set_config('agentmem.writing', '', true);
+END $$
+
+-- find_vectors_again --
+-- What replaces a function takes away where it finds pgvector, which `agentmem_make_vectors` told it.
+DO $$
+BEGIN
+    IF to_regclass('store_vectors') IS NOT NULL THEN
+        EXECUTE format(
+            'ALTER FUNCTION agentmem_put_items SET search_path = %s, %s', current_setting('search_path'),
+            (SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'vector')
+        );
+    END IF;
+END $$
+
+-- touch_items --
+-- Start the time to live of items anew.
+CREATE OR REPLACE FUNCTION agentmem_touch_items(prefixes_ text[], keys_ text[], now_ double precision)
+RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM set_config('agentmem.writing', 'on', true);
+    WITH used AS MATERIALIZED (
+        SELECT item.prefix, item.key, item.ttl FROM agentmem_get_items(prefixes_, keys_, now_) AS item
+        WHERE item.ttl IS NOT NULL ORDER BY item.prefix, item.key
+    )
+    UPDATE store AS item SET expires_at = greatest(item.expires_at, to_timestamp(now_ + used.ttl))
+    FROM used WHERE item.prefix = used.prefix AND item.key = used.key;
+    PERFORM set_config('agentmem.writing', '', true);
+END $$

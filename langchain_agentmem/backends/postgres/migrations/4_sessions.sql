@@ -1,0 +1,135 @@
+Titles go with the messages that they were taken from, and a clock that is late never brings an expiry forward.
+
+-- title_position --
+-- That of the message that the title was taken from; NULL for a title that was set by `rename`.
+ALTER TABLE agentmem_sessions ADD COLUMN title_position bigint
+
+-- titles --
+-- Whether a title was set by `rename` was not noted: it counts as that of the first human message.
+UPDATE agentmem_sessions SET title_position = (
+    SELECT min(position) FROM agentmem_messages WHERE session = agentmem_sessions.id AND role = 'human'
+)
+WHERE title IS NOT NULL
+
+-- titles_of_deleted_messages --
+-- Where messages before that one were deleted, the title may be the text of one of them.
+UPDATE agentmem_sessions SET title = NULL, title_position = NULL
+WHERE title IS NOT NULL AND CASE WHEN title_position IS NULL THEN message_count < next_position ELSE title_position >= (
+    SELECT count(*) FROM agentmem_messages WHERE session = agentmem_sessions.id AND position <= title_position
+) END
+
+-- settle_title --
+-- A title goes with the message that it was taken from, and any title with the last message.
+CREATE FUNCTION agentmem_settle_title(session_ bigint) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE agentmem_sessions SET title = NULL, title_position = NULL
+    WHERE id = session_ AND title IS NOT NULL AND (message_count = 0 OR (title_position IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM agentmem_messages WHERE session = session_ AND position = title_position
+    )));
+END $$
+
+-- drop_append --
+DROP FUNCTION agentmem_append(
+    bytea, bytea, text, text, text, bytea, double precision, text, bigint, double precision, boolean, bigint,
+    text[], text[], boolean[], double precision[], text[], text[], bytea[], bytea[], bytea[]
+)
+
+-- append --
+-- Add messages to a session; returns the position of the first. An addition that is there already, since the connection
+-- was lost before its answer came, is not made again. The first of the titles whose message is stored is that of a session
+-- without one; `places_` are the places of these messages among those added.
+CREATE FUNCTION agentmem_append(
+    place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, titles_ bytea[], places_ bigint[],
+    now_ double precision, agent_ text, keep_ bigint, ttl_ double precision, sliding_ boolean, token_ bigint,
+    roles_ text[], agents_ text[], ends_ boolean[], times_ double precision[], metadata_ text[], types_ text[], bodies_ bytea[],
+    words_ bytea[], vectors_ bytea[]
+) RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    found_ agentmem_sessions;
+    first_ bigint;
+    added_ bigint := cardinality(bodies_);
+    until_ double precision;
+BEGIN
+    LOOP
+        SELECT * INTO found_ FROM agentmem_sessions WHERE place = place_ FOR UPDATE;
+        EXIT WHEN FOUND;
+        INSERT INTO agentmem_sessions (place, owner, tenant, user_id, session_id, created_at, updated_at)
+        VALUES (place_, owner_, tenant_, user_, session_, now_, now_) ON CONFLICT (place) DO NOTHING;
+    END LOOP;
+    IF found_.expires_at <= now_ THEN
+        DELETE FROM agentmem_messages WHERE session = found_.id;
+        found_.title := NULL;
+        found_.title_position := NULL;
+        found_.message_count := 0;
+        found_.next_position := 0;
+        found_.created_at := now_;
+        found_.updated_at := now_;
+        found_.expires_at := NULL;
+    ELSE
+        SELECT min(position) INTO first_ FROM agentmem_messages
+        WHERE session = found_.id AND position >= found_.next_position - 64 - added_ AND token = token_;
+        IF first_ IS NOT NULL THEN
+            RETURN first_;
+        END IF;
+    END IF;
+    now_ := greatest(now_, found_.updated_at);
+    until_ := now_ + ttl_;
+    IF until_ IS NULL OR (found_.expires_at IS NOT NULL AND NOT sliding_) THEN
+        until_ := found_.expires_at;
+    END IF;
+    first_ := found_.next_position;
+    IF found_.title IS NULL THEN
+        found_.title := titles_[1];
+        found_.title_position := first_ + places_[1];
+    END IF;
+    UPDATE agentmem_sessions SET
+        title = found_.title, title_position = found_.title_position, message_count = found_.message_count + added_,
+        next_position = first_ + added_, created_at = found_.created_at, updated_at = now_, expires_at = until_
+    WHERE id = found_.id;
+    INSERT INTO agentmem_messages (
+        session, position, role, agent, ends_with_session, created_at, metadata, type, body, token, words, vector
+    )
+    SELECT found_.id, first_ + place - 1, role, agent, ends_with_session, created_at, metadata, type, body, token_, words, vector
+    FROM unnest(roles_, agents_, ends_, times_, metadata_, types_, bodies_, words_, vectors_) WITH ORDINALITY
+        AS added (role, agent, ends_with_session, created_at, metadata, type, body, words, vector, place);
+    IF keep_ IS NOT NULL THEN
+        PERFORM agentmem_trim(found_.id, agent_, keep_, first_ + added_), agentmem_settle_title(found_.id);
+        FOR at_ IN 1 .. cardinality(titles_) LOOP
+            UPDATE agentmem_sessions SET title = titles_[at_], title_position = first_ + places_[at_]
+            WHERE id = found_.id AND title IS NULL AND EXISTS (
+                SELECT 1 FROM agentmem_messages WHERE session = found_.id AND position = first_ + places_[at_]
+            );
+        END LOOP;
+    END IF;
+    RETURN first_;
+END $$
+
+-- forget_messages --
+-- Delete messages of a session (of one agent, or all; or those that end with it), and empty its summaries; returns how many.
+CREATE OR REPLACE FUNCTION agentmem_forget_messages(place_ bytea, agent_ text, ending_ boolean) RETURNS bigint
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    session_ bigint;
+    removed_ bigint;
+BEGIN
+    SELECT id INTO session_ FROM agentmem_sessions WHERE place = place_ FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM agentmem_messages
+    WHERE session = session_ AND (agent_ IS NULL OR agent = agent_) AND (ends_with_session OR NOT ending_);
+    GET DIAGNOSTICS removed_ = ROW_COUNT;
+    UPDATE agentmem_sessions SET message_count = message_count - removed_ WHERE id = session_;
+    IF ending_ AND removed_ = 0 THEN
+        RETURN 0;
+    END IF;
+    PERFORM agentmem_settle_title(session_);
+    INSERT INTO agentmem_summaries (session, agent, value, revision)
+    SELECT session_, every.agent, '', (random() * 9e15)::bigint
+    FROM (
+        SELECT '' AS agent UNION SELECT coalesce(agent_, '')
+        UNION SELECT known.agent FROM agentmem_summaries AS known WHERE known.session = session_
+    ) AS every
+    ON CONFLICT (session, agent) DO UPDATE SET value = excluded.value, revision = excluded.revision;
+    RETURN removed_;
+END $$

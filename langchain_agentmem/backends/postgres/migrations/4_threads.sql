@@ -1,0 +1,157 @@
+All users of a thread, and a clock that is late never brings its expiry forward.
+
+-- thread_users --
+-- Every user of a thread, with the time of the user's last write to it; `agentmem_threads.user_id` is the last of them.
+CREATE TABLE agentmem_thread_users (
+    thread bigint NOT NULL REFERENCES agentmem_threads (id) ON DELETE CASCADE,
+    user_id text NOT NULL,
+    used_at double precision NOT NULL,
+    PRIMARY KEY (thread, user_id)
+) WITH (fillfactor = 70)
+
+-- threads_of_user --
+CREATE INDEX agentmem_threads_of_user ON agentmem_thread_users (user_id)
+
+-- owners --
+INSERT INTO agentmem_thread_users SELECT id, user_id, updated_at FROM agentmem_threads WHERE user_id <> ''
+
+-- drop_threads_by_user --
+DROP INDEX agentmem_threads_by_user
+
+-- add_users --
+-- Add the users that LangGraph's own saver noted of a thread that was its own until now.
+CREATE FUNCTION agentmem_add_users(thread_ bigint, name_ text) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO agentmem_thread_users
+    SELECT thread_, saved.metadata ->> 'user_id', max(agentmem_stored_at(saved.type, saved.checkpoint))
+    FROM checkpoints AS saved
+    WHERE saved.thread_id = name_ AND octet_length(saved.metadata ->> 'user_id') BETWEEN 1 AND 1024
+    GROUP BY 2;
+    IF FOUND THEN
+        UPDATE agentmem_threads SET user_id = (
+            SELECT own.user_id FROM agentmem_thread_users AS own WHERE own.thread = thread_ ORDER BY own.used_at DESC LIMIT 1
+        ) WHERE id = thread_ AND user_id = '';
+    END IF;
+END $$
+
+-- use_thread --
+-- The number of a thread, which is made if need be, and anew if it had expired. A secret that the writer knows must be the
+-- thread's, or becomes it: NULL says that the thread has another.
+CREATE OR REPLACE FUNCTION agentmem_use_thread(
+    name_ text, tenant_ text, thread_ text, user_ text, now_ double precision, ttl_ double precision,
+    secret_type_ text, secret_ bytea
+) RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    found_ agentmem_threads;
+BEGIN
+    LOOP
+        SELECT * INTO found_ FROM agentmem_threads WHERE name = name_ FOR UPDATE;
+        IF FOUND AND found_.expires_at <= now_ THEN
+            PERFORM agentmem_delete_thread(name_);
+        ELSIF FOUND THEN
+            EXIT;
+        END IF;
+        INSERT INTO agentmem_threads (
+            name, tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at, secret_type, secret
+        ) VALUES (name_, tenant_, thread_, user_, now_, now_, ttl_, now_ + ttl_, secret_type_, secret_)
+        ON CONFLICT (name) DO NOTHING RETURNING * INTO found_;
+        IF FOUND THEN
+            PERFORM agentmem_add_users(found_.id, name_);
+        END IF;
+    END LOOP;
+    IF secret_ IS NOT NULL AND found_.secret IS NULL THEN
+        UPDATE agentmem_threads SET secret_type = secret_type_, secret = secret_ WHERE id = found_.id;
+    ELSIF secret_ IS NOT NULL AND (found_.secret_type, found_.secret) <> (secret_type_, secret_) THEN
+        RETURN NULL;
+    END IF;
+    UPDATE agentmem_threads SET
+        user_id = CASE WHEN user_ = '' THEN user_id ELSE user_ END, updated_at = greatest(updated_at, now_),
+        expires_at = CASE WHEN ttl IS NOT NULL THEN greatest(expires_at, now_ + ttl) END
+    WHERE id = found_.id;
+    IF user_ <> '' THEN
+        INSERT INTO agentmem_thread_users AS own VALUES (found_.id, user_, now_)
+        ON CONFLICT (thread, user_id) DO UPDATE SET used_at = greatest(own.used_at, excluded.used_at);
+    END IF;
+    RETURN found_.id;
+END $$
+
+-- copy_thread --
+-- Copy a thread; false, and nothing is copied, when the target holds checkpoints or writes. A copy of the same moment, whose
+-- answer was lost with the connection, is not made again.
+CREATE OR REPLACE FUNCTION agentmem_copy_thread(
+    source_ text, target_ text, tenant_ text, thread_ text, now_ double precision
+) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+DECLARE
+    from_ agentmem_threads;
+    taken_ agentmem_threads;
+    to_ bigint;
+BEGIN
+    SELECT * INTO from_ FROM agentmem_threads WHERE name = source_ FOR SHARE;
+    IF from_.expires_at <= now_ THEN
+        RETURN true;
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = source_)
+        AND NOT EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = source_) THEN
+        RETURN true;
+    END IF;
+    SELECT * INTO taken_ FROM agentmem_threads WHERE name = target_ FOR UPDATE;
+    IF taken_.created_at = now_ THEN
+        RETURN true;
+    END IF;
+    IF (taken_.expires_at IS NULL OR taken_.expires_at > now_) AND (
+        EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = target_)
+        OR EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = target_)
+    ) THEN
+        RETURN false;
+    END IF;
+    PERFORM agentmem_delete_thread(target_);
+    INSERT INTO agentmem_threads (
+        name, tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at, secret_type, secret
+    ) VALUES (
+        target_, tenant_, thread_, coalesce(from_.user_id, ''), now_, now_, from_.ttl,
+        CASE WHEN from_.ttl IS NOT NULL THEN greatest(from_.expires_at, now_ + from_.ttl) END, from_.secret_type, from_.secret
+    ) RETURNING id INTO to_;
+    INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata)
+    SELECT target_, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata
+    FROM checkpoints WHERE thread_id = source_;
+    INSERT INTO checkpoint_blobs (thread_id, checkpoint_ns, channel, version, type, blob)
+    SELECT target_, checkpoint_ns, channel, version, type, blob FROM checkpoint_blobs WHERE thread_id = source_;
+    INSERT INTO checkpoint_writes
+        (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob)
+    SELECT target_, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob
+    FROM checkpoint_writes WHERE thread_id = source_;
+    IF from_.id IS NULL THEN
+        PERFORM agentmem_add_users(to_, target_);
+    ELSE
+        INSERT INTO agentmem_thread_users
+        SELECT to_, user_id, used_at FROM agentmem_thread_users WHERE thread = from_.id;
+        INSERT INTO agentmem_channel_values
+        SELECT to_, namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head,
+            tail, digest
+        FROM agentmem_channel_values WHERE thread = from_.id;
+        INSERT INTO agentmem_elements
+        SELECT to_, reference, type, data FROM agentmem_elements WHERE thread = from_.id;
+    END IF;
+    RETURN true;
+END $$
+
+-- set_ttl --
+-- Set after how long without use a thread expires, from its last use on; false when there is no such thread.
+CREATE OR REPLACE FUNCTION agentmem_set_ttl(
+    name_ text, tenant_ text, thread_ text, ttl_ double precision, now_ double precision
+) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM agentmem_threads WHERE name = name_ AND expires_at <= now_) THEN
+        RETURN false;
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM agentmem_threads WHERE name = name_) THEN
+        IF NOT EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = name_) THEN
+            RETURN false;
+        END IF;
+        PERFORM agentmem_use_thread(name_, tenant_, thread_, '', now_, NULL, NULL, NULL);
+    END IF;
+    UPDATE agentmem_threads
+    SET ttl = ttl_, expires_at = greatest(now_, updated_at, expires_at - ttl) + ttl_ WHERE name = name_;
+    RETURN true;
+END $$
