@@ -23,6 +23,7 @@ from langchain_core.messages import (
     ToolMessage,
     convert_to_openai_messages,
 )
+from langchain_core.messages.tool import invalid_tool_call
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from pydantic import BaseModel
@@ -83,9 +84,9 @@ MALFORMED: dict[str, tuple[str, BaseMessage]] = {
     "calls that are None": ("tool_calls", with_fields(AIMessage("said"), tool_calls=None)),
     "a call that is text": ("tool_calls[0]", with_fields(AIMessage("said"), tool_calls=["search"])),
     "invalid calls that are None": ("invalid_tool_calls", with_fields(AIMessage("said"), invalid_tool_calls=None)),
-    "an invalid call without fields": (
-        "invalid_tool_calls[0]",
-        with_fields(AIMessage("said"), invalid_tool_calls=[{}]),
+    "an invalid call without arguments": (
+        "invalid_tool_calls[0].args",
+        with_fields(AIMessage("said"), invalid_tool_calls=[{**invalid_tool_call(), "args": 5}]),
     ),
     "a long integer in arguments": ("tool_calls", called(args={"n": [LONG]})),
     "a long integer in content": ("content", HumanMessage([{"type": "text", "text": "said", "n": LONG}])),
