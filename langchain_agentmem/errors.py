@@ -14,6 +14,10 @@ class InvalidInputError(AgentMemError, ValueError):
     """An argument cannot be accepted; nothing was written."""
 
 
+class UnknownCollectionError(InvalidInputError):
+    """There is no collection of shared knowledge of this name."""
+
+
 class InvalidTypeError(AgentMemError, TypeError):
     """An argument has the wrong type; nothing was written."""
 

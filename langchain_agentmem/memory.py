@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import inspect
 import time
 import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,6 +32,7 @@ from langchain_agentmem.models import (
     FoundMessages,
     Retention,
     check_count,
+    check_flag,
     check_id,
     check_optional_id,
     check_tenant,
@@ -45,7 +45,6 @@ from langchain_agentmem.store import AgentMemStore
 from langchain_agentmem.sweeping import Sweeper
 
 if TYPE_CHECKING:
-    from langchain.agents.middleware import AgentMiddleware
     from langchain_core.embeddings import Embeddings
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable, RunnableConfig
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.entities import Entities
     from langchain_agentmem.knowledge.extractor import ProfileExtractor
     from langchain_agentmem.knowledge.memories import Memories
+    from langchain_agentmem.knowledge.middleware import MemoryMiddleware
     from langchain_agentmem.knowledge.profiles import Profiles
     from langchain_agentmem.knowledge.schedule import Schedule
     from langchain_agentmem.knowledge.shared import SharedKnowledge
@@ -224,10 +224,15 @@ class AgentMemory:
             max_messages: The most messages that `messages` gives. Default: as configured for the memory.
             max_tokens: The most tokens of what `messages` gives. Default: None (any number).
             token_counter: What counts them: a model's name, a model, or a function. Default: None (approximately).
-            compressor: Makes a summary of what is older, within its own budget; see `compressor`. Default: None.
+            compressor: Makes a summary of what is older, within its own budget; see `compressor`. It takes the place of
+                `max_messages`, `max_tokens` and `token_counter`. Default: None.
             retention: What is kept. Default: as configured for the agent.
+
+        Raises:
+            InvalidInputError: An argument is not accepted, or a window is given beside a compressor.
+            InvalidTypeError: An argument has the wrong type.
         """
-        window = _Window(max_messages, max_tokens, token_counter, compressor)
+        window = _Window(max_messages, max_tokens, token_counter, compressor).checked()
         return self._history(session_id, user_id, agent, window, retention, turn=False)
 
     def get_session_history(self, session_id: str, user_id: str | None = None) -> AgentMemHistory:
@@ -269,7 +274,7 @@ class AgentMemory:
             40
             >>> memory.close()
         """
-        window = _Window(max_messages, max_tokens, token_counter, compressor)
+        window = _Window(max_messages, max_tokens, token_counter, compressor).checked()
 
         def get_session_history(session_id: str, user_id: str | None = None) -> AgentMemHistory:
             return self._history(session_id, user_id, agent, window, retention, turn=True)
@@ -548,10 +553,6 @@ class AgentMemory:
         from langchain_agentmem.knowledge.extractor import ProfileExtractor
 
         check_options("memory.profile_node", options, ExtractorOptions)
-        tell = options.get("on_extraction")
-        if any(map(inspect.iscoroutinefunction, (tell, getattr(tell, "__call__", None)))):  # noqa: B004 (an object's own)
-            msg = f"on_extraction must be a plain function, got {tell!r:.100}, which nobody would await."
-            raise InvalidTypeError(msg)
         extractor = ProfileExtractor(_model(model), self.store, schema, **options)
         if extractor.schedule is not None:
             self._schedules.add(extractor.schedule)
@@ -574,7 +575,7 @@ class AgentMemory:
         tools: bool = False,
         compressor: MemoryCompressor | None = None,
         extractor: ProfileExtractor | None = None,
-    ) -> AgentMiddleware[Any, Any]:
+    ) -> MemoryMiddleware:
         """Memory in one piece for LangChain's `create_agent`. Needs the extra `agents`.
 
         Before each call to the model it adds to the system message what is known of the user (quoted as data): the profile,
@@ -587,8 +588,8 @@ class AgentMemory:
             model: What writes summaries, and says what is to be learned: a chat model, or its name such as
                 `"openai:gpt-4o-mini"`. Default: None (summaries are made of the conversation's own sentences, and nothing
                 is learned).
-            max_tokens: The most tokens of a request, tools included. Default: three quarters of what the model's profile says
-                that it takes, else 16,000.
+            max_tokens: The most tokens of a request, tools included; not beside `compressor`. Default: three quarters of
+                what the model's profile says that it takes, else 16,000.
             facts: The most facts that are added; 0 for none. Default: 8.
             memories: The most memories that are added, of those that agents saved with `tools`. Default: 5.
             knowledge: Collections of shared knowledge that are searched as well. Default: none.
@@ -603,6 +604,11 @@ class AgentMemory:
             compressor: A compressor of one's own, instead of one with `max_tokens`. Default: None.
             extractor: A node of `profile_node` with options of its own, instead of one with `schema`, `entities` and
                 `when`. Default: None.
+
+        Raises:
+            InvalidInputError: An argument is not accepted, or two contradict each other.
+            InvalidTypeError: An argument has the wrong type.
+            ConfigurationError: LangChain is not installed, or the model cannot be made from its name.
 
         Example:
             >>> from langchain.agents import create_agent
@@ -624,12 +630,19 @@ class AgentMemory:
             raise ConfigurationError(msg) from None
         from langchain_agentmem.knowledge.recall import Recall
 
+        _check_middleware(max_tokens, compressor, extractor, when)
+        for name, flag in (("entities", entities), ("learn", learn), ("tools", tools)):
+            check_flag(name, flag)
+        if extractor is not None and not learn:
+            msg = "An extractor learns, and learn=False says that nothing is learned: leave one of them out."
+            raise InvalidInputError(msg)
         model = _model(model)
         if compressor is None:
             profile = getattr(model, "profile", None) or {}
             takes = profile.get("max_input_tokens") if isinstance(profile, Mapping) else None
             compressor = self.compressor(
-                model, max_tokens=max_tokens or (int(takes * 0.75) if takes else _MIDDLEWARE_TOKENS)
+                model,
+                max_tokens=(int(takes * 0.75) if takes else _MIDDLEWARE_TOKENS) if max_tokens is None else max_tokens,
             )
         if extractor is None and learn and model is not None:
             extractor = self.profile_node(model, schema, entities=entities, when=when)
@@ -766,6 +779,25 @@ class AgentMemory:
         return f"<table>{cells}</table>"
 
 
+def _check_middleware(max_tokens: Any, compressor: Any, extractor: Any, when: Any) -> None:
+    from langchain_agentmem.compression.compressor import MemoryCompressor
+    from langchain_agentmem.knowledge.extractor import ProfileExtractor, check_when
+
+    check_when(when)
+    for name, given, kind in (("compressor", compressor, MemoryCompressor), ("extractor", extractor, ProfileExtractor)):
+        if given is not None and not isinstance(given, kind):
+            msg = f"{name} must be a {kind.__name__}, got {type(given).__name__}: {given!r:.100}."
+            raise InvalidTypeError(msg)
+    if max_tokens is not None and compressor is not None:
+        msg = (
+            f"max_tokens={max_tokens!r:.40} does nothing beside compressor, which has its own budget: give one of them."
+        )
+        raise InvalidInputError(msg)
+    if extractor is not None and when != "background":
+        msg = f"when={when!r:.40} does nothing beside extractor, which has its own: give one of them."
+        raise InvalidInputError(msg)
+
+
 def _model(model: Any) -> Any:
     """A model, given itself or by its name."""
     if not isinstance(model, str):
@@ -782,6 +814,19 @@ class _Window(NamedTuple):
     max_tokens: int | None = None
     token_counter: Any = None
     compressor: MemoryCompressor | None = None
+
+    def checked(self) -> _Window:
+        """Refuse what a compressor takes the place of.
+
+        Raises:
+            InvalidInputError: It is given beside a compressor.
+        """
+        if self.compressor is not None:
+            for name in ("max_messages", "max_tokens", "token_counter"):
+                if getattr(self, name) is not None:
+                    msg = f"{name}={getattr(self, name)!r:.60} does nothing beside compressor, which has its own: give one."
+                    raise InvalidInputError(msg)
+        return self
 
 
 def _ending(time_limit: timedelta | float | None) -> float | None:

@@ -6,12 +6,14 @@ Ids (of users, sessions, threads, agents, tenants) are arbitrary strings and are
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.messages import BaseMessage
+from pydantic import BaseModel
 
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
@@ -84,6 +86,15 @@ def check_name(what: str, value: Any) -> str:
     return name
 
 
+def check_content(what: str, value: Any) -> str:
+    """Same as `check_name`, but it must say something."""
+    content = check_name(what, value)
+    if not content.strip():
+        msg = f"{what} must not be empty, got {content!r:.100}."
+        raise InvalidInputError(msg)
+    return content
+
+
 def check_optional_id(what: str, value: Any) -> str | None:
     """Same as `check_id`, but None is accepted."""
     return None if value is None else check_id(what, value)
@@ -149,6 +160,53 @@ def check_count(what: str, value: Any, *, least: int = 1) -> int:
         msg = f"{what} must be at least {least}, got {value}."
         raise InvalidInputError(msg)
     return value
+
+
+def check_flag(what: str, value: Any) -> bool:
+    """Refuse what is neither True nor False.
+
+    Raises:
+        InvalidTypeError: It is neither.
+    """
+    if not isinstance(value, bool):
+        msg = f"{what} must be True or False, got {type(value).__name__}: {value!r:.100}."
+        raise InvalidTypeError(msg)
+    return value
+
+
+def check_function(what: str, value: Any) -> None:
+    """Refuse what is neither None nor a plain function; nobody would await what a coroutine function returns.
+
+    Raises:
+        InvalidTypeError: It is neither.
+    """
+    if value is None:
+        return
+    coroutine = any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__", None))))  # noqa: B004 (its own)
+    if coroutine or not callable(value):
+        what_else = "a coroutine function, which nobody would await" if coroutine else type(value).__name__
+        msg = f"{what} must be a plain function, got {what_else}: {value!r:.100}."
+        raise InvalidTypeError(msg)
+
+
+def check_list(what: str, value: Any, of: str = "strings") -> list[Any]:
+    """Refuse a single value where several are meant: a string, which Python takes for a list of characters, or a mapping.
+
+    Args:
+        what: How the argument is called in the message.
+        value: The argument.
+        of: What it holds, for the message. Default: `"strings"`.
+
+    Returns:
+        Its values, in order.
+
+    Raises:
+        InvalidTypeError: It is a single value.
+    """
+    if isinstance(value, (str, bytes, bytearray, Mapping, BaseModel)) or not isinstance(value, Iterable):
+        msg = f"{what} must be a list of {of}, got {type(value).__name__}: {value!r:.100}. Put a single value in brackets."
+        raise InvalidTypeError(msg)
+    return list(value)
 
 
 def seconds(what: str, value: timedelta | float | None) -> float | None:

@@ -89,6 +89,7 @@ class ExtractorOptions(TypedDict, total=False):
     when: Literal["turn", "background", "debounce"]
     delay: timedelta | float
     entities: bool
+    time_limit: timedelta | float
     instructions: str | None
     messages_key: str
     on_extraction: Callable[[Extraction], Any] | None

@@ -309,7 +309,10 @@ class Within(NamedTuple):
             except BaseException as error:
                 done.put((False, error))
 
-        threading.Thread(target=work, daemon=True).start()
+        try:
+            threading.Thread(target=work, daemon=True).start()
+        except RuntimeError:  # no thread can be started while the interpreter ends: the step is done without a limit
+            return self.step.perform()
         try:
             succeeded, result = done.get(timeout=self.seconds)
         except queue.Empty:

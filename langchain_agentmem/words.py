@@ -41,7 +41,7 @@ def check_language(language: str) -> str:
     Raises:
         ConfigurationError: It is not one of Snowball's.
     """
-    if language not in _languages():
+    if not isinstance(language, str) or language not in _languages():
         known = ", ".join(sorted(_languages()))
         msg = f"Unknown language {language!r}: known are {known}."
         raise ConfigurationError(msg)

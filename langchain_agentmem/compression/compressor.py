@@ -28,7 +28,7 @@ from langchain_agentmem.compression.summaries import EitherPlace, NotAMessageErr
 from langchain_agentmem.compression.summarizing import INSTRUCTIONS, Summarizer
 from langchain_agentmem.compression.views import Plan, View
 from langchain_agentmem.errors import BudgetError, ConfigurationError, InvalidInputError, InvalidTypeError
-from langchain_agentmem.models import check_count, check_name, seconds
+from langchain_agentmem.models import check_content, check_count, check_flag, check_function, check_list, seconds
 from langchain_agentmem.program import Program, Sleep, arun, run
 from langchain_agentmem.signals import came_by_signal
 from langchain_agentmem.tokens import TokenCounter
@@ -158,6 +158,8 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         if summary_role not in ("human", "system"):
             msg = f"summary_role must be 'human' or 'system', got {summary_role!r:.100}."
             raise InvalidInputError(msg)
+        check_flag("structured", structured)
+        check_function("on_event", on_event)
         runnable = _runnable(model)
         self.counter = TokenCounter.of(token_counter, runnable)
         self.budget = Budget(
@@ -166,7 +168,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             None if max_messages is None else check_count("max_messages", max_messages, least=2),
         )
         self._keep = _kept(self.budget, keep_recent)
-        self._tools = self.counter.tools(list(tools)) if tools else 0
+        self._tools = self.counter.tools(_checked_tools(tools))
         self._role = summary_role
         self._on_event = on_event
         self._place_of = place_of
@@ -174,14 +176,14 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         self._coverage = Coverage()
         self.events = CompressionEvents(maxlen=_EVENTS)
         """The newest compressions that did something."""
-        self._style = digest_of_ids(check_name("instructions", instructions), str(bool(structured)), size=8).hex()
+        self._style = digest_of_ids(check_content("instructions", instructions), str(structured), size=8).hex()
         self._summarizer = Summarizer(
             runnable,
             self.counter,
             _summary_tokens(max_tokens, summary_tokens),
             _input_tokens(runnable, max_tokens) if input_tokens is None else check_count("input_tokens", input_tokens),
             instructions,
-            bool(structured),
+            structured,
             seconds("time_limit", time_limit) or 60.0,
             check_language(language),
         )
@@ -440,6 +442,15 @@ def _runnable(model: Any) -> Runnable[Any, Any] | None:
     raise InvalidTypeError(msg)
 
 
+def _checked_tools(tools: Any) -> list[Any]:
+    given = check_list("tools", tools, "tools")
+    for one in given:
+        if not isinstance(one, Mapping) and not callable(one) and not hasattr(one, "args_schema"):
+            msg = f"tools must hold tools, functions or schemas, got {type(one).__name__}: {one!r:.100}."
+            raise InvalidTypeError(msg)
+    return given
+
+
 def _kept(budget: Budget, keep_recent: int | None) -> Budget:
     """No more than does not fit in this is kept as it is when the rest is summarised."""
     most = budget.max_messages if budget.max_tokens is None else budget.max_tokens
@@ -467,7 +478,13 @@ def _model_named(name: str) -> BaseChatModel:
     except ImportError:
         msg = f"To make the model {name!r} from its name, install langchain-agentmem[agents], or give a chat model."
         raise ConfigurationError(msg) from None
-    model: BaseChatModel = init_chat_model(name)
+    try:
+        model: BaseChatModel = init_chat_model(check_content("model", name))
+    except (ImportError, ValueError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        msg = f"The model {name!r:.100} could not be made: {error!s:.300} Give one such as 'openai:gpt-4o-mini'."
+        raise ConfigurationError(msg) from error
     return model
 
 

@@ -22,6 +22,7 @@ from langchain_agentmem.knowledge.facts import (
     utc,
 )
 from langchain_agentmem.knowledge.fields import Fields
+from langchain_agentmem.knowledge.reading import reading
 from langchain_agentmem.knowledge.spaces import FACTS, PROFILE, user_space
 
 FORGOTTEN = "forgotten"
@@ -81,6 +82,13 @@ class Edits:
     """The ids of facts that are new."""
 
     def __getitem__(self, place: Place) -> Value | None:
+        value = self._raw(place)
+        if value is not None and place not in self.changes:
+            _check_form(place, value)
+        return value
+
+    def _raw(self, place: Place) -> Value | None:
+        """The value of an item, damaged or not."""
         if place in self.changes:
             return self.changes[place]
         if place not in self.values:
@@ -224,18 +232,20 @@ class Edits:
     def forget(self, id_: str, at: datetime) -> bool:
         """Delete a fact, the periods before in which it was true, and what it superseded; returns whether there was one."""
         digest = id_.rpartition("-")[0]
-        if not digest or self[self.fact_place(digest)] is None:
+        if not digest or self._raw(self.fact_place(digest)) is None:
             return False
         left = [digest]
         while left:
             digest = left.pop()
-            value = self[self.fact_place(digest)]
+            value = self._raw(self.fact_place(digest))
             if value is None:
                 continue
-            earlier = [self.fact_place(f"{digest}-{number}") for number in range(1, value["number"])]
-            for period in (value, *(self[place] for place in earlier)):
+            number = value.get("number")
+            periods = range(1, number) if isinstance(number, int) else ()
+            earlier = [self.fact_place(f"{digest}-{number}") for number in periods]
+            for period in (value, *(self._raw(place) for place in earlier)):
                 before = (period or {}).get("replaces")
-                left += [before.rpartition("-")[0]] if before and not self._is_true(before) else []
+                left += [before.rpartition("-")[0]] if isinstance(before, str) and not self._is_true(before) else []
             for place in (self.fact_place(digest), *earlier):
                 self[place] = None
             self[self.forgotten_place(digest)] = {"at": at.isoformat()}
@@ -243,7 +253,7 @@ class Edits:
 
     def _is_true(self, id_: str) -> bool:
         """Whether what a fact says is true, in a later period too."""
-        value = self[self.fact_place(id_.rpartition("-")[0])]
+        value = self._raw(self.fact_place(id_.rpartition("-")[0]))
         return value is not None and value.get("valid_to") is None
 
     def _is_forgotten(self, digest: str, statement: Statement) -> bool:
@@ -316,3 +326,18 @@ class Edits:
     def profile_place(self, schema: str) -> Place:
         """Where the fields of a profile lie."""
         return user_space(self.user_id, PROFILE), schema
+
+
+def _check_form(place: Place, value: Value) -> None:
+    """Refuse a value that this package did not write.
+
+    Raises:
+        DamagedDataError: It did not.
+    """
+    namespace, key = place
+    label = namespace[1]
+    with reading(f"The item {key!r:.100} in {namespace!r:.200}"):
+        if label == FACTS:
+            Fact.from_value("", value)
+        elif label == FORGOTTEN:
+            datetime.fromisoformat(value["at"])

@@ -14,8 +14,10 @@ from langchain_agentmem.knowledge.entity_changes import (
     RelationRemoval,
     When,
     entity_change,
-    moment,
+    given_changes,
+    given_moment,
     relation_change,
+    source_ids,
     valid,
 )
 from langchain_agentmem.knowledge.entity_drafts import Draft, MissingItemsError, Place, Value, index_of
@@ -30,8 +32,9 @@ from langchain_agentmem.knowledge.entity_views import (
 )
 from langchain_agentmem.knowledge.graphs import Entity, EntityGraph, EntityList, Relation, RelationList
 from langchain_agentmem.knowledge.names import folded, name_key
+from langchain_agentmem.knowledge.reading import answers, readable
 from langchain_agentmem.knowledge.spaces import ENTITIES, RELATIONS, user_space
-from langchain_agentmem.models import check_count
+from langchain_agentmem.models import check_count, check_list, check_name
 from langchain_agentmem.program import Program, Twin, arun, run
 from langchain_agentmem.store import AgentMemStore
 
@@ -248,11 +251,11 @@ class Entities:
             limit: The most entities. Default: 100.
             offset: How many to skip. Default: 0.
         """
-        return run(self._search(user_id, None, limit, kind, offset))
+        return run(self._list(user_id, limit, kind, offset))
 
     async def alist(self, user_id: str, *, kind: str | None = None, limit: int = 100, offset: int = 0) -> EntityList:
         """Same as `list`, but without blocking the event loop."""
-        return await arun(self._search(user_id, None, limit, kind, offset))
+        return await arun(self._list(user_id, limit, kind, offset))
 
     def search(self, user_id: str, query: str, k: int = 5, *, kind: str | None = None) -> EntityList:
         """The entities that answer a query best, by their names, kinds, descriptions and attributes.
@@ -263,11 +266,11 @@ class Entities:
             k: The most entities. Default: 5.
             kind: Only those of this kind. Default: None (all).
         """
-        return run(self._search(user_id, query, k, kind))
+        return run(self._searched(user_id, query, k, kind))
 
     async def asearch(self, user_id: str, query: str, k: int = 5, *, kind: str | None = None) -> EntityList:
         """Same as `search`, but without blocking the event loop."""
-        return await arun(self._search(user_id, query, k, kind))
+        return await arun(self._searched(user_id, query, k, kind))
 
     def relations(self, user_id: str, name: str) -> RelationList:
         """All relations of an entity, those that have ended too, the last changed first.
@@ -375,8 +378,9 @@ class Entities:
         self, user_id: str, changes: EntityChanges | Mapping[str, Any], sources: Sequence[str] = ()
     ) -> Program[None]:
         """The program of `apply`."""
-        all_of_them = changes if isinstance(changes, EntityChanges) else valid(EntityChanges, changes)
-        yield from self._changed(user_id, lambda draft: draft.apply(all_of_them, sources))
+        all_of_them = changes if isinstance(changes, EntityChanges) else given_changes(changes)
+        ids = source_ids(sources)
+        yield from self._changed(user_id, lambda draft: draft.apply(all_of_them, ids))
 
     def _changed(self, user_id: str, change: Callable[[Draft], T]) -> Program[T]:
         """Change items together: they are read as far as a draft needs them, and it is begun anew until it has them all."""
@@ -412,11 +416,17 @@ class Entities:
     ) -> Program[EntityList]:
         condition: dict[str, Any] = dict(IS_ENTITY)
         if kind is not None:
-            condition["kind"] = folded(kind)
-        items = yield Twin(
-            self._store.search, user_space(user_id, ENTITIES), query=query, filter=condition, limit=k, offset=offset
-        )
-        return EntityList(Entity.of(item.value, item.score) for item in items)
+            condition["kind"] = folded(check_name("kind", kind))
+        search = SearchOp(user_space(user_id, ENTITIES), condition, k, check_count("offset", offset, least=0), query)
+        (items,) = yield from answers(self._store, [search])
+        return EntityList(readable(items, lambda item: Entity.of(item.value, item.score)))
+
+    def _searched(self, user_id: str, query: str, k: int, kind: str | None) -> Program[EntityList]:
+        check_name("query", query)
+        return (yield from self._search(user_id, query, check_count("k", k), kind))
+
+    def _list(self, user_id: str, limit: int, kind: str | None, offset: int) -> Program[EntityList]:
+        return (yield from self._search(user_id, None, check_count("limit", limit), kind, offset))
 
     def _relations(self, user_id: str, name: str) -> Program[RelationList]:
         known = Known(self._store, user_id)
@@ -468,7 +478,7 @@ class Entities:
         known = Known(self._store, user_id)
         spaces = user_space(user_id, ENTITIES), user_space(user_id, RELATIONS)
         for offset in range(0, 10**9, _PAGE):
-            pages = yield Twin(self._store.batch, [SearchOp(space, None, _PAGE, offset) for space in spaces])
+            pages = yield from answers(self._store, [SearchOp(space, None, _PAGE, offset) for space in spaces])
             for space, page in zip(spaces, pages, strict=True):
                 known.learn((space, item.key, item.value) for item in page)
             if all(len(page) < _PAGE for page in pages):
@@ -493,7 +503,7 @@ class Entities:
             found = yield from self._search(user_id, names_or_query, max_entities, None)
             names = [entity.name for entity in found]
         else:
-            names = list(names_or_query)
+            names = check_list("names_or_query", names_or_query, "names")
         keys = [name_key("a name", name) for name in names]
         at = _time(as_of)
         yield from known.load(keys, relations=True)
@@ -507,4 +517,4 @@ def _related(value: Value) -> Relation:
 
 
 def _time(as_of: When | None) -> datetime:
-    return moment("as_of", as_of) or datetime.now(timezone.utc)
+    return given_moment("as_of", as_of) or datetime.now(timezone.utc)

@@ -14,15 +14,25 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime, time, timezone
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.names import name_key
-from langchain_agentmem.models import check_name
+from langchain_agentmem.models import check_id, check_list, check_name
 
 When = datetime | date | str
 Model = TypeVar("Model", bound=BaseModel)
@@ -78,6 +88,14 @@ def moment(what: str, value: Any) -> datetime | None:
         raise InvalidInputError(msg) from None
 
 
+def given_moment(what: str, value: Any) -> datetime | None:
+    """Same as `moment`, for an argument of an application, where the empty text is a mistake."""
+    if value == "":
+        msg = f"{what} must be a datetime or a text in ISO 8601, got an empty text; leave it out, or give None."
+        raise InvalidInputError(msg)
+    return moment(what, value)
+
+
 def _name(text: str) -> str:
     name_key("a name", text)
     return text.strip()
@@ -113,10 +131,14 @@ def _number(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
-Name = Annotated[str, AfterValidator(_name)]
-Text = Annotated[str, AfterValidator(_text)]
+Name = Annotated[str, Strict(), AfterValidator(_name)]
+Text = Annotated[str, Strict(), AfterValidator(_text)]
 Date = Annotated[str | None, BeforeValidator(_date)]
 Sources = Annotated[list[Annotated[Name, BeforeValidator(_number)]], _at_most(MAX_CHANGES)]
+
+
+_BY_HAND = {"by hand": True}
+"""The context of a validation in which unknown names are refused."""
 
 
 class _Change(BaseModel):
@@ -124,11 +146,15 @@ class _Change(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
-        """Models write null for what they leave out."""
-        return (
-            {name: value for name, value in given.items() if value is not None} if isinstance(given, Mapping) else given
-        )
+    def _without_nulls(cls, given: Any, info: ValidationInfo) -> Any:
+        """Models write null for what they leave out, and names that are not asked for; an application's are refused."""
+        if not isinstance(given, Mapping):
+            return given
+        unknown = [name for name in given if name not in cls.model_fields]
+        if unknown and info.context == _BY_HAND:
+            msg = f"unknown {unknown[0]!r:.60}: known are {', '.join(cls.model_fields)}"
+            raise ValueError(msg)
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class AttributeChange(_Change):
@@ -229,10 +255,10 @@ def entity_change(
         EntityChange,
         name=name,
         kind=kind,
-        aliases=_listed("aliases", aliases),
+        aliases=check_list("aliases", aliases, "names"),
         attributes=pairs,
         description=description,
-        sources=_listed("sources", sources),
+        sources=source_ids(sources),
     )
 
 
@@ -252,24 +278,38 @@ def relation_change(
         subject=subject,
         predicate=predicate,
         object=object_,
-        valid_from=moment("valid_from", valid_from),
-        valid_to=moment("valid_to", valid_to),
-        sources=_listed("sources", sources),
+        valid_from=given_moment("valid_from", valid_from),
+        valid_to=given_moment("valid_to", valid_to),
+        sources=source_ids(sources),
     )
 
 
-def _listed(what: str, given: Any) -> list[Any]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        msg = f"{what} must be a list of strings, got {given!r:.100}."
+def source_ids(sources: Any) -> list[str]:
+    """The ids of messages that say something, checked."""
+    return [check_id("A source", one) for one in check_list("sources", sources, "ids of messages")]
+
+
+def given_changes(changes: Any) -> EntityChanges:
+    """The changes that an application gives as a mapping, in which every name must be known."""
+    if not isinstance(changes, Mapping):
+        msg = f"changes must be EntityChanges or a mapping, got {type(changes).__name__}: {changes!r:.100}."
         raise InvalidTypeError(msg)
-    return list(given)
+    return valid(EntityChanges, changes)
 
 
 def valid(model: type[Model], given: Any = None, **fields: Any) -> Model:
     """A validated model of arguments; what is wrong with them is an error of ours."""
     try:
-        return model.model_validate(fields if given is None else given)
+        return model.model_validate(fields if given is None else given, context=_BY_HAND)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        faults = "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'the changes'}: {_fault(one['msg'])}, got {one['input']!r:.60}"
+            for one in error.errors()[:5]
+        )
         msg = f"Not accepted, and nothing was written: {faults}."
         raise InvalidInputError(msg) from None
+
+
+def _fault(said: str) -> str:
+    """What Pydantic says of a fault, without its prefix for errors of validators and without a full stop."""
+    return said.removeprefix("Value error, ").rstrip(".")

@@ -16,9 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from langchain_agentmem.errors import AgentMemError, InvalidInputError
+from langchain_agentmem.errors import AgentMemError, DamagedDataError, InvalidInputError
 from langchain_agentmem.knowledge.entity_changes import EntityChange, EntityChanges, RelationChange, RelationRemoval
+from langchain_agentmem.knowledge.graphs import check_entity, check_relation
 from langchain_agentmem.knowledge.names import folded, name_key
+from langchain_agentmem.knowledge.reading import reading
 from langchain_agentmem.knowledge.spaces import ENTITIES, RELATIONS, user_space
 
 MAX_NAMES = 200
@@ -76,6 +78,7 @@ class Draft:
         self._relations = user_space(user_id, RELATIONS)
         self._values = values
         self._now = now
+        self._checked: set[Place] = set()
         self.changed: dict[Place, Value | None] = {}
         """What is to be stored; None for what is to be deleted."""
 
@@ -157,7 +160,11 @@ class Draft:
     def forget(self, name: str) -> bool:
         """Delete an entity with all its names and relations; returns whether there was one."""
         self._need_about([name])
-        entity = self._get(name)
+        try:
+            entity = self._get(name)
+        except DamagedDataError:  # nothing says which other names it had
+            self.changed[self._entities, name_key("name", name)] = None
+            return True
         if entity is None:
             return False
         keys = keys_of(entity)
@@ -217,7 +224,11 @@ class Draft:
         if place in self.changed:
             return self.changed[place]
         self._need(space, [key])
-        return self._values[place]
+        value = self._values[place]
+        if value is not None and place not in self._checked:
+            check_item(value, relations=space == self._relations)
+            self._checked.add(place)
+        return value
 
     def _main_key(self, key: str) -> str | None:
         item = self._read(self._entities, key)
@@ -299,6 +310,29 @@ class Draft:
             left = dict((self._read(self._relations, key) or {"relations": {}})["relations"])
             left.pop(relation["id"], None)
             self.changed[self._relations, key] = {"relations": left} if left else None
+
+
+def check_item(value: Value, *, relations: bool) -> None:
+    """Refuse a stored item that does not hold what this package writes.
+
+    Args:
+        value: The item's value.
+        relations: Whether it holds the relations of a name, rather than an entity or where one is.
+
+    Raises:
+        DamagedDataError: It does not.
+    """
+    if relations:
+        with reading("The relations of a name"):
+            values = list(value["relations"].values())
+        for one in values:
+            check_relation(one)
+    elif "same_as" in value:
+        if not isinstance(value["same_as"], str):
+            msg = f"The name of an entity refers to {value['same_as']!r:.60}: the stored item was damaged or altered."
+            raise DamagedDataError(msg)
+    else:
+        check_entity(value)
 
 
 def check_period(change: RelationChange) -> None:
@@ -389,6 +423,10 @@ def _describe(value: Value, change: EntityChange) -> None:
         attributes.pop(name, None)
         if attribute.value:
             attributes[name] = attribute.value
+        else:  # what other entities with this name said of it is removed too
+            value["other_values"] = {
+                known: values for known, values in value["other_values"].items() if folded(known) != folded(name)
+            }
     value["attributes"] = attributes
 
 

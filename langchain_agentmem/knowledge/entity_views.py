@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from langgraph.store.base import GetOp
 
-from langchain_agentmem.knowledge.entity_drafts import Value, keys_of, relations_in
-from langchain_agentmem.knowledge.graphs import Entity, EntityList, Relation, RelationList
+from langchain_agentmem.errors import DamagedDataError
+from langchain_agentmem.knowledge.entity_drafts import Value, check_item, keys_of, relations_in
+from langchain_agentmem.knowledge.graphs import Entity, EntityList, Relation, RelationList, check_relation
 from langchain_agentmem.knowledge.names import folded
+from langchain_agentmem.knowledge.reading import answers, reading, report
 from langchain_agentmem.knowledge.spaces import ENTITIES, RELATIONS, user_space
-from langchain_agentmem.program import Program, Twin
+from langchain_agentmem.program import Program
 from langchain_agentmem.quoting import ABOUT_QUOTED, quoted
 from langchain_agentmem.store import AgentMemStore
 
@@ -48,19 +50,42 @@ class Known:
                 missing += [(self._relations, key) for key in wanted if key not in self._related]
             if not missing:
                 return
-            items = yield Twin(self._store.batch, [GetOp(*place) for place in missing])
+            items = yield from answers(self._store, [GetOp(*place) for place in missing])
             self.learn((*place, item and item.value) for place, item in zip(missing, items, strict=True))
 
     def learn(self, read: Iterable[tuple[tuple[str, ...], str, Any]]) -> None:
-        """Take in items that were read; an entity's names say where its others lie."""
-        for space, key, value in read:
+        """Take in items that were read; an entity's names say where its others lie. Damaged ones are as if not there."""
+        for space, key, found in read:
             if space == self._relations:
-                self._related[key] = value
+                self._related[key] = None if found is None else {"relations": dict(self._readable(key, found))}
                 continue
+            value = found
+            try:
+                if value is not None:
+                    check_item(value, relations=False)
+            except DamagedDataError as error:
+                report(space, key, error)
+                value = None
             self.values[key] = value
             if value is not None and "same_as" not in value:
                 for other in keys_of(value)[1:]:
                     self.values[other] = {"same_as": key}
+
+    def _readable(self, key: str, item: Value) -> Iterator[tuple[str, Value]]:
+        """The relations in an item that are not damaged."""
+        try:
+            with reading(f"The relations of {key!r:.100}"):
+                relations = list(item["relations"].items())
+        except DamagedDataError as error:
+            report(self._relations, key, error)
+            return
+        for id_, relation in relations:
+            try:
+                check_relation(relation)
+            except DamagedDataError as error:
+                report(self._relations, key, error)
+            else:
+                yield id_, relation
 
     def main(self, key: str) -> str | None:
         """The key of the main name of an entity, as far as it is known.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
-from langgraph.store.base import GetOp, Op, SearchOp
+from langgraph.store.base import GetOp, SearchOp
 
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.knowledge.changes import Edits, Place
@@ -22,11 +23,12 @@ from langchain_agentmem.knowledge.entity_learning import (
     known_entities,
     places_of,
 )
-from langchain_agentmem.knowledge.facts import Facts, utc
+from langchain_agentmem.knowledge.facts import Fact, Facts, utc
 from langchain_agentmem.knowledge.fields import Fields
 from langchain_agentmem.knowledge.operations import Operation, Outcome, Said, checked_operations, do
 from langchain_agentmem.knowledge.prompts import extraction_prompt, with_error
 from langchain_agentmem.knowledge.proposals import RefusedError, UnusableAnswerError, proposals_in
+from langchain_agentmem.knowledge.reading import answers, readable, reading
 from langchain_agentmem.knowledge.schema import Schema
 from langchain_agentmem.knowledge.seen import (
     ASSISTANT,
@@ -41,7 +43,7 @@ from langchain_agentmem.knowledge.seen import (
 from langchain_agentmem.knowledge.spaces import FACTS, user_space
 from langchain_agentmem.knowledge.speakers import words_of_others
 from langchain_agentmem.knowledge.storing import edited
-from langchain_agentmem.program import Ask, Program, Twin
+from langchain_agentmem.program import Ask, Program, Within
 from langchain_agentmem.searching import time_of
 from langchain_agentmem.signals import came_by_signal
 from langchain_agentmem.store import AgentMemStore
@@ -146,6 +148,7 @@ class Reader:
         schema: What they look like.
         instructions: What the model is to do.
         tell: The JSON schema of an answer, where the prompt must say how to answer; else None.
+        seconds: How long a call to the model may take; after so long no second one is begun.
         entities: Whether entities and their relations are looked for too. Default: False.
     """
 
@@ -154,6 +157,7 @@ class Reader:
     schema: Schema
     instructions: str
     tell: dict[str, Any] | None
+    seconds: float
     entities: bool = False
 
     def words_of_others(self, conversation: Conversation) -> Program[frozenset[int]]:
@@ -182,7 +186,7 @@ class Reader:
         edits = Edits(user_id, {}, self.store.language)
         looked_for = (self.schema.name, self.instructions, "entities" if self.entities else "")
         places = [marker_place(user_id, conversation.thread, *looked_for), edits.profile_place(self.schema.name)]
-        items = yield Twin(self.store.batch, [GetOp(*place) for place in places])
+        items = yield from answers(self.store, [GetOp(*place) for place in places])
         marker, fields = Marker(items[0] and items[0].value), Fields(user_id, items[1] and items[1].value)
         # Without thread and id nothing tells a message from the same words said again: it is read.
         digests = digests_of(conversation.messages, None if conversation.thread else str(conversation.now))
@@ -233,13 +237,13 @@ class Reader:
         """The facts and entities that the model is shown: those that answer to the new messages, then those noted last."""
         query = " ".join(one.text for one in said if one.role == "user")[-_QUERY:]
         where, only = user_space(user_id, FACTS), {"valid_to": None}
-        searches: list[Op] = []
+        searches: list[GetOp | SearchOp] = []
         if self.schema.has_facts:
             searches += [SearchOp(where, only, MAX_FACTS // 2, 0, query), SearchOp(where, only, MAX_FACTS, 0, None)]
         of_facts = len(searches)
         if self.entities:
             searches += entity_searches(user_id, query, MAX_ENTITIES)
-        found = (yield Twin(self.store.batch, searches)) if searches else []
+        found = (yield from answers(self.store, searches)) if searches else []
         entities = None
         if self.entities:
             items = [item for items in found[of_facts:] for item in items]
@@ -248,13 +252,13 @@ class Reader:
             )
         shown: dict[str, dict[str, Any]] = {}
         left = MAX_FACT_CHARACTERS
-        for item in (item for items in found[:of_facts] for item in items):
-            text, topics = item.value["text"], item.value["topics"]
-            length = len(text) + sum(map(len, topics)) + 20
-            if item.key in shown or length > left or len(shown) == MAX_FACTS:
+        for fact in readable((item for items in found[:of_facts] for item in items), Fact.of_item):
+            key = fact.id.rpartition("-")[0]
+            length = len(fact.text) + sum(map(len, fact.topics)) + 20
+            if key in shown or length > left or len(shown) == MAX_FACTS:
                 continue
             left -= length
-            shown[item.key] = {"id": f"{item.key}-{item.value['number']}", "text": text, "topics": topics}
+            shown[key] = {"id": fact.id, "text": fact.text, "topics": fact.topics}
         return [(one["id"], {"text": one["text"], "topics": one["topics"]}) for one in shown.values()], entities
 
     def _ask(
@@ -278,12 +282,13 @@ class Reader:
             entities,
         )
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or ()), _NOSTREAM]}
+        ends = time.monotonic() + self.seconds
         for call in (1, 2):
             answer: Any = None
             asked.append(call)
             try:
                 try:
-                    answer = yield Ask(self.model, prompt, quiet)
+                    answer = yield Within(Ask(self.model, prompt, quiet), self.seconds)
                 except Exception as error:  # each provider raises its own
                     if came_by_signal(error):
                         raise
@@ -295,7 +300,7 @@ class Reader:
             except RefusedError:
                 raise
             except UnusableAnswerError as error:
-                if call == 2:
+                if call == 2 or time.monotonic() > ends:
                     raise
                 prompt = with_error(prompt, _shown(answer), str(error))
         raise AssertionError
@@ -316,7 +321,7 @@ class Reader:
         def edit(edits: Edits) -> Outcome:
             marker = Marker(edits[places[0]])
             since = edits[forgotten_place(user_id)]
-            fresh = _said_since(since["at"] if since else None, conversation, marker, said)
+            fresh = _said_since(_time_in(since), conversation, marker, said)
             fields = edits.fields(self.schema.name)
             # What another run has read meanwhile, it has learned too.
             start = marker.start(digests)
@@ -362,6 +367,11 @@ class Reader:
                 edits[place] = marker.after(digests[: start + marker.failed_messages])
 
         yield from edited(self.store, user_id, [place], edit)
+
+
+def _time_in(since: Mapping[str, Any] | None) -> float | None:
+    with reading("When all that was known of the user was forgotten"):
+        return None if since is None else float(since["at"])
 
 
 def _said_since(

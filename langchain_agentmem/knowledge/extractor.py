@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.callbacks import BaseCallbackHandler, adispatch_custom_event, dispatch_custom_event
@@ -23,7 +24,7 @@ from langchain_agentmem.knowledge.schedule import Job, Schedule
 from langchain_agentmem.knowledge.schema import Schema, UserProfile
 from langchain_agentmem.knowledge.seen import without_removals
 from langchain_agentmem.knowledge.spaces import user_of
-from langchain_agentmem.models import seconds
+from langchain_agentmem.models import check_content, check_flag, check_function, check_id, seconds
 from langchain_agentmem.program import Program, arun, run
 from langchain_agentmem.store import AgentMemStore
 
@@ -38,6 +39,9 @@ EVENT = "agentmem_extraction"
 
 DELAY = 30.0
 """After so many seconds of quiet a conversation is read with `when="debounce"`, unless said otherwise."""
+
+TIME_LIMIT = 60.0
+"""Seconds that a call to the model may take, unless said otherwise."""
 
 _STREAMS = ("langgraph", "langchain_core.tracers.event_stream", "langchain_core.tracers.log_stream")
 
@@ -65,6 +69,9 @@ class ProfileExtractor(Runnable[Any, Any]):
         delay: Seconds of quiet for `"debounce"`, or a `timedelta`. Default: 30.
         entities: Whether the people, places and things that a user speaks of, and how they relate, are looked for as well,
             in the same call, and stored together with the profile: `memory.entities`. Default: False.
+        time_limit: Seconds that a call to the model may take, as a number or a `timedelta`. A call that takes longer changes
+            nothing and is logged; the messages are read in the next run. After so long a run begins no second call either.
+            Default: 60.
         instructions: What the model is to look for, in other words than ours. Default: None.
         messages_key: Where a state holds the messages. Default: `"messages"`.
         on_extraction: Called with the `Extraction` after each one. Default: None.
@@ -92,8 +99,9 @@ class ProfileExtractor(Runnable[Any, Any]):
         *,
         method: Method = "auto",
         when: When = "turn",
-        delay: Any = DELAY,
+        delay: timedelta | float = DELAY,
         entities: bool = False,
+        time_limit: timedelta | float = TIME_LIMIT,
         instructions: str | None = None,
         messages_key: str = "messages",
         on_extraction: Callable[[Extraction], Any] | None = None,
@@ -101,17 +109,20 @@ class ProfileExtractor(Runnable[Any, Any]):
         if not isinstance(store, AgentMemStore):
             msg = f"store must be an AgentMemStore, such as memory.store, got {type(store).__name__}."
             raise InvalidTypeError(msg)
-        if when not in ("turn", "background", "debounce"):
-            msg = f"when must be turn, background or debounce, got {when!r:.100}."
-            raise InvalidInputError(msg)
+        check_when(when)
+        check_flag("entities", entities)
+        check_function("on_extraction", on_extraction)
+        check_id("messages_key", messages_key)
+        wait = seconds("delay", delay) or 0.0
+        limit = seconds("time_limit", time_limit) or TIME_LIMIT
+        told = INSTRUCTIONS if instructions is None else check_content("instructions", instructions)
         shape = Schema(schema)
         answers = answer_schema(facts=shape.has_facts, entities=entities_schema() if entities else None)
         asked, tell = _asked(model, method, answers)
-        self._reader = Reader(asked, store, shape, instructions or INSTRUCTIONS, answers if tell else None, entities)
+        self._reader = Reader(asked, store, shape, told, answers if tell else None, limit, entities)
         self._messages_key = messages_key
         self._on_extraction = on_extraction
-        wait = (seconds("delay", delay) or 0.0) if when == "debounce" else 0.0
-        self.schedule = None if when == "turn" else Schedule(self._later, wait)
+        self.schedule = None if when == "turn" else Schedule(self._later, wait if when == "debounce" else 0.0)
         """What is to be read after the answer; None for `when="turn"`."""
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: ARG002 (LangChain's signature)
@@ -209,6 +220,17 @@ class ProfileExtractor(Runnable[Any, Any]):
             msg = f"There are no messages to read: give a list of messages, or a state with them in {key!r}."
             raise InvalidInputError(msg)
         return convert_to_messages(found), True
+
+
+def check_when(when: Any) -> None:
+    """Refuse what does not say when a conversation is read.
+
+    Raises:
+        InvalidInputError: It is not one of `When`.
+    """
+    if when not in ("turn", "background", "debounce"):
+        msg = f"when must be turn, background or debounce, got {when!r:.100}."
+        raise InvalidInputError(msg)
 
 
 def _asked(model: Any, method: str, schema: dict[str, Any]) -> tuple[Runnable[Any, Any], bool]:

@@ -19,11 +19,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from langgraph.store.base import Item
 from pydantic import BaseModel, Field
 
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
-from langchain_agentmem.models import check_text
+from langchain_agentmem.knowledge.reading import reading
+from langchain_agentmem.models import check_list, check_text
 from langchain_agentmem.words import ENGLISH, stemmed
 
 MAX_TEXT = 500
@@ -92,8 +94,23 @@ class Fact(BaseModel):
 
     @classmethod
     def from_value(cls, id_: str, value: Mapping[str, Any], score: float | None = None) -> Fact:
-        """The inverse of `to_value`."""
-        return cls.model_validate({**value, "id": id_, "score": score})
+        """The inverse of `to_value`.
+
+        Raises:
+            DamagedDataError: The value does not hold a fact.
+        """
+        with reading(f"The fact {id_!r:.100}"):
+            number = value["number"]
+            if isinstance(number, bool) or not isinstance(number, int):
+                msg = f"its number is {number!r:.60}"
+                raise TypeError(msg)
+            return cls.model_validate({**value, "id": id_, "score": score})
+
+    @classmethod
+    def of_item(cls, item: Item) -> Fact:
+        """The fact in an item of the store, whose key begins with the fact's digest."""
+        score = getattr(item, "score", None)
+        return cls.from_value(f"{item.key.partition('-')[0]}-{item.value.get('number')}", item.value, score)
 
 
 class Facts(list[Fact]):
@@ -160,10 +177,7 @@ def checked_topics(topics: Any) -> list[str]:
         InvalidTypeError: They are no list of strings.
         InvalidInputError: They are too many, or one is empty or too long.
     """
-    if isinstance(topics, str) or not isinstance(topics, Iterable):
-        msg = f"Topics must be a list of strings such as ['food'], got {topics!r:.100}."
-        raise InvalidTypeError(msg)
-    plain = list(dict.fromkeys(checked_topic(topic) for topic in topics))
+    plain = list(dict.fromkeys(checked_topic(topic) for topic in check_list("topics", topics)))
     if len(plain) > MAX_TOPICS:
         msg = f"A fact may have {MAX_TOPICS} topics, got {len(plain)}."
         raise InvalidInputError(msg)
@@ -183,30 +197,33 @@ def checked_topic(topic: Any) -> str:
     return plain
 
 
-def utc(moment: datetime | float | str) -> datetime:
+def utc(moment: Any, what: str = "A time") -> datetime:
     """A time in UTC; one without a zone, or a number of seconds since 1970, is taken to be in it.
+
+    Args:
+        moment: A `datetime`, ISO 8601, or a number of seconds.
+        what: How it is called in a message. Default: `"A time"`.
 
     Raises:
         InvalidTypeError: It is no time.
         InvalidInputError: It is a text that is not ISO 8601, or out of range.
     """
-    if isinstance(moment, (int, float)):
-        return datetime.fromtimestamp(moment, timezone.utc)
+    given = moment
     if isinstance(moment, str):
         try:
             moment = datetime.fromisoformat(moment.strip().replace("Z", "+00:00"))
         except ValueError:
-            msg = f"A time must be a datetime, or ISO 8601 such as 2024-05-17T12:00:00Z, got {moment!r:.60}."
+            msg = f"{what} must be a datetime, or ISO 8601 such as 2024-05-17T12:00:00Z, got {given!r:.60}."
             raise InvalidInputError(msg) from None
-    if not isinstance(moment, datetime):
-        msg = f"A time must be a datetime, or ISO 8601 as a text, got {type(moment).__name__}: {moment!r:.60}."
+    elif isinstance(moment, bool) or not isinstance(moment, (int, float, datetime)):
+        msg = f"{what} must be a datetime, or ISO 8601 as a text, got {type(moment).__name__}: {moment!r:.60}."
         raise InvalidTypeError(msg)
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=timezone.utc)
     try:
-        return moment.astimezone(timezone.utc)
-    except OverflowError:
-        msg = f"A time must lie between the years 1 and 9999 in UTC, got {moment}."
+        if not isinstance(moment, datetime):
+            return datetime.fromtimestamp(moment, timezone.utc)
+        return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+    except (OSError, OverflowError, ValueError):
+        msg = f"{what} must lie between the years 1 and 9999 in UTC, got {given!r:.60}."
         raise InvalidInputError(msg) from None
 
 

@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from langchain_agentmem.backends.digests import digest_of_ids
-from langchain_agentmem.errors import InvalidInputError
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.knowledge.reading import reading
 
 MAX_PAST = 1_000
 """How many changes of fields are known; the oldest goes first."""
@@ -34,6 +35,9 @@ class Fields:
     Args:
         user_id: Whose.
         value: What the store keeps of it; None for an empty document.
+
+    Raises:
+        DamagedDataError: The value does not hold a profile.
     """
 
     def __init__(self, user_id: str, value: Mapping[str, Any] | None) -> None:
@@ -43,6 +47,23 @@ class Fields:
         self._past: list[dict[str, Any]] = given.get("past") or []
         self._forgotten: dict[str, str] = given.get("forgotten") or {}
         self.last_interaction: str | None = given.get("last_interaction")
+        with reading(f"The profile of {user_id!r:.100}"):
+            self._check_form()
+
+    def _check_form(self) -> None:
+        parts = (("fields", self.document, dict), ("past", self._past, list), ("forgotten", self._forgotten, dict))
+        for name, part, kind in parts:
+            if not isinstance(part, kind):
+                msg = f"{name} is a {type(part).__name__}"
+                raise TypeError(msg)
+        times = [time for change in self._past for time in _times(change).values()]
+        for time in (*times, *self._forgotten.values(), *([self.last_interaction] if self.last_interaction else [])):
+            datetime.fromisoformat(time)
+        for change in self._past:
+            path = change["path"]
+            if not isinstance(path, list) or not path or not all(isinstance(name, str) for name in path):
+                msg = f"a change has the path {path!r:.60}"
+                raise TypeError(msg)
 
     @property
     def value(self) -> dict[str, Any]:
@@ -115,10 +136,18 @@ class Fields:
         self._note(path, at, there, before, anew=anew)
         return True
 
-    def forget(self, path: Path, at: datetime) -> bool:
-        """Remove a field with all that it ever was; returns whether anything was there."""
+    def forget(self, path: Path, at: datetime, *, left: bool = False) -> bool:
+        """Remove a field with all that it ever was; returns whether anything was there.
+
+        Args:
+            path: Which field.
+            at: When that was said.
+            left: Whether the field stays, with the value None. Default: False.
+        """
         found, _ = _get(self.document, path)
         _take(self.document, path)
+        if left:
+            _put(self.document, path, None)
         kept = []
         for change in self._past:
             own = tuple(change["path"])
@@ -211,7 +240,10 @@ def path_of(field: str | Sequence[str]) -> Path:
         InvalidInputError: It is empty, or one of its names is.
     """
     path = tuple(field.split(".")) if isinstance(field, str) else tuple(field)
-    if not path or not all(isinstance(name, str) and name.strip() for name in path):
+    if not all(isinstance(name, str) for name in path):
+        msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {field!r:.100}."
+        raise InvalidTypeError(msg)
+    if not path or not all(name.strip() for name in path):
         msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {field!r:.100}."
         raise InvalidInputError(msg)
     if len(path) > MAX_DEPTH or max(map(len, path)) > MAX_NAME:

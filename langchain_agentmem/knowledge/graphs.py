@@ -6,10 +6,12 @@ import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.errors import ConfigurationError, DamagedDataError
 from langchain_agentmem.knowledge.drawing import Arrow, Dot, drawn
+from langchain_agentmem.knowledge.reading import reading
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -38,7 +40,12 @@ class Entity:
 
     @classmethod
     def of(cls, value: Mapping[str, Any], score: float | None = None) -> Entity:
-        """The entity that is stored as a value."""
+        """The entity that is stored as a value.
+
+        Raises:
+            DamagedDataError: The value does not hold an entity.
+        """
+        check_entity(value)
         names = ("name", "kind", "attributes", "description", "other_values")
         return cls(
             **{name: value[name] for name in names},
@@ -185,6 +192,58 @@ class EntityGraph:
             for one in self.relations
         ]
         return drawn(dots, arrows)
+
+
+_ENTITY: Mapping[str, type] = {
+    "name": str,
+    "kind": str,
+    "description": str,
+    "aliases": list,
+    "attributes": dict,
+    "other_values": dict,
+    "sources": list,
+    "created_at": str,
+    "updated_at": str,
+}
+_RELATION: Mapping[str, Any] = {
+    "id": str,
+    "subject": str,
+    "predicate": str,
+    "object": str,
+    "valid_from": (str, NoneType),
+    "valid_to": (str, NoneType),
+    "sources": list,
+    "created_at": str,
+    "updated_at": str,
+}
+
+
+def check_entity(value: Mapping[str, Any]) -> None:
+    """Refuse a stored value that does not hold an entity.
+
+    Raises:
+        DamagedDataError: It does not.
+    """
+    _check_parts("An entity", value, _ENTITY)
+    if not all(isinstance(one, str) for one in (*value["aliases"], *value["attributes"].values())):
+        msg = f"The entity {value['name']!r:.60} cannot be read: the stored item was damaged or altered."
+        raise DamagedDataError(msg)
+
+
+def check_relation(value: Any) -> None:
+    """Same as `check_entity`, for a relation."""
+    _check_parts("A relation", value, _RELATION)
+
+
+def _check_parts(what: str, value: Any, parts: Mapping[str, Any]) -> None:
+    with reading(what):
+        wrong = [name for name, kind in parts.items() if not isinstance(value[name], kind)]
+        if wrong:
+            msg = f"{wrong[0]} is {value[wrong[0]]!r:.60}"
+            raise TypeError(msg)
+        for name in ("created_at", "updated_at", "valid_from", "valid_to"):
+            if value.get(name) is not None:
+                datetime.fromisoformat(value[name])
 
 
 def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

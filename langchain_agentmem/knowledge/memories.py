@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from langgraph.store.base import SearchOp
+
+from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.knowledge.names import checked_content, said, text_id
+from langchain_agentmem.knowledge.reading import answers, readable, reading
 from langchain_agentmem.knowledge.spaces import MEMORIES, user_space
-from langchain_agentmem.models import check_id
+from langchain_agentmem.models import check_count, check_id, check_name
 from langchain_agentmem.program import Program, Twin, arun, run
 from langchain_agentmem.store import AgentMemStore
 
@@ -146,6 +150,8 @@ class Memories:
         now = datetime.now(timezone.utc).isoformat()
 
         def saved(value: dict[str, Any] | None) -> dict[str, Any]:
+            if value is not None:
+                _memory(key, value)
             known = value or {"text": content, "times": 0, "created_at": now}
             return {**known, "times": known["times"] + 1, "updated_at": now}
 
@@ -154,22 +160,37 @@ class Memories:
 
     def searching(self, user_id: str, query: str, k: int) -> Program[SavedMemories]:
         """The program of `search`."""
-        items = yield Twin(self._store.search, user_space(user_id, MEMORIES), query=query, limit=k)
-        return SavedMemories(_memory(item.key, item.value, item.score) for item in items)
+        check_name("query", query)
+        return (yield from self._found(SearchOp(user_space(user_id, MEMORIES), None, check_count("k", k), 0, query)))
 
     def forgetting(self, user_id: str, memory_id: str) -> Program[bool]:
         """The program of `forget`."""
         space = user_space(user_id, MEMORIES)
-        if (yield Twin(self._store.get, space, check_id("memory_id", memory_id), refresh_ttl=False)) is None:
-            return False
+        try:
+            item = yield Twin(self._store.get, space, check_id("memory_id", memory_id), refresh_ttl=False)
+        except DamagedDataError:
+            pass
+        else:
+            if item is None:
+                return False
         yield Twin(self._store.delete, space, memory_id)
         return True
 
     def _list(self, user_id: str, limit: int, offset: int) -> Program[SavedMemories]:
-        items = yield Twin(self._store.search, user_space(user_id, MEMORIES), limit=limit, offset=offset)
-        return SavedMemories(_memory(item.key, item.value, item.score) for item in items)
+        check_count("limit", limit)
+        check_count("offset", offset, least=0)
+        return (yield from self._found(SearchOp(user_space(user_id, MEMORIES), None, limit, offset)))
+
+    def _found(self, search: SearchOp) -> Program[SavedMemories]:
+        (items,) = yield from answers(self._store, [search])
+        return SavedMemories(readable(items, lambda item: _memory(item.key, item.value, item.score)))
 
 
 def _memory(key: str, value: Mapping[str, Any], score: float | None = None) -> SavedMemory:
-    first, last = (datetime.fromisoformat(value[name]) for name in ("created_at", "updated_at"))
-    return SavedMemory(key, value["text"], value["times"], first, last, score)
+    with reading(f"The memory {key!r:.100}"):
+        first, last = (datetime.fromisoformat(value[name]) for name in ("created_at", "updated_at"))
+        text, times = value["text"], value["times"]
+        if not isinstance(text, str) or not isinstance(times, int):
+            msg = f"its text is {text!r:.60}, and it was saved {times!r:.60} times"
+            raise TypeError(msg)
+    return SavedMemory(key, text, times, first, last, score)

@@ -13,7 +13,7 @@ from langgraph.config import get_config
 
 from langchain_agentmem.compression.compressor import MemoryCompressor
 from langchain_agentmem.compression.middleware import CompressionMiddleware
-from langchain_agentmem.errors import BudgetError
+from langchain_agentmem.errors import BudgetError, ConfigurationError
 from langchain_agentmem.knowledge.extractor import ProfileExtractor
 from langchain_agentmem.knowledge.recall import Recall
 from langchain_agentmem.knowledge.spaces import user_of
@@ -29,27 +29,38 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
     """A middleware for `create_agent`; see `AgentMemory.middleware`.
 
     Args:
-        compressor: What keeps the request in its budget; None to leave it as it is.
-        recall: What gives what is known; None for nothing.
-        extractor: What learns from the conversation; None for nobody.
+        compressor: What keeps the request in its budget.
+        recall: What gives what is known.
+        extractor: What learns from the conversation; None to learn nothing.
         tools: Tools that the agent gets. Default: none.
     """
 
     def __init__(
         self,
-        compressor: MemoryCompressor | None,
-        recall: Recall | None,
+        compressor: MemoryCompressor,
+        recall: Recall,
         extractor: ProfileExtractor | None,
         tools: Sequence[BaseTool] = (),
     ) -> None:
         super().__init__()
-        self._compression = None if compressor is None else CompressionMiddleware(compressor)
+        self._compression = CompressionMiddleware(compressor)
         self._recall = recall
         self.compressor = compressor
         """What keeps the request in its budget; its `events` tell what it did."""
-        self.extractor = extractor
-        """What learns from the conversation; its `flush` reads now what waits to be read."""
+        self._extractor = extractor
         self.tools = list(tools)
+
+    @property
+    def extractor(self) -> ProfileExtractor:
+        """What learns from the conversation; its `flush` reads pending conversations now.
+
+        Raises:
+            ConfigurationError: This middleware learns nothing: it was made without a model, or with `learn=False`.
+        """
+        if self._extractor is None:
+            msg = "This middleware has no extractor: it was made without a model, or with learn=False."
+            raise ConfigurationError(msg)
+        return self._extractor
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -65,17 +76,15 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
 
     def after_agent(self, state: Any, runtime: Any) -> None:  # noqa: ARG002 (the config has it)
         """Learn from what is new in the conversation."""
-        if self.extractor is not None:
-            self.extractor.invoke(state, get_config())
+        if self._extractor is not None:
+            self._extractor.invoke(state, get_config())
 
     async def aafter_agent(self, state: Any, runtime: Any) -> None:  # noqa: ARG002 (the config has it)
         """Same as `after_agent`, but without blocking the event loop."""
-        if self.extractor is not None:
-            await self.extractor.ainvoke(state, get_config())
+        if self._extractor is not None:
+            await self._extractor.ainvoke(state, get_config())
 
     def _prepared(self, request: ModelRequest[Any]) -> Program[ModelRequest[Any]]:
-        if self._recall is None:
-            return (yield from self._compressed(request))
         asked = next((one for one in reversed(request.messages) if isinstance(one, HumanMessage)), None)
         user_id = user_of(get_config(), request.state)
         known = yield from self._recall.known(user_id, "" if asked is None else str(asked.text))
@@ -84,17 +93,12 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
             if text:
                 try:
                     return (
-                        yield from self._compressed(
+                        yield from self._compression.compressed(
                             request.override(system_message=_with(request.system_message, text))
                         )
                     )
                 except BudgetError as error:
                     _log.warning("A request has no room for all that is known: it gets less of it. %s", error)
-        return (yield from self._compressed(request))
-
-    def _compressed(self, request: ModelRequest[Any]) -> Program[ModelRequest[Any]]:
-        if self._compression is None:
-            return request
         return (yield from self._compression.compressed(request))
 
 

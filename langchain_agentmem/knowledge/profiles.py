@@ -9,24 +9,26 @@ import copy
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, overload
 
-from langgraph.store.base import PutOp
+from langgraph.store.base import GetOp, PutOp, SearchOp
 from pydantic import BaseModel
 
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
-from langchain_agentmem.knowledge.changes import Edits, Statement
+from langchain_agentmem.knowledge.changes import FORGOTTEN, Edits, Statement
+from langchain_agentmem.knowledge.entity_changes import source_ids
 from langchain_agentmem.knowledge.facts import Fact, Facts, checked_topic, utc
-from langchain_agentmem.knowledge.fields import Fields, path_of
+from langchain_agentmem.knowledge.fields import Fields, path_of, value_at
+from langchain_agentmem.knowledge.reading import PAGE, answers, readable, rows_in
 from langchain_agentmem.knowledge.schema import Loaded, Schema, UserProfile
-from langchain_agentmem.knowledge.seen import SEEN, forgotten_place
-from langchain_agentmem.knowledge.spaces import FACTS, user_space
+from langchain_agentmem.knowledge.seen import forgotten_place
+from langchain_agentmem.knowledge.spaces import ENTITIES, FACTS, MEMORIES, PROFILE, RELATIONS, user_space
 from langchain_agentmem.knowledge.storing import edited
-from langchain_agentmem.models import check_count, check_id
+from langchain_agentmem.models import check_count, check_flag, check_id, check_list, check_name
 from langchain_agentmem.program import Program, Twin, arun, run
 from langchain_agentmem.store import AgentMemStore
 
-_AT_ONCE = 1_000
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Profiles:
@@ -52,13 +54,24 @@ class Profiles:
 
     # Reading
 
+    @overload
+    def get(self, user_id: str, *, as_of: datetime | str | None = None) -> UserProfile: ...
+
+    @overload
+    def get(self, user_id: str, *, as_of: datetime | str | None = None, schema: type[Model]) -> Model | None: ...
+
+    @overload
+    def get(
+        self, user_id: str, *, as_of: datetime | str | None = None, schema: Mapping[str, Any]
+    ) -> dict[str, Any] | None: ...
+
     def get(
         self,
         user_id: str,
         *,
         as_of: datetime | str | None = None,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
-    ) -> Any:
+    ) -> BaseModel | dict[str, Any] | None:
         """What is known of a user; an empty profile of one who is not known.
 
         Args:
@@ -67,7 +80,13 @@ class Profiles:
             schema: In which form: a Pydantic model or a JSON schema. Default: `UserProfile`.
 
         Returns:
-            An instance of the model, or a dict for a JSON schema; None where fields that it requires are not known yet.
+            An instance of the model, or a dict for a JSON schema; None where fields that it requires are not known yet. A
+            stored item that is damaged is left out and named in a warning in the log.
+
+        Raises:
+            InvalidInputError: An argument is not accepted.
+            InvalidTypeError: An argument has the wrong type.
+            DamagedDataError: The stored fields do not fit the schema.
 
         Example:
             >>> from datetime import datetime, timezone
@@ -78,7 +97,19 @@ class Profiles:
             ...     [memory.profiles.get("alice", as_of=at).preferences for at in (before, None)]
             [{}, {'language': 'Greek'}]
         """
-        return run(self._get(user_id, as_of, Schema(schema)))
+        found: BaseModel | dict[str, Any] | None = run(self._get(user_id, as_of, Schema(schema)))
+        return found
+
+    @overload
+    async def aget(self, user_id: str, *, as_of: datetime | str | None = None) -> UserProfile: ...
+
+    @overload
+    async def aget(self, user_id: str, *, as_of: datetime | str | None = None, schema: type[Model]) -> Model | None: ...
+
+    @overload
+    async def aget(
+        self, user_id: str, *, as_of: datetime | str | None = None, schema: Mapping[str, Any]
+    ) -> dict[str, Any] | None: ...
 
     async def aget(
         self,
@@ -86,9 +117,10 @@ class Profiles:
         *,
         as_of: datetime | str | None = None,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
-    ) -> Any:
+    ) -> BaseModel | dict[str, Any] | None:
         """Same as `get`, but without blocking the event loop."""
-        return await arun(self._get(user_id, as_of, Schema(schema)))
+        found: BaseModel | dict[str, Any] | None = await arun(self._get(user_id, as_of, Schema(schema)))
+        return found
 
     def search(self, user_id: str, query: str, k: int = 10, *, past: bool = False) -> Facts:
         """The facts about a user that answer a query best, by words and, with embeddings, by meaning.
@@ -99,11 +131,11 @@ class Profiles:
             k: The most facts. Default: 10.
             past: Whether those that ended are looked for too. Default: False.
         """
-        return run(self._found(user_id, query, check_count("k", k), {}, past=past))
+        return run(self._searched(user_id, query, k, past))
 
     async def asearch(self, user_id: str, query: str, k: int = 10, *, past: bool = False) -> Facts:
         """Same as `search`, but without blocking the event loop."""
-        return await arun(self._found(user_id, query, check_count("k", k), {}, past=past))
+        return await arun(self._searched(user_id, query, k, past))
 
     def by_topic(self, user_id: str, topic: str, *, past: bool = False) -> Facts:
         """The facts about a user on a topic, oldest first.
@@ -136,6 +168,9 @@ class Profiles:
         Of a model that does not derive from `UserProfile` all fields that are set are stored. Facts that are not known yet
         are added; none is removed: see `forget_fact` and `end_fact`.
 
+        A field that was removed or set to None is forgotten: its former values are deleted too. So are elements that were
+        removed from a list, where nothing was added to it.
+
         Args:
             profile: A `UserProfile`, or another model with a field `user_id`.
         """
@@ -153,12 +188,15 @@ class Profiles:
         *,
         schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
     ) -> None:
-        """Set a preference.
+        """Set a preference, or remove it.
+
+        A preference that gets another value keeps the former one in its history, which `get(as_of=…)` reads. A preference
+        that is removed leaves no value behind, in its history either.
 
         Args:
             user_id: Whose.
             key: Its name.
-            value: Anything that JSON knows; None removes it.
+            value: A value that is JSON-serialisable; None removes the preference and forgets all its values.
             schema: In which profile of the user, where there are several. Default: `UserProfile`.
         """
         run(self._update_preference(user_id, key, value, Schema(schema)))
@@ -227,11 +265,11 @@ class Profiles:
         Returns:
             The facts as they are stored.
         """
-        return run(self._add(user_id, [_given(one) for one in facts], None))
+        return run(self._add(user_id, _all_given(facts), None))
 
     async def aadd_facts(self, user_id: str, facts: Iterable[Fact | Mapping[str, Any] | str]) -> Facts:
         """Same as `add_facts`, but without blocking the event loop."""
-        return await arun(self._add(user_id, [_given(one) for one in facts], None))
+        return await arun(self._add(user_id, _all_given(facts), None))
 
     def end_fact(self, user_id: str, fact: Fact | str, *, at: datetime | str | None = None) -> bool:
         """Note that a fact is true no longer; it stays in the timeline.
@@ -285,10 +323,11 @@ class Profiles:
     # Programs
 
     def _get(self, user_id: str, as_of: datetime | str | None, schema: Schema) -> Program[Any]:
-        moment = None if as_of is None else utc(as_of)
-        place = Edits(user_id, {}, self._store.language).profile_place(schema.name)
-        item = yield Twin(self._store.get, *place)
-        fields = Fields(user_id, item and item.value)
+        moment = None if as_of is None else utc(as_of, "as_of")
+        place = Edits(check_id("user_id", user_id), {}, self._store.language).profile_place(schema.name)
+        items = yield from answers(self._store, [GetOp(*place)])
+        read = readable([item for item in items if item], lambda item: Fields(user_id, item.value))
+        fields = next(read, Fields(user_id, None))
         every = (yield from self._found(user_id, None, None, {}, past=True)) if schema.has_facts else Facts()
         at = utc(time.time()) if moment is None else moment
         valid = [fact for fact in every if fact.is_valid(at)]
@@ -299,22 +338,24 @@ class Profiles:
             last = None
         return schema.build(user_id, document, valid, past, last)
 
+    def _searched(self, user_id: str, query: str, k: int, past: bool) -> Program[Facts]:
+        check_name("query", query)
+        return (yield from self._found(user_id, query, check_count("k", k), {}, past=past))
+
     def _found(
         self, user_id: str, query: str | None, limit: int | None, condition: dict[str, Any], *, past: bool
     ) -> Program[Facts]:
         """Facts: the best for a query, else all by when they began."""
         where = user_space(user_id, FACTS)
-        condition = condition if past else {**condition, "valid_to": None}
-        size = limit or _AT_ONCE
+        condition = condition if check_flag("past", past) else {**condition, "valid_to": None}
+        size = limit or PAGE
         while True:
-            items = yield Twin(self._store.search, where, query=query, filter=condition or None, limit=size)
+            search = SearchOp(where, condition or None, size, 0, query)
+            (items,) = yield from answers(self._store, [search])
             if limit is not None or len(items) < size:
                 break
             size *= 4  # all in one answer, so that none is missed that moves meanwhile
-        found = [
-            Fact.from_value(f"{item.key.partition('-')[0]}-{item.value['number']}", item.value, item.score)
-            for item in items
-        ]
+        found = readable(items, Fact.of_item)
         return Facts(found if query else sorted(found, key=lambda fact: (fact.valid_from, fact.first_seen, fact.id)))
 
     def _by_topic(self, user_id: str, topic: str, *, past: bool) -> Program[Facts]:
@@ -338,10 +379,12 @@ class Profiles:
         def edit(edits: Edits) -> list[Fact | None]:
             fields = edits.fields(schema.name)
             for path, value in changed:
-                if value is _GONE:
-                    fields.remove(path, now, anew=True)
-                else:
-                    fields.set(path, value, now, anew=True)
+                if value is _GONE or value is None:
+                    fields.forget(path, now, left=value is None)
+                    continue
+                for element in _removed(value_at(fields.document, path), value):
+                    fields.forget_element(path, element, now)
+                fields.set(path, value, now, anew=True)
             schema.check(fields.document)
             edits.keep(schema.name, fields)
             return [edits.add(statement, anew=True) for statement in statements]
@@ -357,13 +400,13 @@ class Profiles:
                 facts[at] = fact or facts[at]
 
     def _update_preference(self, user_id: str, key: str, value: Any, schema: Schema) -> Program[None]:
-        path, now = path_of(["preferences", key]), utc(time.time())
+        path, now = path_of(["preferences", check_name("key", key)]), utc(time.time())
         schema.check_path(path)
 
         def edit(edits: Edits) -> None:
             fields = edits.fields(schema.name)
             if value is None:
-                fields.remove(path, now, anew=True)
+                fields.forget(path, now)
             else:
                 fields.set(path, value, now, anew=True)
             edits.keep(schema.name, fields)
@@ -390,7 +433,7 @@ class Profiles:
         return (yield from edited(self._store, user_id, places, edit))
 
     def _end(self, user_id: str, fact: Fact | str, at: datetime | str | None) -> Program[bool]:
-        moment = utc(at or time.time())
+        moment = utc(time.time()) if at is None else utc(at, "at")
         return (
             yield from edited(
                 self._store, check_id("user_id", user_id), [], lambda edits: edits.end(_id(fact), moment) is not None
@@ -411,15 +454,10 @@ class Profiles:
 
         # First, so that what is stored meanwhile is either kept away by it, or deleted.
         yield from edited(self._store, check_id("user_id", user_id), [forgotten_place(user_id)], note)
-        whole, kept = user_space(user_id), user_space(user_id, SEEN)
-        namespaces = yield Twin(self._store.list_namespaces, prefix=whole, limit=_AT_ONCE)
-        for namespace in namespaces:
-            while namespace != kept:
-                items = yield Twin(self._store.search, namespace, limit=_AT_ONCE)
-                if not items:
-                    break
-                yield Twin(self._store.batch, [PutOp(item.namespace, item.key, None) for item in items])
-                deleted += len(items)
+        for label in (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS):
+            while rows := (yield from rows_in(self._store, user_space(user_id, label))):
+                yield Twin(self._store.batch, [PutOp(row.namespace, row.key, None) for row in rows])
+                deleted += len(rows)
         return deleted
 
 
@@ -429,30 +467,35 @@ _GONE = object()
 def _fact(
     text: Any,
     topics: Any = (),
-    sources: Iterable[str] = (),
+    sources: Any = (),
     valid_from: datetime | str | None = None,
     confidence: float = 1.0,
 ) -> Fact:
     if isinstance(confidence, bool) or not isinstance(confidence, (int, float)) or not 0 <= confidence <= 1:
-        msg = f"confidence must be a number from 0 to 1, got {confidence!r}."
+        msg = f"confidence must be a number from 0 to 1, got {confidence!r:.60}."
         raise InvalidInputError(msg)
     checked = Statement.checked(text, utc(0), topics)
     return Fact(
         text=checked.text,
         topics=list(checked.topics),
-        sources=[check_id("A source", source) for source in sources],
-        valid_from=None if valid_from is None else utc(valid_from),
+        sources=source_ids(sources),
+        valid_from=None if valid_from is None else utc(valid_from, "valid_from"),
         confidence=confidence,
     )
+
+
+def _all_given(facts: Any) -> list[Fact]:
+    return [_given(one) for one in check_list("facts", facts, "texts, Facts or dicts")]
 
 
 def _given(one: Any) -> Fact:
     if isinstance(one, Fact):
         return _fact(one.text, one.topics, one.sources, one.valid_from, one.confidence)
     if isinstance(one, Mapping):
-        unknown = one.keys() - {"text", "topics", "sources", "valid_from", "confidence"}
+        known = ("text", "topics", "sources", "valid_from", "confidence")
+        unknown = [name for name in one if name not in known]
         if unknown or "text" not in one:
-            msg = f"A fact as a dict has text, topics, sources, valid_from and confidence, got {sorted(one)}."
+            msg = f"A fact as a dict has a text, and may have {', '.join(known[1:])}; got {list(one)!r:.200}."
             raise InvalidInputError(msg)
         return _fact(**one)
     return _fact(one)
@@ -471,6 +514,15 @@ def _statement(fact: Fact, now: datetime) -> Statement:
 
 def _id(fact: Fact | str) -> str:
     return check_id("A fact's id", fact.id if isinstance(fact, Fact) else fact)
+
+
+def _removed(before: Any, after: Any) -> list[Any]:
+    """The elements that were removed from a list, where nothing else was changed in it."""
+    if not isinstance(before, list) or not isinstance(after, list):
+        return []
+    left = iter(before)
+    kept = all(any(one == other for other in left) for one in after)
+    return [one for one in before if one not in after] if kept else []
 
 
 def _set_fields(profile: BaseModel, given: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Any]]:

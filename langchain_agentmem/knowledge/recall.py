@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from langgraph.store.base import GetOp, Op, SearchOp
+from langgraph.store.base import GetOp, SearchOp
 
 from langchain_agentmem.knowledge.changes import Edits
 from langchain_agentmem.knowledge.entity_learning import entity_searches, known_entities
 from langchain_agentmem.knowledge.fields import Fields
+from langchain_agentmem.knowledge.reading import answers, readable
 from langchain_agentmem.knowledge.schema import Schema
+from langchain_agentmem.knowledge.shared import SharedKnowledge, collection_names
 from langchain_agentmem.knowledge.spaces import FACTS, MEMORIES, shared_space, user_space
-from langchain_agentmem.program import Program, Twin
+from langchain_agentmem.program import Program
 from langchain_agentmem.quoting import ABOUT_QUOTED, quoted
 from langchain_agentmem.store import AgentMemStore
 
@@ -52,7 +54,10 @@ class Recall:
         self._facts = facts
         self._memories = memories
         self._entities = entities
-        self._knowledge = tuple(knowledge)
+        self._knowledge = collection_names("knowledge", knowledge)
+        self._shared = SharedKnowledge(store)
+        self._found: set[str] = set()
+        """The collections that are known to exist."""
         self._most = max_characters
 
     def known(self, user_id: str, question: str) -> Program[dict[str, Any]]:
@@ -61,6 +66,9 @@ class Recall:
         Args:
             user_id: Of whom.
             question: What is asked.
+
+        Raises:
+            UnknownCollectionError: There is no collection of shared knowledge of one of the names.
         """
         query = question.encode(errors="replace").decode().strip()[-_QUERY:] or None
         place = Edits(user_id, {}, self._store.language).profile_place(self._schema.name)
@@ -69,22 +77,26 @@ class Recall:
             kinds.append(("facts", user_space(user_id, FACTS), {"valid_to": None}, self._facts))
         if self._memories:
             kinds.append(("memories", user_space(user_id, MEMORIES), None, self._memories))
-        searches: list[Op] = [
+        searches = [
             search
             for _, space, only, most in kinds
             for search in (SearchOp(space, only, (most + 1) // 2, 0, query), SearchOp(space, only, most, 0, None))
         ]
         searches += [SearchOp(shared_space(name), None, self._facts or 5, 0, query) for name in self._knowledge]
         about = entity_searches(user_id, query, self._entities) if self._entities else []
-        item, *found = yield Twin(self._store.batch, [GetOp(*place), *searches, *about])
+        item, *found = yield from answers(self._store, [GetOp(*place), *searches, *about])
         spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
-        known: dict[str, Any] = {"profile": Fields(user_id, item and item.value).document}
+        profile = readable([item] if item else [], lambda one: Fields(user_id, one.value).document)
+        known: dict[str, Any] = {"profile": next(profile, {})}
         for number, (name, _, _, most) in enumerate(kinds):
             # Words alone find little: whatever is asked, what was noted last is there as well.
             both = {one.key: one for one in [*found[2 * number], *found[2 * number + 1]]}
             known[name] = _texts(list(both.values())[:most])
         for name, items in zip(self._knowledge, found[2 * len(kinds) : len(searches)], strict=True):
             known[f"knowledge: {name}"] = _texts(items)
+            if not items and name not in self._found:
+                yield from self._shared.known([name])
+            self._found.add(name)
         entities = list(spoken_of.values())[: self._entities]
         now = datetime.now(timezone.utc)
         known |= yield from known_entities(self._store, user_id, entities, self._entities, self._most // 3, now)
@@ -103,7 +115,7 @@ class Recall:
 
 
 def _texts(items: Sequence[Any]) -> list[str]:
-    return [_clipped(str(one.value.get("text", ""))) for one in items]
+    return [_clipped(text) for one in items if isinstance(text := one.value.get("text"), str)]
 
 
 def _clipped(text: str) -> str:

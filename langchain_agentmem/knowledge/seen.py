@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage
 
 from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.knowledge.reading import reading
 from langchain_agentmem.knowledge.spaces import user_space
 
 SEEN = "seen"
@@ -38,13 +39,14 @@ class Marker:
     """
 
     def __init__(self, value: Mapping[str, Any] | None) -> None:
-        self._seen: list[str] = list((value or {}).get("seen", ()))
-        self.handed_over: float | None = (value or {}).get("handed_over")
-        """When what was read to its end last was handed over, in seconds since 1970."""
-        self.failures: int = (value or {}).get("failures", 0)
-        """How many runs in a row came to nothing."""
-        self.failed_messages: int = (value or {}).get("failed_messages", 0)
-        """How many messages the first of these runs read."""
+        with reading("The marker of the messages that were read"):
+            self._seen = [str(one) for one in (value or {}).get("seen", ())]
+            self.handed_over: float | None = (value or {}).get("handed_over")
+            """When what was read to its end last was handed over, in seconds since 1970."""
+            self.failures = int((value or {}).get("failures", 0))
+            """How many runs in a row came to nothing."""
+            self.failed_messages = int((value or {}).get("failed_messages", 0))
+            """How many messages the first of these runs read."""
 
     def start(self, digests: Sequence[str]) -> int:
         """The place of the first message that was not read yet.

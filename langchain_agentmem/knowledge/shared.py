@@ -9,17 +9,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.documents import Document
-from langgraph.store.base import Op, PutOp, SearchOp
+from langgraph.store.base import Op, PutOp, SearchItem, SearchOp
 
-from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
 from langchain_agentmem.knowledge.names import text_id
+from langchain_agentmem.knowledge.reading import PAGE, answers, readable, reading, rows_in
 from langchain_agentmem.knowledge.spaces import shared_space
-from langchain_agentmem.models import check_count, check_id, check_name
+from langchain_agentmem.models import check_count, check_id, check_list, check_name
 from langchain_agentmem.program import Program, Twin, arun, run
 from langchain_agentmem.store import AgentMemStore
 
 _INDEX = ["text"]
-_PAGE = 1_000
+_VERSION = "version"
+"""What the item says that changes whenever a collection is replaced."""
 _ROOT = shared_space("any")[:1]
 
 Texts = Iterable[str | Document]
@@ -175,6 +177,9 @@ class SharedKnowledge:
 
         Returns:
             The entries, best first, with scores in [0, 1].
+
+        Raises:
+            UnknownCollectionError: There is no collection of one of the names.
         """
         return run(self.searching(query, names, k, filter))
 
@@ -195,18 +200,41 @@ class SharedKnowledge:
         self, query: str, names: Sequence[str] | None, k: int, condition: Mapping[str, Any] | None
     ) -> Program[KnowledgeEntries]:
         """The program of `search`."""
+        check_name("query", query)
         check_count("k", k)
         where: Value = {"collection": {"$exists": True}}
         if condition is not None:
+            if not isinstance(condition, Mapping):
+                msg = f"filter must be a mapping, got {type(condition).__name__}: {condition!r:.100}."
+                raise InvalidTypeError(msg)
             where["metadata"] = condition
         space = _ROOT
-        if names is not None:
-            chosen = [check_id("The name of a collection", name) for name in _listed("names", names)]
+        chosen = None if names is None else collection_names("names", names)
+        if chosen is not None:
             where["collection"] = {"$in": chosen}
             if len(chosen) == 1:
                 space = shared_space(chosen[0])
         items = yield Twin(self._store.search, space, query=query, filter=where, limit=k)
-        return KnowledgeEntries(_entry(item.key, item.value, item.score) for item in items)
+        found = KnowledgeEntries(readable((item for item in items if len(item.namespace) == len(_ROOT) + 1), _entry))
+        yield from self.known(name for name in chosen or () if all(one.name != name for one in found))
+        return found
+
+    def known(self, names: Iterable[str]) -> Program[None]:
+        """The program that refuses names of which there is no collection.
+
+        Args:
+            names: The names.
+
+        Raises:
+            UnknownCollectionError: There is no collection of one of these names.
+        """
+        for name in names:
+            marker = yield Twin(self._store.get, _ROOT, name)
+            found = yield Twin(self._store.list_namespaces, prefix=shared_space(name), limit=1)
+            if marker is None and shared_space(name) not in found:
+                known = ", ".join(map(repr, (yield from self._names())[:20])) or "none"
+                msg = f"There is no collection {name!r:.100} of shared knowledge: known are {known}. Add texts to it first."
+                raise UnknownCollectionError(msg)
 
     def _add(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None) -> Program[Ids]:
         space = shared_space(name)
@@ -225,10 +253,15 @@ class SharedKnowledge:
         while True:
             mark = yield Twin(self._store.get, *marker)
             before = None if mark is None else mark.value
+            if before is not None and before.keys() != {_VERSION}:
+                msg = (
+                    f"The application stores an item of its own under {marker}: choose another name for the collection."
+                )
+                raise InvalidInputError(msg)
             known = yield from self._values(space)
             changes: dict[Any, Any] = {(space, key): None for key in known if key not in values}
             changes |= {(space, key): value for key, value in values.items() if known.get(key) != value}
-            changes[marker] = {"version": secrets.token_hex(8)}
+            changes[marker] = {_VERSION: secrets.token_hex(8)}
             swap = _Swap(marker, before, changes)
             yield Twin(self._store.update_many, list(changes), swap, index={space: _INDEX, _ROOT: False}, ttl=None)
             if swap.done:
@@ -236,36 +269,38 @@ class SharedKnowledge:
 
     def _delete(self, name: str, ids: Sequence[str] | None) -> Program[int]:
         space = shared_space(name)
-        wanted = None if ids is None else {check_id("id", one) for one in _listed("ids", ids)}
-        known = yield from self._values(space)
-        gone = [key for key in known if wanted is None or key in wanted]
+        wanted = None if ids is None else {check_id("id", one) for one in check_list("ids", ids)}
+        rows = yield from rows_in(self._store, space)
+        gone = [row.key for row in rows if wanted is None or row.key in wanted]
         ops: list[Op] = [PutOp(space, key, None) for key in gone]
         if wanted is None:
-            ops.append(PutOp(_ROOT, name, None))
+            marker = yield Twin(self._store.get, _ROOT, name)
+            ops += [PutOp(_ROOT, name, None)] if marker is not None and marker.value.keys() == {_VERSION} else []
         if ops:
             yield Twin(self._store.batch, ops)
         return len(gone)
 
     def _names(self) -> Program[Ids]:
         found: Ids = []
-        for offset in range(0, 10**9, _PAGE):
-            page = yield Twin(self._store.list_namespaces, prefix=_ROOT, limit=_PAGE, offset=offset)
+        for offset in range(0, 10**9, PAGE):
+            page = yield Twin(self._store.list_namespaces, prefix=_ROOT, limit=PAGE, offset=offset)
             found += [namespace[1] for namespace in page if len(namespace) == 2]
-            if len(page) < _PAGE:
+            if len(page) < PAGE:
                 break
         return found
 
     def _list(self, name: str, limit: int, offset: int) -> Program[KnowledgeEntries]:
-        items = yield Twin(self._store.search, shared_space(name), limit=limit, offset=offset)
-        return KnowledgeEntries(_entry(item.key, item.value) for item in items)
+        search = SearchOp(shared_space(name), None, check_count("limit", limit), check_count("offset", offset, least=0))
+        (items,) = yield from answers(self._store, [search])
+        return KnowledgeEntries(readable(items, _entry))
 
     def _values(self, space: tuple[str, ...]) -> Program[dict[str, Value]]:
-        """All entries of a collection, by id."""
+        """All entries of a collection that can be read, by id."""
         found: dict[str, Value] = {}
-        for offset in range(0, 10**9, _PAGE):
-            (page,) = yield Twin(self._store.batch, [SearchOp(space, None, _PAGE, offset)])
+        for offset in range(0, 10**9, PAGE):
+            (page,) = yield from answers(self._store, [SearchOp(space, None, PAGE, offset)])
             found |= {item.key: item.value for item in page}
-            if len(page) < _PAGE:
+            if len(page) < PAGE:
                 break
         return found
 
@@ -286,15 +321,12 @@ class _Swap:
 
 def _values(name: str, texts: Any, metadata: Any) -> tuple[Ids, dict[str, Value]]:
     """The ids of texts, in order, and what is stored of each."""
-    if isinstance(texts, (str, Document)) or not isinstance(texts, Iterable):
-        msg = f"texts must be a list of strings or Documents, got {type(texts).__name__}."
-        raise InvalidTypeError(msg)
     if metadata is not None and not isinstance(metadata, Mapping):
         msg = f"metadata must be a mapping, got {type(metadata).__name__}: {metadata!r:.100}."
         raise InvalidTypeError(msg)
     ids = []
     values: dict[str, Value] = {}
-    for at, one in enumerate(texts):
+    for at, one in enumerate(check_list("texts", texts, "strings or Documents")):
         document = one if isinstance(one, Document) else Document(check_name(f"texts[{at}]", one))
         text = check_name(f"texts[{at}]", document.page_content)
         if not text.strip():
@@ -306,12 +338,24 @@ def _values(name: str, texts: Any, metadata: Any) -> tuple[Ids, dict[str, Value]
     return ids, values
 
 
-def _listed(what: str, given: Any) -> Sequence[Any]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        msg = f"{what} must be a list of strings, got {given!r:.100}."
-        raise InvalidTypeError(msg)
-    return list(given)
+def collection_names(what: str, names: Any) -> Ids:
+    """The names of several collections.
+
+    Args:
+        what: How the argument is called in a message.
+        names: The names.
+
+    Raises:
+        InvalidTypeError: They are not a list of strings.
+        InvalidInputError: One of them cannot be the name of a collection.
+    """
+    return [check_id("The name of a collection", name) for name in check_list(what, names, "names of collections")]
 
 
-def _entry(key: str, value: Mapping[str, Any], score: float | None = None) -> KnowledgeEntry:
-    return KnowledgeEntry(key, value["collection"], value["text"], value["metadata"], score)
+def _entry(item: SearchItem) -> KnowledgeEntry:
+    with reading(f"The entry {item.key!r:.100}"):
+        name, text, metadata = item.value["collection"], item.value["text"], item.value["metadata"]
+        if not isinstance(name, str) or not isinstance(text, str) or not isinstance(metadata, dict):
+            msg = f"its text is {text!r:.60}"
+            raise TypeError(msg)
+    return KnowledgeEntry(item.key, name, text, metadata, item.score)

@@ -8,7 +8,7 @@ raised.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -16,11 +16,11 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field, ValidationError
 
-from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
 from langchain_agentmem.knowledge.memories import LONGEST_MEMORY, Memories
-from langchain_agentmem.knowledge.shared import SharedKnowledge
+from langchain_agentmem.knowledge.shared import SharedKnowledge, collection_names
 from langchain_agentmem.knowledge.spaces import user_of
-from langchain_agentmem.models import check_count, check_id
+from langchain_agentmem.models import check_count, check_flag, check_id, check_list
 from langchain_agentmem.program import Program, arun, run
 from langchain_agentmem.quoting import ABOUT_QUOTED, quoted
 
@@ -89,7 +89,7 @@ def memory_tools(
     if user_id is not None:
         check_id("user_id", user_id)
     chosen = _chosen(include, read_only)
-    collections = _collections(knowledge)
+    collections = collection_names("knowledge", knowledge)
     every = _personal(memories, k, max_length)
     tools = [every[name] for name in NAMES if name in chosen]
     if collections:
@@ -98,18 +98,13 @@ def memory_tools(
 
 
 def _chosen(include: Collection[str] | None, read_only: bool) -> set[str]:
-    chosen = set(NAMES if include is None else [include] if isinstance(include, str) else include)
-    if unknown := sorted(map(str, chosen - set(NAMES))):
-        msg = f"Unknown tool {unknown[0]!r:.60}: known are {', '.join(NAMES)}."
+    given: Any = NAMES if include is None else [include] if isinstance(include, str) else include
+    chosen = check_list("include", given, "names of tools")
+    if unknown := [name for name in chosen if name not in NAMES]:
+        msg = f"include names an unknown tool {unknown[0]!r:.60}: known are {', '.join(NAMES)}."
         raise InvalidInputError(msg)
-    return chosen & set(READING) if read_only else chosen
-
-
-def _collections(names: Any) -> list[str]:
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        msg = f"knowledge must be a list of names of collections such as ['guidelines'], got {names!r:.100}."
-        raise InvalidTypeError(msg)
-    return [check_id("The name of a collection", name) for name in names]
+    known = READING if check_flag("read_only", read_only) else NAMES
+    return {name for name in chosen if name in known}
 
 
 def _personal(memories: Memories, k: int, max_length: int) -> Mapping[str, _Tool]:
@@ -193,6 +188,8 @@ def _bound(tool: _Tool, user_id: str | None) -> BaseTool:
             whose = [user_of(config, state, context) if user_id is None else user_id]
         try:
             return (yield from tool.program(*whose, **arguments))
+        except UnknownCollectionError:  # the application named it, not the model
+            raise
         except (InvalidInputError, InvalidTypeError) as error:
             raise ToolException(str(error)) from error
 

@@ -237,6 +237,7 @@ async def test_the_agent_gets_tools_of_its_own(memory, call):
 async def test_what_a_turn_costs(memory, call, monkeypatch):
     await call(memory.profiles.add_fact, ALICE, "Works at Acme")
     await call(memory.entities.relate, ALICE, "Eve", "works at", "Acme")
+    await call(memory.knowledge.add, "guide", ["We know people."])
     said = json.dumps({"changes": [add("Knows Eve")], "entities": {"entities": [{"name": "Eve", "aliases": ["Evie"]}]}})
     costs = Costs(memory, monkeypatch)
     # What is known, what was read and the fields; whose the message is; what the model is shown, and what is stored. Relations

@@ -109,7 +109,7 @@ async def test_a_profile_at_any_time(profiles, call, clock):
     await call(profiles.update_preference, ALICE, "language", "Danish")
     await call(profiles.update_preference, ALICE, "tone", "short")
     clock.tick(days=10)
-    await call(profiles.update_preference, ALICE, "language", None)
+    await call(profiles.update_preference, ALICE, "tone", "long")
     seen = []
     for day in (-1, 5, 15, 25):
         profile = await call(profiles.get, ALICE, as_of=START + timedelta(days=day))
@@ -118,7 +118,7 @@ async def test_a_profile_at_any_time(profiles, call, clock):
         (None, {}),
         ("Al", {"language": "Greek"}),
         ("Alice", {"language": "Danish", "tone": "short"}),
-        ("Alice", {"tone": "short"}),
+        ("Alice", {"language": "Danish", "tone": "long"}),
     ]
     naive = await call(profiles.get, ALICE, as_of=datetime(2025, 1, 5))
     assert naive.name == "Al"

@@ -56,7 +56,7 @@ LAYERS = (
     ("compression.folding",),
     ("compression.middleware",),
     ("compression.compressor",),
-    ("knowledge.drawing", "knowledge.names", "knowledge.spaces"),
+    ("knowledge.drawing", "knowledge.names", "knowledge.reading", "knowledge.spaces"),
     ("knowledge.entity_changes", "knowledge.graphs", "knowledge.memories", "knowledge.shared"),
     ("knowledge.entity_drafts",),
     ("knowledge.entity_views",),
