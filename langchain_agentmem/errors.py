@@ -67,3 +67,7 @@ class ThreadInUseError(AgentMemError, ValueError):
 
 class BudgetError(InvalidInputError):
     """A message cannot be made to fit the budget of tokens or messages; the error says which."""
+
+
+class ExistingDataWarning(UserWarning):
+    """A database in which a memory begins empty holds what another package stored there."""

@@ -82,10 +82,9 @@ def adopt(
     Raises:
         InvalidTypeError: It is no connection that we know.
     """
-    package = type(connection).__module__.partition(".")[0]
     bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(connection).__mro__}
     spoken = {} if language is None else {"language": language}
-    if package == "sqlite3":
+    if "sqlite3.Connection" in bases:
         from langchain_agentmem.backends.sqlite import SqliteBackend
 
         return SqliteBackend.from_connection(connection, **spoken)

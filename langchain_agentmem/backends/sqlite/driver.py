@@ -1,8 +1,11 @@
 """Connections to SQLite, transactions, and SQLite's errors in our words: the only module that imports `sqlite3`.
 
 A file has a small pool of connections, so that readers never wait for one another or for a writer (write-ahead log).
-SQLite lets one transaction write at a time; within the process writers wait in line for a lock, and only between
-processes in SQLite's own busy handler. A database in memory lives in its one connection, which all share in turn.
+SQLite lets one transaction write at a time; within the process writers wait in line, and only between processes in SQLite's
+own busy handler. A database in memory lives in its one connection, which all share in turn.
+
+An exception may break a call off between any two instructions. A connection of a file whose transaction did not end well is
+closed. One that must be kept is rolled back, at the latest by the next call.
 """
 
 from __future__ import annotations
@@ -11,16 +14,17 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import threading
+import sys
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.backends.sqlite import forks, tables
+from langchain_agentmem.backends.sqlite.line import Line, Ticket
+from langchain_agentmem.backends.sqlite.traces import WORDS, Replaced, Traces, Trim, deletes
 from langchain_agentmem.errors import (
     ConfigurationError,
     DamagedDataError,
@@ -35,45 +39,14 @@ from langchain_agentmem.words import ENGLISH, check_language
 T = TypeVar("T")
 
 MEMORY = ":memory:"
-SCHEMA_VERSION = 4
 MAX_CONNECTIONS = 8
+READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"
 _OLDEST_SQLITE = (3, 35, 0)
-_SCHEMA = load_statements("langchain_agentmem.backends.sqlite", "schema.sql")
-_MIGRATIONS = load_statements("langchain_agentmem.backends.sqlite", "migrations.sql")
+_SECURE_WORDS_SQLITE = (3, 42, 0)
+"""The first version whose full-text index can remove the words of a deleted text at once."""
 
-
-class Slots:
-    """A semaphore that is fair: whoever waits longest is next, so that a busy reader never keeps a writer out."""
-
-    def __init__(self, count: int) -> None:
-        self._left = count
-        self._lock = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
-
-    def acquire(self, timeout: float) -> bool:
-        """Take a slot; returns whether one came free within `timeout` seconds."""
-        with self._lock:
-            if self._left and not self._waiting:
-                self._left -= 1
-                return True
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append(turn)
-        if turn.acquire(timeout=timeout):
-            return True
-        with self._lock:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-                return False
-        return True  # the slot was handed over just as the time ran out
-
-    def release(self) -> None:
-        """Give a slot back: straight to whoever waits longest."""
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._left += 1
+_stranded: dict[str, str] = {}
+"""Files that this process must not open, because it was forked while they were open, and why."""
 
 
 class SqliteDriver:
@@ -81,7 +54,7 @@ class SqliteDriver:
 
     Args:
         path: The file, made on first use, or `":memory:"`.
-        timeout: Seconds to wait for other writers. Default: 30.
+        timeout: Seconds to wait for other writers, not counting the time in which they finish. Default: 30.
         synchronous: `"full"` or `"normal"`: SQLite's durability setting. Default: `"full"`.
     """
 
@@ -98,8 +71,13 @@ class SqliteDriver:
         self._synchronous = synchronous.lower()
         self.language = check_language(language)
         self._adopted: sqlite3.Connection | None = None
+        self._process = os.getpid()
+        self._unusable: str | None = None
+        """Why this process must not use the database; None if it may."""
         self._closed = False
+        self._traces = Traces()
         self._reset()
+        forks.register(self)
 
     @classmethod
     def on(cls, connection: sqlite3.Connection, language: str) -> SqliteDriver:
@@ -110,118 +88,248 @@ class SqliteDriver:
         return driver
 
     def _reset(self) -> None:
-        self._process = os.getpid()
         self._idle: list[sqlite3.Connection] = []
+        """The connections that are not in use, or the one that all share."""
         self._ready = False
-        self._setting_up = threading.Lock()
-        self._starting_threads = threading.Lock()
-        self._writing = Slots(1)
-        self._free = Slots(1 if self.path == MEMORY else MAX_CONNECTIONS)
-        self._threads: ThreadPoolExecutor | None = None
+        abandoned = _keep_open if self._is_shared else _close_abandoned
+        self._writing = Line(1, abandoned)
+        self._free = Line(1 if self._is_shared else MAX_CONNECTIONS, abandoned)
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._began = False
+        """Of a shared connection: whether a transaction that is open on it is ours."""
+        self._cursor: sqlite3.Cursor | None = None
+        """Of a shared connection: the cursor of that transaction."""
+        self._text_factory: Any = None
+        """Of the application's connection: its own factory, while ours is set."""
         self._finalizer = weakref.finalize(self, _close_all, self._idle)
+
+    @property
+    def _is_shared(self) -> bool:
+        return self.path == MEMORY
 
     # Transactions
 
     def read(self, program: Program[T]) -> T:
         """Run a storage program on one consistent view of the database."""
-        return self._transact("BEGIN", program)
+        return self._transact(READ, program)
 
     def write(self, program: Program[T]) -> T:
         """Run a storage program as one transaction."""
-        self._check()
-        if not self._writing.acquire(self._timeout):
-            raise self._busy()
-        writing = self._writing
-        try:
-            return self._transact("BEGIN IMMEDIATE", program)
-        finally:
-            writing.release()
+        return self._transact(WRITE, program)
 
     async def submit(self, function: Callable[[Program[T]], T], program: Program[T]) -> T:
         """Run `read` or `write` in a worker thread and wait for it without blocking the event loop."""
         self._check()
-        with self._starting_threads:
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="agentmem-sqlite")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, program)
+        threads = self._threads.get("pool") or self._threads.setdefault(
+            "pool", ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="agentmem-sqlite")
+        )
+        try:
+            waiting = asyncio.get_running_loop().run_in_executor(threads, function, program)
+        except RuntimeError:  # the pool was shut down
+            self._check()
+            raise
+        return await waiting
 
     def _transact(self, begin: str, program: Program[T]) -> T:
-        with self._connection() as connection, self._errors():
-            connection.execute(begin)
-            try:
-                result = run(program, _performer(connection))
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+        self._check()
+        ticket = Ticket(sys._getframe())
+        try:
+            with self._errors():
+                if begin is WRITE:
+                    self._enter(self._writing, ticket)
+                self._enter(self._free, ticket)
+                self._check()
+                cursor = self._take(ticket)
+                self._begin(cursor, begin)
+                result = run(program, self._performer(cursor, ticket))
+                if ticket.forked:
+                    raise self._forked_within()
+                merged = begin is WRITE and self._traces.merge(cursor, busy=self._writing.is_busy)
+                cursor.execute("COMMIT")
+                self._began = False
+                if merged:
+                    self._traces.merged()
+                if begin is WRITE and self._traces.left:
+                    with contextlib.suppress(sqlite3.Error):  # the transaction is stored; the next one tries again
+                        self._traces.truncate_log(cursor, busy=self._writing.is_busy)
+                cursor.close()
+            ticket.whole = True
             return result
+        finally:
+            self._give_back(ticket)
+
+    def _enter(self, line: Line, ticket: Ticket) -> None:
+        if not line.enter(ticket, self._timeout):
+            raise self._busy()
+
+    def _begin(self, cursor: sqlite3.Cursor, begin: str) -> None:
+        """Begin a transaction. Writers of other processes may go first, as long as they finish."""
+        self._began = True
+        changes = self._changes(cursor) if begin is WRITE and self.path != MEMORY else None
+        while True:
+            try:
+                cursor.execute(begin)
+            except sqlite3.OperationalError as error:
+                if changes is None or not _is_busy(error):
+                    raise
+                before, changes = changes, self._changes(cursor)
+                if before == changes:
+                    raise
+            else:
+                return
+
+    @staticmethod
+    def _changes(cursor: sqlite3.Cursor) -> int:
+        """A number that is another one after each transaction of another connection."""
+        ((version,),) = cursor.execute("PRAGMA data_version").fetchall()
+        return int(version)
+
+    def _performer(self, cursor: sqlite3.Cursor, ticket: Ticket) -> Callable[[Any], Any]:
+        def perform(step: Any) -> Any:
+            if ticket.forked:
+                raise self._forked_within()
+            if isinstance(step, Fetch):
+                return cursor.execute(step.statement, step.parameters).fetchall()
+            if isinstance(step, ExecuteMany):
+                count = cursor.executemany(step.statement, step.rows).rowcount
+            elif isinstance(step, (Execute, Trim)):
+                count = cursor.execute(step.statement, step.parameters).rowcount
+            elif isinstance(step, Replaced):
+                return self._traces.note()
+            else:
+                msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {step!r}."
+                raise TypeError(msg)
+            table = deletes(step.statement)
+            if table is not None and count > 0:
+                self._traces.note(words=table == WORDS, can_wait=isinstance(step, Trim))
+            return count
+
+        return perform
 
     # Connections
-
-    @contextlib.contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        self._check()
-        if not self._free.acquire(self._timeout):
-            raise self._busy()
-        free = self._free
-        try:
-            connection = self._idle.pop() if self._idle else self._open()
-            try:
-                yield connection
-            finally:
-                if self._closed and connection is not self._adopted:
-                    connection.close()
-                else:
-                    self._idle.append(connection)
-        finally:
-            free.release()
 
     def _check(self) -> None:
         if self._closed:
             msg = "This memory is closed: make a new one, or call close() later."
             raise StorageClosedError(msg)
-        if self._process != os.getpid() and self.path != MEMORY:
-            # A connection must not be used, nor closed, in a process that inherited it.
-            self._finalizer.detach()
-            _inherited.extend(self._idle)
-            self._reset()
+        if self._process != os.getpid() and self._adopted is None:  # it was forked by something other than Python
+            self.after_fork_in_child()
+        unusable = self._unusable or _stranded.get(self.path)
+        if unusable is not None:
+            raise StorageError(unusable)
+
+    def _take(self, ticket: Ticket) -> sqlite3.Cursor:
+        """Give a call a connection, and a cursor whose rows are tuples whatever the connection's factory is."""
+        if not self._is_shared:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._open()
+        else:
+            if self._adopted is not None:
+                self._use_adopted(ticket, self._adopted)
+            if self._began:  # by a call that was broken off
+                self._end_shared(self._cursor)
+            connection = self._idle[0] if self._idle else self._open()
+        ticket.connection = connection
+        ticket.cursor = self._cursor = cursor = sqlite3.Cursor(connection)
+        return cursor
+
+    def _use_adopted(self, ticket: Ticket, connection: sqlite3.Connection) -> None:
+        if self._process != os.getpid() and _file_of(connection):
+            msg = (
+                "This process was forked after the application opened its connection, and SQLite cannot share a connection "
+                "between processes: open it in the child, or make the memory from a URL."
+            )
+            raise StorageError(msg)
+        if connection.in_transaction and not self._began:
+            msg = (
+                "The connection is in a transaction of the application: commit it or roll it back before the memory is "
+                "used, and make the connection without autocommit=False."
+            )
+            raise StorageError(msg)
+        ticket.connection = connection
+        if connection.text_factory is not str:
+            if self._text_factory is None:
+                self._text_factory = connection.text_factory
+            connection.text_factory = str
+
+    def _end_shared(self, cursor: sqlite3.Cursor | None) -> None:
+        """Roll back what a call left open on the shared connection."""
+        for connection in (self._adopted, *self._idle):
+            if connection is not None:
+                _roll_back(connection, cursor)
+        self._began = False
+
+    def _give_back(self, ticket: Ticket) -> None:
+        """End a call. Where this is broken off, the next callers in line do the rest."""
+        connection = ticket.connection
+        if connection is not None and not ticket.forked:
+            if self._is_shared:
+                if self._began:
+                    self._end_shared(ticket.cursor)
+                if self._text_factory is not None:
+                    connection.text_factory, self._text_factory = self._text_factory, None
+            elif ticket.whole:
+                ticket.connection = None
+                self._idle.append(connection)
+            else:
+                _close_abandoned(ticket)
+        ticket.frame = None
+        self._free.leave(ticket)
+        self._writing.leave(ticket)
+        if self._closed:
+            self._close_idle()
 
     def _open(self) -> sqlite3.Connection:
-        with self._errors():
-            if self._adopted is not None:
-                connection = self._adopted
-            else:
-                connection = sqlite3.connect(
-                    self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
-                )
-            try:
-                self._prepare(connection)
-            except BaseException:
-                if connection is not self._adopted:
-                    connection.close()
-                raise
-            return connection
+        connection = self._adopted or sqlite3.connect(
+            self.path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare(connection)
+        except BaseException:
+            if connection is not self._adopted:
+                connection.close()
+            raise
+        if self._is_shared:
+            self._idle.append(connection)
+        return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        cursor = sqlite3.Cursor(connection)
         if self._adopted is None:
-            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-            if self.path != MEMORY:
-                self._use_write_ahead_log(connection)
-        elif connection.isolation_level is not None:
-            connection.isolation_level = None
-        with self._setting_up:
-            if not self._ready:
-                self._make_tables(connection)
-                self._ready = True
+            cursor.execute(f"PRAGMA synchronous = {self._synchronous}")
+            if not self._is_shared:
+                self._use_write_ahead_log(cursor)
+        cursor.execute("PRAGMA secure_delete = ON").fetchall()
+        if self._is_shared or not self._ready:
+            file = _file_of(connection) if self._is_shared else self.path
+            self._began = True
+            tables.make_tables(cursor, file or MEMORY, self.language)
+            self._prepare_words(cursor)
+            self._traces.in_file = bool(file)
+            self._ready = True
 
-    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
+    def _prepare_words(self, cursor: sqlite3.Cursor) -> None:
+        """Let the full-text index remove the words of deleted texts at once, where SQLite can."""
+        secure = tables.deletes_words_securely(cursor)
+        if not secure and sqlite3.sqlite_version_info >= _SECURE_WORDS_SQLITE:
+            try:
+                tables.delete_words_securely(cursor)
+            except sqlite3.OperationalError as error:
+                if "readonly" not in str(error):
+                    raise
+            else:
+                secure = True
+        self._traces.merges = not secure
+
+    def _use_write_ahead_log(self, cursor: sqlite3.Cursor) -> None:
         # Switching the journal mode does not wait for other processes that do the same: SQLite's busy handler is not
         # asked, so we ask again ourselves.
         deadline = time.monotonic() + self._timeout
         while True:
             try:
-                connection.execute("PRAGMA journal_mode = WAL").fetchall()
+                cursor.execute("PRAGMA journal_mode = WAL").fetchall()
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > deadline:
                     raise
@@ -229,56 +337,94 @@ class SqliteDriver:
             else:
                 return
 
-    def _make_tables(self, connection: sqlite3.Connection) -> None:
-        if (_schema_version(connection) or 0) < SCHEMA_VERSION:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                found = _schema_version(connection)
-                if found is None:
-                    for statement in _SCHEMA.values():
-                        connection.execute(statement)
-                    connection.execute("INSERT INTO agentmem_schema VALUES (?, ?)", (SCHEMA_VERSION, self.language))
-                elif found < SCHEMA_VERSION:
-                    for name, statement in _MIGRATIONS.items():
-                        if int(name.removeprefix("v").partition("_")[0]) > found:
-                            connection.execute(statement)
-                    connection.execute("UPDATE agentmem_schema SET version = ?", (SCHEMA_VERSION,))
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        version = _schema_version(connection)
-        if version != SCHEMA_VERSION:
-            msg = (
-                f"The tables in {self.path} are of version {version}, this package knows version {SCHEMA_VERSION}: "
-                f"install the langchain-agentmem that wrote them."
-            )
-            raise ConfigurationError(msg)
-        ((language,),) = connection.execute("SELECT language FROM agentmem_schema")
-        if language != self.language:
-            msg = (
-                f"The texts in {self.path} are searched in {language!r}, not {self.language!r}: write ?language={language} "
-                f"in the URL."
-            )
-            raise ConfigurationError(msg)
+    # Forks
+
+    def hold(self) -> None:
+        """Begin no transaction until the process was forked."""
+        self._free.hold()
+
+    def before_fork(self, deadline: float) -> None:
+        """Wait until running transactions have ended, and close the connections to a file."""
+        if self._free.drained(deadline) and not self._is_shared:
+            self._close_idle()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._free.resume()
+
+    def after_fork_in_child(self) -> None:
+        """Begin again with connections of the child's own. A database in memory is copied with the process."""
+        running = self._free.served()
+        for ticket in running:
+            ticket.forked = True
+        inherited = [*self._idle, *(ticket.connection for ticket in running)]
+        idle, ready, text_factory = self._idle, self._ready, self._text_factory
+        self._finalizer.detach()
+        self._reset()
+        if self._adopted is None:
+            self._process = os.getpid()
+        else:
+            self._finalizer.detach()
+            self._text_factory = text_factory
+        if self._is_shared and not running:
+            if self._adopted is None:
+                self._idle += idle
+                self._ready = ready
+        elif inherited:
+            # They are kept, since closing them would harm the parent's locks.
+            _inherited.extend(inherited)
+            self._unusable = str(self._forked_within())
+            if not self._is_shared:
+                _stranded[self.path] = self._unusable
+
+    def _forked_within(self) -> StorageError:
+        msg = (
+            f"This process was forked while its parent was using {self.path}, and cannot use it without losing data. Fork "
+            f"with os.fork or multiprocessing between two calls, or start the process with `spawn`."
+        )
+        return StorageError(msg)
 
     # Closing
 
     def close(self) -> None:
-        """Close the connections and end the worker threads."""
+        """End the worker threads and close the connections. Calls that are running end first, and close their own."""
         self._closed = True
-        if self._threads is not None:
-            self._threads.shutdown(wait=True)
-            self._threads = None
-        while self._idle:
-            connection = self._idle.pop()
-            if connection is not self._adopted:
-                connection.close()
+        threads = self._threads.pop("pool", None)
+        if threads is not None:
+            threads.shutdown(wait=True)
+        self._close_idle()
 
     async def aclose(self) -> None:
         """Same as `close`, but without blocking the event loop."""
         await asyncio.to_thread(self.close)
+
+    def _close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        if not self._is_shared:
+            while self._idle:
+                connection = self._idle.pop()
+                if not self._idle and self._traces.left:
+                    self._remove_traces(connection)
+                connection.close()
+            return
+        ticket = Ticket(sys._getframe())
+        try:
+            # Who is served now does this at the end of the call.
+            if self._free.enter(ticket, 0) and self._adopted is None:
+                _close_all(self._idle)
+        finally:
+            ticket.frame = None
+            self._free.leave(ticket)
+
+    def _remove_traces(self, connection: sqlite3.Connection) -> None:
+        cursor = sqlite3.Cursor(connection)
+        with contextlib.suppress(sqlite3.Error):  # others use the file: they do it when they close it
+            cursor.execute("PRAGMA busy_timeout = 100").fetchall()
+            cursor.execute(WRITE)
+            if self._traces.merge(cursor, busy=False, closing=True):
+                self._traces.merged()
+            cursor.execute("COMMIT")
+            self._traces.truncate_log(cursor, busy=False, closing=True)
 
     # Errors
 
@@ -314,13 +460,18 @@ _MEANINGS: tuple[tuple[str, type[Exception], str], ...] = (
     ("not a database", DamagedDataError, "{path} is not a SQLite database, or is damaged ({text})."),
     ("malformed", DamagedDataError, "{path} is damaged ({text})."),
     ("Could not decode", DamagedDataError, "{path} is damaged ({text})."),
+    ("closed database", StorageClosedError, "The application closed the connection that this memory was made from."),
+    ("created in a thread", ConfigurationError,
+     "The connection can only be used by the thread that made it: make it with check_same_thread=False."),
     ("readonly", StorageError, "{path} may be read but not written ({text})."),
+    ("invalid fts5 file format", ConfigurationError,
+     "{path} was written with SQLite 3.42 or newer: use a Python that has it ({text})."),
     ("fts5", ConfigurationError, "Python's SQLite has no full-text search (FTS5): use another Python ({text})."),
     ("too big", InvalidInputError, "A value is too large for SQLite ({text}); nothing was written."),
-)
+)  # fmt: skip
 """What a part of SQLite's message says of an error."""
 
-_inherited: list[sqlite3.Connection] = []
+_inherited: list[Any] = []
 """Connections that a forked process got from its parent: kept, because closing them would harm the parent's locks."""
 
 
@@ -329,28 +480,30 @@ def _close_all(connections: list[sqlite3.Connection]) -> None:
         connections.pop().close()
 
 
-def _performer(connection: sqlite3.Connection) -> Callable[[Any], Any]:
-    def perform(step: Any) -> Any:
-        if isinstance(step, Fetch):
-            return connection.execute(step.statement, step.parameters).fetchall()
-        if isinstance(step, Execute):
-            return connection.execute(step.statement, step.parameters).rowcount
-        if isinstance(step, ExecuteMany):
-            return connection.executemany(step.statement, step.rows).rowcount
-        msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {step!r}."
-        raise TypeError(msg)
-
-    return perform
+def _close_abandoned(ticket: Ticket) -> None:
+    """Close the connection of a call that was broken off."""
+    if ticket.connection is not None:
+        # First roll back: a statement that somebody refers to keeps a closed connection's transaction open.
+        _roll_back(ticket.connection, ticket.cursor)
+        ticket.connection.close()
 
 
-def _schema_version(connection: sqlite3.Connection) -> int | None:
-    known = connection.execute(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'agentmem_schema'"
-    ).fetchone()
-    if known is None:
-        return None
-    row = connection.execute("SELECT version FROM agentmem_schema").fetchone()
-    return None if row is None else int(row[0])
+def _keep_open(ticket: Ticket) -> None:
+    """A connection that is shared is rolled back by the next call."""
+
+
+def _roll_back(connection: sqlite3.Connection, cursor: sqlite3.Cursor | None) -> None:
+    with contextlib.suppress(sqlite3.ProgrammingError):  # it is closed already
+        if cursor is not None:
+            cursor.close()  # or a statement that was broken off would go on reading
+        if connection.in_transaction:
+            sqlite3.Cursor(connection).execute("ROLLBACK")
+
+
+def _file_of(connection: sqlite3.Connection) -> str:
+    """The file of a connection; an empty string for a database in memory."""
+    rows = sqlite3.Cursor(connection).execute("PRAGMA database_list").fetchall()
+    return next((os.fsdecode(file or "") for _, name, file in rows if name in ("main", b"main")), "")
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

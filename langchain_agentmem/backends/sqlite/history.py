@@ -16,6 +16,7 @@ from langchain_agentmem.backends.contract import (
     SessionRow,
     StoredSummary,
 )
+from langchain_agentmem.backends.sqlite.traces import Replaced, Trim
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.codec import Typed
 from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
@@ -127,6 +128,8 @@ class SqliteMessages:
     ) -> Program[bool]:
         parameters = {**_named(key, agent, now), **summary._asdict(), "expected": expected}
         written = yield Execute(SQL["swap_summary"], parameters)
+        if written and expected is not None:
+            yield Replaced()
         return bool(written)
 
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
@@ -154,6 +157,8 @@ class SqliteMessages:
 
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
         changed = yield Execute(SQL["rename"], (title, *_where(key), now))
+        if changed:
+            yield Replaced()
         return bool(changed)
 
     def delete(self, key: SessionKey) -> Program[bool]:
@@ -200,7 +205,7 @@ class SqliteMessages:
             oldest = end
             if keep > 1:
                 ((oldest, _),) = yield Fetch(SQL["oldest_of_newest"], {**newest, "n": keep - 1})
-        trimmed = yield Execute(SQL["trim"], (session, agent, oldest, system))
+        trimmed = yield Trim(SQL["trim"], (session, agent, oldest, system))
         yield Execute(SQL["shrink_session"], (trimmed, session))
 
     def _remove(self, key: SessionKey, statement: str, *more: str) -> Program[int]:

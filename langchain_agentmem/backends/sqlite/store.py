@@ -20,6 +20,7 @@ from langchain_agentmem.backends.contract import (
     Swap,
 )
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
+from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.program import ExecuteMany, Fetch, Program
 from langchain_agentmem.vectors import similarities
@@ -55,6 +56,7 @@ class SqliteItems:
 
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
         ids: list[tuple[int]] = []
+        replaced = False
         for put in puts:
             parameters = {
                 "tenant": tenant,
@@ -64,11 +66,14 @@ class SqliteItems:
                 "now": now,
                 "ttl": put.ttl,
                 "expires_at": None if put.ttl is None else now + put.ttl,
-                "revision": secrets.randbits(62),
+                "revision": secrets.randbits(61) << 1,
                 "paths": put.paths,
             }
-            ((item,),) = yield Fetch(SQL["put"], parameters)
+            ((item, odd),) = yield Fetch(SQL["put"], parameters)
             ids.append((item,))
+            replaced = replaced or bool(odd)
+        if replaced:
+            yield Replaced()
         yield from self._unindex(ids)
         numbered = list(zip((item for (item,) in ids), puts, strict=True))
         yield ExecuteMany(

@@ -7,7 +7,7 @@ WHERE tenant = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expire
 
 -- put --
 -- An item that is there keeps its creation time, unless it had expired. Its time to live counts from its last use at least:
--- a clock that is late never brings an expiry forward, a shorter time to live does.
+-- a clock that is late never brings an expiry forward, a shorter time to live does. The revision of one that was replaced is odd.
 INSERT INTO agentmem_items (tenant, namespace, key, value, created_at, updated_at, ttl, expires_at, revision, paths)
 VALUES (:tenant, :namespace, :key, :value, :now, :now, :ttl, :expires_at, :revision, :paths)
 ON CONFLICT (tenant, namespace, key) DO UPDATE SET
@@ -18,9 +18,9 @@ ON CONFLICT (tenant, namespace, key) DO UPDATE SET
     expires_at = max(
         :now, agentmem_items.updated_at, coalesce(agentmem_items.expires_at - agentmem_items.ttl, :now)
     ) + excluded.ttl,
-    revision = excluded.revision,
+    revision = excluded.revision | 1,
     paths = excluded.paths
-RETURNING id
+RETURNING id, revision & 1
 
 -- delete --
 DELETE FROM agentmem_items WHERE id = ?

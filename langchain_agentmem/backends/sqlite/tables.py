@@ -1,0 +1,123 @@
+"""Makes the tables in a database, brings those of earlier versions up to date, and looks what else the database holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_agentmem.backends.existing import warn_of_existing
+from langchain_agentmem.backends.sqlite.traces import WORDS
+from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.errors import ConfigurationError
+
+SCHEMA_VERSION = 4
+_SCHEMA = load_statements("langchain_agentmem.backends.sqlite", "schema.sql")
+_MIGRATIONS = load_statements("langchain_agentmem.backends.sqlite", "migrations.sql")
+
+_OTHERS = (
+    ("langgraph-checkpoint-sqlite's SqliteSaver", "checkpoints", {"thread_id", "checkpoint_ns", "checkpoint_id"}),
+    ("langgraph-checkpoint-sqlite's SqliteStore", "store", {"prefix", "key", "value"}),
+    ("langchain-community's SQLChatMessageHistory", "message_store", {"session_id", "message"}),
+)
+"""Whose data a database may hold, in which table, and columns by which that is told from an application's own table."""
+
+
+def make_tables(cursor: Any, path: str, language: str) -> None:
+    """Make the tables, or bring them up to date.
+
+    Args:
+        cursor: A cursor on a connection without a transaction.
+        path: The database, as errors name it.
+        language: Which language texts are searched in.
+
+    Raises:
+        ConfigurationError: The tables are of a newer version, or their texts are searched in another language.
+    """
+    others: list[str] = []
+    if (schema_version(cursor) or 0) < SCHEMA_VERSION:
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            found = schema_version(cursor)
+            if found is None:
+                others = _others(cursor)
+                for statement in _SCHEMA.values():
+                    cursor.execute(statement)
+                cursor.execute("INSERT INTO agentmem_schema VALUES (?, ?)", (SCHEMA_VERSION, language))
+            elif found < SCHEMA_VERSION:
+                for name, statement in _MIGRATIONS.items():
+                    if int(name.removeprefix("v").partition("_")[0]) > found:
+                        cursor.execute(statement)
+                cursor.execute("UPDATE agentmem_schema SET version = ?", (SCHEMA_VERSION,))
+            cursor.execute("COMMIT")
+        finally:
+            if cursor.connection.in_transaction:
+                cursor.execute("ROLLBACK")
+    _check_types(cursor)
+    version = schema_version(cursor)
+    if version != SCHEMA_VERSION:
+        msg = (
+            f"The tables in {path} are of version {version}, this package knows version {SCHEMA_VERSION}: "
+            f"install the langchain-agentmem that wrote them."
+        )
+        raise ConfigurationError(msg)
+    ((found_language,),) = cursor.execute("SELECT language FROM agentmem_schema").fetchall()
+    if found_language != language:
+        msg = (
+            f"The texts in {path} are searched in {found_language!r}, not {language!r}: write ?language={found_language} "
+            f"in the URL."
+        )
+        raise ConfigurationError(msg)
+    warn_of_existing(path, others)
+
+
+def schema_version(cursor: Any) -> int | None:
+    """The version of the tables; None if there are none."""
+    if not _has_table(cursor, "agentmem_schema"):
+        return None
+    # An expression has no declared type, so that no converter of the application changes it.
+    rows = cursor.execute("SELECT version + 0 FROM agentmem_schema").fetchall()
+    return int(rows[0][0]) if rows else None
+
+
+def deletes_words_securely(cursor: Any) -> bool:
+    """Whether the full-text index removes the words of a deleted text at once."""
+    return bool(cursor.execute(f"SELECT 1 FROM {WORDS}_config WHERE k = 'secure-delete' AND v = 1").fetchall())
+
+
+def delete_words_securely(cursor: Any) -> None:
+    """Let the full-text index do so, which takes SQLite 3.42."""
+    cursor.execute(f"INSERT INTO {WORDS} ({WORDS}, rank) VALUES ('secure-delete', 1)")
+
+
+def _check_types(cursor: Any) -> None:
+    """Refuse a connection of the application with converters for the types that our columns have."""
+    probe = (1, "a", 1.5, b"\x00")
+    statement = (
+        "SELECT session, role, created_at, body FROM agentmem_messages WHERE false UNION ALL SELECT 1, 'a', 1.5, x'00'"
+    )
+    try:
+        (row,) = cursor.execute(statement).fetchall()
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # that the converter raised
+        row = error
+    if repr(row) != repr(probe):  # an equal number of another type is not the same
+        msg = (
+            f"This connection converts what a column of the type INTEGER, TEXT, REAL or BLOB holds "
+            f"(sqlite3.register_converter): {probe} became {row!r:.200}. Make the connection without detect_types."
+        )
+        raise ConfigurationError(msg)
+
+
+def _others(cursor: Any) -> list[str]:
+    found = []
+    for name, table, columns in _OTHERS:
+        if _has_table(cursor, table):
+            there = {
+                column for (column,) in cursor.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
+            }
+            if columns <= there and cursor.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall():
+                found.append(f"{name} (table {table})")
+    return found
+
+
+def _has_table(cursor: Any, name: str) -> bool:
+    statement = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return bool(cursor.execute(statement, (name,)).fetchall())
