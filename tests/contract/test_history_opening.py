@@ -291,7 +291,14 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date_and_searched(sq
     for column in ("words", "vector"):
         connection.execute(f"ALTER TABLE agentmem_messages DROP COLUMN {column}")
     connection.execute("ALTER TABLE agentmem_items DROP COLUMN paths")
-    for kind, name in (("TRIGGER", "summaries_end"), ("TRIGGER", "summaries_restart"), ("TABLE", "summaries")):
+    connection.execute("ALTER TABLE agentmem_sessions DROP COLUMN title_position")
+    for kind, name in (
+        ("TRIGGER", "summaries_end"),
+        ("TRIGGER", "summaries_restart"),
+        ("TABLE", "summaries"),
+        ("TRIGGER", "thread_users_end"),
+        ("TABLE", "thread_users"),
+    ):
         connection.execute(f"DROP {kind} agentmem_{name}")
     connection.execute("ALTER TABLE agentmem_schema DROP COLUMN language")
     connection.execute("UPDATE agentmem_schema SET version = 1")
