@@ -7,7 +7,7 @@ does, because every step can perform itself both ways.
 There are two kinds of program. A *storage program* yields statements (`Fetch`, `Execute`, `ExecuteMany`), owns one
 connection and is one transaction: all of it is stored, or none of it. An *outer program* yields `Read` and `Write` (run a
 storage program in a transaction of its own) and whatever must not happen inside a transaction: asking a
-model, calling a user's function, waiting.
+model, calling a user's function, waiting. Both kinds may yield `Compute`, which keeps heavy work off the event loop.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
         step = next(program)
         while True:
             try:
-                result = perform(step)
+                result = step.perform() if isinstance(step, Compute) else perform(step)
             except Exception as error:
                 step = program.throw(error)
             else:
@@ -149,7 +149,7 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
         step = next(program)
         while True:
             try:
-                result = await perform(step)
+                result = await (step.aperform() if isinstance(step, Compute) else perform(step))
             except Exception as error:
                 step = program.throw(error)
             else:
@@ -159,6 +159,38 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
         return value
     finally:
         program.close()
+
+
+class Compute:
+    """Step of any program: call a function that takes long when there is much to do, and touches no database.
+
+    Args:
+        large: Whether there is much to do. Then `arun` calls the function in a worker thread, so that the event loop goes on.
+        function: The function. It must not wait for anything.
+        *arguments: Its arguments.
+
+    Example:
+        >>> from langchain_agentmem.program import Compute, run
+        >>> def total(numbers):
+        ...     return (yield Compute(len(numbers) > 100_000, sum, numbers))
+        >>> run(total([1, 2, 3]))
+        6
+    """
+
+    __slots__ = ("arguments", "function", "large")
+
+    def __init__(self, large: bool, function: Callable[..., Any], *arguments: Any) -> None:  # noqa: FBT001
+        self.large = large
+        self.function = function
+        self.arguments = arguments
+
+    def perform(self) -> Any:
+        return self.function(*self.arguments)
+
+    async def aperform(self) -> Any:
+        if self.large:
+            return await asyncio.to_thread(self.function, *self.arguments)
+        return self.function(*self.arguments)
 
 
 class Fetch(NamedTuple):

@@ -1,0 +1,307 @@
+"""Bursts of store operations: what is submitted in one tick of an event loop is done in few round trips.
+
+A burst belongs to one event loop of one store. Operations that are submitted wait until the tick ends. Then they are merged
+into jobs, of which several run concurrently:
+
+* reads of keys, many in one job;
+* writes, many in one job, which is one transaction. Of several writes to one key in one tick only the last is done;
+* a search or a listing, once for all callers that ask the same;
+* a caller's own batch of several kinds, alone and in one transaction.
+
+Callers stay apart: when a job of several callers fails, they are tried again in smaller jobs, so that only the caller with the
+bad operation gets the error. No job outlives its callers: when the last one is cancelled the job is cancelled too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from langgraph.store.base import Result
+
+from langchain_agentmem.batches import Batch, Place
+from langchain_agentmem.errors import AgentMemError, StorageBusyError, StorageClosedError, StorageError
+from langchain_agentmem.program import Program, arun
+
+MOST_OPERATIONS = 1_000
+"""The most keys that one job reads or writes for callers that did not ask together."""
+
+MOST_EMBEDDED = 100
+"""The same where an embedding model is called with the texts of all of them."""
+
+MOST_CHARACTERS = 4_000_000
+"""The characters of values after which a job takes no further write."""
+
+MOST_JOBS = 8
+"""The jobs that run concurrently; each needs one connection."""
+
+_PARTS = 32
+"""Into how many jobs a failed one is split."""
+
+_QUICK_SECONDS = 5.0
+"""A database that could not be reached for longer than this is not asked again for each caller."""
+
+Perform = Callable[[Batch, int], Program[list[list[Result]]]]
+"""An outer program: does a batch for a number of callers that asked the same; the results of each."""
+
+
+class Caller:
+    """An operation, or several that belong together, and who waits for them."""
+
+    __slots__ = ("future", "job", "work")
+
+    def __init__(self, work: Batch, future: asyncio.Future[list[Result]]) -> None:
+        self.work = work
+        self.future = future
+        self.job: _Job | None = None
+
+
+class _Job:
+    """What is done at once: units, each of callers of which the last one's work counts for all."""
+
+    __slots__ = ("alike", "task", "units", "waiting")
+
+    def __init__(self, units: Sequence[Sequence[Caller]], *, alike: bool = False) -> None:
+        self.units = units
+        self.alike = alike
+        """Whether the callers of its only unit asked the same, and each is to have the results."""
+        self.task: asyncio.Task[None] | None = None
+        self.waiting = 0
+        for caller in self.callers():
+            caller.job = self
+            self.waiting += 1
+
+    def callers(self) -> Iterator[Caller]:
+        return itertools.chain.from_iterable(self.units)
+
+    def places(self) -> Iterable[Place]:
+        return itertools.chain.from_iterable(unit[-1].work.places() for unit in self.units)
+
+
+class Burst:
+    """The operations of one event loop.
+
+    Args:
+        perform: Does a batch.
+        embedding: Whether an embedding model is asked for what is stored.
+    """
+
+    def __init__(self, perform: Perform, *, embedding: bool) -> None:
+        self._perform = perform
+        self._most = MOST_EMBEDDED if embedding else MOST_OPERATIONS
+        self._gets: deque[Caller] = deque()
+        self._writes: dict[Place, list[Caller]] = {}
+        self._questions: dict[Any, list[Caller]] = {}
+        self._alone: deque[Caller] = deque()
+        self._lanes = deque((self._take_gets, self._take_writes, self._take_question, self._take_alone))
+        self._busy: set[Place] = set()
+        """What is being written: a later write to it waits, so that writes to a key are done in order."""
+        self._running = 0
+        self._scheduled = False
+
+    async def submit(self, work: Batch) -> list[Result]:
+        """Do a batch together with what others submit in this tick of the event loop; returns its results."""
+        loop = asyncio.get_running_loop()
+        caller = Caller(work, loop.create_future())
+        self._enqueue(caller)
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._flush)
+        try:
+            return await caller.future
+        except asyncio.CancelledError:
+            await self._abandon(caller)
+            raise
+
+    def _enqueue(self, caller: Caller) -> None:
+        work = caller.work
+        if work.is_gets:
+            self._gets.append(caller)
+        elif work.size == 1 and (question := work.question()) is not None:
+            self._questions.setdefault(question, []).append(caller)
+        elif work.size == 1 and (place := next(work.places(), None)) is not None:
+            self._writes.setdefault(place, []).append(caller)
+        else:
+            self._alone.append(caller)
+
+    async def _abandon(self, caller: Caller) -> None:
+        """Cancel the job of a caller that was cancelled, if no other caller waits for it."""
+        job = caller.job
+        if job is None:
+            return
+        job.waiting -= 1
+        if job.waiting == 0 and job.task is not None and not job.task.done():
+            job.task.cancel()
+            await asyncio.wait({job.task})
+
+    # Jobs
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        self._start()
+
+    def _start(self) -> None:
+        """Start as many jobs as may run, of each kind in turn."""
+        idle = 0
+        while self._running < MOST_JOBS and idle < len(self._lanes):
+            started = False
+            for job in self._lanes[0]():
+                self._launch(job)
+                started = True
+            self._lanes.rotate(-1)
+            idle = 0 if started else idle + 1
+
+    def _launch(self, job: _Job) -> None:
+        self._running += 1
+        self._busy.update(job.places())
+        job.task = asyncio.get_running_loop().create_task(self._run(job))
+
+    async def _run(self, job: _Job) -> None:
+        try:
+            await self._attempt(job)
+        finally:
+            self._running -= 1
+            self._busy.difference_update(job.places())
+            for caller in job.callers():
+                caller.future.cancel()  # does nothing to those that have their results
+            self._start()
+
+    async def _attempt(self, job: _Job) -> None:
+        began = time.monotonic()
+        try:
+            await self._complete(job)
+        except Exception as error:
+            slow = isinstance(error, StorageError) and time.monotonic() > began + _QUICK_SECONDS
+            if len(job.units) == 1 or slow or isinstance(error, (StorageBusyError, StorageClosedError)):
+                await self._fail(job, error)
+            else:
+                await self._split(job)
+
+    async def _complete(self, job: _Job) -> None:
+        if job.alike:
+            (unit,) = job.units
+            every = await arun(self._perform(unit[0].work, len(unit)))
+            for caller, results in zip(unit, every, strict=True):
+                _answer(caller, results)
+            return
+        works = [unit[-1].work for unit in job.units]
+        (results,) = await arun(self._perform(works[0] if len(works) == 1 else Batch.merged(works), 1))
+        at = 0
+        for unit, work in zip(job.units, works, strict=True):
+            own = results[at : at + work.size]
+            at += work.size
+            for caller in unit:
+                _answer(caller, own)
+
+    async def _split(self, job: _Job) -> None:
+        """Do a failed job in parts, so that an operation that cannot be done fails alone."""
+        size = -(-len(job.units) // _PARTS)
+        failed: tuple[type[Exception], str] | None = None
+        for start in range(0, len(job.units), size):
+            part = _Part(job.units[start : start + size])
+            try:
+                await self._complete(part)
+            except Exception as error:
+                same = (type(error), str(error))
+                if same == failed and type(error) is StorageError:
+                    # Twice the same, wherever the cause is: it is the database that cannot, not an operation.
+                    await self._fail(_Part(job.units[start:]), error)
+                    return
+                failed = same
+                if len(part.units) > 1:
+                    await self._split(part)
+                else:
+                    await self._fail(part, error)
+            else:
+                failed = None
+
+    async def _fail(self, job: _Job, error: Exception) -> None:
+        for unit in job.units:
+            if len(unit) > 1 and not job.alike and not isinstance(error, StorageError):
+                # What the last caller wanted cannot be stored; what those before it wanted may well be.
+                for caller in unit:
+                    await self._attempt(_Part([[caller]]))
+            else:
+                for caller in unit:
+                    if not caller.future.done():
+                        caller.future.set_exception(_own(error))
+
+    # Lanes: what the next jobs of a kind are; none when nothing of it waits.
+
+    def _take_gets(self) -> Iterator[_Job]:
+        units: list[list[Caller]] = []
+        count = 0
+        while self._gets and (not units or count + self._gets[0].work.size <= MOST_OPERATIONS):
+            caller = self._gets.popleft()
+            if not caller.future.done():
+                units.append([caller])
+                count += caller.work.size
+        if units:
+            yield _Job(units)
+
+    def _take_writes(self) -> Iterator[_Job]:
+        puts: list[list[Caller]] = []
+        deletes: list[list[Caller]] = []
+        characters = 0
+        taken: list[Place] = []
+        for place, unit in self._writes.items():
+            if len(puts) >= self._most or len(deletes) >= MOST_OPERATIONS or characters > MOST_CHARACTERS:
+                break
+            if place in self._busy:
+                continue
+            taken.append(place)
+            live = [caller for caller in unit if not caller.future.done()]
+            if live:
+                work = live[-1].work
+                (puts if work.puts else deletes).append(live)
+                characters += work.characters
+        for place in taken:
+            del self._writes[place]
+        for units in (puts, deletes):
+            if units:
+                yield _Job(units)
+
+    def _take_question(self) -> Iterator[_Job]:
+        while self._questions:
+            question = next(iter(self._questions))
+            live = [caller for caller in self._questions.pop(question) if not caller.future.done()]
+            if live:
+                yield _Job([live], alike=True)
+                return
+
+    def _take_alone(self) -> Iterator[_Job]:
+        for at, caller in enumerate(self._alone):
+            if caller.future.done() or self._busy.isdisjoint(caller.work.places()):
+                del self._alone[at]
+                if not caller.future.done():
+                    yield _Job([[caller]])
+                return
+
+
+class _Part(_Job):
+    """A part of a job, done within it."""
+
+    __slots__ = ()
+
+    def __init__(self, units: Sequence[Sequence[Caller]]) -> None:
+        self.units = units
+        self.alike = False
+
+
+def _answer(caller: Caller, results: list[Result]) -> None:
+    if not caller.future.done():
+        caller.future.set_result(results)
+
+
+def _own(error: Exception) -> Exception:
+    """An error for one of several callers: raised in each, one object would gather the tracebacks of all."""
+    if not isinstance(error, AgentMemError):
+        return error
+    own = copy.copy(error)
+    own.__cause__, own.__traceback__ = error.__cause__, error.__traceback__
+    return own
