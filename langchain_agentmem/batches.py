@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate, chain
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from langgraph.store.base import (
@@ -24,8 +27,9 @@ from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.filters import compile_filter
 from langchain_agentmem.indexing import Embedded
 from langchain_agentmem.models import check_count, check_id, check_text, seconds
-from langchain_agentmem.words import spaced
+from langchain_agentmem.words import searched, spaced
 
+T = TypeVar("T")
 Value = dict[str, Any]
 Place = tuple[tuple[str, ...], str]
 """An item's namespace and key."""
@@ -34,31 +38,52 @@ Fields = list[tuple[str, Any]]
 """Paths of fields, each as it was written and as LangGraph's tokens."""
 
 
+HEAVY_CHARACTERS = 50_000
+"""From this size on operations are checked and analysed in a worker thread under `arun`: it takes some milliseconds."""
+
+HEAVY_OPERATIONS = 500
+"""The same for their number."""
+
+
+_NOTHING_EMBEDDED = Embedded()
+_EMPTY: Mapping[Any, Any] = MappingProxyType({})
+
+
 class NamespaceError(InvalidInputError, InvalidNamespaceError):
     """A namespace that the store does not accept; nothing was written."""
+
+
+class Put(NamedTuple):
+    """What is stored of an item, and what finds it."""
+
+    text: str
+    """The value as JSON."""
+    ttl: float | None
+    words: str | None = None
+    """What full-text search finds it by; None when it is not searched."""
+    paths: str | None = None
+    """Which fields that are, as JSON, when the operation says so itself."""
+    pieces: Sequence[str] = ()
+    """The texts to embed."""
 
 
 class Batch:
     """A batch, checked and sorted by kind; each read under its place among the results, each put under its item's place."""
 
+    __slots__ = ("deletes", "embedded", "merged_from", "puts", "queries", "reads", "size")
+
     def __init__(self, size: int) -> None:
         self.size = size
-        self.gets: dict[int, GetOp] = {}
-        self.searches: dict[int, SearchOp] = {}
-        self.listings: dict[int, ListNamespacesOp] = {}
-        self.puts: dict[Place, tuple[str, float | None]] = {}
-        """The JSON and the seconds to live of what is to be stored."""
-        self.deletes: list[Place] = []
-        self.texts: dict[Place, list[str]] = {}
-        """What is to be embedded of each put."""
-        self.words: dict[Place, str] = {}
-        """What full-text search finds each put by."""
-        self.paths: dict[Place, str] = {}
-        """Which fields these are, as JSON, of each put that says so itself."""
-        self.embedded = Embedded()
-        """The vectors of these texts."""
-        self.queries: dict[str, bytes] = {}
+        self.reads: Mapping[int, Any] = _EMPTY
+        """The operations of the other kinds."""
+        self.puts: Mapping[Place, Put] = _EMPTY
+        self.deletes: Sequence[Place] = ()
+        self.embedded: Embedded = _NOTHING_EMBEDDED
+        """The vectors of the puts' texts."""
+        self.queries: Mapping[str, bytes] = _EMPTY
         """The vectors of the queries."""
+        self.merged_from = 1
+        """How many batches it was merged from."""
 
     @classmethod
     def of(cls, ops: Sequence[Op], fields: Fields, *, embedding: bool) -> Batch:
@@ -74,63 +99,134 @@ class Batch:
             InvalidInputError: Another argument is not accepted.
         """
         work = cls(len(ops))
+        reads: dict[int, Any] = {}
         last_puts: dict[Place, PutOp] = {}
         for at, op in enumerate(ops):
             if isinstance(op, GetOp):
-                work.gets[at] = op._replace(namespace=checked_namespace(op.namespace), key=checked_key(op.key))
+                reads[at] = GetOp(checked_namespace(op.namespace), checked_key(op.key), op.refresh_ttl)
             elif isinstance(op, SearchOp):
-                work.searches[at] = _checked_search(op)
+                reads[at] = _checked_search(op)
             elif isinstance(op, ListNamespacesOp):
-                work.listings[at] = _checked_listing(op)
+                reads[at] = _checked_listing(op)
             elif isinstance(op, PutOp):
-                namespace = checked_namespace(op.namespace, writing=op.value is not None)
+                namespace = checked_namespace(op.namespace, least=0 if op.value is None else 1)
                 last_puts[namespace, checked_key(op.key)] = op
             else:
                 msg = f"Unknown operation type: {type(op)}"
                 raise InvalidTypeError(msg)
-        for place, op in last_puts.items():
-            work._add(place, op, fields, embedding)
+        if reads:
+            work.reads = reads
+        if last_puts:
+            work.deletes = [place for place, op in last_puts.items() if op.value is None]
+            work.puts = {
+                place: _put(op, fields, embedding=embedding) for place, op in last_puts.items() if op.value is not None
+            }
         return work
 
-    def _add(self, place: Place, op: PutOp, fields: Fields, embedding: bool) -> None:
-        if op.value is None:
-            self.deletes.append(place)
-            return
-        text = dump_json(op.value)
-        self.puts[place] = (text, _ttl_seconds(op.ttl))
-        if op.index is False:
-            self.paths[place] = dump_paths([])
-            return
-        paths = fields
-        if op.index is not None:
-            paths = field_paths(op.index)
-            self.paths[place] = dump_paths(paths)
-        value = load_json(text)
-        pieces = embedded_texts(value, paths)
-        said = (piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens)))
-        self.words[place] = spaced("\n".join(said), characters=True)
-        if embedding and pieces:
-            self.texts[place] = pieces
+    @classmethod
+    def merged(cls, works: Sequence[Batch]) -> Batch:
+        """Several batches as one: their results one after the other; of puts to one key the last counts."""
+        every = cls(sum(work.size for work in works))
+        every.merged_from = len(works)
+        starts = accumulate((work.size for work in works), initial=0)
+        every.reads = {
+            start + at: op for start, work in zip(starts, works, strict=False) for at, op in work.reads.items()
+        }
+        every.puts = dict(chain.from_iterable(work.puts.items() for work in works))
+        every.deletes = list(chain.from_iterable(work.deletes for work in works))
+        return every
+
+    def of_kind(self, kind: type[T]) -> dict[int, T]:
+        """The reads of one kind."""
+        return {at: op for at, op in self.reads.items() if isinstance(op, kind)}
+
+    @property
+    def is_gets(self) -> bool:
+        """Whether it reads keys, and nothing else."""
+        return 0 < len(self.reads) == self.size and all(isinstance(op, GetOp) for op in self.reads.values())
+
+    @property
+    def characters(self) -> int:
+        """The length of what is to be stored."""
+        return sum(len(put.text) for put in self.puts.values())
+
+    def places(self) -> list[Place]:
+        """What is written."""
+        return [*self.puts, *self.deletes]
+
+    def question(self) -> str | None:
+        """Of a single search or listing: what it asks, the same for all that ask the same; else None."""
+        op = self.reads.get(0) if self.size == 1 else None
+        if op is None or isinstance(op, GetOp):
+            return None
+        if isinstance(op, SearchOp) and op.filter:
+            try:
+                json.dumps(op.filter)
+            except (TypeError, ValueError, RecursionError):
+                return f"{id(op)} of its own"  # it holds what may look like something else
+        return repr(op)
 
     def item_puts(self) -> list[ItemPut]:
         """The items to store."""
         return [
-            ItemPut(*place, text, ttl, self.words.get(place), self.vectors(place), self.paths.get(place))
-            for place, (text, ttl) in self.puts.items()
+            ItemPut(*place, put.text, put.ttl, put.words, self.vectors(place), put.paths)
+            for place, put in self.puts.items()
         ]
 
     def vectors(self, place: Place) -> list[bytes]:
         """The vectors of an item."""
         vectors = self.embedded.vectors
-        return [vectors[text] for text in self.texts.get(place, ()) if text in vectors]
+        return [vectors[piece] for piece in self.puts[place].pieces if piece in vectors]
 
     def all_texts(self) -> list[str]:
         """What is to be embedded of all puts."""
-        return [text for pieces in self.texts.values() for text in pieces]
+        return [piece for put in self.puts.values() for piece in put.pieces]
 
 
-def checked_namespace(namespace: Any, *, writing: bool = False) -> tuple[str, ...]:
-    """Refuse a namespace that cannot be stored everywhere; `writing` is stricter, as in LangGraph."""
+def _put(op: PutOp, fields: Fields, embedding: bool) -> Put:
+    text, ttl = dump_json(cast("Mapping[str, Any]", op.value)), _ttl_seconds(op.ttl)
+    if op.index is False:
+        return Put(text, ttl, paths=dump_paths([]))
+    paths = fields if op.index is None else field_paths(op.index)
+    value = load_json(text)
+    said = (piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens)))
+    words = spaced(searched("\n".join(said)), characters=True)
+    pieces = embedded_texts(value, paths) if embedding else ()
+    return Put(text, ttl, words, None if op.index is None else dump_paths(paths), pieces)
+
+
+def is_heavy(ops: Sequence[Op]) -> bool:
+    """Whether to check and analyse operations takes so long that an event loop must not wait for it."""
+    if len(ops) > HEAVY_OPERATIONS:
+        return True
+    left = HEAVY_CHARACTERS
+    waiting: list[Any] = [op.value for op in ops if isinstance(op, PutOp)]
+    while waiting and left > 0:
+        value = waiting.pop()
+        if isinstance(value, str):
+            left -= len(value)
+        elif isinstance(value, (list, tuple)):
+            left -= 20 * len(value)
+            waiting.extend(value[:HEAVY_CHARACTERS])
+        elif isinstance(value, Mapping):
+            left -= 20 * len(value)
+            waiting.extend(value.values() if left > 0 else ())
+    return left <= 0
+
+
+def checked_namespace(namespace: Any, *, least: int = 0) -> tuple[str, ...]:
+    """Refuse a namespace that cannot be stored everywhere, or has fewer than `least` labels."""
+    if type(namespace) is tuple and len(namespace) >= least and all(type(label) is str for label in namespace):
+        return _known_namespace(namespace)
+    return _checked_namespace(namespace, least)
+
+
+@lru_cache(maxsize=10_000)
+def _known_namespace(namespace: tuple[str, ...]) -> tuple[str, ...]:
+    return _checked_namespace(namespace, 0)
+
+
+def _checked_namespace(namespace: Any, least: int) -> tuple[str, ...]:
     if not isinstance(namespace, (tuple, list)):
         msg = f"A namespace must be a tuple of strings such as ('users', 'alice'), got {type(namespace).__name__}."
         raise NamespaceError(msg)
@@ -140,13 +236,19 @@ def checked_namespace(namespace: Any, *, writing: bool = False) -> tuple[str, ..
         except (InvalidInputError, InvalidTypeError) as error:
             msg = f"{error} The namespace was {tuple(namespace)!r:.200}."
             raise NamespaceError(msg) from None
-    if writing and not namespace:
+    if len(namespace) < least:
         msg = "Namespace cannot be empty: use at least one label, such as ('memories',)."
         raise NamespaceError(msg)
-    if writing and namespace[0] == "langgraph":
-        msg = f'Root label for namespace cannot be "langgraph", which LangGraph keeps for itself. Got: {namespace}'
-        raise NamespaceError(msg)
     return tuple(namespace)
+
+
+def own_namespace(namespace: Any) -> tuple[str, ...]:
+    """Refuse a namespace that `put` refuses: LangGraph's batches take its own root label, its `put` does not."""
+    checked = checked_namespace(namespace, least=1)
+    if checked[0] == "langgraph":
+        msg = f'Root label for namespace cannot be "langgraph", which LangGraph keeps for itself. Got: {checked}'
+        raise NamespaceError(msg)
+    return checked
 
 
 def checked_key(key: Any) -> str:

@@ -8,8 +8,8 @@ into jobs, of which several run concurrently:
 * a search or a listing, once for all callers that ask the same;
 * a caller's own batch of several kinds, alone and in one transaction.
 
-Callers stay apart: when a job of several callers fails, they are tried again in smaller jobs, so that only the caller with the
-bad operation gets the error. No job outlives its callers: when the last one is cancelled the job is cancelled too.
+Callers stay apart: when a job of several callers fails, it is done again in parts, so that only the caller with the bad
+operation gets the error. No job outlives its callers: when the last one is cancelled the job is cancelled too.
 """
 
 from __future__ import annotations
@@ -104,32 +104,19 @@ class Burst:
         self._running = 0
         self._scheduled = False
 
-    async def submit(self, work: Batch) -> list[Result]:
-        """Do a batch together with what others submit in this tick of the event loop; returns its results."""
-        loop = asyncio.get_running_loop()
+    def add(self, work: Batch, loop: asyncio.AbstractEventLoop) -> Caller:
+        """Do a batch together with what others add in this tick of the event loop.
+
+        Who awaits the caller's future and is cancelled must await `abandon` too.
+        """
         caller = Caller(work, loop.create_future())
         self._enqueue(caller)
         if not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._flush)
-        try:
-            return await caller.future
-        except asyncio.CancelledError:
-            await self._abandon(caller)
-            raise
+        return caller
 
-    def _enqueue(self, caller: Caller) -> None:
-        work = caller.work
-        if work.is_gets:
-            self._gets.append(caller)
-        elif work.size == 1 and (question := work.question()) is not None:
-            self._questions.setdefault(question, []).append(caller)
-        elif work.size == 1 and (place := next(work.places(), None)) is not None:
-            self._writes.setdefault(place, []).append(caller)
-        else:
-            self._alone.append(caller)
-
-    async def _abandon(self, caller: Caller) -> None:
+    async def abandon(self, caller: Caller) -> None:
         """Cancel the job of a caller that was cancelled, if no other caller waits for it."""
         job = caller.job
         if job is None:
@@ -138,6 +125,18 @@ class Burst:
         if job.waiting == 0 and job.task is not None and not job.task.done():
             job.task.cancel()
             await asyncio.wait({job.task})
+
+    def _enqueue(self, caller: Caller) -> None:
+        work = caller.work
+        if work.is_gets:
+            self._gets.append(caller)
+        elif (question := work.question()) is not None:
+            self._questions.setdefault(question, []).append(caller)
+        elif work.size == 1:
+            (place,) = work.places()
+            self._writes.setdefault(place, []).append(caller)
+        else:
+            self._alone.append(caller)
 
     # Jobs
 

@@ -109,8 +109,8 @@ class Indexer:
         embedder = Embedder.of(model)  # type: ignore[arg-type]  # it is no indexer
         return None if embedder is None else cls(backend, tenant, embedder)
 
-    def documents(self, texts: Sequence[str]) -> Program[Embedded]:
-        """The vectors of texts that are about to be stored; none when the model fails.
+    def documents(self, texts: Sequence[str], *, strict: bool = False) -> Program[Embedded]:
+        """The vectors of texts that are about to be stored; none when the model fails, unless `strict`: then that is raised.
 
         Raises:
             EmbeddingsChangedError: The stored vectors are of another model.
@@ -119,7 +119,7 @@ class Indexer:
         look = yield from self.ready()
         if look.phase == CLEARING:
             return Embedded({}, look)  # what is stored now is embedded later, with all the rest
-        vectors = yield from self.embedder.documents(texts)
+        vectors = yield from (self.embedder.vectors if strict else self.embedder.documents)(texts)
         if vectors:
             own = self.fingerprint(vectors.values())
             if look.state is None:

@@ -45,6 +45,8 @@ def check_id(what: str, value: Any) -> str:
         InvalidInputError: It is empty, longer than `MAX_ID_BYTES` bytes, or holds a NUL character or half of a surrogate
             pair.
     """
+    if type(value) is str and value.isascii() and 0 < len(value) <= MAX_ID_BYTES and "\x00" not in value:
+        return value
     name = check_name(what, value)
     if not name:
         msg = f"{what} must not be empty."

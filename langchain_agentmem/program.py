@@ -179,7 +179,7 @@ class Compute:
 
     __slots__ = ("arguments", "function", "large")
 
-    def __init__(self, large: bool, function: Callable[..., Any], *arguments: Any) -> None:  # noqa: FBT001
+    def __init__(self, large: bool, function: Callable[..., Any], *arguments: Any) -> None:
         self.large = large
         self.function = function
         self.arguments = arguments

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
+import asyncio
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
@@ -29,37 +29,16 @@ from langgraph.store.base import (
 from typing_extensions import Self, Unpack
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
-from langchain_agentmem.batches import Batch, Place, Value, field_paths, index_of, text_key
-from langchain_agentmem.codec import load_json
-from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
-from langchain_agentmem.filters import Filter, compile_filter
+from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.batches import Value, field_paths, is_heavy, own_namespace, text_key
+from langchain_agentmem.bursts import Burst
+from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.indexing import Indexer
+from langchain_agentmem.items import Index, ItemEngine
 from langchain_agentmem.models import check_tenant
 from langchain_agentmem.options import StoreOptions, check_options
-from langchain_agentmem.program import (
-    Call,
-    Program,
-    Read,
-    Write,
-    arun,
-    run,
-    storage_program,
-)
-from langchain_agentmem.ranking import rank, terms
+from langchain_agentmem.program import arun, run
 from langchain_agentmem.sweeping import Sweeper
-from langchain_agentmem.updating import Decide, Rows, Values, checked_places, updated
-
-T = TypeVar("T")
-Index = Literal[False] | list[str] | None
-"""What search finds an item by: paths of fields, False for nothing, None for what is configured."""
-Ask = Callable[[Program[Any]], Program[Any]]
-"""Runs a storage program: in the transaction that is going on, or in one of its own."""
-
-_CHUNK = 200
-
-_DEPTH = 20
-"""At least so many of the best by words and of the best by meaning are fused, however few are asked for."""
 
 
 class AgentMemStore(BaseStore):
@@ -106,6 +85,9 @@ class AgentMemStore(BaseStore):
         self.embedder = self.indexer.embedder if self.indexer else None
         self.embeddings: Embeddings | None = self.embedder.model if self.embedder else None
         self.fields = field_paths(((index or {}).get("fields")) or ["$"])
+        self._engine = ItemEngine(backend, self._tenant, self.fields, self.indexer, self._sweeper)
+        self._bursts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Burst] = weakref.WeakKeyDictionary()
+        self._starting = threading.Lock()
         if index:
             backend.use_vectors(cast("Mapping[str, Any]", index).get("ann_index_config") or {})
 
@@ -151,11 +133,11 @@ class AgentMemStore(BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do several operations: reads see the state before, the last put to a key counts, all is stored or nothing."""
-        return run(self._batch(list(ops)))
+        return run(self._engine.batch(list(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Same as `batch`, but without blocking the event loop."""
-        return await arun(self._batch(list(ops)))
+        return await self._submit(list(ops))
 
     def get(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
         """The item of a key, or None.
@@ -165,12 +147,13 @@ class AgentMemStore(BaseStore):
             key: Its key.
             refresh_ttl: Whether its time to live starts anew. Default: as configured, else True.
         """
-        item: Item | None = run(self._one(self._get_op(namespace, key, refresh_ttl)))
+        item: Item | None = run(self._engine.one(self._get_op(namespace, key, refresh_ttl)))
         return item
 
     async def aget(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
         """Same as `get`, but without blocking the event loop."""
-        return await arun(self._one(self._get_op(namespace, key, refresh_ttl)))
+        item: Item | None = (await self._submit([self._get_op(namespace, key, refresh_ttl)]))[0]
+        return item
 
     def search(
         self,
@@ -197,7 +180,7 @@ class AgentMemStore(BaseStore):
         Returns:
             The items; with a query, each with a score in [0, 1], best first.
         """
-        return run(self._one(self._search_op(namespace_prefix, query, filter, limit, offset, refresh_ttl)))
+        return run(self._engine.one(self._search_op(namespace_prefix, query, filter, limit, offset, refresh_ttl)))
 
     async def asearch(
         self,
@@ -211,7 +194,9 @@ class AgentMemStore(BaseStore):
         refresh_ttl: bool | None = None,
     ) -> list[SearchItem]:
         """Same as `search`, but without blocking the event loop."""
-        return await arun(self._one(self._search_op(namespace_prefix, query, filter, limit, offset, refresh_ttl)))
+        op = self._search_op(namespace_prefix, query, filter, limit, offset, refresh_ttl)
+        found: list[SearchItem] = (await self._submit([op]))[0]
+        return found
 
     def put(
         self,
@@ -237,7 +222,7 @@ class AgentMemStore(BaseStore):
             EmbeddingsChangedError: The stored vectors are of another embedding model.
             ConfigurationError: The database cannot store vectors of so many dimensions; it says what to do.
         """
-        run(self._one(self._put_op(namespace, key, value, index, ttl)))
+        run(self._engine.one(self._put_op(namespace, key, value, index, ttl)))
 
     async def aput(
         self,
@@ -249,15 +234,15 @@ class AgentMemStore(BaseStore):
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> None:
         """Same as `put`, but without blocking the event loop."""
-        await arun(self._one(self._put_op(namespace, key, value, index, ttl)))
+        await self._submit([self._put_op(namespace, key, value, index, ttl)])
 
     def delete(self, namespace: tuple[str, ...], key: str) -> None:
         """Delete an item; one that is not there is no error."""
-        run(self._one(PutOp(namespace, text_key(key), None)))
+        run(self._engine.one(PutOp(namespace, text_key(key), None)))
 
     async def adelete(self, namespace: tuple[str, ...], key: str) -> None:
         """Same as `delete`, but without blocking the event loop."""
-        await arun(self._one(PutOp(namespace, text_key(key), None)))
+        await self._submit([PutOp(namespace, text_key(key), None)])
 
     def list_namespaces(
         self,
@@ -277,7 +262,7 @@ class AgentMemStore(BaseStore):
             limit: The most namespaces. Default: 100.
             offset: How many to skip. Default: 0.
         """
-        return run(self._one(_list_op(prefix, suffix, max_depth, limit, offset)))
+        return run(self._engine.one(_list_op(prefix, suffix, max_depth, limit, offset)))
 
     async def alist_namespaces(
         self,
@@ -289,7 +274,8 @@ class AgentMemStore(BaseStore):
         offset: int = 0,
     ) -> list[tuple[str, ...]]:
         """Same as `list_namespaces`, but without blocking the event loop."""
-        return await arun(self._one(_list_op(prefix, suffix, max_depth, limit, offset)))
+        found: list[tuple[str, ...]] = (await self._submit([_list_op(prefix, suffix, max_depth, limit, offset)]))[0]
+        return found
 
     # Ours
 
@@ -326,7 +312,7 @@ class AgentMemStore(BaseStore):
             {'n': 1}
             >>> store.close()
         """
-        return run(self._update((namespace, key), function, index, ttl))
+        return run(self._engine.update((namespace, key), function, index, ttl, self._put_op))
 
     async def aupdate(
         self,
@@ -338,7 +324,7 @@ class AgentMemStore(BaseStore):
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> Value | None:
         """Same as `update`, but without blocking the event loop; `function` may be a coroutine function."""
-        return await arun(self._update((namespace, key), function, index, ttl))
+        return await arun(self._engine.update((namespace, key), function, index, ttl, self._put_op))
 
     def update_many(
         self,
@@ -378,7 +364,7 @@ class AgentMemStore(BaseStore):
             (None, {'amount': 5})
             >>> store.close()
         """
-        return run(self._update_many(keys, function, index, ttl))
+        return run(self._engine.update_many(keys, function, index, ttl, self._put_op))
 
     async def aupdate_many(
         self,
@@ -389,7 +375,7 @@ class AgentMemStore(BaseStore):
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> dict[tuple[tuple[str, ...], str], Value | None]:
         """Same as `update_many`, but without blocking the event loop; `function` may be a coroutine function."""
-        return await arun(self._update_many(keys, function, index, ttl))
+        return await arun(self._engine.update_many(keys, function, index, ttl, self._put_op))
 
     def sweep_ttl(self) -> int:
         """Delete all that has expired, now; returns how many items, sessions and threads that were."""
@@ -417,6 +403,21 @@ class AgentMemStore(BaseStore):
 
     # Operations
 
+    async def _submit(self, ops: Sequence[Op]) -> list[Any]:
+        """Do operations together with what others submit in this tick of the event loop."""
+        work = await arun(self._engine.checked(ops)) if is_heavy(ops) else self._engine.sorted(ops)
+        loop = asyncio.get_running_loop()
+        burst = self._bursts.get(loop)
+        if burst is None:
+            with self._starting:
+                burst = self._bursts.setdefault(loop, Burst(self._engine.perform, embedding=self.indexer is not None))
+        caller = burst.add(work, loop)
+        try:
+            return await caller.future
+        except asyncio.CancelledError:
+            await burst.abandon(caller)
+            raise
+
     def _get_op(self, namespace: tuple[str, ...], key: str, refresh: bool | None) -> GetOp:
         return GetOp(namespace, text_key(key), self._refresh(refresh))
 
@@ -443,229 +444,10 @@ class AgentMemStore(BaseStore):
             msg = "A store value must be a mapping such as a dict, got None; use delete to remove an item."
             raise InvalidTypeError(msg)
         minutes = (self.ttl_config or {}).get("default_ttl") if isinstance(ttl, NotProvided) else ttl
-        return PutOp(namespace, text_key(key), value, index, minutes)
+        return PutOp(own_namespace(namespace), text_key(key), value, index, minutes)
 
     def _refresh(self, asked: bool | None) -> bool:
         return (self.ttl_config or {}).get("refresh_on_read", True) if asked is None else asked
-
-    # Programs
-
-    def _sorted(self, ops: Sequence[Op]) -> Batch:
-        return Batch.of(ops, self.fields, embedding=self.embeddings is not None)
-
-    def _one(self, op: Op) -> Program[Any]:
-        results = yield from self._batch([op])
-        return results[0]
-
-    def _batch(self, ops: list[Op]) -> Program[list[Result]]:
-        work = self._sorted(ops)
-        yield from self._embed(work)
-        now = time.time()
-        items, tenant = self._backend.items, self._tenant
-        if len(work.gets) == len(ops) or (len(ops) == 1 and not work.puts and not work.deletes):
-            # One question, or one kind that is asked together, needs no transaction around what answers it.
-            results, used = yield from self._answers(work, now, self._read)
-        elif not work.puts and not work.deletes:
-            results, used = yield Read(self._backend, self._perform(work, now))
-        elif len(work.puts) == len(ops):
-            yield Write(self._backend, items.put(tenant, work.item_puts(), now))
-            results, used = [None] * work.size, []
-        elif len(work.deletes) == len(ops):
-            yield Write(self._backend, items.delete(tenant, work.deletes))
-            results, used = [None] * work.size, []
-        else:
-            results, used = yield Write(self._backend, self._perform(work, now))
-        if work.puts or work.deletes:
-            yield from self._renew(work)
-            yield from self._sweeper.after_write()
-        elif used:
-            # What was read is not withheld because another writer holds the database: the time to live goes on as it was.
-            with contextlib.suppress(StorageBusyError):
-                yield Write(self._backend, items.touch(tenant, used, now))
-        return results
-
-    def _read(self, program: Program[T]) -> Program[T]:
-        result: T = yield Read(self._backend, program)
-        return result
-
-    def _embed(self, work: Batch) -> Program[None]:
-        if self.indexer is None:
-            return
-        texts = work.all_texts()
-        if texts:
-            work.embedded = yield from self.indexer.documents(texts)
-        for query in {op.query for op in work.searches.values() if op.query and op.query.strip()}:
-            vector = yield from self.indexer.query(query)
-            if vector is not None:
-                work.queries[query] = vector
-
-    def _renew(self, work: Batch) -> Program[None]:
-        """Give what was stored other vectors, or none, when `reindex` did not wait for it."""
-        items, tenant = self._backend.items, self._tenant
-        while self.indexer is not None and work.texts:
-            renewed = yield from self.indexer.renewed(work.all_texts(), work.embedded)
-            if renewed is None:
-                return
-            work.embedded = renewed
-            read = yield Read(self._backend, items.get(tenant, list(work.texts), time.time()))
-            rows = dict(zip(work.texts, read, strict=True))
-            own = [
-                (row, work.vectors(place))
-                for place, row in rows.items()
-                if row and load_json(row.value) == load_json(work.puts[place][0])
-            ]
-            yield Write(self._backend, items.embed(tenant, [EmbeddedItem(row, ()) for row, _ in own]))
-            embedded = [EmbeddedItem(row, vectors) for row, vectors in own if vectors]
-            if embedded:
-                yield Write(self._backend, items.embed(tenant, embedded))
-
-    @storage_program
-    def _perform(self, work: Batch, now: float) -> Program[tuple[list[Result], list[Place]]]:
-        """The storage program of a batch: its results, and the items whose time to live is to start anew."""
-        items, tenant = self._backend.items, self._tenant
-        results, touch = yield from self._answers(work, now, lambda program: program)
-        if work.puts or work.deletes:
-            yield from items.change(tenant, work.item_puts(), work.deletes, touch, now)
-        return results, touch
-
-    def _answers(self, work: Batch, now: float, ask: Ask) -> Program[tuple[list[Result], list[Place]]]:
-        """The results of a batch's questions; `ask` runs a storage program."""
-        results: list[Result] = [None] * work.size
-        used: list[ItemRow] = []
-        if work.gets:
-            places = [(op.namespace, op.key) for op in work.gets.values()]
-            found = yield from ask(self._backend.items.get(self._tenant, places, now))
-            for (at, op), row in zip(work.gets.items(), found, strict=True):
-                results[at] = _item(row) if row else None
-                used.extend([row] if row and op.refresh_ttl else [])
-        for at, search in work.searches.items():
-            ranked = yield from self._search(search, work.queries.get(search.query or ""), now, ask)
-            results[at] = [_search_item(row, score) for row, score in ranked]
-            used.extend(row for row, _ in ranked if search.refresh_ttl)
-        for at, listing in work.listings.items():
-            results[at] = yield from self._list(listing, now, ask)
-        return results, [(row.namespace, row.key) for row in used if row.ttl is not None]
-
-    def _search(
-        self, op: SearchOp, vector: bytes | None, now: float, ask: Ask
-    ) -> Program[list[tuple[ItemRow, float | None]]]:
-        passes = compile_filter(op.filter)
-        last = op.offset + op.limit
-        kept: list[tuple[ItemRow, float | None]] = []
-        if op.query:
-            words = terms(op.query, self._backend.language)
-            query = Query(op.namespace_prefix, words, vector, op.filter, max(_DEPTH, 2 * last))
-            while True:
-                found = yield from ask(self._backend.items.find(self._tenant, query, now))
-                kept = yield from self._first(found, passes if op.filter else None, last, ask)
-                if len(kept) >= last or found.complete:
-                    return kept[op.offset : last]
-                query = query._replace(depth=8 * query.depth)
-        size = max(_CHUNK, last) if op.filter else last
-        following: tuple[Any, ...] | None = None
-        while len(kept) < last:
-            page, following = yield from ask(
-                self._backend.items.scan(self._tenant, op.namespace_prefix, op.filter, size, following, now)
-            )
-            kept.extend((row, None) for row in page if not op.filter or passes(load_json(row.value)))
-            if following is None:
-                break
-            size *= 4  # the backend leaves few of those out that do not pass
-        return kept[op.offset : last]
-
-    def _first(
-        self, found: Found, passes: Filter | None, last: int, ask: Ask
-    ) -> Program[list[tuple[ItemRow, float | None]]]:
-        """The best of what was found that pass, and their scores."""
-        kept: list[tuple[ItemRow, float | None]] = []
-        ranked = rank(found.candidates)
-        size = last if passes is None else _CHUNK
-        for at in range(0, len(ranked), size or 1):
-            chunk = ranked[at : at + size]
-            rows: Mapping[Any, ItemRow] = found.rows
-            if not all(item in rows for item, _ in chunk):
-                rows = yield from ask(self._backend.items.rows([item for item, _ in chunk]))
-            for item, score in chunk:
-                row = rows.get(item)
-                if row is not None and (passes is None or passes(load_json(row.value))):
-                    kept.append((row, score))
-            if len(kept) >= last:
-                break
-        return kept
-
-    def _list(self, op: ListNamespacesOp, now: float, ask: Ask) -> Program[list[tuple[str, ...]]]:
-        conditions = op.match_conditions or ()
-        literal: tuple[str, ...] = ()
-        for condition in conditions:
-            if condition.match_type == "prefix" and "*" not in condition.path:
-                literal = max(literal, tuple(condition.path), key=len)
-        every = yield from ask(self._backend.items.namespaces(self._tenant, literal, now))
-        found = [namespace for namespace in every if all(_fits(namespace, condition) for condition in conditions)]
-        if op.max_depth is not None:
-            found = sorted({namespace[: op.max_depth] for namespace in found})
-        return found[op.offset : op.offset + op.limit]
-
-    def _update(
-        self,
-        place: Place,
-        function: Callable[[Value | None], Any],
-        index: Index | NotProvided,
-        ttl: float | NotProvided | None,
-    ) -> Program[Value]:
-        (checked,) = checked_places([place])
-
-        def decide(values: Values) -> Program[Values]:
-            value = yield Call(function, values[checked])
-            if value is None:
-                msg = f"The function given to update returned None for {checked}: return the new value, or use delete."
-                raise InvalidTypeError(msg)
-            return {checked: value}
-
-        stored = yield from self._updated([checked], decide, index, ttl)
-        return cast("Value", stored[checked])
-
-    def _update_many(
-        self,
-        keys: Iterable[Place],
-        function: Callable[[Values], Any],
-        index: Index | NotProvided | Mapping[tuple[str, ...], Index],
-        ttl: float | NotProvided | None,
-    ) -> Program[Values]:
-        def decide(values: Values) -> Program[Mapping[Any, Any]]:
-            changes: Mapping[Any, Any] = yield Call(function, values)
-            return changes
-
-        return (yield from self._updated(keys, decide, index, ttl))
-
-    def _updated(
-        self,
-        keys: Iterable[Place],
-        decide: Decide,
-        index: Index | NotProvided | Mapping[tuple[str, ...], Index],
-        ttl: float | NotProvided | None,
-    ) -> Program[Values]:
-        work = Batch(0)
-
-        def prepare(values: Mapping[Place, Any], rows: Rows) -> Program[list[ItemPut]]:
-            nonlocal work
-            ops = []
-            for place, value in values.items():
-                row = rows.get(place)
-                keep = ttl
-                if row and isinstance(ttl, NotProvided):
-                    keep = None if row.ttl is None else row.ttl / 60
-                how = index.get(place[0], NOT_PROVIDED) if isinstance(index, Mapping) else index
-                if isinstance(how, NotProvided):
-                    how = None if row is None else index_of(row)
-                ops.append(self._put_op(*place, value, how, keep))
-            work = self._sorted(ops)
-            yield from self._embed(work)
-            return work.item_puts()
-
-        values = yield from updated(self._backend, self._tenant, keys, decide, prepare)
-        yield from self._renew(work)
-        yield from self._sweeper.after_write()
-        return values
 
 
 def _list_op(
@@ -677,25 +459,3 @@ def _list_op(
     if suffix:
         conditions.append(MatchCondition("suffix", tuple(suffix) if isinstance(suffix, list) else suffix))
     return ListNamespacesOp(tuple(conditions), max_depth, limit, offset)
-
-
-def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
-    path = tuple(condition.path)
-    start = 0 if condition.match_type == "prefix" else len(namespace) - len(path)
-    part = namespace[max(0, start) : start + len(path)]
-    return len(part) == len(path) and all(asked in ("*", label) for label, asked in zip(part, path, strict=True))
-
-
-def _item(row: ItemRow) -> Item:
-    return Item(
-        value=load_json(row.value),
-        key=row.key,
-        namespace=row.namespace,
-        created_at=datetime.fromtimestamp(row.created_at, timezone.utc),
-        updated_at=datetime.fromtimestamp(row.updated_at, timezone.utc),
-    )
-
-
-def _search_item(row: ItemRow, score: float | None) -> SearchItem:
-    item = _item(row)
-    return SearchItem(item.namespace, item.key, item.value, item.created_at, item.updated_at, score)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Swap
-from langchain_agentmem.batches import Place, Value, checked_key, checked_namespace, text_key
+from langchain_agentmem.batches import Place, Value, checked_key, own_namespace, text_key
 from langchain_agentmem.codec import load_json
 from langchain_agentmem.errors import ConflictError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.program import Program, Read, Sleep, Write
@@ -98,7 +98,7 @@ def _place(given: Any) -> Place:
     if not isinstance(given, (tuple, list)) or len(given) != 2:
         msg = f"An item's key is a pair such as (('users', 'alice'), 'food'), got {given!r:.200}."
         raise InvalidTypeError(msg)
-    return checked_namespace(given[0], writing=True), checked_key(text_key(given[1]))
+    return own_namespace(given[0]), checked_key(text_key(given[1]))
 
 
 def _checked_changes(changes: Any) -> dict[Place, Any]:

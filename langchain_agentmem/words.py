@@ -16,6 +16,9 @@ from typing import Any
 
 from langchain_agentmem.errors import ConfigurationError
 
+MAX_SEARCHED_CHARACTERS = 100_000
+"""How much of one text is indexed: words that stand further behind are not found, and cost no time. About 40 pages."""
+
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"[^\W_]+")
 _BYTES = 4
@@ -64,6 +67,21 @@ def analyze(text: str, language: str = ENGLISH, *, characters: bool = True) -> b
     """
     numbers = [_number(word, language) for word in _words(text, characters=characters)]
     return struct.pack(f"<{len(numbers)}I", *numbers)
+
+
+def searched(text: str) -> str:
+    """The part of a text that is indexed: its first `MAX_SEARCHED_CHARACTERS` characters, whole words only.
+
+    Example:
+        >>> from langchain_agentmem.words import searched
+        >>> len(searched("word " * 100_000))
+        99999
+    """
+    if len(text) <= MAX_SEARCHED_CHARACTERS:
+        return text
+    part = text[: MAX_SEARCHED_CHARACTERS + 1]
+    whole = max(part.rfind(" "), part.rfind("\n"))
+    return part[:whole] if whole > 0 else part[:-1]
 
 
 def scores(texts: Sequence[bytes], terms: Iterable[str], language: str = ENGLISH) -> list[float]:

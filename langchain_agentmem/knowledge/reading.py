@@ -18,8 +18,9 @@ from langchain_agentmem.backends.contract import ItemRow
 from langchain_agentmem.codec import load_json
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.filters import compile_filter
+from langchain_agentmem.items import search_item
 from langchain_agentmem.program import Program, Read, Twin
-from langchain_agentmem.store import AgentMemStore, _search_item
+from langchain_agentmem.store import AgentMemStore
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ def _answer(store: AgentMemStore, op: GetOp | SearchOp) -> Program[Any]:
     for row in (yield from rows_in(store, op.namespace_prefix)):
         try:
             if passes(load_json(row.value)):
-                found.append(_search_item(row, None))
+                found.append(search_item(row, None))
         except DamagedDataError as error:
             report(row.namespace, row.key, error)
     return found[op.offset : op.offset + op.limit]

@@ -221,8 +221,6 @@ async def test_a_namespace_may_be_given_as_a_list(store, call):
         (1,),
         ("a", None),
         ("a", 2.5),
-        ("langgraph",),
-        ("langgraph", "a"),
         "abc",
         None,
         ("\x00",),
@@ -249,6 +247,17 @@ async def test_reads_check_namespaces_too(store, call, namespace):
     ):
         with pytest.raises(InvalidNamespaceError):
             await call(method, *arguments, **named)
+
+
+@pytest.mark.parametrize("namespace", [("langgraph",), ("langgraph", "a"), ["langgraph"]], ids=repr)
+async def test_put_refuses_the_root_label_of_langgraph_and_a_batch_takes_it(store, call, namespace):
+    with pytest.raises(InvalidNamespaceError, match="langgraph"):
+        await call(store.put, namespace, "k", {"a": 1})
+    assert await call(store.search, ()) == []
+    await call(store.batch, [PutOp(namespace, "k", {"a": 1})])
+    assert (await call(store.get, namespace, "k")).value == {"a": 1}
+    await call(store.delete, namespace, "k")
+    assert await call(store.get, namespace, "k") is None
 
 
 async def test_langgraph_is_refused_as_the_root_label_only(store, call):
@@ -429,7 +438,6 @@ BAD_OPS = {
     "surrogate": PutOp(NS, "bad", {"a": "\ud800"}),
     "no json": PutOp(NS, "bad", {"a": {1}}),
     "namespace": PutOp((), "bad", {"a": 1}),
-    "langgraph": PutOp(("langgraph",), "bad", {"a": 1}),
     "key": PutOp(NS, "", {"a": 1}),
     "ttl": PutOp(NS, "bad", {"a": 1}, ttl=-1),
     "index": PutOp(NS, "bad", {"a": 1}, index="text"),
