@@ -25,6 +25,7 @@ from langchain_agentmem.backends.contract import (
     SessionKey,
     Title,
 )
+from langchain_agentmem.chains import Windows, chain_read
 from langchain_agentmem.codec import Codec, dump_json
 from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
@@ -132,6 +133,7 @@ class AgentMemHistory(BaseChatMessageHistory):
         self._indexer = Indexer.of(embeddings, backend, tenant)
         self._turn = turn
         self._handed_out: list[BaseMessage] | None = None
+        self._windows = Windows()
         self._run: list[MessageRow] = []
 
     @classmethod
@@ -361,7 +363,12 @@ class AgentMemHistory(BaseChatMessageHistory):
         return self.retention.policy == "single_run"
 
     def _window(self) -> Program[list[BaseMessage]]:
-        if self._handed_out is not None:
+        read = chain_read()
+        if read is not None and read.input is not None:
+            given = self._windows.take(read.input)
+            if given is not None:
+                return list(read.input[:given])
+        if self._handed_out is not None and (read is None or read.input is not None):
             return list(self._handed_out)
         if self._compressor is not None:
             window = yield from self._compressed(self._compressor)
@@ -372,6 +379,8 @@ class AgentMemHistory(BaseChatMessageHistory):
             window = newest(self._loaded(rows), self.max_messages)
         if self._turn:
             self._handed_out = window
+        if read is not None and read.input is None:
+            self._windows.add(window)
         return list(window)
 
     def _compressed(self, compressor: MemoryCompressor) -> Program[list[BaseMessage]]:

@@ -4,28 +4,25 @@ A message that cannot be stored is refused, and the error names it. There is one
 `RunnableWithMessageHistory` stores a turn in a listener, after the answer. It only logs an error that is raised there, so a
 refusal would lose question and answer while the chain returns normally. There the turn is stored in a repaired form, with a
 warning.
-A call comes from that listener exactly if the listener is on the call stack.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 from langchain_core.messages import BaseMessage, ChatMessage
 
+from langchain_agentmem.chains import chain_stores
 from langchain_agentmem.codec import Codec, Typed, message_class
 from langchain_agentmem.errors import InvalidInputError, UnsupportedValueError
 from langchain_agentmem.malformed import MAX_DEPTH, built, completed, repaired
 from langchain_agentmem.signals import came_by_signal
 
 _log = logging.getLogger(__name__)
-
-_LISTENERS = ("_exit_history", "_aexit_history")
 
 
 def storable(codec: Codec, messages: Sequence[BaseMessage], session_id: str) -> tuple[list[BaseMessage], list[Typed]]:
@@ -50,7 +47,7 @@ def storable(codec: Codec, messages: Sequence[BaseMessage], session_id: str) -> 
         try:
             body = codec.dump_message(one)
         except (InvalidInputError, UnsupportedValueError) as error:
-            if not _is_called_by_listener():
+            if not chain_stores():
                 msg = f"messages[{at}]: {error}"
                 raise type(error)(msg) from error
             one = _repaired(codec, one)
@@ -65,17 +62,6 @@ def storable(codec: Codec, messages: Sequence[BaseMessage], session_id: str) -> 
         checked.append(one)
         bodies.append(body)
     return checked, bodies
-
-
-def _is_called_by_listener() -> bool:
-    """Return whether LangChain calls, and only logs what is raised."""
-    module = sys.modules.get("langchain_core.runnables.history")
-    listeners = [getattr(getattr(module, "RunnableWithMessageHistory", None), name, None) for name in _LISTENERS]
-    codes = {one.__code__ for one in listeners if one is not None}
-    frame = sys._getframe(1) if codes else None
-    while frame is not None and frame.f_code not in codes:
-        frame = frame.f_back
-    return frame is not None
 
 
 def _repaired(codec: Codec, message: BaseMessage) -> BaseMessage:

@@ -107,8 +107,8 @@ class Append(NamedTuple):
 
     rows: Sequence[MessageRow]
     """Their `position` is their place among themselves: 0, 1, 2, …"""
-    titles: Sequence[Title]
-    """Titles for a session that has none: the first whose message is stored in the end counts."""
+    titles: Sequence[Title] | None
+    """Titles for a session that has none: the first whose message is stored in the end counts. None for none."""
     now: float
     """The time of the addition. A clock that is behind the session's last addition is late: the session's time to live then
     counts from that addition."""

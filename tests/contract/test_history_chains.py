@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 
-from langchain_agentmem import AgentMemory
+from langchain_agentmem import AgentMemHistory, AgentMemory
 from langchain_agentmem.testing import ScriptedChatModel
 
 PROMPT = ChatPromptTemplate.from_messages(
@@ -206,6 +207,69 @@ async def test_many_turns_that_overlap_are_each_stored_whole(memory, together, w
     stored = texts(memory.history("s").get_recent(1000))
     assert sorted(stored[::2]) == sorted(f"q{n}" for n in range(8))
     assert stored[1::2] == [f"re: {question}" for question in stored[::2]]
+
+
+def new_for_each_turn(memory: AgentMemory) -> Callable[[str], AgentMemHistory]:
+    return lambda session_id: AgentMemHistory(memory.backend, session_id)
+
+
+def one_for_all_turns(memory: AgentMemory) -> Callable[[str], AgentMemHistory]:
+    return functools.cache(memory.history)
+
+
+def one_turn_for_all(memory: AgentMemory) -> Callable[[str], AgentMemHistory]:
+    return functools.cache(lambda session_id: memory.get_session_history(session_id))
+
+
+def one_derived_for_all(memory: AgentMemory) -> Callable[[str], AgentMemHistory]:
+    class Derived(AgentMemHistory):
+        @property
+        def messages(self) -> list[BaseMessage]:
+            return super().messages
+
+        async def aget_messages(self) -> list[BaseMessage]:
+            return await super().aget_messages()
+
+    return functools.cache(lambda session_id: Derived(memory.backend, session_id))
+
+
+@wirings
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize(
+    "factory_of",
+    [lambda memory: memory.history, new_for_each_turn, one_for_all_turns, one_turn_for_all, one_derived_for_all],
+    ids=["history", "new for each turn", "one for all turns", "one turn for all", "one derived for all"],
+)
+async def test_whatever_a_factory_returns_turns_that_overlap_lose_nothing(memory, together, wire, factory_of, before):
+    memory.history("s").add_messages(conversation(before))
+    factory = factory_of(memory)
+    for round_ in range(2):
+        chain, ask = wire(memory, Meeting(8).model, factory=factory)
+        await together(chain, [ask(f"q{round_}{n}") for n in range(8)], session("s"))
+    stored = texts(memory.history("s").get_recent(1000))[before:]
+    assert sorted(stored[::2]) == sorted(f"q{round_}{n}" for round_ in range(2) for n in range(8))
+    assert stored[1::2] == [f"re: {question}" for question in stored[::2]]
+
+
+async def test_turns_of_one_object_that_repeat_what_was_said_are_stored_whole(memory, call):
+    history = memory.history("s")
+    model = ScriptedChatModel(["hello", RuntimeError("model is down"), "hello", "hello"])
+    chain, ask = without_a_key(memory, model, factory=lambda session_id: history)
+    for number in range(4):
+        if number == 1:
+            with pytest.raises(RuntimeError):
+                await call(chain.invoke, ask("hi"), session("s"))
+        else:
+            await call(chain.invoke, ask("hi"), session("s"))
+    assert texts(await call(history.get_recent)) == ["hi", "hello"] * 3
+
+
+async def test_outside_of_a_chain_one_object_reads_what_is_stored(memory, call):
+    history = memory.history("s")
+    chain, ask = without_a_key(memory, ScriptedChatModel(["one"]), factory=lambda session_id: history)
+    await call(chain.invoke, ask("a"), session("s"))
+    await call(memory.history("s").add_messages, [HumanMessage("b")])
+    assert texts(await history.aget_messages()) == texts(history.messages) == ["a", "one", "b"]
 
 
 async def test_the_history_of_a_turn_may_be_read_again_inside_it(memory, call):

@@ -32,6 +32,7 @@ LAYERS = (
         "approximating",
         "backends.existing",
         "blocks",
+        "chains",
         "malformed",
         "models",
         "options",

@@ -34,8 +34,8 @@ class PostgresMessages:
         rows = addition.rows
         parameters = (
             *(_place(key), _owner(key.tenant, key.user_id), key.tenant, key.user_id or "", key.session_id),
-            [title.text.encode() for title in addition.titles],
-            [title.place for title in addition.titles],
+            [title.text.encode() for title in addition.titles or ()],
+            [title.place for title in addition.titles or ()],
             *(
                 addition.now,
                 addition.agent,

@@ -81,7 +81,7 @@ class SqliteMessages:
         if addition.keep is not None:
             yield from self._trim(session, addition.agent, addition.keep, first + count)
             yield Execute(SQL["settle_title"], {"session": session})
-            for place, title in addition.titles:
+            for place, title in addition.titles or ():
                 yield Execute(SQL["take_title"], {"session": session, "position": first + place, "title": title})
         start: int = first
         return start
