@@ -10,7 +10,7 @@ import pytest
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.postgres import driver as postgres
-from langchain_agentmem.backends.redis import driver as redis
+from langchain_agentmem.backends.redis import connections as redis
 from langchain_agentmem.backends.sqlite import driver as sqlite
 
 
@@ -70,13 +70,13 @@ class Costs:
         monkeypatch.setattr(postgres, "_aperform", acounted)
 
     def _watch_redis(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        perform, aperform = redis._Send.perform, redis._Send.aperform
+        perform, aperform = redis.Exchange.perform, redis.Exchange.aperform
 
         async def acounted(step: Any) -> Any:
             return self._count(await aperform(step))
 
-        monkeypatch.setattr(redis._Send, "perform", lambda step: self._count(perform(step)))
-        monkeypatch.setattr(redis._Send, "aperform", acounted)
+        monkeypatch.setattr(redis.Exchange, "perform", lambda step: self._count(perform(step)))
+        monkeypatch.setattr(redis.Exchange, "aperform", acounted)
 
 
 class RoundTrips:

@@ -26,10 +26,11 @@ def connect(url: str) -> Backend:
             `timeout` (seconds to wait for a connection, default 30), and `prepare` (`true` for prepared statements, which
             PgBouncer must know of; default `false`).
             Or `redis://user:password@host:6379/0`, `rediss://…` (with TLS), `unix:///path/of/the/socket`,
-            `redis+cluster://host:7000`, or `redis+sentinel://host:26379,other:26379/service/0`, with `timeout` (seconds to
-            wait for an answer or a connection, default 10), `pool_size` (default 10), `retries` (how often to try again
-            after a lost connection, default 5), `language` (as for SQLite), `allow_eviction` (`true` to accept a server
-            that may delete what is stored; default `false`), and options of redis-py such as `ssl_ca_certs`.
+            `redis+cluster://host:7000`, or `redis+sentinel://host:26379,other:26379/service/0`, with `timeout` (the
+            most seconds that an operation takes, with connecting and all attempts, default 30), `pool_size` (default 10),
+            `retries` (how often to try again after a lost connection, default 5), `language` (as for SQLite),
+            `allow_eviction` (`true` to accept a server that may delete what is stored; default `false`), and options of
+            redis-py such as `ssl_ca_certs`.
 
     Returns:
         The backend. Whoever made it closes it.

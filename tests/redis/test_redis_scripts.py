@@ -131,14 +131,14 @@ async def test_only_core_commands_are_used_and_none_that_looks_at_all_keys(any_r
 
 
 async def test_scripts_that_the_server_forgot_are_sent_again(any_redis_url, servers, call, monkeypatch):
-    from langchain_agentmem.backends.redis import driver
+    from langchain_agentmem.backends.redis.connections import Exchange
 
     forgotten = 0
-    perform, aperform = driver._Send.perform, driver._Send.aperform
+    perform, aperform = Exchange.perform, Exchange.aperform
 
     def forget(step: Any) -> None:
         nonlocal forgotten
-        if not any(command[0] == "EVAL" for command in step.commands):
+        if not any(command[0] == "EVAL" for part in step.parts for command in part.commands):
             forgotten += 1
             for server in servers:
                 server.script_flush()
@@ -151,8 +151,8 @@ async def test_scripts_that_the_server_forgot_are_sent_again(any_redis_url, serv
         forget(step)
         return await aperform(step)
 
-    monkeypatch.setattr(driver._Send, "perform", flushed)
-    monkeypatch.setattr(driver._Send, "aperform", aflushed)
+    monkeypatch.setattr(Exchange, "perform", flushed)
+    monkeypatch.setattr(Exchange, "aperform", aflushed)
     with AgentMemory.from_url(any_redis_url) as memory:
         await use_everything(memory, call)
         await call(memory.close)

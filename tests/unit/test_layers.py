@@ -49,8 +49,9 @@ LAYERS = (
     ("backends",),
     ("backends.postgres.migrations", "backends.postgres.statements"),
     ("backends.postgres.migrating",),
-    ("backends.redis.scripts",),
-    ("backends.redis.indexes", "backends.redis.rows"),
+    ("backends.redis.pools", "backends.redis.scripts"),
+    ("backends.redis.indexes", "backends.redis.routing", "backends.redis.rows"),
+    ("backends.redis.connections",),
     ("backends.sqlite.forks", "backends.sqlite.line", "backends.sqlite.traces"),
     ("backends.sqlite.tables",),
     tuple(f"backends.{name}.{part}" for name in BACKENDS for part in ("driver", "history", "store", "checkpoints")),
@@ -190,7 +191,8 @@ def test_no_circle_of_imports():
 
 def test_only_drivers_import_database_drivers():
     assert {found.module for found in IMPORTS if found.target.partition(".")[0] in DRIVERS} <= {
-        module for module in MODULES if module.startswith("backends.") and module.endswith(".driver")
+        "backends.redis.connections",
+        *(module for module in MODULES if module.startswith("backends.") and module.endswith(".driver")),
     }
 
 
@@ -200,7 +202,7 @@ def test_optional_packages_are_imported_where_they_are_needed_and_not_before():
     drivers = {"sqlite": {"sqlite3"}, "postgres": {"psycopg", "psycopg_pool"}, "redis": {"redis"}}
     assert {(one, target.partition(".")[0]) for one, target in at_top} == {
         (f"backends.{name}.driver", package) for name, packages in drivers.items() for package in packages
-    } | middlewares
+    } | {("backends.redis.connections", "redis")} | middlewares
 
 
 def test_concrete_backends_are_imported_by_the_package_of_backends_alone():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
-from langchain_agentmem.backends.redis.driver import RedisDriver, Settings
+from langchain_agentmem.backends.redis.connections import Settings
+from langchain_agentmem.backends.redis.driver import RedisDriver
 from langchain_agentmem.backends.redis.history import RedisMessages
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.errors import ConfigurationError
@@ -18,13 +19,13 @@ from langchain_agentmem.words import ENGLISH, check_language
 T = TypeVar("T")
 
 _SENTINEL_PORT = 26379
+_MASTER = "master"
+"""Stands for the master's address in a URL."""
 _PASSED_ON = {
     "client_name",
     "db",
     "health_check_interval",
     "protocol",
-    "sentinel_password",
-    "sentinel_username",
     "socket_connect_timeout",
     "socket_keepalive",
     "ssl_ca_certs",
@@ -34,6 +35,8 @@ _PASSED_ON = {
     "ssl_keyfile",
 }
 """The options of redis-py that a URL may have."""
+_OF_SENTINELS = {"sentinel_password", "sentinel_username"}
+"""Those that a URL of sentinels may have besides."""
 
 
 class RedisBackend(Backend):
@@ -75,10 +78,10 @@ class RedisBackend(Backend):
         return await self.driver.arun(program)
 
     def write(self, program: Program[T]) -> T:
-        return self.driver.run(program)
+        return self.driver.run(program, writes=True)
 
     async def awrite(self, program: Program[T]) -> T:
-        return await self.driver.arun(program)
+        return await self.driver.arun(program, writes=True)
 
     def close(self) -> None:
         self.driver.close()
@@ -104,15 +107,16 @@ def settings_of(url: str) -> Settings:
     scheme, _, kind = parts.scheme.partition("+")
     settings = Settings(
         kind=kind or "single",
-        timeout=_number(options, "timeout", 10.0, float, lambda n: 0 < n <= 86_400, "a number of seconds up to 86400"),
+        timeout=_number(options, "timeout", 30.0, float, lambda n: 0 < n <= 86_400, "a number of seconds up to 86400"),
         pool_size=_number(options, "pool_size", 10, int, lambda n: 1 <= n <= 1000, "a whole number from 1 to 1000"),
         retries=_number(options, "retries", 5, int, lambda n: 0 <= n <= 100, "a whole number from 0 to 100"),
         allow_eviction=_flag(options, "allow_eviction"),
         language=check_language(options.pop("language", ENGLISH)),
     )
-    unknown = sorted(options.keys() - _PASSED_ON)
+    passed_on = _PASSED_ON | (_OF_SENTINELS if kind == "sentinel" else set())
+    unknown = sorted(options.keys() - passed_on)
     if unknown:
-        known = ", ".join(sorted({"timeout", "pool_size", "retries", "allow_eviction", "language"} | _PASSED_ON))
+        known = ", ".join(sorted({"timeout", "pool_size", "retries", "allow_eviction", "language"} | passed_on))
         msg = f"Unknown option {unknown[0]!r} in the URL {_shown(url)!r}: known are {known}."
         raise ConfigurationError(msg)
     if kind == "sentinel":
@@ -147,12 +151,13 @@ def _sentinel(settings: Settings, url: str, options: dict[str, Any]) -> Settings
             f"/number after it for another database than 0."
         )
         raise ConfigurationError(msg)
-    user, _, password = credentials.partition(":")
-    arguments = {**options, "db": int(database or options.get("db", 0))}
-    arguments.update({name: unquote(one) for name, one in (("username", user), ("password", password)) if one})
-    if parts.scheme.startswith("rediss"):
-        arguments["ssl"] = True
-    return settings._replace(sentinels=sentinels, service=service, arguments=arguments)
+    own = {name.removeprefix("sentinel_"): options.pop(name) for name in _OF_SENTINELS & options.keys()}
+    number = database or options.pop("db", "0")
+    query = f"?{urlencode(options)}" if options else ""
+    scheme = parts.scheme.partition("+")[0]
+    # Where the master is, sentinels say.
+    master = f"{scheme}://{credentials}{'@' if credentials else ''}{_MASTER}/{number}{query}"
+    return settings._replace(url=master, sentinels=sentinels, service=service, sentinel_options=own)
 
 
 def _number(

@@ -39,7 +39,7 @@ from langchain_agentmem.codec import Codec, Typed
 from langchain_agentmem.compact import ValueKey
 from langchain_agentmem.program import Program, storage_program
 
-LUA = load_scripts("checkpoints.lua")
+LUA = load_scripts("checkpoints.lua", "a thread")
 
 _KEYS = ("thread", "checkpoints", "order", "values", "elements", "writes", "runs")
 _THREADS_AT_ONCE = 500

@@ -3,6 +3,26 @@ What every script of this backend begins with.
 -- common --
 local call = redis.call
 
+-- Arguments that are too many for one command come in a few large ones, each made of records that say how long they are; a last key
+-- says so.
+local function unpacked(given)
+  if string.sub(KEYS[#KEYS], -8) ~= '}:packed' then return given end
+  KEYS[#KEYS] = nil
+  local all, count = {}, 0
+  for _, block in ipairs(given) do
+    local at = 1
+    while at <= #block do
+      local length = struct.unpack('>I', block, at)
+      count = count + 1
+      all[count] = string.sub(block, at + 4, at + 3 + length)
+      at = at + 4 + length
+    end
+  end
+  return all
+end
+
+local ARGV = unpacked(ARGV)
+
 -- A command with many arguments, in parts that Lua's stack can hold.
 local function in_parts(command, key, words, from, upto)
   for at = from, upto, 2000 do

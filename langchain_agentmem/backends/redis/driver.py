@@ -1,24 +1,17 @@
-"""Connections to Redis, scripts, and Redis' errors in our words: the only module that imports redis-py.
+"""Runs storage programs on Redis: scripts, servers that move or are lost, and Redis' errors in our words.
 
-A driver has a client of its own for synchronous callers and one for each event loop, opened on first use; or it uses the
-client that the application has. Lost connections and restarts are ridden out by redis-py's own retries: every script may be
-run twice.
+Every script may be run twice: so lost connections, restarts and moved slots are ridden out.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import threading
-import weakref
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
 
 import redis
 import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -34,18 +27,28 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import TimeoutError as NoAnswer
-from redis.retry import Retry
 
+from langchain_agentmem.backends.redis.connections import Exchange, Part, Servers, Settings, Words, addresses
 from langchain_agentmem.backends.redis.indexes import LUA
-from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, slot
+from langchain_agentmem.backends.redis.pools import Limit, NoTurnError
+from langchain_agentmem.backends.redis.routing import (
+    ClusterRoute,
+    Endpoint,
+    Route,
+    SentinelRoute,
+    UnreachableError,
+    slot_of,
+)
+from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, command_words, slot
 from langchain_agentmem.errors import (
     AgentMemError,
     ConfigurationError,
+    DamagedDataError,
     StorageBusyError,
     StorageClosedError,
     StorageError,
 )
-from langchain_agentmem.program import Program, StorageProgram, arun, run
+from langchain_agentmem.program import Program, Sleep, StorageProgram, arun, run
 
 T = TypeVar("T")
 
@@ -54,26 +57,13 @@ OLDEST_SERVER = (6, 2)
 
 _ATTEMPTS = 10
 """How often a program begins anew because what it was reading was changed meanwhile."""
-_BACK_OFF_BASE, _BACK_OFF_CAP = 0.05, 1.0
+_BACK_OFF = ExponentialWithJitterBackoff(1.0, 0.05)
+_HOPS = 16
+"""How often commands follow a slot that has moved, before that counts as a failed attempt."""
 
-
-class Settings(NamedTuple):
-    """How a driver connects."""
-
-    url: str = ""
-    """As redis-py takes it, but for sentinels."""
-    kind: str = "single"
-    """`"single"`, `"cluster"` or `"sentinel"`."""
-    sentinels: Sequence[tuple[str, int]] = ()
-    service: str = ""
-    timeout: float = 10.0
-    """Seconds to wait for an answer, or for a connection to come free."""
-    pool_size: int = 10
-    retries: int = 5
-    allow_eviction: bool = False
-    language: str = "english"
-    arguments: Mapping[str, Any] = MappingProxyType({})
-    """Others, as redis-py takes them."""
+_LOST = (LostConnection, NoAnswer, UnreachableError)
+_LATER = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"}
+"""Answers of servers that will do later what was asked."""
 
 
 class RedisDriver:
@@ -81,78 +71,83 @@ class RedisDriver:
 
     Args:
         settings: How to connect.
-        given: A client that the application has, which is never closed by us. Default: None (own clients).
+        given: A client of the application, whose settings are used, and which is never used or closed itself. Default: None.
     """
 
     def __init__(self, settings: Settings, given: Any = None) -> None:
         self.settings = settings
         self.given = given
         self._closed = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.servers = Servers(self.settings, self.given)
         self._ready = False
-        self._lock = threading.Lock()
-        self._client: Any = None
-        self._loops: dict[asyncio.AbstractEventLoop, Any] = {}
-        weakref.finalize(self, _abandon_all, self._loops, os.getpid())
+        self._route: Route | None = None
 
     # Programs
 
-    def run(self, program: Program[T]) -> T:
+    def run(self, program: Program[T], *, writes: bool = False) -> T:
         """Run a storage program."""
-        return run(self._attempts(program))
+        return run(self._attempts(program, writes))
 
-    async def arun(self, program: Program[T]) -> T:
+    async def arun(self, program: Program[T], *, writes: bool = False) -> T:
         """Same as `run`, but without blocking the event loop."""
         if isinstance(self.given, (redis.Redis, redis.RedisCluster)):
-            return await asyncio.to_thread(self.run, program)
-        return await arun(self._attempts(program))
+            return await asyncio.to_thread(self.run, program, writes=writes)
+        return await arun(self._attempts(program, writes))
 
-    def _attempts(self, program: Program[T]) -> Program[T]:
-        if self._closed:
-            msg = "This memory is closed: make a new one, or call close() later."
-            raise StorageClosedError(msg)
+    def _attempts(self, program: Program[T], writes: bool) -> Program[T]:
+        self._check()
+        limit = Limit(self.settings.timeout)
         try:
             if not self._ready:
-                yield from self._prepare()
+                yield from self._prepare(limit)
             for _ in range(_ATTEMPTS):
                 try:
-                    return cast("T", (yield _Drive(self, program)))
+                    return cast("T", (yield _Drive(self, program, limit, writes)))
                 except Changed:
                     if not isinstance(program, StorageProgram):
                         raise
-            msg = f"Others kept changing what was to be read, {_ATTEMPTS} times over: try again."
+            msg = f"Other writers changed the data during each of {_ATTEMPTS} attempts to read it. Try again."
             raise StorageBusyError(msg)
-        except (RedisError, RedisClusterException) as error:
-            raise self._translate(error) from error
+        except (RedisError, RedisClusterException, NoTurnError, UnreachableError) as error:
+            raise self._translate(error, limit, writes) from error
 
-    def answers(self, step: Invoke | InvokeAll) -> Program[Any]:
+    def answers(self, step: Invoke | InvokeAll, limit: Limit, *, writes: bool) -> Program[Any]:
         """Do one step of a storage program; a script that the server does not know (any more) is sent to it whole."""
         invocations = step.invocations if isinstance(step, InvokeAll) else [step]
         if not invocations:
             return []
         commands = [_command("EVALSHA", one) for one in invocations]
         if isinstance(step, InvokeAll) and step.together and not self.is_cluster:
-            # All scripts must be known before the first is run. redis-py's own transactions would decode the answers.
+            # All scripts must be known before the first is run.
             sources = dict.fromkeys(one.script.source for one in invocations)
-            loads = [["SCRIPT", "LOAD", source] for source in sources]
-            (*queued, answers) = yield _Send(self, [*loads, ["MULTI"], *commands, ["EXEC"]])
+            loads = [_Command(("SCRIPT", "LOAD", source)) for source in sources]
+            first, last = _Command(("MULTI",)), _Command(("EXEC",))
+            (*queued, answers) = yield from self._send([*loads, first, *commands, last], limit, writes, whole=True)
             if isinstance(answers, Exception):
                 raise next((one for one in queued if isinstance(one, Exception)), answers)
         else:
-            answers = yield _Send(self, commands)
+            answers = yield from self._send(commands, limit, writes)
         unknown = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            again = yield _Send(self, [_command("EVAL", invocations[at]) for at in unknown])
+            again = yield from self._send([_command("EVAL", invocations[at]) for at in unknown], limit, writes)
             for at, answer in zip(unknown, again, strict=True):
                 answers[at] = answer
-        for answer in answers:
+        failed = [isinstance(answer, Exception) for answer in answers]
+        limit.partial = any(failed) and not all(failed)
+        for invocation, answer in zip(invocations, answers, strict=True):
             if isinstance(answer, Exception):
-                raise answer
+                _raise_of(invocation, answer)
         return answers if isinstance(step, InvokeAll) else answers[0]
 
-    def _prepare(self) -> Program[None]:
+    def _prepare(self, limit: Limit) -> Program[None]:
         """Look once whether the server is one that keeps what it is given, and has a layout that we know."""
-        for info in (yield _Inspect(self)):
-            version = str(info.get("redis_version", ""))
+        servers = yield from self.route.every(limit)
+        questions = [_Command(("INFO",), server=server) for server in servers]
+        for info in map(_info, (yield from self._send(questions, limit, writes=False))):
+            version = info.get("redis_version", "")
             if version and tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
                 msg = f"This server is Redis {version}: at least {'.'.join(map(str, OLDEST_SERVER))} is needed."
                 raise ConfigurationError(msg)
@@ -165,7 +160,8 @@ class RedisDriver:
                 raise ConfigurationError(msg)
         place, mine = slot("schema"), self.settings.language
         keys = (f"{place}schema", f"{place}language")
-        found, language = yield from self.answers(Invoke(LUA["schema"], keys, (SCHEMA_VERSION, mine)))
+        step = Invoke(LUA["schema"], keys, (SCHEMA_VERSION, mine))
+        found, language = yield from self.answers(step, limit, writes=False)
         if int(found) > SCHEMA_VERSION:
             msg = (
                 f"The memory in this Redis has version {int(found)} of the layout, and this langchain-agentmem knows up to "
@@ -180,100 +176,234 @@ class RedisDriver:
             raise ConfigurationError(msg)
         self._ready = True
 
-    # Clients
+    # Servers
+
+    def _send(
+        self, commands: Sequence[_Command], limit: Limit, writes: bool, *, whole: bool = False
+    ) -> Program[list[Any]]:
+        """Send commands to the servers that they belong to, again if a server was lost; errors of servers are answers.
+
+        With `whole`, all of them are sent again if one must be.
+        """
+        answers: list[Any] = [None] * len(commands)
+        pending: dict[int, Endpoint | None] = dict.fromkeys(range(len(commands)))
+        failures = hops = 0
+        while True:
+            trouble: Exception | None = None
+            try:
+                parts = yield from self._parts(commands, pending, limit)
+                results = yield Exchange(self.servers, parts, limit, writes)
+            except UnreachableError as error:
+                trouble = error
+            else:
+                for part, result in zip(parts, results, strict=True):
+                    if isinstance(result, _LOST) and not isinstance(result, AuthenticationError):
+                        trouble = result
+                    elif isinstance(result, Exception):
+                        raise result
+                    else:
+                        for at, answer in zip(part.places, result[part.skipped :], strict=True):
+                            answers[at] = answer
+                            trouble = self._settle(at, answer, commands[at], pending) or trouble
+            if not pending:
+                return answers
+            if trouble is None and hops < _HOPS:
+                hops += 1
+                continue
+            failures += 1
+            pause = _BACK_OFF.compute(failures)
+            if trouble is None or failures > self.settings.retries or limit.left() <= pause:
+                raise trouble or answers[next(iter(pending))]
+            self.route.forget()
+            if whole:
+                pending = dict.fromkeys(range(len(commands)))
+            yield Sleep(pause)
+
+    def _settle(self, at: int, answer: Any, command: _Command, pending: dict[int, Endpoint | None]) -> Exception | None:
+        """Whether a command is done; if not, it stays pending. Returns the error that makes its server useless now."""
+        code = _code(answer)
+        if code in ("MOVED", "ASK") and self.is_cluster:
+            host, _, port = str(answer).split()[-1].rpartition(":")
+            target = Endpoint(host, int(port))
+            pending[at] = target if code == "ASK" else None
+            if code == "MOVED" and command.slot is not None:
+                self.route.move(command.slot, target)
+            return None
+        if code in _LATER or (code == "READONLY" and self.route.moves):
+            return cast("Exception", answer)
+        del pending[at]
+        return None
+
+    def _parts(
+        self, commands: Sequence[_Command], pending: Mapping[int, Endpoint | None], limit: Limit
+    ) -> Program[list[Part]]:
+        """Which commands go to which server, in an order that is the same for all callers."""
+        places: dict[tuple[Endpoint, bool], list[int]] = {}
+        for at, asked in pending.items():
+            command = commands[at]
+            server = asked or command.server or (yield from self.route.locate(command.slot or 0, limit))
+            places.setdefault((server, asked is not None), []).append(at)
+        parts = []
+        for (server, asking), group in sorted(places.items()):
+            # ASKING holds for one command.
+            for some in [[at] for at in group] if asking else [group]:
+                words = [commands[at].words for at in some]
+                parts.append(Part(server, some, [("ASKING",), *words] if asking else words, int(asking)))
+        return parts
+
+    def _ask(self, server: Endpoint, words: Words, limit: Limit) -> Program[Any]:
+        """Send one command to one server, once; see `routing.Ask`."""
+        (result,) = yield Exchange(self.servers, [Part(server, [0], [words], 0)], limit, writes=False)
+        if isinstance(result, _LOST) and not isinstance(result, AuthenticationError):
+            return result
+        if isinstance(result, Exception):
+            raise result
+        return result[0]
 
     @property
     def is_cluster(self) -> bool:
-        """Whether keys of different slots may lie on different servers."""
-        return self.settings.kind == "cluster" or isinstance(
-            self.given, (redis.RedisCluster, redis.asyncio.RedisCluster)
-        )
+        """Whether keys of different slots may be on different servers."""
+        return self.route.scattered
 
-    def client(self) -> Any:
-        """The client for synchronous callers."""
-        if self.given is not None:
-            if isinstance(self.given, (redis.Redis, redis.RedisCluster)):
-                return self.given
-            msg = (
-                f"This memory was made from an asynchronous {type(self.given).__name__}: call the method with the prefix "
-                f"`a` and await it, or pass a URL, which serves both."
-            )
-            raise ConfigurationError(msg)
-        with self._lock:
-            if self._client is None:
-                self._client = _connect(self.settings)
-            return self._client
+    @property
+    def route(self) -> Route:
+        """Where the data is."""
+        if self._route is None:
+            self._route = self._new_route()
+        return self._route
 
-    async def loop_client(self) -> Any:
-        """The client for asynchronous callers of the event loop that is running."""
-        client = self._of_this_loop()
-        if self.is_cluster:
-            # redis-py would do it with the first command; several first ones at once get in each other's way there.
-            await client.initialize()
-        return client
+    def _new_route(self) -> Route:
+        settings, given = self.settings, self.given
+        if settings.kind == "sentinel":
+            return SentinelRoute(settings.sentinels, settings.service, self._ask)
+        if settings.kind == "cluster":
+            known = self.servers.source(asynchronous=False).options
+            return ClusterRoute([(known["host"], known.get("port", 6379))], self._ask)
+        if isinstance(given, (redis.RedisCluster, redis.asyncio.RedisCluster)):
+            manager = given.nodes_manager
+            nodes = [*manager.startup_nodes.values(), *manager.nodes_cache.values()]
+            return ClusterRoute([(node.host, int(node.port)) for node in nodes], self._ask, manager.address_remap)
+        pool = getattr(given, "connection_pool", None)
+        if pool is not None and hasattr(pool, "sentinel_manager"):
+            return SentinelRoute(addresses(pool.sentinel_manager.sentinels), pool.service_name, self._ask)
+        return Route()
 
-    def _of_this_loop(self) -> Any:
-        if self.given is not None:
-            return self.given
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            known = self._loops.get(loop)
-            if known is None:
-                for gone in [one for one in self._loops if one.is_closed()]:
-                    _abandon(gone, self._loops.pop(gone))
-                known = self._loops[loop] = _aconnect(self.settings)
-            return known
+    def _check(self) -> None:
+        if self._closed:
+            msg = "This memory is closed: make a new one, or call close() later."
+            raise StorageClosedError(msg)
+        if self.servers.process != os.getpid():
+            # A connection must not be used in a process that inherited it.
+            _inherited.append(self.servers)
+            self._reset()
 
     def close(self) -> None:
-        """Close the own connections; those of other event loops without waiting for them."""
+        """Close the connections; those of other event loops without waiting for them."""
         self._closed = True
-        with self._lock:
-            client, self._client = self._client, None
-            if client is not None:
-                for one in _with_sentinels(client):
-                    one.close()
-            _abandon_all(self._loops, os.getpid())
+        self.servers.close()
 
     async def aclose(self) -> None:
         """Same as `close`, but without blocking the event loop."""
-        loop = asyncio.get_running_loop()
-        own = self._loops.pop(loop, None)
-        if own is not None:
-            for one in _with_sentinels(own):
-                await one.aclose()
-            _drop(loop, own)  # what redis-py leaves behind
-        self.close()
+        self._closed = True
+        await self.servers.aclose()
 
     # Errors
 
-    def _translate(self, error: Exception) -> AgentMemError:
-        text = str(error).strip().partition("\n")[0]
+    def _translate(self, error: Exception, limit: Limit, writes: bool) -> AgentMemError:
+        text = str(error).strip().partition("\n")[0].rstrip(".")
+        fate = ""
+        if writes:
+            fate = " The write may have been stored: its answer was lost." if limit.sent else " Nothing was stored."
         if "OOM command not allowed" in text or isinstance(error, OutOfMemoryError):
-            return StorageError("Redis has no memory left (maxmemory); nothing was written.")
-        if isinstance(error, NoAnswer):
-            return StorageBusyError(f"Redis did not answer within {self.settings.timeout:g} seconds ({text}).")
-        if isinstance(error, LostConnection) and "No connection available" in text:
+            told = "a part of the call may have been stored" if limit.partial else "nothing was written"
+            return StorageError(f"Redis has no memory left (maxmemory); {told}.")
+        seconds = f"within {self.settings.timeout:g} seconds"
+        if isinstance(error, NoTurnError):
             return StorageBusyError(
-                f"No connection to Redis came free within {self.settings.timeout:g} seconds; nothing was done."
+                f"No connection to Redis came free {seconds}, and no other caller progressed.{fate}"
             )
+        if isinstance(error, NoAnswer):
+            return StorageBusyError(f"Redis did not answer {seconds} ({text}).{fate}")
         for kinds, kind, meaning in _MEANINGS:
             if isinstance(error, kinds):
-                return kind(meaning.format(text=text))
+                lost = isinstance(error, (*_LOST, RedisClusterException))
+                return kind(meaning.format(text=text) + (fate if lost else ""))
+        if _code(error) in _LATER:
+            return StorageBusyError(f"Redis is busy: {text}.{fate}")
         return StorageError(f"Redis could not do it: {text}")
 
+
+_inherited: list[Any] = []
+"""Connections that a forked process got from its parent: kept, because closing them could harm the parent's."""
 
 _MEANINGS: tuple[tuple[Any, type[AgentMemError], str], ...] = (
     ((AuthenticationError, AuthorizationError, NoPermissionError), ConfigurationError, "Redis does not allow it: {text}."),
     (ReadOnlyError, StorageError, "This Redis server accepts no writes, it may be a replica: {text}."),
     (BusyLoadingError, StorageBusyError, "Redis is still loading its data: {text}."),
-    ((LostConnection, RedisClusterException), StorageError, "Cannot reach Redis: {text}"),
+    ((LostConnection, RedisClusterException, UnreachableError), StorageError, "Cannot reach Redis: {text}."),
 )  # fmt: skip
 """What kinds of error mean to who called us."""
 
 
-def _command(name: str, invocation: Invoke) -> list[Any]:
-    script, keys, arguments = invocation
-    return [name, script.digest if name == "EVALSHA" else script.source, len(keys), *keys, *arguments]
+class _Command(NamedTuple):
+    """A command, and where it belongs."""
+
+    words: Words
+    slot: int | None = None
+    server: Endpoint | None = None
+
+
+def _command(name: str, invocation: Invoke) -> _Command:
+    return _Command(command_words(name, invocation), slot_of(invocation.keys[0]))
+
+
+def _code(answer: Any) -> str:
+    """The first word of an error of a server; empty for other answers."""
+    if not isinstance(answer, ResponseError):
+        return ""
+    known = getattr(answer, "status_code", None) or _CODES.get(type(answer).__name__)
+    return known or str(answer).partition(" ")[0]
+
+
+_CODES = {
+    "AskError": "ASK",
+    "ClusterDownError": "CLUSTERDOWN",
+    "MasterDownError": "MASTERDOWN",
+    "MovedError": "MOVED",
+    "ReadOnlyError": "READONLY",
+    "TryAgainError": "TRYAGAIN",
+}
+
+
+def _raise_of(invocation: Invoke, error: Exception) -> None:
+    """Raise what went wrong in a script; what it could not read was damaged."""
+    text = str(error)
+    if isinstance(error, ResponseError) and ("WRONGTYPE" in text or _code(error) == "WRONGTYPE" or _is_fault(text)):
+        msg = (
+            f"What is stored of {invocation.script.kind} (key {invocation.keys[0]!r} and those that belong to it) cannot be "
+            f"read: it was damaged or altered ({text})."
+        )
+        raise DamagedDataError(msg) from error
+    raise error
+
+
+def _is_fault(text: str) -> bool:
+    """Whether an error is one of Lua itself, not of a command that a script ran."""
+    _, _, said = text.partition("user_script:")
+    return any(sign in said for sign in _FAULTS)
+
+
+_FAULTS = ("attempt to", "bad argument", "data string too short", "Bad data format", "Missing bytes", "unpack")
+
+
+def _info(answer: Any) -> dict[str, str]:
+    """What a server says of itself; nothing where that is forbidden."""
+    if isinstance(answer, (NoPermissionError, ResponseError)):
+        return {}
+    if isinstance(answer, Exception):
+        raise answer
+    lines = bytes(answer).decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 
 
 class _Drive(NamedTuple):
@@ -281,154 +411,14 @@ class _Drive(NamedTuple):
 
     driver: RedisDriver
     program: Program[Any]
+    limit: Limit
+    writes: bool
 
     def perform(self) -> Any:
-        return run(self.program, lambda step: run(self.driver.answers(step)))
+        return run(self.program, lambda step: run(self._answers(step)))
 
     async def aperform(self) -> Any:
-        return await arun(self.program, lambda step: arun(self.driver.answers(step)))
+        return await arun(self.program, lambda step: arun(self._answers(step)))
 
-
-class _Send(NamedTuple):
-    """Outer step: send commands in one round trip; the answers, errors of the server among them."""
-
-    driver: RedisDriver
-    commands: list[list[Any]]
-
-    def perform(self) -> list[Any]:
-        client = self.driver.client()
-        if len(self.commands) == 1:
-            try:
-                return [client.execute_command(*self.commands[0], NEVER_DECODE=True)]
-            except ResponseError as error:
-                return [error]
-        answers: list[Any] = self._filled(client).execute(raise_on_error=False)
-        return answers
-
-    async def aperform(self) -> list[Any]:
-        client = await self.driver.loop_client()
-        if len(self.commands) == 1:
-            try:
-                return [await client.execute_command(*self.commands[0], NEVER_DECODE=True)]
-            except ResponseError as error:
-                return [error]
-        answers: list[Any] = await self._filled(client).execute(raise_on_error=False)
-        return answers
-
-    def _filled(self, client: Any) -> Any:
-        pipeline = client.pipeline(transaction=False)
-        for command in self.commands:
-            pipeline.execute_command(*command, NEVER_DECODE=True)
-        return pipeline
-
-
-class _Inspect(NamedTuple):
-    """Outer step: what the servers that are written to say of themselves; nothing where that is forbidden."""
-
-    driver: RedisDriver
-
-    def perform(self) -> list[dict[str, Any]]:
-        client = self.driver.client()
-        try:
-            if self.driver.is_cluster:
-                return list(client.info(target_nodes=redis.RedisCluster.PRIMARIES).values())
-            return [client.info()]
-        except (NoPermissionError, ResponseError):
-            return []
-
-    async def aperform(self) -> list[dict[str, Any]]:
-        client = await self.driver.loop_client()
-        try:
-            if self.driver.is_cluster:
-                found = await client.info(target_nodes=redis.asyncio.RedisCluster.PRIMARIES)
-                return list(found.values())
-            return [await client.info()]
-        except (NoPermissionError, ResponseError):
-            return []
-
-
-def _connect(settings: Settings) -> Any:
-    """A client for synchronous callers."""
-    retry = Retry(ExponentialWithJitterBackoff(_BACK_OFF_CAP, _BACK_OFF_BASE), settings.retries)
-    options = {**settings.arguments, "socket_timeout": settings.timeout, "retry": retry}
-    if settings.kind == "cluster":
-        return redis.RedisCluster.from_url(settings.url, **options)
-    if settings.kind == "sentinel":
-        own = {"socket_timeout": settings.timeout, **_of_sentinels(options)}
-        sentinel: Any = redis.Sentinel(settings.sentinels, sentinel_kwargs=own)  # type: ignore[no-untyped-call]
-        return sentinel.master_for(settings.service, max_connections=1000, **options)
-    pool = redis.BlockingConnectionPool.from_url(
-        settings.url, max_connections=settings.pool_size, timeout=settings.timeout, **options
-    )
-    return redis.Redis.from_pool(pool)
-
-
-def _aconnect(settings: Settings) -> Any:
-    """A client for asynchronous callers of one event loop."""
-    retry = AsyncRetry(ExponentialWithJitterBackoff(_BACK_OFF_CAP, _BACK_OFF_BASE), settings.retries)
-    options = {**settings.arguments, "socket_timeout": settings.timeout, "retry": retry}
-    if settings.kind == "cluster":
-        return redis.asyncio.RedisCluster.from_url(settings.url, **options)
-    if settings.kind == "sentinel":
-        own = {"socket_timeout": settings.timeout, **_of_sentinels(options)}
-        sentinel: Any = redis.asyncio.Sentinel(settings.sentinels, sentinel_kwargs=own)  # type: ignore[no-untyped-call]
-        return sentinel.master_for(settings.service, max_connections=1000, **options)
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        settings.url, max_connections=settings.pool_size, timeout=settings.timeout, **options
-    )
-    return redis.asyncio.Redis.from_pool(pool)
-
-
-def _with_sentinels(client: Any) -> list[Any]:
-    """A client, and those of the sentinels that it asks for the master."""
-    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
-    return [client, *(manager.sentinels if manager is not None else ())]
-
-
-def _of_sentinels(options: dict[str, Any]) -> dict[str, Any]:
-    """Take out the options that are meant for the sentinels."""
-    own = [name for name in options if name.startswith("sentinel_")]
-    return {name.removeprefix("sentinel_"): options.pop(name) for name in own}
-
-
-def _abandon_all(loops: dict[asyncio.AbstractEventLoop, Any], process: int) -> None:
-    while loops:
-        loop, client = loops.popitem()
-        if process == os.getpid():
-            _abandon(loop, client)
-
-
-def _abandon(loop: asyncio.AbstractEventLoop, client: Any) -> None:
-    """Close the connections of an event loop without waiting for it; redis-py could do that only on the loop."""
-    if loop.is_running() and asyncio._get_running_loop() is not loop:
-        with contextlib.suppress(RuntimeError):  # it was closed meanwhile
-            loop.call_soon_threadsafe(_drop, loop, client)
-    else:
-        _drop(loop, client)
-
-
-def _drop(loop: asyncio.AbstractEventLoop, client: Any) -> None:
-    if hasattr(client, "nodes_manager"):
-        client._initialize = True  # or it would complain when it is collected
-        manager = client.nodes_manager
-        first = getattr(client, "startup_nodes", ())
-        nodes = [*manager.nodes_cache.values(), *manager.startup_nodes.values(), *first]
-        connections = [one for node in nodes for one in node._connections]
-    else:
-        pools = [one.connection_pool for one in _with_sentinels(client)]
-        connections = [one for pool in pools for one in (*pool._available_connections, *pool._in_use_connections)]
-    for connection in connections:
-        writer = getattr(connection, "_writer", None)
-        connection._reader = connection._writer = None
-        transport: Any = getattr(writer, "transport", None)
-        if hasattr(transport, "_ssl_protocol"):
-            transport._closed = True
-            transport = transport._ssl_protocol._transport
-        socket = getattr(transport, "_sock", None)
-        if socket is not None:
-            # Closing the transport would take another turn of the loop, which may never come.
-            transport._closing = True
-            if not loop.is_closed():
-                loop.remove_reader(socket.fileno())
-            socket.close()
-            transport._sock = None
+    def _answers(self, step: Any) -> Program[Any]:
+        return self.driver.answers(step, self.limit, writes=self.writes)

@@ -24,7 +24,7 @@ from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed,
 from langchain_agentmem.codec import Typed
 from langchain_agentmem.program import Program, storage_program
 
-LUA = load_scripts("history.lua")
+LUA = load_scripts("history.lua", "a session")
 
 _HEADER = struct.Struct(">dI")
 _LENGTH = struct.Struct(">I")

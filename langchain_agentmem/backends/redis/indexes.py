@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, load_scripts, optional
 from langchain_agentmem.program import Program
 
-LUA = load_scripts("indexes.lua")
+LUA = load_scripts("indexes.lua", "an index")
 
 GRACE_SECONDS = 3600.0
 """How long an entry stays of which nothing is found: somebody may be about to write it."""

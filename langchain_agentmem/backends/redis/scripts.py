@@ -13,15 +13,24 @@ from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.errors import InvalidInputError
 
 _PACKAGE = "langchain_agentmem.backends.redis"
 _LENGTH = struct.Struct(">I")
+
+MOST_ARGUMENTS = 50_000
+"""More arguments of a script are packed: a command may have 1,048,576."""
+MOST_BYTES = 512 * 2**20
+"""Redis' own limit for a value (`proto-max-bulk-len`)."""
+_BLOCK_BYTES = 4 * 2**20
 
 
 class Script(NamedTuple):
     """A script, and the digest that Redis knows it by once it has run it."""
 
     name: str
+    kind: str
+    """What its keys hold."""
     source: str
     digest: str
 
@@ -45,19 +54,56 @@ class InvokeAll(NamedTuple):
     together: bool = False
 
 
+def command_words(name: str, invocation: Invoke) -> list[Any]:
+    """The command that runs a script: `EVALSHA` for one that the server knows, `EVAL` for any.
+
+    Raises:
+        InvalidInputError: An argument is too large for Redis.
+    """
+    script, keys, arguments = invocation
+    if len(arguments) > MOST_ARGUMENTS:
+        keys, arguments = [*keys, f"{keys[0].partition('}:')[0]}}}:packed"], _packed(arguments)
+    total = 0
+    for one in arguments:
+        size = len(one) if isinstance(one, (bytes, str)) else 0
+        total += size
+        if size > MOST_BYTES or total > 2 * MOST_BYTES:
+            msg = (
+                f"Redis takes at most {MOST_BYTES // 2**20} MB as one value and {2 * MOST_BYTES // 2**20} MB in one call; "
+                f"this call has at least {total:,} bytes, and nothing was stored. Store less at a time."
+            )
+            raise InvalidInputError(msg)
+    return [name, script.digest if name == "EVALSHA" else script.source, len(keys), *keys, *arguments]
+
+
+def _packed(arguments: Sequence[Any]) -> list[bytes]:
+    """Arguments in a few large ones; see `common.lua`."""
+    blocks: list[bytes] = []
+    block: list[bytes] = []
+    size = 0
+    for one in arguments:
+        record = framed(one if isinstance(one, bytes) else str(one).encode())
+        if block and size + len(record) > _BLOCK_BYTES:
+            blocks.append(b"".join(block))
+            block, size = [], 0
+        block.append(record)
+        size += len(record)
+    return [*blocks, b"".join(block)]
+
+
 class Changed(Exception):  # noqa: N818 (it is caught by the driver, and never seen by others)
     """What a storage program was reading was changed meanwhile: it is to be begun anew."""
 
 
-def load_scripts(file: str) -> dict[str, Script]:
-    """The scripts of a file, by name."""
+def load_scripts(file: str, kind: str) -> dict[str, Script]:
+    """The scripts of a file, by name; `kind` says what their keys hold."""
     common = load_statements(_PACKAGE, "common.lua")["common"]
     parts = load_statements(_PACKAGE, file)
     shared = parts.pop("shared")
     scripts = {}
     for name, body in parts.items():
         source = "\n".join((common, shared, body))
-        scripts[name] = Script(name, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+        scripts[name] = Script(name, kind, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
     return scripts
 
 

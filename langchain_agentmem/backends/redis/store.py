@@ -26,7 +26,7 @@ from langchain_agentmem.program import Program, storage_program
 from langchain_agentmem.vectors import different_dimensions
 from langchain_agentmem.words import analyze, scores
 
-LUA = load_scripts("store.lua")
+LUA = load_scripts("store.lua", "the store's items")
 
 SEARCHED_AT_ONCE = 10_000
 """The items of one root that a search reads in one round trip; below a prefix with more it asks again."""
