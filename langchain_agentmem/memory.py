@@ -131,7 +131,6 @@ class AgentMemory:
         )
         self.sessions = Sessions(backend, tenant)
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
-        self._busy: set[Schedule] = set()
         self._indexer = self.store.indexer if embed_history else None
 
     @classmethod
@@ -556,7 +555,6 @@ class AgentMemory:
         extractor = ProfileExtractor(_model(model), self.store, schema, **options)
         if extractor.schedule is not None:
             self._schedules.add(extractor.schedule)
-            extractor.schedule.busy = self._busy
         return extractor
 
     def middleware(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -148,7 +147,7 @@ class Reader:
         schema: What they look like.
         instructions: What the model is to do.
         tell: The JSON schema of an answer, where the prompt must say how to answer; else None.
-        seconds: How long a call to the model may take; after so long no second one is begun.
+        seconds: How long a call to the model may take.
         entities: Whether entities and their relations are looked for too. Default: False.
     """
 
@@ -282,7 +281,6 @@ class Reader:
             entities,
         )
         quiet: RunnableConfig = {**(config or {}), "tags": [*((config or {}).get("tags") or ()), _NOSTREAM]}
-        ends = time.monotonic() + self.seconds
         for call in (1, 2):
             answer: Any = None
             asked.append(call)
@@ -300,7 +298,7 @@ class Reader:
             except RefusedError:
                 raise
             except UnusableAnswerError as error:
-                if call == 2 or time.monotonic() > ends:
+                if call == 2:
                     raise
                 prompt = with_error(prompt, _shown(answer), str(error))
         raise AssertionError

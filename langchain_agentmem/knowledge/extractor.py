@@ -64,14 +64,14 @@ class ProfileExtractor(Runnable[Any, Any]):
         method: How the model is asked: by a tool call (`"tools"`), with the provider's structured output (`"json_schema"`),
             or for JSON in the text (`"json"`). Default: `"auto"` (tools where the model has them, else JSON).
         when: `"turn"` reads before the node returns; `"background"` after the answer; `"debounce"` when the conversation has
-            been quiet for `delay`. What was handed over for later and not read, because the process ended, is read with the
+            been quiet for `delay`. Pending conversations are read when the interpreter exits, for at most 30 seconds; the
+            number of those that are left is logged. What was not read, because the process was killed, is read with the
             thread's next run, if its history is kept. Default: `"turn"`.
         delay: Seconds of quiet for `"debounce"`, or a `timedelta`. Default: 30.
         entities: Whether the people, places and things that a user speaks of, and how they relate, are looked for as well,
             in the same call, and stored together with the profile: `memory.entities`. Default: False.
         time_limit: Seconds that a call to the model may take, as a number or a `timedelta`. A call that takes longer changes
-            nothing and is logged; the messages are read in the next run. After so long a run begins no second call either.
-            Default: 60.
+            nothing and is logged; the messages are read in the next run. Default: 60.
         instructions: What the model is to look for, in other words than ours. Default: None.
         messages_key: Where a state holds the messages. Default: `"messages"`.
         on_extraction: Called with the `Extraction` after each one. Default: None.

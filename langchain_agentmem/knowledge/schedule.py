@@ -2,12 +2,16 @@
 
 What waits is data, no running thing: whoever flushes has it done at once, by threads, or by tasks of its own event loop. Of
 one conversation no two jobs run at once, and a job that waits takes in what is handed over meanwhile. A job that failed waits
-for the next of its conversation. Threads and tasks end when nothing is left to do, and none is ever broken off.
+for the next of its conversation. Threads and tasks end when nothing is left to do, and none is ever broken off. When the
+interpreter exits, pending conversations are read first, for at most `TIME_LIMIT` seconds; the number of those that are left
+is logged.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import concurrent.futures.thread  # noqa: F401 (registers before us what ends its threads, so that it runs after us)
 import contextvars
 import logging
 import os
@@ -49,6 +53,9 @@ _doing: contextvars.ContextVar[tuple[Schedule, ...]] = contextvars.ContextVar("a
 
 _all: weakref.WeakSet[Schedule] = weakref.WeakSet()
 
+_pending: set[Schedule] = set()
+"""The schedules with pending conversations, which therefore are not garbage when nobody else refers to them."""
+
 
 @dataclass
 class Job:
@@ -78,8 +85,6 @@ class Schedule:
     def __init__(self, work: Callable[[Job], Program[bool]], delay: float) -> None:
         self._work = work
         self._delay = delay
-        self.busy: set[Schedule] = set()
-        """Holds this as long as something waits or is being done, so that it is not lost with who made it."""
         self._reset()
         _all.add(self)
 
@@ -96,7 +101,7 @@ class Schedule:
         self._given_up = False
         self._alone = False
         """Whether no threads can be begun, because the process ends: who flushes does what they would do."""
-        self.busy.discard(self)
+        _pending.discard(self)
 
     def forked(self) -> None:
         """Begin anew in a child process: its threads and tasks are not there, and what waits is done by the parent."""
@@ -109,6 +114,11 @@ class Schedule:
         """How many conversations wait, or are being read."""
         with self._changed:
             return len({*self._waiting, *self._failed, *self._running})
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether this was closed: what was not read by then is not read."""
+        return self._given_up
 
     def submit(self, conversation: Conversation, config: RunnableConfig, loop: Worker) -> None:
         """Hand over a conversation.
@@ -247,7 +257,7 @@ class Schedule:
 
     def _notify(self) -> None:
         """Wake all threads and tasks that wait for a change; the lock is held."""
-        (self.busy.add if self._waiting or self._running else self.busy.discard)(self)
+        (_pending.add if self._waiting or self._running else _pending.discard)(self)
         self._changed.notify_all()
         for bell, loop in self._bells.items():
             with suppress(RuntimeError):  # an event loop that has ended
@@ -378,6 +388,7 @@ class Schedule:
     def _done(self, job: Job) -> Iterator[list[bool]]:
         """Around what does a job: notes that it was done, and whether it came to something."""
         succeeded: list[bool] = []
+        broken_off = False
         token = _doing.set((*_doing.get(), self))
         try:
             yield succeeded
@@ -387,12 +398,16 @@ class Schedule:
             if came_by_signal(error):
                 raise
             _log.exception("A conversation could not be read; it is read with its next turn.")
+        except asyncio.CancelledError:
+            # A task is cancelled when its event loop ends. A thread goes on, so its job counts as failed.
+            broken_off = job.loop is not None
+            raise
         finally:
             with suppress(ValueError):  # a task that its event loop left behind
                 _doing.reset(token)
-            self._finished(job, succeeded=any(succeeded))
+            self._finished(job, succeeded=any(succeeded), broken_off=broken_off)
 
-    def _finished(self, job: Job, *, succeeded: bool) -> None:
+    def _finished(self, job: Job, *, succeeded: bool, broken_off: bool) -> None:
         with self._changed:
             self._running.pop(job.key, None)
             following = self._waiting.get(job.key)
@@ -403,7 +418,7 @@ class Schedule:
                 if not self._closed:
                     self._begin(following)
             elif not succeeded and not self._given_up:
-                self._failed[job.key] = job
+                (self._waiting if broken_off else self._failed)[job.key] = job
             self._notify()
 
 
@@ -420,6 +435,41 @@ def _together(earlier: Sequence[BaseMessage], later: Sequence[BaseMessage]) -> l
 def _forked() -> None:
     for schedule in list(_all):
         schedule.forked()
+
+
+class _Exit:
+    """Reads pending conversations when the interpreter exits.
+
+    `begin` runs before threads that are not daemons are joined, as long as threads can still be started. Such threads may
+    hand over more conversations until `end` runs.
+    """
+
+    def __init__(self) -> None:
+        self._left = TIME_LIMIT
+
+    def begin(self) -> None:
+        self._finish([schedule for schedule in list(_all) if not schedule.is_given_up])
+
+    def end(self) -> None:
+        self._finish([schedule for schedule in list(_pending) if not schedule.is_given_up])
+        for schedule in list(_all):
+            if not schedule.is_given_up:
+                schedule.close(0)
+
+    def _finish(self, schedules: Sequence[Schedule]) -> None:
+        ends = time.monotonic() + self._left
+        self._left = 0.0  # when this is interrupted, nothing more is waited for
+        for schedule in schedules:
+            schedule.flush(max(0.0, ends - time.monotonic()))
+        self._left = max(0.0, ends - time.monotonic())
+
+
+_exit = _Exit()
+atexit.register(_exit.end)
+with suppress(
+    AttributeError, RuntimeError
+):  # private to Python, or the interpreter is exiting already: `end` does it all
+    threading._register_atexit(_exit.begin)  # type: ignore[attr-defined]
 
 
 if hasattr(os, "register_at_fork"):

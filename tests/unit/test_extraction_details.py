@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from langgraph.graph import MessagesState, StateGraph
 from profiles import ALICE, START, add, answer, assistant, config, human, shown, texts
 from pydantic import BaseModel
 
-from langchain_agentmem import InvalidInputError, StorageClosedError
+from langchain_agentmem import InvalidInputError, InvalidTypeError, StorageClosedError
 from langchain_agentmem.knowledge.seen import Marker
 from langchain_agentmem.testing import ScriptedChatModel
 
@@ -47,6 +50,42 @@ async def test_messages_without_ids_trimmed_histories_and_repetitions(memory, ca
     await call(node.invoke, turns[:2], config(thread="u"))
     await call(node.invoke, turns[:2], config("bob", thread="v"))
     assert asked(model)[4:] == [["I am Al.", "Hello!"]] * 2
+
+
+class Slow(ScriptedChatModel):
+    """Answers its first request too late."""
+
+    def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.requests:
+            threading.Event().wait(1)
+        return super()._generate(messages, *args, **kwargs)
+
+    async def _agenerate(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.requests:
+            self.requests.append(messages)
+            await asyncio.Event().wait()
+        return super()._generate(messages, *args, **kwargs)
+
+
+@pytest.mark.parametrize("limit", [0.1, timedelta(milliseconds=100)])
+async def test_a_model_that_takes_too_long_changes_nothing_and_the_next_run_reads_again(memory, call, caplog, limit):
+    model = Slow([answer(add("Has two dogs"))] * 2)
+    node = memory.profile_node(model, time_limit=limit)
+    late = await call(node.invoke, [human("I have two dogs.", "a")], config())
+    assert (late.messages, late.calls, late.changed) == (1, 1, False)
+    assert "It took longer than 0.1 seconds" in late.error
+    assert "Nothing was learned from 1 messages: TimeoutError" in caplog.text
+    assert (await call(memory.profiles.get, ALICE)).facts == []
+    while not model.requests:  # what the model says too late is lost
+        await asyncio.sleep(0)
+    again = await call(node.invoke, [human("I have two dogs.", "a")], config())
+    assert (texts(again.added), again.error) == (["Has two dogs"], None)
+
+
+@pytest.mark.parametrize("limit", [0, -1, "60", float("nan"), True, [60]])
+async def test_a_time_limit_that_is_no_duration_is_refused(memory, limit):
+    with pytest.raises((InvalidInputError, InvalidTypeError), match="time_limit must be"):
+        memory.profile_node(ScriptedChatModel([]), time_limit=limit)
 
 
 async def test_reading_the_same_messages_again_changes_nothing(memory, call):

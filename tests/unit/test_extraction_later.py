@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -363,7 +364,10 @@ def test_a_node_that_has_nothing_to_do_is_not_kept(memory):
     node = memory.profile_node(ScriptedChatModel([answer()]), when="background")
     node.invoke([human("Hi", "a")], config())
     node.flush()
-    assert memory._busy == set()
+    forgotten = weakref.ref(node.schedule)
+    del node
+    gc.collect()
+    assert forgotten() is None
 
 
 @pytest.mark.parametrize("fault", [asyncio.CancelledError("within"), SystemExit(1)], ids=["cancelled", "exit"])
