@@ -1,4 +1,7 @@
-"""What all tests share: a memory on every backend, and one way to call a method and its async twin."""
+"""What all tests share: a memory on every backend, and one way to call a method and its async twin.
+
+`matrix.py` says which combinations of backend, twin and parameters run by default, and why. `--full-matrix` runs all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,29 @@ import atexit
 import functools
 import itertools
 import os
+import shutil
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import hypothesis
 import psycopg
 import pytest
 import redis
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from langchain_agentmem import AgentMemory
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import examples
+import matrix
+from matrix import BACKENDS
 from servers import DATABASES, PostgresServer, RedisCluster, RedisServer
-
-BACKENDS = ("sqlite-file", "sqlite-memory", "postgres", "redis", "redis-cluster")
-"""Every contract test runs on each of these."""
-
-IN_MEMORY = {
-    "test_checkpoints_conformance.py",
-    "test_checkpoints_writes.py",
-    "test_history.py",
-    "test_history_opening.py",
-    "test_store.py",
-    "test_store_graph.py",
-    "test_store_update.py",
-}
-"""What runs on SQLite in memory too: it is a file's code but for its connections, so these tell what there is to tell."""
 
 collect_ignore = ["integrations/test_agent_server.py"] if sys.version_info < (3, 11) else []
 """LangGraph's agent server needs Python 3.11."""
@@ -45,21 +42,77 @@ LASTING = tuple(backend for backend in BACKENDS if backend != "sqlite-memory")
 _numbers = itertools.count()
 
 
+OFFERS = {"url": BACKENDS, "lasting_url": LASTING, "any_redis_url": ("redis", "redis-cluster")}
+"""The fixtures with a parameter for each backend."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the flags that select tests."""
+    parser.addoption("--full-matrix", action="store_true", help="run every test on every backend, sync and async")
+    parser.addoption("--core", action="store_true", help="run every test function once, on one backend")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set how many examples Hypothesis tries, and where it keeps what it needs while the tests run."""
+    full = config.getoption("--full-matrix")
+    examples.SHARE = 1.0 if full else 0.25
+    hypothesis.settings.register_profile("ours", max_examples=examples.examples(100), database=None)
+    hypothesis.settings.load_profile("ours")
+    folder = tempfile.mkdtemp(prefix="agentmem-hypothesis-")
+    set_hypothesis_home_dir(folder)
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make tests for those backends only that their file may run on."""
+    marks = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    own = {name for given in marks for name in (given.split(",") if isinstance(given, str) else given)}
+    for name, offered in OFFERS.items():
+        if name in metafunc.fixturenames and name not in own and not hasattr(metafunc.module, name):
+            full = metafunc.config.getoption("--full-matrix")
+            chosen = matrix.backends(Path(metafunc.module.__file__).name, offered, full=full)
+            metafunc.parametrize(name, chosen, indirect=True)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests that would say again on SQLite in memory what they say on a file."""
-    left_out = [item for item in items if "[sqlite-memory" in item.name and item.path.name not in IN_MEMORY]
+    """Leave out the tests that `matrix.py` does not select."""
+    if config.getoption("--full-matrix"):
+        return
+    selects = matrix.in_core if config.getoption("--core") else matrix.in_default
+    numbers: dict[tuple[str, tuple[Any, ...]], int] = {}
+    counted: Counter[str] = Counter()
+    left_out: list[pytest.Item] = []
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        call = getattr(item, "callspec", None)
+        chosen, indices = (call.params, call.indices) if call else ({}, {})
+        own = tuple(sorted((name, at) for name, at in indices.items() if name not in {*OFFERS, "call"}))
+        if (function, own) not in numbers:
+            numbers[function, own] = counted[function]
+            counted[function] += 1
+        # The folder of a backend holds tests of its driver, which run whole.
+        offered = () if item.path.parent.name in {"sqlite", "postgres", "redis"} else (*OFFERS,)
+        case = matrix.Case(
+            item.path.name,
+            function.rpartition("::")[2],
+            next((chosen[name] for name in offered if chosen.get(name) in BACKENDS), None),
+            chosen["call"] if chosen.get("call") in matrix.TWINS else None,
+            numbers[function, own],
+        )
+        if not selects(case):
+            left_out.append(item)
     config.hook.pytest_deselected(items=left_out)
     gone = set(map(id, left_out))
     items[:] = [item for item in items if id(item) not in gone]
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
     return new_url(request.param, tmp_path)
 
 
-@pytest.fixture(params=LASTING)
+@pytest.fixture
 def lasting_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database that outlives the object that uses it."""
     return new_url(request.param, tmp_path)
@@ -83,7 +136,7 @@ def redis_url(tmp_path: Path) -> str:
     return new_url("redis", tmp_path)
 
 
-@pytest.fixture(params=["redis", "redis-cluster"])
+@pytest.fixture
 def any_redis_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty Redis, on one server or on three."""
     return new_url(request.param, tmp_path)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -23,7 +24,9 @@ from langchain_agentmem import AgentMemory, AgentMemSaver, InvalidInputError
 Call = Callable[..., Any]
 
 moderate = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 CHANNELS = ("a", "b", "ü€")
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4

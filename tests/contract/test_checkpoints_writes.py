@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langgraph.checkpoint.base import WRITES_IDX_MAP, writes_sort_key
@@ -17,7 +18,9 @@ BIG = "a text that is long enough to be stored as an element of its own, not wit
 SPECIAL = tuple(WRITES_IDX_MAP)
 numbers = itertools.count()
 
-moderate = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+moderate = settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def named(thread: str = "1", checkpoint_id: str | None = "1") -> Any:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
@@ -266,7 +267,7 @@ async def test_metadata_that_json_does_not_know_is_refused_and_nothing_is_writte
     assert await call(history.count) == 0
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.integers(0, 7), max_size=8), size=st.integers(1, 12), n=st.integers(1, 30))
 async def test_count_pages_and_recent_agree_whatever_was_added(memory, call, batches, size, n):
     session = memory.history("s")

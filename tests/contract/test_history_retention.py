@@ -6,6 +6,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
@@ -83,7 +84,7 @@ async def test_a_spared_system_message_counts_among_those_that_are_kept(memory, 
     assert await call(history.count) == 4
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(st.booleans(), max_size=6), max_size=6), keep=st.integers(2, 8))
 async def test_what_is_kept_is_the_newest_and_the_count_is_right(memory, call, batches, keep):
     history = memory.history(str(uuid.uuid4()), retention=Retention(max_messages=keep))

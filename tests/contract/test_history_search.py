@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.embeddings import Embeddings
@@ -279,7 +280,7 @@ async def test_vectors_of_another_model_are_not_compared(url, call):
         await call(memory.close)
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     turns=st.lists(st.lists(st.sampled_from([0, 2, 3]), min_size=1, max_size=3), max_size=5),
     later=st.lists(st.tuples(st.integers(0, 14), st.sampled_from([0, 2, 3])), max_size=6),
@@ -374,7 +375,7 @@ async def test_a_history_that_is_not_stored_cannot_be_searched(memory, call):
         await call(history.search, "a")
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(said=st.lists(st.text(max_size=30), max_size=12), data=st.data())
 async def test_a_message_is_found_by_each_of_its_words(memory, call, said, data):
     history = memory.history("s")

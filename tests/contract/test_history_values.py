@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import (
@@ -162,7 +163,7 @@ def assert_equal(restored: list[BaseMessage], messages: list[BaseMessage]) -> No
         assert one.text == other.text
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=list(HealthCheck))
 @given(messages=st.lists(st.deferred(lambda: message), min_size=1, max_size=6))
 async def test_any_messages_come_back_equal_in_order_and_of_the_same_type(memory, call, messages):
     history = memory.history(str(uuid.uuid4()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
@@ -44,7 +45,7 @@ def conversations(draw: Any) -> list[BaseMessage]:
     return messages
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(conversation=conversations(), data=st.data())
 async def test_a_window_holds_the_newest_messages_that_fit_and_make_a_valid_request(memory, call, conversation, data):
     n = data.draw(st.integers(1, len(conversation) + 2), label="max_messages")

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from database import database
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langgraph.store.base import (
@@ -571,7 +572,7 @@ def shown(op: Any, result: Any, everything: dict[Any, Any]) -> Any:
     return result
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(operation, min_size=1, max_size=5), max_size=8))
 async def test_it_behaves_like_langgraphs_store_in_any_sequence_of_batches(store, call, batches):
     await call(

@@ -8,6 +8,7 @@ import zlib
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.embeddings import Embeddings
@@ -219,7 +220,7 @@ async def test_nothing_in_a_query_is_an_operator(store, call, query, expected):
     assert set(keys(await call(store.search, NS, query=query))) == set(expected.split())
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     query=st.text(st.characters(exclude_categories=["Cs"]), max_size=30),
     text=st.text(st.characters(exclude_categories=["Cs"])),

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
@@ -44,7 +45,7 @@ def store(memory) -> AgentMemStore:
     return memory.store
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.dictionaries(text, json, max_size=5))
 async def test_any_json_value_comes_back_equal(store, call, value):
     key = str(uuid.uuid4())

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -239,7 +240,7 @@ def test_an_allowed_type_comes_back_with_the_applications_own_serializer():
 # JSON
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(values)
 def test_any_json_value_comes_back_equal(value):
     stored = dump_json(value)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -34,7 +35,7 @@ from langchain_agentmem.compact import (
 CODEC = Codec()
 LONG = "a text that is longer than what is stored whole " * 7
 
-moderate = settings(max_examples=150, deadline=None)
+moderate = settings(max_examples=examples(150), deadline=None)
 scalars = (
     st.none()
     | st.booleans()
@@ -317,7 +318,7 @@ def test_a_value_that_changes_its_kind_is_stored_in_full(kind):
 
 
 @given(st.integers(1, 40), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_missing_row_of_a_chain_is_an_error(count, data):
     rows: dict[ValueKey, StoredValue] = {}
     known: Known | None = None

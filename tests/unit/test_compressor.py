@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
@@ -111,7 +112,7 @@ def cannot_fit(conversation: list[BaseMessage], budget: dict[str, int]) -> bool:
     return counter.messages(least) > budget.get("max_tokens", 10**6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(CONVERSATIONS, BUDGETS, st.sampled_from(["human", "system"]), st.booleans())
 def test_the_invariant(conversation, budget, role, fails):
     conversation = numbered(conversation)
@@ -144,7 +145,7 @@ def test_the_invariant(conversation, budget, role, fails):
         assert any(last[:4] in str(message.content) for message in result)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(PIECES, min_size=5, max_size=60))
 def test_turn_by_turn_each_message_is_shown_at_most_once_and_what_fits_comes_out_as_it_is(pieces):
     conversation = numbered([message for piece in pieces for message in piece])

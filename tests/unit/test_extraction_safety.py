@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, SystemMessage, ToolMessage
@@ -104,7 +105,7 @@ changes = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(changes, max_size=4), st.booleans())
 def test_whatever_a_model_answers_is_done_as_a_whole_or_not_at_all(proposed, fenced):
     with AgentMemory.from_url("sqlite:///:memory:") as memory:

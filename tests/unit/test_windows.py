@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
@@ -42,7 +43,7 @@ def any_messages(draw: Any) -> list[BaseMessage]:
     return messages
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(messages=any_messages(), limit=st.none() | st.integers(1, 30))
 def test_a_window_is_bounded_ordered_and_holds_no_result_without_its_call(messages, limit):
     before = list(messages)
@@ -59,7 +60,7 @@ def test_a_window_is_bounded_ordered_and_holds_no_result_without_its_call(messag
             assert message.tool_call_id in called
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(messages=any_messages(), limit=st.none() | st.integers(1, 30))
 def test_a_window_leaves_out_nothing_that_fits(messages, limit):
     window = newest(messages, limit)
@@ -121,7 +122,7 @@ def test_calls_whose_arguments_were_invalid_are_calls():
 TEN_EACH = TokenCounter.of(lambda messages: sum(len(str(message.content)) + 10 for message in messages))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 @given(messages=any_messages(), limit=st.none() | st.integers(1, 30), most=st.integers(0, 300))
 def test_a_window_of_tokens_is_never_over_its_budget(messages, limit, most):
     window, _ = newest_within(messages, limit, most, TEN_EACH)

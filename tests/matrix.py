@@ -1,0 +1,135 @@
+"""The selection of collected tests: the full matrix where backends differ, one representative where only the engine runs.
+
+A contract test exists for each backend, for the sync method and its async twin, and for each of its own parameters. The
+operations are written once, as programs, so most of that matrix repeats what another test has shown. `pytest` runs:
+
+1. **Twins.** A test runs sync on one backend and async on the next, in turns. Each test runs both ways, and each backend runs about
+   half of its tests each way. Tests of one backend (`tests/sqlite`, `tests/postgres`, `tests/redis`) concern drivers and run both ways.
+2. **Engine.** Files in `ENGINE` test programs composed of storage operations that other files test everywhere. Each test
+   runs sync on one of SQLite, Postgres and Redis and async on the next; which one it is differs from test to test.
+3. **Parameters.** SQLite, Postgres and Redis run all of them, because a backend may store or compare data in its own way. In
+   `GRAPHS`, where parameters are kinds of graphs, Postgres and Redis take turns.
+4. **Redis Cluster** runs each test once, with its first parameters: it runs the scripts of a single server, and what
+   differs is the node that a key is on. It runs nothing of `ONE_NODE`.
+5. **SQLite in memory** differs from a file in its connections, so it runs `IN_MEMORY` only, each test once.
+
+`--full-matrix` runs every combination (and SQLite in memory in `IN_MEMORY` only). Run it before a release.
+`--core` runs each test function once, on one backend, without notebooks and documents. CI runs it on other Python versions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from zlib import crc32
+
+BACKENDS = ("sqlite-file", "sqlite-memory", "postgres", "redis", "redis-cluster")
+"""What a contract test can run on."""
+
+SEVERAL = ("sqlite-file", "postgres", "redis")
+"""Those that differ in all they do."""
+
+TWINS = ("sync", "async")
+
+IN_MEMORY = {
+    "test_checkpoints_conformance.py",
+    "test_checkpoints_writes.py",
+    "test_history.py",
+    "test_history_opening.py",
+    "test_store.py",
+    "test_store_graph.py",
+    "test_store_update.py",
+}
+
+ENGINE = {
+    "test_agent_memory.py",
+    "test_compression.py",
+    "test_entities.py",
+    "test_extraction.py",
+    "test_extraction_entities.py",
+    "test_extraction_users.py",
+    "test_history_agents.py",
+    "test_history_chains.py",
+    "test_history_windows.py",
+    "test_memory_tools.py",
+    "test_profile_story.py",
+    "test_profiles.py",
+    "test_recall.py",
+    "test_runs_without_user.py",
+    "test_shared_knowledge.py",
+    "test_store_graph.py",
+}
+
+GRAPHS = {
+    "test_checkpoints_conformance.py",
+    "test_checkpoints_delta.py",
+    "test_checkpoints_encryption.py",
+    "test_checkpoints_graphs.py",
+    "test_checkpoints_growth.py",
+    "test_checkpoints_pruning.py",
+}
+
+ONE_NODE = {
+    "test_checkpoints_damage.py",
+    "test_checkpoints_graphs.py",
+    "test_checkpoints_growth.py",
+    "test_checkpoints_processes.py",
+    "test_history_processes.py",
+}
+"""Files about bytes, graphs and processes, which are the same on a node of a cluster as on a single server."""
+
+NOT_CORE = {"test_agent_server.py", "test_documents.py", "test_licences.py", "test_notebooks.py"}
+
+
+class Case(NamedTuple):
+    """A collected test.
+
+    Attributes:
+        file: The name of its file.
+        function: The name of its function.
+        backend: One of `BACKENDS`; None if it runs on no backend or on a certain one.
+        twin: One of `TWINS`; None if it does not call methods by their twins.
+        number: The index of its other parameters among those of its function.
+    """
+
+    file: str
+    function: str
+    backend: str | None = None
+    twin: str | None = None
+    number: int = 0
+
+    @property
+    def turn(self) -> int:
+        """Differs from test to test, and by one for its next parameters."""
+        return crc32(self.function.encode()) + self.number
+
+
+def backends(file: str, candidates: tuple[str, ...], *, full: bool) -> list[str]:
+    """The backends that tests of a file can run on, among those that their fixture offers."""
+    excluded = set() if file in IN_MEMORY else {"sqlite-memory"}
+    if not full and file in ENGINE | ONE_NODE:
+        excluded.add("redis-cluster")
+    return [one for one in candidates if one not in excluded]
+
+
+def in_default(case: Case) -> bool:
+    """Whether `pytest` runs a test without a flag."""
+    if case.backend is None:
+        return True
+    twin = 0 if case.twin is None else TWINS.index(case.twin)
+    if case.file in ENGINE and case.backend in SEVERAL:
+        return SEVERAL.index(case.backend) == (case.turn + twin) % len(SEVERAL)
+    if case.backend not in SEVERAL and case.number:
+        return False
+    if case.file in GRAPHS and case.number and case.backend == ("postgres", "redis")[case.turn // 2 % 2]:
+        return False
+    return case.twin is None or twin == (case.turn + BACKENDS.index(case.backend)) % 2
+
+
+def in_core(case: Case) -> bool:
+    """Whether `pytest --core` runs a test."""
+    if case.number or case.file in NOT_CORE:
+        return False
+    if case.backend is None:
+        return case.twin is None or case.twin == TWINS[case.turn % 2]
+    twin = 0 if case.twin is None else TWINS.index(case.twin)
+    return case.backend == SEVERAL[case.turn % len(SEVERAL)] and (case.twin is None or twin == case.turn // 3 % 2)

@@ -1,0 +1,64 @@
+"""The selection of tests leaves no test, no backend and no twin out."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from matrix import (
+    BACKENDS,
+    ENGINE,
+    GRAPHS,
+    IN_MEMORY,
+    NOT_CORE,
+    ONE_NODE,
+    SEVERAL,
+    TWINS,
+    Case,
+    backends,
+    in_core,
+    in_default,
+)
+
+NAMES = [f"test_{number}" for number in range(40)]
+FILES = ["test_new.py", *sorted(ENGINE | GRAPHS | IN_MEMORY | ONE_NODE)]
+
+
+def cases(file: str, name: str, numbers: int = 4) -> list[Case]:
+    offered = backends(file, BACKENDS, full=False)
+    return [Case(file, name, *rest) for rest in itertools.product(offered, TWINS, range(numbers))]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_test_runs_both_ways_and_with_all_parameters(file):
+    for name in NAMES:
+        kept = [case for case in cases(file, name) if in_default(case)]
+        assert {case.twin for case in kept if case.number == 0} == set(TWINS)
+        assert {case.number for case in kept} == set(range(4))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_backend_runs_tests_both_ways(file):
+    kept = [case for name in NAMES for case in cases(file, name) if in_default(case)]
+    offered = set(backends(file, BACKENDS, full=False))
+    assert {(case.backend, case.twin) for case in kept} == set(itertools.product(offered, TWINS))
+
+
+def test_sqlite_postgres_and_redis_run_all_parameters_once():
+    for name in NAMES:
+        kept = [(case.backend, case.number) for case in cases("test_new.py", name) if in_default(case)]
+        expected = [*itertools.product(SEVERAL, range(4)), ("redis-cluster", 0)]
+        assert sorted(kept) == sorted(expected)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_core_runs_every_test_once_and_over_all_tests_every_backend_both_ways(file):
+    kept = [case for name in NAMES for case in cases(file, name) if in_core(case)]
+    assert [case.function for case in kept] == NAMES
+    assert {(case.backend, case.twin) for case in kept} == set(itertools.product(SEVERAL, TWINS))
+
+
+def test_the_lists_name_files_that_exist():
+    found = {path.name for path in Path(__file__).parents[1].rglob("test_*.py")}
+    assert found >= ENGINE | GRAPHS | IN_MEMORY | NOT_CORE | ONE_NODE
