@@ -115,7 +115,8 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
         What the program returns.
 
     Raises:
-        Exception: What a step raised and the program did not handle.
+        BaseException: What a step raised and the program did not handle. An exception that breaks off a step (Ctrl-C, a
+            cancelled task) is raised in the program too, which may clean up with further steps.
 
     Example:
         >>> from langchain_agentmem.program import Call, run
@@ -126,10 +127,12 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
         'HELLO!'
     """
     program = iter(program)
+    result: Any = None
+    error: BaseException | None = None
     try:
-        step = next(program)
         while True:
             try:
+<<<<<<< HEAD
                 result = step.perform() if isinstance(step, Compute) else perform(step)
             except Exception as error:
                 step = program.throw(error)
@@ -138,17 +141,33 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
     except StopIteration as done:
         value: T = done.value
         return value
+=======
+                step = program.send(result) if error is None else program.throw(error)
+                error = None
+                result = perform(step)
+            except BaseException as raised:
+                if _is_running(program):
+                    error = raised
+                elif isinstance(raised, StopIteration):
+                    value: T = raised.value
+                    return value
+                else:
+                    raise
+>>>>>>> 9cf69e8 (postgres: own connections for sync callers, time limits, broken-off calls)
     finally:
+        error = None  # its traceback refers to this frame
         program.close()
 
 
 async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _aperform) -> T:
     """Same as `run`, but waits for each step without blocking the event loop."""
     program = iter(program)
+    result: Any = None
+    error: BaseException | None = None
     try:
-        step = next(program)
         while True:
             try:
+<<<<<<< HEAD
                 result = await (step.aperform() if isinstance(step, Compute) else perform(step))
             except Exception as error:
                 step = program.throw(error)
@@ -157,10 +176,25 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
     except StopIteration as done:
         value: T = done.value
         return value
+=======
+                step = program.send(result) if error is None else program.throw(error)
+                error = None
+                result = await perform(step)
+            except BaseException as raised:
+                if _is_running(program):
+                    error = raised
+                elif isinstance(raised, StopIteration):
+                    value: T = raised.value
+                    return value
+                else:
+                    raise
+>>>>>>> 9cf69e8 (postgres: own connections for sync callers, time limits, broken-off calls)
     finally:
+        error = None  # its traceback refers to this frame
         program.close()
 
 
+<<<<<<< HEAD
 class Compute:
     """Step of any program: call a function that takes long when there is much to do, and touches no database.
 
@@ -191,6 +225,11 @@ class Compute:
         if self.large:
             return await asyncio.to_thread(self.function, *self.arguments)
         return self.function(*self.arguments)
+=======
+def _is_running(program: Program[Any]) -> bool:
+    """Whether a program can still handle what is raised: it has not ended."""
+    return cast("Any", program).gi_frame is not None
+>>>>>>> 9cf69e8 (postgres: own connections for sync callers, time limits, broken-off calls)
 
 
 class Fetch(NamedTuple):

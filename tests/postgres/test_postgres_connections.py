@@ -222,7 +222,6 @@ async def test_connections_that_were_broken_are_replaced(postgres_url, call):
         ("postgresql://postgres@127.0.0.1:{free}/postgres?timeout=2", "refused"),
         ("postgresql://postgres@127.0.0.1:{port}/nowhere", "nowhere"),
         ("postgresql://nobody_at_all@127.0.0.1:{port}/postgres", "nobody_at_all"),
-        ("postgresql://postgres@127.0.0.1:{port}/postgres?speed=high", "speed"),
     ],
 )
 async def test_what_cannot_be_connected_to_is_a_clear_error_at_once(server, call, url, reason):

@@ -1,8 +1,11 @@
 """Connections to Postgres, transactions, retries, and Postgres' errors in our words: the only module that imports psycopg.
 
-A driver has a pool of its own for synchronous callers and one for each event loop, opened on first use; or it uses the pool
+A driver has connections of its own for synchronous callers and for each event loop, opened on first use; or it uses the pool
 or the connection that the application has. It never relies on anything that outlives a transaction, so that it works
 through a pooler such as PgBouncer: no prepared statements (unless asked for), no settings of a session.
+
+A call may be broken off anywhere: by a cancelled task, or by an exception that a signal handler raises. Its connection is
+then given back only after the statement was cancelled and the transaction rolled back; else it is closed.
 """
 
 from __future__ import annotations
@@ -11,19 +14,36 @@ import asyncio
 import contextlib
 import os
 import threading
-import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections import deque
 from typing import Any, NamedTuple, TypeVar, cast
 
 import psycopg
 from psycopg import errors as pg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format, TransactionStatus
+from psycopg import generators, postgres, waiting
+from psycopg.adapt import AdaptersMap, Dumper
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo, ConnStatus, ExecStatus, Format, PGconn, PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
-from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from langchain_agentmem.backends.postgres.leases import (
+    Connection,
+    Do,
+    GivenConnection,
+    GivenPool,
+    Lease,
+    NoAnswerError,
+    Operation,
+    Source,
+    aside,
+    await_within,
+    move,
+    perform,
+)
 from langchain_agentmem.backends.postgres.migrating import index_items, migrate, settled
+from langchain_agentmem.backends.postgres.options import Settings, check_names, check_values, split_url, wrong_url
+from langchain_agentmem.backends.postgres.slots import SlotTimeoutError, TimeLimit
 from langchain_agentmem.backends.postgres.statements import Floats
 from langchain_agentmem.errors import (
     AgentMemError,
@@ -33,36 +53,13 @@ from langchain_agentmem.errors import (
     StorageClosedError,
     StorageError,
 )
-from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program, StorageProgram, arun, run
+from langchain_agentmem.program import Program, Sleep, StorageProgram, arun, run
 
 T = TypeVar("T")
-AsyncConnection = psycopg.AsyncConnection[Any]
-Connection = psycopg.Connection[Any]
-
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 WRITE = "BEGIN"
 
-
-class Settings(NamedTuple):
-    """How a driver connects, and where its tables are."""
-
-    conninfo: str = ""
-    schema: str | None = None
-    language: str = "english"
-    pool_size: int = 10
-    timeout: float = 30.0
-    """Seconds to wait for a connection."""
-    prepare: bool = False
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """How a connection is opened."""
-        return {"autocommit": True, "prepare_threshold": 5 if self.prepare else None}
-
-    @property
-    def connect_timeout(self) -> int:
-        """Seconds to wait for the server, in the whole numbers that libpq takes."""
-        return max(2, int(self.timeout))
+_ATTEMPTS = 3
 
 
 class _FloatsDumper(Dumper):
@@ -82,7 +79,60 @@ class _FloatsDumper(Dumper):
         return header.tobytes() + body.tobytes() if len(numbers) else np.array([0, 0, header[2]], dtype=">i4").tobytes()
 
 
-psycopg.adapters.register_dumper(Floats, _FloatsDumper)
+def _adapters() -> AdaptersMap:
+    """Psycopg's own conversions, whatever the application has registered on its connections or for the process."""
+    own = AdaptersMap(types=psycopg.adapters.types)
+    postgres.register_default_adapters(own)
+    own.register_dumper(Floats, _FloatsDumper)
+    return own
+
+
+_ADAPTERS = _adapters()
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """A cursor that does not depend on the connection's `cursor_factory`, `row_factory` and adapters."""
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        return _ADAPTERS
+
+
+class _AsyncCursor(psycopg.AsyncCursor[Any]):
+    """Same as `_Cursor`, for an asynchronous connection."""
+
+    @property
+    def adapters(self) -> AdaptersMap:
+        return _ADAPTERS
+
+
+def connection_settings(url: str) -> Settings:
+    """The settings in a `postgresql://` URL, checked as far as that is possible without connecting.
+
+    Raises:
+        ConfigurationError: The URL cannot be parsed, or an option or its value is wrong.
+    """
+    settings, options = split_url(url)
+    defaults = Conninfo.get_defaults()
+    check_names(options, [one.keyword.decode() for one in defaults])
+    try:
+        connecting = {name: str(value) for name, value in conninfo_to_dict(settings.conninfo).items()}
+    except psycopg.Error:
+        raise wrong_url() from None  # its text may show the password
+    check_values(connecting)
+    # libpq checks the other options when it begins to connect: to a socket that does not exist, it goes no further.
+    nowhere = "/nonexistent/agentmem"
+    probed = {name: value for name, value in connecting.items() if name not in ("host", "hostaddr", "port", "service")}
+    probe = PGconn.connect_start(psycopg.conninfo.make_conninfo("", **probed, host=nowhere).encode())
+    reason = probe.get_error_message()
+    probe.finish()
+    if nowhere not in reason:
+        secrets = [connecting.get(one.keyword.decode()) for one in defaults if one.dispchar != b""]
+        if any(secret and secret in reason for secret in secrets):
+            raise wrong_url()
+        msg = f"An option of the Postgres URL is wrong: {reason.strip()}."
+        raise ConfigurationError(msg)
+    return settings._replace(connecting=connecting)
 
 
 class PostgresDriver:
@@ -90,80 +140,96 @@ class PostgresDriver:
 
     Args:
         settings: How to connect.
-        given: A pool or connection that the application has, which is never closed by us. Default: None (own pools).
+        given: A pool or connection that the application has, which is never closed by us. Default: None (own connections).
     """
 
     def __init__(self, settings: Settings, given: Any = None) -> None:
         self.settings = settings
         self.given = given
         self._closed = False
+        self._given_open = _is_open(given)
         self._reset()
 
     def _reset(self) -> None:
         self._process = os.getpid()
         self._ready = False
         self._lock = threading.Lock()
-        self._alone = threading.Lock()
-        self._pool: ConnectionPool[Connection] | None = None
-        self._loops: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
-        self._finding_loops = threading.Lock()
-        weakref.finalize(self, _abandon_all, self._loops, self._process)
-        self._turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
+        self._source: Source | None = None
+        self._loops: dict[asyncio.AbstractEventLoop, Source] = {}
+        self._finalizer = weakref.finalize(self, _close_all, self._loops, self._process)
 
     # Programs
 
     def read(self, program: Program[T]) -> T:
         """Run a storage program on one consistent view of the database."""
-        return run(self._attempts(program, READ))
+        return run(self._operate(program, READ))
 
     async def aread(self, program: Program[T]) -> T:
         """Same as `read`, but without blocking the event loop."""
         if self._blocking:
             return await asyncio.to_thread(self.read, program)
-        return await arun(self._attempts(program, READ))
+        return await arun(self._operate(program, READ))
 
     def write(self, program: Program[T]) -> T:
         """Run a storage program as one transaction."""
-        return run(self._attempts(program, WRITE))
+        return run(self._operate(program, WRITE))
 
     async def awrite(self, program: Program[T]) -> T:
         """Same as `write`, but without blocking the event loop."""
         if self._blocking:
             return await asyncio.to_thread(self.write, program)
-        return await arun(self._attempts(program, WRITE))
+        return await arun(self._operate(program, WRITE))
 
     @property
     def _blocking(self) -> bool:
         """Whether the application's connections are such that only a thread can wait for them."""
         return isinstance(self.given, (psycopg.Connection, ConnectionPool))
 
-    def _attempts(self, program: Program[T], begin: str) -> Program[T]:
-        """Run a program; once more if the connection was lost, or the database broke a deadlock."""
+    def _operate(self, program: Program[T], begin: str) -> Program[T]:
+        """Run a program within the time limit, and say what its failure means."""
         self._check()
+        operation = Operation(TimeLimit(self.settings.timeout), writes=begin == WRITE)
         try:
             if not self._ready:
-                yield from self._prepare()
-            try:
-                return cast("T", (yield _Transaction(self, program, begin)))
-            except (PoolTimeout, PoolClosed):
-                raise
-            except psycopg.OperationalError as error:
-                if not isinstance(program, StorageProgram) or not _may_try_again(error):
-                    raise
-            yield _Revive(self)
-            return cast("T", (yield _Transaction(self, program, begin)))
-        except psycopg.Error as error:
-            raise self._translate(error) from error
+                yield from self._prepare(operation)
+            return (yield from self._attempts(program, begin, operation))
+        except (psycopg.Error, NoAnswerError, SlotTimeoutError) as error:
+            raise self._translate(error, operation) from error
 
-    def _prepare(self) -> Program[None]:
+    def _attempts(self, program: Program[T], begin: str | None, operation: Operation) -> Program[T]:
+        """Run a program; again if the connection was lost, or the database broke a deadlock."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return cast("T", (yield _Transaction(self, program, begin, operation)))
+            except psycopg.Error as error:
+                again = isinstance(program, StorageProgram) and not operation.connecting and _may_try_again(error)
+                if not again or attempt == _ATTEMPTS or operation.limit.left <= 0:
+                    raise
+                lost = not isinstance(error, (pg.DeadlockDetected, pg.SerializationFailure))
+            operation.begin_again()
+            if lost:
+                yield _Renew(self, operation)
+        raise AssertionError
+
+    def _prepare(self, operation: Operation) -> Program[None]:
         schema, language = self.settings.schema, self.settings.language
-        state = yield _Transaction(self, settled(schema, language), None)
+        state = yield from self._attempts(settled(schema, language), None, operation)
         if state is None:
-            yield _Transaction(self, migrate(schema, language), WRITE)
-            state = yield _Transaction(self, settled(schema, language), None)
-        indexed = state.indexed
+            operation.restarts = True  # each statement that is answered is progress
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    yield from self._attempts(migrate(schema, language), WRITE, operation)
+                    break
+                except (pg.UniqueViolation, pg.DuplicateTable, pg.DuplicateObject, pg.DuplicateSchema):
+                    # Somebody who does not take our lock, such as LangGraph's own setup(), made the same just now.
+                    if attempt == _ATTEMPTS:
+                        raise
+            state = yield from self._attempts(settled(schema, language), None, operation)
+        indexed = state is not None and state.indexed
+        operation.restarts = not indexed
         while not indexed:
-            indexed = yield _Transaction(self, index_items(schema), WRITE)
+            indexed = yield from self._attempts(index_items(schema), WRITE, operation)
+        operation.restarts = False
         self._ready = True
 
     def _check(self) -> None:
@@ -171,135 +237,123 @@ class PostgresDriver:
             msg = "This memory is closed: make a new one, or call close() later."
             raise StorageClosedError(msg)
         if self._process != os.getpid():
+            if self._given_open:
+                msg = (
+                    f"This {type(self.given).__name__} was opened by another process, from which this one was forked: open "
+                    f"one after the fork, and make a memory from that."
+                )
+                raise ConfigurationError(msg)
             # A connection must not be used, nor closed, in a process that inherited it.
-            _inherited.append((self._pool, self._loops))
+            self._finalizer.detach()
+            _inherited.append((self._source, self._loops))
             self._reset()
+        elif self.given is not None and not self._given_open:
+            self._given_open = _is_open(self.given)
 
     # Connections
 
-    @contextlib.contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """A connection for one transaction."""
-        if isinstance(self.given, psycopg.Connection):
-            with self._alone:
-                yield self.given
-            return
-        if self.given is not None and not isinstance(self.given, ConnectionPool):
+    def source(self) -> Source:
+        """The connections of synchronous callers."""
+        if self.given is not None and not self._blocking:
             msg = (
                 f"This memory was made from an {type(self.given).__name__}, which only asynchronous methods can use: call "
                 f"the method with the prefix `a` and await it, or pass a URL, which serves both."
             )
             raise ConfigurationError(msg)
-        pool = self.given or self._own_pool()
-        with pool.connection(timeout=self.settings.timeout) as connection:
-            yield connection
-
-    @contextlib.asynccontextmanager
-    async def aconnection(self) -> AsyncIterator[AsyncConnection]:
-        """Same as `connection`, for asynchronous callers of this event loop."""
-        if isinstance(self.given, psycopg.AsyncConnection):
-            async with self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-                yield self.given
-            return
-        if self.given is not None:
-            async with self.given.connection(timeout=self.settings.timeout) as connection:
-                yield connection
-            return
-        async with self.own_loop_pool().connection() as connection:
-            yield connection
-
-    def _own_pool(self) -> ConnectionPool[Connection]:
         with self._lock:
-            if self._pool is None:
-                self._connect_once()
-                self._pool = ConnectionPool(
-                    self.settings.conninfo,
-                    min_size=0,
-                    max_size=self.settings.pool_size,
-                    open=True,
-                    timeout=self.settings.timeout,
-                    kwargs=self.settings.arguments,
-                    name="agentmem",
-                )
-                weakref.finalize(self, _close_pool, self._pool, self._process)
-            return self._pool
+            if self._source is None:
+                self._source = self._new_source(psycopg.Connection)
+                weakref.finalize(self, _close_one, self._source, self._process)
+            return self._source
 
-    def _connect_once(self) -> None:
-        # A pool tries again and again, and hides why it cannot connect; the first connection says so at once.
-        psycopg.connect(self.settings.conninfo, connect_timeout=self.settings.connect_timeout).close()
-
-    def own_loop_pool(self) -> _LoopPool:
+    def loop_source(self) -> Source:
         """The connections of the event loop that is running."""
         loop = asyncio.get_running_loop()
-        with self._finding_loops:
+        with self._lock:
             known = self._loops.get(loop)
             if known is None:
                 for gone in [one for one in self._loops if one.is_closed()]:
-                    self._loops.pop(gone).abandon()
-                known = self._loops[loop] = _LoopPool(self.settings)
+                    self._loops.pop(gone).close(abandon=True)
+                known = self._loops[loop] = self._new_source(psycopg.AsyncConnection)
             return known
 
-    # Closing
+    def _new_source(self, kind: type[Any]) -> Source:
+        if self.given is None:
+            return _Own(self.settings, kind)
+        if isinstance(self.given, (ConnectionPool, AsyncConnectionPool)):
+            return GivenPool(self.given)
+        return GivenConnection(self.given)
 
     def close(self) -> None:
         """Close the own connections; those of other event loops at once, without asking their loops."""
         self._closed = True
         with self._lock:
-            if self._pool is not None:
-                self._pool.close()
-                self._pool = None
-        with self._finding_loops:
-            _abandon_all(self._loops, os.getpid())
+            if self._source is not None:
+                self._source.close()
+            _close_all(self._loops, self._process)
 
     async def aclose(self) -> None:
-        """Same as `close`, but without blocking the event loop."""
-        own = self._loops.pop(asyncio.get_running_loop(), None)
-        if own is not None:
-            await own.close()
-        await asyncio.to_thread(self.close)
+        """Same as `close`. Closing a connection does not block."""
+        self.close()
 
     # Errors
 
-    def _translate(self, error: Exception) -> Exception:
-        text = str(error).strip().partition("\n")[0]
-        if isinstance(error, PoolTimeout):
-            seconds = self.settings.timeout
-            return StorageBusyError(
-                f"No connection to Postgres came free within {seconds:g} seconds; nothing was done."
-            )
-        if isinstance(error, pg.DataException) and "dimensions" in text:
-            return StorageError(
-                f"The embedding model was changed: {text}. Call memory.reindex(), which makes all vectors anew, or use the "
-                f"model that the stored ones came from; nothing was written."
-            )
+    def _translate(self, error: Exception, operation: Operation) -> Exception:
+        fate, limit = operation.fate, f"within {self.settings.timeout:g} seconds"
+        if isinstance(error, (SlotTimeoutError, PoolTimeout, TooManyRequests)):
+            return StorageBusyError(f"No connection to Postgres came free {limit}{fate}.")
+        if isinstance(error, NoAnswerError):
+            what = "Could not connect to Postgres" if operation.connecting else "Postgres did not answer"
+            return StorageBusyError(f"{what} {limit}{fate}. The option timeout of the URL sets the limit.")
+        text = str(error).strip().partition("\n")[0].rstrip(".")
         for kinds, kind, meaning in _MEANINGS:
             if isinstance(error, kinds):
-                return kind(meaning.format(text=text))
-        return StorageError(f"Postgres could not do it: {text}")
+                return kind(meaning.format(text=text, fate=fate))
+        return _meaning(error, text, fate, operation, closed=self._closed)
+
+
+def _meaning(error: Exception, text: str, fate: str, operation: Operation, *, closed: bool) -> StorageError:
+    if isinstance(error, pg.DataException) and "dimensions" in text:
+        return StorageError(
+            f"The embedding model was changed: {text}. Call memory.reindex(), which makes all vectors anew, or use the model "
+            f"that the stored ones came from{fate}."
+        )
+    if closed:
+        return StorageClosedError(f"This memory was closed while the call was under way{fate}.")
+    if operation.connecting:
+        return StorageError(f"Could not connect to Postgres: {text}. Check the URL, and that the server is running.")
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return StorageError(f"The connection to Postgres was lost: {text}{fate}.")
+    return StorageError(f"Postgres refused the operation: {text}{fate}.")
 
 
 _inherited: list[Any] = []
-"""Pools that a forked process got from its parent: kept, because closing them would harm the parent's connections."""
+"""Connections that a forked process got from its parent: kept, because closing them would harm the parent's."""
 
 _MEANINGS: tuple[tuple[Any, type[AgentMemError], str], ...] = (
     (PoolClosed, StorageClosedError, "The application's pool is closed: {text}."),
     ((pg.ProgramLimitExceeded, pg.StringDataRightTruncation), InvalidInputError,
-     "Ids, labels or names that belong together are too long for Postgres ({text}); nothing was written."),
+     "Ids, labels or names that belong together are too long for Postgres ({text}){fate}."),
     ((pg.LockNotAvailable, pg.QueryCanceled, pg.DeadlockDetected, pg.SerializationFailure), StorageBusyError,
-     "Postgres gave up waiting for others ({text}); nothing was written."),
+     "Postgres gave up waiting for others ({text}){fate}."),
     ((pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName), ConfigurationError,
-     "Cannot connect to Postgres: {text}"),
+     "Cannot connect to Postgres: {text}."),
     (pg.InsufficientPrivilege, ConfigurationError,
      "Postgres does not allow it: {text}. Let a user who may create tables open the memory once."),
     ((pg.FeatureNotSupported, pg.UndefinedFile), ConfigurationError,
      "Postgres lacks something: {text}. Embeddings need pgvector on the server: https://github.com/pgvector/pgvector"),
-    (pg.ReadOnlySqlTransaction, StorageError, "This Postgres server accepts no writes: {text}."),
+    (pg.ReadOnlySqlTransaction, StorageError, "This Postgres server accepts no writes: {text}{fate}."),
 )  # fmt: skip
-"""What kinds of error mean to who called us."""
+"""Map psycopg's errors to ours."""
+
+_PASSING = ("starting up", "shutting down", "recovery mode", "too many", "remaining connection slots")
+"""What a server says of itself that refuses a connection for now."""
 
 
 def _may_try_again(error: psycopg.Error) -> bool:
     """Whether an error leaves open that the same transaction succeeds now: a lost connection, or a broken deadlock."""
+    if isinstance(error, (PoolTimeout, PoolClosed, TooManyRequests)) or not isinstance(error, psycopg.OperationalError):
+        return False
     if isinstance(error, (pg.DeadlockDetected, pg.SerializationFailure)):
         return True
     lost = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.IdleInTransactionSessionTimeout)
@@ -307,101 +361,109 @@ def _may_try_again(error: psycopg.Error) -> bool:
     return isinstance(error, lost) or code is None or code.startswith("08")
 
 
-class _LoopPool:
-    """The connections of one event loop.
+# Connections
 
-    psycopg_pool's asynchronous pool works with tasks of its own, which swallow their cancellation while they connect, and so
-    keep an event loop from ending that nobody asked to close the pool (as at the end of `asyncio.run`). This one has none:
-    who needs a connection opens it.
-    """
 
-    def __init__(self, settings: Settings) -> None:
+class _Own(Source):
+    """Our own connections. Callers who need one open it: there are no background threads or tasks."""
+
+    own = True
+
+    def __init__(self, settings: Settings, kind: type[Any]) -> None:
+        super().__init__(settings.pool_size)
         self._settings = settings
-        self._free = asyncio.Semaphore(settings.pool_size)
-        self._idle: list[AsyncConnection] = []
-        self._every: weakref.WeakSet[AsyncConnection] = weakref.WeakSet()
-        self._closed = False
+        self._kind = kind
+        self._idle: deque[Connection] = deque()
+        self._every: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._reached = False
 
-    @contextlib.asynccontextmanager
-    async def connection(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for one transaction."""
-        await self._wait_for_turn()
+    def take(self, lease: Lease) -> Program[None]:
+        yield from lease.slot.take(lease.operation.limit)
         try:
-            connection = self._idle.pop() if self._idle else await self._connect()
-            try:
-                yield connection
-            finally:
-                # One that is still in the middle of something, because its user was cancelled, is of no use to others.
-                if self._closed or connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
-                    await connection.close()
-                else:
-                    self._idle.append(connection)
-        finally:
-            self._free.release()
+            move(self._idle, lease.held)
+        except IndexError:
+            yield from self._open(lease)
 
-    async def _wait_for_turn(self) -> None:
-        if not self._free.locked():
-            await self._free.acquire()
-            return
-        # Not `asyncio.wait_for`: until Python 3.12 it can swallow a cancellation.
-        turn = asyncio.ensure_future(self._free.acquire())
-        try:
-            await asyncio.wait({turn}, timeout=self._settings.timeout)
-        except BaseException:
-            if not turn.cancel():
-                self._free.release()
-            raise
-        if not turn.done():
-            turn.cancel()
-            msg = "no connection came free"
-            raise PoolTimeout(msg)
-
-    async def revive(self) -> None:
-        """Replace the idle connections by a new one, as soon as the server accepts it."""
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            await connection.close()
-        deadline, pause = time.monotonic() + self._settings.timeout, 0.05
+    def _open(self, lease: Lease) -> Program[None]:
+        pause, limit = 0.05, lease.operation.limit
+        lease.operation.connecting = True
         while True:
             try:
-                self._idle.append(await self._connect())
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline:
+                yield _Connect(lease, self._kind, self._settings)
+                break
+            except psycopg.OperationalError as error:
+                # A server that was reached before may be restarting.
+                refused = "FATAL" in str(error) and not any(sign in str(error) for sign in _PASSING)
+                if refused or not self._reached or limit.left <= pause:
                     raise
-                await asyncio.sleep(pause)
-                pause = min(1.0, 2 * pause)
-            else:
-                return
+            yield Sleep(pause)
+            pause = min(1.0, 2 * pause)
+        lease.operation.connecting = False
+        self._every.add(lease.connection)
+        self._reached = True
 
-    async def close(self) -> None:
-        self._closed = True
-        while self._idle:
-            await self._idle.pop().close()
+    def give_back(self, lease: Lease) -> None:
+        if lease.sound and not self.slots.closed:
+            with contextlib.suppress(IndexError):
+                move(lease.held, self._idle)
+            if self.slots.closed:  # just now
+                self._close_idle()
+        else:
+            lease.discard()
 
-    def abandon(self) -> None:
-        """Close the connections of a loop that cannot be asked any more."""
-        self._closed = True
-        for connection in list(self._every):
-            connection.pgconn.finish()
+    def renew(self, operation: Operation) -> Program[None]:  # noqa: ARG002 (nothing to wait for)
+        self._close_idle()
+        yield from ()
 
-    async def _connect(self) -> AsyncConnection:
-        connection = await psycopg.AsyncConnection.connect(
-            self._settings.conninfo, connect_timeout=self._settings.connect_timeout, **self._settings.arguments
-        )
-        self._every.add(connection)
-        return connection
+    def _close_idle(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = self._idle.popleft()
+                connection.pgconn.finish()
+
+    def close(self, *, abandon: bool = False) -> None:
+        super().close()
+        self._close_idle()
+        if abandon:
+            for connection in list(self._every):
+                connection.pgconn.finish()
 
 
-def _close_pool(pool: ConnectionPool[Connection], process: int) -> None:
-    if process == os.getpid():
-        pool.close(timeout=5)
+# Steps
 
 
-def _abandon_all(loops: dict[asyncio.AbstractEventLoop, _LoopPool], process: int) -> None:
-    if process == os.getpid():
-        while loops:
-            _, pool = loops.popitem()
-            pool.abandon()
+class _Connect(NamedTuple):
+    """Outer step: open a connection for a lease."""
+
+    lease: Lease
+    kind: type[Any]
+    settings: Settings
+
+    def perform(self) -> None:
+        settings = self.settings
+
+        def connect() -> None:
+            self.lease.adopt(self.kind.connect(settings.conninfo, **settings.arguments))
+
+        aside(connect, always=True, seconds=max(0.001, self.lease.operation.limit.left))
+
+    async def aperform(self) -> None:
+        connecting = self.kind.connect(self.settings.conninfo, **self.settings.arguments)
+        seconds = self.lease.operation.limit.left
+        self.lease.held.append(await await_within(connecting, seconds, lambda late: late.pgconn.finish()))
+
+
+class _Renew(NamedTuple):
+    """Outer step: replace the connections that were lost together with the one that failed."""
+
+    driver: PostgresDriver
+    operation: Operation
+
+    def perform(self) -> None:
+        run(self.driver.source().renew(self.operation))
+
+    async def aperform(self) -> None:
+        await arun(self.driver.loop_source().renew(self.operation))
 
 
 class _Transaction(NamedTuple):
@@ -410,85 +472,120 @@ class _Transaction(NamedTuple):
     driver: PostgresDriver
     program: Program[Any]
     begin: str | None
+    operation: Operation
 
     def perform(self) -> Any:
-        with self.driver.connection() as connection:
-            single = self.begin is None or (isinstance(self.program, StorageProgram) and self.program.single)
-            with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-                if connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
-                    if single:
-                        return run(self.program, lambda step: _perform(cursor, step))
-                    try:
-                        cursor.execute(cast("Any", self.begin))
-                        result = run(self.program, lambda step: _perform(cursor, step))
-                        cursor.execute("COMMIT")
-                    except BaseException:
-                        if not connection.closed:
-                            connection.rollback()
-                        raise
-                    return result
-                # The application's connection: as part of its transaction if there is one.
-                with connection.transaction():
-                    return run(self.program, lambda step: _perform(cursor, step))
+        lease = Lease(self.driver.source(), self.operation)
+        try:
+            # Twice: an exception that comes while the lease is ended the first time finds it ended the second time.
+            try:
+                return run(self._on(lease))
+            finally:
+                lease.end()
+        finally:
+            lease.end()
 
     async def aperform(self) -> Any:
-        async with self.driver.aconnection() as connection:
-            single = self.begin is None or (isinstance(self.program, StorageProgram) and self.program.single)
-            async with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-                if connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE:
-                    if single:
-                        return await arun(self.program, lambda step: _aperform(cursor, step))
-                    try:
-                        await cursor.execute(cast("Any", self.begin))
-                        result = await arun(self.program, lambda step: _aperform(cursor, step))
-                        await cursor.execute("COMMIT")
-                    except BaseException:
-                        if not connection.closed:
-                            await connection.rollback()
-                        raise
-                    return result
-                async with connection.transaction():
-                    return await arun(self.program, lambda step: _aperform(cursor, step))
+        lease = Lease(self.driver.loop_source(), self.operation)
+        try:
+            try:
+                return await arun(self._on(lease))
+            finally:
+                await lease.aend()
+        finally:
+            await lease.aend()
+
+    def _on(self, lease: Lease) -> Program[Any]:
+        yield from lease.source.take(lease)
+        connection = lease.connection
+        blocking = isinstance(connection, psycopg.Connection)
+        lease.limit(waiting.wait if blocking else waiting.wait_async)
+        kind: Any = _Cursor if blocking else _AsyncCursor
+        cursor = kind(connection, row_factory=tuple_row)
+        cursor.format = Format.BINARY
+        before = connection.pgconn.transaction_status
+        try:
+            result = yield from self._in_transaction(cursor, connection, before)
+        except BaseException as error:
+            with contextlib.suppress(psycopg.Error, NoAnswerError):
+                yield from self._mend(error, cursor, connection, before)
+                known = isinstance(error, (psycopg.Error, AgentMemError, NoAnswerError))
+                lease.sound = _is_sound(connection, before) and (known or not lease.source.own)
+            lease.answered = lease.sound and isinstance(error, psycopg.Error)
+            raise
+        lease.sound = lease.answered = _is_sound(connection, before)
+        return result
+
+    def _in_transaction(self, cursor: Any, connection: Connection, before: int) -> Program[Any]:
+        if before != TransactionStatus.IDLE:
+            # The application's transaction: what is stored in it is for the application to say.
+            yield from self._say(cursor, "SAVEPOINT agentmem")
+            result = yield from perform(self.program, cursor, self.operation)
+            yield from self._say(cursor, "RELEASE SAVEPOINT agentmem")
+            return result
+        single = self.begin is None or (isinstance(self.program, StorageProgram) and self.program.single)
+        if connection.autocommit:
+            if single:
+                if self.begin == WRITE:
+                    self.operation.may_store()
+                result = yield from perform(self.program, cursor, self.operation)
+            else:
+                yield from self._say(cursor, cast("str", self.begin))
+                result = yield from perform(self.program, cursor, self.operation)
+                self.operation.may_store()
+                yield from self._say(cursor, "COMMIT")
+        else:
+            result = yield from perform(self.program, cursor, self.operation)
+            self.operation.may_store()
+            yield Do(connection.commit)
+        self.operation.settle(stored=True)
+        return result
+
+    def _say(self, cursor: Any, statement: str) -> Program[None]:
+        yield Do(cursor.execute, statement)
+
+    def _mend(self, error: BaseException, cursor: Any, connection: Connection, before: int) -> Program[None]:
+        """End the statement that is under way, and roll back what the transaction did."""
+        pgconn, operation = connection.pgconn, self.operation
+        if pgconn.status != ConnStatus.OK or pgconn.pipeline_status != PipelineStatus.OFF:
+            return
+        operation.limit.use_reserve()
+        if pgconn.transaction_status == TransactionStatus.ACTIVE:
+            if not psycopg.capabilities.has_cancel_safe():
+                return
+            yield Do(connection.cancel_safe, timeout=max(0.001, operation.limit.left))
+            results = yield Do(connection.wait, generators.execute(pgconn))
+            if results:
+                operation.settle(stored=results[-1].status != ExecStatus.FATAL_ERROR)
+        elif isinstance(error, psycopg.Error):
+            operation.settle(stored=False)
+        if pgconn.transaction_status not in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+            return
+        if before == TransactionStatus.IDLE:
+            yield Do(connection.rollback)
+        elif before == TransactionStatus.INTRANS:
+            yield from self._say(cursor, "ROLLBACK TO SAVEPOINT agentmem")
+            yield from self._say(cursor, "RELEASE SAVEPOINT agentmem")
 
 
-class _Revive(NamedTuple):
-    """Outer step: replace the connections of a pool that were lost together with the one that failed."""
-
-    driver: PostgresDriver
-
-    def perform(self) -> None:
-        pool = self.driver.given if isinstance(self.driver.given, ConnectionPool) else self.driver._pool
-        if pool is not None:
-            pool.check()
-
-    async def aperform(self) -> None:
-        given = self.driver.given
-        if isinstance(given, AsyncConnectionPool):
-            await given.check()
-        elif given is None:
-            await self.driver.own_loop_pool().revive()
+def _is_sound(connection: Connection, before: int) -> bool:
+    """Whether a connection is free of unread answers, and in no other transaction than before."""
+    pgconn = connection.pgconn
+    return bool(pgconn.transaction_status == before and pgconn.pipeline_status == PipelineStatus.OFF)
 
 
-def _perform(cursor: psycopg.Cursor[Any], step: Any) -> Any:
-    if isinstance(step, ExecuteMany):
-        cursor.executemany(cast("Any", step.statement), step.rows)
-        return cursor.rowcount
-    cursor.execute(cast("Any", step.statement), step.parameters)
-    return _answer(cursor, step)
+def _is_open(given: Any) -> bool:
+    return given is not None and not given.closed
 
 
-async def _aperform(cursor: psycopg.AsyncCursor[Any], step: Any) -> Any:
-    if isinstance(step, ExecuteMany):
-        await cursor.executemany(cast("Any", step.statement), step.rows)
-        return cursor.rowcount
-    await cursor.execute(cast("Any", step.statement), step.parameters)
-    return await cursor.fetchall() if isinstance(step, Fetch) else _answer(cursor, step)
+def _close_one(source: Source, process: int) -> None:
+    if process == os.getpid():
+        source.close()
 
 
-def _answer(cursor: Any, step: Any) -> Any:
-    if isinstance(step, Fetch):
-        return cursor.fetchall()
-    if isinstance(step, Execute):
-        return cursor.rowcount
-    msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {step!r}."
-    raise TypeError(msg)
+def _close_all(sources: dict[asyncio.AbstractEventLoop, Source], process: int) -> None:
+    if process == os.getpid():
+        while sources:
+            loop, source = sources.popitem()
+            # A loop that runs gives back what is in use, and it is closed then.
+            source.close(abandon=not loop.is_running())

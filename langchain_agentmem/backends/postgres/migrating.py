@@ -24,6 +24,13 @@ _BATCH = 500
 _PACKAGE = "langchain_agentmem.backends.postgres.migrations"
 
 
+_FIND_TABLE = """
+SELECT FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS place ON place.oid = class.relnamespace
+WHERE class.relname = 'agentmem_schema' AND place.nspname = ANY (CASE WHEN %s::name IS NULL THEN current_schemas(false) ELSE ARRAY[%s::name] END)
+"""
+# Not `to_regclass`: it answers from a cache, which may not know yet what another connection did.
+
+
 class TablesState(NamedTuple):
     """What is known of the tables."""
 
@@ -35,11 +42,9 @@ class TablesState(NamedTuple):
 
 def tables_state(schema: str | None) -> Program[TablesState | None]:
     """The state of the tables; None when there are none yet."""
-    table = f"{qualifier(schema)}agentmem_schema"
-    ((known,),) = yield Fetch("SELECT to_regclass(%s) IS NOT NULL", (table.replace("%%", "%"),))
-    if not known:
+    if not (yield Fetch(_FIND_TABLE, (schema, schema))):
         return None
-    (state,) = yield Fetch(f"SELECT version, language, indexed FROM {table}")
+    (state,) = yield Fetch(f"SELECT version, language, indexed FROM {qualifier(schema)}agentmem_schema")
     return TablesState(*state)
 
 
@@ -82,7 +87,8 @@ def migrate(schema: str | None, language: str) -> Program[None]:
     yield Fetch("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     ((path,),) = yield Fetch("SELECT current_setting('search_path')")
     if schema is not None:
-        yield Execute(f"CREATE SCHEMA IF NOT EXISTS {qualifier(schema)[:-1]}")
+        if not (yield Fetch("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", (schema,))):
+            yield Execute(f"CREATE SCHEMA IF NOT EXISTS {qualifier(schema)[:-1]}")
         yield Fetch("SELECT set_config('search_path', quote_ident(%s) || ', ' || %s, true)", (schema, path))
     state = yield from tables_state(schema)
     if state is None:
