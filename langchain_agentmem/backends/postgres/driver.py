@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import psycopg
 from psycopg import errors as pg
-from psycopg import generators, postgres, waiting
+from psycopg import generators, postgres
 from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo, ConnStatus, ExecStatus, Format, PGconn, PipelineStatus, TransactionStatus
@@ -498,9 +498,8 @@ class _Transaction(NamedTuple):
     def _on(self, lease: Lease) -> Program[Any]:
         yield from lease.source.take(lease)
         connection = lease.connection
-        blocking = isinstance(connection, psycopg.Connection)
-        lease.limit(waiting.wait if blocking else waiting.wait_async)
-        kind: Any = _Cursor if blocking else _AsyncCursor
+        lease.limit()
+        kind: Any = _Cursor if isinstance(connection, psycopg.Connection) else _AsyncCursor
         cursor = kind(connection, row_factory=tuple_row)
         cursor.format = Format.BINARY
         before = connection.pgconn.transaction_status
@@ -553,7 +552,7 @@ class _Transaction(NamedTuple):
         if pgconn.transaction_status == TransactionStatus.ACTIVE:
             if not psycopg.capabilities.has_cancel_safe():
                 return
-            yield Do(connection.cancel_safe, timeout=max(0.001, operation.limit.left))
+            yield Do(connection.cancel_safe)
             results = yield Do(connection.wait, generators.execute(pgconn))
             if results:
                 operation.settle(stored=results[-1].status != ExecStatus.FATAL_ERROR)

@@ -40,7 +40,11 @@ class Operation:
         self._effect = self._NOTHING
         self._doubtful = False
 
-    _NOTHING, _UNKNOWN, _STORED = "; nothing was stored", "; it is not known whether it was stored", "; it was stored"
+    _NOTHING, _UNKNOWN, _STORED = (
+        "; nothing was stored",
+        "; it is not known whether it was stored: read it back",
+        "; it was stored",
+    )
 
     def may_store(self) -> None:
         """The next statement stores what is written."""
@@ -124,22 +128,25 @@ class Lease:
         if self.over:
             self.source.give_back(self)
 
-    def limit(self, wait: Callable[..., Any]) -> None:
-        """Let the connection wait for the server only as long as the operation may take.
+    def limit(self) -> None:
+        """Let the connection wait for the server only as long as the operation may take."""
+        connection, limit = self.connection, self.operation.limit
+        kind: Any = type(connection)
+        attributes: dict[str, Any] = connection.__dict__
 
-        Args:
-            wait: psycopg's function for this kind of connection.
-        """
-        connection = self.connection
+        def wait(generator: Any, interval: float = INTERVAL, **options: Any) -> Any:
+            if not self.over:
+                generator, interval = _limited(generator, limit), max(0.001, min(interval, limit.left))
+            return kind.wait(connection, generator, interval=interval, **options)
 
-        def limited_wait(generator: Any, interval: float = INTERVAL, **options: Any) -> Any:
-            if self.over:
-                return type(connection).wait(connection, generator, interval=interval, **options)
-            limit = self.operation.limit
-            interval = max(0.001, min(interval, limit.left))
-            return wait(_limited(generator, limit), connection.pgconn.socket, interval=interval)
+        def cancel_safe(*, timeout: float = 30.0) -> Any:
+            # psycopg cancels by itself when a call is broken off, and would wait for a silent server.
+            if not self.over:
+                limit.use_reserve()
+                timeout = max(0.001, min(timeout, limit.left))
+            return kind.cancel_safe(connection, timeout=timeout)
 
-        connection.wait = limited_wait
+        attributes.update(wait=wait, cancel_safe=cancel_safe)
 
     def discard(self) -> None:
         """Close the connection."""
@@ -153,7 +160,8 @@ class Lease:
     def _free(self) -> None:
         self.over = True
         for connection in list(self.held):
-            vars(connection).pop("wait", None)
+            for name in ("wait", "cancel_safe"):
+                connection.__dict__.pop(name, None)
 
     def end(self) -> None:
         """Give the connection and the slot back; may be repeated."""

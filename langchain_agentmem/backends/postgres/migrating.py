@@ -26,7 +26,8 @@ _PACKAGE = "langchain_agentmem.backends.postgres.migrations"
 
 _FIND_TABLE = """
 SELECT FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS place ON place.oid = class.relnamespace
-WHERE class.relname = 'agentmem_schema' AND place.nspname = ANY (CASE WHEN %s::name IS NULL THEN current_schemas(false) ELSE ARRAY[%s::name] END)
+WHERE class.relname = 'agentmem_schema'
+  AND place.nspname = ANY (CASE WHEN %s::name IS NULL THEN current_schemas(false) ELSE ARRAY[%s::name] END)
 """
 # Not `to_regclass`: it answers from a cache, which may not know yet what another connection did.
 
