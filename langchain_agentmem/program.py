@@ -132,19 +132,9 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
     try:
         while True:
             try:
-<<<<<<< HEAD
-                result = step.perform() if isinstance(step, Compute) else perform(step)
-            except Exception as error:
-                step = program.throw(error)
-            else:
-                step = program.send(result)
-    except StopIteration as done:
-        value: T = done.value
-        return value
-=======
                 step = program.send(result) if error is None else program.throw(error)
                 error = None
-                result = perform(step)
+                result = step.perform() if isinstance(step, Compute) else perform(step)
             except BaseException as raised:
                 if _is_running(program):
                     error = raised
@@ -153,7 +143,6 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
                     return value
                 else:
                     raise
->>>>>>> 9cf69e8 (postgres: own connections for sync callers, time limits, broken-off calls)
     finally:
         error = None  # its traceback refers to this frame
         program.close()
@@ -167,19 +156,9 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
     try:
         while True:
             try:
-<<<<<<< HEAD
-                result = await (step.aperform() if isinstance(step, Compute) else perform(step))
-            except Exception as error:
-                step = program.throw(error)
-            else:
-                step = program.send(result)
-    except StopIteration as done:
-        value: T = done.value
-        return value
-=======
                 step = program.send(result) if error is None else program.throw(error)
                 error = None
-                result = await perform(step)
+                result = await (step.aperform() if isinstance(step, Compute) else perform(step))
             except BaseException as raised:
                 if _is_running(program):
                     error = raised
@@ -188,13 +167,16 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
                     return value
                 else:
                     raise
->>>>>>> 9cf69e8 (postgres: own connections for sync callers, time limits, broken-off calls)
     finally:
         error = None  # its traceback refers to this frame
         program.close()
 
 
-<<<<<<< HEAD
+def _is_running(program: Program[Any]) -> bool:
+    """Whether a program can still handle what is raised: it has not ended."""
+    return cast("Any", program).gi_frame is not None
+
+
 class Compute:
     """Step of any program: call a function that takes long when there is much to do, and touches no database.
 
@@ -225,11 +207,6 @@ class Compute:
         if self.large:
             return await asyncio.to_thread(self.function, *self.arguments)
         return self.function(*self.arguments)
-=======
-def _is_running(program: Program[Any]) -> bool:
-    """Whether a program can still handle what is raised: it has not ended."""
-    return cast("Any", program).gi_frame is not None
->>>>>>> 9cf69e8 (postgres: own connections for sync callers, time limits, broken-off calls)
 
 
 class Fetch(NamedTuple):
