@@ -103,13 +103,13 @@ class Batch:
         last_puts: dict[Place, PutOp] = {}
         for at, op in enumerate(ops):
             if isinstance(op, GetOp):
-                reads[at] = GetOp(checked_namespace(op.namespace), checked_key(op.key), op.refresh_ttl)
+                reads[at] = GetOp(checked_namespace(op.namespace, least=1), checked_key(op.key), op.refresh_ttl)
             elif isinstance(op, SearchOp):
                 reads[at] = _checked_search(op)
             elif isinstance(op, ListNamespacesOp):
                 reads[at] = _checked_listing(op)
             elif isinstance(op, PutOp):
-                namespace = checked_namespace(op.namespace, least=0 if op.value is None else 1)
+                namespace = checked_namespace(op.namespace, least=1)
                 last_puts[namespace, checked_key(op.key)] = op
             else:
                 msg = f"Unknown operation type: {type(op)}"
@@ -258,18 +258,18 @@ def checked_key(key: Any) -> str:
 
 def _checked_search(op: SearchOp) -> SearchOp:
     compile_filter(op.filter)
-    check_count("limit", op.limit, least=0)
-    check_count("offset", op.offset, least=0)
     if op.query is not None and not isinstance(op.query, str):
         msg = f"query must be a string, got {type(op.query).__name__}: {op.query!r:.100}."
         raise InvalidTypeError(msg)
     check_text("query", op.query or "")
-    return op._replace(namespace_prefix=checked_namespace(op.namespace_prefix))
+    return op._replace(
+        namespace_prefix=checked_namespace(op.namespace_prefix),
+        limit=check_count("limit", op.limit, least=0),
+        offset=check_count("offset", op.offset, least=0),
+    )
 
 
 def _checked_listing(op: ListNamespacesOp) -> ListNamespacesOp:
-    check_count("limit", op.limit, least=0)
-    check_count("offset", op.offset, least=0)
     if op.max_depth is not None:
         check_count("max_depth", op.max_depth)
     for condition in op.match_conditions or ():
@@ -277,7 +277,7 @@ def _checked_listing(op: ListNamespacesOp) -> ListNamespacesOp:
         if condition.match_type not in ("prefix", "suffix"):
             msg = f"Unsupported match type: {condition.match_type}. Use prefix or suffix."
             raise InvalidInputError(msg)
-    return op
+    return op._replace(limit=check_count("limit", op.limit, least=0), offset=check_count("offset", op.offset, least=0))
 
 
 def _ttl_seconds(minutes: float | None) -> float | None:

@@ -10,8 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -40,6 +39,7 @@ from langchain_agentmem.backends.contract import (
     WritesPut,
 )
 from langchain_agentmem.codec import Codec
+from langchain_agentmem.containment import contains, with_lists
 from langchain_agentmem.drafts import Draft, KnownValues
 from langchain_agentmem.errors import (
     ConfigurationError,
@@ -52,7 +52,6 @@ from langchain_agentmem.loading import Loader, checkpoint_config
 from langchain_agentmem.models import (
     ThreadInfo,
     check_count,
-    check_id,
     check_name,
     check_optional_id,
     check_tenant,
@@ -64,6 +63,15 @@ from langchain_agentmem.notes import TTL, and_cleared, and_noted, notes_of_threa
 from langchain_agentmem.options import SaverOptions, check_options
 from langchain_agentmem.program import Program, Read, Write, arun, run, storage_program
 from langchain_agentmem.pruning import delete_runs, keep_latest
+from langchain_agentmem.saver_arguments import (
+    Scan,
+    channels_of,
+    checkpoint_id_of,
+    number_of_version,
+    place_of,
+    thread_id_of,
+    thread_ids_of,
+)
 from langchain_agentmem.sweeping import Sweeper
 
 _list = list  # the name that the method `list` hides inside the class
@@ -195,11 +203,12 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
 
         Args:
             config: Which thread, namespace and checkpoint; what it leaves out is not restricted. None for all threads.
-            filter: Metadata that must be equal. Default: None.
+            filter: Metadata that a checkpoint must contain, as with `PostgresSaver`: keys of mappings and elements of lists
+                may be left out, at any depth. Default: None.
             before: Only checkpoints older than this one. Default: None.
             limit: The most checkpoints. Default: None (all).
         """
-        scan = _Scan.of(config, filter, before, limit)
+        scan: Scan | None = Scan.of(config, filter, before, limit)
         while scan is not None:
             page, scan = run(self._page(scan))
             yield from page
@@ -213,7 +222,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """Same as `list`, but without blocking the event loop."""
-        scan = _Scan.of(config, filter, before, limit)
+        scan: Scan | None = Scan.of(config, filter, before, limit)
         while scan is not None:
             page, scan = await arun(self._page(scan))
             for found in page:
@@ -329,8 +338,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:  # noqa: ARG002 (LangGraph passes it)
         """The version after `current`: a number that sorts as text, and a random part, so that forks never share one."""
-        number = 0 if current is None else int(str(current).partition(".")[0])
-        return f"{number + 1:032}.{secrets.randbits(48):012x}"
+        return f"{number_of_version(current) + 1:032}.{secrets.randbits(48):012x}"
 
     # Ours
 
@@ -420,14 +428,14 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             return None
         return self._loader.tuple(loaded, config["configurable"]["thread_id"])
 
-    def _page(self, scan: _Scan) -> Program[tuple[_list[CheckpointTuple], _Scan | None]]:
+    def _page(self, scan: Scan) -> Program[tuple[_list[CheckpointTuple], Scan | None]]:
         if scan.limit == 0:
             return [], None
         loaded, following = yield Read(self._backend, self._read_page(scan))
         return [self._loader.tuple(checkpoint, checkpoint.row.thread_id) for checkpoint in loaded], following
 
     @storage_program
-    def _read_page(self, scan: _Scan) -> Program[tuple[_list[LoadedCheckpoint], _Scan | None]]:
+    def _read_page(self, scan: Scan) -> Program[tuple[_list[LoadedCheckpoint], Scan | None]]:
         table = self._backend.checkpoints
         size = _PAGE if scan.limit is None or scan.filter else min(_PAGE, scan.limit)
         rows = yield from table.page(
@@ -441,7 +449,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             self._codec,
             time.time(),
         )
-        wanted = [row for row in rows if all(row.metadata.get(key) == value for key, value in scan.filter.items())]
+        wanted = [row for row in rows if contains(row.metadata, scan.filter)]
         loaded = yield from table.load(self._tenant, wanted[: scan.limit])
         if len(rows) < size:
             return loaded, None
@@ -458,11 +466,9 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> Program[RunnableConfig]:
         thread, namespace, parent_id = self._place(config)
-        checkpoint_id = check_id("checkpoint id", checkpoint["id"])
-        for channel in checkpoint["channel_values"]:
-            check_name("A channel's name", channel)
+        checkpoint_id = checkpoint_id_of(checkpoint, metadata, new_versions)
         use = self._use(config, checkpoint["channel_values"])
-        described = {**get_checkpoint_metadata(config, metadata), **metadata}
+        described = with_lists({**get_checkpoint_metadata(config, metadata), **metadata})
         run_id = described.get("run_id")
         for alone in (False, True):
             secret, use = yield from self._secret(thread, use)
@@ -504,7 +510,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         if checkpoint_id is None:
             msg = "put_writes needs the checkpoint_id of the checkpoint that the writes belong to."
             raise InvalidInputError(msg)
-        for name in (task_id, task_path, *(channel for channel, _ in writes)):
+        for name in (task_id, task_path, *channels_of(writes)):
             check_name("The name of a channel or task", name)
         use = self._use(config)
         for alone in (False, True):
@@ -537,7 +543,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         return and_cleared(self._backend.checkpoints.delete_thread(thread), notes_of_thread(self._backend, thread))
 
     def _delete_for_runs(self, run_ids: Sequence[str]) -> Program[None]:
-        wanted = _ids("run_ids", run_ids)
+        wanted = thread_ids_of("run_ids", run_ids)
         if not wanted:
             return
         table = self._backend.checkpoints
@@ -556,7 +562,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         self._memory.forget(target)
 
     def _prune(self, thread_ids: Sequence[str], strategy: str) -> Program[None]:
-        threads = [self._thread(thread_id) for thread_id in _ids("thread_ids", thread_ids)]
+        threads = [self._thread(thread_id) for thread_id in thread_ids_of("thread_ids", thread_ids)]
         table = self._backend.checkpoints
         if strategy not in ("keep_latest", "delete"):
             msg = f"Unknown prune strategy {strategy!r}: use 'keep_latest' or 'delete'."
@@ -573,7 +579,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         if thread_ids is None:
             thread_ids = [info.thread_id for info in (yield from self._threads(None, None, 0))]
         deleted = 0
-        for thread_id in _ids("thread_ids", thread_ids):
+        for thread_id in thread_ids_of("thread_ids", thread_ids):
             thread = self._thread(thread_id)
             program = keep_latest(self._backend.checkpoints, thread, self._codec, older_than=cutoff)
             deleted += yield Write(self._backend, program)
@@ -595,8 +601,8 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
     def _threads(self, user_id: str | None, limit: int | None, offset: int) -> Program[_list[ThreadInfo]]:
         check_optional_id("user_id", user_id)
         if limit is not None:
-            check_count("limit", limit)
-        check_count("offset", offset, least=0)
+            limit = check_count("limit", limit)
+        offset = check_count("offset", offset, least=0)
         rows = yield Read(
             self._backend, self._backend.checkpoints.threads(self._tenant, user_id, limit, offset, time.time())
         )
@@ -625,16 +631,11 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
     # Parts
 
     def _thread(self, thread_id: Any) -> ThreadKey:
-        return ThreadKey(self._tenant, _id("thread_id", thread_id))
+        return ThreadKey(self._tenant, thread_id_of("thread_id", thread_id))
 
     def _place(self, config: RunnableConfig) -> tuple[ThreadKey, str, str | None]:
-        configurable = config.get("configurable") or {}
-        if "thread_id" not in configurable:
-            msg = 'The config names no thread: pass {"configurable": {"thread_id": "…"}}.'
-            raise InvalidInputError(msg)
-        namespace = check_name("checkpoint_ns", configurable.get("checkpoint_ns", ""))
-        checkpoint_id = check_optional_id("checkpoint_id", configurable.get("checkpoint_id") or None)
-        return self._thread(configurable["thread_id"]), namespace, checkpoint_id
+        thread_id, namespace, checkpoint_id = place_of(config)
+        return ThreadKey(self._tenant, thread_id), namespace, checkpoint_id
 
     def _use(self, config: RunnableConfig, state: Mapping[str, Any] = _NO_STATE) -> ThreadUse:
         """The use of a thread by the user that the config names, else the runtime's context, else the state."""
@@ -643,12 +644,12 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         if named is None:
             named = user_named_by(context_of(configurable))
         if named is not None:
-            user_id = check_optional_id("user_id", str(named))
+            user_id: str | None = thread_id_of("user_id", named)
         else:
             # A channel of this name may hold anything. What is no ID names no user.
             named = user_named_by(state)
             try:
-                user_id = None if named is None else _id("user_id", named)
+                user_id = None if named is None else thread_id_of("user_id", named)
             except (InvalidInputError, InvalidTypeError):
                 user_id = None
         return ThreadUse(time.time(), user_id, self._ttl)
@@ -663,53 +664,3 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             stored = yield Write(self._backend, self._backend.checkpoints.secret(thread, proposal, use))
             self._memory.remember_secret(thread, stored)
         return bytes(self._codec.load(stored)), use._replace(secret=stored)
-
-
-class _Scan(NamedTuple):
-    """What `list` is looking for, and how far it came."""
-
-    thread_id: str | None
-    namespace: str | None
-    checkpoint_id: str | None
-    filter: dict[str, Any]
-    before: str | None
-    limit: int | None
-    after: tuple[str, str, str] | None = None
-
-    @classmethod
-    def of(
-        cls,
-        config: RunnableConfig | None,
-        filter: dict[str, Any] | None,
-        before: RunnableConfig | None,
-        limit: int | None,
-    ) -> _Scan | None:
-        if limit is not None:
-            check_count("limit", limit, least=0)
-        if filter is not None and not isinstance(filter, Mapping):
-            msg = f"filter must be a mapping of metadata such as {{'source': 'loop'}}, got {type(filter).__name__}."
-            raise InvalidTypeError(msg)
-        wanted, older = ((one or {}).get("configurable") or {} for one in (config, before))
-        namespace = wanted.get("checkpoint_ns")
-        return cls(
-            _id("thread_id", wanted["thread_id"]) if wanted.get("thread_id") is not None else None,
-            None if namespace is None else check_name("checkpoint_ns", namespace),
-            check_optional_id("checkpoint_id", wanted.get("checkpoint_id") or None),
-            dict(filter or {}),
-            check_optional_id("checkpoint_id", older.get("checkpoint_id") or None),
-            limit,
-        )
-
-
-def _id(what: str, value: Any) -> str:
-    """An id as a string: LangGraph's savers accept numbers and UUIDs too."""
-    if isinstance(value, (int, UUID)) and not isinstance(value, bool):
-        value = str(value)
-    return check_id(what, value)
-
-
-def _ids(what: str, values: Any) -> list[str]:
-    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
-        msg = f"{what} must be a list of strings, got {type(values).__name__}: {values!r:.100}."
-        raise InvalidTypeError(msg)
-    return [_id(f"Each of {what}", value) for value in values]

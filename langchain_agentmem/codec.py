@@ -30,8 +30,9 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError, UnsupportedValueError
-from langchain_agentmem.malformed import MAX_DEPTH, MAX_INTEGER_BITS, built, faults_of, repaired
+from langchain_agentmem.malformed import MAX_INTEGER_BITS, built, faults_of, repaired
 from langchain_agentmem.models import check_text
+from langchain_agentmem.nesting import MAX_DEPTH
 from langchain_agentmem.roundtrips import holds_half_surrogate, is_exact, lost_types
 from langchain_agentmem.signals import came_by_signal
 

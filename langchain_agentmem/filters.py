@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.nesting import check_depth
 
 _MISSING = object()
 Filter = Callable[[Mapping[str, Any]], bool]
@@ -41,6 +42,7 @@ def compile_filter(condition: Mapping[str, Any] | None) -> Filter:
         if isinstance(key, str) and key.startswith("$") and key in _OPERATORS:
             msg = f"The operator {key} needs a field: write {{'field': {{'{key}': …}}}}."
             raise InvalidInputError(msg)
+    check_depth("A filter", condition)
     _check(condition)
     return lambda value: all(_matches(_at(value, path), wanted) for path, wanted in condition.items())
 

@@ -269,7 +269,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             size: The most messages of a page. Default: 100.
         """
         after: int | None = -1
-        check_count("size", size)
+        size = check_count("size", size)
         while after is not None:
             page, after = run(self._page(after, size))
             if page:
@@ -278,7 +278,7 @@ class AgentMemHistory(BaseChatMessageHistory):
     async def apages(self, size: int = 100) -> AsyncIterator[list[BaseMessage]]:
         """Same as `pages`, but without blocking the event loop."""
         after: int | None = -1
-        check_count("size", size)
+        size = check_count("size", size)
         while after is not None:
             page, after = await arun(self._page(after, size))
             if page:
@@ -476,7 +476,7 @@ class AgentMemHistory(BaseChatMessageHistory):
 
     def _stored(self, limit: int | None) -> Program[list[StoredMessage]]:
         if limit is not None:
-            check_count("limit", limit)
+            limit = check_count("limit", limit)
         rows = yield from self._newest(limit)
         return [self._entry(row) for row in (rows if limit is None else rows[-limit:])]
 

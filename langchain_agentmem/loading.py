@@ -20,6 +20,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.codec import Codec, Typed
 from langchain_agentmem.compact import PLAIN, Known, ValueKey, digest_of, each_reference, join, references_of
+from langchain_agentmem.containment import with_lists
 from langchain_agentmem.drafts import KnownValues
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.program import Program, storage_program
@@ -39,7 +40,7 @@ class Loader:
         row = loaded.row
         namespace, checkpoint_id = row.key
         checkpoint: Any = {**row.checkpoint, "channel_values": self._values(loaded)}
-        metadata: Any = row.metadata
+        metadata: Any = with_lists(row.metadata)  # earlier versions stored tuples
         return CheckpointTuple(
             checkpoint_config(thread_id, namespace, checkpoint_id),
             checkpoint,

@@ -14,8 +14,7 @@ from langchain_core.messages import BaseMessage
 from pydantic import ConfigDict, Field, ValidationError, create_model
 from pydantic_core import SchemaValidator
 
-MAX_DEPTH = 200
-"""The deepest nesting of content blocks and arguments, which readers and providers go through recursively."""
+from langchain_agentmem.nesting import MAX_DEPTH
 
 MAX_INTEGER_BITS = 14_000
 """About 4,200 digits: Python refuses to write longer integers as text, and JSON is text."""

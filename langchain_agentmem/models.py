@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 MAX_ID_BYTES = 1024
 """The longest id, in bytes of UTF-8: what every backend can index."""
 
+LARGEST_COUNT = 2**40
+"""More than any database holds of anything, and small enough that backends can calculate with it."""
+_LARGEST_ACCEPTED = 2**63 - 1
+
 TENANT_OF_NOTES = "\x1fnotes\x1f"
 """Begins the tenants under which the package keeps what it writes down itself; see `langchain_agentmem.notes`."""
 
@@ -78,7 +82,7 @@ def check_text(what: str, text: str) -> None:
 def check_name(what: str, value: Any) -> str:
     """Same as `check_id`, but it may be empty and of any length: the names that LangGraph gives to parts of a graph."""
     if not isinstance(value, str):
-        msg = f"{what} must be a string, got {type(value).__name__}: {value!r:.100}."
+        msg = f"{what} must be a string, got {type(value).__name__}: {shown(value)}."
         raise InvalidTypeError(msg)
     check_text(what, value)
     if "\x00" in value:
@@ -149,19 +153,44 @@ def check_tenant(tenant: Any) -> str:
 
 
 def check_count(what: str, value: Any, *, least: int = 1) -> int:
-    """Refuse what is not a whole number of at least `least`.
+    """Check a number of things.
+
+    Args:
+        what: The name of the argument, for the error.
+        value: The number.
+        least: The smallest that is accepted. Default: 1.
+
+    Returns:
+        The number, or `LARGEST_COUNT` if that is smaller: backends calculate with it, and `sys.maxsize` means all.
 
     Raises:
         InvalidTypeError: It is not an `int`.
-        InvalidInputError: It is smaller than `least`.
+        InvalidInputError: It is smaller than `least`, or larger than `sys.maxsize`.
     """
     if isinstance(value, bool) or not isinstance(value, int):
-        msg = f"{what} must be a whole number, got {type(value).__name__}: {value!r:.100}."
+        msg = f"{what} must be a whole number, got {type(value).__name__}: {shown(value)}."
         raise InvalidTypeError(msg)
     if value < least:
-        msg = f"{what} must be at least {least}, got {value}."
+        msg = f"{what} must be at least {least}, got {shown(value)}."
         raise InvalidInputError(msg)
-    return value
+    if value > _LARGEST_ACCEPTED:
+        msg = f"{what} must be at most {_LARGEST_ACCEPTED:,}, got {shown(value)}."
+        raise InvalidInputError(msg)
+    return min(value, LARGEST_COUNT)
+
+
+def shown(value: Any) -> str:
+    """Return the beginning of a value's `repr`, for an error about it.
+
+    Example:
+        >>> from langchain_agentmem.models import shown
+        >>> shown("alice")
+        "'alice'"
+    """
+    try:
+        return f"{value!r:.100}"
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits; nesting without an end
+        return f"a value of type {type(value).__name__} that is too long to be shown"
 
 
 def check_flag(what: str, value: Any) -> bool:
@@ -223,10 +252,10 @@ def seconds(what: str, value: timedelta | float | None) -> float | None:
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        msg = f"{what} must be a timedelta or a number of seconds, got {type(value).__name__}: {value!r:.100}."
+        msg = f"{what} must be a timedelta or a number of seconds, got {type(value).__name__}: {shown(value)}."
         raise InvalidTypeError(msg)
     if not 0 < value < 1e11:
-        msg = f"{what} must be more than 0 seconds and less than 3,000 years, got {value!r}."
+        msg = f"{what} must be more than 0 seconds and less than 3,000 years, got {shown(value)}."
         raise InvalidInputError(msg)
     return float(value)
 
@@ -260,7 +289,7 @@ class Retention:
             msg = f"Unknown retention policy {self.policy!r}: use one of {', '.join(_POLICIES)}."
             raise InvalidInputError(msg)
         if self.max_messages is not None:
-            check_count("Retention.max_messages", self.max_messages)
+            object.__setattr__(self, "max_messages", check_count("Retention.max_messages", self.max_messages))
         seconds("Retention.ttl", self.ttl)
 
 

@@ -124,8 +124,8 @@ def found_messages(
         msg = f"query must be a string, got {type(query).__name__}: {query!r:.100}."
         raise InvalidTypeError(msg)
     check_text("query", query)
-    check_count("k", k, least=0)
-    check_count("around", around, least=0)
+    k = check_count("k", k, least=0)
+    around = check_count("around", around, least=0)
     check_optional_id("role", role)
     start, end = _bound("since", since), _bound("until", until)
     now = time.time()

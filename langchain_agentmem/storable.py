@@ -19,7 +19,8 @@ from langchain_core.messages import BaseMessage, ChatMessage
 from langchain_agentmem.chains import chain_stores
 from langchain_agentmem.codec import Codec, Typed, message_class
 from langchain_agentmem.errors import InvalidInputError, UnsupportedValueError
-from langchain_agentmem.malformed import MAX_DEPTH, built, completed, repaired
+from langchain_agentmem.malformed import built, completed, repaired
+from langchain_agentmem.nesting import MAX_DEPTH
 from langchain_agentmem.signals import came_by_signal
 
 _log = logging.getLogger(__name__)

@@ -201,7 +201,7 @@ class SharedKnowledge:
     ) -> Program[KnowledgeEntries]:
         """The program of `search`."""
         check_name("query", query)
-        check_count("k", k)
+        k = check_count("k", k)
         where: Value = {"collection": {"$exists": True}}
         if condition is not None:
             if not isinstance(condition, Mapping):

@@ -84,7 +84,7 @@ def memory_tools(
     knowledge: Sequence[str] = (),
 ) -> list[BaseTool]:
     """The tools; see `AgentMemory.tools`."""
-    check_count("k", k)
+    k = check_count("k", k)
     check_count("max_length", max_length)
     if user_id is not None:
         check_id("user_id", user_id)

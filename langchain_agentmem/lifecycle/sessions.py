@@ -112,8 +112,8 @@ class Sessions:
     def _list(self, user_id: str | None, limit: int | None, offset: int) -> Program[SessionList]:
         check_optional_id("user_id", user_id)
         if limit is not None:
-            check_count("limit", limit)
-        check_count("offset", offset, least=0)
+            limit = check_count("limit", limit)
+        offset = check_count("offset", offset, least=0)
         rows = yield Read(
             self._backend, self._backend.messages.sessions(self._tenant, user_id, limit, offset, time.time())
         )

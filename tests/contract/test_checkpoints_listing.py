@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
+import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base.id import uuid6
@@ -20,6 +22,7 @@ from langchain_agentmem import (
     InvalidTypeError,
     UnsupportedValueError,
 )
+from langchain_agentmem.containment import contains
 
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
 HALF = "half of a pair: \ud83d"
@@ -176,7 +179,7 @@ async def test_listing_works_as_with_langgraphs_own_saver(memory, call):
         return tuple(one.config["configurable"][name] for name in ("thread_id", "checkpoint_ns", "checkpoint_id"))
 
     for config in (None, *(thread(t, ns) for t in ("0", "1", "2") for ns in (None, "", "inner"))):
-        for wanted in (None, {}, {"step": 2}, {"step": 9}, {"step": 2, "source": None}):
+        for wanted in (None, {}, {"step": 2}, {"step": 9}, {"step": 2, "source": "loop"}):
             for before in (None, thread(checkpoint_id="007")):
                 expected = [place(one) for one in reference.list(config, filter=wanted, before=before)]
                 expected.sort(key=lambda one: (one[2], one[0], one[1]), reverse=True)
@@ -217,7 +220,7 @@ METADATA: list[dict[str, Any]] = [
     {"source": "loop", "step": 1, "flag": False, "text": "a\x00b", "ratio": 0.5},
     {"source": "update", "step": 2, "user": "alice@example.com", "tags": ["a", "b"], "big": 2**70},
     {"source": "fork", "step": 3, "user": "%", "tags": [], "empty": ""},
-    {"source": "loop", "step": 4, "writes": {"node": {"messages": [HumanMessage("hi", id="1")]}}},
+    {"source": "loop", "step": 4, "pair": (1, (2, 3)), "writes": {"node": {"messages": [HumanMessage("hi", id="1")]}}},
 ]
 
 
@@ -231,16 +234,31 @@ METADATA: list[dict[str, Any]] = [
         ({"step": "2"}, []),
         ({"step": -1}, [-1]),
         ({"flag": False}, [1]),
-        ({"nothing": None, "source": "loop"}, [4, 1, 0]),
+        ({"nothing": None, "source": "loop"}, [0]),
         ({"ratio": 0.5}, [1]),
         ({"text": "a\x00b"}, [1]),
         ({"score": {"deep": {"list": [1, {"a": None}]}}}, [-1]),
         ({"score": {"deep": {"list": [1, {"a": 0}]}}}, []),
-        ({"parents": {}}, [-1]),
+        ({"score": {"deep": {}}}, [-1]),
+        ({"score": {"deep": {"list": [{"a": None}]}}}, [-1]),
+        ({"score": {"deep": {"list": [1]}}}, [-1]),
+        ({"score": {"deep": {"list": [1, 2]}}}, []),
+        ({"score": {"deep": {"list": 1}}}, []),
+        ({"score": {"list": [1]}}, []),
+        ({"parents": {}}, [0, -1]),
         ({"parents": {"": "1"}}, [0]),
         ({"tags": ["a", "b"]}, [2]),
-        ({"tags": ["b", "a"]}, []),
-        ({"tags": []}, [3]),
+        ({"tags": ["b", "a"]}, [2]),
+        ({"tags": ("b",)}, [2]),
+        ({"tags": ["b", "b"]}, [2]),
+        ({"tags": ["c"]}, []),
+        ({"tags": "a"}, []),
+        ({"tags": []}, [3, 2]),
+        ({"flag": 1}, []),
+        ({"ratio": {}}, []),
+        ({"pair": [1, (2,)]}, [4]),
+        ({"pair": (1, [2])}, [4]),
+        ({"pair": [[3, 2]]}, [4]),
         ({"empty": ""}, [3]),
         ({"user": "%"}, [3]),
         ({"user": "alice@example.com"}, [2]),
@@ -499,3 +517,155 @@ async def test_a_value_that_langgraph_cannot_store_is_refused_and_nothing_is_wri
 async def test_a_saver_says_what_it_is(memory):
     assert repr(memory.checkpointer) == f"AgentMemSaver({memory.backend!r})"
     assert repr(AgentMemSaver.from_url("sqlite:///:memory:")) == "AgentMemSaver(SqliteBackend(':memory:'))"
+
+
+# Metadata
+
+
+@pytest.mark.parametrize("compact", [True, False], ids=["compact", "plain"])
+async def test_tuples_in_metadata_come_back_as_lists_and_are_found(memory, call, compact):
+    saver = AgentMemSaver(memory.backend, compact=compact)
+    await put(saver, call, None, {"source": "loop", "pair": (1, ("a", {"deep": (None,)}))})
+    (found,) = await call(saver.list, None, filter={"pair": (1, ["a"])})
+    assert repr(found.metadata["pair"]) == "[1, ['a', {'deep': [None]}]]"
+    assert (await call(saver.get_tuple, thread())).metadata == found.metadata
+
+
+async def test_tuples_that_an_earlier_version_stored_come_back_as_lists(memory, call, monkeypatch):
+    saver = memory.checkpointer
+    with monkeypatch.context() as patched:
+        patched.setattr("langchain_agentmem.checkpointer.with_lists", lambda metadata: metadata)
+        await put(saver, call, None, {"pair": (1, (2,))})
+    (found,) = await call(saver.list, None, filter={"pair": [[2]]})
+    assert repr(found.metadata["pair"]) == "[1, [2]]"
+
+
+def test_a_filter_matches_as_postgres_does(postgres_url):
+    """Every pair of a few values, asked of Postgres itself."""
+    values: list[Any] = [
+        *(None, True, False, 0, 1, 1.0, 1.5, "", "a", "1", [], {}, [[]], [{}], {"a": None}, {"a": []}, [None]),
+        *([1, 2], [2, 1, 1], [1, [2]], [[1, 2]], [[2]], {"a": 1}, {"a": 1, "b": [1]}, {"b": []}, {"b": [1.0]}),
+        *([{"a": 1, "b": 2}], [{"a": 1}, {"b": 2}], {"a": {"a": 1}}, {"a": {}}, [True], ["a", "1"]),
+    ]
+    documents = [{"k": value} for value in values] + [{}]
+    pairs = [(value, wanted) for value in documents for wanted in documents]
+    with psycopg.connect(postgres_url.partition("?")[0]) as connection:
+        asked = connection.execute(
+            "SELECT value::jsonb @> wanted::jsonb FROM unnest(%s::text[], %s::text[]) AS pair (value, wanted)",
+            ([json.dumps(value) for value, _ in pairs], [json.dumps(wanted) for _, wanted in pairs]),
+        )
+        expected = [contained for (contained,) in asked]
+    assert [contains(value, wanted) for value, wanted in pairs] == expected
+
+
+# Wrong arguments
+
+
+def circle() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    value["self"] = value
+    return value
+
+
+CONFIGS = {
+    "None": None,
+    "text": "x",
+    "a number": 7,
+    "a list": [],
+    "nothing": {},
+    "no configurable": {"configurable": None},
+    "configurable is text": {"configurable": "x"},
+    "no thread": {"configurable": {"checkpoint_ns": ""}},
+    "a thread that is None": thread(None),
+    "a thread that is a float": thread(1.5),
+    "a thread that is a list": thread(["1"]),
+    "a thread that is a bool": thread(True),
+    "a thread of 5,000 digits": thread(10**5000),
+    "a namespace that is a number": thread("1", 5),
+    "a checkpoint that is a number": thread(checkpoint_id=5),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+async def test_a_config_that_names_no_thread_is_refused(sqlite_memory, call, name):
+    saver, config = sqlite_memory.checkpointer, CONFIGS[name]
+    given = checkpoint()
+    for method, *arguments in (
+        (saver.get_tuple, config),
+        (saver.put, config, given, {}, {}),
+        (saver.put_writes, config, [("a", 1)], "task"),
+    ):
+        with pytest.raises((InvalidInputError, InvalidTypeError)):
+            await call(method, *arguments)
+    with pytest.raises((InvalidInputError, InvalidTypeError)):
+        await call(saver.get_delta_channel_history, config=config, channels=["a"])
+    assert await call(saver.threads) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in CONFIGS
+        if name not in ("None", "nothing", "no configurable", "no thread", "a thread that is None")
+    ],
+)
+async def test_a_listing_with_a_wrong_config_is_refused(sqlite_memory, call, name):
+    with pytest.raises((InvalidInputError, InvalidTypeError)):
+        await call(sqlite_memory.checkpointer.list, CONFIGS[name])
+
+
+@pytest.mark.parametrize("before", ["x", 7, {"configurable": "x"}], ids=repr)
+async def test_a_listing_before_no_config_is_refused(sqlite_memory, call, before):
+    with pytest.raises(InvalidTypeError, match="before"):
+        await call(sqlite_memory.checkpointer.list, None, before=before)
+
+
+@pytest.mark.parametrize(
+    ("given", "metadata", "versions"),
+    [
+        (None, {}, {}),
+        ("x", {}, {}),
+        ({}, {}, {}),
+        ({"id": "1"}, {}, {}),
+        ({**checkpoint(), "id": None}, {}, {}),
+        ({**checkpoint(), "channel_values": [1]}, {}, {}),
+        (checkpoint(), None, {}),
+        (checkpoint(), [1], {}),
+        (checkpoint(), {}, None),
+        (checkpoint(), {}, "x"),
+    ],
+    ids=lambda one: repr(one)[:40],
+)
+async def test_a_checkpoint_whose_parts_are_wrong_is_refused(sqlite_memory, call, given, metadata, versions):
+    with pytest.raises((InvalidInputError, InvalidTypeError)):
+        await call(sqlite_memory.checkpointer.put, thread(), given, metadata, versions)
+    assert await call(sqlite_memory.checkpointer.threads) == []
+
+
+@pytest.mark.parametrize("writes", [None, "x", [1], [("a",)], ["ab"], [(1, 2)]], ids=repr)
+async def test_writes_that_are_no_pairs_are_refused(sqlite_memory, call, writes):
+    with pytest.raises(InvalidTypeError):
+        await call(sqlite_memory.checkpointer.put_writes, thread(checkpoint_id="1"), writes, "task")
+    assert await call(sqlite_memory.checkpointer.threads) == []
+
+
+async def test_a_filter_that_holds_itself_is_refused(sqlite_memory, call):
+    with pytest.raises(InvalidInputError, match="holds itself"):
+        await call(sqlite_memory.checkpointer.list, None, filter=circle())
+    for condition in (circle(), {"a": {"$eq": circle()}}, {"a": {"$in": [circle()]}}, {"a": [circle()]}):
+        with pytest.raises(InvalidInputError, match="holds itself"):
+            await call(sqlite_memory.store.search, ("a",), filter=condition)
+
+
+@pytest.mark.parametrize("version", ["abc", "", object()], ids=lambda one: type(one).__name__)
+def test_a_version_without_a_number_is_refused(sqlite_memory, version):
+    with pytest.raises(InvalidInputError, match="version"):
+        sqlite_memory.checkpointer.get_next_version(version, None)
+
+
+@pytest.mark.parametrize("user_id", [["a"], 1.5, True, 10**5000], ids=lambda one: type(one).__name__)
+async def test_a_user_that_is_no_id_is_refused(sqlite_memory, call, user_id):
+    with pytest.raises((InvalidInputError, InvalidTypeError), match="user_id"):
+        await put(sqlite_memory.checkpointer, call, thread(user_id=user_id))
+    assert await call(sqlite_memory.checkpointer.threads) == []
