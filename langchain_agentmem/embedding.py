@@ -6,15 +6,18 @@ its words. A warning is logged.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidTypeError
+from langchain_agentmem.models import check_count
 from langchain_agentmem.program import EmbedDocuments, EmbedQuery, Program
 from langchain_agentmem.signals import came_by_signal
 from langchain_agentmem.vectors import unit
@@ -33,6 +36,7 @@ class Embedder:
     Args:
         model: The model.
         name: What tells it from others. Default: as `name_of` says.
+        dimensions: How many its vectors must have. Default: None (all as many as the first).
 
     Example:
         >>> from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -42,8 +46,9 @@ class Embedder:
         ['a', 'b']
     """
 
-    def __init__(self, model: Embeddings, name: str | None = None) -> None:
+    def __init__(self, model: Embeddings, name: str | None = None, dimensions: int | None = None) -> None:
         self.model = model
+        self.dimensions = None if dimensions is None else check_count('index["dims"]', dimensions)
         self.name = name_of(model) if name is None else name
         self._known: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._bytes: int | None = None
@@ -51,8 +56,15 @@ class Embedder:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(cls, model: Embedder | Embeddings | Callable[..., Any] | str | None) -> Embedder | None:
-        """The embedder for a model, a function, or a name such as `"openai:text-embedding-3-small"`."""
+    def of(
+        cls, model: Embedder | Embeddings | Callable[..., Any] | str | None, dimensions: int | None = None
+    ) -> Embedder | None:
+        """The embedder for a model, a function, or a name such as `"openai:text-embedding-3-small"`.
+
+        Raises:
+            ConfigurationError: There is no model of that name, or the package that it needs is not installed.
+            InvalidTypeError: It is none of these.
+        """
         if model is None or isinstance(model, Embedder):
             return model
         if not isinstance(model, (str, Embeddings)) and (isinstance(model, type) or not callable(model)):
@@ -61,14 +73,15 @@ class Embedder:
                 f"'openai:text-embedding-3-small', got {model!r:.100}."
             )
             raise InvalidTypeError(msg)
-        from langgraph.store.base import ensure_embeddings
-
-        return cls(ensure_embeddings(model), name_of(model))
+        own = model if isinstance(model, Embeddings) else _named(model) if isinstance(model, str) else _Function(model)
+        return cls(own, name_of(model), dimensions)
 
     def documents(self, texts: Sequence[str]) -> Program[dict[str, bytes]]:
         """The vectors of texts, by text; of none when the model fails."""
         try:
             return (yield from self.vectors(texts))
+        except EmbeddingDimensionsError:
+            raise
         except Exception as error:  # each provider raises its own
             if came_by_signal(error):
                 raise
@@ -115,6 +128,8 @@ class Embedder:
         try:
             vector = unit((yield EmbedQuery(self.model, text)))
             self._check(vector)
+        except EmbeddingDimensionsError:
+            raise
         except Exception as error:  # each provider raises its own
             if came_by_signal(error):
                 raise
@@ -124,7 +139,16 @@ class Embedder:
         return vector
 
     def _check(self, *vectors: bytes) -> None:
-        """Refuse vectors that differ in length, from each other or from those before."""
+        """Refuse vectors that differ in length: from what is configured, from each other, or from those before."""
+        if self.dimensions is not None:
+            for vector in vectors:
+                if len(vector) != 4 * self.dimensions:
+                    msg = (
+                        f'The embedding model {self.name} gives vectors of {len(vector) // 4} dimensions, and index["dims"] '
+                        f'is {self.dimensions}; nothing was written. Set index["dims"] to {len(vector) // 4}, or use a model '
+                        f"of {self.dimensions} dimensions."
+                    )
+                    raise EmbeddingDimensionsError(msg)
         with self._lock:
             sizes = {len(vector) for vector in vectors} | ({self._bytes} if self._bytes else set())
             if len(sizes) > 1:
@@ -143,6 +167,50 @@ class Embedder:
             self._known[kind, text] = vector
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
+
+
+class _Function(Embeddings):
+    """A function from texts to vectors as an embedding model; it may be a coroutine function."""
+
+    def __init__(self, func: Callable[[list[str]], Any]) -> None:
+        self.func = func
+
+    def embed_documents(self, texts: list[str]) -> Any:
+        """What the function gives; the steps `EmbedDocuments` and `EmbedQuery` wait for it where it is awaitable."""
+        return self.func(texts)
+
+    def embed_query(self, text: str) -> Any:
+        given = self.func([text])
+        return _first_of(given) if inspect.isawaitable(given) else given[0]
+
+    async def aembed_documents(self, texts: list[str]) -> Any:
+        if inspect.iscoroutinefunction(self.func) or inspect.iscoroutinefunction(type(self.func).__call__):
+            return await self.func(texts)
+        given = await asyncio.to_thread(self.func, texts)
+        return await given if inspect.isawaitable(given) else given
+
+    async def aembed_query(self, text: str) -> Any:
+        return (await self.aembed_documents([text]))[0]
+
+
+async def _first_of(given: Awaitable[Any]) -> Any:
+    return (await given)[0]
+
+
+def _named(name: str) -> Embeddings:
+    """The model of a name such as `"openai:text-embedding-3-small"`, which LangChain makes."""
+    from langgraph.store.base import ensure_embeddings
+
+    try:
+        return ensure_embeddings(name)
+    except Exception as error:  # each provider raises its own
+        provider = name.partition(":")[0]
+        msg = (
+            f"Cannot make the embedding model {name!r}: {error}. Check the name, which is 'provider:model' such as "
+            f"'openai:text-embedding-3-small'; install langchain and the provider's package, such as langchain-openai; and "
+            f"set the key that the provider {provider!r} needs. Or pass a LangChain Embeddings or a function."
+        )
+        raise ConfigurationError(msg) from error
 
 
 def name_of(model: Any) -> str:

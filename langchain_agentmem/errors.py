@@ -37,6 +37,10 @@ class EmbeddingsChangedError(ConfigurationError):
     """The stored vectors are of another embedding model; nothing was written."""
 
 
+class EmbeddingDimensionsError(ConfigurationError):
+    """The embedding model gives vectors of other dimensions than `index["dims"]` says; nothing was written."""
+
+
 class EmbeddingError(AgentMemError):
     """The embedding model failed where vectors were all that was asked for."""
 

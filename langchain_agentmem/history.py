@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,11 +26,11 @@ from langchain_agentmem.backends.contract import (
     SessionKey,
     Title,
 )
-from langchain_agentmem.chains import Windows, chain_read
+from langchain_agentmem.chains import Windows, chain_read, chain_stores
 from langchain_agentmem.codec import Codec, dump_json
 from langchain_agentmem.embedding import Embedder
-from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
-from langchain_agentmem.indexing import Indexer
+from langchain_agentmem.errors import EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.indexing import Embedded, Indexer
 from langchain_agentmem.models import (
     FoundMessages,
     Retention,
@@ -48,6 +49,8 @@ from langchain_agentmem.sweeping import Sweeper
 from langchain_agentmem.tokens import TokenCounter
 from langchain_agentmem.windows import newest, newest_within
 from langchain_agentmem.words import analyze
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import MemoryCompressor
@@ -414,7 +417,17 @@ class AgentMemHistory(BaseChatMessageHistory):
         if not bodies:
             return
         ends_with_session = self.retention.policy == "session"
-        embedded = yield from embed_messages(None if self._forgetful else self._indexer, messages)
+        try:
+            embedded = yield from embed_messages(None if self._forgetful else self._indexer, messages)
+        except EmbeddingDimensionsError as error:
+            if not chain_stores():
+                raise
+            _log.warning(
+                "A turn in session %r is stored without vectors, since the chain would lose it: %s",
+                self.session_id,
+                error,
+            )
+            embedded = Embedded()
         rows = [
             MessageRow(
                 at,

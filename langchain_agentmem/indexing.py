@@ -101,12 +101,23 @@ class Indexer:
 
     @classmethod
     def of(
-        cls, model: Self | Embedder | Embeddings | Callable[..., Any] | str | None, backend: Backend, tenant: str
+        cls,
+        model: Self | Embedder | Embeddings | Callable[..., Any] | str | None,
+        backend: Backend,
+        tenant: str,
+        dimensions: int | None = None,
     ) -> Self | None:
-        """The indexer for a model, a function, or a name such as `"openai:text-embedding-3-small"`."""
+        """The indexer for a model, a function, or a name such as `"openai:text-embedding-3-small"`.
+
+        Args:
+            model: The model.
+            backend: Where the vectors are stored.
+            tenant: Whose they are.
+            dimensions: How many each vector must have. Default: None (as many as the stored ones).
+        """
         if isinstance(model, cls):
             return model
-        embedder = Embedder.of(model)  # type: ignore[arg-type]  # it is no indexer
+        embedder = Embedder.of(model, dimensions)  # type: ignore[arg-type]  # it is no indexer
         return None if embedder is None else cls(backend, tenant, embedder)
 
     def documents(self, texts: Sequence[str], *, strict: bool = False) -> Program[Embedded]:

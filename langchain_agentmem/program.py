@@ -19,6 +19,7 @@ import queue
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, cast
 
@@ -262,11 +263,11 @@ class EmbedDocuments(NamedTuple):
     embeddings: Embeddings
     texts: list[str]
 
-    def perform(self) -> list[list[float]]:
-        return self.embeddings.embed_documents(self.texts)
+    def perform(self) -> Any:
+        return _embedded(self.embeddings, "embed_documents", self.texts)
 
-    async def aperform(self) -> list[list[float]]:
-        return await self.embeddings.aembed_documents(self.texts)
+    async def aperform(self) -> Any:
+        return await _aembedded(self.embeddings, "embed_documents", self.texts)
 
 
 class EmbedQuery(NamedTuple):
@@ -275,11 +276,51 @@ class EmbedQuery(NamedTuple):
     embeddings: Embeddings
     text: str
 
-    def perform(self) -> list[float]:
-        return self.embeddings.embed_query(self.text)
+    def perform(self) -> Any:
+        return _embedded(self.embeddings, "embed_query", self.text)
 
-    async def aperform(self) -> list[float]:
-        return await self.embeddings.aembed_query(self.text)
+    async def aperform(self) -> Any:
+        return await _aembedded(self.embeddings, "embed_query", self.text)
+
+
+def _embedded(model: Embeddings, method: str, given: Any) -> Any:
+    """What a model gives. One that is asynchronous only is run in an event loop of its own, in a thread of its own."""
+    if (
+        getattr(model, "afunc", None) is not None and getattr(model, "func", None) is None
+    ):  # LangGraph's EmbeddingsLambda
+        return _waited_for(getattr(model, f"a{method}")(given))
+    try:
+        vectors = getattr(model, method)(given)
+    except NotImplementedError:
+        if getattr(type(model), f"a{method}") is getattr(_embeddings_class(), f"a{method}"):
+            raise
+        vectors = getattr(model, f"a{method}")(given)
+    return _waited_for(vectors) if inspect.isawaitable(vectors) else vectors
+
+
+async def _aembedded(model: Embeddings, method: str, given: Any) -> Any:
+    try:
+        vectors = await getattr(model, f"a{method}")(given)
+    except NotImplementedError:
+        vectors = await asyncio.to_thread(getattr(model, method), given)
+    return await vectors if inspect.isawaitable(vectors) else vectors
+
+
+def _embeddings_class() -> type[Embeddings]:
+    from langchain_core.embeddings import Embeddings
+
+    return Embeddings
+
+
+def _waited_for(awaitable: Awaitable[T]) -> T:
+    """The result of an awaitable, for a caller that may itself be on an event loop."""
+
+    async def wait() -> T:
+        return await awaitable
+
+    context = contextvars.copy_context()
+    with ThreadPoolExecutor(1, thread_name_prefix="agentmem-embedding") as thread:
+        return thread.submit(context.run, asyncio.run, wait()).result()
 
 
 class Call:

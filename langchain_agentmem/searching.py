@@ -21,7 +21,7 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, LoggedMessage, MessageRow
 from langchain_agentmem.codec import Codec, load_json
-from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
+from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidTypeError
 from langchain_agentmem.indexing import Embedded, Indexer
 from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_optional_id, check_text
 from langchain_agentmem.program import Program, Read, Write
@@ -234,12 +234,17 @@ def embed_messages(indexer: Indexer | None, messages: Sequence[BaseMessage]) -> 
 
     None for those without text. None for all when the model fails, or is another than that of the stored vectors: a turn of
     a conversation is stored whatever happens to its vectors.
+
+    Raises:
+        EmbeddingDimensionsError: The model's vectors have other dimensions than is configured.
     """
     texts = told(messages)
     if indexer is None or not texts:
         return Embedded()
     try:
         return (yield from indexer.documents(texts))
+    except EmbeddingDimensionsError:
+        raise
     except ConfigurationError as error:
         _log.warning("%d messages are stored without vectors. %s", len(texts), error)
         return Embedded()

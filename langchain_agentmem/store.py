@@ -50,8 +50,8 @@ class AgentMemStore(BaseStore):
 
     Args:
         backend: Where the items are; see `langchain_agentmem.backends.connect`.
-        index: LangGraph's index configuration: `embed`, `dims` and `fields`. Default: None (full-text search only, over
-            all fields).
+        index: LangGraph's index configuration: `embed`, `dims` and `fields`. A model that gives vectors of other dimensions
+            than `dims` is refused when it is first asked. Default: None (full-text search only, over all fields).
         ttl: LangGraph's configuration of the time to live: `default_ttl` in minutes, `refresh_on_read`. Expired items are
             never returned. Default: None (items stay).
         tenant: Which of several applications on one database. Default: `"default"`.
@@ -81,7 +81,7 @@ class AgentMemStore(BaseStore):
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self.ttl_config = ttl
         self.index_config = index
-        self.indexer = Indexer.of(index.get("embed"), backend, tenant) if index else None
+        self.indexer = Indexer.of(index.get("embed"), backend, tenant, index.get("dims")) if index else None
         self.embedder = self.indexer.embedder if self.indexer else None
         self.embeddings: Embeddings | None = self.embedder.model if self.embedder else None
         self.fields = field_paths(((index or {}).get("fields")) or ["$"])
@@ -220,6 +220,7 @@ class AgentMemStore(BaseStore):
             InvalidNamespaceError: The namespace is empty or one of its labels is not accepted.
             InvalidInputError: An argument cannot be stored. Whatever is raised, nothing was stored.
             EmbeddingsChangedError: The stored vectors are of another embedding model.
+            EmbeddingDimensionsError: The model's vectors have other dimensions than `index["dims"]` says.
             ConfigurationError: The database cannot store vectors of so many dimensions; it says what to do.
         """
         run(self._engine.one(self._put_op(namespace, key, value, index, ttl)))

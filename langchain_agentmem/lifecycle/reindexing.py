@@ -17,7 +17,13 @@ from typing import Any, NamedTuple
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, IndexedItem, LoggedMessage
 from langchain_agentmem.batches import Fields, embedded_texts, load_paths
 from langchain_agentmem.codec import Codec, load_json
-from langchain_agentmem.errors import ConfigurationError, EmbeddingError, EmbeddingsChangedError, InvalidTypeError
+from langchain_agentmem.errors import (
+    ConfigurationError,
+    EmbeddingDimensionsError,
+    EmbeddingError,
+    EmbeddingsChangedError,
+    InvalidTypeError,
+)
 from langchain_agentmem.indexing import CLEARING, COMPLETE, EMBEDDING, MOMENT_SECONDS, Fingerprint, Indexer, State
 from langchain_agentmem.models import check_count
 from langchain_agentmem.program import Call, Program, Read, Sleep, Write
@@ -217,6 +223,8 @@ class Reindexing:
             return {}
         try:
             return (yield from self._indexer.embedder.vectors(texts))
+        except EmbeddingDimensionsError:
+            raise
         except Exception as error:  # each provider raises its own
             if came_by_signal(error):
                 raise
@@ -232,6 +240,8 @@ class Reindexing:
         """Any vector of the model; raises when it does not work at all."""
         try:
             return (yield from self._indexer.embedder.probe())
+        except EmbeddingDimensionsError:
+            raise
         except Exception as error:  # each provider raises its own
             if came_by_signal(error):
                 raise

@@ -591,7 +591,7 @@ async def test_the_fields_of_each_item_are_those_of_its_last_put(url, call):
     def put(key: str, index: Any) -> PutOp:
         return PutOp(NS, key, {**value, "title": f"{key} pizza"}, index=index)
 
-    index: Any = {"fields": ["title"], "dims": 16}
+    index: Any = {"fields": ["title"]}
     with AgentMemory.from_url(url, embeddings=Model(), index=index) as memory:
         store = memory.store
         await call(store.batch, [put("default", None), put("body", ["body.text"]), put("notes", ["notes[*]"])])
