@@ -42,8 +42,6 @@ MEMORY = ":memory:"
 MAX_CONNECTIONS = 8
 READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"
 _OLDEST_SQLITE = (3, 35, 0)
-_SECURE_WORDS_SQLITE = (3, 42, 0)
-"""The first version whose full-text index can remove the words of a deleted text at once."""
 
 _stranded: dict[str, str] = {}
 """Files that this process must not open, because it was forked while they were open, and why."""
@@ -305,23 +303,10 @@ class SqliteDriver:
         if self._is_shared or not self._ready:
             file = _file_of(connection) if self._is_shared else self.path
             self._began = True
-            tables.make_tables(cursor, file or MEMORY, self.language)
-            self._prepare_words(cursor)
+            tables.make_tables(cursor, file or MEMORY, self.language, sqlite3.sqlite_version_info)
+            self._traces.merges = not tables.deletes_words_at_once(cursor)
             self._traces.in_file = bool(file)
             self._ready = True
-
-    def _prepare_words(self, cursor: sqlite3.Cursor) -> None:
-        """Let the full-text index remove the words of deleted texts at once, where SQLite can."""
-        secure = tables.deletes_words_securely(cursor)
-        if not secure and sqlite3.sqlite_version_info >= _SECURE_WORDS_SQLITE:
-            try:
-                tables.delete_words_securely(cursor)
-            except sqlite3.OperationalError as error:
-                if "readonly" not in str(error):
-                    raise
-            else:
-                secure = True
-        self._traces.merges = not secure
 
     def _use_write_ahead_log(self, cursor: sqlite3.Cursor) -> None:
         # Switching the journal mode does not wait for other processes that do the same: SQLite's busy handler is not
@@ -465,7 +450,7 @@ _MEANINGS: tuple[tuple[str, type[Exception], str], ...] = (
      "The connection can only be used by the thread that made it: make it with check_same_thread=False."),
     ("readonly", StorageError, "{path} may be read but not written ({text})."),
     ("invalid fts5 file format", ConfigurationError,
-     "{path} was written with SQLite 3.42 or newer: use a Python that has it ({text})."),
+     "{path} was written with SQLite 3.42 or newer meanwhile: open it again, or use a Python that has it ({text})."),
     ("fts5", ConfigurationError, "Python's SQLite has no full-text search (FTS5): use another Python ({text})."),
     ("too big", InvalidInputError, "A value is too large for SQLite ({text}); nothing was written."),
 )  # fmt: skip

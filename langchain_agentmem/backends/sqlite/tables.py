@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from langchain_agentmem.backends.existing import warn_of_existing
@@ -10,6 +12,8 @@ from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
 
 SCHEMA_VERSION = 4
+_SECURE_WORDS_SQLITE = (3, 42, 0)
+"""The first version whose full-text index can remove the words of a deleted text at once."""
 _SCHEMA = load_statements("langchain_agentmem.backends.sqlite", "schema.sql")
 _MIGRATIONS = load_statements("langchain_agentmem.backends.sqlite", "migrations.sql")
 
@@ -21,36 +25,34 @@ _OTHERS = (
 """Whose data a database may hold, in which table, and columns by which that is told from an application's own table."""
 
 
-def make_tables(cursor: Any, path: str, language: str) -> None:
+def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int, ...]) -> None:
     """Make the tables, or bring them up to date.
 
     Args:
         cursor: A cursor on a connection without a transaction.
         path: The database, as errors name it.
         language: Which language texts are searched in.
+        sqlite_version: The version of SQLite.
 
     Raises:
         ConfigurationError: The tables are of a newer version, or their texts are searched in another language.
     """
     others: list[str] = []
     if (schema_version(cursor) or 0) < SCHEMA_VERSION:
-        cursor.execute("BEGIN IMMEDIATE")
-        try:
+        with _transaction(cursor):
             found = schema_version(cursor)
             if found is None:
                 others = _others(cursor)
                 for statement in _SCHEMA.values():
                     cursor.execute(statement)
+                if sqlite_version >= _SECURE_WORDS_SQLITE:
+                    cursor.execute(f"INSERT INTO {WORDS} ({WORDS}, rank) VALUES ('secure-delete', 1)")
                 cursor.execute("INSERT INTO agentmem_schema VALUES (?, ?)", (SCHEMA_VERSION, language))
             elif found < SCHEMA_VERSION:
                 for name, statement in _MIGRATIONS.items():
                     if int(name.removeprefix("v").partition("_")[0]) > found:
                         cursor.execute(statement)
                 cursor.execute("UPDATE agentmem_schema SET version = ?", (SCHEMA_VERSION,))
-            cursor.execute("COMMIT")
-        finally:
-            if cursor.connection.in_transaction:
-                cursor.execute("ROLLBACK")
     _check_types(cursor)
     version = schema_version(cursor)
     if version != SCHEMA_VERSION:
@@ -66,6 +68,8 @@ def make_tables(cursor: Any, path: str, language: str) -> None:
             f"in the URL."
         )
         raise ConfigurationError(msg)
+    if sqlite_version < _SECURE_WORDS_SQLITE:
+        _make_words_readable(cursor)
     warn_of_existing(path, others)
 
 
@@ -78,14 +82,36 @@ def schema_version(cursor: Any) -> int | None:
     return int(rows[0][0]) if rows else None
 
 
-def deletes_words_securely(cursor: Any) -> bool:
+def deletes_words_at_once(cursor: Any) -> bool:
     """Whether the full-text index removes the words of a deleted text at once."""
     return bool(cursor.execute(f"SELECT 1 FROM {WORDS}_config WHERE k = 'secure-delete' AND v = 1").fetchall())
 
 
-def delete_words_securely(cursor: Any) -> None:
-    """Let the full-text index do so, which takes SQLite 3.42."""
-    cursor.execute(f"INSERT INTO {WORDS} ({WORDS}, rank) VALUES ('secure-delete', 1)")
+def _make_words_readable(cursor: Any) -> None:
+    """Make the full-text index again, if a newer SQLite wrote it in a format that this one does not read."""
+    newer = f"SELECT 1 FROM {WORDS}_config WHERE k = 'version' AND v > 4"
+    if not cursor.execute(newer).fetchall():
+        return
+    with _transaction(cursor):
+        if cursor.execute(newer).fetchall():
+            cursor.execute(f"CREATE TABLE {WORDS}_copy AS SELECT id, c0 FROM {WORDS}_content")
+            # Or SQLite would refuse to drop it.
+            cursor.execute(f"UPDATE {WORDS}_config SET v = 4 WHERE k = 'version'")
+            cursor.execute(f"DROP TABLE {WORDS}")
+            cursor.execute(_SCHEMA["item_texts"])
+            cursor.execute(f"INSERT INTO {WORDS} (rowid, text) SELECT id, c0 FROM {WORDS}_copy")
+            cursor.execute(f"DROP TABLE {WORDS}_copy")
+
+
+@contextmanager
+def _transaction(cursor: Any) -> Iterator[None]:
+    cursor.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        cursor.execute("COMMIT")
+    finally:
+        if cursor.connection.in_transaction:
+            cursor.execute("ROLLBACK")
 
 
 def _check_types(cursor: Any) -> None:

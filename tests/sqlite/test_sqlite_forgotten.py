@@ -1,0 +1,231 @@
+"""What was deleted or replaced is in no byte of the database's files, while the memory is open."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from surfaces import CONFIG, talk
+
+from langchain_agentmem import AgentMemory, Retention
+from langchain_agentmem.backends.sqlite import traces
+
+SECRET = "quetzalcoatl"
+SAID = f"My {SECRET} lives in Zanzibar. " + "It is long. " * 2_000
+KEPT = "Something that stays"
+USER = "alice@example.com"
+
+
+def left(url: str) -> list[str]:
+    """The files of a database that hold the secret."""
+    path = Path(url.removeprefix("sqlite:///").partition("?")[0])
+    files = sorted(path.parent.glob(f"{path.name}*"))
+    assert any(KEPT.encode() in file.read_bytes() for file in files)
+    return [file.name for file in files if SECRET.encode() in file.read_bytes().lower()]
+
+
+async def delete_item(memory: AgentMemory, call: Any) -> None:
+    await call(memory.store.put, ("a",), "k", {"text": SAID})
+    yield
+    await call(memory.store.delete, ("a",), "k")
+
+
+async def replace_item(memory: AgentMemory, call: Any) -> None:
+    await call(memory.store.put, ("a",), "k", {"text": SAID})
+    yield
+    await call(memory.store.put, ("a",), "k", {"text": "other"})
+
+
+async def replace_item_without_index(memory: AgentMemory, call: Any) -> None:
+    await call(memory.store.put, ("a",), "k", {"text": SAID}, False)
+    yield
+    await call(memory.store.put, ("a",), "k", {"text": "other"}, False)
+
+
+async def update_item(memory: AgentMemory, call: Any) -> None:
+    await call(memory.store.put, ("a",), "k", {"text": SAID})
+    yield
+    await call(memory.store.update, ("a",), "k", lambda value: {"text": "other"})
+
+
+async def delete_after_replacing(memory: AgentMemory, call: Any) -> None:
+    for number in range(5):
+        await call(memory.store.put, ("a",), "k", {"text": f"{SECRET}{number} {KEPT}"})
+        await call(memory.store.put, ("a",), str(number), {"text": f"{SECRET} {number}"})
+    yield
+    for key in ("k", *"01234"):
+        await call(memory.store.delete, ("a",), key)
+
+
+async def clear_history(memory: AgentMemory, call: Any) -> None:
+    await call(memory.history("s").add_messages, [HumanMessage(SAID), AIMessage(SECRET)])
+    yield
+    await call(memory.history("s").clear)
+
+
+async def delete_session(memory: AgentMemory, call: Any) -> None:
+    await call(memory.history("s").add_messages, [HumanMessage(SAID), AIMessage(SECRET)])
+    yield
+    await call(memory.sessions.delete, "s")
+
+
+async def end_session(memory: AgentMemory, call: Any) -> None:
+    history = memory.history("s", retention=Retention("session"))
+    await call(history.add_messages, [HumanMessage(SAID), AIMessage(SECRET)])
+    yield
+    await call(memory.sessions.end, "s")
+
+
+async def rename_session(memory: AgentMemory, call: Any) -> None:
+    await call(memory.history("s").add_messages, [HumanMessage("a")])
+    await call(memory.sessions.rename, "s", SECRET)
+    yield
+    await call(memory.sessions.rename, "s", "other")
+
+
+async def delete_thread(memory: AgentMemory, call: Any) -> None:
+    await call(talk(memory).invoke, {"messages": [HumanMessage(SAID)]}, CONFIG)
+    yield
+    await call(memory.checkpointer.delete_thread, "1")
+
+
+async def forget_fact(memory: AgentMemory, call: Any) -> None:
+    fact = await call(memory.profiles.add_fact, USER, f"Keeps a {SECRET}")
+    yield
+    await call(memory.profiles.forget_fact, USER, fact.id)
+
+
+async def forget_user(memory: AgentMemory, call: Any) -> None:
+    await call(memory.profiles.add_fact, USER, f"Keeps a {SECRET}")
+    await call(memory.profiles.update_preference, USER, "pet", SECRET)
+    yield
+    await call(memory.profiles.forget, USER)
+
+
+async def unrelate(memory: AgentMemory, call: Any) -> None:
+    await call(memory.entities.relate, USER, "Alice", f"keeps a {SECRET}", "Bob")
+    yield
+    await call(memory.entities.unrelate, USER, "Alice", f"keeps a {SECRET}", "Bob")
+
+
+OPERATIONS = [
+    delete_item,
+    replace_item,
+    replace_item_without_index,
+    update_item,
+    delete_after_replacing,
+    clear_history,
+    delete_session,
+    end_session,
+    rename_session,
+    delete_thread,
+    forget_fact,
+    forget_user,
+    unrelate,
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_what_is_deleted_or_replaced_is_in_no_file(sqlite_url, call, operation):
+    with AgentMemory.from_url(sqlite_url) as memory:
+        await call(memory.store.put, ("kept",), "k", {"text": KEPT})
+        steps = operation(memory, call)
+        await anext(steps)
+        assert left(sqlite_url)
+        assert [one async for one in steps] == []
+        assert left(sqlite_url) == []
+        assert (await call(memory.store.search, ("kept",), query="stays"))[0].key == "k"
+
+
+async def test_what_expired_is_in_no_file_after_a_sweep(sqlite_url, call, monkeypatch):
+    with AgentMemory.from_url(sqlite_url, ttl=100) as memory:
+        await call(memory.history("s").add_messages, [HumanMessage(SAID)])
+        await call(memory.store.put, ("a",), "k", {"text": SAID})
+        await call(talk(memory).invoke, {"messages": [HumanMessage(SAID)]}, CONFIG)
+        await call(memory.store.put, ("kept",), "k", {"text": KEPT}, ttl=None)
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 200)
+        assert left(sqlite_url)
+        assert await call(memory.sweep) == 3
+        assert left(sqlite_url) == []
+
+
+async def test_a_retention_rule_leaves_nothing_for_more_than_about_a_second(sqlite_url, call, monkeypatch):
+    with AgentMemory.from_url(sqlite_url) as memory:
+        await call(memory.store.put, ("kept",), "k", {"text": KEPT})
+        history = memory.history("s", retention=Retention(max_messages=2))
+        await call(history.add_messages, [HumanMessage(SECRET)])
+        await call(history.add_messages, [HumanMessage("b"), HumanMessage("c")])
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 2)
+        await call(history.add_messages, [HumanMessage("d")])
+        assert left(sqlite_url) == []
+        await call(history.add_messages, [HumanMessage(SECRET)])
+        await call(history.add_messages, [HumanMessage("e"), HumanMessage("f")])
+    assert left(sqlite_url) == []
+
+
+def test_a_reader_of_an_earlier_state_only_puts_it_off(sqlite_url):
+    path = sqlite_url.removeprefix("sqlite:///")
+    with AgentMemory.from_url(sqlite_url) as memory:
+        memory.store.put(("kept",), "k", {"text": KEPT})
+        memory.store.put(("a",), "k", {"text": SAID})
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM agentmem_items").fetchone()
+        began = time.monotonic()
+        memory.store.delete(("a",), "k")
+        assert time.monotonic() - began < 2
+        assert left(sqlite_url)
+        reader.execute("COMMIT")
+        reader.close()
+        memory.store.put(("b",), "k", {"n": 1})
+        assert left(sqlite_url) == []
+
+
+def test_other_threads_that_read_and_write_do_not_keep_it(sqlite_url):
+    with AgentMemory.from_url(f"{sqlite_url}?synchronous=normal") as memory:
+        memory.store.put(("kept",), "k", {"text": KEPT})
+        stop = threading.Event()
+
+        def use(number: int) -> None:
+            while not stop.is_set():
+                memory.store.put((f"n{number}",), "k", {"n": number})
+                memory.store.search((), query="stays")
+
+        threads = [threading.Thread(target=use, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for number in range(10):
+            memory.store.put(("a",), "k", {"text": f"{SECRET} {number}"})
+            memory.store.delete(("a",), "k")
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+        assert left(sqlite_url) == []
+
+
+def test_a_large_index_is_merged_no_more_often_than_can_be_afforded(sqlite_url, monkeypatch):
+    merges = []
+    monkeypatch.setattr(traces, "_CHEAP_SECONDS", -1.0)
+    monkeypatch.setattr(traces, "_SHARE", 1e9)
+    merge = traces.Traces.merge
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> bool:
+        merges.append(merge(self, *args, **kwargs))
+        return bool(merges[-1])
+
+    monkeypatch.setattr(traces.Traces, "merge", counted)
+    with AgentMemory.from_url(sqlite_url) as memory:
+        memory.store.put(("kept",), "k", {"text": KEPT})
+        merging = memory.backend.driver._traces.merges
+        for number in range(4):
+            memory.store.put(("a",), "k", {"text": f"{SECRET} {number}"})
+        memory.store.delete(("a",), "k")
+        assert sum(merges) == (1 if merging else 0)
+    assert left(sqlite_url) == []
