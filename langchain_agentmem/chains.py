@@ -12,7 +12,6 @@ one has the turn's input at hand, which begins with the messages that the first 
 from __future__ import annotations
 
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
@@ -20,6 +19,8 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
+
+from langchain_agentmem.locks import forkable_lock
 
 _BEFORE = ("_enter_history", "_aenter_history")
 _AFTER = ("_exit_history", "_aexit_history")
@@ -63,7 +64,7 @@ class Windows:
 
     def __init__(self) -> None:
         self._given: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
 
     def add(self, window: Sequence[BaseMessage]) -> None:
         """Note a window, of a turn that begins. Only a digest is kept: a turn that fails is never stored."""

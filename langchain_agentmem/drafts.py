@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +13,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langchain_agentmem.backends.contract import ThreadKey
 from langchain_agentmem.codec import REFERENCE_BYTES, Codec, Typed
 from langchain_agentmem.compact import LONG_REFERENCES, PLAIN, VALUE, Known, Split, StoredValue, ValueKey, splice, split
+from langchain_agentmem.locks import forkable_lock
 
 _INLINE_CHARACTERS = 64
 _REMEMBERED = 256
@@ -147,7 +147,7 @@ class KnownValues:
         """The secrets of threads, as they are stored."""
         self._known: OrderedDict[tuple[ThreadKey, str | None, str], Known] = OrderedDict()
         self._bytes = 0
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
 
     def recall(self, thread: ThreadKey, namespace: str, channel: str) -> Known | None:
         """The latest known value of a channel; else the same channel of another namespace, as of a parent graph."""

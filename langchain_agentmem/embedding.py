@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 
 from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidTypeError
+from langchain_agentmem.locks import forkable_lock
 from langchain_agentmem.models import check_count
 from langchain_agentmem.program import EmbedDocuments, EmbedQuery, Program
 from langchain_agentmem.signals import came_by_signal
@@ -53,7 +53,7 @@ class Embedder:
         self._known: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._bytes: int | None = None
         """The length of the vectors it gave so far."""
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
 
     @classmethod
     def of(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
@@ -35,6 +34,7 @@ from langchain_agentmem.bursts import Burst
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.indexing import Indexer
 from langchain_agentmem.items import Index, ItemEngine
+from langchain_agentmem.locks import forkable_lock
 from langchain_agentmem.models import check_tenant
 from langchain_agentmem.options import StoreOptions, check_options
 from langchain_agentmem.program import arun, run
@@ -87,7 +87,7 @@ class AgentMemStore(BaseStore):
         self.fields = field_paths(((index or {}).get("fields")) or ["$"])
         self._engine = ItemEngine(backend, self._tenant, self.fields, self.indexer, self._sweeper)
         self._bursts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Burst] = weakref.WeakKeyDictionary()
-        self._starting = threading.Lock()
+        self._starting = forkable_lock()
         if index:
             backend.use_vectors(cast("Mapping[str, Any]", index).get("ann_index_config") or {})
 

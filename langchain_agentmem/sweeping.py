@@ -5,10 +5,10 @@ Expired data is never returned, whether it was swept or not; sweeping only gives
 
 from __future__ import annotations
 
-import threading
 import time
 
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.locks import forkable_lock
 from langchain_agentmem.models import TENANT_OF_NOTES
 from langchain_agentmem.program import Program, Write, storage_program
 
@@ -37,7 +37,7 @@ class Sweeper:
         self._tenant = tenant
         self._interval = interval
         self._last = time.monotonic() - max(0.0, interval - FIRST_SECONDS)
-        self._claiming = threading.Lock()
+        self._claiming = forkable_lock()
 
     def sweep(self) -> Program[int]:
         """Delete all that has expired; returns how many sessions, items and threads that were."""

@@ -23,6 +23,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from langchain_agentmem.approximating import approximate_tokens
 from langchain_agentmem.blocks import File, as_json, blocks_of, calls_of, is_call, said_in
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.locks import forkable_lock
 from langchain_agentmem.models import check_count
 from langchain_agentmem.signals import came_by_signal
 
@@ -89,7 +90,7 @@ class TokenCounter:
         self._tokens_per_image = check_count("tokens_per_image", tokens_per_image, least=0)
         self._known: OrderedDict[Any, int] = OrderedDict()
         self._tools: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
         self._base: int | None = None
         self._single: int | None = None
         self._warned = False
@@ -284,7 +285,7 @@ class Vocabulary:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
         self._thread: threading.Thread | None = None
         self._deadline = 0.0
         self._encoding: Encoding | None = None
@@ -297,7 +298,9 @@ class Vocabulary:
 
     def _loaded(self) -> Encoding | None:
         with self._lock:
-            if self._thread is None:
+            # A thread that ended without a result is that of a process from which this one was forked.
+            forked = self._thread is not None and not (self._thread.is_alive() or self._encoding or self._problem)
+            if self._thread is None or forked:
                 self._deadline = time.monotonic() + VOCABULARY_SECONDS
                 # tiktoken sets no limit to the time that it waits for the network.
                 self._thread = threading.Thread(target=self._load, daemon=True)

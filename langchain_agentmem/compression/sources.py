@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from langchain_core.messages import BaseMessage, SystemMessage
 
 from langchain_agentmem.compression.budgets import Budget
 from langchain_agentmem.compression.summaries import Entry, Place, Record, SessionSummary, chained, checked
+from langchain_agentmem.locks import forkable_lock
 from langchain_agentmem.program import Program
 
 STAYS = -1
@@ -64,7 +64,7 @@ class Coverage:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[list[BaseMessage], int]] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
 
     def fits(self, entry: Entry, messages: list[BaseMessage], first: int) -> bool:
         """Whether a summary covers the messages from the first after the system messages on.

@@ -8,7 +8,6 @@ anew.
 from __future__ import annotations
 
 import html
-import threading
 from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.locks import forkable_lock
 from langchain_agentmem.notes import TTL, Notes
 from langchain_agentmem.program import Program, Read, Write
 
@@ -167,7 +167,7 @@ class ProcessPlaces:
         self._entries: OrderedDict[str, tuple[Entry, ...]] = OrderedDict()
         self._claims: dict[str, tuple[int, float, int]] = {}
         self._numbers = count()
-        self._lock = threading.Lock()
+        self._lock = forkable_lock()
 
     def of(self, messages: Sequence[BaseMessage]) -> Place:
         """The place of a conversation."""

@@ -19,6 +19,7 @@ BACKENDS = ("sqlite", "postgres", "redis")
 LAYERS = (
     (
         "errors",
+        "locks",
         "settings",
         "backends.digests",
         "backends.namespaces",
