@@ -135,3 +135,12 @@ async def test_a_thread_of_version_3_keeps_its_owner(old_url, call):
         await call(memory.checkpointer.copy_thread, "1", "2")
         assert len(await call(memory.checkpointer.threads, user_id="alice")) == 2
         await call(memory.close)
+
+
+async def test_items_of_a_database_of_version_3_are_changed(old_url, call):
+    """Its tokens of changes are kept in another way since."""
+    with AgentMemory.from_url(old_url) as memory:
+        for _ in range(2):
+            await call(memory.store.update, ("n",), "k", lambda value: {"n": (value or {"n": 0})["n"] + 1})
+        assert (await call(memory.store.get, ("n",), "k")).value == {"n": 2}
+        await call(memory.close)

@@ -94,7 +94,8 @@ class PostgresItems:
         fates = [swap.expected for swap in swaps], [swap.keep for swap in swaps], token
         paths = _paths(tenant, puts)
         statement = self._sql["swap_with_paths" if paths else "swap"]
-        ((swapped, *_),) = yield Fetch(statement, (*places, *fates, *_put(tenant, puts, now), *paths))
+        noted = (token, *paths) if paths else ()
+        ((swapped, *_),) = yield Fetch(statement, (*places, *fates, *_put(tenant, puts, now), *noted))
         return bool(swapped)
 
     @one_statement

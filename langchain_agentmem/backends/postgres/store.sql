@@ -39,7 +39,8 @@ WITH swapped AS MATERIALIZED (
         %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
     ) AS done
 )
-SELECT done, CASE WHEN done THEN {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) END FROM swapped
+SELECT done, CASE WHEN done AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_tokens WHERE token = %s)
+    THEN {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) END FROM swapped
 
 -- lock --
 SELECT {schema}agentmem_lock_items(%b::text[], %b::text[], %s::boolean[], %s)

@@ -59,3 +59,15 @@ end
 local function framed(text)
   return struct.pack('>I', #text) .. text
 end
+
+-- Changes by their tokens, for some minutes: a repetition comes moments after what it repeats. Of two logs, hashes, the first becomes
+-- the second when it is full.
+local function result_by_token(logs, token)
+  return call('HGET', logs[1], token) or call('HGET', logs[2], token)
+end
+
+local function note_token(logs, token, result, most)
+  if call('HLEN', logs[1]) >= most then call('RENAME', logs[1], logs[2]) end
+  call('HSET', logs[1], token, result)
+  call('PEXPIRE', logs[1], 600000)
+end

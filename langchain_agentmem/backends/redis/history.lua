@@ -7,14 +7,15 @@ The scripts of the message log. The keys of a session:
   messages   a stream: the message at position n has the id (n+1)-0 and the field m; the field a when it is an agent's
   index      a sorted set of texts: a kind, for some kinds an agent and a zero byte, and a position of 12 digits. The kinds:
              a: an agent's messages; e: those that end with the session; s: system messages; t: an agent's system messages
-  tokens     a hash: the additions of the last moments, by token
+  tokens     a hash: the additions and the summaries of the last moments, by token; tokens:old, the same before them
   words      a hash: what searches know of messages, by position
   vectors:<bytes>  a string: the vectors of so many bytes, each after its message's position; of two for one position the later
              counts. Only added to: what belongs to no message any more is left out when much of it has gathered. It follows
              from the key `vectors`, and lies in the same slot
 
 -- shared --
-local S, M, I, T, W, V = unpack(KEYS)
+local S, M, I, T, W, V, O = unpack(KEYS)
+local TOKENS, MOST_TOKENS = {T, O}, 500
 
 local function id_of(position)
   return string.format('%.0f-0', position + 1)
@@ -205,7 +206,7 @@ if state[2] and tonumber(state[2]) <= now then
   call('UNLINK', unpack(KEYS))
   state = {}
 end
-local repeated = call('HGET', T, ARGV[8])
+local repeated = result_by_token(TOKENS, ARGV[8])
 if repeated then
   return tonumber(repeated)
 end
@@ -300,10 +301,7 @@ if ttl and (ARGV[7] == '1' or not at) then
 end
 if at then expire(lasting(), at) end
 
--- A repetition comes moments after what it repeats.
-if call('HLEN', T) >= 500 then call('UNLINK', T) end
-call('HSET', T, ARGV[8], first)
-call('PEXPIRE', T, 600000)
+note_token(TOKENS, ARGV[8], first, MOST_TOKENS)
 return first
 
 -- window --
@@ -395,19 +393,19 @@ if not alive(tonumber(ARGV[1])) then return {} end
 return call('HMGET', S, 'summary:' .. ARGV[2], 'revision:' .. ARGV[2])
 
 -- swap_summary --
--- now, agent, summary, revision, the revision that is expected ('' for none): whether it is written.
+-- now, agent, summary, revision, the revision that is expected ('' for none): whether it is written. Its revision is its token.
 if call('EXISTS', S) == 0 or not alive(tonumber(ARGV[1])) then return 0 end
-local current = call('HGET', S, 'revision:' .. ARGV[2])
-if current == ARGV[4] then return 1 end
-if (current or '') ~= ARGV[5] then return 0 end
+if result_by_token(TOKENS, ARGV[4]) then return 1 end
+if (call('HGET', S, 'revision:' .. ARGV[2]) or '') ~= ARGV[5] then return 0 end
 call('HSET', S, 'summary:' .. ARGV[2], ARGV[3], 'revision:' .. ARGV[2], ARGV[4])
+note_token(TOKENS, ARGV[4], 1, MOST_TOKENS)
 return 1
 
 -- clear --
 -- agent as above.
 if ARGV[1] == '*' then
   unlink_vectors()
-  call('UNLINK', M, I, T, W)
+  call('UNLINK', M, I, T, W, O)
   if call('EXISTS', S) == 1 then call('HSET', S, 'count', 0) end
   call('HDEL', S, 'title', 'titled')
   empty_summaries('')

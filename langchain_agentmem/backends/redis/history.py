@@ -30,6 +30,7 @@ _HEADER = struct.Struct(">dI")
 _LENGTH = struct.Struct(">I")
 _PLACE = struct.Struct(">I")
 _POSITION = struct.Struct("<d")
+_KEYS = ("session", "messages", "index", "tokens", "words", "vectors", "tokens:old")
 _SESSIONS_AT_ONCE = 200
 
 
@@ -232,9 +233,7 @@ class RedisMessages:
 
 def _invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:
     place = slot("session", key.tenant, key.user_id or "", key.session_id)
-    return Invoke(
-        LUA[name], [place + part for part in ("session", "messages", "index", "tokens", "words", "vectors")], arguments
-    )
+    return Invoke(LUA[name], [place + part for part in _KEYS], arguments)
 
 
 def _owner(tenant: str, user_id: str | None) -> str:

@@ -3,8 +3,9 @@ The scripts of the item table. The keys of a root, which is the first label of a
   namespaces           a sorted set: the namespaces with items, each its labels, a zero byte after each
   clock                the stamp of the last change: microseconds since 1970, but never the same twice
   expiring             a sorted set: the items with a time to live, by when they expire
-  item:<namespace><key>  an item: expiry (0: never), creation, update, time to live (0: none), stamp, the token of the swap that stored it
-                         (0: none), each a double; its value
+  tokens, tokens:old   hashes: the swaps of the last moments, by token
+  item:<namespace><key>  an item: expiry (0: never), creation, update, time to live (0: none), stamp, and a number that earlier versions
+                         used, each a double; its value
   items:<namespace>    a sorted set: the keys of the items of a namespace, by stamp
   words:<namespace>    a hash: what searches know of items, by key: the item's stamp, the bytes of one of its vectors (0: it has
                        none), its words
@@ -24,8 +25,8 @@ local HEAD = 48
 local function head_of(namespace, key)
   local head = call('GETRANGE', P .. 'item:' .. namespace .. key, 0, HEAD - 1)
   if #head < HEAD then return nil end
-  local expires, created, updated, ttl, stamp, token = struct.unpack('>dddddd', head)
-  return {expires = expires, created = created, updated = updated, ttl = ttl, stamp = stamp, token = token}
+  local expires, created, updated, ttl, stamp = struct.unpack('>ddddd', head)
+  return {expires = expires, created = created, updated = updated, ttl = ttl, stamp = stamp}
 end
 
 local function is_alive(head, now)
@@ -133,7 +134,7 @@ end
 
 -- Store items: groups of namespace, key, value, ttl ('' for none), words, vectors (both '' for none), the bytes of one vector (-1:
 -- it is not searched), paths ('' for those that all have).
-local function put(now, from, upto, token)
+local function put(now, from, upto)
   local stamp = math.max(tonumber(call('GET', P .. 'clock') or 0), math.floor(now * 1000000))
   local left, longest, lives = call('PTTL', N), 0, {}
   for at = from, upto, 8 do
@@ -146,7 +147,7 @@ local function put(now, from, upto, token)
     -- A time to live counts from the item's last use at least: a clock that is late never brings an expiry forward, a shorter time
     -- to live does.
     local used = head and math.max(now, head.updated, head.expires - head.ttl) or now
-    local fields = {ttl and used + ttl or 0, is_alive(head, now) and head.created or now, now, ttl or 0, stamp, token or 0}
+    local fields = {ttl and used + ttl or 0, is_alive(head, now) and head.created or now, now, ttl or 0, stamp, 0}
     call('SET', place, struct.pack('>dddddd', unpack(fields)) .. value)
     call('ZADD', P .. 'items:' .. namespace, string.format('%.0f', stamp), key)
     know(namespace, key, stamp, ARGV[at + 4], ARGV[at + 5], tonumber(ARGV[at + 6]))
@@ -209,20 +210,20 @@ end
 -- swap --
 -- now, a token, the number of items; of each its namespace, key, the stamp that is expected ('' for no item), and whether to
 -- delete it; then groups as in `put`.
-local now, token, stored = tonumber(ARGV[1]), tonumber(ARGV[2]), 4 + 4 * ARGV[3]
-local same, known = true, false
+local now, token, stored = tonumber(ARGV[1]), ARGV[2], 4 + 4 * ARGV[3]
+-- An attempt whose answer was lost may have done it.
+local tokens = {P .. 'tokens', P .. 'tokens:old'}
+if result_by_token(tokens, token) then return 1 end
 for at = 4, stored - 1, 4 do
   local head = head_of(ARGV[at], ARGV[at + 1])
   local current = is_alive(head, now) and head or nil
-  if (current and string.format('%.0f', current.stamp) or '') ~= ARGV[at + 2] then same = false end
-  if current and current.token == token then known = true end
+  if (current and string.format('%.0f', current.stamp) or '') ~= ARGV[at + 2] then return 0 end
 end
--- What was done before, by an attempt whose answer was lost, stays done.
-if known or not same then return known and 1 or 0 end
 for at = 4, stored - 1, 4 do
   if ARGV[at + 3] == '1' then forget(ARGV[at], ARGV[at + 1]) end
 end
-if stored <= #ARGV then put(now, stored, #ARGV, token) end
+if stored <= #ARGV then put(now, stored, #ARGV) end
+note_token(tokens, token, 1, 10000)
 return 1
 
 -- scan --

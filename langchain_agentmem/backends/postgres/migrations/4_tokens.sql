@@ -1,0 +1,127 @@
+By what a swap is recognised that is made again because the connection was lost before its answer came.
+
+-- tokens --
+-- Random numbers, kept for some minutes: an attempt is repeated within the time limit of an operation.
+CREATE TABLE agentmem_tokens (
+    token bigint PRIMARY KEY,
+    stored_at timestamptz NOT NULL DEFAULT now()
+)
+
+-- stored_at --
+CREATE INDEX agentmem_tokens_stored_at ON agentmem_tokens (stored_at)
+
+-- take_token --
+-- Note a token; false if it is there already. An attempt that is still running with the same token is waited for.
+CREATE FUNCTION agentmem_take_token(token_ bigint) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    DELETE FROM agentmem_tokens WHERE token IN (
+        SELECT token FROM agentmem_tokens WHERE stored_at < now() - interval '10 minutes'
+        ORDER BY stored_at LIMIT 4 FOR UPDATE SKIP LOCKED
+    );
+    INSERT INTO agentmem_tokens (token) VALUES (token_) ON CONFLICT (token) DO NOTHING;
+    RETURN FOUND;
+END $$
+
+-- swap_items --
+-- Store and delete items, if all have still the revisions expected (NULL: there is none). What is neither kept nor stored is
+-- deleted. All who do so take the items in the same order, so that none waits for another in a circle.
+-- A swap that is there already, since the connection was lost before its answer came, is not made again, whatever others have
+-- stored since.
+CREATE OR REPLACE FUNCTION agentmem_swap_items(
+    places_ text[], names_ text[], expected_ bigint[], kept_ boolean[], token_ bigint,
+    prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], now_ double precision,
+    readers_ int[], texts_ text[], owners_ int[], fields_ text[], vectors_ real[]
+) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    item_ record;
+    revision_ bigint;
+BEGIN
+    IF NOT agentmem_take_token(token_) THEN
+        RETURN true;
+    END IF;
+    PERFORM set_config('agentmem.writing', 'on', true);
+    FOR item_ IN
+        SELECT swapped.prefix, swapped.key, swapped.expected, swapped.kept
+        FROM unnest(places_, names_, expected_, kept_) AS swapped (prefix, key, expected, kept) ORDER BY 1, 2
+    LOOP
+        SELECT agentmem_revision(updated_at, value) INTO revision_ FROM store
+        WHERE prefix = item_.prefix AND key = item_.key AND (expires_at IS NULL OR expires_at > to_timestamp(now_))
+        FOR UPDATE;
+        IF revision_ IS DISTINCT FROM item_.expected THEN
+            RAISE EXCEPTION USING ERRCODE = 'AM001';
+        END IF;
+        IF item_.expected IS NULL THEN
+            -- Two writers may both have found nothing: only one may go on.
+            DELETE FROM store WHERE prefix = item_.prefix AND key = item_.key AND expires_at <= to_timestamp(now_);
+            INSERT INTO store (prefix, key, value, created_at, updated_at)
+            VALUES (item_.prefix, item_.key, '{}', to_timestamp(now_), to_timestamp(now_))
+            ON CONFLICT (prefix, key) DO NOTHING;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION USING ERRCODE = 'AM001';
+            END IF;
+        END IF;
+    END LOOP;
+    DELETE FROM store AS item USING unnest(places_, names_, expected_, kept_) AS gone (prefix, key, expected, kept)
+    WHERE item.prefix = gone.prefix AND item.key = gone.key AND (NOT gone.kept OR gone.expected IS NULL)
+      AND NOT EXISTS (
+        SELECT 1 FROM unnest(prefixes_, keys_) AS stored (prefix, key)
+        WHERE stored.prefix = gone.prefix AND stored.key = gone.key
+    );
+    IF cardinality(keys_) > 0 THEN
+        PERFORM agentmem_put_items(prefixes_, keys_, values_, ttls_, now_, readers_, texts_, owners_, fields_, vectors_);
+    END IF;
+    PERFORM set_config('agentmem.writing', '', true);
+    RETURN true;
+EXCEPTION WHEN SQLSTATE 'AM001' THEN
+    RETURN false;  -- what was begun is undone, the token too
+END $$
+
+-- swap_summary --
+-- Write a summary if its revision is still the expected one (NULL: if there is none). A write that is there already, since the
+-- connection was lost before its answer came, is not made again; its revision is its token.
+CREATE OR REPLACE FUNCTION agentmem_swap_summary(
+    place_ bytea, agent_ text, value_ text, revision_ bigint, expected_ bigint, now_ double precision
+) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    session_ bigint;
+    current_ bigint;
+BEGIN
+    SELECT id INTO session_ FROM agentmem_sessions WHERE place = place_ AND (expires_at IS NULL OR expires_at > now_)
+    FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF NOT agentmem_take_token(revision_) THEN
+        RETURN true;
+    END IF;
+    SELECT revision INTO current_ FROM agentmem_summaries WHERE session = session_ AND agent = agent_;
+    IF current_ IS DISTINCT FROM expected_ THEN
+        DELETE FROM agentmem_tokens WHERE token = revision_;
+        RETURN false;
+    END IF;
+    INSERT INTO agentmem_summaries VALUES (session_, agent_, value_, revision_)
+    ON CONFLICT (session, agent) DO UPDATE SET value = excluded.value, revision = excluded.revision;
+    RETURN true;
+END $$
+
+-- sweep_items --
+-- Delete expired items, but for those that a writer is using, and old tokens.
+CREATE OR REPLACE FUNCTION agentmem_sweep_items(own_ text, first_ text, last_ text, now_ double precision, limit_ bigint)
+RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    deleted_ bigint;
+BEGIN
+    DELETE FROM agentmem_tokens WHERE stored_at < now() - interval '10 minutes';
+    WITH expired AS MATERIALIZED (
+        SELECT prefix, key FROM store
+        WHERE expires_at <= to_timestamp(now_) AND (prefix = own_ OR (prefix ~>=~ first_ AND prefix ~<~ last_))
+        LIMIT limit_ FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM store AS item USING expired WHERE item.prefix = expired.prefix AND item.key = expired.key;
+    GET DIAGNOSTICS deleted_ = ROW_COUNT;
+    RETURN deleted_;
+END $$
+
+-- drop_item_tokens --
+-- It kept one token for each item, and lost it with the item's next version.
+DROP TABLE agentmem_item_tokens

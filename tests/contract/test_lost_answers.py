@@ -1,0 +1,169 @@
+"""A change is stored, its answer is lost with the connection, another writer comes, and then the change is tried again.
+
+It is made once: what the other writer stored stays. SQLite has no connection to lose.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import new_url
+from langchain_core.messages import HumanMessage
+from proxies import LosingProxy
+
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.backends.contract import SessionKey, StoredSummary
+from langchain_agentmem.program import Write
+
+COUNTERS = ("counters",)
+A, B, C = ((COUNTERS, key) for key in "abc")
+
+
+class Losing:
+    """A memory whose next swap is stored, and its answer lost."""
+
+    def __init__(self, backend: str, url: str) -> None:
+        self.backend = backend
+        self.proxy = LosingProxy(url)
+        self.memory = AgentMemory.from_url(self.proxy.url)
+        self.other = AgentMemory.from_url(url)
+
+    def next_swap(self, between: Callable[[AgentMemory], Any], name: str = "swap") -> None:
+        if self.backend == "redis":
+            from langchain_agentmem.backends.redis import history, store
+
+            script = (store.LUA if name == "swap" else history.LUA)[name]
+            marker = script.digest.encode()
+        else:
+            marker = b"agentmem_swap_items" if name == "swap" else b"agentmem_swap_summary"
+        self.proxy.lose(marker, lambda: between(self.other))
+
+    def check(self) -> None:
+        assert self.proxy.error is None
+        assert self.proxy.lost == 1
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def losing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Losing]:
+    made = Losing(request.param, new_url(request.param, tmp_path))
+    # From here on scripts are known and connections are open.
+    for memory in (made.memory, made.other):
+        memory.store.update(COUNTERS, "first", lambda _: {"n": 0})
+    yield made
+    made.memory.close()
+    made.other.close()
+    made.proxy.close()
+
+
+def added(number: int) -> Callable[[Any], dict[str, Any]]:
+    return lambda value: {"n": (value or {"n": 0})["n"] + number}
+
+
+async def test_an_update_is_made_once(losing, call):
+    await call(losing.memory.store.update, *A, lambda _: {"n": 0})
+    losing.next_swap(lambda other: other.store.update(*A, added(10)))
+    assert await call(losing.memory.store.update, *A, added(1)) == {"n": 1}
+    losing.check()
+    assert losing.other.store.get(*A).value == {"n": 11}
+    await call(losing.memory.close)
+
+
+async def test_an_update_that_makes_an_item_is_made_once(losing, call):
+    await call(losing.memory.store.get, *A)
+    losing.next_swap(lambda other: other.store.delete(*A))
+    assert await call(losing.memory.store.update, *A, added(1), index=["n"]) == {"n": 1}
+    losing.check()
+    assert losing.other.store.get(*A) is None
+    await call(losing.memory.close)
+
+
+async def test_an_update_of_several_is_made_once(losing, call):
+    store = losing.memory.store
+    await call(store.update_many, [A, B], lambda _: {A: {"n": 0}, B: {"n": 0}})
+
+    def change(other: AgentMemory) -> None:
+        other.store.update(*A, added(10))
+        other.store.put(*B, {"n": 5})
+        other.store.delete(*C)
+
+    losing.next_swap(change)
+    await call(store.update_many, [A, B], lambda now: {A: added(1)(now[A]), B: None, C: {"n": 1}})
+    losing.check()
+    assert {item.key: item.value["n"] for item in losing.other.store.search(COUNTERS) if item.key != "first"} == {
+        "a": 11,
+        "b": 5,
+    }
+    await call(losing.memory.close)
+
+
+async def test_a_deletion_is_made_once(losing, call):
+    await call(losing.memory.store.put, *A, {"n": 0})
+    losing.next_swap(lambda other: other.store.put(*A, {"n": 5}))
+    await call(losing.memory.store.update_many, [A], lambda _: {A: None})
+    losing.check()
+    assert losing.other.store.get(*A).value == {"n": 5}
+    await call(losing.memory.close)
+
+
+async def test_many_changes_may_come_between(losing, call):
+    await call(losing.memory.store.update, *A, lambda _: {"n": 0})
+
+    def change(other: AgentMemory) -> None:
+        for _ in range(40):
+            other.store.update(*A, added(10))
+
+    losing.next_swap(change)
+    await call(losing.memory.store.update, *A, added(1))
+    losing.check()
+    assert losing.other.store.get(*A).value == {"n": 401}
+    await call(losing.memory.close)
+
+
+async def test_a_preference_is_set_once(losing, call):
+    await call(losing.memory.profiles.update_preference, "alice", "colour", "red")
+    losing.next_swap(lambda other: other.profiles.update_preference("alice", "colour", "green"))
+    await call(losing.memory.profiles.update_preference, "alice", "colour", "blue")
+    losing.check()
+    assert losing.other.profiles.get("alice").preferences == {"colour": "green"}
+    await call(losing.memory.close)
+
+
+async def test_an_entity_is_changed_once(losing, call):
+    await call(losing.memory.entities.upsert, "alice", "Ines", attributes={"city": "Rome"})
+    losing.next_swap(lambda other: other.entities.upsert("alice", "Ines", attributes={"city": "Oslo"}))
+    await call(losing.memory.entities.upsert, "alice", "Ines", attributes={"city": "Lima"})
+    losing.check()
+    (entity,) = losing.other.entities.list("alice")
+    assert entity.attributes["city"] == "Oslo"
+    await call(losing.memory.close)
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_a_summary_is_written_once(losing, how):
+    """A session's summary, and the claim in it."""
+    key, now = SessionKey("default", None, "s"), time.time()
+    losing.memory.history("s").add_messages([HumanMessage("a")])
+
+    async def swap(memory: AgentMemory, text: str, revision: int, expected: int | None) -> bool:
+        step = Write(
+            memory.backend,
+            memory.backend.messages.swap_summary(key, None, StoredSummary(text, revision), expected, now),
+        )
+        return step.perform() if how == "sync" else await step.aperform()
+
+    def written_by_another(other: AgentMemory) -> None:
+        program = other.backend.messages.swap_summary(key, None, StoredSummary('"other"', 3), 2, now)
+        assert other.backend.write(program)
+
+    assert await swap(losing.memory, '"first"', 1, None)
+    losing.next_swap(written_by_another, "swap_summary")
+    assert await swap(losing.memory, '"mine"', 2, 1)
+    losing.check()
+    assert not await swap(losing.memory, '"late"', 4, 2)
+    assert losing.other.backend.read(losing.other.backend.messages.summary(key, None, now)).value == '"other"'
+    if how == "async":
+        await losing.memory.aclose()
