@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import examples
 import matrix
 from matrix import BACKENDS
+from processes import Team
 from servers import DATABASES, PostgresServer, RedisCluster, RedisServer
 
 collect_ignore = ["integrations/test_agent_server.py"] if sys.version_info < (3, 11) else []
@@ -352,6 +353,14 @@ def _empty_again() -> Iterator[None]:
     yield
     for server in _started:
         server.release()
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Team]:
+    """Eight processes that can begin a job at the same moment."""
+    team = Team()
+    yield team
+    team.close()
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.backends.postgres import driver as postgres
+from langchain_agentmem.backends.postgres import leases
 from langchain_agentmem.backends.redis import connections as redis
 from langchain_agentmem.backends.sqlite import driver as sqlite
+from langchain_agentmem.program import Compute
 
 
 class Costs:
@@ -52,22 +53,22 @@ class Costs:
         return result
 
     def _watch_sqlite(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        original = sqlite._performer
+        original = sqlite.SqliteDriver._performer
 
-        def performer(connection: Any) -> Any:
-            perform = original(connection)
-            return lambda step: self._count(perform(step))
+        def performer(*arguments: Any) -> Any:
+            perform = original(*arguments)
+            return lambda step: perform(step) if isinstance(step, Compute) else self._count(perform(step))
 
-        monkeypatch.setattr(sqlite, "_performer", performer)
+        monkeypatch.setattr(sqlite.SqliteDriver, "_performer", performer)
 
     def _watch_postgres(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        perform, aperform = postgres._perform, postgres._aperform
+        answer = leases._answer
 
-        async def acounted(cursor: Any, step: Any) -> Any:
-            return self._count(await aperform(cursor, step))
+        def counted(cursor: Any, step: Any) -> Any:
+            result = yield from answer(cursor, step)
+            return result if isinstance(step, Compute) else self._count(result)
 
-        monkeypatch.setattr(postgres, "_perform", lambda cursor, step: self._count(perform(cursor, step)))
-        monkeypatch.setattr(postgres, "_aperform", acounted)
+        monkeypatch.setattr(leases, "_answer", counted)
 
     def _watch_redis(self, monkeypatch: pytest.MonkeyPatch) -> None:
         perform, aperform = redis.Exchange.perform, redis.Exchange.aperform

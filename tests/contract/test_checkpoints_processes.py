@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
-import os
-import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
+from processes import killed
 
 from langchain_agentmem import AgentMemory, AgentMemSaver
 
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
 TURNS = 20
-meeting: Any = None
-"""In a worker process: the barrier that all of them share."""
 
 
 def thread(thread_id: str, **more: Any) -> Any:
@@ -90,31 +86,6 @@ def converse(url: str, name: str) -> None:
         for turn in range(TURNS):
             result = graph.invoke({"messages": [HumanMessage(f"{name} {turn} {BIG}")]}, thread(name))
             assert len(result["messages"]) == 2 * (turn + 1)
-
-
-def start_worker(barrier: Any) -> None:
-    global meeting
-    meeting = barrier
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[ProcessPoolExecutor]:
-    """Eight new processes; what `together` gives them, they begin at the same moment."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        8, mp_context=context, initializer=start_worker, initargs=(context.Barrier(8, timeout=60),)
-    ) as pool:
-        yield pool
-
-
-def together(pool: ProcessPoolExecutor, job: Any, url: str) -> list[Any]:
-    """Run a job in all eight processes at once; raises what one of them raised."""
-    return [future.result(timeout=80) for future in [pool.submit(at_once, job, url, str(n)) for n in range(8)]]
-
-
-def at_once(job: Any, url: str, name: str) -> Any:
-    meeting.wait()
-    return job(url, name)
 
 
 # Threads, tasks, loops
@@ -269,7 +240,7 @@ def first_use(url: str, name: str) -> int:
 
 
 def test_8_processes_may_use_a_new_database_first(lasting_url, processes):
-    together(processes, first_use, lasting_url)
+    processes.together(first_use, lasting_url)
     with AgentMemory.from_url(lasting_url) as memory:
         assert {info.thread_id for info in memory.checkpointer.threads()} == set("0246")
         for name in "0246":
@@ -277,7 +248,7 @@ def test_8_processes_may_use_a_new_database_first(lasting_url, processes):
 
 
 def test_8_processes_with_a_conversation_each_lose_nothing(lasting_url, processes):
-    together(processes, converse, lasting_url)
+    processes.together(converse, lasting_url)
     with AgentMemory.from_url(lasting_url) as memory:
         graph = conversation(memory.checkpointer)
         assert len(memory.checkpointer.threads()) == 8
@@ -310,7 +281,7 @@ def share_thread(url: str, name: str) -> None:
 def test_8_processes_that_share_a_thread_build_on_what_the_others_wrote(lasting_url, processes):
     with AgentMemory.from_url(lasting_url) as memory:
         memory.checkpointer.put(thread("shared"), checkpoint(0, [BIG]), {"log": [BIG]}, {"log": "0"})
-        together(processes, share_thread, lasting_url)
+        processes.together(share_thread, lasting_url)
         listed = list(memory.checkpointer.list(thread("shared")))
         assert len(listed) == 81
         for one in listed:
@@ -334,7 +305,7 @@ def prune_and_write(url: str, name: str) -> None:
 
 
 def test_pruning_a_thread_that_another_process_writes_harms_nothing(lasting_url, processes):
-    together(processes, prune_and_write, lasting_url)
+    processes.together(prune_and_write, lasting_url)
     with AgentMemory.from_url(lasting_url) as memory:
         graph = conversation(memory.checkpointer)
         for name in "0246":
@@ -343,31 +314,20 @@ def test_pruning_a_thread_that_another_process_writes_harms_nothing(lasting_url,
                 assert one.checkpoint["id"]
 
 
-WRITER = """
-import sys
-from langchain_agentmem import AgentMemory
-
-saver = AgentMemory.from_url(sys.argv[1]).checkpointer
-config, log = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}, []
-for number in range(100_000):
-    log.append(f"{number} " + 500 * "x")
-    given = {
-        "v": 4, "id": f"{number:06}", "ts": "", "channel_values": {"log": log}, "channel_versions": {"log": f"{number}"},
-        "versions_seen": {},
-    }
-    config = saver.put(config, given, {"step": number}, given["channel_versions"])
-    saver.put_writes(config, [("log", [number])], "task")
-    print(number, flush=True)
-"""
+def write_steps(url: str, acknowledged: Connection) -> None:
+    saver = AgentMemory.from_url(url).checkpointer
+    config, log = thread("1"), []
+    for number in itertools.count():
+        log.append(f"{number} {500 * 'x'}")
+        given = checkpoint(number, log)
+        config = saver.put(config, given, {"step": number}, given["channel_versions"])
+        saver.put_writes(config, [("log", [number])], "task")
+        acknowledged.send(number)
 
 
 @pytest.mark.parametrize("acknowledged", [1, 50])
 def test_a_killed_process_loses_nothing_that_was_acknowledged(lasting_url, acknowledged):
-    with subprocess.Popen([sys.executable, "-c", WRITER, lasting_url], stdout=subprocess.PIPE, text=True) as writer:
-        for number in range(acknowledged):
-            assert writer.stdout.readline() == f"{number}\n"
-        os.kill(writer.pid, signal.SIGKILL)
-        printed = acknowledged + len(writer.stdout.read().splitlines())
+    printed = killed(write_steps, lasting_url, acknowledged)
     with AgentMemory.from_url(lasting_url) as memory:
         listed = list(memory.checkpointer.list(thread("1")))
         assert len(listed) >= printed

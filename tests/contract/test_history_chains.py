@@ -305,12 +305,14 @@ async def test_a_turn_is_one_read_and_one_write(memory, call, wire, monkeypatch)
 async def test_a_turn_costs_the_same_on_ten_thousand_messages_as_on_a_hundred(memory, call, wire, monkeypatch):
     await call(memory.history("short").add_messages, [SystemMessage("rules"), *conversation(100)])
     await call(memory.history("long").add_messages, [SystemMessage("rules"), *conversation(10_000)])
-    chain, ask = wire(memory, ScriptedChatModel(["a"] * 2), factory=memory.session_history(max_messages=40))
+    chain, ask = wire(memory, ScriptedChatModel(["a"] * 4), factory=memory.session_history(max_messages=40))
     costs = Costs(memory, monkeypatch)
     measured = []
     for session_id in ("short", "long"):
+        # The first turn may load a script, onto one of several servers.
+        await call(chain.invoke, ask("q"), session(session_id))
         costs.reset()
         await call(chain.invoke, ask("q"), session(session_id))
-        measured.append((costs.transactions, costs.statements, costs.rows))
+        measured.append((list(costs.transactions), costs.statements, costs.rows))
     assert measured[0] == measured[1]
     assert measured[1][2] <= 45

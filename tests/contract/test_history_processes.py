@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from processes import killed
 
 from langchain_agentmem import AgentMemory
 
 TURNS = 12
-meeting: Any = None
-"""In a worker process: the barrier that all of them share."""
 
 
 def turn(writer: str, number: int) -> list[Any]:
@@ -44,31 +40,6 @@ def assert_turns(contents: list[str], writers: set[str], turns: int) -> None:
         writer, _, number = name.rpartition(":")
         seen[writer].append(int(number))
     assert seen == {writer: list(range(turns)) for writer in writers}
-
-
-def start_worker(barrier: Any) -> None:
-    global meeting
-    meeting = barrier
-
-
-@pytest.fixture(scope="module")
-def processes() -> Iterator[ProcessPoolExecutor]:
-    """Eight new processes; what `together` gives them, they begin at the same moment."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        8, mp_context=context, initializer=start_worker, initargs=(context.Barrier(8, timeout=60),)
-    ) as pool:
-        yield pool
-
-
-def together(pool: ProcessPoolExecutor, job: Any, url: str) -> list[Any]:
-    """Run a job in all eight processes at once; raises what one of them raised."""
-    return [future.result(timeout=60) for future in [pool.submit(at_once, job, url, str(n)) for n in range(8)]]
-
-
-def at_once(job: Any, url: str, name: str) -> Any:
-    meeting.wait()
-    return job(url, name)
 
 
 def read_first(url: str, name: str) -> int:
@@ -148,7 +119,7 @@ def test_readers_see_whole_turns_while_others_write(memory):
 
 
 def test_8_processes_that_append_to_one_session_lose_nothing(lasting_url, processes):
-    together(processes, append_turns, lasting_url)
+    processes.together(append_turns, lasting_url)
     with AgentMemory.from_url(lasting_url) as memory:
         contents = [message.content for message in memory.history("s").get_recent(10_000)]
         assert_turns(contents, {str(n) for n in range(8)}, TURNS)
@@ -156,45 +127,33 @@ def test_8_processes_that_append_to_one_session_lose_nothing(lasting_url, proces
 
 
 def test_8_processes_may_write_to_a_new_database_first(lasting_url, processes):
-    together(processes, write_first, lasting_url)
+    processes.together(write_first, lasting_url)
     with AgentMemory.from_url(lasting_url) as memory:
         assert sorted(message.content for message in memory.history("s").get_recent()) == list("1357")
         assert sorted(item.key for item in memory.store.search(("first",))) == list("0246")
 
 
 def test_8_processes_may_read_a_new_database_first(lasting_url, processes):
-    assert together(processes, read_first, lasting_url) == [0] * 8
+    assert processes.together(read_first, lasting_url) == [0] * 8
 
 
 def test_8_processes_that_update_one_item_lose_nothing(lasting_url, processes):
-    together(processes, increment, lasting_url)
+    processes.together(increment, lasting_url)
     with AgentMemory.from_url(lasting_url) as memory:
         assert memory.store.get(("counters",), "visits").value == {"n": 8 * 15}
 
 
-WRITER = """
-import sys
-from langchain_core.messages import HumanMessage
-from langchain_agentmem import AgentMemory
-
-memory = AgentMemory.from_url(sys.argv[1])
-number = 0
-while True:
-    memory.history("s").add_messages([HumanMessage(f"{number}:{part}") for part in range(3)])
-    memory.store.put(("acknowledged",), str(number), {"n": number})
-    print(number, flush=True)
-    number += 1
-"""
+def write_turns(url: str, acknowledged: Connection) -> None:
+    memory = AgentMemory.from_url(url)
+    for number in itertools.count():
+        memory.history("s").add_messages([HumanMessage(f"{number}:{part}") for part in range(3)])
+        memory.store.put(("acknowledged",), str(number), {"n": number})
+        acknowledged.send(number)
 
 
 @pytest.mark.parametrize("acknowledged", [1, 40])
 def test_a_killed_process_loses_nothing_that_was_acknowledged(lasting_url, acknowledged):
-    with subprocess.Popen([sys.executable, "-c", WRITER, lasting_url], stdout=subprocess.PIPE, text=True) as writer:
-        for number in range(acknowledged):
-            assert writer.stdout.readline() == f"{number}\n"
-        os.kill(writer.pid, signal.SIGKILL)
-        printed = acknowledged + len(writer.stdout.read().splitlines())
-        assert writer.wait() == -signal.SIGKILL
+    printed = killed(write_turns, lasting_url, acknowledged)
     with AgentMemory.from_url(lasting_url) as memory:
         contents = [message.content for message in memory.history("s").get_recent(100_000)]
         assert len(contents) >= 3 * printed
