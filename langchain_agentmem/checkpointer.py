@@ -26,7 +26,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.backends import adopt, connect
+from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import (
     Backend,
     CheckpointKey,
@@ -72,6 +72,7 @@ from langchain_agentmem.saver_arguments import (
     thread_id_of,
     thread_ids_of,
 )
+from langchain_agentmem.surfaces import Surface, alone, backend_of, check_pipeline
 from langchain_agentmem.sweeping import Sweeper
 
 _list = list  # the name that the method `list` hides inside the class
@@ -81,14 +82,15 @@ _GENERATIONS = 256
 _NO_STATE: Mapping[str, Any] = {}
 
 
-class AgentMemSaver(BaseCheckpointSaver[str]):
+class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
     """LangGraph's checkpointer.
 
     It is usually `AgentMemory.checkpointer`, and stands alone too, through `from_url`. Every method has an async twin with
-    the prefix `a`; both may be used on the same object, from any thread and any event loop. There is no `setup()` to call.
+    the prefix `a`; both may be used on the same object, from any thread and any event loop. `setup()` need not be called.
 
     Args:
-        backend: Where the checkpoints are; see `langchain_agentmem.backends.connect`.
+        backend: Where the checkpoints are: a URL, see `langchain_agentmem.backends.connect`; or a pool, connection or
+            client of the application, see `langchain_agentmem.backends.adopt`.
         serde: The serializer. With an `EncryptedSerializer` values and metadata are stored encrypted (the ids of
             threads, users, runs, channels and tasks stay readable), and rows
             that are not encrypted, or were altered, are refused. Default: LangGraph's `JsonPlusSerializer`.
@@ -117,7 +119,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Backend | str | Any,
         *,
         serde: SerializerProtocol | None = None,
         ttl: timedelta | float | None = None,
@@ -127,8 +129,9 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
     ) -> None:
         super().__init__(serde=serde)
         self._plain = not compact
-        self._backend = backend
         self._tenant = check_tenant(tenant)
+        backend, self._stands_alone = backend_of(backend, 'AgentMemSaver("sqlite:///agentmem.db")')
+        self._backend: Backend = backend
         self._ttl = seconds("ttl", ttl)
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self._memory = KnownValues()
@@ -147,7 +150,32 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             **options: The keyword arguments of `AgentMemSaver`.
         """
         check_options("AgentMemSaver.from_url", options, SaverOptions)
-        return cls(connect(url), **options)
+        return alone(cls(connect(url), **options))
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, *, pipeline: bool = False, **options: Unpack[SaverOptions]) -> Self:
+        """A checkpointer that stands alone, for a connection string: as `PostgresSaver.from_conn_string`.
+
+        Use it in `with` or `async with`, which close it, or by itself.
+
+        Args:
+            conn_string: Which database; see `langchain_agentmem.backends.connect_string`.
+            pipeline: Accepted for the sake of code written for `PostgresSaver`: each operation is one round trip anyway.
+            **options: The keyword arguments of `AgentMemSaver`.
+
+        Raises:
+            ConfigurationError: The connection string cannot be used.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemSaver
+            >>> with AgentMemSaver.from_conn_string(":memory:") as saver:
+            ...     _ = saver.setup()
+            ...     saver.threads()
+            []
+        """
+        check_options("AgentMemSaver.from_conn_string", options, SaverOptions)
+        check_pipeline(pipeline)
+        return alone(cls(connect_string(conn_string), **options))
 
     @classmethod
     def from_connection(
@@ -162,7 +190,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             **options: The keyword arguments of `AgentMemSaver`.
         """
         check_options("AgentMemSaver.from_connection", options, SaverOptions)
-        return cls(adopt(connection, schema=schema, language=language), **options)
+        return alone(cls(adopt(connection, schema=schema, language=language), **options))
 
     @classmethod
     def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[SaverOptions]) -> Self:
@@ -174,7 +202,7 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
             **options: The keyword arguments of `AgentMemSaver`.
         """
         check_options("AgentMemSaver.from_client", options, SaverOptions)
-        return cls(adopt(client, allow_eviction=allow_eviction), **options)
+        return alone(cls(adopt(client, allow_eviction=allow_eviction), **options))
 
     # LangGraph's methods
 
@@ -393,14 +421,6 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         """Same as `expire_checkpoints`, but without blocking the event loop."""
         return await arun(self._expire_checkpoints(older_than, thread_ids))
 
-    def close(self) -> None:
-        """Close the database of a checkpointer that stands alone."""
-        self._backend.close()
-
-    async def aclose(self) -> None:
-        """Same as `close`, but without blocking the event loop."""
-        await self._backend.aclose()
-
     def __repr__(self) -> str:
         return f"AgentMemSaver({self._backend!r})"
 
@@ -470,9 +490,9 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         use = self._use(config, checkpoint["channel_values"])
         described = with_lists({**get_checkpoint_metadata(config, metadata), **metadata})
         run_id = described.get("run_id")
-        for alone in (False, True):
+        for is_alone in (False, True):
             secret, use = yield from self._secret(thread, use)
-            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone, plain=self._plain)
+            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=is_alone, plain=self._plain)
             draft.add_values(checkpoint, new_versions)
             row = CheckpointRow(
                 thread.thread_id,
@@ -513,9 +533,9 @@ class AgentMemSaver(BaseCheckpointSaver[str]):
         for name in (task_id, task_path, *channels_of(writes)):
             check_name("The name of a channel or task", name)
         use = self._use(config)
-        for alone in (False, True):
+        for is_alone in (False, True):
             secret, use = yield from self._secret(thread, use)
-            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=alone, plain=self._plain)
+            draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=is_alone, plain=self._plain)
             rows = [
                 StoredWrite(
                     task_id, WRITES_IDX_MAP.get(channel, at), task_path, channel, *draft.add_write(channel, value)

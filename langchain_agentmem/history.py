@@ -16,7 +16,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables.config import ensure_config
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.backends import adopt, connect
+from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import (
     Append,
     Backend,
@@ -45,6 +45,7 @@ from langchain_agentmem.options import HistoryOptions, check_options
 from langchain_agentmem.program import Program, Read, Write, arun, run
 from langchain_agentmem.searching import described, embed_messages, found_messages, renew_messages, text_of, time_of
 from langchain_agentmem.storable import storable
+from langchain_agentmem.surfaces import Surface, alone, backend_of, is_url, shown_url
 from langchain_agentmem.sweeping import Sweeper
 from langchain_agentmem.tokens import TokenCounter
 from langchain_agentmem.windows import newest, newest_within
@@ -61,7 +62,7 @@ _FIRST, _TOKENS_OF_SHORT = 20, 20
 _SHOWN = 20
 
 
-class AgentMemHistory(BaseChatMessageHistory):
+class AgentMemHistory(Surface, BaseChatMessageHistory):
     """The messages of one session.
 
     It is usually made by `AgentMemory.history` or `AgentMemory.get_session_history`, and stands alone too, through
@@ -69,7 +70,8 @@ class AgentMemHistory(BaseChatMessageHistory):
     and any event loop.
 
     Args:
-        backend: Where the messages are; see `langchain_agentmem.backends.connect`.
+        backend: Where the messages are: a URL, see `langchain_agentmem.backends.connect`; or a pool, connection or client of
+            the application, see `langchain_agentmem.backends.adopt`.
         session_id: Which session: any string of 1 to 1,024 bytes.
         user_id: Whose session; the same `session_id` of two users is two sessions. Default: None (nobody's).
         agent: Which agent's messages are read, and whose name new ones carry. Default: None (all are read; new ones
@@ -104,7 +106,7 @@ class AgentMemHistory(BaseChatMessageHistory):
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Backend | str | Any,
         session_id: str,
         *,
         user_id: str | None = None,
@@ -121,6 +123,9 @@ class AgentMemHistory(BaseChatMessageHistory):
         sweeper: Sweeper | None = None,
     ) -> None:
         super().__init__()
+        if not is_url(backend) and is_url(session_id):
+            msg = f"AgentMemHistory takes the database first: AgentMemHistory({shown_url(session_id)!r}, {backend!r:.100})."
+            raise InvalidInputError(msg)
         self.session_id = check_id("session_id", session_id)
         self.user_id = check_optional_id("user_id", user_id)
         self.agent = check_optional_id("agent", agent)
@@ -130,8 +135,9 @@ class AgentMemHistory(BaseChatMessageHistory):
         self._compressor = compressor
         self.retention = retention or Retention()
         self._key = SessionKey(check_tenant(tenant), self.user_id, self.session_id)
-        self._backend = backend
         self._codec = codec or Codec()
+        backend, self._stands_alone = backend_of(backend, 'AgentMemHistory("sqlite:///agentmem.db", "session-1")')
+        self._backend: Backend = backend
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self._indexer = Indexer.of(embeddings, backend, tenant)
         self._turn = turn
@@ -149,7 +155,19 @@ class AgentMemHistory(BaseChatMessageHistory):
             **options: The keyword arguments of `AgentMemHistory`.
         """
         check_options("AgentMemHistory.from_url", options, HistoryOptions)
-        return cls(connect(url), session_id, **options)
+        return alone(cls(connect(url), session_id, **options))
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, session_id: str, **options: Unpack[HistoryOptions]) -> Self:
+        """A history that stands alone, for a connection string.
+
+        Args:
+            conn_string: Which database; see `langchain_agentmem.backends.connect_string`.
+            session_id: Which session.
+            **options: The keyword arguments of `AgentMemHistory`.
+        """
+        check_options("AgentMemHistory.from_conn_string", options, HistoryOptions)
+        return alone(cls(connect_string(conn_string), session_id, **options))
 
     @classmethod
     def from_connection(
@@ -171,7 +189,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             **options: The keyword arguments of `AgentMemHistory`.
         """
         check_options("AgentMemHistory.from_connection", options, HistoryOptions)
-        return cls(adopt(connection, schema=schema, language=language), session_id, **options)
+        return alone(cls(adopt(connection, schema=schema, language=language), session_id, **options))
 
     @classmethod
     def from_client(
@@ -186,7 +204,7 @@ class AgentMemHistory(BaseChatMessageHistory):
             **options: The keyword arguments of `AgentMemHistory`.
         """
         check_options("AgentMemHistory.from_client", options, HistoryOptions)
-        return cls(adopt(client, allow_eviction=allow_eviction), session_id, **options)
+        return alone(cls(adopt(client, allow_eviction=allow_eviction), session_id, **options))
 
     # LangChain's methods
 
@@ -336,14 +354,6 @@ class AgentMemHistory(BaseChatMessageHistory):
     ) -> FoundMessages:
         """Same as `search`, but without blocking the event loop."""
         return await arun(self._search(query, k, role, since, until, around))
-
-    def close(self) -> None:
-        """Close the database of a history that stands alone."""
-        self._backend.close()
-
-    async def aclose(self) -> None:
-        """Same as `close`, but without blocking the event loop."""
-        await self._backend.aclose()
 
     def __repr__(self) -> str:
         return f"AgentMemHistory({self.session_id!r}, user_id={self.user_id!r}, agent={self.agent!r})"

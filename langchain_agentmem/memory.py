@@ -42,6 +42,7 @@ from langchain_agentmem.options import CompressorOptions, ExtractorOptions, Memo
 from langchain_agentmem.program import Program, arun, run
 from langchain_agentmem.searching import found_messages
 from langchain_agentmem.store import AgentMemStore
+from langchain_agentmem.surfaces import backend_of
 from langchain_agentmem.sweeping import Sweeper
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class AgentMemory:
     manager, sync and async. Tables are made on first use, by any number of processes at once.
 
     Args:
-        backend: Where the memory is; see `langchain_agentmem.backends.connect`.
+        backend: Where the memory is: a URL, see `langchain_agentmem.backends.connect`; or a pool, connection or client of the
+            application, see `langchain_agentmem.backends.adopt`.
         embeddings: For search by meaning: a LangChain `Embeddings`, a function from a list of texts to a list of vectors, or
             `"provider:model"`. Default: None (search by words).
         index: LangGraph's index configuration of the store, when `embeddings` is not enough. Default: None.
@@ -103,7 +105,7 @@ class AgentMemory:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Backend | str | Any,
         *,
         embeddings: Embeddings | Callable[..., Any] | str | None = None,
         index: IndexConfig | None = None,
@@ -115,7 +117,8 @@ class AgentMemory:
         compact: bool = True,
         embed_history: bool = True,
     ) -> None:
-        self.backend = backend
+        backend, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
+        self.backend: Backend = backend
         self.tenant = check_tenant(tenant)
         self._max_messages = None if max_messages is None else check_count("max_messages", max_messages)
         self._ttl = seconds("ttl", ttl)

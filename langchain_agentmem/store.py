@@ -27,7 +27,7 @@ from langgraph.store.base import (
 )
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.backends import adopt, connect
+from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.batches import Value, field_paths, is_heavy, own_namespace, text_key
 from langchain_agentmem.bursts import Burst
@@ -38,10 +38,11 @@ from langchain_agentmem.locks import forkable_lock
 from langchain_agentmem.models import check_tenant
 from langchain_agentmem.options import StoreOptions, check_options
 from langchain_agentmem.program import arun, run
+from langchain_agentmem.surfaces import Surface, Work, alone, backend_of, check_pipeline, pool_size_of
 from langchain_agentmem.sweeping import Sweeper
 
 
-class AgentMemStore(BaseStore):
+class AgentMemStore(Surface, BaseStore):
     """LangGraph's store: items by namespace and key, with filters, search and time to live.
 
     It is usually `AgentMemory.store`, and stands alone too, through `from_url`. Every method has an async twin with the
@@ -49,7 +50,8 @@ class AgentMemStore(BaseStore):
     any label, an e-mail address too.
 
     Args:
-        backend: Where the items are; see `langchain_agentmem.backends.connect`.
+        backend: Where the items are: a URL, see `langchain_agentmem.backends.connect`; or a pool, connection or client of the
+            application, see `langchain_agentmem.backends.adopt`.
         index: LangGraph's index configuration: `embed`, `dims` and `fields`. A model that gives vectors of other dimensions
             than `dims` is refused when it is first asked. Default: None (full-text search only, over all fields).
         ttl: LangGraph's configuration of the time to live: `default_ttl` in minutes, `refresh_on_read`. Expired items are
@@ -69,15 +71,16 @@ class AgentMemStore(BaseStore):
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Backend | str | Any,
         *,
         index: IndexConfig | None = None,
         ttl: TTLConfig | None = None,
         tenant: str = "default",
         sweeper: Sweeper | None = None,
     ) -> None:
-        self._backend = backend
         self._tenant = check_tenant(tenant)
+        backend, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")')
+        self._backend: Backend = backend
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self.ttl_config = ttl
         self.index_config = index
@@ -100,7 +103,42 @@ class AgentMemStore(BaseStore):
             **options: The keyword arguments of `AgentMemStore`.
         """
         check_options("AgentMemStore.from_url", options, StoreOptions)
-        return cls(connect(url), **options)
+        return alone(cls(connect(url), **options))
+
+    @classmethod
+    def from_conn_string(
+        cls,
+        conn_string: str,
+        *,
+        pipeline: bool = False,
+        pool_config: Mapping[str, Any] | None = None,
+        **options: Unpack[StoreOptions],
+    ) -> Self:
+        """A store that stands alone, for a connection string: as `PostgresStore.from_conn_string`.
+
+        Use it in `with` or `async with`, which close it, or by itself.
+
+        Args:
+            conn_string: Which database; see `langchain_agentmem.backends.connect_string`.
+            pipeline: Accepted for the sake of code written for `PostgresStore`: each operation is one round trip anyway.
+            pool_config: LangGraph's `PoolConfig`: `max_size` is the most connections. `min_size` has no effect, since
+                connections are opened when they are needed. Default: None (10 connections).
+            **options: The keyword arguments of `AgentMemStore`.
+
+        Raises:
+            ConfigurationError: The connection string cannot be used, or an entry of `pool_config` has no meaning here.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemStore
+            >>> with AgentMemStore.from_conn_string(":memory:", ttl={"default_ttl": 60}) as store:
+            ...     _ = store.setup()
+            ...     store.put(("users", "123"), "prefs", {"theme": "dark"})
+            ...     store.get(("users", "123"), "prefs").value
+            {'theme': 'dark'}
+        """
+        check_options("AgentMemStore.from_conn_string", options, StoreOptions)
+        check_pipeline(pipeline)
+        return alone(cls(connect_string(conn_string, pool_size=pool_size_of(pool_config)), **options))
 
     @classmethod
     def from_connection(
@@ -115,7 +153,7 @@ class AgentMemStore(BaseStore):
             **options: The keyword arguments of `AgentMemStore`.
         """
         check_options("AgentMemStore.from_connection", options, StoreOptions)
-        return cls(adopt(connection, schema=schema, language=language), **options)
+        return alone(cls(adopt(connection, schema=schema, language=language), **options))
 
     @classmethod
     def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[StoreOptions]) -> Self:
@@ -127,7 +165,7 @@ class AgentMemStore(BaseStore):
             **options: The keyword arguments of `AgentMemStore`.
         """
         check_options("AgentMemStore.from_client", options, StoreOptions)
-        return cls(adopt(client, allow_eviction=allow_eviction), **options)
+        return alone(cls(adopt(client, allow_eviction=allow_eviction), **options))
 
     # LangGraph's methods. They are spelled out because BaseStore's own refuse labels with a dot.
 
@@ -386,18 +424,26 @@ class AgentMemStore(BaseStore):
         """Same as `sweep_ttl`, but without blocking the event loop."""
         return await arun(self._sweeper.sweep())
 
+    def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Work:  # noqa: ARG002 (PostgresStore has it)
+        """Do nothing: expired items are deleted after writes. It is here because `PostgresStore` has it.
+
+        Args:
+            sweep_interval_minutes: No effect.
+        """
+        return Work()
+
+    def stop_ttl_sweeper(self, timeout: float | None = None) -> Work:  # noqa: ARG002
+        """Do nothing, as `start_ttl_sweeper`; what it returns is true, and may be awaited.
+
+        Args:
+            timeout: No effect.
+        """
+        return Work()
+
     @property
     def language(self) -> str:
         """Which language texts are searched in."""
         return self._backend.language
-
-    def close(self) -> None:
-        """Close the database of a store that stands alone."""
-        self._backend.close()
-
-    async def aclose(self) -> None:
-        """Same as `close`, but without blocking the event loop."""
-        await self._backend.aclose()
 
     def __repr__(self) -> str:
         return f"AgentMemStore({self._backend!r})"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
 
@@ -64,6 +66,47 @@ def connect(url: str) -> Backend:
     raise ConfigurationError(msg)
 
 
+def connect_string(conn_string: str, *, pool_size: int | None = None) -> Backend:
+    """The backend for a connection string, as the `from_conn_string` of LangGraph's classes takes them.
+
+    Args:
+        conn_string: A URL, see `connect`; a connection string of libpq such as `"host=localhost dbname=app"`; or the path
+            of a SQLite file with an extension, such as `"memory.db"`, or `":memory:"`.
+        pool_size: The most connections to Postgres or Redis. Default: None (as the URL says).
+
+    Raises:
+        InvalidTypeError: It is not a string.
+        ConfigurationError: It is none of these, or one of its options is not known.
+
+    Example:
+        >>> from langchain_agentmem.backends import connect_string
+        >>> connect_string(":memory:").name
+        'sqlite'
+    """
+    if not isinstance(conn_string, str):
+        msg = f"A connection string must be a string such as 'sqlite:///agentmem.db', got {type(conn_string).__name__}."
+        raise InvalidTypeError(msg)
+    url = conn_string
+    if not _URL.match(conn_string):
+        if _CONNINFO.match(conn_string):
+            url = _postgres().url_of(conn_string)
+        elif conn_string == ":memory:" or _FILE.search(conn_string):
+            url = f"sqlite:///{quote(conn_string, safe='/:')}"
+        else:
+            msg = (
+                "Cannot tell which database the connection string names. Write a URL such as "
+                "postgresql://user@host/database or redis://host:6379/0, or the path of a SQLite file with an extension, "
+                "such as memory.db."
+            )
+            raise ConfigurationError(msg)
+    if pool_size is not None:
+        if url.startswith("sqlite:"):
+            msg = "pool_config is for Postgres and Redis: leave it out for SQLite."
+            raise ConfigurationError(msg)
+        url += f"{'&' if '?' in url else '?'}pool_size={pool_size}"
+    return connect(url)
+
+
 def adopt(
     connection: Any, *, schema: str | None = None, language: str | None = None, allow_eviction: bool = False
 ) -> Backend:
@@ -94,9 +137,9 @@ def adopt(
         return _postgres().from_connection(connection, **placed, **spoken)
     if bases & _REDIS_CLIENTS:
         return _redis().from_connection(connection, allow_eviction=allow_eviction, **spoken)
-    kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+    kind = "None" if connection is None else f"a {type(connection).__module__}.{type(connection).__qualname__}"
     msg = (
-        f"Cannot use a {kind} as a connection: pass one of sqlite3 or psycopg, a pool of psycopg, a client of redis, or a "
+        f"Cannot use {kind} as a connection: pass one of sqlite3 or psycopg, a pool of psycopg, a client of redis, or a "
         f"URL to from_url."
     )
     raise InvalidTypeError(msg)
@@ -108,6 +151,11 @@ _POSTGRES_CONNECTIONS = {
     "psycopg_pool.ConnectionPool",
     "psycopg_pool.AsyncConnectionPool",
 }
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|$)")
+_CONNINFO = re.compile(r"\s*[a-z_]+\s*=")
+_FILE = re.compile(r"[^/\\:]\.[A-Za-z][A-Za-z0-9_-]*$")
+"""What ends the path of a SQLite file."""
 
 _REDIS_SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
 _REDIS_CLIENTS = {"redis.Redis", "redis.RedisCluster"}

@@ -64,7 +64,7 @@ LAYERS = (
     tuple(f"backends.{name}.{part}" for name in BACKENDS for part in ("driver", "history", "store", "checkpoints")),
     tuple(f"backends.{name}.backend" for name in BACKENDS),
     tuple(f"backends.{name}" for name in BACKENDS),
-    ("ranking", "drafts", "notes", "pruning", "sweeping"),
+    ("ranking", "drafts", "notes", "pruning", "surfaces", "sweeping"),
     ("indexing",),
     ("batches",),
     ("bursts", "loading", "searching", "storable", "updating"),

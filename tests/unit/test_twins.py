@@ -96,6 +96,7 @@ WITHOUT_TWIN = {
     },
     AgentMemHistory: {"aget_messages"},  # the twin of the property `messages`
     AgentMemSaver: {"get_next_version", "with_allowlist"},
+    AgentMemStore: {"start_ttl_sweeper", "stop_ttl_sweeper"},
     MemoryCompressor: {"as_middleware", "as_node", "as_pre_model_hook"},
     Schedule: {"forked", "submit"},
 }

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.postgres.checkpoints import PostgresCheckpoints
-from langchain_agentmem.backends.postgres.driver import PostgresDriver, connection_settings
+from langchain_agentmem.backends.postgres.driver import PostgresDriver, connection_settings, url_of_conninfo
 from langchain_agentmem.backends.postgres.history import PostgresMessages
 from langchain_agentmem.backends.postgres.options import own_settings
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
@@ -33,6 +33,15 @@ class PostgresBackend(Backend):
     def from_url(cls, url: str) -> PostgresBackend:
         """The backend for a `postgresql://` URL; see `langchain_agentmem.backends.connect`."""
         return cls(PostgresDriver(connection_settings(url)))
+
+    @staticmethod
+    def url_of(conninfo: str) -> str:
+        """The URL for a connection string of libpq, such as `"host=localhost dbname=app"`.
+
+        Raises:
+            ConfigurationError: libpq cannot parse it.
+        """
+        return url_of_conninfo(conninfo)
 
     @classmethod
     def from_connection(cls, connection: Any, **options: str) -> PostgresBackend:

@@ -17,6 +17,7 @@ import threading
 import weakref
 from collections import deque
 from typing import Any, NamedTuple, TypeVar, cast
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg import errors as pg
@@ -133,6 +134,22 @@ def connection_settings(url: str) -> Settings:
         msg = f"An option of the Postgres URL is wrong: {reason.strip()}."
         raise ConfigurationError(msg)
     return settings._replace(connecting=connecting)
+
+
+def url_of_conninfo(conninfo: str) -> str:
+    """The `postgresql://` URL for a connection string of libpq.
+
+    Raises:
+        ConfigurationError: libpq cannot parse it.
+    """
+    try:
+        options = conninfo_to_dict(conninfo)
+    except psycopg.Error:  # its text may show the password
+        msg = (
+            "The connection string of Postgres cannot be parsed: write it as 'host=localhost dbname=app', or as a URL."
+        )
+        raise ConfigurationError(msg) from None
+    return f"postgresql:///?{urlencode(options, quote_via=quote)}"
 
 
 class PostgresDriver:
