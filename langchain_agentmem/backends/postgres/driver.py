@@ -28,6 +28,7 @@ from psycopg.pq import Conninfo, ConnStatus, ExecStatus, Format, PGconn, Pipelin
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from langchain_agentmem.backends.existing import warn_of_existing
 from langchain_agentmem.backends.postgres.leases import (
     Connection,
     Do,
@@ -231,11 +232,12 @@ class PostgresDriver:
     def _prepare(self, operation: Operation) -> Program[None]:
         schema, language = self.settings.schema, self.settings.language
         state = yield from self._attempts(settled(schema, language), None, operation)
+        others: list[str] = []
         if state is None:
             operation.restarts = True  # each statement that is answered is progress
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
-                    yield from self._attempts(migrate(schema, language), WRITE, operation)
+                    others = yield from self._attempts(migrate(schema, language), WRITE, operation)
                     break
                 except (pg.UniqueViolation, pg.DuplicateTable, pg.DuplicateObject, pg.DuplicateSchema):
                     # Somebody who does not take our lock, such as LangGraph's own setup(), made the same just now.
@@ -248,6 +250,7 @@ class PostgresDriver:
             indexed = yield from self._attempts(index_items(schema), WRITE, operation)
         operation.restarts = False
         self._ready = True
+        warn_of_existing("The Postgres database", others)
 
     def _check(self) -> None:
         if self._closed:

@@ -75,12 +75,15 @@ def settled(schema: str | None, language: str) -> Program[TablesState | None]:
 
 
 @storage_program
-def migrate(schema: str | None, language: str) -> Program[None]:
+def migrate(schema: str | None, language: str) -> Program[list[str]]:
     """Make the tables, or bring them to `VERSION`, unless somebody else just did.
 
     Args:
         schema: Where the tables lie; it is made if need be. None for the first of the connection's search path.
         language: In which language texts are searched, where that is not settled yet.
+
+    Returns:
+        If the tables were made, what other packages stored in the database that a memory does not read.
 
     Raises:
         ConfigurationError: The server does not know the language.
@@ -92,7 +95,9 @@ def migrate(schema: str | None, language: str) -> Program[None]:
             yield Execute(f"CREATE SCHEMA IF NOT EXISTS {qualifier(schema)[:-1]}")
         yield Fetch("SELECT set_config('search_path', quote_ident(%s) || ', ' || %s, true)", (schema, path))
     state = yield from tables_state(schema)
+    others: list[str] = []
     if state is None:
+        others = yield from _others()
         yield from _make_text_search(language)
         yield from _migrate_langgraph()
     for file in sorted(entry.name for entry in files(_PACKAGE).iterdir() if entry.name.endswith(".sql")):
@@ -104,6 +109,7 @@ def migrate(schema: str | None, language: str) -> Program[None]:
     else:
         yield Execute("UPDATE agentmem_schema SET version = %s", (VERSION,))
     yield Fetch("SELECT set_config('search_path', %s, true)", (path,))
+    return others
 
 
 @storage_program
@@ -111,6 +117,35 @@ def index_items(schema: str | None) -> Program[bool]:
     """Index some of the items that LangGraph's own store left there; returns whether those were the last."""
     ((indexed,),) = yield Fetch(f"SELECT {qualifier(schema)}agentmem_index_items(%s)", (_BATCH,))
     return bool(indexed)
+
+
+_FIND_OTHERS = """
+WITH found AS (
+    SELECT place.nspname, class.relname,
+        class.relname = 'langchain_pg_embedding' OR bool_or(attname = 'langchain_id') AS vectors,
+        bool_or(attname = 'session_id') AND bool_and(attname IN ('id', 'session_id', 'message', 'created_at'))
+        AND bool_or(attname = 'message' AND (typname = 'jsonb' OR class.relname = 'message_store')) AS history
+    FROM pg_catalog.pg_class AS class
+    JOIN pg_catalog.pg_namespace AS place ON place.oid = class.relnamespace
+    JOIN pg_catalog.pg_attribute ON attrelid = class.oid AND attnum > 0 AND NOT attisdropped
+    JOIN pg_catalog.pg_type AS type ON type.oid = atttypid
+    WHERE class.relkind IN ('r', 'p') AND place.nspname = ANY (current_schemas(false))
+      AND class.relname !~ '^agentmem_' AND has_table_privilege(class.oid, 'SELECT')
+    GROUP BY place.nspname, class.relname
+)
+SELECT format('%%I.%%I', nspname, relname), vectors FROM found WHERE vectors OR history ORDER BY 1
+"""
+# Users of these packages name the tables, so they are known by their columns.
+
+
+def _others() -> Program[list[str]]:
+    """What LangChain's packages stored, other than LangGraph's tables, which a memory uses in place."""
+    others = []
+    for table, holds_vectors in (yield Fetch(_FIND_OTHERS)):
+        if (yield Fetch(f"SELECT FROM {table} LIMIT 1".replace("%", "%%"))):
+            kind = "vectors of langchain-postgres" if holds_vectors else "a PostgresChatMessageHistory"
+            others.append(f"{kind} (table {table})")
+    return others
 
 
 def _make_text_search(language: str) -> Program[None]:

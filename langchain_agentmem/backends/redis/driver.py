@@ -28,6 +28,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import TimeoutError as NoAnswer
 
+from langchain_agentmem.backends.existing import warn_of_existing
 from langchain_agentmem.backends.redis.connections import Exchange, Part, Servers, Settings, Words, addresses
 from langchain_agentmem.backends.redis.indexes import LUA
 from langchain_agentmem.backends.redis.pools import Limit, NoTurnError
@@ -60,6 +61,17 @@ _ATTEMPTS = 10
 _BACK_OFF = ExponentialWithJitterBackoff(1.0, 0.05)
 _HOPS = 16
 """How often commands follow a slot that has moved, before that counts as a failed attempt."""
+
+_LOOKED_AT = 1_000
+"""About how many keys of each server are looked at, once, for data of other packages."""
+
+_OTHERS = (
+    ("langchain-community's RedisChatMessageHistory", b"message_store:"),
+    ("langgraph-checkpoint-redis' RedisSaver", b"checkpoint:"),
+    ("langgraph-checkpoint-redis' RedisSaver", b"checkpoint_write:"),
+    ("langgraph-checkpoint-redis' RedisStore", b"store_vectors:"),
+)
+"""Whose data a Redis may hold, and what its keys begin with."""
 
 _LOST = (LostConnection, NoAnswer, UnreachableError)
 _LATER = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"}
@@ -161,7 +173,7 @@ class RedisDriver:
         place, mine = slot("schema"), self.settings.language
         keys = (f"{place}schema", f"{place}language")
         step = Invoke(LUA["schema"], keys, (SCHEMA_VERSION, mine))
-        found, language = yield from self.answers(step, limit, writes=False)
+        found, language, made = yield from self.answers(step, limit, writes=False)
         if int(found) > SCHEMA_VERSION:
             msg = (
                 f"The memory in this Redis has version {int(found)} of the layout, and this langchain-agentmem knows up to "
@@ -174,7 +186,13 @@ class RedisDriver:
                 f"?language={language.decode()} in the URL."
             )
             raise ConfigurationError(msg)
+        others: list[str] = []
+        if made:
+            servers = yield from self.route.every(limit)
+            looks = [_Command(("SCAN", 0, "COUNT", _LOOKED_AT), server=server) for server in servers]
+            others = _others((yield from self._send(looks, limit, writes=False)))
         self._ready = True
+        warn_of_existing("The Redis database", others)
 
     # Servers
 
@@ -394,6 +412,14 @@ def _is_fault(text: str) -> bool:
 
 
 _FAULTS = ("attempt to", "bad argument", "data string too short", "Bad data format", "Missing bytes", "unpack")
+
+
+def _others(answers: Sequence[Any]) -> list[str]:
+    """What other packages stored, as far as some of the keys of each server tell; nothing where looking is forbidden."""
+    keys = [key for answer in answers if not isinstance(answer, Exception) for key in answer[1]]
+    return [
+        f"{name} (keys {prefix.decode()}…)" for name, prefix in _OTHERS if any(key.startswith(prefix) for key in keys)
+    ]
 
 
 def _info(answer: Any) -> dict[str, str]:

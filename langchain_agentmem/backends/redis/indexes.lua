@@ -55,7 +55,7 @@ end
 return found
 
 -- schema --
--- version, language: those of the layout in use; these if there is none yet.
-call('SET', KEYS[1], ARGV[1], 'NX')
+-- version, language: those of the layout in use; these if there is none yet. Then whether there was none.
+local made = call('SET', KEYS[1], ARGV[1], 'NX')
 call('SET', KEYS[2], ARGV[2], 'NX')
-return {call('GET', KEYS[1]), call('GET', KEYS[2])}
+return {call('GET', KEYS[1]), call('GET', KEYS[2]), made and 1 or 0}

@@ -1,0 +1,175 @@
+"""A memory that begins empty in a database with data of other packages says so once."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+import warnings
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from langchain_core.messages import HumanMessage
+from langchain_postgres import PostgresChatMessageHistory
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.store.sqlite import SqliteStore
+
+from langchain_agentmem import AgentMemory, ExistingDataWarning
+
+CONFIG: Any = {"configurable": {"thread_id": "1"}}
+
+
+def run_graph(saver: Any) -> None:
+    builder = StateGraph(MessagesState).add_node("reply", lambda state: {"messages": [HumanMessage("b")]})
+    builder.add_edge(START, "reply").compile(checkpointer=saver).invoke({"messages": [HumanMessage("a")]}, CONFIG)
+
+
+def sqlite_saver(path: str) -> str:
+    with SqliteSaver.from_conn_string(path) as saver:
+        run_graph(saver)
+    return r"SqliteSaver \(table checkpoints\)"
+
+
+def sqlite_store(path: str) -> str:
+    with SqliteStore.from_conn_string(path) as store:
+        store.setup()
+        store.put(("a",), "k", {"n": 1})
+    return r"SqliteStore \(table store\)"
+
+
+def sqlite_history(path: str) -> str:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT)")
+        connection.execute("INSERT INTO message_store (session_id, message) VALUES ('s', '{}')")
+    connection.close()
+    return r"SQLChatMessageHistory \(table message_store\)"
+
+
+async def told_once(url: str, call: Any, said: str) -> None:
+    with AgentMemory.from_url(url) as memory:
+        with pytest.warns(ExistingDataWarning, match=said) as record:
+            await call(memory.store.get, ("a",), "k")
+        assert len(record) == 1
+        assert "The memory begins empty" in str(record[0].message)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            await call(memory.history("s").add_messages, [HumanMessage("a")])
+            assert await call(memory.history("s").count) == 1
+    await told_nothing(url, call)
+
+
+async def told_nothing(url: str, call: Any) -> None:
+    with warnings.catch_warnings(), AgentMemory.from_url(url) as memory:
+        warnings.simplefilter("error", ExistingDataWarning)
+        await call(memory.store.put, ("a",), "k", {"n": 1})
+
+
+@pytest.mark.parametrize("others", [sqlite_saver, sqlite_store, sqlite_history])
+async def test_data_in_a_sqlite_file_is_told_once(sqlite_url, call, others):
+    said = others(sqlite_url.removeprefix("sqlite:///"))
+    await told_once(sqlite_url, call, said)
+
+
+async def test_one_warning_names_all_that_a_file_holds(sqlite_url, call):
+    path = sqlite_url.removeprefix("sqlite:///")
+    said = [others(path) for others in (sqlite_saver, sqlite_store, sqlite_history)]
+    await told_once(sqlite_url, call, ".*; .*".join(said))
+
+
+async def test_an_applications_own_tables_are_not_told(sqlite_url, call):
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
+        for table in ("checkpoints (place, height)", "store (street, town)", "message_store (session_id, message)"):
+            connection.execute(f"CREATE TABLE {table}")
+        connection.execute("INSERT INTO checkpoints VALUES (1, 2)")
+        connection.execute("INSERT INTO store VALUES (1, 2)")
+    connection.close()
+    await told_nothing(sqlite_url, call)
+
+
+async def test_the_applications_own_connection_is_looked_at_too(sqlite_url, call):
+    path = sqlite_url.removeprefix("sqlite:///")
+    said = sqlite_saver(path)
+    connection = sqlite3.connect(path, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    with AgentMemory.from_connection(connection) as memory, pytest.warns(ExistingDataWarning, match=said):
+        await call(memory.store.get, ("a",), "k")
+    connection.close()
+
+
+def community_history(connection: Any) -> None:
+    connection.execute(
+        "CREATE TABLE message_store (id SERIAL PRIMARY KEY, session_id TEXT NOT NULL, message JSONB NOT NULL)"
+    )
+    connection.execute("INSERT INTO message_store (session_id, message) VALUES ('s', '{}')")
+
+
+def postgres_history(connection: Any) -> None:
+    PostgresChatMessageHistory.create_tables(connection, "My_chats")
+    history = PostgresChatMessageHistory("My_chats", str(uuid.uuid4()), sync_connection=connection)
+    history.add_messages([HumanMessage("a")])
+
+
+def vectors(connection: Any) -> None:
+    connection.execute("CREATE TABLE langchain_pg_embedding (id text, collection_id uuid, document text)")
+    connection.execute("INSERT INTO langchain_pg_embedding VALUES ('a')")
+
+
+def newer_vectors(connection: Any) -> None:
+    connection.execute("CREATE TABLE pages (langchain_id uuid, content text, langchain_metadata json)")
+    connection.execute("INSERT INTO pages (content) VALUES ('a')")
+
+
+@pytest.mark.parametrize("schema", ["", "?schema=mine"])
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (community_history, r"PostgresChatMessageHistory \(table public\.message_store\)"),
+        (vectors, r"vectors of langchain-postgres \(table public\.langchain_pg_embedding\)"),
+        (newer_vectors, r"vectors of langchain-postgres \(table public\.pages\)"),
+        (postgres_history, r'PostgresChatMessageHistory \(table public\."My_chats"\)'),
+    ],
+)
+async def test_data_in_postgres_is_told_once(postgres_database, call, others, said, schema):
+    with psycopg.connect(postgres_database) as connection:
+        others(connection)
+    separator = "&" if "?" in postgres_database else "?"
+    await told_once(postgres_database + schema.replace("?", separator), call, said)
+
+
+async def test_langgraphs_own_tables_in_postgres_are_used_and_not_told(postgres_database, call):
+    with PostgresSaver.from_conn_string(postgres_database) as saver:
+        saver.setup()
+        run_graph(saver)
+    await told_nothing(postgres_database, call)
+    with AgentMemory.from_url(postgres_database) as memory:
+        assert await call(memory.checkpointer.get_tuple, CONFIG) is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("message_store:session-1", r"RedisChatMessageHistory \(keys message_store:"),
+        ("checkpoint:1:__empty__:1ef", r"RedisSaver \(keys checkpoint:"),
+        ("store_vectors:1", r"RedisStore \(keys store_vectors:"),
+    ],
+)
+async def test_data_in_redis_is_told_once(any_redis_url, call, key, said):
+    scheme, _, rest = any_redis_url.partition("://")
+    kind: Any = redis.RedisCluster if "cluster" in scheme else redis.Redis
+    with kind.from_url(f"redis://{rest}") as client:
+        client.set(key, "{}")
+        client.set("others:1", "{}")
+    await told_once(any_redis_url, call, said)
+
+
+async def test_other_keys_in_redis_are_not_told(redis_url, call):
+    with redis.Redis.from_url(redis_url) as client:
+        client.mset({"messages:1": "a", "checkpoints": "b", "store:1": "c"})
+    await told_nothing(redis_url, call)
+
+
+async def test_a_new_database_is_not_told(url, call):
+    await told_nothing(url, call)
