@@ -26,7 +26,15 @@ from langchain_agentmem.codec import dump_json, load_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.filters import compile_filter
 from langchain_agentmem.indexing import Embedded
-from langchain_agentmem.models import check_count, check_id, check_text, seconds
+from langchain_agentmem.models import (
+    MAX_LABEL_BYTES,
+    MAX_PLACE_BYTES,
+    check_count,
+    check_id,
+    check_text,
+    check_together,
+    seconds,
+)
 from langchain_agentmem.words import searched, spaced
 
 T = TypeVar("T")
@@ -86,13 +94,14 @@ class Batch:
         """How many batches it was merged from."""
 
     @classmethod
-    def of(cls, ops: Sequence[Op], fields: Fields, *, embedding: bool) -> Batch:
+    def of(cls, ops: Sequence[Op], fields: Fields, *, embedding: bool, tenant: str = "default") -> Batch:
         """Check operations and sort them.
 
         Args:
             ops: The operations.
             fields: What is indexed of an item that does not say so itself.
             embedding: Whether there is an embedding model.
+            tenant: The tenant of the items, which counts towards the length of an item's names. Default: `"default"`.
 
         Raises:
             NamespaceError: A namespace is not accepted.
@@ -109,8 +118,10 @@ class Batch:
             elif isinstance(op, ListNamespacesOp):
                 reads[at] = _checked_listing(op)
             elif isinstance(op, PutOp):
-                namespace = checked_namespace(op.namespace, least=1)
-                last_puts[namespace, checked_key(op.key)] = op
+                namespace, key = checked_namespace(op.namespace, least=1), checked_key(op.key)
+                if op.value is not None:
+                    check_together("An item's namespace and key", tenant, (*namespace, key), MAX_PLACE_BYTES)
+                last_puts[namespace, key] = op
             else:
                 msg = f"Unknown operation type: {type(op)}"
                 raise InvalidTypeError(msg)
@@ -232,7 +243,7 @@ def _checked_namespace(namespace: Any, least: int) -> tuple[str, ...]:
         raise NamespaceError(msg)
     for label in namespace:
         try:
-            check_id("A namespace's label", label)
+            check_id("A namespace's label", label, most=MAX_LABEL_BYTES)
         except (InvalidInputError, InvalidTypeError) as error:
             msg = f"{error} The namespace was {tuple(namespace)!r:.200}."
             raise NamespaceError(msg) from None

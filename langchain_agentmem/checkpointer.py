@@ -50,11 +50,14 @@ from langchain_agentmem.errors import (
 )
 from langchain_agentmem.loading import Loader, checkpoint_config
 from langchain_agentmem.models import (
+    MAX_CHECKPOINT_BYTES,
     ThreadInfo,
     check_count,
+    check_length,
     check_name,
     check_optional_id,
     check_tenant,
+    check_together,
     context_of,
     seconds,
     user_named_by,
@@ -487,9 +490,14 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
     ) -> Program[RunnableConfig]:
         thread, namespace, parent_id = self._place(config)
         checkpoint_id = checkpoint_id_of(checkpoint, metadata, new_versions)
+        check_together(
+            "The IDs of a thread and checkpoint", thread.tenant, (thread.thread_id, checkpoint_id), MAX_CHECKPOINT_BYTES
+        )
         use = self._use(config, checkpoint["channel_values"])
         described = with_lists({**get_checkpoint_metadata(config, metadata), **metadata})
         run_id = described.get("run_id")
+        if isinstance(run_id, str):
+            check_length("run_id", run_id)
         for is_alone in (False, True):
             secret, use = yield from self._secret(thread, use)
             draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=is_alone, plain=self._plain)
@@ -532,6 +540,8 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             raise InvalidInputError(msg)
         for name in (task_id, task_path, *channels_of(writes)):
             check_name("The name of a channel or task", name)
+        ids = (thread.thread_id, checkpoint_id, task_id)
+        check_together("The IDs of a thread, checkpoint and task", thread.tenant, ids, MAX_CHECKPOINT_BYTES)
         use = self._use(config)
         for is_alone in (False, True):
             secret, use = yield from self._secret(thread, use)

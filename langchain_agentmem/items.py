@@ -98,7 +98,7 @@ class ItemEngine:
 
     def sorted(self, ops: Sequence[Op]) -> Batch:
         """Same as `checked`, for few operations with small values."""
-        return Batch.of(ops, self._fields, embedding=self._indexer is not None)
+        return Batch.of(ops, self._fields, embedding=self._indexer is not None, tenant=self._tenant)
 
     def perform(self, work: Batch, callers: int = 1) -> Program[list[list[Result]]]:
         """Do a batch; returns its results for each of some callers, who share none of them."""

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from langchain_agentmem.compression.summaries import SessionSummary
 
 MAX_ID_BYTES = 1024
-"""The longest id, in bytes of UTF-8: what every backend can index."""
+"""The longest ID of a user, session, thread, agent or tenant, and the longest key, in bytes of UTF-8, on every backend."""
+
+MAX_LABEL_BYTES = MAX_ID_BYTES + 16
+"""The longest label of a namespace: an ID and the prefix that the package puts before it, such as `user:`."""
+
+MAX_PLACE_BYTES = 2_600
+"""The longest tenant (unless it is `default`), namespace and key together. More does not fit in Postgres' indexes. An item
+that cannot be stored on one backend is refused on all of them."""
+
+MAX_CHECKPOINT_BYTES = 2_400
+"""The longest tenant (unless it is `default`) and IDs of a thread, checkpoint and task together, for the same reason."""
 
 LARGEST_COUNT = 2**40
 """More than any database holds of anything, and small enough that backends can calculate with it."""
@@ -30,36 +40,72 @@ _LARGEST_ACCEPTED = 2**63 - 1
 TENANT_OF_NOTES = "\x1fnotes\x1f"
 """Begins the tenants under which the package keeps what it writes down itself; see `langchain_agentmem.notes`."""
 
+_DEFAULT_TENANT = "default"
+_ESCAPED = (".", "\x1a")
+
 RetentionPolicy = Literal["single_run", "session", "persistent"]
 _POLICIES = ("single_run", "session", "persistent")
 
 
-def check_id(what: str, value: Any) -> str:
+def check_id(what: str, value: Any, *, most: int = MAX_ID_BYTES) -> str:
     """Refuse an id that cannot be stored everywhere.
 
     Args:
         what: How the id is called in the message, for example `"session_id"`.
         value: The id.
+        most: The longest that is accepted, in bytes. Default: `MAX_ID_BYTES`.
 
     Returns:
         The id, unchanged.
 
     Raises:
         InvalidTypeError: It is not a string.
-        InvalidInputError: It is empty, longer than `MAX_ID_BYTES` bytes, or holds a NUL character or half of a surrogate
-            pair.
+        InvalidInputError: It is empty, too long, or holds a NUL character or half of a surrogate pair.
     """
-    if type(value) is str and value.isascii() and 0 < len(value) <= MAX_ID_BYTES and "\x00" not in value:
+    if type(value) is str and value.isascii() and 0 < len(value) <= most and "\x00" not in value:
         return value
     name = check_name(what, value)
     if not name:
         msg = f"{what} must not be empty."
         raise InvalidInputError(msg)
-    length = len(name.encode())
-    if length > MAX_ID_BYTES:
-        msg = f"{what} {name[:40]!r}… is {length:,} bytes long; at most {MAX_ID_BYTES:,} are accepted."
-        raise InvalidInputError(msg)
+    check_length(what, name, most)
     return name
+
+
+def check_length(what: str, name: str, most: int = MAX_ID_BYTES) -> None:
+    """Refuse a name that is too long.
+
+    Raises:
+        InvalidInputError: It is longer than `most` bytes.
+    """
+    length = len(name.encode(errors="replace"))
+    if length > most:
+        msg = f"{what} {name[:40]!r}… is {length:,} bytes long; at most {most:,} are accepted."
+        raise InvalidInputError(msg)
+
+
+def check_together(what: str, tenant: str, names: Iterable[str], most: int) -> None:
+    """Refuse names that are too long together for the indexes of every backend.
+
+    Args:
+        what: How the names are called in the message.
+        tenant: The tenant; `default` takes no room.
+        names: The names. A dot counts as two bytes, because it is stored escaped.
+        most: The longest that is accepted, in bytes.
+
+    Raises:
+        InvalidInputError: They are longer.
+    """
+    every = [*names] if tenant == _DEFAULT_TENANT else [tenant, *names]
+    if 5 * sum(map(len, every)) <= most:
+        return
+    length = sum(len(name.encode()) + sum(name.count(one) for one in _ESCAPED) for name in every)
+    if length > most:
+        msg = (
+            f"{what} are {length:,} bytes long together; at most {most:,} are accepted, because more is too long for "
+            f"Postgres' indexes. Use shorter ones."
+        )
+        raise InvalidInputError(msg)
 
 
 def check_text(what: str, text: str) -> None:
