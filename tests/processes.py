@@ -15,7 +15,18 @@ from typing import Any
 
 COUNT = 8
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["pytest", "langchain_agentmem", "langgraph.graph", "psycopg", "psycopg_pool", "redis"])
+CONTEXT.set_forkserver_preload(
+    [
+        "pytest",
+        "langgraph.graph",
+        "langgraph.checkpoint.postgres",
+        "langgraph.store.postgres",
+        "langchain_agentmem.memory",
+        "langchain_agentmem.backends.sqlite",
+        "langchain_agentmem.backends.postgres",
+        "langchain_agentmem.backends.redis",
+    ]
+)
 
 _meeting: Any = None
 """In a worker process: the barrier that all of them share."""

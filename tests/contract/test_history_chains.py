@@ -302,7 +302,7 @@ async def test_a_turn_is_one_read_and_one_write(memory, call, wire, monkeypatch)
 
 
 @wirings
-async def test_a_turn_costs_the_same_on_ten_thousand_messages_as_on_a_hundred(memory, call, wire, monkeypatch):
+async def test_a_turn_costs_the_same_on_ten_thousand_messages_as_on_a_hundred(url, memory, call, wire, monkeypatch):
     await call(memory.history("short").add_messages, [SystemMessage("rules"), *conversation(100)])
     await call(memory.history("long").add_messages, [SystemMessage("rules"), *conversation(10_000)])
     chain, ask = wire(memory, ScriptedChatModel(["a"] * 4), factory=memory.session_history(max_messages=40))
@@ -314,5 +314,8 @@ async def test_a_turn_costs_the_same_on_ten_thousand_messages_as_on_a_hundred(me
         costs.reset()
         await call(chain.invoke, ask("q"), session(session_id))
         measured.append((list(costs.transactions), costs.statements, costs.rows))
-    assert measured[0] == measured[1]
-    assert measured[1][2] <= 45
+    (kinds, *short), (others, *long) = measured
+    assert kinds == others
+    # On a cluster, the index of sessions may be on the node of one session and not on that of the other.
+    assert long == pytest.approx(short, abs=1 if "cluster" in url else 0)
+    assert long[1] <= 45

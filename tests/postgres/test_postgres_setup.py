@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from typing import Any
 
 import psycopg
@@ -13,6 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.postgres import PostgresStore
+from processes import CONTEXT
 from profiles import taking_turns
 from psycopg.rows import dict_row
 
@@ -58,10 +58,8 @@ def fresh_url(postgres_url: str) -> str:
 
 
 def test_16_processes_may_be_the_first_at_once(fresh_url):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["langchain_agentmem", "langchain_agentmem.backends.postgres"])
-    barrier = context.Barrier(16)
-    processes = [context.Process(target=begin, args=(fresh_url, number, barrier)) for number in range(16)]
+    barrier = CONTEXT.Barrier(16)
+    processes = [CONTEXT.Process(target=begin, args=(fresh_url, number, barrier)) for number in range(16)]
     for process in processes:
         process.start()
     for process in processes:
