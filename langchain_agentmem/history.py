@@ -29,7 +29,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.chains import Windows, chain_read, chain_stores
 from langchain_agentmem.codec import Codec, dump_json
 from langchain_agentmem.embedding import Embedder
-from langchain_agentmem.errors import EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import AgentMemError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.indexing import Embedded, Indexer
 from langchain_agentmem.models import (
     FoundMessages,
@@ -359,7 +359,10 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         return f"AgentMemHistory({self.session_id!r}, user_id={self.user_id!r}, agent={self.agent!r})"
 
     def _repr_html_(self) -> str:
-        count, entries = self.count(), self.stored(_SHOWN)
+        try:
+            count, entries = self.count(), self.stored(_SHOWN)
+        except AgentMemError as error:  # it is shown all the same, closed or without a server
+            return f"<table><caption>{html.escape(self.session_id)}: {html.escape(str(error))}</caption></table>"
         rows = "".join(
             f"<tr><td>{entry.position}</td><td>{html.escape(entry.message.type)}</td>"
             f"<td>{html.escape(entry.agent or '')}</td>"

@@ -23,7 +23,7 @@ from langchain_agentmem.codec import Codec
 from langchain_agentmem.compression.places import session_place, summary_place, thread_place
 from langchain_agentmem.compression.sessions import SessionMessages, newest_of, summary_of
 from langchain_agentmem.compression.summaries import Place, SessionSummary
-from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import AgentMemError, ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.knowledge.schema import Schema, UserProfile
 from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
@@ -766,16 +766,17 @@ class AgentMemory:
         return f"AgentMemory({self.backend!r}, tenant={self.tenant!r})"
 
     def _repr_html_(self) -> str:
-        threads = self.checkpointer.threads(limit=1000)
-        namespaces = self.store.list_namespaces(limit=1000)
-        rows = (
-            ("memory", repr(self.backend)),
-            ("tenant", self.tenant),
-            ("threads", str(len(threads))),
-            ("checkpoints", str(sum(thread.checkpoint_count for thread in threads))),
-            ("namespaces of the store", str(len(namespaces))),
-            ("sessions of no user", str(len(self.sessions.list()))),
-        )
+        rows = [("memory", repr(self.backend)), ("tenant", self.tenant)]
+        try:
+            threads = self.checkpointer.threads(limit=1000)
+            rows += [
+                ("threads", str(len(threads))),
+                ("checkpoints", str(sum(thread.checkpoint_count for thread in threads))),
+                ("namespaces of the store", str(len(self.store.list_namespaces(limit=1000)))),
+                ("sessions of no user", str(len(self.sessions.list()))),
+            ]
+        except AgentMemError as error:  # it is shown all the same, closed or without a server
+            rows.append(("state", str(error)))
         cells = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"
 

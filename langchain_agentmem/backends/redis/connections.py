@@ -442,7 +442,9 @@ def _abandon(loop: asyncio.AbstractEventLoop, pools: Mapping[Endpoint, LoopPool]
 def drop(loop: asyncio.AbstractEventLoop, connections: Sequence[Any]) -> None:
     """Close connections of an event loop that may be over."""
     for connection in connections:
-        writer = getattr(connection, "_writer", None)
+        reader, writer = getattr(connection, "_reader", None), getattr(connection, "_writer", None)
+        if reader is not None and loop.is_running():
+            reader.set_exception(ConnectionAbortedError("closed"))  # a call that waits for an answer ends
         connection._reader = connection._writer = None
         transport: Any = getattr(writer, "transport", None)
         if hasattr(transport, "_ssl_protocol"):

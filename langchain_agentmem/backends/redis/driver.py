@@ -124,6 +124,8 @@ class RedisDriver:
             msg = f"Other writers changed the data during each of {_ATTEMPTS} attempts to read it. Try again."
             raise StorageBusyError(msg)
         except (RedisError, RedisClusterException, NoTurnError, UnreachableError) as error:
+            if isinstance(error, _LOST):
+                self._check_open(limit, writes)
             raise self._translate(error, limit, writes) from error
 
     def answers(self, step: Invoke | InvokeAll, limit: Limit, *, writes: bool) -> Program[Any]:
@@ -207,6 +209,7 @@ class RedisDriver:
         pending: dict[int, Endpoint | None] = dict.fromkeys(range(len(commands)))
         failures = hops = 0
         while True:
+            self._check_open(limit, writes)
             trouble: Exception | None = None
             try:
                 parts = yield from self._parts(commands, pending, limit)
@@ -327,11 +330,21 @@ class RedisDriver:
 
     # Errors
 
+    @staticmethod
+    def _fate(limit: Limit, writes: bool) -> str:
+        """What became of the writes of a call that failed."""
+        if not writes:
+            return ""
+        return " The write may have been stored: its answer was lost." if limit.sent else " Nothing was stored."
+
+    def _check_open(self, limit: Limit, writes: bool) -> None:
+        if self._closed:
+            msg = f"This memory was closed during the call.{self._fate(limit, writes)}"
+            raise StorageClosedError(msg)
+
     def _translate(self, error: Exception, limit: Limit, writes: bool) -> AgentMemError:
         text = str(error).strip().partition("\n")[0].rstrip(".")
-        fate = ""
-        if writes:
-            fate = " The write may have been stored: its answer was lost." if limit.sent else " Nothing was stored."
+        fate = self._fate(limit, writes)
         if "OOM command not allowed" in text or isinstance(error, OutOfMemoryError):
             told = "a part of the call may have been stored" if limit.partial else "nothing was written"
             return StorageError(f"Redis has no memory left (maxmemory); {told}.")
