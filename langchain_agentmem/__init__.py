@@ -21,12 +21,14 @@ from langchain_agentmem.errors import (
     StorageClosedError,
     StorageError,
     ThreadInUseError,
+    UnknownCollectionError,
     UnsupportedValueError,
 )
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.knowledge.facts import Fact, Facts
 from langchain_agentmem.knowledge.schema import UserProfile
 from langchain_agentmem.lifecycle.reindexing import Reindexed
+from langchain_agentmem.lifecycle.summaries import ConversationSummary
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.models import FoundMessage, FoundMessages, Retention, SessionInfo, StoredMessage, ThreadInfo
 from langchain_agentmem.store import AgentMemStore
@@ -51,6 +53,7 @@ __all__ = [
     "CompressionEvent",
     "ConfigurationError",
     "ConflictError",
+    "ConversationSummary",
     "DamagedDataError",
     "EmbeddingDimensionsError",
     "EmbeddingError",
@@ -82,6 +85,7 @@ __all__ = [
     "StoredMessage",
     "ThreadInUseError",
     "ThreadInfo",
+    "UnknownCollectionError",
     "UnsupportedValueError",
     "UserProfile",
 ]

@@ -17,23 +17,22 @@ from langgraph.store.base import IndexConfig, TTLConfig
 from typing_extensions import Self, Unpack
 
 from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, HistoryScope, SessionKey, ThreadKey
+from langchain_agentmem.backends.contract import Backend, HistoryScope
 from langchain_agentmem.checkpointer import AgentMemSaver
 from langchain_agentmem.codec import Codec
-from langchain_agentmem.compression.places import session_place, summary_place, thread_place
-from langchain_agentmem.compression.sessions import SessionMessages, newest_of, summary_of
+from langchain_agentmem.compression.places import summary_place
 from langchain_agentmem.compression.summaries import Place, SessionSummary
 from langchain_agentmem.errors import AgentMemError, ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.knowledge.schema import Schema, UserProfile
 from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
 from langchain_agentmem.lifecycle.sessions import Sessions
+from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
 from langchain_agentmem.models import (
     FoundMessages,
     Retention,
     check_count,
     check_flag,
-    check_id,
     check_optional_id,
     check_tenant,
     seconds,
@@ -66,6 +65,8 @@ if TYPE_CHECKING:
 _MIDDLEWARE_TOKENS = 16_000
 _CLOSING_SECONDS = 30.0
 _MIDDLEWARE_ENTITIES = 8
+_ON_DEMAND_MESSAGES = 2
+"""A compressor needs a budget; a summary on demand covers all messages, whatever it is."""
 
 
 class AgentMemory:
@@ -346,6 +347,7 @@ class AgentMemory:
         user_id: str | None = None,
         agent: str | None = None,
         thread_id: str | None = None,
+        model: BaseChatModel | Runnable[Any, Any] | str | None = None,
     ) -> SessionSummary | None:
         """What was said in a session, or in a thread, in short.
 
@@ -354,15 +356,30 @@ class AgentMemory:
             user_id: Whose session. Default: None (nobody's).
             agent: Which agent's messages. Default: None (those of all).
             thread_id: Which thread, instead of a session. Default: None.
+            model: Makes a summary of all messages, with topics, decisions and open questions: a chat model, or its name such
+                as `"openai:gpt-4o-mini"`. It is shown only what no earlier summary of this kind covers. The summary is
+                stored. Default: None (the stored summary is given).
 
         Returns:
-            The summary that a compressor wrote. For a session that has none, one of all messages, made of their own
-            sentences, which is not stored. None if there are no messages, or the thread has no summary.
+            Without a model, the summary that was stored last. For a session that has none, one of all messages, made of their
+            own sentences, which is not stored. None if there are no messages, or the thread has no summary.
 
         Raises:
             InvalidInputError: Neither a session nor a thread was named, or both.
+            SummaryError: The model's answer was empty, or the conversation was deleted meanwhile.
+            TimeoutError: A call to the model took longer than 60 seconds.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> from langchain_agentmem.testing import ScriptedChatModel
+            >>> model = ScriptedChatModel(['{"summary": "They plan a trip to Malta.", "topics": ["travel"]}'])
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.history("s").add_user_message("Shall we go to Malta?")
+            ...     summary = memory.summary("s", model=model)
+            ...     summary.text, summary.topics, summary.message_count
+            ('They plan a trip to Malta.', ('travel',), 1)
         """
-        return run(self._summary(session_id, user_id, agent, thread_id))
+        return run(self._summaries(model).of(session_id, user_id, agent, thread_id))
 
     async def asummary(
         self,
@@ -371,27 +388,47 @@ class AgentMemory:
         user_id: str | None = None,
         agent: str | None = None,
         thread_id: str | None = None,
+        model: BaseChatModel | Runnable[Any, Any] | str | None = None,
     ) -> SessionSummary | None:
         """Same as `summary`, but without blocking the event loop."""
-        return await arun(self._summary(session_id, user_id, agent, thread_id))
+        return await arun(self._summaries(model).of(session_id, user_id, agent, thread_id))
 
-    def _summary(
-        self, session_id: str | None, user_id: str | None, agent: str | None, thread_id: str | None
-    ) -> Program[SessionSummary | None]:
-        if (session_id is None) == (thread_id is None):
-            msg = "Name a session or a thread: memory.summary('session-1'), or memory.summary(thread_id='thread-1')."
-            raise InvalidInputError(msg)
-        if thread_id is not None:
-            thread = ThreadKey(self.tenant, check_id("thread_id", thread_id))
-            return (yield from newest_of(thread_place(self.backend, thread, self._ttl, self.checkpointer.serde)))
-        key = SessionKey(self.tenant, check_optional_id("user_id", user_id), check_id("session_id", session_id))
-        messages = SessionMessages(self.backend, self._codec, key, check_optional_id("agent", agent))
-        places = [messages.place, *([session_place(self.backend, key)] if agent is None else [])]
-        for place in places:
-            stored = yield from newest_of(place)
-            if stored is not None:
-                return stored
-        return (yield from summary_of(messages, self.backend.language))
+    def summaries(
+        self,
+        *,
+        user_id: str | None = None,
+        limit: int = 20,
+        offset: int = 0,
+        model: BaseChatModel | Runnable[Any, Any] | str | None = None,
+    ) -> ConversationSummaries:
+        """The summaries of a user's sessions and threads, the most recently used first.
+
+        Args:
+            user_id: Whose. Default: None (sessions of nobody).
+            limit: The most sessions and threads. Default: 20.
+            offset: How many to skip. Default: 0.
+            model: As in `summary`: makes a summary of each that is not summarised up to its newest message. Default: None.
+        """
+        return run(self._summaries(model).of_user(user_id, limit, offset))
+
+    async def asummaries(
+        self,
+        *,
+        user_id: str | None = None,
+        limit: int = 20,
+        offset: int = 0,
+        model: BaseChatModel | Runnable[Any, Any] | str | None = None,
+    ) -> ConversationSummaries:
+        """Same as `summaries`, but without blocking the event loop."""
+        return await arun(self._summaries(model).of_user(user_id, limit, offset))
+
+    def _summaries(self, model: BaseChatModel | Runnable[Any, Any] | str | None) -> Summaries:
+        compressor = (
+            None if model is None else self.compressor(model, max_messages=_ON_DEMAND_MESSAGES, structured=True)
+        )
+        return Summaries(
+            self.backend, self.tenant, self._ttl, self._codec, self.checkpointer, self.sessions, compressor
+        )
 
     # Finding
 

@@ -24,7 +24,13 @@ from langchain_agentmem.compression.budgets import Budget
 from langchain_agentmem.compression.folding import Progress, fold, is_at_work
 from langchain_agentmem.compression.sessions import SessionMessages, SessionPlace
 from langchain_agentmem.compression.sources import Coverage, MessageList, Source
-from langchain_agentmem.compression.summaries import EitherPlace, NotAMessageError, Place, ProcessPlaces
+from langchain_agentmem.compression.summaries import (
+    EitherPlace,
+    NotAMessageError,
+    Place,
+    ProcessPlaces,
+    SessionSummary,
+)
 from langchain_agentmem.compression.summarizing import INSTRUCTIONS, Summarizer
 from langchain_agentmem.compression.views import Plan, View
 from langchain_agentmem.errors import BudgetError, ConfigurationError, InvalidInputError, InvalidTypeError
@@ -63,6 +69,9 @@ class CompressionEvent:
         calls: How often the model was asked.
         seconds: How long it took.
         error: Why no summary was made, so that the oldest messages were left out of the request. None if all went well.
+        input_tokens: Tokens that the model was sent to summarise: what its answers say (`usage_metadata`), else as counted. A
+            call that failed counts nothing.
+        output_tokens: Tokens that the model answered, likewise.
     """
 
     tokens_before: int
@@ -73,6 +82,8 @@ class CompressionEvent:
     calls: int
     seconds: float
     error: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class CompressionEvents(deque[CompressionEvent]):
@@ -176,7 +187,8 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         self._coverage = Coverage()
         self.events = CompressionEvents(maxlen=_EVENTS)
         """The newest compressions that did something."""
-        self._style = digest_of_ids(check_content("instructions", instructions), str(structured), size=8).hex()
+        self.style = digest_of_ids(check_content("instructions", instructions), str(structured), size=8).hex()
+        """What the model is told to do: summaries that were made by something else are not continued."""
         self._summarizer = Summarizer(
             runnable,
             self.counter,
@@ -274,7 +286,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
     ) -> Program[list[BaseMessage]]:
         if not messages:
             return []
-        source = MessageList(messages, self._coverage, self._style)
+        source = MessageList(messages, self._coverage, self.style)
         in_process = self._processes.of(source.beginning)
         place = None if is_private or self._place_of is None else self._place_of(config)
         source.place = EitherPlace(place, in_process) if isinstance(place, SessionPlace) else place or in_process
@@ -292,8 +304,31 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             agent: Whose messages; None for all.
             config: The config of the run.
         """
-        source = SessionMessages(backend, codec, key, agent, self._style)
+        source = SessionMessages(backend, codec, key, agent, self.style)
         return (yield from self.fitting(source, config))
+
+    def summarising(self, source: Source, config: RunnableConfig) -> Program[SessionSummary | None]:
+        """The outer program that makes a summary of all of a conversation; None if it has no messages.
+
+        The model is shown only what its summary does not cover yet, and the new summary is stored where `source` says.
+
+        Args:
+            source: The conversation.
+            config: The config of the run.
+
+        Raises:
+            SummaryError: The model's answer was empty, or the conversation was deleted.
+            TimeoutError: A call to the model took longer than the time limit. What was summarised before is kept.
+            Exception: What the model raised; likewise.
+        """
+        progress = Progress(float("inf"))
+        nothing = Budget(self.counter, max_messages=0)  # all of the record is needed, however short the conversation is
+        while True:
+            past = yield from source.load(nothing)
+            if not past.tail:
+                return past.summary
+            view = View(past, nothing, self._role, self._summarizer)
+            yield from self._folded(source, view, view.whole(), config, progress)
 
     def fitting(self, source: Source, config: RunnableConfig, tokens: int = 0) -> Program[list[BaseMessage]]:
         """The outer program that fits a conversation into the budget.
@@ -390,6 +425,8 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             progress.calls,
             seconds,
             error,
+            progress.input_tokens,
+            progress.output_tokens,
         )
         self.events.append(event)
         if self._on_event is not None:

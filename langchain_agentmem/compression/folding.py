@@ -44,7 +44,14 @@ class Progress:
         """How many messages became part of the summary."""
         self.calls = 0
         """How often the model was asked."""
+        self.input_tokens = self.output_tokens = 0
+        """What the model's answers cost."""
         self._until = time.monotonic() + seconds
+
+    def spend(self, input_tokens: int, output_tokens: int) -> None:
+        """Note what an answer of the model cost."""
+        self.input_tokens += input_tokens
+        self.output_tokens += output_tokens
 
     @property
     def is_late(self) -> bool:
@@ -123,7 +130,7 @@ def _extended(
     for left in reversed(range(TRIES if parts > 1 else 1)):
         progress.calls += summarizer.model is not None
         try:
-            return (yield from summarizer.extended(summary, part, config))
+            return (yield from summarizer.extended(summary, part, config, progress.spend))
         except Exception as error:  # each provider raises its own
             if not left or progress.is_late or came_by_signal(error):
                 raise

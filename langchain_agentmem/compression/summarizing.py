@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -109,7 +109,11 @@ class Summarizer(NamedTuple):
         return parts
 
     def extended(
-        self, before: SessionSummary | None, part: Part, config: RunnableConfig | None
+        self,
+        before: SessionSummary | None,
+        part: Part,
+        config: RunnableConfig | None,
+        spend: Callable[[int, int], None] | None = None,
     ) -> Program[SessionSummary]:
         """A summary that covers a part more.
 
@@ -117,6 +121,7 @@ class Summarizer(NamedTuple):
             before: The summary so far.
             part: What is new.
             config: The config of the run that the call belongs to.
+            spend: Is told how many tokens the model was sent and answered. Default: None.
 
         Raises:
             SummaryError: The answer was empty.
@@ -129,8 +134,12 @@ class Summarizer(NamedTuple):
             text = extract(texts, lambda one: self._tokens(SessionSummary(one)) <= self.summary_tokens, self.language)
             text = text or part.text  # where no sentence is short enough: the beginning
         else:
-            answer = yield Within(Ask(self.model, self._request(before, part), _inner(config)), self.seconds)
-            text, lists = self._read(_text_of(answer).encode(errors="replace").decode(), before)
+            request = self._request(before, part)
+            answer = yield Within(Ask(self.model, request, _inner(config)), self.seconds)
+            said = _text_of(answer).encode(errors="replace").decode()
+            if spend is not None:
+                spend(*self._usage(request, answer, said))
+            text, lists = self._read(said, before)
         count = (before.message_count if before else 0) + part.completes
         now = datetime.now(timezone.utc)
         return self.bounded(SessionSummary(text, **lists, message_count=count, updated_at=now))
@@ -159,6 +168,15 @@ class Summarizer(NamedTuple):
 
     def _tokens(self, summary: SessionSummary) -> int:
         return self.counter.text(quoted(content_of(summary)))
+
+    def _usage(self, request: Sequence[BaseMessage], answer: Any, said: str) -> tuple[int, int]:
+        """How many tokens a call took, and how many it gave: as its answer says, else as they are counted."""
+        usage = getattr(answer, "usage_metadata", None)
+        if isinstance(usage, Mapping):
+            sent, got = usage.get("input_tokens"), usage.get("output_tokens")
+            if isinstance(sent, int) and isinstance(got, int):
+                return sent, got
+        return self.counter.messages(list(request)), self.counter.text(said)
 
     def _request(self, before: SessionSummary | None, part: Part) -> list[BaseMessage]:
         form = (_STRUCTURED if self.structured else _PLAIN).format(max(20, int(self.summary_tokens * _WORDS_PER_TOKEN)))

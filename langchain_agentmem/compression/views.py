@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage, SystemMessage
@@ -78,6 +79,11 @@ class View:
                 problem = error
         assert problem is not None
         raise problem
+
+    def whole(self) -> Plan:
+        """All that is not summarised yet, so that the summary covers the conversation."""
+        bounds = [0, *self._starts[1:], len(self.past.tail)]
+        return Plan([self.past.tail[start:end] for start, end in pairwise(bounds)], None)
 
     def plan(self, keep: Budget) -> Plan | None:
         """What is to be summarised so that it fits; None if nothing is left that could be.

@@ -229,7 +229,7 @@ async def test_when_the_model_fails_the_chain_goes_on_and_the_next_turn_tries_ag
     gate.set()
     assert history.count() == 20
     again = memory.history("s", compressor=memory.compressor(model, max_messages=6))
-    assert "All is well." in again.messages[0].text or "Summary" in again.messages[0].text
+    assert ("Summary" if problem == "slow" else "All is well.") in again.messages[0].text
     assert texts(again.messages)[-1] == "noted 9"
 
 

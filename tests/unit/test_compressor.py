@@ -320,3 +320,54 @@ async def test_batches_and_configs_pass_through():
     assert len(first) <= 4
     assert second[-1].text == "answer 5"
     assert all({"mine", "nostream"} <= set(config["tags"]) and config["metadata"]["k"] == "v" for config in seen)
+
+
+def long_talk() -> list[BaseMessage]:
+    return [one for at in range(40) for one in (HumanMessage(f"{at}: " + "word " * 100), AIMessage("ok"))]
+
+
+def test_an_event_counts_the_tokens_that_the_model_says():
+    usage = [{"input_tokens": 100 + at, "output_tokens": 10, "total_tokens": 110 + at} for at in range(9)]
+    model = ScriptedChatModel([AIMessage("They spoke.", usage_metadata=one) for one in usage])
+    compressor = MemoryCompressor(model, max_messages=6, input_tokens=2_000)
+    compressor.invoke(long_talk())
+    event = compressor.events[-1]
+    assert event.calls == len(model.requests) > 1
+    assert event.input_tokens == sum(100 + at for at in range(event.calls))
+    assert event.output_tokens == 10 * event.calls
+    assert "<th>input tokens</th>" in compressor.events._repr_html_()
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"input_tokens": 5}, {"input_tokens": "5", "output_tokens": "5"}])
+def test_an_event_counts_the_tokens_itself_where_the_model_says_nothing(usage):
+    shown: list[list[BaseMessage]] = []
+
+    class Answer(AIMessage):
+        usage_metadata: Any = None
+
+    def model(request: list[BaseMessage]) -> Any:
+        shown.append(request)
+        return Answer("They spoke about words.", usage_metadata=usage)
+
+    compressor = MemoryCompressor(model, max_messages=6, input_tokens=2_000)
+    compressor.invoke(long_talk())
+    event = compressor.events[-1]
+    assert event.calls == len(shown) > 1
+    assert event.input_tokens == sum(map(compressor.counter.messages, shown)) > 4_000
+    assert event.output_tokens == event.calls * compressor.counter.text("They spoke about words.")
+
+
+def test_a_call_that_fails_and_a_summary_without_a_model_cost_nothing():
+    failing = MemoryCompressor(ScriptedChatModel([RuntimeError("overloaded")]), max_messages=6)
+    alone = MemoryCompressor(max_messages=6)
+    for compressor in (failing, alone):
+        compressor.invoke(long_talk())
+        assert (compressor.events[-1].input_tokens, compressor.events[-1].output_tokens) == (0, 0)
+
+
+def test_an_answer_that_holds_no_summary_costs_what_it_says():
+    usage: Any = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+    compressor = MemoryCompressor(ScriptedChatModel([AIMessage("", usage_metadata=usage)]), max_messages=6)
+    compressor.invoke(long_talk())
+    assert compressor.events[-1].error is not None
+    assert (compressor.events[-1].input_tokens, compressor.events[-1].output_tokens) == (7, 3)

@@ -73,15 +73,31 @@ def test_nothing_is_lost_when_the_summary_is_longer_in_quotes(character):
     assert len(shown) <= 40
 
 
+def fails(shown: list[Any]) -> Any:
+    """A model that notes what it is shown, and then fails."""
+
+    def model(request: list[BaseMessage]) -> str:
+        shown.append(request)
+        msg = "overloaded"
+        raise RuntimeError(msg)
+
+    return model
+
+
 def test_a_summary_of_a_larger_budget_is_cut_for_a_smaller_one():
     processes = MemoryCompressor(lambda request: "A long story. " * 200, max_tokens=4_000, summary_tokens=1_900)
     conversation = [one for at in range(200) for one in (HumanMessage(f"q {at} " + "w " * 40), AIMessage("a"))]
     processes.invoke(conversation)
-    small = MemoryCompressor(lambda request: "x", max_tokens=500)
+    assert processes.invoke(conversation)[0].text.count("A long story.") > 190
+    shown = []
+    small = MemoryCompressor(fails(shown), max_tokens=500)
     small._processes, small._coverage = processes._processes, processes._coverage
-    result = small.invoke(conversation)
+    result = small.invoke(conversation)  # what is left out is not summarised now, so the summary stays the former one
+    assert len(shown) == 1
     assert small.counter.messages(result) <= 500
-    assert "A long story." in result[0].text or '"x"' in result[0].text
+    assert 5 < result[0].text.count("A long story.") < 50
+    assert result[0].text.endswith(' […]"</data>')
+    assert [message.text for message in result[-2:]] == [message.text for message in conversation[-2:]]
 
 
 def test_a_counter_that_counts_more_for_all_than_for_each():

@@ -41,16 +41,32 @@ def data(text: str) -> dict[str, Any]:
     return found
 
 
+COMMAS = 2 * len(", ")
+"""How much longer the parts are taken to be than they are together."""
+
+
+def length(known: dict[str, Any]) -> int:
+    """How long the text is that tells all of this."""
+    return len(Recall(None, Schema(UserProfile), 5, 5, 0, (), 10**9).told(known))
+
+
 @settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={"profile": _documents, "facts": st.lists(_texts)}), st.integers(0, 3000))
 def test_it_is_as_long_as_it_may_be_and_no_longer(known, most):
     recall = Recall(None, Schema(UserProfile), 5, 5, 0, (), most)
     text = recall.told(known)
     assert len(text) <= most
-    if text:
-        kept = data(text)
-        assert set(kept.get("facts", ())) <= set(known.get("facts", ()))
-        assert set(kept.get("profile", ())) <= set(known.get("profile", ()))
+    kept = data(text) if text else {}
+    facts, profile = list(kept.get("facts", ())), kept.get("profile", {})
+    left = list(known.get("facts", ()))
+    for fact in facts:
+        left.remove(fact)  # raises for what is not known
+    assert profile.keys() <= known.get("profile", {}).keys()
+    # No fact that is left out has room, but for the commas.
+    assert all(length({**kept, "facts": [*facts, fact]}) > most - COMMAS for fact in left)
+    whole = {name: value for name, value in known.items() if value}
+    if length(whole) <= most - COMMAS:
+        assert kept == whole
 
 
 async def test_characters_that_quoting_makes_longer_count_as_what_they_become(memory, call):
