@@ -12,11 +12,13 @@ from uuid import UUID
 
 from langgraph.store.base import (
     GetOp,
+    IndexConfig,
     InvalidNamespaceError,
     ListNamespacesOp,
     Op,
     PutOp,
     SearchOp,
+    TTLConfig,
     get_text_at_path,
     tokenize_path,
 )
@@ -30,10 +32,12 @@ from langchain_agentmem.models import (
     MAX_LABEL_BYTES,
     MAX_PLACE_BYTES,
     check_count,
+    check_flag,
     check_id,
     check_text,
     check_together,
     seconds,
+    shown,
 )
 from langchain_agentmem.words import searched, spaced
 
@@ -298,6 +302,42 @@ def _ttl_seconds(minutes: float | None) -> float | None:
         msg = f"ttl must be a number of minutes or None, got {type(minutes).__name__}: {minutes!r:.100}."
         raise InvalidTypeError(msg)
     return seconds("ttl", minutes * 60)
+
+
+def checked_ttl(config: Any) -> TTLConfig | None:
+    """Return LangGraph's configuration of the time to live, or None.
+
+    Raises:
+        InvalidTypeError: It is not a mapping, or an entry has the wrong type.
+        InvalidInputError: An entry is not known, or a time is not positive.
+    """
+    if config is None:
+        return None
+    if not isinstance(config, Mapping):
+        msg = f"ttl must be a mapping such as {{'default_ttl': 60}}, in minutes; got {shown(config)}."
+        raise InvalidTypeError(msg)
+    for name, value in config.items():
+        if name not in TTLConfig.__annotations__:
+            known = ", ".join(TTLConfig.__annotations__)
+            msg = f"ttl has an entry {shown(name)} that is not known. Known entries are {known}."
+            raise InvalidInputError(msg)
+        if name in ("refresh_on_read", "omit_expired"):
+            check_flag(f"ttl[{name!r}]", value)
+        elif value is not None:
+            seconds(f"ttl[{name!r}]", value)
+    return cast("TTLConfig", config)
+
+
+def checked_index(config: Any) -> IndexConfig | None:
+    """Return LangGraph's index configuration, or None.
+
+    Raises:
+        InvalidTypeError: It is not a mapping.
+    """
+    if config is not None and not isinstance(config, Mapping):
+        msg = f"index must be a mapping such as {{'embed': model, 'dims': 1536}}, got {shown(config)}."
+        raise InvalidTypeError(msg)
+    return cast("IndexConfig | None", config)
 
 
 def field_paths(fields: Any) -> Fields:

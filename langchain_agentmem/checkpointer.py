@@ -53,6 +53,7 @@ from langchain_agentmem.models import (
     MAX_CHECKPOINT_BYTES,
     ThreadInfo,
     check_count,
+    check_flag,
     check_length,
     check_name,
     check_optional_id,
@@ -72,10 +73,11 @@ from langchain_agentmem.saver_arguments import (
     checkpoint_id_of,
     number_of_version,
     place_of,
+    serializer_of,
     thread_id_of,
     thread_ids_of,
 )
-from langchain_agentmem.surfaces import Surface, alone, backend_of, check_pipeline
+from langchain_agentmem.surfaces import Surface, alone, backend_of
 from langchain_agentmem.sweeping import Sweeper
 
 _list = list  # the name that the method `list` hides inside the class
@@ -130,8 +132,8 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         compact: bool = True,
         sweeper: Sweeper | None = None,
     ) -> None:
-        super().__init__(serde=serde)
-        self._plain = not compact
+        super().__init__(serde=serializer_of(serde))
+        self._plain = not check_flag("compact", compact)
         self._tenant = check_tenant(tenant)
         backend, self._stands_alone = backend_of(backend, 'AgentMemSaver("sqlite:///agentmem.db")')
         self._backend: Backend = backend
@@ -177,7 +179,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             []
         """
         check_options("AgentMemSaver.from_conn_string", options, SaverOptions)
-        check_pipeline(pipeline)
+        check_flag("pipeline", pipeline)
         return alone(cls(connect_string(conn_string), **options))
 
     @classmethod

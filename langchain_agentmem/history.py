@@ -36,10 +36,13 @@ from langchain_agentmem.models import (
     Retention,
     StoredMessage,
     check_count,
+    check_flag,
     check_id,
     check_optional_id,
+    check_retention,
     check_tenant,
     seconds,
+    shown,
 )
 from langchain_agentmem.options import HistoryOptions, check_options
 from langchain_agentmem.program import Program, Read, Write, arun, run
@@ -132,15 +135,18 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         self.max_messages = None if max_messages is None else check_count("max_messages", max_messages)
         self.max_tokens = None if max_tokens is None else check_count("max_tokens", max_tokens)
         self._counter = TokenCounter.of(token_counter)
+        if compressor is not None and not hasattr(compressor, "compressing_session"):
+            msg = f"compressor must be a MemoryCompressor, such as memory.compressor(model), got {shown(compressor)}."
+            raise InvalidTypeError(msg)
         self._compressor = compressor
-        self.retention = retention or Retention()
+        self.retention = check_retention(retention) or Retention()
         self._key = SessionKey(check_tenant(tenant), self.user_id, self.session_id)
         self._codec = codec or Codec()
         backend, self._stands_alone = backend_of(backend, 'AgentMemHistory("sqlite:///agentmem.db", "session-1")')
         self._backend: Backend = backend
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self._indexer = Indexer.of(embeddings, backend, tenant)
-        self._turn = turn
+        self._turn = check_flag("turn", turn)
         self._handed_out: list[BaseMessage] | None = None
         self._windows = Windows()
         self._run: list[MessageRow] = []
@@ -289,21 +295,11 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         Args:
             size: The most messages of a page. Default: 100.
         """
-        after: int | None = -1
-        size = check_count("size", size)
-        while after is not None:
-            page, after = run(self._page(after, size))
-            if page:
-                yield page
+        return self._pages(check_count("size", size))
 
-    async def apages(self, size: int = 100) -> AsyncIterator[list[BaseMessage]]:
+    def apages(self, size: int = 100) -> AsyncIterator[list[BaseMessage]]:
         """Same as `pages`, but without blocking the event loop."""
-        after: int | None = -1
-        size = check_count("size", size)
-        while after is not None:
-            page, after = await arun(self._page(after, size))
-            if page:
-                yield page
+        return self._apages(check_count("size", size))
 
     def search(
         self,
@@ -323,7 +319,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         Args:
             query: What is looked for. Nothing in it is interpreted as an operator.
             k: The most messages. Default: 10.
-            role: Only messages of this type: `"human"`, `"ai"`, `"tool"` … Default: None (all).
+            role: Only messages of this type: `"human"`, `"ai"`, `"system"`, `"tool"` … Default: None (all).
             since: Only messages from this time on; without a time zone it is UTC. Default: None.
             until: Only messages before this time. Default: None.
             around: How many messages before and after each to give with it, of those that are searched. Default: 0.
@@ -374,6 +370,20 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
 
     # Programs
 
+    def _pages(self, size: int) -> Iterator[list[BaseMessage]]:
+        after: int | None = -1
+        while after is not None:
+            page, after = run(self._page(after, size))
+            if page:
+                yield page
+
+    async def _apages(self, size: int) -> AsyncIterator[list[BaseMessage]]:
+        after: int | None = -1
+        while after is not None:
+            page, after = await arun(self._page(after, size))
+            if page:
+                yield page
+
     @property
     def _forgetful(self) -> bool:
         return self.retention.policy == "single_run"
@@ -419,9 +429,11 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         return [self._codec.load_message(row.body) for row in rows]
 
     def _add(self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None) -> Program[None]:
-        messages = list(messages) if isinstance(messages, Iterable) else [messages]
-        if not all(isinstance(message, BaseMessage) for message in messages):
-            msg = f"add_messages takes a list of messages such as [HumanMessage('hi')], got {messages!r:.100}."
+        given: Any = messages
+        is_list = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
+        messages = list(given) if is_list else []
+        if not is_list or not all(isinstance(message, BaseMessage) for message in messages):
+            msg = f"add_messages takes a list of messages such as [HumanMessage('hi')], got {shown(given)}."
             raise InvalidTypeError(msg)
         now = time.time()
         notes = None if metadata is None else dump_json(metadata)

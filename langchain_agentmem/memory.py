@@ -34,8 +34,10 @@ from langchain_agentmem.models import (
     check_count,
     check_flag,
     check_optional_id,
+    check_retention,
     check_tenant,
     seconds,
+    shown,
 )
 from langchain_agentmem.options import CompressorOptions, ExtractorOptions, MemoryOptions, check_options
 from langchain_agentmem.program import Program, arun, run
@@ -135,7 +137,7 @@ class AgentMemory:
         )
         self.sessions = Sessions(backend, tenant)
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
-        self._indexer = self.store.indexer if embed_history else None
+        self._indexer = self.store.indexer if check_flag("embed_history", embed_history) else None
 
     @classmethod
     def from_url(cls, url: str, **options: Unpack[MemoryOptions]) -> Self:
@@ -278,6 +280,7 @@ class AgentMemory:
             >>> memory.close()
         """
         window = _Window(max_messages, max_tokens, token_counter, compressor).checked()
+        self._history("any", None, agent, window, retention, turn=True)  # refuses what is wrong before the first turn
 
         def get_session_history(session_id: str, user_id: str | None = None) -> AgentMemHistory:
             return self._history(session_id, user_id, agent, window, retention, turn=True)
@@ -294,7 +297,8 @@ class AgentMemory:
         *,
         turn: bool,
     ) -> AgentMemHistory:
-        kept = retention or self._retention.get(agent) or self._retention[None]
+        check_optional_id("agent", agent)
+        kept = check_retention(retention) or self._retention.get(agent) or self._retention[None]
         return AgentMemHistory(
             self.backend,
             session_id,
@@ -886,6 +890,8 @@ def _retention_by_agent(
     if isinstance(retention, Retention):
         return {None: retention}
     if not isinstance(retention, Mapping) or not all(isinstance(one, Retention) for one in retention.values()):
-        msg = f"retention must be a Retention, or a mapping of agents to Retention, got {retention!r:.100}."
+        msg = f"retention must be a Retention, or a mapping of agents to Retention, got {shown(retention)}."
         raise InvalidTypeError(msg)
+    for agent in retention:
+        check_optional_id("An agent in retention", agent)
     return {None: Retention(), **retention}

@@ -337,6 +337,19 @@ class Retention:
         if self.max_messages is not None:
             object.__setattr__(self, "max_messages", check_count("Retention.max_messages", self.max_messages))
         seconds("Retention.ttl", self.ttl)
+        check_flag("Retention.sliding", self.sliding)
+
+
+def check_retention(retention: Any) -> Retention | None:
+    """Refuse what is neither None nor a `Retention`.
+
+    Raises:
+        InvalidTypeError: It is neither.
+    """
+    if retention is not None and not isinstance(retention, Retention):
+        msg = f"retention must be a Retention, such as Retention(max_messages=100), got {shown(retention)}."
+        raise InvalidTypeError(msg)
+    return retention
 
 
 @dataclass(frozen=True)

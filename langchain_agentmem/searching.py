@@ -21,9 +21,9 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, LoggedMessage, MessageRow
 from langchain_agentmem.codec import Codec, load_json
-from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidTypeError
+from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.indexing import Embedded, Indexer
-from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_optional_id, check_text
+from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_text, shown
 from langchain_agentmem.program import Program, Read, Write
 from langchain_agentmem.ranking import combined, terms
 from langchain_agentmem.vectors import similarities_to
@@ -46,6 +46,19 @@ MONTHS = "January February March April May June July August September October No
 
 _FIRST = datetime.min.replace(tzinfo=timezone.utc).timestamp()
 _LAST = datetime.max.replace(tzinfo=timezone.utc, microsecond=0).timestamp()
+
+ROLES = {
+    "human": frozenset(("human", "HumanMessageChunk")),
+    "ai": frozenset(("ai", "AIMessageChunk")),
+    "system": frozenset(("system", "SystemMessageChunk")),
+    "tool": frozenset(("tool", "ToolMessageChunk")),
+    "function": frozenset(("function", "FunctionMessageChunk")),
+    "chat": frozenset(("chat", "ChatMessageChunk")),
+    "remove": frozenset(("remove",)),
+}
+"""The roles of messages, each with the types that have it."""
+
+_OTHER_NAMES = {"user": "human", "assistant": "ai", "developer": "system"}
 
 _FEW = 20
 """Among fewer messages than this no word is called common."""
@@ -126,7 +139,7 @@ def found_messages(
     check_text("query", query)
     k = check_count("k", k, least=0)
     around = check_count("around", around, least=0)
-    check_optional_id("role", role)
+    types = _types_of(role)
     start, end = _bound("since", since), _bound("until", until)
     now = time.time()
     if indexer is not None and query.strip():
@@ -140,7 +153,7 @@ def found_messages(
     passing = (
         (at, score)
         for at, score in _rank(entries, words, query, vector, language)
-        if (role is None or entries[at].role == role) and start <= entries[at].created_at < end
+        if (types is None or entries[at].role in types) and start <= entries[at].created_at < end
     )
     ranked = list(islice(passing, k))
     neighbours = {at: _around(entries, at, around) for at, _ in ranked}
@@ -157,6 +170,26 @@ def found_messages(
             messages = [codec.load_message(one.body) for one in near] if around else []
             found.append(FoundMessage(**told, score=score, around=messages))
     return found
+
+
+def _types_of(role: Any) -> frozenset[str] | None:
+    """The types of messages that a role stands for, chunks among them; None for any.
+
+    Raises:
+        InvalidTypeError: It is not a string.
+        InvalidInputError: It is no role that LangChain knows.
+    """
+    if role is None:
+        return None
+    if not isinstance(role, str):
+        msg = f"role must be a string, got {type(role).__name__}: {shown(role)}."
+        raise InvalidTypeError(msg)
+    if role not in ROLES:
+        meant = _OTHER_NAMES.get(role)
+        hint = "" if meant is None else f" LangChain calls it {meant!r}."
+        msg = f"role {shown(role)} is not known.{hint} Known roles are {', '.join(ROLES)}."
+        raise InvalidInputError(msg)
+    return ROLES[role]
 
 
 def _bound(what: str, moment: datetime | None) -> float:

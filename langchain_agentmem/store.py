@@ -29,16 +29,16 @@ from typing_extensions import Self, Unpack
 
 from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import Backend
-from langchain_agentmem.batches import Value, field_paths, is_heavy, own_namespace, text_key
+from langchain_agentmem.batches import Value, checked_index, checked_ttl, field_paths, is_heavy, own_namespace, text_key
 from langchain_agentmem.bursts import Burst
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.indexing import Indexer
 from langchain_agentmem.items import Index, ItemEngine
 from langchain_agentmem.locks import forkable_lock
-from langchain_agentmem.models import check_tenant
+from langchain_agentmem.models import check_flag, check_tenant
 from langchain_agentmem.options import StoreOptions, check_options
 from langchain_agentmem.program import arun, run
-from langchain_agentmem.surfaces import Surface, Work, alone, backend_of, check_pipeline, pool_size_of
+from langchain_agentmem.surfaces import Surface, Work, alone, backend_of, pool_size_of
 from langchain_agentmem.sweeping import Sweeper
 
 
@@ -82,8 +82,8 @@ class AgentMemStore(Surface, BaseStore):
         backend, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")')
         self._backend: Backend = backend
         self._sweeper = sweeper or Sweeper(backend, tenant)
-        self.ttl_config = ttl
-        self.index_config = index
+        self.ttl_config = checked_ttl(ttl)
+        self.index_config = checked_index(index)
         self.indexer = Indexer.of(index.get("embed"), backend, tenant, index.get("dims")) if index else None
         self.embedder = self.indexer.embedder if self.indexer else None
         self.embeddings: Embeddings | None = self.embedder.model if self.embedder else None
@@ -137,7 +137,7 @@ class AgentMemStore(Surface, BaseStore):
             {'theme': 'dark'}
         """
         check_options("AgentMemStore.from_conn_string", options, StoreOptions)
-        check_pipeline(pipeline)
+        check_flag("pipeline", pipeline)
         return alone(cls(connect_string(conn_string, pool_size=pool_size_of(pool_config)), **options))
 
     @classmethod

@@ -150,13 +150,6 @@ def backend_of(given: Any, call: str) -> tuple[Backend, bool]:
         raise InvalidTypeError(msg) from None
 
 
-def check_pipeline(pipeline: Any) -> None:
-    """Refuse what is no truth value. There is nothing to switch on: each operation is one round trip anyway."""
-    if not isinstance(pipeline, bool):
-        msg = f"pipeline must be True or False, got {type(pipeline).__name__}: {pipeline!r:.100}."
-        raise InvalidTypeError(msg)
-
-
 def pool_size_of(pool_config: Mapping[str, Any] | None) -> int | None:
     """The most connections that a `PoolConfig` of LangGraph asks for; None if it does not say.
 
