@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import nbformat
@@ -28,7 +29,9 @@ def test_a_notebook_runs_again(file: Path, tmp_path: Path) -> None:
     for cell in fresh.cells:
         if cell.cell_type == "code":
             cell.outputs = []
-    NotebookClient(fresh, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    resources = {"metadata": {"path": str(tmp_path)}}
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # where the notebook makes its folder
+    NotebookClient(fresh, timeout=120, kernel_name="python3", resources=resources).execute(env=environment)
     printed = [
         [output.text for output in cell.get("outputs", []) if output.output_type == "stream"] for cell in fresh.cells
     ]
