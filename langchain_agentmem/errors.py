@@ -75,3 +75,22 @@ class BudgetError(InvalidInputError):
 
 class ExistingDataWarning(UserWarning):
     """A database in which a memory begins empty holds what another package stored there."""
+
+
+def missing_extra(*, what: str, extra: str) -> ConfigurationError:
+    """Return the error for packages of an extra that are not installed.
+
+    Args:
+        what: What needs them, as the subject of a sentence.
+        extra: The extra's name in `pyproject.toml`.
+
+    Example:
+        >>> from langchain_agentmem.errors import missing_extra
+        >>> missing_extra(what="Postgres", extra="postgres").args[0].partition(". ")[0]
+        'Postgres needs the extra [postgres]'
+    """
+    msg = (
+        f"{what} needs the extra [{extra}]. Run pip install 'langchain-agentmem[{extra}]', "
+        f"or in a clone pip install -e '.[{extra}]'."
+    )
+    return ConfigurationError(msg)

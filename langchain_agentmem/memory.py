@@ -22,7 +22,13 @@ from langchain_agentmem.checkpointer import AgentMemSaver
 from langchain_agentmem.codec import Codec
 from langchain_agentmem.compression.places import summary_place
 from langchain_agentmem.compression.summaries import Place, SessionSummary
-from langchain_agentmem.errors import AgentMemError, ConfigurationError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import (
+    AgentMemError,
+    ConfigurationError,
+    InvalidInputError,
+    InvalidTypeError,
+    missing_extra,
+)
 from langchain_agentmem.history import AgentMemHistory
 from langchain_agentmem.knowledge.schema import Schema, UserProfile
 from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
@@ -668,8 +674,7 @@ class AgentMemory:
         try:
             from langchain_agentmem.knowledge.middleware import MemoryMiddleware
         except ImportError:
-            msg = "A middleware for create_agent needs LangChain: install langchain-agentmem[agents]."
-            raise ConfigurationError(msg) from None
+            raise missing_extra(what="A middleware for create_agent", extra="agents") from None
         from langchain_agentmem.knowledge.recall import Recall
 
         _check_middleware(max_tokens, compressor, extractor, when)

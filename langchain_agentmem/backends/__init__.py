@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
+from langchain_agentmem.errors import ConfigurationError, InvalidTypeError, missing_extra
 
 if TYPE_CHECKING:
     from langchain_agentmem.backends.contract import Backend
@@ -165,8 +165,7 @@ def _postgres() -> type[PostgresBackend]:
     try:
         from langchain_agentmem.backends.postgres import PostgresBackend
     except ImportError as error:
-        msg = f"Postgres needs more packages ({error}): pip install 'langchain-agentmem[postgres]'."
-        raise ConfigurationError(msg) from error
+        raise missing_extra(what="Postgres", extra="postgres") from error
     return PostgresBackend
 
 
@@ -174,6 +173,5 @@ def _redis() -> type[RedisBackend]:
     try:
         from langchain_agentmem.backends.redis import RedisBackend
     except ImportError as error:
-        msg = f"Redis needs more packages ({error}): pip install 'langchain-agentmem[redis]'."
-        raise ConfigurationError(msg) from error
+        raise missing_extra(what="Redis", extra="redis") from error
     return RedisBackend

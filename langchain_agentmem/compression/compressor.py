@@ -33,7 +33,13 @@ from langchain_agentmem.compression.summaries import (
 )
 from langchain_agentmem.compression.summarizing import INSTRUCTIONS, Summarizer
 from langchain_agentmem.compression.views import Plan, View
-from langchain_agentmem.errors import BudgetError, ConfigurationError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import (
+    BudgetError,
+    ConfigurationError,
+    InvalidInputError,
+    InvalidTypeError,
+    missing_extra,
+)
 from langchain_agentmem.models import check_content, check_count, check_flag, check_function, check_list, seconds
 from langchain_agentmem.program import Program, Sleep, arun, run
 from langchain_agentmem.signals import came_by_signal
@@ -256,8 +262,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         try:
             from langchain_agentmem.compression.middleware import CompressionMiddleware
         except ImportError:
-            msg = "A middleware for create_agent needs LangChain: install langchain-agentmem[agents]."
-            raise ConfigurationError(msg) from None
+            raise missing_extra(what="A middleware for create_agent", extra="agents") from None
         return CompressionMiddleware(self)
 
     # Programs
@@ -513,8 +518,7 @@ def _model_named(name: str) -> BaseChatModel:
     try:
         from langchain.chat_models import init_chat_model
     except ImportError:
-        msg = f"To make the model {name!r} from its name, install langchain-agentmem[agents], or give a chat model."
-        raise ConfigurationError(msg) from None
+        raise missing_extra(what=f"A chat model made from its name ({name!r})", extra="agents") from None
     try:
         model: BaseChatModel = init_chat_model(check_content("model", name))
     except (ImportError, ValueError) as error:

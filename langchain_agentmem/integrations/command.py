@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from langchain_agentmem.errors import AgentMemError, ConfigurationError
+from langchain_agentmem.errors import AgentMemError, ConfigurationError, missing_extra
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -193,8 +193,7 @@ def _model(name: str) -> BaseChatModel:
     try:
         from langchain.chat_models import init_chat_model
     except ImportError:
-        msg = "--model needs the package langchain: pip install 'langchain-agentmem[agents]'"
-        raise ConfigurationError(msg) from None
+        raise missing_extra(what="--model", extra="agents") from None
     try:
         model: BaseChatModel = init_chat_model(name)
     except Exception as error:  # a missing package or key, an unknown provider: each provider raises its own

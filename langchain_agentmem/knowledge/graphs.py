@@ -9,7 +9,7 @@ from datetime import datetime
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from langchain_agentmem.errors import ConfigurationError, DamagedDataError
+from langchain_agentmem.errors import DamagedDataError, missing_extra
 from langchain_agentmem.knowledge.drawing import Arrow, Dot, drawn
 from langchain_agentmem.knowledge.reading import reading
 
@@ -157,8 +157,7 @@ class EntityGraph:
         try:
             import networkx as nx
         except ImportError as error:
-            msg = f"A graph for networkx needs more packages ({error}): pip install 'langchain-agentmem[graphs]'."
-            raise ConfigurationError(msg) from error
+            raise missing_extra(what="A graph for networkx", extra="graphs") from error
         graph: nx.MultiDiGraph[str] = nx.MultiDiGraph()
         for one in self.entities:
             graph.add_node(

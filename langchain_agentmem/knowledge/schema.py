@@ -9,7 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
-from langchain_agentmem.errors import ConfigurationError, DamagedDataError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import (
+    DamagedDataError,
+    InvalidInputError,
+    InvalidTypeError,
+    missing_extra,
+)
 from langchain_agentmem.knowledge.facts import Fact, timeline_html
 from langchain_agentmem.knowledge.fields import Path
 from langchain_agentmem.models import check_id
@@ -186,8 +191,7 @@ class Schema:
             from jsonschema.exceptions import SchemaError
             from jsonschema.validators import validator_for
         except ImportError:
-            msg = "A JSON schema as a profile needs jsonschema: pip install 'langchain-agentmem[jsonschema]'."
-            raise ConfigurationError(msg) from None
+            raise missing_extra(what="A JSON schema as a profile", extra="jsonschema") from None
         kind = validator_for(self._whole)
         try:
             kind.check_schema(self._whole)

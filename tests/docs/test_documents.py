@@ -51,3 +51,12 @@ def test_documents_name_no_path_of_a_machine() -> None:
         text = document.read_text(encoding="utf-8")
         assert home not in text
         assert str(ROOT) not in text
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_an_extra_that_a_document_names_exists_and_is_installed_in_a_clone_too(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    released = re.findall(r"pip install \'langchain-agentmem\[([\w,]+)\]", text)
+    assert sorted(released) == sorted(set(re.findall(r"pip install -e \'\.\[([\w,]+)\]", text)) - {"dev"})
+    for extra in released:
+        assert re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
