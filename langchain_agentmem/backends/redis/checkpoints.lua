@@ -273,7 +273,7 @@ local at = 2 + ARGV[1]
 local last = at + math.max(0, ARGV[at])
 for place = at + 1, last do channels[ARGV[place]] = true end
 local fields = {}
-for place = last + 1, #ARGV do fields[#fields + 1] = ARGV[place] end
+for place = last + 1, ARGC do fields[#fields + 1] = ARGV[place] end
 return {parts(fields, members, tonumber(ARGV[at]) >= 0 and channels or nil)}
 
 -- page --
@@ -358,7 +358,7 @@ return table.concat(found)
 -- elements that nothing else needs. Returns 0, and deletes nothing, when a checkpoint that is not known follows one of them.
 local known, doomed, last = {}, {}, 1 + ARGV[1]
 for at = 2, last do known[ARGV[at]] = true end
-for at = last + 1, #ARGV do doomed[ARGV[at]] = true end
+for at = last + 1, ARGC do doomed[ARGV[at]] = true end
 
 local orphans, needed = {}, {}
 for _, member in ipairs(call('ZRANGE', O, 0, -1)) do
@@ -374,9 +374,9 @@ for _, member in ipairs(call('ZRANGE', O, 0, -1)) do
   end
 end
 for _, orphan in ipairs(orphans) do call('HSET', C, unpack(orphan)) end
-in_parts('HDEL', C, ARGV, last + 1, #ARGV)
-in_parts('HDEL', W, ARGV, last + 1, #ARGV)
-in_parts('ZREM', O, ARGV, last + 1, #ARGV)
+in_parts('HDEL', C, ARGV, last + 1, ARGC)
+in_parts('HDEL', W, ARGV, last + 1, ARGC)
+in_parts('ZREM', O, ARGV, last + 1, ARGC)
 
 local held = {}
 local function hold(run)
@@ -473,7 +473,7 @@ return {call('HGET', H, 'expires'), all_users()}
 
 -- has_run --
 -- Runs: whether some checkpoint is of one of them.
-for at = 1, #ARGV do
+for at = 1, ARGC do
   if call('SISMEMBER', R, ARGV[at]) == 1 then return 1 end
 end
 return 0

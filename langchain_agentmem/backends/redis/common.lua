@@ -3,30 +3,49 @@ What every script of this backend begins with.
 -- common --
 local call = redis.call
 
--- Arguments that are too many for one command come in a few large ones, each made of records that say how long they are; a last key
--- says so.
-local function unpacked(given)
-  if string.sub(KEYS[#KEYS], -8) ~= '}:packed' then return given end
-  KEYS[#KEYS] = nil
-  local all, count = {}, 0
-  for _, block in ipairs(given) do
-    local at = 1
+-- Arguments that are too many for one command come in blocks of so many, each made of records that say how long they are; a last
+-- key says so. Only one block is taken apart at a time: strings that look alike have one hash in Lua, so that many of them at
+-- once would take a time that grows with the square of their number.
+local IN_BLOCK = 5000
+local ARGC = #ARGV
+
+local function unpacked(blocks)
+  local first, current, known = nil, nil, {}
+  local function open(number)
+    local block, at, words = blocks[number], 1, {}
     while at <= #block do
       local length = struct.unpack('>I', block, at)
-      count = count + 1
-      all[count] = string.sub(block, at + 4, at + 3 + length)
+      words[#words + 1] = string.sub(block, at + 4, at + 3 + length)
       at = at + 4 + length
     end
+    return words
   end
-  return all
+  ARGC = (#blocks - 1) * IN_BLOCK + #open(#blocks)
+  first = open(1)
+  return setmetatable({}, {__index = function(_, at)
+    if at <= IN_BLOCK then return first[at] end
+    local number = math.floor((at - 1) / IN_BLOCK) + 1
+    if number ~= current then
+      known = nil
+      collectgarbage()
+      known, current = open(number), number
+    end
+    return known[at - (number - 1) * IN_BLOCK]
+  end})
 end
 
-local ARGV = unpacked(ARGV)
+local ARGV = ARGV
+if string.sub(KEYS[#KEYS], -8) == '}:packed' then
+  KEYS[#KEYS] = nil
+  ARGV = unpacked(ARGV)
+end
 
 -- A command with many arguments, in parts that Lua's stack can hold.
 local function in_parts(command, key, words, from, upto)
-  for at = from, upto, 2000 do
-    call(command, key, unpack(words, at, math.min(at + 1999, upto)))
+  for start = from, upto, 2000 do
+    local part = {}
+    for at = start, math.min(start + 1999, upto) do part[#part + 1] = words[at] end
+    call(command, key, unpack(part))
   end
 end
 

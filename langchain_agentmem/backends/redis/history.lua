@@ -194,6 +194,23 @@ local function record(entry)
   return struct.pack('>dI', position, #entry[2][2]) .. entry[2][2]
 end
 
+-- The records of all messages, in parts: see `unpacked` on many strings.
+local function all_records()
+  local parts, last, count = {}, '-', 0
+  repeat
+    local entries, records = call('XRANGE', M, last, '+', 'COUNT', 1000), {}
+    for at, entry in ipairs(entries) do
+      records[at] = record(entry)
+      last = '(' .. entry[1]
+    end
+    count = #entries
+    parts[#parts + 1] = table.concat(records)
+    entries, records = nil, nil
+    if #parts % 10 == 0 then collectgarbage() end
+  until count < 1000
+  return parts
+end
+
 -- append --
 -- now, identity, titles (each a place among the messages and a text, in frames; the first whose message is stored counts), agent,
 -- keep, ttl, sliding, token, then of each message: marks (s: a system
@@ -230,7 +247,7 @@ end
 
 local first = tonumber(state[1] or 0)
 local count, vectors = 0, {}
-for at = 9, #ARGV, 5 do
+for at = 9, ARGC, 5 do
   local marks, whose, message, vector = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local position = first + count
   count = count + 1
@@ -310,11 +327,10 @@ local now, limit = tonumber(ARGV[1]), tonumber(ARGV[3])
 if not alive(now) then return '' end
 local found, oldest, system = {}, nil, nil
 if ARGV[2] == '*' then
-  local entries
-  if limit < 0 then entries = call('XRANGE', M, '-', '+')
-  else entries = call('XREVRANGE', M, '+', '-', 'COUNT', limit) end
-  for at, entry in ipairs(entries) do found[limit < 0 and at or #entries + 1 - at] = record(entry) end
-  if limit >= 0 and #entries == limit then
+  if limit < 0 then return table.concat(all_records()) end
+  local entries = call('XREVRANGE', M, '+', '-', 'COUNT', limit)
+  for at, entry in ipairs(entries) do found[#entries + 1 - at] = record(entry) end
+  if #entries == limit then
     oldest = tonumber(string.match(entries[#entries][1], '^%d+')) - 1
     system = newest('s')
   end
@@ -375,7 +391,7 @@ return {table.concat(positions, ' '), table.concat(lengths, ' '), table.concat(e
 -- now, positions.
 if not alive(tonumber(ARGV[1])) then return '' end
 local found = {}
-for at = 2, #ARGV do
+for at = 2, ARGC do
   local entry = call('XRANGE', M, id_of(ARGV[at]), id_of(ARGV[at]))[1]
   if entry then found[#found + 1] = record(entry) end
 end
@@ -469,7 +485,7 @@ return table.concat(found, ' ')
 -- embed --
 -- Groups of position, message, vector ('' for none): the messages that are there still are given these; returns how many.
 local records, given, count = {}, {}, 0
-for at = 1, #ARGV, 3 do
+for at = 1, ARGC, 3 do
   local position, vector = tonumber(ARGV[at]), ARGV[at + 2]
   local entry = call('XRANGE', M, id_of(position), id_of(position))[1]
   if entry and entry[2][2] == ARGV[at + 1] then

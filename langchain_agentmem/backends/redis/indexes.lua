@@ -15,7 +15,7 @@ return call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'WITHSCORES')
 -- heal --
 -- Pairs of a member that is gone and when it was last used as far as is known: it goes unless it was used since then. Returns how
 -- many are left.
-for at = 1, #ARGV, 2 do
+for at = 1, ARGC, 2 do
   local used = call('ZSCORE', KEYS[1], ARGV[at])
   if used and tonumber(used) <= tonumber(ARGV[at + 1]) then call('ZREM', KEYS[1], ARGV[at]) end
 end
@@ -26,8 +26,8 @@ return call('ZCARD', KEYS[1])
 -- that are known, each once, with a zero byte between them.
 if ARGV[3] == '1' then call('ZADD', KEYS[1], 'LT', ARGV[2], ARGV[1])
 else call('ZADD', KEYS[1], ARGV[2], ARGV[1]) end
-local known = #ARGV > 3 and call('HGET', KEYS[2], ARGV[1]) or ''
-for at = 4, #ARGV do
+local known = ARGC > 3 and call('HGET', KEYS[2], ARGV[1]) or ''
+for at = 4, ARGC do
   if not string.find('\0' .. known .. '\0', '\0' .. ARGV[at] .. '\0', 1, true) then
     known = known == '' and ARGV[at] or known .. '\0' .. ARGV[at]
     call('HSET', KEYS[2], ARGV[1], known)
@@ -36,7 +36,7 @@ end
 
 -- reschedule --
 -- Pairs of a member and when it is to be looked at, '' for never again; one that is there no more stays away.
-for at = 1, #ARGV, 2 do
+for at = 1, ARGC, 2 do
   if ARGV[at + 1] == '' then
     call('ZREM', KEYS[1], ARGV[at])
     call('HDEL', KEYS[2], ARGV[at])

@@ -18,11 +18,11 @@ from langchain_agentmem.errors import InvalidInputError
 _PACKAGE = "langchain_agentmem.backends.redis"
 _LENGTH = struct.Struct(">I")
 
-MOST_ARGUMENTS = 50_000
+MOST_ARGUMENTS = 20_000
 """More arguments of a script are packed: a command may have 1,048,576."""
 MOST_BYTES = 512 * 2**20
 """Redis' own limit for a value (`proto-max-bulk-len`)."""
-_BLOCK_BYTES = 4 * 2**20
+_IN_BLOCK = 5_000
 
 
 class Script(NamedTuple):
@@ -55,13 +55,14 @@ class InvokeAll(NamedTuple):
 
 
 def command_words(name: str, invocation: Invoke) -> list[Any]:
-    """The command that runs a script: `EVALSHA` for one that the server knows, `EVAL` for any.
+    """The command that runs a script: `EVALSHA` for one that the server knows, `EVAL` for any and for many arguments.
 
     Raises:
         InvalidInputError: An argument is too large for Redis.
     """
     script, keys, arguments = invocation
     if len(arguments) > MOST_ARGUMENTS:
+        name = "EVAL"  # so that they are never sent twice
         keys, arguments = [*keys, f"{keys[0].partition('}:')[0]}}}:packed"], _packed(arguments)
     total = 0
     for one in arguments:
@@ -77,18 +78,9 @@ def command_words(name: str, invocation: Invoke) -> list[Any]:
 
 
 def _packed(arguments: Sequence[Any]) -> list[bytes]:
-    """Arguments in a few large ones; see `common.lua`."""
-    blocks: list[bytes] = []
-    block: list[bytes] = []
-    size = 0
-    for one in arguments:
-        record = framed(one if isinstance(one, bytes) else str(one).encode())
-        if block and size + len(record) > _BLOCK_BYTES:
-            blocks.append(b"".join(block))
-            block, size = [], 0
-        block.append(record)
-        size += len(record)
-    return [*blocks, b"".join(block)]
+    """Arguments in blocks; see `common.lua`."""
+    records = [framed(one if isinstance(one, bytes) else str(one).encode()) for one in arguments]
+    return [b"".join(records[start : start + _IN_BLOCK]) for start in range(0, len(records), _IN_BLOCK)]
 
 
 class Changed(Exception):  # noqa: N818 (it is caught by the driver, and never seen by others)

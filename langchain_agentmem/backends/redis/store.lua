@@ -175,7 +175,7 @@ end
 -- now, whether their paths are wanted, then pairs of namespace and key: the items, nil for those that are not there; then, if wanted,
 -- the paths of each, nil for those of all.
 local now, found, paths = tonumber(ARGV[1]), {}, {}
-for at = 3, #ARGV, 2 do
+for at = 3, ARGC, 2 do
   local item = whole(ARGV[at], ARGV[at + 1])
   local expires = item and struct.unpack('>d', item)
   found[#found + 1] = item and (expires == 0 or expires > now) and item or false
@@ -203,8 +203,8 @@ end
 for at = touched, deleted - 1, 2 do
   forget(ARGV[at], ARGV[at + 1])
 end
-if deleted <= #ARGV then
-  put(now, deleted, #ARGV)
+if deleted <= ARGC then
+  put(now, deleted, ARGC)
 end
 
 -- swap --
@@ -222,7 +222,7 @@ end
 for at = 4, stored - 1, 4 do
   if ARGV[at + 3] == '1' then forget(ARGV[at], ARGV[at + 1]) end
 end
-if stored <= #ARGV then put(now, stored, #ARGV) end
+if stored <= ARGC then put(now, stored, ARGC) end
 note_token(tokens, token, 1, 10000)
 return 1
 
@@ -262,7 +262,7 @@ return result
 -- rows --
 -- Pairs of namespace and key: the items; what is there no more is forgotten.
 local found = {}
-for at = 1, #ARGV, 2 do
+for at = 1, ARGC, 2 do
   local item = whole(ARGV[at], ARGV[at + 1])
   if not item then forget(ARGV[at], ARGV[at + 1]) end
   found[#found + 1] = item
@@ -420,7 +420,7 @@ return result
 -- Groups of namespace, key, stamp, vectors, the bytes of one (0: none): items that still have the stamp, and no such vectors, are
 -- given these; returns how many.
 local embedded, emptied = 0, {}
-for at = 1, #ARGV, 5 do
+for at = 1, ARGC, 5 do
   local namespace, key = ARGV[at], ARGV[at + 1]
   local width = tonumber(ARGV[at + 4])
   local head, entry = head_of(namespace, key), call('HGET', P .. 'words:' .. namespace, key)
