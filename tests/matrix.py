@@ -57,6 +57,7 @@ ENGINE = {
     "test_runs_without_user.py",
     "test_shared_knowledge.py",
     "test_store_graph.py",
+    "test_summaries.py",
 }
 
 GRAPHS = {
