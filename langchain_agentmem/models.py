@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import html
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, convert_to_messages
 from pydantic import BaseModel
 
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
@@ -284,6 +284,25 @@ def check_list(what: str, value: Any, of: str = "strings") -> list[Any]:
         msg = f"{what} must be a list of {of}, got {type(value).__name__}: {value!r:.100}. Put a single value in brackets."
         raise InvalidTypeError(msg)
     return list(value)
+
+
+def as_messages(given: Sequence[Any]) -> list[BaseMessage]:
+    """Messages, from what langchain-core makes messages of.
+
+    Raises:
+        InvalidInputError: One of them cannot be a message.
+        InvalidTypeError: One of them has a type that no message is made of.
+    """
+    messages: list[BaseMessage] = []
+    for at, one in enumerate(given):
+        try:
+            messages += convert_to_messages([one])
+        except (NotImplementedError, ValueError, TypeError, LookupError) as error:
+            first = next(iter(str(error).splitlines()), "")
+            msg = f"messages[{at}] is not a message, got {type(one).__name__}: {one!r:.100} ({first:.200})."
+            kind = InvalidTypeError if isinstance(error, (NotImplementedError, TypeError)) else InvalidInputError
+            raise kind(msg) from error
+    return messages
 
 
 def seconds(what: str, value: timedelta | float | None) -> float | None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForChainRun, CallbackManagerForChainRun
-from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import patch_config
@@ -40,7 +40,15 @@ from langchain_agentmem.errors import (
     InvalidTypeError,
     missing_extra,
 )
-from langchain_agentmem.models import check_content, check_count, check_flag, check_function, check_list, seconds
+from langchain_agentmem.models import (
+    as_messages,
+    check_content,
+    check_count,
+    check_flag,
+    check_function,
+    check_list,
+    seconds,
+)
 from langchain_agentmem.program import Program, Sleep, arun, run
 from langchain_agentmem.signals import came_by_signal
 from langchain_agentmem.tokens import TokenCounter
@@ -244,7 +252,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         Raises:
             InvalidInputError: The key is `"messages"`, so that the transcript would be changed.
         """
-        if output_key == "messages":
+        if check_content("output_key", output_key) == "messages":
             msg = (
                 "A compressor does not write to the state's 'messages', which are the transcript: use a key of its own."
             )
@@ -283,7 +291,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             return (yield from self._compressing(messages, config, tokens, is_private=is_private))
         except NotAMessageError:
             # Only the ends were looked at, since a long conversation comes again at every turn.
-            converted = convert_to_messages(messages)
+            converted = as_messages(messages)
         return (yield from self._compressing(converted, config, tokens, is_private=is_private))
 
     def _compressing(
@@ -462,7 +470,7 @@ def messages_in(given: Any) -> Sequence[BaseMessage]:
         # Only ends are looked at, since a long conversation comes again at every turn.
         if all(isinstance(one, BaseMessage) for one in (*given[:1], *given[-1:])):
             return given
-        return convert_to_messages(given)
+        return as_messages(given)
     if isinstance(given, str):
         return [HumanMessage(given)]
     msg = (

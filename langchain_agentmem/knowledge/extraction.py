@@ -37,6 +37,7 @@ from langchain_agentmem.knowledge.seen import (
     digests_of,
     forgotten_place,
     marker_place,
+    readable_text,
     role_of,
 )
 from langchain_agentmem.knowledge.spaces import FACTS, user_space
@@ -407,7 +408,7 @@ def _portion(
         turn_of = at if role == USER else turn_of
         if at < start or turn_of in others:
             continue
-        text = _clipped(str(message.text).strip(), _LONGEST[role]) if role else ""
+        text = _clipped(readable_text(str(message.text)).strip(), _LONGEST[role]) if role else ""
         if said and text and (len(text) > left or len(said) == MAX_MESSAGES):
             return at, said
         if role and text:
@@ -419,12 +420,12 @@ def _portion(
             said.append(
                 Said(
                     at,
-                    message.id or digests[at],
+                    readable_text(message.id or digests[at]),
                     role,
                     text,
                     utc(moment if own else conversation.now),
                     timed,
-                    _clipped(message.name or "", _LONGEST_NAME),
+                    _clipped(readable_text(message.name or ""), _LONGEST_NAME),
                     own,
                 )
             )

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.callbacks import BaseCallbackHandler, adispatch_custom_event, dispatch_custom_event
-from langchain_core.messages import BaseMessage, convert_to_messages
+from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.store.base import BaseStore
@@ -24,7 +24,7 @@ from langchain_agentmem.knowledge.schedule import Job, Schedule
 from langchain_agentmem.knowledge.schema import Schema, UserProfile
 from langchain_agentmem.knowledge.seen import without_removals
 from langchain_agentmem.knowledge.spaces import user_of
-from langchain_agentmem.models import check_content, check_flag, check_function, check_id, seconds
+from langchain_agentmem.models import as_messages, check_content, check_flag, check_function, check_id, seconds
 from langchain_agentmem.program import Program, arun, run
 from langchain_agentmem.store import AgentMemStore
 
@@ -213,13 +213,13 @@ class ProfileExtractor(Runnable[Any, Any]):
         if isinstance(given, BaseMessage):
             return [given], False
         if isinstance(given, (list, tuple)):
-            return convert_to_messages(given), False
+            return as_messages(given), False
         key = self._messages_key
         found = given.get(key) if isinstance(given, Mapping) else getattr(given, key, None)
         if not isinstance(found, (list, tuple)):
             msg = f"There are no messages to read: give a list of messages, or a state with them in {key!r}."
             raise InvalidInputError(msg)
-        return convert_to_messages(found), True
+        return as_messages(found), True
 
 
 def check_when(when: Any) -> None:

@@ -131,7 +131,12 @@ def digests_of(messages: Sequence[BaseMessage], alone: str | None = None) -> lis
 
 
 def _digest(kind: str, *parts: str) -> str:
-    return kind + digest_of_ids(*parts, size=9).hex()
+    return kind + digest_of_ids(*map(readable_text, parts), size=9).hex()
+
+
+def readable_text(text: str) -> str:
+    """A text in which halves of surrogate pairs, which cannot be stored, are replaced."""
+    return text.encode(errors="replace").decode()
 
 
 def role_of(message: BaseMessage) -> str | None:

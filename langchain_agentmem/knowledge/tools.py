@@ -193,12 +193,16 @@ def _bound(tool: _Tool, user_id: str | None) -> BaseTool:
         except (InvalidInputError, InvalidTypeError) as error:
             raise ToolException(str(error)) from error
 
-    # The config and the runtime are injected, and no part of what a model sees.
-    def act(*, config: RunnableConfig, runtime: ToolRuntime = _OUTSIDE, **arguments: Any) -> str:
-        return run(answer(config, runtime, arguments))
+    def given(text: tuple[Any, ...]) -> dict[str, Any]:
+        """The arguments of a tool that is called with a text alone, as LangChain allows for tools with one argument."""
+        return dict(zip(tool.arguments.model_fields, text, strict=False))
 
-    async def aact(*, config: RunnableConfig, runtime: ToolRuntime = _OUTSIDE, **arguments: Any) -> str:
-        return await arun(answer(config, runtime, arguments))
+    # The config and the runtime are injected, and no part of what a model sees.
+    def act(*text: Any, config: RunnableConfig, runtime: ToolRuntime = _OUTSIDE, **arguments: Any) -> str:
+        return run(answer(config, runtime, {**given(text), **arguments}))
+
+    async def aact(*text: Any, config: RunnableConfig, runtime: ToolRuntime = _OUTSIDE, **arguments: Any) -> str:
+        return await arun(answer(config, runtime, {**given(text), **arguments}))
 
     return StructuredTool(
         name=tool.name,

@@ -283,3 +283,45 @@ def test_a_compressor_beside_no_other_budget_is_accepted(memory: Any) -> None:
     assert isinstance(memory.middleware(MODEL, compressor=compressor).compressor, MemoryCompressor)
     with AgentMemory.from_url("sqlite:///:memory:", max_messages=9) as bounded:
         assert bounded.history("s", compressor=bounded.compressor(max_tokens=999)).messages == []
+
+
+NO_MESSAGES: list[Any] = [
+    [5],
+    [None],
+    [b"x"],
+    [[]],
+    [("user",)],
+    [("nobody", "x")],
+    [("user", 5)],
+    [{"role": "user"}],
+    [{"role": "x", "content": "y"}],
+    {"messages": [5]},
+]
+
+
+@pytest.mark.parametrize("given", NO_MESSAGES)
+def test_what_is_no_message_is_refused_by_nodes_and_compressors(memory: Any, given: Any) -> None:
+    config: Any = {"configurable": {"user_id": ALICE, "thread_id": "t"}}
+    for runnable in (memory.profile_node(ScriptedChatModel([])), memory.compressor(max_tokens=999)):
+        with pytest.raises((InvalidInputError, InvalidTypeError), match=r"messages\[0\] is not a message, got "):
+            runnable.invoke(given, config)
+    assert memory.store.search(()) == []
+
+
+def test_a_message_with_half_a_surrogate_pair_stops_no_extraction(memory: Any) -> None:
+    config: Any = {"configurable": {"user_id": ALICE, "thread_id": "t"}}
+    learned = '{"changes": [{"action": "add", "text": "Likes tea", "messages": [1]}]}'
+    for when in ("turn", "background"):
+        node = memory.profile_node(ScriptedChatModel([learned]), when=when)
+        node.invoke([("user", f"I like tea {BROKEN} and {when}")], config)
+        node.flush()
+    assert [fact.text for fact in memory.profiles.get(ALICE).facts] == ["Likes tea"]
+
+
+def test_a_tool_may_be_called_with_a_text_alone(memory: Any) -> None:
+    save, search, forget = memory.tools(user_id=ALICE)
+    assert save.invoke("Likes tea.").startswith("Saved as memory ")
+    assert "Likes tea." in search.invoke("tea")
+    assert forget.invoke(memory.memories.list(ALICE)[0].id).endswith("is forgotten.")
+    with pytest.raises(InvalidTypeError, match="output_key must be a string, got int: 5"):
+        memory.compressor(max_tokens=999).as_node(5)
