@@ -19,10 +19,10 @@ def connect(url: str) -> Backend:
 
     Args:
         url: `sqlite:///file.db` (three slashes and a path relative to the working directory, four and an absolute one) or
-            `sqlite:///:memory:`. Options follow a question mark: `timeout` (seconds to wait for other writers, default
-            30), `synchronous` (`full`, the default, survives a power cut; `normal` survives a crash of the program), and
-            `language` (which texts are searched in: one of Snowball's, settled when the tables are made; default
-            `english`).
+            `sqlite:///:memory:`. Options follow a question mark: `timeout` (seconds to wait for other callers while none of
+            them finishes, default 30), `synchronous` (`full`, the default, survives a power cut; `normal` survives a crash
+            of the program), and `language` (which texts are searched in: one of Snowball's, settled when the tables are
+            made; default `english`).
             Or `postgresql://user:password@host/database`, with the options of libpq, and `schema` (where the tables are;
             default: the first of the search path), `language` (as above, one of the server's), `pool_size` (default 10),
             `timeout` (seconds to wait for a connection, default 30), and `prepare` (`true` for prepared statements, which

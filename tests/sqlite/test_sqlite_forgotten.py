@@ -170,6 +170,20 @@ async def test_a_retention_rule_leaves_nothing_for_more_than_about_a_second(sqli
     assert left(sqlite_url) == []
 
 
+@pytest.mark.parametrize("mode", ["WAL", "DELETE", "TRUNCATE"])
+async def test_the_applications_own_connection_keeps_nothing_either(sqlite_url, call, mode):
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), check_same_thread=False, timeout=7)
+    connection.execute(f"PRAGMA journal_mode = {mode}")
+    with AgentMemory.from_connection(connection) as memory:
+        await call(memory.store.put, ("kept",), "k", {"text": KEPT})
+        await call(memory.store.put, ("a",), "k", {"text": SAID})
+        assert left(sqlite_url)
+        await call(memory.store.delete, ("a",), "k")
+        assert left(sqlite_url) == []
+    assert connection.execute("PRAGMA busy_timeout").fetchone() == (7_000,)
+    connection.close()
+
+
 def test_a_reader_of_an_earlier_state_only_puts_it_off(sqlite_url):
     path = sqlite_url.removeprefix("sqlite:///")
     with AgentMemory.from_url(sqlite_url) as memory:
