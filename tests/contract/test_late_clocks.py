@@ -6,13 +6,16 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_agentmem import AgentMemory, Retention
+from langchain_agentmem.backends.contract import SessionKey
+from langchain_agentmem.compression.sessions import SessionPlace
 from langchain_agentmem.compression.summaries import NotesPlace, Record
 from langchain_agentmem.notes import Notes
-from langchain_agentmem.program import arun
+from langchain_agentmem.program import arun, run
 
 HOUR = 3600.0
 NOW = 1_800_000_000.0
@@ -175,3 +178,22 @@ async def test_a_late_worker_leaves_a_note_its_time_to_live(memory, clock):
     assert await arun(place.swap(record, revision, clock.now))
     clock.move(2 * HOUR + HOUR - 1)
     assert (await arun(place.load(clock.now)))[0].claim == 1
+
+
+def test_a_late_worker_leaves_a_claim_its_end(memory, clock):
+    place = SessionPlace(memory.backend, SessionKey("default", None, "s"), None)
+    seen: list[Record] = []
+
+    def summarise(_: Any) -> AIMessage:
+        record, _ = run(place.load(clock.now))
+        seen.append(record)
+        return AIMessage("They counted.")
+
+    compressor = memory.compressor(RunnableLambda(summarise), max_messages=4)
+    for late in (0, 2 * HOUR):
+        memory.history("s").add_messages([HumanMessage(f"That is number {number}.") for number in range(10)])
+        clock.move(-late)
+        assert len(memory.history("s", compressor=compressor).messages) <= 4
+    first, second = seen[0], seen[-1]
+    assert first.claim != second.claim
+    assert second.until >= first.until
