@@ -51,9 +51,9 @@ def learned(url: str, *users: str) -> bool:
         return all(texts(memory.profiles.get(user).facts) == ["Has two dogs"] for user in users)
 
 
-def test_pending_conversations_are_read_at_exit(sqlite_url: str) -> None:
+def test_pending_conversations_are_read_at_exit(lasting_url: str) -> None:
     done = exited(
-        sqlite_url,
+        lasting_url,
         """
         from concurrent.futures import ThreadPoolExecutor
 
@@ -82,8 +82,8 @@ def test_pending_conversations_are_read_at_exit(sqlite_url: str) -> None:
         """,
     )
     for user in ("thread", "quiet", "a model that starts threads", "task", "quiet task"):
-        assert learned(sqlite_url, user), (user, done.stderr)
-    assert learned(sqlite_url, "a thread that outlives the main thread"), done.stderr
+        assert learned(lasting_url, user), (user, done.stderr)
+    assert learned(lasting_url, "a thread that outlives the main thread"), done.stderr
     assert (done.returncode, done.stderr) == (3, "")
 
 
