@@ -177,8 +177,12 @@ class Exchange(NamedTuple):
                     except _FAILURES as error:
                         results[at] = _own(error, handled)
         finally:
-            for lease in leases:
-                lease.end()
+            try:
+                for lease in leases:
+                    lease.end()
+            finally:  # that may have been broken off too
+                for lease in leases:
+                    lease.end()
         return results
 
     async def aperform(self) -> list[Any]:
@@ -206,10 +210,12 @@ class Exchange(NamedTuple):
                     except _FAILURES as error:
                         results[at] = self._late(_own(error, handled))
         finally:
-            if timer is not None:
-                timer.cancel()
-            for lease in leases:
-                lease.end()
+            try:
+                if timer is not None:
+                    timer.cancel()
+            finally:
+                for lease in leases:
+                    lease.end()
         return results
 
     def _timer(self, leases: list[Lease]) -> asyncio.TimerHandle:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -50,6 +51,7 @@ from langchain_agentmem.errors import (
     StorageError,
 )
 from langchain_agentmem.program import Program, Sleep, StorageProgram, arun, run
+from langchain_agentmem.signals import came_by_signal
 
 T = TypeVar("T")
 
@@ -409,22 +411,60 @@ _CODES = {
 def _raise_of(invocation: Invoke, error: Exception) -> None:
     """Raise what went wrong in a script; what it could not read was damaged."""
     text = str(error)
-    if isinstance(error, ResponseError) and ("WRONGTYPE" in text or _code(error) == "WRONGTYPE" or _is_fault(text)):
-        msg = (
-            f"What is stored of {invocation.script.kind} (key {invocation.keys[0]!r} and those that belong to it) cannot be "
-            f"read: it was damaged or altered ({text})."
-        )
-        raise DamagedDataError(msg) from error
+    if isinstance(error, ResponseError) and any(sign in text for sign in _FAULTS):
+        raise _damaged(invocation, text) from error
     raise error
 
 
-def _is_fault(text: str) -> bool:
-    """Whether an error is one of Lua itself, not of a command that a script ran."""
-    _, _, said = text.partition("user_script:")
-    return any(sign in said for sign in _FAULTS)
+_FAULTS = (
+    *(
+        "WRONGTYPE",
+        "wrong kind of value",
+        "is not an integer",
+        "is not a valid float",
+        "smaller than the target stream",
+    ),
+    *("attempt to ", "bad argument", "data string too short", "too short", "Bad data format", "Missing bytes"),
+)
+"""How errors of commands and of Lua read that come of data which is not as we left it."""
 
 
-_FAULTS = ("attempt to", "bad argument", "data string too short", "Bad data format", "Missing bytes", "unpack")
+def _damaged(invocation: Invoke, text: str) -> DamagedDataError:
+    return DamagedDataError(
+        f"What is stored of {invocation.script.kind} (key {invocation.keys[0]!r} and those that belong to it) cannot be "
+        f"read: it was damaged or altered ({text})."
+    )
+
+
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error)
+
+
+def _readable(program: Program[T]) -> Program[T]:
+    """The same storage program; an answer that it cannot make anything of was damaged."""
+    inner = iter(program)
+    last: Invoke | InvokeAll | None = None
+    proceed: Any = inner.send
+    value: Any = None
+    try:
+        while True:
+            try:
+                step = proceed(value)
+            except StopIteration as done:
+                return cast("T", done.value)
+            except _UNREADABLE as error:
+                asked = last.invocations if isinstance(last, InvokeAll) else [last] if last else []
+                if not asked or error is value or isinstance(error, AgentMemError) or came_by_signal(error):
+                    raise
+                raise _damaged(asked[0], f"{type(error).__name__}: {error}") from error
+            last = step
+            try:
+                value = yield step
+                proceed = inner.send
+            except Exception as error:
+                value, proceed = error, inner.throw
+    finally:
+        value = None  # the traceback of an error refers to this frame
+        inner.close()
 
 
 def _others(answers: Sequence[Any]) -> list[str]:
@@ -454,10 +494,10 @@ class _Drive(NamedTuple):
     writes: bool
 
     def perform(self) -> Any:
-        return run(self.program, lambda step: run(self._answers(step)))
+        return run(_readable(self.program), lambda step: run(self._answers(step)))
 
     async def aperform(self) -> Any:
-        return await arun(self.program, lambda step: arun(self._answers(step)))
+        return await arun(_readable(self.program), lambda step: arun(self._answers(step)))
 
     def _answers(self, step: Any) -> Program[Any]:
         return self.driver.answers(step, self.limit, writes=self.writes)

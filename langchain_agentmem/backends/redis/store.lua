@@ -29,6 +29,11 @@ local function head_of(namespace, key)
   return {expires = expires, created = created, updated = updated, ttl = ttl, stamp = stamp}
 end
 
+-- When an item expires; one that is cut short is for the client to refuse.
+local function expiry_of(item)
+  return #item < HEAD and 0 or struct.unpack('>d', item)
+end
+
 local function is_alive(head, now)
   return head and (head.expires == 0 or head.expires > now)
 end
@@ -177,7 +182,7 @@ end
 local now, found, paths = tonumber(ARGV[1]), {}, {}
 for at = 3, ARGC, 2 do
   local item = whole(ARGV[at], ARGV[at + 1])
-  local expires = item and struct.unpack('>d', item)
+  local expires = item and expiry_of(item)
   found[#found + 1] = item and (expires == 0 or expires > now) and item or false
   if ARGV[2] == '1' then paths[#paths + 1] = item and paths_of(ARGV[at], ARGV[at + 1], head_of(ARGV[at], ARGV[at + 1])) or false end
 end
@@ -249,7 +254,7 @@ for at = 1, math.min(#candidates, limit) do
     forget(namespace, key)
     item = ''
   else
-    local expires = struct.unpack('>d', item)
+    local expires = expiry_of(item)
     if expires ~= 0 and expires <= now then item = '' end
   end
   result[#result + 1] = string.format('%.0f', stamp)

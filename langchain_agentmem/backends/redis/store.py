@@ -22,6 +22,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
+from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.program import Program, storage_program
 from langchain_agentmem.vectors import different_dimensions
 from langchain_agentmem.words import analyze, scores
@@ -401,5 +402,10 @@ def _put(put: ItemPut, language: str) -> tuple[Any, ...]:
 
 
 def _item(namespace: Namespace, key: str, item: bytes) -> ItemRow:
-    _, created_at, updated_at, ttl, stamp, _ = _HEAD.unpack_from(item)
-    return ItemRow(namespace, key, item[_HEAD.size :].decode(), created_at, updated_at, ttl or None, int(stamp))
+    try:
+        _, created_at, updated_at, ttl, stamp, _ = _HEAD.unpack_from(item)
+        value = item[_HEAD.size :].decode()
+    except (struct.error, UnicodeDecodeError) as error:
+        msg = f"The item {key!r} in {namespace!r} cannot be read: it was damaged or altered ({error})."
+        raise DamagedDataError(msg) from error
+    return ItemRow(namespace, key, value, created_at, updated_at, ttl or None, int(stamp))
