@@ -10,10 +10,11 @@ import numpy as np
 import psycopg
 import pytest
 from database import database
-from langchain_core.embeddings import Embeddings
+from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langgraph.store.base import PutOp
 
-from langchain_agentmem import AgentMemStore, ConfigurationError
+from langchain_agentmem import AgentMemory, AgentMemStore, ConfigurationError
+from langchain_agentmem.backends.postgres import migrating
 from langchain_agentmem.backends.postgres import store as items
 
 SIZE = 32
@@ -138,3 +139,23 @@ def test_the_extension_may_be_anywhere_and_outlives_a_schema(postgres_database, 
         stores[1].put(("n",), "l", {"text": "b"})
         assert {item.key for item in stores[1].search(("n",), query="b")} == {"k", "l"}
         stores[1].close()
+
+
+async def test_vectors_are_stored_after_older_tables_were_brought_up_to_date(postgres_url, call, monkeypatch):
+    with database(postgres_url) as opened:
+        opened.execute(f'DROP SCHEMA IF EXISTS "{opened.schema}" CASCADE')
+    with monkeypatch.context() as patched, AgentMemory.from_url(postgres_url) as memory:
+        patched.setattr(migrating, "VERSION", 3)
+        assert memory.history("s").count() == 0
+    with database(postgres_url) as opened:
+        opened.execute("SELECT agentmem_make_vectors(4, 'vector', 'hnsw', '')")
+        home = opened.execute("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'vector'")[0][
+            0
+        ]
+    with AgentMemory.from_url(postgres_url, embeddings=DeterministicFakeEmbedding(size=4)) as memory:
+        await call(memory.store.put, ("a",), "k", {"text": "pizza"})
+        assert [item.key for item in await call(memory.store.search, ("a",), query="something else")] == ["k"]
+        await call(memory.close)
+    with database(postgres_url) as opened:
+        ((settings,),) = opened.execute("SELECT proconfig::text FROM pg_proc WHERE oid = 'agentmem_put_items'::regproc")
+    assert home in settings.rpartition(",")[2]
