@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
@@ -75,3 +76,22 @@ def documented(memory: AgentMemory, model: FakeListChatModel, errors: list[objec
     assert_type(node, ProfileExtractor)
     compressor = memory.compressor(model, max_tokens=4_000, structured=True, on_event=errors.append, time_limit=30)
     assert_type(compressor, MemoryCompressor)
+
+
+def as_upstream() -> None:
+    with AgentMemSaver.from_conn_string("postgresql://host/database", pipeline=True) as saver:
+        saver.setup()
+        assert_type(saver, AgentMemSaver)
+        assert_type(saver.threads()[0].users, Mapping[str, datetime])
+    with AgentMemStore.from_conn_string(URL, ttl={"default_ttl": 60}, pool_config={"max_size": 20}) as store:
+        store.setup()
+        store.start_ttl_sweeper()
+        assert_type(store, AgentMemStore)
+    with AgentMemHistory(URL, "session-1") as history:
+        assert_type(history, AgentMemHistory)
+
+
+async def as_upstream_async() -> None:
+    async with AgentMemSaver.from_conn_string(URL) as saver:
+        await saver.setup()
+        assert_type(saver, AgentMemSaver)
