@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections import namedtuple
 from decimal import Decimal
 from typing import Any
@@ -221,6 +222,25 @@ def test_a_caller_gives_up_when_nobody_ahead_finishes(sqlite_url):
         thread.join(20)
         memory.store.put(("a",), "2", {})
         assert sorted(item.key for item in memory.store.search(("a",))) == ["0", "2"]
+
+
+@pytest.mark.parametrize("place", ["file", "memory"])
+def test_a_call_within_a_call_of_the_same_thread_does_not_wait_for_it(sqlite_url, place):
+    with AgentMemory.from_url(sqlite_url if place == "file" else "sqlite:///:memory:") as memory:
+        memory.store.put(("a",), "k", {"n": 1})
+
+        def program():
+            with pytest.raises(StorageBusyError, match="within another call of the same thread"):
+                memory.store.put(("a",), "k", {"n": 2})
+            if place == "memory":
+                with pytest.raises(StorageBusyError, match="within another call of the same thread"):
+                    memory.store.get(("a",), "k")
+            yield from ()
+
+        began = time.monotonic()
+        memory.backend.write(program())
+        assert time.monotonic() - began < 10
+        assert memory.store.get(("a",), "k").value == {"n": 1}
 
 
 def test_another_process_that_keeps_writing_counts_as_progress(sqlite_url):

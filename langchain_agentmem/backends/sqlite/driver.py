@@ -158,6 +158,12 @@ class SqliteDriver:
 
     def _enter(self, line: Line, ticket: Ticket) -> None:
         if not line.enter(ticket, self._timeout):
+            if line.is_held_by(ticket.thread):
+                msg = (
+                    f"This call was made within another call of the same thread that uses {self.path}, as by a signal "
+                    f"handler. It would wait for ever, so nothing was done. Make it after the other call."
+                )
+                raise StorageBusyError(msg)
             raise self._busy()
 
     def _begin(self, cursor: sqlite3.Cursor, begin: str) -> None:

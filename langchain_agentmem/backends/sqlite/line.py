@@ -79,7 +79,8 @@ class Line:
             timeout: Seconds to wait while nobody leaves the line. Each caller that leaves it starts the time again.
 
         Returns:
-            Whether the ticket is served. If not, it is out of the line.
+            Whether the ticket is served. If not, it is out of the line: the time is over, or the callers that are served are
+            calls of the same thread, which cannot go on.
         """
         self._tickets[ticket] = None
         if self._serves(ticket):
@@ -90,7 +91,7 @@ class Line:
             now = time.monotonic()
             if left != self._left:
                 left, deadline = self._left, now + timeout
-            elif now >= deadline and not self._holds:
+            elif (now >= deadline and not self._holds) or self.is_held_by(ticket.thread):
                 self._tickets.pop(ticket, None)
                 return False
             with contextlib.suppress(queue.Empty):
@@ -108,6 +109,11 @@ class Line:
     def is_busy(self) -> bool:
         """Whether callers wait in the line."""
         return len(self._tickets) > self._places
+
+    def is_held_by(self, thread: int) -> bool:
+        """Whether all places are taken by calls of one thread."""
+        served = self.served()
+        return len(served) >= self._places and all(ticket.thread == thread for ticket in served)
 
     def hold(self) -> None:
         """Serve nobody until this thread calls `resume`; callers that are served already go on."""
