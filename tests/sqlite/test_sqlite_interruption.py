@@ -19,6 +19,11 @@ import langchain_agentmem.backends.sqlite
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.program import Execute, Program
 
+pytestmark = pytest.mark.filterwarnings(
+    # Python 3.13 says so when a connection whose call was broken off is closed as garbage.
+    "ignore:Exception ignored in.*sqlite3.Connection:pytest.PytestUnraisableExceptionWarning"
+)
+
 DRIVER = str(Path(langchain_agentmem.backends.sqlite.__file__).parent)
 
 
