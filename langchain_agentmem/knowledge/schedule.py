@@ -465,7 +465,7 @@ class _Exit:
 
 
 _exit = _Exit()
-# Exit functions run in reverse order. The first `finalize` registers the one that closes the drivers' connections: it runs last.
+# Exit functions run in reverse order. The first `finalize` registers the one that closes the connections of drivers.
 weakref.finalize(_exit, bool)
 atexit.register(_exit.end)
 with suppress(
