@@ -133,9 +133,10 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
     try:
         while True:
             try:
-                step = program.send(result) if error is None else program.throw(error)
-                error = None
-                result = step.perform() if isinstance(step, Compute) else perform(step)
+                while True:
+                    step = program.send(result) if error is None else program.throw(error)
+                    error = None
+                    result = step.perform() if isinstance(step, Compute) else perform(step)
             except BaseException as raised:
                 if _is_running(program):
                     error = raised
@@ -157,9 +158,10 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
     try:
         while True:
             try:
-                step = program.send(result) if error is None else program.throw(error)
-                error = None
-                result = await (step.aperform() if isinstance(step, Compute) else perform(step))
+                while True:
+                    step = program.send(result) if error is None else program.throw(error)
+                    error = None
+                    result = await (step.aperform() if isinstance(step, Compute) else perform(step))
             except BaseException as raised:
                 if _is_running(program):
                     error = raised

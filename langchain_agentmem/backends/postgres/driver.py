@@ -280,6 +280,9 @@ class PostgresDriver:
                 f"the method with the prefix `a` and await it, or pass a URL, which serves both."
             )
             raise ConfigurationError(msg)
+        known = self._source
+        if known is not None:
+            return known
         with self._lock:
             if self._source is None:
                 self._source = self._new_source(psycopg.Connection)
@@ -289,6 +292,9 @@ class PostgresDriver:
     def loop_source(self) -> Source:
         """The connections of the event loop that is running."""
         loop = asyncio.get_running_loop()
+        known = self._loops.get(loop)
+        if known is not None:
+            return known
         with self._lock:
             known = self._loops.get(loop)
             if known is None:
@@ -419,7 +425,8 @@ class _Own(Source):
             yield Sleep(pause)
             pause = min(1.0, 2 * pause)
         lease.operation.connecting = False
-        self._every.add(lease.connection)
+        if self._kind is psycopg.AsyncConnection:
+            self._every.add(lease.connection)
         self._reached = True
 
     def give_back(self, lease: Lease) -> None:
@@ -524,7 +531,12 @@ class _Transaction(NamedTuple):
         cursor.format = Format.BINARY
         before = connection.pgconn.transaction_status
         try:
+            lease.sound = False  # until the server has answered
             result = yield from self._in_transaction(cursor, connection, before)
+            lease.sound = lease.answered = _is_sound(connection, before)
+            return result
+        except GeneratorExit:  # the runner is gone: no more steps
+            raise
         except BaseException as error:
             with contextlib.suppress(psycopg.Error, NoAnswerError):
                 yield from self._mend(error, cursor, connection, before)
@@ -532,8 +544,6 @@ class _Transaction(NamedTuple):
                 lease.sound = _is_sound(connection, before) and (known or not lease.source.own)
             lease.answered = lease.sound and isinstance(error, psycopg.Error)
             raise
-        lease.sound = lease.answered = _is_sound(connection, before)
-        return result
 
     def _in_transaction(self, cursor: Any, connection: Connection, before: int) -> Program[Any]:
         if before != TransactionStatus.IDLE:

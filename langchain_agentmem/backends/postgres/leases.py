@@ -6,6 +6,7 @@ cancelled at any `await`: a lease always ends, and a connection is given back on
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import queue
@@ -113,7 +114,7 @@ class Lease:
         self.slot = Slot(source.slots)
         self.held: deque[Connection] = deque()
         self.over = False
-        self.sound = False
+        self.sound = True
         """Whether the connection is as it was: no unread answer, no transaction of ours."""
         self.answered = False
 
@@ -270,7 +271,8 @@ def aside(function: Callable[[], None], *, always: bool = False, seconds: float 
             done.put(None)
 
     try:
-        threading.Thread(target=work, name="agentmem-postgres", daemon=True).start()
+        # Not `threading.Thread`: an exception of a signal handler in its `start` leaves it half started.
+        _thread.start_new_thread(work, ())
     except RuntimeError:  # the interpreter is about to end
         work()
     try:
