@@ -274,12 +274,19 @@ class Burst:
                 return
 
     def _take_alone(self) -> Iterator[_Job]:
-        for at, caller in enumerate(self._alone):
-            if caller.future.done() or self._busy.isdisjoint(caller.work.places()):
-                del self._alone[at]
-                if not caller.future.done():
-                    yield _Job([[caller]])
-                return
+        passed: list[Caller] = []
+        found: Caller | None = None
+        while self._alone and found is None:
+            caller = self._alone.popleft()
+            if caller.future.done():
+                continue
+            if self._busy.isdisjoint(caller.work.places()):
+                found = caller
+            else:
+                passed.append(caller)
+        self._alone.extendleft(reversed(passed))
+        if found is not None:
+            yield _Job([[found]])
 
 
 class _Part(_Job):

@@ -121,7 +121,7 @@ def test_signals_at_any_moment_leave_nothing_behind(postgres_url, source, error,
         with opened(source, postgres_url) as memory:
             for number in range(20):
                 memory.store.put(("n",), str(number), {"n": number})
-            deadline = time.monotonic() + 2
+            deadline = time.monotonic() + 1
             while time.monotonic() < deadline:
                 with contextlib.suppress(error):
                     signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-4, 2e-3))
