@@ -32,6 +32,8 @@ from langchain_agentmem.program import Fetch, Program, one_statement, storage_pr
 _COMPACT = "agentmem"
 """The type of the rows of LangGraph's tables that are ours to read."""
 _DEFAULT_TENANT = "default"
+_FIRST_VERSION = f"{1:032}.{0:016}"
+"""The version of a channel that none is known of, in the form of `PostgresSaver`; each reader finds the same."""
 
 
 class PostgresCheckpoints:
@@ -103,7 +105,7 @@ class PostgresCheckpoints:
         if not found:
             return None
         row = _checkpoint(thread.thread_id, found[0][1], codec)
-        answer = _Answer.of(found[1:])
+        answer = _Answer.of(thread.thread_id, found[1:])
         return LoadedCheckpoint(row, answer.writes(row.key), answer.parts([row]))
 
     @one_statement
@@ -230,7 +232,7 @@ class PostgresCheckpoints:
         namespaces = [checkpoint.namespace for checkpoint in checkpoints]
         ids = [checkpoint.checkpoint_id for checkpoint in checkpoints]
         parameters = (_name(thread), json.dumps(values), namespaces, ids, channels)
-        return _Answer.of((yield Fetch(self._sql["parts_of"], parameters)))
+        return _Answer.of(thread.thread_id, (yield Fetch(self._sql["parts_of"], parameters)))
 
 
 class _Answer(NamedTuple):
@@ -242,7 +244,20 @@ class _Answer(NamedTuple):
     elements: dict[bytes, Typed]
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[Any]]) -> _Answer:
+    def of(cls, thread_id: str, rows: Iterable[Sequence[Any]]) -> _Answer:
+        """Sort the rows.
+
+        Raises:
+            DamagedDataError: A row is not as it was written.
+        """
+        try:
+            return cls._of(rows)
+        except (AttributeError, TypeError, ValueError) as error:
+            msg = f"Thread {thread_id!r} cannot be read: a row was damaged or altered ({error})."
+            raise DamagedDataError(msg) from error
+
+    @classmethod
+    def _of(cls, rows: Iterable[Sequence[Any]]) -> _Answer:
         secret: Typed | None = None
         pending: dict[CheckpointKey, list[StoredWrite]] = {}
         chains: dict[ValueKey, StoredValue] = {}
@@ -384,30 +399,35 @@ def _without_nul(value: Any) -> Any:
 def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointRow:
     namespace, checkpoint_id, parent_id, type_, checkpoint, metadata, stored, sends = row
     key = CheckpointKey(namespace, checkpoint_id)
-    if type_ == _COMPACT:
-        try:
-            packed = base64.b64decode(checkpoint["document"])
-            document = codec.load_document((checkpoint["type"], packed))
-            described = document.get("metadata", metadata)
-            return CheckpointRow(
-                thread_id, key, parent_id, document["checkpoint"], described, document["inline"], document["stored"]
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            msg = f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} cannot be read: it was damaged or altered ({error})."
-            raise DamagedDataError(msg) from error
-    if codec.secret:
+    if type_ != _COMPACT and codec.secret:
         msg = (
             f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is not encrypted although a key is in use: it was not "
             f"written by us. Open the thread without the key, or delete it."
         )
         raise DamagedDataError(msg)
-    versions = stored or {}
-    inline = {
-        name: value for name, value in (checkpoint.pop("channel_values", None) or {}).items() if name not in versions
-    }
-    if sends:
-        # Threads from before version 4 of LangGraph's format keep the tasks that were sent as writes of the parent.
-        inline[TASKS] = [codec.load((sent, base64.b64decode(blob))) for sent, blob in sends]
-        if checkpoint["channel_versions"]:
-            checkpoint["channel_versions"][TASKS] = max(checkpoint["channel_versions"].values())
-    return CheckpointRow(thread_id, key, parent_id, checkpoint, metadata, inline, versions)
+    try:
+        if type_ == _COMPACT:
+            document = _mapping(codec.load_document((checkpoint["type"], base64.b64decode(checkpoint["document"]))))
+            checkpoint, metadata = document["checkpoint"], document.get("metadata", metadata)
+            inline, versions = _mapping(document["inline"]), _mapping(document["stored"])
+        else:
+            versions = _mapping(stored or {})
+            values = _mapping(_mapping(checkpoint).pop("channel_values", None) or {})
+            inline = {name: value for name, value in values.items() if name not in versions}
+        known = _mapping(_mapping(checkpoint)["channel_versions"])
+        if sends:
+            # Threads from before version 4 of LangGraph's format keep the tasks that were sent as writes of the parent.
+            inline[TASKS] = [codec.load((sent, base64.b64decode(blob))) for sent, blob in sends]
+            known[TASKS] = max(known.values(), default=_FIRST_VERSION)
+        return CheckpointRow(thread_id, key, parent_id, checkpoint, _mapping(metadata), inline, versions)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        msg = f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} cannot be read: it was damaged or altered ({reason})."
+        raise DamagedDataError(msg) from error
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        msg = f"a {type(value).__name__} where a mapping belongs"
+        raise TypeError(msg)
+    return value

@@ -50,6 +50,7 @@ from langchain_agentmem.backends.postgres.statements import Floats
 from langchain_agentmem.errors import (
     AgentMemError,
     ConfigurationError,
+    DamagedDataError,
     InvalidInputError,
     StorageBusyError,
     StorageClosedError,
@@ -339,6 +340,8 @@ class PostgresDriver:
 
 
 def _meaning(error: Exception, text: str, fate: str, operation: Operation, *, closed: bool) -> StorageError:
+    if isinstance(error, (pg.InvalidParameterValue, pg.InvalidTextRepresentation)) and not operation.writes:
+        return DamagedDataError(f"A stored row cannot be read: it was damaged or altered ({text}).")
     if isinstance(error, pg.DataException) and "dimensions" in text:
         return StorageError(
             f"The embedding model was changed: {text}. Call memory.reindex(), which makes all vectors anew, or use the model "

@@ -18,6 +18,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.codec import Typed
+from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.program import Execute, Fetch, Program, one_statement, storage_program
 
 _SESSIONS_AT_ONCE = 100
@@ -122,7 +123,7 @@ class PostgresMessages:
         return [
             SessionRow(
                 SessionKey(tenant, user_id, session_id),
-                None if title is None else title.decode(),
+                _read_title(session_id, title),
                 *(count, created_at, updated_at, expires_at),
                 [one for one in (history, listed) if one],
             )
@@ -175,6 +176,14 @@ class PostgresMessages:
         )
         embedded: int = yield Execute(self._sql["embed"], parameters)
         return embedded
+
+
+def _read_title(session_id: str, title: bytes | None) -> str | None:
+    try:
+        return None if title is None else title.decode()
+    except UnicodeDecodeError as error:
+        msg = f"The title of session {session_id!r} cannot be read: it was damaged or altered ({error})."
+        raise DamagedDataError(msg) from error
 
 
 def _place(key: SessionKey) -> bytes:

@@ -37,7 +37,7 @@ class Operation:
         self.restarts = False
         """Whether each answer starts the time limit again: while tables are made."""
         self.connecting = False
-        self._writes = writes
+        self.writes = writes
         self._effect = self._NOTHING
         self._doubtful = False
 
@@ -64,7 +64,7 @@ class Operation:
     @property
     def fate(self) -> str:
         """What a failure says of the data."""
-        if not self._writes:
+        if not self.writes:
             return ""
         return self._UNKNOWN if self._doubtful and self._effect == self._NOTHING else self._effect
 

@@ -21,7 +21,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.codec import dump_exact_json
-from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.errors import ConfigurationError, DamagedDataError
 from langchain_agentmem.program import Fetch, Program, one_statement, storage_program
 
 EXACT_ITEMS = 2_000
@@ -400,6 +400,11 @@ def _unwrap(value: str) -> str:
 
 def _item(row: Sequence[Any]) -> ItemRow:
     prefix, key, value, *rest = row
+    if rest[0] is None or rest[1] is None:
+        msg = (
+            f"Item {key!r} cannot be read: the time at which it was stored is missing, the row was damaged or altered."
+        )
+        raise DamagedDataError(msg)
     return ItemRow(_decode(prefix), key, _unwrap(value), *rest)
 
 
