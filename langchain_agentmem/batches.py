@@ -24,7 +24,7 @@ from langgraph.store.base import (
 )
 
 from langchain_agentmem.backends.contract import ItemPut, ItemRow
-from langchain_agentmem.codec import dump_json, load_json
+from langchain_agentmem.codec import dump_json, is_plain_json, load_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.filters import compile_filter
 from langchain_agentmem.indexing import Embedded
@@ -80,9 +80,12 @@ class Put(NamedTuple):
 
 
 class Batch:
-    """A batch, checked and sorted by kind; each read under its place among the results, each put under its item's place."""
+    """A batch, checked and sorted by kind; each read under its place among the results, each put under its item's place.
 
-    __slots__ = ("deletes", "embedded", "merged_from", "puts", "queries", "reads", "size")
+    Thousands may wait at once, so one of a single operation consists of few objects: each costs the garbage collector time.
+    """
+
+    __slots__ = ("deletes", "embedded", "future", "job", "merged_from", "puts", "queries", "reads", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -96,6 +99,10 @@ class Batch:
         """The vectors of the queries."""
         self.merged_from = 1
         """How many batches it was merged from."""
+        self.future: Any = None
+        """What is awaited for the results, in a burst."""
+        self.job: Any = None
+        """What it is done in there, once that has begun."""
 
     @classmethod
     def of(cls, ops: Sequence[Op], fields: Fields, *, embedding: bool, tenant: str = "default") -> Batch:
@@ -111,6 +118,10 @@ class Batch:
             NamespaceError: A namespace is not accepted.
             InvalidInputError: Another argument is not accepted.
         """
+        if len(ops) == 1 and isinstance(ops[0], GetOp):
+            work = cls(1)
+            work.reads = {0: _checked_get(ops[0])}
+            return work
         work = cls(len(ops))
         reads: dict[int, Any] = {}
         last_puts: dict[Place, PutOp] = {}
@@ -132,10 +143,12 @@ class Batch:
         if reads:
             work.reads = reads
         if last_puts:
-            work.deletes = [place for place, op in last_puts.items() if op.value is None]
-            work.puts = {
+            puts = {
                 place: _put(op, fields, embedding=embedding) for place, op in last_puts.items() if op.value is not None
             }
+            work.puts = puts or _EMPTY
+            if len(puts) < len(last_puts):
+                work.deletes = [place for place, op in last_puts.items() if op.value is None]
         return work
 
     @classmethod
@@ -158,6 +171,8 @@ class Batch:
     @property
     def is_gets(self) -> bool:
         """Whether it reads keys, and nothing else."""
+        if self.size == 1:
+            return isinstance(self.reads.get(0), GetOp)
         return 0 < len(self.reads) == self.size and all(isinstance(op, GetOp) for op in self.reads.values())
 
     @property
@@ -203,7 +218,7 @@ def _put(op: PutOp, fields: Fields, embedding: bool) -> Put:
     if op.index is False:
         return Put(text, ttl, paths=dump_paths([]))
     paths = fields if op.index is None else field_paths(op.index)
-    value = load_json(text)
+    value: Any = op.value if is_plain_json(op.value) else load_json(text)
     said = (piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens)))
     words = spaced(searched("\n".join(said)), characters=True)
     pieces = embedded_texts(value, paths) if embedding else ()
@@ -214,6 +229,8 @@ def is_heavy(ops: Sequence[Op]) -> bool:
     """Whether to check and analyse operations takes so long that an event loop must not wait for it."""
     if len(ops) > HEAVY_OPERATIONS:
         return True
+    if len(ops) == 1 and not isinstance(ops[0], PutOp):
+        return False
     left = HEAVY_CHARACTERS
     waiting: list[Any] = [op.value for op in ops if isinstance(op, PutOp)]
     while waiting and left > 0:
@@ -269,6 +286,11 @@ def own_namespace(namespace: Any) -> tuple[str, ...]:
 def checked_key(key: Any) -> str:
     """Refuse a key that cannot be stored everywhere."""
     return check_id("key", key)
+
+
+def _checked_get(op: GetOp) -> GetOp:
+    namespace, key = checked_namespace(op.namespace), checked_key(op.key)
+    return op if type(op.namespace) is tuple else GetOp(namespace, key, op.refresh_ttl)
 
 
 def _checked_search(op: SearchOp) -> SearchOp:

@@ -5,7 +5,7 @@ into jobs, of which several run concurrently:
 
 * reads of keys, many in one job;
 * writes, many in one job, which is one transaction. Of several writes to one key in one tick only the last is done;
-* a search or a listing, once for all callers that ask the same;
+* searches and listings, each once for all callers that ask the same;
 * a caller's own batch of several kinds, alone and in one transaction.
 
 Callers stay apart: when a job of several callers fails, it is done again in parts, so that only the caller with the bad
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import itertools
 import time
 from collections import deque
@@ -34,6 +35,9 @@ MOST_OPERATIONS = 1_000
 MOST_EMBEDDED = 100
 """The same where an embedding model is called with the texts of all of them."""
 
+MOST_QUESTIONS = 25
+"""The most searches and listings that one job asks."""
+
 MOST_CHARACTERS = 4_000_000
 """The characters of values after which a job takes no further write."""
 
@@ -46,41 +50,60 @@ _PARTS = 32
 _QUICK_SECONDS = 5.0
 """A database that could not be reached for longer than this is not asked again for each caller."""
 
-Perform = Callable[[Batch, int], Program[list[list[Result]]]]
-"""An outer program: does a batch for a number of callers that asked the same; the results of each."""
+Perform = Callable[[Batch, "Sequence[int] | None"], Program[list[list[Result]]]]
+"""An outer program: does a batch. It is told how many callers want each result (None: one), and returns a result for each."""
 
 
-class Caller:
-    """An operation, or several that belong together, and who waits for them."""
+class _Results(asyncio.Future[list[Result]]):
+    """What a caller awaits.
 
-    __slots__ = ("future", "job", "work")
+    When the caller is cancelled and no other waits for the same job, the job is cancelled, and ends before the caller does.
+    So nothing goes on in an event loop that ends with its caller.
+    """
 
-    def __init__(self, work: Batch, future: asyncio.Future[list[Result]]) -> None:
-        self.work = work
-        self.future = future
-        self.job: _Job | None = None
+    __slots__ = ("caller",)
+
+    def __init__(self, caller: Batch, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self.caller: Batch | None = caller
+
+    def cancel(self, msg: Any = None) -> bool:
+        job: _Job | None = self.caller.job if self.caller is not None and not self.done() else None
+        if job is not None and job.is_last(self):
+            self.caller = None  # whatever the job still does, this caller is cancelled when it ends
+            return True
+        return super().cancel(msg)
+
+    def end(self) -> None:
+        """Cancel it if it has no results, and forget what it waited for."""
+        self.caller = None
+        super().cancel()
 
 
 class _Job:
-    """What is done at once: units, each of callers of which the last one's work counts for all."""
+    """What is done at once: units, each of callers of which the last one's operation counts for all."""
 
-    __slots__ = ("alike", "task", "units", "waiting")
+    __slots__ = ("alike", "task", "units")
 
-    def __init__(self, units: Sequence[Sequence[Caller]], *, alike: bool = False) -> None:
+    def __init__(self, units: Sequence[Sequence[Batch]], *, alike: bool = False) -> None:
         self.units = units
         self.alike = alike
-        """Whether the callers of its only unit asked the same, and each is to have the results."""
+        """Whether the callers of a unit asked the same, and each is to have a result of its own."""
         self.task: asyncio.Task[None] | None = None
-        self.waiting = 0
         for caller in self.callers():
             caller.job = self
-            self.waiting += 1
 
-    def callers(self) -> Iterator[Caller]:
+    def is_last(self, waiter: _Results) -> bool:
+        """Whether nobody but a cancelled caller waits; then the job is cancelled."""
+        if any(caller.future is not waiter and not caller.future.done() for caller in self.callers()):
+            return False
+        return self.task is not None and not self.task.done() and self.task.cancel()
+
+    def callers(self) -> Iterator[Batch]:
         return itertools.chain.from_iterable(self.units)
 
     def places(self) -> Iterable[Place]:
-        return itertools.chain.from_iterable(unit[-1].work.places() for unit in self.units)
+        return itertools.chain.from_iterable(unit[-1].places() for unit in self.units)
 
 
 class Burst:
@@ -93,47 +116,34 @@ class Burst:
 
     def __init__(self, perform: Perform, *, embedding: bool) -> None:
         self._perform = perform
+        self._embedding = embedding
         self._most = MOST_EMBEDDED if embedding else MOST_OPERATIONS
-        self._gets: deque[Caller] = deque()
-        self._writes: dict[Place, list[Caller]] = {}
-        self._questions: dict[Any, list[Caller]] = {}
-        self._alone: deque[Caller] = deque()
-        self._lanes = deque((self._take_gets, self._take_writes, self._take_question, self._take_alone))
+        self._gets: deque[Batch] = deque()
+        self._writes: dict[Place, list[Batch]] = {}
+        self._questions: dict[Any, list[Batch]] = {}
+        self._alone: deque[Batch] = deque()
+        self._lanes = deque((self._take_gets, self._take_writes, self._take_questions, self._take_alone))
         self._busy: set[Place] = set()
         """What is being written: a later write to it waits, so that writes to a key are done in order."""
         self._running = 0
         self._scheduled = False
 
-    def add(self, work: Batch, loop: asyncio.AbstractEventLoop) -> Caller:
-        """Do a batch together with what others add in this tick of the event loop.
-
-        Who awaits the caller's future and is cancelled must await `abandon` too.
-        """
-        caller = Caller(work, loop.create_future())
+    def add(self, caller: Batch, loop: asyncio.AbstractEventLoop) -> asyncio.Future[list[Result]]:
+        """Do a caller's batch together with what others add in this tick of the event loop; returns what to await."""
+        results = caller.future = _Results(caller, loop)
         self._enqueue(caller)
         if not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._flush)
-        return caller
+        return results
 
-    async def abandon(self, caller: Caller) -> None:
-        """Cancel the job of a caller that was cancelled, if no other caller waits for it."""
-        job = caller.job
-        if job is None:
-            return
-        job.waiting -= 1
-        if job.waiting == 0 and job.task is not None and not job.task.done():
-            job.task.cancel()
-            await asyncio.wait({job.task})
-
-    def _enqueue(self, caller: Caller) -> None:
-        work = caller.work
-        if work.is_gets:
+    def _enqueue(self, caller: Batch) -> None:
+        if caller.is_gets:
             self._gets.append(caller)
-        elif (question := work.question()) is not None:
+        elif (question := caller.question()) is not None:
             self._questions.setdefault(question, []).append(caller)
-        elif work.size == 1:
-            (place,) = work.places()
+        elif caller.size == 1:
+            (place,) = caller.puts or caller.deletes
             self._writes.setdefault(place, []).append(caller)
         else:
             self._alone.append(caller)
@@ -158,17 +168,19 @@ class Burst:
     def _launch(self, job: _Job) -> None:
         self._running += 1
         self._busy.update(job.places())
-        job.task = asyncio.get_running_loop().create_task(self._run(job))
+        job.task = asyncio.get_running_loop().create_task(self._attempt(job))
+        # Not at the end of the coroutine: one that is cancelled early never begins.
+        job.task.add_done_callback(functools.partial(self._finish, job))
 
-    async def _run(self, job: _Job) -> None:
-        try:
-            await self._attempt(job)
-        finally:
-            self._running -= 1
-            self._busy.difference_update(job.places())
-            for caller in job.callers():
-                caller.future.cancel()  # does nothing to those that have their results
-            self._start()
+    def _finish(self, job: _Job, task: asyncio.Task[None]) -> None:
+        self._running -= 1
+        self._busy.difference_update(job.places())
+        for caller in job.callers():
+            caller.job = None
+            caller.future.end()
+        self._start()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
 
     async def _attempt(self, job: _Job) -> None:
         began = time.monotonic()
@@ -182,17 +194,18 @@ class Burst:
                 await self._split(job)
 
     async def _complete(self, job: _Job) -> None:
+        works = [unit[-1] for unit in job.units]
+        merged = works[0] if len(works) == 1 else Batch.merged(works)
         if job.alike:
-            (unit,) = job.units
-            every = await arun(self._perform(unit[0].work, len(unit)))
-            for caller, results in zip(unit, every, strict=True):
-                _answer(caller, results)
+            every = await arun(self._perform(merged, [len(unit) for unit in job.units]))
+            for unit, results in zip(job.units, every, strict=True):
+                for caller, result in zip(unit, results, strict=True):
+                    _answer(caller, [result])
             return
-        works = [unit[-1].work for unit in job.units]
-        (results,) = await arun(self._perform(works[0] if len(works) == 1 else Batch.merged(works), 1))
+        every = await arun(self._perform(merged, None))
         at = 0
         for unit, work in zip(job.units, works, strict=True):
-            own = results[at : at + work.size]
+            own = [result for (result,) in every[at : at + work.size]]
             at += work.size
             for caller in unit:
                 _answer(caller, own)
@@ -202,14 +215,14 @@ class Burst:
         size = -(-len(job.units) // _PARTS)
         failed: tuple[type[Exception], str] | None = None
         for start in range(0, len(job.units), size):
-            part = _Part(job.units[start : start + size])
+            part = _Part(job.units[start : start + size], alike=job.alike)
             try:
                 await self._complete(part)
             except Exception as error:
                 same = (type(error), str(error))
                 if same == failed and type(error) is StorageError:
                     # Twice the same, wherever the cause is: it is the database that cannot, not an operation.
-                    await self._fail(_Part(job.units[start:]), error)
+                    await self._fail(_Part(job.units[start:], alike=job.alike), error)
                     return
                 failed = same
                 if len(part.units) > 1:
@@ -233,19 +246,19 @@ class Burst:
     # Lanes: what the next jobs of a kind are; none when nothing of it waits.
 
     def _take_gets(self) -> Iterator[_Job]:
-        units: list[list[Caller]] = []
+        units: list[list[Batch]] = []
         count = 0
-        while self._gets and (not units or count + self._gets[0].work.size <= MOST_OPERATIONS):
+        while self._gets and (not units or count + self._gets[0].size <= MOST_OPERATIONS):
             caller = self._gets.popleft()
             if not caller.future.done():
                 units.append([caller])
-                count += caller.work.size
+                count += caller.size
         if units:
             yield _Job(units)
 
     def _take_writes(self) -> Iterator[_Job]:
-        puts: list[list[Caller]] = []
-        deletes: list[list[Caller]] = []
+        puts: list[list[Batch]] = []
+        deletes: list[list[Batch]] = []
         characters = 0
         taken: list[Place] = []
         for place, unit in self._writes.items():
@@ -256,7 +269,7 @@ class Burst:
             taken.append(place)
             live = [caller for caller in unit if not caller.future.done()]
             if live:
-                work = live[-1].work
+                work = live[-1]
                 (puts if work.puts else deletes).append(live)
                 characters += work.characters
         for place in taken:
@@ -265,22 +278,25 @@ class Burst:
             if units:
                 yield _Job(units)
 
-    def _take_question(self) -> Iterator[_Job]:
-        while self._questions:
-            question = next(iter(self._questions))
-            live = [caller for caller in self._questions.pop(question) if not caller.future.done()]
+    def _take_questions(self) -> Iterator[_Job]:
+        # Few questions are each asked on their own; of many, each job gets its share. A model is asked for each by itself.
+        most = 1 if self._embedding else min(MOST_QUESTIONS, -(-len(self._questions) // MOST_JOBS))
+        units: list[list[Batch]] = []
+        while self._questions and len(units) < most:
+            live = [caller for caller in self._questions.pop(next(iter(self._questions))) if not caller.future.done()]
             if live:
-                yield _Job([live], alike=True)
-                return
+                units.append(live)
+        if units:
+            yield _Job(units, alike=True)
 
     def _take_alone(self) -> Iterator[_Job]:
-        passed: list[Caller] = []
-        found: Caller | None = None
+        passed: list[Batch] = []
+        found: Batch | None = None
         while self._alone and found is None:
             caller = self._alone.popleft()
             if caller.future.done():
                 continue
-            if self._busy.isdisjoint(caller.work.places()):
+            if self._busy.isdisjoint(caller.places()):
                 found = caller
             else:
                 passed.append(caller)
@@ -294,13 +310,13 @@ class _Part(_Job):
 
     __slots__ = ()
 
-    def __init__(self, units: Sequence[Sequence[Caller]]) -> None:
+    def __init__(self, units: Sequence[Sequence[Batch]], *, alike: bool = False) -> None:
         self.units = units
-        self.alike = False
+        self.alike = alike
 
 
-def _answer(caller: Caller, results: list[Result]) -> None:
-    if not caller.future.done():
+def _answer(caller: Batch, results: list[Result]) -> None:
+    if not caller.future.done() and caller.future.caller is not None:
         caller.future.set_result(results)
 
 

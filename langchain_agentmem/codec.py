@@ -451,12 +451,29 @@ def dump_json(value: Mapping[str, Any]) -> str:
     if not isinstance(value, Mapping):
         msg = f"A store value must be a mapping such as a dict, got {type(value).__name__}."
         raise UnsupportedValueError(msg)
-    text = json.dumps(_plain_json(value, "value", 0), ensure_ascii=False, separators=(",", ":"))
+    text = _ENCODE(value if is_plain_json(value) else _plain_json(value, "value", 0))
     check_text("The value", text)
     if len(text) > MAX_VALUE_BYTES:
         msg = f"A value of {len(text):,} characters is too large: at most {MAX_VALUE_BYTES:,} bytes are accepted."
         raise InvalidInputError(msg)
     return text
+
+
+def is_plain_json(value: Any, depth: int = 0) -> bool:
+    """Whether a value certainly comes back from JSON as it is; it looks at usual types only."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return True
+    if kind is dict:
+        return depth < MAX_JSON_DEPTH and all(
+            type(key) is str and is_plain_json(inner, depth + 1) for key, inner in value.items()
+        )
+    if kind is list:
+        return depth < MAX_JSON_DEPTH and all(is_plain_json(inner, depth + 1) for inner in value)
+    return (kind is int and value.bit_length() <= MAX_INTEGER_BITS) or (kind is float and math.isfinite(value))
+
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def dump_exact_json(value: Any) -> str | None:

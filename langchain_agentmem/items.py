@@ -84,8 +84,7 @@ class ItemEngine:
     def batch(self, ops: Sequence[Op]) -> Program[list[Result]]:
         """Do several operations in one transaction: reads see the state before, the last put to a key counts."""
         work = yield from self.checked(ops)
-        ((results),) = yield from self.perform(work)
-        return results
+        return [result for (result,) in (yield from self.perform(work))]
 
     def checked(self, ops: Sequence[Op]) -> Program[Batch]:
         """Operations that are checked and analysed, ready for `perform`.
@@ -100,8 +99,16 @@ class ItemEngine:
         """Same as `checked`, for few operations with small values."""
         return Batch.of(ops, self._fields, embedding=self._indexer is not None, tenant=self._tenant)
 
-    def perform(self, work: Batch, callers: int = 1) -> Program[list[list[Result]]]:
-        """Do a batch; returns its results for each of some callers, who share none of them."""
+    def perform(self, work: Batch, callers: Sequence[int] | None = None) -> Program[list[list[Result]]]:
+        """Do a batch.
+
+        Args:
+            work: The batch.
+            callers: How many callers want the result of each operation. Default: None (one each).
+
+        Returns:
+            Of each operation the results, one for each caller. No two callers share a value.
+        """
         yield from self._embed(work)
         now = time.time()
         items, tenant = self._backend.items, self._tenant
@@ -126,9 +133,10 @@ class ItemEngine:
             with contextlib.suppress(StorageBusyError):
                 yield Write(self._backend, items.touch(tenant, used, now))
         if not found:
-            return [[None] * work.size for _ in range(callers)]
+            return [[None] * (callers[at] if callers else 1) for at in range(work.size)]
         large = _is_large(row for one in found.values() for row in _rows_of(one))
-        results: list[list[Result]] = yield Compute(large or callers > MANY_ROWS, _results, work, found, callers)
+        large = large or (callers is not None and max(callers) > MANY_ROWS)
+        results: list[list[Result]] = yield Compute(large, _results, work, found, callers)
         return results
 
     def _read(self, program: Program[T]) -> Program[T]:
@@ -340,20 +348,23 @@ def _passing(rows: Sequence[ItemRow], passes: Filter | None) -> Program[list[Ite
     return kept
 
 
-def _results(work: Batch, found: Mapping[int, Any], callers: int) -> list[list[Result]]:
-    """The results of a batch for each caller: nobody gets a value that somebody else may change."""
-    every: list[list[Result]] = []
-    for _ in range(callers):
-        results: list[Result] = [None] * work.size
-        for at, op in work.reads.items():
-            if isinstance(op, GetOp):
-                results[at] = None if found[at] is None else _item(found[at])
-            elif isinstance(op, SearchOp):
-                results[at] = [search_item(row, score) for row, score in found[at]]
-            else:
-                results[at] = list(found[at])
-        every.append(results)
-    return every
+def _results(work: Batch, found: Mapping[int, Any], callers: Sequence[int] | None) -> list[list[Result]]:
+    """Of each operation the results, one for each caller: nobody gets a value that somebody else may change."""
+    return [
+        [_result(work.reads.get(at), found.get(at)) for _ in range(callers[at] if callers else 1)]
+        for at in range(work.size)
+    ]
+
+
+def _result(op: Op | None, found: Any) -> Result:
+    """The result of an operation; `op` is None for one that writes."""
+    if op is None or found is None:
+        return None
+    if isinstance(op, GetOp):
+        return _item(found)
+    if isinstance(op, SearchOp):
+        return [search_item(row, score) for row, score in found]
+    return list(found)
 
 
 def _matching(every: Iterable[tuple[str, ...]], op: ListNamespacesOp) -> list[tuple[str, ...]]:

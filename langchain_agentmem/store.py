@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from langchain_core.embeddings import Embeddings
@@ -29,7 +29,16 @@ from typing_extensions import Self, Unpack
 
 from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import Backend
-from langchain_agentmem.batches import Value, checked_index, checked_ttl, field_paths, is_heavy, own_namespace, text_key
+from langchain_agentmem.batches import (
+    Batch,
+    Value,
+    checked_index,
+    checked_ttl,
+    field_paths,
+    is_heavy,
+    own_namespace,
+    text_key,
+)
 from langchain_agentmem.bursts import Burst
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.indexing import Indexer
@@ -450,20 +459,20 @@ class AgentMemStore(Surface, BaseStore):
 
     # Operations
 
-    async def _submit(self, ops: Sequence[Op]) -> list[Any]:
+    def _submit(self, ops: Sequence[Op]) -> Awaitable[list[Any]]:
         """Do operations together with what others submit in this tick of the event loop."""
-        work = await arun(self._engine.checked(ops)) if is_heavy(ops) else self._engine.sorted(ops)
+        return self._submit_heavy(ops) if is_heavy(ops) else self._add(self._engine.sorted(ops))
+
+    async def _submit_heavy(self, ops: Sequence[Op]) -> list[Any]:
+        return await self._add(await arun(self._engine.checked(ops)))
+
+    def _add(self, work: Batch) -> Awaitable[list[Any]]:
         loop = asyncio.get_running_loop()
         burst = self._bursts.get(loop)
         if burst is None:
             with self._starting:
                 burst = self._bursts.setdefault(loop, Burst(self._engine.perform, embedding=self.indexer is not None))
-        caller = burst.add(work, loop)
-        try:
-            return await caller.future
-        except asyncio.CancelledError:
-            await burst.abandon(caller)
-            raise
+        return burst.add(work, loop)
 
     def _get_op(self, namespace: tuple[str, ...], key: str, refresh: bool | None) -> GetOp:
         return GetOp(namespace, text_key(key), self._refresh(refresh))

@@ -233,7 +233,8 @@ return 1
 
 -- scan --
 -- now, prefix, limit, the stamp that all are to lie below ('' for none), whether that one too, the namespace to go on from, the
--- most namespaces. Returns the namespace that comes next (nil: none), and the newest items: namespace, key, item each.
+-- most namespaces, texts that a value must hold one of (none: any value). Returns the namespace that comes next (nil: none), and
+-- records of the newest items: stamp (a double), namespace, key, item, each framed; the last three empty for those left out.
 local now, limit, most = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[7])
 local bound = ARGV[4] == '' and '+inf' or (ARGV[5] == '1' and '' or '(') .. ARGV[4]
 local namespaces = below(ARGV[2], ARGV[6], most + 1)
@@ -246,22 +247,35 @@ for at = 1, math.min(#namespaces, most) do
   end
 end
 table.sort(candidates, function(a, b) return a[1] > b[1] end)
-local result = {following}
+
+local function may_pass(item)
+  if ARGC < 8 then return true end
+  for at = 8, ARGC do
+    if string.find(item, ARGV[at], HEAD + 1, true) then return true end
+  end
+  return false
+end
+
+-- Many small answers cost a client more than few large ones; no answer may be longer than 512 MB.
+local result, part, size = {following}, {}, 0
 for at = 1, math.min(#candidates, limit) do
   local stamp, namespace, key = unpack(candidates[at])
   local item = whole(namespace, key)
   if not item then
     forget(namespace, key)
-    item = ''
   else
     local expires = expiry_of(item)
-    if expires ~= 0 and expires <= now then item = '' end
+    if (expires ~= 0 and expires <= now) or not may_pass(item) then item = false end
   end
-  result[#result + 1] = string.format('%.0f', stamp)
-  result[#result + 1] = namespace
-  result[#result + 1] = key
-  result[#result + 1] = item
+  if not item then namespace, key, item = '', '', '' end
+  part[#part + 1] = struct.pack('>d', stamp) .. framed(namespace) .. framed(key) .. framed(item)
+  size = size + #part[#part]
+  if size > 1000000 then
+    result[#result + 1] = table.concat(part)
+    part, size = {}, 0
+  end
 end
+if #part > 0 then result[#result + 1] = table.concat(part) end
 return result
 
 -- rows --

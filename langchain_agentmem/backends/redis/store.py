@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ _NAMESPACES_AT_ONCE = 1_000
 _ROOTS_AT_ONCE = 50
 
 _HEAD = struct.Struct(">6d")
+_STAMP, _LENGTH = struct.Struct(">d"), struct.Struct(">I")
 _KNOWN = struct.Struct("<dI")
 
 Place = tuple[Namespace, str]
@@ -139,12 +141,13 @@ class RedisItems:
         self,
         tenant: str,
         prefix: Namespace,
-        condition: Mapping[str, Any] | None,  # noqa: ARG002 (the caller checks it)
+        condition: Mapping[str, Any] | None,
         limit: int,
         before: tuple[Any, ...] | None,
         now: float,
     ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
         stamp, last_root = before or ("", "")
+        texts = _texts_of(condition)
         roots = yield from self._roots(tenant, prefix)
         newest: list[tuple[int, str, bytes, bytes, bytes]] = []
         for start in range(0, len(roots), _ROOTS_AT_ONCE):
@@ -164,14 +167,15 @@ class RedisItems:
                                 int(root < last_root),
                                 namespace,
                                 _NAMESPACES_AT_ONCE,
+                                *texts,
                             ),
                         )
                         for root, namespace in following.items()
                     ]
                 )
-                for root, (_, *flat) in zip(following, answers, strict=True):
-                    rows = zip(flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True)
-                    newest += [(int(one), root, namespace, key, item) for one, namespace, key, item in rows]
+                for root, (_, *parts) in zip(following, answers, strict=True):
+                    for part in parts:
+                        newest += [(one, root, namespace, key, item) for one, namespace, key, item in _records(part)]
                 following = {
                     root: answer[0] for root, answer in zip(following, answers, strict=True) if answer[0] is not None
                 }
@@ -336,6 +340,41 @@ class RedisItems:
                 f"namespace, or use Postgres."
             )
             warnings.warn(msg, RuntimeWarning, stacklevel=2)
+
+
+_COMPARABLE = 1e15
+_MOST_TEXTS = 20
+
+
+def _texts_of(condition: Mapping[str, Any] | None) -> list[str]:
+    """Texts of which the JSON of each value that passes a filter holds one; none where that cannot be said."""
+    for field, wanted in (condition or {}).items():
+        operators = wanted if isinstance(wanted, Mapping) else {"$eq": wanted}
+        operands = [operators["$eq"]] if "$eq" in operators else list(operators.get("$in", ()))
+        if 0 < len(operands) <= _MOST_TEXTS and "." not in field and all(map(_is_comparable, operands)):
+            name = json.dumps(field, ensure_ascii=False)
+            return [f"{name}:{json.dumps(operand, ensure_ascii=False)}" for operand in operands]
+    return []
+
+
+def _is_comparable(operand: Any) -> bool:
+    """Whether equal values begin with the same JSON: 5 is 5.0 too, but 0 is -0.0, and large numbers have exponents."""
+    return type(operand) is str or (type(operand) is int and 0 < abs(operand) < _COMPARABLE)
+
+
+def _records(part: bytes) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """The stamps, namespaces, keys and items in a part of what a scan found."""
+    at = 0
+    while at < len(part):
+        (stamp,) = _STAMP.unpack_from(part, at)
+        at += _STAMP.size
+        texts = []
+        for _ in range(3):
+            (length,) = _LENGTH.unpack_from(part, at)
+            texts.append(part[at + _LENGTH.size : at + _LENGTH.size + length])
+            at += _LENGTH.size + length
+        namespace, key, item = texts
+        yield int(stamp), namespace, key, item
 
 
 def similarities(log: bytes, query: bytes) -> Iterable[tuple[float, float]]:
