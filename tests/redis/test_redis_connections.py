@@ -110,7 +110,10 @@ def _knows_a_master(port: int) -> bool:
 
 def test_a_url_with_tls_asks_for_tls(server):
     """The server knows no TLS, so the first thing that is sent is not understood by it."""
-    with AgentMemory.from_url(f"rediss://127.0.0.1:{server.port}/0?retries=0") as memory, pytest.raises(StorageError):
+    with (
+        AgentMemory.from_url(f"rediss://127.0.0.1:{server.port}/0?retries=0&timeout=1") as memory,
+        pytest.raises(StorageError),
+    ):
         memory.history("s").count()
 
 

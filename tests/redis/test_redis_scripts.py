@@ -27,6 +27,7 @@ CORE_COMMANDS = {
     *("sadd", "sismember"),
     *("xadd", "xdel", "xlen", "xrange", "xrevrange"),
     *("eval", "evalsha", "script", "multi", "exec"),
+    "scan",  # once, when the memory is made: a thousand keys of each server
     *("info", "hello", "client", "ping", "auth", "select", "command", "cluster", "config", "flushall"),
 }
 """What the scripts use, and what clients say when they connect."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import sys
 import threading
 import weakref
@@ -141,6 +142,10 @@ class Part(NamedTuple):
     """How many of the first answers are to none of them."""
 
 
+class _Leases(dict[int, Lease]):
+    """The connections of an exchange, by the places of its parts."""
+
+
 class Exchange(NamedTuple):
     """Outer step: send commands to several servers at once. The result has for each the answers, or why they are missing.
 
@@ -153,76 +158,87 @@ class Exchange(NamedTuple):
     writes: bool
 
     def perform(self) -> list[Any]:
-        handled = sys.exc_info()[1]
         results: list[Any] = [None] * len(self.parts)
-        leases: list[Lease] = []
+        while missing := [at for at, result in enumerate(results) if result is None]:
+            self._round(missing, results)
+        return results
+
+    async def aperform(self) -> list[Any]:
+        results: list[Any] = [None] * len(self.parts)
+        while missing := [at for at, result in enumerate(results) if result is None]:
+            await self._around(missing, results)
+        return results
+
+    def _round(self, missing: list[int], results: list[Any]) -> None:
+        """Do the parts for which connections are free; a caller that has one does not wait for others."""
+        handled = sys.exc_info()[1]
+        leases = _Leases()
         try:
-            for at, part in enumerate(self.parts):
-                pool = self.servers.pool(part.server)
-                leases.append(Lease(pool))
-                pool.wait(leases[at], self.limit)
+            for at in missing:
+                pool = self.servers.pool(self.parts[at].server)
+                leases[at] = Lease(pool)
+                if not pool.take(leases[at], self.limit, wait=len(leases) == 1):
+                    del leases[at]
+                    continue
                 try:
                     connection = pool.connect(leases[at], self.limit)
-                    packed = connection.pack_commands(part.commands)
+                    packed = connection.pack_commands(self.parts[at].commands)
                     _bound(connection, self.limit)
                     self.limit.sent = self.limit.sent or self.writes
                     connection.send_packed_command(packed)
                 except _FAILURES as error:
                     results[at] = _own(error, handled)
-            for at, part in enumerate(self.parts):
+            for at, lease in leases.items():
                 if results[at] is None:
                     try:
-                        results[at] = [_read(leases[at], self.limit) for _ in part.commands]
-                        leases[at].clean = True
+                        results[at] = [_read(lease, self.limit) for _ in self.parts[at].commands]
+                        lease.clean = True
                     except _FAILURES as error:
                         results[at] = _own(error, handled)
         finally:
             try:
-                for lease in leases:
-                    lease.end()
+                _end(leases, None)
             finally:  # that may have been broken off too
-                for lease in leases:
-                    lease.end()
-        return results
+                _end(leases, None)
 
-    async def aperform(self) -> list[Any]:
+    async def _around(self, missing: list[int], results: list[Any]) -> None:
+        """Same as `_round`, but without blocking the event loop."""
         handled = sys.exc_info()[1]
-        results: list[Any] = [None] * len(self.parts)
-        leases: list[Lease] = []
+        leases = _Leases()
         timer: asyncio.TimerHandle | None = None
         try:
-            for at, part in enumerate(self.parts):
-                pool = self.servers.loop_pool(part.server)
-                leases.append(Lease(pool))
-                await pool.wait(leases[at], self.limit)
+            for at in missing:
+                pool = self.servers.loop_pool(self.parts[at].server)
+                leases[at] = Lease(pool)
+                if not await pool.take(leases[at], self.limit, wait=len(leases) == 1):
+                    del leases[at]
+                    continue
                 try:
                     connection = await pool.connect(leases[at], self.limit)
                     timer = timer or self._timer(leases)
                     self.limit.sent = self.limit.sent or self.writes
-                    await connection.send_packed_command(connection.pack_commands(part.commands))
+                    await connection.send_packed_command(connection.pack_commands(self.parts[at].commands))
                 except _FAILURES as error:
                     results[at] = self._late(_own(error, handled))
-            for at, part in enumerate(self.parts):
+            for at, lease in leases.items():
                 if results[at] is None:
                     try:
-                        results[at] = [await _aread(leases[at]) for _ in part.commands]
-                        leases[at].clean = True
+                        results[at] = [await _aread(lease) for _ in self.parts[at].commands]
+                        lease.clean = True
                     except _FAILURES as error:
                         results[at] = self._late(_own(error, handled))
         finally:
             try:
-                if timer is not None:
-                    timer.cancel()
+                _end(leases, timer)
             finally:
-                for lease in leases:
-                    lease.end()
-        return results
+                _end(leases, timer)
 
-    def _timer(self, leases: list[Lease]) -> asyncio.TimerHandle:
+    def _timer(self, leases: _Leases) -> asyncio.TimerHandle:
         """Close the connections when the time is over, which ends every wait for them."""
+        known = weakref.ref(leases)  # a timer that is left over keeps no permit
 
         def close() -> None:
-            for lease in leases:
+            for lease in (known() or {}).values():
                 writer = lease.link.connection._writer if lease.link else None
                 if writer is not None:
                     writer.transport.abort()
@@ -231,6 +247,14 @@ class Exchange(NamedTuple):
 
     def _late(self, error: Exception) -> Exception:
         return NoAnswer("Timeout reading from server") if self.limit.left() <= 0 else error
+
+
+def _end(leases: _Leases, timer: asyncio.TimerHandle | None) -> None:
+    """Give connections back; a repetition does nothing."""
+    for lease in leases.values():
+        lease.end()
+    if timer is not None:
+        timer.cancel()
 
 
 def _read(lease: Lease, limit: Limit) -> Any:
@@ -420,7 +444,20 @@ def _is_quiet_async(connection: Any) -> bool:
     reader, writer = connection._reader, connection._writer
     if reader is None or writer is None or writer.transport.is_closing():
         return False
-    return not (reader._buffer or reader.at_eof() or reader.exception())
+    if reader._buffer or reader.at_eof() or reader.exception():
+        return False
+    # What has come since the loop last looked, the end of the connection for one, it does not know yet.
+    socket = writer.transport.get_extra_info("socket")
+    return not (_HAS_POLL and socket is not None and _has_come(socket.fileno()))
+
+
+def _has_come(file: int) -> bool:
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+_HAS_POLL = hasattr(select, "poll")
 
 
 # Closing

@@ -13,10 +13,12 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
 NEVER = float("-inf")
+_LATE, _LOOK_SECONDS = 0.05, 0.25
 
 
 class NoTurnError(Exception):
@@ -95,7 +97,7 @@ class Lease:
         link, self.link = self.link, None
         if link is not None:
             self.pool.take_back(link, clean=self.clean)
-        permit, self.permit = self.permit, None  # a repetition does nothing
+        permit, self.permit = self.permit, None
         if permit is not None:
             self.pool.release(permit, progress=self.clean)
 
@@ -145,12 +147,17 @@ class Pool:
         self._progress = NEVER
         self._closed = False
 
-    def wait(self, lease: Lease, limit: Limit) -> None:
-        """Get a permit.
+    def take(self, lease: Lease, limit: Limit, *, wait: bool) -> bool:
+        """Get a permit, if one is free or `wait`; returns whether it got one.
 
         Raises:
             NoTurnError: None came free in time.
         """
+        with contextlib.suppress(Empty):
+            lease.permit = self._permits.checked(self._free.get_nowait())
+            return True
+        if not wait:
+            return False
         since = time.monotonic()
         while lease.permit is None:
             left = limit.after(since, self._progress) - time.monotonic()
@@ -160,6 +167,7 @@ class Pool:
                 if limit.after(since, self._progress) <= time.monotonic():
                     raise NoTurnError from None
         limit.at = limit.after(since, self._progress)
+        return True
 
     def connect(self, lease: Lease, limit: Limit) -> Any:
         """Get an open connection for a permit."""
@@ -225,15 +233,17 @@ class LoopPool:
         self._progress = NEVER
         self._closed = False
 
-    async def wait(self, lease: Lease, limit: Limit) -> None:
-        """Get a permit.
+    async def take(self, lease: Lease, limit: Limit, *, wait: bool) -> bool:
+        """Get a permit, if one is free or `wait`; returns whether it got one.
 
         Raises:
             NoTurnError: None came free in time.
         """
         if self._free:
             lease.permit = self._permits.checked(self._free.popleft())
-            return
+            return True
+        if not wait:
+            return False
         since = time.monotonic()
         turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         self._line.append((turn, limit, since))
@@ -245,6 +255,7 @@ class LoopPool:
                 self.release(turn.result(), progress=False)
             raise
         limit.at = limit.after(since, self._progress)
+        return True
 
     async def connect(self, lease: Lease, limit: Limit) -> Any:
         """Get an open connection for a permit."""
@@ -292,23 +303,32 @@ class LoopPool:
         return [link.connection for link in list(self._every)]
 
     def _watch(self, end: float) -> None:
-        """Look at the line at a time, when a caller in it may have waited too long."""
-        if self._timer is None or end < self._next_look:
+        """Look at the line from time to time, and when a caller in it may have waited too long."""
+        now = time.monotonic()
+        at = min(end, now + _LOOK_SECONDS)
+        if self._timer is None or at < self._next_look:
             if self._timer is not None:
                 self._timer.cancel()
-            self._next_look = end
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, end - time.monotonic()), self._look)
+            self._next_look = at
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, at - now), self._look)
 
-    def _look(self) -> None:
+    def _look(self, *, again: bool = False) -> None:
         self._timer = None
+        while self._free and self._line:  # a permit that was lost came back
+            self.release(self._permits.checked(self._free.popleft()), progress=False)
         now, ends = time.monotonic(), []
         for turn, limit, since in self._line:
             if not turn.done():
                 end = limit.after(since, self._progress)
-                if end <= now:
+                if end > now:
+                    ends.append(end)
+                elif again:
                     turn.set_exception(NoTurnError())
                 else:
-                    ends.append(end)
+                    # The loop may have stood still: others may have progressed, which it learns only now.
+                    self._next_look = now
+                    self._timer = asyncio.get_running_loop().call_later(_LATE, partial(self._look, again=True))
+                    return
         if ends:
             self._watch(min(ends))
 
