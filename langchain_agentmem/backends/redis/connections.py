@@ -384,7 +384,7 @@ class _Source(NamedTuple):
 
 _DECIDED_HERE = {
     *("connection_pool", "retry", "retry_on_timeout", "retry_on_error"),
-    *("decode_responses", "encoding", "encoding_errors"),
+    *("decode_responses", "encoding", "encoding_errors", "lib_name", "lib_version"),
     *("socket_timeout", "socket_connect_timeout"),
     *("maint_notifications_config", "maint_notifications_pool_handler", "oss_cluster_maint_notifications_handler"),
     *("maintenance_state", "maintenance_notification_hash"),
