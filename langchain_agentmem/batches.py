@@ -25,6 +25,7 @@ from langgraph.store.base import (
 
 from langchain_agentmem.backends.contract import ItemPut, ItemRow
 from langchain_agentmem.codec import dump_json, is_plain_json, load_json
+from langchain_agentmem.damage import reading
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.filters import compile_filter
 from langchain_agentmem.indexing import Embedded
@@ -373,6 +374,21 @@ def field_paths(fields: Any) -> Fields:
 def dump_paths(fields: Fields) -> str:
     """Paths of fields as they are stored with an item."""
     return json.dumps([path for path, _ in fields])
+
+
+def name_of_item(namespace: Sequence[str], key: str) -> str:
+    """How an item is called in errors about what is stored of it."""
+    return f"Item {key!r:.100} of namespace {tuple(namespace)!r:.200}"
+
+
+def value_of(row: ItemRow) -> Value:
+    """The value of an item.
+
+    Raises:
+        DamagedDataError: It cannot be read; the error names the item.
+    """
+    with reading(name_of_item(row.namespace, row.key)):
+        return load_json(row.value)
 
 
 def load_paths(text: str) -> Fields:

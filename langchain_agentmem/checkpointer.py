@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -40,6 +40,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.codec import Codec
 from langchain_agentmem.containment import contains, with_lists
+from langchain_agentmem.damage import reading
 from langchain_agentmem.drafts import Draft, KnownValues
 from langchain_agentmem.errors import (
     ConfigurationError,
@@ -48,7 +49,7 @@ from langchain_agentmem.errors import (
     InvalidTypeError,
     ThreadInUseError,
 )
-from langchain_agentmem.loading import Loader, checkpoint_config
+from langchain_agentmem.loading import Loader, checkpoint_config, thread_info
 from langchain_agentmem.models import (
     MAX_CHECKPOINT_BYTES,
     ThreadInfo,
@@ -445,19 +446,25 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
 
     def _get(self, config: RunnableConfig) -> Program[CheckpointTuple | None]:
         thread, namespace, checkpoint_id = self._place(config)
-        loaded = yield Read(
-            self._backend,
-            self._backend.checkpoints.get(thread, namespace, checkpoint_id, self._codec, time.time()),
-        )
-        if loaded is None:
-            return None
-        return self._loader.tuple(loaded, config["configurable"]["thread_id"])
+        with _reading(thread.thread_id):
+            loaded = yield Read(
+                self._backend,
+                self._backend.checkpoints.get(thread, namespace, checkpoint_id, self._codec, time.time()),
+            )
+            if loaded is None:
+                return None
+            return self._loader.tuple(loaded, config["configurable"]["thread_id"])
 
     def _page(self, scan: Scan) -> Program[tuple[_list[CheckpointTuple], Scan | None]]:
         if scan.limit == 0:
             return [], None
-        loaded, following = yield Read(self._backend, self._read_page(scan))
-        return [self._loader.tuple(checkpoint, checkpoint.row.thread_id) for checkpoint in loaded], following
+        with _reading(scan.thread_id):
+            loaded, following = yield Read(self._backend, self._read_page(scan))
+            return [self._loaded(checkpoint) for checkpoint in loaded], following
+
+    def _loaded(self, checkpoint: LoadedCheckpoint) -> CheckpointTuple:
+        with _reading(checkpoint.row.thread_id):
+            return self._loader.tuple(checkpoint, checkpoint.row.thread_id)
 
     @storage_program
     def _read_page(self, scan: Scan) -> Program[tuple[_list[LoadedCheckpoint], Scan | None]]:
@@ -523,7 +530,9 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
                 draft.unchanged,
                 draft.snapshots,
             )
-            if (yield Write(self._backend, self._backend.checkpoints.put(thread, put, self._codec, use))):
+            with _reading(thread.thread_id):
+                is_stored = yield Write(self._backend, self._backend.checkpoints.put(thread, put, self._codec, use))
+            if is_stored:
                 break
             self._memory.forget(thread)
         else:
@@ -555,7 +564,9 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
                 for at, (channel, value) in enumerate(writes)
             ]
             put = WritesPut(CheckpointKey(namespace, checkpoint_id), rows, draft.values, draft.elements, draft.requires)
-            if (yield Write(self._backend, self._backend.checkpoints.put_writes(thread, put, use))):
+            with _reading(thread.thread_id):
+                is_stored = yield Write(self._backend, self._backend.checkpoints.put_writes(thread, put, use))
+            if is_stored:
                 break
             self._memory.forget(thread)
         else:
@@ -582,12 +593,14 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         for thread_id in (yield Read(self._backend, table.threads_of_runs(self._tenant, wanted))):
             thread = ThreadKey(self._tenant, thread_id)
             deleted = delete_runs(table, thread, wanted, self._codec)
-            yield Write(self._backend, and_cleared(deleted, notes_of_thread(self._backend, thread)))
+            with _reading(thread_id):
+                yield Write(self._backend, and_cleared(deleted, notes_of_thread(self._backend, thread)))
             self._memory.forget(thread)
 
     def _copy_thread(self, source_thread_id: str, target_thread_id: str) -> Program[None]:
         source, target = self._thread(source_thread_id), self._thread(target_thread_id)
-        copied = yield Write(self._backend, self._backend.checkpoints.copy_thread(source, target, time.time()))
+        with _reading(source.thread_id):
+            copied = yield Write(self._backend, self._backend.checkpoints.copy_thread(source, target, time.time()))
         if not copied:
             msg = f"Thread {target.thread_id!r} holds checkpoints already: delete it first, or copy to another id."
             raise ThreadInUseError(msg)
@@ -603,7 +616,8 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             if strategy == "delete":
                 yield Write(self._backend, self._deleting(thread))
             else:
-                yield Write(self._backend, keep_latest(table, thread, self._codec))
+                with _reading(thread.thread_id):
+                    yield Write(self._backend, keep_latest(table, thread, self._codec))
             self._memory.forget(thread)
 
     def _expire_checkpoints(self, older_than: timedelta | float, thread_ids: Sequence[str] | None) -> Program[int]:
@@ -614,7 +628,8 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         for thread_id in thread_ids_of("thread_ids", thread_ids):
             thread = self._thread(thread_id)
             program = keep_latest(self._backend.checkpoints, thread, self._codec, older_than=cutoff)
-            deleted += yield Write(self._backend, program)
+            with _reading(thread.thread_id):
+                deleted += yield Write(self._backend, program)
             self._memory.forget(thread)
         return deleted
 
@@ -624,10 +639,11 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         if not channels:
             return {}
         thread, namespace, checkpoint_id = self._place(config)
-        histories: Mapping[str, DeltaChannelHistory] = yield Read(
-            self._backend,
-            self._loader.delta_history(self._backend.checkpoints, thread, namespace, checkpoint_id, _list(channels)),
+        program = self._loader.delta_history(
+            self._backend.checkpoints, thread, namespace, checkpoint_id, _list(channels)
         )
+        with _reading(thread.thread_id):
+            histories: Mapping[str, DeltaChannelHistory] = yield Read(self._backend, program)
         return histories
 
     def _threads(self, user_id: str | None, limit: int | None, offset: int) -> Program[_list[ThreadInfo]]:
@@ -635,21 +651,11 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         if limit is not None:
             limit = check_count("limit", limit)
         offset = check_count("offset", offset, least=0)
-        rows = yield Read(
-            self._backend, self._backend.checkpoints.threads(self._tenant, user_id, limit, offset, time.time())
-        )
-        return [
-            ThreadInfo(
-                row.thread_id,
-                row.user_id,
-                row.checkpoint_count,
-                datetime.fromtimestamp(row.created_at, timezone.utc),
-                datetime.fromtimestamp(row.updated_at, timezone.utc),
-                None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
-                {user: datetime.fromtimestamp(used, timezone.utc) for user, used in row.users.items()},
+        with _reading(None):
+            rows = yield Read(
+                self._backend, self._backend.checkpoints.threads(self._tenant, user_id, limit, offset, time.time())
             )
-            for row in rows
-        ]
+            return [thread_info(row) for row in rows]
 
     def _set_ttl(self, thread_id: str, ttl: timedelta | float | None) -> Program[bool]:
         thread = self._thread(thread_id)
@@ -696,3 +702,10 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             stored = yield Write(self._backend, self._backend.checkpoints.secret(thread, proposal, use))
             self._memory.remember_secret(thread, stored)
         return bytes(self._codec.load(stored)), use._replace(secret=stored)
+
+
+def _reading(thread_id: str | None) -> reading:
+    """Context manager: report damage to what is stored of a thread, or of some thread."""
+    return reading(
+        "What is stored of a thread" if thread_id is None else f"What is stored of thread {thread_id!r:.100}"
+    )

@@ -60,6 +60,9 @@ class StorageClosedError(StorageError):
 class DamagedDataError(StorageError):
     """Stored data cannot be read: it was damaged, altered, or written by something else."""
 
+    is_named = False
+    """Whether the message names the thing that the data belong to."""
+
 
 class ConflictError(StorageError):
     """Other writers kept changing the item for longer than this one was ready to try."""

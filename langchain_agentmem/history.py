@@ -28,6 +28,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.chains import Windows, chain_read, chain_stores
 from langchain_agentmem.codec import Codec, dump_json
+from langchain_agentmem.damage import reading
 from langchain_agentmem.embedding import Embedder
 from langchain_agentmem.errors import AgentMemError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.indexing import Embedded, Indexer
@@ -46,7 +47,15 @@ from langchain_agentmem.models import (
 )
 from langchain_agentmem.options import HistoryOptions, check_options
 from langchain_agentmem.program import Program, Read, Write, arun, run
-from langchain_agentmem.searching import described, embed_messages, found_messages, renew_messages, text_of, time_of
+from langchain_agentmem.searching import (
+    described,
+    embed_messages,
+    found_messages,
+    message_in,
+    renew_messages,
+    text_of,
+    time_of,
+)
 from langchain_agentmem.storable import storable
 from langchain_agentmem.surfaces import Surface, alone, backend_of, is_url, shown_url
 from langchain_agentmem.sweeping import Sweeper
@@ -426,7 +435,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             limit *= 4
 
     def _loaded(self, rows: Sequence[MessageRow]) -> list[BaseMessage]:
-        return [self._codec.load_message(row.body) for row in rows]
+        return [message_in(self._codec, row, self.session_id) for row in rows]
 
     def _add(self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None) -> Program[None]:
         given: Any = messages
@@ -481,7 +490,8 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             self.retention.sliding,
             secrets.randbits(62),
         )
-        first = yield Write(self._backend, self._backend.messages.append(self._key, addition))
+        with reading(f"What is stored of session {self.session_id!r}"):
+            first = yield Write(self._backend, self._backend.messages.append(self._key, addition))
         stored = [LoggedMessage(self._key, row._replace(position=first + row.position)) for row in rows]
         yield from renew_messages(self._backend, self._indexer, stored, messages, embedded)
         yield from self._sweeper.after_write()
@@ -509,7 +519,8 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             system = [row for row in self._run if row.role == "system"][-1:]
             return [*(row for row in system if row.position < self._run[start].position), *self._run[start:]]
         window = self._backend.messages.window(self._key, self.agent, limit, time.time())
-        rows: list[MessageRow] = yield Read(self._backend, window)
+        with reading(f"A message of session {self.session_id!r}"):
+            rows: list[MessageRow] = yield Read(self._backend, window)
         return rows
 
     def _stored(self, limit: int | None) -> Program[list[StoredMessage]]:
@@ -545,8 +556,9 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             rows = [row for row in self._run if row.position > after][:size]
         else:
             page = self._backend.messages.page(self._key, self.agent, after, size, time.time())
-            rows = yield Read(self._backend, page)
-        messages = [self._codec.load_message(row.body) for row in rows]
+            with reading(f"A message of session {self.session_id!r}"):
+                rows = yield Read(self._backend, page)
+        messages = self._loaded(rows)
         return messages, rows[-1].position if len(rows) == size else None
 
     def _entry(self, row: MessageRow) -> StoredMessage:

@@ -24,8 +24,18 @@ from langgraph.store.base import (
 )
 
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
-from langchain_agentmem.batches import Batch, Fields, Place, Value, index_of, is_heavy
+from langchain_agentmem.batches import (
+    Batch,
+    Fields,
+    Place,
+    Value,
+    index_of,
+    is_heavy,
+    name_of_item,
+    value_of,
+)
 from langchain_agentmem.codec import load_json
+from langchain_agentmem.damage import reading
 from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
 from langchain_agentmem.filters import Filter, compile_filter
 from langchain_agentmem.indexing import Indexer
@@ -189,6 +199,10 @@ class ItemEngine:
 
     def _answers(self, work: Batch, now: float, ask: Ask) -> Program[tuple[dict[int, Any], list[Place]]]:
         """What answers a batch's questions, by their places among the results; `ask` runs a storage program."""
+        with reading("One of the items"):
+            return (yield from self._answered(work, now, ask))
+
+    def _answered(self, work: Batch, now: float, ask: Ask) -> Program[tuple[dict[int, Any], list[Place]]]:
         found: dict[int, Any] = {}
         used: list[ItemRow] = []
         gets = work.of_kind(GetOp)
@@ -311,11 +325,12 @@ class ItemEngine:
             for place, value in values.items():
                 row = rows.get(place)
                 keep = ttl
-                if row and isinstance(ttl, NotProvided):
-                    keep = None if row.ttl is None else row.ttl / 60
                 how = index.get(place[0], NOT_PROVIDED) if isinstance(index, Mapping) else index
-                if isinstance(how, NotProvided):
-                    how = None if row is None else index_of(row)
+                with reading(name_of_item(*place)):
+                    if row and isinstance(ttl, NotProvided):
+                        keep = None if row.ttl is None else row.ttl / 60
+                    if isinstance(how, NotProvided):
+                        how = None if row is None else index_of(row)
                 ops.append(put_of(*place, value, how, keep))
             work = yield from self.checked(ops)
             yield from self._embed(work)
@@ -344,7 +359,7 @@ def _passing(rows: Sequence[ItemRow], passes: Filter | None) -> Program[list[Ite
     """The items that pass a filter."""
     if passes is None:
         return list(rows)
-    kept: list[ItemRow] = yield Compute(_is_large(rows), lambda: [row for row in rows if passes(load_json(row.value))])
+    kept: list[ItemRow] = yield Compute(_is_large(rows), lambda: [row for row in rows if passes(value_of(row))])
     return kept
 
 
@@ -381,13 +396,14 @@ def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
 
 
 def _item(row: ItemRow) -> Item:
-    return Item(
-        value=load_json(row.value),
-        key=row.key,
-        namespace=row.namespace,
-        created_at=datetime.fromtimestamp(row.created_at, timezone.utc),
-        updated_at=datetime.fromtimestamp(row.updated_at, timezone.utc),
-    )
+    with reading(name_of_item(row.namespace, row.key)):
+        return Item(
+            value=load_json(row.value),
+            key=row.key,
+            namespace=row.namespace,
+            created_at=datetime.fromtimestamp(row.created_at, timezone.utc),
+            updated_at=datetime.fromtimestamp(row.updated_at, timezone.utc),
+        )
 
 
 def search_item(row: ItemRow, score: float | None) -> SearchItem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any, NoReturn
 
 from langchain_core.runnables import RunnableConfig
@@ -17,12 +18,15 @@ from langchain_agentmem.backends.contract import (
     Parts,
     StoredWrite,
     ThreadKey,
+    ThreadRow,
 )
 from langchain_agentmem.codec import Codec, Typed
 from langchain_agentmem.compact import PLAIN, Known, ValueKey, digest_of, each_reference, join, references_of
 from langchain_agentmem.containment import with_lists
+from langchain_agentmem.damage import reading
 from langchain_agentmem.drafts import KnownValues
 from langchain_agentmem.errors import DamagedDataError
+from langchain_agentmem.models import ThreadInfo
 from langchain_agentmem.program import Program, storage_program
 
 _GENERATIONS = 256
@@ -148,6 +152,20 @@ class Loader:
             (loaded,) = yield from table.load(thread.tenant, [row._replace(inline={}, stored=stored)])
             seeds.update(self._values(loaded))
         return seeds
+
+
+def thread_info(row: ThreadRow) -> ThreadInfo:
+    """What is told of a thread."""
+    with reading(f"What is stored of thread {row.thread_id!r:.100}"):
+        return ThreadInfo(
+            row.thread_id,
+            row.user_id,
+            row.checkpoint_count,
+            datetime.fromtimestamp(row.created_at, timezone.utc),
+            datetime.fromtimestamp(row.updated_at, timezone.utc),
+            None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
+            {user: datetime.fromtimestamp(used, timezone.utc) for user, used in row.users.items()},
+        )
 
 
 def checkpoint_config(thread_id: Any, namespace: str, checkpoint_id: str) -> RunnableConfig:

@@ -21,13 +21,14 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, LoggedMessage, MessageRow
 from langchain_agentmem.codec import Codec, load_json
+from langchain_agentmem.damage import reading
 from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.indexing import Embedded, Indexer
 from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_text, shown
 from langchain_agentmem.program import Program, Read, Write
 from langchain_agentmem.ranking import combined, terms
 from langchain_agentmem.vectors import similarities_to
-from langchain_agentmem.words import analyze, frequencies, numbers_of, scores
+from langchain_agentmem.words import analyze, checked_words, frequencies, numbers_of, scores
 
 _log = logging.getLogger(__name__)
 
@@ -91,17 +92,28 @@ def moment_of(seconds: float) -> datetime:
     return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), timezone.utc)
 
 
+def message_in(codec: Codec, row: MessageRow, session_id: str) -> BaseMessage:
+    """The message of a row.
+
+    Raises:
+        DamagedDataError: It cannot be read; the error names the session and the position.
+    """
+    with reading(f"Message {row.position} of session {session_id!r}"):
+        return codec.load_message(row.body)
+
+
 def described(codec: Codec, row: MessageRow, session_id: str, user_id: str | None) -> dict[str, Any]:
     """What is known of a stored message, by the names of `StoredMessage`."""
-    return {
-        "message": codec.load_message(row.body),
-        "session_id": session_id,
-        "position": row.position,
-        "created_at": moment_of(row.created_at),
-        "user_id": user_id,
-        "agent": row.agent,
-        "metadata": {} if row.metadata is None else load_json(row.metadata),
-    }
+    with reading(f"Message {row.position} of session {session_id!r}"):
+        return {
+            "message": codec.load_message(row.body),
+            "session_id": session_id,
+            "position": row.position,
+            "created_at": moment_of(row.created_at),
+            "user_id": user_id,
+            "agent": row.agent,
+            "metadata": {} if row.metadata is None else load_json(row.metadata),
+        }
 
 
 def found_messages(
@@ -144,7 +156,8 @@ def found_messages(
     now = time.time()
     if indexer is not None and query.strip():
         yield from indexer.ready()
-    entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=indexer is not None))
+    with reading("The index of a user's messages"):
+        entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=indexer is not None))
     language = backend.language
     words = [_words_of(entry, codec, language) for entry in entries]
     vector = None
@@ -160,14 +173,15 @@ def found_messages(
     places = {_place(entries[at]) for group in neighbours.values() for at in group}
     rows: dict[Place, MessageRow] = {}
     if places:
-        rows = yield Read(backend, backend.messages.rows(scope, sorted(places), now))
+        with reading("One of a user's messages"):
+            rows = yield Read(backend, backend.messages.rows(scope, sorted(places), now))
     found = FoundMessages()
     for at, score in ranked:
         row = rows.get(_place(entries[at]))
         if row is not None:
             near = [rows[place] for one in neighbours[at] if (place := _place(entries[one])) in rows]
             told = described(codec, row, entries[at].session_id, scope.user_id)
-            messages = [codec.load_message(one.body) for one in near] if around else []
+            messages = [message_in(codec, one, entries[at].session_id) for one in near] if around else []
             found.append(FoundMessage(**told, score=score, around=messages))
     return found
 
@@ -241,9 +255,11 @@ def _rank(
 
 
 def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
-    if entry.words is not None:
-        return entry.words
-    return b"" if entry.body is None else analyze(text_of(codec.load_message(entry.body)), language)
+    with reading(f"Message {entry.position} of session {entry.session_id!r}"):
+        moment_of(entry.created_at)
+        if entry.words is None:
+            return b"" if entry.body is None else analyze(text_of(codec.load_message(entry.body)), language)
+        return checked_words(entry.words)
 
 
 @lru_cache(maxsize=10_000)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Swap
-from langchain_agentmem.batches import Place, Value, checked_key, own_namespace, text_key
-from langchain_agentmem.codec import load_json
+from langchain_agentmem.batches import Place, Value, checked_key, own_namespace, text_key, value_of
+from langchain_agentmem.damage import reading
 from langchain_agentmem.errors import ConflictError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.program import Program, Read, Sleep, Write
 
@@ -48,9 +48,10 @@ def updated(
     deadline = time.monotonic() + UPDATE_SECONDS
     longest = 0.001
     while True:
-        read = yield Read(backend, backend.items.get(tenant, asked, time.time(), paths=True))
+        with reading(f"One of the items {asked!r:.200}"):
+            read = yield Read(backend, backend.items.get(tenant, asked, time.time(), paths=True))
         rows: dict[Place, ItemRow | None] = dict(zip(asked, read, strict=True))
-        decided = yield from decide({place: load_json(row.value) if row else None for place, row in rows.items()})
+        decided = yield from decide({place: value_of(row) if row else None for place, row in rows.items()})
         changes = _checked_changes(decided)
         places = checked_places([*asked, *changes])
         puts = yield from prepare({place: value for place, value in changes.items() if value is not None}, rows)
@@ -59,7 +60,7 @@ def updated(
         if all(swap.keep for swap in swaps) or (
             yield Write(backend, backend.items.swap(tenant, swaps, time.time(), secrets.randbits(53)))
         ):
-            kept = {place: load_json(row.value) if row else None for place, row in rows.items() if place not in changes}
+            kept = {place: value_of(row) if row else None for place, row in rows.items() if place not in changes}
             return {**kept, **changes}
         if time.monotonic() > deadline:
             shown = ", ".join(map(str, places[:3])) + (f" and {len(places) - 3} more" if len(places) > 3 else "")

@@ -84,6 +84,18 @@ def searched(text: str) -> str:
     return part[:whole] if whole > 0 else part[:-1]
 
 
+def checked_words(words: bytes) -> bytes:
+    """Return what a text was stored as.
+
+    Raises:
+        ValueError: `analyze` cannot have made it.
+    """
+    if not isinstance(words, bytes) or len(words) % _BYTES:
+        msg = "its words have no whole numbers"
+        raise ValueError(msg)
+    return words
+
+
 def scores(texts: Sequence[bytes], terms: Iterable[str], language: str = ENGLISH) -> list[float]:
     """How well texts answer a query; 0 for those that hold none of its words.
 

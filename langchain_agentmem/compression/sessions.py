@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import sys
 import time
@@ -15,16 +16,26 @@ from langchain_agentmem.compression.budgets import Budget
 from langchain_agentmem.compression.sources import STAYS, Past
 from langchain_agentmem.compression.summaries import Entry, Place, Record, SessionSummary
 from langchain_agentmem.compression.summarizing import Summarizer
+from langchain_agentmem.damage import reading
+from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.program import Program, Read, Write
+from langchain_agentmem.searching import message_in
 from langchain_agentmem.tokens import TokenCounter
+
+_log = logging.getLogger(__name__)
 
 _PAGE = 1_000
 _SUMMARY_TOKENS = 400
 
 
 def record_of(stored: str) -> Record:
-    """The record that `StoredSummary.value` holds."""
-    return Record.loaded(json.loads(stored)) if stored else Record()
+    """The record that `StoredSummary.value` holds; an empty one if it was damaged, so that the summary is made again."""
+    try:
+        with reading("The summary of a session"):
+            return Record.loaded(json.loads(stored)) if stored else Record()
+    except DamagedDataError as error:
+        _log.warning("%s It is left out, and made again.", error)
+        return Record()
 
 
 class SessionPlace:
@@ -91,7 +102,7 @@ class SessionMessages:
         self._kept = (yield from self._kept_rows(entry, now)) if entry and entry.kept else {}
         systems: list[BaseMessage] = [one for one in self._kept.values() if isinstance(one, SystemMessage)]
         human = next((one for one in self._kept.values() if not isinstance(one, SystemMessage)), None)
-        tail = [self._codec.load_message(row.body) for row in rows]
+        tail = [message_in(self._codec, row, self._key.session_id) for row in rows]
         return Past(record, revision, entry, systems, human, tail)
 
     def entry(self, past: Past, summary: SessionSummary, count: int, human: int | None) -> Entry:
@@ -117,7 +128,7 @@ class SessionMessages:
         scope = HistoryScope(self._key.tenant, self._key.user_id, self._key.session_id, self._agent)
         places = [(self._key.session_id, position) for position in entry.kept]
         rows = yield Read(self._backend, self._backend.messages.rows(scope, places, now))
-        return {position: self._codec.load_message(row.body) for (_, position), row in rows.items()}
+        return {position: message_in(self._codec, row, session_id) for (session_id, position), row in rows.items()}
 
 
 def newest_of(place: Place) -> Program[SessionSummary | None]:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from langchain_agentmem.backends.contract import Backend, SessionKey, SessionRow
 from langchain_agentmem.compression.sessions import record_of
+from langchain_agentmem.damage import reading
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.models import SessionInfo, check_count, check_id, check_optional_id, check_text
 from langchain_agentmem.program import Program, Read, Write, arun, run
@@ -114,9 +115,10 @@ class Sessions:
         if limit is not None:
             limit = check_count("limit", limit)
         offset = check_count("offset", offset, least=0)
-        rows = yield Read(
-            self._backend, self._backend.messages.sessions(self._tenant, user_id, limit, offset, time.time())
-        )
+        with reading("A session"):
+            rows = yield Read(
+                self._backend, self._backend.messages.sessions(self._tenant, user_id, limit, offset, time.time())
+            )
         return SessionList(_info(row, user_id) for row in rows)
 
     def _rename(self, session_id: str, title: str, user_id: str | None) -> Program[bool]:
@@ -138,13 +140,14 @@ class Sessions:
 
 
 def _info(row: SessionRow, user_id: str | None) -> SessionInfo:
-    return SessionInfo(
-        row.key.session_id,
-        user_id,
-        row.title,
-        row.message_count,
-        datetime.fromtimestamp(row.created_at, timezone.utc),
-        datetime.fromtimestamp(row.updated_at, timezone.utc),
-        None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
-        next((record.entries[0].summary for record in map(record_of, row.summaries) if record.entries), None),
-    )
+    with reading(f"Session {row.key.session_id!r}"):
+        return SessionInfo(
+            row.key.session_id,
+            user_id,
+            row.title,
+            row.message_count,
+            datetime.fromtimestamp(row.created_at, timezone.utc),
+            datetime.fromtimestamp(row.updated_at, timezone.utc),
+            None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
+            next((record.entries[0].summary for record in map(record_of, row.summaries) if record.entries), None),
+        )

@@ -34,6 +34,7 @@ LAYERS = (
         "backends.existing",
         "blocks",
         "chains",
+        "damage",
         "models",
         "nesting",
         "options",

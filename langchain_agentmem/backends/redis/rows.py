@@ -210,5 +210,8 @@ def _row(header: list[Any]) -> bytes:
 
 def _parts(row: bytes) -> tuple[list[Any], bytes]:
     """The header of a row, and what follows it."""
-    header = next(frames(row))
+    header = next(frames(row), None)
+    if header is None:
+        msg = "a row is empty"
+        raise ValueError(msg)
     return ormsgpack.unpackb(header), row[4 + len(header) :]
