@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import takewhile
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -48,6 +49,15 @@ def chain_read() -> ChainRead | None:
 def chain_stores() -> bool:
     """Return whether a chain stores a turn. It only logs what is raised then."""
     return _frame_of(_AFTER) is not None
+
+
+def answers_stored() -> int | None:
+    """Return how many messages of the turn that a chain stores are its answer, at the end; None if no chain stores."""
+    frame = _frame_of(_AFTER)
+    if frame is None:
+        return None
+    answers = frame.f_locals.get("output_messages")
+    return len(answers) if isinstance(answers, list) else 0
 
 
 class Windows:
@@ -90,13 +100,23 @@ class Windows:
 
 
 def _digests(messages: Sequence[BaseMessage]) -> Iterator[str]:
-    """The digests of the first none, one, two … messages."""
+    """The digests of the first none, one, two … messages, up to one that is none of LangChain's messages.
+
+    They cover types and text only: chat models change images, files and blocks of one key in what they trace, and that is
+    the input which a chain hands back.
+    """
     digest = blake2b(digest_size=16)
     yield digest.hexdigest()
-    for message in messages:
-        said = f"{message.type}\x1f{message.content!r}\x1e"
+    for message in takewhile(lambda one: isinstance(one, BaseMessage), messages):
+        said = f"{message.type}\x1f{_texts_of(message.content)!r}\x1e"
         digest.update(said.encode(errors="surrogatepass"))
         yield digest.hexdigest()
+
+
+def _texts_of(content: Any) -> list[str]:
+    blocks = content if isinstance(content, list) else [content]
+    texts = [block.get("text") if isinstance(block, dict) else block for block in blocks]
+    return [text for text in texts if isinstance(text, str)]
 
 
 def _frame_of(names: Sequence[str]) -> FrameType | None:

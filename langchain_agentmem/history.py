@@ -6,7 +6,7 @@ import html
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ from langchain_agentmem.searching import (
     text_of,
     time_of,
 )
-from langchain_agentmem.storable import storable
+from langchain_agentmem.storable import storable, turn_of
 from langchain_agentmem.surfaces import Surface, alone, backend_of, is_url, shown_url
 from langchain_agentmem.sweeping import Sweeper
 from langchain_agentmem.tokens import TokenCounter
@@ -438,12 +438,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         return [message_in(self._codec, row, self.session_id) for row in rows]
 
     def _add(self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None) -> Program[None]:
-        given: Any = messages
-        is_list = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
-        messages = list(given) if is_list else []
-        if not is_list or not all(isinstance(message, BaseMessage) for message in messages):
-            msg = f"add_messages takes a list of messages such as [HumanMessage('hi')], got {shown(given)}."
-            raise InvalidTypeError(msg)
+        messages = turn_of(messages)
         now = time.time()
         notes = None if metadata is None else dump_json(metadata)
         messages, bodies = storable(self._codec, messages, self.session_id)

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from langchain_core.messages import BaseMessage, ChatMessage
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage
 
-from langchain_agentmem.chains import chain_stores
+from langchain_agentmem.chains import answers_stored, chain_stores
 from langchain_agentmem.codec import Codec, Typed, message_class
-from langchain_agentmem.errors import InvalidInputError, UnsupportedValueError
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnsupportedValueError
 from langchain_agentmem.malformed import built, completed, repaired
+from langchain_agentmem.models import as_messages, shown
 from langchain_agentmem.nesting import MAX_DEPTH
 from langchain_agentmem.signals import came_by_signal
 
@@ -63,6 +64,62 @@ def storable(codec: Codec, messages: Sequence[BaseMessage], session_id: str) -> 
         checked.append(one)
         bodies.append(body)
     return checked, bodies
+
+
+def turn_of(given: Any) -> list[BaseMessage]:
+    """Return the messages of a turn that a history is given.
+
+    A chain passes on what its caller and its steps gave it: pairs, dicts and strings, which models accept as messages.
+
+    Args:
+        given: The messages.
+
+    Raises:
+        InvalidTypeError: They are not a list of messages, and no chain stores them.
+    """
+    is_list = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
+    ones: list[Any] = list(given) if is_list else []
+    if is_list and all(isinstance(one, BaseMessage) for one in ones):
+        return ones
+    answers = answers_stored()
+    if not is_list or answers is None:
+        msg = f"add_messages takes a list of messages such as [HumanMessage('hi')], got {shown(given)}."
+        raise InvalidTypeError(msg)
+    return [_message_of(one, is_answer=at >= len(ones) - answers) for at, one in enumerate(ones)]
+
+
+def _message_of(given: Any, *, is_answer: bool) -> BaseMessage:
+    """Return what a chain passed on as a message."""
+    if isinstance(given, BaseMessage):
+        return given
+    kind = AIMessage if is_answer else HumanMessage
+    if isinstance(given, str):
+        return kind(given)
+    try:
+        (message,) = as_messages([given])
+    except (InvalidInputError, InvalidTypeError):
+        _log.warning(
+            "A value of type %s.%s that a chain gave as a message is stored as text, since RunnableWithMessageHistory would "
+            "lose the turn. Return messages from the chain.",
+            type(given).__module__,
+            type(given).__qualname__,
+        )
+        return kind(_text_of(given))
+    return message
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # the object's own method may raise any error
+        if came_by_signal(error):
+            raise
+        return _mark(value)
+
+
+def _mark(value: Any) -> str:
+    """Return what is stored in place of a value."""
+    return f"[a value of type {type(value).__module__}.{type(value).__qualname__}, which cannot be stored]"
 
 
 def _repaired(codec: Codec, message: BaseMessage) -> BaseMessage:
@@ -123,7 +180,7 @@ def _plain_object(codec: Codec, value: Any, depth: int) -> Any:
     except Exception as error:  # the object's own methods may raise any error
         if came_by_signal(error):
             raise
-        return f"[a value of type {kind.__module__}.{kind.__qualname__}, which cannot be stored]"
+        return _mark(value)
 
 
 def _fields_of(value: Any) -> Any:

@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
+from pydantic import PrivateAttr
 
 from langchain_agentmem import AgentMemHistory, AgentMemory
 from langchain_agentmem.testing import ScriptedChatModel
@@ -249,6 +250,37 @@ async def test_whatever_a_factory_returns_turns_that_overlap_lose_nothing(memory
     stored = texts(memory.history("s").get_recent(1000))[before:]
     assert sorted(stored[::2]) == sorted(f"q{round_}{n}" for round_ in range(2) for n in range(8))
     assert stored[1::2] == [f"re: {question}" for question in stored[::2]]
+
+
+BLOCKS: list[Any] = [
+    {"type": "image", "base64": "aGk=", "mime_type": "image/png"},
+    {"type": "file", "base64": "aGk=", "mime_type": "application/pdf"},
+    {"text": "without a type"},
+]
+
+
+class Waiting(ScriptedChatModel):
+    """A chat model whose answers wait until two turns have read their history."""
+
+    _barrier: threading.Barrier = PrivateAttr(default_factory=lambda: threading.Barrier(2, timeout=20))
+
+    def _generate(self, *args: Any, **options: Any) -> Any:
+        self._barrier.wait()
+        return super()._generate(*args, **options)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.get("type", "no type"))
+@pytest.mark.parametrize("factory_of", [lambda memory: memory.history, one_for_all_turns, one_turn_for_all])
+def test_blocks_that_a_chat_model_changes_in_its_trace_lose_no_overlapping_turn(sqlite_memory, block, factory_of):
+    sqlite_memory.history("s").add_messages(
+        [HumanMessage([{"type": "text", "text": "look"}, block]), AIMessage("nice")]
+    )
+    chain, ask = without_a_key(sqlite_memory, Waiting(["one", "two"]), factory=factory_of(sqlite_memory))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda question: chain.invoke(ask(question), session("s")), ["q1", "q2"]))
+    stored = texts(sqlite_memory.history("s").get_recent())[2:]
+    assert sorted(stored[::2]) == ["q1", "q2"]
+    assert sorted(stored[1::2]) == ["one", "two"]
 
 
 async def test_turns_of_one_object_that_repeat_what_was_said_are_stored_whole(memory, call):

@@ -240,7 +240,7 @@ async def test_extraction_reads_a_session_with_malformed_messages(memory, call):
 factories = pytest.mark.parametrize("factory", ["get_session_history", "history"])
 
 
-def chain_with(memory: AgentMemory, answer: BaseMessage, factory: str, **options: Any) -> Any:
+def chain_with(memory: AgentMemory, answer: Any, factory: str, **options: Any) -> Any:
     return RunnableWithMessageHistory(RunnableLambda(lambda messages: answer), getattr(memory, factory), **options)
 
 
@@ -276,6 +276,36 @@ async def test_a_streamed_turn_is_stored_too(sqlite_memory, call, factory):
     chain = chain_with(sqlite_memory, with_fields(AIMessage("said"), name=5), factory)
     await call(chain.stream, [HumanMessage("question")], SESSION)
     assert [one.name for one in await call(sqlite_memory.history("s").get_recent)] == [None, "5"]
+
+
+GIVEN: list[tuple[Any, Any, list[BaseMessage]]] = [
+    ([("human", "question")], AIMessage("said"), [HumanMessage("question"), AIMessage("said")]),
+    (
+        [HumanMessage("one"), {"role": "user", "content": "two"}],
+        AIMessage("said"),
+        [HumanMessage("one"), HumanMessage("two"), AIMessage("said")],
+    ),
+    (["question"], ["one", "two"], [HumanMessage("question"), AIMessage("one"), AIMessage("two")]),
+    ("question", [{"role": "assistant", "content": "said"}], [HumanMessage("question"), AIMessage("said")]),
+    ("question", [("ai", "said")], [HumanMessage("question"), AIMessage("said")]),
+    ("question", [5], [HumanMessage("question"), AIMessage("5")]),
+]
+
+
+@factories
+@pytest.mark.parametrize(("question", "answer", "stored"), GIVEN, ids=lambda one: ascii(one)[:40])
+async def test_what_models_accept_as_messages_loses_no_turn(sqlite_memory, call, factory, question, answer, stored):
+    chain = chain_with(sqlite_memory, answer, factory)
+    for _ in range(2):
+        await call(chain.invoke, question, SESSION)
+    assert await call(sqlite_memory.history("s").get_recent) == stored * 2
+
+
+def test_a_value_that_is_no_message_is_stored_as_text_with_a_warning(sqlite_memory, caplog):
+    chain_with(sqlite_memory, [Opaque()], "history").invoke("question", SESSION)
+    _, answer = sqlite_memory.history("s").get_recent()
+    assert "Opaque object" in answer.content
+    assert f"A value of type {__name__}.Opaque that a chain gave as a message is stored as text" in caplog.text
 
 
 class Colour(enum.Enum):
