@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -124,11 +125,14 @@ async def test_only_core_commands_are_used_and_none_that_looks_at_all_keys(any_r
     with AgentMemory.from_url(any_redis_url) as memory:
         await use_everything(memory, call)
         await call(memory.close)
-    used = {
-        name.removeprefix("cmdstat_").partition("|")[0] for server in servers for name in server.info("commandstats")
-    }
-    assert {"evalsha", "zadd", "xadd", "hget"} <= used
-    assert used <= CORE_COMMANDS
+    used: Counter[str] = Counter()
+    for server in servers:
+        for name, told in server.info("commandstats").items():
+            used[name.removeprefix("cmdstat_").partition("|")[0]] += told["calls"]
+    assert {"evalsha", "zadd", "xadd", "hget"} <= used.keys()
+    # One page of a new database's keys is looked at, for what other packages have stored.
+    assert used.pop("scan", 0) <= len(servers)
+    assert used.keys() <= CORE_COMMANDS
 
 
 async def test_scripts_that_the_server_forgot_are_sent_again(any_redis_url, servers, call, monkeypatch):
