@@ -34,9 +34,6 @@ from matrix import BACKENDS
 from processes import Team
 from servers import DATABASES, PostgresServer, RedisCluster, RedisServer
 
-collect_ignore = ["integrations/test_agent_server.py"] if sys.version_info < (3, 11) else []
-"""LangGraph's agent server needs Python 3.11."""
-
 LASTING = tuple(backend for backend in BACKENDS if backend != "sqlite-memory")
 """Those whose data outlives the object that uses it."""
 

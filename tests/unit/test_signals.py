@@ -48,7 +48,11 @@ def interrupted(*args: Any, **kwargs: Any) -> Any:
     signal.raise_signal(signal.SIGUSR1)
 
 
-@pytest.mark.parametrize("handler", [limit, Limit(), Limit().method, functools.partial(limit)], ids=repr)
+@pytest.mark.parametrize(
+    "handler",
+    [limit, Limit(), Limit().method, functools.partial(limit)],
+    ids=["function", "object", "method", "partial"],
+)
 def test_the_exception_of_any_handler_is_known(handler):
     signal.signal(signal.SIGUSR1, handler)
     with pytest.raises(TimeLimitExceeded) as caught:
