@@ -73,7 +73,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that `matrix.py` does not select."""
+    """Leave out the tests that `matrix.py` does not select; refuse ids that differ from process to process."""
+    for item in items:
+        if " at 0x" in item.nodeid:
+            msg = f"The id of a test holds an address, and pytest-xdist needs the same ids in each process: {item.nodeid:.300}"
+            raise pytest.UsageError(msg)
     if config.getoption("--full-matrix"):
         return
     selects = matrix.in_core if config.getoption("--core") else matrix.in_default

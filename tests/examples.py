@@ -1,11 +1,18 @@
-"""How many examples Hypothesis tries."""
+"""Examples for tests: how many Hypothesis tries, and an object of an unknown type."""
 
 from __future__ import annotations
 
 SHARE = 1.0
-"""The part of them that is tried; `conftest.py` sets it before tests are imported."""
+"""The part of the examples that is tried; `conftest.py` sets it before tests are imported."""
 
 
 def examples(count: int) -> int:
     """The number of examples for a test that tries `count` of them in the full matrix."""
     return max(round(count * SHARE), min(count, 10))
+
+
+class Thing:
+    """An object that nothing accepts. Its `repr` has no address, so that the id of a test is the same in every process."""
+
+    def __repr__(self) -> str:
+        return "Thing()"

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from examples import Thing
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 
 from langchain_agentmem import (
@@ -19,7 +20,7 @@ from langchain_agentmem import (
     Retention,
 )
 
-ID: list[Any] = [["a"], {"a": 1}, 5, 1.5, True, b"a", object(), int, "\ud800", "a\x00b", "x" * 2000]
+ID: list[Any] = [["a"], {"a": 1}, 5, 1.5, True, b"a", Thing(), int, "\ud800", "a\x00b", "x" * 2000]
 NO_ID: list[Any] = [*ID, ""]
 COUNT: list[Any] = ["5", 1.5, True, -1, [1], 2**70, float("nan")]
 MOMENT: list[Any] = ["2024-01-01", 5, 1.5, True]
@@ -68,7 +69,7 @@ CALLS: dict[str, tuple[Call, list[Any]]] = {
     ),
     "add_messages metadata": (
         call_of(lambda m: m.history("s").add_messages, "metadata", [HumanMessage("a")]),
-        [[1], 5, "a", {5: 1}, {"a": object()}],
+        [[1], 5, "a", {5: 1}, {"a": Thing()}],
     ),
     "sessions.list user_id": (call_of(lambda m: m.sessions.list, "user_id"), NO_ID),
     "sessions.list limit": (call_of(lambda m: m.sessions.list, "limit"), [*COUNT, 0]),
@@ -113,8 +114,8 @@ HISTORIES: dict[str, list[Any]] = {
     "agent": NO_ID,
     "max_messages": [*COUNT, 0],
     "max_tokens": [*COUNT, 0],
-    "token_counter": [5, ["a"], object()],
-    "compressor": ["model", 5, object(), Retention()],
+    "token_counter": [5, ["a"], Thing()],
+    "compressor": ["model", 5, Thing(), Retention()],
     "retention": RETENTION,
 }
 
@@ -144,10 +145,10 @@ def test_a_history_refuses_a_wrong_argument(name):
         (AgentMemSaver, "compact", FLAG),
         (AgentMemSaver, "ttl", TTL),
         (AgentMemSaver, "tenant", [*NO_ID, None]),
-        (AgentMemSaver, "serde", ["json", 5, object(), {}]),
+        (AgentMemSaver, "serde", ["json", 5, Thing(), {}]),
         (AgentMemStore, "ttl", [60, "60", [60], {"default_tll": 60}, {"default_ttl": "60"}, {"default_ttl": 0}]),
         (AgentMemStore, "ttl", [{"refresh_on_read": "no"}, {"sweep_interval_minutes": -1}, {"omit_expired": 1}]),
-        (AgentMemStore, "index", [5, "text", ["text"], object()]),
+        (AgentMemStore, "index", [5, "text", ["text"], Thing()]),
         (AgentMemStore, "tenant", [*NO_ID, None]),
         (AgentMemory, "ttl", TTL),
         (AgentMemory, "tenant", [*NO_ID, None]),

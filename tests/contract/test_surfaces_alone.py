@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from examples import Thing
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -306,7 +307,7 @@ def test_constructors_take_a_connection():
     connection.close()
 
 
-@pytest.mark.parametrize("given", [None, 5, ["sqlite:///:memory:"], {"url": "sqlite:///:memory:"}, object()], ids=repr)
+@pytest.mark.parametrize("given", [None, 5, ["sqlite:///:memory:"], {"url": "sqlite:///:memory:"}, Thing()], ids=repr)
 @pytest.mark.parametrize("kind", [AgentMemory, AgentMemSaver, AgentMemStore, AgentMemHistory])
 def test_what_is_no_database_is_refused_with_the_right_call(kind, given):
     arguments = ["s"] if kind is AgentMemHistory else []
