@@ -372,7 +372,11 @@ class Codec:
             restored = self._unpack(typed.data) if typed.type == _PACKED else self.load_opened(typed)
         except DamagedDataError:
             restored = None
-        for lost in lost_types(value, restored):
+        try:
+            found = list(lost_types(value, restored))
+        except RecursionError:  # it holds itself: only pickle stores that, and restores it
+            return
+        for lost in found:
             if lost not in self.reported:
                 self.reported.add(lost)
                 _log.warning(

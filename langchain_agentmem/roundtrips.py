@@ -24,6 +24,8 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.types import SendProtocol, _DeltaSnapshot
 from langgraph.store.base import Item
 
+from langchain_agentmem.signals import came_by_signal
+
 _OPTIONS = (
     ormsgpack.OPT_NON_STR_KEYS
     | ormsgpack.OPT_PASSTHROUGH_TUPLE
@@ -215,6 +217,10 @@ def _are_equal(value: Any, restored: Any) -> bool:
         if hasattr(value, "dtype"):  # numpy arrays have no single truth value
             same = value.dtype == restored.dtype and value.shape == restored.shape
             return bool(same and value.tobytes() == restored.tobytes())
+        if getattr(type(value), "__eq__", None) is object.__eq__:  # compares identities
+            return True
         return bool(value == restored) or (value != value and restored != restored)  # noqa: PLR0124 (nan)
-    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
+    except Exception as error:  # the value's own methods may raise any error
+        if came_by_signal(error):
+            raise
         return True

@@ -106,6 +106,44 @@ async def test_a_type_that_is_kept_is_not_named(sqlite_memory, call, caplog, nam
     assert warnings_in(caplog) == []
 
 
+class Unequal:
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no single truth value")
+
+    def __hash__(self) -> int:
+        return 1
+
+
+class Plain:
+    """Two of these are equal only if they are the same object."""
+
+
+def circle() -> list[Any]:
+    value: list[Any] = []
+    value.append({"held": value})
+    return value
+
+
+PICKLED = {
+    "no comparison": [Unequal()],
+    "identity": Plain(),
+    "a circle": circle(),
+    "an object": {"a": [Unequal(), Plain()]},
+}
+
+
+@pytest.mark.parametrize("compact", [True, False], ids=["compact", "plain"])
+@pytest.mark.parametrize("name", PICKLED)
+async def test_what_pickle_stores_is_neither_refused_nor_named(sqlite_memory, call, caplog, name, compact):
+    serde = JsonPlusSerializer(pickle_fallback=True)
+    saver = AgentMemSaver(sqlite_memory.backend, serde=serde, compact=compact)
+    with caplog.at_level(logging.WARNING):
+        await put(saver, call, PICKLED[name])
+    assert warnings_in(caplog) == []
+    stored = await call(saver.get_tuple, {"configurable": {"thread_id": "1"}})
+    assert type(stored.checkpoint["channel_values"]["b"]) is type(PICKLED[name])
+
+
 async def test_what_a_message_and_the_metadata_hold_is_looked_at_too(sqlite_memory, call, caplog):
     saver = sqlite_memory.checkpointer
     config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
