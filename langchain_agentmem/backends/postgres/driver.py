@@ -173,6 +173,7 @@ class PostgresDriver:
         self._process = os.getpid()
         self._ready = False
         self._lock = threading.Lock()
+        self._reached = threading.Event()  # a connection could be opened once
         self._source: Source | None = None
         self._loops: dict[asyncio.AbstractEventLoop, Source] = {}
         self._finalizer = weakref.finalize(self, _close_all, self._loops, self._process)
@@ -306,7 +307,7 @@ class PostgresDriver:
 
     def _new_source(self, kind: type[Any]) -> Source:
         if self.given is None:
-            return _Own(self.settings, kind)
+            return _Own(self.settings, kind, self._reached)
         if isinstance(self.given, (ConnectionPool, AsyncConnectionPool)):
             return GivenPool(self.given)
         return GivenConnection(self.given)
@@ -375,8 +376,8 @@ _MEANINGS: tuple[tuple[Any, type[AgentMemError], str], ...] = (
 )  # fmt: skip
 """Map psycopg's errors to ours."""
 
-_PASSING = ("starting up", "shutting down", "recovery mode", "too many", "remaining connection slots")
-"""What a server says of itself that refuses a connection for now."""
+_LASTING = ("authentication", "pg_hba.conf", "does not exist", "permission denied", "not permitted")
+"""What a server says that refuses a connection for another reason than that it is starting."""
 
 
 def _may_try_again(error: psycopg.Error) -> bool:
@@ -398,13 +399,13 @@ class _Own(Source):
 
     own = True
 
-    def __init__(self, settings: Settings, kind: type[Any]) -> None:
+    def __init__(self, settings: Settings, kind: type[Any], reached: threading.Event) -> None:
         super().__init__(settings.pool_size)
+        self._reached = reached
         self._settings = settings
         self._kind = kind
         self._idle: deque[Connection] = deque()
         self._every: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self._reached = False
 
     def take(self, lease: Lease) -> Program[None]:
         yield from lease.slot.take(lease.operation.limit)
@@ -422,15 +423,16 @@ class _Own(Source):
                 break
             except psycopg.OperationalError as error:
                 # A server that was reached before may be restarting.
-                refused = "FATAL" in str(error) and not any(sign in str(error) for sign in _PASSING)
-                if refused or not self._reached or limit.left <= pause:
+                refused = any(sign in str(error) for sign in _LASTING)
+                if refused or not self._reached.is_set() or limit.left <= pause:
                     raise
             yield Sleep(pause)
             pause = min(1.0, 2 * pause)
         lease.operation.connecting = False
         if self._kind is psycopg.AsyncConnection:
             self._every.add(lease.connection)
-        self._reached = True
+        if not self._reached.is_set():
+            self._reached.set()
 
     def give_back(self, lease: Lease) -> None:
         if lease.sound and not self.slots.closed:

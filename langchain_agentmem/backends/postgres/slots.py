@@ -39,10 +39,20 @@ class TimeLimit:
         self._since = -math.inf
         self.restart()
 
-    def restart(self, since: float = -math.inf) -> None:
-        """Count from now, or from a moment in the past if that is later than the one counted from so far."""
-        self._since = time.monotonic() if since == -math.inf else max(self._since, since)
+    def restart(self) -> None:
+        """Count from now."""
+        self.count_from(time.monotonic())
+
+    def count_from(self, moment: float) -> None:
+        """Count from a moment (`time.monotonic`), if that is later than the one counted from so far."""
+        self._since = max(self._since, moment)
         self._deadline = self._since + self.seconds - self.reserve
+
+    def extend(self, seconds: float) -> None:
+        """Allow more time, if `seconds` is above zero."""
+        if seconds > 0:
+            self._since += seconds
+            self._deadline += seconds
 
     def use_reserve(self) -> None:
         """Allow what was kept back, from now on."""
@@ -80,8 +90,8 @@ class Slots:
         return [slot for slot in found if slot is not None]
 
     def _forget_lost(self) -> None:
-        for key, reference in list(self._order.items()):
-            if reference() is None:
+        while lost := [key for key, reference in list(islice(self._order.items(), self.count)) if reference() is None]:
+            for key in lost:
                 self._order.pop(key, None)
 
 
@@ -111,15 +121,21 @@ class Slot:
         """
         self._slots._order[self._key] = weakref.ref(self)
         self._waiting = True
-        while not self.is_taken or self._slots.closed:
+        while True:
             if self._slots.closed:
                 msg = "This memory was closed while a call waited for a connection."
                 raise StorageClosedError(msg)
-            limit.restart(self._slots.progressed)
+            limit.count_from(self._slots.progressed)
             if limit.left <= 0:
                 raise SlotTimeoutError
+            if self.is_taken:
+                break
             # A wake-up can be lost with the caller that owed it: look again now and then.
-            yield _Wait(self, min(limit.left, 1.0 + len(self._slots._order) / 1000))
+            seconds = min(limit.left, 1.0 + len(self._slots._order) / 1000)
+            asked = time.monotonic()
+            yield _Wait(self, seconds)
+            # What this process needed to come back does not count: others could not progress either.
+            limit.extend(time.monotonic() - asked - seconds)
             self._slots._forget_lost()
         self._waiting = False
 
