@@ -57,9 +57,10 @@ from langchain_agentmem.searching import (
     time_of,
 )
 from langchain_agentmem.storable import storable, turn_of
-from langchain_agentmem.surfaces import Surface, alone, backend_of, is_url, shown_url
+from langchain_agentmem.surfaces import Surface, alone, backend_of, is_url
 from langchain_agentmem.sweeping import Sweeper
 from langchain_agentmem.tokens import TokenCounter
+from langchain_agentmem.urls import shown_url
 from langchain_agentmem.windows import newest, newest_within
 from langchain_agentmem.words import analyze
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from langchain_agentmem.urls import masked_url
 
 
 class AgentMemSettings(BaseSettings):
@@ -14,7 +19,9 @@ class AgentMemSettings(BaseSettings):
         'sqlite:///:memory:'
     """
 
-    model_config = SettingsConfigDict(env_prefix="AGENTMEM_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="AGENTMEM_", env_file=".env", extra="ignore", hide_input_in_errors=True
+    )
 
     url: str = "sqlite:///agentmem.db"
     """Which database (`AGENTMEM_URL`)."""
@@ -24,3 +31,7 @@ class AgentMemSettings(BaseSettings):
     """Seconds without use after which sessions, items and threads expire (`AGENTMEM_TTL`)."""
     max_messages: int | None = None
     """The most messages that a history gives a chain (`AGENTMEM_MAX_MESSAGES`)."""
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What `repr` and `str` show: the URL without its password."""
+        return [(name, masked_url(value) if name == "url" else value) for name, value in super().__repr_args__()]

@@ -182,12 +182,6 @@ def is_url(text: Any) -> bool:
     return isinstance(text, str) and _URL.match(text) is not None
 
 
-def shown_url(url: str) -> str:
-    """A URL as a message may show it: without user name and password."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"
-
-
 @storage_program
 def _nothing() -> Program[None]:
     """Do nothing: whoever runs it prepares the database first."""

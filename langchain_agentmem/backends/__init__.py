@@ -58,10 +58,9 @@ def connect(url: str) -> Backend:
         return _postgres().from_url(url)
     if separator and scheme in _REDIS_SCHEMES:
         return _redis().from_url(url)
-    shown = scheme if separator else url
+    unknown = f"Unknown URL scheme {scheme!r:.60}" if separator else "A URL begins with a scheme and a colon"
     msg = (
-        f"Unknown URL scheme {shown!r:.60}: use sqlite:///file.db, sqlite:///:memory:, postgresql://user@host/database or "
-        f"redis://host:6379/0."
+        f"{unknown}: use sqlite:///file.db, sqlite:///:memory:, postgresql://user@host/database or redis://host:6379/0."
     )
     raise ConfigurationError(msg)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from langchain_agentmem.errors import AgentMemError, ConfigurationError, missing_extra
+from langchain_agentmem.urls import masked_url
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -205,7 +206,7 @@ def _model(name: str) -> BaseChatModel:
 def _place(url: str) -> str:
     path = _path(url)
     if path is None:
-        return f"Stored in {_shown_url(url)}."
+        return f"Stored in {masked_url(url)}."
     if path == ":memory:":
         return "All was in memory only, and is gone now. A file keeps it: --url sqlite:///agentmem.db"
     files = (Path(path), Path(f"{path}-wal"))
@@ -219,15 +220,10 @@ def _path(url: str) -> str | None:
     return unquote(parts.path.removeprefix("/")) if parts.scheme == "sqlite" else None
 
 
-def _shown_url(url: str) -> str:
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url
-
-
 def _again(arguments: argparse.Namespace) -> str:
     """The command that continues this run."""
     options = {
-        "--url": arguments.url and _shown_url(arguments.url),
+        "--url": arguments.url and masked_url(arguments.url),
         "--conversation": arguments.conversation,
         "--model": arguments.model,
         "--user": arguments.user,

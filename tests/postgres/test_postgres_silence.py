@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from surfaces import use
 from langchain_agentmem import AgentMemory, StorageBusyError, StorageClosedError, StorageError
 
 SECONDS = 1.5
+numbers = itertools.count()
 LATEST = SECONDS + 1.5
 """When a call must have ended: on a busy machine a thread may get its turn late."""
 
@@ -172,8 +174,9 @@ def _signal(server: PostgresServer, number: signal.Signals) -> None:
 
 
 async def test_a_restart_is_over_for_callers_as_soon_as_for_the_server(server, call):
-    with AgentMemory.from_url(f"{server.url}?schema=restart") as memory:
+    with AgentMemory.from_url(f"{server.url}?schema=restart_{next(numbers)}") as memory:
         await use(memory, call, 0)
+        await memory.history("s").acount()
         server.stop(signal.SIGQUIT)
         calling = asyncio.ensure_future(asyncio.to_thread(memory.history("s").count))
         acalling = asyncio.ensure_future(memory.history("s").acount())

@@ -20,7 +20,7 @@ LAYERS = (
     (
         "errors",
         "locks",
-        "settings",
+        "urls",
         "backends.digests",
         "backends.namespaces",
         "backends.statements",
@@ -39,6 +39,7 @@ LAYERS = (
         "nesting",
         "options",
         "quoting",
+        "settings",
         "signals",
         "testing",
     ),

@@ -118,10 +118,11 @@ def connection_settings(url: str) -> Settings:
     settings, options = split_url(url)
     defaults = Conninfo.get_defaults()
     check_names(options, [one.keyword.decode() for one in defaults])
-    try:
+    connecting: dict[str, str] | None = None
+    with contextlib.suppress(psycopg.Error):  # whose text may show the password
         connecting = {name: str(value) for name, value in conninfo_to_dict(settings.conninfo).items()}
-    except psycopg.Error:
-        raise wrong_url() from None  # its text may show the password
+    if connecting is None:
+        raise wrong_url()
     check_values(connecting)
     # libpq checks the other options when it begins to connect: to a socket that does not exist, it goes no further.
     nowhere = "/nonexistent/agentmem"

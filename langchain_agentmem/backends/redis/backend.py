@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
@@ -14,6 +14,7 @@ from langchain_agentmem.backends.redis.history import RedisMessages
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.program import Program
+from langchain_agentmem.urls import shown_url
 from langchain_agentmem.words import ENGLISH, check_language
 
 T = TypeVar("T")
@@ -96,14 +97,20 @@ def settings_of(url: str) -> Settings:
     Raises:
         ConfigurationError: One of its options is not known, or it names no server.
     """
+    parts: SplitResult | None
     try:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
         if not parts.scheme.endswith("+sentinel"):  # which may name several hosts
             _ = parts.port
-    except ValueError as error:
-        msg = f"The URL {_shown(url)!r} cannot be read: {error}."
-        raise ConfigurationError(msg) from None
+    except ValueError:
+        parts = None  # what the error says may show the password
+    if parts is None:
+        msg = (
+            f"The URL {shown_url(url)!r} cannot be parsed. Write redis://user:password@host:6379/0, with the characters "
+            f": / ? # @ % of a password as %3A %2F %3F %23 %40 %25."
+        )
+        raise ConfigurationError(msg)
     scheme, _, kind = parts.scheme.partition("+")
     settings = Settings(
         kind=kind or "single",
@@ -117,17 +124,17 @@ def settings_of(url: str) -> Settings:
     unknown = sorted(options.keys() - passed_on)
     if unknown:
         known = ", ".join(sorted({"timeout", "pool_size", "retries", "allow_eviction", "language"} | passed_on))
-        msg = f"Unknown option {unknown[0]!r} in the URL {_shown(url)!r}: known are {known}."
+        msg = f"Unknown option {unknown[0]!r} in the URL {shown_url(url)!r}: known are {known}."
         raise ConfigurationError(msg)
     if kind == "sentinel":
         return _sentinel(settings, url, options)
     if (not parts.hostname and scheme != "unix") or (scheme == "unix" and not parts.path):
-        msg = f"The URL {_shown(url)!r} names no server: write redis://host:6379/0, or unix:///path/of/the/socket."
+        msg = f"The URL {shown_url(url)!r} names no server: write redis://host:6379/0, or unix:///path/of/the/socket."
         raise ConfigurationError(msg)
     database = parts.path.strip("/")
     if scheme != "unix" and database and (not database.isdecimal() or (kind and int(database))):
         which = "a cluster has the database 0 alone" if kind else "a database is a number"
-        msg = f"The URL {_shown(url)!r} has the database {database!r}: {which}."
+        msg = f"The URL {shown_url(url)!r} has the database {database!r}: {which}."
         raise ConfigurationError(msg)
     query = f"?{urlencode(options)}" if options else ""
     return settings._replace(url=f"{scheme}://{parts.netloc}{parts.path}{query}")
@@ -142,12 +149,12 @@ def _sentinel(settings: Settings, url: str, options: dict[str, Any]) -> Settings
     for host in filter(None, hosts.split(",")):
         name, separator, port = host.rpartition(":")
         if separator and not port.isdecimal():
-            msg = f"The URL {_shown(url)!r} has the port {port!r}, which is no number."
+            msg = f"The URL {shown_url(url)!r} has the port {port!r}, which is no number."
             raise ConfigurationError(msg)
         sentinels.append((name, int(port)) if separator else (host, _SENTINEL_PORT))
     if not sentinels or not service or (database and not database.isdecimal()):
         msg = (
-            f"The URL {_shown(url)!r} names no service: write redis+sentinel://host:26379,other:26379/service, with "
+            f"The URL {shown_url(url)!r} names no service: write redis+sentinel://host:26379,other:26379/service, with "
             f"/number after it for another database than 0."
         )
         raise ConfigurationError(msg)
@@ -182,9 +189,3 @@ def _flag(options: dict[str, str], name: str) -> bool:
         msg = f"The option {name} must be true or false, got {text!r}."
         raise ConfigurationError(msg)
     return text == "true"
-
-
-def _shown(url: str) -> str:
-    """A URL without its credentials."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -31,6 +31,7 @@ from redis.sentinel import SentinelManagedConnection
 from langchain_agentmem.backends.redis.pools import Lease, Limit, LoopPool, Pool, close_now
 from langchain_agentmem.backends.redis.routing import HOME, Endpoint
 from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.urls import shown_url
 
 Words = Sequence[Any]
 """A command and its arguments."""
@@ -55,6 +56,10 @@ class Settings(NamedTuple):
     language: str = "english"
     sentinel_options: Mapping[str, Any] = MappingProxyType({})
     """How to connect to sentinels, as redis-py takes it."""
+
+    def __repr__(self) -> str:
+        # The URL and the options may hold passwords.
+        return f"Settings(url={shown_url(self.url)!r}, kind={self.kind!r}, service={self.service!r})"
 
 
 class Servers:

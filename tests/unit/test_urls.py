@@ -1,0 +1,86 @@
+"""URLs in representations, messages and settings: no password is ever shown."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from langchain_agentmem import AgentMemError, AgentMemory
+from langchain_agentmem.settings import AgentMemSettings
+from langchain_agentmem.urls import masked_url, shown_url
+
+SECRET = "hunter2secret"
+
+URLS = [
+    f"postgresql://user:{SECRET}@host:5432/database?sslmode=require",
+    f"postgresql://host/database?user=user&password={SECRET}",
+    f"postgresql://host/database?user=user&password=a@{SECRET}",
+    f"postgresql://user:a%40{SECRET}@host/database?sslpassword={SECRET}",
+    f"redis://:{SECRET}@host:6379/0",
+    f"redis://user:{SECRET}@host:6379/0?timeout=3",
+    f"rediss://user:%3A{SECRET}@host:6379/0",
+    f"unix://user:{SECRET}@/run/redis.sock",
+    f"redis+cluster://user:{SECRET}@host:7000",
+    f"redis+sentinel://user:{SECRET}@one:26379,two:26379/service/0?sentinel_password={SECRET}",
+]
+
+UNUSABLE = [
+    f"redis://user:{SECRET}@host:port/0",
+    f"redis://user:{SECRET}@host:6379/zero",
+    f"redis://user:{SECRET}@host:6379/0?speed=high",
+    f"redis://user:a?{SECRET}@host:6379/0",
+    f"redis://user:{SECRET}@[::1/0",
+    f"redis://host:6379/0?password={SECRET}",
+    f"redis+sentinel://user:{SECRET}@/0",
+    f"mysql://user:{SECRET}@host/database",
+    f"{SECRET}@host",
+    f"postgresql://user:{SECRET}/x@host/database",
+]
+
+
+@pytest.mark.parametrize("url", URLS + UNUSABLE)
+def test_a_url_is_shown_without_its_password(url):
+    assert SECRET not in shown_url(url)
+    assert SECRET not in masked_url(url)
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_masked_url_says_all_the_rest(url):
+    masked = masked_url(url)
+    assert "***" in masked
+    assert masked.split("://", maxsplit=1)[0] == url.split("://", maxsplit=1)[0]
+    assert ("host" in masked) == ("host" in url)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:///:memory:", "sqlite:///a@b:c.db", "redis://host:6379/0", "postgresql://host/db?a=b"]
+)
+def test_a_url_without_a_password_is_masked_as_it_is(url):
+    assert masked_url(url) == url
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_settings_and_memories_show_no_password(url):
+    settings = AgentMemSettings(url=url)
+    assert settings.url == url
+    assert SECRET not in f"{settings!r} {settings} {[settings]}"
+    with AgentMemory.from_settings(settings) as memory:
+        shown = [memory, memory.backend, memory.backend.driver, memory.backend.driver.settings, memory.history("s")]
+        shown += [memory.store, memory.checkpointer]
+        assert SECRET not in " ".join(map(repr, shown))
+
+
+@pytest.mark.parametrize("url", UNUSABLE)
+def test_an_error_about_a_url_shows_no_password(url):
+    with pytest.raises(AgentMemError) as caught:
+        AgentMemory.from_url(url)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert SECRET not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+def test_settings_that_are_refused_show_no_password():
+    with pytest.raises(ValidationError) as caught:
+        AgentMemSettings(url=SECRET.encode() + b"\xff", ttl="soon")
+    assert SECRET not in str(caught.value)
