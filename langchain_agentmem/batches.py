@@ -128,7 +128,7 @@ class Batch:
         last_puts: dict[Place, PutOp] = {}
         for at, op in enumerate(ops):
             if isinstance(op, GetOp):
-                reads[at] = GetOp(checked_namespace(op.namespace, least=1), checked_key(op.key), op.refresh_ttl)
+                reads[at] = _checked_get(op)
             elif isinstance(op, SearchOp):
                 reads[at] = _checked_search(op)
             elif isinstance(op, ListNamespacesOp):
@@ -290,7 +290,7 @@ def checked_key(key: Any) -> str:
 
 
 def _checked_get(op: GetOp) -> GetOp:
-    namespace, key = checked_namespace(op.namespace), checked_key(op.key)
+    namespace, key = checked_namespace(op.namespace, least=1), checked_key(op.key)
     return op if type(op.namespace) is tuple else GetOp(namespace, key, op.refresh_ttl)
 
 

@@ -506,7 +506,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         described = with_lists({**get_checkpoint_metadata(config, metadata), **metadata})
         run_id = described.get("run_id")
         if isinstance(run_id, str):
-            check_length("run_id", run_id)
+            check_length("run_id", run_id, MAX_CHECKPOINT_BYTES)
         for is_alone in (False, True):
             secret, use = yield from self._secret(thread, use)
             draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=is_alone, plain=self._plain)

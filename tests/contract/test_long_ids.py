@@ -120,8 +120,8 @@ async def test_names_that_are_too_long_together_are_refused_on_every_backend(mem
 
 async def test_what_is_longer_is_refused(sqlite_memory, call):
     config: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
-    with pytest.raises(InvalidInputError, match=r"run_id .* 1,025 bytes"):
-        await call(sqlite_memory.checkpointer.put, config, CHECKPOINT, {"run_id": "x" * 1025}, {"m": "1"})
+    with pytest.raises(InvalidInputError, match=r"run_id .* 2,401 bytes"):
+        await call(sqlite_memory.checkpointer.put, config, CHECKPOINT, {"run_id": "x" * 2401}, {"m": "1"})
     with pytest.raises(InvalidInputError, match=f"at most {MAX_LABEL_BYTES:,}"):
         await call(sqlite_memory.store.put, ("x" * (MAX_LABEL_BYTES + 1),), "k", {})
     for method, *arguments in (
