@@ -208,7 +208,9 @@ def _fields_of(value: Any) -> dict[str, Any] | None:
         return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
     if not hasattr(value, "__pydantic_fields_set__"):
         return None
-    return {**value.__dict__, **(value.__pydantic_extra__ or {}), **(value.__pydantic_private__ or {})}
+    known = type(value).model_fields  # the rest are cached properties, which are computed again
+    fields = {name: inner for name, inner in value.__dict__.items() if name in known}
+    return {**fields, **(value.__pydantic_extra__ or {}), **(value.__pydantic_private__ or {})}
 
 
 def _are_equal(value: Any, restored: Any) -> bool:

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import datetime as dt
 import decimal
+import functools
 import logging
 import uuid
 from typing import Any
@@ -44,6 +45,20 @@ class Words(str):
     pass
 
 
+class Computing(BaseModel):
+    a: int = 1
+
+    @functools.cached_property
+    def twice(self) -> int:
+        return 2 * self.a
+
+
+def computed() -> Computing:
+    value = Computing()
+    assert value.twice == 2
+    return value
+
+
 LOST = {
     "Late": Late(1),
     "Counter": collections.Counter("aab"),
@@ -65,7 +80,7 @@ KEPT = {
     "messages": [HumanMessage("a"), {"last": AIMessage("b")}],
     "a message's text": HumanMessage("a").text,
     "LangGraph's own": [Send("node", {"a": 1}), Interrupt(value=1, id="1")],
-    "objects": [Holder(1), Model(), np.arange(3)],
+    "objects": [Holder(1), Model(), np.arange(3), computed()],
     "an exception": ValueError("a"),
 }
 
