@@ -31,17 +31,19 @@ _REMEMBERED = 10_000
 
 
 class ChainRead(NamedTuple):
-    """A read of a history by a chain that cuts off what it finds."""
+    """A read of a history by a chain."""
 
     input: Sequence[BaseMessage] | None
     """The turn's input, which begins with what was read before; None for the read before the turn."""
+    cuts: bool = True
+    """Whether the chain reads once more after the turn, and cuts off what it finds."""
 
 
 def chain_read() -> ChainRead | None:
-    """Return which read of a chain is going on; None if no chain reads, or one that cuts off nothing."""
+    """Return which read of a chain is going on; None if no chain reads."""
     before, after = _frame_of(_BEFORE), _frame_of(_AFTER)
-    if before is not None and not getattr(before.f_locals.get("self"), "history_messages_key", None):
-        return ChainRead(None)
+    if before is not None:
+        return ChainRead(None, cuts=not getattr(before.f_locals.get("self"), "history_messages_key", None))
     given = None if after is None else after.f_locals.get("input_messages")
     return ChainRead(given) if isinstance(given, list) else None
 

@@ -415,7 +415,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             window = newest(self._loaded(rows), self.max_messages)
         if self._turn:
             self._handed_out = window
-        if read is not None and read.input is None:
+        if read is not None and read.input is None and read.cuts:
             self._windows.add(window)
         return list(window)
 

@@ -296,6 +296,17 @@ async def test_turns_of_one_object_that_repeat_what_was_said_are_stored_whole(me
     assert texts(await call(history.get_recent)) == ["hi", "hello"] * 3
 
 
+@wirings
+async def test_a_turn_after_a_failed_one_reads_what_others_stored_since(memory, call, wire):
+    model = ScriptedChatModel([RuntimeError("model is down"), "two"])
+    chain, ask = wire(memory, model, factory=one_turn_for_all(memory))
+    with pytest.raises(RuntimeError):
+        await call(chain.invoke, ask("a"), session("s"))
+    await call(memory.history("s").add_messages, [HumanMessage("from elsewhere")])
+    await call(chain.invoke, ask("b"), session("s"))
+    assert texts(model.requests[1])[-2:] == ["from elsewhere", "b"]
+
+
 async def test_outside_of_a_chain_one_object_reads_what_is_stored(memory, call):
     history = memory.history("s")
     chain, ask = without_a_key(memory, ScriptedChatModel(["one"]), factory=lambda session_id: history)
