@@ -340,7 +340,7 @@ ARTIFACTS: list[tuple[Any, Any]] = [
     (Colour.RED, "red"),
     (Parsed(rows=[Row("a", Colour.RED)]), {"rows": [{"name": "a", "colour": "red"}]}),
     (np.float32(1.5), 1.5),
-    ({"n": np.arange(2)}, {"n": [0, 1]}),
+    ({"n": np.array([(1, 2.0)], dtype=[("a", int), ("b", float)])}, {"n": [(1, 2.0)]}),
     ([Opaque(), 1], [OPAQUE, 1]),
     ({Opaque: 1}, {str(Opaque): 1}),
     (Rude(), OPAQUE.replace("Opaque", "Rude")),
