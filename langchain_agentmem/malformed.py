@@ -6,6 +6,7 @@ A malformed message cannot be sent to a model, and code that reads its fields fa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, cast
@@ -28,6 +29,8 @@ _LENIENT = {"usage_metadata", "tool_call_chunks"}
 _RAW = "malformed"
 """Key in `response_metadata` of a repaired message: the `repr` of each field that a repair replaced."""
 _MAX_RAW_CHARACTERS = 1_000
+
+_CALLS = ("tool_calls", "invalid_tool_calls", "tool_call_chunks")
 
 _set = object.__setattr__
 
@@ -102,13 +105,13 @@ def repaired(message: BaseMessage) -> BaseMessage:
         fields[name] = _REPAIRS[name](given) if name in _REPAIRS else _default_of(type(message), name)
         if fields[name] is None and type(message).model_fields[name].is_required():
             fields[name] = ""
-        if given and not fields[name]:
+        if _is_lossy(name, given, fields[name]):
             raw[name] = _shown(given)
     for name in _SENT:
         if name in fields:
             fields[name] = _bounded(fields[name], 0)
     if raw:
-        fields["response_metadata"] = {**fields["response_metadata"], _RAW: raw}
+        fields["response_metadata"] = {**_mapping(fields.get("response_metadata")), _RAW: raw}
     return built(type(message), fields, message.__pydantic_extra__)
 
 
@@ -227,8 +230,34 @@ def _mapping(value: Any) -> dict[Any, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
+def _arguments(value: Any) -> dict[str, Any]:
+    """Return the arguments of a call, which providers write as JSON text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+    return {_text(key): inner for key, inner in _mapping(value).items()}
+
+
+def _is_lossy(name: str, given: Any, kept: Any) -> bool:
+    """Return whether the repair of a field leaves out a part of what it was given."""
+    if name not in _REPAIRS:
+        return given is not None
+    if name not in _CALLS or not kept:
+        return bool(given) and not kept
+    calls = _listed(given)
+    return len(calls) != len(kept) or any(
+        one.get("args") and not other["args"] for one, other in zip(calls, kept, strict=True)
+    )
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return [value] if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+
+
 def _calls(value: Any) -> Iterator[dict[str, Any]]:
-    for call in value if isinstance(value, (list, tuple)) else ():
+    for call in _listed(value):
         if isinstance(call, Mapping):
             yield {**call, "name": call.get("name"), "args": call.get("args"), "id": _optional_text(call.get("id"))}
 
@@ -238,7 +267,7 @@ def _tool_calls(value: Any) -> list[dict[str, Any]]:
         {
             **call,
             "name": _text(call["name"]),
-            "args": {_text(key): inner for key, inner in _mapping(call["args"]).items()},
+            "args": _arguments(call["args"]),
             "type": "tool_call",
         }
         for call in _calls(value)

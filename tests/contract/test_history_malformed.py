@@ -221,6 +221,35 @@ async def test_what_a_repair_leaves_out_is_described_in_the_metadata(memory):
     assert restored.response_metadata["malformed"] == {"tool_calls": "'search for cats'"}
 
 
+CALL = {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "calls", "described"),
+    [
+        ({"tool_calls": [{"name": "f", "args": '{"q": [1]}', "id": "1"}]}, [{**CALL, "args": {"q": [1]}}], None),
+        ({"tool_calls": {"name": "f", "args": {}, "id": "1"}}, [CALL], None),
+        ({"tool_calls": [CALL, "find cats"]}, [CALL], "find cats"),
+        ({"tool_calls": [{"name": "f", "args": "cats", "id": "1"}]}, [CALL], "cats"),
+        ({"usage_metadata": {"input_tokens": 1}}, [], "'input_tokens': 1"),
+        ({"type": "odd"}, [], "odd"),
+    ],
+)
+def test_a_repair_keeps_or_describes_every_part_of_a_field(sqlite_memory, fields, calls, described):
+    store_raw(sqlite_memory, "s", [with_fields(AIMessage("said"), **fields)])
+    (restored,) = sqlite_memory.history("s").get_recent()
+    assert restored.tool_calls == calls
+    (field,) = fields
+    found = restored.response_metadata.get("malformed", {})
+    assert described in found[field] if described else found == {}
+
+
+async def test_an_unknown_status_is_described_in_the_metadata(sqlite_memory):
+    store_raw(sqlite_memory, "s", [MALFORMED["an unknown status"][1]])
+    (restored,) = sqlite_memory.history("s").get_recent()
+    assert (restored.status, restored.response_metadata) == ("success", {"malformed": {"status": "'odd'"}})
+
+
 async def test_extraction_reads_a_session_with_malformed_messages(memory, call):
     prompts = []
 
