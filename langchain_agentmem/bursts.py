@@ -10,6 +10,9 @@ into jobs, of which several run concurrently:
 
 Callers stay apart: when a job of several callers fails, it is done again in parts, so that only the caller with the bad
 operation gets the error. No job outlives its callers: when the last one is cancelled the job is cancelled too.
+
+A signal handler may raise an exception anywhere in here. It ends the calls that are waiting, and leaves nothing behind that
+later calls would wait for.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from langgraph.store.base import Result
 from langchain_agentmem.batches import Batch, Place
 from langchain_agentmem.errors import AgentMemError, StorageBusyError, StorageClosedError, StorageError
 from langchain_agentmem.program import Program, arun
+from langchain_agentmem.signals import came_by_signal
 
 MOST_OPERATIONS = 1_000
 """The most keys that one job reads or writes for callers that did not ask together."""
@@ -83,13 +87,15 @@ class _Results(asyncio.Future[list[Result]]):
 class _Job:
     """What is done at once: units, each of callers of which the last one's operation counts for all."""
 
-    __slots__ = ("alike", "task", "units")
+    __slots__ = ("alike", "finish", "task", "units")
 
     def __init__(self, units: Sequence[Sequence[Batch]], *, alike: bool = False) -> None:
         self.units = units
         self.alike = alike
         """Whether the callers of a unit asked the same, and each is to have a result of its own."""
         self.task: asyncio.Task[None] | None = None
+        self.finish: Callable[[asyncio.Task[None]], None] | None = None
+        """What is called when the task is done."""
         for caller in self.callers():
             caller.job = self
 
@@ -125,16 +131,17 @@ class Burst:
         self._lanes = deque((self._take_gets, self._take_writes, self._take_questions, self._take_alone))
         self._busy: set[Place] = set()
         """What is being written: a later write to it waits, so that writes to a key are done in order."""
-        self._running = 0
-        self._scheduled = False
+        self._jobs: set[_Job] = set()
+        """Those that run."""
+        self._pending: set[Batch] = set()
+        """All callers that wait."""
 
     def add(self, caller: Batch, loop: asyncio.AbstractEventLoop) -> asyncio.Future[list[Result]]:
         """Do a caller's batch together with what others add in this tick of the event loop; returns what to await."""
         results = caller.future = _Results(caller, loop)
+        self._pending.add(caller)
         self._enqueue(caller)
-        if not self._scheduled:
-            self._scheduled = True
-            loop.call_soon(self._flush)
+        loop.call_soon(self._flush)  # each time: no flag of a broken-off call can keep later ones waiting
         return results
 
     def _enqueue(self, caller: Batch) -> None:
@@ -151,13 +158,19 @@ class Burst:
     # Jobs
 
     def _flush(self) -> None:
-        self._scheduled = False
-        self._start()
+        if self._gets or self._writes or self._questions or self._alone:
+            try:
+                self._start()
+            except BaseException as error:
+                self._give_up(error)
+                raise
 
     def _start(self) -> None:
         """Start as many jobs as may run, of each kind in turn."""
+        for job in [job for job in self._jobs if job.task is not None and job.task.done()]:
+            self._retire(job)
         idle = 0
-        while self._running < MOST_JOBS and idle < len(self._lanes):
+        while len(self._jobs) < MOST_JOBS and idle < len(self._lanes):
             started = False
             for job in self._lanes[0]():
                 self._launch(job)
@@ -166,21 +179,50 @@ class Burst:
             idle = 0 if started else idle + 1
 
     def _launch(self, job: _Job) -> None:
-        self._running += 1
+        self._jobs.add(job)
         self._busy.update(job.places())
-        job.task = asyncio.get_running_loop().create_task(self._attempt(job))
         # Not at the end of the coroutine: one that is cancelled early never begins.
-        job.task.add_done_callback(functools.partial(self._finish, job))
+        job.finish = functools.partial(self._finish, job)
+        job.task = asyncio.get_running_loop().create_task(self._attempt(job))
+        job.task.add_done_callback(job.finish)
 
     def _finish(self, job: _Job, task: asyncio.Task[None]) -> None:
-        self._running -= 1
+        try:
+            self._retire(job)
+            self._start()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        if not task.cancelled() and (raised := task.exception()) is not None:
+            raise raised
+
+    def _retire(self, job: _Job) -> None:
+        """Forget a job that is done; may be repeated."""
+        if job not in self._jobs:
+            return
+        self._jobs.discard(job)
         self._busy.difference_update(job.places())
+        self._pending.difference_update(job.callers())
         for caller in job.callers():
             caller.job = None
             caller.future.end()
-        self._start()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+
+    def _give_up(self, error: BaseException) -> None:
+        """End all calls but those whose jobs run: the exception of a signal handler broke off the work on them."""
+        self._jobs = {job for job in self._jobs if job.task is not None and not job.task.done()}
+        self._busy = set(itertools.chain.from_iterable(job.places() for job in self._jobs))
+        for job in self._jobs:
+            if job.task is not None and job.finish is not None:  # it may not have been told whom to call
+                job.task.remove_done_callback(job.finish)
+                job.task.add_done_callback(job.finish)
+        for waiting in (self._gets, self._writes, self._questions, self._alone):
+            waiting.clear()
+        kept = set(itertools.chain.from_iterable(job.callers() for job in self._jobs))
+        ended, self._pending = self._pending - kept, kept
+        for caller in ended:
+            if isinstance(error, Exception) and not caller.future.done():
+                caller.future.set_exception(_own(error))
+            caller.future.end()
 
     async def _attempt(self, job: _Job) -> None:
         began = time.monotonic()
@@ -188,7 +230,8 @@ class Burst:
             await self._complete(job)
         except Exception as error:
             slow = isinstance(error, StorageError) and time.monotonic() > began + _QUICK_SECONDS
-            if len(job.units) == 1 or slow or isinstance(error, (StorageBusyError, StorageClosedError)):
+            final = isinstance(error, (StorageBusyError, StorageClosedError)) or came_by_signal(error)
+            if len(job.units) == 1 or slow or final:
                 await self._fail(job, error)
             else:
                 await self._split(job)
@@ -220,7 +263,7 @@ class Burst:
                 await self._complete(part)
             except Exception as error:
                 same = (type(error), str(error))
-                if same == failed and type(error) is StorageError:
+                if (same == failed and type(error) is StorageError) or came_by_signal(error):
                     # Twice the same, wherever the cause is: it is the database that cannot, not an operation.
                     await self._fail(_Part(job.units[start:], alike=job.alike), error)
                     return
@@ -234,7 +277,7 @@ class Burst:
 
     async def _fail(self, job: _Job, error: Exception) -> None:
         for unit in job.units:
-            if len(unit) > 1 and not job.alike and not isinstance(error, StorageError):
+            if len(unit) > 1 and not (job.alike or isinstance(error, StorageError) or came_by_signal(error)):
                 # What the last caller wanted cannot be stored; what those before it wanted may well be.
                 for caller in unit:
                     await self._attempt(_Part([[caller]]))
