@@ -40,6 +40,7 @@ from langchain_agentmem.errors import (
     InvalidTypeError,
     missing_extra,
 )
+from langchain_agentmem.malformed import repaired
 from langchain_agentmem.models import (
     as_messages,
     check_content,
@@ -292,6 +293,11 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         except NotAMessageError:
             # Only the ends were looked at, since a long conversation comes again at every turn.
             converted = as_messages(messages)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # A message of the thread may be malformed. Looking for one first would cost every turn of a long thread.
+            converted = [repaired(message) for message in as_messages(messages)]
+            if came_by_signal(error) or all(one is given for one, given in zip(converted, messages, strict=True)):
+                raise
         return (yield from self._compressing(converted, config, tokens, is_private=is_private))
 
     def _compressing(

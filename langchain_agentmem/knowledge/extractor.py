@@ -24,6 +24,7 @@ from langchain_agentmem.knowledge.schedule import Job, Schedule
 from langchain_agentmem.knowledge.schema import Schema, UserProfile
 from langchain_agentmem.knowledge.seen import without_removals
 from langchain_agentmem.knowledge.spaces import user_of
+from langchain_agentmem.malformed import repaired
 from langchain_agentmem.models import as_messages, check_content, check_flag, check_function, check_id, seconds
 from langchain_agentmem.program import Program, arun, run
 from langchain_agentmem.store import AgentMemStore
@@ -205,7 +206,8 @@ class ProfileExtractor(Runnable[Any, Any]):
         configurable = config.get("configurable") or {}
         thread = configurable.get("thread_id") or configurable.get("session_id") or ""
         of_thread = bool(configurable.get("thread_id"))
-        return Conversation(user_id, str(thread), without_removals(messages), time.time(), of_thread), is_state
+        messages = [repaired(message) for message in without_removals(messages)]
+        return Conversation(user_id, str(thread), messages, time.time(), of_thread), is_state
 
     def _messages(self, given: Any) -> tuple[Sequence[BaseMessage], bool]:
         if isinstance(given, PromptValue):

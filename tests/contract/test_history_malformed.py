@@ -264,6 +264,32 @@ async def test_extraction_reads_a_session_with_malformed_messages(memory, call):
     assert prompts
 
 
+# In the state of a graph, which no history checked
+
+
+@malformed
+async def test_malformed_messages_of_a_state_block_neither_compressor_nor_extraction(sqlite_memory, call, name):
+    messages = [
+        *AROUND,
+        HumanMessage("words " * 50),
+        MALFORMED[name][1],
+        HumanMessage("more"),
+        HumanMessage("last question"),
+    ]
+    for limit in ({"max_messages": 3}, {"max_tokens": 300}):
+        compressor = sqlite_memory.compressor(lambda messages: AIMessage("in short"), **limit)
+        assert (await call(compressor.invoke, messages))[-1].content == "last question"
+    prompts = []
+
+    def model(prompt: Any) -> AIMessage:
+        prompts.append(prompt)
+        return AIMessage(json.dumps({"add": [{"text": "Alice likes cats", "sources": [1]}]}))
+
+    node = sqlite_memory.profile_node(RunnableLambda(model))
+    await call(node.invoke, {"messages": messages}, {"configurable": {"user_id": "alice"}})
+    assert prompts
+
+
 # Inside RunnableWithMessageHistory
 
 factories = pytest.mark.parametrize("factory", ["get_session_history", "history"])
