@@ -39,7 +39,7 @@ class Losing:
             script = (store.LUA if name == "swap" else history.LUA)[name]
             marker = script.digest.encode()
         else:
-            marker = b"agentmem_swap_items" if name == "swap" else b"agentmem_swap_summary"
+            marker = b"agentmem_swap_items" if name == "swap" else f"agentmem_{name}".encode()
         self.proxy.lose(marker, lambda: between(self.other))
 
     def check(self) -> None:
@@ -167,3 +167,15 @@ async def test_a_summary_is_written_once(losing, how):
     assert losing.other.backend.read(losing.other.backend.messages.summary(key, None, now)).value == '"other"'
     if how == "async":
         await losing.memory.aclose()
+
+
+@pytest.mark.parametrize("count", [1, 300])
+async def test_a_turn_is_added_once_however_many_messages_come_between(losing, call, count):
+    history = losing.memory.history("s")
+    await call(history.add_messages, [HumanMessage("first")])
+    others = [HumanMessage(f"other {number}") for number in range(count)]
+    losing.next_swap(lambda other: other.history("s").add_messages(others), "append")
+    await call(history.add_messages, [HumanMessage("mine")])
+    losing.check()
+    assert losing.other.history("s").messages == [HumanMessage("first"), HumanMessage("mine"), *others]
+    await call(losing.memory.close)

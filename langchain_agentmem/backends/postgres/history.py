@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from langchain_agentmem.backends.contract import (
@@ -30,8 +31,12 @@ class PostgresMessages:
     def __init__(self, schema: str | None) -> None:
         self._sql = statements("history.sql", schema)
 
-    @one_statement
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
+        attempts = itertools.count()
+        return self._append(key, addition, attempts)
+
+    @one_statement
+    def _append(self, key: SessionKey, addition: Append, attempts: Iterator[int]) -> Program[int]:
         rows = addition.rows
         parameters = (
             *(_place(key), _owner(key.tenant, key.user_id), key.tenant, key.user_id or "", key.session_id),
@@ -44,6 +49,7 @@ class PostgresMessages:
                 addition.ttl,
                 addition.sliding,
                 addition.token,
+                next(attempts) > 0,
             ),
             [row.role for row in rows],
             [row.agent for row in rows],
