@@ -206,6 +206,26 @@ async def test_tasks_that_were_sent_before_version_4_of_the_format_are_found(pos
         assert [one.checkpoint["id"] for one in await call(memory.checkpointer.list, CONFIG)] == ["2", "1"]
 
 
+async def test_sent_tasks_of_a_thread_without_versions_have_one(postgres_url, call):
+    with theirs(postgres_url) as saver:
+        place: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+        empty: Any = {"v": 1, "ts": "", "channel_values": {}, "versions_seen": {}, "channel_versions": {}}
+        stored = saver.put(place, {**empty, "id": "1"}, {}, {})
+        saver.put_writes(stored, [("__pregel_tasks", "sent")], "task")
+        saver.put(stored, {**empty, "id": "2"}, {}, {})
+        expected = saver.get_tuple(CONFIG).checkpoint
+    with AgentMemory.from_url(postgres_url) as memory:
+        found = (await call(memory.checkpointer.get_tuple, CONFIG)).checkpoint
+        assert found["channel_values"] == expected["channel_values"] == {"__pregel_tasks": ["sent"]}
+        (version,) = found["channel_versions"].values()
+        (theirs_version,) = expected["channel_versions"].values()
+        assert version.partition(".")[0] == theirs_version.partition(".")[0]
+        assert (await call(memory.checkpointer.get_tuple, CONFIG)).checkpoint == found
+        (first, _) = await call(memory.checkpointer.list, CONFIG)
+        assert first.checkpoint == found
+        assert memory.checkpointer.get_next_version(version, None) > version
+
+
 async def test_a_thread_that_does_not_say_when_it_was_stored_is_listed_and_pruned(postgres_url, call):
     with theirs(postgres_url) as saver:
         place: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}

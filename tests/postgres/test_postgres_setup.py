@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import psycopg
@@ -20,6 +21,9 @@ from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputErro
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres import migrating
 from langchain_agentmem.codec import Codec
+
+LOCK = 0x6167656E746D656D
+"""The advisory lock of whoever makes the tables."""
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
@@ -79,6 +83,54 @@ def test_langgraphs_own_setup_may_come_before_or_after(fresh_url, first):
     set_up_theirs(fresh_url)
     with AgentMemory.from_url(fresh_url) as memory:
         assert len(talk(memory.checkpointer).get_state(CONFIG).values["messages"]) == 2
+
+
+@pytest.mark.parametrize("schema", ["named", "first of the search path"])
+async def test_a_caller_that_comes_after_a_cancelled_one_finds_the_tables_of_others(fresh_url, schema):
+    """The server's connection of the cancelled caller remembers that there were no tables."""
+    base, _, name = fresh_url.partition("?schema=")
+    url = fresh_url if schema == "named" else f"{base}?options=-csearch_path%3D{name}"
+    where = url if schema != "named" else base
+    placed = {"schema": name} if schema == "named" else {}
+    with psycopg.connect(base, autocommit=True) as gate, psycopg.connect(base) as slow:
+        gate.execute(f'CREATE SCHEMA "{name}"')
+        idle = [psycopg.connect(base, autocommit=True) for _ in range(25)]  # as a server in use has them
+        for connection in idle:
+            connection.execute("SELECT to_regclass('agentmem_schema')")
+        slow.execute(f'CREATE TABLE "{name}".checkpoint_migrations (v int)')
+        kept = await psycopg.AsyncConnection.connect(where, autocommit=True)
+        early = AgentMemory.from_connection(kept, **placed)
+        async with kept, AgentMemory.from_url(url) as late:
+            cancelled = asyncio.create_task(early.history("s").acount())
+            await asyncio.wait({cancelled}, timeout=0.5)
+            cancelled.cancel()
+            await asyncio.gather(cancelled, return_exceptions=True)
+            slow.rollback()
+            gate.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
+            turns = []
+            for memory in (late, early):  # the first makes the tables
+                turns.append(asyncio.create_task(memory.history("s").aadd_messages([HumanMessage("a")])))
+                await asyncio.wait(turns, timeout=0.3)
+            gate.execute("SELECT pg_advisory_unlock(%s)", (LOCK,))
+            await asyncio.gather(*turns)
+            assert await early.history("s").acount() == 2
+        for connection in idle:
+            connection.close()
+
+
+async def test_tables_that_somebody_makes_at_the_same_time_are_no_error(fresh_url, call):
+    """LangGraph's `setup()` takes no lock: it may commit between our look and our CREATE TABLE."""
+    base, _, schema = fresh_url.partition("?schema=")
+    with psycopg.connect(base, autocommit=True) as connection, psycopg.connect(base) as theirs:
+        connection.execute(f'CREATE SCHEMA "{schema}"')
+        theirs.execute(f'CREATE TABLE "{schema}".checkpoint_migrations (v integer PRIMARY KEY)')
+        with AgentMemory.from_url(fresh_url) as memory:
+            counting = asyncio.create_task(asyncio.to_thread(memory.history("s").count))
+            acounting = asyncio.create_task(memory.history("s").acount())
+            await asyncio.wait({counting, acounting}, timeout=0.5)
+            theirs.commit()
+            assert await asyncio.gather(counting, acounting) == [0, 0]
+            await call(memory.close)
 
 
 def test_a_migration_that_fails_leaves_nothing(fresh_url):
