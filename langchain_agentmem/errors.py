@@ -46,7 +46,7 @@ class EmbeddingError(AgentMemError):
 
 
 class StorageError(AgentMemError):
-    """The database could not do what was asked; the operation left no trace."""
+    """The database could not do what was asked. Nothing was stored, unless the text says that this is not known."""
 
 
 class StorageBusyError(StorageError):

@@ -25,7 +25,8 @@ def connect(url: str) -> Backend:
             made; default `english`).
             Or `postgresql://user:password@host/database`, with the options of libpq, and `schema` (where the tables are;
             default: the first of the search path), `language` (as above, one of the server's), `pool_size` (default 10),
-            `timeout` (seconds to wait for a connection, default 30), and `prepare` (`true` for prepared statements, which
+            `timeout` (the most seconds that an operation takes, with connecting and all attempts, default 30; waiting for
+            a connection counts only while no other call gets an answer), and `prepare` (`true` for prepared statements, which
             PgBouncer must know of; default `false`).
             Or `redis://user:password@host:6379/0`, `rediss://…` (with TLS), `unix:///path/of/the/socket`,
             `redis+cluster://host:7000`, or `redis+sentinel://host:26379,other:26379/service/0`, with `timeout` (the
