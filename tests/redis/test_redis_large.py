@@ -16,6 +16,7 @@ from langchain_agentmem import AgentMemory, InvalidInputError, StorageError
 from langchain_agentmem.backends.contract import Append, ItemPut, MessageRow, SessionKey
 from langchain_agentmem.backends.redis import scripts
 from langchain_agentmem.codec import Typed
+from langchain_agentmem.program import Program, storage_program
 
 MANY = 300_000
 KEY = SessionKey("default", None, "s")
@@ -62,6 +63,26 @@ def test_a_large_call_is_stored_whole_or_not_at_all():
                 memory.backend.write(memory.backend.messages.append(KEY, append(50_000)))
             client.config_set("maxmemory", 0)
         assert memory.history("s").count() == 0
+
+
+def test_an_error_after_a_part_was_stored_does_not_say_that_nothing_was():
+    now = time.time()
+    with (
+        redis_server() as server,
+        AgentMemory.from_url(server.url) as memory,
+        redis.Redis.from_url(server.url) as client,
+    ):
+        items = memory.backend.items
+
+        @storage_program
+        def two_steps() -> Program[None]:
+            yield from items.put("default", [ItemPut(("n",), "first", "{}", None, None)], now)
+            client.config_set("maxmemory", 1)
+            yield from items.put("default", [ItemPut(("n",), "second", "{}", None, None)], now)
+
+        with pytest.raises(StorageError, match="a part of the call may have been stored"):
+            memory.backend.write(two_steps())
+        assert memory.store.get(("n",), "first").value == {}
 
 
 async def test_every_operation_may_have_many_arguments(any_redis_url, call, monkeypatch):

@@ -152,7 +152,7 @@ class RedisDriver:
             for at, answer in zip(unknown, again, strict=True):
                 answers[at] = answer
         failed = [isinstance(answer, Exception) for answer in answers]
-        limit.partial = any(failed) and not all(failed)
+        limit.partial = limit.partial or (writes and not all(failed))
         for invocation, answer in zip(invocations, answers, strict=True):
             if isinstance(answer, Exception):
                 _raise_of(invocation, answer)

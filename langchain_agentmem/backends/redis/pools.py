@@ -38,7 +38,7 @@ class Limit:
         self.sent = False
         """Whether a server may have received a part of the operation."""
         self.partial = False
-        """Whether a part of the operation was done and another one failed."""
+        """Whether a part of the operation was done."""
 
     def left(self) -> float:
         """Seconds that are left."""
