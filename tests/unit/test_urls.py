@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from langchain_agentmem import AgentMemError, AgentMemory
+from langchain_agentmem import AgentMemError, AgentMemory, ConfigurationError
 from langchain_agentmem.settings import AgentMemSettings
 from langchain_agentmem.urls import masked_url, shown_url
 
@@ -78,6 +78,45 @@ def test_an_error_about_a_url_shows_no_password(url):
     while error is not None:
         assert SECRET not in str(error)
         error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://h?protocol=9", "protocol must be 2 or 3, got '9'"),
+        ("redis://h?socket_connect_timeout=x", "socket_connect_timeout"),
+        ("redis://h?socket_connect_timeout=0", "socket_connect_timeout"),
+        ("redis://h?db=x", "db must be"),
+        ("redis://h?db=-1", "db must be"),
+        ("redis://h?socket_keepalive=maybe", "true or false"),
+        ("redis://h?health_check_interval=x", "health_check_interval"),
+        ("rediss://h?ssl_cert_reqs=some", "none, optional or required"),
+        ("rediss://h?ssl_check_hostname=perhaps", "ssl_check_hostname"),
+        ("redis+sentinel://h/s?protocol=x", "protocol"),
+        ("redis+cluster://h?protocol=x", "protocol"),
+        ("redis://h?pool_size=x", "pool_size"),
+        ("redis://h?speed=1", "'speed'.*pool_size"),
+        ("sqlite:///:memory:?speed=1", "'speed'.*timeout"),
+        ("sqlite:///:memory:?timeout=nan", "timeout"),
+        ("sqlite:///:memory:?synchronous=never", "synchronous"),
+        ("sqlite:///:memory:?language=klingon", "klingon"),
+    ],
+)
+def test_a_wrong_option_is_refused_when_the_memory_is_made(url, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        AgentMemory.from_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h?protocol=3&socket_connect_timeout=0.5&socket_keepalive=True&health_check_interval=30&db=2",
+        "rediss://h?ssl_cert_reqs=none&ssl_check_hostname=no",
+        "redis+sentinel://h/s?sentinel_password=x&protocol=2",
+    ],
+)
+def test_a_right_option_is_taken(url):
+    AgentMemory.from_url(url).close()
 
 
 def test_settings_that_are_refused_show_no_password():

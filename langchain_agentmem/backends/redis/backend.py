@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
@@ -22,20 +23,22 @@ T = TypeVar("T")
 _SENTINEL_PORT = 26379
 _MASTER = "master"
 """Stands for the master's address in a URL."""
+_FLAG = (r"(?i:true|false|yes|no|[tfyn10])", "true or false")
+_ANYTHING = (r".+", "a text")
 _PASSED_ON = {
-    "client_name",
-    "db",
-    "health_check_interval",
-    "protocol",
-    "socket_connect_timeout",
-    "socket_keepalive",
-    "ssl_ca_certs",
-    "ssl_cert_reqs",
-    "ssl_certfile",
-    "ssl_check_hostname",
-    "ssl_keyfile",
+    "client_name": _ANYTHING,
+    "db": (r"\d{1,9}", "the number of a database"),
+    "health_check_interval": (r"\d{1,9}", "a whole number of seconds"),
+    "protocol": (r"[23]", "2 or 3"),
+    "socket_connect_timeout": (r"(?=.*[1-9])\d{1,9}(\.\d+)?", "a number of seconds above 0"),
+    "socket_keepalive": _FLAG,
+    "ssl_ca_certs": _ANYTHING,
+    "ssl_cert_reqs": (r"none|optional|required", "none, optional or required"),
+    "ssl_certfile": _ANYTHING,
+    "ssl_check_hostname": _FLAG,
+    "ssl_keyfile": _ANYTHING,
 }
-"""The options of redis-py that a URL may have."""
+"""The options of redis-py that a URL may have; which values, as a regular expression and in words."""
 _OF_SENTINELS = {"sentinel_password", "sentinel_username"}
 """Those that a URL of sentinels may have besides."""
 
@@ -120,12 +123,16 @@ def settings_of(url: str) -> Settings:
         allow_eviction=_flag(options, "allow_eviction"),
         language=check_language(options.pop("language", ENGLISH)),
     )
-    passed_on = _PASSED_ON | (_OF_SENTINELS if kind == "sentinel" else set())
+    passed_on = _PASSED_ON.keys() | (_OF_SENTINELS if kind == "sentinel" else set())
     unknown = sorted(options.keys() - passed_on)
     if unknown:
         known = ", ".join(sorted({"timeout", "pool_size", "retries", "allow_eviction", "language"} | passed_on))
         msg = f"Unknown option {unknown[0]!r} in the URL {shown_url(url)!r}: known are {known}."
         raise ConfigurationError(msg)
+    for name, (pattern, wanted) in _PASSED_ON.items():
+        if name in options and not re.fullmatch(pattern, options[name], re.ASCII):
+            msg = f"The option {name} must be {wanted}, got {options[name]!r:.100}."
+            raise ConfigurationError(msg)
     if kind == "sentinel":
         return _sentinel(settings, url, options)
     if (not parts.hostname and scheme != "unix") or (scheme == "unix" and not parts.path):
