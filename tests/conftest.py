@@ -87,8 +87,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         function = item.nodeid.partition("[")[0]
         call = getattr(item, "callspec", None)
-        chosen, indices = (call.params, call.indices) if call else ({}, {})
-        own = tuple(sorted((name, at) for name, at in indices.items() if name not in {*OFFERS, "call"}))
+        chosen: dict[str, Any] = call.params if call else {}
+        # The same objects come with each backend and twin.
+        own = tuple(sorted((name, id(value)) for name, value in chosen.items() if name not in {*OFFERS, "call"}))
         if (function, own) not in numbers:
             numbers[function, own] = counted[function]
             counted[function] += 1
