@@ -48,6 +48,9 @@ MOST_CHARACTERS = 4_000_000
 MOST_JOBS = 8
 """The jobs that run concurrently; each needs one connection."""
 
+_LOOKED_AT = 20
+"""How many batches that wait for others are passed over in search of one that need not wait."""
+
 _PARTS = 32
 """Into how many jobs a failed one is split."""
 
@@ -335,7 +338,7 @@ class Burst:
     def _take_alone(self) -> Iterator[_Job]:
         passed: list[Batch] = []
         found: Batch | None = None
-        while self._alone and found is None:
+        while self._alone and found is None and len(passed) < _LOOKED_AT:
             caller = self._alone.popleft()
             if caller.future.done():
                 continue

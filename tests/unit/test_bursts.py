@@ -10,8 +10,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from langgraph.store.base import PutOp
 
 from langchain_agentmem import AgentMemStore, bursts
+from langchain_agentmem.batches import Batch
 
 PLACE = ("burst", "here")
 WAIT_SECONDS = 20.0
@@ -72,6 +74,23 @@ def test_a_burst_that_is_broken_off_at_any_line_lets_later_calls_go_on(store):
     while asyncio.run(broken_off(at)):
         at += 1
     assert at > 100
+
+
+async def test_batches_that_wait_for_each_other_are_not_gone_through_each_time(store, monkeypatch):
+    looks = 0
+    places = Batch.places
+
+    def counted(batch: Batch) -> Any:
+        nonlocal looks
+        looks += 1
+        return places(batch)
+
+    monkeypatch.setattr(Batch, "places", counted)
+    count = 600
+    batches = [[PutOp(PLACE, "same", {"n": at}), PutOp(PLACE, f"own {at}", {"n": at})] for at in range(count)]
+    await asyncio.gather(*map(store.abatch, batches))
+    assert (await store.aget(PLACE, "same")).value == {"n": count - 1}
+    assert looks < 60 * count  # about 600 * 600 / 2 if each job looks at all
 
 
 def test_a_time_limit_ends_the_calls_instead_of_being_taken_for_a_bad_operation():
