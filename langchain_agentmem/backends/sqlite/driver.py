@@ -392,8 +392,11 @@ class SqliteDriver:
     def _close_idle(self) -> None:
         """Close the connections that nobody uses."""
         if not self._is_shared:
-            while self._idle:
-                connection = self._idle.pop()
+            while True:
+                try:
+                    connection = self._idle.pop()
+                except IndexError:  # also where another call that ends was faster
+                    return
                 if not self._idle and self._traces.left:
                     self._remove_traces(connection)
                 connection.close()

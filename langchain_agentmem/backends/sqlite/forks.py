@@ -40,9 +40,17 @@ def register(driver: Forkable) -> None:
     _drivers.add(driver)
 
 
+def _all() -> list[Forkable]:
+    while True:
+        try:
+            return list(_drivers)
+        except RuntimeError:  # another thread made a driver just now
+            continue
+
+
 def _before() -> None:
     deadline = time.monotonic() + WAIT_SECONDS
-    drivers = list(_drivers)
+    drivers = _all()
     for driver in drivers:
         driver.hold()
     for driver in drivers:
@@ -50,12 +58,12 @@ def _before() -> None:
 
 
 def _after_in_parent() -> None:
-    for driver in list(_drivers):
+    for driver in _all():
         driver.after_fork_in_parent()
 
 
 def _after_in_child() -> None:
-    for driver in list(_drivers):
+    for driver in _all():
         driver.after_fork_in_child()
 
 
