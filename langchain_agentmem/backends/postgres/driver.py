@@ -40,13 +40,15 @@ from langchain_agentmem.backends.postgres.leases import (
     Source,
     aside,
     await_within,
+    close_in,
+    is_open,
     move,
     perform,
 )
 from langchain_agentmem.backends.postgres.migrating import index_items, migrate, settled
 from langchain_agentmem.backends.postgres.options import Settings, check_names, check_values, split_url, wrong_url
 from langchain_agentmem.backends.postgres.slots import SlotTimeoutError, TimeLimit
-from langchain_agentmem.backends.postgres.statements import Floats
+from langchain_agentmem.backends.postgres.statements import Floats, array_of
 from langchain_agentmem.errors import (
     AgentMemError,
     ConfigurationError,
@@ -72,14 +74,7 @@ class _FloatsDumper(Dumper):
     oid = psycopg.adapters.types["float4"].array_oid
 
     def dump(self, obj: Floats) -> bytes:
-        import numpy as np
-
-        numbers = np.frombuffer(obj, dtype="<f4")
-        # One dimension, no NULLs, the type of the elements; the number of elements, counted from 1; each with its length.
-        header = np.array([1, 0, psycopg.adapters.types["float4"].oid, len(numbers), 1], dtype=">i4")
-        body = np.empty(len(numbers), dtype=[("length", ">i4"), ("number", ">f4")])
-        body["length"], body["number"] = 4, numbers
-        return header.tobytes() + body.tobytes() if len(numbers) else np.array([0, 0, header[2]], dtype=">i4").tobytes()
+        return array_of(obj, psycopg.adapters.types["float4"].oid)
 
 
 def _adapters() -> AdaptersMap:
@@ -167,7 +162,7 @@ class PostgresDriver:
         self.settings = settings
         self.given = given
         self._closed = False
-        self._given_open = _is_open(given)
+        self._given_open = is_open(given)
         self._reset()
 
     def _reset(self) -> None:
@@ -227,9 +222,7 @@ class PostgresDriver:
                 if not again or attempt == _ATTEMPTS or operation.limit.left <= 0:
                     raise
                 lost = not isinstance(error, (pg.DeadlockDetected, pg.SerializationFailure))
-            operation.begin_again()
-            if lost:
-                yield _Renew(self, operation)
+            operation.begin_again(lost=lost)
         raise AssertionError
 
     def _prepare(self, operation: Operation) -> Program[None]:
@@ -271,7 +264,7 @@ class PostgresDriver:
             _inherited.append((self._source, self._loops))
             self._reset()
         elif self.given is not None and not self._given_open:
-            self._given_open = _is_open(self.given)
+            self._given_open = is_open(self.given)
 
     # Connections
 
@@ -289,7 +282,7 @@ class PostgresDriver:
         with self._lock:
             if self._source is None:
                 self._source = self._new_source(psycopg.Connection)
-                weakref.finalize(self, _close_one, self._source, self._process)
+                weakref.finalize(self, close_in, self._source, self._process)
             return self._source
 
     def loop_source(self) -> Source:
@@ -486,19 +479,6 @@ class _Connect(NamedTuple):
         self.lease.held.append(await await_within(connecting, seconds, lambda late: late.pgconn.finish()))
 
 
-class _Renew(NamedTuple):
-    """Outer step: replace the connections that were lost together with the one that failed."""
-
-    driver: PostgresDriver
-    operation: Operation
-
-    def perform(self) -> None:
-        run(self.driver.source().renew(self.operation))
-
-    async def aperform(self) -> None:
-        await arun(self.driver.loop_source().renew(self.operation))
-
-
 class _Transaction(NamedTuple):
     """Outer step: run a storage program as one transaction, or alone without one."""
 
@@ -529,6 +509,9 @@ class _Transaction(NamedTuple):
             await lease.aend()
 
     def _on(self, lease: Lease) -> Program[Any]:
+        if self.operation.lost:
+            self.operation.lost = False
+            yield from lease.source.renew(self.operation)
         yield from lease.source.take(lease)
         connection = lease.connection
         lease.limit()
@@ -607,15 +590,6 @@ def _is_sound(connection: Connection, before: int) -> bool:
     """Whether a connection is free of unread answers, and in no other transaction than before."""
     pgconn = connection.pgconn
     return bool(pgconn.transaction_status == before and pgconn.pipeline_status == PipelineStatus.OFF)
-
-
-def _is_open(given: Any) -> bool:
-    return given is not None and not given.closed
-
-
-def _close_one(source: Source, process: int) -> None:
-    if process == os.getpid():
-        source.close()
 
 
 def _close_all(sources: dict[asyncio.AbstractEventLoop, Source], process: int) -> None:

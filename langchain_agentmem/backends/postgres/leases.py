@@ -9,6 +9,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import contextlib
+import os
 import queue
 import threading
 from collections import deque
@@ -37,6 +38,8 @@ class Operation:
         self.restarts = False
         """Whether each answer starts the time limit again: while tables are made."""
         self.connecting = False
+        self.lost = False
+        """Whether the last attempt lost its connection, and others may be lost together with it."""
         self.writes = writes
         self._effect = self._NOTHING
         self._doubtful = False
@@ -56,8 +59,13 @@ class Operation:
         if self._effect == self._UNKNOWN:
             self._effect = self._STORED if stored else self._NOTHING
 
-    def begin_again(self) -> None:
-        """Go on to another attempt."""
+    def begin_again(self, *, lost: bool) -> None:
+        """Go on to another attempt.
+
+        Args:
+            lost: Whether the connection was lost.
+        """
+        self.lost = lost
         self._doubtful = self._doubtful or self._effect != self._NOTHING
         self._effect = self._NOTHING
 
@@ -100,6 +108,17 @@ class Source:
             abandon: Whether to close those in use as well: their event loop will not go on.
         """
         self.slots.close()
+
+
+def is_open(given: Any) -> bool:
+    """Whether the application gave a connection or pool, and it is open."""
+    return given is not None and not given.closed
+
+
+def close_in(source: Source, process: int) -> None:
+    """Close connections in the process that opened them; not in one that inherited them."""
+    if process == os.getpid():
+        source.close()
 
 
 class Lease:

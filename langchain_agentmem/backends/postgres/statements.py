@@ -11,6 +11,23 @@ class Floats(bytes):
     """Numbers as little-endian float32, for a parameter of type `real[]`."""
 
 
+def array_of(floats: Floats, oid: int) -> bytes:
+    """Numbers as Postgres' binary array of one dimension.
+
+    Args:
+        floats: The numbers.
+        oid: The type of an element.
+    """
+    import numpy as np
+
+    numbers = np.frombuffer(floats, dtype="<f4")
+    # One dimension, no NULLs, the type of the elements; the number of elements, counted from 1; each with its length.
+    header = np.array([1, 0, oid, len(numbers), 1], dtype=">i4")
+    body = np.empty(len(numbers), dtype=[("length", ">i4"), ("number", ">f4")])
+    body["length"], body["number"] = 4, numbers
+    return header.tobytes() + body.tobytes() if len(numbers) else np.array([0, 0, oid], dtype=">i4").tobytes()
+
+
 _PACKAGE = "langchain_agentmem.backends.postgres"
 
 
