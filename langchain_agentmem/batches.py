@@ -40,6 +40,7 @@ from langchain_agentmem.models import (
     seconds,
     shown,
 )
+from langchain_agentmem.sizes import is_large
 from langchain_agentmem.words import searched, spaced
 
 T = TypeVar("T")
@@ -51,11 +52,8 @@ Fields = list[tuple[str, Any]]
 """Paths of fields, each as it was written and as LangGraph's tokens."""
 
 
-HEAVY_CHARACTERS = 50_000
-"""From this size on operations are checked and analysed in a worker thread under `arun`: it takes some milliseconds."""
-
 HEAVY_OPERATIONS = 500
-"""The same for their number."""
+"""From so many operations on they are checked and analysed in a worker thread under `arun`: it takes some milliseconds."""
 
 
 _NOTHING_EMBEDDED = Embedded()
@@ -232,19 +230,7 @@ def is_heavy(ops: Sequence[Op]) -> bool:
         return True
     if len(ops) == 1 and not isinstance(ops[0], PutOp):
         return False
-    left = HEAVY_CHARACTERS
-    waiting: list[Any] = [op.value for op in ops if isinstance(op, PutOp)]
-    while waiting and left > 0:
-        value = waiting.pop()
-        if isinstance(value, str):
-            left -= len(value)
-        elif isinstance(value, (list, tuple)):
-            left -= 20 * len(value)
-            waiting.extend(value[:HEAVY_CHARACTERS])
-        elif isinstance(value, Mapping):
-            left -= 20 * len(value)
-            waiting.extend(value.values() if left > 0 else ())
-    return left <= 0
+    return is_large([op.value for op in ops if isinstance(op, PutOp)])
 
 
 def checked_namespace(namespace: Any, *, least: int = 0) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ from langchain_agentmem.models import (
 )
 from langchain_agentmem.notes import TTL, and_cleared, and_noted, notes_of_thread
 from langchain_agentmem.options import SaverOptions, check_options
-from langchain_agentmem.program import Program, Read, Write, arun, run, storage_program
+from langchain_agentmem.program import OffLoop, Program, Read, Write, arun, run, storage_program
 from langchain_agentmem.pruning import delete_runs, keep_latest
 from langchain_agentmem.saver_arguments import (
     Scan,
@@ -78,6 +78,7 @@ from langchain_agentmem.saver_arguments import (
     thread_id_of,
     thread_ids_of,
 )
+from langchain_agentmem.sizes import is_large
 from langchain_agentmem.surfaces import Surface, alone, backend_of
 from langchain_agentmem.sweeping import Sweeper
 
@@ -453,6 +454,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             )
             if loaded is None:
                 return None
+            yield OffLoop(is_large(loaded.parts))
             return self._loader.tuple(loaded, config["configurable"]["thread_id"])
 
     def _page(self, scan: Scan) -> Program[tuple[_list[CheckpointTuple], Scan | None]]:
@@ -460,6 +462,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             return [], None
         with _reading(scan.thread_id):
             loaded, following = yield Read(self._backend, self._read_page(scan))
+            yield OffLoop(is_large([checkpoint.parts for checkpoint in loaded]))
             return [self._loaded(checkpoint) for checkpoint in loaded], following
 
     def _loaded(self, checkpoint: LoadedCheckpoint) -> CheckpointTuple:
@@ -510,6 +513,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         for is_alone in (False, True):
             secret, use = yield from self._secret(thread, use)
             draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=is_alone, plain=self._plain)
+            yield OffLoop(is_large(checkpoint["channel_values"]))
             draft.add_values(checkpoint, new_versions)
             row = CheckpointRow(
                 thread.thread_id,
@@ -557,6 +561,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         for is_alone in (False, True):
             secret, use = yield from self._secret(thread, use)
             draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=is_alone, plain=self._plain)
+            yield OffLoop(is_large([value for _, value in writes]))
             rows = [
                 StoredWrite(
                     task_id, WRITES_IDX_MAP.get(channel, at), task_path, channel, *draft.add_write(channel, value)

@@ -46,16 +46,19 @@ from langchain_agentmem.models import (
     shown,
 )
 from langchain_agentmem.options import HistoryOptions, check_options
-from langchain_agentmem.program import Program, Read, Write, arun, run
+from langchain_agentmem.program import OffLoop, Program, Read, Write, arun, run
+from langchain_agentmem.ranking import stop_words
 from langchain_agentmem.searching import (
     described,
     embed_messages,
     found_messages,
+    is_large_body,
     message_in,
     renew_messages,
     text_of,
     time_of,
 )
+from langchain_agentmem.sizes import LONG, is_large
 from langchain_agentmem.storable import storable, turn_of
 from langchain_agentmem.surfaces import Surface, alone, backend_of, is_url
 from langchain_agentmem.sweeping import Sweeper
@@ -156,6 +159,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         self._backend: Backend = backend
         self._sweeper = sweeper or Sweeper(backend, tenant)
         self._indexer = Indexer.of(embeddings, backend, tenant)
+        stop_words(backend.language)  # read from a file now, and not on an event loop later
         self._turn = check_flag("turn", turn)
         self._handed_out: list[BaseMessage] | None = None
         self._windows = Windows()
@@ -412,6 +416,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             window = yield from self._within(self.max_tokens)
         else:
             rows = yield from self._newest(self.max_messages)
+            yield OffLoop(is_large_body(rows))
             window = newest(self._loaded(rows), self.max_messages)
         if self._turn:
             self._handed_out = window
@@ -429,7 +434,9 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         limit = max(_FIRST, max_tokens // _TOKENS_OF_SHORT)
         while True:
             most = limit if self.max_messages is None else min(limit, self.max_messages)
-            messages = self._loaded((yield from self._newest(most)))
+            rows = yield from self._newest(most)
+            yield OffLoop(is_large_body(rows))
+            messages = self._loaded(rows)
             window, complete = newest_within(messages, self.max_messages, max_tokens, self._counter)
             if complete or len(messages) < most or most == self.max_messages:
                 return window
@@ -442,7 +449,9 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         messages = turn_of(messages)
         now = time.time()
         notes = None if metadata is None else dump_json(metadata)
-        messages, bodies = storable(self._codec, messages, self.session_id)
+        repairing = chain_stores()
+        yield OffLoop(is_large(messages, LONG))
+        messages, bodies = storable(self._codec, messages, self.session_id, repairing=repairing)
         self._handed_out = None
         if not bodies:
             return
@@ -450,7 +459,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         try:
             embedded = yield from embed_messages(None if self._forgetful else self._indexer, messages)
         except EmbeddingDimensionsError as error:
-            if not chain_stores():
+            if not repairing:
                 raise
             _log.warning(
                 "A turn in session %r is stored without vectors, since the chain would lose it: %s",
@@ -458,6 +467,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
                 error,
             )
             embedded = Embedded()
+        yield OffLoop(is_large(messages, LONG))
         rows = [
             MessageRow(
                 at,
@@ -554,6 +564,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             page = self._backend.messages.page(self._key, self.agent, after, size, time.time())
             with reading(f"A message of session {self.session_id!r}"):
                 rows = yield Read(self._backend, page)
+        yield OffLoop(is_large_body(rows))
         messages = self._loaded(rows)
         return messages, rows[-1].position if len(rows) == size else None
 

@@ -40,7 +40,8 @@ from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
 from langchain_agentmem.filters import Filter, compile_filter
 from langchain_agentmem.indexing import Indexer
 from langchain_agentmem.program import Call, Compute, Program, Read, Write, storage_program
-from langchain_agentmem.ranking import rank, terms
+from langchain_agentmem.ranking import rank, stop_words, terms
+from langchain_agentmem.sizes import LARGE, is_long
 from langchain_agentmem.sweeping import Sweeper
 from langchain_agentmem.updating import Decide, Rows, Values, checked_places, updated
 
@@ -54,11 +55,8 @@ Ranked = list[tuple[ItemRow, float | None]]
 PutOf = Callable[..., PutOp]
 """Makes a put of a namespace, a key, a value, an index and a time to live."""
 
-LARGE_CHARACTERS = 100_000
-"""From this size on values are decoded in a worker thread under `arun`: it takes a millisecond."""
-
 MANY_ROWS = 500
-"""The same for the number of items."""
+"""From so many items on they are decoded and ranked in a worker thread under `arun`: it takes a millisecond."""
 
 _CHUNK = 200
 
@@ -85,6 +83,7 @@ class ItemEngine:
         self._fields = fields
         self._indexer = indexer
         self._sweeper = sweeper
+        stop_words(backend.language)  # read from a file now, and not on an event loop later
 
     def one(self, op: Op) -> Program[Any]:
         """Do one operation."""
@@ -343,8 +342,8 @@ class ItemEngine:
 
 
 def _is_large(rows: Iterable[ItemRow]) -> bool:
-    sizes = list(itertools.islice((len(row.value) for row in rows), MANY_ROWS + 1))
-    return len(sizes) > MANY_ROWS or sum(sizes) > LARGE_CHARACTERS
+    texts = [row.value for row in itertools.islice(rows, MANY_ROWS + 1)]
+    return len(texts) > MANY_ROWS or is_long(texts, LARGE)
 
 
 def _rows_of(found: Any) -> Iterator[ItemRow]:

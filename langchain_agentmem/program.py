@@ -7,12 +7,14 @@ does, because every step can perform itself both ways.
 There are two kinds of program. A *storage program* yields statements (`Fetch`, `Execute`, `ExecuteMany`), owns one
 connection and is one transaction: all of it is stored, or none of it. An *outer program* yields `Read` and `Write` (run a
 storage program in a transaction of its own) and whatever must not happen inside a transaction: asking a
-model, calling a user's function, waiting. Both kinds may yield `Compute`, which keeps heavy work off the event loop.
+model, calling a user's function, waiting. Both kinds may yield `Compute` and
+`OffLoop`, which keep heavy work off the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import queue
@@ -136,7 +138,7 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
                 while True:
                     step = program.send(result) if error is None else program.throw(error)
                     error = None
-                    result = step.perform() if isinstance(step, Compute) else perform(step)
+                    result = step.perform() if isinstance(step, (Compute, OffLoop)) else perform(step)
             except BaseException as raised:
                 if _is_running(program):
                     error = raised
@@ -155,14 +157,25 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
     program = iter(program)
     result: Any = None
     error: BaseException | None = None
+    off_loop = False
     try:
         while True:
             try:
                 while True:
-                    step = program.send(result) if error is None else program.throw(error)
+                    if off_loop:
+                        off_loop = False
+                        step = await _advanced(program, result, error)
+                    else:
+                        step = program.send(result) if error is None else program.throw(error)
                     error = None
-                    result = await (step.aperform() if isinstance(step, Compute) else perform(step))
+                    if isinstance(step, OffLoop):
+                        off_loop, result = step.large, None
+                    else:
+                        result = await (step.aperform() if isinstance(step, Compute) else perform(step))
             except BaseException as raised:
+                if isinstance(raised, _Ended):
+                    ended: T = raised.value
+                    return ended
                 if _is_running(program):
                     error = raised
                 elif isinstance(raised, StopIteration):
@@ -173,6 +186,43 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
     finally:
         error = None  # its traceback refers to this frame
         program.close()
+
+
+class _Ended(BaseException):
+    """A program ended in a worker thread: a `StopIteration` cannot leave one."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+async def _advanced(program: Program[Any], result: Any, error: BaseException | None) -> Any:
+    """The next step of a program, computed in a worker thread."""
+
+    def advance() -> Any:
+        try:
+            return program.send(result) if error is None else program.throw(error)
+        except StopIteration as ended:
+            return _Ended(ended.value)
+
+    working = asyncio.ensure_future(asyncio.to_thread(advance))
+    try:
+        step = await asyncio.shield(working)
+    except asyncio.CancelledError:
+        # The thread cannot be stopped, and the program cannot be closed before the thread is done with it.
+        await _settled(working)
+        raise
+    if isinstance(step, _Ended):
+        raise step
+    return step
+
+
+async def _settled(working: asyncio.Future[Any]) -> None:
+    """Wait until a future is done, whatever it gives and however often the task is cancelled in the meantime."""
+    while not working.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({working})
+    if not working.cancelled():
+        working.exception()
 
 
 def _is_running(program: Program[Any]) -> bool:
@@ -210,6 +260,58 @@ class Compute:
         if self.large:
             return await asyncio.to_thread(self.function, *self.arguments)
         return self.function(*self.arguments)
+
+
+class OffLoop(NamedTuple):
+    """Step of any program: under `arun`, what the program computes until its next step is done in a worker thread.
+
+    With `large` False it is done on the event loop, as if there were no such step.
+
+    Example:
+        >>> from langchain_agentmem.program import OffLoop, run
+        >>> def total(numbers):
+        ...     yield OffLoop(len(numbers) > 100_000)
+        ...     return sum(numbers)
+        >>> run(total([1, 2, 3]))
+        6
+    """
+
+    large: bool
+
+    def perform(self) -> None:
+        return None
+
+
+def off_loop(program: Program[T], large: bool) -> Program[T]:
+    """A program all of which is computed in a worker thread, if `large`; its steps are done on the event loop as ever.
+
+    Where the program yields `OffLoop(False)`, what follows until its next step is computed on the event loop.
+    """
+    if not large:
+        return (yield from program)
+    program = iter(program)
+    given: Any = None
+    error: BaseException | None = None
+    moved = False
+    try:
+        while True:
+            if not moved:
+                yield OffLoop(large=True)
+            try:
+                step = program.send(given) if error is None else program.throw(error)
+            except StopIteration as ended:
+                value: T = ended.value
+                return value
+            moved, error = isinstance(step, OffLoop), None
+            try:
+                given = yield step
+            except GeneratorExit:
+                raise
+            except BaseException as raised:
+                error = raised
+    finally:
+        error = None  # its traceback refers to this frame
+        program.close()
 
 
 class Fetch(NamedTuple):

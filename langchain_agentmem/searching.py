@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
 from itertools import islice
@@ -25,8 +25,9 @@ from langchain_agentmem.damage import reading
 from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.indexing import Embedded, Indexer
 from langchain_agentmem.models import FoundMessage, FoundMessages, check_count, check_text, shown
-from langchain_agentmem.program import Program, Read, Write
+from langchain_agentmem.program import OffLoop, Program, Read, Write
 from langchain_agentmem.ranking import combined, terms
+from langchain_agentmem.sizes import is_large
 from langchain_agentmem.vectors import similarities_to
 from langchain_agentmem.words import analyze, checked_words, frequencies, numbers_of, scores
 
@@ -60,6 +61,9 @@ ROLES = {
 """The roles of messages, each with the types that have it."""
 
 _OTHER_NAMES = {"user": "human", "assistant": "ai", "developer": "system"}
+
+MANY_ENTRIES = 500
+"""Among more messages than this a search ranks in a worker thread under `arun`: it takes some milliseconds."""
 
 _FEW = 20
 """Among fewer messages than this no word is called common."""
@@ -159,10 +163,13 @@ def found_messages(
     with reading("The index of a user's messages"):
         entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=indexer is not None))
     language = backend.language
+    many = len(entries) > MANY_ENTRIES
+    yield OffLoop(many)
     words = [_words_of(entry, codec, language) for entry in entries]
     vector = None
     if query.strip() and indexer is not None and any(entry.vector for entry in entries):
         vector = yield from indexer.query(without_common_words(query, words, language))
+    yield OffLoop(many)
     passing = (
         (at, score)
         for at, score in _rank(entries, words, query, vector, language)
@@ -175,6 +182,7 @@ def found_messages(
     if places:
         with reading("One of a user's messages"):
             rows = yield Read(backend, backend.messages.rows(scope, sorted(places), now))
+    yield OffLoop(is_large_body(rows.values()))
     found = FoundMessages()
     for at, score in ranked:
         row = rows.get(_place(entries[at]))
@@ -184,6 +192,11 @@ def found_messages(
             messages = [message_in(codec, one, entries[at].session_id) for one in near] if around else []
             found.append(FoundMessage(**told, score=score, around=messages))
     return found
+
+
+def is_large_body(rows: Iterable[MessageRow]) -> bool:
+    """Whether to decode messages takes so long that an event loop must not wait for it."""
+    return is_large([row.body.data for row in rows])
 
 
 def _types_of(role: Any) -> frozenset[str] | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage
 
-from langchain_agentmem.chains import answers_stored, chain_stores
+from langchain_agentmem.chains import answers_stored
 from langchain_agentmem.codec import Codec, Typed, message_class
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnsupportedValueError
 from langchain_agentmem.malformed import built, completed, repaired
@@ -27,13 +27,16 @@ from langchain_agentmem.signals import came_by_signal
 _log = logging.getLogger(__name__)
 
 
-def storable(codec: Codec, messages: Sequence[BaseMessage], session_id: str) -> tuple[list[BaseMessage], list[Typed]]:
+def storable(
+    codec: Codec, messages: Sequence[BaseMessage], session_id: str, *, repairing: bool
+) -> tuple[list[BaseMessage], list[Typed]]:
     """Check messages and pack them.
 
     Args:
         codec: What packs them.
         messages: The messages. They are not changed.
         session_id: The session, for the warning about a repaired message.
+        repairing: Whether to repair a message that cannot be stored, since a chain would lose the turn.
 
     Returns:
         The messages as they will be read, and their stored forms.
@@ -49,7 +52,7 @@ def storable(codec: Codec, messages: Sequence[BaseMessage], session_id: str) -> 
         try:
             body = codec.dump_message(one)
         except (InvalidInputError, UnsupportedValueError) as error:
-            if not chain_stores():
+            if not repairing:
                 msg = f"messages[{at}]: {error}"
                 raise type(error)(msg) from error
             one = _repaired(codec, one)

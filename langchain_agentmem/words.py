@@ -52,7 +52,7 @@ def check_language(language: str) -> str:
 
 
 def analyze(text: str, language: str = ENGLISH, *, characters: bool = True) -> bytes:
-    """The words of a text: little-endian numbers of 32 bits.
+    """The words of a text, or of its first `MAX_SEARCHED_CHARACTERS` characters: little-endian numbers of 32 bits.
 
     Args:
         text: The text.
@@ -65,7 +65,7 @@ def analyze(text: str, language: str = ENGLISH, *, characters: bool = True) -> b
         >>> analyze("Running dogs") == analyze("run, dog!")
         True
     """
-    numbers = [_number(word, language) for word in _words(text, characters=characters)]
+    numbers = [_number(word, language) for word in _words(searched(text), characters=characters)]
     return struct.pack(f"<{len(numbers)}I", *numbers)
 
 

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import examples
 import matrix
+from loops import guarded
 from matrix import BACKENDS
 from processes import Team
 from servers import DATABASES, PostgresServer, RedisCluster, RedisServer
@@ -355,6 +356,13 @@ def _empty_again() -> Iterator[None]:
     yield
     for server in _started:
         server.release()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _event_loops_go_on() -> Iterator[None]:
+    """No asynchronous method blocks an event loop."""
+    with guarded():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -50,8 +50,9 @@ from langchain_agentmem.models import (
     check_list,
     seconds,
 )
-from langchain_agentmem.program import Program, Sleep, arun, run
+from langchain_agentmem.program import OffLoop, Program, Sleep, arun, off_loop, run
 from langchain_agentmem.signals import came_by_signal
+from langchain_agentmem.sizes import LONG, is_large
 from langchain_agentmem.tokens import TokenCounter
 from langchain_agentmem.words import check_language
 
@@ -288,8 +289,9 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             is_private: Whether nothing may be written to a database. Default: False.
         """
         messages = messages_in(given)
+        large = is_large(messages, LONG)
         try:
-            return (yield from self._compressing(messages, config, tokens, is_private=is_private))
+            return (yield from off_loop(self._compressing(messages, config, tokens, is_private=is_private), large))
         except NotAMessageError:
             # Only the ends were looked at, since a long conversation comes again at every turn.
             converted = as_messages(messages)
@@ -298,7 +300,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             converted = [repaired(message) for message in as_messages(messages)]
             if came_by_signal(error) or all(one is given for one, given in zip(converted, messages, strict=True)):
                 raise
-        return (yield from self._compressing(converted, config, tokens, is_private=is_private))
+        return (yield from off_loop(self._compressing(converted, config, tokens, is_private=is_private), large))
 
     def _compressing(
         self, messages: Sequence[BaseMessage], config: RunnableConfig, tokens: int, *, is_private: bool
@@ -346,8 +348,10 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             past = yield from source.load(nothing)
             if not past.tail:
                 return past.summary
+            large = is_large(past.tail, LONG)
+            yield OffLoop(large)
             view = View(past, nothing, self._role, self._summarizer)
-            yield from self._folded(source, view, view.whole(), config, progress)
+            yield from off_loop(self._folded(source, view, view.whole(), config, progress), large)
 
     def fitting(self, source: Source, config: RunnableConfig, tokens: int = 0) -> Program[list[BaseMessage]]:
         """The outer program that fits a conversation into the budget.
@@ -367,12 +371,15 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         spare = 0
         while True:
             room = self._room(tokens + spare)
-            view = View((yield from source.load(room)), room, self._role, self._summarizer)
+            past = yield from source.load(room)
+            large = is_large(past.tail, LONG)
+            yield OffLoop(large)
+            view = View(past, room, self._role, self._summarizer)
             first = first or view
             plan = None if view.fits or error is not None else view.plan(self._keep)
             if plan is not None:
                 try:
-                    yield from self._folded(source, view, plan, config, progress)
+                    yield from off_loop(self._folded(source, view, plan, config, progress), large)
                 except Exception as problem:  # each provider raises its own
                     if came_by_signal(problem):
                         raise
@@ -388,6 +395,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             # A function may count more for all messages than for each of them.
             spare += over + over // 8
         if progress.folded or not view.fits:
+            yield OffLoop(large=False)  # the application's function is called where the application is
             self._tell(first, messages, progress, time.monotonic() - began, error)
         return messages
 

@@ -18,8 +18,9 @@ from langchain_agentmem.compression.summaries import Entry, Place, Record, Sessi
 from langchain_agentmem.compression.summarizing import Summarizer
 from langchain_agentmem.damage import reading
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.program import Program, Read, Write
+from langchain_agentmem.program import OffLoop, Program, Read, Write
 from langchain_agentmem.searching import message_in
+from langchain_agentmem.sizes import is_large
 from langchain_agentmem.tokens import TokenCounter
 
 _log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class SessionMessages:
         rows = yield from self._rows_from(entry.covered if entry else 0, now)
         self._positions = [row.position for row in rows]
         self._kept = (yield from self._kept_rows(entry, now)) if entry and entry.kept else {}
+        yield OffLoop(is_large([row.body.data for row in rows]))
         systems: list[BaseMessage] = [one for one in self._kept.values() if isinstance(one, SystemMessage)]
         human = next((one for one in self._kept.values() if not isinstance(one, SystemMessage)), None)
         tail = [message_in(self._codec, row, self._key.session_id) for row in rows]

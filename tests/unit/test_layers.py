@@ -40,6 +40,7 @@ LAYERS = (
         "options",
         "quoting",
         "settings",
+        "sizes",
         "signals",
         "testing",
     ),

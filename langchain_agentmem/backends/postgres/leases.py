@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.postgres.slots import Slot, Slots, TimeLimit
-from langchain_agentmem.program import Compute, Execute, ExecuteMany, Fetch, Program
+from langchain_agentmem.program import Compute, Execute, ExecuteMany, Fetch, OffLoop, Program
 
 Connection = Any
 """A connection of psycopg, synchronous or not: a step performs a method of either."""
@@ -366,7 +366,7 @@ def perform(program: Program[Any], cursor: Any, operation: Operation) -> Program
 
 
 def _answer(cursor: Any, step: Any) -> Program[Any]:
-    if isinstance(step, Compute):
+    if isinstance(step, (Compute, OffLoop)):
         return (yield step)
     if isinstance(step, ExecuteMany):
         yield Do(cursor.executemany, step.statement, step.rows)

@@ -22,6 +22,11 @@ _LOCK = 0x6167656E746D656D
 
 _BATCH = 500
 _PACKAGE = "langchain_agentmem.backends.postgres.migrations"
+_MIGRATIONS = {
+    file: load_statements(_PACKAGE, file)
+    for file in sorted(entry.name for entry in files(_PACKAGE).iterdir() if entry.name.endswith(".sql"))
+}
+"""The statements of each file. They are read with this module: never on an event loop."""
 
 
 _FIND_TABLE = """
@@ -100,9 +105,9 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
         others = yield from _others()
         yield from _make_text_search(language)
         yield from _migrate_langgraph()
-    for file in sorted(entry.name for entry in files(_PACKAGE).iterdir() if entry.name.endswith(".sql")):
+    for file, migration in _MIGRATIONS.items():
         if (state.version if state else 0) < int(file.partition("_")[0]) <= VERSION:
-            for statement in load_statements(_PACKAGE, file).values():
+            for statement in migration.values():
                 yield Execute(statement.replace("%", "%%"))
     if state is None:
         yield Execute("INSERT INTO agentmem_schema (version, language) VALUES (%s, %s)", (VERSION, language))

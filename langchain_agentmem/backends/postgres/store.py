@@ -22,7 +22,8 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.codec import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError, DamagedDataError
-from langchain_agentmem.program import Fetch, Program, one_statement, storage_program
+from langchain_agentmem.program import Fetch, OffLoop, Program, one_statement, storage_program
+from langchain_agentmem.sizes import LARGE, is_long
 
 EXACT_ITEMS = 2_000
 """Below a namespace of at most so many items a search looks at every one; above it asks the indexes for the best."""
@@ -83,6 +84,7 @@ class PostgresItems:
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
         if puts:
             yield from self._ensure_vectors([vector for put in puts for vector in put.vectors])
+            yield OffLoop(is_long((put.value for put in puts), LARGE))
             paths = _paths(tenant, puts)
             yield Fetch(self._sql["put_with_paths" if paths else "put"], (*_put(tenant, puts, now), *paths))
 

@@ -36,6 +36,9 @@ from langchain_agentmem.urls import shown_url
 Words = Sequence[Any]
 """A command and its arguments."""
 
+_DRIVER = redis.DriverInfo() if hasattr(redis, "DriverInfo") else None
+"""What connections tell the server of redis-py. It is found out once: each time redis-py would look for files."""
+
 _FAILURES = (RedisError, OSError, EOFError)
 
 
@@ -382,6 +385,8 @@ class _Source(NamedTuple):
             retry=retry,
             encoding="utf-8",
         )
+        if _DRIVER is not None and not {"driver_info", "lib_name", "lib_version"} & options.keys():
+            options["driver_info"] = _DRIVER
         connection = kind(**options)
         connection.agentmem_longest = float(given.get("socket_timeout") or float("inf"))
         return connection

@@ -24,7 +24,8 @@ from langchain_agentmem.backends.namespaces import decode_namespace, encode_name
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.program import Program, storage_program
+from langchain_agentmem.program import OffLoop, Program, storage_program
+from langchain_agentmem.sizes import is_large, is_long
 from langchain_agentmem.vectors import different_dimensions
 from langchain_agentmem.words import analyze, scores
 
@@ -38,6 +39,7 @@ BYTES_AT_ONCE = 32_000_000
 
 _NAMESPACES_AT_ONCE = 1_000
 _ROOTS_AT_ONCE = 50
+_MANY_ITEMS = 500
 
 _HEAD = struct.Struct(">6d")
 _STAMP, _LENGTH = struct.Struct(">d"), struct.Struct(">I")
@@ -106,6 +108,7 @@ class RedisItems:
         steps = [step for root, (own, _, _) in by_root.items() if own for step in _enlist(tenant, root, own, now)]
         for root, (own, deleted, touched) in by_root.items():
             counts = (len(touched), len(deleted), len(own))
+            yield OffLoop(is_long(put.text for put in own))
             groups = [one for put in own for one in _put(put, self._language)]
             arguments = (optional(now), *counts, *_flat(touched), *_flat(deleted), *groups)
             steps.append(_invoke("change", tenant, root, arguments))
@@ -115,6 +118,7 @@ class RedisItems:
     def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
         root = swaps[0].namespace[0]
         puts = [swap.put for swap in swaps if swap.put]
+        yield OffLoop(is_long(put.text for put in puts))
         fates = [
             one
             for swap in swaps
@@ -189,6 +193,7 @@ class RedisItems:
         dense: dict[_Id, float] = {}
         for root in (yield from self._roots(tenant, query.prefix)):
             yield from self._read(tenant, root, query, now, words, dense)
+        yield OffLoop(len(words) > _MANY_ITEMS)
         found = scores(list(words.values()), query.terms, self._language)
         lexical = {id_: score for id_, score in zip(words, found, strict=True) if score > 0}
         return Found([Candidate(id_, lexical.get(id_), dense.get(id_)) for id_ in lexical.keys() | dense.keys()])
@@ -319,6 +324,7 @@ class RedisItems:
             )
             following, place, expired, *flat = answer
             rounds += 1
+            yield OffLoop(is_large(flat))
             for namespace, index, log, compacted in zip(*(flat[at::4] for at in range(4)), strict=True):
                 began, items = read.setdefault(namespace, (compacted, {}))
                 if began != compacted:

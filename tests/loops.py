@@ -1,0 +1,37 @@
+"""A guard of event loops: what the package does on one must not block it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from blockbuster import BlockBuster
+
+SYNCHRONOUS = (
+    ("langchain_agentmem/program.py", {"run"}),
+    ("langchain_agentmem/memory.py", {"close", "__exit__", "from_url"}),
+    ("langchain_agentmem/surfaces.py", {"close", "__exit__"}),
+    ("langchain_agentmem/store.py", {"close"}),
+    ("langchain_agentmem/history.py", {"close"}),
+    ("langchain_agentmem/checkpointer.py", {"close"}),
+    *(
+        (f"langchain_agentmem/backends/{name}/backend.py", {"read", "write", "close"})
+        for name in ("sqlite", "postgres", "redis")
+    ),
+    ("langchain_agentmem/knowledge/schedule.py", {"flush"}),
+)
+"""Functions of the package that a caller calls to wait for them, on an event loop too."""
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Let each blocking call that the package makes on an event loop raise `BlockingError`."""
+    guard = BlockBuster("langchain_agentmem")
+    for function in guard.functions.values():
+        for file, names in SYNCHRONOUS:
+            function.can_block_in(file, names)
+    guard.activate()
+    try:
+        yield
+    finally:
+        guard.deactivate()
