@@ -16,7 +16,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import inspect
+import os
 import queue
 import threading
 import time
@@ -37,6 +39,10 @@ T = TypeVar("T")
 P = ParamSpec("P")
 Program = Generator[Any, Any, T]
 """A generator that yields steps, is sent their results, and returns a `T`."""
+
+
+_WORKERS = 4
+"""Threads for heavy work: as they all need the interpreter's lock, more of them would do no more."""
 
 
 class StorageProgram(Generic[T]):
@@ -204,7 +210,7 @@ async def _advanced(program: Program[Any], result: Any, error: BaseException | N
         except StopIteration as ended:
             return _Ended(ended.value)
 
-    working = asyncio.ensure_future(asyncio.to_thread(advance))
+    working = in_worker(advance)
     try:
         step = await asyncio.shield(working)
     except asyncio.CancelledError:
@@ -214,6 +220,29 @@ async def _advanced(program: Program[Any], result: Any, error: BaseException | N
     if isinstance(step, _Ended):
         raise step
     return step
+
+
+def in_worker(function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+    """Call a function that only computes, in a worker thread of the package, with the caller's context.
+
+    Not in the threads of the event loop's own executor: all of those may be waiting for what is computed here.
+    """
+    work = functools.partial(contextvars.copy_context().run, function, *arguments)
+    loop = asyncio.get_running_loop()
+    try:
+        return loop.run_in_executor(_workers(os.getpid()), work)
+    except RuntimeError:  # no thread can be started while the interpreter ends
+        done = loop.create_future()
+        try:
+            done.set_result(work())
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+@functools.lru_cache(maxsize=1)
+def _workers(process: int) -> ThreadPoolExecutor:  # noqa: ARG001 (a forked process has none of the threads)
+    return ThreadPoolExecutor(_WORKERS, thread_name_prefix="agentmem-compute")
 
 
 async def _settled(working: asyncio.Future[Any]) -> None:
@@ -258,7 +287,7 @@ class Compute:
 
     async def aperform(self) -> Any:
         if self.large:
-            return await asyncio.to_thread(self.function, *self.arguments)
+            return await in_worker(self.function, *self.arguments)
         return self.function(*self.arguments)
 
 

@@ -11,6 +11,7 @@ import itertools
 import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -112,6 +113,19 @@ async def test_a_large_checkpoint_leaves_the_loop_free(memory):
     put = saver.aput(config, checkpoint, {}, {"messages": 1})
     assert await ticks_during(put) >= LEAST_TICKS
     assert await ticks_during(saver.aget_tuple(config)) >= LEAST_TICKS
+
+
+async def test_heavy_work_is_done_while_all_threads_of_the_loops_executor_wait(memory):
+    """As nodes in threads do, which wait for what they submit to the event loop."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(2))
+
+    def node(number: int) -> None:
+        added = memory.history(f"s{number}").aadd_messages([HumanMessage("word " * 10_000)])
+        asyncio.run_coroutine_threadsafe(added, loop).result(60)
+
+    await asyncio.gather(*(asyncio.to_thread(node, number) for number in range(2)))
+    assert [await memory.history(f"s{number}").acount() for number in range(2)] == [1, 1]
 
 
 # The steps
