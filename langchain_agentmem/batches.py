@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, chain
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 from uuid import UUID
@@ -196,10 +197,10 @@ class Batch:
         return repr(op)
 
     def item_puts(self) -> list[ItemPut]:
-        """The items to store."""
+        """The items to store, in an order that makes those of one moment come alike on every backend."""
         return [
             ItemPut(*place, put.text, put.ttl, put.words, self.vectors(place), put.paths)
-            for place, put in self.puts.items()
+            for place, put in sorted(self.puts.items(), key=itemgetter(0))
         ]
 
     def vectors(self, place: Place) -> list[bytes]:

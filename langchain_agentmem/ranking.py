@@ -19,6 +19,9 @@ from langchain_agentmem.words import ENGLISH, spaced, without_endings
 MAX_TERMS = 64
 """The most terms of a query that are looked for: what comes after says little and costs time."""
 
+_DECIMALS = 6
+"""Of similarities: float32 has seven."""
+
 STOP_WORDS = frozenset(
     """
     a about after again all also am an and any are as at be because been before being but by can could did do does doing
@@ -114,7 +117,8 @@ def combined(lexical: Sequence[float | None], dense: Sequence[float | None]) -> 
     """
     import numpy as np
 
-    words, vectors = np.array(lexical, dtype=float), np.array(dense, dtype=float)
+    # Equal vectors may be computed to slightly different similarities: by another engine, or at another place in a matrix.
+    words, vectors = np.array(lexical, dtype=float), np.round(np.array(dense, dtype=float), _DECIMALS)
     worded, vectored = ~np.isnan(words), ~np.isnan(vectors)
     if not worded.any():
         scores = (1.0 + np.where(vectored, vectors, 0.0)) / 2

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from blockbuster import BlockBuster
 
 SYNCHRONOUS = (
+    ("<frozen importlib._bootstrap>", {"_find_and_load"}),  # a module is read once in a process
+    ("langchain_agentmem/backends/__init__.py", {"connect", "connect_string", "adopt"}),
     ("langchain_agentmem/program.py", {"run"}),
     ("langchain_agentmem/memory.py", {"close", "__exit__", "from_url"}),
     ("langchain_agentmem/surfaces.py", {"close", "__exit__"}),

@@ -589,3 +589,40 @@ async def test_a_query_of_blanks_finds_nothing(url, call):
             assert await call(memory.store.search, NS, query=" \n\t") == []
             assert keys(await call(memory.store.search, NS, query="")) == ["k"]
             await call(memory.close)
+
+
+class Corners(Embeddings):
+    """Each word has a direction of its own; a text's is that of its first word."""
+
+    def embed_query(self, text: str) -> list[float]:
+        vector = [0.0] * 24
+        vector[zlib.crc32(text.split(maxsplit=1)[0].encode()) % 24] = 1.0
+        vector[23] = 0.123456  # so that similarities are no round numbers
+        return vector
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.embed_query(text) for text in texts]
+
+
+async def test_items_with_equal_best_fields_come_newest_first(url, call):
+    index: Any = {"embed": Corners(), "dims": 24, "fields": ["title", "notes[*].body"]}
+    store = AgentMemStore.from_url(url, index=index)
+    best, others = "zebra one", ["apple", "banana", "cherry", "date", "elder"]
+    values = []
+    for at in range(15):
+        fields = [best if at % 3 == one else others[(at + one) % 5] for one in range(3)]
+        values.append({"title": fields[0], "notes": [{"body": fields[1]}, {"body": fields[2]}]})
+    for at, value in enumerate(values[:7]):
+        await call(
+            store.put, ("a", str(at % 2)), f"k{at}", value, index=["title", "notes[*].body"] if at == 2 else None
+        )
+    await call(store.put, ("a", "0"), "k0", values[0])  # the first is now the newest of these
+    last = [(("a", str(at % 2)), f"k{at:02}", value) for at, value in enumerate(values[7:], 7)]
+    await call(store.batch, [PutOp(*one) for one in reversed(last)])
+    found = await call(store.search, ("a",), query="zebra", limit=50)
+    alone = [key for key, score in ((item.key, item.score) for item in found) if score == found[0].score]
+    together = [key for *_, key in sorted((namespace, key) for namespace, key, _ in last)]
+    assert alone == [*reversed(together), "k0", "k6", "k5", "k4", "k3", "k2", "k1"]
+    assert [item.key for item in await call(store.search, ("a",), query="zebra", limit=5)] == alone[:5]
+    assert [item.key for item in await call(store.search, ("a",), limit=50)] == alone
+    await call(store.close)

@@ -6,7 +6,7 @@ import json
 import math
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.contract import (
     Candidate,
@@ -32,6 +32,15 @@ _UNEMBEDDED_AT_ONCE = 1_000
 
 _END = b"\xff"
 """Greater than any namespace, since no UTF-8 text begins with it."""
+
+
+class _Id(NamedTuple):
+    """What a candidate is known by."""
+
+    updated_at: float
+    namespace: bytes
+    key: str
+    item: int
 
 
 class SqliteItems:
@@ -132,18 +141,21 @@ class SqliteItems:
 
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
         below = _below(tenant, query.prefix, now)
-        lexical: dict[int, float] = {}
-        dense: dict[int, float] = {}
+        lexical: dict[_Id, float] = {}
+        dense: dict[_Id, float] = {}
         if query.terms:
             expression = " OR ".join(f'"{self._text(term)}"' for term in query.terms)
-            lexical = dict((yield Fetch(SQL["match"], {**below, "terms": expression})))
+            rows = yield Fetch(SQL["match"], {**below, "terms": expression})
+            lexical = {_Id(*found): score for *found, score in rows}
         if query.vector is not None:
-            dense = similarities((yield Fetch(SQL["vectors"], below)), query.vector)
+            rows = yield Fetch(SQL["vectors"], below)
+            dense = similarities([(_Id(*found), vector) for *found, vector in rows], query.vector)
         return Found([Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()])
 
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
-        rows = yield Fetch(SQL["rows"], (json.dumps(list(ids)),))
-        return {row[0]: _item(row) for row in rows}
+        rows = yield Fetch(SQL["rows"], (json.dumps([id_.item for id_ in ids]),))
+        found = {row[0]: _item(row) for row in rows}
+        return {id_: found[id_.item] for id_ in ids if id_.item in found}
 
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
         rows = yield Fetch(SQL["namespaces"], _below(tenant, prefix, now))

@@ -60,7 +60,7 @@ WHERE tenant = :tenant AND namespace >= :first AND namespace < :last
 ORDER BY +updated_at DESC, id DESC LIMIT :limit
 
 -- match --
-SELECT item.id, -bm25(agentmem_item_texts)
+SELECT item.updated_at, item.namespace, item.key, item.id, -bm25(agentmem_item_texts)
 FROM agentmem_item_texts
 CROSS JOIN agentmem_items AS item ON item.id = agentmem_item_texts.rowid
 WHERE agentmem_item_texts MATCH :terms
@@ -68,7 +68,7 @@ WHERE agentmem_item_texts MATCH :terms
   AND (item.expires_at IS NULL OR item.expires_at > :now)
 
 -- vectors --
-SELECT vector.item, vector.vector
+SELECT item.updated_at, item.namespace, item.key, item.id, vector.vector
 FROM agentmem_items AS item
 CROSS JOIN agentmem_item_vectors AS vector ON vector.item = item.id
 WHERE item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last
