@@ -324,6 +324,7 @@ def _frames(error: BaseException) -> Iterator[str]:
 _CALLED = (
     "redis",
     "async_timeout",
+    "blockbuster",
     "asyncio",
     "contextlib",
     "encodings",
