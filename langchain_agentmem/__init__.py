@@ -3,7 +3,15 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from langchain_agentmem.checkpointer import AgentMemSaver
+from langchain_agentmem.arguments.models import (
+    FoundMessage,
+    FoundMessages,
+    Retention,
+    SessionInfo,
+    StoredMessage,
+    ThreadInfo,
+)
+from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.errors import (
     AgentMemError,
@@ -24,23 +32,22 @@ from langchain_agentmem.errors import (
     UnknownCollectionError,
     UnsupportedValueError,
 )
-from langchain_agentmem.history import AgentMemHistory
-from langchain_agentmem.knowledge.facts import Fact, Facts
-from langchain_agentmem.knowledge.schema import UserProfile
+from langchain_agentmem.history.face import AgentMemHistory
+from langchain_agentmem.knowledge.facts.facts import Fact, Facts
+from langchain_agentmem.knowledge.facts.schema import UserProfile
 from langchain_agentmem.lifecycle.reindexing import Reindexed
 from langchain_agentmem.lifecycle.summaries import ConversationSummary
 from langchain_agentmem.memory import AgentMemory
-from langchain_agentmem.models import FoundMessage, FoundMessages, Retention, SessionInfo, StoredMessage, ThreadInfo
-from langchain_agentmem.store import AgentMemStore
+from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
-    from langchain_agentmem.knowledge.entity_changes import EntityChanges
-    from langchain_agentmem.knowledge.extraction import Extraction
-    from langchain_agentmem.knowledge.extractor import ProfileExtractor
-    from langchain_agentmem.knowledge.graphs import Entity, EntityGraph, Relation
+    from langchain_agentmem.knowledge.entities.changes import EntityChanges
+    from langchain_agentmem.knowledge.entities.graphs import Entity, EntityGraph, Relation
+    from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
+    from langchain_agentmem.knowledge.extraction.reading import Extraction
+    from langchain_agentmem.knowledge.facts.profiles import Profiles
     from langchain_agentmem.knowledge.memories import SavedMemory
-    from langchain_agentmem.knowledge.profiles import Profiles
     from langchain_agentmem.knowledge.shared import KnowledgeEntry
 
 __all__ = [
@@ -92,15 +99,15 @@ __all__ = [
 
 _LATER = {
     "CompressionEvent": "compression.compressor",
-    "Entity": "knowledge.graphs",
-    "EntityChanges": "knowledge.entity_changes",
-    "EntityGraph": "knowledge.graphs",
-    "Extraction": "knowledge.extraction",
+    "Entity": "knowledge.entities.graphs",
+    "EntityChanges": "knowledge.entities.changes",
+    "EntityGraph": "knowledge.entities.graphs",
+    "Extraction": "knowledge.extraction.reading",
     "KnowledgeEntry": "knowledge.shared",
     "MemoryCompressor": "compression.compressor",
-    "ProfileExtractor": "knowledge.extractor",
-    "Profiles": "knowledge.profiles",
-    "Relation": "knowledge.graphs",
+    "ProfileExtractor": "knowledge.extraction.extractor",
+    "Profiles": "knowledge.facts.profiles",
+    "Relation": "knowledge.entities.graphs",
     "SavedMemory": "knowledge.memories",
 }
 """Names whose modules are imported when they are first used: who needs none of them does not wait for them."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; see `langchain_agentmem.integrations.command`.
+    """Run the command line; see `langchain_agentmem.command.demo`.
 
     Args:
         argv: The arguments. Default: None (those of the process).
@@ -14,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    from langchain_agentmem.integrations.command import main as command
+    from langchain_agentmem.command.demo import main as command
 
     return command(argv)
 

@@ -16,25 +16,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.store.base import IndexConfig, TTLConfig
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.backends import adopt, connect
-from langchain_agentmem.backends.contract import Backend, HistoryScope
-from langchain_agentmem.checkpointer import AgentMemSaver
-from langchain_agentmem.codec import Codec
-from langchain_agentmem.compression.places import summary_place
-from langchain_agentmem.compression.summaries import Place, SessionSummary
-from langchain_agentmem.errors import (
-    AgentMemError,
-    ConfigurationError,
-    InvalidInputError,
-    InvalidTypeError,
-    missing_extra,
-)
-from langchain_agentmem.history import AgentMemHistory
-from langchain_agentmem.knowledge.schema import Schema, UserProfile
-from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
-from langchain_agentmem.lifecycle.sessions import Sessions
-from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
-from langchain_agentmem.models import (
+from langchain_agentmem.arguments.models import (
     FoundMessages,
     Retention,
     check_count,
@@ -45,12 +27,30 @@ from langchain_agentmem.models import (
     seconds,
     shown,
 )
-from langchain_agentmem.options import CompressorOptions, ExtractorOptions, MemoryOptions, check_options
-from langchain_agentmem.program import Program, arun, run
-from langchain_agentmem.searching import found_messages
-from langchain_agentmem.store import AgentMemStore
-from langchain_agentmem.surfaces import backend_of
-from langchain_agentmem.sweeping import Sweeper
+from langchain_agentmem.arguments.options import CompressorOptions, ExtractorOptions, MemoryOptions, check_options
+from langchain_agentmem.backends import adopt, connect
+from langchain_agentmem.backends.contract import Backend, HistoryScope
+from langchain_agentmem.backends.surface import backend_of
+from langchain_agentmem.backends.sweeper import Sweeper
+from langchain_agentmem.checkpointing.face import AgentMemSaver
+from langchain_agentmem.compression.places import summary_place
+from langchain_agentmem.compression.summaries import Place, SessionSummary
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.errors import (
+    AgentMemError,
+    ConfigurationError,
+    InvalidInputError,
+    InvalidTypeError,
+    missing_extra,
+)
+from langchain_agentmem.history.face import AgentMemHistory
+from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
+from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
+from langchain_agentmem.lifecycle.sessions import Sessions
+from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
+from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.search.messages import found_messages
+from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -59,13 +59,13 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
     from pydantic import BaseModel
 
+    from langchain_agentmem.agents.middleware import MemoryMiddleware
     from langchain_agentmem.compression.compressor import MemoryCompressor
-    from langchain_agentmem.knowledge.entities import Entities
-    from langchain_agentmem.knowledge.extractor import ProfileExtractor
+    from langchain_agentmem.knowledge.entities.entities import Entities
+    from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
+    from langchain_agentmem.knowledge.extraction.scheduler import Schedule
+    from langchain_agentmem.knowledge.facts.profiles import Profiles
     from langchain_agentmem.knowledge.memories import Memories
-    from langchain_agentmem.knowledge.middleware import MemoryMiddleware
-    from langchain_agentmem.knowledge.profiles import Profiles
-    from langchain_agentmem.knowledge.schedule import Schedule
     from langchain_agentmem.knowledge.shared import SharedKnowledge
     from langchain_agentmem.settings import AgentMemSettings
 
@@ -506,14 +506,14 @@ class AgentMemory:
     @cached_property
     def profiles(self) -> Profiles:
         """What is known of users: `get`, `save`, `update_preference`, `add_fact`, `search`, `timeline`, `forget_fact`, …."""
-        from langchain_agentmem.knowledge.profiles import Profiles
+        from langchain_agentmem.knowledge.facts.profiles import Profiles
 
         return Profiles(self.store)
 
     @cached_property
     def entities(self) -> Entities:
         """The people and things that users speak of, and how they relate: `upsert`, `relate`, `neighbours`, `context`."""
-        from langchain_agentmem.knowledge.entities import Entities
+        from langchain_agentmem.knowledge.entities.entities import Entities
 
         return Entities(self.store)
 
@@ -566,7 +566,7 @@ class AgentMemory:
             ['save_memory', 'search_memory', 'forget_memory']
             >>> memory.close()
         """
-        from langchain_agentmem.knowledge.tools import memory_tools
+        from langchain_agentmem.agents.tools import memory_tools
 
         return memory_tools(
             self.memories,
@@ -599,7 +599,7 @@ class AgentMemory:
             InvalidInputError: Another argument is not accepted.
             ConfigurationError: The model has a name, and LangChain is not installed.
         """
-        from langchain_agentmem.knowledge.extractor import ProfileExtractor
+        from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
 
         check_options("memory.profile_node", options, ExtractorOptions)
         extractor = ProfileExtractor(_model(model), self.store, schema, **options)
@@ -672,10 +672,10 @@ class AgentMemory:
             True
         """
         try:
-            from langchain_agentmem.knowledge.middleware import MemoryMiddleware
+            from langchain_agentmem.agents.middleware import MemoryMiddleware
         except ImportError:
             raise missing_extra(what="A middleware for create_agent", extra="agents") from None
-        from langchain_agentmem.knowledge.recall import Recall
+        from langchain_agentmem.agents.recall import Recall
 
         _check_middleware(max_tokens, compressor, extractor, when)
         for name, flag in (("entities", entities), ("learn", learn), ("tools", tools)):
@@ -829,7 +829,7 @@ class AgentMemory:
 
 def _check_middleware(max_tokens: Any, compressor: Any, extractor: Any, when: Any) -> None:
     from langchain_agentmem.compression.compressor import MemoryCompressor
-    from langchain_agentmem.knowledge.extractor import ProfileExtractor, check_when
+    from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor, check_when
 
     check_when(when)
     for name, given, kind in (("compressor", compressor, MemoryCompressor), ("extractor", extractor, ProfileExtractor)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from langchain_agentmem.urls import masked_url
+from langchain_agentmem.arguments.urls import masked_url
 
 
 class AgentMemSettings(BaseSettings):

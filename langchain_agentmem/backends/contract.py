@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from langchain_agentmem.codec import Codec, Typed
-from langchain_agentmem.compact import VALUE, Known, StoredValue, ValueKey, resolve
-from langchain_agentmem.program import Program
+from langchain_agentmem.encoding.codec import Codec, Typed
+from langchain_agentmem.encoding.layout import VALUE, Known, StoredValue, ValueKey, resolve
+from langchain_agentmem.programs import Program
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class MessageRow(NamedTuple):
     metadata: str | None
     body: Typed
     words: bytes | None = None
-    """What searches find it by; see `langchain_agentmem.words`. None in what is read."""
+    """What searches find it by; see `langchain_agentmem.text.words`. None in what is read."""
     vector: bytes | None = None
     """Little-endian float32 of length 1, when it was embedded. None in what is read."""
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from langchain_agentmem.blocks import THOUGHTS, args_of, as_json, id_of_call, is_call, with_strings, with_texts
-from langchain_agentmem.compression.atoms import Atom
 from langchain_agentmem.errors import BudgetError
-from langchain_agentmem.tokens import TokenCounter
+from langchain_agentmem.messages.atoms import Atom
+from langchain_agentmem.messages.blocks import THOUGHTS, args_of, as_json, id_of_call, is_call, with_strings, with_texts
+from langchain_agentmem.messages.tokens import TokenCounter
 
 _LEAST_CUT = 8
 """Characters: a text is not cut to less."""

@@ -17,9 +17,17 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import patch_config
 
+from langchain_agentmem.arguments.models import (
+    as_messages,
+    check_content,
+    check_count,
+    check_flag,
+    check_function,
+    check_list,
+    seconds,
+)
 from langchain_agentmem.backends.contract import Backend, SessionKey
 from langchain_agentmem.backends.digests import digest_of_ids
-from langchain_agentmem.codec import Codec
 from langchain_agentmem.compression.budgets import Budget
 from langchain_agentmem.compression.folding import Progress, fold, is_at_work
 from langchain_agentmem.compression.sessions import SessionMessages, SessionPlace
@@ -33,6 +41,8 @@ from langchain_agentmem.compression.summaries import (
 )
 from langchain_agentmem.compression.summarizing import INSTRUCTIONS, Summarizer
 from langchain_agentmem.compression.views import Plan, View
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.repairs import repaired
 from langchain_agentmem.errors import (
     BudgetError,
     ConfigurationError,
@@ -40,21 +50,11 @@ from langchain_agentmem.errors import (
     InvalidTypeError,
     missing_extra,
 )
-from langchain_agentmem.malformed import repaired
-from langchain_agentmem.models import (
-    as_messages,
-    check_content,
-    check_count,
-    check_flag,
-    check_function,
-    check_list,
-    seconds,
-)
-from langchain_agentmem.program import OffLoop, Program, Sleep, arun, off_loop, run
-from langchain_agentmem.signals import came_by_signal
-from langchain_agentmem.sizes import LONG, is_large
-from langchain_agentmem.tokens import TokenCounter
-from langchain_agentmem.words import check_language
+from langchain_agentmem.messages.tokens import TokenCounter
+from langchain_agentmem.programs import OffLoop, Program, Sleep, arun, off_loop, run
+from langchain_agentmem.programs.signals import came_by_signal
+from langchain_agentmem.programs.sizes import LONG, is_large
+from langchain_agentmem.text.words import check_language
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
@@ -130,7 +130,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         keep_recent: How much of the newest stays as it is when the rest is summarised: tokens, or messages if only
             `max_messages` is given. Default: a quarter of the budget.
         summary_tokens: The most tokens of the summary. Default: an eighth of `max_tokens`, at least 64; 400 without.
-        token_counter: What counts tokens; see `langchain_agentmem.tokens.TokenCounter.of`. Default: by the model's name, else
+        token_counter: What counts tokens; see `TokenCounter.of`. Default: by the model's name, else
             approximately.
         tools: Tools whose schemas the request will hold: they count. Default: none.
         instructions: What the model is told to do, instead of `langchain_agentmem.compression.summarizing.INSTRUCTIONS`.

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
-from langchain_agentmem.ranking import terms
-from langchain_agentmem.words import ENGLISH, stemmed
+from langchain_agentmem.search.ranking import terms
+from langchain_agentmem.text.words import ENGLISH, stemmed
 
 _SENTENCE = re.compile(r"[^\n.!?。！？]+(?:[.!?。！？]+(?=\s|$|[^\x00-\x7f])|[.!?。！？]|\n+)?")
 _SPEAKER = re.compile(r"(?:human|ai|system|user|assistant|tool(?: [^\s:]{1,64})?): ")

@@ -19,8 +19,8 @@ from langchain_agentmem.compression.summaries import Entry, Record, SessionSumma
 from langchain_agentmem.compression.summarizing import Part, Summarizer, SummaryError
 from langchain_agentmem.compression.views import Plan, View
 from langchain_agentmem.errors import AgentMemError
-from langchain_agentmem.program import Program
-from langchain_agentmem.signals import came_by_signal
+from langchain_agentmem.programs import Program
+from langchain_agentmem.programs.signals import came_by_signal
 
 _SPARE_SECONDS = 5.0
 """How much longer a claim holds than a call to the model may take."""

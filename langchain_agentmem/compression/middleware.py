@@ -9,7 +9,7 @@ from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResp
 from langchain_core.messages import SystemMessage
 from langgraph.config import get_config
 
-from langchain_agentmem.program import Program, arun, run
+from langchain_agentmem.programs import Program, arun, run
 
 if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import MemoryCompressor

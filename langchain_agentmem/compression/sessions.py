@@ -11,17 +11,17 @@ import time
 from langchain_core.messages import BaseMessage, SystemMessage
 
 from langchain_agentmem.backends.contract import Backend, HistoryScope, MessageRow, SessionKey, StoredSummary
-from langchain_agentmem.codec import Codec
 from langchain_agentmem.compression.budgets import Budget
 from langchain_agentmem.compression.sources import STAYS, Past
 from langchain_agentmem.compression.summaries import Entry, Place, Record, SessionSummary
 from langchain_agentmem.compression.summarizing import Summarizer
-from langchain_agentmem.damage import reading
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.program import OffLoop, Program, Read, Write
-from langchain_agentmem.searching import message_in
-from langchain_agentmem.sizes import is_large
-from langchain_agentmem.tokens import TokenCounter
+from langchain_agentmem.messages.tokens import TokenCounter
+from langchain_agentmem.programs import OffLoop, Program, Read, Write
+from langchain_agentmem.programs.sizes import is_large
+from langchain_agentmem.search.messages import message_in
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage, ToolMessage
 
-from langchain_agentmem.blocks import THOUGHTS, as_json, blocks_of, calls_of, is_call, said_in
+from langchain_agentmem.messages.blocks import THOUGHTS, as_json, blocks_of, calls_of, is_call, said_in
 
 
 def shown(message: BaseMessage) -> str:

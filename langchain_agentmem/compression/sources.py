@@ -11,8 +11,8 @@ from langchain_core.messages import BaseMessage, SystemMessage
 
 from langchain_agentmem.compression.budgets import Budget
 from langchain_agentmem.compression.summaries import Entry, Place, Record, SessionSummary, chained, checked
-from langchain_agentmem.locks import forkable_lock
-from langchain_agentmem.program import Program
+from langchain_agentmem.programs import Program
+from langchain_agentmem.programs.locks import forkable_lock
 
 STAYS = -1
 

@@ -21,10 +21,10 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.notes import TTL, Notes
 from langchain_agentmem.errors import InvalidTypeError
-from langchain_agentmem.locks import forkable_lock
-from langchain_agentmem.notes import TTL, Notes
-from langchain_agentmem.program import Program, Read, Write
+from langchain_agentmem.programs import Program, Read, Write
+from langchain_agentmem.programs.locks import forkable_lock
 
 KEPT = 3
 """How many summaries are kept of one conversation: those of its newest forks."""

@@ -16,10 +16,10 @@ from langchain_agentmem.compression.extracting import extract
 from langchain_agentmem.compression.showing import shown
 from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.errors import AgentMemError
-from langchain_agentmem.program import Ask, Program, Within
-from langchain_agentmem.quoting import quoted
-from langchain_agentmem.tokens import TokenCounter
-from langchain_agentmem.words import ENGLISH
+from langchain_agentmem.messages.tokens import TokenCounter
+from langchain_agentmem.programs import Ask, Program, Within
+from langchain_agentmem.text.quoting import quoted
+from langchain_agentmem.text.words import ENGLISH
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage, SystemMessage
 
-from langchain_agentmem.compression.atoms import Atom, atoms_of
 from langchain_agentmem.compression.budgets import Budget, fitted, request_of, suffix
 from langchain_agentmem.compression.sources import STAYS, Past
 from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.compression.summarizing import Summarizer, summary_message
 from langchain_agentmem.errors import BudgetError
+from langchain_agentmem.messages.atoms import Atom, atoms_of
 
 
 class Plan(NamedTuple):

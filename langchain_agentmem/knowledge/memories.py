@@ -10,13 +10,13 @@ from typing import Any
 
 from langgraph.store.base import SearchOp
 
+from langchain_agentmem.arguments.models import check_count, check_id, check_name
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.knowledge.names import checked_content, said, text_id
+from langchain_agentmem.knowledge.namespaces import MEMORIES, user_space
 from langchain_agentmem.knowledge.reading import answers, readable, reading
-from langchain_agentmem.knowledge.spaces import MEMORIES, user_space
-from langchain_agentmem.models import check_count, check_id, check_name
-from langchain_agentmem.program import Program, Twin, arun, run
-from langchain_agentmem.store import AgentMemStore
+from langchain_agentmem.programs import Program, Twin, arun, run
+from langchain_agentmem.store.face import AgentMemStore
 
 LONGEST_MEMORY = 2_000
 """The most characters of a memory, unless said otherwise."""

@@ -7,8 +7,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
+from langchain_agentmem.arguments.models import check_count, check_name
 from langchain_agentmem.errors import InvalidInputError
-from langchain_agentmem.models import check_count, check_name
 
 LONGEST_NAME = 200
 """The most characters of a name."""

@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 from langgraph.store.base import GetOp, Item, SearchItem, SearchOp
 
 from langchain_agentmem.backends.contract import ItemRow
-from langchain_agentmem.codec import load_json
+from langchain_agentmem.encoding.codec import load_json
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.filters import compile_filter
-from langchain_agentmem.items import search_item
-from langchain_agentmem.program import Program, Read, Twin
-from langchain_agentmem.store import AgentMemStore
+from langchain_agentmem.programs import Program, Read, Twin
+from langchain_agentmem.store.engine import search_item
+from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.store.filters import compile_filter
 
 T = TypeVar("T")
 

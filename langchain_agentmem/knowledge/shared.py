@@ -11,13 +11,13 @@ from typing import Any
 from langchain_core.documents import Document
 from langgraph.store.base import Op, PutOp, SearchItem, SearchOp
 
+from langchain_agentmem.arguments.models import check_count, check_id, check_list, check_name
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
 from langchain_agentmem.knowledge.names import text_id
+from langchain_agentmem.knowledge.namespaces import shared_space
 from langchain_agentmem.knowledge.reading import PAGE, answers, readable, reading, rows_in
-from langchain_agentmem.knowledge.spaces import shared_space
-from langchain_agentmem.models import check_count, check_id, check_list, check_name
-from langchain_agentmem.program import Program, Twin, arun, run
-from langchain_agentmem.store import AgentMemStore
+from langchain_agentmem.programs import Program, Twin, arun, run
+from langchain_agentmem.store.face import AgentMemStore
 
 _INDEX = ["text"]
 _VERSION = "version"
@@ -173,7 +173,7 @@ class SharedKnowledge:
             query: What to look for; see `AgentMemStore.search`.
             names: In which collections. Default: None (all).
             k: The most entries. Default: 5.
-            filter: What their metadata must be like; see `langchain_agentmem.filters`. Default: None.
+            filter: What their metadata must be like; see `langchain_agentmem.store.filters`. Default: None.
 
         Returns:
             The entries, best first, with scores in [0, 1].

@@ -2,7 +2,7 @@
 
 When the model is another one, the vectors of the former are deleted first, and whatever has no vectors is embedded. So it
 needs no list of what it did already: begun again after it broke off, it goes on. What others store meanwhile has vectors of
-the new model, and is left alone. The phases are written in the tenant's note, see `langchain_agentmem.indexing`.
+the new model, and is left alone. The phases are written in the tenant's note, see `langchain_agentmem.search.fingerprint`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from langchain_agentmem.arguments.models import check_count
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, IndexedItem, LoggedMessage
-from langchain_agentmem.batches import Fields, embedded_texts, load_paths
-from langchain_agentmem.codec import Codec, load_json
+from langchain_agentmem.encoding.codec import Codec, load_json
 from langchain_agentmem.errors import (
     ConfigurationError,
     EmbeddingDimensionsError,
@@ -24,11 +24,19 @@ from langchain_agentmem.errors import (
     EmbeddingsChangedError,
     InvalidTypeError,
 )
-from langchain_agentmem.indexing import CLEARING, COMPLETE, EMBEDDING, MOMENT_SECONDS, Fingerprint, Indexer, State
-from langchain_agentmem.models import check_count
-from langchain_agentmem.program import Call, Program, Read, Sleep, Write
-from langchain_agentmem.searching import text_of
-from langchain_agentmem.signals import came_by_signal
+from langchain_agentmem.programs import Call, Program, Read, Sleep, Write
+from langchain_agentmem.programs.signals import came_by_signal
+from langchain_agentmem.search.fingerprint import (
+    CLEARING,
+    COMPLETE,
+    EMBEDDING,
+    MOMENT_SECONDS,
+    Fingerprint,
+    Indexer,
+    State,
+)
+from langchain_agentmem.search.messages import text_of
+from langchain_agentmem.store.batches import Fields, embedded_texts, load_paths
 
 BATCH = 100
 """How many items or messages are embedded in one call to the model."""

@@ -6,12 +6,12 @@ import html
 import time
 from datetime import datetime, timezone
 
+from langchain_agentmem.arguments.models import SessionInfo, check_count, check_id, check_optional_id, check_text
 from langchain_agentmem.backends.contract import Backend, SessionKey, SessionRow
 from langchain_agentmem.compression.sessions import record_of
-from langchain_agentmem.damage import reading
+from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import InvalidTypeError
-from langchain_agentmem.models import SessionInfo, check_count, check_id, check_optional_id, check_text
-from langchain_agentmem.program import Program, Read, Write, arun, run
+from langchain_agentmem.programs import Program, Read, Write, arun, run
 
 
 class SessionList(list[SessionInfo]):

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
+from langchain_agentmem.arguments.models import check_count, check_id, check_optional_id
 from langchain_agentmem.backends.contract import SessionKey, ThreadKey
 from langchain_agentmem.compression.places import session_place, thread_place
 from langchain_agentmem.compression.sessions import SessionMessages, newest_of, summary_of
 from langchain_agentmem.compression.sources import Coverage, MessageList
 from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.errors import InvalidInputError
-from langchain_agentmem.models import check_count, check_id, check_optional_id
-from langchain_agentmem.program import Program, Twin
+from langchain_agentmem.programs import Program, Twin
 
 if TYPE_CHECKING:
     from langchain_agentmem.backends.contract import Backend
-    from langchain_agentmem.checkpointer import AgentMemSaver
-    from langchain_agentmem.codec import Codec
+    from langchain_agentmem.checkpointing.face import AgentMemSaver
     from langchain_agentmem.compression.compressor import MemoryCompressor
+    from langchain_agentmem.encoding.codec import Codec
     from langchain_agentmem.lifecycle.sessions import Sessions
 
 

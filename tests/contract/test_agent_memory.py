@@ -14,8 +14,8 @@ from langchain_core.tools import tool
 from profiles import ALICE, add, answer, config, shown, texts
 
 from langchain_agentmem import InvalidInputError
-from langchain_agentmem.quoting import ABOUT_QUOTED
 from langchain_agentmem.testing import ScriptedChatModel
+from langchain_agentmem.text.quoting import ABOUT_QUOTED
 
 BOB = "bob@example.com"
 NOTHING = answer()

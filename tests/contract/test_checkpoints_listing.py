@@ -22,7 +22,7 @@ from langchain_agentmem import (
     InvalidTypeError,
     UnsupportedValueError,
 )
-from langchain_agentmem.containment import contains
+from langchain_agentmem.checkpointing.containment import contains
 
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
 HALF = "half of a pair: \ud83d"
@@ -534,7 +534,7 @@ async def test_tuples_in_metadata_come_back_as_lists_and_are_found(memory, call,
 async def test_tuples_that_an_earlier_version_stored_come_back_as_lists(memory, call, monkeypatch):
     saver = memory.checkpointer
     with monkeypatch.context() as patched:
-        patched.setattr("langchain_agentmem.checkpointer.with_lists", lambda metadata: metadata)
+        patched.setattr("langchain_agentmem.checkpointing.face.with_lists", lambda metadata: metadata)
         await put(saver, call, None, {"pair": (1, (2,))})
     (found,) = await call(saver.list, None, filter={"pair": [[2]]})
     assert repr(found.metadata["pair"]) == "[1, [2]]"

@@ -29,7 +29,7 @@ from langchain_agentmem import AgentMemHistory, AgentMemory, InvalidInputError, 
 from langchain_agentmem.backends.contract import SessionKey
 from langchain_agentmem.compression.sessions import SessionPlace
 from langchain_agentmem.compression.summaries import Record
-from langchain_agentmem.program import run
+from langchain_agentmem.programs import run
 from langchain_agentmem.testing import ScriptedChatModel
 
 

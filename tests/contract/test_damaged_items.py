@@ -12,7 +12,7 @@ from profiles import ALICE, add, answer, config, human, taking_turns
 
 from langchain_agentmem import DamagedDataError, UserProfile
 from langchain_agentmem.backends.contract import ItemPut
-from langchain_agentmem.program import Write, run
+from langchain_agentmem.programs import Write, run
 from langchain_agentmem.testing import ScriptedChatModel
 
 USER = f"user:{ALICE}"

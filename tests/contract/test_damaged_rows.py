@@ -12,8 +12,8 @@ import redis
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langchain_agentmem import AgentMemError, AgentMemory, DamagedDataError
-from langchain_agentmem import codec as codecs
-from langchain_agentmem.codec import Codec, load_json
+from langchain_agentmem.encoding import codec as codecs
+from langchain_agentmem.encoding.codec import Codec, load_json
 
 CHECKPOINT: Any = {
     "v": 4,

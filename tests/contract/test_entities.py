@@ -16,8 +16,8 @@ from counting import Costs
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, InvalidTypeError
-from langchain_agentmem.knowledge.entity_changes import EntityChanges
-from langchain_agentmem.quoting import ABOUT_QUOTED
+from langchain_agentmem.knowledge.entities.changes import EntityChanges
+from langchain_agentmem.text.quoting import ABOUT_QUOTED
 
 ALICE = "alice@example.com"
 

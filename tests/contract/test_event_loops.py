@@ -20,8 +20,8 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.store.base import PutOp
 
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.program import Compute, OffLoop, arun, off_loop, run
-from langchain_agentmem.words import MAX_SEARCHED_CHARACTERS
+from langchain_agentmem.programs import Compute, OffLoop, arun, off_loop, run
+from langchain_agentmem.text.words import MAX_SEARCHED_CHARACTERS
 
 LEAST_TICKS = 15
 WORDS = 100_000

@@ -9,9 +9,9 @@ import pytest
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from profiles import ALICE, add, config, human, shown, taking_turns, texts
 
-from langchain_agentmem.knowledge.entity_learning import entities_schema
-from langchain_agentmem.knowledge.extraction import MAX_ENTITY_CHARACTERS
-from langchain_agentmem.knowledge.proposals import answer_schema
+from langchain_agentmem.knowledge.extraction.entities import entities_schema
+from langchain_agentmem.knowledge.extraction.proposals import answer_schema
+from langchain_agentmem.knowledge.extraction.reading import MAX_ENTITY_CHARACTERS
 from langchain_agentmem.testing import ScriptedChatModel
 
 BOB = {"name": "Robert Smith", "kind": "person", "aliases": ["Bob"], "sources": [1]}

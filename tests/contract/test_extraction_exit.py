@@ -18,7 +18,7 @@ BEGIN = """
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import RunnableLambda
     from langchain_agentmem import AgentMemory
-    from langchain_agentmem.knowledge import schedule
+    from langchain_agentmem.knowledge.extraction import scheduler as schedule
     from profiles import add, answer, config, human
 
     def read(messages):

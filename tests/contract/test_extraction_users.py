@@ -8,7 +8,7 @@ import pytest
 from langchain_core.messages import ChatMessage
 from profiles import ALICE, add, answer, assistant, config, human, shown, taking_turns, texts
 
-from langchain_agentmem.knowledge import speakers
+from langchain_agentmem.knowledge.extraction import speakers
 from langchain_agentmem.testing import ScriptedChatModel
 
 BOB = "bob@example.com"

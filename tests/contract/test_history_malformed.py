@@ -30,9 +30,9 @@ from pydantic import BaseModel
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, InvalidInputError
 from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey
-from langchain_agentmem.codec import Codec, Typed
-from langchain_agentmem.program import Program, Write, run
-from langchain_agentmem.words import analyze
+from langchain_agentmem.encoding.codec import Codec, Typed
+from langchain_agentmem.programs import Program, Write, run
+from langchain_agentmem.text.words import analyze
 
 LONG = 10**5000
 HALF = "cut off: \ud83d"

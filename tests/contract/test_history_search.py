@@ -17,10 +17,10 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from langchain_agentmem import AgentMemory, FoundMessage, InvalidInputError, InvalidTypeError, Retention
 from langchain_agentmem.backends.contract import Append, HistoryScope, LoggedMessage, MessageRow, SessionKey
-from langchain_agentmem.codec import Typed
-from langchain_agentmem.notes import Notes
-from langchain_agentmem.vectors import unit
-from langchain_agentmem.words import analyze
+from langchain_agentmem.backends.notes import Notes
+from langchain_agentmem.encoding.codec import Typed
+from langchain_agentmem.text.vectors import unit
+from langchain_agentmem.text.words import analyze
 
 
 class Topics(Embeddings):
@@ -164,7 +164,7 @@ async def test_times_beyond_the_calendar_that_were_stored_spoil_no_search(memory
     history = memory.history("s")
     for seconds in (-1e11, 1e12):
         with monkeypatch.context() as patch:
-            patch.setattr("langchain_agentmem.history.time_of", lambda message, now, seconds=seconds: seconds)
+            patch.setattr("langchain_agentmem.history.face.time_of", lambda message, now, seconds=seconds: seconds)
             await call(history.add_messages, [HumanMessage("rain")])
     assert {one.created_at.year for one in await call(history.search, "rain")} == {1, 9999}
     assert [one.created_at.year for one in await call(history.stored)] == [1, 9999]

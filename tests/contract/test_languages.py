@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_agentmem import AgentMemory, ConfigurationError
-from langchain_agentmem.words import analyze, stemmed
+from langchain_agentmem.text.words import analyze, stemmed
 
 NS = ("facts",)
 

@@ -12,10 +12,10 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_agentmem import AgentMemory, Retention
 from langchain_agentmem.backends.contract import SessionKey
+from langchain_agentmem.backends.notes import Notes
 from langchain_agentmem.compression.sessions import SessionPlace
 from langchain_agentmem.compression.summaries import NotesPlace, Record
-from langchain_agentmem.notes import Notes
-from langchain_agentmem.program import arun, run
+from langchain_agentmem.programs import arun, run
 
 HOUR = 3600.0
 NOW = 1_800_000_000.0

@@ -17,7 +17,7 @@ from proxies import LosingProxy
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.contract import SessionKey, StoredSummary
-from langchain_agentmem.program import Write
+from langchain_agentmem.programs import Write
 
 COUNTERS = ("counters",)
 A, B, C = ((COUNTERS, key) for key in "abc")

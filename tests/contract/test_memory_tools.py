@@ -15,8 +15,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError, StorageClosedError
-from langchain_agentmem.quoting import ABOUT_QUOTED
 from langchain_agentmem.testing import ScriptedChatModel
+from langchain_agentmem.text.quoting import ABOUT_QUOTED
 
 ALICE: Any = {"configurable": {"user_id": "alice@example.com"}}
 BOB: Any = {"configurable": {"user_id": "bob"}}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from langchain_agentmem import AgentMemory, InvalidInputError
-from langchain_agentmem.models import TENANT_OF_NOTES
-from langchain_agentmem.notes import Notes
+from langchain_agentmem.arguments.models import TENANT_OF_NOTES
+from langchain_agentmem.backends.notes import Notes
 
 
 def notes_of(memory: AgentMemory, *about: str | None) -> Notes:

@@ -12,7 +12,7 @@ import pytest
 from profiles import ALICE, START, Clock, taking_turns, texts
 
 from langchain_agentmem import Fact, InvalidInputError, UserProfile
-from langchain_agentmem.knowledge.facts import MAX_SOURCES
+from langchain_agentmem.knowledge.facts.facts import MAX_SOURCES
 
 
 @pytest.fixture

@@ -27,15 +27,15 @@ from langchain_agentmem import (
     InvalidTypeError,
     Reindexed,
     Retention,
-    indexing,
 )
 from langchain_agentmem.backends.contract import HistoryScope, Query
-from langchain_agentmem.embedding import name_of
-from langchain_agentmem.indexing import CLEARING, Fingerprint
+from langchain_agentmem.backends.notes import Notes
 from langchain_agentmem.lifecycle import reindexing
-from langchain_agentmem.notes import Notes
-from langchain_agentmem.program import run
-from langchain_agentmem.vectors import unit
+from langchain_agentmem.programs import run
+from langchain_agentmem.search import fingerprint as indexing
+from langchain_agentmem.search.embeddings import name_of
+from langchain_agentmem.search.fingerprint import CLEARING, Fingerprint
+from langchain_agentmem.text.vectors import unit
 
 NS = ("facts",)
 

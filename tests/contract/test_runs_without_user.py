@@ -14,7 +14,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from profiles import answer, config
 
 from langchain_agentmem import InvalidInputError
-from langchain_agentmem.knowledge.spaces import user_of
+from langchain_agentmem.knowledge.namespaces import user_of
 from langchain_agentmem.testing import ScriptedChatModel
 
 NO_USER: Any = config("")

@@ -12,7 +12,7 @@ from langgraph.store.base import GetOp, PutOp, SearchOp
 
 from langchain_agentmem import AgentMemory, AgentMemStore, InvalidInputError, StorageError
 from langchain_agentmem.errors import StorageBusyError
-from langchain_agentmem.program import storage_program
+from langchain_agentmem.programs import storage_program
 
 PLACE = ("burst", "here")
 

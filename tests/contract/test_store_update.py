@@ -183,7 +183,7 @@ async def test_an_update_notices_that_another_made_the_item(store, call):
 
 
 async def test_an_update_gives_up_when_others_never_stop_changing_the_item(store, call, monkeypatch):
-    monkeypatch.setattr("langchain_agentmem.updating.UPDATE_SECONDS", 0.05)
+    monkeypatch.setattr("langchain_agentmem.store.updates.UPDATE_SECONDS", 0.05)
 
     def slow(value: dict[str, Any] | None) -> dict[str, Any]:
         store.put(NS, "k", {"n": 7})

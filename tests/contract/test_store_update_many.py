@@ -154,7 +154,7 @@ async def test_each_item_keeps_its_time_to_live(store, call, monkeypatch):
 
 
 async def test_it_gives_up_when_others_never_stop(store, call, monkeypatch):
-    monkeypatch.setattr("langchain_agentmem.updating.UPDATE_SECONDS", 0.05)
+    monkeypatch.setattr("langchain_agentmem.store.updates.UPDATE_SECONDS", 0.05)
 
     def change(now: dict[Any, Any]) -> dict[Any, Any]:
         store.put(*B, {"n": 7})

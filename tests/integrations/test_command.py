@@ -16,11 +16,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_agentmem import AgentMemory, InvalidInputError, StorageError
 from langchain_agentmem.__main__ import main
-from langchain_agentmem.integrations import command
-from langchain_agentmem.integrations.conversations import load_conversation
-from langchain_agentmem.integrations.player import Player, Standing
-from langchain_agentmem.integrations.turns import Session
-from langchain_agentmem.integrations.wiring import facts_of
+from langchain_agentmem.command import demo as command
+from langchain_agentmem.command.conversations import load_conversation
+from langchain_agentmem.command.player import Player, Standing
+from langchain_agentmem.command.turns import Session
+from langchain_agentmem.command.wiring import facts_of
 from langchain_agentmem.testing import ScriptedChatModel
 
 

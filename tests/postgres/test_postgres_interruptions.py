@@ -234,8 +234,8 @@ def test_a_slot_whose_caller_is_gone_is_given_to_the_next():
     slots = leases.Slots(1)
     limit = leases.TimeLimit(5)
     lost, next_ = leases.Slot(slots), leases.Slot(slots)
-    langchain_agentmem.program.run(lost.take(limit))
-    waiting = threading.Thread(target=lambda: langchain_agentmem.program.run(next_.take(limit)))
+    langchain_agentmem.programs.run(lost.take(limit))
+    waiting = threading.Thread(target=lambda: langchain_agentmem.programs.run(next_.take(limit)))
     waiting.start()
     del lost
     gc.collect()

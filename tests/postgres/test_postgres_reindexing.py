@@ -15,7 +15,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.store.base import PutOp
 
 from langchain_agentmem import AgentMemory, ConfigurationError, Reindexed, StorageError
-from langchain_agentmem.notes import Notes
+from langchain_agentmem.backends.notes import Notes
 
 NS = ("facts",)
 

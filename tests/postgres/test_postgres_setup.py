@@ -20,7 +20,7 @@ from psycopg.rows import dict_row
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres import migrating
-from langchain_agentmem.codec import Codec
+from langchain_agentmem.encoding.codec import Codec
 
 LOCK = 0x6167656E746D656D
 """The advisory lock of whoever makes the tables."""

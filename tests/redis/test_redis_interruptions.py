@@ -47,7 +47,7 @@ class LineCounter:
 
     def _enter(self, frame: Any, event: str, argument: Any) -> Any:
         name = frame.f_globals.get("__name__", "")
-        watched = name.startswith(("langchain_agentmem.backends.redis", "langchain_agentmem.program", "redis"))
+        watched = name.startswith(("langchain_agentmem.backends.redis", "langchain_agentmem.programs", "redis"))
         # What a finaliser raises is printed and lost, and interrupts nobody.
         return self._line if watched and not _is_final(frame) else None
 

@@ -15,8 +15,8 @@ from test_redis_scripts import use_everything
 from langchain_agentmem import AgentMemory, InvalidInputError, StorageError
 from langchain_agentmem.backends.contract import Append, ItemPut, MessageRow, SessionKey
 from langchain_agentmem.backends.redis import scripts
-from langchain_agentmem.codec import Typed
-from langchain_agentmem.program import Program, storage_program
+from langchain_agentmem.encoding.codec import Typed
+from langchain_agentmem.programs import Program, storage_program
 
 MANY = 300_000
 KEY = SessionKey("default", None, "s")

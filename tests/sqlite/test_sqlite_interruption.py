@@ -17,7 +17,7 @@ from langchain_core.messages import HumanMessage
 
 import langchain_agentmem.backends.sqlite
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.program import Execute, Program
+from langchain_agentmem.programs import Execute, Program
 
 pytestmark = pytest.mark.filterwarnings(
     # Python 3.13 says so when a connection whose call was broken off is closed as garbage.

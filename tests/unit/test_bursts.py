@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from langgraph.store.base import PutOp
 
-from langchain_agentmem import AgentMemStore, bursts
-from langchain_agentmem.batches import Batch
+from langchain_agentmem import AgentMemStore
+from langchain_agentmem.store import bursts
+from langchain_agentmem.store.batches import Batch
 
 PLACE = ("burst", "here")
 WAIT_SECONDS = 20.0

@@ -15,8 +15,8 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langchain_agentmem import DamagedDataError, UnsupportedValueError
-from langchain_agentmem.codec import REFERENCE_BYTES, Codec
-from langchain_agentmem.compact import (
+from langchain_agentmem.encoding.codec import REFERENCE_BYTES, Codec
+from langchain_agentmem.encoding.layout import (
     DICT,
     ITEM,
     LIST,

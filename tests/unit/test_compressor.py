@@ -15,10 +15,10 @@ from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import RunnableLambda
 
 from langchain_agentmem import BudgetError, InvalidInputError, InvalidTypeError, MemoryCompressor
-from langchain_agentmem.compression.atoms import atoms_of
 from langchain_agentmem.compression.budgets import cut, request_of
+from langchain_agentmem.messages.atoms import atoms_of
+from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.testing import ScriptedChatModel
-from langchain_agentmem.tokens import TokenCounter
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
 

@@ -17,10 +17,10 @@ from langchain_core.messages import (
 )
 
 from langchain_agentmem import MemoryCompressor
-from langchain_agentmem.compression.atoms import atoms_of
 from langchain_agentmem.compression.budgets import cut, request_of
 from langchain_agentmem.compression.showing import shown
-from langchain_agentmem.tokens import TokenCounter
+from langchain_agentmem.messages.atoms import atoms_of
+from langchain_agentmem.messages.tokens import TokenCounter
 
 COUNTER = TokenCounter()
 LONG = "begin " + "word " * 2_000 + "end"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from langchain_core.embeddings import Embeddings
 
-from langchain_agentmem.embedding import Embedder
-from langchain_agentmem.program import run
-from langchain_agentmem.vectors import unit
+from langchain_agentmem.programs import run
+from langchain_agentmem.search.embeddings import Embedder
+from langchain_agentmem.text.vectors import unit
 
 BROKEN: dict[str, Any] = {
     "none": None,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError
-from langchain_agentmem.knowledge.entity_changes import (
+from langchain_agentmem.knowledge.entities.changes import (
     MAX_CHANGES,
     AttributeChange,
     EntityChange,
@@ -22,9 +22,9 @@ from langchain_agentmem.knowledge.entity_changes import (
     RelationRemoval,
     moment,
 )
-from langchain_agentmem.knowledge.entity_drafts import MAX_NAMES, Draft, MissingItemsError, keys_of, relations_in
+from langchain_agentmem.knowledge.entities.drafts import MAX_NAMES, Draft, MissingItemsError, keys_of, relations_in
 from langchain_agentmem.knowledge.names import folded, name_key, said
-from langchain_agentmem.knowledge.spaces import ENTITIES, RELATIONS, user_space
+from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_space
 
 
 class World:

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from langchain_agentmem.compression.extracting import _sentences, extract
-from langchain_agentmem.ranking import terms
-from langchain_agentmem.words import ENGLISH, stemmed
+from langchain_agentmem.search.ranking import terms
+from langchain_agentmem.text.words import ENGLISH, stemmed
 
 
 def test_no_text_is_lost_between_sentences():

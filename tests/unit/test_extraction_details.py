@@ -16,7 +16,7 @@ from profiles import ALICE, START, add, answer, assistant, config, human, shown,
 from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError, StorageClosedError
-from langchain_agentmem.knowledge.seen import Marker
+from langchain_agentmem.knowledge.extraction.markers import Marker
 from langchain_agentmem.testing import ScriptedChatModel
 
 NOTHING = answer()

@@ -21,7 +21,7 @@ from langgraph.graph import MessagesState, StateGraph
 from profiles import ALICE, add, answer, config, human, shown, texts
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError, StorageClosedError
-from langchain_agentmem.knowledge.schedule import WORKERS
+from langchain_agentmem.knowledge.extraction.scheduler import WORKERS
 from langchain_agentmem.testing import ScriptedChatModel
 
 
@@ -171,7 +171,7 @@ async def test_a_conversation_is_read_by_one_at_a_time(memory, call):
 
 
 async def test_the_queue_is_bounded(memory, call, monkeypatch, caplog):
-    monkeypatch.setattr("langchain_agentmem.knowledge.schedule.MAX_WAITING", 2)
+    monkeypatch.setattr("langchain_agentmem.knowledge.extraction.scheduler.MAX_WAITING", 2)
     node = memory.profile_node(ScriptedChatModel([answer()] * 3), when="debounce", delay=1000)
     for user in "abc":
         await call(node.invoke, [human("Hi", user)], config(user))
@@ -182,7 +182,7 @@ async def test_the_queue_is_bounded(memory, call, monkeypatch, caplog):
 
 
 async def test_what_failed_does_not_fill_the_queue_for_ever(memory, call, monkeypatch, caplog):
-    monkeypatch.setattr("langchain_agentmem.knowledge.schedule.MAX_WAITING", 2)
+    monkeypatch.setattr("langchain_agentmem.knowledge.extraction.scheduler.MAX_WAITING", 2)
     model = ScriptedChatModel([RuntimeError("away")] * 2 + [answer(add("Has two dogs")), RuntimeError("away")])
     node = memory.profile_node(model, when="background")
     for user in "ab":

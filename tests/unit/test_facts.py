@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from langchain_agentmem.knowledge.facts import Fact, Facts, digest_of_fact, said
+from langchain_agentmem.knowledge.facts.facts import Fact, Facts, digest_of_fact, said
 
 SAME = [
     ("The user likes pizza.", "Likes pizza"),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_agentmem import AgentMemError, InvalidInputError, InvalidTypeError
-from langchain_agentmem.filters import compile_filter
+from langchain_agentmem.store.filters import compile_filter
 
 VALUE: dict[str, Any] = {
     "color": "red",

@@ -60,8 +60,8 @@ def test_importing_the_package_imports_its_own_modules_and_the_standard_library_
     assert foreign == set()
 
 
-def test_importing_the_package_imports_no_backend_and_no_integration(ours):
-    for layer in ("backends.sqlite", "integrations", "settings", "testing"):
+def test_importing_the_package_imports_no_backend_and_no_command(ours):
+    for layer in ("backends.sqlite", "command", "settings", "testing"):
         assert not {name for name in ours if name.startswith(f"langchain_agentmem.{layer}")}
 
 
@@ -73,7 +73,7 @@ def test_making_a_memory_imports_its_driver_and_no_other():
 
 def test_all_public_names_are_there_and_those_of_later_modules_do_not_load_them_before():
     statement = "import langchain_agentmem as m; [getattr(m, name) for name in m.__all__]"
-    assert "langchain_agentmem.knowledge.entity_changes" in modules_after(statement)
-    assert "langchain_agentmem.knowledge.entity_changes" not in modules_after("import langchain_agentmem")
+    assert "langchain_agentmem.knowledge.entities.changes" in modules_after(statement)
+    assert "langchain_agentmem.knowledge.entities.changes" not in modules_after("import langchain_agentmem")
     with pytest.raises(AttributeError, match="no attribute 'Entities2'"):
         _ = langchain_agentmem.Entities2

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from langchain_agentmem.locks import forkable_lock
+from langchain_agentmem.programs.locks import forkable_lock
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

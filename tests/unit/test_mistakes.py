@@ -17,8 +17,8 @@ from langchain_agentmem import (
     MemoryCompressor,
     UserProfile,
     errors,
-    options,
 )
+from langchain_agentmem.arguments import options
 from langchain_agentmem.testing import ScriptedChatModel
 
 BROKEN = "\ud800"

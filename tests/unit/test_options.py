@@ -9,16 +9,9 @@ from typing import Any
 
 import pytest
 
-from langchain_agentmem import (
-    AgentMemHistory,
-    AgentMemory,
-    AgentMemSaver,
-    AgentMemStore,
-    MemoryCompressor,
-    errors,
-    options,
-)
-from langchain_agentmem.knowledge.extractor import ProfileExtractor
+from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, MemoryCompressor, errors
+from langchain_agentmem.arguments import options
+from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
 from langchain_agentmem.testing import ScriptedChatModel
 
 SQLITE = "sqlite:///:memory:"

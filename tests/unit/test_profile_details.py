@@ -15,7 +15,7 @@ from profiles import ALICE, START, Clock, add, answer, config, human, texts
 from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError, UserProfile
-from langchain_agentmem.knowledge.fields import Fields, path_of
+from langchain_agentmem.knowledge.facts.fields import Fields, path_of
 from langchain_agentmem.testing import ScriptedChatModel
 
 

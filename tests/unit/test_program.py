@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from langchain_agentmem.program import Call, Fetch, Program, Sleep, Twin, arun, run
+from langchain_agentmem.programs import Call, Fetch, Program, Sleep, Twin, arun, run
 
 Drive = Callable[..., Any]
 

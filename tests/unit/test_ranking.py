@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_agentmem.backends.contract import Candidate
-from langchain_agentmem.ranking import MAX_TERMS, STOP_WORDS, rank, stop_words, terms
+from langchain_agentmem.search.ranking import MAX_TERMS, STOP_WORDS, rank, stop_words, terms
 
 score = st.none() | st.floats(0.001, 50) | st.integers(1, 3).map(float)
 similarity = st.none() | st.floats(-1, 1) | st.sampled_from([-1.0, 0.0, 0.5, 1.0])

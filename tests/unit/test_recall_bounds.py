@@ -12,8 +12,8 @@ from langchain.agents import create_agent
 from profiles import ALICE, config
 
 from langchain_agentmem import AgentMemory, BudgetError
-from langchain_agentmem.knowledge.recall import Recall
-from langchain_agentmem.knowledge.schema import Schema, UserProfile
+from langchain_agentmem.agents.recall import Recall
+from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.testing import ScriptedChatModel
 
 _texts = st.text('<>"\\a\nß…', max_size=300)

@@ -14,9 +14,9 @@ from langgraph.checkpoint.serde.base import CipherProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from langchain_agentmem import AgentMemory, DamagedDataError
-from langchain_agentmem.codec import Codec
-from langchain_agentmem.signals import came_by_signal
-from langchain_agentmem.tokens import TokenCounter
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.messages.tokens import TokenCounter
+from langchain_agentmem.programs.signals import came_by_signal
 
 
 class TimeLimitExceeded(Exception):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_agentmem import InvalidInputError
-from langchain_agentmem.knowledge.spaces import user_of, user_space
-from langchain_agentmem.quoting import quoted
+from langchain_agentmem.knowledge.namespaces import user_of, user_space
+from langchain_agentmem.text.quoting import quoted
 
 
 @given(st.text(), st.text())

@@ -8,7 +8,7 @@ import pytest
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.sqlite import history, store
-from langchain_agentmem.program import Fetch
+from langchain_agentmem.programs import Fetch
 
 PAGE = {"tenant": "default", "bytes": 32, "after": 0, "limit": 100, "now": 0.0}
 PAGES: dict[str, tuple[str, Any]] = {

@@ -18,8 +18,8 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.tools import tool
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError, MemoryCompressor
+from langchain_agentmem.messages.tokens import TokenCounter, Vocabulary, approximate_tokens, vocabulary
 from langchain_agentmem.testing import ScriptedChatModel
-from langchain_agentmem.tokens import TokenCounter, Vocabulary, approximate_tokens, vocabulary
 
 
 def turns(number: int) -> list[BaseMessage]:
@@ -415,7 +415,7 @@ def test_without_the_vocabulary_counts_are_approximate_with_one_warning(caplog, 
 
 
 async def test_an_event_loop_does_not_wait_for_a_vocabulary(monkeypatch):
-    from langchain_agentmem import tokens
+    from langchain_agentmem.messages import tokens
 
     come = threading.Event()
     encoding = tiktoken.Encoding(
@@ -436,7 +436,7 @@ async def test_an_event_loop_does_not_wait_for_a_vocabulary(monkeypatch):
 
 
 def test_tools_are_counted_once_until_another_takes_their_place(monkeypatch):
-    from langchain_agentmem import tokens
+    from langchain_agentmem.messages import tokens
 
     made: list[Any] = []
     schema_of = tokens._schema_of

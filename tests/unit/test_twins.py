@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, MemoryCompressor
-from langchain_agentmem.knowledge.entities import Entities
-from langchain_agentmem.knowledge.extractor import ProfileExtractor
+from langchain_agentmem.agents.middleware import MemoryMiddleware
+from langchain_agentmem.knowledge.entities.entities import Entities
+from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
+from langchain_agentmem.knowledge.extraction.scheduler import Schedule
+from langchain_agentmem.knowledge.facts.profiles import Profiles
 from langchain_agentmem.knowledge.memories import Memories
-from langchain_agentmem.knowledge.middleware import MemoryMiddleware
-from langchain_agentmem.knowledge.profiles import Profiles
-from langchain_agentmem.knowledge.schedule import Schedule
 from langchain_agentmem.knowledge.shared import SharedKnowledge
 from langchain_agentmem.lifecycle.sessions import Sessions
 

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from langchain_agentmem import AgentMemError, AgentMemory, ConfigurationError
+from langchain_agentmem.arguments.urls import masked_url, shown_url
 from langchain_agentmem.settings import AgentMemSettings
-from langchain_agentmem.urls import masked_url, shown_url
 
 SECRET = "hunter2secret"
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_agentmem.tokens import TokenCounter
-from langchain_agentmem.windows import newest, newest_within
+from langchain_agentmem.messages.tokens import TokenCounter
+from langchain_agentmem.messages.windows import newest, newest_within
 
 
 def calling(*ids: str) -> AIMessage:

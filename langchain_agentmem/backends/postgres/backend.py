@@ -11,7 +11,7 @@ from langchain_agentmem.backends.postgres.driver import PostgresDriver, connecti
 from langchain_agentmem.backends.postgres.history import PostgresMessages
 from langchain_agentmem.backends.postgres.options import own_settings
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
-from langchain_agentmem.program import Program
+from langchain_agentmem.programs import Program
 
 T = TypeVar("T")
 

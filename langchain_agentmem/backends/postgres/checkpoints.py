@@ -24,10 +24,10 @@ from langchain_agentmem.backends.contract import (
     WritesPut,
 )
 from langchain_agentmem.backends.postgres.statements import statements
-from langchain_agentmem.codec import Codec, Typed, dump_exact_json
-from langchain_agentmem.compact import PLAIN, StoredValue, ValueKey
+from langchain_agentmem.encoding.codec import Codec, Typed, dump_exact_json
+from langchain_agentmem.encoding.layout import PLAIN, StoredValue, ValueKey
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
-from langchain_agentmem.program import Fetch, Program, one_statement, storage_program
+from langchain_agentmem.programs import Fetch, Program, one_statement, storage_program
 
 _COMPACT = "agentmem"
 """The type of the rows of LangGraph's tables that are ours to read."""

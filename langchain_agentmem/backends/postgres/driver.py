@@ -58,7 +58,7 @@ from langchain_agentmem.errors import (
     StorageClosedError,
     StorageError,
 )
-from langchain_agentmem.program import Program, Sleep, StorageProgram, arun, run
+from langchain_agentmem.programs import Program, Sleep, StorageProgram, arun, run
 
 T = TypeVar("T")
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.postgres.slots import Slot, Slots, TimeLimit
-from langchain_agentmem.program import Compute, Execute, ExecuteMany, Fetch, OffLoop, Program
+from langchain_agentmem.programs import Compute, Execute, ExecuteMany, Fetch, OffLoop, Program
 
 Connection = Any
 """A connection of psycopg, synchronous or not: a step performs a method of either."""

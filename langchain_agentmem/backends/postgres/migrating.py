@@ -12,7 +12,7 @@ from typing import NamedTuple
 from langchain_agentmem.backends.postgres.statements import qualifier
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
-from langchain_agentmem.program import Execute, Fetch, Program, storage_program
+from langchain_agentmem.programs import Execute, Fetch, Program, storage_program
 
 VERSION = 4
 """The version of the tables that this package works with."""

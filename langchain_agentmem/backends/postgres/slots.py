@@ -17,7 +17,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from langchain_agentmem.errors import StorageClosedError
-from langchain_agentmem.program import Program
+from langchain_agentmem.programs import Program
 
 
 class SlotTimeoutError(Exception):

@@ -20,10 +20,10 @@ from langchain_agentmem.backends.contract import (
     Swap,
 )
 from langchain_agentmem.backends.postgres.statements import Floats, statements
-from langchain_agentmem.codec import dump_exact_json
+from langchain_agentmem.encoding.codec import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError, DamagedDataError
-from langchain_agentmem.program import Fetch, OffLoop, Program, one_statement, storage_program
-from langchain_agentmem.sizes import LARGE, is_long
+from langchain_agentmem.programs import Fetch, OffLoop, Program, one_statement, storage_program
+from langchain_agentmem.programs.sizes import LARGE, is_long
 
 EXACT_ITEMS = 2_000
 """Below a namespace of at most so many items a search looks at every one; above it asks the indexes for the best."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
+from langchain_agentmem.arguments.urls import shown_url
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
 from langchain_agentmem.backends.redis.connections import Settings
@@ -14,9 +15,8 @@ from langchain_agentmem.backends.redis.driver import RedisDriver
 from langchain_agentmem.backends.redis.history import RedisMessages
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.errors import ConfigurationError
-from langchain_agentmem.program import Program
-from langchain_agentmem.urls import shown_url
-from langchain_agentmem.words import ENGLISH, check_language
+from langchain_agentmem.programs import Program
+from langchain_agentmem.text.words import ENGLISH, check_language
 
 T = TypeVar("T")
 

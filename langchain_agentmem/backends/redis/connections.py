@@ -28,10 +28,10 @@ from redis.exceptions import TimeoutError as NoAnswer
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection
 
+from langchain_agentmem.arguments.urls import shown_url
 from langchain_agentmem.backends.redis.pools import Lease, Limit, LoopPool, Pool, close_now
 from langchain_agentmem.backends.redis.routing import HOME, Endpoint
 from langchain_agentmem.errors import ConfigurationError
-from langchain_agentmem.urls import shown_url
 
 Words = Sequence[Any]
 """A command and its arguments."""

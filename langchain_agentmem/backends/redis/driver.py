@@ -50,8 +50,8 @@ from langchain_agentmem.errors import (
     StorageClosedError,
     StorageError,
 )
-from langchain_agentmem.program import Program, Sleep, StorageProgram, arun, run
-from langchain_agentmem.signals import came_by_signal
+from langchain_agentmem.programs import Program, Sleep, StorageProgram, arun, run
+from langchain_agentmem.programs.signals import came_by_signal
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, load_scripts, optional
-from langchain_agentmem.program import Program
+from langchain_agentmem.programs import Program
 
 LUA = load_scripts("indexes.lua", "an index")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.redis.pools import Limit
-from langchain_agentmem.program import Program
+from langchain_agentmem.programs import Program
 
 SLOTS = 16384
 

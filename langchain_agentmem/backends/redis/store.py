@@ -24,10 +24,10 @@ from langchain_agentmem.backends.namespaces import decode_namespace, encode_name
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.program import OffLoop, Program, storage_program
-from langchain_agentmem.sizes import is_large, is_long
-from langchain_agentmem.vectors import different_dimensions
-from langchain_agentmem.words import analyze, scores
+from langchain_agentmem.programs import OffLoop, Program, storage_program
+from langchain_agentmem.programs.sizes import is_large, is_long
+from langchain_agentmem.text.vectors import different_dimensions
+from langchain_agentmem.text.words import analyze, scores
 
 LUA = load_scripts("store.lua", "the store's items")
 

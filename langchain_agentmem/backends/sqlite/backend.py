@@ -11,8 +11,8 @@ from langchain_agentmem.backends.sqlite.driver import SqliteDriver
 from langchain_agentmem.backends.sqlite.history import SqliteMessages
 from langchain_agentmem.backends.sqlite.store import SqliteItems
 from langchain_agentmem.errors import ConfigurationError
-from langchain_agentmem.program import Program
-from langchain_agentmem.words import ENGLISH
+from langchain_agentmem.programs import Program
+from langchain_agentmem.text.words import ENGLISH
 
 T = TypeVar("T")
 

@@ -20,9 +20,9 @@ from langchain_agentmem.backends.contract import (
     WritesPut,
 )
 from langchain_agentmem.backends.statements import load_statements
-from langchain_agentmem.codec import Codec, Typed
-from langchain_agentmem.compact import PLAIN, VALUE, Known, StoredValue, ValueKey, each_reference, resolve
-from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program
+from langchain_agentmem.encoding.codec import Codec, Typed
+from langchain_agentmem.encoding.layout import PLAIN, VALUE, Known, StoredValue, ValueKey, each_reference, resolve
+from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "checkpoints.sql")
 

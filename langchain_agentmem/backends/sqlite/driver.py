@@ -33,8 +33,8 @@ from langchain_agentmem.errors import (
     StorageClosedError,
     StorageError,
 )
-from langchain_agentmem.program import Execute, ExecuteMany, Fetch, Program, run
-from langchain_agentmem.words import ENGLISH, check_language
+from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program, run
+from langchain_agentmem.text.words import ENGLISH, check_language
 
 T = TypeVar("T")
 

@@ -22,9 +22,9 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
-from langchain_agentmem.program import ExecuteMany, Fetch, Program
-from langchain_agentmem.vectors import similarities
-from langchain_agentmem.words import ENGLISH, stemmed
+from langchain_agentmem.programs import ExecuteMany, Fetch, Program
+from langchain_agentmem.text.vectors import similarities
+from langchain_agentmem.text.words import ENGLISH, stemmed
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
 

@@ -1,0 +1,175 @@
+"""What is known and may help with a question, as a text for a prompt: bounded, quoted, and of one user alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from langgraph.store.base import GetOp, SearchOp
+
+from langchain_agentmem.knowledge.extraction.entities import entity_searches, known_entities
+from langchain_agentmem.knowledge.facts.changes import Edits
+from langchain_agentmem.knowledge.facts.fields import Fields
+from langchain_agentmem.knowledge.facts.schema import Schema
+from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, shared_space, user_space
+from langchain_agentmem.knowledge.reading import answers, readable
+from langchain_agentmem.knowledge.shared import SharedKnowledge, collection_names
+from langchain_agentmem.programs import Program
+from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
+
+_QUERY = 1_000
+"""Characters: so much of the end of a question is looked for."""
+
+_LONGEST = 500
+"""Characters: so much of one text is given."""
+
+
+class Recall:
+    """Gives what is known of a user, and of what all may know, in so far as it may help with a question.
+
+    Args:
+        store: Where it is.
+        schema: The form of the profile.
+        facts: The most facts.
+        memories: The most memories that agents saved with their tools.
+        entities: The most people, places and things that the user spoke of, with their relations.
+        knowledge: The names of collections of shared knowledge.
+        max_characters: The most characters of all of it together.
+    """
+
+    def __init__(
+        self,
+        store: AgentMemStore,
+        schema: Schema,
+        facts: int,
+        memories: int,
+        entities: int,
+        knowledge: Sequence[str],
+        max_characters: int,
+    ) -> None:
+        self._store = store
+        self._schema = schema
+        self._facts = facts
+        self._memories = memories
+        self._entities = entities
+        self._knowledge = collection_names("knowledge", knowledge)
+        self._shared = SharedKnowledge(store)
+        self._found: set[str] = set()
+        """The collections that are known to exist."""
+        self._most = max_characters
+
+    def known(self, user_id: str, question: str) -> Program[dict[str, Any]]:
+        """What may help: the profile, and of each kind what answers to the question, then what was noted last.
+
+        Args:
+            user_id: Of whom.
+            question: What is asked.
+
+        Raises:
+            UnknownCollectionError: There is no collection of shared knowledge of one of the names.
+        """
+        query = question.encode(errors="replace").decode().strip()[-_QUERY:] or None
+        place = Edits(user_id, {}, self._store.language).profile_place(self._schema.name)
+        kinds: list[tuple[str, tuple[str, ...], dict[str, Any] | None, int]] = []
+        if self._facts and self._schema.has_facts:
+            kinds.append(("facts", user_space(user_id, FACTS), {"valid_to": None}, self._facts))
+        if self._memories:
+            kinds.append(("memories", user_space(user_id, MEMORIES), None, self._memories))
+        searches = [
+            search
+            for _, space, only, most in kinds
+            for search in (SearchOp(space, only, (most + 1) // 2, 0, query), SearchOp(space, only, most, 0, None))
+        ]
+        searches += [SearchOp(shared_space(name), None, self._facts or 5, 0, query) for name in self._knowledge]
+        about = entity_searches(user_id, query, self._entities) if self._entities else []
+        item, *found = yield from answers(self._store, [GetOp(*place), *searches, *about])
+        spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
+        profile = readable([item] if item else [], lambda one: Fields(user_id, one.value).document)
+        known: dict[str, Any] = {"profile": next(profile, {})}
+        for number, (name, _, _, most) in enumerate(kinds):
+            # Words alone find little: whatever is asked, what was noted last is there as well.
+            both = {one.key: one for one in [*found[2 * number], *found[2 * number + 1]]}
+            known[name] = _texts(list(both.values())[:most])
+        for name, items in zip(self._knowledge, found[2 * len(kinds) : len(searches)], strict=True):
+            known[f"knowledge: {name}"] = _texts(items)
+            if not items and name not in self._found:
+                yield from self._shared.known([name])
+            self._found.add(name)
+        entities = list(spoken_of.values())[: self._entities]
+        now = datetime.now(timezone.utc)
+        known |= yield from known_entities(self._store, user_id, entities, self._entities, self._most // 3, now)
+        return {name: value for name, value in known.items() if value}
+
+    def told(self, known: Mapping[str, Any], share: float = 1.0) -> str:
+        """What a prompt is to say of what is known; nothing if nothing is, or there is no room.
+
+        Args:
+            known: What `known` gave.
+            share: Which part of the most characters it may have. Default: 1.0 (all).
+        """
+        begin = f"What is known, and may help. {ABOUT_QUOTED}\n"
+        kept = _bounded(known, int(self._most * share) - len(begin) - len(quoted({})))
+        return f"{begin}{quoted(kept)}" if kept else ""
+
+
+def _texts(items: Sequence[Any]) -> list[str]:
+    return [_clipped(text) for one in items if isinstance(text := one.value.get("text"), str)]
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _length(value: Any) -> int:
+    """The characters of a value in a prompt, and of what stands between it and the next."""
+    return len(quoted(value)) - len("<data></data>") + len(", ")
+
+
+def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """As much of what is known as there is room for: the profile, then the best of each kind in turn.
+
+    The profile leaves half of the room to the others, if they need it.
+    """
+    kept: dict[str, Any] = {}
+    lists = {name: list(texts) for name, texts in known.items() if name != "profile"}
+    needed = sum(_length({name: texts}) for name, texts in lists.items())
+    room = most - min(most // 2, needed)
+    profile = _part(known.get("profile", {}), room - _length({"profile": {}}))
+    left = most
+    if profile:
+        kept["profile"] = profile
+        left -= _length({"profile": profile})
+    while any(lists.values()):
+        for name, texts in lists.items():
+            if texts:
+                text = texts.pop(0)
+                length = _length(text) + (0 if name in kept else _length({name: []}))
+                if length <= left:
+                    kept.setdefault(name, []).append(text)
+                    left -= length
+    return kept
+
+
+def _part(value: Any, room: int) -> Any:
+    """As much of a value as there is room for: None for nothing. Short entries come first, then those set last."""
+    if _length(value) <= room:
+        return value
+    if isinstance(value, str):
+        short = _clipped(value)
+        return short if _length(short) <= room else None
+    if not isinstance(value, (dict, list)):
+        return None
+    entries = dict(value if isinstance(value, dict) else enumerate(value))
+    kept: dict[Any, Any] = {}
+    left = room
+    newest_first = list(entries)[::-1]
+    for name in sorted(newest_first, key=lambda one: _length(entries[one])):
+        frame = _length({name: ""}) - len('""')
+        part = _part(entries[name], left - frame)
+        if part is not None:
+            kept[name] = part
+            left -= frame + _length(part)
+    within = {name: kept[name] for name in entries if name in kept}
+    return (within if isinstance(value, dict) else list(within.values())) or None

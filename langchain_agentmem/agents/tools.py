@@ -1,0 +1,223 @@
+"""Tools by which an agent remembers, searches and forgets: bound to the user of the run, whatever the model passes.
+
+Who the user is, the run says (`user_of`), or the application when it makes the tools; no argument that a model can fill in
+says whose memory it is, and none names a namespace. What a model does wrong it is told in the tool's message, and nothing
+is changed; that nobody said who the user is, and that the database cannot be reached, are errors of the application and are
+raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.prebuilt import ToolRuntime
+from pydantic import BaseModel, Field, ValidationError
+
+from langchain_agentmem.arguments.models import check_count, check_flag, check_id, check_list
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
+from langchain_agentmem.knowledge.memories import LONGEST_MEMORY, Memories
+from langchain_agentmem.knowledge.namespaces import user_of
+from langchain_agentmem.knowledge.shared import SharedKnowledge, collection_names
+from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
+
+NAMES = ("save_memory", "search_memory", "forget_memory")
+"""The tools for a user's memories, in their order."""
+
+READING = ("search_memory",)
+"""Those that change nothing."""
+
+_OUTSIDE: Any = object()
+"""Stands for the runtime where a tool does not run in a graph."""
+
+
+class SaveMemory(BaseModel):
+    """What `save_memory` is given."""
+
+    memory: str = Field(
+        description="What to remember, as one sentence that is understood without the conversation: names instead of "
+        "pronouns, dates instead of 'yesterday'."
+    )
+
+
+class SearchMemory(BaseModel):
+    """What `search_memory` is given."""
+
+    query: str = Field(description="What to look for: a question or a few words.")
+
+
+class ForgetMemory(BaseModel):
+    """What `forget_memory` is given."""
+
+    memory_id: str = Field(description="The id of the memory, as search_memory shows it.")
+
+
+class SearchKnowledge(BaseModel):
+    """What `search_knowledge` is given."""
+
+    query: str = Field(description="What to look for: a question or a few words.")
+
+
+class _Tool(NamedTuple):
+    """A tool before it is bound to a user."""
+
+    name: str
+    description: str
+    arguments: type[BaseModel]
+    program: Callable[..., Program[str]]
+    """Takes the user's id, if `personal`, and the model's arguments."""
+    personal: bool = True
+
+
+def memory_tools(
+    memories: Memories,
+    shared: SharedKnowledge,
+    *,
+    user_id: str | None = None,
+    include: Collection[str] | None = None,
+    k: int = 5,
+    max_length: int = LONGEST_MEMORY,
+    read_only: bool = False,
+    knowledge: Sequence[str] = (),
+) -> list[BaseTool]:
+    """The tools; see `AgentMemory.tools`."""
+    k = check_count("k", k)
+    check_count("max_length", max_length)
+    if user_id is not None:
+        check_id("user_id", user_id)
+    chosen = _chosen(include, read_only)
+    collections = collection_names("knowledge", knowledge)
+    every = _personal(memories, k, max_length)
+    tools = [every[name] for name in NAMES if name in chosen]
+    if collections:
+        tools.append(_knowledge(shared, collections, k))
+    return [_bound(tool, user_id) for tool in tools]
+
+
+def _chosen(include: Collection[str] | None, read_only: bool) -> set[str]:
+    given: Any = NAMES if include is None else [include] if isinstance(include, str) else include
+    chosen = check_list("include", given, "names of tools")
+    if unknown := [name for name in chosen if name not in NAMES]:
+        msg = f"include names an unknown tool {unknown[0]!r:.60}: known are {', '.join(NAMES)}."
+        raise InvalidInputError(msg)
+    known = READING if check_flag("read_only", read_only) else NAMES
+    return {name for name in chosen if name in known}
+
+
+def _personal(memories: Memories, k: int, max_length: int) -> Mapping[str, _Tool]:
+    def save(user_id: str, memory: str) -> Program[str]:
+        saved = yield from memories.saving(user_id, memory, max_length)
+        if saved.times == 1:
+            return f"Saved as memory {saved.id}."
+        return f"This was known already, as memory {saved.id}, saved {saved.times} times. {_quoted(saved.text)}"
+
+    def search(user_id: str, query: str) -> Program[str]:
+        found = yield from memories.searching(user_id, _asked(query), k)
+        if not found:
+            return "No memory was found."
+        return _quoted([{"id": one.id, "memory": one.text, "saved": f"{one.updated_at:%Y-%m-%d}"} for one in found])
+
+    def forget(user_id: str, memory_id: str) -> Program[str]:
+        if not (yield from memories.forgetting(user_id, memory_id)):
+            msg = f"There is no memory with the id {memory_id!r:.60}. Use an id that search_memory shows."
+            raise InvalidInputError(msg)
+        return f"Memory {memory_id} is forgotten."
+
+    tools = (
+        _Tool(
+            "save_memory",
+            "Remember something about the user for later conversations: what they say about themselves, want, prefer, "
+            f"or asked to remember. At most {max_length:,} characters; saving the same again does no harm.",
+            SaveMemory,
+            save,
+        ),
+        _Tool(
+            "search_memory",
+            "Find what is remembered about the user from earlier conversations, each with the id by which it is forgotten.",
+            SearchMemory,
+            search,
+        ),
+        _Tool(
+            "forget_memory",
+            "Delete a memory about the user, when they ask for it or it is no longer true. Search for its id first.",
+            ForgetMemory,
+            forget,
+        ),
+    )
+    return {tool.name: tool for tool in tools}
+
+
+def _knowledge(shared: SharedKnowledge, names: Sequence[str], k: int) -> _Tool:
+    def search(query: str) -> Program[str]:
+        found = yield from shared.searching(_asked(query), names, k, None)
+        if not found:
+            return "Nothing was found."
+        return _quoted([{"text": one.text, "collection": one.name, **_metadata(one.metadata)} for one in found])
+
+    described = f"Search what is written down for all users, in: {', '.join(names)}."
+    return _Tool("search_knowledge", described, SearchKnowledge, search, personal=False)
+
+
+def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"metadata": metadata} if metadata else {}
+
+
+def _asked(query: str) -> str:
+    if not query.strip():
+        msg = "query must not be empty: say what to look for."
+        raise InvalidInputError(msg)
+    return query
+
+
+def _quoted(value: Any) -> str:
+    return f"{ABOUT_QUOTED}\n{quoted(value)}"
+
+
+def _bound(tool: _Tool, user_id: str | None) -> BaseTool:
+    """A tool as LangChain knows it: sync and async, acting for a user or for that of the run."""
+
+    def answer(config: RunnableConfig, runtime: Any, arguments: dict[str, Any]) -> Program[str]:
+        # A model's arguments are JSON, so none of them can stand for the runtime, even where no graph replaces them.
+        inside = runtime if isinstance(runtime, ToolRuntime) else None
+        whose = []
+        if tool.personal:
+            state, context = (None, None) if inside is None else (inside.state, inside.context)
+            whose = [user_of(config, state, context) if user_id is None else user_id]
+        try:
+            return (yield from tool.program(*whose, **arguments))
+        except UnknownCollectionError:  # the application named it, not the model
+            raise
+        except (InvalidInputError, InvalidTypeError) as error:
+            raise ToolException(str(error)) from error
+
+    def given(text: tuple[Any, ...]) -> dict[str, Any]:
+        """The arguments of a tool that is called with a text alone, as LangChain allows for tools with one argument."""
+        return dict(zip(tool.arguments.model_fields, text, strict=False))
+
+    # The config and the runtime are injected, and no part of what a model sees.
+    def act(*text: Any, config: RunnableConfig, runtime: ToolRuntime = _OUTSIDE, **arguments: Any) -> str:
+        return run(answer(config, runtime, {**given(text), **arguments}))
+
+    async def aact(*text: Any, config: RunnableConfig, runtime: ToolRuntime = _OUTSIDE, **arguments: Any) -> str:
+        return await arun(answer(config, runtime, {**given(text), **arguments}))
+
+    return StructuredTool(
+        name=tool.name,
+        description=tool.description,
+        args_schema=tool.arguments,
+        func=act,
+        coroutine=aact,
+        handle_tool_error=True,
+        handle_validation_error=_explained,
+    )
+
+
+def _explained(error: Any) -> str:
+    """What was wrong with a model's arguments, said to it."""
+    if not isinstance(error, ValidationError):
+        return "The arguments are not accepted."
+    faults = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+    return f"The arguments are not accepted, and nothing was done: {'; '.join(faults)}."

@@ -1,0 +1,113 @@
+"""The keyword arguments that constructors take through other functions, checked by type checkers and at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from langchain_agentmem.errors import InvalidTypeError
+
+if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+    from langgraph.store.base import IndexConfig, TTLConfig
+
+    from langchain_agentmem.arguments.models import Retention
+    from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
+    from langchain_agentmem.knowledge.extraction.reading import Extraction
+
+
+class MemoryOptions(TypedDict, total=False):
+    """The keyword arguments of `AgentMemory`."""
+
+    embeddings: Embeddings | Callable[..., Any] | str | None
+    index: IndexConfig | None
+    tenant: str
+    ttl: timedelta | float | None
+    max_messages: int | None
+    retention: Retention | Mapping[str | None, Retention] | None
+    serde: SerializerProtocol | None
+    compact: bool
+    embed_history: bool
+
+
+class StoreOptions(TypedDict, total=False):
+    """The keyword arguments of `AgentMemStore`."""
+
+    index: IndexConfig | None
+    ttl: TTLConfig | None
+    tenant: str
+
+
+class SaverOptions(TypedDict, total=False):
+    """The keyword arguments of `AgentMemSaver`."""
+
+    serde: SerializerProtocol | None
+    ttl: timedelta | float | None
+    tenant: str
+    compact: bool
+
+
+class HistoryOptions(TypedDict, total=False):
+    """The keyword arguments of `AgentMemHistory`."""
+
+    user_id: str | None
+    agent: str | None
+    tenant: str
+    max_messages: int | None
+    max_tokens: int | None
+    token_counter: Any
+    compressor: MemoryCompressor | None
+    retention: Retention | None
+    embeddings: Embeddings | Callable[..., Any] | str | None
+    turn: bool
+
+
+class CompressorOptions(TypedDict, total=False):
+    """The keyword arguments of `MemoryCompressor` that `AgentMemory.compressor` takes."""
+
+    max_tokens: int | None
+    max_messages: int | None
+    keep_recent: int | None
+    summary_tokens: int | None
+    token_counter: Any
+    tools: Sequence[Any]
+    instructions: str
+    structured: bool
+    summary_role: str
+    input_tokens: int | None
+    time_limit: timedelta | float
+    on_event: Callable[[CompressionEvent], None] | None
+    language: str
+
+
+class ExtractorOptions(TypedDict, total=False):
+    """The keyword arguments of `ProfileExtractor` that `AgentMemory.profile_node` takes."""
+
+    method: Literal["auto", "tools", "json_schema", "json"]
+    when: Literal["turn", "background", "debounce"]
+    delay: timedelta | float
+    entities: bool
+    time_limit: timedelta | float
+    instructions: str | None
+    messages_key: str
+    on_extraction: Callable[[Extraction], Any] | None
+
+
+def check_options(function: str, given: Mapping[str, object], known: type) -> None:
+    """Refuse keyword arguments that a function does not have.
+
+    Args:
+        function: The function's name, for the message.
+        given: The keyword arguments.
+        known: The `TypedDict` of those that it has.
+
+    Raises:
+        InvalidTypeError: One of them is not known.
+    """
+    names = known.__annotations__
+    unknown = next((name for name in given if name not in names), None)
+    if unknown is not None:
+        msg = f"{function} has no argument {unknown!r}: {given[unknown]!r:.100}. Known arguments: {', '.join(names)}."
+        raise InvalidTypeError(msg)

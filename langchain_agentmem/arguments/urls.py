@@ -1,0 +1,57 @@
+"""URLs of databases as messages and representations may show them: without passwords."""
+
+from __future__ import annotations
+
+import re
+
+_HIDDEN = "***"
+_SECRET = re.compile(r"(^|&)\w*(password|passwd|secret|token)=", re.IGNORECASE)
+
+
+def shown_url(url: str) -> str:
+    """A URL without user name, password and options.
+
+    Args:
+        url: The URL; it may be one that cannot be parsed.
+
+    Example:
+        >>> from langchain_agentmem.arguments.urls import shown_url
+        >>> shown_url("redis://:secret@localhost:6379/0?timeout=3")
+        'redis://localhost:6379/0'
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return scheme.partition(":")[0] if ":" in scheme else _HIDDEN
+    if scheme == "sqlite":  # which has neither
+        return url
+    place, _, query = rest.partition("?")
+    if "@" in query and ("@" in place or ":" in place.partition("/")[0]) and not _SECRET.search(query):
+        return f"{scheme}://{_HIDDEN}"  # the question mark may be part of a password
+    return f"{scheme}://{place.rpartition('@')[2]}"
+
+
+def masked_url(url: str) -> str:
+    """A URL with `***` for each password in it.
+
+    Args:
+        url: The URL; it may be one that cannot be parsed.
+
+    Example:
+        >>> from langchain_agentmem.arguments.urls import masked_url
+        >>> masked_url("postgresql://ann:secret@localhost/app?sslmode=require")
+        'postgresql://ann:***@localhost/app?sslmode=require'
+    """
+    shown = shown_url(url)
+    scheme, separator, rest = url.partition("://")
+    if shown == url or not separator or shown.endswith(f"://{_HIDDEN}"):
+        return shown
+    place, _, query = rest.partition("?")
+    credentials, at, _ = place.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    options = [_masked(pair) for pair in query.split("&") if pair]
+    where = f"{scheme}://{user}{colon and ':' + _HIDDEN}{at}{shown.partition('://')[2]}"
+    return f"{where}?{'&'.join(options)}" if options else where
+
+
+def _masked(pair: str) -> str:
+    return f"{pair.partition('=')[0]}={_HIDDEN}" if _SECRET.match(pair) else pair

@@ -1,0 +1,157 @@
+"""Notes: what the package itself writes down beside the user's data, such as the running summary of a session.
+
+A note is a small document about something that ids name (a session, a thread, a user). It lies in the item table, under a
+tenant of its own that no store reads and no application can choose, so that every backend keeps it without further tables.
+Ids are digested, so that any ids fit in its place.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from langchain_agentmem.arguments.models import TENANT_OF_NOTES
+from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Swap, ThreadKey
+from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.encoding.codec import dump_json, load_json
+from langchain_agentmem.programs import Program, storage_program
+
+T = TypeVar("T")
+
+_AT_ONCE = 100
+
+TTL = "ttl"
+"""The note that says after how many seconds without use a thread expires, where that was set for the thread alone."""
+
+
+class Note(NamedTuple):
+    """A note as it was read."""
+
+    value: dict[str, Any]
+    revision: int
+    """Another number after every change."""
+    updated_at: float
+    """Seconds since 1970 in UTC."""
+
+
+class Notes:
+    """The notes about one thing. Its methods are storage programs: one transaction may hold them and more.
+
+    Args:
+        backend: Where they are.
+        tenant: Whose they are.
+        about: What kind of thing they are about, and the ids that name it: `("session", user_id, session_id)`.
+
+    Example:
+        >>> from langchain_agentmem.backends import connect
+        >>> from langchain_agentmem.backends.notes import Notes
+        >>> from langchain_agentmem.programs import Read, Write, run
+        >>> backend = connect("sqlite:///:memory:")
+        >>> notes = Notes(backend, "default", "session", None, "session-1")
+        >>> def remember():
+        ...     yield Write(backend, notes.put("summary", {"text": "They said hello."}, now=1.0))
+        ...     return (yield Read(backend, notes.get("summary", now=2.0)))
+        >>> run(remember()).value
+        {'text': 'They said hello.'}
+        >>> backend.close()
+    """
+
+    def __init__(self, backend: Backend, tenant: str, *about: str | None) -> None:
+        self._items = backend.items
+        self._tenant = TENANT_OF_NOTES + tenant
+        self._namespace = (digest_of_ids(*(one or "" for one in about)).hex(),)
+
+    @storage_program
+    def get(self, name: str, now: float) -> Program[Note | None]:
+        """A note, or None.
+
+        Args:
+            name: Which note about the thing.
+            now: The time, in seconds since 1970.
+        """
+        (row,) = yield from self._items.get(self._tenant, [(self._namespace, name)], now)
+        return None if row is None else _note(row)
+
+    @storage_program
+    def several(self, names: Sequence[str], now: float) -> Program[list[Note | None]]:
+        """Same as `get`, for several notes."""
+        rows = yield from self._items.get(self._tenant, [(self._namespace, name) for name in names], now)
+        return [None if row is None else _note(row) for row in rows]
+
+    @storage_program
+    def touch(self, name: str, now: float) -> Program[None]:
+        """Start the time to live of a note anew."""
+        yield from self._items.touch(self._tenant, [(self._namespace, name)], now)
+
+    @storage_program
+    def put(self, name: str, value: Mapping[str, Any], now: float, ttl: float | None = None) -> Program[None]:
+        """Write a note, whatever was there.
+
+        Args:
+            name: Which note about the thing.
+            value: A mapping that JSON knows.
+            now: The time, in seconds since 1970.
+            ttl: Seconds after which it expires. Default: None (never).
+        """
+        yield from self._items.put(self._tenant, [self._put(name, value, ttl)], now)
+
+    def swap(
+        self, name: str, value: Mapping[str, Any] | None, expected: int | None, now: float, ttl: float | None = None
+    ) -> Program[bool]:
+        """Write a note, or delete it (None), if nobody changed it meanwhile.
+
+        Args:
+            name: Which note about the thing.
+            value: A mapping that JSON knows, or None.
+            expected: The revision that it must have; None if there must be none.
+            now: The time, in seconds since 1970.
+            ttl: Seconds after which it expires. Default: None (never).
+
+        Returns:
+            Whether it was written.
+        """
+        put = None if value is None else self._put(name, value, ttl)
+        # The token is chosen here, outside of the program, which may be begun anew.
+        return self._items.swap(self._tenant, [Swap(self._namespace, name, expected, put)], now, secrets.randbits(53))
+
+    @storage_program
+    def clear(self, now: float) -> Program[None]:
+        """Delete all notes about the thing."""
+        following: tuple[Any, ...] | None = None
+        while True:
+            rows, following = yield from self._items.scan(self._tenant, self._namespace, None, _AT_ONCE, following, now)
+            yield from self._items.delete(self._tenant, [(row.namespace, row.key) for row in rows])
+            if following is None:
+                return
+
+    def _put(self, name: str, value: Mapping[str, Any], ttl: float | None) -> ItemPut:
+        return ItemPut(self._namespace, name, dump_json(value), ttl, None)
+
+
+def notes_of_thread(backend: Backend, thread: ThreadKey) -> Notes:
+    """The notes about a thread."""
+    return Notes(backend, thread.tenant, "thread", thread.thread_id)
+
+
+@storage_program
+def and_noted(program: Program[T], notes: Notes, name: str, value: Mapping[str, Any]) -> Program[T]:
+    """A storage program that changes something, and a note about it, the only one that is left."""
+    result = yield from program
+    now = time.time()
+    yield from notes.clear(now)
+    yield from notes.put(name, value, now)
+    return result
+
+
+@storage_program
+def and_cleared(program: Program[T], notes: Notes) -> Program[T]:
+    """A storage program that deletes something, and the notes about it with it."""
+    result = yield from program
+    yield from notes.clear(time.time())
+    return result
+
+
+def _note(row: ItemRow) -> Note:
+    return Note(load_json(row.value), row.revision, row.updated_at)

@@ -1,0 +1,178 @@
+"""Rebuilding checkpoints from what is stored of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any, NoReturn
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite
+
+from langchain_agentmem.arguments.models import ThreadInfo
+from langchain_agentmem.backends.contract import (
+    CheckpointKey,
+    CheckpointRow,
+    CheckpointTable,
+    LoadedCheckpoint,
+    Parts,
+    StoredWrite,
+    ThreadKey,
+    ThreadRow,
+)
+from langchain_agentmem.checkpointing.containment import with_lists
+from langchain_agentmem.checkpointing.drafts import KnownValues
+from langchain_agentmem.encoding.codec import Codec, Typed
+from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.encoding.layout import PLAIN, Known, ValueKey, digest_of, each_reference, join, references_of
+from langchain_agentmem.errors import DamagedDataError
+from langchain_agentmem.programs import Program, storage_program
+
+_GENERATIONS = 256
+
+
+class Loader:
+    """Rebuilds the checkpoints of one tenant, and remembers what it learns of stored values."""
+
+    def __init__(self, codec: Codec, memory: KnownValues, tenant: str) -> None:
+        self._codec = codec
+        self._memory = memory
+        self._tenant = tenant
+
+    def tuple(self, loaded: LoadedCheckpoint, thread_id: Any) -> CheckpointTuple:
+        row = loaded.row
+        namespace, checkpoint_id = row.key
+        checkpoint: Any = {**row.checkpoint, "channel_values": self._values(loaded)}
+        metadata: Any = with_lists(row.metadata)  # earlier versions stored tuples
+        return CheckpointTuple(
+            checkpoint_config(thread_id, namespace, checkpoint_id),
+            checkpoint,
+            metadata,
+            None if row.parent_id is None else checkpoint_config(thread_id, namespace, row.parent_id),
+            [self._write(write, namespace, loaded.parts, row.thread_id) for write in loaded.writes],
+        )
+
+    def _values(self, loaded: LoadedCheckpoint) -> dict[str, Any]:
+        values = dict(loaded.row.inline)
+        for key in loaded.row.value_keys():
+            values[key.channel] = self._value(key, loaded.parts, loaded.row.thread_id)
+        return values
+
+    def _write(self, write: StoredWrite, namespace: str, parts: Parts, thread_id: str) -> PendingWrite:
+        key = write.value_key(namespace)
+        if key is not None:
+            value = self._value(key, parts, thread_id)
+        elif write.kind == PLAIN:
+            value = self._codec.load((write.type, write.data))
+        else:
+            value = self._join(write.kind, write.type, self._elements(write.data, parts, None))
+        return write.task_id, write.channel, value
+
+    def _value(self, key: ValueKey, parts: Parts, thread_id: str) -> Any:
+        if key not in parts.values:
+            _refuse(f"version {key.version!r} of channel {key.channel!r} is missing")
+        value, known = parts.values[key]
+        if value.kind == PLAIN:
+            return self._codec.load((value.type, value.data))
+        if known.digest != digest_of(value.type, known.references, self._secret(parts)):
+            _refuse(f"version {key.version!r} of channel {key.channel!r} does not add up")
+        thread = ThreadKey(self._tenant, thread_id)
+        elements = self._elements(known.references, parts, self._memory.recall(thread, key.namespace, key.channel))
+        if self._codec.verifiable:
+            known = known._replace(identities=elements)
+        self._memory.learn(thread, known)
+        return self._join(value.kind, value.type, elements)
+
+    def _elements(self, references: bytes, parts: Parts, recalled: Known | None) -> list[Typed]:
+        """The elements behind references, in their plain form, after checking that they are the ones that were stored."""
+        try:
+            elements = [self._codec.open(parts.elements[one]) for one in each_reference(references)]
+        except KeyError:
+            _refuse("an element that a stored value refers to is missing")
+        if self._codec.verifiable and references_of(elements, self._secret(parts), recalled) != references:
+            _refuse("an element is not the one that a stored value refers to")
+        return elements
+
+    def _join(self, kind: str, shape: str, elements: list[Typed]) -> Any:
+        load = self._codec.load_opened
+        try:
+            return join(kind, shape, [load(element) for element in elements])
+        except (ValueError, TypeError, LookupError) as error:
+            _refuse(f"a stored value cannot be put together ({error})", error)
+
+    def _secret(self, parts: Parts) -> bytes:
+        if not self._codec.secret:
+            return b""
+        if parts.secret is None:
+            _refuse("the secret of an encrypted thread is missing")
+        return bytes(self._codec.load(parts.secret))
+
+    @storage_program
+    def delta_history(
+        self, table: CheckpointTable, thread: ThreadKey, namespace: str, checkpoint_id: str | None, channels: list[str]
+    ) -> Program[Mapping[str, DeltaChannelHistory]]:
+        if checkpoint_id is None:
+            latest = yield from table.get(thread, namespace, None, self._codec, time.time())
+            if latest is None:
+                return {channel: {"writes": []} for channel in channels}
+            checkpoint_id = latest.row.key.checkpoint_id
+        target = CheckpointKey(namespace, checkpoint_id)
+        collected: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
+        seeds: dict[str, Any] = {}
+        seen = {target}
+        line = yield from table.ancestors(thread, target, 1, self._codec, time.time())
+        while line and line[-1].parent_id is not None and len(seeds) < len(channels):
+            parent = CheckpointKey(namespace, line[-1].parent_id)
+            line = yield from table.ancestors(thread, parent, _GENERATIONS, self._codec)
+            if not line or not seen.isdisjoint(row.key for row in line):
+                break
+            seen.update(row.key for row in line)
+            writes, parts = yield from table.writes(thread, [row.key for row in line], channels)
+            for row in line:
+                open_channels = [channel for channel in channels if channel not in seeds]
+                for write in reversed(writes[row.key]):
+                    if write.channel in open_channels:
+                        collected[write.channel].append(self._write(write, namespace, parts, thread.thread_id))
+                seeds.update((yield from self._seeds(table, thread, row, open_channels)))
+        histories: dict[str, DeltaChannelHistory] = {}
+        for channel in channels:
+            histories[channel] = {"writes": collected[channel][::-1]}
+            if channel in seeds:
+                histories[channel]["seed"] = seeds[channel]
+        return histories
+
+    def _seeds(
+        self, table: CheckpointTable, thread: ThreadKey, row: CheckpointRow, channels: list[str]
+    ) -> Program[dict[str, Any]]:
+        """The values that a checkpoint holds of some channels."""
+        seeds = {channel: row.inline[channel] for channel in channels if channel in row.inline}
+        stored = {channel: row.stored[channel] for channel in channels if channel in row.stored}
+        if stored:
+            (loaded,) = yield from table.load(thread.tenant, [row._replace(inline={}, stored=stored)])
+            seeds.update(self._values(loaded))
+        return seeds
+
+
+def thread_info(row: ThreadRow) -> ThreadInfo:
+    """What is told of a thread."""
+    with reading(f"What is stored of thread {row.thread_id!r:.100}"):
+        return ThreadInfo(
+            row.thread_id,
+            row.user_id,
+            row.checkpoint_count,
+            datetime.fromtimestamp(row.created_at, timezone.utc),
+            datetime.fromtimestamp(row.updated_at, timezone.utc),
+            None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
+            {user: datetime.fromtimestamp(used, timezone.utc) for user, used in row.users.items()},
+        )
+
+
+def checkpoint_config(thread_id: Any, namespace: str, checkpoint_id: str) -> RunnableConfig:
+    """The config that names a checkpoint."""
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}
+
+
+def _refuse(what: str, cause: Exception | None = None) -> NoReturn:
+    msg = f"Cannot rebuild a checkpoint: {what}. The database was damaged or altered."
+    raise DamagedDataError(msg) from cause

@@ -1,0 +1,1 @@
+"""Values and messages to bytes and back."""

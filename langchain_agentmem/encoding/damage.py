@@ -1,0 +1,55 @@
+"""Reporting stored data that cannot be read, by the name of the thing that they belong to."""
+
+from __future__ import annotations
+
+import struct
+from types import TracebackType
+
+from langchain_agentmem.errors import AgentMemError, DamagedDataError
+
+_RAISED_BY_DAMAGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, OSError, struct.error)
+
+
+class reading:  # noqa: N801 (used as a statement: `with reading(…):`)
+    """Context manager: report errors as damage to stored data.
+
+    The block decodes what a database returned, and runs no code of the application. Errors of this package pass unchanged,
+    but a `DamagedDataError` that does not name the thing is raised again with its name.
+
+    Args:
+        what: The thing that is read, such as `"Message 3 of session 'a'"`.
+
+    Example:
+        >>> from langchain_agentmem.encoding.damage import reading
+        >>> try:
+        ...     with reading("Item 'a'"):
+        ...         int("damaged")
+        ... except ValueError as error:
+        ...     print("not reported")
+        ... except Exception as error:
+        ...     print(type(error).__name__)
+        DamagedDataError
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, DamagedDataError):
+            if not error.is_named:
+                msg = f"{self._what}: {error}"
+                raise _named(msg) from error
+        elif isinstance(error, _RAISED_BY_DAMAGE) and not isinstance(error, (AgentMemError, TimeoutError)):
+            msg = f"{self._what} cannot be read: it was damaged or altered ({type(error).__name__}: {error})."
+            raise _named(msg) from error
+
+
+def _named(text: str) -> DamagedDataError:
+    error = DamagedDataError(text)
+    error.is_named = True
+    return error

@@ -1,0 +1,315 @@
+"""Changes of entities and relations as one validated model, which a language model can fill in.
+
+Its docstrings and field descriptions are part of what a model is asked. Sizes are checked here and not in the schema, since
+providers differ in what they take of it; what is too large is refused as a whole.
+
+Example:
+    >>> from langchain_agentmem import EntityChanges
+    >>> changes = EntityChanges.model_validate(
+    ...     {"relations": [{"subject": "Alice", "predicate": "works at", "object": "Acme", "valid_from": "2024"}]}
+    ... )
+    >>> changes.relations[0].valid_from
+    '2024-01-01T00:00:00+00:00'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time, timezone
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from langchain_agentmem.arguments.models import check_id, check_list, check_name
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.knowledge.names import name_key
+
+When = datetime | date | str
+Model = TypeVar("Model", bound=BaseModel)
+
+MAX_CHANGES = 100
+"""The most entities, and the most relations, that change at once."""
+
+MAX_ALIASES = 50
+"""The most aliases, and the most attributes, given at once for an entity."""
+
+LONGEST_TEXT = 2_000
+"""The most characters of a description or the value of an attribute."""
+
+
+def moment(what: str, value: Any) -> datetime | None:
+    """A time in UTC, from a `datetime`, a `date`, or ISO 8601: `2024`, `2024-05`, `2024-05-17`, `2024-05-17T12:00:00Z`.
+
+    Args:
+        what: How it is called in a message.
+        value: The time; without a zone it is in UTC. None and the empty text are no time.
+
+    Raises:
+        InvalidTypeError: It is none of these types.
+        InvalidInputError: It is no ISO 8601.
+
+    Example:
+        >>> from langchain_agentmem.knowledge.entities.changes import moment
+        >>> moment("valid_from", "2024-05").isoformat()
+        '2024-05-01T00:00:00+00:00'
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        # What is left out of a date is its beginning: its month is the first, and so is its day.
+        text = value.strip()
+        whole = text + "-01-01"[len(text) - 4 :] if len(text) in (4, 7) else text.replace("Z", "+00:00")
+        try:
+            value = datetime.fromisoformat(whole)
+        except ValueError:
+            msg = f"{what} must be a date in ISO 8601 such as 2024-05-17, got {value!r:.60}."
+            raise InvalidInputError(msg) from None
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if not isinstance(value, datetime):
+        msg = f"{what} must be a datetime or a text in ISO 8601, got {type(value).__name__}: {value!r:.60}."
+        raise InvalidTypeError(msg)
+    if value.tzinfo is None:
+        return value.replace(tzinfo=timezone.utc)
+    try:
+        return value.astimezone(timezone.utc)
+    except OverflowError:
+        msg = f"{what} must lie between the years 1 and 9999 in UTC, got {value}."
+        raise InvalidInputError(msg) from None
+
+
+def given_moment(what: str, value: Any) -> datetime | None:
+    """Same as `moment`, for an argument of an application, where the empty text is a mistake."""
+    if value == "":
+        msg = f"{what} must be a datetime or a text in ISO 8601, got an empty text; leave it out, or give None."
+        raise InvalidInputError(msg)
+    return moment(what, value)
+
+
+def _name(text: str) -> str:
+    name_key("a name", text)
+    return text.strip()
+
+
+def _text(text: str) -> str:
+    if len(check_name("a text", text)) > LONGEST_TEXT:
+        msg = f"at most {LONGEST_TEXT:,} characters are accepted"
+        raise ValueError(msg)
+    return text.strip()
+
+
+def _at_most(limit: int) -> AfterValidator:
+    def check(items: list[Any]) -> list[Any]:
+        if len(items) > limit:
+            msg = f"at most {limit} are accepted, got {len(items)}"
+            raise ValueError(msg)
+        return items
+
+    return AfterValidator(check)
+
+
+def _date(value: Any) -> str | None:
+    try:
+        when = moment("a date", value)
+    except InvalidTypeError as error:
+        raise InvalidInputError(str(error)) from None
+    return None if when is None else when.isoformat()
+
+
+def _number(value: Any) -> Any:
+    """Messages may be told by their numbers."""
+    return str(value) if isinstance(value, int) else value
+
+
+Name = Annotated[str, Strict(), AfterValidator(_name)]
+Text = Annotated[str, Strict(), AfterValidator(_text)]
+Date = Annotated[str | None, BeforeValidator(_date)]
+Sources = Annotated[list[Annotated[Name, BeforeValidator(_number)]], _at_most(MAX_CHANGES)]
+
+
+_BY_HAND = {"by hand": True}
+"""The context of a validation in which unknown names are refused."""
+
+
+class _Change(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any, info: ValidationInfo) -> Any:
+        """Models write null for what they leave out, and names that are not asked for; an application's are refused."""
+        if not isinstance(given, Mapping):
+            return given
+        unknown = [name for name in given if name not in cls.model_fields]
+        if unknown and info.context == _BY_HAND:
+            msg = f"unknown {unknown[0]!r:.60}: known are {', '.join(cls.model_fields)}"
+            raise ValueError(msg)
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class AttributeChange(_Change):
+    """A property of an entity."""
+
+    name: Name = Field(description="What the property is called, such as 'birthday' or 'colour'.")
+    value: Text = Field(description="Its value. An empty text removes the property.")
+
+
+class EntityChange(_Change):
+    """What is new about one person, organisation, place, thing or event."""
+
+    name: Name = Field(description="The name it is best known by. Never a pronoun.")
+    kind: Text = Field(
+        default="", description="What it is, in one word: person, organisation, place, product, event, animal …"
+    )
+    aliases: Annotated[list[Name], _at_most(MAX_ALIASES)] = Field(
+        default=[],
+        description="Other names of the very same entity: nicknames, abbreviations, full names. Entities that share a name "
+        "become one, so give none that is only similar.",
+    )
+    attributes: Annotated[list[AttributeChange], _at_most(MAX_ALIASES)] = Field(
+        default=[], description="Its properties that were said or changed."
+    )
+    description: Text = Field(
+        default="", description="What it is, in one sentence, if that was said. It replaces what was there."
+    )
+    sources: Sources = Field(default=[], description="The ids of the messages that say so, if they have ids.")
+
+
+class RelationChange(_Change):
+    """How one entity relates to another: subject, predicate, object, as in 'Alice' 'works at' 'Acme'."""
+
+    subject: Name = Field(description="The name of the entity that it is said of.")
+    predicate: Name = Field(description="The relation: a short verb phrase in the present tense, such as 'works at'.")
+    object: Name = Field(description="The name of the other entity.")
+    valid_from: Date = Field(
+        default=None, description="Since when it is so, if that was said: ISO 8601, such as 2024 or 2024-05-17."
+    )
+    valid_to: Date = Field(
+        default=None, description="Until when it was so, if it is so no longer: ISO 8601. Give it to end a relation."
+    )
+    sources: Sources = Field(default=[], description="The ids of the messages that say so, if they have ids.")
+
+
+class RelationRemoval(_Change):
+    """A relation that was never so."""
+
+    subject: Name = Field(description="The name of the entity that it was said of.")
+    predicate: Name = Field(description="The relation, as it is known.")
+    object: Name = Field(description="The name of the other entity.")
+
+
+class EntityChanges(_Change):
+    """What a conversation changes in what is known of entities and their relations. Leave out what is known already."""
+
+    entities: Annotated[list[EntityChange], _at_most(MAX_CHANGES)] = Field(
+        default=[], description="Entities that are new, or of which something is new."
+    )
+    relations: Annotated[list[RelationChange], _at_most(MAX_CHANGES)] = Field(
+        default=[],
+        description="Relations that are new, have ended, or are now dated. A relation that changed is two: the old one "
+        "with its end, and the new one.",
+    )
+    wrong_relations: Annotated[list[RelationRemoval], _at_most(MAX_CHANGES)] = Field(
+        default=[], description="Known relations that turned out never to have been so. They are deleted."
+    )
+    forgotten: Annotated[list[Name], _at_most(MAX_CHANGES)] = Field(
+        default=[],
+        description="Names of entities that the user asked to forget. They are deleted with all their relations.",
+    )
+
+    def sourced(self, ids: Mapping[str, str]) -> EntityChanges:
+        """The same changes, with the ids of messages for the names under which a model was shown them.
+
+        Args:
+            ids: The ids by name. What is named otherwise is left out.
+        """
+        named = [
+            [one.model_copy(update={"sources": [ids[name] for name in one.sources if name in ids]}) for one in changes]
+            for changes in (self.entities, self.relations)
+        ]
+        return self.model_copy(update={"entities": named[0], "relations": named[1]})
+
+    def __bool__(self) -> bool:
+        return bool(self.entities or self.relations or self.wrong_relations or self.forgotten)
+
+
+def entity_change(
+    name: str, kind: str, aliases: Any, attributes: Mapping[str, Any] | None, description: str, sources: Any
+) -> EntityChange:
+    """The change that the arguments of a method describe."""
+    if attributes is not None and not isinstance(attributes, Mapping):
+        msg = f"attributes must be a mapping, got {type(attributes).__name__}: {attributes!r:.100}."
+        raise InvalidTypeError(msg)
+    pairs = [{"name": key, "value": _as_text(key, value)} for key, value in (attributes or {}).items()]
+    return valid(
+        EntityChange,
+        name=name,
+        kind=kind,
+        aliases=check_list("aliases", aliases, "names"),
+        attributes=pairs,
+        description=description,
+        sources=source_ids(sources),
+    )
+
+
+def _as_text(name: str, value: Any) -> str:
+    if not isinstance(value, (str, int, float)):
+        msg = f"The attribute {name!r:.60} must be a text or a number, got {type(value).__name__}: {value!r:.60}."
+        raise InvalidTypeError(msg)
+    return str(value)
+
+
+def relation_change(
+    subject: str, predicate: str, object_: str, valid_from: When | None, valid_to: When | None, sources: Any
+) -> RelationChange:
+    """Same as `entity_change`, for a relation."""
+    return valid(
+        RelationChange,
+        subject=subject,
+        predicate=predicate,
+        object=object_,
+        valid_from=given_moment("valid_from", valid_from),
+        valid_to=given_moment("valid_to", valid_to),
+        sources=source_ids(sources),
+    )
+
+
+def source_ids(sources: Any) -> list[str]:
+    """The ids of messages that say something, checked."""
+    return [check_id("A source", one) for one in check_list("sources", sources, "ids of messages")]
+
+
+def given_changes(changes: Any) -> EntityChanges:
+    """The changes that an application gives as a mapping, in which every name must be known."""
+    if not isinstance(changes, Mapping):
+        msg = f"changes must be EntityChanges or a mapping, got {type(changes).__name__}: {changes!r:.100}."
+        raise InvalidTypeError(msg)
+    return valid(EntityChanges, changes)
+
+
+def valid(model: type[Model], given: Any = None, **fields: Any) -> Model:
+    """A validated model of arguments; what is wrong with them is an error of ours."""
+    try:
+        return model.model_validate(fields if given is None else given, context=_BY_HAND)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'the changes'}: {_fault(one['msg'])}, got {one['input']!r:.60}"
+            for one in error.errors()[:5]
+        )
+        msg = f"Not accepted, and nothing was written: {faults}."
+        raise InvalidInputError(msg) from None
+
+
+def _fault(said: str) -> str:
+    """What Pydantic says of a fault, without its prefix for errors of validators and without a full stop."""
+    return said.removeprefix("Value error, ").rstrip(".")

@@ -1,0 +1,1 @@
+"""Extraction: what a model proposes after reading a conversation."""

@@ -1,0 +1,1 @@
+"""Reading messages: content blocks, tool calls, tokens, windows."""

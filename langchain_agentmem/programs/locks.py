@@ -1,0 +1,32 @@
+"""Locks that a forked child finds free."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import Any
+
+_locks: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def forkable_lock() -> threading.Lock:
+    """A lock that is free in a forked child, even if another thread of the parent held it at the fork.
+
+    Example:
+        >>> from langchain_agentmem.programs.locks import forkable_lock
+        >>> with forkable_lock():
+        ...     pass
+    """
+    lock = threading.Lock()
+    _locks.add(lock)
+    return lock
+
+
+def _free() -> None:
+    for lock in list(_locks):
+        lock._at_fork_reinit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free)

@@ -1,0 +1,1 @@
+"""Ranking, embeddings, and the search of chat histories."""

@@ -1,0 +1,1 @@
+"""The store: items by namespace and key."""

@@ -1,0 +1,1 @@
+"""Words, stop words, vectors, and quoting."""

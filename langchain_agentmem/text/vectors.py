@@ -1,0 +1,89 @@
+"""Vectors as they are stored, little-endian float32 of length 1, and how alike they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from langchain_agentmem.errors import StorageError
+
+Id = TypeVar("Id")
+
+
+def unit(vector: Sequence[float]) -> bytes:
+    """A vector as it is stored.
+
+    Raises:
+        ValueError: It is none: it is empty, or holds something else than finite numbers.
+
+    Example:
+        >>> from langchain_agentmem.text.vectors import unit
+        >>> unit([3.0, 4.0]) == unit([6.0, 8.0])
+        True
+    """
+    import numpy as np
+
+    array = np.asarray(vector, dtype="<f8")
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = float(np.linalg.norm(array))
+    if array.ndim != 1 or not array.size or not np.isfinite(length):
+        msg = f"it gave no vector of finite numbers but {vector!r:.60}"
+        raise ValueError(msg)
+    return (array / length if length else array).astype("<f4").tobytes()
+
+
+def similarities_to(vectors: Sequence[bytes | None], query: bytes | None) -> list[float | None]:
+    """The cosine similarity of each vector; None for those that cannot be compared with the query.
+
+    Args:
+        vectors: The vectors; None where there is none.
+        query: What they are compared with; None for nothing.
+    """
+    import numpy as np
+
+    found: list[float | None] = [None] * len(vectors)
+    if query is None:
+        return found
+    places = [at for at, vector in enumerate(vectors) if vector is not None and len(vector) == len(query)]
+    if places:
+        matrix = np.frombuffer(b"".join([vectors[at] or b"" for at in places]), dtype="<f4").reshape(len(places), -1)
+        for at, score in zip(places, (matrix @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True):
+            found[at] = score
+    return found
+
+
+def similarities(vectors: Sequence[tuple[Id, bytes]], query: bytes) -> dict[Id, float]:
+    """The cosine similarity of each item's best vector.
+
+    Args:
+        vectors: The items, with vectors of length 1 in little-endian float32; an item may have several.
+        query: What they are compared with, likewise.
+
+    Raises:
+        StorageError: They differ in dimensions.
+    """
+    import numpy as np
+
+    if not vectors:
+        return {}
+    sizes = {len(vector) for _, vector in vectors} | {len(query)}
+    if len(sizes) > 1:
+        raise different_dimensions(*sizes)
+    matrix = np.frombuffer(b"".join(vector for _, vector in vectors), dtype="<f4").reshape(len(vectors), -1)
+    best: dict[Id, float] = {}
+    for (item, _), score in zip(vectors, (matrix @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True):
+        best[item] = max(score, best.get(item, -1.0))
+    return best
+
+
+def different_dimensions(*sizes: int) -> StorageError:
+    """The error for vectors that cannot be compared with each other.
+
+    Args:
+        *sizes: Their lengths in bytes.
+    """
+    dimensions = sorted(size // 4 for size in sizes)
+    return StorageError(
+        f"Stored vectors and the query differ in dimensions ({dimensions}): the embedding model was changed. Call "
+        f"memory.reindex(), which embeds anew what has others than the present one."
+    )
