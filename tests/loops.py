@@ -10,17 +10,17 @@ from blockbuster import BlockBuster
 SYNCHRONOUS = (
     ("<frozen importlib._bootstrap>", {"_find_and_load"}),  # a module is read once in a process
     ("langchain_agentmem/backends/__init__.py", {"connect", "connect_string", "adopt"}),
-    ("langchain_agentmem/program.py", {"run"}),
+    ("langchain_agentmem/programs/__init__.py", {"run"}),
     ("langchain_agentmem/memory.py", {"close", "__exit__", "from_url"}),
-    ("langchain_agentmem/surfaces.py", {"close", "__exit__"}),
-    ("langchain_agentmem/store.py", {"close"}),
-    ("langchain_agentmem/history.py", {"close"}),
-    ("langchain_agentmem/checkpointer.py", {"close"}),
+    ("langchain_agentmem/backends/surface.py", {"close", "__exit__"}),
+    ("langchain_agentmem/store/face.py", {"close"}),
+    ("langchain_agentmem/history/face.py", {"close"}),
+    ("langchain_agentmem/checkpointing/face.py", {"close"}),
     *(
         (f"langchain_agentmem/backends/{name}/backend.py", {"read", "write", "close"})
         for name in ("sqlite", "postgres", "redis")
     ),
-    ("langchain_agentmem/knowledge/schedule.py", {"flush"}),
+    ("langchain_agentmem/knowledge/extraction/scheduler.py", {"flush"}),
 )
 """Functions of the package that a caller calls to wait for them, on an event loop too."""
 
