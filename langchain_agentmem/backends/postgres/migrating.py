@@ -32,9 +32,21 @@ _MIGRATIONS = {
 _FIND_TABLE = """
 SELECT FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS place ON place.oid = class.relnamespace
 WHERE class.relname = 'agentmem_schema'
-  AND place.nspname = ANY (CASE WHEN %s::name IS NULL THEN current_schemas(false) ELSE ARRAY[%s::name] END)
+  AND place.nspname = coalesce(%s::name, current_schema())
 """
 # Not `to_regclass`: it answers from a cache, which may not know yet what another connection did.
+
+
+_FIND_PATHS = """
+SELECT function.oid::regprocedure::text, quote_ident(current_schema()) || CASE
+    WHEN proname IN ('agentmem_put_items', 'agentmem_find')
+    THEN %s || coalesce((SELECT ', ' || extnamespace::regnamespace FROM pg_extension WHERE extname = 'vector'), '')
+    ELSE '' END
+FROM pg_catalog.pg_proc AS function JOIN pg_catalog.pg_namespace AS place ON place.oid = pronamespace
+WHERE place.nspname = current_schema() AND proname ~ '^agentmem_'
+  AND EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting ~ '^search_path=')
+"""
+# A function of ours looks for names in its own schema alone; two find the type of pgvector elsewhere.
 
 
 class TablesState(NamedTuple):
@@ -48,7 +60,7 @@ class TablesState(NamedTuple):
 
 def tables_state(schema: str | None) -> Program[TablesState | None]:
     """The state of the tables; None when there are none yet."""
-    if not (yield Fetch(_FIND_TABLE, (schema, schema))):
+    if not (yield Fetch(_FIND_TABLE, (schema,))):
         return None
     (state,) = yield Fetch(f"SELECT version, language, indexed FROM {qualifier(schema)}agentmem_schema")
     return TablesState(*state)
@@ -99,16 +111,22 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
         if not (yield Fetch("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", (schema,))):
             yield Execute(f"CREATE SCHEMA IF NOT EXISTS {qualifier(schema)[:-1]}")
         yield Fetch("SELECT set_config('search_path', quote_ident(%s) || ', ' || %s, true)", (schema, path))
+    ((wide,),) = yield Fetch("SELECT current_setting('search_path')")
     state = yield from tables_state(schema)
     others: list[str] = []
     if state is None:
         others = yield from _others()
         yield from _make_text_search(language)
+    # From here on, no name may be resolved in another schema, which may hold the tables of another memory.
+    yield Fetch("SELECT set_config('search_path', coalesce(quote_ident(current_schema()), ''), true)")
+    if state is None:
         yield from _migrate_langgraph()
     for file, migration in _MIGRATIONS.items():
         if (state.version if state else 0) < int(file.partition("_")[0]) <= VERSION:
             for statement in migration.values():
                 yield Execute(statement.replace("%", "%%"))
+    for function, path in (yield Fetch(_FIND_PATHS, (f", {wide}",))):
+        yield Execute(f"ALTER FUNCTION {function} SET search_path = {path}".replace("%", "%%"))
     if state is None:
         yield Execute("INSERT INTO agentmem_schema (version, language) VALUES (%s, %s)", (VERSION, language))
     else:

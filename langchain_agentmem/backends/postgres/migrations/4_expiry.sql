@@ -40,7 +40,7 @@ BEGIN
     INSERT INTO agentmem_item_ttls
     SELECT added.prefix, added.key, added.ttl FROM unnest(prefixes_, keys_, ttls_) AS added (prefix, key, ttl)
     WHERE added.ttl IS NOT NULL;
-    IF to_regclass('store_vectors') IS NOT NULL THEN
+    IF to_regclass(quote_ident(current_schema()) || '.store_vectors') IS NOT NULL THEN
         DELETE FROM store_vectors AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
         WHERE stale.prefix = added.prefix AND stale.key = added.key;
         size_ := cardinality(vectors_) / greatest(1, cardinality(owners_));
@@ -50,18 +50,6 @@ BEGIN
         FROM unnest(owners_, fields_) WITH ORDINALITY AS added (owner, field, place);
     END IF;
     PERFORM set_config('agentmem.writing', '', true);
-END $$
-
--- find_vectors_again --
--- What replaces a function takes away where it finds pgvector, which `agentmem_make_vectors` told it.
-DO $$
-BEGIN
-    IF to_regclass('store_vectors') IS NOT NULL THEN
-        EXECUTE format(
-            'ALTER FUNCTION agentmem_put_items SET search_path = %s, %s', current_setting('search_path'),
-            (SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'vector')
-        );
-    END IF;
 END $$
 
 -- touch_items --
