@@ -85,12 +85,13 @@ class Batch:
     Thousands may wait at once, so one of a single operation consists of few objects: each costs the garbage collector time.
     """
 
-    __slots__ = ("deletes", "embedded", "future", "job", "merged_from", "puts", "queries", "reads", "size")
+    __slots__ = ("_reads", "deletes", "embedded", "future", "job", "merged_from", "puts", "queries", "single", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.reads: Mapping[int, Any] = _EMPTY
-        """The operations of the other kinds."""
+        self.single: Any = None
+        """The operation, when it is one alone that reads."""
+        self._reads: Mapping[int, Any] = _EMPTY
         self.puts: Mapping[Place, Put] = _EMPTY
         self.deletes: Sequence[Place] = ()
         self.embedded: Embedded = _NOTHING_EMBEDDED
@@ -120,7 +121,7 @@ class Batch:
         """
         if len(ops) == 1 and isinstance(ops[0], GetOp):
             work = cls(1)
-            work.reads = {0: _checked_get(ops[0])}
+            work.single = _checked_get(ops[0])
             return work
         work = cls(len(ops))
         reads: dict[int, Any] = {}
@@ -141,7 +142,9 @@ class Batch:
                 msg = f"Unknown operation type: {type(op)}"
                 raise InvalidTypeError(msg)
         if reads:
-            work.reads = reads
+            work._reads = reads
+            if len(ops) == 1:
+                work.single, work._reads = reads[0], _EMPTY
         if last_puts:
             puts = {
                 place: _put(op, fields, embedding=embedding) for place, op in last_puts.items() if op.value is not None
@@ -157,12 +160,17 @@ class Batch:
         every = cls(sum(work.size for work in works))
         every.merged_from = len(works)
         starts = accumulate((work.size for work in works), initial=0)
-        every.reads = {
+        every._reads = {
             start + at: op for start, work in zip(starts, works, strict=False) for at, op in work.reads.items()
         }
         every.puts = dict(chain.from_iterable(work.puts.items() for work in works))
         every.deletes = list(chain.from_iterable(work.deletes for work in works))
         return every
+
+    @property
+    def reads(self) -> Mapping[int, Any]:
+        """The operations of the other kinds."""
+        return self._reads if self.single is None else {0: self.single}
 
     def of_kind(self, kind: type[T]) -> dict[int, T]:
         """The reads of one kind."""
@@ -172,7 +180,7 @@ class Batch:
     def is_gets(self) -> bool:
         """Whether it reads keys, and nothing else."""
         if self.size == 1:
-            return isinstance(self.reads.get(0), GetOp)
+            return isinstance(self.single, GetOp)
         return 0 < len(self.reads) == self.size and all(isinstance(op, GetOp) for op in self.reads.values())
 
     @property
@@ -186,7 +194,7 @@ class Batch:
 
     def question(self) -> str | None:
         """Of a single search or listing: what it asks, the same for all that ask the same; else None."""
-        op = self.reads.get(0) if self.size == 1 else None
+        op = self.single
         if op is None or isinstance(op, GetOp):
             return None
         if isinstance(op, SearchOp) and op.filter:

@@ -57,6 +57,9 @@ _PARTS = 32
 _QUICK_SECONDS = 5.0
 """A database that could not be reached for longer than this is not asked again for each caller."""
 
+_NET_SECONDS = 0.05
+"""When what waits is looked at again, should the call at the end of the tick have been broken off."""
+
 Perform = Callable[[Batch, "Sequence[int] | None"], Program[list[list[Result]]]]
 """An outer program: does a batch. It is told how many callers want each result (None: one), and returns a result for each."""
 
@@ -136,6 +139,9 @@ class Burst:
         """What is being written: a later write to it waits, so that writes to a key are done in order."""
         self._jobs: set[_Job] = set()
         """Those that run."""
+        self._scheduled = False
+        """Whether what waits is looked at when this tick ends."""
+        self._net: asyncio.TimerHandle | None = None
         self._pending: set[Batch] = set()
         """All callers that wait."""
 
@@ -144,7 +150,11 @@ class Burst:
         results = caller.future = _Results(caller, loop)
         self._pending.add(caller)
         self._enqueue(caller)
-        loop.call_soon(self._flush)  # each time: no flag of a broken-off call can keep later ones waiting
+        if not self._scheduled:
+            # The exception of a signal handler can break off a call of `_flush`. Then the second one is made.
+            self._net = loop.call_later(_NET_SECONDS, self._flush)
+            loop.call_soon(self._flush)
+            self._scheduled = True
         return results
 
     def _enqueue(self, caller: Batch) -> None:
@@ -161,6 +171,9 @@ class Burst:
     # Jobs
 
     def _flush(self) -> None:
+        self._scheduled = False
+        if self._net is not None:
+            self._net.cancel()
         if self._gets or self._writes or self._questions or self._alone:
             try:
                 self._start()

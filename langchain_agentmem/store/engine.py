@@ -364,9 +364,9 @@ def _passing(rows: Sequence[ItemRow], passes: Filter | None) -> Program[list[Ite
 
 def _results(work: Batch, found: Mapping[int, Any], callers: Sequence[int] | None) -> list[list[Result]]:
     """Of each operation the results, one for each caller: nobody gets a value that somebody else may change."""
+    reads = work.reads
     return [
-        [_result(work.reads.get(at), found.get(at)) for _ in range(callers[at] if callers else 1)]
-        for at in range(work.size)
+        [_result(reads.get(at), found.get(at)) for _ in range(callers[at] if callers else 1)] for at in range(work.size)
     ]
 
 

@@ -233,8 +233,9 @@ return 1
 
 -- scan --
 -- now, prefix, limit, the stamp that all are to lie below ('' for none), whether that one too, the namespace to go on from, the
--- most namespaces, texts that a value must hold one of (none: any value). Returns the namespace that comes next (nil: none), and
--- records of the newest items: stamp (a double), namespace, key, item, each framed; the last three empty for those left out.
+-- most namespaces, whether this root alone is asked, texts that a value must hold one of (none: any value). Returns the namespace that
+-- comes next (nil: none), how many were looked at and the stamp of the last of these, and records of the newest items: stamp (a
+-- double), namespace, key, item, each framed. Those left out have records too, with nothing but a stamp, unless nothing else is asked.
 local now, limit, most = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[7])
 local bound = ARGV[4] == '' and '+inf' or (ARGV[5] == '1' and '' or '(') .. ARGV[4]
 local namespaces = below(ARGV[2], ARGV[6], most + 1)
@@ -249,16 +250,18 @@ end
 table.sort(candidates, function(a, b) return a[1] > b[1] end)
 
 local function may_pass(item)
-  if ARGC < 8 then return true end
-  for at = 8, ARGC do
+  if ARGC < 9 then return true end
+  for at = 9, ARGC do
     if string.find(item, ARGV[at], HEAD + 1, true) then return true end
   end
   return false
 end
 
 -- Many small answers cost a client more than few large ones; no answer may be longer than 512 MB.
-local result, part, size = {following}, {}, 0
-for at = 1, math.min(#candidates, limit) do
+local last = math.min(#candidates, limit)
+local result, part, size = {following, last, last > 0 and string.format('%.0f', candidates[last][1]) or ''}, {}, 0
+local is_whole = ARGV[8] == '1' and not following and ARGV[6] == ''
+for at = 1, last do
   local stamp, namespace, key = unpack(candidates[at])
   local item = whole(namespace, key)
   if not item then
@@ -267,9 +270,11 @@ for at = 1, math.min(#candidates, limit) do
     local expires = expiry_of(item)
     if (expires ~= 0 and expires <= now) or not may_pass(item) then item = false end
   end
-  if not item then namespace, key, item = '', '', '' end
-  part[#part + 1] = struct.pack('>d', stamp) .. framed(namespace) .. framed(key) .. framed(item)
-  size = size + #part[#part]
+  if item or not is_whole then
+    if not item then namespace, key, item = '', '', '' end
+    part[#part + 1] = struct.pack('>d', stamp) .. framed(namespace) .. framed(key) .. framed(item)
+    size = size + #part[#part]
+  end
   if size > 1000000 then
     result[#result + 1] = table.concat(part)
     part, size = {}, 0

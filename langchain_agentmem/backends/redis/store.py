@@ -171,13 +171,22 @@ class RedisItems:
                                 int(root < last_root),
                                 namespace,
                                 _NAMESPACES_AT_ONCE,
+                                int(len(roots) == 1),
                                 *texts,
                             ),
                         )
                         for root, namespace in following.items()
                     ]
                 )
-                for root, (_, *parts) in zip(following, answers, strict=True):
+                if len(roots) == 1 and not any(following.values()) and answers[0][0] is None:
+                    # Nothing else is asked: those that were left out have no records.
+                    ((_, count, last, *parts),) = answers
+                    found = [record for part in parts for record in _records(part)]
+                    items = [
+                        _item(decode_namespace(namespace), key.decode(), item) for _, namespace, key, item in found
+                    ]
+                    return items, (int(last), roots[0]) if count == limit else None
+                for root, (_, _, _, *parts) in zip(following, answers, strict=True):
                     for part in parts:
                         newest += [(one, root, namespace, key, item) for one, namespace, key, item in _records(part)]
                 following = {
