@@ -306,14 +306,22 @@ def as_messages(given: Sequence[Any]) -> list[BaseMessage]:
 
 
 def seconds(what: str, value: timedelta | float | None) -> float | None:
-    """A duration in seconds, from a `timedelta` or a number of seconds.
+    """An optional duration in seconds, from a `timedelta` or a number of seconds; None for None.
 
     Raises:
         InvalidTypeError: It is neither.
         InvalidInputError: It is not positive.
     """
-    if value is None:
-        return None
+    return None if value is None else required_seconds(what, value)
+
+
+def required_seconds(what: str, value: timedelta | float) -> float:
+    """Same as `seconds`, but None is refused: for methods that would delete more without a duration.
+
+    Raises:
+        InvalidTypeError: It is neither a `timedelta` nor a number of seconds.
+        InvalidInputError: It is not positive.
+    """
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):

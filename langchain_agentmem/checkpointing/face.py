@@ -37,6 +37,7 @@ from langchain_agentmem.arguments.models import (
     check_tenant,
     check_together,
     context_of,
+    required_seconds,
     seconds,
     user_named_by,
 )
@@ -414,7 +415,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         """Delete checkpoints older than some time, but never the latest of a namespace nor what a kept one needs.
 
         Args:
-            older_than: A `timedelta` or seconds.
+            older_than: A `timedelta` or seconds, more than 0.
             thread_ids: Which threads. Default: None (all).
 
         Returns:
@@ -626,7 +627,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             self._memory.forget(thread)
 
     def _expire_checkpoints(self, older_than: timedelta | float, thread_ids: Sequence[str] | None) -> Program[int]:
-        cutoff = time.time() - (seconds("older_than", older_than) or 0.0)
+        cutoff = time.time() - required_seconds("older_than", older_than)
         if thread_ids is None:
             thread_ids = [info.thread_id for info in (yield from self._threads(None, None, 0))]
         deleted = 0

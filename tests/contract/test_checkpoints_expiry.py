@@ -279,9 +279,12 @@ async def test_only_the_threads_that_are_named_lose_old_checkpoints(memory, call
     assert [info.checkpoint_count for info in await call(saver.threads)] == [1, 3, 1]
     with pytest.raises(InvalidTypeError, match="list of strings"):
         await call(saver.expire_checkpoints, 50, thread_ids="b")
-    for wrong in (0, -1):
+    for wrong in (0, -1, float("nan"), timedelta(0)):
         with pytest.raises(InvalidInputError, match="older_than"):
             await call(saver.expire_checkpoints, wrong)
+    for other in (None, True, "60"):
+        with pytest.raises(InvalidTypeError, match="older_than"):
+            await call(saver.expire_checkpoints, other)
     assert [info.checkpoint_count for info in await call(saver.threads)] == [1, 3, 1]
 
 

@@ -17,7 +17,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.sqlite import SqliteStore
 
-from langchain_agentmem import AgentMemory, ExistingDataWarning
+from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, ExistingDataWarning
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 
@@ -173,3 +173,72 @@ async def test_other_keys_in_redis_are_not_told(redis_url, call):
 
 async def test_a_new_database_is_not_told(url, call):
     await told_nothing(url, call)
+
+
+SURFACES = (AgentMemHistory, AgentMemSaver, AgentMemStore)
+
+
+async def used(surface: Any, call: Any) -> None:
+    if isinstance(surface, AgentMemHistory):
+        await call(surface.count)
+    elif isinstance(surface, AgentMemSaver):
+        assert await call(surface.get_tuple, CONFIG) is None
+    else:
+        assert await call(surface.get, ("a",), "k") is None
+
+
+async def told_by(surface: Any, call: Any, said: str) -> None:
+    with pytest.warns(ExistingDataWarning, match=said) as record:
+        await used(surface, call)
+    assert len(record) == 1
+    await call(surface.close)
+
+
+def arguments(kind: Any) -> list[str]:
+    return ["s"] if kind is AgentMemHistory else []
+
+
+@pytest.mark.parametrize("kind", SURFACES)
+@pytest.mark.parametrize("door", ["from_url", "from_conn_string", "constructor"])
+async def test_each_surface_on_a_url_tells_what_a_sqlite_file_holds(sqlite_url, call, kind, door):
+    path = sqlite_url.removeprefix("sqlite:///")
+    said = sqlite_saver(path)
+    make = kind if door == "constructor" else getattr(kind, door)
+    await told_by(make(path if door == "from_conn_string" else sqlite_url, *arguments(kind)), call, said)
+
+
+@pytest.mark.parametrize("kind", SURFACES)
+@pytest.mark.parametrize("door", ["from_connection", "constructor"])
+async def test_each_surface_on_a_connection_tells_what_a_sqlite_file_holds(sqlite_url, call, kind, door):
+    path = sqlite_url.removeprefix("sqlite:///")
+    said = sqlite_saver(path)
+    connection = sqlite3.connect(path, check_same_thread=False)
+    make = kind if door == "constructor" else kind.from_connection
+    await told_by(make(connection, *arguments(kind)), call, said)
+    connection.close()
+
+
+@pytest.mark.parametrize("kind", SURFACES)
+@pytest.mark.parametrize("door", ["from_url", "from_conn_string", "constructor"])
+async def test_each_surface_tells_what_a_postgres_database_holds(postgres_database, call, kind, door):
+    with psycopg.connect(postgres_database) as connection:
+        vectors(connection)
+    make = kind if door == "constructor" else getattr(kind, door)
+    await told_by(make(postgres_database, *arguments(kind)), call, "vectors of langchain-postgres")
+
+
+@pytest.mark.parametrize("kind", SURFACES)
+async def test_each_surface_on_a_connection_tells_what_a_postgres_database_holds(postgres_database, call, kind):
+    with psycopg.connect(postgres_database, autocommit=True) as connection:
+        vectors(connection)
+        await told_by(kind.from_connection(connection, *arguments(kind)), call, "vectors of langchain-postgres")
+
+
+@pytest.mark.parametrize("kind", SURFACES)
+@pytest.mark.parametrize("door", ["from_url", "from_conn_string", "constructor", "from_client"])
+async def test_each_surface_tells_what_redis_holds(redis_url, call, kind, door):
+    with redis.Redis.from_url(redis_url) as client:
+        client.set("checkpoint:1:__empty__:1ef", "{}")
+        make = kind if door == "constructor" else getattr(kind, door)
+        place = client if door == "from_client" else redis_url
+        await told_by(make(place, *arguments(kind)), call, r"RedisSaver \(keys checkpoint:")
