@@ -28,7 +28,7 @@ from langchain_agentmem.backends.postgres import leases
 
 TRACED = {
     str(Path(langchain_agentmem.__file__).parent / name)
-    for name in ("program.py", *(f"backends/postgres/{part}.py" for part in ("driver", "leases", "slots")))
+    for name in ("programs/__init__.py", *(f"backends/postgres/{part}.py" for part in ("driver", "leases", "slots")))
 }
 
 SOURCES = ("own", "pool", "connection", "connection-without-autocommit")
