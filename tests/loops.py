@@ -9,6 +9,8 @@ from blockbuster import BlockBuster
 
 SYNCHRONOUS = (
     ("<frozen importlib._bootstrap>", {"_find_and_load"}),  # a module is read once in a process
+    ("/weakref.py", {"__call__"}),  # the garbage collector closes what was left open, in whichever thread it runs
+    ("langchain_agentmem/backends/redis/pools.py", {"__del__"}),
     ("langchain_agentmem/backends/__init__.py", {"connect", "connect_string", "adopt"}),
     ("langchain_agentmem/programs/__init__.py", {"run"}),
     ("langchain_agentmem/memory.py", {"close", "__exit__", "from_url"}),
