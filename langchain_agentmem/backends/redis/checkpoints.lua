@@ -172,6 +172,10 @@ local function parts(fields, members, channels)
       local run = ''
       for place = #chain, 1, -1 do
         local header, data = unpack(headers[chain[place]])
+        -- Parts that overlap would double the run with each value.
+        if place < #chain and (header[4] < 0 or header[5] < 0 or (header[4] + header[5]) * WIDTH > #run) then
+          damaged('a value spliced from too little')
+        end
         run = string.sub(run, 1, header[4] * WIDTH) .. data .. string.sub(run, #run - header[5] * WIDTH + 1)
       end
       want(run)
@@ -315,11 +319,12 @@ end
 if ARGV[2] ~= '*' then
   list(string.sub(ARGV[2], 2))
 else
-  local from = '-'
+  local from, check = '-', once()
   repeat
     local following = call('ZRANGEBYLEX', O, from, '+', 'LIMIT', 0, 1)[1]
     if following then
       local namespace = string.match(following, '^[^%z]*')
+      check(namespace)
       list(namespace)
       from = '(' .. namespace .. '\0\255'
     end

@@ -74,6 +74,28 @@ local function outlive(keys, left, seconds)
   end
 end
 
+-- Stored data that a script refuses to go on with; the driver knows the error by its first word. A loop whose step or end comes of
+-- what is stored must end: a script without end blocks the whole server.
+local function damaged(what)
+  error('damaged: ' .. what, 0)
+end
+
+-- The length of a record in a log of vectors, each after a double.
+local function record_length(width)
+  local bytes = tonumber(width)
+  if not bytes or bytes < 1 or bytes >= 4294967296 or bytes % 1 ~= 0 then damaged('vectors of ' .. tostring(width) .. ' bytes') end
+  return 8 + bytes
+end
+
+-- What says of names that are gone through in order whether one comes again: the index is out of order.
+local function once()
+  local seen = {}
+  return function(name)
+    if seen[name] then damaged('an index out of order') end
+    seen[name] = true
+  end
+end
+
 -- A record that says how long it is.
 local function framed(text)
   return struct.pack('>I', #text) .. text

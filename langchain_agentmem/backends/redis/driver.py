@@ -424,6 +424,7 @@ _FAULTS = (
         "is not a valid float",
         "smaller than the target stream",
     ),
+    *("damaged: ", "index is NaN", "Invalid stream ID", "is not a float"),
     *("attempt to ", "bad argument", "data string too short", "too short", "Bad data format", "Missing bytes"),
 )
 """How errors of commands and of Lua read that come of data which is not as we left it."""

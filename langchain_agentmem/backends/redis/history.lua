@@ -476,7 +476,7 @@ return 0
 if not alive(tonumber(ARGV[1])) then return '' end
 local width, has, found = tonumber(ARGV[2]), {}, {}
 local all = call('GET', log_of(width)) or ''
-for at = 1, #all, 8 + width do has[struct.unpack('<d', all, at)] = true end
+for at = 1, #all, record_length(width) do has[struct.unpack('<d', all, at)] = true end
 for _, position in ipairs(call('HKEYS', W)) do
   if not has[tonumber(position)] then found[#found + 1] = position end
 end

@@ -72,11 +72,11 @@ local SPARE = 200
 
 -- Leave out of a log what belongs to no item, or to one that has other vectors, or none.
 local function compact(namespace, width)
-  local live, kept, record = {}, {}, 8 + width
+  local live, kept, record = {}, {}, record_length(width)
   for _, entry in ipairs(call('HVALS', P .. 'words:' .. namespace)) do
     if struct.unpack('<I', entry, 9) == tonumber(width) then live[string.sub(entry, 1, 8)] = true end
   end
-  local all = call('GET', log_of(namespace, width))
+  local all = call('GET', log_of(namespace, width)) or ''
   for at = 1, #all, record do
     if live[string.sub(all, at, at + 7)] then kept[#kept + 1] = string.sub(all, at, at + record - 1) end
   end
@@ -314,8 +314,9 @@ local function add(namespace, fields, vectors)
   result[#result + 1] = call('HGET', P .. 'logs:' .. namespace, 'compacted') or '0'
 end
 
-local place, items, bytes, from = ARGV[5], 0, 0, ARGV[4]
+local place, items, bytes, from, check = ARGV[5], 0, 0, ARGV[4], once()
 repeat
+  check(from)
   local namespaces = below(ARGV[2], from, 501)
   for at, namespace in ipairs(namespaces) do
     if at == 501 then
