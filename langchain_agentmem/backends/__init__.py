@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from langchain_agentmem.errors import ConfigurationError, InvalidTypeError, missing_extra
+from langchain_agentmem.programs.imports import load
 
 if TYPE_CHECKING:
     from langchain_agentmem.backends.contract import Backend
     from langchain_agentmem.backends.postgres import PostgresBackend
     from langchain_agentmem.backends.redis import RedisBackend
+    from langchain_agentmem.backends.sqlite import SqliteBackend
 
 
 def connect(url: str) -> Backend:
@@ -52,9 +54,7 @@ def connect(url: str) -> Backend:
         raise InvalidTypeError(msg)
     scheme, separator, _ = url.partition(":")
     if separator and scheme == "sqlite":
-        from langchain_agentmem.backends.sqlite import SqliteBackend
-
-        return SqliteBackend.from_url(url)
+        return _sqlite().from_url(url)
     if separator and scheme in ("postgresql", "postgres", "postgresql+psycopg"):
         return _postgres().from_url(url)
     if separator and scheme in _REDIS_SCHEMES:
@@ -129,9 +129,7 @@ def adopt(
     bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(connection).__mro__}
     spoken = {} if language is None else {"language": language}
     if "sqlite3.Connection" in bases:
-        from langchain_agentmem.backends.sqlite import SqliteBackend
-
-        return SqliteBackend.from_connection(connection, **spoken)
+        return _sqlite().from_connection(connection, **spoken)
     if bases & _POSTGRES_CONNECTIONS:
         placed = {} if schema is None else {"schema": schema}
         return _postgres().from_connection(connection, **placed, **spoken)
@@ -161,8 +159,16 @@ _REDIS_SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", 
 _REDIS_CLIENTS = {"redis.Redis", "redis.RedisCluster"}
 
 
+def _sqlite() -> type[SqliteBackend]:
+    load("numpy", "langchain_agentmem.backends.sqlite")
+    from langchain_agentmem.backends.sqlite import SqliteBackend
+
+    return SqliteBackend
+
+
 def _postgres() -> type[PostgresBackend]:
     try:
+        load("numpy", "langchain_agentmem.backends.postgres")
         from langchain_agentmem.backends.postgres import PostgresBackend
     except ImportError as error:
         raise missing_extra(what="Postgres", extra="postgres") from error
@@ -171,6 +177,7 @@ def _postgres() -> type[PostgresBackend]:
 
 def _redis() -> type[RedisBackend]:
     try:
+        load("numpy", "langchain_agentmem.backends.redis")
         from langchain_agentmem.backends.redis import RedisBackend
     except ImportError as error:
         raise missing_extra(what="Redis", extra="redis") from error

@@ -635,7 +635,7 @@ async def test_a_listing_before_no_config_is_refused(sqlite_memory, call, before
         (checkpoint(), {}, None),
         (checkpoint(), {}, "x"),
     ],
-    ids=lambda one: repr(one)[:40],
+    ids=lambda one: "checkpoint" if isinstance(one, dict) and "ts" in one else repr(one),
 )
 async def test_a_checkpoint_whose_parts_are_wrong_is_refused(sqlite_memory, call, given, metadata, versions):
     with pytest.raises((InvalidInputError, InvalidTypeError)):
