@@ -153,7 +153,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(any_redis_url, serv
         return perform(step)
 
     async def aflushed(step: Any) -> Any:
-        forget(step)
+        await asyncio.to_thread(forget, step)  # which blocks
         return await aperform(step)
 
     monkeypatch.setattr(Exchange, "perform", flushed)
