@@ -13,6 +13,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.store.postgres import PostgresStore
 
 from langchain_agentmem import AgentMemory, Reindexed
+from langchain_agentmem.backends.postgres import migrating
 
 NS = ("facts",)
 CONFIG: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
@@ -136,3 +137,28 @@ async def test_vectors_of_langgraphs_store_that_are_made_later_are_used(postgres
         embedding = AgentMemory(memory.backend, embeddings=embeddings)
         assert (await call(embedding.store.search, NS, query="bread"))[0].key == "theirs"
         await call(memory.close)
+
+
+async def test_functions_of_version_3_that_looked_on_the_whole_search_path_are_mended(
+    postgres_database, call, monkeypatch
+):
+    with opened(postgres_database, "public", 16) as public:
+        await fill(public, call, "public")
+        await call(public.close)
+    before = contents(postgres_database, "public")
+    with monkeypatch.context() as patched, opened(postgres_database, "own", None) as old:
+        patched.setattr(migrating, "VERSION", 3)
+        assert old.history("s").count() == 0
+    with psycopg.connect(postgres_database) as connection:
+        for (function,) in connection.execute(
+            "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'own'::regnamespace "
+            "AND proconfig::text LIKE '%search_path=%'"
+        ).fetchall():
+            connection.execute(f"ALTER FUNCTION {function} SET search_path = own, public")
+    with opened(postgres_database, "own", 8) as own:
+        await fill(own, call, "own")
+        await check(own, call, "own", embedded=True)
+        changed = AgentMemory(own.backend, embeddings=DeterministicFakeEmbedding(size=24))
+        assert await call(changed.reindex) == Reindexed(items=2, messages=1)
+        await call(own.close)
+    assert contents(postgres_database, "public") == before
