@@ -759,7 +759,7 @@ class AgentMemory:
                 batch_size,
                 report,
             )
-            return (yield from work.program(everything=everything))
+            return (yield from work.program(everything=check_flag("everything", everything)))
 
     def sweep(self) -> int:
         """Delete all that has expired, now; returns how many sessions, items and threads that were."""

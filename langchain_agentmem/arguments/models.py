@@ -266,6 +266,17 @@ def check_function(what: str, value: Any) -> None:
         raise InvalidTypeError(msg)
 
 
+def check_callable(what: str, value: Any) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        InvalidTypeError: It is no function.
+    """
+    if not callable(value):
+        msg = f"{what} must be a function, got {type(value).__name__}: {shown(value)}."
+        raise InvalidTypeError(msg)
+
+
 def check_list(what: str, value: Any, of: str = "strings") -> list[Any]:
     """Refuse a single value where several are meant: a string, which Python takes for a list of characters, or a mapping.
 

@@ -21,9 +21,10 @@ def shown_url(url: str) -> str:
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return scheme.partition(":")[0] if ":" in scheme else _HIDDEN
-    if scheme == "sqlite":  # which has neither
-        return url
+        before, colon, _ = url.partition(":")
+        return before if colon and "=" not in before else _HIDDEN
+    if scheme == "sqlite" and "@" not in rest.partition("/")[0]:  # a path
+        return url.partition("?")[0] if _SECRET.search(rest.partition("?")[2]) else url
     place, _, query = rest.partition("?")
     if "@" in query and ("@" in place or ":" in place.partition("/")[0]) and not _SECRET.search(query):
         return f"{scheme}://{_HIDDEN}"  # the question mark may be part of a password

@@ -59,7 +59,9 @@ def connect(url: str) -> Backend:
         return _postgres().from_url(url)
     if separator and scheme in _REDIS_SCHEMES:
         return _redis().from_url(url)
-    unknown = f"Unknown URL scheme {scheme!r:.60}" if separator else "A URL begins with a scheme and a colon"
+    # Anything but a scheme may hold a password, such as libpq's "host=… password=…".
+    is_scheme = separator and _SCHEME.fullmatch(scheme)
+    unknown = f"Unknown URL scheme {scheme!r:.60}" if is_scheme else "A URL begins with a scheme and a colon"
     msg = (
         f"{unknown}: use sqlite:///file.db, sqlite:///:memory:, postgresql://user@host/database or redis://host:6379/0."
     )
@@ -150,6 +152,7 @@ _POSTGRES_CONNECTIONS = {
     "psycopg_pool.AsyncConnectionPool",
 }
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|$)")
 _CONNINFO = re.compile(r"\s*[a-z_]+\s*=")
 _FILE = re.compile(r"[^/\\:]\.[A-Za-z][A-Za-z0-9_-]*$")

@@ -47,6 +47,9 @@ class Work(Coroutine[Any, Any, None]):
         if self._start is not None:
             yield from self._start().__await__()
 
+    def __repr__(self) -> str:
+        return "done" if self._start is None else "to be awaited"
+
     def send(self, value: Any) -> Any:
         """Go on, as a coroutine does."""
         if self._going is None:

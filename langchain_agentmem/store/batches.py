@@ -30,6 +30,7 @@ from langchain_agentmem.arguments.models import (
     check_count,
     check_flag,
     check_id,
+    check_list,
     check_text,
     check_together,
     seconds,
@@ -139,7 +140,9 @@ class Batch:
                     check_together("An item's namespace and key", tenant, (*namespace, key), MAX_PLACE_BYTES)
                 last_puts[namespace, key] = op
             else:
-                msg = f"Unknown operation type: {type(op)}"
+                msg = (
+                    f"ops must be LangGraph's operations such as GetOp and PutOp, got {type(op).__name__}: {shown(op)}."
+                )
                 raise InvalidTypeError(msg)
         if reads:
             work._reads = reads
@@ -319,7 +322,10 @@ def _ttl_seconds(minutes: float | None) -> float | None:
     if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
         msg = f"ttl must be a number of minutes or None, got {type(minutes).__name__}: {minutes!r:.100}."
         raise InvalidTypeError(msg)
-    return seconds("ttl", minutes * 60)
+    if not 0 < minutes * 60 < 1e11:
+        msg = f"ttl must be more than 0 minutes and less than 3,000 years, got {shown(minutes)}."
+        raise InvalidInputError(msg)
+    return float(minutes * 60)
 
 
 def checked_ttl(config: Any) -> TTLConfig | None:
@@ -346,16 +352,34 @@ def checked_ttl(config: Any) -> TTLConfig | None:
     return cast("TTLConfig", config)
 
 
+_INDEX_NAMES = ("embed", "dims", "fields", "ann_index_config", "distance_type")
+"""The names that LangGraph's own stores know in an index configuration."""
+
+
 def checked_index(config: Any) -> IndexConfig | None:
     """Return LangGraph's index configuration, or None.
 
     Raises:
         InvalidTypeError: It is not a mapping.
+        InvalidInputError: It has a name that LangGraph does not know.
     """
     if config is not None and not isinstance(config, Mapping):
         msg = f"index must be a mapping such as {{'embed': model, 'dims': 1536}}, got {shown(config)}."
         raise InvalidTypeError(msg)
+    unknown = [name for name in config or () if name not in _INDEX_NAMES and not str(name).startswith("__")]
+    if unknown:
+        msg = f"index has an unknown name {shown(unknown[0])}: known are {', '.join(_INDEX_NAMES)}."
+        raise InvalidInputError(msg)
     return cast("IndexConfig | None", config)
+
+
+def checked_ops(ops: Any) -> list[Op]:
+    """Return the operations of a batch.
+
+    Raises:
+        InvalidTypeError: They are not a list.
+    """
+    return check_list("ops", ops, "operations")
 
 
 def field_paths(fields: Any) -> Fields:

@@ -23,6 +23,7 @@ from langgraph.store.base import (
     SearchOp,
 )
 
+from langchain_agentmem.arguments.models import check_callable, check_list
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.codec import load_json
@@ -280,6 +281,7 @@ class ItemEngine:
         put_of: PutOf,
     ) -> Program[Value]:
         """Change an item; see `AgentMemStore.update`. `put_of` makes a put of what is stored."""
+        check_callable("function", function)
         (checked,) = checked_places([place])
 
         def decide(values: Values) -> Program[Values]:
@@ -301,6 +303,8 @@ class ItemEngine:
         put_of: PutOf,
     ) -> Program[Values]:
         """Change several items together; see `AgentMemStore.update_many`. `put_of` makes a put of what is stored."""
+        check_callable("function", function)
+        keys = check_list("keys", keys, "pairs of a namespace and a key")
 
         def decide(values: Values) -> Program[Mapping[Any, Any]]:
             changes: Mapping[Any, Any] = yield Call(function, values)

@@ -41,6 +41,7 @@ from langchain_agentmem.store.batches import (
     Batch,
     Value,
     checked_index,
+    checked_ops,
     checked_ttl,
     field_paths,
     is_heavy,
@@ -180,11 +181,11 @@ class AgentMemStore(Surface, BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do several operations: reads see the state before, the last put to a key counts, all is stored or nothing."""
-        return run(self._engine.batch(list(ops)))
+        return run(self._engine.batch(checked_ops(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Same as `batch`, but without blocking the event loop."""
-        return await self._submit(list(ops))
+        return await self._submit(checked_ops(ops))
 
     def get(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
         """The item of a key, or None.
@@ -503,7 +504,9 @@ class AgentMemStore(Surface, BaseStore):
         return PutOp(own_namespace(namespace), text_key(key), value, index, minutes)
 
     def _refresh(self, asked: bool | None) -> bool:
-        return (self.ttl_config or {}).get("refresh_on_read", True) if asked is None else asked
+        if asked is None:
+            return (self.ttl_config or {}).get("refresh_on_read", True)
+        return check_flag("refresh_ttl", asked)
 
 
 def _list_op(

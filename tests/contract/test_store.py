@@ -587,3 +587,43 @@ async def test_it_behaves_like_langgraphs_store_in_any_sequence_of_batches(store
             assert shown(op, ours, before) == shown(op, theirs, before)
     left = {(item.namespace, item.key): item.value for item in await call(store.search, (), limit=10_000)}
     assert left == {(item.namespace, item.key): item.value for item in reference.search((), limit=10_000)}
+
+
+@pytest.mark.parametrize("given", [None, 5, "x", {"a": 1}, [("get", "k")]], ids=repr)
+async def test_a_batch_of_anything_but_operations_is_refused(sqlite_memory, call, given):
+    with pytest.raises(InvalidTypeError, match="ops must be"):
+        await call(sqlite_memory.store.batch, given)
+
+
+@pytest.mark.parametrize("given", [None, "abc", 5], ids=repr)
+async def test_an_update_by_anything_but_a_function_is_refused(sqlite_memory, call, given):
+    for method, where in (
+        (sqlite_memory.store.update, (("a",), "k")),
+        (sqlite_memory.store.update_many, ([(("a",), "k")],)),
+    ):
+        with pytest.raises(InvalidTypeError, match="function must be a function"):
+            await call(method, *where, given)
+
+
+@pytest.mark.parametrize("given", [None, "abc", 5], ids=repr)
+async def test_an_update_of_anything_but_a_list_of_keys_is_refused(sqlite_memory, call, given):
+    with pytest.raises(InvalidTypeError, match="keys must be a list"):
+        await call(sqlite_memory.store.update_many, given, lambda values: {})
+
+
+@pytest.mark.parametrize("given", ["yes", 1, object()], ids=lambda one: type(one).__name__)
+async def test_a_refresh_that_is_neither_true_nor_false_is_refused(sqlite_memory, call, given):
+    with pytest.raises(InvalidTypeError, match="refresh_ttl must be True or False"):
+        await call(sqlite_memory.store.get, ("a",), "k", refresh_ttl=given)
+
+
+async def test_a_wrong_time_to_live_is_named_in_minutes(sqlite_memory, call):
+    with pytest.raises(InvalidInputError, match=r"ttl must be more than 0 minutes .* got -1"):
+        await call(sqlite_memory.store.put, ("a",), "k", {"v": 1}, ttl=-1)
+
+
+def test_an_unknown_name_in_the_index_is_refused():
+    with pytest.raises(InvalidInputError, match="unknown name 'dimensions'"):
+        AgentMemStore.from_url(
+            "sqlite:///:memory:", index={"embed": lambda texts: [[1.0] for _ in texts], "dimensions": 1}
+        )

@@ -34,6 +34,10 @@ UNUSABLE = [
     f"redis+sentinel://user:{SECRET}@/0",
     f"mysql://user:{SECRET}@host/database",
     f"{SECRET}@host",
+    f"sqlite://user:{SECRET}@host/file.db",
+    f"sqlite:///file.db?password={SECRET}",
+    f"host=localhost user=user password={SECRET}",
+    f"host=localhost password={SECRET}:1",
     f"postgresql://user:{SECRET}/x@host/database",
 ]
 

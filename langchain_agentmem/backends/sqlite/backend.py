@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from langchain_agentmem.arguments.urls import shown_url
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.sqlite.checkpoints import SqliteCheckpoints
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
@@ -38,7 +39,7 @@ class SqliteBackend(Backend):
         path = unquote(parts.path.removeprefix("/"))
         if parts.netloc or parts.fragment or not path or not url.startswith("sqlite:///"):
             msg = (
-                f"The URL {url!r} names no file: write sqlite:///file.db for a file in the working directory, "
+                f"The URL {shown_url(url)!r} names no file: write sqlite:///file.db for a file in the working directory, "
                 f"sqlite:////folder/file.db for an absolute path, or sqlite:///:memory:; write %23 for # and %3F for ?."
             )
             raise ConfigurationError(msg)
@@ -47,7 +48,10 @@ class SqliteBackend(Backend):
         synchronous = options.pop("synchronous", "full")
         language = options.pop("language", ENGLISH)
         if options:
-            msg = f"Unknown option {next(iter(options))!r} in the URL {url!r}: known are timeout, synchronous and language."
+            msg = (
+                f"Unknown option {next(iter(options))!r} in the URL {shown_url(url)!r}: known are timeout, synchronous and "
+                f"language."
+            )
             raise ConfigurationError(msg)
         try:
             wait = float(timeout)
