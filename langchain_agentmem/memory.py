@@ -200,9 +200,9 @@ class AgentMemory:
             **options: The keyword arguments of `AgentMemory`, which win.
         """
         if settings is None:
-            from langchain_agentmem.settings import AgentMemSettings
+            from langchain_agentmem.settings import settings_of_environment
 
-            settings = AgentMemSettings()
+            settings = settings_of_environment()
         described: MemoryOptions = {
             "tenant": settings.tenant,
             "ttl": settings.ttl,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from langchain_agentmem.arguments.urls import masked_url
+from langchain_agentmem.errors import ConfigurationError
 
 
 class AgentMemSettings(BaseSettings):
@@ -35,3 +37,28 @@ class AgentMemSettings(BaseSettings):
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """What `repr` and `str` show: the URL without its password."""
         return [(name, masked_url(value) if name == "url" else value) for name, value in super().__repr_args__()]
+
+
+def settings_of_environment() -> AgentMemSettings:
+    """Read the settings from the environment and `.env`.
+
+    Raises:
+        ConfigurationError: A variable is empty or has a wrong value; the message names it.
+
+    Example:
+        >>> from langchain_agentmem.settings import settings_of_environment
+        >>> settings_of_environment().tenant
+        'default'
+    """
+    try:
+        settings = AgentMemSettings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = f"AGENTMEM_{str(first['loc'][0]).upper()}"
+        msg = f"{name}, in the environment or in .env, has a wrong value: {first['msg']}."
+        raise ConfigurationError(msg) from None
+    for name in ("url", "tenant"):
+        if not getattr(settings, name):
+            msg = f"AGENTMEM_{name.upper()}, in the environment or in .env, is empty: give it a value or remove it."
+            raise ConfigurationError(msg)
+    return settings

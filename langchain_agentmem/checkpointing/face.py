@@ -604,7 +604,8 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             self._memory.forget(thread)
 
     def _copy_thread(self, source_thread_id: str, target_thread_id: str) -> Program[None]:
-        source, target = self._thread(source_thread_id), self._thread(target_thread_id)
+        source = self._thread(source_thread_id, "source_thread_id")
+        target = self._thread(target_thread_id, "target_thread_id")
         with _reading(source.thread_id):
             copied = yield Write(self._backend, self._backend.checkpoints.copy_thread(source, target, time.time()))
         if not copied:
@@ -674,8 +675,8 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
 
     # Parts
 
-    def _thread(self, thread_id: Any) -> ThreadKey:
-        return ThreadKey(self._tenant, thread_id_of("thread_id", thread_id))
+    def _thread(self, thread_id: Any, what: str = "thread_id") -> ThreadKey:
+        return ThreadKey(self._tenant, thread_id_of(what, thread_id))
 
     def _place(self, config: RunnableConfig) -> tuple[ThreadKey, str, str | None]:
         thread_id, namespace, checkpoint_id = place_of(config)

@@ -29,7 +29,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from langchain_agentmem.arguments.models import check_text
+from langchain_agentmem.arguments.models import check_text, shown
 from langchain_agentmem.arguments.nesting import MAX_DEPTH
 from langchain_agentmem.encoding.repairs import MAX_INTEGER_BITS, built, faults_of, repaired
 from langchain_agentmem.encoding.roundtrips import holds_half_surrogate, is_exact, lost_types
@@ -436,12 +436,13 @@ def _format_mark(type_: str) -> bytes:
     return blake2b(type_.encode(), digest_size=blake2b.PERSON_SIZE).digest()
 
 
-def dump_json(value: Mapping[str, Any]) -> str:
+def dump_json(value: Mapping[str, Any], what: str = "A store value") -> str:
     """A store value as JSON text.
 
     Args:
         value: A mapping with string keys; inside, only mappings, lists, tuples (which come back as lists, as in JSON),
             strings, numbers, booleans and None.
+        what: What errors call it. Default: `"A store value"`.
 
     Raises:
         UnsupportedValueError: It holds something else; the message says where.
@@ -453,7 +454,7 @@ def dump_json(value: Mapping[str, Any]) -> str:
         '{"food":"pizza"}'
     """
     if not isinstance(value, Mapping):
-        msg = f"A store value must be a mapping such as a dict, got {type(value).__name__}."
+        msg = f"{what} must be a mapping such as a dict, got {type(value).__name__}: {shown(value)}."
         raise UnsupportedValueError(msg)
     text = _ENCODE(value if is_plain_json(value) else _plain_json(value, "value", 0))
     check_text("The value", text)

@@ -448,7 +448,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
     def _add(self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None) -> Program[None]:
         messages = turn_of(messages)
         now = time.time()
-        notes = None if metadata is None else dump_json(metadata)
+        notes = None if metadata is None else dump_json(metadata, "metadata")
         repairing = chain_stores()
         yield OffLoop(is_large(messages, LONG))
         messages, bodies = storable(self._codec, messages, self.session_id, repairing=repairing)

@@ -195,3 +195,17 @@ async def test_a_role_finds_chunks_too(memory, call):
 async def test_moments_are_datetimes(memory, call):
     await call(memory.history("s").add_messages, [HumanMessage("rain")])
     assert await call(memory.history("s").search, "rain", since=datetime(2100, 1, 1)) == []
+
+
+@pytest.mark.parametrize("given", [5, "x", ["a"]], ids=repr)
+async def test_metadata_that_is_no_mapping_is_named(sqlite_memory, call, given):
+    history = sqlite_memory.history("s")
+    with pytest.raises(TypeError, match="metadata must be a mapping"):
+        await call(history.add_messages, [HumanMessage("a")], metadata=given)
+    assert history.count() == 0
+
+
+@pytest.mark.parametrize(("source", "target"), [(None, "t"), ("t", None)])
+async def test_the_thread_of_a_copy_that_is_missing_is_named(sqlite_memory, call, source, target):
+    with pytest.raises(TypeError, match="source_thread_id" if source is None else "target_thread_id"):
+        await call(sqlite_memory.checkpointer.copy_thread, source, target)
