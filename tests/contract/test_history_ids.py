@@ -152,8 +152,9 @@ def test_a_session_id_that_cannot_be_stored_is_named(memory, bad, error, reason)
 def test_a_user_id_that_cannot_be_stored_is_named(memory, bad, error, reason):
     with pytest.raises(error, match=f"user_id.*{reason}"):
         memory.history("s", user_id=bad)
-    with pytest.raises(error, match=f"user_id.*{reason}"):
-        memory.get_session_history("s", user_id=bad)
+    if bad != "":  # an empty id in a chain's config names no user
+        with pytest.raises(error, match=f"user_id.*{reason}"):
+            memory.get_session_history("s", user_id=bad)
 
 
 @not_ids

@@ -10,7 +10,8 @@ from langchain_agentmem.backends.contract import Candidate
 from langchain_agentmem.search.ranking import MAX_TERMS, STOP_WORDS, rank, stop_words, terms
 
 score = st.none() | st.floats(0.001, 50) | st.integers(1, 3).map(float)
-similarity = st.none() | st.floats(-1, 1) | st.sampled_from([-1.0, 0.0, 0.5, 1.0])
+# Similarities are ranked by six decimals.
+similarity = st.none() | st.floats(-1, 1).map(lambda value: round(value, 6)) | st.sampled_from([-1.0, 0.0, 0.5, 1.0])
 candidates = st.lists(st.tuples(score, similarity), max_size=20).map(
     lambda pairs: [Candidate(n, lexical, dense) for n, (lexical, dense) in enumerate(pairs)]
 )
