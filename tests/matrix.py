@@ -14,7 +14,7 @@ operations are written once, as programs, so most of that matrix repeats what an
 5. **SQLite in memory** differs from a file in its connections, so it runs `IN_MEMORY` only, each test once.
 
 `--full-matrix` runs every combination (and SQLite in memory in `IN_MEMORY` only). Run it before a release.
-`--core` runs each test function once, on one backend, without notebooks and documents. CI runs it on other Python versions.
+`--core` runs each test function once, on one backend, without notebooks and documents. `.ci/versions` runs it on other Python versions.
 """
 
 from __future__ import annotations

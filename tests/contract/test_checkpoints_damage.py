@@ -294,6 +294,8 @@ async def test_a_write_that_fails_leaves_no_trace(path, whole, call):
         connection.execute("ROLLBACK")
         connection.close()
         assert await call(saver.list, CONFIG) == whole
+    with AgentMemory.from_url(f"sqlite:///{path}") as memory:
+        graph = conversation(memory.checkpointer)
         assert len((await call(graph.invoke, {"messages": [HumanMessage("hi")]}, CONFIG))["messages"]) == 20
 
 
