@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +11,7 @@ import psycopg
 from langgraph.store.base import GetOp, PutOp
 
 from langchain_agentmem import AgentMemory
+from langchain_agentmem.backends.contract import ItemPut
 from langchain_agentmem.backends.postgres import driver
 
 
@@ -39,3 +41,28 @@ def test_writers_of_the_same_items_never_wait_in_a_circle(postgres_url, monkeypa
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(write, range(8)))
     assert broken == []
+
+
+def test_a_batch_touches_only_items_that_it_locked(postgres_url):
+    """An item that another writer creates after the lock would be locked out of order: that is how two writers deadlock."""
+    with AgentMemory.from_url(postgres_url) as memory:
+        memory.store.put(("n",), "there", {"n": 1}, ttl=10.0)
+        items = memory.store._backend.items
+        puts = [ItemPut(("n",), "new", '{"n": 2}', None, None, (), None)]
+
+        def batch():
+            program = iter(items.change("default", puts, [], [(("n",), "there"), (("n",), "later")], time.time()))
+            lock = program.send(None)
+            locked = yield lock
+            step = program.send(locked)
+            touched.append(step.parameters)
+            while True:
+                try:
+                    step = program.send((yield step))
+                except StopIteration:
+                    return
+
+        touched: list[Any] = []
+        memory.store._backend.write(batch())
+        assert memory.store.get(("n",), "new").value == {"n": 2}
+    assert [list(columns) for columns in touched[0][:2]] == [["n"], ["there"]]

@@ -122,9 +122,11 @@ class PostgresItems:
         every = [*touches, *deletes, *((put.namespace, put.key) for put in puts)]
         columns = _columns([(_encode(tenant, namespace), key) for namespace, key in every])
         made = [at >= len(touches) for at in range(len(every))]
-        yield Fetch(self._sql["lock"], (*columns, made, now))
-        if touches:
-            yield from self.touch(tenant, touches, now)
+        locked = {tuple(row) for row in (yield Fetch(self._sql["lock"], (*columns, made, now)))}
+        # Touching an item that another writer has created since would lock it out of order.
+        touched = [(namespace, key) for namespace, key in touches if (_encode(tenant, namespace), key) in locked]
+        if touched:
+            yield from self.touch(tenant, touched, now)
         yield from self.delete(tenant, deletes)
         yield from self.put(tenant, puts, now)
 

@@ -43,7 +43,7 @@ SELECT done, CASE WHEN done AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_token
     THEN {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) END FROM swapped
 
 -- lock --
-SELECT {schema}agentmem_lock_items(%b::text[], %b::text[], %s::boolean[], %s)
+SELECT * FROM {schema}agentmem_lock_items(%b::text[], %b::text[], %s::boolean[], %s)
 
 -- delete --
 SELECT {schema}agentmem_delete_items(%b::text[], %b::text[])

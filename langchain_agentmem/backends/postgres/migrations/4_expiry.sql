@@ -51,18 +51,3 @@ BEGIN
     END IF;
     PERFORM set_config('agentmem.writing', '', true);
 END $$
-
--- touch_items --
--- Start the time to live of items anew.
-CREATE OR REPLACE FUNCTION agentmem_touch_items(prefixes_ text[], keys_ text[], now_ double precision)
-RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-    PERFORM set_config('agentmem.writing', 'on', true);
-    WITH used AS MATERIALIZED (
-        SELECT item.prefix, item.key, item.ttl FROM agentmem_get_items(prefixes_, keys_, now_) AS item
-        WHERE item.ttl IS NOT NULL ORDER BY item.prefix, item.key
-    )
-    UPDATE store AS item SET expires_at = greatest(item.expires_at, to_timestamp(now_ + used.ttl))
-    FROM used WHERE item.prefix = used.prefix AND item.key = used.key;
-    PERFORM set_config('agentmem.writing', '', true);
-END $$
