@@ -12,7 +12,7 @@ SYNCHRONOUS = (
     ("/weakref.py", {"__call__"}),  # the garbage collector closes what was left open, in whichever thread it runs
     ("langchain_agentmem/backends/redis/pools.py", {"__del__"}),
     ("langchain_agentmem/backends/__init__.py", {"connect", "connect_string", "adopt"}),
-    ("langchain_agentmem/programs/__init__.py", {"run"}),
+    ("langchain_agentmem/programs/runners.py", {"run"}),
     ("langchain_agentmem/memory.py", {"close", "__exit__", "from_url"}),
     ("langchain_agentmem/backends/surface.py", {"close", "__exit__"}),
     ("langchain_agentmem/store/face.py", {"close"}),

@@ -51,8 +51,8 @@ class Notes:
         >>> backend = connect("sqlite:///:memory:")
         >>> notes = Notes(backend, "default", "session", None, "session-1")
         >>> def remember():
-        ...     yield Write(backend, notes.put("summary", {"text": "They said hello."}, now=1.0))
-        ...     return (yield Read(backend, notes.get("summary", now=2.0)))
+        ...     yield from Write(backend, notes.put("summary", {"text": "They said hello."}, now=1.0))
+        ...     return (yield from Read(backend, notes.get("summary", now=2.0)))
         >>> run(remember()).value
         {'text': 'They said hello.'}
         >>> backend.close()

@@ -122,7 +122,7 @@ class Surface:
             await self.aclose()
 
     def _setup(self) -> Program[None]:
-        yield Read(self._backend, _nothing())
+        yield from Read(self._backend, _nothing())
 
 
 def alone(surface: S) -> S:

@@ -43,7 +43,7 @@ class Sweeper:
         """Delete all that has expired; returns how many sessions, items and threads that were."""
         total = 0
         while True:
-            deleted: int = yield Write(self._backend, self._batch(time.time()))
+            deleted: int = yield from Write(self._backend, self._batch(time.time()))
             total += deleted
             if not deleted:
                 return total
@@ -56,7 +56,7 @@ class Sweeper:
             if time.monotonic() - self._last < self._interval:
                 return
             self._last = time.monotonic()
-        deleted = yield Write(self._backend, self._batch(time.time()))
+        deleted = yield from Write(self._backend, self._batch(time.time()))
         if deleted >= BATCH:  # there is more: the next write goes on
             self._last -= self._interval
 

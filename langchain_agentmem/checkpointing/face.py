@@ -449,21 +449,21 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
     def _get(self, config: RunnableConfig) -> Program[CheckpointTuple | None]:
         thread, namespace, checkpoint_id = self._place(config)
         with _reading(thread.thread_id):
-            loaded = yield Read(
+            loaded = yield from Read(
                 self._backend,
                 self._backend.checkpoints.get(thread, namespace, checkpoint_id, self._codec, time.time()),
             )
             if loaded is None:
                 return None
-            yield OffLoop(is_large(loaded.parts))
+            yield from OffLoop(is_large(loaded.parts))
             return self._loader.tuple(loaded, config["configurable"]["thread_id"])
 
     def _page(self, scan: Scan) -> Program[tuple[_list[CheckpointTuple], Scan | None]]:
         if scan.limit == 0:
             return [], None
         with _reading(scan.thread_id):
-            loaded, following = yield Read(self._backend, self._read_page(scan))
-            yield OffLoop(is_large([checkpoint.parts for checkpoint in loaded]))
+            loaded, following = yield from Read(self._backend, self._read_page(scan))
+            yield from OffLoop(is_large([checkpoint.parts for checkpoint in loaded]))
             return [self._loaded(checkpoint) for checkpoint in loaded], following
 
     def _loaded(self, checkpoint: LoadedCheckpoint) -> CheckpointTuple:
@@ -514,7 +514,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         for is_alone in (False, True):
             secret, use = yield from self._secret(thread, use)
             draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=is_alone, plain=self._plain)
-            yield OffLoop(is_large(checkpoint["channel_values"]))
+            yield from OffLoop(is_large(checkpoint["channel_values"]))
             draft.add_values(checkpoint, new_versions)
             row = CheckpointRow(
                 thread.thread_id,
@@ -536,7 +536,9 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
                 draft.snapshots,
             )
             with _reading(thread.thread_id):
-                is_stored = yield Write(self._backend, self._backend.checkpoints.put(thread, put, self._codec, use))
+                is_stored = yield from Write(
+                    self._backend, self._backend.checkpoints.put(thread, put, self._codec, use)
+                )
             if is_stored:
                 break
             self._memory.forget(thread)
@@ -562,7 +564,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         for is_alone in (False, True):
             secret, use = yield from self._secret(thread, use)
             draft = Draft(self._codec, self._memory, thread, namespace, secret, alone=is_alone, plain=self._plain)
-            yield OffLoop(is_large([value for _, value in writes]))
+            yield from OffLoop(is_large([value for _, value in writes]))
             rows = [
                 StoredWrite(
                     task_id, WRITES_IDX_MAP.get(channel, at), task_path, channel, *draft.add_write(channel, value)
@@ -571,7 +573,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             ]
             put = WritesPut(CheckpointKey(namespace, checkpoint_id), rows, draft.values, draft.elements, draft.requires)
             with _reading(thread.thread_id):
-                is_stored = yield Write(self._backend, self._backend.checkpoints.put_writes(thread, put, use))
+                is_stored = yield from Write(self._backend, self._backend.checkpoints.put_writes(thread, put, use))
             if is_stored:
                 break
             self._memory.forget(thread)
@@ -584,7 +586,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
 
     def _delete_thread(self, thread_id: str) -> Program[None]:
         thread = self._thread(thread_id)
-        yield Write(self._backend, self._deleting(thread))
+        yield from Write(self._backend, self._deleting(thread))
         self._memory.forget(thread)
 
     def _deleting(self, thread: ThreadKey) -> Program[None]:
@@ -596,18 +598,18 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         if not wanted:
             return
         table = self._backend.checkpoints
-        for thread_id in (yield Read(self._backend, table.threads_of_runs(self._tenant, wanted))):
+        for thread_id in (yield from Read(self._backend, table.threads_of_runs(self._tenant, wanted))):
             thread = ThreadKey(self._tenant, thread_id)
             deleted = delete_runs(table, thread, wanted, self._codec)
             with _reading(thread_id):
-                yield Write(self._backend, and_cleared(deleted, notes_of_thread(self._backend, thread)))
+                yield from Write(self._backend, and_cleared(deleted, notes_of_thread(self._backend, thread)))
             self._memory.forget(thread)
 
     def _copy_thread(self, source_thread_id: str, target_thread_id: str) -> Program[None]:
         source = self._thread(source_thread_id, "source_thread_id")
         target = self._thread(target_thread_id, "target_thread_id")
         with _reading(source.thread_id):
-            copied = yield Write(self._backend, self._backend.checkpoints.copy_thread(source, target, time.time()))
+            copied = yield from Write(self._backend, self._backend.checkpoints.copy_thread(source, target, time.time()))
         if not copied:
             msg = f"Thread {target.thread_id!r} holds checkpoints already: delete it first, or copy to another id."
             raise ThreadInUseError(msg)
@@ -621,10 +623,10 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             raise InvalidInputError(msg)
         for thread in threads:
             if strategy == "delete":
-                yield Write(self._backend, self._deleting(thread))
+                yield from Write(self._backend, self._deleting(thread))
             else:
                 with _reading(thread.thread_id):
-                    yield Write(self._backend, keep_latest(table, thread, self._codec))
+                    yield from Write(self._backend, keep_latest(table, thread, self._codec))
             self._memory.forget(thread)
 
     def _expire_checkpoints(self, older_than: timedelta | float, thread_ids: Sequence[str] | None) -> Program[int]:
@@ -636,7 +638,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             thread = self._thread(thread_id)
             program = keep_latest(self._backend.checkpoints, thread, self._codec, older_than=cutoff)
             with _reading(thread.thread_id):
-                deleted += yield Write(self._backend, program)
+                deleted += yield from Write(self._backend, program)
             self._memory.forget(thread)
         return deleted
 
@@ -650,7 +652,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             self._backend.checkpoints, thread, namespace, checkpoint_id, _list(channels)
         )
         with _reading(thread.thread_id):
-            histories: Mapping[str, DeltaChannelHistory] = yield Read(self._backend, program)
+            histories: Mapping[str, DeltaChannelHistory] = yield from Read(self._backend, program)
         return histories
 
     def _threads(self, user_id: str | None, limit: int | None, offset: int) -> Program[_list[ThreadInfo]]:
@@ -659,7 +661,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             limit = check_count("limit", limit)
         offset = check_count("offset", offset, least=0)
         with _reading(None):
-            rows = yield Read(
+            rows = yield from Read(
                 self._backend, self._backend.checkpoints.threads(self._tenant, user_id, limit, offset, time.time())
             )
             return [thread_info(row) for row in rows]
@@ -670,7 +672,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         program = self._backend.checkpoints.set_ttl(thread, lives, time.time())
         # What was written down of the thread expires with it.
         noted = and_noted(program, notes_of_thread(self._backend, thread), TTL, {"seconds": lives})
-        known: bool = yield Write(self._backend, noted)
+        known: bool = yield from Write(self._backend, noted)
         return known
 
     # Parts
@@ -706,7 +708,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         stored = self._memory.secrets.get(thread)
         if stored is None:
             proposal = self._codec.store(os.urandom(32))
-            stored = yield Write(self._backend, self._backend.checkpoints.secret(thread, proposal, use))
+            stored = yield from Write(self._backend, self._backend.checkpoints.secret(thread, proposal, use))
             self._memory.remember_secret(thread, stored)
         return bytes(self._codec.load(stored)), use._replace(secret=stored)
 

@@ -349,7 +349,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             if not past.tail:
                 return past.summary
             large = is_large(past.tail, LONG)
-            yield OffLoop(large)
+            yield from OffLoop(large)
             view = View(past, nothing, self._role, self._summarizer)
             yield from off_loop(self._folded(source, view, view.whole(), config, progress), large)
 
@@ -373,7 +373,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             room = self._room(tokens + spare)
             past = yield from source.load(room)
             large = is_large(past.tail, LONG)
-            yield OffLoop(large)
+            yield from OffLoop(large)
             view = View(past, room, self._role, self._summarizer)
             first = first or view
             plan = None if view.fits or error is not None else view.plan(self._keep)
@@ -395,7 +395,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             # A function may count more for all messages than for each of them.
             spare += over + over // 8
         if progress.folded or not view.fits:
-            yield OffLoop(large=False)  # the application's function is called where the application is
+            yield from OffLoop(large=False)  # the application's function is called where the application is
             self._tell(first, messages, progress, time.monotonic() - began, error)
         return messages
 
@@ -413,7 +413,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             return
         limit = time.monotonic() + min(WAIT_SECONDS, self._summarizer.seconds)
         while True:
-            yield Sleep(_PAUSE_SECONDS)
+            yield from Sleep(_PAUSE_SECONDS)
             record, _ = yield from source.place.load(time.time())
             if not is_at_work(record):
                 return

@@ -55,7 +55,7 @@ class SessionPlace:
 
     def load(self, now: float) -> Program[tuple[Record, int | None]]:
         """See `langchain_agentmem.compression.summaries.Place`."""
-        stored = yield Read(self._backend, self._backend.messages.summary(self._key, self._agent, now))
+        stored = yield from Read(self._backend, self._backend.messages.summary(self._key, self._agent, now))
         if stored is None:
             return Record(), None
         return record_of(stored.value), stored.revision
@@ -63,7 +63,7 @@ class SessionPlace:
     def swap(self, record: Record, revision: int | None, now: float) -> Program[bool]:
         """See `langchain_agentmem.compression.summaries.Place`."""
         summary = StoredSummary(json.dumps(record.stored()), secrets.randbits(53))
-        swapped: bool = yield Write(
+        swapped: bool = yield from Write(
             self._backend, self._backend.messages.swap_summary(self._key, self._agent, summary, revision, now)
         )
         return swapped
@@ -101,7 +101,7 @@ class SessionMessages:
         rows = yield from self._rows_from(entry.covered if entry else 0, now)
         self._positions = [row.position for row in rows]
         self._kept = (yield from self._kept_rows(entry, now)) if entry and entry.kept else {}
-        yield OffLoop(is_large([row.body.data for row in rows]))
+        yield from OffLoop(is_large([row.body.data for row in rows]))
         systems: list[BaseMessage] = [one for one in self._kept.values() if isinstance(one, SystemMessage)]
         human = next((one for one in self._kept.values() if not isinstance(one, SystemMessage)), None)
         tail = [message_in(self._codec, row, self._key.session_id) for row in rows]
@@ -120,7 +120,9 @@ class SessionMessages:
         rows: list[MessageRow] = []
         after = first - 1
         while True:
-            page = yield Read(self._backend, self._backend.messages.page(self._key, self._agent, after, _PAGE, now))
+            page = yield from Read(
+                self._backend, self._backend.messages.page(self._key, self._agent, after, _PAGE, now)
+            )
             rows += page
             if len(page) < _PAGE:
                 return rows
@@ -129,7 +131,7 @@ class SessionMessages:
     def _kept_rows(self, entry: Entry, now: float) -> Program[dict[int, BaseMessage]]:
         scope = HistoryScope(self._key.tenant, self._key.user_id, self._key.session_id, self._agent)
         places = [(self._key.session_id, position) for position in entry.kept]
-        rows = yield Read(self._backend, self._backend.messages.rows(scope, places, now))
+        rows = yield from Read(self._backend, self._backend.messages.rows(scope, places, now))
         return {position: message_in(self._codec, row, session_id) for (session_id, position), row in rows.items()}
 
 

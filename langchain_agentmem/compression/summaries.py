@@ -236,14 +236,14 @@ class NotesPlace:
 
     def load(self, now: float) -> Program[tuple[Record, int | None]]:
         """See `Place`. An expiry that has come near is put off, as that of a thread in use is."""
-        found = yield Read(self._backend, self._notes.several([self._name, TTL], now))
+        found = yield from Read(self._backend, self._notes.several([self._name, TTL], now))
         note, ttl = found
         if ttl is not None:
             self._ttl = ttl.value["seconds"]
         if note is None:
             return Record(), None
         if self._ttl is not None and now - note.updated_at > self._ttl / 4:
-            yield Write(self._backend, self._notes.touch(self._name, now))
+            yield from Write(self._backend, self._notes.touch(self._name, now))
         return Record.loaded(self._opened(note.value)), note.revision
 
     def swap(self, record: Record, revision: int | None, now: float) -> Program[bool]:
@@ -252,7 +252,7 @@ class NotesPlace:
         if ttl is not None and record.claim is not None:
             ttl = max(ttl, record.until - now)  # a claim is needed as long as it holds
         value = self._sealed(record.stored())
-        swapped: bool = yield Write(self._backend, self._notes.swap(self._name, value, revision, now, ttl))
+        swapped: bool = yield from Write(self._backend, self._notes.swap(self._name, value, revision, now, ttl))
         return swapped
 
     def _sealed(self, value: dict[str, Any]) -> dict[str, Any]:

@@ -135,7 +135,7 @@ class Summarizer(NamedTuple):
             text = text or part.text  # where no sentence is short enough: the beginning
         else:
             request = self._request(before, part)
-            answer = yield Within(Ask(self.model, request, _inner(config)), self.seconds)
+            answer = yield from Within(Ask(self.model, request, _inner(config)), self.seconds)
             said = _text_of(answer).encode(errors="replace").decode()
             if spend is not None:
                 spend(*self._usage(request, answer, said))

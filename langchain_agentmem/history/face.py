@@ -416,7 +416,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             window = yield from self._within(self.max_tokens)
         else:
             rows = yield from self._newest(self.max_messages)
-            yield OffLoop(is_large_body(rows))
+            yield from OffLoop(is_large_body(rows))
             window = newest(self._loaded(rows), self.max_messages)
         if self._turn:
             self._handed_out = window
@@ -435,7 +435,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         while True:
             most = limit if self.max_messages is None else min(limit, self.max_messages)
             rows = yield from self._newest(most)
-            yield OffLoop(is_large_body(rows))
+            yield from OffLoop(is_large_body(rows))
             messages = self._loaded(rows)
             window, complete = newest_within(messages, self.max_messages, max_tokens, self._counter)
             if complete or len(messages) < most or most == self.max_messages:
@@ -450,7 +450,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         now = time.time()
         notes = None if metadata is None else dump_json(metadata, "metadata")
         repairing = chain_stores()
-        yield OffLoop(is_large(messages, LONG))
+        yield from OffLoop(is_large(messages, LONG))
         messages, bodies = storable(self._codec, messages, self.session_id, repairing=repairing)
         self._handed_out = None
         if not bodies:
@@ -467,7 +467,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
                 error,
             )
             embedded = Embedded()
-        yield OffLoop(is_large(messages, LONG))
+        yield from OffLoop(is_large(messages, LONG))
         rows = [
             MessageRow(
                 at,
@@ -497,7 +497,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             secrets.randbits(62),
         )
         with reading(f"What is stored of session {self.session_id!r}"):
-            first = yield Write(self._backend, self._backend.messages.append(self._key, addition))
+            first = yield from Write(self._backend, self._backend.messages.append(self._key, addition))
         stored = [LoggedMessage(self._key, row._replace(position=first + row.position)) for row in rows]
         yield from renew_messages(self._backend, self._indexer, stored, messages, embedded)
         yield from self._sweeper.after_write()
@@ -516,7 +516,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         if self._forgetful:
             self._run.clear()
         else:
-            yield Write(self._backend, self._backend.messages.clear(self._key, self.agent))
+            yield from Write(self._backend, self._backend.messages.clear(self._key, self.agent))
 
     def _newest(self, limit: int | None) -> Program[list[MessageRow]]:
         """The newest rows, oldest first, with the newest system message before them when that is older."""
@@ -526,7 +526,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             return [*(row for row in system if row.position < self._run[start].position), *self._run[start:]]
         window = self._backend.messages.window(self._key, self.agent, limit, time.time())
         with reading(f"A message of session {self.session_id!r}"):
-            rows: list[MessageRow] = yield Read(self._backend, window)
+            rows: list[MessageRow] = yield from Read(self._backend, window)
         return rows
 
     def _stored(self, limit: int | None) -> Program[list[StoredMessage]]:
@@ -554,7 +554,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
     def _count(self) -> Program[int]:
         if self._forgetful:
             return len(self._run)
-        counted: int = yield Read(self._backend, self._backend.messages.count(self._key, self.agent, time.time()))
+        counted: int = yield from Read(self._backend, self._backend.messages.count(self._key, self.agent, time.time()))
         return counted
 
     def _page(self, after: int, size: int) -> Program[tuple[list[BaseMessage], int | None]]:
@@ -563,8 +563,8 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         else:
             page = self._backend.messages.page(self._key, self.agent, after, size, time.time())
             with reading(f"A message of session {self.session_id!r}"):
-                rows = yield Read(self._backend, page)
-        yield OffLoop(is_large_body(rows))
+                rows = yield from Read(self._backend, page)
+        yield from OffLoop(is_large_body(rows))
         messages = self._loaded(rows)
         return messages, rows[-1].position if len(rows) == size else None
 

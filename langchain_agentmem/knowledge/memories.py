@@ -155,7 +155,7 @@ class Memories:
             known = value or {"text": content, "times": 0, "created_at": now}
             return {**known, "times": known["times"] + 1, "updated_at": now}
 
-        value = yield Twin(self._store.update, space, key, saved, index=_INDEX)
+        value = yield from Twin(self._store.update, space, key, saved, index=_INDEX)
         return _memory(key, value)
 
     def searching(self, user_id: str, query: str, k: int) -> Program[SavedMemories]:
@@ -167,13 +167,13 @@ class Memories:
         """The program of `forget`."""
         space = user_space(user_id, MEMORIES)
         try:
-            item = yield Twin(self._store.get, space, check_id("memory_id", memory_id), refresh_ttl=False)
+            item = yield from Twin(self._store.get, space, check_id("memory_id", memory_id), refresh_ttl=False)
         except DamagedDataError:
             pass
         else:
             if item is None:
                 return False
-        yield Twin(self._store.delete, space, memory_id)
+        yield from Twin(self._store.delete, space, memory_id)
         return True
 
     def _list(self, user_id: str, limit: int, offset: int) -> Program[SavedMemories]:

@@ -38,7 +38,7 @@ def answers(store: AgentMemStore, ops: Sequence[GetOp | SearchOp]) -> Program[li
         ops: The reads. A search finds the items of exactly its namespace, not of those below.
     """
     try:
-        results = yield Twin(store.batch, list(ops))
+        results = yield from Twin(store.batch, list(ops))
     except DamagedDataError:
         results = []
         for op in ops:
@@ -51,7 +51,7 @@ def answers(store: AgentMemStore, ops: Sequence[GetOp | SearchOp]) -> Program[li
 
 def _answer(store: AgentMemStore, op: GetOp | SearchOp) -> Program[Any]:
     try:
-        (result,) = yield Twin(store.batch, [op])
+        (result,) = yield from Twin(store.batch, [op])
     except DamagedDataError as error:
         if isinstance(op, GetOp):
             report(op.namespace, op.key, error)
@@ -80,7 +80,7 @@ def rows_in(store: AgentMemStore, namespace: tuple[str, ...]) -> Program[list[It
     backend, size = store._backend, PAGE
     while True:
         scan = backend.items.scan(store._tenant, namespace, None, size, None, time.time())
-        rows, following = yield Read(backend, scan)
+        rows, following = yield from Read(backend, scan)
         if following is None:
             return [row for row in rows if row.namespace == namespace]
         size *= 4  # all in one answer: an item that is changed between two pages would be missed

@@ -214,7 +214,7 @@ class SharedKnowledge:
             where["collection"] = {"$in": chosen}
             if len(chosen) == 1:
                 space = shared_space(chosen[0])
-        items = yield Twin(self._store.search, space, query=query, filter=where, limit=k)
+        items = yield from Twin(self._store.search, space, query=query, filter=where, limit=k)
         found = KnowledgeEntries(readable((item for item in items if len(item.namespace) == len(_ROOT) + 1), _entry))
         yield from self.known(name for name in chosen or () if all(one.name != name for one in found))
         return found
@@ -229,8 +229,8 @@ class SharedKnowledge:
             UnknownCollectionError: There is no collection of one of these names.
         """
         for name in names:
-            marker = yield Twin(self._store.get, _ROOT, name)
-            found = yield Twin(self._store.list_namespaces, prefix=shared_space(name), limit=1)
+            marker = yield from Twin(self._store.get, _ROOT, name)
+            found = yield from Twin(self._store.list_namespaces, prefix=shared_space(name), limit=1)
             if marker is None and shared_space(name) not in found:
                 known = ", ".join(map(repr, (yield from self._names())[:20])) or "none"
                 msg = f"There is no collection {name!r:.100} of shared knowledge: known are {known}. Add texts to it first."
@@ -243,7 +243,7 @@ class SharedKnowledge:
         # What is there already is neither written nor embedded again.
         ops = [PutOp(space, key, value, _INDEX) for key, value in values.items() if known.get(key) != value]
         if ops:
-            yield Twin(self._store.batch, ops)
+            yield from Twin(self._store.batch, ops)
         return ids
 
     def _replace(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None) -> Program[Ids]:
@@ -251,7 +251,7 @@ class SharedKnowledge:
         ids, values = _values(name, texts, metadata)
         marker = (_ROOT, name)
         while True:
-            mark = yield Twin(self._store.get, *marker)
+            mark = yield from Twin(self._store.get, *marker)
             before = None if mark is None else mark.value
             if before is not None and before.keys() != {_VERSION}:
                 msg = (
@@ -263,7 +263,7 @@ class SharedKnowledge:
             changes |= {(space, key): value for key, value in values.items() if known.get(key) != value}
             changes[marker] = {_VERSION: secrets.token_hex(8)}
             swap = _Swap(marker, before, changes)
-            yield Twin(self._store.update_many, list(changes), swap, index={space: _INDEX, _ROOT: False}, ttl=None)
+            yield from Twin(self._store.update_many, list(changes), swap, index={space: _INDEX, _ROOT: False}, ttl=None)
             if swap.done:
                 return ids
 
@@ -274,16 +274,16 @@ class SharedKnowledge:
         gone = [row.key for row in rows if wanted is None or row.key in wanted]
         ops: list[Op] = [PutOp(space, key, None) for key in gone]
         if wanted is None:
-            marker = yield Twin(self._store.get, _ROOT, name)
+            marker = yield from Twin(self._store.get, _ROOT, name)
             ops += [PutOp(_ROOT, name, None)] if marker is not None and marker.value.keys() == {_VERSION} else []
         if ops:
-            yield Twin(self._store.batch, ops)
+            yield from Twin(self._store.batch, ops)
         return len(gone)
 
     def _names(self) -> Program[Ids]:
         found: Ids = []
         for offset in range(0, 10**9, PAGE):
-            page = yield Twin(self._store.list_namespaces, prefix=_ROOT, limit=PAGE, offset=offset)
+            page = yield from Twin(self._store.list_namespaces, prefix=_ROOT, limit=PAGE, offset=offset)
             found += [namespace[1] for namespace in page if len(namespace) == 2]
             if len(page) < PAGE:
                 break

@@ -45,7 +45,7 @@ def edited(store: AgentMemStore, user_id: str, places: Iterable[Place], edit: Ca
     index = {**facts, **unindexed, **index_of(user_id)}
     while True:
         try:
-            yield Twin(store.update_many, needed, change, index=index, ttl=None)
+            yield from Twin(store.update_many, needed, change, index=index, ttl=None)
         except UnreadError as unread:
             needed.append(unread.place)
         except MissingItemsError as missing:

@@ -134,10 +134,10 @@ class Reindexing:
             if state and state.fingerprint == own:
                 if state.phase == CLEARING:
                     return
-                misfit = yield Read(self._backend, self._backend.items.fits(self._tenant, own.dimensions))
+                misfit = yield from Read(self._backend, self._backend.items.fits(self._tenant, own.dimensions))
                 if misfit is None and (state.phase == EMBEDDING or not everything):
                     return
-            reason = yield Read(self._backend, self._backend.items.refuses(self._tenant, own.dimensions))
+            reason = yield from Read(self._backend, self._backend.items.refuses(self._tenant, own.dimensions))
             if reason is not None:
                 raise ConfigurationError(reason)
             if (yield from self._indexer.swap(state, own, CLEARING)):
@@ -147,7 +147,7 @@ class Reindexing:
         """Delete the vectors of the former model, unless that is done."""
         if (yield from self._state(own)).phase == CLEARING:
             # Whoever looked at the note before it said so has stored its vectors by then.
-            yield Sleep(MOMENT_SECONDS)
+            yield from Sleep(MOMENT_SECONDS)
         items, messages = self._backend.items, self._backend.messages
         forget: tuple[Callable[[Any], Program[Any]], ...] = (
             lambda after: messages.unembed(self._tenant, after),
@@ -158,7 +158,7 @@ class Reindexing:
             while True:
                 if (yield from self._state(own)).phase != CLEARING:
                     return
-                after = yield Write(self._backend, unembed(after))
+                after = yield from Write(self._backend, unembed(after))
                 if after is None:
                     break
         state = yield from self._state(own)
@@ -196,12 +196,12 @@ class Reindexing:
         after = None
         while True:
             unembedded = kind.unembedded(self._tenant, own.dimensions, after, self._batch_size, time.time())
-            page, after = yield Read(self._backend, unembedded)
+            page, after = yield from Read(self._backend, unembedded)
             waiting += [work for work in map(kind.work_of, page) if work.texts]
             while waiting and (len(waiting) >= self._batch_size or after is None):
                 batch, waiting = waiting[: self._batch_size], waiting[self._batch_size :]
                 yield from self._embed(own, batch, kind)
-                yield Call(self._report, self._done)
+                yield from Call(self._report, self._done)
             if after is None:
                 return
 
@@ -216,12 +216,12 @@ class Reindexing:
         if not embedded:
             return
         yield from self._state(own)
-        count = yield Write(self._backend, kind.embed(embedded))
+        count = yield from Write(self._backend, kind.embed(embedded))
         try:
             yield from self._state(own)
         except EmbeddingsChangedError:
             # The other process may have gone past them before.
-            yield Write(self._backend, kind.embed([(stored, []) for stored, _ in embedded]))
+            yield from Write(self._backend, kind.embed([(stored, []) for stored, _ in embedded]))
             raise
         self._done = replace(self._done, **{kind.name: getattr(self._done, kind.name) + count})
 

@@ -116,7 +116,7 @@ class Sessions:
             limit = check_count("limit", limit)
         offset = check_count("offset", offset, least=0)
         with reading("A session"):
-            rows = yield Read(
+            rows = yield from Read(
                 self._backend, self._backend.messages.sessions(self._tenant, user_id, limit, offset, time.time())
             )
         return SessionList(_info(row, user_id) for row in rows)
@@ -127,15 +127,15 @@ class Sessions:
             msg = f"title must be a string, got {type(title).__name__}: {title!r:.100}."
             raise InvalidTypeError(msg)
         check_text("title", title)
-        renamed: bool = yield Write(self._backend, self._backend.messages.rename(key, title, time.time()))
+        renamed: bool = yield from Write(self._backend, self._backend.messages.rename(key, title, time.time()))
         return renamed
 
     def _end(self, session_id: str, user_id: str | None) -> Program[int]:
-        deleted: int = yield Write(self._backend, self._backend.messages.end(self._key(session_id, user_id)))
+        deleted: int = yield from Write(self._backend, self._backend.messages.end(self._key(session_id, user_id)))
         return deleted
 
     def _delete(self, session_id: str, user_id: str | None) -> Program[bool]:
-        deleted: bool = yield Write(self._backend, self._backend.messages.delete(self._key(session_id, user_id)))
+        deleted: bool = yield from Write(self._backend, self._backend.messages.delete(self._key(session_id, user_id)))
         return deleted
 
 

@@ -96,8 +96,8 @@ class Summaries:
         """The summaries of a user's sessions and threads, the most recently used first."""
         check_optional_id("user_id", user_id)
         most = check_count("limit", limit) + check_count("offset", offset, least=0)
-        sessions = yield Twin(self.sessions.list, user_id=user_id, limit=most)
-        threads = [] if user_id is None else (yield Twin(self.checkpointer.threads, user_id=user_id, limit=most))
+        sessions = yield from Twin(self.sessions.list, user_id=user_id, limit=most)
+        threads = [] if user_id is None else (yield from Twin(self.checkpointer.threads, user_id=user_id, limit=most))
         used: Sequence[Any] = sorted([*sessions, *threads], key=lambda one: one.updated_at, reverse=True)
         found = ConversationSummaries()
         for one in used[offset:most]:
@@ -124,7 +124,9 @@ class Summaries:
         place = thread_place(self.backend, thread, self.ttl, self.checkpointer.serde)
         if self.compressor is None:
             return (yield from newest_of(place))
-        found = yield Twin(self.checkpointer.get_tuple, {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}})
+        found = yield from Twin(
+            self.checkpointer.get_tuple, {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+        )
         values = {} if found is None else found.checkpoint["channel_values"]
         messages = values.get("messages")
         if not isinstance(messages, list) or not all(isinstance(one, BaseMessage) for one in messages):

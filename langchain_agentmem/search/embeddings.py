@@ -17,9 +17,10 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_agentmem.arguments.models import check_count
 from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidTypeError
-from langchain_agentmem.programs import EmbedDocuments, EmbedQuery, Program
+from langchain_agentmem.programs import Program
 from langchain_agentmem.programs.locks import forkable_lock
 from langchain_agentmem.programs.signals import came_by_signal
+from langchain_agentmem.search.inference import EmbedDocuments, EmbedQuery
 from langchain_agentmem.text.vectors import unit
 
 _log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ class Embedder:
         missing = [text for text in wanted if text not in found]
         if not missing:
             return found
-        given = yield EmbedDocuments(self.model, missing)
+        given = yield from EmbedDocuments(self.model, missing)
         if len(given) != len(missing):
             msg = f"it gave {len(given)} vectors for {len(missing)} texts"
             raise ValueError(msg)
@@ -115,7 +116,7 @@ class Embedder:
 
     def probe(self) -> Program[bytes]:
         """Any vector, asked for anew; raises as `vectors` does."""
-        given = yield EmbedDocuments(self.model, [_PROBE])
+        given = yield from EmbedDocuments(self.model, [_PROBE])
         vector = unit(given[0])
         self._check(vector)
         return vector
@@ -126,7 +127,7 @@ class Embedder:
         if known is not None:
             return known
         try:
-            vector = unit((yield EmbedQuery(self.model, text)))
+            vector = unit((yield from EmbedQuery(self.model, text)))
             self._check(vector)
         except EmbeddingDimensionsError:
             raise

@@ -200,7 +200,7 @@ class Indexer:
 
     def state(self) -> Program[State | None]:
         """What the note says; None when there is none."""
-        note = yield Read(self._backend, self._notes.get(_NAME, time.time()))
+        note = yield from Read(self._backend, self._notes.get(_NAME, time.time()))
         if note is None:
             return None
         said = note.value
@@ -212,7 +212,7 @@ class Indexer:
         generation = (state.generation if state else 0) + (phase == CLEARING)
         value = {**fingerprint._asdict(), "phase": phase, "generation": generation}
         expected = None if state is None else state.revision
-        swapped: bool = yield Write(self._backend, self._notes.swap(_NAME, value, expected, time.time()))
+        swapped: bool = yield from Write(self._backend, self._notes.swap(_NAME, value, expected, time.time()))
         self._seen = None
         if swapped:
             self._generation = generation
@@ -224,7 +224,7 @@ class Indexer:
 
     def _claim(self, own: Fingerprint) -> Program[Look]:
         """Write down that the vectors are of this model, unless another process was faster; returns what holds now."""
-        reason = yield Read(self._backend, self._backend.items.fits(self._tenant, own.dimensions))
+        reason = yield from Read(self._backend, self._backend.items.fits(self._tenant, own.dimensions))
         if reason is not None:
             raise ConfigurationError(reason)
         yield from self.swap(None, own, COMPLETE)

@@ -161,15 +161,17 @@ def found_messages(
     if indexer is not None and query.strip():
         yield from indexer.ready()
     with reading("The index of a user's messages"):
-        entries: list[IndexEntry] = yield Read(backend, backend.messages.index(scope, now, vectors=indexer is not None))
+        entries: list[IndexEntry] = yield from Read(
+            backend, backend.messages.index(scope, now, vectors=indexer is not None)
+        )
     language = backend.language
     many = len(entries) > MANY_ENTRIES
-    yield OffLoop(many)
+    yield from OffLoop(many)
     words = [_words_of(entry, codec, language) for entry in entries]
     vector = None
     if query.strip() and indexer is not None and any(entry.vector for entry in entries):
         vector = yield from indexer.query(without_common_words(query, words, language))
-    yield OffLoop(many)
+    yield from OffLoop(many)
     passing = (
         (at, score)
         for at, score in _rank(entries, words, query, vector, language)
@@ -181,8 +183,8 @@ def found_messages(
     rows: dict[Place, MessageRow] = {}
     if places:
         with reading("One of a user's messages"):
-            rows = yield Read(backend, backend.messages.rows(scope, sorted(places), now))
-    yield OffLoop(is_large_body(rows.values()))
+            rows = yield from Read(backend, backend.messages.rows(scope, sorted(places), now))
+    yield from OffLoop(is_large_body(rows.values()))
     found = FoundMessages()
     for at, score in ranked:
         row = rows.get(_place(entries[at]))
@@ -337,7 +339,7 @@ def renew_messages(
             LoggedMessage(key, row._replace(vector=embedded.vectors.get(text_of(message))))
             for (key, row), message in zip(stored, messages, strict=True)
         ]
-        yield Write(backend, backend.messages.embed(rows[0].key.tenant, rows))
+        yield from Write(backend, backend.messages.embed(rows[0].key.tenant, rows))
 
 
 def told(messages: Sequence[BaseMessage]) -> list[str]:

@@ -102,7 +102,7 @@ class ItemEngine:
         Raises:
             InvalidInputError: One of them is not accepted.
         """
-        work: Batch = yield Compute(is_heavy(ops), self.sorted, ops)
+        work: Batch = yield from Compute(is_heavy(ops), self.sorted, ops)
         return work
 
     def sorted(self, ops: Sequence[Op]) -> Batch:
@@ -128,29 +128,29 @@ class ItemEngine:
             # One question, or one kind that is asked together, needs no transaction around what answers it.
             found, used = yield from self._answers(work, now, self._read)
         elif not work.puts and not work.deletes:
-            found, used = yield Read(self._backend, self._perform(work, now))
+            found, used = yield from Read(self._backend, self._perform(work, now))
         elif not work.deletes and not work.reads:
-            yield Write(self._backend, items.put(tenant, work.item_puts(), now))
+            yield from Write(self._backend, items.put(tenant, work.item_puts(), now))
         elif not work.puts and not work.reads:
-            yield Write(self._backend, items.delete(tenant, work.deletes))
+            yield from Write(self._backend, items.delete(tenant, work.deletes))
         else:
-            found, used = yield Write(self._backend, self._perform(work, now))
+            found, used = yield from Write(self._backend, self._perform(work, now))
         if work.puts or work.deletes:
             yield from self._renew(work)
             yield from self._sweeper.after_write()
         elif used:
             # What was read is not withheld because another writer holds the database: the time to live goes on as it was.
             with contextlib.suppress(StorageBusyError):
-                yield Write(self._backend, items.touch(tenant, used, now))
+                yield from Write(self._backend, items.touch(tenant, used, now))
         if not found:
             return [[None] * (callers[at] if callers else 1) for at in range(work.size)]
         large = _is_large(row for one in found.values() for row in _rows_of(one))
         large = large or (callers is not None and max(callers) > MANY_ROWS)
-        results: list[list[Result]] = yield Compute(large, _results, work, found, callers)
+        results: list[list[Result]] = yield from Compute(large, _results, work, found, callers)
         return results
 
     def _read(self, program: Program[T]) -> Program[T]:
-        result: T = yield Read(self._backend, program)
+        result: T = yield from Read(self._backend, program)
         return result
 
     def _embed(self, work: Batch) -> Program[None]:
@@ -176,17 +176,17 @@ class ItemEngine:
                 return
             work.embedded = renewed
             embedded_places = [place for place, put in work.puts.items() if put.pieces]
-            read = yield Read(self._backend, items.get(tenant, embedded_places, time.time()))
+            read = yield from Read(self._backend, items.get(tenant, embedded_places, time.time()))
             rows = dict(zip(embedded_places, read, strict=True))
             own = [
                 (row, work.vectors(place))
                 for place, row in rows.items()
                 if row and load_json(row.value) == load_json(work.puts[place].text)
             ]
-            yield Write(self._backend, items.embed(tenant, [EmbeddedItem(row, ()) for row, _ in own]))
+            yield from Write(self._backend, items.embed(tenant, [EmbeddedItem(row, ()) for row, _ in own]))
             embedded = [EmbeddedItem(row, vectors) for row, vectors in own if vectors]
             if embedded:
-                yield Write(self._backend, items.embed(tenant, embedded))
+                yield from Write(self._backend, items.embed(tenant, embedded))
 
     @storage_program
     def _perform(self, work: Batch, now: float) -> Program[tuple[dict[int, Any], list[Place]]]:
@@ -248,7 +248,7 @@ class ItemEngine:
     def _first(self, found: Found, passes: Filter | None, last: int, ask: Ask) -> Program[Ranked]:
         """The best of what was found that pass, and their scores."""
         kept: Ranked = []
-        ranked = yield Compute(len(found.candidates) > MANY_ROWS, rank, found.candidates)
+        ranked = yield from Compute(len(found.candidates) > MANY_ROWS, rank, found.candidates)
         size = last if passes is None else _CHUNK
         for at in range(0, len(ranked), size or 1):
             chunk = ranked[at : at + size]
@@ -269,7 +269,7 @@ class ItemEngine:
             if condition.match_type == "prefix" and "*" not in condition.path:
                 literal = max(literal, tuple(condition.path), key=len)
         every = yield from ask(self._backend.items.namespaces(self._tenant, literal, now))
-        found: list[tuple[str, ...]] = yield Compute(len(every) > 10 * MANY_ROWS, _matching, every, op)
+        found: list[tuple[str, ...]] = yield from Compute(len(every) > 10 * MANY_ROWS, _matching, every, op)
         return found[op.offset : op.offset + op.limit]
 
     def update(
@@ -285,7 +285,7 @@ class ItemEngine:
         (checked,) = checked_places([place])
 
         def decide(values: Values) -> Program[Values]:
-            value = yield Call(function, values[checked])
+            value = yield from Call(function, values[checked])
             if value is None:
                 msg = f"The function given to update returned None for {checked}: return the new value, or use delete."
                 raise InvalidTypeError(msg)
@@ -307,7 +307,7 @@ class ItemEngine:
         keys = check_list("keys", keys, "pairs of a namespace and a key")
 
         def decide(values: Values) -> Program[Mapping[Any, Any]]:
-            changes: Mapping[Any, Any] = yield Call(function, values)
+            changes: Mapping[Any, Any] = yield from Call(function, values)
             return changes
 
         return (yield from self._updated(keys, decide, index, ttl, put_of))
@@ -362,7 +362,7 @@ def _passing(rows: Sequence[ItemRow], passes: Filter | None) -> Program[list[Ite
     """The items that pass a filter."""
     if passes is None:
         return list(rows)
-    kept: list[ItemRow] = yield Compute(_is_large(rows), lambda: [row for row in rows if passes(value_of(row))])
+    kept: list[ItemRow] = yield from Compute(_is_large(rows), lambda: [row for row in rows if passes(value_of(row))])
     return kept
 
 

@@ -49,7 +49,7 @@ def updated(
     longest = 0.001
     while True:
         with reading(f"One of the items {asked!r:.200}"):
-            read = yield Read(backend, backend.items.get(tenant, asked, time.time(), paths=True))
+            read = yield from Read(backend, backend.items.get(tenant, asked, time.time(), paths=True))
         rows: dict[Place, ItemRow | None] = dict(zip(asked, read, strict=True))
         decided = yield from decide({place: value_of(row) if row else None for place, row in rows.items()})
         changes = _checked_changes(decided)
@@ -58,7 +58,7 @@ def updated(
         by_place = {(put.namespace, put.key): put for put in puts}
         swaps = [_swap(place, rows.get(place), by_place.get(place), changed=place in changes) for place in places]
         if all(swap.keep for swap in swaps) or (
-            yield Write(backend, backend.items.swap(tenant, swaps, time.time(), secrets.randbits(53)))
+            yield from Write(backend, backend.items.swap(tenant, swaps, time.time(), secrets.randbits(53)))
         ):
             kept = {place: value_of(row) if row else None for place, row in rows.items() if place not in changes}
             return {**kept, **changes}
@@ -68,7 +68,7 @@ def updated(
             raise ConflictError(msg)
         asked = places
         # Wait a random time, twice as long each time, so that many writers do not meet again and again.
-        yield Sleep(random.uniform(0, longest))
+        yield from Sleep(random.uniform(0, longest))
         longest = min(0.064, longest * 2)
 
 

@@ -28,7 +28,7 @@ def damage(memory: Any, namespace: tuple[str, ...], key: str, stored: Any) -> No
 
     def program() -> Any:
         put = ItemPut(namespace, key, json.dumps(stored), None, "tea")
-        yield Write(memory.backend, memory.backend.items.put(memory.tenant, [put], time.time()))
+        yield from Write(memory.backend, memory.backend.items.put(memory.tenant, [put], time.time()))
 
     run(program())
 

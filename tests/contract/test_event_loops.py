@@ -134,11 +134,11 @@ async def test_heavy_work_is_done_while_all_threads_of_the_loops_executor_wait(m
 def here() -> Iterator[Any]:
     """A program that says in which threads it is computed."""
     threads = [threading.current_thread()]
-    yield OffLoop(large=True)
+    yield from OffLoop(large=True)
     threads.append(threading.current_thread())
-    value = yield Compute(False, lambda: 7)
+    value = yield from Compute(False, lambda: 7)
     threads.append(threading.current_thread())
-    yield OffLoop(large=False)
+    yield from OffLoop(large=False)
     threads.append(threading.current_thread())
     return threads, value
 
@@ -160,15 +160,15 @@ async def test_a_program_is_computed_off_the_loop_until_its_next_step():
 )
 async def test_errors_pass_through_a_program_that_is_computed_off_the_loop(wrap: Callable[[Any], Any]):
     def fails() -> Iterator[Any]:
-        yield OffLoop(large=True)
+        yield from OffLoop(large=True)
         raise ValueError("so it is")
 
     def handles() -> Iterator[Any]:
-        yield OffLoop(large=True)
+        yield from OffLoop(large=True)
         try:
-            yield Compute(False, int, "seven")
+            yield from Compute(False, int, "seven")
         except ValueError:
-            return (yield Compute(True, int, "7"))
+            return (yield from Compute(True, int, "7"))
 
     with pytest.raises(ValueError, match="so it is"):
         await arun(wrap(fails()))
@@ -179,11 +179,11 @@ async def test_a_cancelled_program_ends_after_what_it_computes_off_the_loop():
     began, go_on, ended = threading.Event(), threading.Event(), []
 
     def slow() -> Iterator[Any]:
-        yield OffLoop(large=True)
+        yield from OffLoop(large=True)
         try:
             began.set()
             go_on.wait(60)
-            yield Compute(False, int)
+            yield from Compute(False, int)
         finally:
             ended.append(True)
 

@@ -172,7 +172,7 @@ def store_raw(memory: AgentMemory, session_id: str, messages: list[BaseMessage])
     )
 
     def program() -> Program[None]:
-        yield Write(memory.backend, append)
+        yield from Write(memory.backend, append)
 
     run(program())
 

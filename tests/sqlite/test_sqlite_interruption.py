@@ -63,7 +63,7 @@ def fail_and_break_off(memory: AgentMemory, line: int) -> None:
     """Raise an error in the middle of a transaction, and `Stop` while the driver handles it."""
 
     def program() -> Program[None]:
-        yield Execute("UPDATE agentmem_items SET value = '{}'")
+        yield from Execute("UPDATE agentmem_items SET value = '{}'")
         trace, frame = tracer(line), sys._getframe()
         while frame is not None:
             frame.f_trace = trace

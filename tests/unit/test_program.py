@@ -102,7 +102,7 @@ def test_an_error_of_the_program_itself_is_raised(drive):
 def test_a_step_that_ends_an_iteration_does_not_end_the_program(drive):
     def program() -> Program[str]:
         try:
-            yield Call(next, iter(()))
+            yield from Call(next, iter(()))
         except (StopIteration, RuntimeError):  # Python turns it into a RuntimeError where it leaves a coroutine
             return "empty"
         return "not empty"
@@ -149,7 +149,7 @@ async def test_a_cancelled_program_is_closed():
 
     def program() -> Program[None]:
         try:
-            yield Call(forever)
+            yield from Call(forever)
         finally:
             left.append("left")
 
@@ -163,7 +163,7 @@ async def test_a_cancelled_program_is_closed():
 
 def test_a_program_may_be_run_by_a_performer_of_its_own():
     def program() -> Program[Any]:
-        return (yield Fetch("SELECT ?", (1,)))
+        return (yield from Fetch("SELECT ?", (1,)))
 
     async def perform(step: Any) -> Any:
         return step
@@ -174,7 +174,7 @@ def test_a_program_may_be_run_by_a_performer_of_its_own():
 
 def test_a_function_is_called_with_its_arguments(drive):
     def program() -> Program[int]:
-        return (yield Call(max, 3, 7, 5))
+        return (yield from Call(max, 3, 7, 5))
 
     assert drive(program()) == 7
 
@@ -187,7 +187,7 @@ async def double(number: int) -> int:
 @pytest.mark.parametrize("function", [double, partial(double), lambda number: double(number)])
 async def test_a_coroutine_function_is_awaited_under_arun_and_refused_under_run(function):
     def program() -> Program[int]:
-        return (yield Call(function, 3))
+        return (yield from Call(function, 3))
 
     assert await arun(program()) == 6
     with pytest.raises(TypeError, match="is a coroutine function: use the method with the prefix `a`"):
@@ -199,7 +199,7 @@ def test_a_future_is_refused_under_run():
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def program() -> Program[int]:
-            return (yield Call(lambda: future))
+            return (yield from Call(lambda: future))
 
         with pytest.raises(TypeError, match="coroutine function"):
             run(program())
@@ -212,8 +212,8 @@ def test_a_future_is_refused_under_run():
 def test_waiting_takes_its_time(drive):
     def program() -> Program[float]:
         start = time.monotonic()
-        yield Sleep(0.0)
-        yield Sleep(0.02)
+        yield from Sleep(0.0)
+        yield from Sleep(0.02)
         return time.monotonic() - start
 
     assert 0.015 < drive(program()) < 10
@@ -224,7 +224,7 @@ async def test_a_waiting_program_does_not_block_the_event_loop():
     second_ran = asyncio.Event()
 
     def first() -> Program[None]:
-        yield Call(second_ran.wait)
+        yield from Call(second_ran.wait)
         order.append("first")
 
     def second() -> Program[None]:
@@ -246,6 +246,6 @@ def test_a_method_is_called_or_its_async_twin(drive):
             return f"async {parts} {end}"
 
     def program() -> Program[str]:
-        return (yield Twin(Both().name, "a", "b", end="."))
+        return (yield from Twin(Both().name, "a", "b", end="."))
 
     assert drive(program()) == f"{'sync' if drive is run else 'async'} ('a', 'b') ."

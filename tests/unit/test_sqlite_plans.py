@@ -22,7 +22,7 @@ PAGES: dict[str, tuple[str, Any]] = {
 @pytest.mark.parametrize(("statement", "parameters"), PAGES.values(), ids=PAGES)
 def test_a_page_is_not_sorted(statement, parameters):
     def explained():
-        return (yield Fetch(f"EXPLAIN QUERY PLAN {statement}", parameters))
+        return (yield from Fetch(f"EXPLAIN QUERY PLAN {statement}", parameters))
 
     with AgentMemory.from_url("sqlite:///:memory:") as memory:
         plan = [row[3] for row in memory.backend.read(explained())]

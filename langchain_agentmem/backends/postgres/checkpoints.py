@@ -46,7 +46,7 @@ class PostgresCheckpoints:
 
     @one_statement
     def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
-        ((type_, secret),) = yield Fetch(self._sql["secret"], (*_named(thread, use), *proposal))
+        ((type_, secret),) = yield from Fetch(self._sql["secret"], (*_named(thread, use), *proposal))
         return Typed(type_, secret)
 
     @one_statement
@@ -54,7 +54,7 @@ class PostgresCheckpoints:
         row = put.row
         if put.plain:
             place = (*_named(thread, use), *row.key, row.parent_id)
-            ((stored,),) = yield Fetch(self._sql["put_plain"], (*place, *_plain(put, codec)))
+            ((stored,),) = yield from Fetch(self._sql["put_plain"], (*place, *_plain(put, codec)))
             return bool(stored)
         checkpoint, metadata = _compact(put, codec, use.now)
         parameters = (
@@ -69,7 +69,7 @@ class PostgresCheckpoints:
             ),
             *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
         )
-        ((stored,),) = yield Fetch(self._sql["put"], parameters)
+        ((stored,),) = yield from Fetch(self._sql["put"], parameters)
         return bool(stored)
 
     @one_statement
@@ -92,7 +92,7 @@ class PostgresCheckpoints:
             [write.data for write in writes],
             *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
         )
-        ((stored,),) = yield Fetch(self._sql["put_writes"], parameters)
+        ((stored,),) = yield from Fetch(self._sql["put_writes"], parameters)
         return bool(stored)
 
     # Reading
@@ -101,7 +101,7 @@ class PostgresCheckpoints:
     def get(
         self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
     ) -> Program[LoadedCheckpoint | None]:
-        found = yield Fetch(self._sql["get"], (_name(thread), namespace, checkpoint_id, now))
+        found = yield from Fetch(self._sql["get"], (_name(thread), namespace, checkpoint_id, now))
         if not found:
             return None
         row = _checkpoint(thread.thread_id, found[0][1], codec)
@@ -126,7 +126,7 @@ class PostgresCheckpoints:
         if thread_id is not None and namespace is not None and checkpoint_id is None:
             bounds = [bound for bound in (before, after and after[0]) if bound is not None]
             more = {"thread_id": thread_id, "below": min(bounds) if bounds else None}
-            rows = yield Fetch(self._sql["page_of_namespace"], {**parameters, **more})
+            rows = yield from Fetch(self._sql["page_of_namespace"], {**parameters, **more})
         else:
             after_id, after_thread, after_namespace = after or (None, None, None)
             more = {
@@ -136,7 +136,7 @@ class PostgresCheckpoints:
                 "after_thread": after_thread,
                 "after_namespace": after_namespace,
             }
-            rows = yield Fetch(self._sql["page"], {**parameters, **more})
+            rows = yield from Fetch(self._sql["page"], {**parameters, **more})
         return [_checkpoint(thread_id, row, codec) for thread_id, *row in rows]
 
     @storage_program
@@ -157,7 +157,7 @@ class PostgresCheckpoints:
     def ancestors(
         self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
     ) -> Program[list[CheckpointRow]]:
-        rows = yield Fetch(self._sql["ancestors"], (_name(thread), *checkpoint, limit, now))
+        rows = yield from Fetch(self._sql["ancestors"], (_name(thread), *checkpoint, limit, now))
         return [_checkpoint(thread.thread_id, row, codec) for row in rows]
 
     @one_statement
@@ -170,13 +170,13 @@ class PostgresCheckpoints:
     @storage_program
     def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
         # Who asks is about to delete: from here on nobody writes to the thread.
-        yield Fetch(self._sql["lock"], (_name(thread),))
-        rows = yield Fetch(self._sql["entries"], (_name(thread),))
+        yield from Fetch(self._sql["lock"], (_name(thread),))
+        rows = yield from Fetch(self._sql["entries"], (_name(thread),))
         return [CheckpointEntry(CheckpointKey(namespace, id_), *rest) for namespace, id_, *rest in rows]
 
     @one_statement
     def threads_of_runs(self, tenant: str, run_ids: Collection[str]) -> Program[list[str]]:
-        rows = yield Fetch(self._sql["threads_of_runs"], (list(run_ids), tenant))
+        rows = yield from Fetch(self._sql["threads_of_runs"], (list(run_ids), tenant))
         return [thread_id for (thread_id,) in rows]
 
     @one_statement
@@ -184,7 +184,7 @@ class PostgresCheckpoints:
         self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
     ) -> Program[list[ThreadRow]]:
         parameters = {"tenant": tenant, "user_id": user_id, "now": now, "limit": limit, "offset": offset}
-        rows = yield Fetch(self._sql["threads"], parameters)
+        rows = yield from Fetch(self._sql["threads"], parameters)
         return [
             ThreadRow(thread_id, user or None, *known)._replace(users=users or {})
             for thread_id, user, *known, users in rows
@@ -201,25 +201,25 @@ class PostgresCheckpoints:
         known: Collection[CheckpointEntry],  # noqa: ARG002 (and the thread is locked)
     ) -> Program[None]:
         namespaces = [checkpoint.namespace for checkpoint in checkpoints]
-        yield Fetch(self._sql["delete"], (_name(thread), namespaces, [one.checkpoint_id for one in checkpoints]))
+        yield from Fetch(self._sql["delete"], (_name(thread), namespaces, [one.checkpoint_id for one in checkpoints]))
 
     @one_statement
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
-        yield Fetch(self._sql["delete_thread"], (_name(thread),))
+        yield from Fetch(self._sql["delete_thread"], (_name(thread),))
 
     @one_statement
     def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
-        ((copied,),) = yield Fetch(self._sql["copy_thread"], (_name(source), _name(target), *target, now))
+        ((copied,),) = yield from Fetch(self._sql["copy_thread"], (_name(source), _name(target), *target, now))
         return bool(copied)
 
     @one_statement
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
-        ((known,),) = yield Fetch(self._sql["set_ttl"], (_name(thread), *thread, ttl, now))
+        ((known,),) = yield from Fetch(self._sql["set_ttl"], (_name(thread), *thread, ttl, now))
         return bool(known)
 
     @one_statement
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
-        ((deleted,),) = yield Fetch(self._sql["sweep"], (tenant, now, limit))
+        ((deleted,),) = yield from Fetch(self._sql["sweep"], (tenant, now, limit))
         return int(deleted)
 
     def _parts(
@@ -232,7 +232,7 @@ class PostgresCheckpoints:
         namespaces = [checkpoint.namespace for checkpoint in checkpoints]
         ids = [checkpoint.checkpoint_id for checkpoint in checkpoints]
         parameters = (_name(thread), json.dumps(values), namespaces, ids, channels)
-        return _Answer.of(thread.thread_id, (yield Fetch(self._sql["parts_of"], parameters)))
+        return _Answer.of(thread.thread_id, (yield from Fetch(self._sql["parts_of"], parameters)))
 
 
 class _Answer(NamedTuple):

@@ -16,7 +16,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from typing import Any, NamedTuple, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -58,7 +59,7 @@ from langchain_agentmem.errors import (
     StorageClosedError,
     StorageError,
 )
-from langchain_agentmem.programs import Program, Sleep, StorageProgram, arun, run
+from langchain_agentmem.programs import OuterStep, Program, Sleep, StorageProgram, arun, run
 
 T = TypeVar("T")
 READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -216,7 +217,7 @@ class PostgresDriver:
         """Run a program; again if the connection was lost, or the database broke a deadlock."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return cast("T", (yield _Transaction(self, program, begin, operation)))
+                return cast("T", (yield from _Transaction(self, program, begin, operation)))
             except psycopg.Error as error:
                 again = isinstance(program, StorageProgram) and not operation.connecting and _may_try_again(error)
                 if not again or attempt == _ATTEMPTS or operation.limit.left <= 0:
@@ -413,14 +414,14 @@ class _Own(Source):
         lease.operation.connecting = True
         while True:
             try:
-                yield _Connect(lease, self._kind, self._settings)
+                yield from _Connect(lease, self._kind, self._settings)
                 break
             except psycopg.OperationalError as error:
                 # A server that was reached before may be restarting.
                 refused = any(sign in str(error) for sign in _LASTING)
                 if refused or not self._reached.is_set() or limit.left <= pause:
                     raise
-            yield Sleep(pause)
+            yield from Sleep(pause)
             pause = min(1.0, 2 * pause)
         lease.operation.connecting = False
         if self._kind is psycopg.AsyncConnection:
@@ -458,7 +459,8 @@ class _Own(Source):
 # Steps
 
 
-class _Connect(NamedTuple):
+@dataclass(slots=True)
+class _Connect(OuterStep[Any]):
     """Outer step: open a connection for a lease."""
 
     lease: Lease
@@ -479,7 +481,8 @@ class _Connect(NamedTuple):
         self.lease.held.append(await await_within(connecting, seconds, lambda late: late.pgconn.finish()))
 
 
-class _Transaction(NamedTuple):
+@dataclass(slots=True)
+class _Transaction(OuterStep[Any]):
     """Outer step: run a storage program as one transaction, or alone without one."""
 
     driver: PostgresDriver
@@ -555,12 +558,12 @@ class _Transaction(NamedTuple):
         else:
             result = yield from perform(self.program, cursor, self.operation)
             self.operation.may_store()
-            yield Do(connection.commit)
+            yield from Do(connection.commit)
         self.operation.settle(stored=True)
         return result
 
     def _say(self, cursor: Any, statement: str) -> Program[None]:
-        yield Do(cursor.execute, statement)
+        yield from Do(cursor.execute, statement)
 
     def _mend(self, error: BaseException, cursor: Any, connection: Connection, before: int) -> Program[None]:
         """End the statement that is under way, and roll back what the transaction did."""
@@ -571,8 +574,8 @@ class _Transaction(NamedTuple):
         if pgconn.transaction_status == TransactionStatus.ACTIVE:
             if not psycopg.capabilities.has_cancel_safe():
                 return
-            yield Do(connection.cancel_safe)
-            results = yield Do(connection.wait, generators.execute(pgconn))
+            yield from Do(connection.cancel_safe)
+            results = yield from Do(connection.wait, generators.execute(pgconn))
             if results:
                 operation.settle(stored=results[-1].status != ExecStatus.FATAL_ERROR)
         elif isinstance(error, psycopg.Error):
@@ -580,7 +583,7 @@ class _Transaction(NamedTuple):
         if pgconn.transaction_status not in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
             return
         if before == TransactionStatus.IDLE:
-            yield Do(connection.rollback)
+            yield from Do(connection.rollback)
         elif before == TransactionStatus.INTRANS:
             yield from self._say(cursor, "ROLLBACK TO SAVEPOINT agentmem")
             yield from self._say(cursor, "RELEASE SAVEPOINT agentmem")

@@ -61,22 +61,22 @@ class PostgresMessages:
             [row.words for row in rows],
             [row.vector for row in rows],
         )
-        ((first,),) = yield Fetch(self._sql["append"], parameters)
+        ((first,),) = yield from Fetch(self._sql["append"], parameters)
         return int(first)
 
     @one_statement
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
-        rows = yield Fetch(self._sql["window"], (_place(key), agent, limit, now))
+        rows = yield from Fetch(self._sql["window"], (_place(key), agent, limit, now))
         return [_message(row) for row in sorted(rows)]
 
     @one_statement
     def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
-        rows = yield Fetch(self._sql["page"], {**_named(key, agent, now), "after": after, "limit": limit})
+        rows = yield from Fetch(self._sql["page"], {**_named(key, agent, now), "after": after, "limit": limit})
         return [_message(row) for row in rows]
 
     @one_statement
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
-        rows = yield Fetch(self._sql["count" if agent is None else "count_of_agent"], _named(key, agent, now))
+        rows = yield from Fetch(self._sql["count" if agent is None else "count_of_agent"], _named(key, agent, now))
         return rows[0][0] if rows else 0
 
     @one_statement
@@ -84,7 +84,7 @@ class PostgresMessages:
         tenant, user_id, session_id, agent = scope
         place = None if session_id is None else _place(SessionKey(tenant, user_id, session_id))
         parameters = {"owner": _owner(tenant, user_id), "place": place, "agent": agent, "now": now, "vectors": vectors}
-        rows = yield Fetch(self._sql["index"], parameters)
+        rows = yield from Fetch(self._sql["index"], parameters)
         return [_entry(row) for row in rows]
 
     @one_statement
@@ -96,12 +96,12 @@ class PostgresMessages:
             "positions": [position for _, position in places],
             "now": now,
         }
-        rows = yield Fetch(self._sql["rows"], parameters)
+        rows = yield from Fetch(self._sql["rows"], parameters)
         return {(session_id, row[0]): _message(row) for session_id, *row in rows}
 
     @one_statement
     def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
-        rows = yield Fetch(self._sql["summary"], _named(key, agent, now))
+        rows = yield from Fetch(self._sql["summary"], _named(key, agent, now))
         return StoredSummary(*rows[0]) if rows else None
 
     @one_statement
@@ -109,23 +109,23 @@ class PostgresMessages:
         self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
     ) -> Program[bool]:
         parameters = (_place(key), agent or "", *summary, expected, now)
-        ((swapped,),) = yield Fetch(self._sql["swap_summary"], parameters)
+        ((swapped,),) = yield from Fetch(self._sql["swap_summary"], parameters)
         return bool(swapped)
 
     @one_statement
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        yield Fetch(self._sql["forget"], (_place(key), agent, False))
+        yield from Fetch(self._sql["forget"], (_place(key), agent, False))
 
     @one_statement
     def end(self, key: SessionKey) -> Program[int]:
-        ((removed,),) = yield Fetch(self._sql["forget"], (_place(key), None, True))
+        ((removed,),) = yield from Fetch(self._sql["forget"], (_place(key), None, True))
         return int(removed)
 
     @one_statement
     def sessions(
         self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
-        rows = yield Fetch(self._sql["sessions"], (_owner(tenant, user_id), now, limit, offset))
+        rows = yield from Fetch(self._sql["sessions"], (_owner(tenant, user_id), now, limit, offset))
         return [
             SessionRow(
                 SessionKey(tenant, user_id, session_id),
@@ -139,23 +139,23 @@ class PostgresMessages:
     @one_statement
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
         # Postgres' texts cannot hold all that a title can (a NUL): titles are bytes.
-        changed = yield Execute(self._sql["rename"], (title.encode(), _place(key), now))
+        changed = yield from Execute(self._sql["rename"], (title.encode(), _place(key), now))
         return bool(changed)
 
     @one_statement
     def delete(self, key: SessionKey) -> Program[bool]:
-        ((deleted,),) = yield Fetch(self._sql["delete"], (_place(key),))
+        ((deleted,),) = yield from Fetch(self._sql["delete"], (_place(key),))
         return bool(deleted)
 
     @one_statement
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
-        ((deleted,),) = yield Fetch(self._sql["sweep"], (tenant, now, limit))
+        ((deleted,),) = yield from Fetch(self._sql["sweep"], (tenant, now, limit))
         return int(deleted)
 
     @storage_program
     def unembed(self, tenant: str, after: Any) -> Program[Any]:
-        rows = yield Fetch(self._sql["next_sessions"], (tenant, after or 0, _SESSIONS_AT_ONCE))
-        yield Execute(self._sql["unembed"], ([session for (session,) in rows],))
+        rows = yield from Fetch(self._sql["next_sessions"], (tenant, after or 0, _SESSIONS_AT_ONCE))
+        yield from Execute(self._sql["unembed"], ([session for (session,) in rows],))
         return rows[-1][0] if len(rows) == _SESSIONS_AT_ONCE else None
 
     @one_statement
@@ -165,7 +165,7 @@ class PostgresMessages:
         session, position = after or (0, 0)
         place = {"tenant": tenant, "session": session, "position": position}
         parameters = {**place, "bytes": 4 * dimensions, "limit": limit, "now": now}
-        rows = yield Fetch(self._sql["unembedded"], parameters)
+        rows = yield from Fetch(self._sql["unembedded"], parameters)
         found = [
             LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(row))
             for _, user_id, session_id, *row in rows
@@ -180,7 +180,7 @@ class PostgresMessages:
             [row.body.data for _, row in messages],
             [row.vector for _, row in messages],
         )
-        embedded: int = yield Execute(self._sql["embed"], parameters)
+        embedded: int = yield from Execute(self._sql["embed"], parameters)
         return embedded
 
 

@@ -14,10 +14,11 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from langchain_agentmem.backends.postgres.slots import Slot, Slots, TimeLimit
-from langchain_agentmem.programs import Compute, Execute, ExecuteMany, Fetch, OffLoop, Program
+from langchain_agentmem.programs import Compute, Execute, ExecuteMany, Fetch, OffLoop, OuterStep, Program
 
 Connection = Any
 """A connection of psycopg, synchronous or not: a step performs a method of either."""
@@ -226,7 +227,7 @@ class GivenPool(Source):
 
     def take(self, lease: Lease) -> Program[None]:
         yield from lease.slot.take(lease.operation.limit)
-        yield _FromPool(lease, self._given)
+        yield from _FromPool(lease, self._given)
 
     def give_back(self, lease: Lease) -> None:
         if not lease.sound:
@@ -249,7 +250,7 @@ class GivenPool(Source):
             await asyncio.shield(returning)
 
     def renew(self, operation: Operation) -> Program[None]:
-        yield _CheckPool(self._given, operation)
+        yield from _CheckPool(self._given, operation)
 
 
 def move(source: deque[Connection], target: deque[Connection]) -> None:
@@ -326,7 +327,7 @@ def _drop(task: asyncio.Future[Any], dispose: Callable[[Any], None] | None) -> N
     task.add_done_callback(forget)
 
 
-class Do:
+class Do(OuterStep[Any]):
     """Outer step: call a method of a connection or cursor, and await what it returns if it is asynchronous."""
 
     __slots__ = ("arguments", "method", "options")
@@ -369,16 +370,17 @@ def _answer(cursor: Any, step: Any) -> Program[Any]:
     if isinstance(step, (Compute, OffLoop)):
         return (yield step)
     if isinstance(step, ExecuteMany):
-        yield Do(cursor.executemany, step.statement, step.rows)
+        yield from Do(cursor.executemany, step.statement, step.rows)
         return cursor.rowcount
     if not isinstance(step, (Fetch, Execute)):
         msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {step!r}."
         raise TypeError(msg)
-    yield Do(cursor.execute, step.statement, step.parameters)
-    return (yield Do(cursor.fetchall)) if isinstance(step, Fetch) else cursor.rowcount
+    yield from Do(cursor.execute, step.statement, step.parameters)
+    return (yield from Do(cursor.fetchall)) if isinstance(step, Fetch) else cursor.rowcount
 
 
-class _FromPool(NamedTuple):
+@dataclass(slots=True)
+class _FromPool(OuterStep[Any]):
     """Outer step: get a connection from the application's pool for a lease."""
 
     lease: Lease
@@ -392,7 +394,8 @@ class _FromPool(NamedTuple):
         self.lease.held.append(await self.pool.getconn(max(0.001, self.lease.operation.limit.left)))
 
 
-class _CheckPool(NamedTuple):
+@dataclass(slots=True)
+class _CheckPool(OuterStep[Any]):
     """Outer step: have the application's pool replace its lost connections."""
 
     pool: Any

@@ -60,9 +60,9 @@ class TablesState(NamedTuple):
 
 def tables_state(schema: str | None) -> Program[TablesState | None]:
     """The state of the tables; None when there are none yet."""
-    if not (yield Fetch(_FIND_TABLE, (schema,))):
+    if not (yield from Fetch(_FIND_TABLE, (schema,))):
         return None
-    (state,) = yield Fetch(f"SELECT version, language, indexed FROM {qualifier(schema)}agentmem_schema")
+    (state,) = yield from Fetch(f"SELECT version, language, indexed FROM {qualifier(schema)}agentmem_schema")
     return TablesState(*state)
 
 
@@ -105,40 +105,40 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
     Raises:
         ConfigurationError: The server does not know the language.
     """
-    yield Fetch("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    ((path,),) = yield Fetch("SELECT current_setting('search_path')")
+    yield from Fetch("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    ((path,),) = yield from Fetch("SELECT current_setting('search_path')")
     if schema is not None:
-        if not (yield Fetch("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", (schema,))):
-            yield Execute(f"CREATE SCHEMA IF NOT EXISTS {qualifier(schema)[:-1]}")
-        yield Fetch("SELECT set_config('search_path', quote_ident(%s) || ', ' || %s, true)", (schema, path))
-    ((wide,),) = yield Fetch("SELECT current_setting('search_path')")
+        if not (yield from Fetch("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", (schema,))):
+            yield from Execute(f"CREATE SCHEMA IF NOT EXISTS {qualifier(schema)[:-1]}")
+        yield from Fetch("SELECT set_config('search_path', quote_ident(%s) || ', ' || %s, true)", (schema, path))
+    ((wide,),) = yield from Fetch("SELECT current_setting('search_path')")
     state = yield from tables_state(schema)
     others: list[str] = []
     if state is None:
         others = yield from _others()
         yield from _make_text_search(language)
     # From here on, no name may be resolved in another schema, which may hold the tables of another memory.
-    yield Fetch("SELECT set_config('search_path', coalesce(quote_ident(current_schema()), ''), true)")
+    yield from Fetch("SELECT set_config('search_path', coalesce(quote_ident(current_schema()), ''), true)")
     if state is None:
         yield from _migrate_langgraph()
     for file, migration in _MIGRATIONS.items():
         if (state.version if state else 0) < int(file.partition("_")[0]) <= VERSION:
             for statement in migration.values():
-                yield Execute(statement.replace("%", "%%"))
-    for function, path in (yield Fetch(_FIND_PATHS, (f", {wide}",))):
-        yield Execute(f"ALTER FUNCTION {function} SET search_path = {path}".replace("%", "%%"))
+                yield from Execute(statement.replace("%", "%%"))
+    for function, path in (yield from Fetch(_FIND_PATHS, (f", {wide}",))):
+        yield from Execute(f"ALTER FUNCTION {function} SET search_path = {path}".replace("%", "%%"))
     if state is None:
-        yield Execute("INSERT INTO agentmem_schema (version, language) VALUES (%s, %s)", (VERSION, language))
+        yield from Execute("INSERT INTO agentmem_schema (version, language) VALUES (%s, %s)", (VERSION, language))
     else:
-        yield Execute("UPDATE agentmem_schema SET version = %s", (VERSION,))
-    yield Fetch("SELECT set_config('search_path', %s, true)", (path,))
+        yield from Execute("UPDATE agentmem_schema SET version = %s", (VERSION,))
+    yield from Fetch("SELECT set_config('search_path', %s, true)", (path,))
     return others
 
 
 @storage_program
 def index_items(schema: str | None) -> Program[bool]:
     """Index some of the items that LangGraph's own store left there; returns whether those were the last."""
-    ((indexed,),) = yield Fetch(f"SELECT {qualifier(schema)}agentmem_index_items(%s)", (_BATCH,))
+    ((indexed,),) = yield from Fetch(f"SELECT {qualifier(schema)}agentmem_index_items(%s)", (_BATCH,))
     return bool(indexed)
 
 
@@ -164,8 +164,8 @@ SELECT format('%%I.%%I', nspname, relname), vectors FROM found WHERE vectors OR 
 def _others() -> Program[list[str]]:
     """What LangChain's packages stored, other than LangGraph's tables, which a memory uses in place."""
     others = []
-    for table, holds_vectors in (yield Fetch(_FIND_OTHERS)):
-        if (yield Fetch(f"SELECT FROM {table} LIMIT 1".replace("%", "%%"))):
+    for table, holds_vectors in (yield from Fetch(_FIND_OTHERS)):
+        if (yield from Fetch(f"SELECT FROM {table} LIMIT 1".replace("%", "%%"))):
             kind = "vectors of langchain-postgres" if holds_vectors else "a PostgresChatMessageHistory"
             others.append(f"{kind} (table {table})")
     return others
@@ -173,17 +173,17 @@ def _others() -> Program[list[str]]:
 
 def _make_text_search(language: str) -> Program[None]:
     """A text search configuration that stems, and drops no stop words: a query drops them, unless it has nothing else."""
-    if not (yield Fetch("SELECT 1 FROM pg_ts_config WHERE cfgname = %s", (language,))):
+    if not (yield from Fetch("SELECT 1 FROM pg_ts_config WHERE cfgname = %s", (language,))):
         msg = f"Postgres knows no text search configuration {language!r}: \\dF in psql lists those that it has."
         raise ConfigurationError(msg)
-    ((quoted,),) = yield Fetch("SELECT quote_ident(%s)", (language,))
-    yield Execute(f"CREATE TEXT SEARCH CONFIGURATION agentmem_words (COPY = {quoted})")
+    ((quoted,),) = yield from Fetch("SELECT quote_ident(%s)", (language,))
+    yield from Execute(f"CREATE TEXT SEARCH CONFIGURATION agentmem_words (COPY = {quoted})")
     stem = f"{language}_stem"
-    if (yield Fetch("SELECT 1 FROM pg_ts_dict WHERE dictname = %s", (stem,))):
-        ((stem,),) = yield Fetch("SELECT quote_ident(%s)", (stem,))
-        yield Execute(f"CREATE TEXT SEARCH DICTIONARY agentmem_stem (TEMPLATE = snowball, Language = {quoted})")
+    if (yield from Fetch("SELECT 1 FROM pg_ts_dict WHERE dictname = %s", (stem,))):
+        ((stem,),) = yield from Fetch("SELECT quote_ident(%s)", (stem,))
+        yield from Execute(f"CREATE TEXT SEARCH DICTIONARY agentmem_stem (TEMPLATE = snowball, Language = {quoted})")
         mapping = f"REPLACE {stem} WITH agentmem_stem"
-        yield Execute(f"ALTER TEXT SEARCH CONFIGURATION agentmem_words ALTER MAPPING {mapping}")
+        yield from Execute(f"ALTER TEXT SEARCH CONFIGURATION agentmem_words ALTER MAPPING {mapping}")
 
 
 def _migrate_langgraph() -> Program[None]:
@@ -191,10 +191,10 @@ def _migrate_langgraph() -> Program[None]:
     from langgraph.store.postgres.base import MIGRATIONS as STORE
 
     for table, migrations in (("checkpoint_migrations", CHECKPOINTS), ("store_migrations", STORE)):
-        yield Execute(f"CREATE TABLE IF NOT EXISTS {table} (v INTEGER PRIMARY KEY)")
-        ((done,),) = yield Fetch(f"SELECT coalesce(max(v), -1) FROM {table}")
+        yield from Execute(f"CREATE TABLE IF NOT EXISTS {table} (v INTEGER PRIMARY KEY)")
+        ((done,),) = yield from Fetch(f"SELECT coalesce(max(v), -1) FROM {table}")
         for version, migration in enumerate(migrations):
             if version > done:
                 # An index that is built concurrently cannot be part of a transaction.
-                yield Execute(migration.replace("CONCURRENTLY", "").replace("%", "%%"))
-                yield Execute(f"INSERT INTO {table} (v) VALUES (%s)", (version,))
+                yield from Execute(migration.replace("CONCURRENTLY", "").replace("%", "%%"))
+                yield from Execute(f"INSERT INTO {table} (v) VALUES (%s)", (version,))

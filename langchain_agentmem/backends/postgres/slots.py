@@ -13,11 +13,12 @@ import queue
 import time
 import weakref
 from collections import OrderedDict
+from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import Any
 
 from langchain_agentmem.errors import StorageClosedError
-from langchain_agentmem.programs import Program
+from langchain_agentmem.programs import OuterStep, Program
 
 
 class SlotTimeoutError(Exception):
@@ -133,7 +134,7 @@ class Slot:
             # A wake-up can be lost with the caller that owed it: look again now and then.
             seconds = min(limit.left, 1.0 + len(self._slots._order) / 1000)
             asked = time.monotonic()
-            yield _Wait(self, seconds)
+            yield from _Wait(self, seconds)
             # What this process needed to come back does not count: others could not progress either.
             limit.extend(time.monotonic() - asked - seconds)
             self._slots._forget_lost()
@@ -165,7 +166,8 @@ class Slot:
                 future.get_loop().call_soon_threadsafe(_resolve, future)
 
 
-class _Wait(NamedTuple):
+@dataclass(slots=True)
+class _Wait(OuterStep[Any]):
     """Outer step: wait until a slot rings, or for some seconds."""
 
     slot: Slot

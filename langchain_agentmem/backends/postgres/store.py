@@ -76,7 +76,7 @@ class PostgresItems:
         if not keys:
             return []
         places = [(_encode(tenant, namespace), key) for namespace, key in keys]
-        rows = yield Fetch(self._sql["get_with_paths" if paths else "get"], (*_columns(places), now))
+        rows = yield from Fetch(self._sql["get_with_paths" if paths else "get"], (*_columns(places), now))
         found = {(row[0], row[1]): _item(row) for row in rows}
         return [found.get(place) for place in places]
 
@@ -84,9 +84,9 @@ class PostgresItems:
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
         if puts:
             yield from self._ensure_vectors([vector for put in puts for vector in put.vectors])
-            yield OffLoop(is_long((put.value for put in puts), LARGE))
+            yield from OffLoop(is_long((put.value for put in puts), LARGE))
             paths = _paths(tenant, puts)
-            yield Fetch(self._sql["put_with_paths" if paths else "put"], (*_put(tenant, puts, now), *paths))
+            yield from Fetch(self._sql["put_with_paths" if paths else "put"], (*_put(tenant, puts, now), *paths))
 
     @one_statement
     def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
@@ -97,18 +97,20 @@ class PostgresItems:
         paths = _paths(tenant, puts)
         statement = self._sql["swap_with_paths" if paths else "swap"]
         noted = (token, *paths) if paths else ()
-        ((swapped, *_),) = yield Fetch(statement, (*places, *fates, *_put(tenant, puts, now), *noted))
+        ((swapped, *_),) = yield from Fetch(statement, (*places, *fates, *_put(tenant, puts, now), *noted))
         return bool(swapped)
 
     @one_statement
     def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
         if keys:
-            yield Fetch(self._sql["delete"], _columns([(_encode(tenant, namespace), key) for namespace, key in keys]))
+            yield from Fetch(
+                self._sql["delete"], _columns([(_encode(tenant, namespace), key) for namespace, key in keys])
+            )
 
     @one_statement
     def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
         places = [(_encode(tenant, namespace), key) for namespace, key in keys]
-        yield Fetch(self._sql["touch"], (*_columns(places), now))
+        yield from Fetch(self._sql["touch"], (*_columns(places), now))
 
     @storage_program
     def change(
@@ -122,7 +124,7 @@ class PostgresItems:
         every = [*touches, *deletes, *((put.namespace, put.key) for put in puts)]
         columns = _columns([(_encode(tenant, namespace), key) for namespace, key in every])
         made = [at >= len(touches) for at in range(len(every))]
-        locked = {tuple(row) for row in (yield Fetch(self._sql["lock"], (*columns, made, now)))}
+        locked = {tuple(row) for row in (yield from Fetch(self._sql["lock"], (*columns, made, now)))}
         # Touching an item that another writer has created since would lock it out of order.
         touched = [(namespace, key) for namespace, key in touches if (_encode(tenant, namespace), key) in locked]
         if touched:
@@ -143,7 +145,7 @@ class PostgresItems:
         own, first, last = _below(tenant, prefix)
         at, after, key = before or (None, None, None)
         parameters = {"own": own, "first": first, "last": last, "now": now, "path": _path(condition), "limit": limit}
-        rows = yield Fetch(self._sql["scan"], {**parameters, "at": at, "prefix": after, "key": key})
+        rows = yield from Fetch(self._sql["scan"], {**parameters, "at": at, "prefix": after, "key": key})
         following = (rows[-1][7], rows[-1][0], rows[-1][1]) if len(rows) == limit else None
         return [_item(row[:7]) for row in rows], following
 
@@ -153,7 +155,7 @@ class PostgresItems:
         place = (tenant, query.prefix)
         exact = 0 if self._large.get(place, 0.0) > time.monotonic() else EXACT_ITEMS
         what = (list(query.terms), vector, _path(query.condition), now, query.depth, exact)
-        rows = yield Fetch(self._sql["find"], (*_below(tenant, query.prefix), *what))
+        rows = yield from Fetch(self._sql["find"], (*_below(tenant, query.prefix), *what))
         if exact and rows and rows[0][6] is not None:
             if len(self._large) >= _REMEMBERED:
                 self._large.clear()
@@ -170,26 +172,26 @@ class PostgresItems:
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
         if not ids:
             return {}
-        rows = yield Fetch(self._sql["get"], (*_columns([(prefix, key) for _, prefix, key in ids]), 0.0))
+        rows = yield from Fetch(self._sql["get"], (*_columns([(prefix, key) for _, prefix, key in ids]), 0.0))
         found = {(row[0], row[1]): _item(row) for row in rows}
         return {id_: found[id_[1:]] for id_ in ids if id_[1:] in found}
 
     @one_statement
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
         own, first, last = _below(tenant, prefix)
-        rows = yield Fetch(self._sql["namespaces"], (first, last, own, now))
+        rows = yield from Fetch(self._sql["namespaces"], (first, last, own, now))
         return sorted(_decode(namespace) for (namespace,) in rows)
 
     @one_statement
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
-        ((deleted,),) = yield Fetch(self._sql["sweep"], (*_below(tenant, ()), now, limit))
+        ((deleted,),) = yield from Fetch(self._sql["sweep"], (*_below(tenant, ()), now, limit))
         return int(deleted)
 
     @one_statement
     def fits(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (all tenants have one table)
         if dimensions > MAX_DIMENSIONS:
             return _too_many(dimensions)
-        ((stored,),) = yield Fetch(self._sql["dimensions"])
+        ((stored,),) = yield from Fetch(self._sql["dimensions"])
         if stored is None or stored == dimensions:
             return None
         return (
@@ -202,7 +204,7 @@ class PostgresItems:
     def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:
         if dimensions > MAX_DIMENSIONS:
             return _too_many(dimensions)
-        ((others,),) = yield Fetch(self._sql["dimensions_of_others"], _below(tenant, ())[1:])
+        ((others,),) = yield from Fetch(self._sql["dimensions_of_others"], _below(tenant, ())[1:])
         if others is None or others == dimensions:
             return None
         return (
@@ -214,10 +216,10 @@ class PostgresItems:
     @storage_program
     def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002 (what is gone is gone)
         first, last = _below(tenant, ())[1:]
-        ((deleted,),) = yield Fetch(self._sql["unembed"], (first, last, _UNEMBEDDED_AT_ONCE))
+        ((deleted,),) = yield from Fetch(self._sql["unembed"], (first, last, _UNEMBEDDED_AT_ONCE))
         if deleted:
             return True
-        yield Fetch(self._sql["resize"], (first, last, dimensions, *self._column(dimensions)))
+        yield from Fetch(self._sql["resize"], (first, last, dimensions, *self._column(dimensions)))
         return None
 
     @one_statement
@@ -230,7 +232,7 @@ class PostgresItems:
         now: float,
     ) -> Program[tuple[list[IndexedItem], Any]]:
         first, last = _below(tenant, ())[1:]
-        rows = yield Fetch(self._sql["unembedded"], (first, last, *(after or ("", "")), limit, now))
+        rows = yield from Fetch(self._sql["unembedded"], (first, last, *(after or ("", "")), limit, now))
         return [IndexedItem(_item(row[:7]), row[7]) for row in rows], rows[-1][:2] if len(rows) == limit else None
 
     @storage_program
@@ -242,17 +244,17 @@ class PostgresItems:
             [row.revision for row, _ in items],
             *_vector_columns(vectors),
         )
-        ((embedded,),) = yield Fetch(self._sql["embed"], parameters)
+        ((embedded,),) = yield from Fetch(self._sql["embed"], parameters)
         return int(embedded)
 
     def _ensure_vectors(self, vectors: Sequence[bytes]) -> Program[None]:
         """Make the table of vectors before the first one is stored: only then is their dimension known."""
         if not vectors or self._has_vectors:
             return
-        ((self._has_vectors,),) = yield Fetch(self._sql["has_vectors"])
+        ((self._has_vectors,),) = yield from Fetch(self._sql["has_vectors"])
         if not self._has_vectors:
             dimensions = len(vectors[0]) // 4
-            yield Fetch(self._sql["make_vectors"], (dimensions, *self._column(dimensions)))
+            yield from Fetch(self._sql["make_vectors"], (dimensions, *self._column(dimensions)))
 
     def _column(self, dimensions: int) -> tuple[str, str, str]:
         """The type of a column of vectors; the kind and the options of its index."""

@@ -75,7 +75,7 @@ class RedisCheckpoints:
     def get(
         self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
     ) -> Program[LoadedCheckpoint | None]:
-        found = yield _invoke("get", thread, (optional(now), namespace, checkpoint_id or ""))
+        found = yield from _invoke("get", thread, (optional(now), namespace, checkpoint_id or ""))
         if found is None:
             return None
         record, *parts = found
@@ -106,7 +106,7 @@ class RedisCheckpoints:
             rows: list[CheckpointRow] = []
             for start in range(0, len(threads), _THREADS_AT_ONCE):
                 some = threads[start : start + _THREADS_AT_ONCE]
-                answers = yield InvokeAll([page_of(one, most) for one in some])
+                answers = yield from InvokeAll([page_of(one, most) for one in some])
                 for one, records in zip(some, answers, strict=True):
                     with reading(ThreadKey(tenant, one)):
                         rows += checkpoints_in(one, records, codec)
@@ -126,7 +126,7 @@ class RedisCheckpoints:
         for row in rows:
             by_thread.setdefault(row.thread_id, []).append(row)
         threads = [ThreadKey(tenant, thread_id) for thread_id in by_thread]
-        answers = yield InvokeAll(
+        answers = yield from InvokeAll(
             [
                 _parts(thread, [row.key for row in group], None, [key for row in group for key in row.value_keys()])
                 for thread, group in zip(threads, by_thread.values(), strict=True)
@@ -144,7 +144,7 @@ class RedisCheckpoints:
     def ancestors(
         self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
     ) -> Program[list[CheckpointRow]]:
-        records = yield _invoke("ancestors", thread, (optional(now), *checkpoint, limit))
+        records = yield from _invoke("ancestors", thread, (optional(now), *checkpoint, limit))
         with reading(thread):
             return checkpoints_in(thread.thread_id, records, codec)
 
@@ -152,14 +152,14 @@ class RedisCheckpoints:
     def writes(
         self, thread: ThreadKey, checkpoints: Sequence[CheckpointKey], channels: Collection[str]
     ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Parts]]:
-        found = yield _parts(thread, checkpoints, channels, ())
+        found = yield from _parts(thread, checkpoints, channels, ())
         with reading(thread):
             answer = Answer.of([], _unchanged(found))
             return {checkpoint: answer.writes(checkpoint) for checkpoint in checkpoints}, answer.parts
 
     @storage_program
     def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
-        records = yield _invoke("entries", thread)
+        records = yield from _invoke("entries", thread)
         with reading(thread):
             return sorted(entries_in(records), key=lambda entry: entry.key.checkpoint_id)
 
@@ -169,7 +169,7 @@ class RedisCheckpoints:
         found: list[str] = []
         for start in range(0, len(threads), _THREADS_AT_ONCE):
             some = threads[start : start + _THREADS_AT_ONCE]
-            answers = yield InvokeAll([_invoke("has_run", ThreadKey(tenant, one), tuple(run_ids)) for one in some])
+            answers = yield from InvokeAll([_invoke("has_run", ThreadKey(tenant, one), tuple(run_ids)) for one in some])
             found += [one for one, has_run in zip(some, answers, strict=True) if has_run]
         return found
 
@@ -199,45 +199,45 @@ class RedisCheckpoints:
         known: Collection[CheckpointEntry],
     ) -> Program[None]:
         before = [field_of(entry.key) for entry in known]
-        if not (yield _invoke("delete", thread, (len(before), *before, *map(field_of, checkpoints)))):
+        if not (yield from _invoke("delete", thread, (len(before), *before, *map(field_of, checkpoints)))):
             raise Changed
 
     @storage_program
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
-        _, used, _, users = yield _invoke("delete_thread", thread, ("",))
+        _, used, _, users = yield from _invoke("delete_thread", thread, ("",))
         if used is not None:
-            yield InvokeAll(_unlisted(thread, users, float(used)))
+            yield from InvokeAll(_unlisted(thread, users, float(used)))
 
     @storage_program
     def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
-        found = yield _invoke("dump", source, (optional(now),))
+        found = yield from _invoke("dump", source, (optional(now),))
         if found is None:
             return True
         users, ttl, *dumps = found
         use = ThreadUse(now, ttl=None if ttl is None else float(ttl))
         arguments = (_identity(target), optional(now), _identity(source), *dumps)
         steps = _enlisted(target, use, _each(users))
-        (*_, copied) = yield InvokeAll([*steps, _invoke("restore", target, arguments)])
+        (*_, copied) = yield from InvokeAll([*steps, _invoke("restore", target, arguments)])
         return bool(copied)
 
     @storage_program
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
-        found = yield _invoke("set_ttl", thread, (optional(now), optional(ttl)))
+        found = yield from _invoke("set_ttl", thread, (optional(now), optional(ttl)))
         if found is None:
             return False
         expires, users = found
         index, name = _expiring(thread.tenant), thread.thread_id
         if ttl is None:
-            yield indexes.reschedule(index, [(name, "")])
+            yield from indexes.reschedule(index, [(name, "")])
         else:
-            yield indexes.schedule(index, name, float(expires), notes=_each(users))
+            yield from indexes.schedule(index, name, float(expires), notes=_each(users))
         return True
 
     @storage_program
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         due = yield from indexes.due(_expiring(tenant), now, limit)
         threads = [ThreadKey(tenant, member.decode()) for member, _ in due]
-        states = yield InvokeAll([_invoke("delete_thread", thread, (optional(now),)) for thread in threads])
+        states = yield from InvokeAll([_invoke("delete_thread", thread, (optional(now),)) for thread in threads])
         steps: list[Invoke] = []
         deleted = 0
         for thread, (_, noted), (gone, _, expires, users) in zip(threads, due, states, strict=True):
@@ -246,7 +246,7 @@ class RedisCheckpoints:
                 steps += _unlisted(thread, b"\x00".join((noted, users)), now)
             else:
                 steps.append(indexes.reschedule(_expiring(tenant), [(thread.thread_id, optional(expires))]))
-        yield InvokeAll(steps)
+        yield from InvokeAll(steps)
         return deleted
 
 
@@ -260,13 +260,13 @@ def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any
     secret = b"" if use.secret is None else pack(use.secret)
     used = (_identity(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret)
     named = [] if use.user_id is None else [use.user_id]
-    (*_, (result, *users)) = yield InvokeAll(
+    (*_, (result, *users)) = yield from InvokeAll(
         [*_enlisted(thread, use, named), _invoke(name, thread, (*used, *arguments))]
     )
     others = [user for user in _each(*users) if user != use.user_id] if result else []
     if others:
         # It is the thread of these users too, although this write does not say so.
-        yield InvokeAll(_enlisted(thread, use, others))
+        yield from InvokeAll(_enlisted(thread, use, others))
     return result
 
 

@@ -14,6 +14,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ from langchain_agentmem.arguments.urls import shown_url
 from langchain_agentmem.backends.redis.pools import Lease, Limit, LoopPool, Pool, close_now
 from langchain_agentmem.backends.redis.routing import HOME, Endpoint
 from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.programs import OuterStep
 
 Words = Sequence[Any]
 """A command and its arguments."""
@@ -154,7 +156,8 @@ class _Leases(dict[int, Lease]):
     """The connections of an exchange, by the places of its parts."""
 
 
-class Exchange(NamedTuple):
+@dataclass(slots=True)
+class Exchange(OuterStep[list[Any]]):
     """Outer step: send commands to several servers at once. The result has for each the answers, or why they are missing.
 
     Answers may be errors of the server. A connection is used by others only after all of its answers were read.

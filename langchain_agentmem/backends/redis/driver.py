@@ -9,6 +9,7 @@ import asyncio
 import os
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar, cast
 
 import redis
@@ -50,7 +51,7 @@ from langchain_agentmem.errors import (
     StorageClosedError,
     StorageError,
 )
-from langchain_agentmem.programs import Program, Sleep, StorageProgram, arun, run
+from langchain_agentmem.programs import OuterStep, Program, Sleep, StorageProgram, arun, run
 from langchain_agentmem.programs.signals import came_by_signal
 
 T = TypeVar("T")
@@ -119,7 +120,7 @@ class RedisDriver:
                 yield from self._prepare(limit)
             for _ in range(_ATTEMPTS):
                 try:
-                    return cast("T", (yield _Drive(self, program, limit, writes)))
+                    return cast("T", (yield from _Drive(self, program, limit, writes)))
                 except Changed:
                     if not isinstance(program, StorageProgram):
                         raise
@@ -215,7 +216,7 @@ class RedisDriver:
             trouble: Exception | None = None
             try:
                 parts = yield from self._parts(commands, pending, limit)
-                results = yield Exchange(self.servers, parts, limit, writes)
+                results = yield from Exchange(self.servers, parts, limit, writes)
             except UnreachableError as error:
                 trouble = error
             else:
@@ -240,7 +241,7 @@ class RedisDriver:
             self.route.forget()
             if whole:
                 pending = dict.fromkeys(range(len(commands)))
-            yield Sleep(pause)
+            yield from Sleep(pause)
 
     def _settle(self, at: int, answer: Any, command: _Command, pending: dict[int, Endpoint | None]) -> Exception | None:
         """Whether a command is done; if not, it stays pending. Returns the error that makes its server useless now."""
@@ -276,7 +277,7 @@ class RedisDriver:
 
     def _ask(self, server: Endpoint, words: Words, limit: Limit) -> Program[Any]:
         """Send one command to one server, once; see `routing.Ask`."""
-        (result,) = yield Exchange(self.servers, [Part(server, [0], [words], 0)], limit, writes=False)
+        (result,) = yield from Exchange(self.servers, [Part(server, [0], [words], 0)], limit, writes=False)
         if isinstance(result, _LOST) and not isinstance(result, AuthenticationError):
             return result
         if isinstance(result, Exception):
@@ -486,7 +487,8 @@ def _info(answer: Any) -> dict[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 
 
-class _Drive(NamedTuple):
+@dataclass(slots=True)
+class _Drive(OuterStep[Any]):
     """Outer step: run a storage program, each step of which is an `Invoke` or `InvokeAll`."""
 
     driver: RedisDriver

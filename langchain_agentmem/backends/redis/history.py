@@ -59,21 +59,21 @@ class RedisMessages:
         ]
         if ttl is not None:
             steps.append(indexes.schedule(_expiring(key.tenant), _identity(key), now + ttl))
-        (*_, first) = yield InvokeAll([*steps, _invoke("append", key, arguments)])
+        (*_, first) = yield from InvokeAll([*steps, _invoke("append", key, arguments)])
         return int(first)
 
     @storage_program
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
         most = -1 if limit is None else limit
-        return _rows((yield _invoke("window", key, (optional(now), _whose(agent), most))))
+        return _rows((yield from _invoke("window", key, (optional(now), _whose(agent), most))))
 
     @storage_program
     def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
-        return _rows((yield _invoke("page", key, (optional(now), _whose(agent), after, limit))))
+        return _rows((yield from _invoke("page", key, (optional(now), _whose(agent), after, limit))))
 
     @storage_program
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
-        return int((yield _invoke("count", key, (optional(now), _whose(agent)))))
+        return int((yield from _invoke("count", key, (optional(now), _whose(agent)))))
 
     @storage_program
     def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
@@ -85,7 +85,7 @@ class RedisMessages:
         found: list[IndexEntry] = []
         for start in range(0, len(sessions), _SESSIONS_AT_ONCE):
             keys = [SessionKey(tenant, user_id, one or "") for one in sessions[start : start + _SESSIONS_AT_ONCE]]
-            answers = yield InvokeAll([_invoke("index", key, (optional(now), int(vectors))) for key in keys])
+            answers = yield from InvokeAll([_invoke("index", key, (optional(now), int(vectors))) for key in keys])
             for key, answer in zip(keys, answers, strict=True):
                 found += _entries(key.session_id, agent, *answer)
         return found
@@ -97,7 +97,7 @@ class RedisMessages:
         by_session: dict[str, list[int]] = {}
         for session_id, position in places:
             by_session.setdefault(session_id, []).append(position)
-        answers = yield InvokeAll(
+        answers = yield from InvokeAll(
             [
                 _invoke("rows", SessionKey(scope.tenant, scope.user_id, session_id), (optional(now), *positions))
                 for session_id, positions in by_session.items()
@@ -111,7 +111,7 @@ class RedisMessages:
 
     @storage_program
     def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
-        found = yield _invoke("summary", key, (optional(now), agent or ""))
+        found = yield from _invoke("summary", key, (optional(now), agent or ""))
         return StoredSummary(found[0].decode(), int(found[1])) if found and found[0] is not None else None
 
     @storage_program
@@ -119,15 +119,15 @@ class RedisMessages:
         self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
     ) -> Program[bool]:
         arguments = (optional(now), agent or "", *summary, optional(expected))
-        return bool((yield _invoke("swap_summary", key, arguments)))
+        return bool((yield from _invoke("swap_summary", key, arguments)))
 
     @storage_program
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        yield _invoke("clear", key, (_whose(agent),))
+        yield from _invoke("clear", key, (_whose(agent),))
 
     @storage_program
     def end(self, key: SessionKey) -> Program[int]:
-        return int((yield _invoke("end", key, ())))
+        return int((yield from _invoke("end", key, ())))
 
     @storage_program
     def sessions(
@@ -148,44 +148,44 @@ class RedisMessages:
 
     @storage_program
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        return bool((yield _invoke("rename", key, (title, optional(now)))))
+        return bool((yield from _invoke("rename", key, (title, optional(now)))))
 
     @storage_program
     def delete(self, key: SessionKey) -> Program[bool]:
-        _, used, _ = yield _invoke("delete", key, ("",))
+        _, used, _ = yield from _invoke("delete", key, ("",))
         if used is None:
             return False
-        left, _ = yield InvokeAll(
+        left, _ = yield from InvokeAll(
             [
                 indexes.heal(_owner(key.tenant, key.user_id), [(key.session_id, float(used))]),
                 indexes.reschedule(_expiring(key.tenant), [(_identity(key), "")]),
             ]
         )
         if not left:
-            yield indexes.heal(_owners(key.tenant), [(key.user_id or "", float(used))])
+            yield from indexes.heal(_owners(key.tenant), [(key.user_id or "", float(used))])
         return True
 
     @storage_program
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         members = [member for member, _ in (yield from indexes.due(_expiring(tenant), now, limit))]
         keys = [SessionKey(*ormsgpack.unpackb(member)) for member in members]
-        states = yield InvokeAll([_invoke("delete", key, (optional(now),)) for key in keys])
+        states = yield from InvokeAll([_invoke("delete", key, (optional(now),)) for key in keys])
         gone = [key for key, (deleted, *_) in zip(keys, states, strict=True) if deleted]
         later = [
             (member, "" if deleted else optional(expires))
             for member, (deleted, _, expires) in zip(members, states, strict=True)
         ]
         steps = [indexes.heal(_owner(tenant, key.user_id), [(key.session_id, now)]) for key in gone]
-        (*left, _) = yield InvokeAll([*steps, indexes.reschedule(_expiring(tenant), later)])
+        (*left, _) = yield from InvokeAll([*steps, indexes.reschedule(_expiring(tenant), later)])
         idle = [(key.user_id or "", now) for key, sessions in zip(gone, left, strict=True) if not sessions]
         if idle:
-            yield indexes.heal(_owners(tenant), idle)
+            yield from indexes.heal(_owners(tenant), idle)
         return len(gone)
 
     @storage_program
     def unembed(self, tenant: str, after: Any) -> Program[Any]:
         sessions, at = after or ((yield from self._sessions(tenant)), 0)
-        yield InvokeAll([_invoke("unembed", key, ()) for key in sessions[at : at + _SESSIONS_AT_ONCE]])
+        yield from InvokeAll([_invoke("unembed", key, ()) for key in sessions[at : at + _SESSIONS_AT_ONCE]])
         at += _SESSIONS_AT_ONCE
         return (sessions, at) if at < len(sessions) else None
 
@@ -197,11 +197,11 @@ class RedisMessages:
         found: list[LoggedMessage] = []
         while at < len(sessions) and len(found) < limit:
             if positions is None:
-                lacking = yield _invoke("unembedded", sessions[at], (optional(now), 4 * dimensions))
+                lacking = yield from _invoke("unembedded", sessions[at], (optional(now), 4 * dimensions))
                 positions = sorted(map(int, lacking.split()))
             page, positions = positions[: limit - len(found)], positions[limit - len(found) :]
             if page:
-                records = yield _invoke("rows", sessions[at], (optional(now), *page))
+                records = yield from _invoke("rows", sessions[at], (optional(now), *page))
                 found += [LoggedMessage(sessions[at], row) for row in _rows(records)]
             if not positions:
                 at, positions = at + 1, None
@@ -212,7 +212,7 @@ class RedisMessages:
         by_session: dict[SessionKey, list[Any]] = {}
         for key, row in messages:
             by_session.setdefault(key, []).extend((row.position, _packed(row), row.vector or b""))
-        return sum((yield InvokeAll([_invoke("embed", key, groups) for key, groups in by_session.items()])))
+        return sum((yield from InvokeAll([_invoke("embed", key, groups) for key, groups in by_session.items()])))
 
     def _sessions(self, tenant: str) -> Program[list[SessionKey]]:
         """All sessions of a tenant, in an order that stays.

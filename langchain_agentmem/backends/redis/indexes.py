@@ -36,7 +36,7 @@ def members(index: str) -> Program[list[bytes]]:
     """All members, those used last first."""
     every: list[bytes] = []
     while True:
-        flat = yield Invoke(LUA["newest"], (index,), (len(every), len(every) + _CHUNK - 1))
+        flat = yield from Invoke(LUA["newest"], (index,), (len(every), len(every) + _CHUNK - 1))
         every += flat[::2]
         if len(flat) < 2 * _CHUNK:
             return list(dict.fromkeys(every))
@@ -47,7 +47,7 @@ def members_of(several: Sequence[str]) -> Program[list[list[bytes]]]:
     found: list[list[bytes]] = []
     for start in range(0, len(several), _CHUNK):
         part = several[start : start + _CHUNK]
-        answers = yield InvokeAll([Invoke(LUA["newest"], (index,), (0, _CHUNK - 1)) for index in part])
+        answers = yield from InvokeAll([Invoke(LUA["newest"], (index,), (0, _CHUNK - 1)) for index in part])
         for index, flat in zip(part, answers, strict=True):
             found.append(flat[::2] if len(flat) < 2 * _CHUNK else (yield from members(index)))
     return found
@@ -80,8 +80,8 @@ def listing(
     start = 0
     while last is None or len(kept) < last:
         size = _CHUNK if last is None else min(_CHUNK, last - len(kept) + 10)
-        flat = yield Invoke(LUA["newest"], (index,), (start, start + size - 1))
-        found = yield InvokeAll([describe(member) for member in flat[::2]])
+        flat = yield from Invoke(LUA["newest"], (index,), (start, start + size - 1))
+        found = yield from InvokeAll([describe(member) for member in flat[::2]])
         for member, one in zip(flat[::2], found, strict=True):
             if is_listed(one):
                 kept.append(Entry(member, one))
@@ -91,7 +91,7 @@ def listing(
         if len(flat) < 2 * size:
             break
     if gone:
-        yield heal(index, [(member, now - GRACE_SECONDS) for member in gone])
+        yield from heal(index, [(member, now - GRACE_SECONDS) for member in gone])
     return kept[offset:last]
 
 
@@ -115,7 +115,7 @@ def schedule(
 
 def due(index: str, now: float, limit: int) -> Program[list[tuple[bytes, bytes]]]:
     """The members that are to be looked at by now, each with its notes, a zero byte between them."""
-    flat = yield Invoke(LUA["due"], _scheduled(index), (optional(now), limit))
+    flat = yield from Invoke(LUA["due"], _scheduled(index), (optional(now), limit))
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import struct
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import InvalidInputError
+from langchain_agentmem.programs import Step
 
 _PACKAGE = "langchain_agentmem.backends.redis"
 _LENGTH = struct.Struct(">I")
@@ -35,7 +37,8 @@ class Script(NamedTuple):
     digest: str
 
 
-class Invoke(NamedTuple):
+@dataclass(slots=True)
+class Invoke(Step[Any]):
     """Storage step: run one script; the result is what it returns."""
 
     script: Script
@@ -44,7 +47,8 @@ class Invoke(NamedTuple):
     arguments: Sequence[Any] = ()
 
 
-class InvokeAll(NamedTuple):
+@dataclass(slots=True)
+class InvokeAll(Step[list[Any]]):
     """Storage step: run several scripts, sent at once; the result is the list of what they return.
 
     With `together` all of them are done or none, where their keys may lie in one slot: always but in a cluster.
@@ -60,7 +64,7 @@ def command_words(name: str, invocation: Invoke) -> list[Any]:
     Raises:
         InvalidInputError: An argument is too large for Redis.
     """
-    script, keys, arguments = invocation
+    script, keys, arguments = invocation.script, invocation.keys, invocation.arguments
     if len(arguments) > MOST_ARGUMENTS:
         name = "EVAL"  # so that they are never sent twice
         keys, arguments = [*keys, f"{keys[0].partition('}:')[0]}}}:packed"], _packed(arguments)

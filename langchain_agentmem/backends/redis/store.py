@@ -70,7 +70,7 @@ class RedisItems:
         by_root: dict[str, list[int]] = {}
         for at, (namespace, _) in enumerate(keys):
             by_root.setdefault(namespace[0], []).append(at)
-        answers = yield InvokeAll(
+        answers = yield from InvokeAll(
             [
                 _invoke("get", tenant, root, (optional(now), int(paths), *_flat(keys[at] for at in places)))
                 for root, places in by_root.items()
@@ -108,17 +108,17 @@ class RedisItems:
         steps = [step for root, (own, _, _) in by_root.items() if own for step in _enlist(tenant, root, own, now)]
         for root, (own, deleted, touched) in by_root.items():
             counts = (len(touched), len(deleted), len(own))
-            yield OffLoop(is_long(put.text for put in own))
+            yield from OffLoop(is_long(put.text for put in own))
             groups = [one for put in own for one in _put(put, self._language)]
             arguments = (optional(now), *counts, *_flat(touched), *_flat(deleted), *groups)
             steps.append(_invoke("change", tenant, root, arguments))
-        yield InvokeAll(steps, together=len(by_root) > 1)
+        yield from InvokeAll(steps, together=len(by_root) > 1)
 
     @storage_program
     def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
         root = swaps[0].namespace[0]
         puts = [swap.put for swap in swaps if swap.put]
-        yield OffLoop(is_long(put.text for put in puts))
+        yield from OffLoop(is_long(put.text for put in puts))
         fates = [
             one
             for swap in swaps
@@ -137,7 +137,7 @@ class RedisItems:
             *(one for put in puts for one in _put(put, self._language)),
         )
         steps = _enlist(tenant, root, puts, now) if puts else []
-        (*_, swapped) = yield InvokeAll([*steps, _invoke("swap", tenant, root, arguments)])
+        (*_, swapped) = yield from InvokeAll([*steps, _invoke("swap", tenant, root, arguments)])
         return bool(swapped)
 
     @storage_program
@@ -157,7 +157,7 @@ class RedisItems:
         for start in range(0, len(roots), _ROOTS_AT_ONCE):
             following = dict.fromkeys(roots[start : start + _ROOTS_AT_ONCE], b"")
             while following:
-                answers = yield InvokeAll(
+                answers = yield from InvokeAll(
                     [
                         _invoke(
                             "scan",
@@ -202,7 +202,7 @@ class RedisItems:
         dense: dict[_Id, float] = {}
         for root in (yield from self._roots(tenant, query.prefix)):
             yield from self._read(tenant, root, query, now, words, dense)
-        yield OffLoop(len(words) > _MANY_ITEMS)
+        yield from OffLoop(len(words) > _MANY_ITEMS)
         found = scores(list(words.values()), query.terms, self._language)
         lexical = {id_: score for id_, score in zip(words, found, strict=True) if score > 0}
         return Found([Candidate(id_, lexical.get(id_), dense.get(id_)) for id_ in lexical.keys() | dense.keys()])
@@ -212,7 +212,7 @@ class RedisItems:
         by_root: dict[tuple[str, str], list[_Id]] = {}
         for id_ in ids:
             by_root.setdefault((id_.tenant, decode_namespace(id_.namespace)[0]), []).append(id_)
-        answers = yield InvokeAll(
+        answers = yield from InvokeAll(
             [
                 _invoke("rows", *place, [one for id_ in group for one in (id_.namespace, id_.key)])
                 for place, group in by_root.items()
@@ -235,12 +235,12 @@ class RedisItems:
             following: bytes | None = b""
             while following is not None:
                 arguments = (optional(now), encode_namespace(prefix or (root,)), following, _NAMESPACES_AT_ONCE)
-                following, *some = yield _invoke("namespaces", tenant, root, arguments)
+                following, *some = yield from _invoke("namespaces", tenant, root, arguments)
                 found += map(decode_namespace, some)
             if not prefix and len(found) == before:
                 empty.append(root)
         if empty:
-            yield indexes.heal(_root_index(tenant), [(root, now - indexes.GRACE_SECONDS) for root in empty])
+            yield from indexes.heal(_root_index(tenant), [(root, now - indexes.GRACE_SECONDS) for root in empty])
         return sorted(found)
 
     @storage_program
@@ -253,14 +253,14 @@ class RedisItems:
         for root, _ in due:
             if deleted >= limit:
                 break
-            number, following, is_empty = yield _invoke(
+            number, following, is_empty = yield from _invoke(
                 "sweep", tenant, root.decode(), (optional(now), limit - deleted)
             )
             deleted += number
             times.append((root, following))
             if is_empty:
                 empty.append((root, now))
-        yield InvokeAll([indexes.reschedule(index, times), indexes.heal(_root_index(tenant), empty)])
+        yield from InvokeAll([indexes.reschedule(index, times), indexes.heal(_root_index(tenant), empty)])
         return deleted
 
     @storage_program
@@ -277,7 +277,7 @@ class RedisItems:
     def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002
         roots, at, namespace, place = after or ((yield from self._roots(tenant, ())), 0, b"", b"0")
         if at < len(roots):
-            namespace, place = yield _invoke("unembed", tenant, roots[at], (namespace, place))
+            namespace, place = yield from _invoke("unembed", tenant, roots[at], (namespace, place))
         return _following(roots, at, namespace, place)
 
     @storage_program
@@ -288,7 +288,7 @@ class RedisItems:
         flat: list[Any] = []
         if at < len(roots):
             arguments = (optional(now), namespace, place, limit, 4 * dimensions)
-            namespace, place, *flat = yield _invoke("unembedded", tenant, roots[at], arguments)
+            namespace, place, *flat = yield from _invoke("unembedded", tenant, roots[at], arguments)
         found = [
             IndexedItem(_item(decode_namespace(where), key.decode(), item), None if paths is None else paths.decode())
             for where, key, item, paths in zip(*(flat[start::4] for start in range(4)), strict=True)
@@ -302,7 +302,7 @@ class RedisItems:
             width = len(vectors[0]) if vectors else 0
             group = (encode_namespace(row.namespace), row.key, row.revision, b"".join(vectors), width)
             by_root.setdefault(row.namespace[0], []).extend(group)
-        embedded = yield InvokeAll([_invoke("embed", tenant, root, groups) for root, groups in by_root.items()])
+        embedded = yield from InvokeAll([_invoke("embed", tenant, root, groups) for root, groups in by_root.items()])
         return sum(embedded)
 
     def _roots(self, tenant: str, prefix: Namespace) -> Program[list[str]]:
@@ -328,12 +328,12 @@ class RedisItems:
         read: dict[bytes, tuple[bytes, dict[float, _Id]]] = {}
         while following is not None:
             limits = (SEARCHED_AT_ONCE, BYTES_AT_ONCE)
-            answer = yield _invoke(
+            answer = yield from _invoke(
                 "find", tenant, root, (optional(now), prefix, optional(width), following, place, *limits)
             )
             following, place, expired, *flat = answer
             rounds += 1
-            yield OffLoop(is_large(flat))
+            yield from OffLoop(is_large(flat))
             for namespace, index, log, compacted in zip(*(flat[at::4] for at in range(4)), strict=True):
                 began, items = read.setdefault(namespace, (compacted, {}))
                 if began != compacted:

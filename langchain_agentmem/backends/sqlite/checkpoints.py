@@ -34,9 +34,9 @@ class SqliteCheckpoints:
 
     def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
         number = yield from self._use(thread, use)
-        ((_, _, _, type_, secret),) = yield Fetch(SQL["thread"], thread)
+        ((_, _, _, type_, secret),) = yield from Fetch(SQL["thread"], thread)
         if secret is None:
-            yield Execute(SQL["set_secret"], (*proposal, number))
+            yield from Execute(SQL["set_secret"], (*proposal, number))
             return proposal
         return Typed(type_, secret)
 
@@ -52,7 +52,7 @@ class SqliteCheckpoints:
         document = codec.dump_document(
             {"checkpoint": row.checkpoint, "metadata": row.metadata, "inline": row.inline, "stored": row.stored}
         )
-        yield Execute(SQL["add_checkpoint"], (number, *row.key, row.parent_id, put.run_id, use.now, *document))
+        yield from Execute(SQL["add_checkpoint"], (number, *row.key, row.parent_id, put.run_id, use.now, *document))
         yield from self._add(number, put.values, put.elements)
         return True
 
@@ -62,7 +62,7 @@ class SqliteCheckpoints:
             return False
         if put.requires and (yield from self._present(number, put.requires)) < len(put.requires):
             return False
-        yield ExecuteMany(
+        yield from ExecuteMany(
             SQL["add_write"],
             [
                 (
@@ -82,9 +82,9 @@ class SqliteCheckpoints:
     ) -> Program[LoadedCheckpoint | None]:
         number = yield from self._find(thread, now)
         if checkpoint_id is None:
-            rows = yield Fetch(SQL["latest"], (number, namespace))
+            rows = yield from Fetch(SQL["latest"], (number, namespace))
         else:
-            rows = yield Fetch(SQL["checkpoint"], (number, namespace, checkpoint_id))
+            rows = yield from Fetch(SQL["checkpoint"], (number, namespace, checkpoint_id))
         if not rows:
             return None
         (loaded,) = yield from self._load(number, [_checkpoint(thread.thread_id, rows[0], codec)])
@@ -112,10 +112,10 @@ class SqliteCheckpoints:
         if thread_id is not None and namespace is not None and checkpoint_id is None:
             bounds = [bound for bound in (before, after and after[0]) if bound is not None]
             below = min(bounds) if bounds else "\U0010ffff"
-            rows = yield Fetch(SQL["page_of_namespace"], {**parameters, "below": below})
+            rows = yield from Fetch(SQL["page_of_namespace"], {**parameters, "below": below})
         else:
             after_id, after_thread, after_namespace = after or (None, None, None)
-            rows = yield Fetch(
+            rows = yield from Fetch(
                 SQL["page"],
                 {
                     **parameters,
@@ -145,7 +145,7 @@ class SqliteCheckpoints:
         number = yield from self._find(thread, now)
         namespace, checkpoint_id = checkpoint
         parameters = {"thread": number, "namespace": namespace, "checkpoint_id": checkpoint_id, "limit": limit}
-        rows = yield Fetch(SQL["ancestors"], parameters)
+        rows = yield from Fetch(SQL["ancestors"], parameters)
         return [_checkpoint(thread.thread_id, row, codec) for row in rows]
 
     def writes(
@@ -160,11 +160,11 @@ class SqliteCheckpoints:
 
     def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
         number = yield from self._find(thread, 0.0)
-        rows = yield Fetch(SQL["entries"], (number,))
+        rows = yield from Fetch(SQL["entries"], (number,))
         return [CheckpointEntry(CheckpointKey(namespace, id_), *rest) for namespace, id_, *rest in rows]
 
     def threads_of_runs(self, tenant: str, run_ids: Collection[str]) -> Program[list[str]]:
-        rows = yield Fetch(SQL["threads_of_runs"], (json.dumps(list(run_ids)), tenant))
+        rows = yield from Fetch(SQL["threads_of_runs"], (json.dumps(list(run_ids)), tenant))
         return [thread_id for (thread_id,) in rows]
 
     def threads(
@@ -177,10 +177,10 @@ class SqliteCheckpoints:
             "limit": -1 if limit is None else limit,
             "offset": offset,
         }
-        rows = yield Fetch(SQL["threads" if user_id is None else "threads_of_user"], parameters)
+        rows = yield from Fetch(SQL["threads" if user_id is None else "threads_of_user"], parameters)
         listed = []
         for number, thread_id, user, *known in rows:
-            users = dict((yield Fetch(SQL["users"], (number,))))
+            users: dict[str, float] = dict((yield from Fetch(SQL["users"], (number,))))
             listed.append(ThreadRow(thread_id, user or None, *known)._replace(users=users))
         return listed
 
@@ -195,47 +195,47 @@ class SqliteCheckpoints:
     ) -> Program[None]:
         number = yield from self._find(thread, 0.0)
         doomed = [(number, *checkpoint) for checkpoint in checkpoints]
-        yield ExecuteMany(SQL["delete_checkpoint"], doomed)
-        yield ExecuteMany(SQL["delete_writes"], doomed)
-        yield Execute(SQL["orphan"], {"thread": number})
+        yield from ExecuteMany(SQL["delete_checkpoint"], doomed)
+        yield from ExecuteMany(SQL["delete_writes"], doomed)
+        yield from Execute(SQL["orphan"], {"thread": number})
         yield from self._delete_unneeded(number, codec)
 
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
-        for number, *_ in (yield Fetch(SQL["thread"], thread)):
+        for number, *_ in (yield from Fetch(SQL["thread"], thread)):
             yield from self._empty(number)
-            yield Execute(SQL["delete_thread"], (number,))
+            yield from Execute(SQL["delete_thread"], (number,))
 
     def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
         number = yield from self._find(source, now)
         if number is None:
             return True
-        for taken in (yield Fetch(SQL["thread"], target)):
-            ((in_use,),) = yield Fetch(SQL["in_use"], {"thread": taken[0]})
+        for taken in (yield from Fetch(SQL["thread"], target)):
+            ((in_use,),) = yield from Fetch(SQL["in_use"], {"thread": taken[0]})
             if in_use and not _expired(taken, now):
                 return False
             yield from self.delete_thread(target)
         parameters = {"source": number, "tenant": target.tenant, "thread_id": target.thread_id, "now": now}
-        ((copy,),) = yield Fetch(SQL["copy_thread"], parameters)
+        ((copy,),) = yield from Fetch(SQL["copy_thread"], parameters)
         for statement in ("copy_users", "copy_checkpoints", "copy_values", "copy_elements", "copy_writes"):
-            yield Execute(SQL[statement], {"source": number, "target": copy})
+            yield from Execute(SQL[statement], {"source": number, "target": copy})
         return True
 
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
         parameters = {"tenant": thread.tenant, "thread_id": thread.thread_id, "ttl": ttl, "now": now}
-        return bool((yield Execute(SQL["set_ttl"], parameters)))
+        return bool((yield from Execute(SQL["set_ttl"], parameters)))
 
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
-        expired = yield Fetch(SQL["expired"], (tenant, now, limit))
+        expired = yield from Fetch(SQL["expired"], (tenant, now, limit))
         for (number,) in expired:
             yield from self._empty(number)
-            yield Execute(SQL["delete_thread"], (number,))
+            yield from Execute(SQL["delete_thread"], (number,))
         return len(expired)
 
     # Parts
 
     def _use(self, thread: ThreadKey, use: ThreadUse) -> Program[int]:
         """The thread's number; it is made if need be, and anew if it had expired."""
-        found = yield Fetch(SQL["thread"], thread)
+        found = yield from Fetch(SQL["thread"], thread)
         if found and _expired(found[0], use.now):
             yield from self.delete_thread(thread)
         parameters = {
@@ -245,33 +245,33 @@ class SqliteCheckpoints:
             "now": use.now,
             "ttl": use.ttl,
         }
-        ((number,),) = yield Fetch(SQL["use_thread"], parameters)
+        ((number,),) = yield from Fetch(SQL["use_thread"], parameters)
         if use.user_id is not None:
-            yield Execute(SQL["use_by_user"], {"thread": number, "user_id": use.user_id, "now": use.now})
+            yield from Execute(SQL["use_by_user"], {"thread": number, "user_id": use.user_id, "now": use.now})
         return int(number)
 
     def _shares_secret(self, thread: ThreadKey, number: int, use: ThreadUse) -> Program[bool]:
         """Whether the thread has the secret that a writer knows; a thread that was made anew takes it over."""
         if use.secret is None:
             return True
-        ((*_, type_, secret),) = yield Fetch(SQL["thread"], thread)
+        ((*_, type_, secret),) = yield from Fetch(SQL["thread"], thread)
         if secret is None:
-            yield Execute(SQL["set_secret"], (*use.secret, number))
+            yield from Execute(SQL["set_secret"], (*use.secret, number))
             return True
         return bool((type_, secret) == use.secret)
 
     def _find(self, thread: ThreadKey, now: float) -> Program[int | None]:
         """The thread's number, or None when there is none or it has expired."""
-        found = yield Fetch(SQL["thread"], thread)
+        found = yield from Fetch(SQL["thread"], thread)
         return found[0][0] if found and not _expired(found[0], now) else None
 
     def _present(self, number: int, digests: Mapping[ValueKey, str]) -> Program[int]:
         wanted = json.dumps([(*key, digest) for key, digest in digests.items()])
-        ((count,),) = yield Fetch(SQL["present"], {"thread": number, "wanted": wanted})
+        ((count,),) = yield from Fetch(SQL["present"], {"thread": number, "wanted": wanted})
         return int(count)
 
     def _add(self, number: int, values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> Program[None]:
-        yield ExecuteMany(
+        yield from ExecuteMany(
             SQL["add_value"],
             [
                 (
@@ -282,7 +282,7 @@ class SqliteCheckpoints:
                 for value in values
             ],
         )
-        yield ExecuteMany(SQL["add_element"], [(number, key, *typed) for key, typed in elements.items()])
+        yield from ExecuteMany(SQL["add_element"], [(number, key, *typed) for key, typed in elements.items()])
 
     def _load(self, number: int | None, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
         writes = {}
@@ -302,7 +302,7 @@ class SqliteCheckpoints:
         keys.update(dict.fromkeys(key for namespace, write in every if (key := write.value_key(namespace))))
         values: dict[ValueKey, tuple[StoredValue, Known]] = {}
         if keys:
-            found = yield Fetch(SQL["values"], {"thread": number, "keys": json.dumps(list(keys))})
+            found = yield from Fetch(SQL["values"], {"thread": number, "keys": json.dumps(list(keys))})
             chains = {value.key: value for value in map(_value, found)}
             values = {key: resolve(key, chains) for key in keys if key in chains}
         runs = [
@@ -312,39 +312,39 @@ class SqliteCheckpoints:
         wanted = dict.fromkeys(reference for run in runs for reference in each_reference(run))
         elements = {}
         if wanted:
-            stored = yield Fetch(SQL["elements"], {"thread": number, "references": b"".join(wanted)})
+            stored = yield from Fetch(SQL["elements"], {"thread": number, "references": b"".join(wanted)})
             elements = {reference: Typed(type_, data) for reference, type_, data in stored}
-        found_secrets = yield Fetch(SQL["secret"], (number,))
+        found_secrets = yield from Fetch(SQL["secret"], (number,))
         secrets = [Typed(type_, secret) for type_, secret in found_secrets if secret is not None]
         return Parts(values, elements, secrets[0] if secrets else None)
 
     def _writes(self, number: int | None, checkpoint: CheckpointKey) -> Program[list[StoredWrite]]:
-        rows = yield Fetch(SQL["writes"], (number, *checkpoint))
+        rows = yield from Fetch(SQL["writes"], (number, *checkpoint))
         return [StoredWrite(*row) for row in rows]
 
     def _delete_unneeded(self, number: int | None, codec: Codec) -> Program[None]:
         """Delete the values that no checkpoint needs, and then the elements that no value or write holds."""
-        documents = yield Fetch(SQL["documents"], (number,))
+        documents = yield from Fetch(SQL["documents"], (number,))
         needed = {key for row in documents for key in _checkpoint("", row, codec).value_keys()}
-        needed.update(ValueKey(*row) for row in (yield Fetch(SQL["values_of_writes"], (number,))))
+        needed.update(ValueKey(*row) for row in (yield from Fetch(SQL["values_of_writes"], (number,))))
         links = {}
-        for row in (yield Fetch(SQL["value_links"], (number,))):
+        for row in (yield from Fetch(SQL["value_links"], (number,))):
             links[ValueKey(*row[:3])] = ValueKey(*row[3:]) if row[3] is not None else None
         for key in list(needed):
             base = links.get(key)
             while base is not None and base not in needed:
                 needed.add(base)
                 base = links.get(base)
-        yield ExecuteMany(SQL["delete_value"], [(number, *key) for key in links.keys() - needed])
+        yield from ExecuteMany(SQL["delete_value"], [(number, *key) for key in links.keys() - needed])
         held: set[bytes] = set()
-        for (run,) in (yield Fetch(SQL["runs_of_references"], {"thread": number})):
+        for (run,) in (yield from Fetch(SQL["runs_of_references"], {"thread": number})):
             held.update(each_reference(run))
-        stored = yield Fetch(SQL["references"], (number,))
-        yield ExecuteMany(SQL["delete_element"], [(number, key) for (key,) in stored if key not in held])
+        stored = yield from Fetch(SQL["references"], (number,))
+        yield from ExecuteMany(SQL["delete_element"], [(number, key) for (key,) in stored if key not in held])
 
     def _empty(self, number: int) -> Program[None]:
         for what in ("checkpoints", "values", "elements", "writes"):
-            yield Execute(SQL[f"delete_{what}_of_thread"], (number,))
+            yield from Execute(SQL[f"delete_{what}_of_thread"], (number,))
 
 
 def _expired(thread: Sequence[Any], now: float) -> bool:

@@ -33,18 +33,18 @@ class SqliteMessages:
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
         now, count = addition.now, len(addition.rows)
         place, title = addition.titles[0] if addition.titles else (None, None)
-        found = yield Fetch(SQL["session"], _where(key))
+        found = yield from Fetch(SQL["session"], _where(key))
         if not found:
             first = 0
             expires_at = None if addition.ttl is None else now + addition.ttl
-            ((session,),) = yield Fetch(
+            ((session,),) = yield from Fetch(
                 SQL["add_session"], (*_where(key), title, place, count, count, now, now, expires_at)
             )
         else:
             session, first, updated_at, until = found[0]
             if until is not None and until <= now:
-                yield Execute(SQL["delete_messages"], (session,))
-                yield Execute(SQL["restart_session"], (now, now, session))
+                yield from Execute(SQL["delete_messages"], (session,))
+                yield from Execute(SQL["restart_session"], (now, now, session))
                 first, updated_at, until = 0, now, None
             now = max(now, updated_at)
             expires_at = until
@@ -59,8 +59,8 @@ class SqliteMessages:
                 "now": now,
                 "expires_at": expires_at,
             }
-            yield Execute(SQL["grow_session"], parameters)
-        yield ExecuteMany(
+            yield from Execute(SQL["grow_session"], parameters)
+        yield from ExecuteMany(
             SQL["add_message"],
             [
                 (
@@ -80,29 +80,29 @@ class SqliteMessages:
         )
         if addition.keep is not None:
             yield from self._trim(session, addition.agent, addition.keep, first + count)
-            yield Execute(SQL["settle_title"], {"session": session})
+            yield from Execute(SQL["settle_title"], {"session": session})
             for place, title in addition.titles or ():
-                yield Execute(SQL["take_title"], {"session": session, "position": first + place, "title": title})
+                yield from Execute(SQL["take_title"], {"session": session, "position": first + place, "title": title})
         start: int = first
         return start
 
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
         name = "window" if agent is None else "window_of_agent"
         parameters = {**_named(key, agent, now), "limit": -1 if limit is None else limit}
-        rows = yield Fetch(SQL[name], parameters)
+        rows = yield from Fetch(SQL[name], parameters)
         return [_message(row) for row in sorted(rows)]
 
     def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
-        rows = yield Fetch(SQL["page"], {**_named(key, agent, now), "after": after, "limit": limit})
+        rows = yield from Fetch(SQL["page"], {**_named(key, agent, now), "after": after, "limit": limit})
         return [_message(row) for row in rows]
 
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
-        rows = yield Fetch(SQL["count" if agent is None else "count_of_agent"], _named(key, agent, now))
+        rows = yield from Fetch(SQL["count" if agent is None else "count_of_agent"], _named(key, agent, now))
         return rows[0][0] if rows else 0
 
     def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
         parameters = {**scope._asdict(), "user_id": scope.user_id or "", "now": now, "vectors": vectors}
-        rows = yield Fetch(SQL["index"], parameters)
+        rows = yield from Fetch(SQL["index"], parameters)
         return [_entry(row) for row in rows]
 
     def rows(
@@ -115,21 +115,21 @@ class SqliteMessages:
         for session_id, positions in by_session.items():
             key = SessionKey(scope.tenant, scope.user_id, session_id)
             parameters = {**_named(key, None, now), "positions": json.dumps(positions)}
-            for row in (yield Fetch(SQL["rows"], parameters)):
+            for row in (yield from Fetch(SQL["rows"], parameters)):
                 found[session_id, row[0]] = _message(row)
         return found
 
     def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
-        rows = yield Fetch(SQL["summary"], _named(key, agent, now))
+        rows = yield from Fetch(SQL["summary"], _named(key, agent, now))
         return StoredSummary(*rows[0]) if rows else None
 
     def swap_summary(
         self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
     ) -> Program[bool]:
         parameters = {**_named(key, agent, now), **summary._asdict(), "expected": expected}
-        written = yield Execute(SQL["swap_summary"], parameters)
+        written = yield from Execute(SQL["swap_summary"], parameters)
         if written and expected is not None:
-            yield Replaced()
+            yield from Replaced()
         return bool(written)
 
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
@@ -145,7 +145,7 @@ class SqliteMessages:
         self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
         most = -1 if limit is None else limit
-        rows = yield Fetch(SQL["sessions"], (tenant, user_id or "", now, most, offset))
+        rows = yield from Fetch(SQL["sessions"], (tenant, user_id or "", now, most, offset))
         return [
             SessionRow(
                 SessionKey(tenant, user_id, session_id),
@@ -156,34 +156,34 @@ class SqliteMessages:
         ]
 
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        changed = yield Execute(SQL["rename"], (title, *_where(key), now))
+        changed = yield from Execute(SQL["rename"], (title, *_where(key), now))
         if changed:
-            yield Replaced()
+            yield from Replaced()
         return bool(changed)
 
     def delete(self, key: SessionKey) -> Program[bool]:
-        found = yield Fetch(SQL["session"], _where(key))
+        found = yield from Fetch(SQL["session"], _where(key))
         for session, *_ in found:
-            yield Execute(SQL["delete_messages"], (session,))
-            yield Execute(SQL["delete_session"], (session,))
+            yield from Execute(SQL["delete_messages"], (session,))
+            yield from Execute(SQL["delete_session"], (session,))
         return bool(found)
 
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
-        expired = yield Fetch(SQL["expired"], (tenant, now, limit))
-        yield ExecuteMany(SQL["delete_messages"], expired)
-        yield ExecuteMany(SQL["delete_session"], expired)
+        expired = yield from Fetch(SQL["expired"], (tenant, now, limit))
+        yield from ExecuteMany(SQL["delete_messages"], expired)
+        yield from ExecuteMany(SQL["delete_session"], expired)
         return len(expired)
 
     def unembed(self, tenant: str, after: Any) -> Program[Any]:
-        sessions = yield Fetch(SQL["next_sessions"], (tenant, after or 0, _SESSIONS_AT_ONCE))
-        yield ExecuteMany(SQL["unembed"], sessions)
+        sessions = yield from Fetch(SQL["next_sessions"], (tenant, after or 0, _SESSIONS_AT_ONCE))
+        yield from ExecuteMany(SQL["unembed"], sessions)
         return sessions[-1][0] if len(sessions) == _SESSIONS_AT_ONCE else None
 
     def unembedded(
         self, tenant: str, dimensions: int, after: Any, limit: int, now: float
     ) -> Program[tuple[list[LoggedMessage], Any]]:
         parameters = {"tenant": tenant, "bytes": 4 * dimensions, "after": after or 0, "limit": limit, "now": now}
-        rows = yield Fetch(SQL["unembedded"], parameters)
+        rows = yield from Fetch(SQL["unembedded"], parameters)
         found = [
             LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(tuple(row)))
             for _, user_id, session_id, *row in rows
@@ -192,30 +192,30 @@ class SqliteMessages:
 
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (keys say it)
         rows = [(row.vector, *_where(key), row.position, row.body.data) for key, row in messages]
-        embedded: int = yield ExecuteMany(SQL["embed"], rows)
+        embedded: int = yield from ExecuteMany(SQL["embed"], rows)
         return embedded
 
     def _trim(self, session: int, agent: str | None, keep: int, end: int) -> Program[None]:
         """Delete all but an agent's newest messages; the newest system message is spared, and counts among them."""
         newest = {"session": session, "agent": agent}
-        ((oldest, system),) = yield Fetch(SQL["oldest_of_newest"], {**newest, "n": keep})
+        ((oldest, system),) = yield from Fetch(SQL["oldest_of_newest"], {**newest, "n": keep})
         if oldest is None:
             return
         if system is not None and system < oldest:
             oldest = end
             if keep > 1:
-                ((oldest, _),) = yield Fetch(SQL["oldest_of_newest"], {**newest, "n": keep - 1})
-        trimmed = yield Trim(SQL["trim"], (session, agent, oldest, system))
-        yield Execute(SQL["shrink_session"], (trimmed, session))
+                ((oldest, _),) = yield from Fetch(SQL["oldest_of_newest"], {**newest, "n": keep - 1})
+        trimmed = yield from Trim(SQL["trim"], (session, agent, oldest, system))
+        yield from Execute(SQL["shrink_session"], (trimmed, session))
 
     def _remove(self, key: SessionKey, statement: str, *more: str) -> Program[int]:
         removed = 0
-        for session, *_ in (yield Fetch(SQL["session"], _where(key))):
-            removed = yield Execute(SQL[statement], (session, *more))
-            yield Execute(SQL["shrink_session"], (removed, session))
+        for session, *_ in (yield from Fetch(SQL["session"], _where(key))):
+            removed = yield from Execute(SQL[statement], (session, *more))
+            yield from Execute(SQL["shrink_session"], (removed, session))
             if removed or statement != "delete_messages_of_session":
-                yield Execute(SQL["settle_title"], {"session": session})
-                yield Execute(SQL["empty_summaries"], {"session": session, "agent": more[0] if more else None})
+                yield from Execute(SQL["settle_title"], {"session": session})
+                yield from Execute(SQL["empty_summaries"], {"session": session, "agent": more[0] if more else None})
         return removed
 
 

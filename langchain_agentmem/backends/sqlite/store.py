@@ -59,7 +59,7 @@ class SqliteItems:
     ) -> Program[list[ItemRow | None]]:
         found: list[ItemRow | None] = []
         for namespace, key in keys:
-            rows = yield Fetch(SQL["get"], (tenant, encode_namespace(namespace), key, now))
+            rows = yield from Fetch(SQL["get"], (tenant, encode_namespace(namespace), key, now))
             found.append(_item(rows[0]) if rows else None)
         return found
 
@@ -78,17 +78,17 @@ class SqliteItems:
                 "revision": secrets.randbits(61) << 1,
                 "paths": put.paths,
             }
-            ((item, odd),) = yield Fetch(SQL["put"], parameters)
+            ((item, odd),) = yield from Fetch(SQL["put"], parameters)
             ids.append((item,))
             replaced = replaced or bool(odd)
         if replaced:
-            yield Replaced()
+            yield from Replaced()
         yield from self._unindex(ids)
         numbered = list(zip((item for (item,) in ids), puts, strict=True))
-        yield ExecuteMany(
+        yield from ExecuteMany(
             SQL["add_text"], [(item, self._text(put.text)) for item, put in numbered if put.text is not None]
         )
-        yield ExecuteMany(SQL["add_vector"], [(item, vector) for item, put in numbered for vector in put.vectors])
+        yield from ExecuteMany(SQL["add_vector"], [(item, vector) for item, put in numbered for vector in put.vectors])
 
     def swap(
         self,
@@ -107,10 +107,12 @@ class SqliteItems:
 
     def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
         for namespace, key in keys:
-            yield from self._delete((yield Fetch(SQL["find"], (tenant, encode_namespace(namespace), key))))
+            yield from self._delete((yield from Fetch(SQL["find"], (tenant, encode_namespace(namespace), key))))
 
     def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
-        yield ExecuteMany(SQL["touch"], [(now, tenant, encode_namespace(namespace), key) for namespace, key in keys])
+        yield from ExecuteMany(
+            SQL["touch"], [(now, tenant, encode_namespace(namespace), key) for namespace, key in keys]
+        )
 
     def change(
         self,
@@ -135,7 +137,7 @@ class SqliteItems:
     ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
         updated_at, item = before or (math.inf, 0)
         parameters = {**_below(tenant, prefix, now), "updated_at": updated_at, "id": item, "limit": limit}
-        rows = yield Fetch(SQL["scan_below" if prefix else "scan"], parameters)
+        rows = yield from Fetch(SQL["scan_below" if prefix else "scan"], parameters)
         following = (rows[-1][5], rows[-1][0]) if len(rows) == limit else None
         return [_item(row) for row in rows], following
 
@@ -145,24 +147,24 @@ class SqliteItems:
         dense: dict[_Id, float] = {}
         if query.terms:
             expression = " OR ".join(f'"{self._text(term)}"' for term in query.terms)
-            rows = yield Fetch(SQL["match"], {**below, "terms": expression})
+            rows = yield from Fetch(SQL["match"], {**below, "terms": expression})
             lexical = {_Id(*found): score for *found, score in rows}
         if query.vector is not None:
-            rows = yield Fetch(SQL["vectors"], below)
+            rows = yield from Fetch(SQL["vectors"], below)
             dense = similarities([(_Id(*found), vector) for *found, vector in rows], query.vector)
         return Found([Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()])
 
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
-        rows = yield Fetch(SQL["rows"], (json.dumps([id_.item for id_ in ids]),))
+        rows = yield from Fetch(SQL["rows"], (json.dumps([id_.item for id_ in ids]),))
         found = {row[0]: _item(row) for row in rows}
         return {id_: found[id_.item] for id_ in ids if id_.item in found}
 
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
-        rows = yield Fetch(SQL["namespaces"], _below(tenant, prefix, now))
+        rows = yield from Fetch(SQL["namespaces"], _below(tenant, prefix, now))
         return sorted(decode_namespace(namespace) for (namespace,) in rows)
 
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
-        expired = yield Fetch(SQL["expired"], (tenant, now, limit))
+        expired = yield from Fetch(SQL["expired"], (tenant, now, limit))
         yield from self._delete(expired)
         return len(expired)
 
@@ -175,15 +177,15 @@ class SqliteItems:
         return None
 
     def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002
-        ids = yield Fetch(SQL["next_items"], (tenant, after or 0, _UNEMBEDDED_AT_ONCE))
-        yield ExecuteMany(SQL["delete_vectors"], ids)
+        ids = yield from Fetch(SQL["next_items"], (tenant, after or 0, _UNEMBEDDED_AT_ONCE))
+        yield from ExecuteMany(SQL["delete_vectors"], ids)
         return ids[-1][0] if len(ids) == _UNEMBEDDED_AT_ONCE else None
 
     def unembedded(
         self, tenant: str, dimensions: int, after: Any, limit: int, now: float
     ) -> Program[tuple[list[IndexedItem], Any]]:
         parameters = {"tenant": tenant, "bytes": 4 * dimensions, "after": after or 0, "limit": limit, "now": now}
-        rows = yield Fetch(SQL["unembedded"], parameters)
+        rows = yield from Fetch(SQL["unembedded"], parameters)
         following = rows[-1][0] if len(rows) == limit else None
         return [IndexedItem(_item(row[:-1]), row[-1]) for row in rows], following
 
@@ -191,9 +193,9 @@ class SqliteItems:
         embedded = 0
         for row, vectors in items:
             place = (tenant, encode_namespace(row.namespace), row.key, row.revision)
-            for (item,) in (yield Fetch(SQL["find_unchanged"], place)):
-                yield ExecuteMany(SQL["delete_vectors"], [(item,)])
-                yield ExecuteMany(SQL["add_vector"], [(item, vector) for vector in vectors])
+            for (item,) in (yield from Fetch(SQL["find_unchanged"], place)):
+                yield from ExecuteMany(SQL["delete_vectors"], [(item,)])
+                yield from ExecuteMany(SQL["add_vector"], [(item, vector) for vector in vectors])
                 embedded += 1
         return embedded
 
@@ -204,11 +206,11 @@ class SqliteItems:
     def _delete(self, ids: Sequence[tuple[int]]) -> Program[None]:
         if ids:
             yield from self._unindex(ids)
-            yield ExecuteMany(SQL["delete"], ids)
+            yield from ExecuteMany(SQL["delete"], ids)
 
     def _unindex(self, ids: Sequence[tuple[int]]) -> Program[None]:
-        yield ExecuteMany(SQL["delete_text"], ids)
-        yield ExecuteMany(SQL["delete_vectors"], ids)
+        yield from ExecuteMany(SQL["delete_text"], ids)
+        yield from ExecuteMany(SQL["delete_vectors"], ids)
 
 
 def _below(tenant: str, prefix: Namespace, now: float) -> dict[str, Any]:

@@ -15,7 +15,10 @@ import functools
 import re
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_agentmem.programs import Step
 
 WORDS = "agentmem_item_texts"
 """The full-text index."""
@@ -36,11 +39,13 @@ _BUSY_MILLISECONDS = 100
 """How long truncating the log waits for readers of earlier states."""
 
 
-class Replaced(NamedTuple):
+@dataclass(slots=True)
+class Replaced(Step[None]):
     """Storage step: say that the transaction replaced text that was stored before."""
 
 
-class Trim(NamedTuple):
+@dataclass(slots=True)
+class Trim(Step[int]):
     """Same as `Execute`, for a DELETE that a retention rule does with every turn: the log may be truncated a little later."""
 
     statement: str

@@ -396,7 +396,7 @@ class Entities:
         while True:
             try:
                 if places:
-                    yield Twin(self._store.update_many, list(places), decide, index=index_of(user_id), ttl=None)
+                    yield from Twin(self._store.update_many, list(places), decide, index=index_of(user_id), ttl=None)
                 else:
                     decide({})
             except MissingItemsError as missing:

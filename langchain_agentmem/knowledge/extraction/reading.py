@@ -287,7 +287,7 @@ class Reader:
             asked.append(call)
             try:
                 try:
-                    answer = yield Within(Ask(self.model, prompt, quiet), self.seconds)
+                    answer = yield from Within(Ask(self.model, prompt, quiet), self.seconds)
                 except Exception as error:  # each provider raises its own
                     if came_by_signal(error):
                         raise

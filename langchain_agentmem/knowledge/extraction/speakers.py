@@ -39,7 +39,7 @@ def words_of_others(
     notes, user = Notes(backend, tenant, _SPEAKERS, thread), digest_of_ids(user_id, size=9).hex()
     digests = {at: one for at, one in enumerate(digests_of(messages)) if role_of(messages[at]) == USER}
     while True:
-        note = yield Read(backend, notes.get(_SPEAKERS, time.time()))
+        note = yield from Read(backend, notes.get(_SPEAKERS, time.time()))
         value: dict[str, Any] = note.value if note else {"users": [], "messages": {}}
         users = list(dict.fromkeys([*value["users"], user]))
         known, own = value["messages"], users.index(user)
@@ -54,5 +54,5 @@ def words_of_others(
             return frozenset(others)
         noted = {"users": users, "messages": dict(list({**known, **new}.items())[-REMEMBERED:])}
         expected = note.revision if note else None
-        if (yield Write(backend, notes.swap(_SPEAKERS, noted, expected, time.time()))):
+        if (yield from Write(backend, notes.swap(_SPEAKERS, noted, expected, time.time()))):
             return frozenset(others)

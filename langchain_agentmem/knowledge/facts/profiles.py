@@ -456,7 +456,7 @@ class Profiles:
         yield from edited(self._store, check_id("user_id", user_id), [forgotten_place(user_id)], note)
         for label in (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS):
             while rows := (yield from rows_in(self._store, user_space(user_id, label))):
-                yield Twin(self._store.batch, [PutOp(row.namespace, row.key, None) for row in rows])
+                yield from Twin(self._store.batch, [PutOp(row.namespace, row.key, None) for row in rows])
                 deleted += len(rows)
         return deleted
 
