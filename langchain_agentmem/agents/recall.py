@@ -9,10 +9,9 @@ from typing import Any
 from langgraph.store.base import GetOp, SearchOp
 
 from langchain_agentmem.knowledge.extraction.entities import entity_searches, known_entities
-from langchain_agentmem.knowledge.facts.changes import Edits
 from langchain_agentmem.knowledge.facts.fields import Fields
 from langchain_agentmem.knowledge.facts.schema import Schema
-from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, shared_space, user_space
+from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, profile_key, shared_namespace, user_namespace
 from langchain_agentmem.knowledge.reading import answers, readable
 from langchain_agentmem.knowledge.shared import SharedKnowledge, collection_names
 from langchain_agentmem.programs import Program
@@ -71,20 +70,20 @@ class Recall:
             UnknownCollectionError: There is no collection of shared knowledge of one of the names.
         """
         query = question.encode(errors="replace").decode().strip()[-_QUERY:] or None
-        place = Edits(user_id, {}, self._store.language).profile_place(self._schema.name)
+        key = profile_key(user_id, self._schema.name)
         kinds: list[tuple[str, tuple[str, ...], dict[str, Any] | None, int]] = []
         if self._facts and self._schema.has_facts:
-            kinds.append(("facts", user_space(user_id, FACTS), {"valid_to": None}, self._facts))
+            kinds.append(("facts", user_namespace(user_id, FACTS), {"valid_to": None}, self._facts))
         if self._memories:
-            kinds.append(("memories", user_space(user_id, MEMORIES), None, self._memories))
+            kinds.append(("memories", user_namespace(user_id, MEMORIES), None, self._memories))
         searches = [
             search
             for _, space, only, most in kinds
             for search in (SearchOp(space, only, (most + 1) // 2, 0, query), SearchOp(space, only, most, 0, None))
         ]
-        searches += [SearchOp(shared_space(name), None, self._facts or 5, 0, query) for name in self._knowledge]
+        searches += [SearchOp(shared_namespace(name), None, self._facts or 5, 0, query) for name in self._knowledge]
         about = entity_searches(user_id, query, self._entities) if self._entities else []
-        item, *found = yield from answers(self._store, [GetOp(*place), *searches, *about])
+        item, *found = yield from answers(self._store, [GetOp(*key), *searches, *about])
         spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
         profile = readable([item] if item else [], lambda one: Fields(user_id, one.value).document)
         known: dict[str, Any] = {"profile": next(profile, {})}

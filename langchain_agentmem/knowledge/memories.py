@@ -13,7 +13,7 @@ from langgraph.store.base import SearchOp
 from langchain_agentmem.arguments.models import check_count, check_id, check_name
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.knowledge.names import checked_content, said, text_id
-from langchain_agentmem.knowledge.namespaces import MEMORIES, user_space
+from langchain_agentmem.knowledge.namespaces import MEMORIES, user_namespace
 from langchain_agentmem.knowledge.reading import answers, readable, reading
 from langchain_agentmem.programs import Program, Twin, arun, run
 from langchain_agentmem.store.face import AgentMemStore
@@ -143,7 +143,7 @@ class Memories:
 
     def saving(self, user_id: str, text: str, max_length: int) -> Program[SavedMemory]:
         """The program of `save`."""
-        space = user_space(user_id, MEMORIES)
+        space = user_namespace(user_id, MEMORIES)
         content = checked_content("The memory", text, max_length)
         key = text_id(said(content))
 
@@ -161,11 +161,13 @@ class Memories:
     def searching(self, user_id: str, query: str, k: int) -> Program[SavedMemories]:
         """The program of `search`."""
         check_name("query", query)
-        return (yield from self._found(SearchOp(user_space(user_id, MEMORIES), None, check_count("k", k), 0, query)))
+        return (
+            yield from self._found(SearchOp(user_namespace(user_id, MEMORIES), None, check_count("k", k), 0, query))
+        )
 
     def forgetting(self, user_id: str, memory_id: str) -> Program[bool]:
         """The program of `forget`."""
-        space = user_space(user_id, MEMORIES)
+        space = user_namespace(user_id, MEMORIES)
         try:
             item = yield from Twin(self._store.get, space, check_id("memory_id", memory_id), refresh_ttl=False)
         except DamagedDataError:
@@ -179,7 +181,7 @@ class Memories:
     def _list(self, user_id: str, limit: int, offset: int) -> Program[SavedMemories]:
         check_count("limit", limit)
         check_count("offset", offset, least=0)
-        return (yield from self._found(SearchOp(user_space(user_id, MEMORIES), None, limit, offset)))
+        return (yield from self._found(SearchOp(user_namespace(user_id, MEMORIES), None, limit, offset)))
 
     def _found(self, search: SearchOp) -> Program[SavedMemories]:
         (items,) = yield from answers(self._store, [search])

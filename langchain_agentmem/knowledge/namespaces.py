@@ -1,62 +1,123 @@
-"""Where in the store a user's knowledge lies, and how a running graph says who the user is.
+"""Namespaces and keys of knowledge in the store, and the user of a run.
 
-All that is known of a user lies below one root label of the store, which holds the user's id. So it is found, exported and
-deleted as a whole, lies together on one node of a Redis cluster, and no prefix of one user's space reaches another's.
+Everything known about a user is stored below one root label, which contains the user's ID. So it can be found, exported and
+deleted as a whole, it is on one node of a Redis cluster, and no prefix of one user's namespace matches another user's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 
 from langchain_agentmem.arguments.models import check_id, context_of, user_named_by
+from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.errors import InvalidInputError
 
 PROFILE, FACTS, MEMORIES, ENTITIES, RELATIONS = "profile", "facts", "memories", "entities", "relations"
-"""The second labels: what of a user's knowledge lies below."""
+"""Second labels of a user's namespaces: one for each kind of knowledge."""
+
+FORGOTTEN = "forgotten"
+"""Second label of the tombstones of forgotten facts."""
+
+SEEN = "seen"
+"""Second label of the markers of messages that were read, and of the tombstone of a forgotten user."""
+
+Namespace = tuple[str, ...]
+ItemKey = tuple[Namespace, str]
+"""Identifies one item of the store: its namespace, and its key in the namespace."""
+
+_INDEXED = {FACTS: ["text", "topics[*]"], ENTITIES: ["text"], MEMORIES: ["text"]}
+"""Fields that search reads, by second label. Other items are not indexed."""
 
 
-def user_space(user_id: str, *labels: str) -> tuple[str, ...]:
-    """The namespace of a user's knowledge.
+def user_namespace(user_id: str, *labels: str) -> Namespace:
+    """Return a namespace of a user's knowledge.
 
     Args:
-        user_id: Whose.
-        *labels: Which part of it. Default: all.
+        user_id: ID of the user.
+        *labels: Labels below the user's root label, for example `FACTS`. Default: none (everything about the user).
 
     Raises:
-        InvalidInputError: The id is empty, too long, or not text.
+        InvalidInputError: The ID is empty, too long, or not a string.
 
     Example:
-        >>> from langchain_agentmem.knowledge.namespaces import FACTS, user_space
-        >>> user_space("alice@example.com", FACTS)
+        >>> from langchain_agentmem.knowledge.namespaces import FACTS, user_namespace
+        >>> user_namespace("alice@example.com", FACTS)
         ('user:alice@example.com', 'facts')
     """
     return (f"user:{check_id('user_id', user_id)}", *labels)
 
 
-def shared_space(name: str) -> tuple[str, ...]:
-    """The namespace of knowledge that all users read and none writes.
+def shared_namespace(name: str) -> Namespace:
+    """Return the namespace of a collection of shared knowledge.
 
     Args:
-        name: Which collection of it.
+        name: Name of the collection.
     """
     return ("shared", check_id("name", name))
 
 
-def user_of(config: RunnableConfig | None, state: Any = None, context: Any = None) -> str:
-    """Who the user of a run is: what the config says, else the runtime's context, else the state.
+def profile_key(user_id: str, schema: str) -> ItemKey:
+    """Return the key of a profile's fields, by the name of the profile's schema."""
+    return user_namespace(user_id, PROFILE), schema
 
-    An empty ID names no user. The model has no say in it, nor has anything in the conversation.
+
+def fact_key(user_id: str, key: str) -> ItemKey:
+    """Return the key of a fact: `key` is the fact's digest for its latest period, and its ID for an earlier one."""
+    return user_namespace(user_id, FACTS), key
+
+
+def forgotten_fact_key(user_id: str, digest: str) -> ItemKey:
+    """Return the key of the tombstone of a forgotten fact."""
+    return user_namespace(user_id, FORGOTTEN), digest
+
+
+def forgotten_user_key(user_id: str) -> ItemKey:
+    """Return the key of the tombstone of a forgotten user: older messages do not bring the knowledge back."""
+    return user_namespace(user_id, SEEN), "forgotten"
+
+
+def marker_key(user_id: str, thread: str, *purpose: str) -> ItemKey:
+    """Return the key of the marker that says which messages of a thread were read.
 
     Args:
-        config: The run's config; its `configurable` may hold `user_id`.
-        state: The graph's state, a mapping or an object. Default: None.
-        context: The runtime's context, a mapping or an object. Default: that of the run in the config, if there is one.
+        user_id: ID of the user.
+        thread: ID of the thread.
+        *purpose: What the messages are read for. Each purpose has a marker of its own.
+    """
+    return user_namespace(user_id, SEEN), digest_of_ids(thread, *purpose).hex()
+
+
+def entity_key(user_id: str, name_key: str) -> ItemKey:
+    """Return the key of an entity, or of the alias of one, by the normalised name."""
+    return user_namespace(user_id, ENTITIES), name_key
+
+
+def relations_key(user_id: str, name_key: str) -> ItemKey:
+    """Return the key of the relations of an entity's name, by the normalised name."""
+    return user_namespace(user_id, RELATIONS), name_key
+
+
+def indexed_fields(user_id: str) -> dict[Namespace, Literal[False] | list[str]]:
+    """Return the fields that search reads of a user's items, by namespace; False for items that it does not find."""
+    labels = (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS, SEEN)
+    return {user_namespace(user_id, label): _INDEXED.get(label, False) for label in labels}
+
+
+def user_of(config: RunnableConfig | None, state: Any = None, context: Any = None) -> str:
+    """Return the user of a run: named by the config, else by the runtime's context, else by the graph's state.
+
+    An empty ID names no user. Neither the model nor the messages can name the user.
+
+    Args:
+        config: Config of the run; its `configurable` may hold `user_id`.
+        state: State of the graph, a mapping or an object. Default: None.
+        context: Context of the runtime, a mapping or an object. Default: None (the context in the config, if any).
 
     Raises:
-        InvalidInputError: None of them says who the user is, or the id is not accepted.
+        InvalidInputError: None of them names a user, or the ID is not valid.
 
     Example:
         >>> from langchain_agentmem.knowledge.namespaces import user_of
@@ -71,8 +132,7 @@ def user_of(config: RunnableConfig | None, state: Any = None, context: Any = Non
         if named is not None:
             return check_id("user_id", named)
     msg = (
-        "Nobody said who the user is, and without that nothing is read or written, so that no profile is shared by accident. "
-        "Give user_id in the config, as in {'configurable': {'user_id': 'alice@example.com'}}, in the runtime's context, or "
-        "in the graph's state."
+        "The run names no user, so nothing was read or written. Pass user_id in the config, as in "
+        "{'configurable': {'user_id': 'alice@example.com'}}, in the runtime's context, or in the graph's state."
     )
     raise InvalidInputError(msg)

@@ -14,7 +14,7 @@ from langgraph.store.base import Op, PutOp, SearchItem, SearchOp
 from langchain_agentmem.arguments.models import check_count, check_id, check_list, check_name
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
 from langchain_agentmem.knowledge.names import text_id
-from langchain_agentmem.knowledge.namespaces import shared_space
+from langchain_agentmem.knowledge.namespaces import shared_namespace
 from langchain_agentmem.knowledge.reading import PAGE, answers, readable, reading, rows_in
 from langchain_agentmem.programs import Program, Twin, arun, run
 from langchain_agentmem.store.face import AgentMemStore
@@ -22,7 +22,7 @@ from langchain_agentmem.store.face import AgentMemStore
 _INDEX = ["text"]
 _VERSION = "version"
 """What the item says that changes whenever a collection is replaced."""
-_ROOT = shared_space("any")[:1]
+_ROOT = shared_namespace("any")[:1]
 
 Texts = Iterable[str | Document]
 Value = dict[str, Any]
@@ -213,7 +213,7 @@ class SharedKnowledge:
         if chosen is not None:
             where["collection"] = {"$in": chosen}
             if len(chosen) == 1:
-                space = shared_space(chosen[0])
+                space = shared_namespace(chosen[0])
         items = yield from Twin(self._store.search, space, query=query, filter=where, limit=k)
         found = KnowledgeEntries(readable((item for item in items if len(item.namespace) == len(_ROOT) + 1), _entry))
         yield from self.known(name for name in chosen or () if all(one.name != name for one in found))
@@ -230,14 +230,14 @@ class SharedKnowledge:
         """
         for name in names:
             marker = yield from Twin(self._store.get, _ROOT, name)
-            found = yield from Twin(self._store.list_namespaces, prefix=shared_space(name), limit=1)
-            if marker is None and shared_space(name) not in found:
+            found = yield from Twin(self._store.list_namespaces, prefix=shared_namespace(name), limit=1)
+            if marker is None and shared_namespace(name) not in found:
                 known = ", ".join(map(repr, (yield from self._names())[:20])) or "none"
                 msg = f"There is no collection {name!r:.100} of shared knowledge: known are {known}. Add texts to it first."
                 raise UnknownCollectionError(msg)
 
     def _add(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None) -> Program[Ids]:
-        space = shared_space(name)
+        space = shared_namespace(name)
         ids, values = _values(name, texts, metadata)
         known = yield from self._values(space)
         # What is there already is neither written nor embedded again.
@@ -247,7 +247,7 @@ class SharedKnowledge:
         return ids
 
     def _replace(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None) -> Program[Ids]:
-        space = shared_space(name)
+        space = shared_namespace(name)
         ids, values = _values(name, texts, metadata)
         marker = (_ROOT, name)
         while True:
@@ -268,7 +268,7 @@ class SharedKnowledge:
                 return ids
 
     def _delete(self, name: str, ids: Sequence[str] | None) -> Program[int]:
-        space = shared_space(name)
+        space = shared_namespace(name)
         wanted = None if ids is None else {check_id("id", one) for one in check_list("ids", ids)}
         rows = yield from rows_in(self._store, space)
         gone = [row.key for row in rows if wanted is None or row.key in wanted]
@@ -290,7 +290,9 @@ class SharedKnowledge:
         return found
 
     def _list(self, name: str, limit: int, offset: int) -> Program[KnowledgeEntries]:
-        search = SearchOp(shared_space(name), None, check_count("limit", limit), check_count("offset", offset, least=0))
+        search = SearchOp(
+            shared_namespace(name), None, check_count("limit", limit), check_count("offset", offset, least=0)
+        )
         (items,) = yield from answers(self._store, [search])
         return KnowledgeEntries(readable(items, _entry))
 

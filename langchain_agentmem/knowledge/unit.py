@@ -1,54 +1,132 @@
-"""How a user's knowledge is stored: what search finds it by, and several changes together.
+"""The unit of work: the one way in which a user's knowledge changes.
 
-It never expires by itself, whatever the store's time to live is: half of a profile would be worse than none.
+A change is a function that gets a `UnitOfWork`. It reads items with `unit[key]` and sets them with `unit[key] = value`.
+`commit` reads the items, calls the function, and stores all changes together. It calls the function again in two cases:
+
+* The function needs an item that was not read. The unit raises `UnreadItemsError`, and `commit` reads that item too.
+* Another writer has changed one of the items concurrently.
+
+The function must therefore have no effect outside of the unit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
-from langchain_agentmem.knowledge.entities.drafts import MissingItemsError, index_of
-from langchain_agentmem.knowledge.extraction.markers import SEEN
-from langchain_agentmem.knowledge.facts.changes import FORGOTTEN, Edits, Place, UnreadError, Value
-from langchain_agentmem.knowledge.namespaces import FACTS, PROFILE, user_space
+from langchain_agentmem.knowledge.namespaces import ItemKey, indexed_fields
 from langchain_agentmem.programs import Program, Twin
 from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.text.words import ENGLISH
 
 T = TypeVar("T")
+Value = dict[str, Any]
 
 
-def edited(store: AgentMemStore, user_id: str, places: Iterable[Place], edit: Callable[[Edits], T]) -> Program[T]:
-    """Change a user's items together, so that no concurrent change is lost.
+class UnreadItemsError(Exception):
+    """A change needs items that were not read. `commit` reads them and calls the change again.
 
     Args:
-        store: Where they are.
-        user_id: Whose.
-        places: Those that are read first; others are read when they are needed.
+        keys: Keys of the items.
+    """
+
+    def __init__(self, keys: Iterable[ItemKey]) -> None:
+        self.keys = tuple(keys)
+        super().__init__(f"{len(self.keys)} items were not read: {self.keys!r:.200}")
+
+
+class UnitOfWork:
+    """Items of one user as they were read, and the changes to them.
+
+    Args:
+        user_id: ID of the user.
+        values: Values of the items that were read; None for an item that does not exist.
+        language: Language of the store, which decides the basic form of words. Default: `"english"`.
+
+    Example:
+        >>> from langchain_agentmem.knowledge.namespaces import profile_key
+        >>> from langchain_agentmem.knowledge.unit import UnitOfWork
+        >>> key = profile_key("alice", "UserProfile")
+        >>> unit = UnitOfWork("alice", {key: {"visits": 1}})
+        >>> unit[key] = {"visits": unit[key]["visits"] + 1}
+        >>> unit[key], unit.before(key)
+        ({'visits': 2}, {'visits': 1})
+    """
+
+    def __init__(self, user_id: str, values: Mapping[ItemKey, Value | None], language: str = ENGLISH) -> None:
+        self.user_id = user_id
+        self.language = language
+        self.changes: dict[ItemKey, Value | None] = {}
+        """Values to store; None for an item to delete."""
+        self._values = values
+
+    def __getitem__(self, key: ItemKey) -> Value | None:
+        """Return the value of an item, changed or as it was read; None if there is no such item.
+
+        Raises:
+            UnreadItemsError: The item was not read.
+        """
+        if key in self.changes:
+            return self.changes[key]
+        if key not in self._values:
+            raise UnreadItemsError([key])
+        return self._values[key]
+
+    def __setitem__(self, key: ItemKey, value: Value | None) -> None:
+        self.changes[key] = value
+
+    def before(self, key: ItemKey) -> Value | None:
+        """Return the value of an item as it was read; None if there was none, or if it was not read."""
+        return self._values.get(key)
+
+    def need(self, keys: Iterable[ItemKey]) -> None:
+        """Make sure that items were read, so that `commit` reads all missing ones together.
+
+        Args:
+            keys: Keys of the items.
+
+        Raises:
+            UnreadItemsError: Some were not read.
+        """
+        missing = [key for key in dict.fromkeys(keys) if key not in self._values and key not in self.changes]
+        if missing:
+            raise UnreadItemsError(missing)
+
+
+def commit(engine: AgentMemStore, user_id: str, keys: Iterable[ItemKey], edit: Callable[[UnitOfWork], T]) -> Program[T]:
+    """Change items of a user in one transaction, so that no concurrent change is lost.
+
+    The items never expire, whatever the store's default TTL is: half a profile would be worse than none.
+
+    Args:
+        engine: The store.
+        user_id: ID of the user.
+        keys: Keys of the items to read first. Other items are read when `edit` needs them.
         edit: Makes the changes. It may be called several times.
 
     Returns:
-        What `edit` returned for the changes that were stored.
+        The result of the call to `edit` whose changes were stored.
+
+    Raises:
+        ConflictError: Other writers kept changing the items for 30 seconds.
     """
-    needed = list(places)
+    needed = dict.fromkeys(keys)
     results: list[T] = []
 
-    def change(values: Mapping[Place, Value | None]) -> dict[Place, Value | None]:
-        edits = Edits(user_id, values, store.language)
-        results.append(edit(edits))
-        return edits.changes
+    def change(values: Mapping[ItemKey, Value | None]) -> dict[ItemKey, Value | None]:
+        unit = UnitOfWork(user_id, values, engine.language)
+        results[:] = [edit(unit)]
+        return unit.changes
 
-    facts: dict[tuple[str, ...], Literal[False] | list[str]] = {user_space(user_id, FACTS): ["text", "topics[*]"]}
-    unindexed: dict[tuple[str, ...], Literal[False]] = dict.fromkeys(
-        (user_space(user_id, label) for label in (PROFILE, FORGOTTEN, SEEN)), False
-    )
-    index = {**facts, **unindexed, **index_of(user_id)}
+    index = indexed_fields(user_id)
     while True:
         try:
-            yield from Twin(store.update_many, needed, change, index=index, ttl=None)
-        except UnreadError as unread:
-            needed.append(unread.place)
-        except MissingItemsError as missing:
-            needed += missing.places
-        else:
-            return results[-1]
+            if needed:
+                yield from Twin(engine.update_many, list(needed), change, index=index, ttl=None)
+                return results[0]
+            written = change({})
+            if not written:
+                return results[0]
+            needed = dict.fromkeys(written)
+        except UnreadItemsError as unread:
+            needed |= dict.fromkeys(unread.keys)

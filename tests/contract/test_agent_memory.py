@@ -97,7 +97,7 @@ async def test_the_user_is_who_the_run_says(memory, call, where):
 async def test_without_a_user_nothing_is_read_or_written(memory, call):
     learning, model = ScriptedChatModel([]), ScriptedChatModel([])
     agent = create_agent(model, [], middleware=[memory.middleware(learning, when="turn")])
-    with pytest.raises(InvalidInputError, match="Nobody said who the user is"):
+    with pytest.raises(InvalidInputError, match="The run names no user"):
         await call(agent.invoke, asked("I'm alice@example.com."), {"configurable": {"thread_id": "t"}})
     assert (model.requests, learning.requests) == ([], [])
     assert await call(memory.store.search, ()) == []

@@ -86,7 +86,7 @@ async def test_nor_does_it_where_no_graph_replaces_the_arguments(memory, call):
     assert "1234" not in str(await call(search.invoke, {"query": "door code", **FORGED}, ALICE))
     assert "no memory" in await call(forget.invoke, {"memory_id": secret.id, **FORGED}, ALICE)
     assert [one.text for one in memory.memories.list("bob")] == [secret.text]
-    with pytest.raises(InvalidInputError, match="Nobody said who the user is"):
+    with pytest.raises(InvalidInputError, match="The run names no user"):
         await call(save.invoke, wanted)
     assert len(memory.store.search((), limit=10)) == 2
 
@@ -185,7 +185,7 @@ async def test_the_user_comes_from_the_config_the_context_or_the_state(memory, c
     await call(tool_graph(memory).invoke, {"messages": wanted}, {"configurable": {"user_id": "config"}})
     await call(tool_graph(memory, context_schema=dict).invoke, {"messages": wanted}, context={"user_id": "context"})
     await call(tool_graph(memory).invoke, {"messages": wanted, "user_id": "state"})
-    with pytest.raises(InvalidInputError, match="Nobody said who the user is"):
+    with pytest.raises(InvalidInputError, match="The run names no user"):
         await call(tool_graph(memory).invoke, {"messages": wanted})
     assert sorted(await call(memory.store.list_namespaces)) == [
         (f"user:{name}", "memories") for name in ("config", "context", "state")

@@ -18,7 +18,7 @@ from langchain_agentmem.knowledge.namespaces import user_of
 from langchain_agentmem.testing import ScriptedChatModel
 
 NO_USER: Any = config("")
-NOBODY = "Nobody said who the user is"
+NOBODY = "The run names no user"
 
 
 async def test_a_graph_without_a_user_is_stored(memory, call):

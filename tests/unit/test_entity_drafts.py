@@ -22,9 +22,10 @@ from langchain_agentmem.knowledge.entities.changes import (
     RelationRemoval,
     moment,
 )
-from langchain_agentmem.knowledge.entities.drafts import MAX_NAMES, Draft, MissingItemsError, keys_of, relations_in
+from langchain_agentmem.knowledge.entities.drafts import MAX_NAMES, Draft, keys_of, relations_in
 from langchain_agentmem.knowledge.names import folded, name_key, said
-from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_space
+from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_namespace
+from langchain_agentmem.knowledge.unit import UnitOfWork, UnreadItemsError
 
 
 class World:
@@ -39,17 +40,17 @@ class World:
         self.clock += timedelta(seconds=1)
         places: set[Any] = set()
         while True:
-            draft = Draft("alice", {place: self.items.get(place) for place in places}, self.clock.isoformat())
+            unit = UnitOfWork("alice", {place: self.items.get(place) for place in places})
             try:
-                result = act(draft)
+                result = act(Draft(unit, self.clock.isoformat()))
                 break
-            except MissingItemsError as missing:
-                asked = set(missing.places)
+            except UnreadItemsError as unread:
+                asked = set(unread.keys)
             assert asked
             assert not places & asked
             places |= asked
             self.reads += 1
-        for place, value in draft.changed.items():
+        for place, value in unit.changes.items():
             self.items.pop(place, None)
             if value is not None:
                 self.items[place] = value
@@ -64,15 +65,15 @@ class World:
             )
 
     def entities(self) -> dict[str, Any]:
-        space = user_space("alice", ENTITIES)
+        space = user_namespace("alice", ENTITIES)
         return {key: value for (where, key), value in self.items.items() if where == space and "same_as" not in value}
 
     def main(self, name: str) -> str:
-        value = self.items[user_space("alice", ENTITIES), folded(name)]
+        value = self.items[user_namespace("alice", ENTITIES), folded(name)]
         return value.get("same_as", folded(name))
 
     def relations(self) -> set[tuple[str, str, str]]:
-        space = user_space("alice", RELATIONS)
+        space = user_namespace("alice", RELATIONS)
         found = {
             one["id"]: one for (where, _), item in self.items.items() if where == space for one in relations_in(item)
         }
@@ -80,7 +81,7 @@ class World:
 
     def check(self) -> None:
         """What always holds: each name leads to its entity, and each relation lies under both of its names."""
-        entities, relations = user_space("alice", ENTITIES), user_space("alice", RELATIONS)
+        entities, relations = user_namespace("alice", ENTITIES), user_namespace("alice", RELATIONS)
         names: dict[str, str] = {}
         for key, value in self.entities().items():
             assert keys_of(value)[0] == key
@@ -249,7 +250,7 @@ def test_the_periods_of_a_relation(said_, periods):
     world = World()
     world.apply(*said_)
     world.check()
-    relations = world.items[user_space("alice", RELATIONS), "bob"]["relations"].values()
+    relations = world.items[user_namespace("alice", RELATIONS), "bob"]["relations"].values()
     years = {tuple(when and when[:4] for when in (one["valid_from"], one["valid_to"])) for one in relations}
     assert years == periods
     assert len(relations) == len(periods)
@@ -266,7 +267,7 @@ def test_what_began_and_ended_several_times_is_told_apart_and_saying_it_again_ch
     world = World()
 
     def known() -> list[Any]:
-        item = world.items.get((user_space("alice", RELATIONS), "bob"), {"relations": {}})
+        item = world.items.get((user_namespace("alice", RELATIONS), "bob"), {"relations": {}})
         return sorted(
             tuple(when and when[:4] for when in (one["valid_from"], one["valid_to"])) for one in relations_in(item)
         )
@@ -281,7 +282,7 @@ def test_what_began_and_ended_several_times_is_told_apart_and_saying_it_again_ch
 def test_a_relation_keeps_its_sources():
     world = World()
     world.apply(works(None, None, "m1"), works("2020", None, "m2", "m1"))
-    (one,) = world.items[user_space("alice", RELATIONS), "acme"]["relations"].values()
+    (one,) = world.items[user_namespace("alice", RELATIONS), "acme"]["relations"].values()
     assert one["sources"] == ["m1", "m2"]
 
 

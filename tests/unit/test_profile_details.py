@@ -338,7 +338,7 @@ def test_the_later_statement_of_a_field_counts_whatever_was_said_of_others():
     assert fields.set(("home",), {"city": "Chania"}, day(8))
     assert not fields.set(("home", "door"), "red", day(7))
     assert fields.set(("home", "door"), "red", day(9))
-    assert fields.set(("name",), "Alice", day(1), anew=True)
+    assert fields.set(("name",), "Alice", day(1), override=True)
     assert not fields.set(("name",), "Ali", day(9))
     assert fields.document == {"name": "Alice", "home": {"city": "Chania", "door": "red"}}
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_agentmem import InvalidInputError
-from langchain_agentmem.knowledge.namespaces import user_of, user_space
+from langchain_agentmem.knowledge.namespaces import user_namespace, user_of
 from langchain_agentmem.text.quoting import quoted
 
 
@@ -33,11 +33,11 @@ def test_the_user_is_who_the_config_names_then_the_context_then_the_state():
 
 @pytest.mark.parametrize("config", [None, {}, {"configurable": {}}, {"configurable": {"user_id": None}}])
 def test_without_a_user_there_is_an_error(config):
-    with pytest.raises(InvalidInputError, match="Nobody said who the user is"):
+    with pytest.raises(InvalidInputError, match="The run names no user"):
         user_of(config, {"messages": []})
 
 
 def test_the_spaces_of_two_users_share_no_label():
-    assert user_space("a")[0] != user_space("a:b")[0]
+    assert user_namespace("a")[0] != user_namespace("a:b")[0]
     with pytest.raises(InvalidInputError):
-        user_space("")
+        user_namespace("")

@@ -6,7 +6,7 @@ in two items, under the names that it was stored with. What two entities become 
 stay where they are, and belong to the entity that their names belong to. Reading all around an entity is reading a few
 items by their keys.
 
-A draft works on values that were read and raises `MissingItemsError` when it needs others: read those too, and begin anew.
+A draft works on a unit of work (`knowledge.unit`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from langchain_agentmem.errors import AgentMemError, DamagedDataError, InvalidInputError
+from langchain_agentmem.errors import DamagedDataError, InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChange, EntityChanges, RelationChange, RelationRemoval
 from langchain_agentmem.knowledge.entities.graphs import check_entity, check_relation
 from langchain_agentmem.knowledge.names import folded, name_key
-from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_space
+from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, ItemKey, user_namespace
 from langchain_agentmem.knowledge.reading import reading
+from langchain_agentmem.knowledge.unit import UnitOfWork, Value
 
 MAX_NAMES = 200
 """The most names of an entity."""
@@ -34,14 +35,6 @@ MAX_RELATIONS = 5_000
 
 MAX_SOURCES = 50
 """So many message ids are kept of an entity and of a relation: the last given."""
-
-Value = dict[str, Any]
-Place = tuple[tuple[str, ...], str]
-
-
-def index_of(user_id: str) -> dict[tuple[str, ...], Literal[False] | list[str]]:
-    """What search finds a user's entities and relations by, for `store.update_many`."""
-    return {user_space(user_id, ENTITIES): ["text"], user_space(user_id, RELATIONS): False}
 
 
 @dataclass
@@ -56,31 +49,20 @@ class Told:
     """How many entities are gone."""
 
 
-class MissingItemsError(AgentMemError):
-    """A draft needs items that were not read."""
-
-    def __init__(self, places: Iterable[Place]) -> None:
-        self.places = tuple(places)
-        super().__init__(f"{len(self.places)} items were not read.")
-
-
 class Draft:
     """Changes of a user's entities and relations, while they are put together.
 
     Args:
-        user_id: Whose they are.
-        values: The items that were read, by namespace and key; None where there is none.
+        unit: The unit of work.
         now: What time it is, as ISO 8601.
     """
 
-    def __init__(self, user_id: str, values: Mapping[Place, Value | None], now: str) -> None:
-        self._entities = user_space(user_id, ENTITIES)
-        self._relations = user_space(user_id, RELATIONS)
-        self._values = values
+    def __init__(self, unit: UnitOfWork, now: str) -> None:
+        self._entities = user_namespace(unit.user_id, ENTITIES)
+        self._relations = user_namespace(unit.user_id, RELATIONS)
+        self._unit = unit
         self._now = now
-        self._checked: set[Place] = set()
-        self.changed: dict[Place, Value | None] = {}
-        """What is to be stored; None for what is to be deleted."""
+        self._checked: set[ItemKey] = set()
 
     def apply(self, changes: EntityChanges, sources: Sequence[str] = ()) -> None:
         """Make all of some changes.
@@ -163,7 +145,7 @@ class Draft:
         try:
             entity = self._get(name)
         except DamagedDataError:  # nothing says which other names it had
-            self.changed[self._entities, name_key("name", name)] = None
+            self._unit[self._entities, name_key("name", name)] = None
             return True
         if entity is None:
             return False
@@ -173,18 +155,20 @@ class Draft:
         for relation in relations:
             self._delete_relation(relation)
         for key in keys:
-            self.changed[self._entities, key] = None
+            self._unit[self._entities, key] = None
         return True
 
     def told(self) -> Told:
         """What is to be stored, in short."""
         told = Told()
         relations: set[str] = set()
-        for (space, key), value in self.changed.items():
-            before = self._values.get((space, key))
+        for (space, key), value in self._unit.changes.items():
+            before = self._unit.before((space, key))
             if space == self._relations:
                 old, new = ({one["id"]: one for one in relations_in(item)} for item in (before, value))
                 relations |= {id_ for id_ in old.keys() | new.keys() if old.get(id_) != new.get(id_)}
+            elif space != self._entities:
+                continue
             elif value is None:
                 told.forgotten += before is not None and "same_as" not in before
             elif "same_as" not in value:
@@ -207,24 +191,15 @@ class Draft:
         """Have all read that lies under some names."""
         spaces = (self._entities, self._relations) if relations else (self._entities,)
         keys = [name_key("a name", name) for name in names]
-        self._need_all((space, key) for space in spaces for key in keys)
+        self._unit.need((space, key) for space in spaces for key in keys)
 
     def _need(self, space: tuple[str, ...], keys: Iterable[str]) -> None:
         """Have items read, all at once rather than one after the other."""
-        self._need_all((space, key) for key in keys)
-
-    def _need_all(self, places: Iterable[Place]) -> None:
-        places = dict.fromkeys(places)
-        missing = [place for place in places if place not in self._values and place not in self.changed]
-        if missing:
-            raise MissingItemsError(missing)
+        self._unit.need((space, key) for key in keys)
 
     def _read(self, space: tuple[str, ...], key: str) -> Value | None:
         place = (space, key)
-        if place in self.changed:
-            return self.changed[place]
-        self._need(space, [key])
-        value = self._values[place]
+        value = self._unit[place]
         if value is not None and place not in self._checked:
             check_item(value, relations=space == self._relations)
             self._checked.add(place)
@@ -287,10 +262,10 @@ class Draft:
             raise InvalidInputError(msg)
         self._need(self._entities, others)
         value["text"] = _text(value)
-        self.changed[self._entities, main] = value
+        self._unit[self._entities, main] = value
         for key in others:
             if self._read(self._entities, key) != {"same_as": main}:
-                self.changed[self._entities, key] = {"same_as": main}
+                self._unit[self._entities, key] = {"same_as": main}
 
     def _store_relation(self, relation: Value) -> None:
         keys = _ends(relation)
@@ -301,7 +276,7 @@ class Draft:
             if len(relations) > MAX_RELATIONS:
                 msg = f"{key!r} would have {len(relations):,} relations; at most {MAX_RELATIONS:,} are accepted."
                 raise InvalidInputError(msg)
-            self.changed[self._relations, key] = {"relations": relations}
+            self._unit[self._relations, key] = {"relations": relations}
 
     def _delete_relation(self, relation: Value) -> None:
         keys = _ends(relation)
@@ -309,7 +284,7 @@ class Draft:
         for key in keys:
             left = dict((self._read(self._relations, key) or {"relations": {}})["relations"])
             left.pop(relation["id"], None)
-            self.changed[self._relations, key] = {"relations": left} if left else None
+            self._unit[self._relations, key] = {"relations": left} if left else None
 
 
 def check_item(value: Value, *, relations: bool) -> None:

@@ -21,7 +21,7 @@ from langchain_agentmem.knowledge.entities.changes import (
     source_ids,
     valid,
 )
-from langchain_agentmem.knowledge.entities.drafts import Draft, MissingItemsError, Place, Value, index_of
+from langchain_agentmem.knowledge.entities.drafts import Draft
 from langchain_agentmem.knowledge.entities.graphs import Entity, EntityGraph, EntityList, Relation, RelationList
 from langchain_agentmem.knowledge.entities.views import (
     IS_ENTITY,
@@ -33,9 +33,10 @@ from langchain_agentmem.knowledge.entities.views import (
     reading_about,
 )
 from langchain_agentmem.knowledge.names import folded, name_key
-from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_space
+from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_namespace
 from langchain_agentmem.knowledge.reading import answers, readable
-from langchain_agentmem.programs import Program, Twin, arun, run
+from langchain_agentmem.knowledge.unit import Value, commit
+from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
@@ -383,26 +384,9 @@ class Entities:
         yield from self._changed(user_id, lambda draft: draft.apply(all_of_them, ids))
 
     def _changed(self, user_id: str, change: Callable[[Draft], T]) -> Program[T]:
-        """Change items together: they are read as far as a draft needs them, and it is begun anew until it has them all."""
+        """Make a change of a user's entities and relations."""
         now = datetime.now(timezone.utc).isoformat()
-        results: list[T] = []
-
-        def decide(values: Mapping[Place, Value | None]) -> Mapping[Place, Value | None]:
-            draft = Draft(user_id, values, now)
-            results[:] = [change(draft)]
-            return draft.changed
-
-        places: dict[Place, None] = {}
-        while True:
-            try:
-                if places:
-                    yield from Twin(self._store.update_many, list(places), decide, index=index_of(user_id), ttl=None)
-                else:
-                    decide({})
-            except MissingItemsError as missing:
-                places |= dict.fromkeys(missing.places)
-            else:
-                return results[0]
+        return (yield from commit(self._store, user_id, (), lambda unit: change(Draft(unit, now))))
 
     def _get(self, user_id: str, name: str) -> Program[Entity | None]:
         known = Known(self._store, user_id)
@@ -417,7 +401,9 @@ class Entities:
         condition: dict[str, Any] = dict(IS_ENTITY)
         if kind is not None:
             condition["kind"] = folded(check_name("kind", kind))
-        search = SearchOp(user_space(user_id, ENTITIES), condition, k, check_count("offset", offset, least=0), query)
+        search = SearchOp(
+            user_namespace(user_id, ENTITIES), condition, k, check_count("offset", offset, least=0), query
+        )
         (items,) = yield from answers(self._store, [search])
         return EntityList(readable(items, lambda item: Entity.of(item.value, item.score)))
 
@@ -476,7 +462,7 @@ class Entities:
 
     def _graph(self, user_id: str) -> Program[EntityGraph]:
         known = Known(self._store, user_id)
-        spaces = user_space(user_id, ENTITIES), user_space(user_id, RELATIONS)
+        spaces = user_namespace(user_id, ENTITIES), user_namespace(user_id, RELATIONS)
         for offset in range(0, 10**9, _PAGE):
             pages = yield from answers(self._store, [SearchOp(space, None, _PAGE, offset) for space in spaces])
             for space, page in zip(spaces, pages, strict=True):

@@ -9,11 +9,12 @@ from typing import Any
 from langgraph.store.base import GetOp
 
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.knowledge.entities.drafts import Value, check_item, keys_of, relations_in
+from langchain_agentmem.knowledge.entities.drafts import check_item, keys_of, relations_in
 from langchain_agentmem.knowledge.entities.graphs import Entity, EntityList, Relation, RelationList, check_relation
 from langchain_agentmem.knowledge.names import folded
-from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_space
+from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_namespace
 from langchain_agentmem.knowledge.reading import answers, reading, report
+from langchain_agentmem.knowledge.unit import Value
 from langchain_agentmem.programs import Program
 from langchain_agentmem.store.face import AgentMemStore
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
@@ -30,8 +31,8 @@ class Known:
 
     def __init__(self, store: AgentMemStore, user_id: str) -> None:
         self._store = store
-        self._entities = user_space(user_id, ENTITIES)
-        self._relations = user_space(user_id, RELATIONS)
+        self._entities = user_namespace(user_id, ENTITIES)
+        self._relations = user_namespace(user_id, RELATIONS)
         self.values: dict[str, Any] = {}
         """What lies under the keys of names: an entity, where it is, or None."""
         self._related: dict[str, Any] = {}

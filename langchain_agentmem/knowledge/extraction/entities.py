@@ -11,12 +11,13 @@ from langgraph.store.base import Item, SearchOp
 
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
-from langchain_agentmem.knowledge.entities.drafts import Draft, MissingItemsError, Place, check_period
+from langchain_agentmem.knowledge.entities.drafts import Draft, check_period
 from langchain_agentmem.knowledge.entities.views import IS_ENTITY, Known, reading_about, told_of
 from langchain_agentmem.knowledge.extraction.markers import USER
 from langchain_agentmem.knowledge.extraction.operations import Said
 from langchain_agentmem.knowledge.extraction.proposals import UnusableAnswerError
-from langchain_agentmem.knowledge.namespaces import ENTITIES, user_space
+from langchain_agentmem.knowledge.namespaces import ENTITIES, ItemKey, user_namespace
+from langchain_agentmem.knowledge.unit import UnitOfWork, UnreadItemsError
 from langchain_agentmem.programs import Program
 from langchain_agentmem.store.face import AgentMemStore
 
@@ -56,7 +57,7 @@ def entity_searches(user_id: str, query: str | None, most: int) -> list[SearchOp
         query: The query; None for the last changed alone.
         most: The most entities of all searches together.
     """
-    where = user_space(user_id, ENTITIES)
+    where = user_namespace(user_id, ENTITIES)
     newest = SearchOp(where, IS_ENTITY, most, 0, None)
     return [newest] if query is None else [SearchOp(where, IS_ENTITY, most - most // 3, 0, query), newest]
 
@@ -83,12 +84,12 @@ def known_entities(
     return told_of(entities, relations, characters)
 
 
-def places_of(user_id: str, changes: EntityChanges) -> tuple[Place, ...]:
+def places_of(user_id: str, changes: EntityChanges) -> tuple[ItemKey, ...]:
     """What changes depend on, as far as they say themselves."""
     try:
-        Draft(user_id, {}, "").apply(changes)
-    except MissingItemsError as missing:
-        return missing.places
+        Draft(UnitOfWork(user_id, {}), "").apply(changes)
+    except UnreadItemsError as unread:
+        return unread.keys
     return ()
 
 

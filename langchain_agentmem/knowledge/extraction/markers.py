@@ -13,11 +13,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage
 
 from langchain_agentmem.backends.digests import digest_of_ids
-from langchain_agentmem.knowledge.namespaces import user_space
 from langchain_agentmem.knowledge.reading import reading
-
-SEEN = "seen"
-"""The second label of markers."""
 
 REMEMBERED = 200
 """How many of the messages read last a marker holds."""
@@ -95,22 +91,6 @@ class Marker:
             "failures": self.failures,
             "failed_messages": self.failed_messages,
         }
-
-
-def forgotten_place(user_id: str) -> tuple[tuple[str, ...], str]:
-    """Where it says when all that was known of a user was forgotten: what was said before does not come back."""
-    return user_space(user_id, SEEN), "forgotten"
-
-
-def marker_place(user_id: str, thread: str, *looked_for: str) -> tuple[tuple[str, ...], str]:
-    """Where the marker of a user's thread lies.
-
-    Args:
-        user_id: The user.
-        thread: The thread.
-        *looked_for: What is looked for in it: who looks for something else has not read it yet.
-    """
-    return user_space(user_id, SEEN), digest_of_ids(thread, *looked_for).hex()
 
 
 def digests_of(messages: Sequence[BaseMessage], alone: str | None = None) -> list[str]:

@@ -13,10 +13,10 @@ from langchain_agentmem.arguments.models import check_text
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.knowledge.entities.drafts import Told
 from langchain_agentmem.knowledge.extraction.proposals import MAX_VALUE, Proposal, UnusableAnswerError
-from langchain_agentmem.knowledge.facts.changes import Edits, Statement
 from langchain_agentmem.knowledge.facts.facts import Facts, utc
 from langchain_agentmem.knowledge.facts.fields import Fields, Path, path_of, value_at
 from langchain_agentmem.knowledge.facts.schema import Schema
+from langchain_agentmem.knowledge.facts.stored import Statement, StoredFacts
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def checked_operations(
     return operations
 
 
-def do(operations: Sequence[Operation], edits: Edits, schema: Schema, fields: Fields) -> Outcome:
+def do(operations: Sequence[Operation], stored: StoredFacts, schema: Schema, fields: Fields) -> Outcome:
     """Do operations on a user's items."""
     outcome = Outcome()
     for one in operations:
@@ -105,34 +105,34 @@ def do(operations: Sequence[Operation], edits: Edits, schema: Schema, fields: Fi
             if _do_field(one, schema, fields):
                 outcome.fields.append(".".join(one.path))
         elif one.statement is not None:
-            _do_statement(one, one.statement, edits, outcome)
+            _do_statement(one, one.statement, stored, outcome)
         elif one.fact is not None:
-            _do_removal(one, one.fact, edits, outcome)
+            _do_removal(one, one.fact, stored, outcome)
     return outcome
 
 
-def _do_removal(one: Operation, id_: str, edits: Edits, outcome: Outcome) -> None:
-    found = edits.find(id_)
-    if found is None or (found[1].last_seen is not None and one.at < found[1].last_seen):
+def _do_removal(one: Operation, id_: str, stored: StoredFacts, outcome: Outcome) -> None:
+    found = stored.find(id_)
+    if found is None or (found.fact.last_seen is not None and one.at < found.fact.last_seen):
         return  # it was stated again since
     if one.reason == "forget":
-        outcome.forgotten += edits.forget(id_, one.at)
+        outcome.forgotten += stored.forget(id_, one.at)
     else:
-        ended = edits.end(id_, one.at)
+        ended = stored.end(id_, one.at)
         outcome.ended += [ended] if ended else []
 
 
-def _do_statement(one: Operation, statement: Statement, edits: Edits, outcome: Outcome) -> None:
-    known = edits.find(one.fact) if one.fact else None
+def _do_statement(one: Operation, statement: Statement, stored: StoredFacts, outcome: Outcome) -> None:
+    known = stored.find(one.fact) if one.fact else None
     if one.fact and one.action == "update":
-        fact = edits.replace(one.fact, statement)
+        fact = stored.replace(one.fact, statement)
     elif one.fact:
-        fact = edits.confirm(one.fact, statement)
+        fact = stored.confirm(one.fact, statement)
     else:
-        fact = edits.add(statement)
+        fact = stored.add(statement)
     if fact is not None and known is not None and one.action == "update":
         outcome.updated.append(fact)
-    elif fact is not None and fact.id in edits.added:
+    elif fact is not None and fact.id in stored.added:
         outcome.added.append(fact)
 
 

@@ -27,8 +27,6 @@ from langchain_agentmem.knowledge.extraction.markers import (
     USER,
     Marker,
     digests_of,
-    forgotten_place,
-    marker_place,
     readable_text,
     role_of,
 )
@@ -36,13 +34,20 @@ from langchain_agentmem.knowledge.extraction.operations import Operation, Outcom
 from langchain_agentmem.knowledge.extraction.prompts import extraction_prompt, with_error
 from langchain_agentmem.knowledge.extraction.proposals import RefusedError, UnusableAnswerError, proposals_in
 from langchain_agentmem.knowledge.extraction.speakers import words_of_others
-from langchain_agentmem.knowledge.facts.changes import Edits, Place
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts, utc
-from langchain_agentmem.knowledge.facts.fields import Fields
+from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
 from langchain_agentmem.knowledge.facts.schema import Schema
-from langchain_agentmem.knowledge.namespaces import FACTS, user_space
+from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_digest, keys_of_text
+from langchain_agentmem.knowledge.namespaces import (
+    FACTS,
+    ItemKey,
+    forgotten_user_key,
+    marker_key,
+    profile_key,
+    user_namespace,
+)
 from langchain_agentmem.knowledge.reading import answers, readable, reading
-from langchain_agentmem.knowledge.unit import edited
+from langchain_agentmem.knowledge.unit import UnitOfWork, commit
 from langchain_agentmem.programs import Ask, Program, Within
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.search.messages import time_of
@@ -183,9 +188,8 @@ class Reader:
             StorageError: The database could not do what was asked.
         """
         user_id = conversation.user_id
-        edits = Edits(user_id, {}, self.store.language)
         looked_for = (self.schema.name, self.instructions, "entities" if self.entities else "")
-        places = [marker_place(user_id, conversation.thread, *looked_for), edits.profile_place(self.schema.name)]
+        places = [marker_key(user_id, conversation.thread, *looked_for), profile_key(user_id, self.schema.name)]
         items = yield from answers(self.store, [GetOp(*place) for place in places])
         marker, fields = Marker(items[0] and items[0].value), Fields(user_id, items[1] and items[1].value)
         # Without thread and id nothing tells a message from the same words said again: it is read.
@@ -236,7 +240,7 @@ class Reader:
     ) -> Program[tuple[list[tuple[str, dict[str, Any]]], dict[str, list[Any]] | None]]:
         """The facts and entities that the model is shown: those that answer to the new messages, then those noted last."""
         query = " ".join(one.text for one in said if one.role == "user")[-_QUERY:]
-        where, only = user_space(user_id, FACTS), {"valid_to": None}
+        where, only = user_namespace(user_id, FACTS), {"valid_to": None}
         searches: list[GetOp | SearchOp] = []
         if self.schema.has_facts:
             searches += [SearchOp(where, only, MAX_FACTS // 2, 0, query), SearchOp(where, only, MAX_FACTS, 0, None)]
@@ -310,18 +314,18 @@ class Reader:
         digests: Sequence[str],
         said: Sequence[Said],
         learned: _Learned,
-        places: Sequence[Place],
+        places: Sequence[ItemKey],
     ) -> Program[Outcome]:
         """Store what was learned, and that these messages were read, together."""
         user_id, operations = conversation.user_id, learned.operations
         sources = [one.source for one in said if one.role == USER]
         fresh_if_unnamed = [one.place for one in said if one.role == USER]
 
-        def edit(edits: Edits) -> Outcome:
-            marker = Marker(edits[places[0]])
-            since = edits[forgotten_place(user_id)]
+        def edit(unit: UnitOfWork) -> Outcome:
+            marker = Marker(unit[places[0]])
+            since = unit[forgotten_user_key(user_id)]
             fresh = _said_since(_time_in(since), conversation, marker, said)
-            fields = edits.fields(self.schema.name)
+            fields = load_fields(unit, self.schema.name)
             # What another run has read meanwhile, it has learned too.
             start = marker.start(digests)
             left = [
@@ -329,43 +333,40 @@ class Reader:
                 for one in operations
                 if max(one.read, default=len(digests) - 1) >= start and fresh.issuperset(one.read or fresh_if_unnamed)
             ]
-            outcome = do(left, edits, self.schema, fields)
+            outcome = do(left, StoredFacts(unit), self.schema, fields)
             for one in said:
                 if one.role == USER and one.place in fresh:
                     fields.interacted(one.at)
             if fresh:
-                edits.keep(self.schema.name, fields)
+                save_fields(unit, self.schema.name, fields)
             whole = len(digests) == len(conversation.messages)
-            edits[places[0]] = marker.after(digests, conversation.now if whole else None)
-            draft = Draft(user_id, edits.values, utc(conversation.now).isoformat())
+            unit[places[0]] = marker.after(digests, conversation.now if whole else None)
+            draft = Draft(unit, utc(conversation.now).isoformat())
             draft.apply(changes_left(learned.entities, said, start, len(digests), fresh), sources)
-            edits.changes.update(draft.changed)
             outcome.told = draft.told()
             return outcome
 
-        known = Edits(user_id, {}, self.store.language)
-        needed = [*places, forgotten_place(user_id), *places_of(user_id, learned.entities)]
+        needed = [*places, forgotten_user_key(user_id), *places_of(user_id, learned.entities)]
         for one in operations:
             if one.statement is not None:
-                needed += known.places_of(one.statement.text)
+                needed += keys_of_text(user_id, one.statement.text, self.store.language)
             if one.fact is not None:
-                digest = one.fact.rpartition("-")[0]
-                needed += [known.fact_place(digest), known.forgotten_place(digest)]
-        return (yield from edited(self.store, user_id, needed, edit))
+                needed += keys_of_digest(user_id, one.fact.rpartition("-")[0])
+        return (yield from commit(self.store, user_id, needed, edit))
 
-    def _failed(self, user_id: str, place: Place, digests: Sequence[str]) -> Program[None]:
+    def _failed(self, user_id: str, place: ItemKey, digests: Sequence[str]) -> Program[None]:
         """Count a run that came to nothing; after several, the messages of the first of them are passed over."""
 
-        def edit(edits: Edits) -> None:
-            marker = Marker(edits[place])
+        def edit(unit: UnitOfWork) -> None:
+            marker = Marker(unit[place])
             start = marker.start(digests)
             if marker.failures + 1 < MAX_FAILURES:
-                edits[place] = marker.failed(len(digests) - start)
+                unit[place] = marker.failed(len(digests) - start)
             else:
                 _log.warning("Messages are passed over: no answer about them could be used.")
-                edits[place] = marker.after(digests[: start + marker.failed_messages])
+                unit[place] = marker.after(digests[: start + marker.failed_messages])
 
-        yield from edited(self.store, user_id, [place], edit)
+        yield from commit(self.store, user_id, [place], edit)
 
 
 def _time_in(since: Mapping[str, Any] | None) -> float | None:

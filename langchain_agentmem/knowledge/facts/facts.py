@@ -108,9 +108,17 @@ class Fact(BaseModel):
 
     @classmethod
     def of_item(cls, item: Item) -> Fact:
-        """The fact in an item of the store, whose key begins with the fact's digest."""
-        score = getattr(item, "score", None)
-        return cls.from_value(f"{item.key.partition('-')[0]}-{item.value.get('number')}", item.value, score)
+        """Return the fact in an item of the store.
+
+        Raises:
+            DamagedDataError: The item does not hold a fact.
+        """
+        return cls.from_item(item.key, item.value, getattr(item, "score", None))
+
+    @classmethod
+    def from_item(cls, key: str, value: Mapping[str, Any], score: float | None = None) -> Fact:
+        """Same as `of_item`, for the key and the value of an item. The key begins with the fact's digest."""
+        return cls.from_value(f"{key.partition('-')[0]}-{value.get('number')}", value, score)
 
 
 class Facts(list[Fact]):

@@ -15,7 +15,9 @@ from typing import Any
 
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.knowledge.namespaces import profile_key
 from langchain_agentmem.knowledge.reading import reading
+from langchain_agentmem.knowledge.unit import UnitOfWork
 
 MAX_PAST = 1_000
 """How many changes of fields are known; the oldest goes first."""
@@ -88,7 +90,7 @@ class Fields:
                 _take(document, path[: change.get("made", len(path))])
         return document
 
-    def set(self, path: Path, new: Any, at: datetime, *, timed: bool = True, anew: bool = False) -> bool:
+    def set(self, path: Path, new: Any, at: datetime, *, timed: bool = True, override: bool = False) -> bool:
         """Give a field a value; returns whether that changed it.
 
         Args:
@@ -96,13 +98,13 @@ class Fields:
             new: The value.
             at: When that was said.
             timed: Whether that is known to be so; a field that was forgotten comes back only then. Default: True.
-            anew: Whether it counts as said after all else, whatever the clocks say. Default: False.
+            override: If true, the value counts as stated later than everything stored. Default: False.
 
         Raises:
             InvalidInputError: The document would become too long, or the path leads through what holds no fields.
         """
         there, before = _get(self.document, path)
-        if (there and before == new) or (not anew and self._is_old(path, at, timed=timed)):
+        if (there and before == new) or (not override and self._is_old(path, at, timed=timed)):
             return False
         if _is_deeper(new, MAX_DEPTH):
             msg = f"A value may hold lists and objects in each other {MAX_DEPTH} levels deep: nothing was changed."
@@ -117,23 +119,23 @@ class Fields:
         if len(json.dumps(self.document, ensure_ascii=False)) > MAX_CHARACTERS:
             msg = f"The profile would be longer than {MAX_CHARACTERS:,} characters: nothing was changed."
             raise InvalidInputError(msg)
-        self._note(path, at, there, before, made, anew=anew)
+        self._note(path, at, there, before, made, override=override)
         self._forgotten.pop(self._digest(path), None)
         return True
 
-    def remove(self, path: Path, at: datetime, *, anew: bool = False) -> bool:
+    def remove(self, path: Path, at: datetime, *, override: bool = False) -> bool:
         """Remove a field that holds no longer; returns whether there was one.
 
         Args:
             path: Which field.
             at: When that was said.
-            anew: As in `set`.
+            override: As in `set`.
         """
         there, before = _get(self.document, path)
-        if not there or (not anew and self._is_old(path, at)):
+        if not there or (not override and self._is_old(path, at)):
             return False
         _take(self.document, path)
-        self._note(path, at, there, before, anew=anew)
+        self._note(path, at, there, before, override=override)
         return True
 
     def forget(self, path: Path, at: datetime, *, left: bool = False) -> bool:
@@ -199,12 +201,12 @@ class Fields:
         return any(at < datetime.fromisoformat(one) for one in said)
 
     def _note(
-        self, path: Path, at: datetime, there: bool, before: Any, made: int | None = None, *, anew: bool = False
+        self, path: Path, at: datetime, there: bool, before: Any, made: int | None = None, *, override: bool = False
     ) -> None:
         """Note a change, before which a value was there or not; and from where on its path was made for it."""
         # The changes stay in the order in which they were made, so that they can be undone one after the other.
         latest = max(at, datetime.fromisoformat(self._past[-1]["at"])) if self._past else at
-        said = latest if anew else at
+        said = latest if override else at
         change: dict[str, Any] = {"path": list(path), "at": latest.isoformat(), "said": said.isoformat()}
         if there:
             change["before"] = before
@@ -214,6 +216,16 @@ class Fields:
 
     def _digest(self, path: Path) -> str:
         return digest_of_ids(self._user_id, *path, size=12).hex()
+
+
+def load_fields(unit: UnitOfWork, schema: str) -> Fields:
+    """Return the fields of a user's profile in a unit of work, by the name of the profile's schema."""
+    return Fields(unit.user_id, unit[profile_key(unit.user_id, schema)])
+
+
+def save_fields(unit: UnitOfWork, schema: str, fields: Fields) -> None:
+    """Store the fields of a user's profile in a unit of work."""
+    unit[profile_key(unit.user_id, schema)] = fields.value
 
 
 def _element(path: Path, element: Any) -> Path:

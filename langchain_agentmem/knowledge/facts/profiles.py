@@ -17,14 +17,24 @@ from pydantic import BaseModel
 from langchain_agentmem.arguments.models import check_count, check_flag, check_id, check_list, check_name
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.entities.changes import source_ids
-from langchain_agentmem.knowledge.extraction.markers import forgotten_place
-from langchain_agentmem.knowledge.facts.changes import FORGOTTEN, Edits, Statement
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts, checked_topic, utc
-from langchain_agentmem.knowledge.facts.fields import Fields, path_of, value_at
+from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, path_of, save_fields, value_at
 from langchain_agentmem.knowledge.facts.schema import Loaded, Schema, UserProfile
-from langchain_agentmem.knowledge.namespaces import ENTITIES, FACTS, MEMORIES, PROFILE, RELATIONS, user_space
+from langchain_agentmem.knowledge.facts.stored import Statement, StoredFacts, keys_of_text
+from langchain_agentmem.knowledge.namespaces import (
+    ENTITIES,
+    FACTS,
+    FORGOTTEN,
+    MEMORIES,
+    PROFILE,
+    RELATIONS,
+    ItemKey,
+    forgotten_user_key,
+    profile_key,
+    user_namespace,
+)
 from langchain_agentmem.knowledge.reading import PAGE, answers, readable, rows_in
-from langchain_agentmem.knowledge.unit import edited
+from langchain_agentmem.knowledge.unit import UnitOfWork, commit
 from langchain_agentmem.programs import Program, Twin, arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
@@ -324,8 +334,7 @@ class Profiles:
 
     def _get(self, user_id: str, as_of: datetime | str | None, schema: Schema) -> Program[Any]:
         moment = None if as_of is None else utc(as_of, "as_of")
-        place = Edits(check_id("user_id", user_id), {}, self._store.language).profile_place(schema.name)
-        items = yield from answers(self._store, [GetOp(*place)])
+        items = yield from answers(self._store, [GetOp(*profile_key(user_id, schema.name))])
         read = readable([item for item in items if item], lambda item: Fields(user_id, item.value))
         fields = next(read, Fields(user_id, None))
         every = (yield from self._found(user_id, None, None, {}, past=True)) if schema.has_facts else Facts()
@@ -346,7 +355,7 @@ class Profiles:
         self, user_id: str, query: str | None, limit: int | None, condition: dict[str, Any], *, past: bool
     ) -> Program[Facts]:
         """Facts: the best for a query, else all by when they began."""
-        where = user_space(user_id, FACTS)
+        where = user_namespace(user_id, FACTS)
         condition = condition if check_flag("past", past) else {**condition, "valid_to": None}
         size = limit or PAGE
         while True:
@@ -376,23 +385,22 @@ class Profiles:
         new = [at for at, fact in enumerate(facts) if not getattr(fact, "id", "")]
         statements = [_statement(_given(facts[at]), now) for at in new]
 
-        def edit(edits: Edits) -> list[Fact | None]:
-            fields = edits.fields(schema.name)
+        def edit(unit: UnitOfWork) -> list[Fact | None]:
+            fields = load_fields(unit, schema.name)
             for path, value in changed:
                 if value is _GONE or value is None:
                     fields.forget(path, now, left=value is None)
                     continue
                 for element in _removed(value_at(fields.document, path), value):
                     fields.forget_element(path, element, now)
-                fields.set(path, value, now, anew=True)
+                fields.set(path, value, now, override=True)
             schema.check(fields.document)
-            edits.keep(schema.name, fields)
-            return [edits.add(statement, anew=True) for statement in statements]
+            save_fields(unit, schema.name, fields)
+            stored = StoredFacts(unit)
+            return [stored.add(statement, override=True) for statement in statements]
 
-        draft = Edits(user_id, {}, self._store.language)
-        places = [draft.profile_place(schema.name)]
-        places += [place for statement in statements for place in draft.places_of(statement.text)]
-        stored = yield from edited(self._store, user_id, places, edit)
+        keys = [profile_key(user_id, schema.name), *self._keys_of(user_id, statements)]
+        stored = yield from commit(self._store, user_id, keys, edit)
         if isinstance(profile, UserProfile):
             # What is changed from now on is stored by the next save.
             profile._loaded = Loaded(copy.deepcopy(given))
@@ -403,59 +411,58 @@ class Profiles:
         path, now = path_of(["preferences", check_name("key", key)]), utc(time.time())
         schema.check_path(path)
 
-        def edit(edits: Edits) -> None:
-            fields = edits.fields(schema.name)
+        def edit(unit: UnitOfWork) -> None:
+            fields = load_fields(unit, schema.name)
             if value is None:
                 fields.forget(path, now)
             else:
-                fields.set(path, value, now, anew=True)
-            edits.keep(schema.name, fields)
+                fields.set(path, value, now, override=True)
+            save_fields(unit, schema.name, fields)
 
-        place = Edits(check_id("user_id", user_id), {}, self._store.language).profile_place(schema.name)
-        yield from edited(self._store, user_id, [place], edit)
+        yield from commit(self._store, user_id, [profile_key(user_id, schema.name)], edit)
+
+    def _keys_of(self, user_id: str, statements: Iterable[Statement]) -> list[ItemKey]:
+        check_id("user_id", user_id)
+        return [key for one in statements for key in keys_of_text(user_id, one.text, self._store.language)]
 
     def _add(self, user_id: str, facts: list[Fact], replaces: Fact | str | None) -> Program[Facts]:
         now = utc(time.time())
         statements = [_statement(fact, now) for fact in facts]
 
-        def edit(edits: Edits) -> Facts:
+        def edit(unit: UnitOfWork) -> Facts:
+            known = StoredFacts(unit)
             if replaces is None:
-                stored = [edits.add(statement, anew=True) for statement in statements]
+                stored = [known.add(statement, override=True) for statement in statements]
             else:
-                if edits.find(_id(replaces)) is None:
+                if known.find(_id(replaces)) is None:
                     msg = f"There is no fact {_id(replaces)!r:.100} about this user, so none can replace it."
                     raise InvalidInputError(msg)
-                stored = [edits.replace(_id(replaces), statement, anew=True) for statement in statements]
+                stored = [known.replace(_id(replaces), statement, override=True) for statement in statements]
             return Facts(fact for fact in stored if fact is not None)
 
-        draft = Edits(check_id("user_id", user_id), {}, self._store.language)
-        places = [place for statement in statements for place in draft.places_of(statement.text)]
-        return (yield from edited(self._store, user_id, places, edit))
+        return (yield from commit(self._store, user_id, self._keys_of(user_id, statements), edit))
 
     def _end(self, user_id: str, fact: Fact | str, at: datetime | str | None) -> Program[bool]:
         moment = utc(time.time()) if at is None else utc(at, "at")
-        return (
-            yield from edited(
-                self._store, check_id("user_id", user_id), [], lambda edits: edits.end(_id(fact), moment) is not None
-            )
-        )
+        id_ = _id(fact)
+        ended = yield from commit(self._store, user_id, [], lambda unit: StoredFacts(unit).end(id_, moment))
+        return ended is not None
 
     def _forget_fact(self, user_id: str, fact: Fact | str) -> Program[bool]:
-        now = utc(time.time())
-        return (
-            yield from edited(self._store, check_id("user_id", user_id), [], lambda edits: edits.forget(_id(fact), now))
-        )
+        now, id_ = utc(time.time()), _id(fact)
+        return (yield from commit(self._store, user_id, [], lambda unit: StoredFacts(unit).forget(id_, now)))
 
     def _forget(self, user_id: str) -> Program[int]:
         deleted, now = 0, time.time()
+        tombstone = forgotten_user_key(user_id)
 
-        def note(edits: Edits) -> None:
-            edits[forgotten_place(user_id)] = {"at": now}
+        def note(unit: UnitOfWork) -> None:
+            unit[tombstone] = {"at": now}
 
         # First, so that what is stored meanwhile is either kept away by it, or deleted.
-        yield from edited(self._store, check_id("user_id", user_id), [forgotten_place(user_id)], note)
+        yield from commit(self._store, user_id, [tombstone], note)
         for label in (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS):
-            while rows := (yield from rows_in(self._store, user_space(user_id, label))):
+            while rows := (yield from rows_in(self._store, user_namespace(user_id, label))):
                 yield from Twin(self._store.batch, [PutOp(row.namespace, row.key, None) for row in rows])
                 deleted += len(rows)
         return deleted
