@@ -102,7 +102,7 @@ async def test_reading_the_same_messages_again_changes_nothing(memory, call):
 
 async def test_nobody_is_read_without_a_user(memory, call):
     node = memory.profile_node(ScriptedChatModel([NOTHING]))
-    with pytest.raises(InvalidInputError, match="who the user is"):
+    with pytest.raises(InvalidInputError, match="The run names no user"):
         await call(node.invoke, [human("I am Al.")], config(None))
     with pytest.raises(InvalidInputError, match="no messages"):
         await call(node.invoke, {"text": "I am Al."}, config())

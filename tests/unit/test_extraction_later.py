@@ -206,7 +206,7 @@ async def test_more_messages_than_one_run_reads_are_read_one_portion_after_the_o
 
 async def test_a_user_is_needed_at_once(memory, call):
     node = memory.profile_node(ScriptedChatModel(), when="background")
-    with pytest.raises(InvalidInputError, match="who the user is"):
+    with pytest.raises(InvalidInputError, match="The run names no user"):
         await call(node.invoke, [human("Hi")], config(None))
 
 
