@@ -148,7 +148,7 @@ def main() -> None:
 
             # Vectors alone, since the ranking of a whole search takes words into account too.
             matrix = np.array(embeddings.embed_documents([one["text"] for one in values]), dtype=np.float32)
-            backend = stores["AgentMemStore"]._backend
+            backend = stores["AgentMemStore"].engine.backend
             from langchain_agentmem.backends.contract import Query
 
             for scope in (None, 3):

@@ -143,7 +143,7 @@ class AgentMemory:
         )
         self.sessions = Sessions(backend, tenant)
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
-        self._indexer = self.store.indexer if check_flag("embed_history", embed_history) else None
+        self._indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
 
     @classmethod
     def from_url(cls, url: str, **options: Unpack[MemoryOptions]) -> Self:
@@ -746,15 +746,15 @@ class AgentMemory:
     def _reindex(
         self, batch_size: int, everything: bool, progress: bool | Callable[[Reindexed], Any]
     ) -> Program[Reindexed]:
-        if self.store.indexer is None:
+        if self.store.engine.indexer is None:
             msg = "This memory has no embeddings: give it some, as in AgentMemory.from_url(url, embeddings=…)."
             raise ConfigurationError(msg)
         with reporting(progress) as report:
             work = Reindexing(
                 self.backend,
                 self.tenant,
-                self.store.indexer,
-                self.store.fields,
+                self.store.engine.indexer,
+                self.store.engine.fields,
                 None if self._indexer is None else self._codec,
                 batch_size,
                 report,

@@ -77,9 +77,9 @@ def rows_in(store: AgentMemStore, namespace: tuple[str, ...]) -> Program[list[It
         store: Where they are.
         namespace: The namespace.
     """
-    backend, size = store._backend, PAGE
+    backend, size = store.engine.backend, PAGE
     while True:
-        scan = backend.items.scan(store._tenant, namespace, None, size, None, time.time())
+        scan = backend.items.scan(store.engine.tenant, namespace, None, size, None, time.time())
         rows, following = yield from Read(backend, scan)
         if following is None:
             return [row for row in rows if row.namespace == namespace]

@@ -5,42 +5,49 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Literal, TypeVar, cast
 
 from langgraph.store.base import (
     NOT_PROVIDED,
     GetOp,
+    IndexConfig,
     Item,
     ListNamespacesOp,
     MatchCondition,
+    NamespacePath,
     NotProvided,
     Op,
     PutOp,
     Result,
     SearchItem,
     SearchOp,
+    TTLConfig,
 )
 
-from langchain_agentmem.arguments.models import check_callable, check_list
+from langchain_agentmem.arguments.models import check_flag, check_list, check_tenant
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.codec import load_json
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
-from langchain_agentmem.programs import Call, Compute, Program, Read, Write, storage_program
+from langchain_agentmem.programs import Compute, Program, Read, Step, Write, storage_program
 from langchain_agentmem.programs.sizes import LARGE, is_long
 from langchain_agentmem.search.fingerprint import Indexer
 from langchain_agentmem.search.ranking import rank, stop_words, terms
 from langchain_agentmem.store.batches import (
     Batch,
-    Fields,
     Place,
     Value,
+    checked_index,
+    checked_ttl,
+    field_paths,
     index_of,
     is_heavy,
     name_of_item,
+    own_namespace,
+    text_key,
     value_of,
 )
 from langchain_agentmem.store.filters import Filter, compile_filter
@@ -53,8 +60,10 @@ Ask = Callable[[Program[Any]], Program[Any]]
 """Runs a storage program: in the transaction that is going on, or in one of its own."""
 Ranked = list[tuple[ItemRow, float | None]]
 """Items that were found, with their scores."""
-PutOf = Callable[..., PutOp]
-"""Makes a put of a namespace, a key, a value, an index and a time to live."""
+Change = Callable[[Value | None], Any]
+"""Returns the new value of an item, or a program or step that returns it."""
+ChangeMany = Callable[[Values], Any]
+"""Returns the new values of items by key, or a program or step that returns them."""
 
 MANY_ROWS = 500
 """From so many items on they are decoded and ranked in a worker thread under `arun`: it takes a millisecond."""
@@ -65,36 +74,236 @@ _DEPTH = 20
 """At least so many of the best by words and of the best by meaning are fused, however few are asked for."""
 
 
-class ItemEngine:
-    """The operations of one tenant's store.
+class StoreEngine:
+    """The store's operations as programs, for one tenant. Configured defaults apply as in `AgentMemStore`.
 
     Args:
-        backend: Where the items are.
-        tenant: Whose they are.
-        fields: What is indexed of an item that does not say so itself.
-        indexer: What embeds them; None without an embedding model.
-        sweeper: What deletes expired items now and then.
+        backend: The backend that stores the items.
+        tenant: The tenant. Default: `"default"`.
+        index: LangGraph's index configuration. Default: None (full-text search over all fields).
+        ttl: LangGraph's TTL configuration. Default: None (items do not expire).
+        sweeper: Deletes expired rows after writes. Default: None (a sweeper for this tenant).
+
+    Example:
+        >>> from langchain_agentmem.backends import connect
+        >>> from langchain_agentmem.programs import run
+        >>> from langchain_agentmem.store.engine import StoreEngine
+        >>> engine = StoreEngine(connect("sqlite:///:memory:"))
+        >>> def copy():
+        ...     yield from engine.put(("notes",), "a", {"text": "pizza"})
+        ...     item = yield from engine.get(("notes",), "a")
+        ...     yield from engine.put(("notes",), "b", item.value)
+        ...     return (yield from engine.search(("notes",), query="pizza"))
+        >>> sorted(item.key for item in run(copy()))
+        ['a', 'b']
+        >>> engine.backend.close()
     """
 
     def __init__(
-        self, backend: Backend, tenant: str, fields: Fields, indexer: Indexer | None, sweeper: Sweeper
+        self,
+        backend: Backend,
+        tenant: str = "default",
+        *,
+        index: IndexConfig | None = None,
+        ttl: TTLConfig | None = None,
+        sweeper: Sweeper | None = None,
     ) -> None:
-        self._backend = backend
-        self._tenant = tenant
-        self._fields = fields
-        self._indexer = indexer
-        self._sweeper = sweeper
-        stop_words(backend.language)  # read from a file now, and not on an event loop later
+        self.backend = backend
+        self.tenant = check_tenant(tenant)
+        self.index_config = checked_index(index)
+        self.ttl_config = checked_ttl(ttl)
+        self.sweeper = sweeper or Sweeper(backend, tenant)
+        self.indexer = Indexer.of(index.get("embed"), backend, tenant, index.get("dims")) if index else None
+        self.fields = field_paths((index or {}).get("fields") or ["$"])
+        """The indexed fields of items whose put does not name any."""
+        self._default_ttl = (self.ttl_config or {}).get("default_ttl")
+        self._refresh_on_read = (self.ttl_config or {}).get("refresh_on_read", True)
+        if index:
+            backend.use_vectors(cast("Mapping[str, Any]", index).get("ann_index_config") or {})
+        stop_words(backend.language)  # reads a file, which must not happen on an event loop later
 
-    def one(self, op: Op) -> Program[Any]:
-        """Do one operation."""
-        results: list[Any] = yield from self.batch([op])
-        return results[0]
+    @property
+    def language(self) -> str:
+        """The language of full-text search."""
+        return self.backend.language
+
+    def get(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Program[Item | None]:
+        """Return an item, or None; see `AgentMemStore.get`."""
+        return self.one(self.get_op(namespace, key, refresh_ttl=refresh_ttl))
+
+    def search(
+        self,
+        namespace_prefix: tuple[str, ...],
+        *,
+        query: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        refresh_ttl: bool | None = None,
+    ) -> Program[list[SearchItem]]:
+        """Search at or below a namespace; see `AgentMemStore.search`."""
+        op = self.search_op(
+            namespace_prefix, query=query, filter=filter, limit=limit, offset=offset, refresh_ttl=refresh_ttl
+        )
+        return self.one(op)
+
+    def list_namespaces(
+        self,
+        *,
+        prefix: NamespacePath | None = None,
+        suffix: NamespacePath | None = None,
+        max_depth: int | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Program[list[tuple[str, ...]]]:
+        """List the namespaces that hold items; see `AgentMemStore.list_namespaces`."""
+        op = self.list_op(prefix=prefix, suffix=suffix, max_depth=max_depth, limit=limit, offset=offset)
+        return self.one(op)
+
+    def put(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        index: Index = None,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+    ) -> Program[None]:
+        """Store an item; see `AgentMemStore.put`."""
+        return self.one(self.put_op(namespace, key, value, index=index, ttl=ttl))
+
+    def delete(self, namespace: tuple[str, ...], key: str) -> Program[None]:
+        """Delete an item, if there is one."""
+        return self.one(self.delete_op(namespace, key))
+
+    def update(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        function: Change,
+        *,
+        index: Index | NotProvided = NOT_PROVIDED,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+    ) -> Program[Value]:
+        """Change an item without losing a concurrent change; see `AgentMemStore.update`.
+
+        Args:
+            namespace: The namespace of the item.
+            key: The key of the item.
+            function: Gets the item's value (None: there is no item) and returns the new one, or a program or step that
+                returns it. It is called again when another writer was faster.
+            index: As in `put`. Default: that of the item if there is one.
+            ttl: As in `put`. Default: that of the item if there is one.
+
+        Returns:
+            The value that was stored.
+        """
+        (checked,) = checked_places([(namespace, key)])
+
+        def decide(values: Values) -> Program[Values]:
+            value = yield from _result_of(function(values[checked]))
+            if value is None:
+                msg = f"The function given to update returned None for {checked}: return the new value, or use delete."
+                raise InvalidTypeError(msg)
+            return {checked: value}
+
+        stored = yield from self._updated([checked], decide, index, ttl)
+        return cast("Value", stored[checked])
+
+    def update_many(
+        self,
+        keys: Iterable[Place],
+        function: ChangeMany,
+        *,
+        index: Index | NotProvided | Mapping[tuple[str, ...], Index] = NOT_PROVIDED,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+    ) -> Program[Values]:
+        """Change several items together; see `AgentMemStore.update_many`.
+
+        Args:
+            keys: The items, each as a pair of a namespace and a key; all below one root label.
+            function: Gets the items' values by key and returns the changed ones, or a program or step that returns them.
+                It is called again when another writer was faster.
+            index: As in `put`, or a dict of it by namespace. Default: that of each item if there is one.
+            ttl: As in `put`. Default: that of each item if there is one.
+
+        Returns:
+            The values of all items afterwards, by key; None where there is no item.
+        """
+        keys = check_list("keys", keys, "pairs of a namespace and a key")
+        return (yield from self._updated(keys, lambda values: _result_of(function(values)), index, ttl))
 
     def batch(self, ops: Sequence[Op]) -> Program[list[Result]]:
         """Do several operations in one transaction: reads see the state before, the last put to a key counts."""
         work = yield from self.checked(ops)
         return [result for (result,) in (yield from self.perform(work))]
+
+    def one(self, op: Op) -> Program[Any]:
+        """Do one operation."""
+        (result,) = yield from self.batch([op])
+        return result
+
+    # Operations with the configured defaults
+
+    def get_op(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> GetOp:
+        """The operation of `get`."""
+        return GetOp(namespace, text_key(key), self._refreshes(refresh_ttl))
+
+    def search_op(
+        self,
+        namespace_prefix: tuple[str, ...],
+        *,
+        query: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        refresh_ttl: bool | None = None,
+    ) -> SearchOp:
+        """The operation of `search`."""
+        condition = cast("dict[str, Any] | None", filter)
+        return SearchOp(namespace_prefix, condition, limit, offset, query, self._refreshes(refresh_ttl))
+
+    def list_op(
+        self,
+        *,
+        prefix: NamespacePath | None = None,
+        suffix: NamespacePath | None = None,
+        max_depth: int | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> ListNamespacesOp:
+        """The operation of `list_namespaces`."""
+        conditions = []
+        if prefix:
+            conditions.append(MatchCondition("prefix", tuple(prefix) if isinstance(prefix, list) else prefix))
+        if suffix:
+            conditions.append(MatchCondition("suffix", tuple(suffix) if isinstance(suffix, list) else suffix))
+        return ListNamespacesOp(tuple(conditions), max_depth, limit, offset)
+
+    def put_op(
+        self,
+        namespace: tuple[str, ...],
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        index: Index = None,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+    ) -> PutOp:
+        """The operation of `put`."""
+        if value is None:
+            msg = "A store value must be a mapping such as a dict, got None; use delete to remove an item."
+            raise InvalidTypeError(msg)
+        minutes = self._default_ttl if isinstance(ttl, NotProvided) else ttl
+        return PutOp(own_namespace(namespace), text_key(key), cast("dict[str, Any]", value), index, minutes)
+
+    def delete_op(self, namespace: tuple[str, ...], key: str) -> PutOp:
+        """The operation of `delete`."""
+        return PutOp(namespace, text_key(key), None)
+
+    def _refreshes(self, refresh_ttl: bool | None) -> bool:
+        return self._refresh_on_read if refresh_ttl is None else check_flag("refresh_ttl", refresh_ttl)
+
+    # Batches
 
     def checked(self, ops: Sequence[Op]) -> Program[Batch]:
         """Operations that are checked and analysed, ready for `perform`.
@@ -107,7 +316,7 @@ class ItemEngine:
 
     def sorted(self, ops: Sequence[Op]) -> Batch:
         """Same as `checked`, for few operations with small values."""
-        return Batch.of(ops, self._fields, embedding=self._indexer is not None, tenant=self._tenant)
+        return Batch.of(ops, self.fields, embedding=self.indexer is not None, tenant=self.tenant)
 
     def perform(self, work: Batch, callers: Sequence[int] | None = None) -> Program[list[list[Result]]]:
         """Do a batch.
@@ -121,77 +330,77 @@ class ItemEngine:
         """
         yield from self._embed(work)
         now = time.time()
-        items, tenant = self._backend.items, self._tenant
+        items, tenant = self.backend.items, self.tenant
         found: dict[int, Any] = {}
         used: list[Place] = []
         if work.is_gets or (work.size == 1 and work.reads):
             # One question, or one kind that is asked together, needs no transaction around what answers it.
             found, used = yield from self._answers(work, now, self._read)
         elif not work.puts and not work.deletes:
-            found, used = yield from Read(self._backend, self._perform(work, now))
+            found, used = yield from Read(self.backend, self._perform(work, now))
         elif not work.deletes and not work.reads:
-            yield from Write(self._backend, items.put(tenant, work.item_puts(), now))
+            yield from Write(self.backend, items.put(tenant, work.item_puts(), now))
         elif not work.puts and not work.reads:
-            yield from Write(self._backend, items.delete(tenant, work.deletes))
+            yield from Write(self.backend, items.delete(tenant, work.deletes))
         else:
-            found, used = yield from Write(self._backend, self._perform(work, now))
+            found, used = yield from Write(self.backend, self._perform(work, now))
         if work.puts or work.deletes:
             yield from self._renew(work)
-            yield from self._sweeper.after_write()
+            yield from self.sweeper.after_write()
         elif used:
             # What was read is not withheld because another writer holds the database: the time to live goes on as it was.
             with contextlib.suppress(StorageBusyError):
-                yield from Write(self._backend, items.touch(tenant, used, now))
+                yield from Write(self.backend, items.touch(tenant, used, now))
         if not found:
             return [[None] * (callers[at] if callers else 1) for at in range(work.size)]
         large = _is_large(row for one in found.values() for row in _rows_of(one))
         large = large or (callers is not None and max(callers) > MANY_ROWS)
-        results: list[list[Result]] = yield from Compute(large, _results, work, found, callers)
+        results = yield from Compute(large, _results, work, found, callers)
         return results
 
     def _read(self, program: Program[T]) -> Program[T]:
-        result: T = yield from Read(self._backend, program)
+        result: T = yield from Read(self.backend, program)
         return result
 
     def _embed(self, work: Batch) -> Program[None]:
-        if self._indexer is None:
+        if self.indexer is None:
             return
         texts = work.all_texts()
         if texts:
-            work.embedded = yield from self._indexer.documents(texts, strict=work.merged_from > 1)
+            work.embedded = yield from self.indexer.documents(texts, strict=work.merged_from > 1)
         searches = work.of_kind(SearchOp).values()
         queries: dict[str, bytes] = {}
         for query in {op.query for op in searches if op.query and op.query.strip()}:
-            vector = yield from self._indexer.query(query)
+            vector = yield from self.indexer.query(query)
             if vector is not None:
                 queries[query] = vector
         work.queries = queries
 
     def _renew(self, work: Batch) -> Program[None]:
         """Give what was stored other vectors, or none, when `reindex` did not wait for it."""
-        items, tenant = self._backend.items, self._tenant
-        while self._indexer is not None and (texts := work.all_texts()):
-            renewed = yield from self._indexer.renewed(texts, work.embedded)
+        items, tenant = self.backend.items, self.tenant
+        while self.indexer is not None and (texts := work.all_texts()):
+            renewed = yield from self.indexer.renewed(texts, work.embedded)
             if renewed is None:
                 return
             work.embedded = renewed
             embedded_places = [place for place, put in work.puts.items() if put.pieces]
-            read = yield from Read(self._backend, items.get(tenant, embedded_places, time.time()))
+            read = yield from Read(self.backend, items.get(tenant, embedded_places, time.time()))
             rows = dict(zip(embedded_places, read, strict=True))
             own = [
                 (row, work.vectors(place))
                 for place, row in rows.items()
                 if row and load_json(row.value) == load_json(work.puts[place].text)
             ]
-            yield from Write(self._backend, items.embed(tenant, [EmbeddedItem(row, ()) for row, _ in own]))
+            yield from Write(self.backend, items.embed(tenant, [EmbeddedItem(row, ()) for row, _ in own]))
             embedded = [EmbeddedItem(row, vectors) for row, vectors in own if vectors]
             if embedded:
-                yield from Write(self._backend, items.embed(tenant, embedded))
+                yield from Write(self.backend, items.embed(tenant, embedded))
 
     @storage_program
     def _perform(self, work: Batch, now: float) -> Program[tuple[dict[int, Any], list[Place]]]:
         """The storage program of a batch: what answers it, and the items whose time to live is to start anew."""
-        items, tenant = self._backend.items, self._tenant
+        items, tenant = self.backend.items, self.tenant
         found, touch = yield from self._answers(work, now, lambda program: program)
         if work.puts or work.deletes:
             yield from items.change(tenant, work.item_puts(), work.deletes, touch, now)
@@ -208,7 +417,7 @@ class ItemEngine:
         gets = work.of_kind(GetOp)
         if gets:
             places = list(dict.fromkeys((op.namespace, op.key) for op in gets.values()))
-            rows = dict(zip(places, (yield from ask(self._backend.items.get(self._tenant, places, now))), strict=True))
+            rows = dict(zip(places, (yield from ask(self.backend.items.get(self.tenant, places, now))), strict=True))
             for at, op in gets.items():
                 row = found[at] = rows[op.namespace, op.key]
                 if row and op.refresh_ttl:
@@ -225,10 +434,10 @@ class ItemEngine:
         last = op.offset + op.limit
         kept: Ranked = []
         if op.query:
-            words = terms(op.query, self._backend.language)
+            words = terms(op.query, self.backend.language)
             query = Query(op.namespace_prefix, words, vector, op.filter, max(_DEPTH, 2 * last))
             while True:
-                found = yield from ask(self._backend.items.find(self._tenant, query, now))
+                found = yield from ask(self.backend.items.find(self.tenant, query, now))
                 kept = yield from self._first(found, passes if op.filter else None, last, ask)
                 if len(kept) >= last or found.complete:
                     return kept[op.offset : last]
@@ -237,7 +446,7 @@ class ItemEngine:
         following: tuple[Any, ...] | None = None
         while len(kept) < last:
             page, following = yield from ask(
-                self._backend.items.scan(self._tenant, op.namespace_prefix, op.filter, size, following, now)
+                self.backend.items.scan(self.tenant, op.namespace_prefix, op.filter, size, following, now)
             )
             kept.extend((row, None) for row in (yield from _passing(page, passes if op.filter else None)))
             if following is None:
@@ -254,7 +463,7 @@ class ItemEngine:
             chunk = ranked[at : at + size]
             rows: Mapping[Any, ItemRow] = found.rows
             if not all(item in rows for item, _ in chunk):
-                rows = yield from ask(self._backend.items.rows([item for item, _ in chunk]))
+                rows = yield from ask(self.backend.items.rows([item for item, _ in chunk]))
             there = [(rows[item], score) for item, score in chunk if item in rows]
             passing = {id(row) for row in (yield from _passing([row for row, _ in there], passes))}
             kept.extend(pair for pair in there if id(pair[0]) in passing)
@@ -268,49 +477,9 @@ class ItemEngine:
         for condition in conditions:
             if condition.match_type == "prefix" and "*" not in condition.path:
                 literal = max(literal, tuple(condition.path), key=len)
-        every = yield from ask(self._backend.items.namespaces(self._tenant, literal, now))
+        every = yield from ask(self.backend.items.namespaces(self.tenant, literal, now))
         found: list[tuple[str, ...]] = yield from Compute(len(every) > 10 * MANY_ROWS, _matching, every, op)
         return found[op.offset : op.offset + op.limit]
-
-    def update(
-        self,
-        place: Place,
-        function: Callable[[Value | None], Any],
-        index: Index | NotProvided,
-        ttl: float | NotProvided | None,
-        put_of: PutOf,
-    ) -> Program[Value]:
-        """Change an item; see `AgentMemStore.update`. `put_of` makes a put of what is stored."""
-        check_callable("function", function)
-        (checked,) = checked_places([place])
-
-        def decide(values: Values) -> Program[Values]:
-            value = yield from Call(function, values[checked])
-            if value is None:
-                msg = f"The function given to update returned None for {checked}: return the new value, or use delete."
-                raise InvalidTypeError(msg)
-            return {checked: value}
-
-        stored = yield from self._updated([checked], decide, index, ttl, put_of)
-        return cast("Value", stored[checked])
-
-    def update_many(
-        self,
-        keys: Iterable[Place],
-        function: Callable[[Values], Any],
-        index: Index | NotProvided | Mapping[tuple[str, ...], Index],
-        ttl: float | NotProvided | None,
-        put_of: PutOf,
-    ) -> Program[Values]:
-        """Change several items together; see `AgentMemStore.update_many`. `put_of` makes a put of what is stored."""
-        check_callable("function", function)
-        keys = check_list("keys", keys, "pairs of a namespace and a key")
-
-        def decide(values: Values) -> Program[Mapping[Any, Any]]:
-            changes: Mapping[Any, Any] = yield from Call(function, values)
-            return changes
-
-        return (yield from self._updated(keys, decide, index, ttl, put_of))
 
     def _updated(
         self,
@@ -318,7 +487,6 @@ class ItemEngine:
         decide: Decide,
         index: Index | NotProvided | Mapping[tuple[str, ...], Index],
         ttl: float | NotProvided | None,
-        put_of: PutOf,
     ) -> Program[Values]:
         work = Batch(0)
 
@@ -334,15 +502,22 @@ class ItemEngine:
                         keep = None if row.ttl is None else row.ttl / 60
                     if isinstance(how, NotProvided):
                         how = None if row is None else index_of(row)
-                ops.append(put_of(*place, value, how, keep))
+                ops.append(self.put_op(*place, value, index=how, ttl=keep))
             work = yield from self.checked(ops)
             yield from self._embed(work)
             return work.item_puts()
 
-        values = yield from updated(self._backend, self._tenant, keys, decide, prepare)
+        values = yield from updated(self.backend, self.tenant, keys, decide, prepare)
         yield from self._renew(work)
-        yield from self._sweeper.after_write()
+        yield from self.sweeper.after_write()
         return values
+
+
+def _result_of(changed: Any) -> Program[Any]:
+    """What a function returned, or what the program or step that it returned comes to."""
+    if isinstance(changed, (Generator, Step)):
+        changed = yield from changed
+    return changed
 
 
 def _is_large(rows: Iterable[ItemRow]) -> bool:

@@ -3,53 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
     NOT_PROVIDED,
     BaseStore,
-    GetOp,
     IndexConfig,
     Item,
-    ListNamespacesOp,
-    MatchCondition,
     NamespacePath,
     NotProvided,
     Op,
-    PutOp,
     Result,
     SearchItem,
-    SearchOp,
     TTLConfig,
 )
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.arguments.models import check_flag, check_tenant
+from langchain_agentmem.arguments.models import check_callable, check_flag
 from langchain_agentmem.arguments.options import StoreOptions, check_options
 from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.surface import Surface, Work, alone, backend_of, pool_size_of
 from langchain_agentmem.backends.sweeper import Sweeper
-from langchain_agentmem.errors import InvalidTypeError
-from langchain_agentmem.programs import arun, run
+from langchain_agentmem.programs import Call, arun, run
 from langchain_agentmem.programs.locks import forkable_lock
-from langchain_agentmem.search.fingerprint import Indexer
-from langchain_agentmem.store.batches import (
-    Batch,
-    Value,
-    checked_index,
-    checked_ops,
-    checked_ttl,
-    field_paths,
-    is_heavy,
-    own_namespace,
-    text_key,
-)
+from langchain_agentmem.store.batches import Batch, Value, checked_ops, is_heavy
 from langchain_agentmem.store.bursts import Burst
-from langchain_agentmem.store.engine import Index, ItemEngine
+from langchain_agentmem.store.engine import Index, StoreEngine
 
 
 class AgentMemStore(Surface, BaseStore):
@@ -88,21 +72,14 @@ class AgentMemStore(Surface, BaseStore):
         tenant: str = "default",
         sweeper: Sweeper | None = None,
     ) -> None:
-        self._tenant = check_tenant(tenant)
         backend, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")')
         self._backend: Backend = backend
-        self._sweeper = sweeper or Sweeper(backend, tenant)
-        self.ttl_config = checked_ttl(ttl)
-        self.index_config = checked_index(index)
-        self.indexer = Indexer.of(index.get("embed"), backend, tenant, index.get("dims")) if index else None
-        self.embedder = self.indexer.embedder if self.indexer else None
-        self.embeddings: Embeddings | None = self.embedder.model if self.embedder else None
-        self.fields = field_paths(((index or {}).get("fields")) or ["$"])
-        self._engine = ItemEngine(backend, self._tenant, self.fields, self.indexer, self._sweeper)
+        self.engine = StoreEngine(backend, tenant, index=index, ttl=ttl, sweeper=sweeper)
+        self.index_config = self.engine.index_config
+        self.ttl_config = self.engine.ttl_config
+        self.embeddings: Embeddings | None = self.engine.indexer.embedder.model if self.engine.indexer else None
         self._bursts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Burst] = weakref.WeakKeyDictionary()
         self._starting = forkable_lock()
-        if index:
-            backend.use_vectors(cast("Mapping[str, Any]", index).get("ann_index_config") or {})
 
     @classmethod
     def from_url(cls, url: str, **options: Unpack[StoreOptions]) -> Self:
@@ -181,7 +158,7 @@ class AgentMemStore(Surface, BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do several operations: reads see the state before, the last put to a key counts, all is stored or nothing."""
-        return run(self._engine.batch(checked_ops(ops)))
+        return run(self.engine.batch(checked_ops(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Same as `batch`, but without blocking the event loop."""
@@ -195,12 +172,11 @@ class AgentMemStore(Surface, BaseStore):
             key: Its key.
             refresh_ttl: Whether its time to live starts anew. Default: as configured, else True.
         """
-        item: Item | None = run(self._engine.one(self._get_op(namespace, key, refresh_ttl)))
-        return item
+        return run(self.engine.get(namespace, key, refresh_ttl=refresh_ttl))
 
     async def aget(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
         """Same as `get`, but without blocking the event loop."""
-        item: Item | None = (await self._submit([self._get_op(namespace, key, refresh_ttl)]))[0]
+        item: Item | None = (await self._submit([self.engine.get_op(namespace, key, refresh_ttl=refresh_ttl)]))[0]
         return item
 
     def search(
@@ -228,7 +204,11 @@ class AgentMemStore(Surface, BaseStore):
         Returns:
             The items; with a query, each with a score in [0, 1], best first.
         """
-        return run(self._engine.one(self._search_op(namespace_prefix, query, filter, limit, offset, refresh_ttl)))
+        return run(
+            self.engine.search(
+                namespace_prefix, query=query, filter=filter, limit=limit, offset=offset, refresh_ttl=refresh_ttl
+            )
+        )
 
     async def asearch(
         self,
@@ -242,7 +222,9 @@ class AgentMemStore(Surface, BaseStore):
         refresh_ttl: bool | None = None,
     ) -> list[SearchItem]:
         """Same as `search`, but without blocking the event loop."""
-        op = self._search_op(namespace_prefix, query, filter, limit, offset, refresh_ttl)
+        op = self.engine.search_op(
+            namespace_prefix, query=query, filter=filter, limit=limit, offset=offset, refresh_ttl=refresh_ttl
+        )
         found: list[SearchItem] = (await self._submit([op]))[0]
         return found
 
@@ -271,7 +253,7 @@ class AgentMemStore(Surface, BaseStore):
             EmbeddingDimensionsError: The model's vectors have other dimensions than `index["dims"]` says.
             ConfigurationError: The database cannot store vectors of so many dimensions; it says what to do.
         """
-        run(self._engine.one(self._put_op(namespace, key, value, index, ttl)))
+        run(self.engine.put(namespace, key, value, index=index, ttl=ttl))
 
     async def aput(
         self,
@@ -283,15 +265,15 @@ class AgentMemStore(Surface, BaseStore):
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> None:
         """Same as `put`, but without blocking the event loop."""
-        await self._submit([self._put_op(namespace, key, value, index, ttl)])
+        await self._submit([self.engine.put_op(namespace, key, value, index=index, ttl=ttl)])
 
     def delete(self, namespace: tuple[str, ...], key: str) -> None:
         """Delete an item; one that is not there is no error."""
-        run(self._engine.one(PutOp(namespace, text_key(key), None)))
+        run(self.engine.delete(namespace, key))
 
     async def adelete(self, namespace: tuple[str, ...], key: str) -> None:
         """Same as `delete`, but without blocking the event loop."""
-        await self._submit([PutOp(namespace, text_key(key), None)])
+        await self._submit([self.engine.delete_op(namespace, key)])
 
     def list_namespaces(
         self,
@@ -311,7 +293,9 @@ class AgentMemStore(Surface, BaseStore):
             limit: The most namespaces. Default: 100.
             offset: How many to skip. Default: 0.
         """
-        return run(self._engine.one(_list_op(prefix, suffix, max_depth, limit, offset)))
+        return run(
+            self.engine.list_namespaces(prefix=prefix, suffix=suffix, max_depth=max_depth, limit=limit, offset=offset)
+        )
 
     async def alist_namespaces(
         self,
@@ -323,7 +307,8 @@ class AgentMemStore(Surface, BaseStore):
         offset: int = 0,
     ) -> list[tuple[str, ...]]:
         """Same as `list_namespaces`, but without blocking the event loop."""
-        found: list[tuple[str, ...]] = (await self._submit([_list_op(prefix, suffix, max_depth, limit, offset)]))[0]
+        op = self.engine.list_op(prefix=prefix, suffix=suffix, max_depth=max_depth, limit=limit, offset=offset)
+        found: list[tuple[str, ...]] = (await self._submit([op]))[0]
         return found
 
     # Ours
@@ -361,7 +346,7 @@ class AgentMemStore(Surface, BaseStore):
             {'n': 1}
             >>> store.close()
         """
-        return run(self._engine.update((namespace, key), function, index, ttl, self._put_op))
+        return run(self.engine.update(namespace, key, _calling(function), index=index, ttl=ttl))
 
     async def aupdate(
         self,
@@ -373,7 +358,7 @@ class AgentMemStore(Surface, BaseStore):
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> Value | None:
         """Same as `update`, but without blocking the event loop; `function` may be a coroutine function."""
-        return await arun(self._engine.update((namespace, key), function, index, ttl, self._put_op))
+        return await arun(self.engine.update(namespace, key, _calling(function), index=index, ttl=ttl))
 
     def update_many(
         self,
@@ -413,7 +398,7 @@ class AgentMemStore(Surface, BaseStore):
             (None, {'amount': 5})
             >>> store.close()
         """
-        return run(self._engine.update_many(keys, function, index, ttl, self._put_op))
+        return run(self.engine.update_many(keys, _calling(function), index=index, ttl=ttl))
 
     async def aupdate_many(
         self,
@@ -424,15 +409,15 @@ class AgentMemStore(Surface, BaseStore):
         ttl: float | NotProvided | None = NOT_PROVIDED,
     ) -> dict[tuple[tuple[str, ...], str], Value | None]:
         """Same as `update_many`, but without blocking the event loop; `function` may be a coroutine function."""
-        return await arun(self._engine.update_many(keys, function, index, ttl, self._put_op))
+        return await arun(self.engine.update_many(keys, _calling(function), index=index, ttl=ttl))
 
     def sweep_ttl(self) -> int:
         """Delete all that has expired, now; returns how many items, sessions and threads that were."""
-        return run(self._sweeper.sweep())
+        return run(self.engine.sweeper.sweep())
 
     async def asweep_ttl(self) -> int:
         """Same as `sweep_ttl`, but without blocking the event loop."""
-        return await arun(self._sweeper.sweep())
+        return await arun(self.engine.sweeper.sweep())
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Work:  # noqa: ARG002 (PostgresStore has it)
         """Do nothing: expired items are deleted after writes. It is here because `PostgresStore` has it.
@@ -453,7 +438,7 @@ class AgentMemStore(Surface, BaseStore):
     @property
     def language(self) -> str:
         """Which language texts are searched in."""
-        return self._backend.language
+        return self.engine.language
 
     def __repr__(self) -> str:
         return f"AgentMemStore({self._backend!r})"
@@ -462,59 +447,23 @@ class AgentMemStore(Surface, BaseStore):
 
     def _submit(self, ops: Sequence[Op]) -> Awaitable[list[Any]]:
         """Do operations together with what others submit in this tick of the event loop."""
-        return self._submit_heavy(ops) if is_heavy(ops) else self._add(self._engine.sorted(ops))
+        return self._submit_heavy(ops) if is_heavy(ops) else self._add(self.engine.sorted(ops))
 
     async def _submit_heavy(self, ops: Sequence[Op]) -> list[Any]:
-        return await self._add(await arun(self._engine.checked(ops)))
+        return await self._add(await arun(self.engine.checked(ops)))
 
     def _add(self, work: Batch) -> Awaitable[list[Any]]:
         loop = asyncio.get_running_loop()
         burst = self._bursts.get(loop)
         if burst is None:
             with self._starting:
-                burst = self._bursts.setdefault(loop, Burst(self._engine.perform, embedding=self.indexer is not None))
+                burst = self._bursts.setdefault(
+                    loop, Burst(self.engine.perform, embedding=self.engine.indexer is not None)
+                )
         return burst.add(work, loop)
 
-    def _get_op(self, namespace: tuple[str, ...], key: str, refresh: bool | None) -> GetOp:
-        return GetOp(namespace, text_key(key), self._refresh(refresh))
 
-    def _search_op(
-        self,
-        prefix: tuple[str, ...],
-        query: str | None,
-        condition: dict[str, Any] | None,
-        limit: int,
-        offset: int,
-        refresh: bool | None,
-    ) -> SearchOp:
-        return SearchOp(prefix, condition, limit, offset, query, self._refresh(refresh))
-
-    def _put_op(
-        self,
-        namespace: tuple[str, ...],
-        key: str,
-        value: Mapping[str, Any],
-        index: Literal[False] | list[str] | None,
-        ttl: float | NotProvided | None,
-    ) -> PutOp:
-        if value is None:
-            msg = "A store value must be a mapping such as a dict, got None; use delete to remove an item."
-            raise InvalidTypeError(msg)
-        minutes = (self.ttl_config or {}).get("default_ttl") if isinstance(ttl, NotProvided) else ttl
-        return PutOp(own_namespace(namespace), text_key(key), value, index, minutes)
-
-    def _refresh(self, asked: bool | None) -> bool:
-        if asked is None:
-            return (self.ttl_config or {}).get("refresh_on_read", True)
-        return check_flag("refresh_ttl", asked)
-
-
-def _list_op(
-    prefix: NamespacePath | None, suffix: NamespacePath | None, max_depth: int | None, limit: int, offset: int
-) -> ListNamespacesOp:
-    conditions = []
-    if prefix:
-        conditions.append(MatchCondition("prefix", tuple(prefix) if isinstance(prefix, list) else prefix))
-    if suffix:
-        conditions.append(MatchCondition("suffix", tuple(suffix) if isinstance(suffix, list) else suffix))
-    return ListNamespacesOp(tuple(conditions), max_depth, limit, offset)
+def _calling(function: Callable[..., Any]) -> Callable[..., Call[Any]]:
+    """A step that calls the application's function, which may be a coroutine function under `arun`."""
+    check_callable("function", function)
+    return functools.partial(Call, function)

@@ -218,8 +218,8 @@ def test_what_a_model_is_called():
     assert name_of(Plain()) == f"{here}Plain"
     assert name_of(function) == f"{here}function"
     memory = AgentMemory.from_url("sqlite:///:memory:", embeddings=function)
-    assert memory.store.embedder is not None
-    assert memory.store.embedder.name == f"{here}function"
+    assert memory.store.engine.indexer is not None
+    assert memory.store.engine.indexer.embedder.name == f"{here}function"
     memory.close()
 
 
@@ -358,8 +358,8 @@ async def test_what_is_stored_while_the_former_vectors_are_deleted_is_embedded_w
         await fill(memory, call)
         model = Model("new", 24)
         changed = having(memory, model)
-        assert changed.store.indexer is not None
-        indexer = changed.store.indexer
+        assert changed.store.engine.indexer is not None
+        indexer = changed.store.engine.indexer
         run(indexer.swap(run(indexer.state()), Fingerprint(indexer.embedder.name, 24), CLEARING))
         await call(changed.store.put, NS, "more", {"text": "more"}, index=["text"])
         await call(changed.history("more", user_id="dave").add_messages, [HumanMessage("more")])
@@ -446,8 +446,8 @@ async def test_what_was_left_without_vectors_for_reindex_and_is_stored_after_it_
         await fill(memory, call)
         model = Model("new")
         changed, beside = having(memory, model), having(memory, Model("new"))
-        assert changed.store.indexer is not None
-        indexer = changed.store.indexer
+        assert changed.store.engine.indexer is not None
+        indexer = changed.store.engine.indexer
         for key in ("item", "turn"):
             state = await asyncio.to_thread(lambda: run(indexer.state()))
             await asyncio.to_thread(run, indexer.swap(state, Fingerprint("Model:new", 16), CLEARING))

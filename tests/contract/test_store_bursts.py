@@ -27,7 +27,7 @@ def failing(
     store: AgentMemStore, monkeypatch: pytest.MonkeyPatch, is_bad: Callable[[Any], bool], error: Exception
 ) -> None:
     """Let each transaction fail that reads or writes an item with a bad key."""
-    items = store._backend.items
+    items = store.engine.backend.items
     put, get = items.put, items.get
 
     @storage_program
@@ -50,13 +50,13 @@ def counted(store: AgentMemStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A list of the transactions, which grows with each."""
     done: list[str] = []
     for name in ("aread", "awrite"):
-        method = getattr(store._backend, name)
+        method = getattr(store.engine.backend, name)
 
         async def counting(program: Any, name: str = name, method: Any = method) -> Any:
             done.append(name)
             return await method(program)
 
-        monkeypatch.setattr(store._backend, name, counting)
+        monkeypatch.setattr(store.engine.backend, name, counting)
     return done
 
 
@@ -198,7 +198,7 @@ async def test_an_operation_that_the_database_refuses_fails_its_own_caller_alone
 
 
 async def test_what_a_refused_write_was_to_replace_is_stored(store, monkeypatch):
-    items = store._backend.items
+    items = store.engine.backend.items
     put = items.put
 
     @storage_program
@@ -236,7 +236,7 @@ async def test_a_database_that_cannot_be_reached_is_asked_a_few_times_only(store
 
 
 async def test_a_batch_of_one_caller_is_stored_whole_or_not_at_all(store, monkeypatch):
-    items = store._backend.items
+    items = store.engine.backend.items
     change = items.change
 
     @storage_program

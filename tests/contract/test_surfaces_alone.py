@@ -133,7 +133,7 @@ async def test_a_pool_of_from_conn_string_is_ours(url):
         return
     async with AsyncPostgresStore.from_conn_string(url, pool_config=config) as store:
         await store.setup()
-        assert store._backend.driver.settings.pool_size == 20
+        assert store.engine.backend.driver.settings.pool_size == 20
         await store.aput(("a",), "k", {"n": 1})
 
 

@@ -274,7 +274,7 @@ async def test_both_stores_find_what_the_other_put(postgres_url, call, first):
             await call(store.put, ("memories", "alice"), "sport", {"text": "She was running", "n": 10})
 
         store = AgentMemStore.from_url(postgres_url, index=INDEX)
-        words = AgentMemStore(store._backend)
+        words = AgentMemStore(store.engine.backend)
         if first == "theirs":
             put_theirs()
             await put_ours()

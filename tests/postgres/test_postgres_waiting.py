@@ -47,7 +47,7 @@ def test_a_batch_touches_only_items_that_it_locked(postgres_url):
     """An item that another writer creates after the lock would be locked out of order: that is how two writers deadlock."""
     with AgentMemory.from_url(postgres_url) as memory:
         memory.store.put(("n",), "there", {"n": 1}, ttl=10.0)
-        items = memory.store._backend.items
+        items = memory.store.engine.backend.items
         puts = [ItemPut(("n",), "new", '{"n": 2}', None, None, (), None)]
 
         def batch():
@@ -63,6 +63,6 @@ def test_a_batch_touches_only_items_that_it_locked(postgres_url):
                     return
 
         touched: list[Any] = []
-        memory.store._backend.write(batch())
+        memory.store.engine.backend.write(batch())
         assert memory.store.get(("n",), "new").value == {"n": 2}
     assert [list(columns) for columns in touched[0][:2]] == [["n"], ["there"]]

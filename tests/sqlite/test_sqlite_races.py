@@ -32,7 +32,7 @@ class Growing(weakref.WeakSet[Any]):
 def test_calls_that_end_together_after_a_close_close_each_connection_once(sqlite_url):
     store = AgentMemStore.from_url(sqlite_url)
     store.put(("a",), "k", {"n": 1})
-    driver = store._backend.driver
+    driver = store.engine.backend.driver
     driver._idle = Taken(driver._idle)
     store.close()
     assert list.__len__(driver._idle) == 0
@@ -45,7 +45,7 @@ def test_a_driver_that_is_made_during_a_fork_does_not_stop_it(sqlite_url, monkey
         monkeypatch.setattr(forks, "_drivers", drivers)
         try:
             forks._before()
-            assert store._backend.driver._idle == []
+            assert store.engine.backend.driver._idle == []
         finally:
             forks._after_in_parent()
         assert store.get(("a",), "k").value == {"n": 1}

@@ -173,7 +173,7 @@ class Reader:
         """
         if not conversation.of_thread:
             return frozenset()
-        backend, tenant = self.store._backend, self.store._tenant
+        backend, tenant = self.store.engine.backend, self.store.engine.tenant
         thread, user_id = conversation.thread, conversation.user_id
         return (yield from words_of_others(backend, tenant, thread, user_id, conversation.messages))
 
