@@ -3,15 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from langchain_agentmem.arguments.models import (
-    FoundMessage,
-    FoundMessages,
-    Retention,
-    SessionInfo,
-    StoredMessage,
-    ThreadInfo,
-)
+from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.checkpointing.face import AgentMemSaver
+from langchain_agentmem.checkpointing.models import ThreadInfo
 from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.errors import (
     AgentMemError,
@@ -33,11 +27,13 @@ from langchain_agentmem.errors import (
     UnsupportedValueError,
 )
 from langchain_agentmem.history.face import AgentMemHistory
+from langchain_agentmem.history.models import SessionInfo
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts
 from langchain_agentmem.knowledge.facts.schema import UserProfile
 from langchain_agentmem.lifecycle.reindexing import Reindexed
 from langchain_agentmem.lifecycle.summaries import ConversationSummary
 from langchain_agentmem.memory import AgentMemory
+from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:

@@ -16,18 +16,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.store.base import IndexConfig, TTLConfig
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.arguments.models import (
-    FoundMessages,
-    Retention,
-    check_count,
-    check_flag,
-    check_optional_id,
-    check_retention,
-    check_tenant,
-    seconds,
-    shown,
-)
+from langchain_agentmem.arguments.durations import seconds
+from langchain_agentmem.arguments.ids import check_optional_id, check_tenant
 from langchain_agentmem.arguments.options import CompressorOptions, ExtractorOptions, MemoryOptions, check_options
+from langchain_agentmem.arguments.retention import Retention, check_retention
+from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend, HistoryScope
 from langchain_agentmem.backends.surface import backend_of
@@ -48,6 +41,8 @@ from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
 from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
+from langchain_agentmem.messages.limits import input_limit
+from langchain_agentmem.messages.models import FoundMessages
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.search.messages import found_messages
 from langchain_agentmem.store.face import AgentMemStore
@@ -685,11 +680,12 @@ class AgentMemory:
             raise InvalidInputError(msg)
         model = _model(model)
         if compressor is None:
-            profile = getattr(model, "profile", None) or {}
-            takes = profile.get("max_input_tokens") if isinstance(profile, Mapping) else None
+            limit = input_limit(model)
             compressor = self.compressor(
                 model,
-                max_tokens=(int(takes * 0.75) if takes else _MIDDLEWARE_TOKENS) if max_tokens is None else max_tokens,
+                max_tokens=(_MIDDLEWARE_TOKENS if limit is None else int(limit * 0.75))
+                if max_tokens is None
+                else max_tokens,
             )
         if extractor is None and learn and model is not None:
             extractor = self.profile_node(model, schema, entities=entities, when=when)

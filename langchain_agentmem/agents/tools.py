@@ -16,7 +16,8 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field, ValidationError
 
-from langchain_agentmem.arguments.models import check_count, check_flag, check_id, check_list
+from langchain_agentmem.arguments.ids import check_id
+from langchain_agentmem.arguments.values import check_count, check_flag, check_list
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
 from langchain_agentmem.knowledge.memories import LONGEST_MEMORY, Memories
 from langchain_agentmem.knowledge.namespaces import user_of

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
     from langgraph.store.base import IndexConfig, TTLConfig
 
-    from langchain_agentmem.arguments.models import Retention
+    from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
     from langchain_agentmem.knowledge.extraction.reading import Extraction
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import Self
 
-from langchain_agentmem.arguments.models import check_count
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.errors import ConfigurationError, InvalidTypeError

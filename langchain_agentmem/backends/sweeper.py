@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from langchain_agentmem.arguments.models import TENANT_OF_NOTES
+from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.programs import Program, Write, storage_program
 from langchain_agentmem.programs.locks import forkable_lock

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from langchain_agentmem.arguments.models import check_count, check_id, check_name, check_optional_id, shown
+from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
+from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.checkpointing.containment import checked_filter
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 

@@ -26,22 +26,18 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.arguments.models import (
+from langchain_agentmem.arguments.durations import required_seconds, seconds
+from langchain_agentmem.arguments.ids import (
     MAX_CHECKPOINT_BYTES,
-    ThreadInfo,
-    check_count,
-    check_flag,
     check_length,
     check_name,
     check_optional_id,
     check_tenant,
     check_together,
-    context_of,
-    required_seconds,
-    seconds,
-    user_named_by,
 )
 from langchain_agentmem.arguments.options import SaverOptions, check_options
+from langchain_agentmem.arguments.runs import context_of, user_named_by
+from langchain_agentmem.arguments.values import check_count, check_flag
 from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import (
     Backend,
@@ -70,6 +66,7 @@ from langchain_agentmem.checkpointing.arguments import (
 from langchain_agentmem.checkpointing.containment import contains, with_lists
 from langchain_agentmem.checkpointing.drafts import Draft, KnownValues
 from langchain_agentmem.checkpointing.loader import Loader, checkpoint_config, thread_info
+from langchain_agentmem.checkpointing.models import ThreadInfo
 from langchain_agentmem.checkpointing.pruning import delete_runs, keep_latest
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading

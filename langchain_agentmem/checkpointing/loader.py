@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite
 
-from langchain_agentmem.arguments.models import ThreadInfo
 from langchain_agentmem.backends.contract import (
     CheckpointKey,
     CheckpointRow,
@@ -23,6 +22,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.checkpointing.containment import with_lists
 from langchain_agentmem.checkpointing.drafts import KnownValues
+from langchain_agentmem.checkpointing.models import ThreadInfo
 from langchain_agentmem.encoding.codec import Codec, Typed
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.layout import PLAIN, Known, ValueKey, digest_of, each_reference, join, references_of

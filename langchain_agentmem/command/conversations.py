@@ -15,7 +15,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, convert_to_messages
 
-from langchain_agentmem.arguments.models import check_id, check_text
+from langchain_agentmem.arguments.ids import check_id, check_text
 from langchain_agentmem.command.turns import Session, Utterance
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from langchain_agentmem.arguments.models import check_id
+from langchain_agentmem.arguments.ids import check_id
 from langchain_agentmem.errors import InvalidInputError
 
 MAX_SESSION_ID_BYTES = 1000

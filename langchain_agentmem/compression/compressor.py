@@ -17,15 +17,9 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import patch_config
 
-from langchain_agentmem.arguments.models import (
-    as_messages,
-    check_content,
-    check_count,
-    check_flag,
-    check_function,
-    check_list,
-    seconds,
-)
+from langchain_agentmem.arguments.durations import seconds
+from langchain_agentmem.arguments.ids import check_content
+from langchain_agentmem.arguments.values import check_count, check_flag, check_function, check_list
 from langchain_agentmem.backends.contract import Backend, SessionKey
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.compression.budgets import Budget
@@ -50,6 +44,8 @@ from langchain_agentmem.errors import (
     InvalidTypeError,
     missing_extra,
 )
+from langchain_agentmem.messages.conversion import as_messages
+from langchain_agentmem.messages.limits import input_limit
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import OffLoop, Program, Sleep, arun, off_loop, run
 from langchain_agentmem.programs.signals import came_by_signal
@@ -553,9 +549,8 @@ def _model_named(name: str) -> BaseChatModel:
 
 def _input_tokens(model: Any, max_tokens: int | None) -> int:
     """How many tokens of messages a call may be shown."""
-    profile = getattr(model, "profile", None)
-    known = profile.get("max_input_tokens") if isinstance(profile, Mapping) else None
-    return int(known * 0.75) if isinstance(known, int) and known > 0 else max(LEAST_PART, max_tokens or 0)
+    limit = input_limit(model)
+    return max(LEAST_PART, max_tokens or 0) if limit is None else int(limit * 0.75)
 
 
 def _shown(value: Any) -> str:

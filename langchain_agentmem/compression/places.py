@@ -6,7 +6,8 @@ from langchain_core.runnables.config import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
-from langchain_agentmem.arguments.models import check_id, check_optional_id, user_named_by
+from langchain_agentmem.arguments.ids import check_id, check_optional_id
+from langchain_agentmem.arguments.runs import user_named_by
 from langchain_agentmem.backends.contract import LIST_SUMMARY, Backend, SessionKey, ThreadKey
 from langchain_agentmem.backends.notes import notes_of_thread
 from langchain_agentmem.compression.sessions import SessionPlace

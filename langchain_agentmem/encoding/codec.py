@@ -29,8 +29,9 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from langchain_agentmem.arguments.models import check_text, shown
+from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.nesting import MAX_DEPTH
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.encoding.repairs import MAX_INTEGER_BITS, built, faults_of, repaired
 from langchain_agentmem.encoding.roundtrips import holds_half_surrogate, is_exact, lost_types
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError, UnsupportedValueError

@@ -16,21 +16,12 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables.config import ensure_config
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.arguments.models import (
-    FoundMessages,
-    Retention,
-    StoredMessage,
-    check_count,
-    check_flag,
-    check_id,
-    check_optional_id,
-    check_retention,
-    check_tenant,
-    seconds,
-    shown,
-)
+from langchain_agentmem.arguments.durations import seconds
+from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_tenant
 from langchain_agentmem.arguments.options import HistoryOptions, check_options
+from langchain_agentmem.arguments.retention import Retention, check_retention
 from langchain_agentmem.arguments.urls import shown_url
+from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import (
     Append,
@@ -48,6 +39,8 @@ from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import AgentMemError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history.chains import Windows, chain_read, chain_stores
 from langchain_agentmem.history.packing import storable, turn_of
+from langchain_agentmem.messages.models import FoundMessages, StoredMessage
+from langchain_agentmem.messages.properties import text_of, time_of
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.messages.windows import newest, newest_within
 from langchain_agentmem.programs import OffLoop, Program, Read, Write, arun, run
@@ -61,8 +54,6 @@ from langchain_agentmem.search.messages import (
     is_large_body,
     message_in,
     renew_messages,
-    text_of,
-    time_of,
 )
 from langchain_agentmem.search.ranking import stop_words
 from langchain_agentmem.text.words import analyze

@@ -16,12 +16,13 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage
 
-from langchain_agentmem.arguments.models import as_messages, shown
 from langchain_agentmem.arguments.nesting import MAX_DEPTH
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.encoding.codec import Codec, Typed, message_class
 from langchain_agentmem.encoding.repairs import built, completed, repaired
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnsupportedValueError
 from langchain_agentmem.history.chains import answers_stored
+from langchain_agentmem.messages.conversion import as_messages
 from langchain_agentmem.programs.signals import came_by_signal
 
 _log = logging.getLogger(__name__)

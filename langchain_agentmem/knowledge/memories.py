@@ -10,7 +10,8 @@ from typing import Any
 
 from langgraph.store.base import SearchOp
 
-from langchain_agentmem.arguments.models import check_count, check_id, check_name
+from langchain_agentmem.arguments.ids import check_id, check_name
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.knowledge.names import checked_content, said, text_id
 from langchain_agentmem.knowledge.namespaces import MEMORIES, user_namespace

@@ -7,7 +7,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Any
 
-from langchain_agentmem.arguments.models import check_count, check_name
+from langchain_agentmem.arguments.ids import check_name
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.errors import InvalidInputError
 
 LONGEST_NAME = 200

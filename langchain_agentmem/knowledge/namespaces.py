@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
 
-from langchain_agentmem.arguments.models import check_id, context_of, user_named_by
+from langchain_agentmem.arguments.ids import check_id
+from langchain_agentmem.arguments.runs import context_of, user_named_by
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.errors import InvalidInputError
 

@@ -11,7 +11,8 @@ from typing import Any
 from langchain_core.documents import Document
 from langgraph.store.base import Op, PutOp, SearchItem, SearchOp
 
-from langchain_agentmem.arguments.models import check_count, check_id, check_list, check_name
+from langchain_agentmem.arguments.ids import check_id, check_name
+from langchain_agentmem.arguments.values import check_count, check_list
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
 from langchain_agentmem.knowledge.names import text_id
 from langchain_agentmem.knowledge.namespaces import shared_namespace

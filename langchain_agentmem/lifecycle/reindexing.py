@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from langchain_agentmem.arguments.models import check_count
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, IndexedItem, LoggedMessage
 from langchain_agentmem.encoding.codec import Codec, load_json
 from langchain_agentmem.errors import (
@@ -24,6 +24,7 @@ from langchain_agentmem.errors import (
     EmbeddingsChangedError,
     InvalidTypeError,
 )
+from langchain_agentmem.messages.properties import text_of
 from langchain_agentmem.programs import Call, Program, Read, Sleep, Write
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.search.fingerprint import (
@@ -35,7 +36,6 @@ from langchain_agentmem.search.fingerprint import (
     Indexer,
     State,
 )
-from langchain_agentmem.search.messages import text_of
 from langchain_agentmem.store.batches import Fields, embedded_texts, load_paths
 
 BATCH = 100

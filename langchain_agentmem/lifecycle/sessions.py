@@ -6,11 +6,13 @@ import html
 import time
 from datetime import datetime, timezone
 
-from langchain_agentmem.arguments.models import SessionInfo, check_count, check_id, check_optional_id, check_text
+from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_text
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.backends.contract import Backend, SessionKey, SessionRow
 from langchain_agentmem.compression.sessions import record_of
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.history.models import SessionInfo
 from langchain_agentmem.programs import Program, Read, Write, arun, run
 
 

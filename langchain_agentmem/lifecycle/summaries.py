@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_agentmem.arguments.models import check_count, check_id, check_optional_id
+from langchain_agentmem.arguments.ids import check_id, check_optional_id
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.backends.contract import SessionKey, ThreadKey
 from langchain_agentmem.compression.places import session_place, thread_place
 from langchain_agentmem.compression.sessions import SessionMessages, newest_of, summary_of

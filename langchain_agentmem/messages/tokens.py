@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 
-from langchain_agentmem.arguments.models import check_count
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.messages.approximation import approximate_tokens
 from langchain_agentmem.messages.blocks import File, as_json, blocks_of, calls_of, is_call, said_in

@@ -15,7 +15,7 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_agentmem.arguments.models import check_count
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidTypeError
 from langchain_agentmem.programs import Program
 from langchain_agentmem.programs.locks import forkable_lock

@@ -19,11 +19,14 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_agentmem.arguments.models import FoundMessage, FoundMessages, check_count, check_text, shown
+from langchain_agentmem.arguments.ids import check_text
+from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, LoggedMessage, MessageRow
 from langchain_agentmem.encoding.codec import Codec, load_json
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.messages.models import FoundMessage, FoundMessages
+from langchain_agentmem.messages.properties import datetime_of, text_of
 from langchain_agentmem.programs import OffLoop, Program, Read, Write
 from langchain_agentmem.programs.sizes import is_large
 from langchain_agentmem.search.fingerprint import Embedded, Indexer
@@ -45,9 +48,6 @@ COMMON_SHARE = 0.25
 
 MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
 """As they are written in English, whatever the server's locale."""
-
-_FIRST = datetime.min.replace(tzinfo=timezone.utc).timestamp()
-_LAST = datetime.max.replace(tzinfo=timezone.utc, microsecond=0).timestamp()
 
 ROLES = {
     "human": frozenset(("human", "HumanMessageChunk")),
@@ -72,30 +72,6 @@ Place = tuple[str, int]
 """A message's session and position."""
 
 
-def text_of(message: BaseMessage) -> str:
-    """What a message is found by: who speaks, if it says so, and what it says."""
-    text = str(message.text)
-    return f"{message.name}: {text}" if message.name and text else text
-
-
-def time_of(message: BaseMessage, now: float) -> float:
-    """When a message was written: `additional_kwargs["created_at"]`, if that is a date in ISO 8601, else now."""
-    given = message.additional_kwargs.get("created_at")
-    if not isinstance(given, str):
-        return now
-    try:
-        moment = datetime.fromisoformat(given.replace("Z", "+00:00"))
-        # Not every date of a time zone has one in UTC: the calendar begins with the year 1 and ends with 9999.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc).timestamp()
-    except (ValueError, OverflowError):
-        return now
-
-
-def moment_of(seconds: float) -> datetime:
-    """A stored time; one that the calendar does not have is brought to its beginning or its end."""
-    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), timezone.utc)
-
-
 def message_in(codec: Codec, row: MessageRow, session_id: str) -> BaseMessage:
     """The message of a row.
 
@@ -113,7 +89,7 @@ def described(codec: Codec, row: MessageRow, session_id: str, user_id: str | Non
             "message": codec.load_message(row.body),
             "session_id": session_id,
             "position": row.position,
-            "created_at": moment_of(row.created_at),
+            "created_at": datetime_of(row.created_at),
             "user_id": user_id,
             "agent": row.agent,
             "metadata": {} if row.metadata is None else load_json(row.metadata),
@@ -271,7 +247,7 @@ def _rank(
 
 def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
     with reading(f"Message {entry.position} of session {entry.session_id!r}"):
-        moment_of(entry.created_at)
+        datetime_of(entry.created_at)
         if entry.words is None:
             return b"" if entry.body is None else analyze(text_of(codec.load_message(entry.body)), language)
         return checked_words(entry.words)
@@ -279,7 +255,7 @@ def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
 
 @lru_cache(maxsize=10_000)
 def _date_words(day: float, language: str) -> bytes:
-    date = moment_of(day * 86400)
+    date = datetime_of(day * 86400)
     return analyze(f"{date.day} {MONTHS[date.month - 1]} {date.year}", language)
 
 

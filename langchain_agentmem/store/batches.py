@@ -24,18 +24,9 @@ from langgraph.store.base import (
     tokenize_path,
 )
 
-from langchain_agentmem.arguments.models import (
-    MAX_LABEL_BYTES,
-    MAX_PLACE_BYTES,
-    check_count,
-    check_flag,
-    check_id,
-    check_list,
-    check_text,
-    check_together,
-    seconds,
-    shown,
-)
+from langchain_agentmem.arguments.durations import seconds
+from langchain_agentmem.arguments.ids import MAX_ADDRESS_BYTES, MAX_LABEL_BYTES, check_id, check_text, check_together
+from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
 from langchain_agentmem.backends.contract import ItemPut, ItemRow
 from langchain_agentmem.encoding.codec import dump_json, is_plain_json, load_json
 from langchain_agentmem.encoding.damage import reading
@@ -137,7 +128,7 @@ class Batch:
             elif isinstance(op, PutOp):
                 namespace, key = checked_namespace(op.namespace, least=1), checked_key(op.key)
                 if op.value is not None:
-                    check_together("An item's namespace and key", tenant, (*namespace, key), MAX_PLACE_BYTES)
+                    check_together("An item's namespace and key", tenant, (*namespace, key), MAX_ADDRESS_BYTES)
                 last_puts[namespace, key] = op
             else:
                 msg = (

@@ -26,7 +26,8 @@ from langgraph.store.base import (
     TTLConfig,
 )
 
-from langchain_agentmem.arguments.models import check_flag, check_list, check_tenant
+from langchain_agentmem.arguments.ids import check_tenant
+from langchain_agentmem.arguments.values import check_flag, check_list
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.codec import load_json

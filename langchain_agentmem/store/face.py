@@ -23,8 +23,8 @@ from langgraph.store.base import (
 )
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.arguments.models import check_callable, check_flag
 from langchain_agentmem.arguments.options import StoreOptions, check_options
+from langchain_agentmem.arguments.values import check_callable, check_flag
 from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.surface import Surface, Work, alone, backend_of, pool_size_of

@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_agentmem import AgentMemory, InvalidInputError
-from langchain_agentmem.arguments.models import MAX_ID_BYTES, MAX_LABEL_BYTES
+from langchain_agentmem.arguments.ids import MAX_ID_BYTES, MAX_LABEL_BYTES
 
 _source = random.Random(7)
 

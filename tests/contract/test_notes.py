@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from langchain_agentmem import AgentMemory, InvalidInputError
-from langchain_agentmem.arguments.models import TENANT_OF_NOTES
+from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
 from langchain_agentmem.backends.notes import Notes
 
 

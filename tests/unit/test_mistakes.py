@@ -144,7 +144,7 @@ MISTAKES: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "an empty time": (lambda m: m.entities.neighbours(ALICE, "Bob", as_of=""), InvalidInputError, "as_of must be"),
     "bytes": (lambda m: m.entities.upsert(ALICE, b"Bob"), InvalidInputError, "name: .*b'Bob'"),
     "a filter": (lambda m: m.knowledge.search("q", filter="lang"), InvalidTypeError, "filter must be .*'lang'"),
-    "a key": (lambda m: m.profiles.update_preference(ALICE, BROKEN, 1), InvalidInputError, "key holds half"),
+    "a key": (lambda m: m.profiles.update_preference(ALICE, BROKEN, 1), InvalidInputError, "key contains half"),
     "no key": (
         lambda m: m.profiles.update_preference(ALICE, 5, 1),
         InvalidTypeError,

@@ -30,7 +30,8 @@ from pydantic import (
     model_validator,
 )
 
-from langchain_agentmem.arguments.models import check_id, check_list, check_name
+from langchain_agentmem.arguments.ids import check_id, check_name
+from langchain_agentmem.arguments.values import check_list
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.names import name_key
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.store.base import SearchOp
 
-from langchain_agentmem.arguments.models import check_count, check_list, check_name
+from langchain_agentmem.arguments.ids import check_name
+from langchain_agentmem.arguments.values import check_count, check_list
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import (
     EntityChanges,

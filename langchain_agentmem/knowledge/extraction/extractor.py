@@ -15,14 +15,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.store.base import BaseStore
 from pydantic import BaseModel
 
-from langchain_agentmem.arguments.models import (
-    as_messages,
-    check_content,
-    check_flag,
-    check_function,
-    check_id,
-    seconds,
-)
+from langchain_agentmem.arguments.durations import seconds
+from langchain_agentmem.arguments.ids import check_content, check_id
+from langchain_agentmem.arguments.values import check_flag, check_function
 from langchain_agentmem.encoding.repairs import repaired
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.extraction.entities import entities_schema
@@ -33,6 +28,7 @@ from langchain_agentmem.knowledge.extraction.reading import Conversation, Extrac
 from langchain_agentmem.knowledge.extraction.scheduler import Job, Schedule
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.knowledge.namespaces import user_of
+from langchain_agentmem.messages.conversion import as_messages
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.face import AgentMemStore
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from langchain_agentmem.arguments.models import check_text
+from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.knowledge.entities.drafts import Told
 from langchain_agentmem.knowledge.extraction.proposals import MAX_VALUE, Proposal, UnusableAnswerError

@@ -48,9 +48,9 @@ from langchain_agentmem.knowledge.namespaces import (
 )
 from langchain_agentmem.knowledge.reading import answers, readable, reading
 from langchain_agentmem.knowledge.unit import UnitOfWork, commit
+from langchain_agentmem.messages.properties import time_of
 from langchain_agentmem.programs import Ask, Program, Within
 from langchain_agentmem.programs.signals import came_by_signal
-from langchain_agentmem.search.messages import time_of
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from typing import Any
 from langgraph.store.base import Item
 from pydantic import BaseModel, Field
 
-from langchain_agentmem.arguments.models import check_list, check_text
+from langchain_agentmem.arguments.ids import check_text
+from langchain_agentmem.arguments.values import check_list
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.reading import reading

@@ -14,7 +14,8 @@ from typing import Any, TypeVar, overload
 from langgraph.store.base import GetOp, PutOp, SearchOp
 from pydantic import BaseModel
 
-from langchain_agentmem.arguments.models import check_count, check_flag, check_id, check_list, check_name
+from langchain_agentmem.arguments.ids import check_id, check_name
+from langchain_agentmem.arguments.values import check_count, check_flag, check_list
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.entities.changes import source_ids
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts, checked_topic, utc

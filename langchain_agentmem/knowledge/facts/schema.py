@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
-from langchain_agentmem.arguments.models import check_id
+from langchain_agentmem.arguments.ids import check_id
 from langchain_agentmem.errors import (
     DamagedDataError,
     InvalidInputError,

@@ -1,0 +1,31 @@
+"""The list of sessions, as `AgentMemory.sessions` returns it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langchain_agentmem.compression.summaries import SessionSummary
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """One session in a list of sessions."""
+
+    session_id: str
+    user_id: str | None
+    title: str | None
+    """The title that `rename` set, or the beginning of the first human message; None if no message is stored.
+
+    When that message is deleted, the next human message that is added gives the title.
+    """
+    message_count: int
+    created_at: datetime
+    """When the session's first message was stored, in UTC."""
+    updated_at: datetime
+    """When the session's newest message was stored, in UTC."""
+    expires_at: datetime | None = None
+    summary: SessionSummary | None = None
+    """The running summary that a compressor stored, as `AgentMemory.summary` returns it; None if there is none."""

@@ -1,0 +1,46 @@
+"""Stored messages, as histories and searches return them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from langchain_agentmem.text.tables import html_table
+
+
+@dataclass(frozen=True)
+class StoredMessage:
+    """A message of a session, with its properties."""
+
+    message: BaseMessage
+    session_id: str
+    position: int
+    """The index of the message in its session: 0 for the first message ever added."""
+    created_at: datetime
+    """The message's `additional_kwargs["created_at"]` (ISO 8601), or the time when it was stored; in UTC."""
+    user_id: str | None = None
+    agent: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FoundMessage(StoredMessage):
+    """A message that a search found."""
+
+    score: float = 0.0
+    """How well the message matches the query, from 0 to 1. Scores are comparable within one result only."""
+    around: list[BaseMessage] = field(default_factory=list)
+    """The message with its neighbours in the session, in order; empty unless the search asked for neighbours."""
+
+
+class FoundMessages(list[FoundMessage]):
+    """The messages that a search found, best first; a table in a notebook."""
+
+    def _repr_html_(self) -> str:
+        return html_table(
+            ((one.score, one.session_id, one.created_at, one.message.type, str(one.message.text)) for one in self),
+            header=("score", "session", "date", "type", "text"),
+        )
