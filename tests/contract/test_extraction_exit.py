@@ -18,7 +18,7 @@ BEGIN = """
     from langchain_core.messages import AIMessage
     from langchain_core.runnables import RunnableLambda
     from langchain_agentmem import AgentMemory
-    from langchain_agentmem.knowledge.extraction import scheduler as schedule
+    from langchain_agentmem.knowledge.extraction.shutdown import shutdown
     from profiles import add, answer, config, human
 
     def read(messages):
@@ -113,14 +113,14 @@ def test_a_model_that_does_not_answer_is_given_up_with_a_warning(sqlite_url: str
     done = exited(
         sqlite_url,
         """
-        schedule._exit._left = 0.2
+        shutdown.time_left = 0.2
         blocked = RunnableLambda(lambda messages: threading.Event().wait())
         memories = [turn("alice", blocked), turn("bob", blocked)]
         """,
     )
     assert time.monotonic() - began < 25
     assert done.returncode == 0
-    assert done.stderr.count("1 conversations were not read: their threads' next runs do it.") == 2
+    assert done.stderr.count("1 conversations were not read: the next runs of their threads read them.") == 2
     assert not learned(sqlite_url, "alice")
 
 

@@ -121,7 +121,7 @@ async def test_what_failed_is_read_with_the_next_turn(memory, call, fault, caplo
     seen = []
     node._on_extraction = seen.append
     await call(node.invoke, [human("I have two dogs", "a")], config())
-    while not seen or node.schedule._running:
+    while not seen or node.schedule._jobs.running:
         await asyncio.sleep(0)
     assert seen[0].error
     await call(node.invoke, [human("Hello?", "b")], config())
@@ -142,7 +142,7 @@ async def test_after_a_crash_the_next_run_reads_what_was_not_read(sqlite_url, ca
     with AgentMemory.from_url(sqlite_url) as memory:
         lost = memory.profile_node(ScriptedChatModel(), when="debounce", delay=1000)
         await call(graph_of(memory, lost).invoke, {"messages": said[:1]}, config())
-        lost.schedule._waiting.clear()  # the process ends here
+        lost.schedule._jobs.clear()  # the process ends here
         await call(memory.close)
     with AgentMemory.from_url(sqlite_url) as memory:
         model = ScriptedChatModel([answer(add("Has two dogs"), add("Has a cat"))])
@@ -158,7 +158,7 @@ async def test_a_conversation_is_read_by_one_at_a_time(memory, call):
     node = memory.profile_node(model, when="background")
     said = [human("I have two dogs", "a"), human("And a cat", "b")]
     await call(node.invoke, said[:1], config())
-    while not node.schedule._running:
+    while not node.schedule._jobs.running:
         await asyncio.sleep(0)
     await call(node.invoke, said, config())
     assert node.schedule.pending == 1
@@ -171,23 +171,23 @@ async def test_a_conversation_is_read_by_one_at_a_time(memory, call):
 
 
 async def test_the_queue_is_bounded(memory, call, monkeypatch, caplog):
-    monkeypatch.setattr("langchain_agentmem.knowledge.extraction.scheduler.MAX_WAITING", 2)
+    monkeypatch.setattr("langchain_agentmem.knowledge.extraction.jobs.MAX_WAITING", 2)
     node = memory.profile_node(ScriptedChatModel([answer()] * 3), when="debounce", delay=1000)
     for user in "abc":
         await call(node.invoke, [human("Hi", user)], config(user))
     assert node.schedule.pending == 2
-    assert "waits for its next turn" in caplog.text
+    assert "wait for extraction already" in caplog.text
     await call(node.flush)
     assert node.schedule.pending == 0
 
 
 async def test_what_failed_does_not_fill_the_queue_for_ever(memory, call, monkeypatch, caplog):
-    monkeypatch.setattr("langchain_agentmem.knowledge.extraction.scheduler.MAX_WAITING", 2)
+    monkeypatch.setattr("langchain_agentmem.knowledge.extraction.jobs.MAX_WAITING", 2)
     model = ScriptedChatModel([RuntimeError("away")] * 2 + [answer(add("Has two dogs")), RuntimeError("away")])
     node = memory.profile_node(model, when="background")
     for user in "ab":
         await call(node.invoke, [human("Hi", user)], config(user))
-        while len(model.requests) < "ab".index(user) + 1 or node.schedule._running:
+        while len(model.requests) < "ab".index(user) + 1 or node.schedule._jobs.running:
             await asyncio.sleep(0)
     await call(node.invoke, [human("I have two dogs", "c")], config())
     while not facts(memory):
@@ -232,7 +232,7 @@ def test_what_an_event_loop_left_behind_is_read_when_the_memory_closes(sqlite_ur
 
     async def main() -> None:
         await node.ainvoke([human("I have two dogs", "a")], config())
-        while not node.schedule._running:
+        while not node.schedule._jobs.running:
             await asyncio.sleep(0)
         await node.ainvoke([human("I have a cat", "b")], config("bob"))
         threading.Timer(0.05, model._gate.set).start()
@@ -250,7 +250,7 @@ async def test_closing_from_a_running_event_loop_does_not_wait_for_ever(sqlite_u
     model = Gated([answer(add("Has two dogs"))])
     node = memory.profile_node(model, when="background")
     await node.ainvoke([human("I have two dogs", "a")], config())
-    while not node.schedule._running:
+    while not node.schedule._jobs.running:
         await asyncio.sleep(0)
     started = time.monotonic()
     node.close()
@@ -335,14 +335,12 @@ async def test_flushing_from_another_thread_breaks_nothing_off(memory, caplog):
     assert caplog.text == ""
 
 
-async def test_what_sleeps_is_woken_and_not_cancelled_by_a_flush(memory):
+async def test_a_flush_leaves_no_task_of_another_loop_behind(memory):
     node = memory.profile_node(ScriptedChatModel([answer()]), when="debounce", delay=1000)
     await node.ainvoke([human("Hi", "a")], config())
-    (task,) = node.schedule._tasks
-    await asyncio.sleep(0)  # it sleeps
     await asyncio.to_thread(node.flush)
-    await asyncio.wait_for(task, 10)
-    assert not task.cancelled()
+    assert node.schedule.pending == 0
+    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_what_waits_outlives_its_node(sqlite_url, call):
@@ -383,15 +381,15 @@ def test_threads_go_on_after_any_fault(memory, fault, caplog):
     node = memory.profile_node(RunnableLambda(work), when="background")
     for number in range(WORKERS):
         node.invoke([human("Hi", "a")], config(f"user {number}", f"thread {number}"))
-        while len(asked) <= number or node.schedule._running:
+        while len(asked) <= number or node.schedule._jobs.running:
             time.sleep(0)
     node.invoke([human("I have two dogs", "a")], config(thread="another"))
     while not facts(memory):
         time.sleep(0)
     while extraction_threads():
         time.sleep(0)
-    assert node.schedule._threads == 0
-    node.schedule._failed.clear()
+    assert node.schedule._threads.alive == 0
+    node.schedule._jobs.clear()
 
 
 def test_a_child_process_reads_its_own_conversations_alone(sqlite_url):

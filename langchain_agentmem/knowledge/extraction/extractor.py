@@ -20,12 +20,15 @@ from langchain_agentmem.arguments.ids import check_content, check_id
 from langchain_agentmem.arguments.values import check_flag, check_function
 from langchain_agentmem.encoding.repairs import repaired
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.knowledge.extraction import shutdown  # noqa: F401 (registers itself for the interpreter's exit)
+from langchain_agentmem.knowledge.extraction.conversations import Conversation
 from langchain_agentmem.knowledge.extraction.entities import entities_schema
+from langchain_agentmem.knowledge.extraction.jobs import Job
 from langchain_agentmem.knowledge.extraction.markers import without_removals
 from langchain_agentmem.knowledge.extraction.prompts import INSTRUCTIONS
 from langchain_agentmem.knowledge.extraction.proposals import TOOL, answer_schema
-from langchain_agentmem.knowledge.extraction.reading import Conversation, Extraction, Reader
-from langchain_agentmem.knowledge.extraction.scheduler import Job, Schedule
+from langchain_agentmem.knowledge.extraction.reading import Extraction, Reader
+from langchain_agentmem.knowledge.extraction.scheduler import Schedule
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.knowledge.namespaces import user_of
 from langchain_agentmem.messages.conversion import as_messages

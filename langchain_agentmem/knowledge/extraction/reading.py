@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_core.messages import BaseMessage
 from langgraph.store.base import GetOp, SearchOp
 
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
 from langchain_agentmem.knowledge.entities.drafts import Draft
+from langchain_agentmem.knowledge.extraction.conversations import Conversation
 from langchain_agentmem.knowledge.extraction.entities import (
     changes_left,
     checked_entities,
@@ -118,19 +118,6 @@ class Extraction:
         """Whether anything changed."""
         facts = self.added or self.updated or self.ended or self.forgotten
         return bool(facts or self.fields or self.entities or self.relations or self.forgotten_entities)
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """What is read: messages of a user in a thread."""
-
-    user_id: str
-    thread: str
-    messages: Sequence[BaseMessage]
-    now: float
-    """When they were handed over, in seconds since 1970."""
-    of_thread: bool = False
-    """Whether the thread is one of a graph, in which several users may take part."""
 
 
 class _Learned(NamedTuple):

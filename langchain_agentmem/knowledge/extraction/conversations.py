@@ -1,0 +1,39 @@
+"""Conversations, as a run hands them over for extraction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from langchain_core.messages import BaseMessage
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages of one user in one thread."""
+
+    user_id: str
+    thread: str
+    messages: Sequence[BaseMessage]
+    now: float
+    """When the run handed them over, in Unix seconds."""
+    of_thread: bool = False
+    """True if the thread is one of a graph, in which several users may take part."""
+
+    def preceded_by(self, earlier: Conversation) -> Conversation:
+        """Return this conversation with those messages of an earlier hand-over that it lacks in front.
+
+        Two runs often hand over the same messages. A message with an ID is the same if the ID is, another one if its
+        type and text are.
+
+        Args:
+            earlier: The same conversation, handed over before.
+        """
+        ids = {message.id for message in self.messages if message.id is not None}
+        texts = {(message.type, str(message.text)) for message in self.messages if message.id is None}
+        missing = [
+            message
+            for message in earlier.messages
+            if (message.id not in ids if message.id is not None else (message.type, str(message.text)) not in texts)
+        ]
+        return replace(self, messages=[*missing, *self.messages])

@@ -1,0 +1,135 @@
+"""Pending extraction jobs: data only, without threads and tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from langchain_agentmem.knowledge.extraction.conversations import Conversation
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+
+_log = logging.getLogger(__name__)
+
+MAX_WAITING = 1_000
+"""Upper bound of the conversations that wait. The next run of its thread extracts a conversation beyond it."""
+
+Key = tuple[str, str]
+
+
+def _future() -> Future[None]:
+    """Return a future that cannot be cancelled, because several callers of `flush` may wait for it."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+@dataclass(eq=False)
+class Job:
+    """A conversation that waits for extraction."""
+
+    conversation: Conversation
+    config: RunnableConfig
+    due: float
+    """When it may start, on the monotonic clock."""
+    loop: asyncio.AbstractEventLoop | None
+    """The event loop whose tasks run the job; None for threads."""
+    ended: Future[None] = field(default_factory=_future)
+    """Done when the job has ended, whether it succeeded or failed."""
+
+    @property
+    def key(self) -> Key:
+        """ID of the user and of the thread. No two jobs with one key run at the same time."""
+        return self.conversation.user_id, self.conversation.thread
+
+
+class Jobs:
+    """The jobs of one schedule by key. Not thread-safe: the schedule holds its lock around each call."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[Key, Job] = {}
+        self.failed: dict[Key, Job] = {}
+        """Jobs that wait for the next job with their key, or for a flush."""
+        self.running: dict[Key, Job] = {}
+
+    def __len__(self) -> int:
+        return len({*self.waiting, *self.failed, *self.running})
+
+    def add(self, job: Job) -> bool:
+        """Add a job. It takes in the messages of a waiting or failed job with its key.
+
+        Args:
+            job: The job.
+
+        Returns:
+            False if too many jobs wait, so that the job was not added.
+        """
+        for earlier in (self.waiting.pop(job.key, None), self.failed.pop(job.key, None)):
+            if earlier is not None:
+                job.conversation = job.conversation.preceded_by(earlier.conversation)
+                if not earlier.ended.done():
+                    job.ended = earlier.ended
+        while self.failed and len(self.waiting) + len(self.failed) >= MAX_WAITING:
+            self.failed.pop(next(iter(self.failed)))
+        if len(self.waiting) >= MAX_WAITING:
+            _log.warning(
+                "%d conversations wait for extraction already. The next run of its thread extracts this one.",
+                MAX_WAITING,
+            )
+            return False
+        self.waiting[job.key] = job
+        return True
+
+    def take(self, key: Key) -> Job | None:
+        """Move a job from waiting to running.
+
+        Returns:
+            The job; None if there is none, if it is not due, or if a job with its key is running.
+        """
+        job = self.waiting.get(key)
+        if job is None or job.due > time.monotonic() or key in self.running:
+            return None
+        self.running[key] = self.waiting.pop(key)
+        return job
+
+    def end(self, job: Job, *, succeeded: bool, interrupted: bool) -> Job | None:
+        """Record that a running job has ended.
+
+        A job that did not succeed stays: its messages go to the following job with its key. Without one, an interrupted
+        job waits again, and a failed one waits for the next turn.
+
+        Args:
+            job: The job.
+            succeeded: True if its messages were read.
+            interrupted: True if its event loop ended before the job did.
+
+        Returns:
+            The following job with its key, if there is one.
+        """
+        self.running.pop(job.key, None)
+        following = self.waiting.get(job.key)
+        if following is not None and not succeeded:
+            following.conversation = following.conversation.preceded_by(job.conversation)
+        elif following is None and not succeeded:
+            kept = self.waiting if interrupted else self.failed
+            kept[job.key] = Job(job.conversation, job.config, job.due, job.loop)
+        job.ended.set_result(None)
+        return following
+
+    def retry_failed(self) -> None:
+        """Let failed jobs wait again."""
+        for key, job in self.failed.items():
+            self.waiting.setdefault(key, job)
+        self.failed.clear()
+
+    def clear(self) -> None:
+        """Drop all jobs that are not running."""
+        for job in self.waiting.values():
+            job.ended.set_result(None)
+        self.waiting.clear()
+        self.failed.clear()
