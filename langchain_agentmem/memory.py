@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -21,9 +20,8 @@ from langchain_agentmem.arguments.ids import check_optional_id, check_tenant
 from langchain_agentmem.arguments.options import CompressorOptions, ExtractorOptions, MemoryOptions, check_options
 from langchain_agentmem.arguments.retention import Retention, check_retention
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
-from langchain_agentmem.backends import adopt, connect
 from langchain_agentmem.backends.contract import Backend, HistoryScope
-from langchain_agentmem.backends.surface import backend_of
+from langchain_agentmem.backends.surface import Surface, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.compression.places import summary_place
@@ -72,7 +70,7 @@ _ON_DEMAND_MESSAGES = 2
 """A compressor needs a budget; a summary on demand covers all messages, whatever it is."""
 
 
-class AgentMemory:
+class AgentMemory(Surface):
     """The memory of an application: chat history, store and checkpointer on one database.
 
     Make one per process, with `from_url`, and share it: it may be used from any thread and any event loop. It is a context
@@ -107,6 +105,9 @@ class AgentMemory:
         1
     """
 
+    _options = MemoryOptions
+    _stands_alone = True
+
     def __init__(
         self,
         backend: Backend | str | Any,
@@ -123,6 +124,7 @@ class AgentMemory:
     ) -> None:
         backend, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
         self.backend: Backend = backend
+        self._backend = self.backend
         self.tenant = check_tenant(tenant)
         self._max_messages = None if max_messages is None else check_count("max_messages", max_messages)
         self._ttl = seconds("ttl", ttl)
@@ -140,51 +142,35 @@ class AgentMemory:
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
         self._indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
 
-    @classmethod
-    def from_url(cls, url: str, **options: Unpack[MemoryOptions]) -> Self:
-        """The memory at a URL. No connection is opened before it is used.
+    if TYPE_CHECKING:  # `Surface` implements the constructors
 
-        Args:
-            url: `sqlite:///file.db` or `sqlite:///:memory:`; see `langchain_agentmem.backends.connect`.
-            **options: The keyword arguments of `AgentMemory`.
+        @classmethod
+        def from_url(cls, url: str, **options: Unpack[MemoryOptions]) -> Self: ...
 
-        Raises:
-            ConfigurationError: The URL's scheme or one of its options is not known.
-        """
-        check_options("AgentMemory.from_url", options, MemoryOptions)
-        return cls(connect(url), **options)
+        @classmethod
+        def from_conn_string(
+            cls,
+            conn_string: str,
+            *,
+            pipeline: bool = False,
+            pool_config: Mapping[str, Any] | None = None,
+            **options: Unpack[MemoryOptions],
+        ) -> Self: ...
 
-    @classmethod
-    def from_connection(
-        cls,
-        connection: Any,
-        *,
-        schema: str | None = None,
-        language: str | None = None,
-        **options: Unpack[MemoryOptions],
-    ) -> Self:
-        """The memory on a connection that the application already has, which is never closed by us.
+        @classmethod
+        def from_connection(
+            cls,
+            connection: Any,
+            *,
+            schema: str | None = None,
+            language: str | None = None,
+            **options: Unpack[MemoryOptions],
+        ) -> Self: ...
 
-        Args:
-            connection: See `langchain_agentmem.backends.adopt`.
-            schema: In Postgres, where the tables are. Default: None (the first of the search path).
-            language: Which language texts are searched in. Default: None (English).
-            **options: The keyword arguments of `AgentMemory`.
-        """
-        check_options("AgentMemory.from_connection", options, MemoryOptions)
-        return cls(adopt(connection, schema=schema, language=language), **options)
-
-    @classmethod
-    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[MemoryOptions]) -> Self:
-        """The memory on a client of redis-py that the application already has, which is never closed by us.
-
-        Args:
-            client: A `redis.Redis` or `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
-            allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
-            **options: The keyword arguments of `AgentMemory`.
-        """
-        check_options("AgentMemory.from_client", options, MemoryOptions)
-        return cls(adopt(client, allow_eviction=allow_eviction), **options)
+        @classmethod
+        def from_client(
+            cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[MemoryOptions]
+        ) -> Self: ...
 
     @classmethod
     def from_settings(cls, settings: AgentMemSettings | None = None, **options: Unpack[MemoryOptions]) -> Self:
@@ -787,22 +773,6 @@ class AgentMemory:
                 await schedule.aclose(_left(ends))
         finally:
             await self.backend.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"AgentMemory({self.backend!r}, tenant={self.tenant!r})"

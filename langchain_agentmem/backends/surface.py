@@ -1,7 +1,7 @@
-"""What the surfaces (history, store, checkpointer) have in common: how they are made, set up, closed, and used in `with`.
+"""Common parts of the public classes: constructors, setup, closing, and context managers.
 
-The classes of other packages come in pairs, one for synchronous and one for asynchronous code, and are made by
-`from_conn_string`, a context manager. Ours do the same work under the same names, as one class.
+LangGraph's classes exist twice, synchronous and asynchronous, and `from_conn_string` returns a context manager. Each class
+here serves both kinds of caller under the same method names.
 """
 
 from __future__ import annotations
@@ -10,28 +10,25 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 from typing_extensions import Self
 
-from langchain_agentmem.arguments.values import check_count
-from langchain_agentmem.backends import adopt, connect
+from langchain_agentmem.arguments.options import check_options
+from langchain_agentmem.arguments.values import check_count, check_flag
+from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
 from langchain_agentmem.programs import Program, Read, arun, run, storage_program
-
-S = TypeVar("S", bound="Surface")
 
 _URL = re.compile(r"(sqlite|postgres|postgresql|redis|rediss|unix)(\+\w+)?://")
 
 
 class Work(Coroutine[Any, Any, None]):
-    """Work that may be awaited. It is done then, or was done before.
-
-    Unlike a coroutine it need not be awaited.
+    """Result of a method that both synchronous and asynchronous callers use: awaiting it is allowed, not required.
 
     Args:
-        start: Makes an awaitable that does the work. None for work that was done before.
+        start: Function that starts the work and returns an awaitable. None if the work is done already.
 
     Example:
         >>> import asyncio
@@ -41,7 +38,7 @@ class Work(Coroutine[Any, Any, None]):
 
     def __init__(self, start: Callable[[], Awaitable[Any]] | None = None) -> None:
         self._start = start
-        self._going: Generator[Any, Any, None] | None = None
+        self._running: Generator[Any, Any, None] | None = None
 
     def __await__(self) -> Generator[Any, Any, None]:
         if self._start is not None:
@@ -51,41 +48,140 @@ class Work(Coroutine[Any, Any, None]):
         return "done" if self._start is None else "to be awaited"
 
     def send(self, value: Any) -> Any:
-        """Go on, as a coroutine does."""
-        if self._going is None:
-            self._going = self.__await__()
-        return self._going.send(value)
+        """Resume the work, as `Coroutine.send` does."""
+        if self._running is None:
+            self._running = self.__await__()
+        return self._running.send(value)
 
     def throw(self, *error: Any) -> Any:
-        """Raise an error in the work, as in a coroutine."""
-        if self._going is None:
-            self._going = self.__await__()
-        return self._going.throw(*error)
+        """Raise an error in the work, as `Coroutine.throw` does."""
+        if self._running is None:
+            self._running = self.__await__()
+        return self._running.throw(*error)
 
     def close(self) -> None:
-        """Break the work off, as a coroutine is."""
-        if self._going is not None:
-            self._going.close()
+        """Stop the work, as `Coroutine.close` does."""
+        if self._running is not None:
+            self._running.close()
 
 
 class Surface:
-    """The base of the surfaces."""
+    """Base class of `AgentMemory`, the history, the store and the checkpointer.
 
+    A subclass declares the constructors again under `TYPE_CHECKING`, with its own options, so that type checkers know them.
+    """
+
+    _options: ClassVar[type]
+    """The `TypedDict` of the keyword arguments that the constructors accept."""
     _backend: Backend
     _stands_alone: bool
-    """Whether the database belongs to this object, not to an `AgentMemory`."""
+    """If true, the object owns its backend: leaving a `with` block closes it."""
+
+    @classmethod
+    def from_url(cls, url: str, *arguments: Any, **options: Any) -> Self:
+        """Create the object for the database at a URL. No connection is opened until it is used.
+
+        Args:
+            url: The database, such as `sqlite:///agentmem.db`; see `langchain_agentmem.backends.connect`.
+            *arguments: `session_id`, for a history.
+            **options: The keyword arguments of the class.
+
+        Raises:
+            ConfigurationError: The URL's scheme or one of its options is unknown.
+            InvalidTypeError: A keyword argument is unknown.
+        """
+        cls._split("from_url", options)
+        return cls._alone(connect(url), arguments, options)
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, *arguments: Any, **options: Any) -> Self:
+        """Create the object for a connection string, as `PostgresSaver.from_conn_string` and its siblings do.
+
+        The object is also a context manager: `with` and `async with` close it.
+
+        Args:
+            conn_string: A URL, a connection string of libpq, or the path of a SQLite file; see
+                `langchain_agentmem.backends.connect_string`.
+            *arguments: `session_id`, for a history.
+            **options: The keyword arguments of the class, and these two.
+                `pool_config`: LangGraph's `PoolConfig`. `max_size` is the maximum number of connections; `min_size` has no
+                effect, because connections are opened on demand. Default: None (10 connections).
+                `pipeline`: accepted for compatibility with LangGraph's classes, without effect, because each operation
+                already takes one round trip. Default: False.
+
+        Raises:
+            ConfigurationError: The connection string or an entry of `pool_config` is not supported.
+            InvalidTypeError: A keyword argument is unknown.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemSaver
+            >>> with AgentMemSaver.from_conn_string(":memory:") as saver:
+            ...     _ = saver.setup()
+            ...     saver.threads()
+            []
+        """
+        given = cls._split("from_conn_string", options, "pipeline", "pool_config")
+        check_flag("pipeline", given.get("pipeline", False))
+        backend = connect_string(conn_string, pool_size=pool_size_of(given.get("pool_config")))
+        return cls._alone(backend, arguments, options)
+
+    @classmethod
+    def from_connection(cls, connection: Any, *arguments: Any, **options: Any) -> Self:
+        """Create the object on a connection or pool of the application, which stays open when the object is closed.
+
+        Args:
+            connection: The connection or pool; see `langchain_agentmem.backends.adopt`.
+            *arguments: `session_id`, for a history.
+            **options: The keyword arguments of the class, and these two.
+                `schema`: the Postgres schema of the tables. Default: None (the first of the search path).
+                `language`: the language of the texts, for full-text search. Default: None (English).
+
+        Raises:
+            InvalidTypeError: The connection's type is not supported, or a keyword argument is unknown.
+        """
+        given = cls._split("from_connection", options, "schema", "language")
+        return cls._alone(adopt(connection, **given), arguments, options)
+
+    @classmethod
+    def from_client(cls, client: Any, *arguments: Any, **options: Any) -> Self:
+        """Create the object on a redis-py client of the application, which stays open when the object is closed.
+
+        Args:
+            client: A `redis.Redis` or `redis.RedisCluster`, or one of `redis.asyncio` (for async methods only).
+            *arguments: `session_id`, for a history.
+            **options: The keyword arguments of the class, and `allow_eviction`: if true, accept a server that may evict
+                stored data. Default: False.
+
+        Raises:
+            InvalidTypeError: The client's type is not supported, or a keyword argument is unknown.
+        """
+        given = cls._split("from_client", options, "allow_eviction")
+        return cls._alone(adopt(client, **given), arguments, options)
+
+    @classmethod
+    def _split(cls, constructor: str, options: dict[str, Any], *own: str) -> dict[str, Any]:
+        """Remove a constructor's own arguments from `options`, check the others, and return the removed ones."""
+        given = {name: options.pop(name) for name in own if name in options}
+        check_options(f"{cls.__name__}.{constructor}", options, cls._options)
+        return given
+
+    @classmethod
+    def _alone(cls, backend: Backend, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Self:
+        """Create an object that owns its backend."""
+        created = cls(backend, *arguments, **options)  # type: ignore[call-arg]  # each subclass takes a backend first
+        created._stands_alone = True
+        return created
 
     def setup(self) -> Work:
-        """Make the tables, or bring them up to date, unless they are.
+        """Create or migrate the tables. Calling it is optional, because the first operation does the same.
 
-        Nobody has to call it: the first use of the database does the same. It is here because LangGraph's own classes have
-        it. `saver.setup()` and `await saver.setup()` both work. Where an event loop is running, nothing is done before it
-        is awaited, so that the loop does not wait.
+        LangGraph's classes have this method, so both `saver.setup()` and `await saver.setup()` work. On an event loop the
+        work starts when the result is awaited, so that the loop is never blocked.
 
         Raises:
             ConfigurationError: The database cannot be used.
         """
-        if _runs_loop():
+        if _is_on_event_loop():
             return Work(self.asetup)
         run(self._setup())
         return Work()
@@ -96,7 +192,7 @@ class Surface:
         return Work()
 
     def close(self) -> None:
-        """Close the database of an object that stands alone."""
+        """Close the backend's connections."""
         self._backend.close()
 
     async def aclose(self) -> None:
@@ -125,21 +221,15 @@ class Surface:
         yield from Read(self._backend, _nothing())
 
 
-def alone(surface: S) -> S:
-    """Say that the database of a surface belongs to it."""
-    surface._stands_alone = True
-    return surface
-
-
 def backend_of(given: Any, call: str) -> tuple[Backend, bool]:
-    """The backend that a constructor is given, and whether it was made for it.
+    """Return the backend for the first argument of a constructor, and whether the constructed object owns it.
 
     Args:
         given: A backend, a URL, or a pool, connection or client of the application.
-        call: How the constructor is called with a URL, for the message.
+        call: An example call with a URL, for the error.
 
     Raises:
-        InvalidTypeError: It is none of them.
+        InvalidTypeError: It is none of these.
         ConfigurationError: The URL cannot be used.
     """
     if isinstance(given, Backend):
@@ -154,11 +244,11 @@ def backend_of(given: Any, call: str) -> tuple[Backend, bool]:
 
 
 def pool_size_of(pool_config: Mapping[str, Any] | None) -> int | None:
-    """The most connections that a `PoolConfig` of LangGraph asks for; None if it does not say.
+    """Return the maximum number of connections that a LangGraph `PoolConfig` sets; None if it sets none.
 
     Raises:
         InvalidTypeError: It is not a mapping, or a size is not a whole number.
-        ConfigurationError: One of its entries has no meaning here.
+        ConfigurationError: One of its entries is not supported.
     """
     if pool_config is None:
         return None
@@ -170,7 +260,7 @@ def pool_size_of(pool_config: Mapping[str, Any] | None) -> int | None:
     if unknown:
         msg = (
             f"pool_config has an entry {unknown[0]!r} that has no meaning here. Known entries are min_size and max_size. "
-            f"Write options of the connections into the URL, or make a pool and pass it to from_connection."
+            f"Write options of the connections into the URL, or create a pool and pass it to from_connection."
         )
         raise ConfigurationError(msg)
     sizes = {name: pool_config.get(name) for name in ("min_size", "max_size")}
@@ -181,18 +271,18 @@ def pool_size_of(pool_config: Mapping[str, Any] | None) -> int | None:
 
 
 def is_url(text: Any) -> bool:
-    """Whether something is the URL of a database."""
+    """Return whether a value is the URL of a database."""
     return isinstance(text, str) and _URL.match(text) is not None
 
 
 @storage_program
 def _nothing() -> Program[None]:
-    """Do nothing: whoever runs it prepares the database first."""
+    """Run no statement; the backend prepares the database before any program."""
     return
     yield
 
 
-def _runs_loop() -> bool:
+def _is_on_event_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:

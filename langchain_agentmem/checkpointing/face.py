@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -35,10 +35,9 @@ from langchain_agentmem.arguments.ids import (
     check_tenant,
     check_together,
 )
-from langchain_agentmem.arguments.options import SaverOptions, check_options
+from langchain_agentmem.arguments.options import SaverOptions
 from langchain_agentmem.arguments.runs import context_of, user_named_by
 from langchain_agentmem.arguments.values import check_count, check_flag
-from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import (
     Backend,
     CheckpointKey,
@@ -51,7 +50,7 @@ from langchain_agentmem.backends.contract import (
     WritesPut,
 )
 from langchain_agentmem.backends.notes import TTL, and_cleared, and_noted, notes_of_thread
-from langchain_agentmem.backends.surface import Surface, alone, backend_of
+from langchain_agentmem.backends.surface import Surface, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.arguments import (
     Scan,
@@ -122,6 +121,8 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         >>> saver.close()
     """
 
+    _options = SaverOptions
+
     def __init__(
         self,
         backend: Backend | str | Any,
@@ -146,68 +147,33 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             msg = "compact=False stores metadata in plain text: leave it out, or use LangGraph's JsonPlusSerializer."
             raise ConfigurationError(msg)
 
-    @classmethod
-    def from_url(cls, url: str, **options: Unpack[SaverOptions]) -> Self:
-        """A checkpointer that stands alone.
+    if TYPE_CHECKING:  # `Surface` implements the constructors
 
-        Args:
-            url: Which database; see `langchain_agentmem.backends.connect`.
-            **options: The keyword arguments of `AgentMemSaver`.
-        """
-        check_options("AgentMemSaver.from_url", options, SaverOptions)
-        return alone(cls(connect(url), **options))
+        @classmethod
+        def from_url(cls, url: str, **options: Unpack[SaverOptions]) -> Self: ...
 
-    @classmethod
-    def from_conn_string(cls, conn_string: str, *, pipeline: bool = False, **options: Unpack[SaverOptions]) -> Self:
-        """A checkpointer that stands alone, for a connection string: as `PostgresSaver.from_conn_string`.
+        @classmethod
+        def from_conn_string(
+            cls,
+            conn_string: str,
+            *,
+            pipeline: bool = False,
+            pool_config: Mapping[str, Any] | None = None,
+            **options: Unpack[SaverOptions],
+        ) -> Self: ...
 
-        Use it in `with` or `async with`, which close it, or by itself.
+        @classmethod
+        def from_connection(
+            cls,
+            connection: Any,
+            *,
+            schema: str | None = None,
+            language: str | None = None,
+            **options: Unpack[SaverOptions],
+        ) -> Self: ...
 
-        Args:
-            conn_string: Which database; see `langchain_agentmem.backends.connect_string`.
-            pipeline: Accepted for the sake of code written for `PostgresSaver`: each operation is one round trip anyway.
-            **options: The keyword arguments of `AgentMemSaver`.
-
-        Raises:
-            ConfigurationError: The connection string cannot be used.
-
-        Example:
-            >>> from langchain_agentmem import AgentMemSaver
-            >>> with AgentMemSaver.from_conn_string(":memory:") as saver:
-            ...     _ = saver.setup()
-            ...     saver.threads()
-            []
-        """
-        check_options("AgentMemSaver.from_conn_string", options, SaverOptions)
-        check_flag("pipeline", pipeline)
-        return alone(cls(connect_string(conn_string), **options))
-
-    @classmethod
-    def from_connection(
-        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Unpack[SaverOptions]
-    ) -> Self:
-        """A checkpointer on a connection that the application already has, which is never closed by us.
-
-        Args:
-            connection: See `langchain_agentmem.backends.adopt`.
-            schema: In Postgres, where the tables are. Default: None (the first of the search path).
-            language: Which language texts are searched in. Default: None (English).
-            **options: The keyword arguments of `AgentMemSaver`.
-        """
-        check_options("AgentMemSaver.from_connection", options, SaverOptions)
-        return alone(cls(adopt(connection, schema=schema, language=language), **options))
-
-    @classmethod
-    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[SaverOptions]) -> Self:
-        """A checkpointer on a client of redis-py that the application already has, which is never closed by us.
-
-        Args:
-            client: A `redis.Redis` or `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
-            allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
-            **options: The keyword arguments of `AgentMemSaver`.
-        """
-        check_options("AgentMemSaver.from_client", options, SaverOptions)
-        return alone(cls(adopt(client, allow_eviction=allow_eviction), **options))
+        @classmethod
+        def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[SaverOptions]) -> Self: ...
 
     # LangGraph's methods
 

@@ -18,11 +18,10 @@ from typing_extensions import Self, Unpack
 
 from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_tenant
-from langchain_agentmem.arguments.options import HistoryOptions, check_options
+from langchain_agentmem.arguments.options import HistoryOptions
 from langchain_agentmem.arguments.retention import Retention, check_retention
 from langchain_agentmem.arguments.urls import shown_url
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
-from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import (
     Append,
     Backend,
@@ -32,7 +31,7 @@ from langchain_agentmem.backends.contract import (
     SessionKey,
     Title,
 )
-from langchain_agentmem.backends.surface import Surface, alone, backend_of, is_url
+from langchain_agentmem.backends.surface import Surface, backend_of, is_url
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.codec import Codec, dump_json
 from langchain_agentmem.encoding.damage import reading
@@ -111,6 +110,8 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         >>> history.close()
     """
 
+    _options = HistoryOptions
+
     def __init__(
         self,
         backend: Backend | str | Any,
@@ -156,66 +157,37 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         self._windows = Windows()
         self._run: list[MessageRow] = []
 
-    @classmethod
-    def from_url(cls, url: str, session_id: str, **options: Unpack[HistoryOptions]) -> Self:
-        """A history that stands alone.
+    if TYPE_CHECKING:  # `Surface` implements the constructors
 
-        Args:
-            url: Which database; see `langchain_agentmem.backends.connect`.
-            session_id: Which session.
-            **options: The keyword arguments of `AgentMemHistory`.
-        """
-        check_options("AgentMemHistory.from_url", options, HistoryOptions)
-        return alone(cls(connect(url), session_id, **options))
+        @classmethod
+        def from_url(cls, url: str, session_id: str, **options: Unpack[HistoryOptions]) -> Self: ...
 
-    @classmethod
-    def from_conn_string(cls, conn_string: str, session_id: str, **options: Unpack[HistoryOptions]) -> Self:
-        """A history that stands alone, for a connection string.
+        @classmethod
+        def from_conn_string(
+            cls,
+            conn_string: str,
+            session_id: str,
+            *,
+            pipeline: bool = False,
+            pool_config: Mapping[str, Any] | None = None,
+            **options: Unpack[HistoryOptions],
+        ) -> Self: ...
 
-        Args:
-            conn_string: Which database; see `langchain_agentmem.backends.connect_string`.
-            session_id: Which session.
-            **options: The keyword arguments of `AgentMemHistory`.
-        """
-        check_options("AgentMemHistory.from_conn_string", options, HistoryOptions)
-        return alone(cls(connect_string(conn_string), session_id, **options))
+        @classmethod
+        def from_connection(
+            cls,
+            connection: Any,
+            session_id: str,
+            *,
+            schema: str | None = None,
+            language: str | None = None,
+            **options: Unpack[HistoryOptions],
+        ) -> Self: ...
 
-    @classmethod
-    def from_connection(
-        cls,
-        connection: Any,
-        session_id: str,
-        *,
-        schema: str | None = None,
-        language: str | None = None,
-        **options: Unpack[HistoryOptions],
-    ) -> Self:
-        """A history on a connection that the application already has, which is never closed by us.
-
-        Args:
-            connection: See `langchain_agentmem.backends.adopt`.
-            session_id: Which session.
-            schema: In Postgres, where the tables are. Default: None (the first of the search path).
-            language: Which language texts are searched in. Default: None (English).
-            **options: The keyword arguments of `AgentMemHistory`.
-        """
-        check_options("AgentMemHistory.from_connection", options, HistoryOptions)
-        return alone(cls(adopt(connection, schema=schema, language=language), session_id, **options))
-
-    @classmethod
-    def from_client(
-        cls, client: Any, session_id: str, *, allow_eviction: bool = False, **options: Unpack[HistoryOptions]
-    ) -> Self:
-        """A history on a client of redis-py that the application already has, which is never closed by us.
-
-        Args:
-            client: A `redis.Redis` or `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
-            session_id: Which session.
-            allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
-            **options: The keyword arguments of `AgentMemHistory`.
-        """
-        check_options("AgentMemHistory.from_client", options, HistoryOptions)
-        return alone(cls(adopt(client, allow_eviction=allow_eviction), session_id, **options))
+        @classmethod
+        def from_client(
+            cls, client: Any, session_id: str, *, allow_eviction: bool = False, **options: Unpack[HistoryOptions]
+        ) -> Self: ...
 
     # LangChain's methods
 

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
@@ -23,11 +23,10 @@ from langgraph.store.base import (
 )
 from typing_extensions import Self, Unpack
 
-from langchain_agentmem.arguments.options import StoreOptions, check_options
-from langchain_agentmem.arguments.values import check_callable, check_flag
-from langchain_agentmem.backends import adopt, connect, connect_string
+from langchain_agentmem.arguments.options import StoreOptions
+from langchain_agentmem.arguments.values import check_callable
 from langchain_agentmem.backends.contract import Backend
-from langchain_agentmem.backends.surface import Surface, Work, alone, backend_of, pool_size_of
+from langchain_agentmem.backends.surface import Surface, Work, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.programs import Call, arun, run
 from langchain_agentmem.programs.locks import forkable_lock
@@ -62,6 +61,7 @@ class AgentMemStore(Surface, BaseStore):
     """
 
     supports_ttl = True
+    _options = StoreOptions
 
     def __init__(
         self,
@@ -81,78 +81,33 @@ class AgentMemStore(Surface, BaseStore):
         self._bursts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Burst] = weakref.WeakKeyDictionary()
         self._starting = forkable_lock()
 
-    @classmethod
-    def from_url(cls, url: str, **options: Unpack[StoreOptions]) -> Self:
-        """A store that stands alone.
+    if TYPE_CHECKING:  # `Surface` implements the constructors
 
-        Args:
-            url: Which database; see `langchain_agentmem.backends.connect`.
-            **options: The keyword arguments of `AgentMemStore`.
-        """
-        check_options("AgentMemStore.from_url", options, StoreOptions)
-        return alone(cls(connect(url), **options))
+        @classmethod
+        def from_url(cls, url: str, **options: Unpack[StoreOptions]) -> Self: ...
 
-    @classmethod
-    def from_conn_string(
-        cls,
-        conn_string: str,
-        *,
-        pipeline: bool = False,
-        pool_config: Mapping[str, Any] | None = None,
-        **options: Unpack[StoreOptions],
-    ) -> Self:
-        """A store that stands alone, for a connection string: as `PostgresStore.from_conn_string`.
+        @classmethod
+        def from_conn_string(
+            cls,
+            conn_string: str,
+            *,
+            pipeline: bool = False,
+            pool_config: Mapping[str, Any] | None = None,
+            **options: Unpack[StoreOptions],
+        ) -> Self: ...
 
-        Use it in `with` or `async with`, which close it, or by itself.
+        @classmethod
+        def from_connection(
+            cls,
+            connection: Any,
+            *,
+            schema: str | None = None,
+            language: str | None = None,
+            **options: Unpack[StoreOptions],
+        ) -> Self: ...
 
-        Args:
-            conn_string: Which database; see `langchain_agentmem.backends.connect_string`.
-            pipeline: Accepted for the sake of code written for `PostgresStore`: each operation is one round trip anyway.
-            pool_config: LangGraph's `PoolConfig`: `max_size` is the most connections. `min_size` has no effect, since
-                connections are opened when they are needed. Default: None (10 connections).
-            **options: The keyword arguments of `AgentMemStore`.
-
-        Raises:
-            ConfigurationError: The connection string cannot be used, or an entry of `pool_config` has no meaning here.
-
-        Example:
-            >>> from langchain_agentmem import AgentMemStore
-            >>> with AgentMemStore.from_conn_string(":memory:", ttl={"default_ttl": 60}) as store:
-            ...     _ = store.setup()
-            ...     store.put(("users", "123"), "prefs", {"theme": "dark"})
-            ...     store.get(("users", "123"), "prefs").value
-            {'theme': 'dark'}
-        """
-        check_options("AgentMemStore.from_conn_string", options, StoreOptions)
-        check_flag("pipeline", pipeline)
-        return alone(cls(connect_string(conn_string, pool_size=pool_size_of(pool_config)), **options))
-
-    @classmethod
-    def from_connection(
-        cls, connection: Any, *, schema: str | None = None, language: str | None = None, **options: Unpack[StoreOptions]
-    ) -> Self:
-        """A store on a connection that the application already has, which is never closed by us.
-
-        Args:
-            connection: See `langchain_agentmem.backends.adopt`.
-            schema: In Postgres, where the tables are. Default: None (the first of the search path).
-            language: Which language texts are searched in. Default: None (English).
-            **options: The keyword arguments of `AgentMemStore`.
-        """
-        check_options("AgentMemStore.from_connection", options, StoreOptions)
-        return alone(cls(adopt(connection, schema=schema, language=language), **options))
-
-    @classmethod
-    def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[StoreOptions]) -> Self:
-        """A store on a client of redis-py that the application already has, which is never closed by us.
-
-        Args:
-            client: A `redis.Redis` or `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
-            allow_eviction: Whether to accept a server that may delete what is stored. Default: False.
-            **options: The keyword arguments of `AgentMemStore`.
-        """
-        check_options("AgentMemStore.from_client", options, StoreOptions)
-        return alone(cls(adopt(client, allow_eviction=allow_eviction), **options))
+        @classmethod
+        def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[StoreOptions]) -> Self: ...
 
     # LangGraph's methods. They are spelled out because BaseStore's own refuse labels with a dot.
 
