@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from langchain_agentmem.arguments.omitted import Omitted
 from langchain_agentmem.encoding.codec import Codec, Typed
 from langchain_agentmem.encoding.layout import VALUE, Known, StoredValue, ValueKey, resolve
 from langchain_agentmem.programs import Program
@@ -175,9 +176,9 @@ class MessageLog(Protocol):
         """Delete the messages that are kept for the length of the session only; returns how many. Titles go as in `clear`."""
 
     def sessions(
-        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+        self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
-        """The sessions of a user, or of no user, newest first."""
+        """List the sessions of one user, of nobody (None), or of all users (`OMITTED`), the most recently used first."""
 
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
         """Set a session's title; returns whether there is such a session."""

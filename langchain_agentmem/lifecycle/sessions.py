@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timezone
 
 from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_text
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted, check_id_or_omitted
 from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.backends.contract import Backend, SessionKey, SessionRow
 from langchain_agentmem.compression.sessions import record_of
@@ -46,17 +47,22 @@ class Sessions:
         self._backend = backend
         self._tenant = tenant
 
-    def list(self, *, user_id: str | None = None, limit: int | None = None, offset: int = 0) -> SessionList:
-        """A user's sessions, the most recently used first.
+    def list(
+        self, *, user_id: str | Omitted | None = OMITTED, limit: int | None = None, offset: int = 0
+    ) -> SessionList:
+        """List sessions, the most recently used first.
 
         Args:
-            user_id: Whose. Default: None (those of nobody).
+            user_id: Whose sessions; None for those without a user. Default: the sessions of all users, and those without
+                a user.
             limit: The most sessions. Default: None (all).
-            offset: How many to skip. Default: 0.
+            offset: How many sessions to skip. Default: 0.
         """
         return run(self._list(user_id, limit, offset))
 
-    async def alist(self, *, user_id: str | None = None, limit: int | None = None, offset: int = 0) -> SessionList:
+    async def alist(
+        self, *, user_id: str | Omitted | None = OMITTED, limit: int | None = None, offset: int = 0
+    ) -> SessionList:
         """Same as `list`, but without blocking the event loop."""
         return await arun(self._list(user_id, limit, offset))
 
@@ -112,8 +118,8 @@ class Sessions:
     def _key(self, session_id: str, user_id: str | None) -> SessionKey:
         return SessionKey(self._tenant, check_optional_id("user_id", user_id), check_id("session_id", session_id))
 
-    def _list(self, user_id: str | None, limit: int | None, offset: int) -> Program[SessionList]:
-        check_optional_id("user_id", user_id)
+    def _list(self, user_id: str | Omitted | None, limit: int | None, offset: int) -> Program[SessionList]:
+        check_id_or_omitted("user_id", user_id)
         if limit is not None:
             limit = check_count("limit", limit)
         offset = check_count("offset", offset, least=0)
@@ -121,7 +127,7 @@ class Sessions:
             rows = yield from Read(
                 self._backend, self._backend.messages.sessions(self._tenant, user_id, limit, offset, time.time())
             )
-        return SessionList(_info(row, user_id) for row in rows)
+        return SessionList(map(_info, rows))
 
     def _rename(self, session_id: str, title: str, user_id: str | None) -> Program[bool]:
         key = self._key(session_id, user_id)
@@ -141,11 +147,11 @@ class Sessions:
         return deleted
 
 
-def _info(row: SessionRow, user_id: str | None) -> SessionInfo:
+def _info(row: SessionRow) -> SessionInfo:
     with reading(f"Session {row.key.session_id!r}"):
         return SessionInfo(
             row.key.session_id,
-            user_id,
+            row.key.user_id,
             row.title,
             row.message_count,
             datetime.fromtimestamp(row.created_at, timezone.utc),

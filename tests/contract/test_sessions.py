@@ -1,4 +1,4 @@
-"""The list of a user's sessions: newest first, with titles, counts and times; rename, end, delete."""
+"""The list of sessions: newest first, with titles, counts and times; rename, end, delete."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
-from langchain_agentmem import InvalidInputError, InvalidTypeError, Retention
+from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError, Retention
 
 
 @pytest.fixture
@@ -28,6 +28,40 @@ async def test_sessions_are_listed_by_their_newest_message(memory, call, clock):
         await call(memory.history(session_id, user_id="u").add_messages, [HumanMessage(session_id)])
         clock.now += 10
     assert [info.session_id for info in await call(memory.sessions.list, user_id="u")] == ["a", "c", "b"]
+
+
+async def fill_sessions_of_several_users(memory, call, clock) -> list[tuple[str, str | None]]:
+    """Add sessions of two users and of nobody in turn; return them, the newest first."""
+    sessions = [(f"s{number}", ("alice", "bob", None)[number % 3]) for number in range(9)]
+    for session_id, user_id in sessions:
+        await call(memory.history(session_id, user_id=user_id).add_messages, [HumanMessage("a")])
+        clock.now += 10
+    return sessions[::-1]
+
+
+async def test_the_list_without_a_user_id_covers_all_users_and_nobody(memory, call, clock):
+    expected = await fill_sessions_of_several_users(memory, call, clock)
+    listed = await call(memory.sessions.list)
+    assert [(info.session_id, info.user_id) for info in listed] == expected
+    pages = [await call(memory.sessions.list, limit=2, offset=offset) for offset in range(0, 10, 2)]
+    assert [(info.session_id, info.user_id) for page in pages for info in page] == expected
+
+
+async def test_the_list_of_user_none_covers_nobodys_sessions_only(memory, call, clock):
+    expected = await fill_sessions_of_several_users(memory, call, clock)
+    listed = await call(memory.sessions.list, user_id=None)
+    assert [(info.session_id, info.user_id) for info in listed] == [one for one in expected if one[1] is None]
+
+
+async def test_the_list_of_all_users_leaves_out_expired_and_deleted_sessions_and_other_tenants(memory, call, clock):
+    expected = await fill_sessions_of_several_users(memory, call, clock)
+    await call(memory.history("short", user_id="carol", retention=Retention(ttl=5)).add_messages, [HumanMessage("a")])
+    other = AgentMemory(memory.backend, tenant="other")
+    await call(other.history("s0", user_id="alice").add_messages, [HumanMessage("a")])
+    await call(memory.sessions.delete, "s8", user_id=None)
+    clock.now += 10
+    listed = await call(memory.sessions.list, limit=100)
+    assert [(info.session_id, info.user_id) for info in listed] == expected[1:]
 
 
 async def test_sessions_of_the_same_moment_are_listed_once_each_in_a_fixed_order(memory, call, clock):

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     Append,
     HistoryScope,
@@ -123,17 +124,20 @@ class PostgresMessages:
 
     @one_statement
     def sessions(
-        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+        self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
-        rows = yield from Fetch(self._sql["sessions"], (_owner(tenant, user_id), now, limit, offset))
+        if user_id is OMITTED:
+            rows = yield from Fetch(self._sql["sessions_of_all"], (tenant, now, limit, offset))
+        else:
+            rows = yield from Fetch(self._sql["sessions"], (_owner(tenant, user_id), now, limit, offset))
         return [
             SessionRow(
-                SessionKey(tenant, user_id, session_id),
+                SessionKey(tenant, user or None, session_id),
                 _read_title(session_id, title),
                 *(count, created_at, updated_at, expires_at),
                 [one for one in (history, listed) if one],
             )
-            for session_id, title, count, created_at, updated_at, expires_at, history, listed in rows
+            for user, session_id, title, count, created_at, updated_at, expires_at, history, listed in rows
         ]
 
     @one_statement

@@ -62,12 +62,21 @@ SELECT {schema}agentmem_swap_summary(%s, %s, %s, %s, %s, %s)
 SELECT {schema}agentmem_forget_messages(%s, %s, %s)
 
 -- sessions --
--- With the summary of the history, and that of messages handed over as a list.
-SELECT session_id, title, message_count, created_at, updated_at, expires_at,
+-- The sessions of a user, each with the summary of its history and that of messages passed as a list.
+SELECT user_id, session_id, title, message_count, created_at, updated_at, expires_at,
     (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
     (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = chr(31) || 'list')
 FROM {schema}agentmem_sessions
 WHERE owner = %s AND (expires_at IS NULL OR expires_at > %s)
+ORDER BY updated_at DESC, id DESC LIMIT %s OFFSET %s
+
+-- sessions_of_all --
+-- Same as `sessions`, for all users of a tenant.
+SELECT user_id, session_id, title, message_count, created_at, updated_at, expires_at,
+    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
+    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = chr(31) || 'list')
+FROM {schema}agentmem_sessions
+WHERE tenant = %s AND (expires_at IS NULL OR expires_at > %s)
 ORDER BY updated_at DESC, id DESC LIMIT %s OFFSET %s
 
 -- rename --

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
 import ormsgpack
 
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     Append,
     HistoryScope,
@@ -131,20 +132,18 @@ class RedisMessages:
 
     @storage_program
     def sessions(
-        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+        self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
-        def key_of(member: bytes) -> SessionKey:
-            return SessionKey(tenant, user_id, member.decode())
+        def describe(index: str, member: bytes) -> Invoke:
+            return _invoke("describe", SessionKey(tenant, owners[index], member.decode()), ())
 
-        entries = yield from indexes.listing(
-            _owner(tenant, user_id),
-            lambda member: _invoke("describe", key_of(member), ()),
-            lambda found: found[2] is not None and (found[4] is None or float(found[4]) > now),
-            limit,
-            offset,
-            now,
-        )
-        return [_session(key_of(member), found) for member, found in entries]
+        def is_listed(found: Any) -> bool:
+            return found[2] is not None and (found[4] is None or float(found[4]) > now)
+
+        users = (yield from self._users(tenant)) if user_id is OMITTED else [user_id]
+        owners = {_owner(tenant, user): user for user in users}
+        entries = yield from indexes.listing_of(list(owners), describe, is_listed, limit, offset, now)
+        return [_session(SessionKey(tenant, owners[index], member.decode()), found) for index, member, found in entries]
 
     @storage_program
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
@@ -215,20 +214,31 @@ class RedisMessages:
         return sum((yield from InvokeAll([_invoke("embed", key, groups) for key, groups in by_session.items()])))
 
     def _sessions(self, tenant: str) -> Program[list[SessionKey]]:
-        """All sessions of a tenant, in an order that stays.
-
-        The index of owners is younger than others: what is to expire is listed apart, whoever it belongs to.
-        """
-        owners = [member.decode() for member in (yield from indexes.members(_owners(tenant)))]
-        keys = {SessionKey(*ormsgpack.unpackb(member)) for member in (yield from indexes.members(_expiring(tenant)))}
-        owners = list({"", *owners, *(key.user_id or "" for key in keys)})
-        listed = yield from indexes.members_of([_owner(tenant, owner) for owner in owners])
+        """Return the keys of all sessions of a tenant, in a stable order."""
+        keys = yield from self._expiring_sessions(tenant)
+        users = yield from self._users(tenant, keys)
+        listed = yield from indexes.members_of([_owner(tenant, user) for user in users])
         keys.update(
-            SessionKey(tenant, owner or None, member.decode())
-            for owner, members in zip(owners, listed, strict=True)
+            SessionKey(tenant, user, member.decode())
+            for user, members in zip(users, listed, strict=True)
             for member in members
         )
         return sorted(keys, key=lambda key: (key.user_id or "", key.session_id))
+
+    def _users(self, tenant: str, expiring: Iterable[SessionKey] | None = None) -> Program[list[str | None]]:
+        """Return the users that have sessions in a tenant, and None for nobody.
+
+        Databases of earlier versions do not list every user in the index of owners. Their sessions that expire are in
+        the index of expiring sessions.
+        """
+        owners = [member.decode() for member in (yield from indexes.members(_owners(tenant)))]
+        if expiring is None:
+            expiring = yield from self._expiring_sessions(tenant)
+        return [user or None for user in {"", *owners, *(key.user_id or "" for key in expiring)}]
+
+    def _expiring_sessions(self, tenant: str) -> Program[set[SessionKey]]:
+        members = yield from indexes.members(_expiring(tenant))
+        return {SessionKey(*ormsgpack.unpackb(member)) for member in members}
 
 
 def _invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:

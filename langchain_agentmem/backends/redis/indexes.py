@@ -6,6 +6,7 @@ between the two) is noticed when it is read or swept, and removed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -93,6 +94,88 @@ def listing(
     if gone:
         yield from heal(index, [(member, now - GRACE_SECONDS) for member in gone])
     return kept[offset:last]
+
+
+def listing_of(
+    several: Sequence[str],
+    describe: Callable[[str, bytes], Invoke],
+    is_listed: Callable[[Any], bool],
+    limit: int | None,
+    offset: int,
+    now: float,
+) -> Program[list[tuple[str, bytes, Any]]]:
+    """Read a page of several indexes as if they were one, the most recently used members first.
+
+    Args:
+        several: The indexes.
+        describe: Returns the call that reads what a member of an index refers to.
+        is_listed: Returns whether the data that was read belongs to the listing.
+        limit: The most entries; None for all.
+        offset: How many entries to skip.
+        now: Members whose data is missing and that were last used an hour before this time are removed.
+
+    Returns:
+        For each entry its index, its member and the data that was read.
+    """
+    if len(several) == 1:
+        (index,) = several
+        entries = yield from listing(index, lambda member: describe(index, member), is_listed, limit, offset, now)
+        return [(index, *entry) for entry in entries]
+    last = None if limit is None else offset + limit
+    depth = _CHUNK if last is None else min(last + 10, 10 * _CHUNK)
+    while True:
+        newest = yield from _newest_of(several, depth)
+        # An index that has more members than were read says nothing about times before those of its last member.
+        known_since = max((members[-1][0] for members in newest if len(members) == depth), default=-math.inf)
+        is_complete = known_since == -math.inf
+        ranked = sorted(
+            (used, index, member)
+            for index, members in zip(several, newest, strict=True)
+            for used, member in members
+            if used >= known_since
+        )
+        if is_complete or (last is not None and len(ranked) >= last):
+            kept, gone = yield from _described(ranked[::-1], describe, is_listed, last)
+            if is_complete or len(kept) == last:
+                missing = {index: [(one, now - GRACE_SECONDS) for one in members] for index, members in gone.items()}
+                yield from InvokeAll([heal(index, members) for index, members in missing.items()])
+                return kept[offset:last]
+        depth *= 4
+
+
+def _described(
+    ranked: Sequence[tuple[float, str, bytes]],
+    describe: Callable[[str, bytes], Invoke],
+    is_listed: Callable[[Any], bool],
+    last: int | None,
+) -> Program[tuple[list[tuple[str, bytes, Any]], dict[str, list[bytes]]]]:
+    """Read what members refer to until `last` belong to the listing; return these, and the others by their index."""
+    kept: list[tuple[str, bytes, Any]] = []
+    gone: dict[str, list[bytes]] = {}
+    at = 0
+    while at < len(ranked) and (last is None or len(kept) < last):
+        size = _CHUNK if last is None else min(_CHUNK, last - len(kept))
+        page = ranked[at : at + size]
+        found = yield from InvokeAll([describe(index, member) for _, index, member in page])
+        for (_, index, member), one in zip(page, found, strict=True):
+            if is_listed(one):
+                kept.append((index, member, one))
+            else:
+                gone.setdefault(index, []).append(member)
+        at += size
+    return kept, gone
+
+
+def _newest_of(several: Sequence[str], depth: int) -> Program[list[list[tuple[float, bytes]]]]:
+    """Return the most recently used members of each index, at most `depth`, each after the time of its last use."""
+    newest: list[list[tuple[float, bytes]]] = []
+    for start in range(0, len(several), _CHUNK):
+        calls = [Invoke(LUA["newest"], (index,), (0, depth - 1)) for index in several[start : start + _CHUNK]]
+        newest += [
+            [(float(used), member) for member, used in zip(flat[::2], flat[1::2], strict=True)]
+            for flat in (yield from InvokeAll(calls))
+        ]
+    return newest
 
 
 def heal(index: str, gone: Iterable[tuple[str | bytes, float]]) -> Invoke:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     Append,
     HistoryScope,
@@ -142,17 +143,20 @@ class SqliteMessages:
         return (yield from self._remove(key, "delete_messages_of_session"))
 
     def sessions(
-        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+        self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
         most = -1 if limit is None else limit
-        rows = yield from Fetch(SQL["sessions"], (tenant, user_id or "", now, most, offset))
+        if user_id is OMITTED:
+            rows = yield from Fetch(SQL["sessions_of_all"], (tenant, now, most, offset))
+        else:
+            rows = yield from Fetch(SQL["sessions"], (tenant, user_id or "", now, most, offset))
         return [
             SessionRow(
-                SessionKey(tenant, user_id, session_id),
+                SessionKey(tenant, user or None, session_id),
                 *(title, count, created_at, updated_at, expires_at),
                 [one for one in (history, listed) if one],
             )
-            for session_id, title, count, created_at, updated_at, expires_at, history, listed in rows
+            for user, session_id, title, count, created_at, updated_at, expires_at, history, listed in rows
         ]
 
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:

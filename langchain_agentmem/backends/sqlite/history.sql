@@ -166,12 +166,21 @@ SET title = NULL, title_position = NULL, message_count = 0, next_position = 0, c
 WHERE id = ?
 
 -- sessions --
--- With the summary of the history, and that of messages handed over as a list.
-SELECT session_id, title, message_count, created_at, updated_at, expires_at,
+-- The sessions of a user, each with the summary of its history and that of messages passed as a list.
+SELECT user_id, session_id, title, message_count, created_at, updated_at, expires_at,
     (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
     (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = char(31) || 'list')
 FROM agentmem_sessions
 WHERE tenant = ? AND user_id = ? AND (expires_at IS NULL OR expires_at > ?)
+ORDER BY updated_at DESC, id DESC LIMIT ? OFFSET ?
+
+-- sessions_of_all --
+-- Same as `sessions`, for all users of a tenant.
+SELECT user_id, session_id, title, message_count, created_at, updated_at, expires_at,
+    (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
+    (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = char(31) || 'list')
+FROM agentmem_sessions
+WHERE tenant = ? AND (expires_at IS NULL OR expires_at > ?)
 ORDER BY updated_at DESC, id DESC LIMIT ? OFFSET ?
 
 -- rename --
