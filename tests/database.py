@@ -16,7 +16,7 @@ import redis
 from langchain_agentmem.backends.contract import StoredWrite
 from langchain_agentmem.backends.redis import rows
 from langchain_agentmem.backends.redis.scripts import slot
-from langchain_agentmem.encoding.codec import Typed
+from langchain_agentmem.encoding.references import Typed
 
 
 class Stored(NamedTuple):

@@ -13,8 +13,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from langchain_agentmem.arguments.omitted import Omitted
-from langchain_agentmem.encoding.codec import Codec, Typed
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import VALUE, Known, StoredValue, ValueKey, resolve
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program
 
 T = TypeVar("T")

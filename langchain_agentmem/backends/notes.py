@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
 from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Swap, ThreadKey
 from langchain_agentmem.backends.digests import digest_of_ids
-from langchain_agentmem.encoding.codec import dump_json, load_json
+from langchain_agentmem.encoding.json_values import dump_json, load_json
 from langchain_agentmem.programs import Program, storage_program
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langchain_agentmem.backends.contract import ThreadKey
-from langchain_agentmem.encoding.codec import REFERENCE_BYTES, Codec, Typed
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import (
     LONG_REFERENCES,
     PLAIN,
@@ -23,6 +23,7 @@ from langchain_agentmem.encoding.layout import (
     splice,
     split,
 )
+from langchain_agentmem.encoding.references import REFERENCE_BYTES, Typed
 from langchain_agentmem.programs.locks import forkable_lock
 
 _INLINE_CHARACTERS = 64

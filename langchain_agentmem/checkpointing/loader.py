@@ -23,9 +23,10 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.checkpointing.containment import with_lists
 from langchain_agentmem.checkpointing.drafts import KnownValues
 from langchain_agentmem.checkpointing.models import ThreadInfo
-from langchain_agentmem.encoding.codec import Codec, Typed
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.encoding.layout import PLAIN, Known, ValueKey, digest_of, each_reference, join, references_of
+from langchain_agentmem.encoding.layout import PLAIN, Known, ValueKey, digest_of, join, references_of
+from langchain_agentmem.encoding.references import Typed, each_reference
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.programs import Program, storage_program
 

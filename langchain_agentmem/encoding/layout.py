@@ -19,14 +19,15 @@ Everything here is pure: no input, no output, no clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from langchain_agentmem.encoding.codec import REFERENCE_BYTES, Codec, Typed, reference
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.references import REFERENCE_BYTES, Typed, reference
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
 
 PLAIN = "plain"
@@ -290,11 +291,6 @@ def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[Stored
         references = references[: row.head * REFERENCE_BYTES] + row.data + references[end:]
     value = chain[0]
     return value, Known(key, value.kind, references, value.digest, value.number, ancestors)
-
-
-def each_reference(references: bytes) -> Iterable[bytes]:
-    """The single references in a run of them, in order."""
-    return (references[at : at + REFERENCE_BYTES] for at in range(0, len(references), REFERENCE_BYTES))
 
 
 def _position(lineage: Sequence[_Ancestor], number: int) -> int:

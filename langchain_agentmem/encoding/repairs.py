@@ -16,9 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError, create_model
 from pydantic_core import SchemaValidator
 
 from langchain_agentmem.arguments.nesting import MAX_DEPTH
-
-MAX_INTEGER_BITS = 14_000
-"""About 4,200 digits: Python refuses to write longer integers as text, and JSON is text."""
+from langchain_agentmem.encoding.limits import MAX_INTEGER_BITS
 
 _SENT = ("content", "tool_calls", "invalid_tool_calls", "tool_call_chunks", "additional_kwargs")
 """Fields that are sent to models, as JSON."""

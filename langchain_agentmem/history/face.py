@@ -33,8 +33,9 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.surface import Surface, backend_of, is_url
 from langchain_agentmem.backends.sweeper import Sweeper
-from langchain_agentmem.encoding.codec import Codec, dump_json
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.encoding.json_values import dump_json
 from langchain_agentmem.errors import AgentMemError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history.chains import Windows, chain_read, chain_stores
 from langchain_agentmem.history.packing import storable, turn_of

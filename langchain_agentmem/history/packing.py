@@ -18,7 +18,9 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMe
 
 from langchain_agentmem.arguments.nesting import MAX_DEPTH
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.encoding.codec import Codec, Typed, message_class
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.message_classes import message_class
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.encoding.repairs import built, completed, repaired
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnsupportedValueError
 from langchain_agentmem.history.chains import answers_stored

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from langgraph.store.base import GetOp, Item, SearchItem, SearchOp
 
 from langchain_agentmem.backends.contract import ItemRow
-from langchain_agentmem.encoding.codec import load_json
+from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.programs import Program, Read, Twin
 from langchain_agentmem.store.engine import search_item

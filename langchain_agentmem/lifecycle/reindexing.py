@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, IndexedItem, LoggedMessage
-from langchain_agentmem.encoding.codec import Codec, load_json
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.errors import (
     ConfigurationError,
     EmbeddingDimensionsError,

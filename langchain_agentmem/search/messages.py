@@ -22,8 +22,9 @@ from langchain_core.messages import BaseMessage
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, LoggedMessage, MessageRow
-from langchain_agentmem.encoding.codec import Codec, load_json
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.messages.models import FoundMessage, FoundMessages
 from langchain_agentmem.messages.properties import datetime_of, text_of

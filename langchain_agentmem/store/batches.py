@@ -28,8 +28,8 @@ from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import MAX_ADDRESS_BYTES, MAX_LABEL_BYTES, check_id, check_text, check_together
 from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
 from langchain_agentmem.backends.contract import ItemPut, ItemRow
-from langchain_agentmem.encoding.codec import dump_json, is_plain_json, load_json
 from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.encoding.json_values import dump_json, is_plain_json, load_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.programs.sizes import is_large
 from langchain_agentmem.search.fingerprint import Embedded

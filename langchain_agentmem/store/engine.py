@@ -30,8 +30,8 @@ from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.values import check_flag, check_list
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, Found, ItemPut, ItemRow, Query
 from langchain_agentmem.backends.sweeper import Sweeper
-from langchain_agentmem.encoding.codec import load_json
 from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
 from langchain_agentmem.programs import Compute, Program, Read, Step, Write, storage_program
 from langchain_agentmem.programs.sizes import LARGE, is_long

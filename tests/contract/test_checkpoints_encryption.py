@@ -22,7 +22,8 @@ from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
 from langchain_agentmem import AgentMemory, AgentMemSaver, ConflictError, DamagedDataError
-from langchain_agentmem.encoding.codec import REFERENCE_BYTES, Codec, reference
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.references import REFERENCE_BYTES, reference
 
 KEY = b"0123456789abcdef0123456789abcdef"
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4

@@ -14,7 +14,7 @@ from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
 from langchain_agentmem import AgentMemory, AgentMemSaver, ThreadInUseError
-from langchain_agentmem.encoding.layout import each_reference
+from langchain_agentmem.encoding.references import each_reference
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 OTHER: Any = {"configurable": {"thread_id": "2"}}

@@ -12,8 +12,9 @@ import redis
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langchain_agentmem import AgentMemError, AgentMemory, DamagedDataError
-from langchain_agentmem.encoding import codec as codecs
-from langchain_agentmem.encoding.codec import Codec, load_json
+from langchain_agentmem.encoding import limits
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.json_values import load_json
 
 CHECKPOINT: Any = {
     "v": 4,
@@ -192,10 +193,10 @@ def test_a_compressed_row_is_read_up_to_a_bound(monkeypatch):
     codec = Codec()
     large = codec.dump_document({"text": "x" * 100_000})
     assert len(large.data) < 2_000
-    monkeypatch.setattr(codecs, "MAX_VALUE_BYTES", 100_000)
+    monkeypatch.setattr(limits, "MAX_VALUE_BYTES", 100_000)
     with pytest.raises(DamagedDataError, match="larger than 100,000 bytes once decompressed"):
         codec.load_document(large)
-    monkeypatch.setattr(codecs, "MAX_VALUE_BYTES", len("x" * 100_000) + 100)
+    monkeypatch.setattr(limits, "MAX_VALUE_BYTES", len("x" * 100_000) + 100)
     assert codec.load_document(large) == {"text": "x" * 100_000}
     with pytest.raises(DamagedDataError, match="end too early"):
         codec.load_document((large.type, large.data[:-6]))

@@ -26,11 +26,13 @@ from langchain_core.messages import (
 from langchain_core.messages.tool import invalid_tool_call
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, InvalidInputError
 from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey
-from langchain_agentmem.encoding.codec import Codec, Typed
+from langchain_agentmem.encoding.packing import Packer
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program, Write, run
 from langchain_agentmem.text.words import analyze
 
@@ -153,7 +155,7 @@ async def test_an_old_pickle_that_lacks_newer_fields_is_completed(memory, call):
 
 def store_raw(memory: AgentMemory, session_id: str, messages: list[BaseMessage]) -> None:
     """Store messages as earlier versions did: unchecked."""
-    codec = Codec()
+    packer = Packer(JsonPlusSerializer())
     rows = [
         MessageRow(
             at,
@@ -162,7 +164,7 @@ def store_raw(memory: AgentMemory, session_id: str, messages: list[BaseMessage])
             False,
             time.time(),
             None,
-            Typed(f"message:{type(message).__name__}", codec._pack(message.__dict__)),
+            Typed(f"message:{type(message).__name__}", packer.pack(message.__dict__)),
             analyze("said", "english"),
         )
         for at, message in enumerate(messages)

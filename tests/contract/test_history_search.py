@@ -18,7 +18,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from langchain_agentmem import AgentMemory, FoundMessage, InvalidInputError, InvalidTypeError, Retention
 from langchain_agentmem.backends.contract import Append, HistoryScope, LoggedMessage, MessageRow, SessionKey
 from langchain_agentmem.backends.notes import Notes
-from langchain_agentmem.encoding.codec import Typed
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.text.vectors import unit
 from langchain_agentmem.text.words import analyze
 

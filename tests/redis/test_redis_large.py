@@ -15,7 +15,7 @@ from test_redis_scripts import use_everything
 from langchain_agentmem import AgentMemory, InvalidInputError, StorageError
 from langchain_agentmem.backends.contract import Append, ItemPut, MessageRow, SessionKey
 from langchain_agentmem.backends.redis import scripts
-from langchain_agentmem.encoding.codec import Typed
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program, storage_program
 
 MANY = 300_000

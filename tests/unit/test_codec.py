@@ -16,15 +16,10 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langchain_agentmem import DamagedDataError, InvalidInputError, UnsupportedValueError
-from langchain_agentmem.encoding.codec import (
-    MAX_JSON_DEPTH,
-    REFERENCE_BYTES,
-    Codec,
-    Typed,
-    dump_json,
-    load_json,
-    reference,
-)
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.json_values import dump_json, load_json
+from langchain_agentmem.encoding.limits import MAX_JSON_DEPTH
+from langchain_agentmem.encoding.references import REFERENCE_BYTES, Typed, reference
 
 KEY = b"0123456789abcdef0123456789abcdef"
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)

@@ -15,7 +15,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langchain_agentmem import DamagedDataError, UnsupportedValueError
-from langchain_agentmem.encoding.codec import REFERENCE_BYTES, Codec
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import (
     DICT,
     ITEM,
@@ -25,12 +25,12 @@ from langchain_agentmem.encoding.layout import (
     Split,
     StoredValue,
     ValueKey,
-    each_reference,
     join,
     resolve,
     splice,
     split,
 )
+from langchain_agentmem.encoding.references import REFERENCE_BYTES, each_reference
 
 CODEC = Codec()
 LONG = "a text that is longer than what is stored whole " * 7

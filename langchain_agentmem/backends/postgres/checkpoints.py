@@ -24,8 +24,10 @@ from langchain_agentmem.backends.contract import (
     WritesPut,
 )
 from langchain_agentmem.backends.postgres.statements import statements
-from langchain_agentmem.encoding.codec import Codec, Typed, dump_exact_json
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.json_values import dump_exact_json
 from langchain_agentmem.encoding.layout import PLAIN, StoredValue, ValueKey
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
 from langchain_agentmem.programs import Fetch, Program, one_statement, storage_program
 

@@ -19,7 +19,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.postgres.statements import statements
-from langchain_agentmem.encoding.codec import Typed
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.programs import Execute, Fetch, Program, one_statement, storage_program
 

@@ -20,7 +20,7 @@ from langchain_agentmem.backends.contract import (
     Swap,
 )
 from langchain_agentmem.backends.postgres.statements import Floats, statements
-from langchain_agentmem.encoding.codec import dump_exact_json
+from langchain_agentmem.encoding.json_values import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError, DamagedDataError
 from langchain_agentmem.programs import Fetch, OffLoop, Program, one_statement, storage_program
 from langchain_agentmem.programs.sizes import LARGE, is_long

@@ -35,8 +35,9 @@ from langchain_agentmem.backends.redis.rows import (
     unpack,
 )
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, load_scripts, optional, slot
-from langchain_agentmem.encoding.codec import Codec, Typed
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import ValueKey
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program, storage_program
 
 LUA = load_scripts("checkpoints.lua", "a thread")

@@ -22,7 +22,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, load_scripts, optional, slot
-from langchain_agentmem.encoding.codec import Typed
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program, storage_program
 
 LUA = load_scripts("history.lua", "a session")

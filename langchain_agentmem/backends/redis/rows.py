@@ -22,8 +22,9 @@ from langchain_agentmem.backends.contract import (
     ThreadRow,
 )
 from langchain_agentmem.backends.redis.scripts import framed, frames, pairs
-from langchain_agentmem.encoding.codec import Codec, Typed
-from langchain_agentmem.encoding.layout import StoredValue, ValueKey, each_reference
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.layout import StoredValue, ValueKey
+from langchain_agentmem.encoding.references import Typed, each_reference
 from langchain_agentmem.errors import DamagedDataError
 
 _TYPE_LENGTH = struct.Struct(">H")

@@ -20,8 +20,9 @@ from langchain_agentmem.backends.contract import (
     WritesPut,
 )
 from langchain_agentmem.backends.statements import load_statements
-from langchain_agentmem.encoding.codec import Codec, Typed
-from langchain_agentmem.encoding.layout import PLAIN, VALUE, Known, StoredValue, ValueKey, each_reference, resolve
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.layout import PLAIN, VALUE, Known, StoredValue, ValueKey, resolve
+from langchain_agentmem.encoding.references import Typed, each_reference
 from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "checkpoints.sql")

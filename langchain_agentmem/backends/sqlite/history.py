@@ -19,7 +19,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.sqlite.traces import Replaced, Trim
 from langchain_agentmem.backends.statements import load_statements
-from langchain_agentmem.encoding.codec import Typed
+from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "history.sql")
