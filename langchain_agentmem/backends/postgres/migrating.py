@@ -20,6 +20,9 @@ VERSION = 4
 _LOCK = 0x6167656E746D656D
 """The advisory lock of whoever changes tables: "agentmem" in ASCII."""
 
+_VECTORS_LOCK = 0x6167656E74766563
+"""The advisory lock of the first writer of vectors ("agentvec" in ASCII): it changes functions too."""
+
 _BATCH = 500
 _PACKAGE = "langchain_agentmem.backends.postgres.migrations"
 _MIGRATIONS = {
@@ -105,7 +108,7 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
     Raises:
         ConfigurationError: The server does not know the language.
     """
-    yield from Fetch("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+    yield from Fetch("SELECT pg_advisory_xact_lock(%s), pg_advisory_xact_lock(%s)", (_LOCK, _VECTORS_LOCK))
     ((path,),) = yield from Fetch("SELECT current_setting('search_path')")
     if schema is not None:
         if not (yield from Fetch("SELECT FROM pg_catalog.pg_namespace WHERE nspname = %s", (schema,))):
@@ -113,6 +116,8 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
         yield from Fetch("SELECT set_config('search_path', quote_ident(%s) || ', ' || %s, true)", (schema, path))
     ((wide,),) = yield from Fetch("SELECT current_setting('search_path')")
     state = yield from tables_state(schema)
+    if state is not None and state.version >= VERSION:
+        return []  # another caller has changed the tables since this one looked
     others: list[str] = []
     if state is None:
         others = yield from _others()
