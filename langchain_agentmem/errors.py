@@ -37,7 +37,11 @@ class EmbeddingsChangedError(ConfigurationError):
     """The stored vectors are of another embedding model; nothing was written."""
 
 
-class EmbeddingDimensionsError(ConfigurationError):
+class InvalidVectorsError(ConfigurationError):
+    """The embedding model gave something else than one vector of finite numbers for each text; nothing was written."""
+
+
+class EmbeddingDimensionsError(InvalidVectorsError):
     """The embedding model gives vectors of other dimensions than `index["dims"]` says; nothing was written."""
 
 

@@ -800,15 +800,13 @@ def _check_middleware(max_tokens: Any, compressor: Any, extractor: Any, when: An
     check_when(when)
     for name, given, kind in (("compressor", compressor, MemoryCompressor), ("extractor", extractor, ProfileExtractor)):
         if given is not None and not isinstance(given, kind):
-            msg = f"{name} must be a {kind.__name__}, got {type(given).__name__}: {given!r:.100}."
+            msg = f"{name} must be a {kind.__name__}, got {type(given).__name__}: {shown(given)}."
             raise InvalidTypeError(msg)
     if max_tokens is not None and compressor is not None:
-        msg = (
-            f"max_tokens={max_tokens!r:.40} does nothing beside compressor, which has its own budget: give one of them."
-        )
+        msg = f"max_tokens={shown(max_tokens, 40)} does nothing beside compressor, which has its own budget: give one."
         raise InvalidInputError(msg)
     if extractor is not None and when != "background":
-        msg = f"when={when!r:.40} does nothing beside extractor, which has its own: give one of them."
+        msg = f"when={shown(when, 40)} does nothing beside extractor, which has its own: give one of them."
         raise InvalidInputError(msg)
 
 
@@ -838,7 +836,7 @@ class _Window(NamedTuple):
         if self.compressor is not None:
             for name in ("max_messages", "max_tokens", "token_counter"):
                 if getattr(self, name) is not None:
-                    msg = f"{name}={getattr(self, name)!r:.60} does nothing beside compressor, which has its own: give one."
+                    msg = f"{name}={shown(getattr(self, name), 60)} does nothing beside compressor, which has its own."
                     raise InvalidInputError(msg)
         return self
 

@@ -23,10 +23,7 @@ SYNCHRONOUS = (
         for name in ("sqlite", "postgres", "redis")
     ),
     ("langchain_agentmem/knowledge/extraction/scheduler.py", {"flush"}),
-    (
-        "langchain_agentmem/messages/tokens.py",
-        {"_loaded", "_encoding_of"},
-    ),  # at most a second, once in a process
+    ("langchain_agentmem/messages/tokens.py", {"_loaded", "_encoding_of"}),  # at most a second, once in a process
 )
 """Functions of the package that a caller calls to wait for them, on an event loop too."""
 

@@ -17,7 +17,7 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field, ValidationError
 
 from langchain_agentmem.arguments.ids import check_id
-from langchain_agentmem.arguments.values import check_count, check_flag, check_list
+from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
 from langchain_agentmem.knowledge.memories import LONGEST_MEMORY, Memories
 from langchain_agentmem.knowledge.namespaces import user_of
@@ -102,7 +102,7 @@ def _chosen(include: Collection[str] | None, read_only: bool) -> set[str]:
     given: Any = NAMES if include is None else [include] if isinstance(include, str) else include
     chosen = check_list("include", given, "names of tools")
     if unknown := [name for name in chosen if name not in NAMES]:
-        msg = f"include names an unknown tool {unknown[0]!r:.60}: known are {', '.join(NAMES)}."
+        msg = f"include names an unknown tool {shown(unknown[0], 60)}: known are {', '.join(NAMES)}."
         raise InvalidInputError(msg)
     known = READING if check_flag("read_only", read_only) else NAMES
     return {name for name in chosen if name in known}
@@ -123,7 +123,7 @@ def _personal(memories: Memories, k: int, max_length: int) -> Mapping[str, _Tool
 
     def forget(user_id: str, memory_id: str) -> Program[str]:
         if not (yield from memories.forgetting(user_id, memory_id)):
-            msg = f"There is no memory with the id {memory_id!r:.60}. Use an id that search_memory shows."
+            msg = f"There is no memory with the id {shown(memory_id, 60)}. Use an id that search_memory shows."
             raise InvalidInputError(msg)
         return f"Memory {memory_id} is forgotten."
 

@@ -64,7 +64,7 @@ def check_tenant(tenant: Any) -> str:
     """Same as `check_id`, but refuse the tenants of `langchain_agentmem.backends.notes`."""
     name = check_id("tenant", tenant)
     if name.startswith(TENANT_OF_NOTES):
-        msg = f"tenant {name!r:.100} begins with {TENANT_OF_NOTES!r}, which is reserved. Use another name."
+        msg = f"tenant {shown(name)} begins with {TENANT_OF_NOTES!r}, which is reserved. Use another name."
         raise InvalidInputError(msg)
     return name
 
@@ -76,7 +76,7 @@ def check_name(what: str, value: Any) -> str:
         raise InvalidTypeError(msg)
     check_text(what, value)
     if "\x00" in value:
-        msg = f"{what} {value!r:.100} contains a NUL character, which databases cannot index."
+        msg = f"{what} {shown(value)} contains a NUL character, which databases cannot index."
         raise InvalidInputError(msg)
     name: str = value
     return name
@@ -86,7 +86,7 @@ def check_content(what: str, value: Any) -> str:
     """Same as `check_name`, but refuse text without any visible character."""
     content = check_name(what, value)
     if not content.strip():
-        msg = f"{what} must not be empty, got {content!r:.100}."
+        msg = f"{what} must not be empty, got {shown(content)}."
         raise InvalidInputError(msg)
     return content
 
@@ -104,7 +104,7 @@ def check_length(what: str, name: str, most: int = MAX_ID_BYTES) -> None:
     """
     length = len(name.encode(errors="replace"))
     if length > most:
-        msg = f"{what} {name[:40]!r}… is {length:,} bytes long; at most {most:,} are accepted."
+        msg = f"{what} {shown(name[:40])}… is {length:,} bytes long; at most {most:,} are accepted."
         raise InvalidInputError(msg)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidTypeError
 
 if TYPE_CHECKING:
@@ -109,5 +110,5 @@ def check_options(function: str, given: Mapping[str, object], known: type) -> No
     names = known.__annotations__
     unknown = next((name for name in given if name not in names), None)
     if unknown is not None:
-        msg = f"{function} has no argument {unknown!r}: {given[unknown]!r:.100}. Known arguments: {', '.join(names)}."
+        msg = f"{function} has no argument {shown(unknown)}: {shown(given[unknown])}. Known arguments: {', '.join(names)}."
         raise InvalidTypeError(msg)

@@ -45,7 +45,7 @@ class Retention:
 
     def __post_init__(self) -> None:
         if self.policy not in _POLICIES:
-            msg = f"Unknown retention policy {self.policy!r}: use one of {', '.join(_POLICIES)}."
+            msg = f"Unknown retention policy {shown(self.policy)}: use one of {', '.join(_POLICIES)}."
             raise InvalidInputError(msg)
         if self.max_messages is not None:
             object.__setattr__(self, "max_messages", check_count("Retention.max_messages", self.max_messages))

@@ -53,7 +53,7 @@ def check_flag(what: str, value: Any) -> bool:
         InvalidTypeError: The value is neither True nor False.
     """
     if not isinstance(value, bool):
-        msg = f"{what} must be True or False, got {type(value).__name__}: {value!r:.100}."
+        msg = f"{what} must be True or False, got {type(value).__name__}: {shown(value)}."
         raise InvalidTypeError(msg)
     return value
 
@@ -88,7 +88,7 @@ def check_function(what: str, value: Any) -> None:
     coroutine = any(map(inspect.iscoroutinefunction, (value, getattr(value, "__call__", None))))  # noqa: B004 (its own)
     if coroutine or not callable(value):
         kind = "a coroutine function, which nobody would await" if coroutine else type(value).__name__
-        msg = f"{what} must be a plain function, got {kind}: {value!r:.100}."
+        msg = f"{what} must be a plain function, got {kind}: {shown(value)}."
         raise InvalidTypeError(msg)
 
 
@@ -104,20 +104,27 @@ def check_list(what: str, value: Any, of: str = "strings") -> list[Any]:
         InvalidTypeError: The value is not an iterable of values.
     """
     if isinstance(value, (str, bytes, bytearray, Mapping, BaseModel)) or not isinstance(value, Iterable):
-        msg = f"{what} must be a list of {of}, got {type(value).__name__}: {value!r:.100}. Put a single value in brackets."
+        msg = f"{what} must be a list of {of}, got {type(value).__name__}: {shown(value)}. Put a single value in brackets."
         raise InvalidTypeError(msg)
     return list(value)
 
 
-def shown(value: Any) -> str:
-    """Return the first 100 characters of a value's `repr`, for an error.
+def shown(value: Any, most: int = 100) -> str:
+    """Return the first characters of a value's `repr`, for an error.
+
+    Args:
+        value: The value.
+        most: The maximum number of characters. Default: 100.
 
     Example:
         >>> from langchain_agentmem.arguments.values import shown
-        >>> shown("alice")
-        "'alice'"
+        >>> shown("alice"), shown("alice", 3)
+        ("'alice'", "'ali'…")
     """
+    if isinstance(value, (str, bytes)) and len(value) > most:
+        return f"{shown(value[:most])}…"
     try:
-        return f"{value!r:.100}"
+        text = repr(value)
+        return text if len(text) <= most else f"{text[:most]}…"
     except (ValueError, RecursionError):  # an integer of more than 4,300 digits; endless nesting
         return f"a value of type {type(value).__name__} that is too long to show"

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import ConfigurationError, InvalidTypeError, missing_extra
 from langchain_agentmem.programs.imports import load
 
@@ -36,6 +37,7 @@ def connect(url: str) -> Backend:
             `retries` (how often to try again after a lost connection, default 5), `language` (as for SQLite),
             `allow_eviction` (`true` to accept a server that may delete what is stored; default `false`), and options of
             redis-py such as `ssl_ca_certs`.
+            Or a connection string of libpq, such as `"host=localhost dbname=app"`.
 
     Returns:
         The backend. Whoever made it closes it.
@@ -52,6 +54,8 @@ def connect(url: str) -> Backend:
     if not isinstance(url, str):
         msg = f"A URL must be a string such as 'sqlite:///agentmem.db', got {type(url).__name__}."
         raise InvalidTypeError(msg)
+    if _CONNINFO.match(url):
+        url = _postgres().url_of(url)
     scheme, separator, _ = url.partition(":")
     if separator and scheme == "sqlite":
         return _sqlite().from_url(url)
@@ -61,7 +65,7 @@ def connect(url: str) -> Backend:
         return _redis().from_url(url)
     # Anything but a scheme may hold a password, such as libpq's "host=… password=…".
     is_scheme = separator and _SCHEME.fullmatch(scheme)
-    unknown = f"Unknown URL scheme {scheme!r:.60}" if is_scheme else "A URL begins with a scheme and a colon"
+    unknown = f"Unknown URL scheme {shown(scheme, 60)}" if is_scheme else "A URL begins with a scheme and a colon"
     msg = (
         f"{unknown}: use sqlite:///file.db, sqlite:///:memory:, postgresql://user@host/database or redis://host:6379/0."
     )
@@ -135,6 +139,12 @@ def adopt(
     if bases & _POSTGRES_CONNECTIONS:
         placed = {} if schema is None else {"schema": schema}
         return _postgres().from_connection(connection, **placed, **spoken)
+    if bases & _REDIS_PIPELINES:
+        msg = (
+            f"Cannot use a {type(connection).__module__}.{type(connection).__qualname__} as a connection: a pipeline returns "
+            f"no answers before execute(). Pass the client that made it, as in AgentMemory.from_connection(client)."
+        )
+        raise InvalidTypeError(msg)
     if bases & _REDIS_CLIENTS:
         return _redis().from_connection(connection, allow_eviction=allow_eviction, **spoken)
     kind = "None" if connection is None else f"a {type(connection).__module__}.{type(connection).__qualname__}"
@@ -160,6 +170,7 @@ _FILE = re.compile(r"[^/\\:]\.[A-Za-z][A-Za-z0-9_-]*$")
 
 _REDIS_SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
 _REDIS_CLIENTS = {"redis.Redis", "redis.RedisCluster"}
+_REDIS_PIPELINES = {"redis.Pipeline", "redis.ClusterPipeline"}
 
 
 def _sqlite() -> type[SqliteBackend]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from typing_extensions import Self
 
 from langchain_agentmem.arguments.options import check_options
-from langchain_agentmem.arguments.values import check_count, check_flag
+from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
@@ -254,19 +254,20 @@ def pool_size_of(pool_config: Mapping[str, Any] | None) -> int | None:
         return None
     if not isinstance(pool_config, Mapping):
         kind = type(pool_config).__name__
-        msg = f"pool_config must be a mapping such as {{'max_size': 20}}, got {kind}: {pool_config!r:.100}."
+        msg = f"pool_config must be a mapping such as {{'max_size': 20}}, got {kind}: {shown(pool_config)}."
         raise InvalidTypeError(msg)
     unknown = [name for name, value in pool_config.items() if name not in ("min_size", "max_size") and value]
     if unknown:
         msg = (
-            f"pool_config has an entry {unknown[0]!r} that has no meaning here. Known entries are min_size and max_size. "
+            f"pool_config has an entry {shown(unknown[0])} that has no meaning here. Known entries are min_size "
+            f"and max_size. "
             f"Write options of the connections into the URL, or create a pool and pass it to from_connection."
         )
         raise ConfigurationError(msg)
     sizes = {name: pool_config.get(name) for name in ("min_size", "max_size")}
     for name, size in sizes.items():
         if size is not None:
-            check_count(f"pool_config[{name!r}]", size, least=0 if name == "min_size" else 1)
+            check_count(f"pool_config[{shown(name)}]", size, least=0 if name == "min_size" else 1)
     return sizes["max_size"]
 
 

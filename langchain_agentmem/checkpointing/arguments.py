@@ -132,7 +132,7 @@ def checkpoint_id_of(checkpoint: Any, metadata: Any, versions: Any) -> str:
     check_mapping("metadata", metadata, '{"source": "loop"}')
     check_mapping("new_versions", versions, '{"messages": "1"}')
     for part in ("channel_values", "channel_versions"):
-        check_mapping(f"checkpoint[{part!r}]", checkpoint.get(part), '{"messages": …}')
+        check_mapping(f"checkpoint[{shown(part)}]", checkpoint.get(part), '{"messages": …}')
     for channel in checkpoint["channel_values"]:
         check_name("A channel's name", channel)
     return check_id("checkpoint id", checkpoint.get("id"))

@@ -37,7 +37,7 @@ from langchain_agentmem.arguments.ids import (
 )
 from langchain_agentmem.arguments.options import SaverOptions
 from langchain_agentmem.arguments.runs import context_of, user_named_by
-from langchain_agentmem.arguments.values import check_count, check_flag
+from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends.contract import (
     Backend,
     CheckpointKey,
@@ -582,7 +582,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         threads = [self._thread(thread_id) for thread_id in thread_ids_of("thread_ids", thread_ids)]
         table = self._backend.checkpoints
         if strategy not in ("keep_latest", "delete"):
-            msg = f"Unknown prune strategy {strategy!r}: use 'keep_latest' or 'delete'."
+            msg = f"Unknown prune strategy {shown(strategy)}: use 'keep_latest' or 'delete'."
             raise InvalidInputError(msg)
         for thread in threads:
             if strategy == "delete":
@@ -679,5 +679,5 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
 def _reading(thread_id: str | None) -> reading:
     """Context manager: report damage to what is stored of a thread, or of some thread."""
     return reading(
-        "What is stored of a thread" if thread_id is None else f"What is stored of thread {thread_id!r:.100}"
+        "What is stored of a thread" if thread_id is None else f"What is stored of thread {shown(thread_id)}"
     )

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     CheckpointKey,
     CheckpointRow,
@@ -157,7 +158,7 @@ class Loader:
 
 def thread_info(row: ThreadRow) -> ThreadInfo:
     """What is told of a thread."""
-    with reading(f"What is stored of thread {row.thread_id!r:.100}"):
+    with reading(f"What is stored of thread {shown(row.thread_id)}"):
         return ThreadInfo(
             row.thread_id,
             row.user_id,

@@ -16,6 +16,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, convert_to_messages
 
 from langchain_agentmem.arguments.ids import check_id, check_text
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.turns import Session, Utterance
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
@@ -107,7 +108,7 @@ def expect(value: Any, kind: type | tuple[type, ...], what: str, where: str) -> 
         InvalidTypeError: It has another type.
     """
     if not isinstance(value, kind):
-        msg = f"{where}: {what}, got {type(value).__name__}: {value!r:.80}."
+        msg = f"{where}: {what}, got {type(value).__name__}: {shown(value, 80)}."
         raise InvalidTypeError(msg)
     return value
 
@@ -139,11 +140,11 @@ def _text(path: str | Path | None) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        msg = f"There is no file {str(path)!r}."
+        msg = f"There is no file {shown(str(path))}."
     except UnicodeDecodeError as error:
         msg = f"{path} is not a UTF-8 text file: byte {error.start} cannot be read."
     except (OSError, ValueError) as error:  # a ValueError is a path with a NUL character
-        msg = f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}."
+        msg = f"{shown(str(path))} cannot be read: {getattr(error, 'strerror', None) or error}."
     raise InvalidInputError(msg)
 
 
@@ -207,9 +208,7 @@ def _read_messages(entries: list[Any], prefix: str) -> list[Utterance]:
         message = _read_message({key: value for key, value in entry.items() if key != "facts"}, where)
         called.update(call["id"] for call in getattr(message, "tool_calls", ()) if call["id"])
         if message.type == "tool" and entry["tool_call_id"] not in called:
-            msg = (
-                f"{where}: a tool result with no call: no message before it calls a tool as {entry['tool_call_id']!r}."
-            )
+            msg = f"{where}: a tool result with no call: no message before it calls a tool as {shown(entry['tool_call_id'])}."
             raise InvalidInputError(msg)
         utterances.append(Utterance(message, texts(entry, "facts", where)))
     return utterances
@@ -219,7 +218,7 @@ def _read_message(entry: dict[str, Any], where: str) -> BaseMessage:
     storable(entry, where)
     role = entry.get("role")
     if not isinstance(role, str) or role not in _ROLES:
-        problem = "has no role" if role is None else f"has the unknown role {role!r:.40}"
+        problem = "has no role" if role is None else f"has the unknown role {shown(role, 40)}"
         msg = f"{where}: the message {problem}: use user, assistant, system or tool."
         raise InvalidInputError(msg)
     calls = entry.get("tool_calls")

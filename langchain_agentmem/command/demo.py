@@ -233,7 +233,7 @@ def _again(arguments: argparse.Namespace) -> str:
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        msg = f"must be a whole number, 0 or more, got {text!r}"
+        msg = f"must be a whole number, 0 or more, got {text[:100]!r}"
         raise argparse.ArgumentTypeError(msg)
     return int(text)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_agentmem.arguments.ids import check_id
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError
 
 MAX_SESSION_ID_BYTES = 1000
@@ -109,7 +110,7 @@ class Session:
             InvalidInputError: An id cannot be stored.
         """
         if len(check_id("session_id", session_id).encode()) > MAX_SESSION_ID_BYTES:
-            msg = f"session_id {session_id[:40]!r}… is too long: at most {MAX_SESSION_ID_BYTES:,} bytes are accepted."
+            msg = f"session_id {shown(session_id[:40])}… is too long: at most {MAX_SESSION_ID_BYTES:,} bytes are accepted."
             raise InvalidInputError(msg)
         messages = tuple(
             said.message.model_copy(update={"id": f"{session_id}#{at}"}) for at, said in enumerate(utterances)

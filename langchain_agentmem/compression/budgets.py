@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import BudgetError
 from langchain_agentmem.messages.atoms import Atom
 from langchain_agentmem.messages.blocks import THOUGHTS, args_of, as_json, id_of_call, is_call, with_strings, with_texts
@@ -152,7 +153,7 @@ def _cut(messages: list[BaseMessage], room: Budget) -> list[BaseMessage]:
 
 def _too_large(message: BaseMessage, size: int, room: Budget) -> BudgetError:
     msg = (
-        f"The {message.type} message {str(message.text)[:60]!r}… counts {size:,} tokens and cannot be cut so that the "
+        f"The {message.type} message {shown(str(message.text)[:60])}… counts {size:,} tokens and cannot be cut so that the "
         f"request fits in the {max(0, room.max_tokens or 0):,} tokens that the budget leaves: raise max_tokens, or send less."
     )
     return BudgetError(msg)

@@ -19,7 +19,7 @@ from langchain_core.runnables.config import patch_config
 
 from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_content
-from langchain_agentmem.arguments.values import check_count, check_flag, check_function, check_list
+from langchain_agentmem.arguments.values import check_count, check_flag, check_function, check_list, shown
 from langchain_agentmem.backends.contract import Backend, SessionKey
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.compression.budgets import Budget
@@ -179,7 +179,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             msg = "A compressor needs a budget: give max_tokens, max_messages, or both."
             raise InvalidInputError(msg)
         if summary_role not in ("human", "system"):
-            msg = f"summary_role must be 'human' or 'system', got {summary_role!r:.100}."
+            msg = f"summary_role must be 'human' or 'system', got {shown(summary_role)}."
             raise InvalidInputError(msg)
         check_flag("structured", structured)
         check_function("on_event", on_event)
@@ -191,7 +191,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             None if max_messages is None else check_count("max_messages", max_messages, least=2),
         )
         self._keep = _kept(self.budget, keep_recent)
-        self._tools = self.counter.tools(_checked_tools(tools))
+        self._checked_tools = _checked_tools(tools)
         self._role = summary_role
         self._on_event = on_event
         self._place_of = place_of
@@ -338,6 +338,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             TimeoutError: A call to the model took longer than the time limit. What was summarised before is kept.
             Exception: What the model raised; likewise.
         """
+        yield from self.counter.prepare()
         progress = Progress(float("inf"))
         nothing = Budget(self.counter, max_messages=0)  # all of the record is needed, however short the conversation is
         while True:
@@ -360,6 +361,7 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         Raises:
             BudgetError: A message cannot be made to fit.
         """
+        yield from self.counter.prepare()
         began = time.monotonic()
         progress = Progress(self._summarizer.seconds)
         first: View | None = None
@@ -416,6 +418,11 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             if time.monotonic() > limit:
                 msg = "Another turn, or another process, is still at work on the summary."
                 raise TimeoutError(msg)
+
+    @property
+    def _tools(self) -> int:
+        """What the schemas of the tools count in each request."""
+        return self.counter.tools(self._checked_tools)
 
     def _room(self, tokens: int) -> Budget:
         if self.budget.max_tokens is None:
@@ -484,7 +491,7 @@ def messages_in(given: Any) -> Sequence[BaseMessage]:
     if isinstance(given, str):
         return [HumanMessage(given)]
     msg = (
-        f"A compressor takes messages, a prompt, or a state with messages, got {type(given).__name__}: {given!r:.100}."
+        f"A compressor takes messages, a prompt, or a state with messages, got {type(given).__name__}: {shown(given)}."
     )
     raise InvalidTypeError(msg)
 
@@ -497,7 +504,7 @@ def _runnable(model: Any) -> Runnable[Any, Any] | None:
         return _model_named(model)
     if callable(model):
         return RunnableLambda(model)
-    found = f"{type(model).__name__}: {model!r:.100}"
+    found = f"{type(model).__name__}: {shown(model)}"
     msg = f"model must be a chat model, its name, a function of messages, or None, got {found}."
     raise InvalidTypeError(msg)
 
@@ -506,7 +513,7 @@ def _checked_tools(tools: Any) -> list[Any]:
     given = check_list("tools", tools, "tools")
     for one in given:
         if not isinstance(one, Mapping) and not callable(one) and not hasattr(one, "args_schema"):
-            msg = f"tools must hold tools, functions or schemas, got {type(one).__name__}: {one!r:.100}."
+            msg = f"tools must hold tools, functions or schemas, got {type(one).__name__}: {shown(one)}."
             raise InvalidTypeError(msg)
     return given
 
@@ -536,13 +543,13 @@ def _model_named(name: str) -> BaseChatModel:
     try:
         from langchain.chat_models import init_chat_model
     except ImportError:
-        raise missing_extra(what=f"A chat model made from its name ({name!r})", extra="agents") from None
+        raise missing_extra(what=f"A chat model made from its name ({shown(name)})", extra="agents") from None
     try:
         model: BaseChatModel = init_chat_model(check_content("model", name))
     except (ImportError, ValueError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        msg = f"The model {name!r:.100} could not be made: {error!s:.300} Give one such as 'openai:gpt-4o-mini'."
+        msg = f"The model {shown(name)} could not be made: {error!s:.300} Give one such as 'openai:gpt-4o-mini'."
         raise ConfigurationError(msg) from error
     return model
 

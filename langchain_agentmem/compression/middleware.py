@@ -41,6 +41,7 @@ class CompressionMiddleware(AgentMiddleware[Any, Any]):
     def compressed(self, request: ModelRequest[Any]) -> Program[ModelRequest[Any]]:
         """The request, in the budget."""
         system = [] if request.system_message is None else [request.system_message]
+        yield from self._compressor.counter.prepare()
         tokens = self._compressor.counter.tools(request.tools)
         messages: list[Any] = yield from self._compressor.compressing(
             [*system, *request.messages], get_config(), tokens

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.notes import TTL, Notes
 from langchain_agentmem.errors import InvalidTypeError
@@ -312,7 +313,7 @@ def checked(message: Any) -> BaseMessage:
         NotAMessageError: It is none.
     """
     if not isinstance(message, BaseMessage):
-        msg = f"A conversation is a list of messages, got a {type(message).__name__} in it: {message!r:.100}."
+        msg = f"A conversation is a list of messages, got a {type(message).__name__} in it: {shown(message)}."
         raise NotAMessageError(msg)
     return message
 

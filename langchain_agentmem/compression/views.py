@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage, SystemMessage
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.compression.budgets import Budget, fitted, request_of, suffix
 from langchain_agentmem.compression.sources import STAYS, Past
 from langchain_agentmem.compression.summaries import SessionSummary
@@ -125,7 +126,7 @@ class View:
         largest = max(head, key=self._room.counter.message)
         msg = (
             f"No room is left for the conversation beside what stands before it, of which the {largest.type} message "
-            f"{str(largest.text)[:60]!r}… counts {self._room.counter.message(largest):,} tokens: raise "
+            f"{shown(str(largest.text)[:60])}… counts {self._room.counter.message(largest):,} tokens: raise "
             f"max_tokens or max_messages."
         )
         return BudgetError(msg)

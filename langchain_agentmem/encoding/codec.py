@@ -20,6 +20,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.encoding import limits
 from langchain_agentmem.encoding.message_classes import FORMATS, is_message_format, is_plain_message, rebuilt_message
 from langchain_agentmem.encoding.packing import Packer
@@ -194,7 +195,7 @@ class Codec:
                 return rebuilt_message(type_, self._packer.unpack(data))
             return (self.serde if self._custom else self._plain).loads_typed((type_, data))
         except UNREADABLE as error:
-            msg = f"A stored value of type {type_!r} cannot be read: it was damaged or altered ({error})."
+            msg = f"A stored value of type {shown(type_)} cannot be read: it was damaged or altered ({error})."
             raise DamagedDataError(msg) from error
 
     def _store(self, value: Any, identity: Typed) -> Typed:
@@ -272,7 +273,7 @@ class Codec:
             return typed if isinstance(typed, Typed) else Typed(*typed)
         mark, _, cipher = typed[0].partition("+")
         if mark != _SEALED or not cipher:
-            msg = f"A stored value of type {typed[0]!r} is not encrypted although a key is in use: another program wrote it."
+            msg = f"A stored value of type {typed[0][:60]!r} is not encrypted, although a key is in use."
             raise DamagedDataError(msg)
         try:
             type_, _, data = self._cipher.decrypt(cipher, typed[1]).partition(b"\x00")

@@ -36,8 +36,12 @@ def dump_json(value: Mapping[str, Any], what: str = "A store value") -> str:
     if not isinstance(value, Mapping):
         msg = f"{what} must be a mapping such as a dict, got {type(value).__name__}: {shown(value)}."
         raise UnsupportedValueError(msg)
-    text = _encode(value if is_plain_json(value) else _plain_json(value, "value", 0))
-    check_text("The value", text)
+    text = _encode(value if is_plain_json(value) else plain_json(value, "value"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        _check_texts("value", value)
+        raise
     if len(text) > limits.MAX_VALUE_BYTES:
         msg = (
             f"A value of {len(text):,} characters is too large: at most {limits.MAX_VALUE_BYTES:,} bytes are accepted."
@@ -107,8 +111,33 @@ def _is_exact_text(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _plain_json(value: Any, where: str, depth: int) -> Any:
-    """Return a value with dicts and lists in place of other mappings and tuples; refuse what JSON cannot express."""
+def check_json(value: Any, where: str) -> None:
+    """Refuse a value that JSON cannot express; the error says where.
+
+    Args:
+        value: The value.
+        where: The name of the value, for errors.
+
+    Raises:
+        UnsupportedValueError: The value contains another type, NaN or an infinity.
+        InvalidInputError: The value is nested too deep, or contains an integer that is too large or half of a surrogate pair.
+    """
+    plain_json(value, where)
+    _check_texts(where, value)
+
+
+def plain_json(value: Any, where: str, depth: int = 0) -> Any:
+    """Return a value with dicts and lists in place of other mappings and tuples; refuse what JSON cannot express.
+
+    Args:
+        value: The value.
+        where: The name of the value, for errors.
+        depth: How deep the value is nested in another. Default: 0.
+
+    Raises:
+        UnsupportedValueError: The value contains another type, NaN or an infinity.
+        InvalidInputError: The value is nested too deep, or contains an integer that is too large.
+    """
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, (int, float)):
@@ -119,16 +148,29 @@ def _plain_json(value: Any, where: str, depth: int) -> Any:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                msg = f"{where} has the key {key!r}: keys must be strings, got {type(key).__name__}."
+                msg = f"{where} has the key {shown(key)}: keys must be strings, got {type(key).__name__}."
                 raise UnsupportedValueError(msg)
-        return {key: _plain_json(inner, f"{where}[{key!r}]", depth + 1) for key, inner in value.items()}
+        return {key: plain_json(inner, f"{where}[{shown(key)}]", depth + 1) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain_json(inner, f"{where}[{index}]", depth + 1) for index, inner in enumerate(value)]
+        return [plain_json(inner, f"{where}[{index}]", depth + 1) for index, inner in enumerate(value)]
     msg = (
         f"{where} is of type {type(value).__name__}: a store value may contain only mappings, lists, strings, numbers, "
         f"booleans and None. Convert it first, for example a datetime with .isoformat()."
     )
     raise UnsupportedValueError(msg)
+
+
+def _check_texts(where: str, value: Any) -> None:
+    """Refuse half of a surrogate pair anywhere in a value that JSON can express; the error says where."""
+    if isinstance(value, str):
+        check_text(where, value)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_text(f"A key of {where}", key)
+            _check_texts(f"{where}[{shown(key)}]", inner)
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            _check_texts(f"{where}[{index}]", inner)
 
 
 def _checked_number(value: float, where: str) -> float:
@@ -139,5 +181,5 @@ def _checked_number(value: float, where: str) -> float:
         raise InvalidInputError(msg)
     if math.isfinite(value):
         return value
-    msg = f"{where} is {value!r}, which JSON cannot express; use None or a string."
+    msg = f"{where} is {shown(value)}, which JSON cannot express; use None or a string."
     raise UnsupportedValueError(msg)

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.references import REFERENCE_BYTES, Typed, reference
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
@@ -181,7 +182,7 @@ def join(kind: str, shape: str, elements: Sequence[Any]) -> Any:
     elif bare == ITEM:
         (value,) = elements
     else:
-        msg = f"A stored value is of the unknown kind {kind!r}: it was damaged, or written by a newer version."
+        msg = f"A stored value is of the unknown kind {shown(kind)}: it was damaged, or written by a newer version."
         raise DamagedDataError(msg)
     return _DeltaSnapshot(value) if kind != bare else value
 

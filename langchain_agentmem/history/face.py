@@ -36,7 +36,7 @@ from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import dump_json
-from langchain_agentmem.errors import AgentMemError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidTypeError, InvalidVectorsError
 from langchain_agentmem.history.chains import Windows, chain_read, chain_stores
 from langchain_agentmem.history.packing import storable, turn_of
 from langchain_agentmem.messages.models import FoundMessages, StoredMessage
@@ -133,7 +133,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
     ) -> None:
         super().__init__()
         if not is_url(backend) and is_url(session_id):
-            msg = f"AgentMemHistory takes the database first: AgentMemHistory({shown_url(session_id)!r}, {backend!r:.100})."
+            msg = f"AgentMemHistory takes the database first: AgentMemHistory({shown_url(session_id)!r}, {shown(backend)})."
             raise InvalidInputError(msg)
         self.session_id = check_id("session_id", session_id)
         self.user_id = check_optional_id("user_id", user_id)
@@ -399,6 +399,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         while True:
             most = limit if self.max_messages is None else min(limit, self.max_messages)
             rows = yield from self._newest(most)
+            yield from self._counter.prepare()
             yield from OffLoop(is_large_body(rows))
             messages = self._loaded(rows)
             window, complete = newest_within(messages, self.max_messages, max_tokens, self._counter)
@@ -422,7 +423,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         ends_with_session = self.retention.policy == "session"
         try:
             embedded = yield from embed_messages(None if self._forgetful else self._indexer, messages)
-        except EmbeddingDimensionsError as error:
+        except InvalidVectorsError as error:
             if not repairing:
                 raise
             _log.warning(

@@ -11,7 +11,7 @@ from typing import Any
 from langgraph.store.base import SearchOp
 
 from langchain_agentmem.arguments.ids import check_id, check_name
-from langchain_agentmem.arguments.values import check_count
+from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.knowledge.names import checked_content, said, text_id
 from langchain_agentmem.knowledge.namespaces import MEMORIES, user_namespace
@@ -190,10 +190,10 @@ class Memories:
 
 
 def _memory(key: str, value: Mapping[str, Any], score: float | None = None) -> SavedMemory:
-    with reading(f"The memory {key!r:.100}"):
+    with reading(f"The memory {shown(key)}"):
         first, last = (datetime.fromisoformat(value[name]) for name in ("created_at", "updated_at"))
         text, times = value["text"], value["times"]
         if not isinstance(text, str) or not isinstance(times, int):
-            msg = f"its text is {text!r:.60}, and it was saved {times!r:.60} times"
+            msg = f"its text is {shown(text, 60)}, and it was saved {shown(times, 60)} times"
             raise TypeError(msg)
     return SavedMemory(key, text, times, first, last, score)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from langchain_agentmem.arguments.ids import check_name
-from langchain_agentmem.arguments.values import check_count
+from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.errors import InvalidInputError
 
 LONGEST_NAME = 200
@@ -54,10 +54,10 @@ def name_key(what: str, name: Any) -> str:
     text = check_name(what, name)
     key = folded(text)
     if not key:
-        msg = f"{what} must not be empty, got {text!r:.100}."
+        msg = f"{what} must not be empty, got {shown(text)}."
         raise InvalidInputError(msg)
     if max(len(text), len(key)) > LONGEST_NAME:
-        msg = f"{what} {text[:40]!r}… has {max(len(text), len(key)):,} characters; at most {LONGEST_NAME} are accepted."
+        msg = f"{what} {shown(text[:40])}… has {max(len(text), len(key)):,} characters; at most {LONGEST_NAME} are accepted."
         raise InvalidInputError(msg)
     return key
 

@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langgraph.store.base import Op, PutOp, SearchItem, SearchOp
 
 from langchain_agentmem.arguments.ids import check_id, check_name
-from langchain_agentmem.arguments.values import check_count, check_list
+from langchain_agentmem.arguments.values import check_count, check_list, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
 from langchain_agentmem.knowledge.names import text_id
 from langchain_agentmem.knowledge.namespaces import shared_namespace
@@ -206,7 +206,7 @@ class SharedKnowledge:
         where: Value = {"collection": {"$exists": True}}
         if condition is not None:
             if not isinstance(condition, Mapping):
-                msg = f"filter must be a mapping, got {type(condition).__name__}: {condition!r:.100}."
+                msg = f"filter must be a mapping, got {type(condition).__name__}: {shown(condition)}."
                 raise InvalidTypeError(msg)
             where["metadata"] = condition
         space = _ROOT
@@ -234,7 +234,7 @@ class SharedKnowledge:
             found = yield from Twin(self._store.list_namespaces, prefix=shared_namespace(name), limit=1)
             if marker is None and shared_namespace(name) not in found:
                 known = ", ".join(map(repr, (yield from self._names())[:20])) or "none"
-                msg = f"There is no collection {name!r:.100} of shared knowledge: known are {known}. Add texts to it first."
+                msg = f"There is no collection {shown(name)} of shared knowledge: known are {known}. Add texts to it first."
                 raise UnknownCollectionError(msg)
 
     def _add(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None) -> Program[Ids]:
@@ -325,7 +325,7 @@ class _Swap:
 def _values(name: str, texts: Any, metadata: Any) -> tuple[Ids, dict[str, Value]]:
     """The ids of texts, in order, and what is stored of each."""
     if metadata is not None and not isinstance(metadata, Mapping):
-        msg = f"metadata must be a mapping, got {type(metadata).__name__}: {metadata!r:.100}."
+        msg = f"metadata must be a mapping, got {type(metadata).__name__}: {shown(metadata)}."
         raise InvalidTypeError(msg)
     ids = []
     values: dict[str, Value] = {}
@@ -356,9 +356,9 @@ def collection_names(what: str, names: Any) -> Ids:
 
 
 def _entry(item: SearchItem) -> KnowledgeEntry:
-    with reading(f"The entry {item.key!r:.100}"):
+    with reading(f"The entry {shown(item.key)}"):
         name, text, metadata = item.value["collection"], item.value["text"], item.value["metadata"]
         if not isinstance(name, str) or not isinstance(text, str) or not isinstance(metadata, dict):
-            msg = f"its text is {text!r:.60}"
+            msg = f"its text is {shown(text, 60)}"
             raise TypeError(msg)
     return KnowledgeEntry(item.key, name, text, metadata, item.score)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.knowledge.namespaces import ItemKey, indexed_fields
 from langchain_agentmem.programs import Program, Twin
 from langchain_agentmem.store.face import AgentMemStore
@@ -32,7 +33,7 @@ class UnreadItemsError(Exception):
 
     def __init__(self, keys: Iterable[ItemKey]) -> None:
         self.keys = tuple(keys)
-        super().__init__(f"{len(self.keys)} items were not read: {self.keys!r:.200}")
+        super().__init__(f"{len(self.keys)} items were not read: {shown(self.keys, 200)}")
 
 
 class UnitOfWork:

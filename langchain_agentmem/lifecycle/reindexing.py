@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from langchain_agentmem.arguments.values import check_count
+from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, IndexedItem, LoggedMessage
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.json_values import load_json
@@ -288,7 +288,7 @@ def reporting(progress: bool | Report) -> Iterator[Report]:
         InvalidTypeError: It is neither a bool nor a function.
     """
     if not callable(progress) and not isinstance(progress, bool):
-        msg = f"progress must be True, False or a function, got {type(progress).__name__}: {progress!r:.100}."
+        msg = f"progress must be True, False or a function, got {type(progress).__name__}: {shown(progress)}."
         raise InvalidTypeError(msg)
     if not isinstance(progress, bool):
         yield progress

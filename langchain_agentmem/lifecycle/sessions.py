@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_text
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted, check_id_or_omitted
-from langchain_agentmem.arguments.values import check_count
+from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import Backend, SessionKey, SessionRow
 from langchain_agentmem.compression.sessions import record_of
 from langchain_agentmem.encoding.damage import reading
@@ -132,7 +132,7 @@ class Sessions:
     def _rename(self, session_id: str, title: str, user_id: str | None) -> Program[bool]:
         key = self._key(session_id, user_id)
         if not isinstance(title, str):
-            msg = f"title must be a string, got {type(title).__name__}: {title!r:.100}."
+            msg = f"title must be a string, got {type(title).__name__}: {shown(title)}."
             raise InvalidTypeError(msg)
         check_text("title", title)
         renamed: bool = yield from Write(self._backend, self._backend.messages.rename(key, title, time.time()))

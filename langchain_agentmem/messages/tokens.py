@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 
-from langchain_agentmem.arguments.values import check_count
+from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.messages.approximation import approximate_tokens
 from langchain_agentmem.messages.blocks import File, as_json, blocks_of, calls_of, is_call, said_in
+from langchain_agentmem.programs import Compute, Program
 from langchain_agentmem.programs.locks import forkable_lock
 from langchain_agentmem.programs.signals import came_by_signal
 
@@ -120,7 +121,7 @@ class TokenCounter:
             name = _encoding_of(counter)
             if name is None:
                 msg = (
-                    f"tiktoken knows no model or encoding {counter!r}: use one such as 'gpt-4o' or 'o200k_base', a chat "
+                    f"tiktoken knows no model or encoding {shown(counter)}: use one such as 'gpt-4o' or 'o200k_base', a chat "
                     f"model, or a function of a list of messages."
                 )
                 raise InvalidInputError(msg)
@@ -137,9 +138,14 @@ class TokenCounter:
         what = "a class" if isinstance(counter, type) else "an async function" if callable(counter) else "neither"
         msg = (
             f"token_counter must be a model's name, a chat model, a tiktoken.Encoding, or a function that takes a list of "
-            f"messages and returns a number, got {what}: {counter!r:.100}."
+            f"messages and returns a number, got {what}: {shown(counter)}."
         )
         raise InvalidTypeError(msg)
+
+    def prepare(self) -> Program[None]:
+        """Load tiktoken's vocabulary before the first count; under `arun`, a worker thread waits for it."""
+        if isinstance(self._text, Vocabulary) and not self._text.is_settled:
+            yield from Compute(True, self._text, "")
 
     def text(self, text: str) -> int:
         """The tokens of a text."""
@@ -271,7 +277,7 @@ class TokenCounter:
                 )
             return None
         if not isinstance(count, numbers.Real) or not math.isfinite(count):
-            msg = f"token_counter must return a number for a list of messages, got {count!r:.100}."
+            msg = f"token_counter must return a number for a list of messages, got {shown(count)}."
             raise InvalidTypeError(msg)
         return math.ceil(count)
 
@@ -291,6 +297,11 @@ class Vocabulary:
         self._encoding: Encoding | None = None
         self._problem: Exception | None = None
         self._warned = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a count waits for nothing: the vocabulary is loaded, or cannot be had."""
+        return self._encoding is not None or self._warned
 
     def __call__(self, text: str) -> int:
         encoding = self._encoding or self._loaded()

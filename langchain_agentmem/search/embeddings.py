@@ -10,13 +10,18 @@ import asyncio
 import inspect
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_agentmem.arguments.values import check_count
-from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidTypeError
+from langchain_agentmem.arguments.values import check_count, shown
+from langchain_agentmem.errors import (
+    ConfigurationError,
+    EmbeddingDimensionsError,
+    InvalidTypeError,
+    InvalidVectorsError,
+)
 from langchain_agentmem.programs import Program
 from langchain_agentmem.programs.locks import forkable_lock
 from langchain_agentmem.programs.signals import came_by_signal
@@ -71,7 +76,7 @@ class Embedder:
         if not isinstance(model, (str, Embeddings)) and (isinstance(model, type) or not callable(model)):
             msg = (
                 f"embeddings must be a LangChain Embeddings, a function from texts to vectors, or a name such as "
-                f"'openai:text-embedding-3-small', got {model!r:.100}."
+                f"'openai:text-embedding-3-small', got {shown(model)}."
             )
             raise InvalidTypeError(msg)
         own = model if isinstance(model, Embeddings) else _named(model) if isinstance(model, str) else _Function(model)
@@ -81,7 +86,7 @@ class Embedder:
         """The vectors of texts, by text; of none when the model fails."""
         try:
             return (yield from self.vectors(texts))
-        except EmbeddingDimensionsError:
+        except InvalidVectorsError:
             raise
         except Exception as error:  # each provider raises its own
             if came_by_signal(error):
@@ -98,10 +103,7 @@ class Embedder:
         if not missing:
             return found
         given = yield from EmbedDocuments(self.model, missing)
-        if len(given) != len(missing):
-            msg = f"it gave {len(given)} vectors for {len(missing)} texts"
-            raise ValueError(msg)
-        vectors = [unit(vector) for vector in given]
+        vectors = self._checked(given, len(missing))
         self._check(*found.values(), *vectors)
         for text, vector in zip(missing, vectors, strict=True):
             found[text] = vector
@@ -117,7 +119,7 @@ class Embedder:
     def probe(self) -> Program[bytes]:
         """Any vector, asked for anew; raises as `vectors` does."""
         given = yield from EmbedDocuments(self.model, [_PROBE])
-        vector = unit(given[0])
+        (vector,) = self._checked(given, 1)
         self._check(vector)
         return vector
 
@@ -127,9 +129,12 @@ class Embedder:
         if known is not None:
             return known
         try:
-            vector = unit((yield from EmbedQuery(self.model, text)))
+            if isinstance(self.model, _Function):  # its vectors are counted
+                (vector,) = self._checked((yield from EmbedDocuments(self.model, [text])), 1)
+            else:
+                (vector,) = self._checked([(yield from EmbedQuery(self.model, text))], 1)
             self._check(vector)
-        except EmbeddingDimensionsError:
+        except InvalidVectorsError:
             raise
         except Exception as error:  # each provider raises its own
             if came_by_signal(error):
@@ -139,22 +144,44 @@ class Embedder:
         self._remember("query", text, vector)
         return vector
 
+    def _checked(self, given: Any, count: int) -> list[bytes]:
+        """Return the vectors that the model returned for a number of texts, in the stored form."""
+        model = f"The embedding model {shown(self.name)}"
+        if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+            msg = f"{model} must return a list of vectors, one for each text, got {shown(given)}. Nothing was stored."
+            raise InvalidVectorsError(msg)
+        vectors = list(given)
+        if len(vectors) != count:
+            msg = (
+                f"{model} must return one vector for each text: it gave {len(vectors)} for {count}. Nothing was stored."
+            )
+            raise InvalidVectorsError(msg)
+        try:
+            return [unit(vector) for vector in vectors]
+        except (ValueError, TypeError) as error:
+            msg = f"{model} must return vectors of finite numbers: {error}. Nothing was stored."
+            raise InvalidVectorsError(msg) from error
+
     def _check(self, *vectors: bytes) -> None:
         """Refuse vectors that differ in length: from what is configured, from each other, or from those before."""
         if self.dimensions is not None:
             for vector in vectors:
                 if len(vector) != 4 * self.dimensions:
                     msg = (
-                        f'The embedding model {self.name} gives vectors of {len(vector) // 4} dimensions, and index["dims"] '
-                        f'is {self.dimensions}; nothing was written. Set index["dims"] to {len(vector) // 4}, or use a model '
-                        f"of {self.dimensions} dimensions."
+                        f"The embedding model {shown(self.name)} gives vectors of {len(vector) // 4} dimensions, and "
+                        f'index["dims"] is {self.dimensions}; nothing was written. Set index["dims"] to '
+                        f"{len(vector) // 4}, or use a model of {self.dimensions} dimensions."
                     )
                     raise EmbeddingDimensionsError(msg)
         with self._lock:
             sizes = {len(vector) for vector in vectors} | ({self._bytes} if self._bytes else set())
             if len(sizes) > 1:
-                msg = f"it gave vectors of different dimensions: {sorted(size // 4 for size in sizes)}"
-                raise ValueError(msg)
+                dimensions = sorted(size // 4 for size in sizes)
+                msg = (
+                    f"The embedding model {shown(self.name)} must return vectors of equal dimensions, got {dimensions}. "
+                    f"Nothing was stored."
+                )
+                raise InvalidVectorsError(msg)
             self._bytes = sizes.pop()
 
     def _recall(self, kind: str, text: str) -> bytes | None:
@@ -207,9 +234,10 @@ def _named(name: str) -> Embeddings:
     except Exception as error:  # each provider raises its own
         provider = name.partition(":")[0]
         msg = (
-            f"Cannot make the embedding model {name!r}: {error}. Check the name, which is 'provider:model' such as "
-            f"'openai:text-embedding-3-small'; install langchain and the provider's package, such as langchain-openai; and "
-            f"set the key that the provider {provider!r} needs. Or pass a LangChain Embeddings or a function."
+            f"Cannot make the embedding model {shown(name)}: {error!s:.300}. Check the name, which is 'provider:model' "
+            f"such as 'openai:text-embedding-3-small'; install langchain and the provider's package, such as "
+            f"langchain-openai; and set the key that the provider {shown(provider)} needs. Or pass a LangChain Embeddings "
+            f"or a function."
         )
         raise ConfigurationError(msg) from error
 

@@ -25,7 +25,7 @@ from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEnt
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import load_json
-from langchain_agentmem.errors import ConfigurationError, EmbeddingDimensionsError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError, InvalidVectorsError
 from langchain_agentmem.messages.models import FoundMessage, FoundMessages
 from langchain_agentmem.messages.properties import datetime_of, text_of
 from langchain_agentmem.programs import OffLoop, Program, Read, Write
@@ -127,7 +127,7 @@ def found_messages(
         The messages, best first.
     """
     if not isinstance(query, str):
-        msg = f"query must be a string, got {type(query).__name__}: {query!r:.100}."
+        msg = f"query must be a string, got {type(query).__name__}: {shown(query)}."
         raise InvalidTypeError(msg)
     check_text("query", query)
     k = check_count("k", k, least=0)
@@ -202,7 +202,7 @@ def _bound(what: str, moment: datetime | None) -> float:
     if moment is None:
         return -math.inf if what == "since" else math.inf
     if not isinstance(moment, datetime):
-        msg = f"{what} must be a datetime, got {type(moment).__name__}: {moment!r:.100}."
+        msg = f"{what} must be a datetime, got {type(moment).__name__}: {shown(moment)}."
         raise InvalidTypeError(msg)
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
 
@@ -277,14 +277,14 @@ def embed_messages(indexer: Indexer | None, messages: Sequence[BaseMessage]) -> 
     a conversation is stored whatever happens to its vectors.
 
     Raises:
-        EmbeddingDimensionsError: The model's vectors have other dimensions than is configured.
+        InvalidVectorsError: The model returned something else than one vector for each text, or other dimensions.
     """
     texts = told(messages)
     if indexer is None or not texts:
         return Embedded()
     try:
         return (yield from indexer.documents(texts))
-    except EmbeddingDimensionsError:
+    except InvalidVectorsError:
         raise
     except ConfigurationError as error:
         _log.warning("%d messages are stored without vectors. %s", len(texts), error)

@@ -25,7 +25,14 @@ from langgraph.store.base import (
 )
 
 from langchain_agentmem.arguments.durations import seconds
-from langchain_agentmem.arguments.ids import MAX_ADDRESS_BYTES, MAX_LABEL_BYTES, check_id, check_text, check_together
+from langchain_agentmem.arguments.ids import (
+    MAX_ADDRESS_BYTES,
+    MAX_ID_BYTES,
+    MAX_LABEL_BYTES,
+    check_id,
+    check_text,
+    check_together,
+)
 from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
 from langchain_agentmem.backends.contract import ItemPut, ItemRow
 from langchain_agentmem.encoding.damage import reading
@@ -256,7 +263,7 @@ def _checked_namespace(namespace: Any, least: int) -> tuple[str, ...]:
         try:
             check_id("A namespace's label", label, most=MAX_LABEL_BYTES)
         except (InvalidInputError, InvalidTypeError) as error:
-            msg = f"{error} The namespace was {tuple(namespace)!r:.200}."
+            msg = f"{error} The namespace was {shown(tuple(namespace), 200)}."
             raise NamespaceError(msg) from None
     if len(namespace) < least:
         msg = "Namespace cannot be empty: use at least one label, such as ('memories',)."
@@ -286,7 +293,7 @@ def _checked_get(op: GetOp) -> GetOp:
 def _checked_search(op: SearchOp) -> SearchOp:
     compile_filter(op.filter)
     if op.query is not None and not isinstance(op.query, str):
-        msg = f"query must be a string, got {type(op.query).__name__}: {op.query!r:.100}."
+        msg = f"query must be a string, got {type(op.query).__name__}: {shown(op.query)}."
         raise InvalidTypeError(msg)
     check_text("query", op.query or "")
     return op._replace(
@@ -311,7 +318,7 @@ def _ttl_seconds(minutes: float | None) -> float | None:
     if minutes is None:
         return None
     if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
-        msg = f"ttl must be a number of minutes or None, got {type(minutes).__name__}: {minutes!r:.100}."
+        msg = f"ttl must be a number of minutes or None, got {type(minutes).__name__}: {shown(minutes)}."
         raise InvalidTypeError(msg)
     if not 0 < minutes * 60 < 1e11:
         msg = f"ttl must be more than 0 minutes and less than 3,000 years, got {shown(minutes)}."
@@ -337,9 +344,9 @@ def checked_ttl(config: Any) -> TTLConfig | None:
             msg = f"ttl has an entry {shown(name)} that is not known. Known entries are {known}."
             raise InvalidInputError(msg)
         if name in ("refresh_on_read", "omit_expired"):
-            check_flag(f"ttl[{name!r}]", value)
+            check_flag(f"ttl[{shown(name)}]", value)
         elif value is not None:
-            seconds(f"ttl[{name!r}]", value)
+            seconds(f"ttl[{shown(name)}]", value)
     return cast("TTLConfig", config)
 
 
@@ -352,7 +359,7 @@ def checked_index(config: Any) -> IndexConfig | None:
 
     Raises:
         InvalidTypeError: It is not a mapping.
-        InvalidInputError: It has a name that LangGraph does not know.
+        InvalidInputError: It has a name that LangGraph does not know, or asks for another distance than the cosine.
     """
     if config is not None and not isinstance(config, Mapping):
         msg = f"index must be a mapping such as {{'embed': model, 'dims': 1536}}, got {shown(config)}."
@@ -360,6 +367,10 @@ def checked_index(config: Any) -> IndexConfig | None:
     unknown = [name for name in config or () if name not in _INDEX_NAMES and not str(name).startswith("__")]
     if unknown:
         msg = f"index has an unknown name {shown(unknown[0])}: known are {', '.join(_INDEX_NAMES)}."
+        raise InvalidInputError(msg)
+    distance = (config or {}).get("distance_type") or "cosine"
+    if distance != "cosine":
+        msg = f"index['distance_type'] must be 'cosine', got {shown(distance)}: no other is computed. Leave it out."
         raise InvalidInputError(msg)
     return cast("IndexConfig | None", config)
 
@@ -376,7 +387,7 @@ def checked_ops(ops: Any) -> list[Op]:
 def field_paths(fields: Any) -> Fields:
     """The paths of an index configuration or an `index` argument."""
     if not isinstance(fields, (list, tuple)) or not all(isinstance(path, str) for path in fields):
-        msg = f"index must be False, None or a list of paths such as ['text'], got {fields!r:.100}."
+        msg = f"index must be False, None or a list of paths such as ['text'], got {shown(fields)}."
         raise InvalidTypeError(msg)
     return [(path, path if path == "$" else tokenize_path(path)) for path in fields]
 
@@ -388,7 +399,7 @@ def dump_paths(fields: Fields) -> str:
 
 def name_of_item(namespace: Sequence[str], key: str) -> str:
     """How an item is called in errors about what is stored of it."""
-    return f"Item {key!r:.100} of namespace {tuple(namespace)!r:.200}"
+    return f"Item {shown(key)} of namespace {shown(tuple(namespace), 200)}"
 
 
 def value_of(row: ItemRow) -> Value:
@@ -436,4 +447,7 @@ def _words(value: Any) -> Iterable[str]:
 
 def text_key(key: Any) -> str:
     """A key as a string: LangGraph's stores accept numbers and UUIDs too."""
+    if isinstance(key, int) and not isinstance(key, bool) and key.bit_length() > 8 * MAX_ID_BYTES:
+        msg = f"key must have at most {MAX_ID_BYTES:,} bytes, got {shown(key)}."
+        raise InvalidInputError(msg)
     return str(key) if isinstance(key, (int, UUID)) and not isinstance(key, bool) else key

@@ -205,6 +205,7 @@ class AgentMemStore(Surface, BaseStore):
             InvalidNamespaceError: The namespace is empty or one of its labels is not accepted.
             InvalidInputError: An argument cannot be stored. Whatever is raised, nothing was stored.
             EmbeddingsChangedError: The stored vectors are of another embedding model.
+            InvalidVectorsError: The model returned something else than one vector for each text.
             EmbeddingDimensionsError: The model's vectors have other dimensions than `index["dims"]` says.
             ConfigurationError: The database cannot store vectors of so many dimensions; it says what to do.
         """

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_agentmem.arguments.nesting import check_depth
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
 _MISSING = object()
@@ -55,7 +56,7 @@ def _check(condition: Any) -> None:
         return
     for key, wanted in condition.items():
         if not isinstance(key, str):
-            msg = f"A filter's keys must be strings, got {type(key).__name__}: {key!r:.100}."
+            msg = f"A filter's keys must be strings, got {type(key).__name__}: {shown(key)}."
             raise InvalidTypeError(msg)
         if key.startswith("$"):
             _check_operator(key, wanted)
@@ -72,10 +73,10 @@ def _check_operator(operator: str, operand: Any) -> None:
         msg = f"Unsupported operator: {operator}. Known are {', '.join(_OPERATORS)}."
         raise InvalidInputError(msg)
     if operator in ("$in", "$nin") and not isinstance(operand, (list, tuple, set, frozenset)):
-        msg = f"The operator {operator} takes a list, got {type(operand).__name__}: {operand!r:.100}."
+        msg = f"The operator {operator} takes a list, got {type(operand).__name__}: {shown(operand)}."
         raise InvalidTypeError(msg)
     if operator == "$exists" and not isinstance(operand, bool):
-        msg = f"The operator $exists takes True or False, got {operand!r:.100}."
+        msg = f"The operator $exists takes True or False, got {shown(operand)}."
         raise InvalidTypeError(msg)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Swap
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import ConflictError, InvalidInputError, InvalidTypeError
@@ -48,7 +49,7 @@ def updated(
     deadline = time.monotonic() + UPDATE_SECONDS
     longest = 0.001
     while True:
-        with reading(f"One of the items {asked!r:.200}"):
+        with reading(f"One of the items {shown(asked, 200)}"):
             read = yield from Read(backend, backend.items.get(tenant, asked, time.time(), paths=True))
         rows: dict[Place, ItemRow | None] = dict(zip(asked, read, strict=True))
         decided = yield from decide({place: value_of(row) if row else None for place, row in rows.items()})
@@ -63,8 +64,9 @@ def updated(
             kept = {place: value_of(row) if row else None for place, row in rows.items() if place not in changes}
             return {**kept, **changes}
         if time.monotonic() > deadline:
-            shown = ", ".join(map(str, places[:3])) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-            msg = f"Others kept changing {shown} for {UPDATE_SECONDS:g} seconds; nothing was written."
+            first = ", ".join(shown(place, 200) for place in places[:3])
+            more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+            msg = f"Others kept changing {first}{more} for {UPDATE_SECONDS:g} seconds; nothing was written."
             raise ConflictError(msg)
         asked = places
         # Wait a random time, twice as long each time, so that many writers do not meet again and again.
@@ -89,7 +91,7 @@ def checked_places(keys: Iterable[Any]) -> list[Place]:
     if len(roots) > 1:
         msg = (
             f"Items change together only below one root label, which on a Redis cluster lies on one server; these lie below "
-            f"{roots[0]!r:.80} and {roots[1]!r:.80}. Change them one root after the other."
+            f"{shown(roots[0], 80)} and {shown(roots[1], 80)}. Change them one root after the other."
         )
         raise InvalidInputError(msg)
     return places
@@ -97,13 +99,13 @@ def checked_places(keys: Iterable[Any]) -> list[Place]:
 
 def _place(given: Any) -> Place:
     if not isinstance(given, (tuple, list)) or len(given) != 2:
-        msg = f"An item's key is a pair such as (('users', 'alice'), 'food'), got {given!r:.200}."
+        msg = f"An item's key is a pair such as (('users', 'alice'), 'food'), got {shown(given, 200)}."
         raise InvalidTypeError(msg)
     return own_namespace(given[0]), checked_key(text_key(given[1]))
 
 
 def _checked_changes(changes: Any) -> dict[Place, Any]:
     if not isinstance(changes, Mapping):
-        msg = f"The function must return a dict of the values to store, by key; it returned {changes!r:.100}."
+        msg = f"The function must return a dict of the values to store, by key; it returned {shown(changes)}."
         raise InvalidTypeError(msg)
     return {_place(key): value for key, value in changes.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import StorageError
 
 Id = TypeVar("Id")
@@ -23,11 +24,15 @@ def unit(vector: Sequence[float]) -> bytes:
     """
     import numpy as np
 
-    array = np.asarray(vector, dtype="<f8")
+    try:
+        array = np.asarray(vector, dtype="<f8")
+    except (ValueError, TypeError) as error:
+        msg = f"got {shown(vector, 60)}"
+        raise ValueError(msg) from error
     with np.errstate(over="ignore", invalid="ignore"):
         length = float(np.linalg.norm(array))
     if array.ndim != 1 or not array.size or not np.isfinite(length):
-        msg = f"it gave no vector of finite numbers but {vector!r:.60}"
+        msg = f"got {shown(vector, 60)}"
         raise ValueError(msg)
     return (array / length if length else array).astype("<f4").tobytes()
 

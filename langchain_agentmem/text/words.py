@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import ConfigurationError
 
 MAX_SEARCHED_CHARACTERS = 100_000
@@ -46,7 +47,7 @@ def check_language(language: str) -> str:
     """
     if not isinstance(language, str) or language not in _languages():
         known = ", ".join(sorted(_languages()))
-        msg = f"Unknown language {language!r}: known are {known}."
+        msg = f"Unknown language {shown(language)}: known are {known}."
         raise ConfigurationError(msg)
     return language
 

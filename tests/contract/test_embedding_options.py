@@ -22,6 +22,7 @@ from langchain_agentmem import (
     ConfigurationError,
     EmbeddingDimensionsError,
     InvalidInputError,
+    InvalidVectorsError,
 )
 
 NS = ("a",)
@@ -93,6 +94,56 @@ async def test_vectors_of_other_dimensions_than_configured_are_refused_and_nothi
         await call(store.search, NS, query="x")
     with pytest.raises(EmbeddingDimensionsError):
         await call(store.batch, [SearchOp(NS, query="x")])
+
+
+GIVEN: dict[str, Any] = {
+    "nothing": None,
+    "no list": 5,
+    "a text": "abc",
+    "no vectors": [],
+    "an empty vector": [[]],
+    "a vector that is None": [None],
+    "too many": [[1.0, 2.0]] * 3,
+    "not a number": [[float("nan"), 1.0]],
+    "infinite": [[float("inf"), 1.0]],
+    "texts": [["a", "b"]],
+}
+
+
+@pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
+@pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine"])
+async def test_a_model_which_returns_no_vectors_is_named_and_nothing_is_written(url, call, given, is_async):
+    def careless(texts: list[str]) -> Any:
+        return given
+
+    async def acareless(texts: list[str]) -> Any:
+        return given
+
+    with AgentMemory.from_url(url, embeddings=acareless if is_async else careless) as memory:
+        for method, *arguments in (
+            (memory.store.put, NS, "k", {"text": "x"}),
+            (memory.store.batch, [PutOp(NS, "plain", {"n": 1}, index=False), PutOp(NS, "k", {"text": "x"})]),
+            (memory.store.update, NS, "k", lambda value: {"text": "x"}),
+            (memory.history("s").add_messages, [HumanMessage("hello")]),
+        ):
+            with pytest.raises(
+                InvalidVectorsError, match=r"embedding model '\w*\.?.*careless' must return .*(got|gave) "
+            ):
+                await call(method, *arguments)
+        assert await call(memory.store.search, NS) == []
+        assert await call(memory.history("s").count) == 0
+        with pytest.raises(InvalidVectorsError, match="careless"):
+            await call(memory.store.search, NS, query="x")
+        await call(memory.close)
+
+
+@pytest.mark.parametrize("distance", ["l2", "inner_product", "x" * 2_000_000], ids=["l2", "inner_product", "long"])
+def test_another_distance_than_the_cosine_is_refused(sqlite_url, distance):
+    index: Any = {"embed": three, "dims": 3, "distance_type": distance}
+    with pytest.raises(InvalidInputError, match=r"distance_type.*'cosine'") as caught:
+        AgentMemStore.from_url(sqlite_url, index=index)
+    assert len(str(caught.value)) < 300
+    AgentMemStore.from_url(sqlite_url, index={**index, "distance_type": "cosine"}).close()
 
 
 async def test_items_without_text_are_stored_whatever_the_dimensions(stores, call):

@@ -267,3 +267,18 @@ def test_another_process_that_keeps_writing_counts_as_progress(sqlite_url):
         writing.join(20)
         assert done.is_set()
         other.close()
+
+
+async def test_a_read_only_connection_is_named_by_its_file(tmp_path, call):
+    path = tmp_path / "existing.db"
+    sqlite3.connect(path).close()
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
+    with AgentMemory.from_connection(connection) as memory:
+        for method, *arguments in (
+            (memory.store.put, ("a",), "k", {"n": 1}),
+            (memory.history("s").add_messages, [HumanMessage("hello")]),
+            (memory.checkpointer.get, {"configurable": {"thread_id": "1"}}),
+        ):
+            with pytest.raises(StorageError, match=r"existing\.db may be read but not written"):
+                await call(method, *arguments)
+    connection.close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.embeddings import Embeddings
 
+from langchain_agentmem import InvalidVectorsError
 from langchain_agentmem.programs import run
 from langchain_agentmem.search.embeddings import Embedder
 from langchain_agentmem.text.vectors import unit
@@ -49,9 +50,13 @@ def test_what_is_no_vector_is_not_remembered(broken):
     right = {"a": unit([1.0, 0.0])}
     assert run(embedder.documents(["a"])) == right
     model.said = broken
-    assert run(embedder.documents(["b"])) == {}
-    assert run(embedder.documents(["a", "b"])) == {}
-    assert run(embedder.query("b")) is None
+    for asked in (
+        lambda: embedder.documents(["b"]),
+        lambda: embedder.documents(["a", "b"]),
+        lambda: embedder.query("b"),
+    ):
+        with pytest.raises(InvalidVectorsError, match=r"embedding model 'Says' must return"):
+            run(asked())
     model.said = [0.0, 2.0]
     assert run(embedder.documents(["a", "b"])) == {**right, "b": unit([0.0, 1.0])}
     assert run(embedder.query("b")) == unit([0.0, 1.0])

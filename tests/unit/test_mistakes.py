@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
+import redis.asyncio
 from profiles import ALICE
 
 from langchain_agentmem import (
     AgentMemory,
+    AgentMemSaver,
+    AgentMemStore,
     Fact,
     InvalidInputError,
     InvalidTypeError,
@@ -142,6 +146,62 @@ MISTAKES: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "an extractor": (lambda m: m.middleware(extractor=MODEL), InvalidTypeError, "extractor must be a ProfileExtractor"),
     "a kind": (lambda m: m.entities.list(ALICE, kind=5), InvalidTypeError, "kind must be a string, got int: 5"),
     "an empty time": (lambda m: m.entities.neighbours(ALICE, "Bob", as_of=""), InvalidInputError, "as_of must be"),
+    "no name of an entity": (
+        lambda m: m.entities.upsert(ALICE, None),
+        InvalidTypeError,
+        "^name must be a string, got None",
+    ),
+    "no object": (
+        lambda m: m.entities.relate(ALICE, "a", "b", None),
+        InvalidTypeError,
+        "^object must be a string, got None",
+    ),
+    "no subject": (
+        lambda m: m.entities.relate(ALICE, None, "b", "c"),
+        InvalidTypeError,
+        "^subject must be a string, got None",
+    ),
+    "no number": (
+        lambda m: m.entities.upsert(ALICE, "Bob", attributes={"age": float("nan")}),
+        InvalidTypeError,
+        "attribute 'age' is nan, which JSON cannot express",
+    ),
+    "an infinite number": (
+        lambda m: m.entities.upsert(ALICE, "Bob", attributes={"age": float("-inf")}),
+        InvalidTypeError,
+        "attribute 'age' is -inf, which JSON cannot express",
+    ),
+    "an endless number": (
+        lambda m: m.entities.upsert(ALICE, "Bob", attributes={"age": 10**5_000}),
+        InvalidInputError,
+        "attribute 'age' is an integer of .* bits",
+    ),
+    "an endless preference": (
+        lambda m: m.profiles.update_preference(ALICE, "a", [10**5_000]),
+        InvalidInputError,
+        r"^preferences\.a\[0\] is an integer of .* bits",
+    ),
+    "half a character in a preference": (
+        lambda m: m.profiles.update_preference(ALICE, "a", {"b": [BROKEN]}),
+        InvalidInputError,
+        r"^preferences\.a\['b'\]\[0\] contains half of a surrogate pair at character 0",
+    ),
+    "half a character in an item": (
+        lambda m: m.store.put(("a",), "k", {"b": [1, {"c": f"x{BROKEN}"}]}),
+        InvalidInputError,
+        r"^value\['b'\]\[1\]\['c'\] contains half of a surrogate pair at character 1",
+    ),
+    "half a character in a key of an item": (
+        lambda m: m.store.put(("a",), "k", {"b": [{BROKEN: 1}]}),
+        InvalidInputError,
+        r"^A key of value\['b'\]\[0\] contains half of a surrogate pair",
+    ),
+    "an endless key": (
+        lambda m: m.store.get(("a",), 10**5_000),
+        InvalidInputError,
+        "key must have at most 1,024 bytes",
+    ),
+    "seconds before 1970": (lambda m: m.profiles.get(ALICE, as_of=-1), InvalidInputError, "as_of must .* got -1"),
     "bytes": (lambda m: m.entities.upsert(ALICE, b"Bob"), InvalidInputError, "name: .*b'Bob'"),
     "a filter": (lambda m: m.knowledge.search("q", filter="lang"), InvalidTypeError, "filter must be .*'lang'"),
     "a key": (lambda m: m.profiles.update_preference(ALICE, BROKEN, 1), InvalidInputError, "key contains half"),
@@ -177,6 +237,13 @@ def test_a_mistake_is_refused_with_its_argument_and_value_and_nothing_is_written
     with pytest.raises(error, match=message):
         call(memory)
     assert memory.store.search(()) == []
+
+
+@pytest.mark.parametrize("make", [redis.Redis, redis.asyncio.Redis], ids=["sync", "async"])
+def test_a_pipeline_of_redis_is_refused_with_the_right_call(make: Any) -> None:
+    for surface in (AgentMemory, AgentMemStore, AgentMemSaver):
+        with pytest.raises(InvalidTypeError, match=r"Pipeline as a connection.*from_connection\(client\)"):
+            surface.from_connection(make().pipeline())
 
 
 def cycle() -> list[Any]:

@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMe
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.tools import tool
 
-from langchain_agentmem import InvalidInputError, InvalidTypeError, MemoryCompressor
+from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError, MemoryCompressor
 from langchain_agentmem.messages.tokens import TokenCounter, Vocabulary, approximate_tokens, vocabulary
 from langchain_agentmem.testing import ScriptedChatModel
 
@@ -433,6 +433,40 @@ async def test_an_event_loop_does_not_wait_for_a_vocabulary(monkeypatch):
     come.set()
     assert await asyncio.to_thread(count, "hello") == 5
     assert count("hello") == 5
+
+
+async def test_asynchronous_methods_load_the_vocabulary_off_the_event_loop(monkeypatch):
+    from langchain_agentmem.messages import tokens
+
+    asked, come = threading.Event(), threading.Event()
+    encoding = tiktoken.Encoding(
+        "bytes", pat_str=r"\S+|\s+", mergeable_ranks={bytes([at]): at for at in range(256)}, special_tokens={}
+    )
+
+    def slow(name: str) -> tiktoken.Encoding:
+        asked.set()
+        come.wait()
+        return encoding
+
+    monkeypatch.setattr(tiktoken, "get_encoding", slow)
+    with AgentMemory.from_url("sqlite:///:memory:") as memory:
+        await memory.history("s").aadd_messages([HumanMessage("word " * 30), HumanMessage("hello")])
+        windows = {
+            "history": lambda: memory.history("s", max_tokens=100, token_counter="o200k_base").aget_messages(),
+            "compressor": lambda: memory.compressor(max_tokens=100, token_counter="o200k_base").ainvoke(
+                [HumanMessage("word " * 30), HumanMessage("hello")]
+            ),
+        }
+        for window in windows.values():
+            asked.clear()
+            come.clear()
+            monkeypatch.setattr(tokens, "_vocabularies", {})
+            reading = asyncio.create_task(window())
+            await asyncio.to_thread(asked.wait)
+            come.set()  # only a free event loop gets here before the vocabulary is loaded
+            assert [message.content for message in await reading][-1:] == ["hello"]
+            assert len(await reading) == 1
+            await asyncio.to_thread(lambda: None)
 
 
 def test_tools_are_counted_once_until_another_takes_their_place(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from langchain_agentmem import AgentMemError, AgentMemory, ConfigurationError
+from langchain_agentmem import AgentMemError, AgentMemory, AgentMemSaver, AgentMemStore, ConfigurationError
 from langchain_agentmem.arguments.urls import masked_url, shown_url
 from langchain_agentmem.settings import AgentMemSettings
 
@@ -36,13 +36,13 @@ UNUSABLE = [
     f"{SECRET}@host",
     f"sqlite://user:{SECRET}@host/file.db",
     f"sqlite:///file.db?password={SECRET}",
-    f"host=localhost user=user password={SECRET}",
-    f"host=localhost password={SECRET}:1",
     f"postgresql://user:{SECRET}/x@host/database",
 ]
 
+CONNECTION_STRINGS = [f"host=localhost user=user password={SECRET}", f"host=localhost password={SECRET}:1"]
 
-@pytest.mark.parametrize("url", URLS + UNUSABLE)
+
+@pytest.mark.parametrize("url", URLS + UNUSABLE + CONNECTION_STRINGS)
 def test_a_url_is_shown_without_its_password(url):
     assert SECRET not in shown_url(url)
     assert SECRET not in masked_url(url)
@@ -72,6 +72,19 @@ def test_settings_and_memories_show_no_password(url):
         shown = [memory, memory.backend, memory.backend.driver, memory.backend.driver.settings, memory.history("s")]
         shown += [memory.store, memory.checkpointer]
         assert SECRET not in " ".join(map(repr, shown))
+
+
+@pytest.mark.parametrize("text", CONNECTION_STRINGS)
+def test_a_connection_string_of_libpq_is_accepted_wherever_a_url_is(text):
+    for make in (AgentMemory.from_url, AgentMemSaver.from_url, AgentMemStore.from_url, AgentMemSaver, AgentMemStore):
+        made = make(text)
+        assert "localhost" in repr(made)
+        assert SECRET not in repr(made)
+        made.close()
+    with pytest.raises(ConfigurationError) as caught:
+        AgentMemory.from_url(f"host=localhost colour=red password={SECRET}")
+    assert "connection string of Postgres cannot be parsed" in str(caught.value)
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", UNUSABLE)

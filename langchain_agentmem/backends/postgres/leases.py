@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.postgres.slots import Slot, Slots, TimeLimit
 from langchain_agentmem.programs import Compute, Execute, ExecuteMany, Fetch, OffLoop, OuterStep, Program
 
@@ -373,7 +374,7 @@ def _answer(cursor: Any, step: Any) -> Program[Any]:
         yield from Do(cursor.executemany, step.statement, step.rows)
         return cursor.rowcount
     if not isinstance(step, (Fetch, Execute)):
-        msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {step!r}."
+        msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {shown(step)}."
         raise TypeError(msg)
     yield from Do(cursor.execute, step.statement, step.parameters)
     return (yield from Do(cursor.fetchall)) if isinstance(step, Fetch) else cursor.rowcount

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import NamedTuple
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.postgres.statements import qualifier
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
@@ -87,7 +88,7 @@ def settled(schema: str | None, language: str) -> Program[TablesState | None]:
         raise ConfigurationError(msg)
     if state.language != language:
         msg = (
-            f"The texts in Postgres are searched in {state.language!r}, not {language!r}: write "
+            f"The texts in Postgres are searched in {shown(state.language)}, not {shown(language)}: write "
             f"?language={state.language} in the URL."
         )
         raise ConfigurationError(msg)
@@ -179,7 +180,7 @@ def _others() -> Program[list[str]]:
 def _make_text_search(language: str) -> Program[None]:
     """A text search configuration that stems, and drops no stop words: a query drops them, unless it has nothing else."""
     if not (yield from Fetch("SELECT 1 FROM pg_ts_config WHERE cfgname = %s", (language,))):
-        msg = f"Postgres knows no text search configuration {language!r}: \\dF in psql lists those that it has."
+        msg = f"Postgres knows no text search configuration {shown(language)}: \\dF in psql lists those that it has."
         raise ConfigurationError(msg)
     ((quoted,),) = yield from Fetch("SELECT quote_ident(%s)", (language,))
     yield from Execute(f"CREATE TEXT SEARCH CONFIGURATION agentmem_words (COPY = {quoted})")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import ConfigurationError
 
 OPTIONS = ("language", "pool_size", "prepare", "schema", "timeout")
@@ -101,23 +102,23 @@ def own_settings(options: dict[str, str]) -> Settings:
     timeout = options.pop("timeout", "30")
     prepare = options.pop("prepare", "false")
     if schema is not None and (not schema or "\x00" in schema or len(schema.encode()) > 63):
-        msg = f"The option schema must be a name of 1 to 63 bytes, got {schema!r:.100}."
+        msg = f"The option schema must be a name of 1 to 63 bytes, got {shown(schema)}."
         raise ConfigurationError(msg)
     if not language or "\x00" in language or len(language.encode()) > 63:
-        msg = f"The option language must name a text search configuration of the server, got {language!r:.100}."
+        msg = f"The option language must name a text search configuration of the server, got {shown(language)}."
         raise ConfigurationError(msg)
     if not _is_number(size) or not 1 <= int(size) <= 1000:
-        msg = f"The option pool_size must be a number of connections from 1 to 1000, got {size!r:.100}."
+        msg = f"The option pool_size must be a number of connections from 1 to 1000, got {shown(size)}."
         raise ConfigurationError(msg)
     try:
         seconds = float(timeout)
     except ValueError:
         seconds = -1.0
     if not 0 < seconds <= MAX_SECONDS:
-        msg = f"The option timeout must be a number of seconds up to {MAX_SECONDS}, got {timeout!r:.100}."
+        msg = f"The option timeout must be a number of seconds up to {MAX_SECONDS}, got {shown(timeout)}."
         raise ConfigurationError(msg)
     if prepare not in ("true", "false"):
-        msg = f"The option prepare must be true or false, got {prepare!r:.100}."
+        msg = f"The option prepare must be true or false, got {shown(prepare)}."
         raise ConfigurationError(msg)
     return Settings("", schema, language, int(size), seconds, prepare == "true")
 
@@ -131,7 +132,7 @@ def check_names(options: Mapping[str, str], of_libpq: Collection[str]) -> None:
     unknown = sorted(set(options) - {*of_libpq, "ssl"})  # which libpq takes in URLs, for JDBC's sake
     if unknown:
         msg = (
-            f"Unknown option {unknown[0]!r:.100} in the Postgres URL. Known options are {', '.join(OPTIONS)}; and those of "
+            f"Unknown option {shown(unknown[0])} in the Postgres URL. Known options are {', '.join(OPTIONS)}; and those of "
             f"libpq: {', '.join(sorted(of_libpq))}."
         )
         raise ConfigurationError(msg)
@@ -151,7 +152,7 @@ def check_values(connecting: Mapping[str, str]) -> None:
     for name in _INTEGERS:
         value = connecting.get(name)
         if value is not None and not _is_number(value.removeprefix("-")):
-            msg = f"The option {name} must be a whole number, got {value!r:.100}."
+            msg = f"The option {name} must be a whole number, got {shown(value)}."
             raise ConfigurationError(msg)
     hosts = len((connecting.get("host") or connecting.get("hostaddr") or "").split(","))
     ports = len(connecting.get("port", "").split(","))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     Candidate,
     EmbeddedItem,
@@ -302,10 +303,10 @@ def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
     given = dict(config)
     kind, type_ = given.pop("kind", "hnsw"), given.pop("vector_type", None)
     if kind not in ("hnsw", "ivfflat", "flat"):
-        msg = f"Unknown kind of vector index {kind!r}: use hnsw, ivfflat or flat."
+        msg = f"Unknown kind of vector index {shown(kind)}: use hnsw, ivfflat or flat."
         raise ConfigurationError(msg)
     if type_ not in (None, "vector", "halfvec"):
-        msg = f"Unknown vector_type {type_!r}: use vector or halfvec."
+        msg = f"Unknown vector_type {shown(type_)}: use vector or halfvec."
         raise ConfigurationError(msg)
     if "nlist" in given:
         given["lists"] = given.pop("nlist")
@@ -313,7 +314,7 @@ def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
     for name, number in given.items():
         if name not in known or not isinstance(number, int) or number < 1:
             options = ", ".join(known) or "none"
-            msg = f"Unknown setting {name}={number!r} of a vector index of kind {kind}: known are {options}."
+            msg = f"Unknown setting {name}={shown(number)} of a vector index of kind {kind}: known are {options}."
             raise ConfigurationError(msg)
     return VectorSettings(kind, type_, given)
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from langchain_agentmem.arguments.urls import shown_url
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
 from langchain_agentmem.backends.redis.connections import Settings
@@ -127,11 +128,11 @@ def settings_of(url: str) -> Settings:
     unknown = sorted(options.keys() - passed_on)
     if unknown:
         known = ", ".join(sorted({"timeout", "pool_size", "retries", "allow_eviction", "language"} | passed_on))
-        msg = f"Unknown option {unknown[0]!r} in the URL {shown_url(url)!r}: known are {known}."
+        msg = f"Unknown option {shown(unknown[0])} in the URL {shown_url(url)!r}: known are {known}."
         raise ConfigurationError(msg)
     for name, (pattern, wanted) in _PASSED_ON.items():
         if name in options and not re.fullmatch(pattern, options[name], re.ASCII):
-            msg = f"The option {name} must be {wanted}, got {options[name]!r:.100}."
+            msg = f"The option {name} must be {wanted}, got {shown(options[name])}."
             raise ConfigurationError(msg)
     if kind == "sentinel":
         return _sentinel(settings, url, options)
@@ -141,7 +142,7 @@ def settings_of(url: str) -> Settings:
     database = parts.path.strip("/")
     if scheme != "unix" and database and (not database.isdecimal() or (kind and int(database))):
         which = "a cluster has the database 0 alone" if kind else "a database is a number"
-        msg = f"The URL {shown_url(url)!r} has the database {database!r}: {which}."
+        msg = f"The URL {shown_url(url)!r} has the database {shown(database)}: {which}."
         raise ConfigurationError(msg)
     query = f"?{urlencode(options)}" if options else ""
     return settings._replace(url=f"{scheme}://{parts.netloc}{parts.path}{query}")
@@ -156,7 +157,7 @@ def _sentinel(settings: Settings, url: str, options: dict[str, Any]) -> Settings
     for host in filter(None, hosts.split(",")):
         name, separator, port = host.rpartition(":")
         if separator and not port.isdecimal():
-            msg = f"The URL {shown_url(url)!r} has the port {port!r}, which is no number."
+            msg = f"The URL {shown_url(url)!r} has the port {shown(port)}, which is no number."
             raise ConfigurationError(msg)
         sentinels.append((name, int(port)) if separator else (host, _SENTINEL_PORT))
     if not sentinels or not service or (database and not database.isdecimal()):
@@ -185,7 +186,7 @@ def _number(
     except ValueError:
         number = None
     if number is None or not fits(number):
-        msg = f"The option {name} must be {wanted}, got {text!r}."
+        msg = f"The option {name} must be {wanted}, got {shown(text)}."
         raise ConfigurationError(msg)
     return number
 
@@ -193,6 +194,6 @@ def _number(
 def _flag(options: dict[str, str], name: str) -> bool:
     text = options.pop(name, "false")
     if text not in ("true", "false"):
-        msg = f"The option {name} must be true or false, got {text!r}."
+        msg = f"The option {name} must be true or false, got {shown(text)}."
         raise ConfigurationError(msg)
     return text == "true"

@@ -30,6 +30,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as LostConnection
 from redis.exceptions import TimeoutError as NoAnswer
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.existing import warn_of_existing
 from langchain_agentmem.backends.redis.connections import Exchange, Part, Servers, Settings, Words, addresses
 from langchain_agentmem.backends.redis.indexes import LUA
@@ -171,7 +172,7 @@ class RedisDriver:
             policy = info.get("maxmemory_policy", "noeviction")
             if policy != "noeviction" and int(info.get("maxmemory", 0)) and not self.settings.allow_eviction:
                 msg = (
-                    f"This Redis server may delete what is stored in it: its maxmemory-policy is {policy!r}. Set it to "
+                    f"This Redis server may delete what is stored in it: its maxmemory-policy is {shown(policy)}. Set it to "
                     f"noeviction, or accept that memories vanish with allow_eviction=true."
                 )
                 raise ConfigurationError(msg)
@@ -187,7 +188,7 @@ class RedisDriver:
             raise ConfigurationError(msg)
         if language.decode() != mine:
             msg = (
-                f"The texts in this Redis are searched in {language.decode()!r}, not {mine!r}: write "
+                f"The texts in this Redis are searched in {shown(language.decode())}, not {shown(mine)}: write "
                 f"?language={language.decode()} in the URL."
             )
             raise ConfigurationError(msg)

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.redis.pools import Limit
 from langchain_agentmem.programs import Program
 
@@ -89,7 +90,7 @@ class SentinelRoute(Route):
             if isinstance(found, (list, tuple)):
                 host, port = found
                 return Endpoint(host.decode(), int(port))
-        raise UnreachableError(_said(f"no sentinel knows a master of the name {self._service!r}", found))
+        raise UnreachableError(_said(f"no sentinel knows a master of the name {shown(self._service)}", found))
 
 
 class ClusterRoute(Route):

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from langchain_agentmem.arguments.urls import shown_url
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.sqlite.checkpoints import SqliteCheckpoints
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
@@ -49,7 +50,7 @@ class SqliteBackend(Backend):
         language = options.pop("language", ENGLISH)
         if options:
             msg = (
-                f"Unknown option {next(iter(options))!r} in the URL {shown_url(url)!r}: known are timeout, synchronous and "
+                f"Unknown option {shown(next(iter(options)))} in the URL {shown_url(url)!r}: known: timeout, synchronous and "
                 f"language."
             )
             raise ConfigurationError(msg)
@@ -58,7 +59,7 @@ class SqliteBackend(Backend):
         except ValueError:
             wait = -1.0
         if not 0 <= wait <= MAX_TIMEOUT:
-            msg = f"The option timeout must be a number of seconds from 0 to {MAX_TIMEOUT}, got {timeout!r}."
+            msg = f"The option timeout must be a number of seconds from 0 to {MAX_TIMEOUT}, got {shown(timeout)}."
             raise ConfigurationError(msg)
         return cls(SqliteDriver(path, timeout=wait, synchronous=synchronous, language=language))
 

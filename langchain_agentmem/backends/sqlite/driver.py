@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.sqlite import forks, tables
 from langchain_agentmem.backends.sqlite.line import Line, Ticket
 from langchain_agentmem.backends.sqlite.traces import WORDS, Replaced, Traces, Trim, deletes
@@ -58,7 +59,7 @@ class SqliteDriver:
 
     def __init__(self, path: str, *, timeout: float = 30.0, synchronous: str = "full", language: str = ENGLISH) -> None:
         if synchronous.lower() not in ("full", "normal"):
-            msg = f"The option synchronous must be full or normal, got {synchronous!r}."
+            msg = f"The option synchronous must be full or normal, got {shown(synchronous)}."
             raise ConfigurationError(msg)
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             msg = f"Python's SQLite is {sqlite3.sqlite_version}; 3.35 or newer is needed. Use a newer Python."
@@ -104,6 +105,16 @@ class SqliteDriver:
     @property
     def _is_shared(self) -> bool:
         return self.path == MEMORY
+
+    @property
+    def _name(self) -> str:
+        """The file, for errors: also that of the application's connection."""
+        if self._adopted is None:
+            return self.path
+        try:
+            return _file_of(self._adopted) or MEMORY
+        except sqlite3.Error:  # the connection was closed, or belongs to another thread
+            return "The application's SQLite connection"
 
     # Transactions
 
@@ -160,7 +171,7 @@ class SqliteDriver:
         if not line.enter(ticket, self._timeout):
             if line.is_held_by(ticket.thread):
                 msg = (
-                    f"This call was made within another call of the same thread that uses {self.path}, as by a signal "
+                    f"This call was made within another call of the same thread that uses {self._name}, as by a signal "
                     f"handler. It would wait for ever, so nothing was done. Make it after the other call."
                 )
                 raise StorageBusyError(msg)
@@ -201,7 +212,7 @@ class SqliteDriver:
             elif isinstance(step, Replaced):
                 return self._traces.note()
             else:
-                msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {step!r}."
+                msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {shown(step)}."
                 raise TypeError(msg)
             table = deletes(step.statement)
             if table is not None and count > 0:
@@ -370,7 +381,7 @@ class SqliteDriver:
 
     def _forked_within(self) -> StorageError:
         msg = (
-            f"This process was forked while its parent was using {self.path}, and cannot use it without losing data. Fork "
+            f"This process was forked while its parent was using {self._name}, and cannot use it without losing data. Fork "
             f"with os.fork or multiprocessing between two calls, or start the process with `spawn`."
         )
         return StorageError(msg)
@@ -433,7 +444,7 @@ class SqliteDriver:
             raise InvalidInputError(msg) from error
 
     def _busy(self) -> StorageBusyError:
-        msg = f"{self.path} was held by another writer for more than {self._timeout:g} seconds; nothing was written."
+        msg = f"{self._name} was held by another writer for more than {self._timeout:g} seconds; nothing was written."
         return StorageBusyError(msg)
 
     def _translate(self, error: sqlite3.Error) -> Exception:
@@ -443,11 +454,11 @@ class SqliteDriver:
         if "unable to open database file" in text:
             folder = Path(self.path).parent
             why = f"the folder {folder} does not exist" if not folder.is_dir() else "it is no file, or may not be read"
-            return ConfigurationError(f"Cannot open {self.path}: {why}.")
+            return ConfigurationError(f"Cannot open {self._name}: {why}.")
         for sign, kind, meaning in _MEANINGS:
             if sign in text:
-                return kind(meaning.format(path=self.path, text=text))
-        return StorageError(f"SQLite could not do it in {self.path}: {text}")
+                return kind(meaning.format(path=self._name, text=text))
+        return StorageError(f"SQLite could not do it in {self._name}: {text}")
 
 
 _MEANINGS: tuple[tuple[str, type[Exception], str], ...] = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.existing import warn_of_existing
 from langchain_agentmem.backends.sqlite.traces import WORDS
 from langchain_agentmem.backends.statements import load_statements
@@ -64,7 +65,8 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
     ((found_language,),) = cursor.execute("SELECT language FROM agentmem_schema").fetchall()
     if found_language != language:
         msg = (
-            f"The texts in {path} are searched in {found_language!r}, not {language!r}: write ?language={found_language} "
+            f"The texts in {path} are searched in {shown(found_language)}, not {shown(language)}: write "
+            f"?language={found_language} "
             f"in the URL."
         )
         raise ConfigurationError(msg)
@@ -127,7 +129,7 @@ def _check_types(cursor: Any) -> None:
     if repr(row) != repr(probe):  # an equal number of another type is not the same
         msg = (
             f"This connection converts what a column of the type INTEGER, TEXT, REAL or BLOB holds "
-            f"(sqlite3.register_converter): {probe} became {row!r:.200}. Make the connection without detect_types."
+            f"(sqlite3.register_converter): {probe} became {shown(row, 200)}. Make the connection without detect_types."
         )
         raise ConfigurationError(msg)
 

@@ -31,7 +31,8 @@ from pydantic import (
 )
 
 from langchain_agentmem.arguments.ids import check_id, check_name
-from langchain_agentmem.arguments.values import check_list
+from langchain_agentmem.arguments.values import check_list, shown
+from langchain_agentmem.encoding.json_values import plain_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.names import name_key
 
@@ -73,12 +74,12 @@ def moment(what: str, value: Any) -> datetime | None:
         try:
             value = datetime.fromisoformat(whole)
         except ValueError:
-            msg = f"{what} must be a date in ISO 8601 such as 2024-05-17, got {value!r:.60}."
+            msg = f"{what} must be a date in ISO 8601 such as 2024-05-17, got {shown(value, 60)}."
             raise InvalidInputError(msg) from None
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
-        msg = f"{what} must be a datetime or a text in ISO 8601, got {type(value).__name__}: {value!r:.60}."
+        msg = f"{what} must be a datetime or a text in ISO 8601, got {type(value).__name__}: {shown(value, 60)}."
         raise InvalidTypeError(msg)
     if value.tzinfo is None:
         return value.replace(tzinfo=timezone.utc)
@@ -153,7 +154,7 @@ class _Change(BaseModel):
             return given
         unknown = [name for name in given if name not in cls.model_fields]
         if unknown and info.context == _BY_HAND:
-            msg = f"unknown {unknown[0]!r:.60}: known are {', '.join(cls.model_fields)}"
+            msg = f"unknown {shown(unknown[0], 60)}: known are {', '.join(cls.model_fields)}"
             raise ValueError(msg)
         return {name: value for name, value in given.items() if value is not None}
 
@@ -249,12 +250,12 @@ def entity_change(
 ) -> EntityChange:
     """The change that the arguments of a method describe."""
     if attributes is not None and not isinstance(attributes, Mapping):
-        msg = f"attributes must be a mapping, got {type(attributes).__name__}: {attributes!r:.100}."
+        msg = f"attributes must be a mapping, got {type(attributes).__name__}: {shown(attributes)}."
         raise InvalidTypeError(msg)
     pairs = [{"name": key, "value": _as_text(key, value)} for key, value in (attributes or {}).items()]
     return valid(
         EntityChange,
-        name=name,
+        name=_given("name", name),
         kind=kind,
         aliases=check_list("aliases", aliases, "names"),
         attributes=pairs,
@@ -263,11 +264,19 @@ def entity_change(
     )
 
 
+def _given(what: str, value: Any) -> Any:
+    """Refuse None where a text is required."""
+    if value is None:
+        msg = f"{what} must be a string, got None."
+        raise InvalidTypeError(msg)
+    return value
+
+
 def _as_text(name: str, value: Any) -> str:
     if not isinstance(value, (str, int, float)):
-        msg = f"The attribute {name!r:.60} must be a text or a number, got {type(value).__name__}: {value!r:.60}."
+        msg = f"The attribute {shown(name, 60)} must be a text or a number, got {type(value).__name__}: {shown(value, 60)}."
         raise InvalidTypeError(msg)
-    return str(value)
+    return str(plain_json(value, f"The attribute {shown(name, 60)}"))
 
 
 def relation_change(
@@ -276,9 +285,9 @@ def relation_change(
     """Same as `entity_change`, for a relation."""
     return valid(
         RelationChange,
-        subject=subject,
-        predicate=predicate,
-        object=object_,
+        subject=_given("subject", subject),
+        predicate=_given("predicate", predicate),
+        object=_given("object", object_),
         valid_from=given_moment("valid_from", valid_from),
         valid_to=given_moment("valid_to", valid_to),
         sources=source_ids(sources),
@@ -293,7 +302,7 @@ def source_ids(sources: Any) -> list[str]:
 def given_changes(changes: Any) -> EntityChanges:
     """The changes that an application gives as a mapping, in which every name must be known."""
     if not isinstance(changes, Mapping):
-        msg = f"changes must be EntityChanges or a mapping, got {type(changes).__name__}: {changes!r:.100}."
+        msg = f"changes must be EntityChanges or a mapping, got {type(changes).__name__}: {shown(changes)}."
         raise InvalidTypeError(msg)
     return valid(EntityChanges, changes)
 
@@ -304,7 +313,7 @@ def valid(model: type[Model], given: Any = None, **fields: Any) -> Model:
         return model.model_validate(fields if given is None else given, context=_BY_HAND)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'the changes'}: {_fault(one['msg'])}, got {one['input']!r:.60}"
+            f"{'.'.join(map(str, one['loc'])) or 'the changes'}: {_fault(one['msg'])}, got {shown(one['input'], 60)}"
             for one in error.errors()[:5]
         )
         msg = f"Not accepted, and nothing was written: {faults}."

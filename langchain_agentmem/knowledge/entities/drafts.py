@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChange, EntityChanges, RelationChange, RelationRemoval
 from langchain_agentmem.knowledge.entities.graphs import check_entity, check_relation
@@ -252,11 +253,12 @@ class Draft:
     def _store_entity(self, value: Value) -> None:
         main, *others = keys_of(value)
         if len(others) >= MAX_NAMES:
-            msg = f"The entity {value['name']!r} would have {len(others) + 1} names; at most {MAX_NAMES} are accepted."
+            msg = f"The entity {shown(value['name'])} would have {len(others) + 1} names; at most {MAX_NAMES} are accepted."
             raise InvalidInputError(msg)
         if len(value["attributes"]) > MAX_ATTRIBUTES:
             msg = (
-                f"The entity {value['name']!r} would have {len(value['attributes'])} attributes; at most {MAX_ATTRIBUTES} "
+                f"The entity {shown(value['name'])} would have {len(value['attributes'])} attributes; at most "
+                f"{MAX_ATTRIBUTES} "
                 f"are accepted."
             )
             raise InvalidInputError(msg)
@@ -304,7 +306,7 @@ def check_item(value: Value, *, relations: bool) -> None:
             check_relation(one)
     elif "same_as" in value:
         if not isinstance(value["same_as"], str):
-            msg = f"The name of an entity refers to {value['same_as']!r:.60}: the stored item was damaged or altered."
+            msg = f"The name of an entity refers to {shown(value['same_as'], 60)}: the stored item was damaged or altered."
             raise DamagedDataError(msg)
     else:
         check_entity(value)

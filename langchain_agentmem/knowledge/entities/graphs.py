@@ -9,6 +9,7 @@ from datetime import datetime
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import DamagedDataError, missing_extra
 from langchain_agentmem.knowledge.entities.drawing import Arrow, Dot, drawn
 from langchain_agentmem.knowledge.reading import reading
@@ -225,7 +226,7 @@ def check_entity(value: Mapping[str, Any]) -> None:
     """
     _check_parts("An entity", value, _ENTITY)
     if not all(isinstance(one, str) for one in (*value["aliases"], *value["attributes"].values())):
-        msg = f"The entity {value['name']!r:.60} cannot be read: the stored item was damaged or altered."
+        msg = f"The entity {shown(value['name'], 60)} cannot be read: the stored item was damaged or altered."
         raise DamagedDataError(msg)
 
 
@@ -238,7 +239,7 @@ def _check_parts(what: str, value: Any, parts: Mapping[str, Any]) -> None:
     with reading(what):
         wrong = [name for name, kind in parts.items() if not isinstance(value[name], kind)]
         if wrong:
-            msg = f"{wrong[0]} is {value[wrong[0]]!r:.60}"
+            msg = f"{wrong[0]} is {shown(value[wrong[0]], 60)}"
             raise TypeError(msg)
         for name in ("created_at", "updated_at", "valid_from", "valid_to"):
             if value.get(name) is not None:

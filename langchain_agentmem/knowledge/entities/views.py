@@ -8,6 +8,7 @@ from typing import Any
 
 from langgraph.store.base import GetOp
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.knowledge.entities.drafts import check_item, keys_of, relations_in
 from langchain_agentmem.knowledge.entities.graphs import Entity, EntityList, Relation, RelationList, check_relation
@@ -75,7 +76,7 @@ class Known:
     def _readable(self, key: str, item: Value) -> Iterator[tuple[str, Value]]:
         """The relations in an item that are not damaged."""
         try:
-            with reading(f"The relations of {key!r:.100}"):
+            with reading(f"The relations of {shown(key)}"):
                 relations = list(item["relations"].items())
         except DamagedDataError as error:
             report(self._relations, key, error)

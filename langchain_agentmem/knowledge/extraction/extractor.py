@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_content, check_id
-from langchain_agentmem.arguments.values import check_flag, check_function
+from langchain_agentmem.arguments.values import check_flag, check_function, shown
 from langchain_agentmem.encoding.repairs import repaired
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.extraction import shutdown  # noqa: F401 (registers itself for the interpreter's exit)
@@ -237,14 +237,14 @@ def check_when(when: Any) -> None:
         InvalidInputError: It is not one of `When`.
     """
     if when not in ("turn", "background", "debounce"):
-        msg = f"when must be turn, background or debounce, got {when!r:.100}."
+        msg = f"when must be turn, background or debounce, got {shown(when)}."
         raise InvalidInputError(msg)
 
 
 def _asked(model: Any, method: str, schema: dict[str, Any]) -> tuple[Runnable[Any, Any], bool]:
     """How the model is asked for changes, and whether the prompt has to say how to answer."""
     if not isinstance(model, Runnable):
-        msg = f"model must be a chat model, got {type(model).__name__}: {model!r:.100}."
+        msg = f"model must be a chat model, got {type(model).__name__}: {shown(model)}."
         raise InvalidTypeError(msg)
     if method == "auto":
         method = "tools" if _has_tools(model) else "json"
@@ -259,7 +259,7 @@ def _asked(model: Any, method: str, schema: dict[str, Any]) -> tuple[Runnable[An
         return chat.with_structured_output(schema, method="json_schema", include_raw=True), False
     if method == "json":
         return chat, True
-    msg = f"method must be auto, tools, json_schema or json, got {method!r:.100}."
+    msg = f"method must be auto, tools, json_schema or json, got {shown(method)}."
     raise InvalidInputError(msg)
 
 

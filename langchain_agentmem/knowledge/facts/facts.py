@@ -23,7 +23,7 @@ from langgraph.store.base import Item
 from pydantic import BaseModel, Field
 
 from langchain_agentmem.arguments.ids import check_text
-from langchain_agentmem.arguments.values import check_list
+from langchain_agentmem.arguments.values import check_list, shown
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.reading import reading
@@ -100,10 +100,10 @@ class Fact(BaseModel):
         Raises:
             DamagedDataError: The value does not hold a fact.
         """
-        with reading(f"The fact {id_!r:.100}"):
+        with reading(f"The fact {shown(id_)}"):
             number = value["number"]
             if isinstance(number, bool) or not isinstance(number, int):
-                msg = f"its number is {number!r:.60}"
+                msg = f"its number is {shown(number, 60)}"
                 raise TypeError(msg)
             return cls.model_validate({**value, "id": id_, "score": score})
 
@@ -169,12 +169,12 @@ def checked_fact_text(text: Any) -> str:
         InvalidInputError: It is empty, or longer than `MAX_TEXT` characters.
     """
     if not isinstance(text, str):
-        msg = f"A fact must be a text, got {type(text).__name__}: {text!r:.100}."
+        msg = f"A fact must be a text, got {type(text).__name__}: {shown(text)}."
         raise InvalidTypeError(msg)
     check_text("A fact", text)
     plain = " ".join(text.split())
     if not plain or len(plain) > MAX_TEXT:
-        msg = f"A fact must have 1 to {MAX_TEXT} characters, got {len(plain)}: {plain!r:.60}. Say it in several, or shorter."
+        msg = f"A fact must have 1 to {MAX_TEXT} characters, got {len(plain)}: {shown(plain, 60)}. Split or shorten it."
         raise InvalidInputError(msg)
     return plain
 
@@ -196,12 +196,12 @@ def checked_topics(topics: Any) -> list[str]:
 def checked_topic(topic: Any) -> str:
     """Same as `checked_topics`, for one."""
     if not isinstance(topic, str):
-        msg = f"A topic must be a string, got {type(topic).__name__}: {topic!r:.100}."
+        msg = f"A topic must be a string, got {type(topic).__name__}: {shown(topic)}."
         raise InvalidTypeError(msg)
     check_text("A topic", topic)
     plain = " ".join(topic.split()).casefold()
     if not plain or len(plain) > MAX_TOPIC:
-        msg = f"A topic must have 1 to {MAX_TOPIC} characters, got {len(plain)}: {plain!r:.60}."
+        msg = f"A topic must have 1 to {MAX_TOPIC} characters, got {len(plain)}: {shown(plain, 60)}."
         raise InvalidInputError(msg)
     return plain
 
@@ -222,17 +222,22 @@ def utc(moment: Any, what: str = "A time") -> datetime:
         try:
             moment = datetime.fromisoformat(moment.strip().replace("Z", "+00:00"))
         except ValueError:
-            msg = f"{what} must be a datetime, or ISO 8601 such as 2024-05-17T12:00:00Z, got {given!r:.60}."
+            msg = f"{what} must be a datetime, or ISO 8601 such as 2024-05-17T12:00:00Z, got {shown(given, 60)}."
             raise InvalidInputError(msg) from None
     elif isinstance(moment, bool) or not isinstance(moment, (int, float, datetime)):
-        msg = f"{what} must be a datetime, or ISO 8601 as a text, got {type(moment).__name__}: {moment!r:.60}."
+        msg = f"{what} must be a datetime, or ISO 8601 as a text, got {type(moment).__name__}: {shown(moment, 60)}."
         raise InvalidTypeError(msg)
     try:
         if not isinstance(moment, datetime):
+            if moment < 0:
+                msg = f"{what} must be a datetime or ISO 8601, or seconds since 1970, got {shown(given, 60)}."
+                raise InvalidInputError(msg)
             return datetime.fromtimestamp(moment, timezone.utc)
         return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+    except InvalidInputError:
+        raise
     except (OSError, OverflowError, ValueError):
-        msg = f"{what} must lie between the years 1 and 9999 in UTC, got {given!r:.60}."
+        msg = f"{what} must lie between the years 1 and 9999 in UTC, got {shown(given, 60)}."
         raise InvalidInputError(msg) from None
 
 

@@ -13,8 +13,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.digests import digest_of_ids
-from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.encoding.json_values import check_json
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnsupportedValueError
 from langchain_agentmem.knowledge.namespaces import profile_key
 from langchain_agentmem.knowledge.reading import reading
 from langchain_agentmem.knowledge.unit import UnitOfWork
@@ -49,7 +51,7 @@ class Fields:
         self._past: list[dict[str, Any]] = given.get("past") or []
         self._forgotten: dict[str, str] = given.get("forgotten") or {}
         self.last_interaction: str | None = given.get("last_interaction")
-        with reading(f"The profile of {user_id!r:.100}"):
+        with reading(f"The profile of {shown(user_id)}"):
             self._check_form()
 
     def _check_form(self) -> None:
@@ -64,7 +66,7 @@ class Fields:
         for change in self._past:
             path = change["path"]
             if not isinstance(path, list) or not path or not all(isinstance(name, str) for name in path):
-                msg = f"a change has the path {path!r:.60}"
+                msg = f"a change has the path {shown(path, 60)}"
                 raise TypeError(msg)
 
     @property
@@ -110,9 +112,9 @@ class Fields:
             msg = f"A value may hold lists and objects in each other {MAX_DEPTH} levels deep: nothing was changed."
             raise InvalidInputError(msg)
         try:
-            json.dumps(new, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            msg = f"A field holds what JSON knows, got {type(new).__name__} {new!r:.100}: {error}."
+            check_json(new, ".".join(path))
+        except UnsupportedValueError as error:
+            msg = f"A field holds what JSON knows, got {type(new).__name__} {shown(new)}: {error}"
             raise InvalidInputError(msg) from None
         made = next((at for at in range(1, len(path)) if not _get(self.document, path[:at])[0]), None)
         _put(self.document, path, new)
@@ -253,13 +255,13 @@ def path_of(field: str | Sequence[str]) -> Path:
     """
     path = tuple(field.split(".")) if isinstance(field, str) else tuple(field)
     if not all(isinstance(name, str) for name in path):
-        msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {field!r:.100}."
+        msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {shown(field)}."
         raise InvalidTypeError(msg)
     if not path or not all(name.strip() for name in path):
-        msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {field!r:.100}."
+        msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {shown(field)}."
         raise InvalidInputError(msg)
     if len(path) > MAX_DEPTH or max(map(len, path)) > MAX_NAME:
-        msg = f"A field is named by at most {MAX_DEPTH} names of {MAX_NAME} characters, got {field!r:.100}."
+        msg = f"A field is named by at most {MAX_DEPTH} names of {MAX_NAME} characters, got {shown(field)}."
         raise InvalidInputError(msg)
     return path
 

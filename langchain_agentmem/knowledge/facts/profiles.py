@@ -15,7 +15,7 @@ from langgraph.store.base import GetOp, PutOp, SearchOp
 from pydantic import BaseModel
 
 from langchain_agentmem.arguments.ids import check_id, check_name
-from langchain_agentmem.arguments.values import check_count, check_flag, check_list
+from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.entities.changes import source_ids
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts, checked_topic, utc
@@ -436,7 +436,7 @@ class Profiles:
                 stored = [known.add(statement, override=True) for statement in statements]
             else:
                 if known.find(_id(replaces)) is None:
-                    msg = f"There is no fact {_id(replaces)!r:.100} about this user, so none can replace it."
+                    msg = f"There is no fact {shown(_id(replaces))} about this user, so none can replace it."
                     raise InvalidInputError(msg)
                 stored = [known.replace(_id(replaces), statement, override=True) for statement in statements]
             return Facts(fact for fact in stored if fact is not None)
@@ -480,7 +480,7 @@ def _fact(
     confidence: float = 1.0,
 ) -> Fact:
     if isinstance(confidence, bool) or not isinstance(confidence, (int, float)) or not 0 <= confidence <= 1:
-        msg = f"confidence must be a number from 0 to 1, got {confidence!r:.60}."
+        msg = f"confidence must be a number from 0 to 1, got {shown(confidence, 60)}."
         raise InvalidInputError(msg)
     checked = Statement.checked(text, utc(0), topics)
     return Fact(
@@ -503,7 +503,7 @@ def _given(one: Any) -> Fact:
         known = ("text", "topics", "sources", "valid_from", "confidence")
         unknown = [name for name in one if name not in known]
         if unknown or "text" not in one:
-            msg = f"A fact as a dict has a text, and may have {', '.join(known[1:])}; got {list(one)!r:.200}."
+            msg = f"A fact as a dict has a text, and may have {', '.join(known[1:])}; got {shown(list(one), 200)}."
             raise InvalidInputError(msg)
         return _fact(**one)
     return _fact(one)

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from langchain_agentmem.arguments.ids import check_id
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import (
     DamagedDataError,
     InvalidInputError,
@@ -97,7 +98,7 @@ class Schema:
             self._whole = schema
             name = str(schema.get("title") or "profile")
         else:
-            msg = f"A profile's schema is a Pydantic model or a JSON schema of an object, got {schema!r:.100}."
+            msg = f"A profile's schema is a Pydantic model or a JSON schema of an object, got {shown(schema)}."
             raise InvalidTypeError(msg)
         self.name = check_id("The schema's name", name)
         """Profiles of different names lie beside each other."""
@@ -122,7 +123,7 @@ class Schema:
         """
         if path[0] in self._hidden() or not self._knows(self._whole, path):
             known = ", ".join(name for name in self._whole.get("properties", {}) if name not in self._hidden())
-            msg = f"There is no field {'.'.join(path)!r:.100}: known are {known or 'any'}."
+            msg = f"There is no field {shown('.'.join(path))}: known are {known or 'any'}."
             raise InvalidInputError(msg)
 
     def is_list(self, path: Path) -> bool:
@@ -159,7 +160,7 @@ class Schema:
         except ValidationError as error:
             if all(one["type"] == "missing" for one in error.errors()):
                 return None
-            msg = f"What is stored of {user_id!r:.100} does not fit the schema {self.name}: {error}"
+            msg = f"What is stored of {shown(user_id)} does not fit the schema {self.name}: {error}"
             raise DamagedDataError(msg) from error
         if isinstance(built, UserProfile):
             built._loaded = Loaded(self.fields_of(built))

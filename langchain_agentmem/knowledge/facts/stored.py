@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.knowledge.facts.facts import (
     MAX_SOURCES,
     MAX_TOPICS,
@@ -259,7 +260,7 @@ class StoredFacts:
         """Return when a fact was forgotten, or None."""
         namespace, key = forgotten_fact_key(self._unit.user_id, digest)
         value = self._unit[namespace, key]
-        with reading(f"The item {key!r:.100} in {namespace!r:.200}"):
+        with reading(f"The item {shown(key)} in {shown(namespace, 200)}"):
             return None if value is None else datetime.fromisoformat(value["at"])
 
     def _is_forgotten(self, digest: str, statement: Statement) -> bool:
