@@ -39,13 +39,13 @@ from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
+    from langchain_agentmem.knowledge.collections import KnowledgeEntry
     from langchain_agentmem.knowledge.entities.changes import EntityChanges
     from langchain_agentmem.knowledge.entities.graphs import Entity, EntityGraph, Relation
     from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
     from langchain_agentmem.knowledge.extraction.reading import Extraction
     from langchain_agentmem.knowledge.facts.profiles import Profiles
     from langchain_agentmem.knowledge.memories import SavedMemory
-    from langchain_agentmem.knowledge.shared import KnowledgeEntry
 
 __all__ = [
     "AgentMemError",
@@ -101,7 +101,7 @@ _LATER = {
     "EntityChanges": "knowledge.entities.changes",
     "EntityGraph": "knowledge.entities.graphs",
     "Extraction": "knowledge.extraction.reading",
-    "KnowledgeEntry": "knowledge.shared",
+    "KnowledgeEntry": "knowledge.collections",
     "MemoryCompressor": "compression.compressor",
     "ProfileExtractor": "knowledge.extraction.extractor",
     "Profiles": "knowledge.facts.profiles",

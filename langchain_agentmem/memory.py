@@ -680,7 +680,9 @@ class AgentMemory(Surface):
             check_count("memories", memories, least=0),
             _MIDDLEWARE_ENTITIES if entities else 0,
         )
-        recall = Recall(self.store, Schema(schema), *counts, knowledge, check_count("max_characters", max_characters))
+        recall = Recall(
+            self.store.engine, Schema(schema), *counts, knowledge, check_count("max_characters", max_characters)
+        )
         return MemoryMiddleware(compressor, recall, extractor, self.tools() if tools else ())
 
     # Operating it

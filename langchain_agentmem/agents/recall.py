@@ -8,14 +8,14 @@ from typing import Any
 
 from langgraph.store.base import GetOp, SearchOp
 
+from langchain_agentmem.knowledge.collections import CollectionEngine, collection_names
 from langchain_agentmem.knowledge.extraction.entities import entity_searches, known_entities
 from langchain_agentmem.knowledge.facts.fields import Fields
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, profile_key, shared_namespace, user_namespace
 from langchain_agentmem.knowledge.reading import answers, readable
-from langchain_agentmem.knowledge.shared import SharedKnowledge, collection_names
 from langchain_agentmem.programs import Program
-from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
 
 _QUERY = 1_000
@@ -40,7 +40,7 @@ class Recall:
 
     def __init__(
         self,
-        store: AgentMemStore,
+        store: StoreEngine,
         schema: Schema,
         facts: int,
         memories: int,
@@ -54,7 +54,7 @@ class Recall:
         self._memories = memories
         self._entities = entities
         self._knowledge = collection_names("knowledge", knowledge)
-        self._shared = SharedKnowledge(store)
+        self._shared = CollectionEngine(store)
         self._found: set[str] = set()
         """The collections that are known to exist."""
         self._most = max_characters
@@ -94,7 +94,7 @@ class Recall:
         for name, items in zip(self._knowledge, found[2 * len(kinds) : len(searches)], strict=True):
             known[f"knowledge: {name}"] = _texts(items)
             if not items and name not in self._found:
-                yield from self._shared.known([name])
+                yield from self._shared.require([name])
             self._found.add(name)
         entities = list(spoken_of.values())[: self._entities]
         now = datetime.now(timezone.utc)

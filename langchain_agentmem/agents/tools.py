@@ -19,9 +19,10 @@ from pydantic import BaseModel, Field, ValidationError
 from langchain_agentmem.arguments.ids import check_id
 from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
+from langchain_agentmem.knowledge.collections import collection_names
 from langchain_agentmem.knowledge.memories import LONGEST_MEMORY, Memories
 from langchain_agentmem.knowledge.namespaces import user_of
-from langchain_agentmem.knowledge.shared import SharedKnowledge, collection_names
+from langchain_agentmem.knowledge.shared import SharedKnowledge
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
 
@@ -110,19 +111,19 @@ def _chosen(include: Collection[str] | None, read_only: bool) -> set[str]:
 
 def _personal(memories: Memories, k: int, max_length: int) -> Mapping[str, _Tool]:
     def save(user_id: str, memory: str) -> Program[str]:
-        saved = yield from memories.saving(user_id, memory, max_length)
+        saved = yield from memories.engine.save(user_id, memory, max_length)
         if saved.times == 1:
             return f"Saved as memory {saved.id}."
         return f"This was known already, as memory {saved.id}, saved {saved.times} times. {_quoted(saved.text)}"
 
     def search(user_id: str, query: str) -> Program[str]:
-        found = yield from memories.searching(user_id, _asked(query), k)
+        found = yield from memories.engine.search(user_id, _asked(query), k)
         if not found:
             return "No memory was found."
         return _quoted([{"id": one.id, "memory": one.text, "saved": f"{one.updated_at:%Y-%m-%d}"} for one in found])
 
     def forget(user_id: str, memory_id: str) -> Program[str]:
-        if not (yield from memories.forgetting(user_id, memory_id)):
+        if not (yield from memories.engine.forget(user_id, memory_id)):
             msg = f"There is no memory with the id {shown(memory_id, 60)}. Use an id that search_memory shows."
             raise InvalidInputError(msg)
         return f"Memory {memory_id} is forgotten."
@@ -153,7 +154,7 @@ def _personal(memories: Memories, k: int, max_length: int) -> Mapping[str, _Tool
 
 def _knowledge(shared: SharedKnowledge, names: Sequence[str], k: int) -> _Tool:
     def search(query: str) -> Program[str]:
-        found = yield from shared.searching(_asked(query), names, k, None)
+        found = yield from shared.engine.search(_asked(query), names, k, None)
         if not found:
             return "Nothing was found."
         return _quoted([{"text": one.text, "collection": one.name, **_metadata(one.metadata)} for one in found])

@@ -1,8 +1,7 @@
-"""What users, or agents for them, asked to remember: short texts, each user's in a space of their own."""
+"""Memories: short texts that users, or agents on their behalf, asked to keep."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -12,15 +11,18 @@ from langgraph.store.base import SearchOp
 
 from langchain_agentmem.arguments.ids import check_id, check_name
 from langchain_agentmem.arguments.values import check_count, shown
+from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.knowledge.names import checked_content, said, text_id
+from langchain_agentmem.knowledge.names import checked_content, folded_sentence, text_id
 from langchain_agentmem.knowledge.namespaces import MEMORIES, user_namespace
-from langchain_agentmem.knowledge.reading import answers, readable, reading
-from langchain_agentmem.programs import Program, Twin, arun, run
+from langchain_agentmem.knowledge.reading import answers, readable
+from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.text.tables import html_table
 
 LONGEST_MEMORY = 2_000
-"""The most characters of a memory, unless said otherwise."""
+"""Default of the longest memory, in characters."""
 
 _INDEX = ["text"]
 
@@ -30,37 +32,33 @@ class SavedMemory:
     """One memory of a user."""
 
     id: str
-    """By what it is forgotten."""
+    """Identifies the memory among those of its user; `Memories.forget` takes it."""
     text: str
     times: int
-    """How often it was saved."""
+    """Number of times that it was saved."""
     created_at: datetime
     updated_at: datetime
     score: float | None = None
-    """How well it answers the query, from 0 to 1; None where nothing was asked."""
+    """Relevance to the query of a search, from 0 to 1; None if there was no query."""
 
 
 class SavedMemories(list[SavedMemory]):
-    """Memories; a notebook shows them as a table."""
+    """Memories in order. A notebook shows them as a table."""
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(one.id)}</td><td style='text-align:left'>{html.escape(one.text)}</td><td>{one.times}</td>"
-            f"<td>{one.created_at:%Y-%m-%d %H:%M}</td><td>{'' if one.score is None else f'{one.score:.2f}'}</td></tr>"
-            for one in self
-        )
-        heads = "".join(f"<th>{head}</th>" for head in ("id", "memory", "times saved", "first", "score"))
-        return f"<table><tr>{heads}</tr>{rows}</table>"
+        rows = [(one.id, one.text, one.times, one.created_at, one.score) for one in self]
+        return html_table(rows, header=("id", "memory", "times saved", "first", "score"))
 
 
 class Memories:
-    """The memories of users. It hangs on `AgentMemory.memories`; every method has an async twin with the prefix `a`.
+    """Memories of users. Available as `AgentMemory.memories`.
 
-    Two texts are the same memory when they differ in case, compatibility forms of characters, spaces, and full stops or
-    exclamation marks around them only. Saving one again keeps it as it was first written, and counts.
+    Two texts are the same memory if they differ only in case, compatibility forms of characters, spaces, and the full stops
+    or exclamation marks around them. Saving a memory again keeps its first wording and counts it. Each method has an async
+    twin with the prefix `a`.
 
     Args:
-        store: Where they are.
+        store: The store.
 
     Example:
         >>> from langchain_agentmem import AgentMemory
@@ -74,80 +72,91 @@ class Memories:
     """
 
     def __init__(self, store: AgentMemStore) -> None:
-        self._store = store
+        self.engine = MemoryEngine(store.engine)
+
+    def __repr__(self) -> str:
+        return f"Memories({self.engine.store.backend!r})"
 
     def save(self, user_id: str, text: str, *, max_length: int = LONGEST_MEMORY) -> SavedMemory:
-        """Remember a text.
+        """Save a memory.
 
         Args:
-            user_id: Whose memory it is.
-            text: What to remember.
-            max_length: The most characters of it. Default: `LONGEST_MEMORY`.
+            user_id: ID of the user.
+            text: Text of the memory.
+            max_length: Longest accepted text, in characters. Default: `LONGEST_MEMORY`.
 
         Returns:
-            The memory; `times` is more than 1 when it was known already.
+            The memory; its `times` is greater than 1 if it was saved before.
 
         Raises:
             InvalidInputError: The text is empty or too long; nothing was stored.
         """
-        return run(self.saving(user_id, text, max_length))
+        return run(self.engine.save(user_id, text, max_length))
 
     async def asave(self, user_id: str, text: str, *, max_length: int = LONGEST_MEMORY) -> SavedMemory:
-        """Same as `save`, but without blocking the event loop."""
-        return await arun(self.saving(user_id, text, max_length))
+        """Same as `save`, without blocking the event loop."""
+        return await arun(self.engine.save(user_id, text, max_length))
 
     def search(self, user_id: str, query: str, k: int = 5) -> SavedMemories:
-        """The memories that answer a query best.
+        """Return the memories that answer a query best.
 
         Args:
-            user_id: Whose.
-            query: What to look for; see `AgentMemStore.search`.
-            k: The most memories. Default: 5.
+            user_id: ID of the user.
+            query: Text to search for; see `AgentMemStore.search`.
+            k: Largest number of memories. Default: 5.
         """
-        return run(self.searching(user_id, query, k))
+        return run(self.engine.search(user_id, query, k))
 
     async def asearch(self, user_id: str, query: str, k: int = 5) -> SavedMemories:
-        """Same as `search`, but without blocking the event loop."""
-        return await arun(self.searching(user_id, query, k))
+        """Same as `search`, without blocking the event loop."""
+        return await arun(self.engine.search(user_id, query, k))
 
     def list(self, user_id: str, *, limit: int = 100, offset: int = 0) -> SavedMemories:
-        """A user's memories, the last saved first.
+        """Return a user's memories, the last saved first.
 
         Args:
-            user_id: Whose.
-            limit: The most memories. Default: 100.
-            offset: How many to skip. Default: 0.
+            user_id: ID of the user.
+            limit: Largest number of memories. Default: 100.
+            offset: Number of memories to skip. Default: 0.
         """
-        return run(self._list(user_id, limit, offset))
+        return run(self.engine.list(user_id, limit, offset))
 
     async def alist(self, user_id: str, *, limit: int = 100, offset: int = 0) -> SavedMemories:
-        """Same as `list`, but without blocking the event loop."""
-        return await arun(self._list(user_id, limit, offset))
+        """Same as `list`, without blocking the event loop."""
+        return await arun(self.engine.list(user_id, limit, offset))
 
     def forget(self, user_id: str, memory_id: str) -> bool:
-        """Forget a memory.
+        """Delete a memory.
 
         Args:
-            user_id: Whose.
-            memory_id: Which one.
+            user_id: ID of the user.
+            memory_id: ID of the memory.
 
         Returns:
-            Whether there was such a memory.
+            True if there was such a memory.
         """
-        return run(self.forgetting(user_id, memory_id))
+        return run(self.engine.forget(user_id, memory_id))
 
     async def aforget(self, user_id: str, memory_id: str) -> bool:
-        """Same as `forget`, but without blocking the event loop."""
-        return await arun(self.forgetting(user_id, memory_id))
+        """Same as `forget`, without blocking the event loop."""
+        return await arun(self.engine.forget(user_id, memory_id))
 
-    # Programs
 
-    def saving(self, user_id: str, text: str, max_length: int) -> Program[SavedMemory]:
-        """The program of `save`."""
-        space = user_namespace(user_id, MEMORIES)
+class MemoryEngine:
+    """The operations of `Memories` as programs. See there for arguments, results and errors.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: StoreEngine) -> None:
+        self.store = store
+
+    def save(self, user_id: str, text: str, max_length: int = LONGEST_MEMORY) -> Program[SavedMemory]:
+        """Save a memory."""
+        namespace = user_namespace(user_id, MEMORIES)
         content = checked_content("The memory", text, max_length)
-        key = text_id(said(content))
-
+        key = text_id(folded_sentence(content))
         now = datetime.now(timezone.utc).isoformat()
 
         def saved(value: dict[str, Any] | None) -> dict[str, Any]:
@@ -156,44 +165,50 @@ class Memories:
             known = value or {"text": content, "times": 0, "created_at": now}
             return {**known, "times": known["times"] + 1, "updated_at": now}
 
-        value = yield from Twin(self._store.update, space, key, saved, index=_INDEX)
+        value = yield from self.store.update(namespace, key, saved, index=_INDEX)
         return _memory(key, value)
 
-    def searching(self, user_id: str, query: str, k: int) -> Program[SavedMemories]:
-        """The program of `search`."""
+    def search(self, user_id: str, query: str, k: int) -> Program[SavedMemories]:
+        """Return the memories that answer a query best."""
         check_name("query", query)
         return (
             yield from self._found(SearchOp(user_namespace(user_id, MEMORIES), None, check_count("k", k), 0, query))
         )
 
-    def forgetting(self, user_id: str, memory_id: str) -> Program[bool]:
-        """The program of `forget`."""
-        space = user_namespace(user_id, MEMORIES)
+    def list(self, user_id: str, limit: int, offset: int) -> Program[SavedMemories]:
+        """Return a user's memories, the last saved first."""
+        check_count("limit", limit)
+        check_count("offset", offset, least=0)
+        return (yield from self._found(SearchOp(user_namespace(user_id, MEMORIES), None, limit, offset)))
+
+    def forget(self, user_id: str, memory_id: str) -> Program[bool]:
+        """Delete a memory, a damaged one too; return true if there was one."""
+        namespace = user_namespace(user_id, MEMORIES)
         try:
-            item = yield from Twin(self._store.get, space, check_id("memory_id", memory_id), refresh_ttl=False)
+            item = yield from self.store.get(namespace, check_id("memory_id", memory_id), refresh_ttl=False)
         except DamagedDataError:
             pass
         else:
             if item is None:
                 return False
-        yield from Twin(self._store.delete, space, memory_id)
+        yield from self.store.delete(namespace, memory_id)
         return True
 
-    def _list(self, user_id: str, limit: int, offset: int) -> Program[SavedMemories]:
-        check_count("limit", limit)
-        check_count("offset", offset, least=0)
-        return (yield from self._found(SearchOp(user_namespace(user_id, MEMORIES), None, limit, offset)))
-
     def _found(self, search: SearchOp) -> Program[SavedMemories]:
-        (items,) = yield from answers(self._store, [search])
+        (items,) = yield from answers(self.store, [search])
         return SavedMemories(readable(items, lambda item: _memory(item.key, item.value, item.score)))
 
 
 def _memory(key: str, value: Mapping[str, Any], score: float | None = None) -> SavedMemory:
+    """Return the memory in a stored value.
+
+    Raises:
+        DamagedDataError: The value does not hold a memory.
+    """
     with reading(f"The memory {shown(key)}"):
         first, last = (datetime.fromisoformat(value[name]) for name in ("created_at", "updated_at"))
         text, times = value["text"], value["times"]
         if not isinstance(text, str) or not isinstance(times, int):
-            msg = f"its text is {shown(text, 60)}, and it was saved {shown(times, 60)} times"
+            msg = f"text is {shown(text, 60)} and times is {shown(times, 60)}"
             raise TypeError(msg)
     return SavedMemory(key, text, times, first, last, score)

@@ -67,12 +67,12 @@ def text_id(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
-def said(text: str) -> str:
+def folded_sentence(text: str) -> str:
     """What a sentence says: it without case, compatibility forms, extra spaces, and full stops around it.
 
     Example:
-        >>> from langchain_agentmem.knowledge.names import said
-        >>> said("Likes  tea.") == said("likes tea")
+        >>> from langchain_agentmem.knowledge.names import folded_sentence
+        >>> folded_sentence("Likes  tea.") == folded_sentence("likes tea")
         True
     """
     return folded(text).strip(_END)
@@ -87,7 +87,7 @@ def checked_content(what: str, text: Any, longest: int) -> str:
     """
     check_count("max_length", longest)
     content = check_name(what, text).strip()
-    if not said(content):
+    if not folded_sentence(content):
         msg = f"{what} must not be empty."
         raise InvalidInputError(msg)
     if len(content) > longest:

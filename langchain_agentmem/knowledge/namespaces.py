@@ -25,6 +25,9 @@ FORGOTTEN = "forgotten"
 SEEN = "seen"
 """Second label of the markers of messages that were read, and of the tombstone of a forgotten user."""
 
+SHARED = "shared"
+"""Root label of the collections of shared knowledge."""
+
 Namespace = tuple[str, ...]
 ItemKey = tuple[Namespace, str]
 """Identifies one item of the store: its namespace, and its key in the namespace."""
@@ -57,7 +60,7 @@ def shared_namespace(name: str) -> Namespace:
     Args:
         name: Name of the collection.
     """
-    return ("shared", check_id("name", name))
+    return (SHARED, check_id("name", name))
 
 
 def profile_key(user_id: str, schema: str) -> ItemKey:

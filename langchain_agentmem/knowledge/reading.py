@@ -1,97 +1,111 @@
-"""Reading a user's items so that a damaged one does not hide the others: it is logged, and the rest is returned.
+"""Reads of a user's items that one damaged item does not break: it is logged and left out.
 
-An item is damaged when its row cannot be decoded, or when its value does not have the form that this package writes. Items of
-the application below the same namespaces are left out.
+An item is damaged if its row cannot be decoded, or if its value does not have the form that this package writes. Items that
+the application stores in namespaces below are left out.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from langgraph.store.base import GetOp, Item, SearchItem, SearchOp
 
 from langchain_agentmem.backends.contract import ItemRow
-from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.programs import Program, Read, Twin
-from langchain_agentmem.store.engine import search_item
-from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.knowledge.namespaces import Namespace
+from langchain_agentmem.programs import Compute, Program, Read
+from langchain_agentmem.programs.sizes import LARGE, is_long
+from langchain_agentmem.store.engine import StoreEngine, search_item
 from langchain_agentmem.store.filters import compile_filter
 
 T = TypeVar("T")
+Stored = TypeVar("Stored", bound=Item | ItemRow)
 
 _log = logging.getLogger(__name__)
 
 PAGE = 1_000
-"""How many items are read at once."""
+"""Number of rows that one read asks for first."""
 
 
-def answers(store: AgentMemStore, ops: Sequence[GetOp | SearchOp]) -> Program[list[Any]]:
-    """The results of several reads. An item whose row is damaged is logged and left out.
+def answers(engine: StoreEngine, ops: Sequence[GetOp | SearchOp]) -> Program[list[Any]]:
+    """Return the results of several reads. Items with a damaged row are logged and left out.
 
     Args:
-        store: Where the items are.
-        ops: The reads. A search finds the items of exactly its namespace, not of those below.
+        engine: The store.
+        ops: The reads. A search finds items of exactly its namespace, not of namespaces below.
     """
+    results: list[Any]
     try:
-        results = yield from Twin(store.batch, list(ops))
+        results = yield from engine.batch(ops)
     except DamagedDataError:
         results = []
         for op in ops:
-            results.append((yield from _answer(store, op)))
+            results.append((yield from _answer(engine, op)))
     return [
         [item for item in result if item.namespace == op.namespace_prefix] if isinstance(op, SearchOp) else result
         for op, result in zip(ops, results, strict=True)
     ]
 
 
-def _answer(store: AgentMemStore, op: GetOp | SearchOp) -> Program[Any]:
+def _answer(engine: StoreEngine, op: GetOp | SearchOp) -> Program[Any]:
     try:
-        (result,) = yield from Twin(store.batch, [op])
+        return (yield from engine.one(op))
     except DamagedDataError as error:
         if isinstance(op, GetOp):
             report(op.namespace, op.key, error)
             return None
-    else:
-        return result
-    # Ranking stops at the damaged row: the newest items that can be read take the place of the best.
-    passes = compile_filter(op.filter)
-    found: list[SearchItem] = []
-    for row in (yield from rows_in(store, op.namespace_prefix)):
-        try:
-            if passes(load_json(row.value)):
-                found.append(search_item(row, None))
-        except DamagedDataError as error:
-            report(row.namespace, row.key, error)
-    return found[op.offset : op.offset + op.limit]
+    # Ranking stops at a damaged row, so the newest items that can be read are returned instead of the best.
+    items = yield from items_in(engine, op.namespace_prefix, op.filter)
+    return items[op.offset : op.offset + op.limit]
 
 
-def rows_in(store: AgentMemStore, namespace: tuple[str, ...]) -> Program[list[ItemRow]]:
-    """The rows of exactly one namespace, the last changed first, damaged ones too.
+def items_in(
+    engine: StoreEngine, namespace: Namespace, condition: Mapping[str, Any] | None = None
+) -> Program[list[SearchItem]]:
+    """Return all items of exactly one namespace, the last updated first. Damaged items are logged and left out.
 
     Args:
-        store: Where they are.
+        engine: The store.
         namespace: The namespace.
+        condition: Filter of the values; see `langchain_agentmem.store.filters`. Default: None.
     """
-    backend, size = store.engine.backend, PAGE
-    while True:
-        scan = backend.items.scan(store.engine.tenant, namespace, None, size, None, time.time())
-        rows, following = yield from Read(backend, scan)
-        if following is None:
-            return [row for row in rows if row.namespace == namespace]
-        size *= 4  # all in one answer: an item that is changed between two pages would be missed
+    passes = compile_filter(condition)
+    rows = yield from rows_in(engine, namespace, condition)
+
+    def decoded() -> list[SearchItem]:
+        return [item for item in readable(rows, lambda row: search_item(row, None)) if passes(item.value)]
+
+    return (yield from Compute(is_long((row.value for row in rows), LARGE), decoded))
 
 
-def readable(items: Iterable[Item], read: Callable[[Any], T]) -> Iterator[T]:
-    """What `read` makes of items. An item for which it raises `DamagedDataError` is logged and left out.
+def rows_in(
+    engine: StoreEngine, namespace: Namespace, condition: Mapping[str, Any] | None = None
+) -> Program[list[ItemRow]]:
+    """Return all rows of exactly one namespace, damaged ones too, the last updated first.
 
     Args:
-        items: The items.
-        read: Makes something of an item.
+        engine: The store.
+        namespace: The namespace.
+        condition: Filter of the values, which a backend may ignore. Default: None.
+    """
+    size = PAGE
+    while True:
+        scan = engine.backend.items.scan(engine.tenant, namespace, condition, size, None, time.time())
+        rows, next_page = yield from Read(engine.backend, scan)
+        if next_page is None:
+            return [row for row in rows if row.namespace == namespace]
+        size *= 4  # All rows in one read: an item that is updated between two pages would be missed.
+
+
+def readable(items: Iterable[Stored], read: Callable[[Stored], T]) -> Iterator[T]:
+    """Yield the result of a function for each item. Items for which it raises `DamagedDataError` are logged and left out.
+
+    Args:
+        items: The items, or their rows.
+        read: The function.
     """
     for item in items:
         try:
@@ -102,22 +116,6 @@ def readable(items: Iterable[Item], read: Callable[[Any], T]) -> Iterator[T]:
             yield value
 
 
-@contextmanager
-def reading(what: str) -> Iterator[None]:
-    """Around code that reads a stored value: whatever is wrong with the value is a `DamagedDataError`.
-
-    Args:
-        what: What is read, for the message.
-    """
-    try:
-        yield
-    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
-        if isinstance(error, DamagedDataError):
-            raise
-        msg = f"{what} cannot be read: the stored item was damaged or altered ({type(error).__name__}: {error!s:.200})."
-        raise DamagedDataError(msg) from error
-
-
-def report(namespace: tuple[str, ...], key: str, error: Exception) -> None:
+def report(namespace: Namespace, key: str, error: Exception) -> None:
     """Log that an item is damaged and was left out."""
     _log.warning("The item %r in %r is damaged and was left out: %s", key, namespace, error)

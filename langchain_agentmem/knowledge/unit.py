@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.knowledge.namespaces import ItemKey, indexed_fields
-from langchain_agentmem.programs import Program, Twin
-from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.programs import Program
+from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.words import ENGLISH
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class UnitOfWork:
             raise UnreadItemsError(missing)
 
 
-def commit(engine: AgentMemStore, user_id: str, keys: Iterable[ItemKey], edit: Callable[[UnitOfWork], T]) -> Program[T]:
+def commit(engine: StoreEngine, user_id: str, keys: Iterable[ItemKey], edit: Callable[[UnitOfWork], T]) -> Program[T]:
     """Change items of a user in one transaction, so that no concurrent change is lost.
 
     The items never expire, whatever the store's default TTL is: half a profile would be worse than none.
@@ -123,7 +123,7 @@ def commit(engine: AgentMemStore, user_id: str, keys: Iterable[ItemKey], edit: C
     while True:
         try:
             if needed:
-                yield from Twin(engine.update_many, list(needed), change, index=index, ttl=None)
+                yield from engine.update_many(list(needed), change, index=index, ttl=None)
                 return results[0]
             written = change({})
             if not written:

@@ -173,7 +173,7 @@ async def test_what_the_application_stores_below_our_namespaces_is_none_of_ours(
 async def test_a_collection_does_not_take_the_place_of_an_item_of_the_application(memory, call):
     await call(memory.store.put, ("shared",), "guide", {"text": "own"})
     await call(memory.knowledge.add, "guide", ["Serve tea."])
-    with pytest.raises(ValueError, match="choose another name for the collection"):
+    with pytest.raises(ValueError, match="Choose another name"):
         await call(memory.knowledge.replace, "guide", ["Serve coffee."])
     await call(memory.knowledge.delete, "guide")
     assert (await call(memory.store.get, ("shared",), "guide")).value == {"text": "own"}

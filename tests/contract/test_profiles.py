@@ -12,7 +12,7 @@ import pytest
 from profiles import ALICE, START, Clock, taking_turns, texts
 
 from langchain_agentmem import Fact, InvalidInputError, UserProfile
-from langchain_agentmem.knowledge.facts.facts import MAX_SOURCES
+from langchain_agentmem.knowledge.facts.stored import MAX_SOURCES
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ async def test_a_fact_supersedes_another_which_stays_with_its_end(profiles, call
     assert len(await call(profiles.search, ALICE, "Where does she live?", past=True)) == 2
     assert texts(await call(profiles.by_topic, ALICE, "HOME")) == ["Lives in Patras"]
     assert len(await call(profiles.by_topic, ALICE, "home", past=True)) == 2
-    with pytest.raises(InvalidInputError, match="no fact"):
+    with pytest.raises(InvalidInputError, match="does not exist"):
         await call(profiles.add_fact, ALICE, "Lives in Volos", replaces="nothing-1")
 
 

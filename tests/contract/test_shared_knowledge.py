@@ -112,7 +112,7 @@ async def test_collections_are_searched_together_and_apart(memory, call):
     assert await found(names=["facts", "old"]) == {"facts", "old"}
     assert await found(names=["facts"]) == {"facts"}
     assert await found(names=[]) == set()
-    with pytest.raises(InvalidInputError, match=r"no collection 'fact' .*: known are 'facts', 'guidelines', 'old'"):
+    with pytest.raises(InvalidInputError, match="collections: 'facts', 'guidelines', 'old'"):
         await found(names=["old", "fact"])
     assert await found(filter={"lang": {"$ne": "en"}}) == {"old"}
     assert len(await call(memory.knowledge.search, "refunds", k=2)) == 2

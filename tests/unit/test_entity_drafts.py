@@ -23,7 +23,7 @@ from langchain_agentmem.knowledge.entities.changes import (
     moment,
 )
 from langchain_agentmem.knowledge.entities.drafts import MAX_NAMES, Draft, keys_of, relations_in
-from langchain_agentmem.knowledge.names import folded, name_key, said
+from langchain_agentmem.knowledge.names import folded, folded_sentence, name_key
 from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_namespace
 from langchain_agentmem.knowledge.unit import UnitOfWork, UnreadItemsError
 
@@ -344,7 +344,7 @@ def test_the_same_name_written_differently(one, other):
 
 def test_other_names_are_others():
     assert len({folded(name) for name in ("José", "Jose", "Josef", "J.", "J", "j*")}) == 6
-    assert said("Is it so?") != said("Is it so.")
+    assert folded_sentence("Is it so?") != folded_sentence("Is it so.")
     for wrong, error in (("", InvalidInputError), ("\u200b ", InvalidInputError), ("a" * 201, InvalidInputError)):
         with pytest.raises(error):
             name_key("name", wrong)

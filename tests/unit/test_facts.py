@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from langchain_agentmem.knowledge.facts.facts import Fact, Facts, digest_of_fact, said
+from langchain_agentmem.knowledge.facts.facts import Fact, Facts
+from langchain_agentmem.knowledge.facts.normalization import digest_of_fact, normalized
 
 SAME = [
     ("The user likes pizza.", "Likes pizza"),
@@ -45,12 +46,12 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), SAME, ids=ascii)
 def test_texts_that_say_the_same(one, other):
-    assert said(one) == said(other)
+    assert normalized(one) == normalized(other)
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT, ids=ascii)
 def test_texts_that_do_not(one, other):
-    assert said(one) != said(other)
+    assert normalized(one) != normalized(other)
 
 
 words = st.sampled_from(
@@ -82,39 +83,39 @@ sentences = st.lists(words, min_size=2, max_size=8).map(" ".join)
 )
 def test_capitals_punctuation_and_who_it_is_about_do_not_count(text, frame, change):
     assume(set(text.split()) - {"the", "a", "The"})  # there is something that it says
-    assert said(change(frame.format(text))) == said(text)
+    assert normalized(change(frame.format(text))) == normalized(text)
 
 
 @given(st.text(max_size=80))
 def test_any_text_says_something_and_the_same_each_time(text):
     assume(text.strip())
-    assert said(text)
-    assert said(text) == said(f"  {text}\n")
+    assert normalized(text)
+    assert normalized(text) == normalized(f"  {text}\n")
 
 
 @given(sentences, st.integers(0, 7), st.sampled_from(["not", "never", "no longer"]))
 def test_a_negation_always_counts(text, at, negation):
     parts = text.split()
-    assert said(" ".join([*parts[:at], negation, *parts[at:]])) != said(text)
+    assert normalized(" ".join([*parts[:at], negation, *parts[at:]])) != normalized(text)
 
 
 @given(st.permutations(["tea", "milk", "juice", "beer"]), sentences)
 def test_what_and_joins_may_stand_in_any_order(drinks, text):
     first, *others = sorted(drinks)
-    assert said(f"{text} drinks {', '.join(drinks[:-1])} and {drinks[-1]}") == said(
+    assert normalized(f"{text} drinks {', '.join(drinks[:-1])} and {drinks[-1]}") == normalized(
         f"{text} drinks {', '.join([first, *others[:-1]])} and {others[-1]}"
     )
 
 
 @given(sentences, sentences)
 def test_the_digest_is_the_same_for_what_says_the_same_and_for_one_user_alone(one, other):
-    assert (digest_of_fact("a", one) == digest_of_fact("a", other)) == (said(one) == said(other))
+    assert (digest_of_fact("a", one) == digest_of_fact("a", other)) == (normalized(one) == normalized(other))
     assert digest_of_fact("a", one) != digest_of_fact("b", one)
 
 
 def test_other_languages_have_basic_forms_too():
-    assert said("Der Benutzer mag Hunde", "german") == said("der benutzer mag hund", "german")
-    assert said("Mag Hunde", "german") != said("Mag keine Hunde", "german")
+    assert normalized("Der Benutzer mag Hunde", "german") == normalized("der benutzer mag hund", "german")
+    assert normalized("Mag Hunde", "german") != normalized("Mag keine Hunde", "german")
 
 
 def test_a_timeline_shows_what_ended_and_escapes_what_users_write():

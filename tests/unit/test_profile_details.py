@@ -15,7 +15,8 @@ from profiles import ALICE, START, Clock, add, answer, config, human, texts
 from pydantic import BaseModel
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError, UserProfile
-from langchain_agentmem.knowledge.facts.fields import Fields, path_of
+from langchain_agentmem.knowledge.facts.fields import Fields
+from langchain_agentmem.knowledge.facts.paths import path_of
 from langchain_agentmem.testing import ScriptedChatModel
 
 
@@ -244,8 +245,8 @@ async def test_times_may_be_iso_8601(profiles, call):
 
 
 @pytest.mark.parametrize("value", [{"a"}, float("nan"), START, [object()]], ids=["set", "nan", "time", "object"])
-async def test_a_preference_is_what_json_knows(profiles, call, value):
-    with pytest.raises(InvalidInputError, match="what JSON knows"):
+async def test_a_preference_must_be_json_serialisable(profiles, call, value):
+    with pytest.raises(InvalidInputError, match="must be JSON-serialisable"):
         await call(profiles.update_preference, ALICE, "x", value)
     assert (await call(profiles.get, ALICE)).preferences == {}
 
@@ -349,7 +350,7 @@ def test_fields_remember_so_many_changes_and_hold_so_much(monkeypatch):
         fields.set(("n",), number, START + timedelta(seconds=number))
     assert len(fields.value["past"]) == 1000
     assert fields.as_of(START + timedelta(seconds=500)) == {"n": 500}
-    with pytest.raises(InvalidInputError, match="longer"):
+    with pytest.raises(InvalidInputError, match="at most 50,000"):
         fields.set(("long",), "x" * 60_000, START + timedelta(days=1))
 
 

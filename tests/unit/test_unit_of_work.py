@@ -44,7 +44,7 @@ def test_commit_reads_the_items_that_a_change_needs(memory: AgentMemory, keys: l
         unit[SECOND] = None
         return number
 
-    assert run(commit(memory.store, "alice", keys, edit)) == 11
+    assert run(commit(memory.store.engine, "alice", keys, edit)) == 11
     assert len(calls) == 3 - len(keys)
     assert memory.store.get(*FIRST).value == {"n": 11}
     assert memory.store.get(*SECOND) is None
@@ -52,7 +52,7 @@ def test_commit_reads_the_items_that_a_change_needs(memory: AgentMemory, keys: l
 
 def test_commit_stores_items_that_were_not_read_and_not_needed(memory: AgentMemory) -> None:
     memory.store.put(*FIRST, {"n": 1})
-    run(commit(memory.store, "alice", [], lambda unit: unit.__setitem__(FIRST, {"n": 2})))
+    run(commit(memory.store.engine, "alice", [], lambda unit: unit.__setitem__(FIRST, {"n": 2})))
     assert memory.store.get(*FIRST).value == {"n": 2}
 
 
@@ -66,7 +66,7 @@ def test_commit_loses_no_concurrent_change(memory: AgentMemory) -> None:
             memory.store.put(*FIRST, {"n": 5})
         unit[FIRST] = {"n": value["n"] + 1}
 
-    run(commit(memory.store, "alice", [FIRST], edit))
+    run(commit(memory.store.engine, "alice", [FIRST], edit))
     assert memory.store.get(*FIRST).value == {"n": 6}
 
 
@@ -77,6 +77,6 @@ def test_knowledge_does_not_expire_and_only_its_texts_are_searched() -> None:
             unit[FIRST] = {"text": "Likes tea", "note": "coffee"}
             unit[SECOND] = {"text": "Likes tea"}
 
-        run(commit(memory.store, "alice", [], edit))
+        run(commit(memory.store.engine, "alice", [], edit))
         found = [memory.store.search(user_namespace("alice"), query=word) for word in ("tea", "coffee")]
         assert [[item.key for item in items] for items in found] == [["first"], []]

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChange, EntityChanges, RelationChange, RelationRemoval
 from langchain_agentmem.knowledge.entities.graphs import check_entity, check_relation
 from langchain_agentmem.knowledge.names import folded, name_key
 from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, ItemKey, user_namespace
-from langchain_agentmem.knowledge.reading import reading
 from langchain_agentmem.knowledge.unit import UnitOfWork, Value
 
 MAX_NAMES = 200

@@ -72,7 +72,7 @@ class Entities:
     """
 
     def __init__(self, store: AgentMemStore) -> None:
-        self._store = store
+        self._engine = store.engine
 
     # Writing
 
@@ -387,10 +387,10 @@ class Entities:
     def _changed(self, user_id: str, change: Callable[[Draft], T]) -> Program[T]:
         """Make a change of a user's entities and relations."""
         now = datetime.now(timezone.utc).isoformat()
-        return (yield from commit(self._store, user_id, (), lambda unit: change(Draft(unit, now))))
+        return (yield from commit(self._engine, user_id, (), lambda unit: change(Draft(unit, now))))
 
     def _get(self, user_id: str, name: str) -> Program[Entity | None]:
-        known = Known(self._store, user_id)
+        known = Known(self._engine, user_id)
         key = name_key("name", name)
         yield from known.load([key])
         value = known.entity(key)
@@ -405,7 +405,7 @@ class Entities:
         search = SearchOp(
             user_namespace(user_id, ENTITIES), condition, k, check_count("offset", offset, least=0), query
         )
-        (items,) = yield from answers(self._store, [search])
+        (items,) = yield from answers(self._engine, [search])
         return EntityList(readable(items, lambda item: Entity.of(item.value, item.score)))
 
     def _searched(self, user_id: str, query: str, k: int, kind: str | None) -> Program[EntityList]:
@@ -416,7 +416,7 @@ class Entities:
         return (yield from self._search(user_id, None, check_count("limit", limit), kind, offset))
 
     def _relations(self, user_id: str, name: str) -> Program[RelationList]:
-        known = Known(self._store, user_id)
+        known = Known(self._engine, user_id)
         key = name_key("name", name)
         yield from known.load([key], relations=True)
         values = known.relations_of(key)
@@ -427,7 +427,7 @@ class Entities:
         if check_count("depth", depth) > MAX_DEPTH:
             msg = f"depth must be at most {MAX_DEPTH}, got {depth}."
             raise InvalidInputError(msg)
-        known = Known(self._store, user_id)
+        known = Known(self._engine, user_id)
         return (
             yield from self._around(known, [name_key("name", name)], depth, _time(as_of), check_count("limit", limit))
         )
@@ -462,10 +462,10 @@ class Entities:
         return EntityGraph(known.entities(reached), known.shown(inside), complete)
 
     def _graph(self, user_id: str) -> Program[EntityGraph]:
-        known = Known(self._store, user_id)
+        known = Known(self._engine, user_id)
         spaces = user_namespace(user_id, ENTITIES), user_namespace(user_id, RELATIONS)
         for offset in range(0, 10**9, _PAGE):
-            pages = yield from answers(self._store, [SearchOp(space, None, _PAGE, offset) for space in spaces])
+            pages = yield from answers(self._engine, [SearchOp(space, None, _PAGE, offset) for space in spaces])
             for space, page in zip(spaces, pages, strict=True):
                 known.learn((space, item.key, item.value) for item in page)
             if all(len(page) < _PAGE for page in pages):
@@ -485,7 +485,7 @@ class Entities:
     ) -> Program[str]:
         check_count("max_characters", max_characters)
         check_count("max_entities", max_entities)
-        known = Known(self._store, user_id)
+        known = Known(self._engine, user_id)
         if isinstance(names_or_query, str):
             found = yield from self._search(user_id, names_or_query, max_entities, None)
             names = [entity.name for entity in found]

@@ -10,9 +10,9 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import DamagedDataError, missing_extra
 from langchain_agentmem.knowledge.entities.drawing import Arrow, Dot, drawn
-from langchain_agentmem.knowledge.reading import reading
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -9,15 +9,16 @@ from typing import Any
 from langgraph.store.base import GetOp
 
 from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.knowledge.entities.drafts import check_item, keys_of, relations_in
 from langchain_agentmem.knowledge.entities.graphs import Entity, EntityList, Relation, RelationList, check_relation
 from langchain_agentmem.knowledge.names import folded
 from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_namespace
-from langchain_agentmem.knowledge.reading import answers, reading, report
+from langchain_agentmem.knowledge.reading import answers, report
 from langchain_agentmem.knowledge.unit import Value
 from langchain_agentmem.programs import Program
-from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
 
 IS_ENTITY = {"same_as": {"$exists": False}}
@@ -30,8 +31,8 @@ _SHORTEST = len('"a b c", ')
 class Known:
     """What was read of a user's entities and relations."""
 
-    def __init__(self, store: AgentMemStore, user_id: str) -> None:
-        self._store = store
+    def __init__(self, engine: StoreEngine, user_id: str) -> None:
+        self._engine = engine
         self._entities = user_namespace(user_id, ENTITIES)
         self._relations = user_namespace(user_id, RELATIONS)
         self.values: dict[str, Any] = {}
@@ -52,7 +53,7 @@ class Known:
                 missing += [(self._relations, key) for key in wanted if key not in self._related]
             if not missing:
                 return
-            items = yield from answers(self._store, [GetOp(*place) for place in missing])
+            items = yield from answers(self._engine, [GetOp(*place) for place in missing])
             self.learn((*place, item and item.value) for place, item in zip(missing, items, strict=True))
 
     def learn(self, read: Iterable[tuple[tuple[str, ...], str, Any]]) -> None:

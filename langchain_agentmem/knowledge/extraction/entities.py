@@ -19,7 +19,7 @@ from langchain_agentmem.knowledge.extraction.proposals import UnusableAnswerErro
 from langchain_agentmem.knowledge.namespaces import ENTITIES, ItemKey, user_namespace
 from langchain_agentmem.knowledge.unit import UnitOfWork, UnreadItemsError
 from langchain_agentmem.programs import Program
-from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.store.engine import StoreEngine
 
 _NUMBERS = {
     "type": "array",
@@ -63,12 +63,12 @@ def entity_searches(user_id: str, query: str | None, most: int) -> list[SearchOp
 
 
 def known_entities(
-    store: AgentMemStore, user_id: str, found: Sequence[Item], most: int, characters: int, at: datetime
+    engine: StoreEngine, user_id: str, found: Sequence[Item], most: int, characters: int, at: datetime
 ) -> Program[dict[str, list[Any]]]:
     """What a prompt says of entities that were found, and of how they relate.
 
     Args:
-        store: Where they are.
+        engine: Where they are.
         user_id: Whose.
         found: The items that were found, the more important before.
         most: The most entities.
@@ -78,7 +78,7 @@ def known_entities(
     items = list({item.key: item for item in found}.values())[:most]
     if not items:
         return {"entities": [], "relations": []}
-    known = Known(store, user_id)
+    known = Known(engine, user_id)
     known.learn((item.namespace, item.key, item.value) for item in items)
     entities, relations = yield from reading_about(known, [item.key for item in items], characters, at)
     return told_of(entities, relations, characters)

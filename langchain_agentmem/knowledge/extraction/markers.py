@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage
 
 from langchain_agentmem.backends.digests import digest_of_ids
-from langchain_agentmem.knowledge.reading import reading
+from langchain_agentmem.encoding.damage import reading
 
 REMEMBERED = 200
 """How many of the messages read last a marker holds."""

@@ -13,10 +13,13 @@ from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.knowledge.entities.drafts import Told
 from langchain_agentmem.knowledge.extraction.proposals import MAX_VALUE, Proposal, UnusableAnswerError
-from langchain_agentmem.knowledge.facts.facts import Facts, utc
-from langchain_agentmem.knowledge.facts.fields import Fields, Path, path_of, value_at
+from langchain_agentmem.knowledge.facts.facts import Facts
+from langchain_agentmem.knowledge.facts.fields import Fields
+from langchain_agentmem.knowledge.facts.paths import Path, path_of, value_at
 from langchain_agentmem.knowledge.facts.schema import Schema
-from langchain_agentmem.knowledge.facts.stored import Statement, StoredFacts
+from langchain_agentmem.knowledge.facts.statements import Statement
+from langchain_agentmem.knowledge.facts.stored import StoredFacts
+from langchain_agentmem.knowledge.times import utc
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
-from langchain_agentmem.knowledge.facts.facts import MAX_TEXT, MAX_TOPICS, utc
+from langchain_agentmem.knowledge.facts.statements import MAX_TEXT, MAX_TOPICS
+from langchain_agentmem.knowledge.times import utc
 
 TOOL = "change_profile"
 """The name of the tool, and of the schema, by which changes are asked for."""

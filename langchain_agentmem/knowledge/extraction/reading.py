@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langgraph.store.base import GetOp, SearchOp
 
+from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
 from langchain_agentmem.knowledge.entities.drafts import Draft
@@ -34,7 +35,7 @@ from langchain_agentmem.knowledge.extraction.operations import Operation, Outcom
 from langchain_agentmem.knowledge.extraction.prompts import extraction_prompt, with_error
 from langchain_agentmem.knowledge.extraction.proposals import RefusedError, UnusableAnswerError, proposals_in
 from langchain_agentmem.knowledge.extraction.speakers import words_of_others
-from langchain_agentmem.knowledge.facts.facts import Fact, Facts, utc
+from langchain_agentmem.knowledge.facts.facts import Fact, Facts
 from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_digest, keys_of_text
@@ -46,7 +47,8 @@ from langchain_agentmem.knowledge.namespaces import (
     profile_key,
     user_namespace,
 )
-from langchain_agentmem.knowledge.reading import answers, readable, reading
+from langchain_agentmem.knowledge.reading import answers, readable
+from langchain_agentmem.knowledge.times import utc
 from langchain_agentmem.knowledge.unit import UnitOfWork, commit
 from langchain_agentmem.messages.properties import time_of
 from langchain_agentmem.programs import Ask, Program, Within
@@ -177,7 +179,7 @@ class Reader:
         user_id = conversation.user_id
         looked_for = (self.schema.name, self.instructions, "entities" if self.entities else "")
         places = [marker_key(user_id, conversation.thread, *looked_for), profile_key(user_id, self.schema.name)]
-        items = yield from answers(self.store, [GetOp(*place) for place in places])
+        items = yield from answers(self.store.engine, [GetOp(*place) for place in places])
         marker, fields = Marker(items[0] and items[0].value), Fields(user_id, items[1] and items[1].value)
         # Without thread and id nothing tells a message from the same words said again: it is read.
         digests = digests_of(conversation.messages, None if conversation.thread else str(conversation.now))
@@ -234,12 +236,12 @@ class Reader:
         of_facts = len(searches)
         if self.entities:
             searches += entity_searches(user_id, query, MAX_ENTITIES)
-        found = (yield from answers(self.store, searches)) if searches else []
+        found = (yield from answers(self.store.engine, searches)) if searches else []
         entities = None
         if self.entities:
             items = [item for items in found[of_facts:] for item in items]
             entities = yield from known_entities(
-                self.store, user_id, items, MAX_ENTITIES, MAX_ENTITY_CHARACTERS, said[-1].at
+                self.store.engine, user_id, items, MAX_ENTITIES, MAX_ENTITY_CHARACTERS, said[-1].at
             )
         shown: dict[str, dict[str, Any]] = {}
         left = MAX_FACT_CHARACTERS
@@ -323,7 +325,7 @@ class Reader:
             outcome = do(left, StoredFacts(unit), self.schema, fields)
             for one in said:
                 if one.role == USER and one.place in fresh:
-                    fields.interacted(one.at)
+                    fields.record_interaction(one.at)
             if fresh:
                 save_fields(unit, self.schema.name, fields)
             whole = len(digests) == len(conversation.messages)
@@ -339,7 +341,7 @@ class Reader:
                 needed += keys_of_text(user_id, one.statement.text, self.store.language)
             if one.fact is not None:
                 needed += keys_of_digest(user_id, one.fact.rpartition("-")[0])
-        return (yield from commit(self.store, user_id, needed, edit))
+        return (yield from commit(self.store.engine, user_id, needed, edit))
 
     def _failed(self, user_id: str, place: ItemKey, digests: Sequence[str]) -> Program[None]:
         """Count a run that came to nothing; after several, the messages of the first of them are passed over."""
@@ -353,7 +355,7 @@ class Reader:
                 _log.warning("Messages are passed over: no answer about them could be used.")
                 unit[place] = marker.after(digests[: start + marker.failed_messages])
 
-        yield from commit(self.store, user_id, [place], edit)
+        yield from commit(self.store.engine, user_id, [place], edit)
 
 
 def _time_in(since: Mapping[str, Any] | None) -> float | None:

@@ -1,44 +1,49 @@
-"""The fields of a profile: a JSON document that knows what it was like before each change.
+"""The fields of a profile: a JSON document with the history of its changes.
 
-A change is noted with its time and what was there before. A change that was said before the last change of the same field,
-of what holds it or of what it holds, is left out: the later statement counts. A field that was forgotten leaves the digest of
-its path alone.
+Each change is recorded with its time and the value before it. A statement that is older than the latest change of the same
+field, of a field that contains it, or of a field in it, is ignored: the later statement wins.
+
+A forgotten field leaves a tombstone, which holds a digest of its path and the time.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import check_json
-from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnsupportedValueError
+from langchain_agentmem.errors import InvalidInputError, UnsupportedValueError
+from langchain_agentmem.knowledge.facts.paths import (
+    MAX_DEPTH,
+    Path,
+    delete_element,
+    delete_field,
+    find_field,
+    is_deeper,
+    set_field,
+)
 from langchain_agentmem.knowledge.namespaces import profile_key
-from langchain_agentmem.knowledge.reading import reading
 from langchain_agentmem.knowledge.unit import UnitOfWork
 
-MAX_PAST = 1_000
-"""How many changes of fields are known; the oldest goes first."""
+MAX_CHANGES = 1_000
+"""Number of changes that the history keeps. The oldest are dropped first."""
 
 MAX_CHARACTERS = 50_000
-"""The longest document, as JSON."""
-
-MAX_DEPTH, MAX_NAME = 10, 200
-"""How deep a field may lie, and the longest name on the way to it."""
-
-Path = tuple[str, ...]
+"""Longest document, in characters of JSON."""
 
 
 class Fields:
-    """A document, and what it was like before.
+    """A document and the history of its changes.
 
     Args:
-        user_id: Whose.
-        value: What the store keeps of it; None for an empty document.
+        user_id: ID of the user.
+        value: The stored value; None for an empty document.
 
     Raises:
         DamagedDataError: The value does not hold a profile.
@@ -48,263 +53,240 @@ class Fields:
         self._user_id = user_id
         given = copy.deepcopy(dict(value or {}))
         self.document: dict[str, Any] = given.get("fields") or {}
-        self._past: list[dict[str, Any]] = given.get("past") or []
+        self._changes: list[dict[str, Any]] = given.get("past") or []
         self._forgotten: dict[str, str] = given.get("forgotten") or {}
         self.last_interaction: str | None = given.get("last_interaction")
         with reading(f"The profile of {shown(user_id)}"):
             self._check_form()
 
     def _check_form(self) -> None:
-        parts = (("fields", self.document, dict), ("past", self._past, list), ("forgotten", self._forgotten, dict))
+        parts = (("fields", self.document, dict), ("past", self._changes, list), ("forgotten", self._forgotten, dict))
         for name, part, kind in parts:
             if not isinstance(part, kind):
                 msg = f"{name} is a {type(part).__name__}"
                 raise TypeError(msg)
-        times = [time for change in self._past for time in _times(change).values()]
+        times = [time for change in self._changes for time in _times(change).values()]
         for time in (*times, *self._forgotten.values(), *([self.last_interaction] if self.last_interaction else [])):
             datetime.fromisoformat(time)
-        for change in self._past:
+        for change in self._changes:
             path = change["path"]
             if not isinstance(path, list) or not path or not all(isinstance(name, str) for name in path):
-                msg = f"a change has the path {shown(path, 60)}"
+                msg = f"the path of a change is {shown(path, 60)}"
                 raise TypeError(msg)
 
     @property
     def value(self) -> dict[str, Any]:
-        """What the store keeps of it."""
+        """The value to store."""
         return {
             "fields": self.document,
-            "past": self._past[-MAX_PAST:],
+            "past": self._changes[-MAX_CHANGES:],
             "forgotten": self._forgotten,
             "last_interaction": self.last_interaction,
         }
 
     def as_of(self, moment: datetime) -> dict[str, Any]:
-        """What the document was at a time."""
+        """Return the document as it was at a time."""
         document: dict[str, Any] = copy.deepcopy(self.document)
-        for change in reversed(self._past):
+        for change in reversed(self._changes):
             if datetime.fromisoformat(change["at"]) <= moment:
                 break
             path = tuple(change["path"])
             if "before" in change:
-                _put(document, path, copy.deepcopy(change["before"]))
+                set_field(document, path, copy.deepcopy(change["before"]))
             else:
-                _take(document, path[: change.get("made", len(path))])
+                delete_field(document, path[: change.get("made", len(path))])
         return document
 
     def set(self, path: Path, new: Any, at: datetime, *, timed: bool = True, override: bool = False) -> bool:
-        """Give a field a value; returns whether that changed it.
+        """Set a field.
 
         Args:
-            path: Which field.
+            path: Path of the field.
             new: The value.
-            at: When that was said.
-            timed: Whether that is known to be so; a field that was forgotten comes back only then. Default: True.
+            at: When it was stated.
+            timed: True if `at` is known, false if it was assumed. Only a statement with a known time brings a forgotten
+                field back. Default: True.
             override: If true, the value counts as stated later than everything stored. Default: False.
 
+        Returns:
+            True if that changed the document.
+
         Raises:
-            InvalidInputError: The document would become too long, or the path leads through what holds no fields.
+            InvalidInputError: The value is not valid, the document would become too long, or a field on the path is not
+                an object.
         """
-        there, before = _get(self.document, path)
-        if (there and before == new) or (not override and self._is_old(path, at, timed=timed)):
+        exists, before = find_field(self.document, path)
+        if (exists and before == new) or (not override and self._is_outdated(path, at, timed=timed)):
             return False
-        if _is_deeper(new, MAX_DEPTH):
-            msg = f"A value may hold lists and objects in each other {MAX_DEPTH} levels deep: nothing was changed."
+        _check_value(path, new)
+        # A path of which nothing exists is created from this many names on.
+        created = next((n for n in range(1, len(path)) if not find_field(self.document, path[:n])[0]), None)
+        set_field(self.document, path, new)
+        length = len(json.dumps(self.document, ensure_ascii=False))
+        if length > MAX_CHARACTERS:
+            msg = f"The profile would have {length:,} characters; at most {MAX_CHARACTERS:,} are accepted. Nothing changed."
             raise InvalidInputError(msg)
-        try:
-            check_json(new, ".".join(path))
-        except UnsupportedValueError as error:
-            msg = f"A field holds what JSON knows, got {type(new).__name__} {shown(new)}: {error}"
-            raise InvalidInputError(msg) from None
-        made = next((at for at in range(1, len(path)) if not _get(self.document, path[:at])[0]), None)
-        _put(self.document, path, new)
-        if len(json.dumps(self.document, ensure_ascii=False)) > MAX_CHARACTERS:
-            msg = f"The profile would be longer than {MAX_CHARACTERS:,} characters: nothing was changed."
-            raise InvalidInputError(msg)
-        self._note(path, at, there, before, made, override=override)
+        self._record(path, at, exists, before, created, override=override)
         self._forgotten.pop(self._digest(path), None)
         return True
 
     def remove(self, path: Path, at: datetime, *, override: bool = False) -> bool:
-        """Remove a field that holds no longer; returns whether there was one.
+        """Remove a field that is no longer true; its history is kept.
 
         Args:
-            path: Which field.
-            at: When that was said.
+            path: Path of the field.
+            at: When that was stated.
             override: As in `set`.
+
+        Returns:
+            True if the document had the field and has it no more.
         """
-        there, before = _get(self.document, path)
-        if not there or (not override and self._is_old(path, at)):
+        exists, before = find_field(self.document, path)
+        if not exists or (not override and self._is_outdated(path, at)):
             return False
-        _take(self.document, path)
-        self._note(path, at, there, before, override=override)
+        delete_field(self.document, path)
+        self._record(path, at, exists, before, override=override)
         return True
 
-    def forget(self, path: Path, at: datetime, *, left: bool = False) -> bool:
-        """Remove a field with all that it ever was; returns whether anything was there.
+    def forget(self, path: Path, at: datetime, *, keep_name: bool = False) -> bool:
+        """Delete a field and its values from the document and from the history.
 
         Args:
-            path: Which field.
-            at: When that was said.
-            left: Whether the field stays, with the value None. Default: False.
+            path: Path of the field.
+            at: When it was forgotten.
+            keep_name: If true, the field stays with the value None. Default: False.
+
+        Returns:
+            True if the document or the history had the field.
         """
-        found, _ = _get(self.document, path)
-        _take(self.document, path)
-        if left:
-            _put(self.document, path, None)
+        found = delete_field(self.document, path)
+        if keep_name:
+            set_field(self.document, path, None)
         kept = []
-        for change in self._past:
+        for change in self._changes:
             own = tuple(change["path"])
             if own[: len(path)] == path:
                 found = True
                 if change.get("made", len(path)) < len(path):
-                    # What held it was made for it, and stays.
+                    # The change also created an object that contains the field. That object stays.
                     kept.append({**_times(change), "path": list(own[: change["made"]])})
                 continue
             if path[: len(own)] == own and isinstance(change.get("before"), dict):
-                found = _take(change["before"], path[len(own) :]) or found
+                found = delete_field(change["before"], path[len(own) :]) or found
             kept.append(change)
-        self._past = kept
+        self._changes = kept
         if found:
             self._forgotten[self._digest(path)] = at.isoformat()
         return found
 
     def forget_element(self, path: Path, element: Any, at: datetime) -> bool:
-        """Remove an element of a list, now and before; returns whether it was anywhere."""
-        found = _take_element(self.document, path, element)
-        for change in self._past:
+        """Delete an element of a list from the document and from the history.
+
+        Args:
+            path: Path of the list.
+            element: The element.
+            at: When it was forgotten.
+
+        Returns:
+            True if the document or the history had the element.
+        """
+        found = delete_element(self.document, path, element)
+        for change in self._changes:
             own = tuple(change["path"])
             if "before" in change and path[: len(own)] == own:
-                found = _take_element(change, ("before", *path[len(own) :]), element) or found
+                found = delete_element(change, ("before", *path[len(own) :]), element) or found
         if found:
-            self._forgotten[self._digest(_element(path, element))] = at.isoformat()
+            self._forgotten[self._digest(_element_path(path, element))] = at.isoformat()
         return found
 
     def has_forgotten(self, path: Path, element: Any, at: datetime, *, timed: bool = True) -> bool:
-        """Whether an element of a list was forgotten, and a statement of it is not known to be later."""
-        return self._is_old(_element(path, element), at, timed=timed)
+        """Return true if an element of a list was forgotten and a statement of it is not known to be later."""
+        return self._is_outdated(_element_path(path, element), at, timed=timed)
 
-    def interacted(self, at: datetime) -> None:
-        """Note when the user was heard of last."""
+    def record_interaction(self, at: datetime) -> None:
+        """Record when the user last wrote something."""
         if self.last_interaction is None or datetime.fromisoformat(self.last_interaction) < at:
             self.last_interaction = at.isoformat()
 
-    def _is_old(self, path: Path, at: datetime, *, timed: bool = True) -> bool:
-        """Whether something was said of a field, of what holds it, or of what it holds, since."""
+    def _is_outdated(self, path: Path, at: datetime, *, timed: bool = True) -> bool:
+        """Return true if a later statement is stored about a field, a field that contains it, or a field in it."""
         for length in range(1, len(path) + 1):
             forgotten = self._forgotten.get(self._digest(path[:length]))
             if forgotten is not None and (not timed or at <= datetime.fromisoformat(forgotten)):
                 return True
-        said = (
+        stated = (
             _times(change)["said"]
-            for change in self._past
+            for change in self._changes
             if all(one == other for one, other in zip(change["path"], path, strict=False))
         )
-        return any(at < datetime.fromisoformat(one) for one in said)
+        return any(at < datetime.fromisoformat(one) for one in stated)
 
-    def _note(
-        self, path: Path, at: datetime, there: bool, before: Any, made: int | None = None, *, override: bool = False
+    def _record(
+        self, path: Path, at: datetime, exists: bool, before: Any, created: int | None = None, *, override: bool = False
     ) -> None:
-        """Note a change, before which a value was there or not; and from where on its path was made for it."""
-        # The changes stay in the order in which they were made, so that they can be undone one after the other.
-        latest = max(at, datetime.fromisoformat(self._past[-1]["at"])) if self._past else at
-        said = latest if override else at
-        change: dict[str, Any] = {"path": list(path), "at": latest.isoformat(), "said": said.isoformat()}
-        if there:
+        """Append a change to the history.
+
+        Args:
+            path: Path of the field.
+            at: When the change was stated.
+            exists: True if the field had a value before.
+            before: That value.
+            created: Length of the shortest part of the path that the change created. Default: None (the whole path).
+            override: As in `set`.
+        """
+        # Times in the history never decrease, so that `as_of` can undo the changes from the last one backwards.
+        latest = max(at, datetime.fromisoformat(self._changes[-1]["at"])) if self._changes else at
+        stated = latest if override else at
+        change: dict[str, Any] = {"path": list(path), "at": latest.isoformat(), "said": stated.isoformat()}
+        if exists:
             change["before"] = before
-        if made is not None:
-            change["made"] = made
-        self._past.append(change)
+        if created is not None:
+            change["made"] = created
+        self._changes.append(change)
 
     def _digest(self, path: Path) -> str:
         return digest_of_ids(self._user_id, *path, size=12).hex()
 
 
 def load_fields(unit: UnitOfWork, schema: str) -> Fields:
-    """Return the fields of a user's profile in a unit of work, by the name of the profile's schema."""
+    """Return the fields of a user's profile in a unit of work.
+
+    Args:
+        unit: The unit of work.
+        schema: Name of the profile's schema.
+    """
     return Fields(unit.user_id, unit[profile_key(unit.user_id, schema)])
 
 
 def save_fields(unit: UnitOfWork, schema: str, fields: Fields) -> None:
-    """Store the fields of a user's profile in a unit of work."""
+    """Store the fields of a user's profile in a unit of work.
+
+    Args:
+        unit: The unit of work.
+        schema: Name of the profile's schema.
+        fields: The fields.
+    """
     unit[profile_key(unit.user_id, schema)] = fields.value
 
 
-def _element(path: Path, element: Any) -> Path:
+def _check_value(path: Path, value: Any) -> None:
+    """Refuse a value that is not JSON, or nested too deep."""
+    name = ".".join(path)
+    if is_deeper(value, MAX_DEPTH):
+        msg = f"The value of {shown(name)} is nested deeper than {MAX_DEPTH} levels. Nothing changed."
+        raise InvalidInputError(msg)
+    try:
+        check_json(value, name)
+    except UnsupportedValueError as error:
+        msg = f"Field values must be JSON-serialisable; {shown(name)} is {type(value).__name__} {shown(value)}: {error}"
+        raise InvalidInputError(msg) from None
+
+
+def _element_path(path: Path, element: Any) -> Path:
+    """Return a path that stands for an element of a list, so that it can have a tombstone."""
     return *path, json.dumps(element, ensure_ascii=False, sort_keys=True)
 
 
-def _take_element(document: dict[str, Any], path: Path, element: Any) -> bool:
-    _, there = _get(document, path)
-    if not isinstance(there, list) or element not in there:
-        return False
-    _put(document, path, [one for one in there if one != element])
-    return True
-
-
 def _times(change: Mapping[str, Any]) -> dict[str, str]:
-    """When a change was made, in the order of changes, and when it was said."""
+    """Return when a change was made (`at`) and when it was stated (`said`)."""
     return {"at": change["at"], "said": change.get("said", change["at"])}
-
-
-def path_of(field: str | Sequence[str]) -> Path:
-    """A path from its names, or from one text in which dots part them.
-
-    Raises:
-        InvalidInputError: It is empty, or one of its names is.
-    """
-    path = tuple(field.split(".")) if isinstance(field, str) else tuple(field)
-    if not all(isinstance(name, str) for name in path):
-        msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {shown(field)}."
-        raise InvalidTypeError(msg)
-    if not path or not all(name.strip() for name in path):
-        msg = f"A field is named by a text such as 'preferences.language', or by a list of names, got {shown(field)}."
-        raise InvalidInputError(msg)
-    if len(path) > MAX_DEPTH or max(map(len, path)) > MAX_NAME:
-        msg = f"A field is named by at most {MAX_DEPTH} names of {MAX_NAME} characters, got {shown(field)}."
-        raise InvalidInputError(msg)
-    return path
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    inner = [value]
-    for _ in range(levels + 1):
-        holders = [one for one in inner if isinstance(one, (Mapping, list))]
-        inner = [each for one in holders for each in (one.values() if isinstance(one, Mapping) else one)]
-    return bool(holders)
-
-
-def value_at(document: Mapping[str, Any], path: Path) -> Any:
-    """The value of a field; None where there is none."""
-    return _get(document, path)[1]
-
-
-def _get(document: Mapping[str, Any], path: Path) -> tuple[bool, Any]:
-    value: Any = document
-    for name in path:
-        if not isinstance(value, Mapping) or name not in value:
-            return False, None
-        value = value[name]
-    return True, value
-
-
-def _put(document: dict[str, Any], path: Path, value: Any) -> None:
-    for at, name in enumerate(path[:-1]):
-        inner = document.setdefault(name, {})
-        if not isinstance(inner, dict):
-            msg = f"The field {'.'.join(path[: at + 1])} holds no fields, so {'.'.join(path)} cannot be set."
-            raise InvalidInputError(msg)
-        document = inner
-    document[path[-1]] = value
-
-
-def _take(document: dict[str, Any], path: Path) -> bool:
-    if not path:
-        return False
-    holder = document
-    for name in path[:-1]:
-        inner = holder.get(name)
-        if not isinstance(inner, dict):
-            return False
-        holder = inner
-    return holder.pop(path[-1], _take) is not _take

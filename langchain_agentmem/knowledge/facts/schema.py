@@ -18,7 +18,7 @@ from langchain_agentmem.errors import (
     missing_extra,
 )
 from langchain_agentmem.knowledge.facts.facts import Fact, timeline_html
-from langchain_agentmem.knowledge.facts.fields import Path
+from langchain_agentmem.knowledge.facts.paths import Path
 
 _MANAGED = frozenset(("user_id", "facts", "past", "last_interaction"))
 """The fields that no change names: they follow from what is stored."""

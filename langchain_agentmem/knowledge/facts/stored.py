@@ -11,50 +11,19 @@ A forgotten fact leaves a tombstone, which holds the time and nothing of the tex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.knowledge.facts.facts import (
-    MAX_SOURCES,
-    MAX_TOPICS,
-    Fact,
-    checked_fact_text,
-    checked_topics,
-    digest_of_fact,
-    utc,
-)
+from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.knowledge.facts.facts import Fact
+from langchain_agentmem.knowledge.facts.normalization import digest_of_fact
+from langchain_agentmem.knowledge.facts.statements import MAX_TOPICS, Statement
 from langchain_agentmem.knowledge.namespaces import ItemKey, fact_key, forgotten_fact_key
-from langchain_agentmem.knowledge.reading import reading
 from langchain_agentmem.knowledge.unit import UnitOfWork
 
-
-@dataclass(frozen=True)
-class Statement:
-    """A fact as a message or the application states it."""
-
-    text: str
-    at: datetime
-    """When it was stated."""
-    timed: bool = True
-    """True if `at` is known, false if it was assumed."""
-    topics: Sequence[str] = ()
-    sources: Sequence[str] = ()
-    """IDs of the messages that state it."""
-    valid_from: datetime | None = None
-    """Start of the validity period. Default: None (`at`)."""
-    confidence: float = 1.0
-
-    @classmethod
-    def checked(cls, text: Any, at: datetime, topics: Any = (), sources: Iterable[str] = (), **more: Any) -> Statement:
-        """Return a statement with validated parts.
-
-        Raises:
-            InvalidInputError: A part is not valid.
-        """
-        return cls(checked_fact_text(text), utc(at), topics=checked_topics(topics), sources=tuple(sources), **more)
+MAX_SOURCES = 20
+"""Number of message IDs that a fact keeps: the first one, and the last ones."""
 
 
 class StoredFact(NamedTuple):

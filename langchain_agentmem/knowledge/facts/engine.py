@@ -1,0 +1,209 @@
+"""Profiles as programs: reading and changing what is known about a user, without a model.
+
+Changes by the application override: they count as stated later than everything stored, whatever the times of messages are.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from langgraph.store.base import GetOp, PutOp, SearchOp
+from pydantic import BaseModel
+
+from langchain_agentmem.arguments.ids import check_id, check_name
+from langchain_agentmem.arguments.values import check_count, check_flag, shown
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.knowledge.facts.differences import (
+    REMOVED,
+    Change,
+    changed_fields,
+    removed_elements,
+    set_fields,
+)
+from langchain_agentmem.knowledge.facts.facts import Fact, Facts, in_order
+from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
+from langchain_agentmem.knowledge.facts.paths import path_of, value_at
+from langchain_agentmem.knowledge.facts.schema import Loaded, Schema, UserProfile
+from langchain_agentmem.knowledge.facts.statements import Statement, checked_fact_id, checked_topic, given_statements
+from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_text
+from langchain_agentmem.knowledge.namespaces import (
+    ENTITIES,
+    FACTS,
+    FORGOTTEN,
+    MEMORIES,
+    PROFILE,
+    RELATIONS,
+    ItemKey,
+    forgotten_user_key,
+    profile_key,
+    user_namespace,
+)
+from langchain_agentmem.knowledge.reading import answers, items_in, readable, rows_in
+from langchain_agentmem.knowledge.times import now, utc
+from langchain_agentmem.knowledge.unit import UnitOfWork, commit
+from langchain_agentmem.programs import Program
+from langchain_agentmem.store.engine import StoreEngine
+
+
+class ProfileEngine:
+    """The operations of `Profiles` as programs. See there for arguments, results and errors.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: StoreEngine) -> None:
+        self.store = store
+
+    # Reading
+
+    def get(self, user_id: str, as_of: datetime | str | None, schema: Schema) -> Program[Any]:
+        """Return a user's profile in the form of a schema."""
+        moment = None if as_of is None else utc(as_of, "as_of")
+        items = yield from answers(self.store, [GetOp(*profile_key(user_id, schema.name))])
+        stored = readable([item for item in items if item], lambda item: Fields(user_id, item.value))
+        fields = next(stored, Fields(user_id, None))
+        facts = (yield from self.timeline(user_id)) if schema.has_facts else Facts()
+        at = now() if moment is None else moment
+        valid = [fact for fact in facts if fact.is_valid(at)]
+        past = [fact for fact in facts if fact.valid_to is not None and fact.valid_to <= at]
+        document = fields.document if moment is None else fields.as_of(moment)
+        last = fields.last_interaction
+        if last is not None and moment is not None and datetime.fromisoformat(last) > moment:
+            last = None
+        return schema.build(user_id, document, valid, past, last)
+
+    def search(self, user_id: str, query: str, k: int, *, past: bool) -> Program[Facts]:
+        """Return the facts that answer a query best."""
+        check_name("query", query)
+        condition = None if check_flag("past", past) else {"valid_to": None}
+        search = SearchOp(user_namespace(user_id, FACTS), condition, check_count("k", k), 0, query)
+        (items,) = yield from answers(self.store, [search])
+        return Facts(readable(items, Fact.of_item))
+
+    def by_topic(self, user_id: str, topic: str, *, past: bool) -> Program[Facts]:
+        """Return the facts on a topic, the oldest first."""
+        condition: dict[str, Any] = {"topics": {"$contains": checked_topic(topic)}}
+        if not check_flag("past", past):
+            condition["valid_to"] = None
+        return (yield from self.timeline(user_id, condition))
+
+    def timeline(self, user_id: str, condition: dict[str, Any] | None = None) -> Program[Facts]:
+        """Return all facts, or those that pass a filter, the oldest first."""
+        items = yield from items_in(self.store, user_namespace(user_id, FACTS), condition)
+        return Facts(in_order(readable(items, Fact.of_item)))
+
+    # Changing
+
+    def save(self, profile: BaseModel) -> Program[None]:
+        """Store the fields and facts of a profile that the application changed or made."""
+        user_id = getattr(profile, "user_id", None)
+        if not isinstance(profile, BaseModel) or user_id is None:
+            msg = f"A profile must be a UserProfile or another model with a user_id; got {type(profile).__name__}."
+            raise InvalidTypeError(msg)
+        check_id("user_id", user_id)
+        schema, at = Schema(type(profile)), now()
+        loaded = profile._loaded.fields if isinstance(profile, UserProfile) else None
+        document = schema.fields_of(profile)
+        changes = set_fields(profile, document) if loaded is None else changed_fields(loaded, document)
+        facts: list[Any] = getattr(profile, "facts", []) if schema.has_facts else []
+        new = [index for index, fact in enumerate(facts) if not getattr(fact, "id", "")]
+        statements = given_statements(at, [facts[index] for index in new])
+
+        def edit(unit: UnitOfWork) -> list[Fact | None]:
+            fields = load_fields(unit, schema.name)
+            _apply(changes, fields, at)
+            schema.check(fields.document)
+            save_fields(unit, schema.name, fields)
+            return _add(unit, statements)
+
+        keys = [profile_key(user_id, schema.name), *self._keys_of(user_id, statements)]
+        stored = yield from commit(self.store, user_id, keys, edit)
+        if isinstance(profile, UserProfile):
+            # The next save stores only what changes from now on.
+            profile._loaded = Loaded(copy.deepcopy(document))
+            for index, fact in zip(new, stored, strict=True):
+                facts[index] = fact or facts[index]
+
+    def update_preference(self, user_id: str, key: str, value: Any, schema: Schema) -> Program[None]:
+        """Set a preference; forget it if the value is None."""
+        path, at = path_of(["preferences", check_name("key", key)]), now()
+        schema.check_path(path)
+
+        def edit(unit: UnitOfWork) -> None:
+            fields = load_fields(unit, schema.name)
+            if value is None:
+                fields.forget(path, at)
+            else:
+                fields.set(path, value, at, override=True)
+            save_fields(unit, schema.name, fields)
+
+        yield from commit(self.store, user_id, [profile_key(user_id, schema.name)], edit)
+
+    def add(self, user_id: str, statements: Sequence[Statement], replaces: Fact | str | None = None) -> Program[Facts]:
+        """Add facts, or confirm those that are stored; supersede one fact if `replaces` names it."""
+        check_id("user_id", user_id)
+        superseded = None if replaces is None else checked_fact_id(replaces)
+
+        def edit(unit: UnitOfWork) -> Facts:
+            stored = _add(unit, statements) if superseded is None else _replace(unit, superseded, statements)
+            return Facts(fact for fact in stored if fact is not None)
+
+        return (yield from commit(self.store, user_id, self._keys_of(user_id, statements), edit))
+
+    def end(self, user_id: str, fact: Fact | str, at: datetime | str | None) -> Program[bool]:
+        """End the validity period of a fact; return true if it was true until then."""
+        id_, moment = checked_fact_id(fact), now() if at is None else utc(at, "at")
+        ended = yield from commit(self.store, user_id, [], lambda unit: StoredFacts(unit).end(id_, moment))
+        return ended is not None
+
+    def forget_fact(self, user_id: str, fact: Fact | str) -> Program[bool]:
+        """Delete a fact and what it superseded; return true if there was one."""
+        id_, at = checked_fact_id(fact), now()
+        return (yield from commit(self.store, user_id, [], lambda unit: StoredFacts(unit).forget(id_, at)))
+
+    def forget(self, user_id: str) -> Program[int]:
+        """Delete everything known about a user; return the number of deleted items."""
+        deleted, at, tombstone = 0, time.time(), forgotten_user_key(user_id)
+
+        def edit(unit: UnitOfWork) -> None:
+            unit[tombstone] = {"at": at}
+
+        # The tombstone comes first: a concurrent extraction either sees it, or its changes are deleted below.
+        yield from commit(self.store, user_id, [tombstone], edit)
+        for label in (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS):
+            while rows := (yield from rows_in(self.store, user_namespace(user_id, label))):
+                yield from self.store.batch([PutOp(row.namespace, row.key, None) for row in rows])
+                deleted += len(rows)
+        return deleted
+
+    def _keys_of(self, user_id: str, statements: Sequence[Statement]) -> list[ItemKey]:
+        return [key for one in statements for key in keys_of_text(user_id, one.text, self.store.language)]
+
+
+def _apply(changes: Sequence[Change], fields: Fields, at: datetime) -> None:
+    """Make the changes of an application. A field that it removed or set to None is forgotten with its history."""
+    for path, value in changes:
+        if value is REMOVED or value is None:
+            fields.forget(path, at, keep_name=value is None)
+            continue
+        for element in removed_elements(value_at(fields.document, path), value):
+            fields.forget_element(path, element, at)
+        fields.set(path, value, at, override=True)
+
+
+def _add(unit: UnitOfWork, statements: Sequence[Statement]) -> list[Fact | None]:
+    stored = StoredFacts(unit)
+    return [stored.add(statement, override=True) for statement in statements]
+
+
+def _replace(unit: UnitOfWork, id_: str, statements: Sequence[Statement]) -> list[Fact | None]:
+    stored = StoredFacts(unit)
+    if stored.find(id_) is None:
+        msg = f"replaces names the fact {shown(id_)}, which does not exist for this user. Pass the id of a stored fact."
+        raise InvalidInputError(msg)
+    return [stored.replace(id_, statement, override=True) for statement in statements]
