@@ -42,7 +42,7 @@ from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summar
 from langchain_agentmem.messages.limits import input_limit
 from langchain_agentmem.messages.models import FoundMessages
 from langchain_agentmem.programs import Program, arun, run
-from langchain_agentmem.search.messages import found_messages
+from langchain_agentmem.search.messages import MessageQuery, search_messages
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
@@ -480,7 +480,8 @@ class AgentMemory(Surface):
     ) -> Program[FoundMessages]:
         ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
         scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
-        return (yield from found_messages(self.backend, self._codec, self._indexer, scope, query, k, *more))
+        asked = MessageQuery.of(query, k, *more)
+        return (yield from search_messages(self.backend, self._codec, self._indexer, scope, asked))
 
     # What is known
 

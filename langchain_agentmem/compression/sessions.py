@@ -21,7 +21,7 @@ from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import OffLoop, Program, Read, Write
 from langchain_agentmem.programs.sizes import is_large
-from langchain_agentmem.search.messages import message_in
+from langchain_agentmem.search.rows import message_of
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class SessionMessages:
         yield from OffLoop(is_large([row.body.data for row in rows]))
         systems: list[BaseMessage] = [one for one in self._kept.values() if isinstance(one, SystemMessage)]
         human = next((one for one in self._kept.values() if not isinstance(one, SystemMessage)), None)
-        tail = [message_in(self._codec, row, self._key.session_id) for row in rows]
+        tail = [message_of(self._codec, row, self._key.session_id) for row in rows]
         return Past(record, revision, entry, systems, human, tail)
 
     def entry(self, past: Past, summary: SessionSummary, count: int, human: int | None) -> Entry:
@@ -132,7 +132,7 @@ class SessionMessages:
         scope = HistoryScope(self._key.tenant, self._key.user_id, self._key.session_id, self._agent)
         places = [(self._key.session_id, position) for position in entry.kept]
         rows = yield from Read(self._backend, self._backend.messages.rows(scope, places, now))
-        return {position: message_in(self._codec, row, session_id) for (session_id, position), row in rows.items()}
+        return {position: message_of(self._codec, row, session_id) for (session_id, position), row in rows.items()}
 
 
 def newest_of(place: Place) -> Program[SessionSummary | None]:

@@ -47,15 +47,10 @@ from langchain_agentmem.programs import OffLoop, Program, Read, Write, arun, run
 from langchain_agentmem.programs.sizes import LONG, is_large
 from langchain_agentmem.search.embeddings import Embedder
 from langchain_agentmem.search.fingerprint import Embedded, Indexer
-from langchain_agentmem.search.messages import (
-    described,
-    embed_messages,
-    found_messages,
-    is_large_body,
-    message_in,
-    renew_messages,
-)
+from langchain_agentmem.search.indexing import embed_messages, settle_messages
+from langchain_agentmem.search.messages import MessageQuery, search_messages
 from langchain_agentmem.search.ranking import stop_words
+from langchain_agentmem.search.rows import are_large, message_of, stored_message
 from langchain_agentmem.text.words import analyze
 
 _log = logging.getLogger(__name__)
@@ -380,7 +375,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             window = yield from self._within(self.max_tokens)
         else:
             rows = yield from self._newest(self.max_messages)
-            yield from OffLoop(is_large_body(rows))
+            yield from OffLoop(are_large(rows))
             window = newest(self._loaded(rows), self.max_messages)
         if self._turn:
             self._handed_out = window
@@ -400,7 +395,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             most = limit if self.max_messages is None else min(limit, self.max_messages)
             rows = yield from self._newest(most)
             yield from self._counter.prepare()
-            yield from OffLoop(is_large_body(rows))
+            yield from OffLoop(are_large(rows))
             messages = self._loaded(rows)
             window, complete = newest_within(messages, self.max_messages, max_tokens, self._counter)
             if complete or len(messages) < most or most == self.max_messages:
@@ -408,7 +403,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             limit *= 4
 
     def _loaded(self, rows: Sequence[MessageRow]) -> list[BaseMessage]:
-        return [message_in(self._codec, row, self.session_id) for row in rows]
+        return [message_of(self._codec, row, self.session_id) for row in rows]
 
     def _add(self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None) -> Program[None]:
         messages = turn_of(messages)
@@ -464,7 +459,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         with reading(f"What is stored of session {self.session_id!r}"):
             first = yield from Write(self._backend, self._backend.messages.append(self._key, addition))
         stored = [LoggedMessage(self._key, row._replace(position=first + row.position)) for row in rows]
-        yield from renew_messages(self._backend, self._indexer, stored, messages, embedded)
+        yield from settle_messages(self._backend, self._indexer, stored, messages, embedded)
         yield from self._sweeper.after_write()
 
     def _add_to_run(self, rows: Sequence[MessageRow]) -> None:
@@ -513,8 +508,8 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             msg = "A history of the policy single_run is not stored, so it cannot be searched."
             raise InvalidInputError(msg)
         scope = HistoryScope(self._key.tenant, self.user_id, self.session_id, self.agent)
-        asked = (query, k, role, since, until, around)
-        return (yield from found_messages(self._backend, self._codec, self._indexer, scope, *asked))
+        asked = MessageQuery.of(query, k, role, since, until, around)
+        return (yield from search_messages(self._backend, self._codec, self._indexer, scope, asked))
 
     def _count(self) -> Program[int]:
         if self._forgetful:
@@ -529,12 +524,12 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             page = self._backend.messages.page(self._key, self.agent, after, size, time.time())
             with reading(f"A message of session {self.session_id!r}"):
                 rows = yield from Read(self._backend, page)
-        yield from OffLoop(is_large_body(rows))
+        yield from OffLoop(are_large(rows))
         messages = self._loaded(rows)
         return messages, rows[-1].position if len(rows) == size else None
 
     def _entry(self, row: MessageRow) -> StoredMessage:
-        return StoredMessage(**described(self._codec, row, self.session_id, self.user_id))
+        return stored_message(self._codec, row, self.session_id, self.user_id)
 
 
 def _titles(messages: Sequence[BaseMessage], keep: int | None) -> list[Title]:

@@ -32,7 +32,7 @@ from langchain_agentmem.search.fingerprint import (
     CLEARING,
     COMPLETE,
     EMBEDDING,
-    MOMENT_SECONDS,
+    GRACE_SECONDS,
     Fingerprint,
     Indexer,
     State,
@@ -148,7 +148,7 @@ class Reindexing:
         """Delete the vectors of the former model, unless that is done."""
         if (yield from self._state(own)).phase == CLEARING:
             # Whoever looked at the note before it said so has stored its vectors by then.
-            yield from Sleep(MOMENT_SECONDS)
+            yield from Sleep(GRACE_SECONDS)
         items, messages = self._backend.items, self._backend.messages
         forget: tuple[Callable[[Any], Program[Any]], ...] = (
             lambda after: messages.unembed(self._tenant, after),

@@ -1,19 +1,19 @@
-"""Which embedding model the vectors of a tenant are of: no two models are ever compared with each other.
+"""The fingerprint of a tenant's embedding model. Vectors of two models are never compared with each other.
 
-A note of the tenant says the model's name and the number of dimensions. It is written before the first vectors are stored,
-by one process alone, and looked at when a process first stores or searches vectors, and once a minute after that. While
-`memory.reindex()` is at work the note says so: searches go by words alone until it is done.
+The database stores the fingerprint (the model's name and its number of dimensions) before the first vectors. Each process
+checks it when it first stores or searches vectors, and then once a minute. `memory.reindex()` begins a new generation of
+vectors and stores its phase with the fingerprint. Until it ends, searches rank by words only.
 
-Vectors may be stored long after the note was looked at, while the model was asked. So whoever has stored some looks again,
-unless it looked a moment ago, and gives what it stored other vectors, or none, if another generation of vectors has begun.
-`reindex` in turn lets that moment pass before it deletes the first: what was stored within it is there by then.
+A writer may store vectors long after its last check, because the model takes time. It therefore rechecks the fingerprint
+after it stored them, unless its last check is more recent than `GRACE_SECONDS`, and replaces or deletes vectors of a former
+generation. `reindex()` in turn waits for `GRACE_SECONDS` before it deletes vectors.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -28,21 +28,21 @@ from langchain_agentmem.search.embeddings import Embedder
 
 _log = logging.getLogger(__name__)
 
-LOOKED_AT_SECONDS = 60.0
-"""After what time a process looks again whether the model is still the same."""
+RECHECK_SECONDS = 60.0
+"""The time after which a process checks the fingerprint again."""
 
-MOMENT_SECONDS = 0.2
-"""How long nobody needs to look again, and `reindex` waits before it deletes vectors."""
+GRACE_SECONDS = 0.2
+"""The time after a check in which a writer need not check again. `reindex()` waits so long before it deletes vectors."""
 
 COMPLETE, CLEARING, EMBEDDING = "complete", "clearing", "embedding"
-"""How far the vectors are: all there; the former ones are being deleted; others are being made."""
+"""The phases of a generation: it has all vectors; those of the former one are being deleted; its own are being added."""
 
-_NAME = "model"
-_BYTES = 4
+_NOTE = "model"
+_FLOAT_BYTES = 4
 
 
 class Fingerprint(NamedTuple):
-    """What tells the vectors of one embedding model from those of another."""
+    """The name of an embedding model and its number of dimensions."""
 
     model: str
     dimensions: int
@@ -52,43 +52,44 @@ class Fingerprint(NamedTuple):
 
 
 class State(NamedTuple):
-    """What is known of the vectors of a tenant."""
+    """The stored fingerprint, with the state of the tenant's vectors."""
 
     fingerprint: Fingerprint
     phase: str
     generation: int = 0
-    """How often all were made anew."""
+    """The number of times that all vectors were replaced."""
     revision: int | None = None
-    """That of the note; None before it is written."""
+    """The revision of the stored fingerprint; None before it is stored."""
 
 
-class Look(NamedTuple):
-    """What the note said."""
+class Check(NamedTuple):
+    """The result of a check of the stored fingerprint."""
 
     state: State | None
+    """None if no fingerprint is stored."""
     at: float
-    """When it was read, on the clock that never goes back."""
+    """The time of the check, on the monotonic clock."""
 
     @property
     def phase(self) -> str | None:
-        """How far the vectors are; None when there are none."""
+        """The phase of the vectors; None if there are none."""
         return None if self.state is None else self.state.phase
 
 
 class Embedded(NamedTuple):
-    """The vectors of texts that are to be stored, by text; and what was known when they were made."""
+    """The vectors of texts that are about to be stored, by text, and the last check before they were made."""
 
     vectors: Mapping[str, bytes] = MappingProxyType({})
-    look: Look | None = None
+    check: Check | None = None
 
 
 class Indexer:
-    """Makes the vectors of one tenant, and sees to it that they are all of one model.
+    """Embeds the texts of one tenant, and refuses a model that is not the one of the stored vectors.
 
     Args:
-        backend: Where they are stored.
-        tenant: Whose they are.
-        embedder: The model.
+        backend: The backend that stores the vectors.
+        tenant: The tenant.
+        embedder: The embedding model.
     """
 
     def __init__(self, backend: Backend, tenant: str, embedder: Embedder) -> None:
@@ -96,7 +97,8 @@ class Indexer:
         self._backend = backend
         self._tenant = tenant
         self._notes = Notes(backend, tenant, "embeddings")
-        self._seen: Look | None = None
+        self._checked: Check | None = None
+        """The last check, if the stored fingerprint was that of this model and its vectors were complete."""
         self._generation: int | None = None
 
     @classmethod
@@ -107,123 +109,151 @@ class Indexer:
         tenant: str,
         dimensions: int | None = None,
     ) -> Self | None:
-        """The indexer for a model, a function, or a name such as `"openai:text-embedding-3-small"`.
+        """Return the indexer for a model, a function or a name such as `"openai:text-embedding-3-small"`.
 
         Args:
-            model: The model.
-            backend: Where the vectors are stored.
-            tenant: Whose they are.
-            dimensions: How many each vector must have. Default: None (as many as the stored ones).
+            model: The model. None: no indexer.
+            backend: The backend that stores the vectors.
+            tenant: The tenant.
+            dimensions: The required number of dimensions. Default: None (that of the stored vectors).
         """
         if isinstance(model, cls):
             return model
         embedder = Embedder.of(model, dimensions)  # type: ignore[arg-type]  # it is no indexer
         return None if embedder is None else cls(backend, tenant, embedder)
 
+    def __repr__(self) -> str:
+        return f"Indexer({self.embedder.name!r})"
+
     def documents(self, texts: Sequence[str], *, strict: bool = False) -> Program[Embedded]:
-        """The vectors of texts that are about to be stored; none when the model fails, unless `strict`: then that is raised.
-
-        Raises:
-            EmbeddingsChangedError: The stored vectors are of another model.
-            ConfigurationError: The database cannot store vectors of so many dimensions.
-        """
-        look = yield from self.ready()
-        if look.phase == CLEARING:
-            return Embedded({}, look)  # what is stored now is embedded later, with all the rest
-        vectors = yield from (self.embedder.vectors if strict else self.embedder.documents)(texts)
-        if vectors:
-            own = self.fingerprint(vectors.values())
-            if look.state is None:
-                look = yield from self._claim(own)
-            if look.state is not None:
-                self._refuse(look.state, own)
-        return Embedded({} if look.phase == CLEARING else vectors, look)
-
-    def renewed(self, texts: Sequence[str], stored: Embedded) -> Program[Embedded | None]:
-        """What is to take the place of vectors that were just stored; None when they may stay.
+        """Embed texts that are about to be stored.
 
         Args:
             texts: The texts.
-            stored: What was stored of them.
+            strict: If true and the model fails, raise its error. If false, log a warning and return no vectors.
+
+        Raises:
+            EmbeddingsChangedError: The stored vectors belong to another model.
+            ConfigurationError: The database cannot store vectors of this length.
         """
-        look = stored.look
-        if look is None or look.state is None or not (stored.vectors or look.phase == CLEARING):
+        check = yield from self.ready()
+        if check.phase == CLEARING:
+            return Embedded({}, check)  # reindex() embeds all texts later
+        vectors = yield from (self.embedder.vectors if strict else self.embedder.documents)(texts)
+        if vectors:
+            own = self.fingerprint(vectors.values())
+            if check.state is None:
+                check = yield from self._store(own)
+            if check.state is not None:
+                self._refuse_other(check.state, own)
+        return Embedded({} if check.phase == CLEARING else vectors, check)
+
+    def settle(
+        self, texts: Sequence[str], stored: Embedded, replace: Callable[[Embedded], Program[None]]
+    ) -> Program[None]:
+        """Recheck the fingerprint after vectors were stored, and replace vectors of a former generation.
+
+        Args:
+            texts: The texts whose vectors were stored.
+            stored: The vectors that were stored.
+            replace: Stores other vectors, or deletes them, while the items or messages still have these texts.
+        """
+        while texts:
+            renewed = yield from self._renewed(texts, stored)
+            if renewed is None:
+                return
+            stored = renewed
+            yield from replace(stored)
+
+    def _renewed(self, texts: Sequence[str], stored: Embedded) -> Program[Embedded | None]:
+        """Return the vectors that must replace those that were stored; None if they are right."""
+        check = stored.check
+        if check is None or check.state is None or not (stored.vectors or check.phase == CLEARING):
             return None
-        if look.phase == COMPLETE and time.monotonic() - look.at <= MOMENT_SECONDS:
+        if check.phase == COMPLETE and time.monotonic() - check.at <= GRACE_SECONDS:
             return None
-        now = yield from self.look()
-        if now.state is None or (now.state.generation == look.state.generation and stored.vectors):
+        now = yield from self.check()
+        if now.state is None or (now.state.generation == check.state.generation and stored.vectors):
             return None
         if now.phase == CLEARING or not self._is_own(now.state, stored.vectors):
             return Embedded({}, now) if stored.vectors else None
         return Embedded((yield from self.embedder.documents(texts)), now)
 
     def query(self, text: str) -> Program[bytes | None]:
-        """The vector of a query; None when the model fails, or vectors are being made anew.
+        """Embed a query; None if the model fails or `reindex()` is running.
 
         Raises:
-            EmbeddingsChangedError: The stored vectors are of another model.
+            EmbeddingsChangedError: The stored vectors belong to another model.
         """
         state = (yield from self.ready()).state
         if state is not None and state.phase != COMPLETE:
-            _log.warning("The embeddings are being made anew by reindex(), so a search goes by words alone.")
+            _log.warning("reindex() is running; this search ranks by words only.")
             return None
         vector = yield from self.embedder.query(text)
         if state is not None and vector is not None:
-            self._refuse(state, self.fingerprint([vector]))
+            self._refuse_other(state, self.fingerprint([vector]))
         return vector
 
-    def ready(self) -> Program[Look]:
-        """What is known of the stored vectors.
+    def ready(self) -> Program[Check]:
+        """Check the stored fingerprint, unless the last check is recent enough.
 
         Raises:
-            EmbeddingsChangedError: They are of another model.
+            EmbeddingsChangedError: The stored vectors belong to another model.
         """
-        look = self._seen
-        if look is None or time.monotonic() >= look.at + LOOKED_AT_SECONDS:
-            look = yield from self.look()
-        if look.state is not None:
-            self._refuse(look.state, None)
-        return look
+        check = self._checked
+        if check is None or time.monotonic() >= check.at + RECHECK_SECONDS:
+            check = yield from self.check()
+        if check.state is not None:
+            self._refuse_other(check.state, None)
+        return check
 
-    def look(self) -> Program[Look]:
-        """Look at the note."""
+    def check(self) -> Program[Check]:
+        """Check the stored fingerprint."""
         at = time.monotonic()
-        look = Look((yield from self.state()), at)
-        settled = look.phase == COMPLETE and look.state is not None and self._is_own(look.state, {})
-        self._seen = look if settled else None
-        if look.state is not None and look.state.generation != self._generation:
+        check = Check((yield from self.state()), at)
+        settled = check.phase == COMPLETE and check.state is not None and self._is_own(check.state, {})
+        self._checked = check if settled else None
+        if check.state is not None and check.state.generation != self._generation:
             if self._generation is not None:
-                self.embedder.forget()  # it may answer otherwise than it did
-            self._generation = look.state.generation
-        return look
+                self.embedder.forget()  # the model may have changed under its name
+            self._generation = check.state.generation
+        return check
 
     def state(self) -> Program[State | None]:
-        """What the note says; None when there is none."""
-        note = yield from Read(self._backend, self._notes.get(_NAME, time.time()))
+        """Read the stored fingerprint; None if there is none."""
+        note = yield from Read(self._backend, self._notes.get(_NOTE, time.time()))
         if note is None:
             return None
-        said = note.value
-        fingerprint = Fingerprint(said["model"], said["dimensions"])
-        return State(fingerprint, said["phase"], said.get("generation", 0), note.revision)
+        stored = note.value
+        fingerprint = Fingerprint(stored["model"], stored["dimensions"])
+        return State(fingerprint, stored["phase"], stored.get("generation", 0), note.revision)
 
     def swap(self, state: State | None, fingerprint: Fingerprint, phase: str) -> Program[bool]:
-        """Write the note, if it still is as it was read; returns whether. With `CLEARING` begins another generation."""
+        """Store a fingerprint, if the stored one did not change since it was read.
+
+        Args:
+            state: The stored fingerprint as it was read; None if there was none.
+            fingerprint: The fingerprint to store.
+            phase: The phase to store. `CLEARING` begins a new generation.
+
+        Returns:
+            Whether it was stored.
+        """
         generation = (state.generation if state else 0) + (phase == CLEARING)
         value = {**fingerprint._asdict(), "phase": phase, "generation": generation}
         expected = None if state is None else state.revision
-        swapped: bool = yield from Write(self._backend, self._notes.swap(_NAME, value, expected, time.time()))
-        self._seen = None
+        swapped = yield from Write(self._backend, self._notes.swap(_NOTE, value, expected, time.time()))
+        self._checked = None
         if swapped:
             self._generation = generation
         return swapped
 
-    def fingerprint(self, vectors: Any) -> Fingerprint:
-        """That of this model, known by vectors it gave."""
-        return Fingerprint(self.embedder.name, len(next(iter(vectors))) // _BYTES)
+    def fingerprint(self, vectors: Iterable[bytes]) -> Fingerprint:
+        """Return the fingerprint of this model, given some of its vectors."""
+        return Fingerprint(self.embedder.name, len(next(iter(vectors))) // _FLOAT_BYTES)
 
-    def _claim(self, own: Fingerprint) -> Program[Look]:
-        """Write down that the vectors are of this model, unless another process was faster; returns what holds now."""
+    def _store(self, own: Fingerprint) -> Program[Check]:
+        """Store the fingerprint of this model, unless another process stored one, and return the check after that."""
         reason = yield from Read(self._backend, self._backend.items.fits(self._tenant, own.dimensions))
         if reason is not None:
             raise ConfigurationError(reason)
@@ -235,15 +265,15 @@ class Indexer:
             not vectors or state.fingerprint == self.fingerprint(vectors.values())
         )
 
-    def _refuse(self, state: State, own: Fingerprint | None) -> None:
-        """Refuse a model that is not the one of the stored vectors; by its name alone as long as no more is known."""
+    def _refuse_other(self, state: State, own: Fingerprint | None) -> None:
+        """Refuse a model that is not the one of the stored vectors. If `own` is None, compare the names only."""
         stored = state.fingerprint
         if stored == own or (own is None and stored.model == self.embedder.name):
             return
-        self._seen = None  # it may be settled the next time
+        self._checked = None
         self.embedder.forget()
         msg = (
-            f"The embedding model was changed: the stored vectors are of {stored}, and this memory has "
-            f"{own or self.embedder.name}. Call memory.reindex() to embed everything anew, or go back to the former model."
+            f"The embedding model was changed: the stored vectors belong to {stored}, and this memory uses "
+            f"{own or self.embedder.name}. Call memory.reindex() to embed everything again, or use the former model."
         )
         raise EmbeddingsChangedError(msg)

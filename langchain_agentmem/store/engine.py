@@ -35,7 +35,7 @@ from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
 from langchain_agentmem.programs import Compute, Program, Read, Step, Write, storage_program
 from langchain_agentmem.programs.sizes import LARGE, is_long
-from langchain_agentmem.search.fingerprint import Indexer
+from langchain_agentmem.search.fingerprint import Embedded, Indexer
 from langchain_agentmem.search.ranking import rank, stop_words, terms
 from langchain_agentmem.store.batches import (
     Batch,
@@ -346,7 +346,7 @@ class StoreEngine:
         else:
             found, used = yield from Write(self.backend, self._perform(work, now))
         if work.puts or work.deletes:
-            yield from self._renew(work)
+            yield from self._settle(work)
             yield from self.sweeper.after_write()
         elif used:
             # What was read is not withheld because another writer holds the database: the time to live goes on as it was.
@@ -377,26 +377,27 @@ class StoreEngine:
                 queries[query] = vector
         work.queries = queries
 
-    def _renew(self, work: Batch) -> Program[None]:
-        """Give what was stored other vectors, or none, when `reindex` did not wait for it."""
+    def _settle(self, work: Batch) -> Program[None]:
+        """Recheck the fingerprint after a batch was stored; see `Indexer.settle`."""
+        if self.indexer is None or not (texts := work.all_texts()):
+            return
         items, tenant = self.backend.items, self.tenant
-        while self.indexer is not None and (texts := work.all_texts()):
-            renewed = yield from self.indexer.renewed(texts, work.embedded)
-            if renewed is None:
-                return
+        embedded_places = [place for place, put in work.puts.items() if put.pieces]
+
+        def replace(renewed: Embedded) -> Program[None]:
             work.embedded = renewed
-            embedded_places = [place for place, put in work.puts.items() if put.pieces]
             read = yield from Read(self.backend, items.get(tenant, embedded_places, time.time()))
-            rows = dict(zip(embedded_places, read, strict=True))
             own = [
                 (row, work.vectors(place))
-                for place, row in rows.items()
+                for place, row in zip(embedded_places, read, strict=True)
                 if row and load_json(row.value) == load_json(work.puts[place].text)
             ]
             yield from Write(self.backend, items.embed(tenant, [EmbeddedItem(row, ()) for row, _ in own]))
             embedded = [EmbeddedItem(row, vectors) for row, vectors in own if vectors]
             if embedded:
                 yield from Write(self.backend, items.embed(tenant, embedded))
+
+        yield from self.indexer.settle(texts, work.embedded, replace)
 
     @storage_program
     def _perform(self, work: Batch, now: float) -> Program[tuple[dict[int, Any], list[Place]]]:
@@ -509,7 +510,7 @@ class StoreEngine:
             return work.item_puts()
 
         values = yield from updated(self.backend, self.tenant, keys, decide, prepare)
-        yield from self._renew(work)
+        yield from self._settle(work)
         yield from self.sweeper.after_write()
         return values
 

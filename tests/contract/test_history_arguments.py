@@ -178,10 +178,10 @@ def test_a_retention_slides_or_not(sliding):
 
 async def test_a_role_that_others_call_differently_is_named(memory, call):
     with pytest.raises(
-        InvalidInputError, match=r"role 'user' is not known\. LangChain calls it 'human'\. Known roles are human, ai"
+        InvalidInputError, match=r"Unknown role 'user'\. LangChain calls it 'human'\. Use one of human, ai"
     ):
         await call(memory.history("s").search, "a", role="user")
-    with pytest.raises(InvalidInputError, match=r"role 'robot' is not known\. Known roles are human, ai, system, tool"):
+    with pytest.raises(InvalidInputError, match=r"Unknown role 'robot'\. Use one of human, ai, system, tool"):
         await call(memory.search_history, "a", role="robot")
 
 
