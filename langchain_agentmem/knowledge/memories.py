@@ -13,6 +13,7 @@ from langchain_agentmem.arguments.ids import check_id, check_name
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import DamagedDataError
+from langchain_agentmem.knowledge.face import KnowledgeFace
 from langchain_agentmem.knowledge.names import checked_content, folded_sentence, text_id
 from langchain_agentmem.knowledge.namespaces import MEMORIES, user_namespace
 from langchain_agentmem.knowledge.reading import answers, readable
@@ -50,7 +51,7 @@ class SavedMemories(list[SavedMemory]):
         return html_table(rows, header=("id", "memory", "times saved", "first", "score"))
 
 
-class Memories:
+class Memories(KnowledgeFace["MemoryEngine"]):
     """Memories of users. Available as `AgentMemory.memories`.
 
     Two texts are the same memory if they differ only in case, compatibility forms of characters, spaces, and the full stops
@@ -72,10 +73,7 @@ class Memories:
     """
 
     def __init__(self, store: AgentMemStore) -> None:
-        self.engine = MemoryEngine(store.engine)
-
-    def __repr__(self) -> str:
-        return f"Memories({self.engine.store.backend!r})"
+        super().__init__(MemoryEngine(store.engine))
 
     def save(self, user_id: str, text: str, *, max_length: int = LONGEST_MEMORY) -> SavedMemory:
         """Save a memory.

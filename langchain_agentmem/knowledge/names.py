@@ -1,4 +1,4 @@
-"""When two texts are the same: names that are written differently, and memories that say the same."""
+"""Normal forms of names and sentences, by which differently written texts count as equal."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.errors import InvalidInputError
 
 LONGEST_NAME = 200
-"""The most characters of a name."""
+"""Longest name, in characters."""
 
 _END = " .!…。！"
 
 
 def folded(text: str) -> str:
-    """A text without what does not tell names apart: case, compatibility forms, invisible characters, extra spaces.
+    """Return a text without case, compatibility forms, invisible characters and extra spaces.
 
     Example:
         >>> from langchain_agentmem.knowledge.names import folded
@@ -29,7 +29,7 @@ def folded(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    # Folding the case may undo the normal form, and the other way round.
+    # Case folding may undo the normal form and vice versa, so both are repeated until nothing changes.
     once = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     while (again := unicodedata.normalize("NFKC", once.casefold())) != once:
         once = again
@@ -41,34 +41,35 @@ _folded_name = lru_cache(maxsize=20_000)(_folded)
 
 
 def name_key(what: str, name: Any) -> str:
-    """The key under which a name is known: the same for all ways to write it.
+    """Return the key of a name, which is equal for all ways to write the name.
 
     Args:
-        what: How the name is called in a message, for example `"name"`.
+        what: Name of the argument, for error messages, for example `"name"`.
         name: The name.
 
     Raises:
-        InvalidTypeError: It is not a string.
-        InvalidInputError: Nothing is left of it, it is longer than `LONGEST_NAME`, or it cannot be stored.
+        InvalidTypeError: The name is not a string.
+        InvalidInputError: The name is empty, longer than `LONGEST_NAME`, or cannot be stored.
     """
     text = check_name(what, name)
     key = folded(text)
     if not key:
-        msg = f"{what} must not be empty, got {shown(text)}."
+        msg = f"{what} must not be empty; got {shown(text)}."
         raise InvalidInputError(msg)
-    if max(len(text), len(key)) > LONGEST_NAME:
-        msg = f"{what} {shown(text[:40])}… has {max(len(text), len(key)):,} characters; at most {LONGEST_NAME} are accepted."
+    length = max(len(text), len(key))
+    if length > LONGEST_NAME:
+        msg = f"{what} {shown(text, 40)} has {length:,} characters; at most {LONGEST_NAME} are accepted."
         raise InvalidInputError(msg)
     return key
 
 
 def text_id(text: str) -> str:
-    """The id of a text: the same for texts that are equal."""
+    """Return the ID of a text: equal texts have equal IDs."""
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
 def folded_sentence(text: str) -> str:
-    """What a sentence says: it without case, compatibility forms, extra spaces, and full stops around it.
+    """Return a sentence as `folded` does, and without full stops and exclamation marks around it.
 
     Example:
         >>> from langchain_agentmem.knowledge.names import folded_sentence
@@ -79,11 +80,16 @@ def folded_sentence(text: str) -> str:
 
 
 def checked_content(what: str, text: Any, longest: int) -> str:
-    """Refuse a text that is empty, too long, or no text; returns it without spaces around it.
+    """Return a text without spaces around it.
+
+    Args:
+        what: Name of the argument, for error messages.
+        text: The text.
+        longest: Longest accepted text, in characters.
 
     Raises:
-        InvalidTypeError: It is not a string.
-        InvalidInputError: It is empty or has more than `longest` characters.
+        InvalidTypeError: The text is not a string.
+        InvalidInputError: The text is empty or has more than `longest` characters.
     """
     check_count("max_length", longest)
     content = check_name(what, text).strip()
@@ -91,6 +97,6 @@ def checked_content(what: str, text: Any, longest: int) -> str:
         msg = f"{what} must not be empty."
         raise InvalidInputError(msg)
     if len(content) > longest:
-        msg = f"{what} has {len(content):,} characters; at most {longest:,} are accepted. Say it shorter."
+        msg = f"{what} has {len(content):,} characters; at most {longest:,} are accepted. Shorten it."
         raise InvalidInputError(msg)
     return content

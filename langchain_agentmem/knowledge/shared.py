@@ -8,6 +8,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 from langchain_agentmem.knowledge.collections import CollectionEngine, KnowledgeEntries
+from langchain_agentmem.knowledge.face import KnowledgeFace
 from langchain_agentmem.programs import arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
@@ -15,7 +16,7 @@ Texts = Iterable[str | Document]
 Ids = list[str]
 
 
-class SharedKnowledge:
+class SharedKnowledge(KnowledgeFace[CollectionEngine]):
     """Collections of texts for all users. Available as `AgentMemory.knowledge`.
 
     Only the application writes them; the tools of agents can only search. Each text is one entry, however often it is added,
@@ -35,10 +36,7 @@ class SharedKnowledge:
     """
 
     def __init__(self, store: AgentMemStore) -> None:
-        self.engine = CollectionEngine(store.engine)
-
-    def __repr__(self) -> str:
-        return f"SharedKnowledge({self.engine.store.backend!r})"
+        super().__init__(CollectionEngine(store.engine))
 
     def add(self, name: str, texts: Texts, metadata: Mapping[str, Any] | None = None) -> Ids:
         """Add texts to a collection in one transaction.

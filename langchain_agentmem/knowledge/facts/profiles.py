@@ -8,6 +8,7 @@ from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
 
+from langchain_agentmem.knowledge.face import KnowledgeFace
 from langchain_agentmem.knowledge.facts.engine import ProfileEngine
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
@@ -23,7 +24,7 @@ Moment = datetime | str
 """A `datetime` or an ISO 8601 string; without a time zone it is taken as UTC."""
 
 
-class Profiles:
+class Profiles(KnowledgeFace[ProfileEngine]):
     """Profiles of users: their fields and facts. Available as `AgentMemory.profiles`.
 
     Everything known about a user is stored below the namespace `("user:<user_id>",)` of the store, and never expires.
@@ -44,10 +45,7 @@ class Profiles:
     """
 
     def __init__(self, store: AgentMemStore) -> None:
-        self.engine = ProfileEngine(store.engine)
-
-    def __repr__(self) -> str:
-        return f"Profiles({self.engine.store.backend!r})"
+        super().__init__(ProfileEngine(store.engine))
 
     # Reading
 

@@ -1,8 +1,7 @@
-"""What a profile looks like: `UserProfile`, any Pydantic model, or a JSON schema."""
+"""The form of profiles: `UserProfile`, another Pydantic model, or a JSON schema."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -17,15 +16,16 @@ from langchain_agentmem.errors import (
     InvalidTypeError,
     missing_extra,
 )
-from langchain_agentmem.knowledge.facts.facts import Fact, timeline_html
+from langchain_agentmem.knowledge.facts.facts import Fact, in_order, timeline_html
 from langchain_agentmem.knowledge.facts.paths import Path
+from langchain_agentmem.text.tables import html_table
 
 _MANAGED = frozenset(("user_id", "facts", "past", "last_interaction"))
-"""The fields that no change names: they follow from what is stored."""
+"""Fields that follow from what is stored, so no change may name them."""
 
 
 class Loaded:
-    """The fields of a profile as they were read; no part of what it is, so all of these are equal."""
+    """The fields of a profile as they were read. All instances are equal, so that they do not count when profiles compare."""
 
     def __init__(self, fields: dict[str, Any] | None = None) -> None:
         self.fields = fields
@@ -37,7 +37,7 @@ class Loaded:
 
 
 class UserProfile(BaseModel):
-    """What is known of a user. Derive from it for more fields; a notebook shows it with a timeline of its facts.
+    """The default profile of a user. Subclass it to add fields. A notebook shows it with a timeline of its facts.
 
     Example:
         >>> from langchain_agentmem import AgentMemory
@@ -53,11 +53,11 @@ class UserProfile(BaseModel):
         default_factory=dict, description="How the user wants things to be done, by a short name such as 'language'."
     )
     facts: list[Fact] = Field(default_factory=list)
-    """What is true, or was at the time asked for."""
+    """Facts that are true, or were true at the requested time."""
     past: list[Fact] = Field(default_factory=list)
-    """What was true before that."""
+    """Facts that ended before that time."""
     last_interaction: datetime | None = None
-    """When the user was heard of last."""
+    """When the user last wrote something."""
 
     _loaded: Loaded = PrivateAttr(default_factory=Loaded)
 
@@ -67,23 +67,17 @@ class UserProfile(BaseModel):
         for name, value in fields.items():
             inner = value.items() if isinstance(value, dict) else ()
             rows += [(f"{name}: {key}", one) for key, one in inner] or [(name, value or None)]
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape('' if value is None else str(value))}</td></tr>"
-            for name, value in rows
-        )
-        facts = sorted([*self.past, *self.facts], key=lambda fact: (fact.valid_from is not None, fact.valid_from))
-        return f"<table>{cells}</table>{timeline_html(facts)}"
+        return f"{html_table(rows, row_headers=True)}{timeline_html(in_order([*self.past, *self.facts]))}"
 
 
 class Schema:
-    """How the fields of a profile are checked, and what is made of them.
+    """The form of a profile: validates its fields, and builds the object that the application gets.
 
     Args:
-        schema: A Pydantic model, or a JSON schema of an object (which needs the extra `jsonschema`).
+        schema: A Pydantic model, or a JSON schema of an object. A JSON schema needs the extra `jsonschema`.
 
     Raises:
-        InvalidTypeError: It is neither.
+        InvalidTypeError: The schema is neither.
         InvalidInputError: The JSON schema is not valid.
         ConfigurationError: A package is missing.
     """
@@ -92,61 +86,75 @@ class Schema:
         self.model: type[BaseModel] | None = None
         if isinstance(schema, type) and issubclass(schema, BaseModel):
             self.model = schema
-            self._whole: Mapping[str, Any] = schema.model_json_schema()
+            self._json_schema: Mapping[str, Any] = schema.model_json_schema()
             name = schema.__name__
         elif isinstance(schema, Mapping) and ("properties" in schema or "additionalProperties" in schema):
-            self._whole = schema
+            self._json_schema = schema
             name = str(schema.get("title") or "profile")
         else:
-            msg = f"A profile's schema is a Pydantic model or a JSON schema of an object, got {shown(schema)}."
+            msg = f"schema must be a Pydantic model or a JSON schema of an object; got {shown(schema)}."
             raise InvalidTypeError(msg)
         self.name = check_id("The schema's name", name)
-        """Profiles of different names lie beside each other."""
+        """Name of the schema. A user has one profile for each name."""
         self.has_facts = self.model is not None and issubclass(self.model, UserProfile)
-        """Whether facts belong to it."""
+        """True if the profile has facts."""
         self._validator: Any = None if self.model is not None else self._json_validator()
 
     def described(self) -> dict[str, Any]:
-        """The JSON schema of the fields that a change may name."""
+        """Return the JSON schema of the fields that a change may name."""
         properties = {
-            name: one for name, one in self._whole.get("properties", {}).items() if name not in self._hidden()
+            name: one for name, one in self._json_schema.get("properties", {}).items() if name not in self._hidden()
         }
         described = {"type": "object", "properties": properties}
-        needed = {name: one for name, one in (self._whole.get("$defs") or {}).items() if name != "Fact"}
+        needed = {name: one for name, one in (self._json_schema.get("$defs") or {}).items() if name != "Fact"}
         return {**described, "$defs": needed} if needed else described
 
     def check_path(self, path: Path) -> None:
-        """Refuse a field that the schema does not know.
+        """Refuse an unknown field.
 
         Raises:
-            InvalidInputError: It does not.
+            InvalidInputError: The schema does not have the field.
         """
-        if path[0] in self._hidden() or not self._knows(self._whole, path):
-            known = ", ".join(name for name in self._whole.get("properties", {}) if name not in self._hidden())
-            msg = f"There is no field {shown('.'.join(path))}: known are {known or 'any'}."
+        if path[0] in self._hidden() or not self._knows(self._json_schema, path):
+            known = ", ".join(name for name in self._json_schema.get("properties", {}) if name not in self._hidden())
+            msg = f"There is no field {shown('.'.join(path))} in the schema {self.name}. Its fields: {known or 'any'}."
             raise InvalidInputError(msg)
 
     def is_list(self, path: Path) -> bool:
-        """Whether a field holds a list."""
-        return any(one.get("type") == "array" for one in self._at(self._whole, path))
+        """Return true if a field holds a list."""
+        return any(one.get("type") == "array" for one in self._at(self._json_schema, path))
 
     def check(self, document: Mapping[str, Any]) -> None:
-        """Refuse a document that is not as the schema says; fields may be missing.
+        """Refuse a document that does not fit the schema. Required fields may be missing.
 
         Raises:
-            InvalidInputError: It is not.
+            InvalidInputError: The document does not fit.
         """
-        faults = [f"{'.'.join(map(str, where)) or 'the document'}: {what}" for where, what in self._faults(document)]
+        faults = [f"{'.'.join(map(str, path)) or 'the document'}: {text}" for path, text in self._faults(document)]
         if faults:
-            msg = f"It does not fit the schema {self.name}: {'; '.join(faults[:3])}."
+            msg = f"The profile would not fit the schema {self.name}: {'; '.join(faults[:3])}."
             raise InvalidInputError(msg)
 
     def build(
         self, user_id: str, document: Mapping[str, Any], facts: Iterable[Fact], past: Iterable[Fact], last: str | None
     ) -> Any:
-        """What is known of a user, in the form of the schema; None where required fields are not known yet."""
+        """Return a user's profile in the form of the schema.
+
+        Args:
+            user_id: ID of the user.
+            document: The fields.
+            facts: The facts that are true.
+            past: The facts that have ended.
+            last: When the user last wrote something, in ISO 8601; None if never.
+
+        Returns:
+            An instance of the model, or a dict for a JSON schema; None if a required field is not known yet.
+
+        Raises:
+            DamagedDataError: The fields do not fit the schema.
+        """
         if self.model is None:
-            return dict(document) if all(name in document for name in self._whole.get("required", ())) else None
+            return dict(document) if all(name in document for name in self._json_schema.get("required", ())) else None
         managed = {"user_id": user_id, "facts": list(facts), "past": list(past), "last_interaction": last}
         known = (
             {name: value for name, value in managed.items() if name in self.model.model_fields}
@@ -160,20 +168,21 @@ class Schema:
         except ValidationError as error:
             if all(one["type"] == "missing" for one in error.errors()):
                 return None
-            msg = f"What is stored of {shown(user_id)} does not fit the schema {self.name}: {error}"
+            msg = f"The stored profile of {shown(user_id)} does not fit the schema {self.name}: {error}"
             raise DamagedDataError(msg) from error
         if isinstance(built, UserProfile):
             built._loaded = Loaded(self.fields_of(built))
         return built
 
     def fields_of(self, profile: BaseModel) -> dict[str, Any]:
-        """The fields of a profile that changes may name."""
+        """Return the fields of a profile that changes may name."""
         return profile.model_dump(mode="json", exclude=set(self._hidden()), by_alias=True)
 
     def _hidden(self) -> frozenset[str]:
         return _MANAGED if self.has_facts else frozenset(("user_id",)) if self.model is not None else frozenset()
 
-    def _faults(self, document: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
+    def _faults(self, document: Mapping[str, Any]) -> Iterator[tuple[Iterable[Any], str]]:
+        """Yield the path and the text of each error in a document, apart from missing fields."""
         if self.model is None:
             for error in self._validator.iter_errors(dict(document)):
                 if error.validator != "required":
@@ -193,19 +202,19 @@ class Schema:
             from jsonschema.validators import validator_for
         except ImportError:
             raise missing_extra(what="A JSON schema as a profile", extra="jsonschema") from None
-        kind = validator_for(self._whole)
+        validator = validator_for(self._json_schema)
         try:
-            kind.check_schema(self._whole)
+            validator.check_schema(self._json_schema)
         except SchemaError as error:
             msg = f"The JSON schema {self.name} is not valid: {error.message}."
             raise InvalidInputError(msg) from None
-        return kind(self._whole)
+        return validator(self._json_schema)
 
     def _knows(self, schema: Any, path: Path) -> bool:
         return not path or bool(self._at(schema, path))
 
     def _at(self, schema: Any, path: Path) -> list[Mapping[str, Any]]:
-        """The schemas that a value at a path may have."""
+        """Return the schemas that the value at a path may have; none if there is no such field."""
         alternatives = list(self._alternatives(schema, 0))
         for name in path:
             inner: list[Mapping[str, Any]] = []
@@ -220,11 +229,12 @@ class Schema:
         return alternatives
 
     def _alternatives(self, schema: Any, depth: int) -> Iterator[Mapping[str, Any]]:
+        """Yield the schemas that a schema refers to or combines."""
         if not isinstance(schema, Mapping) or depth > 20:
             return
         reference = schema.get("$ref")
         if isinstance(reference, str) and reference.startswith("#/"):
-            target: Any = self._whole
+            target: Any = self._json_schema
             for part in reference[2:].split("/"):
                 target = target.get(part, {}) if isinstance(target, Mapping) else {}
             yield from self._alternatives(target, depth + 1)
@@ -237,7 +247,7 @@ class Schema:
 
 
 def _is_open(schema: Mapping[str, Any]) -> bool:
-    """Whether an object may have fields that the schema does not name."""
+    """Return true if an object may have fields that the schema does not name."""
     if schema.get("type", "object") != "object":
         return False
     more = schema.get("additionalProperties")

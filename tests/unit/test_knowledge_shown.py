@@ -1,0 +1,54 @@
+"""What knowledge shows of itself: its store, tables of results, and never a secret or markup of a user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from langchain_agentmem import AgentMemory, UserProfile
+
+ALICE = "alice@example.com"
+
+
+@pytest.fixture
+def memory():
+    with AgentMemory.from_url("sqlite:///:memory:", tenant="shop") as memory:
+        yield memory
+
+
+@pytest.mark.parametrize("name", ["profiles", "memories", "knowledge"])
+def test_a_repr_names_the_store_and_no_content(memory: AgentMemory, name: str) -> None:
+    memory.profiles.add_fact(ALICE, "Likes tea")
+    surface: Any = getattr(memory, name)
+    assert repr(surface) == f"{type(surface).__name__}({memory.backend!r}, tenant='shop')"
+    assert f"<caption>{type(surface).__name__}</caption>" in surface._repr_html_()
+    assert "shop" in surface._repr_html_()
+
+
+def test_tables_escape_what_users_write(memory: AgentMemory) -> None:
+    text = "Likes <b>tea</b>"
+    memory.profiles.add_fact(ALICE, text)
+    memory.profiles.update_preference(ALICE, "<i>", text)
+    memory.memories.save(ALICE, text)
+    memory.knowledge.add("<u>", [text], {"<s>": "<s>"})
+    shown = [
+        memory.profiles.get(ALICE),
+        memory.profiles.timeline(ALICE),
+        memory.memories.list(ALICE),
+        memory.memories.search(ALICE, "tea"),
+        memory.knowledge.search("tea"),
+    ]
+    for table in (one._repr_html_() for one in shown):
+        assert "&lt;b&gt;tea&lt;/b&gt;" in table
+        assert not [tag for tag in ("<b>", "<i>", "<u>", "<s>") if tag in table]
+
+
+def test_a_profile_shows_its_fields_and_a_timeline(memory: AgentMemory) -> None:
+    memory.profiles.save(UserProfile(user_id=ALICE, name="Alice"))
+    athens = memory.profiles.add_fact(ALICE, "Lives in Athens")
+    memory.profiles.add_fact(ALICE, "Lives in Patras", replaces=athens)
+    shown = memory.profiles.get(ALICE)._repr_html_()
+    assert "<th>name</th><td style='text-align:left'>Alice</td>" in shown
+    assert "<s>Lives in Athens</s><br><small>then: Lives in Patras</small>" in shown
+    assert shown.index("Lives in Athens") < shown.rindex("Lives in Patras")
