@@ -15,7 +15,7 @@ from conftest import new_url
 from langchain_core.messages import HumanMessage
 from proxies import LosingProxy
 
-from langchain_agentmem import AgentMemory
+from langchain_agentmem import AgentMemory, Retention
 from langchain_agentmem.backends.contract import SessionKey, StoredSummary
 from langchain_agentmem.programs import Write
 
@@ -178,4 +178,41 @@ async def test_a_turn_is_added_once_however_many_messages_come_between(losing, c
     await call(history.add_messages, [HumanMessage("mine")])
     losing.check()
     assert losing.other.history("s").messages == [HumanMessage("first"), HumanMessage("mine"), *others]
+    await call(losing.memory.close)
+
+
+REMOVALS: dict[str, Callable[[AgentMemory], Any]] = {
+    "clear": lambda other: other.history("s").clear(),
+    "clear and add": lambda other: (
+        other.history("s").clear(),
+        other.history("s").add_messages([HumanMessage("other")]),
+    ),
+    "delete": lambda other: other.sessions.delete("s"),
+    "delete and add": lambda other: (
+        other.sessions.delete("s"),
+        other.history("s").add_messages([HumanMessage("other")]),
+    ),
+    "trim": lambda other: other.history("s", max_messages=1).add_messages([HumanMessage("other")]),
+    "trim by retention": lambda other: other.history("s", retention=Retention(max_messages=1)).add_messages(
+        [HumanMessage("other")]
+    ),
+}
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["a session with messages", "a new session"])
+@pytest.mark.parametrize("removal", REMOVALS)
+async def test_a_turn_that_another_writer_removed_is_not_added_again(losing, call, removal, is_new):
+    history = losing.memory.history("s")
+    if not is_new:
+        await call(history.add_messages, [HumanMessage("first")])
+    losing.next_swap(REMOVALS[removal], "append")
+    await call(history.add_messages, [HumanMessage("mine")])
+    losing.check()
+    texts = [message.content for message in losing.other.history("s").messages]
+    if removal == "trim":  # a window that deletes nothing
+        assert texts == [*([] if is_new else ["first"]), "mine", "other"]
+    else:
+        assert texts == (["other"] if removal not in ("clear", "delete") else [])
+    if removal == "delete":
+        assert losing.other.sessions.list() == []
     await call(losing.memory.close)

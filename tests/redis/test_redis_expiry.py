@@ -228,6 +228,6 @@ async def test_deleting_everything_leaves_nothing(any_redis_url, keys, call):
         await call(memory.sessions.delete, "s", user_id="alice")
         await call(memory.store.batch, [PutOp(("a", str(n)), "k", None) for n in range(5)])
         await call(memory.checkpointer.delete_thread, "1")
-        # The root's last stamp stays, so that none is ever given twice; the root is unlisted an hour later.
-        assert keys.names().keys() <= {"schema", "language", "clock", "roots", "expiring-roots"}
+        # The root's last stamp stays, so that none is ever given twice; the root is unlisted an hour later. The tokens expire.
+        assert keys.names().keys() <= {"schema", "language", "tokens", "clock", "roots", "expiring-roots"}
         await call(memory.close)

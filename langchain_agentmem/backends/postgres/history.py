@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
@@ -32,12 +31,8 @@ class PostgresMessages:
     def __init__(self, schema: str | None) -> None:
         self._sql = statements("history.sql", schema)
 
-    def append(self, key: SessionKey, addition: Append) -> Program[int]:
-        attempts = itertools.count()
-        return self._append(key, addition, attempts)
-
     @one_statement
-    def _append(self, key: SessionKey, addition: Append, attempts: Iterator[int]) -> Program[int]:
+    def append(self, key: SessionKey, addition: Append) -> Program[int]:
         rows = addition.rows
         parameters = (
             *(_place(key), _owner(key.tenant, key.user_id), key.tenant, key.user_id or "", key.session_id),
@@ -50,7 +45,6 @@ class PostgresMessages:
                 addition.ttl,
                 addition.sliding,
                 addition.token,
-                next(attempts) > 0,
             ),
             [row.role for row in rows],
             [row.agent for row in rows],

@@ -2,7 +2,7 @@ The statements of the message log; `{schema}` is the schema of the tables, with 
 
 -- append --
 SELECT {schema}agentmem_append(
-    %s, %s, %s, %s, %s, %s::bytea[], %s::bigint[], %s, %s, %s, %s, %s, %s, %s,
+    %s, %s, %s, %s, %s, %s::bytea[], %s::bigint[], %s, %s, %s, %s, %s, %s,
     %b::text[], %b::text[], %s::boolean[], %s::double precision[], %b::text[], %b::text[], %s::bytea[],
     %s::bytea[], %s::bytea[]
 )

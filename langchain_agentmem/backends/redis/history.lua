@@ -7,7 +7,9 @@ The scripts of the message log. The keys of a session:
   messages   a stream: the message at position n has the id (n+1)-0 and the field m; the field a when it is an agent's
   index      a sorted set of texts: a kind, for some kinds an agent and a zero byte, and a position of 12 digits. The kinds:
              a: an agent's messages; e: those that end with the session; s: system messages; t: an agent's system messages
-  tokens     a hash: the additions and the summaries of the last moments, by token; tokens:old, the same before them
+  tokens     a hash: the additions and the summaries of the last moments, by token; tokens:old, the same before them. They outlive
+             the session by at most ten minutes: an addition whose answer was lost is not made again after another writer
+             deleted it
   words      a hash: what searches know of messages, by position
   vectors:<bytes>  a string: the vectors of so many bytes, each after its message's position; of two for one position the later
              counts. Only added to: what belongs to no message any more is left out when much of it has gathered. It follows
@@ -115,7 +117,7 @@ local function remember(records)
   end
 end
 
--- The keys that there may be, but for the tokens.
+-- The keys of the session, without the tokens.
 local function lasting()
   local keys = {S, M, I, W}
   for _, width in ipairs(widths()) do keys[#keys + 1] = log_of(width) end
@@ -219,8 +221,7 @@ end
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local state = call('HMGET', S, 'next', 'expires', 'at', 'indexed', 'updated')
 if state[2] and tonumber(state[2]) <= now then
-  unlink_vectors()
-  call('UNLINK', unpack(KEYS))
+  call('UNLINK', unpack(lasting()))
   state = {}
 end
 local repeated = result_by_token(TOKENS, ARGV[8])
@@ -421,7 +422,7 @@ return 1
 -- agent as above.
 if ARGV[1] == '*' then
   unlink_vectors()
-  call('UNLINK', M, I, T, W, O)
+  call('UNLINK', M, I, W)
   if call('EXISTS', S) == 1 then call('HSET', S, 'count', 0) end
   call('HDEL', S, 'title', 'titled')
   empty_summaries('')
@@ -461,8 +462,7 @@ return 1
 local found = call('HMGET', S, 'updated', 'expires')
 local kept = ARGV[1] ~= '' and found[1] and not (found[2] and tonumber(found[2]) <= tonumber(ARGV[1]))
 if not kept then
-  unlink_vectors()
-  call('UNLINK', unpack(KEYS))
+  call('UNLINK', unpack(lasting()))
 end
 return {kept and 0 or 1, found[1], found[2]}
 

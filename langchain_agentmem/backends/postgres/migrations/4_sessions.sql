@@ -35,15 +35,13 @@ DROP FUNCTION agentmem_append(
 )
 
 -- append --
--- Add messages to a session; returns the position of the first. An addition that is there already, since the connection
--- was lost before its answer came, is not made again. The first of the titles whose message is stored is that of a session
--- without one; `places_` are the places of these messages among those added. An addition that is made again is looked for in
--- the whole session, since others may have added any number of messages; else among the newest, in case this is the first
--- attempt and it is late.
+-- Add messages to a session; returns the position of the first. An addition that was stored before, by an attempt whose
+-- answer was lost, is not made again, even if its messages were deleted since. The first of the titles whose message is stored
+-- is that of a session without one; `places_` are the places of these messages among those added.
 CREATE FUNCTION agentmem_append(
     place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, titles_ bytea[], places_ bigint[],
     now_ double precision, agent_ text, keep_ bigint, ttl_ double precision, sliding_ boolean, token_ bigint,
-    again_ boolean, roles_ text[], agents_ text[], ends_ boolean[], times_ double precision[], metadata_ text[], types_ text[],
+    roles_ text[], agents_ text[], ends_ boolean[], times_ double precision[], metadata_ text[], types_ text[],
     bodies_ bytea[], words_ bytea[], vectors_ bytea[]
 ) RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -52,6 +50,11 @@ DECLARE
     added_ bigint := cardinality(bodies_);
     until_ double precision;
 BEGIN
+    IF NOT agentmem_take_token(token_) THEN
+        SELECT * INTO found_ FROM agentmem_sessions WHERE place = place_;
+        SELECT min(position) INTO first_ FROM agentmem_messages WHERE session = found_.id AND token = token_;
+        RETURN coalesce(first_, found_.next_position, 0);
+    END IF;
     LOOP
         SELECT * INTO found_ FROM agentmem_sessions WHERE place = place_ FOR UPDATE;
         EXIT WHEN FOUND;
@@ -67,13 +70,6 @@ BEGIN
         found_.created_at := now_;
         found_.updated_at := now_;
         found_.expires_at := NULL;
-    ELSE
-        SELECT min(position) INTO first_ FROM agentmem_messages
-        WHERE session = found_.id AND token = token_
-          AND position >= CASE WHEN again_ THEN 0 ELSE found_.next_position - 64 - added_ END;
-        IF first_ IS NOT NULL THEN
-            RETURN first_;
-        END IF;
     END IF;
     now_ := greatest(now_, found_.updated_at);
     until_ := now_ + ttl_;

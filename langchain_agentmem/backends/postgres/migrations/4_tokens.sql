@@ -1,4 +1,4 @@
-By what a swap is recognised that is made again because the connection was lost before its answer came.
+Tokens by which a change that is attempted again, since the connection was lost before the answer came, recognises itself.
 
 -- tokens --
 -- Random numbers, kept for some minutes: an attempt is repeated within the time limit of an operation.
