@@ -1,95 +1,117 @@
-"""The errors of this package: one small hierarchy under `AgentMemError`.
+"""The exceptions of this package. All of them derive from `AgentMemError`.
 
-Errors about input also derive from `ValueError` or `TypeError`, so that code which catches those keeps working.
+    AgentMemError
+    ├── InvalidInputError (ValueError)          an argument has a wrong value
+    │   ├── BudgetError                         messages do not fit a budget
+    │   └── UnknownCollectionError              no such collection of shared knowledge
+    ├── InvalidTypeError (TypeError)            an argument has a wrong type
+    │   └── UnsupportedValueError (ValueError)  a value would not come back equal
+    ├── ConfigurationError (ValueError)         a URL, a setting or an installed package is wrong
+    │   ├── EmbeddingsChangedError              stored vectors belong to another embedding model
+    │   └── InvalidVectorsError                 the embedding model returns no usable vectors
+    │       └── EmbeddingDimensionsError        the embedding model returns other dimensions
+    ├── EmbeddingError                          the embedding model failed
+    ├── ThreadInUseError (ValueError)           checkpoints of a thread are still needed
+    └── StorageError                            the database failed
+        ├── StorageBusyError                    another writer held a lock for too long
+        ├── StorageClosedError                  the memory is closed
+        ├── ConflictError                       concurrent writers kept changing an item
+        └── DamagedDataError                    stored data cannot be read
+
+Errors about arguments also derive from `ValueError` or `TypeError`, so that code which catches those keeps working. They are
+raised before anything is written.
 """
 
 from __future__ import annotations
 
 
 class AgentMemError(Exception):
-    """Any error that this package raises on purpose."""
+    """Base class of all errors that this package raises."""
 
 
 class InvalidInputError(AgentMemError, ValueError):
-    """An argument cannot be accepted; nothing was written."""
+    """An argument has a value that is not accepted. Nothing was written."""
 
 
 class UnknownCollectionError(InvalidInputError):
-    """There is no collection of shared knowledge of this name."""
+    """No collection of shared knowledge has this name. Nothing was written."""
 
 
 class InvalidTypeError(AgentMemError, TypeError):
-    """An argument has the wrong type; nothing was written."""
+    """An argument has a type that is not accepted. Nothing was written."""
 
 
 class UnsupportedValueError(InvalidTypeError, ValueError):
-    """A value cannot be stored so that it comes back equal; nothing was written.
+    """A value cannot be stored, because it would not come back equal. Nothing was written.
 
-    It is a `TypeError` and a `ValueError`: serializers raise either for a value that they refuse.
+    It is a `TypeError` and a `ValueError`, because serializers raise either of them for a value that they refuse.
     """
 
 
 class ConfigurationError(AgentMemError, ValueError):
-    """A URL or a setting is wrong, or an optional package is missing."""
+    """A URL or a setting is wrong, or an optional package is not installed."""
 
 
 class EmbeddingsChangedError(ConfigurationError):
-    """The stored vectors are of another embedding model; nothing was written."""
+    """The stored vectors belong to another embedding model. Nothing was written; `AgentMemory.reindex` replaces them."""
 
 
 class InvalidVectorsError(ConfigurationError):
-    """The embedding model gave something else than one vector of finite numbers for each text; nothing was written."""
+    """The embedding model does not return one vector of finite numbers for each text. Nothing was written."""
 
 
 class EmbeddingDimensionsError(InvalidVectorsError):
-    """The embedding model gives vectors of other dimensions than `index["dims"]` says; nothing was written."""
+    """The embedding model returns vectors of other dimensions than `index["dims"]`. Nothing was written."""
 
 
 class EmbeddingError(AgentMemError):
-    """The embedding model failed where vectors were all that was asked for."""
+    """The embedding model failed in an operation that only computes vectors, such as `AgentMemory.reindex`."""
 
 
 class StorageError(AgentMemError):
-    """The database could not do what was asked. Nothing was stored, unless the text says that this is not known."""
+    """The database could not perform an operation.
+
+    Nothing was stored, unless the message says that the outcome is unknown.
+    """
 
 
 class StorageBusyError(StorageError):
-    """Another process held the database for longer than the busy timeout."""
+    """Another connection or process held the database for longer than the busy timeout. Try again."""
 
 
 class StorageClosedError(StorageError):
-    """The memory was closed before this call."""
+    """The memory, or one of its surfaces, was closed before this call."""
 
 
 class DamagedDataError(StorageError):
-    """Stored data cannot be read: it was damaged, altered, or written by something else."""
+    """Stored data cannot be read: it was damaged or altered, or another program wrote it."""
 
     is_named = False
-    """Whether the message names the thing that the data belong to."""
+    """True if the message names the item, message or checkpoint that the data belongs to."""
 
 
 class ConflictError(StorageError):
-    """Other writers kept changing the item for longer than this one was ready to try."""
+    """Concurrent writers changed the same data at every attempt. Nothing was stored; try again later."""
 
 
 class ThreadInUseError(AgentMemError, ValueError):
-    """A thread cannot be changed as asked without losing what another part of it needs."""
+    """A thread cannot be changed without losing checkpoints that are still needed. Nothing was changed."""
 
 
 class BudgetError(InvalidInputError):
-    """A message cannot be made to fit the budget of tokens or messages; the error says which."""
+    """A message does not fit a budget of tokens or messages. The error names the message and the budget."""
 
 
 class ExistingDataWarning(UserWarning):
-    """A database in which a memory begins empty holds what another package stored there."""
+    """A new memory starts empty, although its database contains data of another package."""
 
 
 def missing_extra(*, what: str, extra: str) -> ConfigurationError:
-    """Return the error for packages of an extra that are not installed.
+    """Return the error for an optional package that is not installed.
 
     Args:
-        what: What needs them, as the subject of a sentence.
-        extra: The extra's name in `pyproject.toml`.
+        what: The feature that needs the package, as the subject of a sentence.
+        extra: The name of the extra in `pyproject.toml`.
 
     Example:
         >>> from langchain_agentmem.errors import missing_extra

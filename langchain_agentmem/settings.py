@@ -1,8 +1,9 @@
-"""Settings from arguments, the environment (`AGENTMEM_*`) and a `.env` file, in this order."""
+"""Settings from arguments, environment variables (`AGENTMEM_*`) and a `.env` file, in this order of precedence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from langchain_agentmem.errors import ConfigurationError
 
 
 class AgentMemSettings(BaseSettings):
-    """What `AgentMemory.from_settings` starts from.
+    """The settings of `AgentMemory.from_settings`.
 
     Example:
         >>> from langchain_agentmem.settings import AgentMemSettings
@@ -26,16 +27,19 @@ class AgentMemSettings(BaseSettings):
     )
 
     url: str = "sqlite:///agentmem.db"
-    """Which database (`AGENTMEM_URL`)."""
+    """The URL of the database (`AGENTMEM_URL`)."""
     tenant: str = "default"
-    """Which of several applications on one database (`AGENTMEM_TENANT`)."""
-    ttl: float | None = None
-    """Seconds without use after which sessions, items and threads expire (`AGENTMEM_TTL`)."""
+    """The application, when several applications share a database (`AGENTMEM_TENANT`)."""
+    ttl: float | timedelta | None = None
+    """The time without use after which sessions, items and threads expire (`AGENTMEM_TTL`).
+
+    Seconds or a `timedelta`; in the environment, seconds or a duration in ISO 8601 such as `P30D`.
+    """
     max_messages: int | None = None
-    """The most messages that a history gives a chain (`AGENTMEM_MAX_MESSAGES`)."""
+    """The maximum number of messages that a history gives to a chain (`AGENTMEM_MAX_MESSAGES`)."""
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """What `repr` and `str` show: the URL without its password."""
+        """Return the fields that `repr` and `str` show, with the password in the URL masked."""
         return [(name, masked_url(value) if name == "url" else value) for name, value in super().__repr_args__()]
 
 
@@ -43,7 +47,7 @@ def settings_of_environment() -> AgentMemSettings:
     """Read the settings from the environment and `.env`.
 
     Raises:
-        ConfigurationError: A variable is empty or has a wrong value; the message names it.
+        ConfigurationError: A variable is empty or has a wrong value; the error names the variable.
 
     Example:
         >>> from langchain_agentmem.settings import settings_of_environment
@@ -59,6 +63,6 @@ def settings_of_environment() -> AgentMemSettings:
         raise ConfigurationError(msg) from None
     for name in ("url", "tenant"):
         if not getattr(settings, name):
-            msg = f"AGENTMEM_{name.upper()}, in the environment or in .env, is empty: give it a value or remove it."
+            msg = f"AGENTMEM_{name.upper()}, in the environment or in .env, is empty. Set a value or remove the variable."
             raise ConfigurationError(msg)
     return settings

@@ -32,6 +32,14 @@ def test_a_wrong_or_empty_value_is_named_by_its_variable(monkeypatch, tmp_path, 
         AgentMemory.from_settings()
 
 
+@pytest.mark.parametrize(("value", "hours"), [("7200", 2), ("PT2H", 2), ("P30D", 720)])
+def test_the_ttl_is_seconds_or_a_duration(monkeypatch, value, hours):
+    monkeypatch.setenv("AGENTMEM_TTL", value)
+    monkeypatch.setenv("AGENTMEM_URL", "sqlite:///:memory:")
+    with AgentMemory.from_settings() as memory:
+        assert memory.store.ttl_config == {"default_ttl": hours * 60}
+
+
 def test_a_wrong_value_is_not_shown(monkeypatch):
     monkeypatch.setenv("AGENTMEM_TTL", "hunter2secret")
     with pytest.raises(ConfigurationError) as raised:
