@@ -63,6 +63,8 @@ def settings_of_environment() -> AgentMemSettings:
         raise ConfigurationError(msg) from None
     for name in ("url", "tenant"):
         if not getattr(settings, name):
-            msg = f"AGENTMEM_{name.upper()}, in the environment or in .env, is empty. Set a value or remove the variable."
+            msg = (
+                f"AGENTMEM_{name.upper()}, in the environment or in .env, is empty. Set a value or remove the variable."
+            )
             raise ConfigurationError(msg)
     return settings

@@ -23,7 +23,10 @@ SYNCHRONOUS = (
         for name in ("sqlite", "postgres", "redis")
     ),
     ("langchain_agentmem/knowledge/extraction/scheduler.py", {"flush"}),
-    ("langchain_agentmem/messages/tokens.py", {"_loaded", "_encoding_of"}),  # at most a second, once in a process
+    (
+        "langchain_agentmem/messages/vocabularies.py",
+        {"_loaded", "encoding_of"},
+    ),  # at most a second, once in a process
 )
 """Functions of the package that a caller calls to wait for them, on an event loop too."""
 

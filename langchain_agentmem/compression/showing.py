@@ -6,7 +6,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage, ToolMessage
 
-from langchain_agentmem.messages.blocks import THOUGHTS, as_json, blocks_of, calls_of, is_call, said_in
+from langchain_agentmem.messages.blocks import THOUGHTS, as_json, blocks_of, calls_of, content_of_block, is_call
 
 
 def shown(message: BaseMessage) -> str:
@@ -35,7 +35,7 @@ def _speaker(message: BaseMessage) -> str:
 
 
 def _shown(block: Any) -> str:
-    said = said_in(block)
+    said = content_of_block(block)
     if isinstance(block, dict) and block.get("type") in THOUGHTS:
         return f"[thinks {as_json(said)}]" if said else ""
     if isinstance(said, str) and (said or isinstance(block, str) or block.get("type") == "text"):

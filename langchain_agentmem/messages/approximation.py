@@ -1,8 +1,8 @@
-"""About how many tokens a text has, without a vocabulary: seldom fewer than tiktoken's cl100k_base and o200k_base find.
+"""Approximate token counts without a vocabulary, seldom lower than those of tiktoken's cl100k_base and o200k_base.
 
-The text is parted as those vocabularies part it (words with the space before them, up to three digits, marks, white
-space), and each part is given what such parts were seen to count. Common English words are one token; others have the more
-tokens, the more pairs of letters in them are rare in English.
+The text is split as those vocabularies split it: words with the space before them, groups of up to three digits,
+punctuation and white space. Each part counts as many tokens as measured for parts of its kind. Common English words are one
+token. Other words count more tokens for each pair of letters that is rare in English.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _RUNS = re.compile(
 _TOKENS_PER_CHARACTER = {
     "greek": 1.1, "cyrillic": 0.7, "semitic": 1.1, "script": 1.45, "indic": 2.2, "two": 2.0, "three": 3.0, "four": 4.0,
 }  # fmt: skip
-"""As much as, or more than, cl100k_base was seen to find in prose; of scripts that are not named here as many as there are
-bytes of UTF-8, which is the most there can be."""
+"""At least the tokens per character that cl100k_base finds in prose. Scripts that are not named count one token per byte of
+UTF-8, which is the maximum."""
 
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[\u00c0-\u017f]")
-_CACHED = 40
-"""Characters: what is longer is no word that comes again."""
+_LONGEST_CACHED = 40
+"""The length of the longest word whose count is cached. Longer strings seldom repeat."""
 
 _WORDS = """
 able about above according across added after again against allow almost already also although always amount another
@@ -58,7 +58,7 @@ while white whole whose will window wish with within without women word words wo
 year years yesterday young your yourself
 """
 _COMMON = frozenset(_WORDS.split())
-"""Common words of four letters and more that are one token."""
+"""Common words of four and more letters that are one token."""
 _LETTERS = """
 ab ac ai al am an ar as at be bj bl bu by ca ce ch ci cl co ct cu de di do ea ec ed ee ef el em en ep er es et ex fi
 fo fr ge ha he hi ho ia ib ic id ie if ig il im in io is it iv je ke la le li ll lo lu ly ma me mo mp na nc nd ne ng
@@ -70,13 +70,13 @@ _PAIRS = frozenset(_LETTERS.split())
 
 
 def approximate_tokens(text: str) -> int:
-    """About how many tokens a text has, and seldom fewer.
+    """Return the approximate number of tokens of a text, seldom too low.
 
     Args:
-        text: The text, of any language.
+        text: The text, in any language.
 
     Example:
-        >>> from langchain_agentmem.messages.tokens import approximate_tokens
+        >>> from langchain_agentmem.messages.approximation import approximate_tokens
         >>> approximate_tokens("We meet on Friday, 8 May 2023."), approximate_tokens("我们星期五见面。")
         (16, 12)
     """
@@ -85,9 +85,9 @@ def approximate_tokens(text: str) -> int:
         kind = run.lastgroup or ""
         found = run[kind]
         if kind == "word":
-            total += _word(found) if len(found) <= _CACHED else _word.__wrapped__(found)
+            total += _word(found) if len(found) <= _LONGEST_CACHED else _word.__wrapped__(found)
         elif kind == "digits":
-            # The space before a number is a token of its own.
+            # The space before a number is a separate token.
             total += 1 + -(-(len(found) - 1) // 3) if found[0] == " " else -(-len(found) // 3)
         elif kind == "marks":
             total += 0.3 + 0.7 * len(found)

@@ -1,8 +1,8 @@
-"""Conversations as atoms: what may be kept or left out only as a whole, and what of it a request may hold.
+"""Conversations as atoms: groups of messages that a request contains as a whole or not at all.
 
-A request is refused by model providers when a tool's result has no call before it, or a call no result after it. So a
-call and all its results are one atom, parallel ones too, and what is orphaned in the conversation itself is left out of
-a request. It is shown to a summariser all the same.
+Model providers refuse a request with a tool result without its call, or a call without its result. Therefore a message with
+tool calls and all results of these calls are one atom. Calls and results that are orphaned in the conversation itself are
+left out of requests, but a summary includes them.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from langchain_agentmem.messages.blocks import THOUGHTS, calls_of, id_of_call, i
 
 
 class Atom(NamedTuple):
-    """Messages that lie next to each other and stay together."""
+    """Consecutive messages that are kept or left out together."""
 
     originals: tuple[BaseMessage, ...]
-    """As they are in the conversation."""
+    """The messages of the conversation."""
     request: tuple[BaseMessage, ...]
-    """As a request may hold them."""
+    """The messages for a request, without orphaned calls and results."""
     is_human: bool
-    """Whether a request may begin with it, after the system messages."""
+    """True if a request may begin with this atom, after the system messages."""
 
 
 def atoms_of(messages: Sequence[BaseMessage]) -> list[Atom]:
-    """A conversation without system messages, in atoms.
+    """Split a conversation into atoms.
 
     Args:
-        messages: The conversation.
+        messages: The conversation, without system messages.
 
     Example:
         >>> from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -51,24 +51,24 @@ def atoms_of(messages: Sequence[BaseMessage]) -> list[Atom]:
         elif isinstance(message, (ToolMessage, RemoveMessage)):
             atoms.append(Atom((message,), (), False))
         else:
-            # The user's turn begins with what the user says, not with results that go by the user's name.
+            # Tool results in a human message do not begin the user's turn.
             atoms.append(Atom((message,), (message,), is_from_human(message) and not results_in(message)))
         at = end
     return atoms
 
 
 def _ids_in(message: BaseMessage) -> list[Any]:
-    """The ids of a message's calls. The functions that came before tools have none, and need no answer of their own."""
+    """Return the IDs of a message's calls. Legacy function calls have none and need no result."""
     return [call["id"] for call in calls_of(message) if call["id"] is not None]
 
 
 def _answers(message: BaseMessage) -> set[str]:
-    """The ids of the calls whose results a message holds."""
+    """Return the IDs of the calls whose results a message contains."""
     return {message.tool_call_id} if isinstance(message, ToolMessage) else results_in(message)
 
 
 def _end_of_results(messages: Sequence[BaseMessage], start: int) -> int:
-    """Where the results of a message's calls end: the last of them before the model speaks again."""
+    """Return the end of a message's results: the index after the last result before the model's next message."""
     wanted = set(_ids_in(messages[start]))
     end = start + 1
     for at in range(start + 1, len(messages)):
@@ -80,7 +80,7 @@ def _end_of_results(messages: Sequence[BaseMessage], start: int) -> int:
 
 
 def _answered(group: Sequence[BaseMessage]) -> Atom:
-    """A message with tool calls and what follows up to the last result."""
+    """Return the atom of a message with tool calls and the messages up to its last result."""
     call = group[0]
     assert isinstance(call, AIMessage)
     ids = set(_ids_in(call))
@@ -101,24 +101,24 @@ def _answered(group: Sequence[BaseMessage]) -> Atom:
 
 
 def _without_calls(message: AIMessage, ids: Iterable[str | None]) -> AIMessage | None:
-    """A copy of a message without some of its tool calls; None if nothing is left of it."""
-    gone = set(ids)
+    """Return a copy of a message without some of its tool calls, or None if the copy would be empty."""
+    removed = set(ids)
     content: Any = message.content
     if isinstance(content, list):
-        content = [block for block in content if not (is_call(block) and id_of_call(block) in gone)]
-    calls = [call for call in message.tool_calls if call["id"] not in gone]
-    invalid = [call for call in message.invalid_tool_calls if call["id"] not in gone]
+        content = [block for block in content if not (is_call(block) and id_of_call(block) in removed)]
+    calls = [call for call in message.tool_calls if call["id"] not in removed]
+    invalid = [call for call in message.invalid_tool_calls if call["id"] not in removed]
     more = {
         key: value for key, value in message.additional_kwargs.items() if key not in ("tool_calls", "function_call")
     }
     copy = message.model_copy(
         update={"content": content, "tool_calls": calls, "invalid_tool_calls": invalid, "additional_kwargs": more}
     )
-    return copy if calls_of(copy) or _says_something(content) else None
+    return copy if calls_of(copy) or _has_content(content) else None
 
 
-def _says_something(content: Any) -> bool:
-    """Whether a message with this content, and without calls, is one that providers accept: more than thoughts."""
+def _has_content(content: Any) -> bool:
+    """Return true if providers accept a message without calls that has this content: more than reasoning."""
     if isinstance(content, str):
         return bool(content.strip())
     return any(

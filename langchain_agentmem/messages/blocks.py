@@ -1,7 +1,6 @@
-"""What stands in a message: its texts, its tool calls, and its images and files, in whatever form of content blocks.
+"""Content blocks: the texts, tool calls, images and files in a message, in the formats of all providers.
 
-Providers have forms of their own, with new ones every few months. So nothing here depends on knowing a block's type: all that
-is not recognised as an image, a file or a call is text.
+Providers add new formats every few months. A block that is not recognised as an image, a file or a call is read as text.
 """
 
 from __future__ import annotations
@@ -14,17 +13,18 @@ from typing import Any, NamedTuple, TypeGuard
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage
 
 CALLS = {"tool_use", "tool_call", "function_call"}
-"""The types of blocks that stand for calls of tools, which the application answers."""
+"""The types of blocks that are tool calls, which the application answers."""
 THOUGHTS = {"thinking", "redacted_thinking", "reasoning", "reasoning_content"}
-"""The types of blocks that hold what a model thought, which providers want back as they were or not at all."""
+"""The types of blocks that contain a model's reasoning. Providers accept them unchanged or not at all."""
 
 _IMAGES = {"image", "image_url", "input_image"}
-_OF_IMAGES = {
+_IMAGE_FIELDS = {
     "type", "image", "image_url", "source", "source_type", "url", "data", "base64", "bytes", "detail", "format", "id",
     "index", "file_id", "media_type", "mime_type", "cache_control",
 }  # fmt: skip
 _SEALED = {"signature", "encrypted_content"}
-_AROUND = _SEALED | {
+"""Fields with encrypted content."""
+_METADATA = _SEALED | {
     "type",
     "id",
     "call_id",
@@ -35,29 +35,32 @@ _AROUND = _SEALED | {
     "media_type",
     "mime_type",
 }
-"""What of a block says nothing to anybody who reads it."""
+"""Fields of a block that are not part of its text."""
 _FILES = {"data", "base64", "file_data", "bytes"}
 _URLS = {"url", "uri", "image_url", "file_url"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_\r\n-]+")
-_LEAST_FILE, _LOOKED_AT = 200, 2_000
-"""Characters: what is shorter is text, and of what is longer so many are looked at."""
+_SHORTEST_FILE = 200
+"""A shorter string is text, in characters."""
+_SAMPLE = 2_000
+"""The number of characters by which base64 is recognised."""
 
 Change = Callable[[str], str]
+"""A function that returns a text in place of a text."""
 
 
 class File(NamedTuple):
     """A file, a recording or an image in a block."""
 
     characters: int
-    """Of its base64; 0 for an image."""
+    """The length of its base64; 0 for an image."""
     kind: str
-    """Its media type, where it is known; `"image"`, `"small image"`, or `"sealed"` for text that a provider encrypted."""
+    """Its media type if that is known, `"image"`, `"small image"`, or `"sealed"` for encrypted content."""
 
 
 def calls_of(message: BaseMessage) -> list[dict[str, Any]]:
-    """The tool calls of a message, valid or not, each once: `id`, `name` and `args`.
+    """Return the tool calls of a message as dicts with `id`, `name` and `args`: valid and invalid ones, each once.
 
-    They are read from the content too, where a message was made without its `tool_calls`.
+    Calls in content blocks are included, because some messages are constructed without `tool_calls`.
 
     Args:
         message: The message.
@@ -82,22 +85,22 @@ def calls_of(message: BaseMessage) -> list[dict[str, Any]]:
 
 
 def is_call(block: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether a content block stands for a tool call."""
+    """Return true if a content block is a tool call."""
     return isinstance(block, dict) and block.get("type") in CALLS
 
 
 def id_of_call(block: Mapping[str, Any]) -> Any:
-    """The id by which a call's result names it."""
+    """Return the ID by which a tool result refers to a call."""
     return block.get("call_id") or block.get("id")
 
 
 def args_of(block: Mapping[str, Any]) -> Any:
-    """The arguments of a call: an object, or its JSON."""
+    """Return the arguments of a call: a dict, or JSON text."""
     return next((block[name] for name in ("input", "args", "arguments") if name in block), {})
 
 
 def results_in(message: BaseMessage) -> set[str]:
-    """The ids of the calls that blocks in a human message's content answer."""
+    """Return the IDs of the calls whose results are blocks of a human message."""
     if not is_from_human(message) or isinstance(message.content, str):
         return set()
     blocks = (block for block in message.content if isinstance(block, dict) and block.get("type") == "tool_result")
@@ -105,18 +108,18 @@ def results_in(message: BaseMessage) -> set[str]:
 
 
 def is_from_human(message: BaseMessage) -> bool:
-    """Whether a message is the user's."""
+    """Return true if a message is from the user."""
     return isinstance(message, HumanMessage) or (
         isinstance(message, ChatMessage) and message.role.lower() in ("user", "human")
     )
 
 
-def said_in(block: Any, files: list[File] | None = None) -> Any:
-    """What a block says: a text, or, where it has more than one, an object; empty if it has none.
+def content_of_block(block: Any, files: list[File] | None = None) -> Any:
+    """Return the text of a block, or a dict of its texts if it has several; empty if it has none.
 
     Args:
         block: A block of a message's content.
-        files: Is given the files and images in it. Default: None.
+        files: A list to which the block's files and images are appended. Default: None.
     """
     if isinstance(block, str):
         return block
@@ -127,12 +130,12 @@ def said_in(block: Any, files: list[File] | None = None) -> Any:
         return f"[{'file' if file.characters else 'image'}]"
 
     kind = block.get("type")
-    said = _changed(block, str, left_out)
-    if not isinstance(said, dict):  # an image
+    content = _changed(block, str, left_out)
+    if not isinstance(content, dict):  # an image
         return ""
     if files is not None:
         files += [File(len(block[key]), "sealed") for key in _SEALED & block.keys() if isinstance(block[key], str)]
-    rest = {key: value for key, value in said.items() if key not in _AROUND}
+    rest = {key: value for key, value in content.items() if key not in _METADATA}
     if kind in THOUGHTS or kind == "text" or len(rest) == 1:
         for name in ("text", "thinking", "reasoning"):
             if isinstance(rest.get(name), str):
@@ -143,22 +146,22 @@ def said_in(block: Any, files: list[File] | None = None) -> Any:
 
 
 def with_texts(block: Any, change: Change) -> Any:
-    """A copy of a block with the texts in it changed, and with its files, images, thoughts and calls as they are.
+    """Return a copy of a block with changed texts. Its files, images, reasoning and calls stay unchanged.
 
     Args:
         block: A block of a message's content.
-        change: Gives a text instead of a text.
+        change: The function that changes a text.
     """
     if isinstance(block, str):
         return change(block)
     if is_call(block) or block.get("type") in THOUGHTS:
         return block
-    own = {key: value for key, value in block.items() if key in _AROUND}
+    own = {key: value for key, value in block.items() if key in _METADATA}
     return {**_changed(block, change, None), **own}
 
 
 def with_strings(value: Any, change: Change) -> Any:
-    """A copy of a call's arguments with the texts in them changed, which may be JSON themselves."""
+    """Return a copy of a call's arguments, a dict or JSON text, with changed texts."""
     if isinstance(value, str):
         try:
             found = json.loads(value)
@@ -169,12 +172,16 @@ def with_strings(value: Any, change: Change) -> Any:
 
 
 def as_json(value: Any) -> str:
-    """A value as JSON, and a text as it is."""
+    """Return a value as JSON, or its `repr` if JSON cannot express it. A text is returned unchanged."""
     if isinstance(value, str):
         return value
     try:
         return json.dumps(value, ensure_ascii=False, default=str)
-    except (TypeError, ValueError, RecursionError):  # a key that is no text, a circle, or an integer of 5,000 digits
+    except (
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):  # a key that is not a string, a cycle, or an integer of 5,000 digits
         pass
     try:
         return repr(value)
@@ -199,7 +206,7 @@ def _changed(
     owner: Mapping[str, Any] | None = None,
     key: str = "",
 ) -> Any:
-    """A value with its texts changed; files and images are left out, or stay."""
+    """Return a value with changed texts. Its files and images are left out by `leave_out`, or stay if that is None."""
     if isinstance(value, str):
         file = _file(value, key, owner or {})
         if leave_out is None:
@@ -216,7 +223,7 @@ def _changed(
 
 def _changed_object(value: Mapping[str, Any], change: Change, leave_out: Callable[[File], str] | None) -> Any:
     image = _is_image(value)
-    rest = {name: inner for name, inner in value.items() if not image or name not in _OF_IMAGES}
+    rest = {name: inner for name, inner in value.items() if not image or name not in _IMAGE_FIELDS}
     mark = leave_out(File(0, _size(value))) if image and leave_out is not None else None
     if mark is not None and not rest:
         return mark
@@ -239,19 +246,19 @@ def _size(image: Mapping[str, Any]) -> str:
 
 
 def _file(text: str, key: str, owner: Mapping[str, Any]) -> File | None:
-    if (key not in _FILES and key not in _URLS) or len(text) < _LEAST_FILE:
+    if (key not in _FILES and key not in _URLS) or len(text) < _SHORTEST_FILE:
         return None
     start, kind = 0, _kind(owner)
     if text.startswith("data:"):
-        header = text[5:_LOOKED_AT].partition(",")[0]
+        header = text[5:_SAMPLE].partition(",")[0]
         start, kind = 5 + len(header) + 1, header.partition(";")[0]
     elif key in _URLS:
         return None
-    # The whole is looked at for spaces only, which is quick.
+    # Only the search for spaces reads the whole text; it is fast.
     if not text.isascii() or text.find(" ", start) >= 0:
         return None
-    beginning = _BASE64.match(text, start, start + _LOOKED_AT)
-    if beginning is None or beginning.end() < min(len(text), start + _LOOKED_AT):
+    beginning = _BASE64.match(text, start, start + _SAMPLE)
+    if beginning is None or beginning.end() < min(len(text), start + _SAMPLE):
         return None
     return File(len(text) - start, kind)
 
@@ -263,5 +270,5 @@ def _kind(owner: Mapping[str, Any]) -> str:
 
 
 def blocks_of(message: BaseMessage) -> Sequence[Any]:
-    """A message's content, block by block."""
+    """Return the content blocks of a message; a plain string is one block."""
     return [message.content] if isinstance(message.content, str) else message.content

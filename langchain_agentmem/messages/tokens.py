@@ -1,29 +1,26 @@
-"""Counting the tokens of messages: by tiktoken, by a model's own counter, by any function, or approximately.
+"""Token counts of messages: by tiktoken, by a model's own counter, by any function, or approximate.
 
-What a message counts is kept, so that a turn costs time for what is new in it. Approximate counts err on the safe side: more
-tokens than there are, rather than fewer.
+Counts are cached, so that a turn costs time for its new messages only. Approximate counts are rather too high than too low.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
 import logging
 import math
 import numbers
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cachetools import LRUCache
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.messages.approximation import approximate_tokens
-from langchain_agentmem.messages.blocks import File, as_json, blocks_of, calls_of, is_call, said_in
+from langchain_agentmem.messages.blocks import File, as_json, blocks_of, calls_of, content_of_block, is_call
+from langchain_agentmem.messages.vocabularies import Vocabulary, encoding_of, vocabulary
 from langchain_agentmem.programs import Compute, Program
 from langchain_agentmem.programs.locks import forkable_lock
 from langchain_agentmem.programs.signals import came_by_signal
@@ -34,28 +31,25 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PER_MESSAGE = 3
-"""Tokens around each message, and PER_REPLY before the answer: as OpenAI's models count ("How to count tokens with
-tiktoken")."""
+"""Tokens that OpenAI's models add to each message ("How to count tokens with tiktoken")."""
 PER_REPLY = 3
+"""Tokens that OpenAI's models add before the answer."""
 
-TOKENS_PER_IMAGE, TOKENS_PER_SMALL_IMAGE = 1_445, 85
-"""An image, and one of which only a small version is looked at (`detail: low`): OpenAI's models count 85, and for a
-large one 170 more for each of at most 8 tiles ("Images and vision", accounting for tokens in images)."""
+TOKENS_PER_IMAGE = 1_445
+"""Tokens of a large image in OpenAI's models: 85, and 170 for each of at most 8 tiles ("Images and vision")."""
+TOKENS_PER_SMALL_IMAGE = 85
+"""Tokens of an image with `detail: low`."""
 
-_CHARACTERS_PER_TOKEN, _CHARACTERS_PER_TOKEN_OF_TEXT = 30, 4
-"""Of the base64 of a file or a recording: a page of a PDF, 50 kB or more, is some 1,500 tokens. And of that of a text, such
-as what a provider encrypted."""
+_CHARACTERS_PER_TOKEN = 30
+"""Characters of a file's base64 per token: a page of a PDF has 50 kB or more and about 1,500 tokens."""
+_CHARACTERS_PER_TOKEN_OF_TEXT = 4
+"""The same for a text in base64, such as encrypted content."""
 
-REMEMBERED = 20_000
-"""Of how many messages the count is kept."""
-_REMEMBERED_TOOLS = 500
+CACHED_MESSAGES = 20_000
+"""The number of messages whose counts are cached."""
+_CACHED_TOOLS = 500
 _LONGEST_KEY = 200
-"""Characters: of what is longer a digest is kept."""
-
-VOCABULARY_SECONDS = 10.0
-"""How long tiktoken may take to fetch a vocabulary, which it does at the first use, over the network."""
-_PATIENCE_SECONDS = 1.0
-"""How long of that an event loop may be held up."""
+"""A longer text has its digest as the key of its count, in characters."""
 
 CountMessages = Callable[[list[Any]], int]
 
@@ -64,14 +58,13 @@ class TokenCounter:
     """Counts tokens.
 
     Args:
-        text: Counts those of a text. Default: `approximate_tokens`.
-        messages: Counts those of messages; without it they are counted part by part, by `text`. Default: None.
-        tokens_per_image: What an image counts, where images are counted here: with `messages` it is that function that counts
-            them. Default: 1,445.
+        text: Function that counts the tokens of a text. Default: `approximate_tokens`.
+        messages: Function that counts the tokens of messages. Default: None (`text` counts each part of a message).
+        tokens_per_image: The tokens of an image, unless `messages` counts them. Default: 1,445.
 
     Raises:
         InvalidInputError: `tokens_per_image` is negative.
-        InvalidTypeError: It is no whole number.
+        InvalidTypeError: `tokens_per_image` is not a whole number.
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -89,8 +82,8 @@ class TokenCounter:
         self._text = text
         self._messages = messages
         self._tokens_per_image = check_count("tokens_per_image", tokens_per_image, least=0)
-        self._known: OrderedDict[Any, int] = OrderedDict()
-        self._tools: OrderedDict[Any, tuple[Any, int]] = OrderedDict()
+        self._counts: LRUCache[Any, int] = LRUCache(CACHED_MESSAGES)
+        self._tool_counts: LRUCache[Any, tuple[Any, int]] = LRUCache(_CACHED_TOOLS)
         self._lock = forkable_lock()
         self._base: int | None = None
         self._single: int | None = None
@@ -98,31 +91,36 @@ class TokenCounter:
 
     @classmethod
     def of(cls, counter: Any = None, model: Any = None, tokens_per_image: int = TOKENS_PER_IMAGE) -> TokenCounter:
-        """The counter that is meant.
+        """Return the counter for a `token_counter` argument.
 
         Args:
-            counter: The name of a model that tiktoken knows, or of one of its encodings; a `tiktoken.Encoding`; a chat model,
-                whose own counter is used; a function of a list of messages, such as `count_tokens_approximately`; or a
-                `TokenCounter`. Default: None (tiktoken, if it knows the model by its name; else approximate).
-            model: The model that the messages are for. Default: None.
-            tokens_per_image: What an image counts, where neither a model's own counter nor a function counts it. Default:
-                1,445.
+            counter: One of these:
+
+                * the name of a model or an encoding that tiktoken knows
+                * a `tiktoken.Encoding`
+                * a chat model, whose own counter is used
+                * a function of a list of messages, such as `count_tokens_approximately`
+                * a `TokenCounter`
+
+                Default: None (tiktoken if it knows `model` by its name, else approximate).
+            model: The chat model that receives the messages. Default: None.
+            tokens_per_image: The tokens of an image, unless a model's own counter or a function counts it. Default: 1,445.
 
         Raises:
-            InvalidTypeError: It is none of these.
-            InvalidInputError: tiktoken knows no such name, or `tokens_per_image` is negative.
+            InvalidTypeError: The counter is none of these.
+            InvalidInputError: tiktoken does not know the name, or `tokens_per_image` is negative.
         """
         if isinstance(counter, TokenCounter):
             return counter
         if counter is None:
-            name = _encoding_of(getattr(model, "model_name", None) or getattr(model, "model", None) or model)
+            name = encoding_of(getattr(model, "model_name", None) or getattr(model, "model", None) or model)
             return cls(None if name is None else vocabulary(name), tokens_per_image=tokens_per_image)
         if isinstance(counter, str):
-            name = _encoding_of(counter)
+            name = encoding_of(counter)
             if name is None:
                 msg = (
-                    f"tiktoken knows no model or encoding {shown(counter)}: use one such as 'gpt-4o' or 'o200k_base', a chat "
-                    f"model, or a function of a list of messages."
+                    f"tiktoken knows no model or encoding {shown(counter)}. Pass a name such as 'gpt-4o' or 'o200k_base', "
+                    f"a chat model, or a function of a list of messages."
                 )
                 raise InvalidInputError(msg)
             return cls(vocabulary(name), tokens_per_image=tokens_per_image)
@@ -135,66 +133,72 @@ class TokenCounter:
                 return cls(lambda text: len(encoding.encode_ordinary(text)), tokens_per_image=tokens_per_image)
             if callable(counter):
                 return cls(messages=counter, tokens_per_image=tokens_per_image)
-        what = "a class" if isinstance(counter, type) else "an async function" if callable(counter) else "neither"
+        kind = (
+            "a class"
+            if isinstance(counter, type)
+            else "an async function"
+            if callable(counter)
+            else type(counter).__name__
+        )
         msg = (
             f"token_counter must be a model's name, a chat model, a tiktoken.Encoding, or a function that takes a list of "
-            f"messages and returns a number, got {what}: {shown(counter)}."
+            f"messages and returns a number, got {kind}: {shown(counter)}."
         )
         raise InvalidTypeError(msg)
 
     def prepare(self) -> Program[None]:
-        """Load tiktoken's vocabulary before the first count; under `arun`, a worker thread waits for it."""
+        """Load tiktoken's vocabulary before the first count. Under `arun`, a worker thread waits for it."""
         if isinstance(self._text, Vocabulary) and not self._text.is_settled:
             yield from Compute(True, self._text, "")
 
     def text(self, text: str) -> int:
-        """The tokens of a text."""
+        """Return the number of tokens of a text."""
         if self._messages is not None:
             if not text:
                 return 0
-            # Some counters refuse a message without any text.
+            # Some counters refuse a message without text.
             with_text, one = self._counted([HumanMessage(text)]), self._one()
             if with_text is not None and one is not None:
                 return max(0, with_text - one + 1)
-        return approximate_tokens(text) if self._text is None else self._text(text)
+        return self._part(text)
 
     def message(self, message: BaseMessage, remember: bool = True) -> int:
-        """The tokens of a message, with what stands around it. They are counted once.
+        """Return the number of tokens of a message, including those that the model adds to each message.
 
         Args:
             message: The message.
-            remember: Whether the count is kept. Default: True.
+            remember: If true, the count is cached. Default: True.
         """
         key = _key_of(message)
         with self._lock:
-            known = self._known.get(key)
-            if known is not None:
-                self._known.move_to_end(key)
-                return known
+            known = self._counts.get(key)
+        if known is not None:
+            return known
         count = self._count(message)
         if remember:
             with self._lock:
-                self._known[key] = count
-                while len(self._known) > REMEMBERED:
-                    self._known.popitem(last=False)
+                self._counts[key] = count
         return count
 
     def messages(self, messages: Iterable[BaseMessage]) -> int:
-        """The tokens of a request: of its messages, and what stands before the answer."""
+        """Return the number of tokens of a request: of its messages, and those that the model adds before the answer."""
         return self.base + sum(map(self.message, messages))
 
     def whole(self, messages: Sequence[BaseMessage]) -> int:
-        """The tokens of a request, by a function of messages in one call: it may count more than for each message alone."""
+        """Return the number of tokens of a request in one call of the counting function.
+
+        Such a function may count more for several messages than the sum of their counts.
+        """
         own = None if self._messages is None else self._counted(list(messages))
         return self.messages(messages) if own is None else own
 
     def tools(self, tools: Sequence[Any]) -> int:
-        """The tokens of the schemas of tools. They are counted once, as long as a tool is the same object."""
+        """Return the number of tokens of the schemas of tools. The count of each tool object is cached."""
         return sum(map(self._tool, tools))
 
     @property
     def base(self) -> int:
-        """What a request without messages counts."""
+        """The number of tokens of a request without messages."""
         if self._base is None:
             self._base = PER_REPLY
             if self._messages is not None:
@@ -204,7 +208,7 @@ class TokenCounter:
         return self._base
 
     def _one(self) -> int | None:
-        """What a message of one token counts by itself."""
+        """Return the count of a request with one message of one token."""
         if self._single is None:
             self._single = self._counted([HumanMessage("a")])
         return self._single
@@ -213,17 +217,15 @@ class TokenCounter:
         if isinstance(tool, Mapping):
             key: Any = _digest(as_json(tool))
         else:
-            # Beside which object it is, what is changed in place most often.
+            # Applications change these attributes of a tool object in place.
             key = id(tool), getattr(tool, "name", None), getattr(tool, "description", None)
         with self._lock:
-            if key in self._tools:
-                self._tools.move_to_end(key)
-                return self._tools[key][1]
+            known = self._tool_counts.get(key)
+        if known is not None:
+            return known[1]
         count = self.text(_schema_of(tool))
         with self._lock:
-            self._tools[key] = tool, count  # the tool itself is kept, or another could get its id
-            while len(self._tools) > _REMEMBERED_TOOLS:
-                self._tools.popitem(last=False)
+            self._tool_counts[key] = tool, count  # keeps the tool alive, so that no other object gets its id
         return count
 
     def _count(self, message: BaseMessage) -> int:
@@ -240,15 +242,15 @@ class TokenCounter:
         return count
 
     def _part(self, text: str) -> int:
-        """A text of a message that is counted part by part."""
+        """Return the number of tokens of a text within a message."""
         return approximate_tokens(text) if self._text is None else self._text(text)
 
     def _block(self, block: Any) -> int:
         if is_call(block):
-            return 0  # it is among the message's calls, and is counted there
+            return 0  # counted with the message's calls
         files: list[File] = []
-        said = said_in(block, files)
-        count = self._part(said) if isinstance(said, str) else PER_MESSAGE + self._part(as_json(said))
+        content = content_of_block(block, files)
+        count = self._part(content) if isinstance(content, str) else PER_MESSAGE + self._part(as_json(content))
         return count + sum(map(self._file, files))
 
     def _file(self, file: File) -> int:
@@ -260,18 +262,17 @@ class TokenCounter:
         return PER_MESSAGE + file.characters // (_CHARACTERS_PER_TOKEN_OF_TEXT if is_text else _CHARACTERS_PER_TOKEN)
 
     def _counted(self, messages: list[Any]) -> int | None:
-        """What the messages' own counter says; None, with one warning, if it refuses them."""
+        """Return the count of the application's function; None, with one warning, if it raises an error."""
         assert self._messages is not None
         try:
             count = self._messages(messages)
-        except Exception as error:  # the application's own function may raise any error
+        except Exception as error:  # the application's function may raise any error
             if came_by_signal(error):
                 raise
             if not self._warned:
                 self._warned = True
                 _log.warning(
-                    "The token counter failed for a message, which is counted approximately, as are others for which it "
-                    "fails: %s: %s",
+                    "The token counter failed for a message: %s: %s. Messages for which it fails are counted approximately.",
                     type(error).__name__,
                     error,
                 )
@@ -282,105 +283,8 @@ class TokenCounter:
         return math.ceil(count)
 
 
-class Vocabulary:
-    """tiktoken's count of a text; approximate, with one warning, where the vocabulary cannot be had.
-
-    Args:
-        name: The name of the encoding.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._lock = forkable_lock()
-        self._thread: threading.Thread | None = None
-        self._deadline = 0.0
-        self._encoding: Encoding | None = None
-        self._problem: Exception | None = None
-        self._warned = False
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether a count waits for nothing: the vocabulary is loaded, or cannot be had."""
-        return self._encoding is not None or self._warned
-
-    def __call__(self, text: str) -> int:
-        encoding = self._encoding or self._loaded()
-        return approximate_tokens(text) if encoding is None else len(encoding.encode_ordinary(text))
-
-    def _loaded(self) -> Encoding | None:
-        with self._lock:
-            # A thread that ended without a result is that of a process from which this one was forked.
-            forked = self._thread is not None and not (self._thread.is_alive() or self._encoding or self._problem)
-            if self._thread is None or forked:
-                self._deadline = time.monotonic() + VOCABULARY_SECONDS
-                # tiktoken sets no limit to the time that it waits for the network.
-                self._thread = threading.Thread(target=self._load, daemon=True)
-                self._thread.start()
-            thread = self._thread
-        left = self._deadline - time.monotonic()
-        # Who waits in an event loop has all others in it wait as well.
-        patience = _PATIENCE_SECONDS - (VOCABULARY_SECONDS - left) if _is_in_event_loop() else left
-        thread.join(max(0.0, patience))
-        if self._encoding is None and (not thread.is_alive() or time.monotonic() >= self._deadline):
-            self._warn()
-        return self._encoding
-
-    def _load(self) -> None:
-        import tiktoken
-
-        try:
-            self._encoding = tiktoken.get_encoding(self._name)
-        except Exception as error:  # the network's and tiktoken's own; no signal is handled in this thread
-            self._problem = error
-
-    def _warn(self) -> None:
-        with self._lock:
-            if self._warned:
-                return
-            self._warned = True
-        _log.warning(
-            "The vocabulary %s is not there, so tokens are counted approximately, rather too many than too few. tiktoken "
-            "fetches it over the network, or finds it in the folder that TIKTOKEN_CACHE_DIR names. %s",
-            self._name,
-            self._problem or f"it did not come within {VOCABULARY_SECONDS:g} seconds",
-        )
-
-
-_vocabularies: dict[str, Vocabulary] = {}
-
-
-def vocabulary(name: str) -> Vocabulary:
-    """The vocabulary of one of tiktoken's encodings, which is loaded once in a process, at its first use.
-
-    Args:
-        name: The name of the encoding.
-    """
-    return _vocabularies.setdefault(name, Vocabulary(name))
-
-
-def _is_in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-def _encoding_of(name: Any) -> str | None:
-    """Tiktoken's encoding for the name of a model or of an encoding; None if it knows neither."""
-    if not isinstance(name, str):
-        return None
-    import tiktoken
-
-    if name in tiktoken.list_encoding_names():
-        return name
-    try:
-        return tiktoken.encoding_name_for_model(name.rpartition(":")[2])
-    except KeyError:
-        return None
-
-
 def _key_of(message: BaseMessage) -> Any:
+    """Return the key of a message's count: everything in the message that is counted."""
     content = type(message.content), _digest(as_json(message.content))
     if message.type in ("human", "system"):
         return message.type, content, message.name
@@ -392,7 +296,7 @@ def _key_of(message: BaseMessage) -> Any:
 
 
 def _digest(text: str) -> str | bytes:
-    """What a text is known by, which is short."""
+    """Return a short text itself, and the digest of a long one."""
     if len(text) <= _LONGEST_KEY:
         return text
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

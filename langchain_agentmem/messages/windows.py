@@ -1,4 +1,4 @@
-"""What part of a conversation a model is given: the newest messages, as a request that a provider accepts."""
+"""Windows: the newest messages of a conversation, as a request that model providers accept."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from langchain_agentmem.messages.tokens import TokenCounter
 
 
 def newest(messages: Sequence[BaseMessage], limit: int | None) -> list[BaseMessage]:
-    """The newest messages that fit a limit.
+    """Return the window of the newest messages.
 
-    The newest system message is always among them, first if it lies before the others. A tool result whose call is not
-    among them is left out, so there may be fewer messages than the limit allows.
+    The window always contains the newest system message. A tool result whose call is older than the window is left out, so
+    the window may have fewer messages than the limit.
 
     Args:
         messages: The end of a conversation, oldest first.
-        limit: The most messages, a system message included; None for all.
+        limit: The maximum number of messages, including the system message; None for all.
 
     Returns:
         The messages, oldest first.
@@ -41,16 +41,17 @@ def newest(messages: Sequence[BaseMessage], limit: int | None) -> list[BaseMessa
 def newest_within(
     messages: Sequence[BaseMessage], limit: int | None, max_tokens: int, counter: TokenCounter
 ) -> tuple[list[BaseMessage], bool]:
-    """The newest messages that fit a limit and a number of tokens.
+    """Return the window of the newest messages within a budget of messages and tokens.
 
     Args:
         messages: The end of a conversation, oldest first.
-        limit: The most messages, a system message included; None for any number.
-        max_tokens: The most tokens. The newest system message counts first, and is left out if it does not fit by itself.
-        counter: What counts them.
+        limit: The maximum number of messages, including the system message; None for any number.
+        max_tokens: The maximum number of tokens. The newest system message is counted first, and left out if it alone
+            exceeds the budget.
+        counter: The token counter.
 
     Returns:
-        The messages, oldest first, and whether more messages at the beginning would make no difference.
+        The messages, oldest first; and true if older messages than the given ones would not change the window.
 
     Example:
         >>> from langchain_core.messages import AIMessage, HumanMessage
@@ -62,7 +63,7 @@ def newest_within(
     """
     system = next((message for message in reversed(messages) if isinstance(message, SystemMessage)), None)
     left = max_tokens - counter.base
-    places = len(messages) if limit is None else limit
+    free = len(messages) if limit is None else limit
     if system is not None:
         tokens = counter.message(system)
         if tokens > left:
@@ -70,15 +71,15 @@ def newest_within(
             system = None
         else:
             left -= tokens
-            places -= 1
+            free -= 1
     start = len(messages)
     complete = False
     while start > 0:
         message = messages[start - 1]
         if message is not system:
             left -= counter.message(message)
-            places -= 1
-        if left < 0 or places < 0:
+            free -= 1
+        if left < 0 or free < 0:
             complete = left < 0
             break
         start -= 1

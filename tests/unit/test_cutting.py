@@ -175,7 +175,7 @@ def test_a_large_result_is_counted_a_few_times_only():
 def test_what_is_tried_is_not_remembered():
     counter = TokenCounter()
     cut(HumanMessage(LONG), 200, counter)
-    assert not counter._known
+    assert not counter._counts
 
 
 def test_of_several_large_messages_one_makes_up_for_another_that_cannot_be_cut():

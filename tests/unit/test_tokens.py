@@ -18,7 +18,9 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.tools import tool
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError, MemoryCompressor
-from langchain_agentmem.messages.tokens import TokenCounter, Vocabulary, approximate_tokens, vocabulary
+from langchain_agentmem.messages.approximation import approximate_tokens
+from langchain_agentmem.messages.tokens import TokenCounter
+from langchain_agentmem.messages.vocabularies import Vocabulary, vocabulary
 from langchain_agentmem.testing import ScriptedChatModel
 
 
@@ -359,8 +361,8 @@ def test_images_are_not_kept():
     counter = TokenCounter()
     for at in range(20):
         counter.message(HumanMessage([{"type": "image", "base64": FILE + str(at), "mime_type": "image/png"}]))
-    assert len(counter._known) == 20
-    assert sum(len(repr(key)) for key in counter._known) < 20 * 300
+    assert len(counter._counts) == 20
+    assert sum(len(repr(key)) for key in counter._counts) < 20 * 300
 
 
 def test_a_text_and_blocks_that_read_the_same_are_told_apart():
@@ -410,12 +412,12 @@ def test_without_the_vocabulary_counts_are_approximate_with_one_warning(caplog, 
         for thread in threads:
             thread.join()
         assert count("hello there") == approximate_tokens("hello there")
-    assert caplog.text.count("vocabulary o200k_base is not there") == 1
+    assert caplog.text.count("Could not load the vocabulary o200k_base") == 1
     assert vocabulary("o200k_base") is vocabulary("o200k_base")
 
 
 async def test_an_event_loop_does_not_wait_for_a_vocabulary(monkeypatch):
-    from langchain_agentmem.messages import tokens
+    from langchain_agentmem.messages import vocabularies
 
     come = threading.Event()
     encoding = tiktoken.Encoding(
@@ -427,7 +429,7 @@ async def test_an_event_loop_does_not_wait_for_a_vocabulary(monkeypatch):
         return encoding
 
     monkeypatch.setattr(tiktoken, "get_encoding", slow)
-    monkeypatch.setattr(tokens, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(vocabularies, "_EVENT_LOOP_SECONDS", 0.01)
     count = Vocabulary("o200k_base")
     assert count("hello") == approximate_tokens("hello")
     come.set()
@@ -511,7 +513,7 @@ async def counting(messages: list[BaseMessage]) -> int:
 
 
 @pytest.mark.parametrize(
-    ("counter", "what"), [(7, "neither"), (ScriptedChatModel, "a class"), (counting, "an async function")]
+    ("counter", "what"), [(7, "int"), (ScriptedChatModel, "a class"), (counting, "an async function")]
 )
 def test_counters_that_are_none_are_refused(counter, what):
     with pytest.raises(InvalidTypeError, match=f"token_counter must be .* got {what}"):
