@@ -43,8 +43,11 @@ class AgentMemSettings(BaseSettings):
         return [(name, masked_url(value) if name == "url" else value) for name, value in super().__repr_args__()]
 
 
-def settings_of_environment() -> AgentMemSettings:
+def settings_of_environment(url: str | None = None) -> AgentMemSettings:
     """Read the settings from the environment and `.env`.
+
+    Args:
+        url: A URL that takes precedence over `AGENTMEM_URL`. Default: None.
 
     Raises:
         ConfigurationError: A variable is empty or has a wrong value; the error names the variable.
@@ -55,11 +58,12 @@ def settings_of_environment() -> AgentMemSettings:
         'default'
     """
     try:
-        settings = AgentMemSettings()
+        settings = AgentMemSettings() if url is None else AgentMemSettings(url=url)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = f"AGENTMEM_{str(first['loc'][0]).upper()}"
-        msg = f"{name}, in the environment or in .env, has a wrong value: {first['msg']}."
+        hint = " Set seconds, or a duration in ISO 8601 such as P30D." if name == "AGENTMEM_TTL" else ""
+        msg = f"{name}, in the environment or in .env, has a wrong value: {first['msg']}.{hint}"
         raise ConfigurationError(msg) from None
     for name in ("url", "tenant"):
         if not getattr(settings, name):

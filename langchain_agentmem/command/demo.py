@@ -178,16 +178,9 @@ def _report(played: list[Played], seconds: float, left: int) -> str:
 
 
 def _settings(url: str | None) -> AgentMemSettings:
-    from pydantic import ValidationError
+    from langchain_agentmem.settings import settings_of_environment
 
-    from langchain_agentmem.settings import AgentMemSettings
-
-    try:
-        return AgentMemSettings() if url is None else AgentMemSettings(url=url)
-    except ValidationError as error:
-        wrong = "; ".join(f"AGENTMEM_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
-        msg = f"The settings in the environment or .env are not accepted: {wrong}."
-        raise ConfigurationError(msg) from None
+    return settings_of_environment(url)
 
 
 def _model(name: str) -> BaseChatModel:

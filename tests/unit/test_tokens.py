@@ -438,7 +438,7 @@ async def test_an_event_loop_does_not_wait_for_a_vocabulary(monkeypatch):
 
 
 async def test_asynchronous_methods_load_the_vocabulary_off_the_event_loop(monkeypatch):
-    from langchain_agentmem.messages import tokens
+    from langchain_agentmem.messages import vocabularies
 
     asked, come = threading.Event(), threading.Event()
     encoding = tiktoken.Encoding(
@@ -462,7 +462,7 @@ async def test_asynchronous_methods_load_the_vocabulary_off_the_event_loop(monke
         for window in windows.values():
             asked.clear()
             come.clear()
-            monkeypatch.setattr(tokens, "_vocabularies", {})
+            monkeypatch.setattr(vocabularies, "_vocabularies", {})
             reading = asyncio.create_task(window())
             await asyncio.to_thread(asked.wait)
             come.set()  # only a free event loop gets here before the vocabulary is loaded
