@@ -37,7 +37,7 @@ class UnreadItemsError(Exception):
 
 
 class UnitOfWork:
-    """Items of one user as they were read, and the changes to them.
+    """The items of one user as they were read, and the changes to them.
 
     Args:
         user_id: ID of the user.
@@ -81,13 +81,13 @@ class UnitOfWork:
         return self._values.get(key)
 
     def need(self, keys: Iterable[ItemKey]) -> None:
-        """Make sure that items were read, so that `commit` reads all missing ones together.
+        """Declare the items that a change needs, so that `commit` reads all missing ones together.
 
         Args:
             keys: Keys of the items.
 
         Raises:
-            UnreadItemsError: Some were not read.
+            UnreadItemsError: Some items were not read; the error names all of them.
         """
         missing = [key for key in dict.fromkeys(keys) if key not in self._values and key not in self.changes]
         if missing:
@@ -97,7 +97,7 @@ class UnitOfWork:
 def commit(engine: StoreEngine, user_id: str, keys: Iterable[ItemKey], edit: Callable[[UnitOfWork], T]) -> Program[T]:
     """Change items of a user in one transaction, so that no concurrent change is lost.
 
-    The items never expire, whatever the store's default TTL is: half a profile would be worse than none.
+    The items never expire, whatever the store's default TTL is. A profile of which parts expire would mislead.
 
     Args:
         engine: The store.

@@ -79,7 +79,7 @@ class Fact(BaseModel):
     @classmethod
     def from_item(cls, key: str, value: Mapping[str, Any], score: float | None = None) -> Fact:
         """Same as `from_value`, for the key of an item, which begins with the digest of the fact."""
-        return cls.from_value(f"{key.partition('-')[0]}-{value.get('number')}", value, score)
+        return cls.from_value(fact_id(key.partition("-")[0], value.get("number")), value, score)
 
     @classmethod
     def of_item(cls, item: Item) -> Fact:
@@ -89,6 +89,16 @@ class Fact(BaseModel):
             DamagedDataError: The item does not hold a fact.
         """
         return cls.from_item(item.key, item.value, getattr(item, "score", None))
+
+
+def fact_id(digest: str, number: object) -> str:
+    """Return the ID of a fact: the digest of its statement and the number of its validity period."""
+    return f"{digest}-{number}"
+
+
+def digest_in(id_: str) -> str:
+    """Return the digest in the ID of a fact; empty if the ID holds none."""
+    return id_.rpartition("-")[0]
 
 
 class Facts(list[Fact]):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.knowledge.facts.facts import Fact
+from langchain_agentmem.knowledge.facts.facts import Fact, digest_in, fact_id
 from langchain_agentmem.knowledge.facts.normalization import digest_of_fact
 from langchain_agentmem.knowledge.facts.statements import MAX_TOPICS, Statement
 from langchain_agentmem.knowledge.namespaces import ItemKey, fact_key, forgotten_fact_key
@@ -63,10 +63,9 @@ class StoredFacts:
         Raises:
             DamagedDataError: The stored item does not hold a fact.
         """
-        digest, _, number = id_.rpartition("-")
-        for key in (digest, id_):
+        for key in (digest_in(id_), id_):
             stored = self._read(key) if key else None
-            if stored is not None and str(stored.number) == number:
+            if stored is not None and stored.fact.id == id_:
                 return stored
         return None
 
@@ -95,7 +94,7 @@ class StoredFacts:
             self._unit[self._key(latest.fact.id)] = self._unit[latest.key]
             number = latest.number + 1
         fact = Fact(
-            id=f"{digest}-{number}",
+            id=fact_id(digest, number),
             text=statement.text,
             topics=list(statement.topics),
             sources=list(statement.sources)[-MAX_SOURCES:],
@@ -120,7 +119,7 @@ class StoredFacts:
             The fact; None if it was forgotten and the statement is not known to be later.
         """
         found = self.find(id_)
-        if self._is_forgotten(id_.rpartition("-")[0], statement):
+        if self._is_forgotten(digest_in(id_), statement):
             return None
         if found is None or found.fact.valid_to is not None:
             return self.add(statement)
@@ -141,18 +140,18 @@ class StoredFacts:
         """
         old = self._successor(id_)
         # A forgotten fact must not come back in other words either.
-        is_forgotten = not override and self._is_forgotten(id_.rpartition("-")[0], statement)
+        is_forgotten = not override and self._is_forgotten(digest_in(id_), statement)
         new = None if is_forgotten else self.add(statement, override=override)
         if new is None or new.valid_to is not None or old is None or old.fact.id == new.id:
             return new
-        fact = old.fact
-        if fact.valid_to is not None:
+        if old.fact.valid_to is not None:
             return new
+        is_late = old.fact.last_seen is not None and statement.at < old.fact.last_seen
         start = new.valid_from or statement.at
-        if fact.last_seen is not None and statement.at < fact.last_seen and not override:
+        if is_late and not override:
             self._insert_before(old, new, start)
         else:
-            fact.valid_to, fact.replaced_by, new.replaces = max(fact.valid_from or start, start), new.id, fact.id
+            _supersede(old.fact, new, start)
             self._store(old)
         found = self.find(new.id)
         if found is not None:
@@ -190,7 +189,7 @@ class StoredFacts:
             True if there was such a fact.
         """
         unit = self._unit
-        digest = id_.rpartition("-")[0]
+        digest = digest_in(id_)
         if not digest or unit[self._key(digest)] is None:
             return False
         pending = [digest]
@@ -201,11 +200,12 @@ class StoredFacts:
                 continue
             number = value.get("number")
             numbers = range(1, number) if isinstance(number, int) else ()
-            earlier = [self._key(f"{digest}-{number}") for number in numbers]
+            earlier = [self._key(fact_id(digest, number)) for number in numbers]
+            unit.need(earlier)
             for period in (value, *(unit[key] for key in earlier)):
                 superseded = (period or {}).get("replaces")
                 if isinstance(superseded, str) and not self._is_true(superseded):
-                    pending.append(superseded.rpartition("-")[0])
+                    pending.append(digest_in(superseded))
             for key in (self._key(digest), *earlier):
                 unit[key] = None
             unit[forgotten_fact_key(unit.user_id, digest)] = {"at": at.isoformat()}
@@ -239,7 +239,7 @@ class StoredFacts:
 
     def _is_true(self, id_: str) -> bool:
         """Return true if the statement of a fact is true, in this period or a later one."""
-        value = self._unit[self._key(id_.rpartition("-")[0])]
+        value = self._unit[self._key(digest_in(id_))]
         return value is not None and value.get("valid_to") is None
 
     def _period_at(self, latest: StoredFact, at: datetime) -> StoredFact:
@@ -250,9 +250,9 @@ class StoredFacts:
             at: The time.
         """
         period = latest
-        digest = latest.fact.id.rpartition("-")[0]
+        digest = digest_in(latest.fact.id)
         while period.number > 1 and period.fact.valid_from is not None and at < period.fact.valid_from:
-            earlier = self._read(f"{digest}-{period.number - 1}")
+            earlier = self._read(fact_id(digest, period.number - 1))
             if earlier is None or earlier.fact.valid_to is None or at > earlier.fact.valid_to:
                 break
             period = earlier
@@ -289,13 +289,13 @@ class StoredFacts:
 
     def _end_earlier_periods(self, fact: Fact, number: int) -> None:
         """End the earlier periods of a fact before this one starts, so that no two periods overlap."""
-        digest = fact.id.rpartition("-")[0]
+        digest = digest_in(fact.id)
         for earlier in range(number - 1, 0, -1):
-            stored = self._read(f"{digest}-{earlier}")
-            if stored is None or stored.fact.valid_to is None or fact.valid_from is None:
+            stored = self._read(fact_id(digest, earlier))
+            if stored is None or fact.valid_from is None:
                 return
             before = stored.fact
-            if stored.fact.valid_to <= fact.valid_from:
+            if before.valid_to is None or before.valid_to <= fact.valid_from:
                 return
             before.valid_to = fact.valid_from
             before.valid_from = min(before.valid_from or fact.valid_from, fact.valid_from)
@@ -311,18 +311,29 @@ class StoredFacts:
             new: The new fact.
             start: Start of the new fact's validity period.
         """
-        seen = {new.id}
-        while True:
-            fact = later.fact
-            seen.add(fact.id)
-            earlier = self.find(fact.replaces) if fact.replaces and fact.replaces not in seen else None
-            if earlier is None or earlier.fact.valid_from is None or earlier.fact.valid_from <= start:
-                break
+        seen = {new.id, later.fact.id}
+        earlier = self._superseded_by(later, seen)
+        while earlier is not None and earlier.fact.valid_from is not None and earlier.fact.valid_from > start:
             later = earlier
-        new.valid_to, new.replaced_by = max(fact.valid_from or start, start), fact.id
-        if earlier is None or earlier.fact.valid_to is None or earlier.fact.valid_to <= start:
-            return
-        before = earlier.fact
-        before.valid_to, before.replaced_by, new.replaces, fact.replaces = start, new.id, before.id, new.id
-        self._store(earlier)
-        self._store(later)
+            earlier = self._superseded_by(later, seen)
+        if earlier is not None and earlier.fact.valid_to is not None and earlier.fact.valid_to > start:
+            earlier.fact.valid_to = start
+            earlier.fact.replaced_by, new.replaces = new.id, earlier.fact.id
+            later.fact.replaces = new.id
+            self._store(earlier)
+            self._store(later)
+        new.valid_to, new.replaced_by = max(later.fact.valid_from or start, start), later.fact.id
+
+    def _superseded_by(self, stored: StoredFact, seen: set[str]) -> StoredFact | None:
+        """Return the fact that a fact superseded, unless it was seen before: damaged items may refer to each other."""
+        id_ = stored.fact.replaces
+        if not id_ or id_ in seen:
+            return None
+        seen.add(id_)
+        return self.find(id_)
+
+
+def _supersede(old: Fact, new: Fact, start: datetime) -> None:
+    """End a fact when the one that supersedes it starts."""
+    old.valid_to, old.replaced_by = max(old.valid_from or start, start), new.id
+    new.replaces = old.id
