@@ -17,16 +17,16 @@ from typing_extensions import Self, Unpack
 
 from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_optional_id, check_tenant
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.arguments.options import CompressorOptions, ExtractorOptions, MemoryOptions, check_options
 from langchain_agentmem.arguments.retention import Retention, check_retention
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
-from langchain_agentmem.backends.contract import Backend, HistoryScope
+from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.surface import Surface, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.compression.places import summary_place
 from langchain_agentmem.compression.summaries import Place, SessionSummary
-from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.errors import (
     AgentMemError,
     ConfigurationError,
@@ -34,6 +34,7 @@ from langchain_agentmem.errors import (
     InvalidTypeError,
     missing_extra,
 )
+from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.face import AgentMemHistory
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
@@ -42,7 +43,6 @@ from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summar
 from langchain_agentmem.messages.limits import input_limit
 from langchain_agentmem.messages.models import FoundMessages
 from langchain_agentmem.programs import Program, arun, run
-from langchain_agentmem.search.messages import MessageQuery, search_messages
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
@@ -129,7 +129,6 @@ class AgentMemory(Surface):
         self._max_messages = None if max_messages is None else check_count("max_messages", max_messages)
         self._ttl = seconds("ttl", ttl)
         self._retention = _retention_by_agent(retention)
-        self._codec = Codec()
         self._sweeper = Sweeper(backend, tenant)
         if embeddings is not None:
             index = {**(index or {}), "embed": embeddings}
@@ -138,9 +137,10 @@ class AgentMemory(Surface):
         self.checkpointer = AgentMemSaver(
             backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=self._sweeper
         )
-        self.sessions = Sessions(backend, tenant)
+        indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
+        self._history_engine = HistoryEngine(backend, tenant, indexer=indexer, sweeper=self._sweeper)
+        self.sessions = Sessions(self._history_engine)
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
-        self._indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
 
     if TYPE_CHECKING:  # `Surface` implements the constructors
 
@@ -287,20 +287,16 @@ class AgentMemory(Surface):
         check_optional_id("agent", agent)
         kept = check_retention(retention) or self._retention.get(agent) or self._retention[None]
         return AgentMemHistory(
-            self.backend,
+            self._history_engine,
             session_id,
             user_id=None if turn and user_id == "" else user_id,  # a turn's user is the config's
             agent=agent,
-            tenant=self.tenant,
             max_messages=self._max_messages if window.max_messages is None else window.max_messages,
             max_tokens=window.max_tokens,
             token_counter=window.token_counter,
             compressor=window.compressor,
             retention=replace(kept, ttl=self._ttl) if kept.ttl is None else kept,
-            codec=self._codec,
-            embeddings=self._indexer,
             turn=turn,
-            sweeper=self._sweeper,
         )
 
     # Compression
@@ -387,39 +383,37 @@ class AgentMemory(Surface):
     def summaries(
         self,
         *,
-        user_id: str | None = None,
+        user_id: str | Omitted | None = OMITTED,
         limit: int = 20,
         offset: int = 0,
         model: BaseChatModel | Runnable[Any, Any] | str | None = None,
     ) -> ConversationSummaries:
-        """The summaries of a user's sessions and threads, the most recently used first.
+        """List the summaries of sessions and threads, the most recently used first.
 
         Args:
-            user_id: Whose. Default: None (sessions of nobody).
+            user_id: The user; None for the sessions without a user. Default: the sessions and threads of all users.
             limit: The most sessions and threads. Default: 20.
             offset: How many to skip. Default: 0.
             model: As in `summary`: makes a summary of each that is not summarised up to its newest message. Default: None.
         """
-        return run(self._summaries(model).of_user(user_id, limit, offset))
+        return run(self._summaries(model).listed(user_id, limit, offset))
 
     async def asummaries(
         self,
         *,
-        user_id: str | None = None,
+        user_id: str | Omitted | None = OMITTED,
         limit: int = 20,
         offset: int = 0,
         model: BaseChatModel | Runnable[Any, Any] | str | None = None,
     ) -> ConversationSummaries:
         """Same as `summaries`, but without blocking the event loop."""
-        return await arun(self._summaries(model).of_user(user_id, limit, offset))
+        return await arun(self._summaries(model).listed(user_id, limit, offset))
 
     def _summaries(self, model: BaseChatModel | Runnable[Any, Any] | str | None) -> Summaries:
         compressor = (
             None if model is None else self.compressor(model, max_messages=_ON_DEMAND_MESSAGES, structured=True)
         )
-        return Summaries(
-            self.backend, self.tenant, self._ttl, self._codec, self.checkpointer, self.sessions, compressor
-        )
+        return Summaries(self._history_engine, self.checkpointer, self._ttl, compressor)
 
     # Finding
 
@@ -457,7 +451,19 @@ class AgentMemory(Surface):
             ...     memory.search_history("What does she learn?", user_id="alice")[0].session_id
             'monday'
         """
-        return run(self._search_history(query, k, user_id, session_id, agent, role, since, until, around))
+        return run(
+            self._history_engine.search(
+                query,
+                k,
+                user_id=user_id,
+                session_id=session_id,
+                agent=agent,
+                role=role,
+                since=since,
+                until=until,
+                around=around,
+            )
+        )
 
     async def asearch_history(
         self,
@@ -473,15 +479,19 @@ class AgentMemory(Surface):
         around: int = 0,
     ) -> FoundMessages:
         """Same as `search_history`, but without blocking the event loop."""
-        return await arun(self._search_history(query, k, user_id, session_id, agent, role, since, until, around))
-
-    def _search_history(
-        self, query: str, k: int, user_id: str | None, session_id: str | None, agent: str | None, *more: Any
-    ) -> Program[FoundMessages]:
-        ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
-        scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
-        asked = MessageQuery.of(query, k, *more)
-        return (yield from search_messages(self.backend, self._codec, self._indexer, scope, asked))
+        return await arun(
+            self._history_engine.search(
+                query,
+                k,
+                user_id=user_id,
+                session_id=session_id,
+                agent=agent,
+                role=role,
+                since=since,
+                until=until,
+                around=around,
+            )
+        )
 
     # What is known
 
@@ -740,7 +750,7 @@ class AgentMemory(Surface):
                 self.tenant,
                 self.store.engine.indexer,
                 self.store.engine.fields,
-                None if self._indexer is None else self._codec,
+                None if self._history_engine.indexer is None else self._history_engine.codec,
                 batch_size,
                 report,
             )

@@ -1,12 +1,12 @@
-"""How `RunnableWithMessageHistory` reads and writes a history, seen from the history.
+"""How `RunnableWithMessageHistory` reads and writes a history.
 
-Without `history_messages_key` it reads the history before a turn, and once more after it. It cuts as many messages off the
-turn's input as the second read returns, and stores the rest. If other turns were stored in between, that cuts off the turn's
-question. So the second read must return what the first one of the same turn returned, whatever object the chain's factory
-returns: one for each turn, or one for many turns at the same time.
+A chain without `history_messages_key` reads the history before a turn and again after it. From the turn's input it removes
+as many messages as the second read returns, and stores the rest. If other turns were stored between the reads, it would also
+remove the turn's question. So the second read must return the same messages as the first read of the same turn. The chain's
+factory may return one history object for each turn, or one object for many concurrent turns.
 
-Nothing that the chain passes on names the turn. But the chain's own methods are on the call stack of both reads. The second
-one has the turn's input at hand, which begins with the messages that the first read returned.
+The chain passes nothing to the history that identifies the turn. But the chain's own methods are on the call stack of both
+reads, and the second one has the turn's input in a local variable. The input begins with the messages of the first read.
 """
 
 from __future__ import annotations
@@ -23,95 +23,131 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.programs.locks import forkable_lock
 
-_BEFORE = ("_enter_history", "_aenter_history")
-_AFTER = ("_exit_history", "_aexit_history")
+_READS_BEFORE = ("_enter_history", "_aenter_history")
+_READS_AFTER = ("_exit_history", "_aexit_history")
 
-_REMEMBERED = 10_000
-"""How many windows of turns are remembered that were not stored: they failed, or go on."""
+_OPEN_TURNS = 10_000
+"""The maximum number of turns that are remembered although they were not stored: they failed, or are still running."""
 
 
 class ChainRead(NamedTuple):
     """A read of a history by a chain."""
 
     input: Sequence[BaseMessage] | None
-    """The turn's input, which begins with what was read before; None for the read before the turn."""
-    cuts: bool = True
-    """Whether the chain reads once more after the turn, and cuts off what it finds."""
+    """The turn's input, which begins with the messages of the first read; None in the first read."""
+    is_repeated: bool = True
+    """If true, the chain reads the history again after the turn and removes these messages from the turn's input."""
 
 
 def chain_read() -> ChainRead | None:
-    """Return which read of a chain is going on; None if no chain reads."""
-    before, after = _frame_of(_BEFORE), _frame_of(_AFTER)
+    """Return the read of a chain that calls this function; None if no chain is reading."""
+    before, after = _frame_of(_READS_BEFORE), _frame_of(_READS_AFTER)
     if before is not None:
-        return ChainRead(None, cuts=not getattr(before.f_locals.get("self"), "history_messages_key", None))
+        chain = before.f_locals.get("self")
+        return ChainRead(None, is_repeated=not getattr(chain, "history_messages_key", None))
     given = None if after is None else after.f_locals.get("input_messages")
     return ChainRead(given) if isinstance(given, list) else None
 
 
-def chain_stores() -> bool:
-    """Return whether a chain stores a turn. It only logs what is raised then."""
-    return _frame_of(_AFTER) is not None
+def is_chain_storing() -> bool:
+    """Return whether a chain stores a turn. A chain only logs the errors that storing raises."""
+    return _frame_of(_READS_AFTER) is not None
 
 
 def answers_stored() -> int | None:
-    """Return how many messages of the turn that a chain stores are its answer, at the end; None if no chain stores."""
-    frame = _frame_of(_AFTER)
+    """Return the number of answers at the end of the turn that a chain stores; None if no chain is storing."""
+    frame = _frame_of(_READS_AFTER)
     if frame is None:
         return None
     answers = frame.f_locals.get("output_messages")
     return len(answers) if isinstance(answers, list) else 0
 
 
-class Windows:
-    """The windows that chains were given and whose turns are not stored yet. Any number of threads may use it.
+class TurnWindows:
+    """Repeats the window of a turn's first read in its second read.
+
+    Args:
+        one_turn: If true, the history object serves a single turn: every read returns the same window until `end`.
+    """
+
+    def __init__(self, *, one_turn: bool) -> None:
+        self._one_turn = one_turn
+        self._window: list[BaseMessage] | None = None
+        self._open = OpenWindows()
+
+    def repeated(self, read: ChainRead | None) -> list[BaseMessage] | None:
+        """Return the window that a read must repeat; None if it must read the history.
+
+        Args:
+            read: The chain's read; None if no chain is reading.
+        """
+        if read is not None and read.input is not None:
+            count = self._open.take(read.input)
+            if count is not None:
+                return list(read.input[:count])
+        if self._window is not None and (read is None or read.input is not None):
+            return list(self._window)
+        return None
+
+    def begin(self, read: ChainRead | None, window: list[BaseMessage]) -> None:
+        """Remember the window that a read returns."""
+        if self._one_turn:
+            self._window = list(window)
+        if read is not None and read.input is None and read.is_repeated:
+            self._open.add(window)
+
+    def end(self) -> None:
+        """Forget the window of the single turn, because messages are added or deleted."""
+        self._window = None
+
+
+class OpenWindows:
+    """The windows of turns that are not stored yet. Thread-safe.
 
     Example:
         >>> from langchain_core.messages import HumanMessage
-        >>> from langchain_agentmem.history.chains import Windows
-        >>> windows = Windows()
+        >>> from langchain_agentmem.history.chains import OpenWindows
+        >>> windows = OpenWindows()
         >>> windows.add([HumanMessage("hi")])
         >>> windows.take([HumanMessage("hi"), HumanMessage("there")])
         1
     """
 
     def __init__(self) -> None:
-        self._given: Counter[str] = Counter()
+        self._digests: Counter[str] = Counter()
         self._lock = forkable_lock()
 
     def add(self, window: Sequence[BaseMessage]) -> None:
-        """Note a window, of a turn that begins. Only a digest is kept: a turn that fails is never stored."""
+        """Add the window of a turn that begins. Only its digest is kept, because a turn that fails is never stored."""
         *_, digest = _digests(window)
         with self._lock:
-            self._given[digest] += 1
-            if len(self._given) > _REMEMBERED:
-                del self._given[next(iter(self._given))]
+            self._digests[digest] += 1
+            if len(self._digests) > _OPEN_TURNS:
+                del self._digests[next(iter(self._digests))]
 
     def take(self, messages: Sequence[BaseMessage]) -> int | None:
-        """Return how many of a turn's input are the longest window that it begins with, and forget that window.
-
-        None if it begins with no window that was noted.
-        """
+        """Remove the longest window that a turn's input begins with; return its number of messages, or None."""
         digests = list(_digests(messages))
         with self._lock:
             for count in reversed(range(len(digests))):
-                if self._given[digests[count]]:
-                    self._given[digests[count]] -= 1
-                    self._given += Counter()  # those that are left
+                if self._digests[digests[count]]:
+                    self._digests[digests[count]] -= 1
+                    self._digests += Counter()  # drops entries with a count of zero
                     return count
         return None
 
 
 def _digests(messages: Sequence[BaseMessage]) -> Iterator[str]:
-    """The digests of the first none, one, two … messages, up to one that is none of LangChain's messages.
+    """Yield the digests of the first 0, 1, 2, … messages, up to the first value that is not a message.
 
-    They cover types and text only: chat models change images, files and blocks of one key in what they trace, and that is
-    the input which a chain hands back.
+    They cover types and texts only. Chat models change images, files and blocks with one key in the input that they trace,
+    and a chain returns that input.
     """
     digest = blake2b(digest_size=16)
     yield digest.hexdigest()
-    for message in takewhile(lambda one: isinstance(one, BaseMessage), messages):
-        said = f"{message.type}\x1f{_texts_of(message.content)!r}\x1e"
-        digest.update(said.encode(errors="surrogatepass"))
+    for message in takewhile(lambda value: isinstance(value, BaseMessage), messages):
+        content = f"{message.type}\x1f{_texts_of(message.content)!r}\x1e"
+        digest.update(content.encode(errors="surrogatepass"))
         yield digest.hexdigest()
 
 
@@ -122,7 +158,7 @@ def _texts_of(content: Any) -> list[str]:
 
 
 def _frame_of(names: Sequence[str]) -> FrameType | None:
-    """The frame of one of the chain's methods on the call stack."""
+    """Return the frame of one of the chain's methods on the call stack; None if there is none."""
     chain: Any = getattr(sys.modules.get("langchain_core.runnables.history"), "RunnableWithMessageHistory", None)
     codes = {method.__code__ for name in names if (method := getattr(chain, name, None)) is not None}
     frame = sys._getframe(1) if codes else None

@@ -1,38 +1,49 @@
-"""The sessions of users: list, rename, end, delete."""
+"""`Sessions`: list, rename, end and delete the sessions of users."""
 
 from __future__ import annotations
 
-import html
-import time
 from datetime import datetime, timezone
 
 from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_text
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted, check_id_or_omitted
 from langchain_agentmem.arguments.values import check_count, shown
-from langchain_agentmem.backends.contract import Backend, SessionKey, SessionRow
+from langchain_agentmem.backends.contract import SessionKey, SessionRow
 from langchain_agentmem.compression.sessions import record_of
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.models import SessionInfo
-from langchain_agentmem.programs import Program, Read, Write, arun, run
+from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.text.tables import html_table
+
+_ROWS_SHOWN = 20
 
 
 class SessionList(list[SessionInfo]):
-    """A list of sessions that a notebook shows as a table."""
+    """A list of sessions. A notebook shows it as a table."""
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(info.session_id)}</td><td style='text-align:left'>{html.escape(info.title or '')}</td>"
-            f"<td>{info.message_count}</td><td>{info.created_at:%Y-%m-%d %H:%M}</td>"
-            f"<td>{info.updated_at:%Y-%m-%d %H:%M}</td></tr>"
+        users = len({info.user_id for info in self}) > 1
+        header = ("session", *(("user",) if users else ()), "title", "messages", "first", "newest")
+        rows = [
+            (
+                info.session_id,
+                *((info.user_id,) if users else ()),
+                info.title,
+                info.message_count,
+                info.created_at,
+                info.updated_at,
+            )
             for info in self
-        )
-        head = "<tr><th>session</th><th>title</th><th>messages</th><th>first</th><th>newest</th></tr>"
-        return f"<table>{head}{rows}</table>"
+        ]
+        return html_table(rows, header=header)
 
 
 class Sessions:
-    """The sessions of one tenant. It hangs on `AgentMemory.sessions`; every method has an async twin with the prefix `a`.
+    """The sessions of one tenant, as `AgentMemory.sessions`. Every method has an async twin with the prefix `a`.
+
+    Args:
+        engine: The engine of the history.
 
     Example:
         >>> from langchain_agentmem import AgentMemory
@@ -43,9 +54,8 @@ class Sessions:
         >>> memory.close()
     """
 
-    def __init__(self, backend: Backend, tenant: str) -> None:
-        self._backend = backend
-        self._tenant = tenant
+    def __init__(self, engine: HistoryEngine) -> None:
+        self._engine = engine
 
     def list(
         self, *, user_id: str | Omitted | None = OMITTED, limit: int | None = None, offset: int = 0
@@ -53,29 +63,29 @@ class Sessions:
         """List sessions, the most recently used first.
 
         Args:
-            user_id: Whose sessions; None for those without a user. Default: the sessions of all users, and those without
+            user_id: The user; None for the sessions without a user. Default: the sessions of all users, and those without
                 a user.
-            limit: The most sessions. Default: None (all).
-            offset: How many sessions to skip. Default: 0.
+            limit: The maximum number of sessions. Default: None (all).
+            offset: The number of sessions to skip. Default: 0.
         """
-        return run(self._list(user_id, limit, offset))
+        return run(listed_sessions(self._engine, user_id, limit, offset))
 
     async def alist(
         self, *, user_id: str | Omitted | None = OMITTED, limit: int | None = None, offset: int = 0
     ) -> SessionList:
         """Same as `list`, but without blocking the event loop."""
-        return await arun(self._list(user_id, limit, offset))
+        return await arun(listed_sessions(self._engine, user_id, limit, offset))
 
     def rename(self, session_id: str, title: str, *, user_id: str | None = None) -> bool:
-        """Give a session a title.
+        """Set the title of a session.
 
         Args:
-            session_id: Which session.
+            session_id: The session.
             title: The title, any text.
-            user_id: Whose session. Default: None (nobody's).
+            user_id: The user of the session. Default: None (nobody).
 
         Returns:
-            Whether there is such a session.
+            True if the session exists.
         """
         return run(self._rename(session_id, title, user_id))
 
@@ -84,50 +94,45 @@ class Sessions:
         return await arun(self._rename(session_id, title, user_id))
 
     def end(self, session_id: str, *, user_id: str | None = None) -> int:
-        """End a session: delete its messages that are kept for its length only (retention policy `"session"`).
+        """End a session: delete the messages that were added under the retention policy `"session"`.
 
         Args:
-            session_id: Which session.
-            user_id: Whose session. Default: None (nobody's).
+            session_id: The session.
+            user_id: The user of the session. Default: None (nobody).
 
         Returns:
-            How many messages were deleted.
+            The number of deleted messages.
         """
-        return run(self._end(session_id, user_id))
+        return run(self._engine.end(self._key(session_id, user_id)))
 
     async def aend(self, session_id: str, *, user_id: str | None = None) -> int:
         """Same as `end`, but without blocking the event loop."""
-        return await arun(self._end(session_id, user_id))
+        return await arun(self._engine.end(self._key(session_id, user_id)))
 
     def delete(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Delete a session with all its messages.
 
         Args:
-            session_id: Which session.
-            user_id: Whose session. Default: None (nobody's).
+            session_id: The session.
+            user_id: The user of the session. Default: None (nobody).
 
         Returns:
-            Whether there was such a session.
+            True if the session existed.
         """
-        return run(self._delete(session_id, user_id))
+        return run(self._engine.delete(self._key(session_id, user_id)))
 
     async def adelete(self, session_id: str, *, user_id: str | None = None) -> bool:
         """Same as `delete`, but without blocking the event loop."""
-        return await arun(self._delete(session_id, user_id))
+        return await arun(self._engine.delete(self._key(session_id, user_id)))
+
+    def __repr__(self) -> str:
+        return f"Sessions(tenant={self._engine.tenant!r})"
+
+    def _repr_html_(self) -> str:
+        return self.list(limit=_ROWS_SHOWN)._repr_html_()
 
     def _key(self, session_id: str, user_id: str | None) -> SessionKey:
-        return SessionKey(self._tenant, check_optional_id("user_id", user_id), check_id("session_id", session_id))
-
-    def _list(self, user_id: str | Omitted | None, limit: int | None, offset: int) -> Program[SessionList]:
-        check_id_or_omitted("user_id", user_id)
-        if limit is not None:
-            limit = check_count("limit", limit)
-        offset = check_count("offset", offset, least=0)
-        with reading("A session"):
-            rows = yield from Read(
-                self._backend, self._backend.messages.sessions(self._tenant, user_id, limit, offset, time.time())
-            )
-        return SessionList(map(_info, rows))
+        return self._engine.key(check_id("session_id", session_id), check_optional_id("user_id", user_id))
 
     def _rename(self, session_id: str, title: str, user_id: str | None) -> Program[bool]:
         key = self._key(session_id, user_id)
@@ -135,16 +140,18 @@ class Sessions:
             msg = f"title must be a string, got {type(title).__name__}: {shown(title)}."
             raise InvalidTypeError(msg)
         check_text("title", title)
-        renamed: bool = yield from Write(self._backend, self._backend.messages.rename(key, title, time.time()))
-        return renamed
+        return self._engine.rename(key, title)
 
-    def _end(self, session_id: str, user_id: str | None) -> Program[int]:
-        deleted: int = yield from Write(self._backend, self._backend.messages.end(self._key(session_id, user_id)))
-        return deleted
 
-    def _delete(self, session_id: str, user_id: str | None) -> Program[bool]:
-        deleted: bool = yield from Write(self._backend, self._backend.messages.delete(self._key(session_id, user_id)))
-        return deleted
+def listed_sessions(
+    engine: HistoryEngine, user_id: str | Omitted | None, limit: int | None, offset: int
+) -> Program[SessionList]:
+    """List sessions, the most recently used first; see `Sessions.list`."""
+    check_id_or_omitted("user_id", user_id)
+    if limit is not None:
+        limit = check_count("limit", limit)
+    offset = check_count("offset", offset, least=0)
+    return SessionList(map(_info, (yield from engine.sessions(user_id, limit, offset))))
 
 
 def _info(row: SessionRow) -> SessionInfo:

@@ -164,7 +164,7 @@ async def test_times_beyond_the_calendar_that_were_stored_spoil_no_search(memory
     history = memory.history("s")
     for seconds in (-1e11, 1e12):
         with monkeypatch.context() as patch:
-            patch.setattr("langchain_agentmem.history.face.time_of", lambda message, now, seconds=seconds: seconds)
+            patch.setattr("langchain_agentmem.history.turns.time_of", lambda message, now, seconds=seconds: seconds)
             await call(history.add_messages, [HumanMessage("rain")])
     assert {one.created_at.year for one in await call(history.search, "rain")} == {1, 9999}
     assert [one.created_at.year for one in await call(history.stored)] == [1, 9999]

@@ -256,3 +256,14 @@ async def test_a_list_of_sessions_shows_itself_without_running_what_is_in_it(mem
     assert "<script>" not in shown
     assert "<i>" not in shown
     assert "&lt;script&gt;" in shown
+
+
+async def test_a_notebook_shows_sessions_as_a_table_with_users_where_there_are_several(memory, call, clock):
+    await call(memory.history("a<b", user_id="alice").add_messages, [HumanMessage("Where to?")])
+    mine = (await call(memory.sessions.list, user_id="alice"))._repr_html_()
+    assert "a&lt;b" in mine
+    assert "alice" not in mine
+    await call(memory.history("other", user_id="bob").add_messages, [HumanMessage("Hello")])
+    everyone = (await call(memory.sessions.list))._repr_html_()
+    assert all(text in everyone for text in ("alice", "bob", "Where to?", "<th>user</th>"))
+    assert memory.sessions._repr_html_() == everyone

@@ -127,8 +127,11 @@ async def test_the_summaries_of_a_user(memory, call):
     assert [one.summary.text for one in await call(memory.summaries, user_id=ALICE, limit=1, offset=1)] == ["Weather."]
     assert await call(memory.summaries, user_id=ALICE, model=model, offset=3) == []
     assert len(model.requests) == 3
-    assert "<td>monday</td>" in found._repr_html_()
-    assert [one.thread_id for one in await call(memory.summaries)] == []
+    assert ">monday</td>" in found._repr_html_()
+    assert await call(memory.summaries, user_id=None) == []
+    everyone = await call(memory.summaries)
+    assert {(one.session_id or one.thread_id, one.user_id) for one in everyone} >= {("of bob", BOB), ("monday", ALICE)}
+    assert len(everyone) == 5
 
 
 async def test_arguments_are_checked(memory, call):

@@ -1,0 +1,216 @@
+"""The operations of the chat history, as programs: adding, reading, searching and deleting messages of sessions."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from langchain_agentmem.arguments.durations import seconds
+from langchain_agentmem.arguments.ids import check_optional_id
+from langchain_agentmem.arguments.omitted import Omitted
+from langchain_agentmem.arguments.retention import Retention
+from langchain_agentmem.backends.contract import (
+    Append,
+    Backend,
+    HistoryScope,
+    LoggedMessage,
+    MessageRow,
+    SessionKey,
+    SessionRow,
+)
+from langchain_agentmem.backends.sweeper import Sweeper
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.errors import InvalidVectorsError
+from langchain_agentmem.history.titles import titles_of
+from langchain_agentmem.history.turns import serialized_turn
+from langchain_agentmem.messages.models import FoundMessages
+from langchain_agentmem.programs import OffLoop, Program, Read, Write
+from langchain_agentmem.programs.sizes import LONG, is_large
+from langchain_agentmem.search.fingerprint import Embedded, Indexer
+from langchain_agentmem.search.indexing import embed_messages, settle_messages
+from langchain_agentmem.search.messages import MessageQuery, search_messages
+from langchain_agentmem.search.ranking import stop_words
+
+_log = logging.getLogger(__name__)
+
+_KEEP_ALL = Retention()
+
+
+class HistoryEngine:
+    """The message log of one tenant.
+
+    Args:
+        backend: The backend that stores the messages.
+        tenant: The tenant.
+        codec: Encodes and decodes messages. Default: `Codec()`.
+        indexer: Embeds messages for search. Default: None (full-text search only).
+        sweeper: Deletes expired data after writes. Default: a new `Sweeper`.
+
+    Example:
+        >>> from langchain_core.messages import HumanMessage
+        >>> from langchain_agentmem.backends import connect
+        >>> from langchain_agentmem.history.engine import HistoryEngine
+        >>> from langchain_agentmem.programs import run
+        >>> engine = HistoryEngine(connect("sqlite:///:memory:"), "default")
+        >>> key = engine.key("session-1", "alice@example.com")
+        >>> run(engine.append(key, [HumanMessage("Hello")]))
+        >>> run(engine.count(key))
+        1
+        >>> engine.backend.close()
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        tenant: str,
+        *,
+        codec: Codec | None = None,
+        indexer: Indexer | None = None,
+        sweeper: Sweeper | None = None,
+    ) -> None:
+        self.backend = backend
+        self.tenant = tenant
+        self.codec = codec or Codec()
+        self.indexer = indexer
+        self.sweeper = sweeper or Sweeper(backend, tenant)
+        stop_words(backend.language)  # loads a file now; a search on an event loop must not block on it
+
+    def key(self, session_id: str, user_id: str | None = None) -> SessionKey:
+        """Return the key of a session."""
+        return SessionKey(self.tenant, user_id, session_id)
+
+    def append(
+        self,
+        key: SessionKey,
+        messages: Sequence[BaseMessage],
+        *,
+        agent: str | None = None,
+        retention: Retention = _KEEP_ALL,
+        metadata: Mapping[str, Any] | None = None,
+        repair: bool = False,
+    ) -> Program[None]:
+        """Add messages at the end of a session: all of them, next to each other, or none.
+
+        Args:
+            key: The session.
+            messages: The messages.
+            agent: The agent that adds them. Default: None.
+            retention: Which messages are kept, and for how long. Default: all, forever.
+            metadata: A JSON-serialisable mapping that is stored with each message. Default: None.
+            repair: If true, store a message that cannot be stored unchanged in a repaired form. Default: False.
+
+        Raises:
+            UnsupportedValueError: A message would not round-trip.
+            InvalidInputError: A message is malformed or too large.
+            InvalidVectorsError: The embedding model returned vectors that cannot be stored.
+            StorageError: The backend could not store the messages.
+        """
+        now = time.time()
+        turn = yield from serialized_turn(self.codec, messages, metadata, key.session_id, repair=repair)
+        if not turn.messages:
+            return
+        embedded = yield from self._embedded(key, turn.messages, repair=repair)
+        yield from OffLoop(is_large(turn.messages, LONG))
+        rows = turn.rows(
+            agent,
+            now,
+            ends_with_session=retention.policy == "session",
+            language=self.backend.language,
+            vectors=embedded.vectors,
+        )
+        addition = Append(
+            rows,
+            titles_of(turn.messages, retention.max_messages),
+            now,
+            agent,
+            retention.max_messages,
+            seconds("Retention.ttl", retention.ttl),
+            retention.sliding,
+            secrets.randbits(62),
+        )
+        with reading(f"What is stored of session {key.session_id!r}"):
+            first = yield from Write(self.backend, self.backend.messages.append(key, addition))
+        stored = [LoggedMessage(key, row._replace(position=first + row.position)) for row in rows]
+        yield from settle_messages(self.backend, self.indexer, stored, turn.messages, embedded)
+        yield from self.sweeper.after_write()
+
+    def newest(self, key: SessionKey, agent: str | None, limit: int | None) -> Program[list[MessageRow]]:
+        """Read the newest `limit` messages, oldest first, and before them the newest system message if it is older.
+
+        Args:
+            key: The session.
+            agent: Only this agent's messages; None for those of all agents.
+            limit: The maximum number of messages; None for all.
+        """
+        with reading(f"A message of session {key.session_id!r}"):
+            return (yield from Read(self.backend, self.backend.messages.window(key, agent, limit, time.time())))
+
+    def page(self, key: SessionKey, agent: str | None, after: int, size: int) -> Program[list[MessageRow]]:
+        """Read at most `size` messages whose position is greater than `after`, oldest first."""
+        with reading(f"A message of session {key.session_id!r}"):
+            return (yield from Read(self.backend, self.backend.messages.page(key, agent, after, size, time.time())))
+
+    def count(self, key: SessionKey, agent: str | None = None) -> Program[int]:
+        """Return the number of messages of a session, or of one agent in it."""
+        return (yield from Read(self.backend, self.backend.messages.count(key, agent, time.time())))
+
+    def clear(self, key: SessionKey, agent: str | None = None) -> Program[None]:
+        """Delete the messages of a session, or of one agent in it. The session stays listed."""
+        yield from Write(self.backend, self.backend.messages.clear(key, agent))
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        agent: str | None = None,
+        role: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        around: int = 0,
+    ) -> Program[FoundMessages]:
+        """Find messages of a user in one session or in all; see `AgentMemory.search_history` for the arguments."""
+        ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
+        scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
+        asked = MessageQuery.of(query, k, role, since, until, around)
+        return (yield from search_messages(self.backend, self.codec, self.indexer, scope, asked))
+
+    def sessions(self, user_id: str | Omitted | None, limit: int | None, offset: int) -> Program[list[SessionRow]]:
+        """List the sessions of one user, of nobody (None), or of all users (`OMITTED`), the most recently used first."""
+        with reading("A session"):
+            listed = self.backend.messages.sessions(self.tenant, user_id, limit, offset, time.time())
+            return (yield from Read(self.backend, listed))
+
+    def rename(self, key: SessionKey, title: str) -> Program[bool]:
+        """Set the title of a session; return whether the session exists."""
+        return (yield from Write(self.backend, self.backend.messages.rename(key, title, time.time())))
+
+    def end(self, key: SessionKey) -> Program[int]:
+        """Delete the messages that were added under the retention policy `"session"`; return their number."""
+        return (yield from Write(self.backend, self.backend.messages.end(key)))
+
+    def delete(self, key: SessionKey) -> Program[bool]:
+        """Delete a session with its messages; return whether it existed."""
+        return (yield from Write(self.backend, self.backend.messages.delete(key)))
+
+    def _embedded(self, key: SessionKey, messages: Sequence[BaseMessage], *, repair: bool) -> Program[Embedded]:
+        try:
+            return (yield from embed_messages(self.indexer, messages))
+        except InvalidVectorsError as error:
+            if not repair:
+                raise
+            _log.warning(
+                "A turn in session %r is stored without vectors, because RunnableWithMessageHistory would lose it: %s",
+                key.session_id,
+                error,
+            )
+            return Embedded()

@@ -1,0 +1,216 @@
+"""The messages behind one history object: a session in the database, or a log of a single run in this process."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.messages import BaseMessage
+
+from langchain_agentmem.arguments.retention import Retention
+from langchain_agentmem.backends.contract import MessageRow, SessionKey
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.errors import InvalidInputError
+from langchain_agentmem.history.engine import HistoryEngine
+from langchain_agentmem.history.turns import serialized_turn
+from langchain_agentmem.messages.models import FoundMessages, StoredMessage
+from langchain_agentmem.programs import OffLoop, Program
+from langchain_agentmem.search.rows import are_large, message_of, stored_message
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+
+    from langchain_agentmem.compression.compressor import MemoryCompressor
+
+
+class Log(ABC):
+    """The messages of a session, or those of one agent in it. Its methods are programs.
+
+    Args:
+        codec: Decodes messages.
+        key: The session.
+        agent: The agent; None for the messages of all agents.
+    """
+
+    def __init__(self, codec: Codec, key: SessionKey, agent: str | None) -> None:
+        self.codec = codec
+        self.key = key
+        self.agent = agent
+
+    def newest(self, limit: int | None) -> Program[list[BaseMessage]]:
+        """Return the newest `limit` messages, oldest first, and before them the newest system message if it is older."""
+        return (yield from self._decoded((yield from self._newest_rows(limit))))
+
+    def stored(self, limit: int | None) -> Program[list[StoredMessage]]:
+        """Return the newest `limit` messages, oldest first, with their properties."""
+        rows = yield from self._newest_rows(limit)
+        yield from OffLoop(are_large(rows))
+        kept = rows if limit is None else rows[-limit:]
+        return [stored_message(self.codec, row, self.key.session_id, self.key.user_id) for row in kept]
+
+    def page(self, after: int, size: int) -> Program[tuple[list[BaseMessage], int | None]]:
+        """Return at most `size` messages after a position, and the position to continue after (None: no more)."""
+        rows = yield from self._page_rows(after, size)
+        return (yield from self._decoded(rows)), rows[-1].position if len(rows) == size else None
+
+    @abstractmethod
+    def append(
+        self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None, *, repair: bool
+    ) -> Program[None]:
+        """Add messages at the end: all of them, next to each other, or none."""
+
+    @abstractmethod
+    def count(self) -> Program[int]:
+        """Return the number of messages."""
+
+    @abstractmethod
+    def clear(self) -> Program[None]:
+        """Delete the messages."""
+
+    @abstractmethod
+    def search(
+        self, query: str, k: int, *, role: str | None, since: datetime | None, until: datetime | None, around: int
+    ) -> Program[FoundMessages]:
+        """Find messages; see `AgentMemHistory.search`."""
+
+    @abstractmethod
+    def compressed(self, compressor: MemoryCompressor, config: RunnableConfig) -> Program[list[BaseMessage]]:
+        """Return the messages within the budget of a compressor."""
+
+    @abstractmethod
+    def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
+        """Same as `newest`, but do not decode the messages."""
+
+    @abstractmethod
+    def _page_rows(self, after: int, size: int) -> Program[list[MessageRow]]:
+        """Same as `page`, but do not decode the messages."""
+
+    def _decoded(self, rows: Sequence[MessageRow]) -> Program[list[BaseMessage]]:
+        yield from OffLoop(are_large(rows))
+        return [message_of(self.codec, row, self.key.session_id) for row in rows]
+
+
+class SessionLog(Log):
+    """A log in the database.
+
+    Args:
+        engine: The engine of the history.
+        key: The session.
+        agent: The agent; None for the messages of all agents.
+        retention: Which messages are kept, and for how long.
+    """
+
+    def __init__(self, engine: HistoryEngine, key: SessionKey, agent: str | None, retention: Retention) -> None:
+        super().__init__(engine.codec, key, agent)
+        self.engine = engine
+        self.retention = retention
+
+    def append(
+        self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None, *, repair: bool
+    ) -> Program[None]:
+        return self.engine.append(
+            self.key, messages, agent=self.agent, retention=self.retention, metadata=metadata, repair=repair
+        )
+
+    def count(self) -> Program[int]:
+        return self.engine.count(self.key, self.agent)
+
+    def clear(self) -> Program[None]:
+        return self.engine.clear(self.key, self.agent)
+
+    def search(
+        self, query: str, k: int, *, role: str | None, since: datetime | None, until: datetime | None, around: int
+    ) -> Program[FoundMessages]:
+        return self.engine.search(
+            query,
+            k,
+            user_id=self.key.user_id,
+            session_id=self.key.session_id,
+            agent=self.agent,
+            role=role,
+            since=since,
+            until=until,
+            around=around,
+        )
+
+    def compressed(self, compressor: MemoryCompressor, config: RunnableConfig) -> Program[list[BaseMessage]]:
+        return compressor.compressing_session(self.engine.backend, self.codec, self.key, self.agent, config)
+
+    def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
+        return self.engine.newest(self.key, self.agent, limit)
+
+    def _page_rows(self, after: int, size: int) -> Program[list[MessageRow]]:
+        return self.engine.page(self.key, self.agent, after, size)
+
+
+class RunLog(Log):
+    """A log in this process, for the retention policy `"single_run"`: it starts empty and nothing is written.
+
+    Args:
+        codec: Encodes messages, so that each read returns other objects than were added.
+        key: The session.
+        agent: The agent's name for new messages.
+        keep: The maximum number of messages. If it is exceeded, the oldest are deleted, except the newest system message.
+            None for no maximum.
+    """
+
+    def __init__(self, codec: Codec, key: SessionKey, agent: str | None, keep: int | None) -> None:
+        super().__init__(codec, key, agent)
+        self._keep = keep
+        self._rows: list[MessageRow] = []
+
+    def append(
+        self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None, *, repair: bool
+    ) -> Program[None]:
+        turn = yield from serialized_turn(self.codec, messages, metadata, self.key.session_id, repair=repair)
+        first = self._rows[-1].position + 1 if self._rows else 0
+        self._rows += turn.rows(self.agent, time.time(), first=first)
+        if self._keep is not None and len(self._rows) > self._keep:
+            newest = self._rows[-self._keep :]
+            spared = [row for row in self._newest_system() if row not in newest]
+            self._rows = [*spared, *newest[len(spared) :]]
+
+    def count(self) -> Program[int]:
+        yield from ()
+        return len(self._rows)
+
+    def clear(self) -> Program[None]:
+        yield from ()
+        self._rows.clear()
+
+    def search(
+        self,
+        query: str,  # noqa: ARG002 (of every log)
+        k: int,  # noqa: ARG002
+        *,
+        role: str | None,  # noqa: ARG002
+        since: datetime | None,  # noqa: ARG002
+        until: datetime | None,  # noqa: ARG002
+        around: int,  # noqa: ARG002
+    ) -> Program[FoundMessages]:
+        msg = (
+            f"Session {self.key.session_id!r} cannot be searched: retention policy 'single_run' stores no messages. "
+            f"Use 'session' or 'persistent'."
+        )
+        raise InvalidInputError(msg)
+
+    def compressed(self, compressor: MemoryCompressor, config: RunnableConfig) -> Program[list[BaseMessage]]:
+        messages = yield from self._decoded(self._rows)
+        return (yield from compressor.compressing(messages, config, is_private=True))
+
+    def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
+        yield from ()
+        start = 0 if limit is None else max(0, len(self._rows) - limit)
+        newest = self._rows[start:]
+        return [*(row for row in self._newest_system() if row.position < newest[0].position), *newest]
+
+    def _page_rows(self, after: int, size: int) -> Program[list[MessageRow]]:
+        yield from ()
+        return [row for row in self._rows if row.position > after][:size]
+
+    def _newest_system(self) -> list[MessageRow]:
+        """Return the newest system message in a list; [] if there is none."""
+        return [row for row in self._rows if row.role == "system"][-1:]

@@ -1,0 +1,178 @@
+"""The messages that are added to a history, checked and serialized.
+
+A message that cannot be stored is refused, and the error names it. There is one exception: LangChain's
+`RunnableWithMessageHistory` stores a turn in a listener, after the answer, and only logs an error that is raised there. A
+refusal would lose question and answer although the chain returns normally. In this case the turn is stored in a repaired
+form, and a warning is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.backends.contract import MessageRow
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.json_values import dump_json
+from langchain_agentmem.encoding.references import Typed
+from langchain_agentmem.encoding.repairs import completed
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnsupportedValueError
+from langchain_agentmem.history.chains import answers_stored
+from langchain_agentmem.history.substitutes import mark_for, substitute_for
+from langchain_agentmem.messages.conversion import as_messages
+from langchain_agentmem.messages.properties import text_of, time_of
+from langchain_agentmem.programs import OffLoop, Program
+from langchain_agentmem.programs.signals import came_by_signal
+from langchain_agentmem.programs.sizes import LONG, is_large
+from langchain_agentmem.text.words import analyze
+
+_log = logging.getLogger(__name__)
+
+_NO_VECTORS: Mapping[str, bytes] = MappingProxyType({})
+
+
+class Turn(NamedTuple):
+    """Messages that are added together, and their serialized forms."""
+
+    messages: list[BaseMessage]
+    bodies: list[Typed]
+    metadata: str | None
+    """JSON that is stored with each message."""
+
+    def rows(
+        self,
+        agent: str | None,
+        now: float,
+        *,
+        first: int = 0,
+        ends_with_session: bool = False,
+        language: str | None = None,
+        vectors: Mapping[str, bytes] = _NO_VECTORS,
+    ) -> list[MessageRow]:
+        """Return the rows of the messages.
+
+        Args:
+            agent: The agent that adds the messages.
+            now: The time of messages that state none, in Unix seconds.
+            first: The position of the first message. Default: 0.
+            ends_with_session: If true, the messages are deleted when the session ends. Default: False.
+            language: The language of full-text search. Default: None (the rows are not searched).
+            vectors: The vectors of the messages' texts. Default: none.
+        """
+        return [
+            MessageRow(
+                first + at,
+                message.type,
+                agent,
+                ends_with_session,
+                time_of(message, now),
+                self.metadata,
+                body,
+                None if language is None else analyze(text_of(message), language),
+                vectors.get(text_of(message)),
+            )
+            for at, (message, body) in enumerate(zip(self.messages, self.bodies, strict=True))
+        ]
+
+
+def turn_of(given: Any) -> list[BaseMessage]:
+    """Return the messages in the argument of `add_messages`.
+
+    A chain passes on what its caller and its steps returned: pairs, dicts and strings, which models accept as messages.
+
+    Args:
+        given: The argument.
+
+    Raises:
+        InvalidTypeError: It is not a list of messages, and no chain is storing a turn.
+    """
+    is_list = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
+    values: list[Any] = list(given) if is_list else []
+    if is_list and all(isinstance(value, BaseMessage) for value in values):
+        return values
+    answers = answers_stored()
+    if not is_list or answers is None:
+        msg = f"add_messages takes a list of messages such as [HumanMessage('hi')], got {shown(given)}."
+        raise InvalidTypeError(msg)
+    return [_message_of(value, is_answer=at >= len(values) - answers) for at, value in enumerate(values)]
+
+
+def serialized_turn(
+    codec: Codec,
+    messages: Sequence[BaseMessage],
+    metadata: Mapping[str, Any] | None,
+    session_id: str,
+    *,
+    repair: bool,
+) -> Program[Turn]:
+    """Check and serialize messages.
+
+    Args:
+        codec: Serializes the messages.
+        messages: The messages. They are not changed.
+        metadata: A JSON-serialisable mapping that is stored with each message; None for none.
+        session_id: The session, for warnings.
+        repair: If true, store a message that cannot be stored unchanged in a repaired form.
+
+    Raises:
+        InvalidInputError: A message is malformed or too large.
+        UnsupportedValueError: A message would not round-trip.
+    """
+    stored_metadata = None if metadata is None else dump_json(metadata, "metadata")
+    yield from OffLoop(is_large(messages, LONG))
+    checked: list[BaseMessage] = []
+    bodies: list[Typed] = []
+    for at, message in enumerate(messages):
+        one = completed(message)
+        try:
+            body = codec.dump_message(one)
+        except (InvalidInputError, UnsupportedValueError) as error:
+            if not repair:
+                msg = f"messages[{at}]: {error}"
+                raise type(error)(msg) from error
+            one = substitute_for(codec, one)
+            body = codec.dump_message(one)
+            _log.warning(
+                "messages[%d] of a turn in session %r is stored in a repaired form, because RunnableWithMessageHistory "
+                "would lose the turn: %s",
+                at,
+                session_id,
+                error,
+            )
+        checked.append(one)
+        bodies.append(body)
+    return Turn(checked, bodies, stored_metadata)
+
+
+def _message_of(given: Any, *, is_answer: bool) -> BaseMessage:
+    """Return the message for a value that a chain stores."""
+    if isinstance(given, BaseMessage):
+        return given
+    message_class = AIMessage if is_answer else HumanMessage
+    if isinstance(given, str):
+        return message_class(given)
+    try:
+        (message,) = as_messages([given])
+    except (InvalidInputError, InvalidTypeError):
+        _log.warning(
+            "A value of type %s.%s that a chain gave as a message is stored as text, because RunnableWithMessageHistory "
+            "would lose the turn. Return messages from the chain.",
+            type(given).__module__,
+            type(given).__qualname__,
+        )
+        return message_class(_text_of(given))
+    return message
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # the object's own method may raise any error
+        if came_by_signal(error):
+            raise
+        return mark_for(value)
