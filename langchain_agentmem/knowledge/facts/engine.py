@@ -61,7 +61,9 @@ class ProfileEngine:
 
     # Reading
 
-    def get(self, user_id: str, as_of: datetime | str | None, schema: Schema) -> Program[Any]:
+    def get(
+        self, user_id: str, as_of: datetime | str | None, schema: Schema
+    ) -> Program[BaseModel | dict[str, Any] | None]:
         """Return a user's profile in the form of a schema."""
         moment = None if as_of is None else utc(as_of, "as_of")
         items = yield from answers(self.store, [GetOp(*profile_key(user_id, schema.name))])

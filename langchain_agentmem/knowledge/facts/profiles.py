@@ -88,8 +88,7 @@ class Profiles(KnowledgeFace[ProfileEngine]):
             ...     [memory.profiles.get("alice", as_of=at).preferences for at in (before, None)]
             [{}, {'language': 'Greek'}]
         """
-        profile: BaseModel | dict[str, Any] | None = run(self.engine.get(user_id, as_of, Schema(schema)))
-        return profile
+        return run(self.engine.get(user_id, as_of, Schema(schema)))
 
     @overload
     async def aget(self, user_id: str, *, as_of: Moment | None = None) -> UserProfile: ...
@@ -106,8 +105,7 @@ class Profiles(KnowledgeFace[ProfileEngine]):
         self, user_id: str, *, as_of: Moment | None = None, schema: SchemaLike = UserProfile
     ) -> BaseModel | dict[str, Any] | None:
         """Same as `get`, without blocking the event loop."""
-        profile: BaseModel | dict[str, Any] | None = await arun(self.engine.get(user_id, as_of, Schema(schema)))
-        return profile
+        return await arun(self.engine.get(user_id, as_of, Schema(schema)))
 
     def search(self, user_id: str, query: str, k: int = 10, *, past: bool = False) -> Facts:
         """Return the facts about a user that answer a query best, by words and, with embeddings, by meaning.

@@ -137,7 +137,7 @@ class Schema:
 
     def build(
         self, user_id: str, document: Mapping[str, Any], facts: Iterable[Fact], past: Iterable[Fact], last: str | None
-    ) -> Any:
+    ) -> BaseModel | dict[str, Any] | None:
         """Return a user's profile in the form of the schema.
 
         Args:
