@@ -1,1 +1,1 @@
-"""What is known: users' profiles and facts, entities, and what all may read."""
+"""Knowledge about users (profiles, facts, memories, entities), and knowledge that all users share."""

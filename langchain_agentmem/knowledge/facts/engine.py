@@ -5,7 +5,6 @@ Changes by the application override: they count as stated later than everything 
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -27,7 +26,7 @@ from langchain_agentmem.knowledge.facts.differences import (
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts, in_order
 from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
 from langchain_agentmem.knowledge.facts.paths import path_of, value_at
-from langchain_agentmem.knowledge.facts.schema import Loaded, Schema, UserProfile
+from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile, loaded_fields, record_loaded
 from langchain_agentmem.knowledge.facts.statements import Statement, checked_fact_id, checked_topic, given_statements
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_text
 from langchain_agentmem.knowledge.namespaces import (
@@ -109,7 +108,7 @@ class ProfileEngine:
             raise InvalidTypeError(msg)
         check_id("user_id", user_id)
         schema, at = Schema(type(profile)), now()
-        loaded = profile._loaded.fields if isinstance(profile, UserProfile) else None
+        loaded = loaded_fields(profile)
         document = schema.fields_of(profile)
         changes = set_fields(profile, document) if loaded is None else changed_fields(loaded, document)
         facts: list[Any] = getattr(profile, "facts", []) if schema.has_facts else []
@@ -126,8 +125,7 @@ class ProfileEngine:
         keys = [profile_key(user_id, schema.name), *self._keys_of(user_id, statements)]
         stored = yield from commit(self.store, user_id, keys, edit)
         if isinstance(profile, UserProfile):
-            # The next save stores only what changes from now on.
-            profile._loaded = Loaded(copy.deepcopy(document))
+            record_loaded(profile, document)
             for index, fact in zip(new, stored, strict=True):
                 facts[index] = fact or facts[index]
 

@@ -283,7 +283,7 @@ def _check_value(path: Path, value: Any) -> None:
 
 
 def _element_path(path: Path, element: Any) -> Path:
-    """Return a path that stands for an element of a list, so that it can have a tombstone."""
+    """Return a path for an element of a list, so that the element can have a tombstone."""
     return *path, json.dumps(element, ensure_ascii=False, sort_keys=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -68,6 +69,16 @@ class UserProfile(BaseModel):
             inner = value.items() if isinstance(value, dict) else ()
             rows += [(f"{name}: {key}", one) for key, one in inner] or [(name, value or None)]
         return f"{html_table(rows, row_headers=True)}{timeline_html(in_order([*self.past, *self.facts]))}"
+
+
+def loaded_fields(profile: BaseModel) -> dict[str, Any] | None:
+    """Return the fields of a profile as they were read; None for a profile that the application made."""
+    return profile._loaded.fields if isinstance(profile, UserProfile) else None
+
+
+def record_loaded(profile: UserProfile, fields: dict[str, Any]) -> None:
+    """Record the fields of a profile as they are stored. The next save stores only what differs from them."""
+    profile._loaded = Loaded(copy.deepcopy(fields))
 
 
 class Schema:
@@ -171,7 +182,7 @@ class Schema:
             msg = f"The stored profile of {shown(user_id)} does not fit the schema {self.name}: {error}"
             raise DamagedDataError(msg) from error
         if isinstance(built, UserProfile):
-            built._loaded = Loaded(self.fields_of(built))
+            record_loaded(built, self.fields_of(built))
         return built
 
     def fields_of(self, profile: BaseModel) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class StoredFacts:
     def replace(self, id_: str, statement: Statement, *, override: bool = False) -> Fact | None:
         """Supersede a fact by a statement. The superseded fact keeps its text and gets an end date.
 
-        If a later statement has superseded the fact already, the statement takes its place in the order of time.
+        If a later statement has superseded the fact already, the new fact is inserted between them in the order of time.
 
         Args:
             id_: ID of the fact to supersede.
