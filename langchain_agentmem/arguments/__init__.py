@@ -1,1 +1,1 @@
-"""Checks of the arguments of public methods."""
+"""Arguments of public methods: their types, defaults and checks."""

@@ -1,4 +1,4 @@
-"""The bound on how deep values may be nested: readers, filters and JSON go through them recursively."""
+"""The bound of nesting: readers, filters and JSON are recursive."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ MAX_DEPTH = 200
 
 
 def check_depth(what: str, value: Any, depth: int = 0) -> None:
-    """Refuse a value that is nested too deep.
+    """Check how deep a value is nested.
 
     Args:
         what: The name of the value, for the error.
-        value: The value; only mappings, lists and tuples in it are followed.
-        depth: The number of levels above it. Default: 0.
+        value: The value. Mappings, lists and tuples count as levels.
+        depth: The number of levels that contain the value. Default: 0.
 
     Raises:
-        InvalidInputError: It is nested deeper than `MAX_DEPTH` levels, or holds itself.
+        InvalidInputError: The value is nested deeper than `MAX_DEPTH` levels, or contains itself.
     """
     if depth > MAX_DEPTH:
-        msg = f"{what} is nested deeper than {MAX_DEPTH} levels, or holds itself."
+        msg = f"{what} is nested deeper than {MAX_DEPTH} levels, or contains itself."
         raise InvalidInputError(msg)
     if isinstance(value, (Mapping, list, tuple)):
         for inner in value.values() if isinstance(value, Mapping) else value:

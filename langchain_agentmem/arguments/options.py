@@ -1,4 +1,4 @@
-"""The keyword arguments that constructors take through other functions, checked by type checkers and at run time."""
+"""Keyword arguments that functions pass on to constructors, for type checkers and for checks at run time."""
 
 from __future__ import annotations
 
@@ -97,15 +97,15 @@ class ExtractorOptions(TypedDict, total=False):
 
 
 def check_options(function: str, given: Mapping[str, object], known: type) -> None:
-    """Refuse keyword arguments that a function does not have.
+    """Check the names of keyword arguments.
 
     Args:
-        function: The function's name, for the message.
+        function: The function's name, for the error.
         given: The keyword arguments.
-        known: The `TypedDict` of those that it has.
+        known: The `TypedDict` of the function's arguments.
 
     Raises:
-        InvalidTypeError: One of them is not known.
+        InvalidTypeError: The function has no argument of that name.
     """
     names = known.__annotations__
     unknown = next((name for name in given if name not in names), None)

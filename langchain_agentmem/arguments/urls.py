@@ -1,4 +1,4 @@
-"""URLs of databases as messages and representations may show them: without passwords."""
+"""Database URLs without passwords, for errors and representations."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _SECRET = re.compile(r"(^|&)\w*(password|passwd|secret|token)=", re.IGNORECASE)
 
 
 def shown_url(url: str) -> str:
-    """A URL without user name, password and options.
+    """Return a URL without user name, password and options.
 
     Args:
-        url: The URL; it may be one that cannot be parsed.
+        url: The URL; it may be malformed.
 
     Example:
         >>> from langchain_agentmem.arguments.urls import shown_url
@@ -25,17 +25,17 @@ def shown_url(url: str) -> str:
         return before if colon and "=" not in before else _HIDDEN
     if scheme == "sqlite" and "@" not in rest.partition("/")[0]:  # a path
         return url.partition("?")[0] if _SECRET.search(rest.partition("?")[2]) else url
-    place, _, query = rest.partition("?")
-    if "@" in query and ("@" in place or ":" in place.partition("/")[0]) and not _SECRET.search(query):
+    location, _, query = rest.partition("?")
+    if "@" in query and ("@" in location or ":" in location.partition("/")[0]) and not _SECRET.search(query):
         return f"{scheme}://{_HIDDEN}"  # the question mark may be part of a password
-    return f"{scheme}://{place.rpartition('@')[2]}"
+    return f"{scheme}://{location.rpartition('@')[2]}"
 
 
 def masked_url(url: str) -> str:
-    """A URL with `***` for each password in it.
+    """Return a URL with `***` in location of each password.
 
     Args:
-        url: The URL; it may be one that cannot be parsed.
+        url: The URL; it may be malformed.
 
     Example:
         >>> from langchain_agentmem.arguments.urls import masked_url
@@ -46,8 +46,8 @@ def masked_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if shown == url or not separator or shown.endswith(f"://{_HIDDEN}"):
         return shown
-    place, _, query = rest.partition("?")
-    credentials, at, _ = place.rpartition("@")
+    location, _, query = rest.partition("?")
+    credentials, at, _ = location.rpartition("@")
     user, colon, _ = credentials.partition(":")
     options = [_masked(pair) for pair in query.split("&") if pair]
     where = f"{scheme}://{user}{colon and ':' + _HIDDEN}{at}{shown.partition('://')[2]}"

@@ -1,1 +1,1 @@
-"""Values and messages to bytes and back."""
+"""Conversion of values and messages to bytes and back, and the compact layout of checkpoint values."""

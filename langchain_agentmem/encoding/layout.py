@@ -1,25 +1,28 @@
-"""The compact layout of checkpoint values: what a step writes is proportional to what is new in it.
+"""The compact layout of checkpoint values: the size of a step's writes is proportional to the new data in it.
 
-A list, or a dict with string keys, is stored as *references* to its elements. An element is stored once per thread under
-its reference, a digest of its content, so an element that the application mutates in place simply is another element. An
-entry of a dict is an element too: the pair of its key and its value, in order. An entry that is a long list or dict itself,
-as in a graph's whole state, is taken apart in its place: its key is one element, and those of the list or dict follow.
+**Elements.** A list, or a dict with string keys, is stored as *references* to its elements. An element is stored once per
+thread under its reference, a digest of its content. An element that the application mutates in place has another digest,
+and therefore is another element. An entry of a dict is an element too: the pair of its key and its value, in order. If the
+value is a long list or dict itself, as in a graph's whole state, the key is one element, and the elements of the list or
+dict follow.
 
-The references of one version of a channel are themselves stored as a splice of an earlier version: its first `head`
-references, then these, then its last `tail` ones. That covers appending, editing in the middle, shortening and trimming
-the front alike; a step that appends and trims the front at once stores the references (not the elements) of all that
-stays. The versions of a channel are numbered 1, 2, 3, …; version n is stored as a splice of version n & (n - 1), its
-number with the lowest set bit cleared, and in full when that is 0. So a version is read from at most log2(n) rows, and n
-appended elements cost n * log2(n) / 2 references altogether: the bookkeeping of a binary counter (Fenwick, "A new data
-structure for cumulative frequency tables", 1994), with no "full copy every so often" that grows with the thread.
+**Versions.** The references of one version of a channel are stored as a *splice* of an earlier version: its first `head`
+references, then the row's own references, then its last `tail` references. Appending, editing in the middle, shortening and
+trimming the front are all splices. A step that appends and trims the front at once stores the references (not the elements)
+of all remaining elements.
 
-Everything here is pure: no input, no output, no clock.
+The versions of a channel are numbered 1, 2, 3, …. Version n is a splice of version n & (n - 1), which is n with its lowest
+set bit cleared. It is stored in full if that is 0. Therefore a version is read from at most log2(n) rows, and n appended
+elements cost n * log2(n) / 2 references in total, as in a binary counter (Fenwick, "A new data structure for cumulative
+frequency tables", 1994). No periodic full copy is needed.
+
+The functions of this module are pure.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -40,17 +43,17 @@ VALUE = "value"
 _SNAPSHOT = "snapshot."
 
 _LONG_ENTRY = 8
-"""An entry of a dict that is a list or dict of at least this many elements is taken apart."""
+"""The number of elements from which a list or dict within a dict is split into its elements."""
 
 LONG_REFERENCES = 64
-"""A pending write with more references than this is stored as a splice of what its channel holds."""
+"""The number of references above which a pending write is stored as a splice of its channel's value."""
 
 SMALL_BYTES = 256
-"""A value whose plain form is at most this long is stored whole: references to it would be no shorter."""
+"""The length of the longest plain form that is stored whole: references to its elements would be no shorter."""
 
 
 class ValueKey(NamedTuple):
-    """Which value of a thread: a channel of a namespace at a version."""
+    """The key of a value of a thread: a channel of a namespace at a version."""
 
     namespace: str
     channel: str
@@ -58,10 +61,11 @@ class ValueKey(NamedTuple):
 
 
 class StoredValue(NamedTuple):
-    """How one value is stored.
+    """The row of one value.
 
-    Either plain (`type` and `data` are its stored form), or `type` is its shape (see `Split`), `data` holds references,
-    `REFERENCE_BYTES` each, and the value's references are the first `head` of `base`, these, and the last `tail` of `base`.
+    If `kind` is `PLAIN`, `type` and `data` are the stored form. Otherwise `type` is the shape (see `Split`), and `data`
+    contains references of `REFERENCE_BYTES` each. The value's references are the first `head` references of `base`, those in
+    `data`, and the last `tail` references of `base`.
     """
 
     key: ValueKey
@@ -73,11 +77,11 @@ class StoredValue(NamedTuple):
     head: int = 0
     tail: int = 0
     digest: str = ""
-    """What tells it from another value under the same key: a digest of its shape and all its references."""
+    """A digest of the shape and all references, which differs from that of another value under the same key."""
 
 
 class _Ancestor(NamedTuple):
-    """An earlier version that a known one was spliced from, and how much of it the known one still begins and ends with."""
+    """An earlier version, and the number of its references with which a known version begins and ends."""
 
     number: int
     key: ValueKey
@@ -87,7 +91,7 @@ class _Ancestor(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of a stored value: enough to store the next version as a splice."""
+    """A stored value, with the details that are needed to store the next version as a splice."""
 
     key: ValueKey
     kind: str
@@ -96,15 +100,15 @@ class Known(NamedTuple):
     number: int = 1
     ancestors: tuple[_Ancestor, ...] = ()
     identities: Sequence[Typed] = ()
-    """The plain forms behind the references, where they are at hand: comparing them is cheaper than digesting them again."""
+    """The plain forms of the elements, if known. Comparing them is cheaper than computing their digests again."""
 
 
 class Split(NamedTuple):
-    """A value taken apart: its references, and the elements behind them in the same order."""
+    """A value split into its references and elements, in the same order."""
 
     kind: str
     shape: str
-    """Which runs of elements are entries of a dict that were taken apart: JSON, empty for none."""
+    """The entries of a dict that were split: JSON with the start, kind and length of each; empty for none."""
     references: bytes
     elements: Sequence[Any]
     identities: Sequence[Typed]
@@ -112,16 +116,17 @@ class Split(NamedTuple):
 
 
 def split(value: Any, codec: Codec, secret: bytes, known: Known | None = None) -> Split | None:
-    """Take a value apart.
+    """Split a value into its elements.
 
     Args:
         value: Any channel value or write.
-        codec: What packs it.
-        secret: What the references are keyed with; empty for none.
-        known: An earlier version of the value, which saves work where the two begin alike. Default: None.
+        codec: The codec that packs the elements.
+        secret: The key of the references; empty for none.
+        known: An earlier version of the value. The references of a common beginning are not computed again. Default: None.
 
     Returns:
-        Its parts, or None when it is better stored whole: small, neither list nor dict nor message, or not packable.
+        The parts, or None if the value is stored whole: it is small, it is neither a list nor a dict nor a message, or an
+        element cannot be packed.
     """
     prefix = ""
     if isinstance(value, _DeltaSnapshot):
@@ -138,7 +143,7 @@ def split(value: Any, codec: Codec, secret: bytes, known: Known | None = None) -
     try:
         identities = [codec.identify(element) for element in elements]
     except UnsupportedValueError:
-        if codec.secret:  # a custom serializer may know what ours does not
+        if codec.secret:  # a custom serializer may know more types
             return None
         raise
     if kind == ITEM and not isinstance(elements[0], BaseMessage):
@@ -151,28 +156,28 @@ def split(value: Any, codec: Codec, secret: bytes, known: Known | None = None) -
 
 
 def references_of(identities: Sequence[Typed], secret: bytes, known: Known | None = None) -> bytes:
-    """The references of elements.
+    """Return the concatenated references of elements.
 
     Args:
-        identities: Their plain forms.
-        secret: What the references are keyed with; empty for none.
+        identities: The plain forms of the elements.
+        secret: The key of the references; empty for none.
         known: A value that may begin with the same elements. Default: None.
     """
     if known is None:
         return b"".join([reference(identity, secret) for identity in identities])
     longest = min(len(identities), len(known.identities))
-    alike = _common(longest, lambda n: identities[:n] == known.identities[:n])
-    return known.references[: alike * REFERENCE_BYTES] + references_of(identities[alike:], secret)
+    common = _common(longest, lambda n: identities[:n] == known.identities[:n])
+    return known.references[: common * REFERENCE_BYTES] + references_of(identities[common:], secret)
 
 
 def digest_of(shape: str, references: bytes, secret: bytes) -> str:
-    """What tells a value from another one under the same key."""
+    """Return the digest of a value, which differs from that of another value under the same key."""
     mark = blake2b(shape.encode(), digest_size=blake2b.PERSON_SIZE).digest()
     return blake2b(references, digest_size=8, key=secret, person=mark).hexdigest()
 
 
 def join(kind: str, shape: str, elements: Sequence[Any]) -> Any:
-    """Put a value together again: the inverse of `split`."""
+    """Reassemble a value from its elements: the inverse of `split`."""
     value: Any
     bare = kind.removeprefix(_SNAPSHOT)
     if bare == LIST:
@@ -192,7 +197,7 @@ def _is_mapping(value: Any) -> bool:
 
 
 def _entries(value: dict[str, Any]) -> tuple[list[Any], list[tuple[int, str, int]]]:
-    """The elements of a dict, and the place, kind and length of each run of them that is one long entry."""
+    """Return the elements of a dict, and the start, kind and length of each entry that was split."""
     elements: list[Any] = []
     shape: list[tuple[int, str, int]] = []
     for key, inner in value.items():
@@ -210,27 +215,27 @@ def _entries(value: dict[str, Any]) -> tuple[list[Any], list[tuple[int, str, int
 def _mapping(elements: Sequence[Any], shape: Sequence[tuple[int, str, int]]) -> dict[str, Any]:
     """The inverse of `_entries`."""
     value: dict[str, Any] = {}
-    at = 0
+    end = 0
     for start, kind, length in shape:
-        value.update(elements[at:start])
+        value.update(elements[end:start])
         inner = elements[start + 1 : start + 1 + length]
         value[elements[start]] = list(inner) if kind == LIST else dict(inner)
-        at = start + 1 + length
-    value.update(elements[at:])
+        end = start + 1 + length
+    value.update(elements[end:])
     return value
 
 
 def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValue, Known, range]:
-    """How to store the next version of a value.
+    """Return the row of the next version of a value.
 
     Args:
-        key: Which value it is.
-        parts: The value, taken apart.
-        known: An earlier version of it, or None to store it in full.
+        key: The key of the value.
+        parts: The value, split into its elements.
+        known: An earlier version of the value, or None to store it in full.
 
     Returns:
-        The row to store; what is known once it is stored; and the indexes of the elements that `known` does not hold in
-        the same place, which are the ones to store with it.
+        The row to store, the details of the value once it is stored, and the indexes of the elements to store with it:
+        those that `known` does not contain in the same position.
     """
     references = parts.references
     count = len(references) // REFERENCE_BYTES
@@ -244,29 +249,29 @@ def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValu
         _Ancestor(known.number, known.key, known.digest, head, tail),
         *(a._replace(head=min(a.head, head), tail=min(a.tail, tail)) for a in known.ancestors),
     )
-    ancestors = lineage[_position(lineage, number & (number - 1)) :]
-    fresh = range(head, count - tail)
-    learned = Known(key, parts.kind, references, digest, number, ancestors, parts.identities)
+    ancestors = lineage[_index_of(lineage, number & (number - 1)) :]
+    new = range(head, count - tail)
+    result = Known(key, parts.kind, references, digest, number, ancestors, parts.identities)
     if not ancestors:
-        return StoredValue(key, parts.kind, parts.shape, references, number, digest=digest), learned, fresh
+        return StoredValue(key, parts.kind, parts.shape, references, number, digest=digest), result, new
     base = ancestors[0]
     data = references[base.head * REFERENCE_BYTES : (count - base.tail) * REFERENCE_BYTES]
     row = StoredValue(key, parts.kind, parts.shape, data, number, base.key, base.head, base.tail, digest)
-    return row, learned, fresh
+    return row, result, new
 
 
 def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[StoredValue, Known]:
-    """The references of a stored value, from its row and the rows it is spliced from.
+    """Return the references of a stored value.
 
     Args:
-        key: Which value.
-        rows: The rows of the value and of all it is spliced from; others do no harm.
+        key: The key of the value.
+        rows: The rows of the value and of the versions from which it was spliced; others are ignored.
 
     Returns:
-        Its row, and all that is known of it.
+        The row of the value, and its details.
 
     Raises:
-        DamagedDataError: A row that it needs is missing.
+        DamagedDataError: A row is missing, or does not fit the version from which it was spliced.
     """
     chain: list[StoredValue] = []
     wanted: ValueKey | None = key
@@ -294,15 +299,12 @@ def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[Stored
     return value, Known(key, value.kind, references, value.digest, value.number, ancestors)
 
 
-def _position(lineage: Sequence[_Ancestor], number: int) -> int:
-    for at, ancestor in enumerate(lineage):
-        if ancestor.number == number:
-            return at
-    return len(lineage)
+def _index_of(lineage: Sequence[_Ancestor], number: int) -> int:
+    return next((index for index, ancestor in enumerate(lineage) if ancestor.number == number), len(lineage))
 
 
 def _shared(old: bytes, new: bytes) -> tuple[int, int]:
-    """How many references two runs begin with in common, and then end with."""
+    """Return the number of common references at the beginning, and at the end of the rest."""
     longest = min(len(old), len(new)) // REFERENCE_BYTES
     head = _common(longest, lambda n: old[: n * REFERENCE_BYTES] == new[: n * REFERENCE_BYTES])
     tail = _common(
@@ -311,8 +313,8 @@ def _shared(old: bytes, new: bytes) -> tuple[int, int]:
     return head, tail
 
 
-def _common(longest: int, same: Any) -> int:
-    """The largest n up to `longest` for which `same(n)`; it holds for every smaller n too."""
+def _common(longest: int, same: Callable[[int], bool]) -> int:
+    """Return the largest n up to `longest` for which `same(n)` is true, by binary search."""
     if same(longest):
         return longest
     low, high = 0, longest

@@ -1,1 +1,1 @@
-"""Reading messages: content blocks, tool calls, tokens, windows."""
+"""Messages: content blocks, tool calls, properties, token counts, windows."""

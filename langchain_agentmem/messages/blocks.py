@@ -177,12 +177,8 @@ def as_json(value: Any) -> str:
         return value
     try:
         return json.dumps(value, ensure_ascii=False, default=str)
-    except (
-        TypeError,
-        ValueError,
-        RecursionError,
-    ):  # a key that is not a string, a cycle, or an integer of 5,000 digits
-        pass
+    except (TypeError, ValueError, RecursionError):
+        pass  # a key that is not a string, a cycle, or an integer of 5,000 digits
     try:
         return repr(value)
     except (ValueError, RecursionError):

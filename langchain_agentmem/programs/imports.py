@@ -1,7 +1,7 @@
-"""Imports that no signal can break off.
+"""Imports that signals cannot interrupt.
 
-A signal handler's exception is raised in the main thread, at any line. An import of numpy that it breaks off cannot be
-repeated in the same process: every later call would fail. So a thread of its own imports such modules.
+The exception of a signal handler is raised at any line of the main thread. An interrupted import of numpy cannot be repeated
+in the same process, so that every later call would fail. Therefore a separate thread imports such modules.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib import import_module
 
 
 def load(*names: str) -> None:
-    """Import modules in a thread and wait for it. Modules that are loaded already cost nothing.
+    """Import modules in a separate thread and wait for it. Loaded modules need no thread.
 
     Args:
         *names: The full names of the modules.

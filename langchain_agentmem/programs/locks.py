@@ -1,4 +1,4 @@
-"""Locks that a forked child finds free."""
+"""Locks that are free in a forked child process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _locks: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def forkable_lock() -> threading.Lock:
-    """A lock that is free in a forked child, even if another thread of the parent held it at the fork.
+    """Return a lock that is free in a forked child process, even if a thread of the parent held it at the fork.
 
     Example:
         >>> from langchain_agentmem.programs.locks import forkable_lock
@@ -23,10 +23,10 @@ def forkable_lock() -> threading.Lock:
     return lock
 
 
-def _free() -> None:
+def _release_all() -> None:
     for lock in list(_locks):
         lock._at_fork_reinit()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free)
+    os.register_at_fork(after_in_child=_release_all)

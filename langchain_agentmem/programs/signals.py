@@ -1,10 +1,10 @@
-"""Exceptions of signal handlers, told apart from others.
+"""Recognition of exceptions that signal handlers raised.
 
 A job queue's soft time limit, a notebook's stop button and an alarm raise an exception in the middle of any call. Its class
-may be any subclass of `Exception`. Code that continues after any error of a model or of the application's functions would
-continue after a time limit too. The traceback of such an exception has a frame of the signal handler.
+may be any subclass of `Exception`. Code that continues after errors of a model, or of the application's functions, must not
+continue after such an exception. Its traceback contains a frame of the signal handler.
 
-Limit: `PyThreadState_SetAsyncExc`, which some libraries use for time limits in threads, leaves no frame behind.
+Limits: some libraries implement time limits in threads with `PyThreadState_SetAsyncExc`, which leaves no frame.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _MOST_CAUSES = 10
 
 
 def came_by_signal(error: BaseException) -> bool:
-    """Return whether a signal handler raised an exception, or one of the exceptions that led to it.
+    """Return true if a signal handler raised an exception, or one of its causes.
 
     Args:
-        error: An exception that was caught.
+        error: A caught exception.
 
     Example:
         >>> from langchain_agentmem.programs.signals import came_by_signal

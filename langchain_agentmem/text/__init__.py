@@ -1,1 +1,1 @@
-"""Words, stop words, vectors, and quoting."""
+"""Words, vectors, quoting and HTML tables."""

@@ -1,4 +1,4 @@
-"""Vectors as they are stored, little-endian float32 of length 1, and how alike they are."""
+"""Stored vectors (little-endian float32, unit length) and their similarity."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Id = TypeVar("Id")
 
 
 def unit(vector: Sequence[float]) -> bytes:
-    """A vector as it is stored.
+    """Return a vector in the stored form.
 
     Raises:
-        ValueError: It is none: it is empty, or holds something else than finite numbers.
+        ValueError: The vector is empty, or contains a value that is not a finite number.
 
     Example:
         >>> from langchain_agentmem.text.vectors import unit
@@ -38,34 +38,34 @@ def unit(vector: Sequence[float]) -> bytes:
 
 
 def similarities_to(vectors: Sequence[bytes | None], query: bytes | None) -> list[float | None]:
-    """The cosine similarity of each vector; None for those that cannot be compared with the query.
+    """Return the cosine similarity of each vector to a query; None for a missing vector, or one of other dimensions.
 
     Args:
-        vectors: The vectors; None where there is none.
-        query: What they are compared with; None for nothing.
+        vectors: The stored vectors.
+        query: The query's vector; None gives None for each vector.
     """
     import numpy as np
 
     found: list[float | None] = [None] * len(vectors)
     if query is None:
         return found
-    places = [at for at, vector in enumerate(vectors) if vector is not None and len(vector) == len(query)]
-    if places:
-        matrix = np.frombuffer(b"".join([vectors[at] or b"" for at in places]), dtype="<f4").reshape(len(places), -1)
-        for at, score in zip(places, (matrix @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True):
+    indexes = [at for at, vector in enumerate(vectors) if vector is not None and len(vector) == len(query)]
+    if indexes:
+        matrix = np.frombuffer(b"".join([vectors[at] or b"" for at in indexes]), dtype="<f4").reshape(len(indexes), -1)
+        for at, score in zip(indexes, (matrix @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True):
             found[at] = score
     return found
 
 
 def similarities(vectors: Sequence[tuple[Id, bytes]], query: bytes) -> dict[Id, float]:
-    """The cosine similarity of each item's best vector.
+    """Return the cosine similarity of each item's best vector to a query.
 
     Args:
-        vectors: The items, with vectors of length 1 in little-endian float32; an item may have several.
-        query: What they are compared with, likewise.
+        vectors: Pairs of an item and one of its stored vectors.
+        query: The query's vector.
 
     Raises:
-        StorageError: They differ in dimensions.
+        StorageError: The vectors differ in dimensions.
     """
     import numpy as np
 
@@ -82,13 +82,13 @@ def similarities(vectors: Sequence[tuple[Id, bytes]], query: bytes) -> dict[Id, 
 
 
 def different_dimensions(*sizes: int) -> StorageError:
-    """The error for vectors that cannot be compared with each other.
+    """Return the error for vectors of different dimensions.
 
     Args:
-        *sizes: Their lengths in bytes.
+        *sizes: The lengths of the vectors in bytes.
     """
     dimensions = sorted(size // 4 for size in sizes)
     return StorageError(
         f"Stored vectors and the query differ in dimensions ({dimensions}): the embedding model was changed. Call "
-        f"memory.reindex(), which embeds anew what has others than the present one."
+        f"memory.reindex(), which replaces the vectors of the former model."
     )

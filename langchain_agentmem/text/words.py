@@ -1,6 +1,6 @@
-"""Texts as the words in them, and how well they answer a query: full text where no engine does it.
+"""Full-text search for data that no database engine has indexed.
 
-A text is known by its words in their basic form, each as a number of 32 bits. A query is answered with BM25 (Robertson and
+A text is represented by the stems of its words, each as a number of 32 bits. Texts are ranked with BM25 (Robertson and
 Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; k1 = 1.2, b = 0.75, as in SQLite's FTS5).
 """
 
@@ -18,48 +18,47 @@ from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import ConfigurationError
 
 MAX_SEARCHED_CHARACTERS = 100_000
-"""How much of one text is indexed: words that stand further behind are not found, and cost no time. About 40 pages."""
+"""The number of characters of a text that are indexed, about 40 pages. Search does not find later words."""
 
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"[^\W_]+")
 _BYTES = 4
 _LONGEST = 64
-"""What is longer is no word that has other forms."""
+"""The length of the longest word that is stemmed, in characters."""
 _ORDINAL = re.compile(r"^(\d+)(?:st|nd|rd|th)$")
 _UNSPACED = re.compile(
     r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)"
 )
-"""Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+"""Text in scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 _APOSTROPHES = "'\u2019\u02bc\uff07"
 _ENDING = re.compile(
     rf"(?<=\w)(?:(?<!\bca)n(?=[{_APOSTROPHES}]t\b))?[{_APOSTROPHES}](?:s|t|ll|re|ve|m|d)\b", re.IGNORECASE
 )
-"""What is no word by itself: in Bob's, what's, we'll, don't, can't."""
+"""Contracted endings, which are not words: in Bob's, what's, we'll, don't, can't."""
 
 ENGLISH = "english"
 
 
 def check_language(language: str) -> str:
-    """Refuse a language whose words have no known basic forms.
+    """Return the name of a language with a stemmer.
 
     Raises:
-        ConfigurationError: It is not one of Snowball's.
+        ConfigurationError: Snowball has no stemmer for the language.
     """
     if not isinstance(language, str) or language not in _languages():
         known = ", ".join(sorted(_languages()))
-        msg = f"Unknown language {shown(language)}: known are {known}."
+        msg = f"Unknown language {shown(language)}. Use one of {known}."
         raise ConfigurationError(msg)
     return language
 
 
 def analyze(text: str, language: str = ENGLISH, *, characters: bool = True) -> bytes:
-    """The words of a text, or of its first `MAX_SEARCHED_CHARACTERS` characters: little-endian numbers of 32 bits.
+    """Return the word numbers of a text: little-endian, 32 bits each.
 
     Args:
-        text: The text.
-        language: In which language words have a basic form; others than Snowball's are taken as they are. Default:
-            `"english"`.
-        characters: As in `spaced`. Default: True.
+        text: The text, of which the first `MAX_SEARCHED_CHARACTERS` characters are used.
+        language: The language of the stemmer. Words of a language without a stemmer are not stemmed. Default: `"english"`.
+        characters: Same as in `spaced`. Default: True.
 
     Example:
         >>> from langchain_agentmem.text.words import analyze
@@ -71,7 +70,7 @@ def analyze(text: str, language: str = ENGLISH, *, characters: bool = True) -> b
 
 
 def searched(text: str) -> str:
-    """The part of a text that is indexed: its first `MAX_SEARCHED_CHARACTERS` characters, whole words only.
+    """Return the indexed part of a text: its first `MAX_SEARCHED_CHARACTERS` characters, whole words only.
 
     Example:
         >>> from langchain_agentmem.text.words import searched
@@ -86,24 +85,24 @@ def searched(text: str) -> str:
 
 
 def checked_words(words: bytes) -> bytes:
-    """Return what a text was stored as.
+    """Return stored word numbers.
 
     Raises:
-        ValueError: `analyze` cannot have made it.
+        ValueError: The bytes are not a result of `analyze`.
     """
     if not isinstance(words, bytes) or len(words) % _BYTES:
-        msg = "its words have no whole numbers"
+        msg = f"its words are not numbers of {_BYTES * 8} bits"
         raise ValueError(msg)
     return words
 
 
 def scores(texts: Sequence[bytes], terms: Iterable[str], language: str = ENGLISH) -> list[float]:
-    """How well texts answer a query; 0 for those that hold none of its words.
+    """Return the BM25 scores of texts; 0 for a text without any word of the query.
 
     Args:
-        texts: The texts, as `analyze` knows them.
+        texts: The texts, as results of `analyze`.
         terms: The words of the query.
-        language: The language of both. Default: `"english"`.
+        language: The language of the texts and the query. Default: `"english"`.
     """
     import numpy as np
 
@@ -114,21 +113,21 @@ def scores(texts: Sequence[bytes], terms: Iterable[str], language: str = ENGLISH
         ends = np.cumsum(lengths)
         norms = _K1 * (1 - _B + _B * lengths / lengths.mean())
         for number in {number for term in terms for number in numbers_of(term, language)}:
-            places = np.flatnonzero(words == number)
-            owners, often = np.unique(np.searchsorted(ends, places, side="right"), return_counts=True)
+            positions = np.flatnonzero(words == number)
+            owners, counts = np.unique(np.searchsorted(ends, positions, side="right"), return_counts=True)
             rarity = np.log1p((len(texts) - len(owners) + 0.5) / (len(owners) + 0.5))
-            result[owners] += rarity * often * (_K1 + 1) / (often + norms[owners])
-    every: list[float] = result.tolist()
-    return every
+            result[owners] += rarity * counts * (_K1 + 1) / (counts + norms[owners])
+    found: list[float] = result.tolist()
+    return found
 
 
 def spaced(text: str, *, characters: bool = False) -> str:
-    """A text with spaces for engines that need them: in scripts without any, between all pairs of characters.
+    """Return a text with spaces for engines that need them: scripts without spaces become overlapping pairs of characters.
 
     Args:
         text: The text.
-        characters: Whether the single characters follow, so that words of one are found: yes for what is to be found, no for
-            a query. Default: False.
+        characters: If true, the single characters follow, so that a query finds words of one character. Use true for texts
+            and false for queries. Default: False.
 
     Example:
         >>> from langchain_agentmem.text.words import spaced
@@ -143,11 +142,11 @@ def spaced(text: str, *, characters: bool = False) -> str:
 
 
 def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int]:
-    """In how many texts words stand.
+    """Return the number of texts that contain each word.
 
     Args:
-        texts: The texts, as `analyze` knows them.
-        numbers: The words, by their numbers.
+        texts: The texts, as results of `analyze`.
+        numbers: The word numbers.
     """
     import numpy as np
 
@@ -160,17 +159,17 @@ def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int
 
 
 def numbers_of(text: str, language: str = ENGLISH) -> list[int]:
-    """The numbers of the words of a text, in order."""
+    """Return the word numbers of a text, in order."""
     return [_number(word, language) for word in _words(text)]
 
 
 def stemmed(text: str, language: str) -> str:
-    """A text with its words in their basic form, for engines that do not know the language."""
-    return " ".join(_basic_form(word, language) for word in _words(text))
+    """Return a text with its words stemmed, for engines that do not know the language."""
+    return " ".join(_stem(word, language) for word in _words(text))
 
 
 def without_endings(text: str) -> str:
-    """A text without what is no word by itself, and stands behind an apostrophe.
+    """Return a text without contracted endings, such as `'s` and `n't`.
 
     Example:
         >>> from langchain_agentmem.text.words import without_endings
@@ -190,7 +189,7 @@ def _words(text: str, *, characters: bool = False) -> Iterable[str]:
 
 
 def _parts(word: str, characters: bool) -> Iterable[str]:
-    """The words of a run of letters: pairs of characters where a script puts no spaces between words."""
+    """Split a run of letters into words, and into pairs of characters where the script has no spaces."""
     if word.isascii():
         yield word
         return
@@ -202,7 +201,7 @@ def _parts(word: str, characters: bool) -> Iterable[str]:
 
 
 def _letters(run: str) -> str:
-    """Without the marks on letters, at which engines part words."""
+    """Return a text without combining marks, at which engines split words."""
     return "".join(one for one in run if not unicodedata.category(one).startswith("M"))
 
 
@@ -214,18 +213,18 @@ def _pairs(run: str, characters: bool) -> Iterable[str]:
 
 @lru_cache(maxsize=50_000)
 def _number(word: str, language: str) -> int:
-    return zlib.crc32(_basic_form(word, language).encode())
+    return zlib.crc32(_stem(word, language).encode())
 
 
-def _basic_form(word: str, language: str) -> str:
-    """The basic form of a word: `8th` is 8, `dogs` is dog."""
+def _stem(word: str, language: str) -> str:
+    """Return the stem of a word: `8` for `8th`, `dog` for `dogs`."""
     from snowballstemmer import stemmer
 
     if len(word) > _LONGEST or language not in _languages():
         return word
-    # A stemmer keeps its place in the word, so each use needs one of its own.
-    known: Any = stemmer(language)
-    return str(known.stemWord(_ORDINAL.sub(r"\1", word)))
+    # A stemmer object has a state, so concurrent calls cannot share one.
+    own: Any = stemmer(language)
+    return str(own.stemWord(_ORDINAL.sub(r"\1", word)))
 
 
 @cache

@@ -651,10 +651,10 @@ async def test_writes_that_are_no_pairs_are_refused(sqlite_memory, call, writes)
 
 
 async def test_a_filter_that_holds_itself_is_refused(sqlite_memory, call):
-    with pytest.raises(InvalidInputError, match="holds itself"):
+    with pytest.raises(InvalidInputError, match="contains itself"):
         await call(sqlite_memory.checkpointer.list, None, filter=circle())
     for condition in (circle(), {"a": {"$eq": circle()}}, {"a": {"$in": [circle()]}}, {"a": [circle()]}):
-        with pytest.raises(InvalidInputError, match="holds itself"):
+        with pytest.raises(InvalidInputError, match="contains itself"):
             await call(sqlite_memory.store.search, ("a",), filter=condition)
 
 

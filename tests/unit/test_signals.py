@@ -15,6 +15,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 
 from langchain_agentmem import AgentMemory, DamagedDataError
 from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.packing import Packer
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs.signals import came_by_signal
 
@@ -149,9 +150,9 @@ def test_one_that_comes_while_a_part_of_a_message_is_packed_or_unpacked_is_not_l
     def stops(*args: Any) -> Any:
         raise raised
 
-    monkeypatch.setattr(Codec, "_unpack_unusual", stops)
+    monkeypatch.setattr(Packer, "_unpack_extension", stops)
     with pytest.raises(raised):
         codec.load_message(stored)
-    monkeypatch.setattr(Codec, "_pack_unusual", stops)
+    monkeypatch.setattr(Packer, "_pack_extension", stops)
     with pytest.raises(raised):
         codec.dump_message(message)
