@@ -609,9 +609,9 @@ class CheckpointTable(Protocol):
         """Copy a thread; returns False, and copies nothing, when the target holds checkpoints or writes."""
 
     def threads(
-        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+        self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[ThreadRow]]:
-        """The threads that a user has written to, or all (None), most recently used first."""
+        """List the threads with turns of one user, of nobody (None), or all (`OMITTED`), the most recently used first."""
 
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
         """Set after how many seconds without use a thread expires; returns whether there is such a thread."""

@@ -1,53 +1,19 @@
-"""The arguments of the checkpointer's methods, and their checks."""
+"""Checks of the arguments of the checkpointer's methods."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
-from langchain_agentmem.arguments.values import check_count, shown
-from langchain_agentmem.checkpointing.containment import checked_filter
+from langchain_agentmem.arguments.runs import context_of, user_named_by
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
 _EXAMPLE = '{"configurable": {"thread_id": "1"}}'
-
-
-class Scan(NamedTuple):
-    """What a listing of checkpoints looks for, and the position that it has reached."""
-
-    thread_id: str | None
-    namespace: str | None
-    checkpoint_id: str | None
-    filter: dict[str, Any]
-    before: str | None
-    limit: int | None
-    after: tuple[str, str, str] | None = None
-
-    @classmethod
-    def of(cls, config: Any, condition: Any, before: Any, limit: Any) -> Scan:
-        """Check the arguments of a listing.
-
-        Args:
-            config: The config of the threads, or None for all.
-            condition: The filter on metadata, or None.
-            before: The config of the first checkpoint that is too new, or None.
-            limit: The maximum number of checkpoints, or None.
-        """
-        if limit is not None:
-            limit = check_count("limit", limit, least=0)
-        wanted = {} if config is None else configurable_of(config)
-        older = {} if before is None else configurable_of(before, "before")
-        namespace = wanted.get("checkpoint_ns")
-        return cls(
-            thread_id_of("thread_id", wanted["thread_id"]) if wanted.get("thread_id") is not None else None,
-            None if namespace is None else check_name("checkpoint_ns", namespace),
-            check_optional_id("checkpoint_id", wanted.get("checkpoint_id") or None),
-            checked_filter(condition),
-            check_optional_id("checkpoint_id", older.get("checkpoint_id") or None),
-            limit,
-        )
+_MAX_BITS = 1_000
+"""The longest integer that is accepted as an ID, in bits."""
 
 
 def configurable_of(config: Any, what: str = "config") -> Mapping[str, Any]:
@@ -71,12 +37,12 @@ def configurable_of(config: Any, what: str = "config") -> Mapping[str, Any]:
     return configurable  # type: ignore[no-any-return]
 
 
-def place_of(config: Any) -> tuple[str, str, str | None]:
-    """Return the thread, namespace and checkpoint that a config names.
+def checkpoint_of(config: Any) -> tuple[str, str, str | None]:
+    """Return the thread ID, namespace and checkpoint ID in a config; the checkpoint ID is optional.
 
     Raises:
-        InvalidInputError: It names no thread, or an ID is not accepted.
-        InvalidTypeError: It is not a mapping, or an ID has the wrong type.
+        InvalidInputError: The config names no thread, or an ID is not accepted.
+        InvalidTypeError: The config is not a mapping, or an ID has the wrong type.
     """
     configurable = configurable_of(config)
     if "thread_id" not in configurable:
@@ -85,6 +51,29 @@ def place_of(config: Any) -> tuple[str, str, str | None]:
     namespace = configurable.get("checkpoint_ns", "")
     checkpoint_id = check_optional_id("checkpoint_id", configurable.get("checkpoint_id") or None)
     return thread_id_of("thread_id", configurable["thread_id"]), check_name("checkpoint_ns", namespace), checkpoint_id
+
+
+def user_of(configurable: Mapping[str, Any], state: Mapping[str, Any]) -> str | None:
+    """Return the user ID of a run: the config's, else the runtime context's, else the state's.
+
+    Args:
+        configurable: The run's `config["configurable"]`.
+        state: The values of the channels.
+
+    Raises:
+        InvalidInputError: The config or the context names a user by an ID that is not accepted.
+        InvalidTypeError: That ID has the wrong type.
+    """
+    named = user_named_by(configurable)
+    if named is None:
+        named = user_named_by(context_of(configurable))
+    if named is not None:
+        return thread_id_of("user_id", named)
+    named = user_named_by(state)
+    try:
+        return None if named is None else thread_id_of("user_id", named)
+    except (InvalidInputError, InvalidTypeError):
+        return None  # an application may use a channel of this name for anything else
 
 
 def check_mapping(what: str, value: Any, example: str) -> None:
@@ -99,14 +88,11 @@ def check_mapping(what: str, value: Any, example: str) -> None:
 
 
 def thread_id_of(what: str, value: Any) -> str:
-    """Return an ID as a string: LangGraph's savers accept numbers and UUIDs too."""
+    """Return an ID as a string: LangGraph's savers accept integers and UUIDs too."""
     if isinstance(value, (int, UUID)) and not isinstance(value, bool):
-        value = str(value) if isinstance(value, UUID) or value.bit_length() < _LONGEST_NUMBER else hex(value)
+        # Python limits the digits of `str(integer)` but not of `hex(integer)`; `check_id` refuses the long result.
+        value = str(value) if isinstance(value, UUID) or value.bit_length() < _MAX_BITS else hex(value)
     return check_id(what, value)
-
-
-_LONGEST_NUMBER = 1_000
-"""Bits. A longer number is no ID; it is written in hexadecimal, which has no limit of length, and refused as too long."""
 
 
 def thread_ids_of(what: str, values: Any) -> list[str]:
@@ -122,11 +108,11 @@ def thread_ids_of(what: str, values: Any) -> list[str]:
 
 
 def checkpoint_id_of(checkpoint: Any, metadata: Any, versions: Any) -> str:
-    """Return the ID of a checkpoint.
+    """Check the arguments of `put` and return the checkpoint's ID.
 
     Raises:
-        InvalidTypeError: A part of it is missing, or has the wrong type.
-        InvalidInputError: A name or the ID is not accepted.
+        InvalidTypeError: A part is missing, or has the wrong type.
+        InvalidInputError: A channel's name or the ID is not accepted.
     """
     check_mapping("checkpoint", checkpoint, "LangGraph's `Checkpoint`")
     check_mapping("metadata", metadata, '{"source": "loop"}')
@@ -155,10 +141,10 @@ def channels_of(writes: Any) -> list[Any]:
 
 
 def number_of_version(version: Any) -> int:
-    """Return the number that a channel's version begins with; 0 for None.
+    """Return the number at the beginning of a channel's version; 0 for None.
 
     Raises:
-        InvalidInputError: It begins with no number.
+        InvalidInputError: The version does not begin with a number.
     """
     try:
         return 0 if version is None else int(str(version).partition(".")[0])
@@ -168,12 +154,12 @@ def number_of_version(version: Any) -> int:
 
 
 def serializer_of(serde: Any) -> Any:
-    """Return the serializer, or None for LangGraph's own.
+    """Return the serializer, or None for LangGraph's default.
 
     Raises:
-        InvalidTypeError: It is no serializer.
+        InvalidTypeError: It lacks the methods of a serializer.
     """
-    pairs = (("dumps_typed", "loads_typed"), ("dumps", "loads"))  # LangGraph takes serializers of the second kind too
+    pairs = (("dumps_typed", "loads_typed"), ("dumps", "loads"))  # LangGraph wraps serializers of the second kind
     if serde is not None and not any(all(callable(getattr(serde, name, None)) for name in pair) for pair in pairs):
         msg = f"serde must have the methods dumps_typed and loads_typed, as JsonPlusSerializer has; got {shown(serde)}."
         raise InvalidTypeError(msg)

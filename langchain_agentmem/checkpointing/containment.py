@@ -1,7 +1,8 @@
-"""Filters on checkpoint metadata, with the meaning that `PostgresSaver` gives them: containment, as in Postgres' `@>`.
+"""Filters on checkpoint metadata. A filter means what it means to `PostgresSaver`: containment, Postgres' `@>`.
 
-A mapping contains another one if it has all of its keys and each value contains the other's value. A list contains another
-one if each of the other's elements is contained in one of its own, in any order. Other values contain their equals.
+- A mapping contains another if it has all of its keys and each value contains the other's value.
+- A list contains another if each element of the other is contained in one of its own elements, in any order.
+- Any other value contains the values that are equal to it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ from langchain_agentmem.errors import InvalidTypeError
 
 
 def checked_filter(condition: Any) -> dict[str, Any]:
-    """Check a filter on metadata.
-
-    Args:
-        condition: The filter, or None for none.
+    """Check a filter on metadata and return it as a dict; empty for None.
 
     Raises:
         InvalidTypeError: It is not a mapping.
-        InvalidInputError: It is nested too deep, or holds itself.
+        InvalidInputError: It is nested too deeply, or contains itself.
     """
     if condition is None:
         return {}
@@ -36,8 +34,8 @@ def contains(value: Any, wanted: Any) -> bool:
     """Return whether a value contains another one.
 
     Args:
-        value: A value of the metadata, or all of them.
-        wanted: A value of the filter, or all of it.
+        value: The metadata, or a value in it.
+        wanted: The filter, or a value in it.
 
     Example:
         >>> from langchain_agentmem.checkpointing.containment import contains
@@ -59,10 +57,10 @@ def contains(value: Any, wanted: Any) -> bool:
 
 
 def with_lists(value: Any) -> Any:
-    """Return metadata with lists in place of tuples, as they come back from LangGraph's own savers.
+    """Return metadata with lists in place of tuples, as LangGraph's savers return it.
 
     Args:
-        value: Metadata, or a value in them. It is not changed.
+        value: The metadata, or a value in it. It is not changed.
     """
     if type(value) is dict:
         return {key: with_lists(inner) for key, inner in value.items()}

@@ -1,4 +1,4 @@
-"""Rebuilding checkpoints from what is stored of them."""
+"""Rebuilding checkpoints from their stored rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from langchain_agentmem.backends.contract import (
     ThreadRow,
 )
 from langchain_agentmem.checkpointing.containment import with_lists
-from langchain_agentmem.checkpointing.drafts import KnownValues
+from langchain_agentmem.checkpointing.known import KnownValues
 from langchain_agentmem.checkpointing.models import ThreadInfo
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
@@ -31,22 +31,35 @@ from langchain_agentmem.encoding.references import Typed, each_reference
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.programs import Program, storage_program
 
-_GENERATIONS = 256
+ANCESTORS_AT_ONCE = 256
+"""The number of ancestors that `Loader.delta_history` reads with one statement."""
 
 
 class Loader:
-    """Rebuilds the checkpoints of one tenant, and remembers what it learns of stored values."""
+    """Rebuilds the checkpoints of one tenant, and remembers the values that it reads.
 
-    def __init__(self, codec: Codec, memory: KnownValues, tenant: str) -> None:
+    Args:
+        codec: The codec of the values.
+        known: The cache of stored values.
+        tenant: The tenant.
+    """
+
+    def __init__(self, codec: Codec, known: KnownValues, tenant: str) -> None:
         self._codec = codec
-        self._memory = memory
+        self._known = known
         self._tenant = tenant
 
     def tuple(self, loaded: LoadedCheckpoint, thread_id: Any) -> CheckpointTuple:
+        """Return LangGraph's form of a checkpoint.
+
+        Args:
+            loaded: The checkpoint's rows.
+            thread_id: The thread ID in the config that names it, as the caller wrote it.
+        """
         row = loaded.row
         namespace, checkpoint_id = row.key
         checkpoint: Any = {**row.checkpoint, "channel_values": self._values(loaded)}
-        metadata: Any = with_lists(row.metadata)  # earlier versions stored tuples
+        metadata: Any = with_lists(row.metadata)  # version 0.1 stored tuples
         return CheckpointTuple(
             checkpoint_config(thread_id, namespace, checkpoint_id),
             checkpoint,
@@ -78,22 +91,22 @@ class Loader:
         if value.kind == PLAIN:
             return self._codec.load((value.type, value.data))
         if known.digest != digest_of(value.type, known.references, self._secret(parts)):
-            _refuse(f"version {key.version!r} of channel {key.channel!r} does not add up")
+            _refuse(f"version {key.version!r} of channel {key.channel!r} does not match its digest")
         thread = ThreadKey(self._tenant, thread_id)
-        elements = self._elements(known.references, parts, self._memory.recall(thread, key.namespace, key.channel))
+        elements = self._elements(known.references, parts, self._known.recall(thread, key.namespace, key.channel))
         if self._codec.verifiable:
             known = known._replace(identities=elements)
-        self._memory.learn(thread, known)
+        self._known.learn(thread, known)
         return self._join(value.kind, value.type, elements)
 
     def _elements(self, references: bytes, parts: Parts, recalled: Known | None) -> list[Typed]:
-        """The elements behind references, in their plain form, after checking that they are the ones that were stored."""
+        """Return the elements of a value, decrypted, after checking that they match its references."""
         try:
             elements = [self._codec.open(parts.elements[one]) for one in each_reference(references)]
         except KeyError:
-            _refuse("an element that a stored value refers to is missing")
+            _refuse("an element of a stored value is missing")
         if self._codec.verifiable and references_of(elements, self._secret(parts), recalled) != references:
-            _refuse("an element is not the one that a stored value refers to")
+            _refuse("an element of a stored value was replaced")
         return elements
 
     def _join(self, kind: str, shape: str, elements: list[Typed]) -> Any:
@@ -101,19 +114,28 @@ class Loader:
         try:
             return join(kind, shape, [load(element) for element in elements])
         except (ValueError, TypeError, LookupError) as error:
-            _refuse(f"a stored value cannot be put together ({error})", error)
+            _refuse(f"the elements of a stored value do not fit together ({error})", error)
 
     def _secret(self, parts: Parts) -> bytes:
         if not self._codec.secret:
             return b""
         if parts.secret is None:
-            _refuse("the secret of an encrypted thread is missing")
+            _refuse("the secret of the encrypted thread is missing")
         return bytes(self._codec.load(parts.secret))
 
     @storage_program
     def delta_history(
         self, table: CheckpointTable, thread: ThreadKey, namespace: str, checkpoint_id: str | None, channels: list[str]
     ) -> Program[Mapping[str, DeltaChannelHistory]]:
+        """Return the writes to delta channels by a checkpoint's ancestors, and the value that they apply to.
+
+        Args:
+            table: The checkpoints.
+            thread: The thread.
+            namespace: The checkpoint's namespace.
+            checkpoint_id: The checkpoint; None for the latest.
+            channels: The channels.
+        """
         if checkpoint_id is None:
             latest = yield from table.get(thread, namespace, None, self._codec, time.time())
             if latest is None:
@@ -126,7 +148,7 @@ class Loader:
         line = yield from table.ancestors(thread, target, 1, self._codec, time.time())
         while line and line[-1].parent_id is not None and len(seeds) < len(channels):
             parent = CheckpointKey(namespace, line[-1].parent_id)
-            line = yield from table.ancestors(thread, parent, _GENERATIONS, self._codec)
+            line = yield from table.ancestors(thread, parent, ANCESTORS_AT_ONCE, self._codec)
             if not line or not seen.isdisjoint(row.key for row in line):
                 break
             seen.update(row.key for row in line)
@@ -147,7 +169,7 @@ class Loader:
     def _seeds(
         self, table: CheckpointTable, thread: ThreadKey, row: CheckpointRow, channels: list[str]
     ) -> Program[dict[str, Any]]:
-        """The values that a checkpoint holds of some channels."""
+        """Return the values that a checkpoint stores for some of the channels."""
         seeds = {channel: row.inline[channel] for channel in channels if channel in row.inline}
         stored = {channel: row.stored[channel] for channel in channels if channel in row.stored}
         if stored:
@@ -157,8 +179,8 @@ class Loader:
 
 
 def thread_info(row: ThreadRow) -> ThreadInfo:
-    """What is told of a thread."""
-    with reading(f"What is stored of thread {shown(row.thread_id)}"):
+    """Return the public form of a thread's row."""
+    with reading_thread(row.thread_id):
         return ThreadInfo(
             row.thread_id,
             row.user_id,
@@ -171,8 +193,17 @@ def thread_info(row: ThreadRow) -> ThreadInfo:
 
 
 def checkpoint_config(thread_id: Any, namespace: str, checkpoint_id: str) -> RunnableConfig:
-    """The config that names a checkpoint."""
+    """Return the config that names a checkpoint."""
     return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": checkpoint_id}}
+
+
+def reading_thread(thread_id: str | None = None) -> reading:
+    """Context manager: report errors as damage to a thread's stored data.
+
+    Args:
+        thread_id: The thread. Default: None (any thread).
+    """
+    return reading("A thread" if thread_id is None else f"Thread {shown(thread_id)}")
 
 
 def _refuse(what: str, cause: Exception | None = None) -> NoReturn:

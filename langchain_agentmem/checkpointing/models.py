@@ -1,4 +1,4 @@
-"""The list of threads, as `AgentMemSaver.threads` returns it."""
+"""The list of threads that `AgentMemSaver.threads` returns."""
 
 from __future__ import annotations
 
@@ -6,17 +6,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from langchain_agentmem.text.tables import html_table
+
 
 @dataclass(frozen=True)
 class ThreadInfo:
-    """One thread in a list of threads."""
+    """A thread in a list of threads. All times are in UTC."""
 
     thread_id: str
     user_id: str | None
-    """The user of the thread's last turn; None if no turn named a user."""
+    """The user of the last turn; None if no turn named a user."""
     checkpoint_count: int
     created_at: datetime
+    """When the first checkpoint was stored."""
     updated_at: datetime
+    """When the newest checkpoint was stored."""
     expires_at: datetime | None = None
+    """When the thread expires unless it is used again; None if it does not expire."""
     users: Mapping[str, datetime] = field(default_factory=dict, compare=False)
-    """Every user of the thread, with the time of that user's last turn, in UTC."""
+    """Every user of the thread, with the time of the user's last turn."""
+
+    def _repr_html_(self) -> str:
+        return ThreadList([self])._repr_html_()
+
+
+class ThreadList(list[ThreadInfo]):
+    """A list of threads. A notebook shows it as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [(one.thread_id, one.user_id, one.checkpoint_count, one.created_at, one.updated_at) for one in self]
+        return html_table(rows, header=("thread", "last user", "checkpoints", "created", "last used"))

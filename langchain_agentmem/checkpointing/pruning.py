@@ -1,7 +1,7 @@
-"""Which checkpoints may go: storage programs that delete old ones and keep what the others need.
+"""Storage programs that delete checkpoints of a thread, but none that a remaining checkpoint depends on.
 
-A `DeltaChannel` stores its writes and only now and then a snapshot, so a checkpoint that is kept needs its ancestors back
-to the latest snapshot of each such channel. They are kept too, or the deletion is refused.
+A `DeltaChannel` stores its writes, and a snapshot only occasionally. A checkpoint therefore depends on its ancestors back to
+the latest snapshot of each such channel. `keep_latest` keeps these ancestors; `delete_runs` refuses to delete them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.errors import ThreadInUseError
 from langchain_agentmem.programs import Program, storage_program
 
-_GENERATIONS = 64
+_ANCESTORS_AT_ONCE = 64
 _DELTA_COUNTERS = "counters_since_delta_snapshot"
 
 
@@ -29,18 +29,18 @@ _DELTA_COUNTERS = "counters_since_delta_snapshot"
 def keep_latest(
     table: CheckpointTable, thread: ThreadKey, codec: Codec, older_than: float | None = None
 ) -> Program[int]:
-    """Delete all checkpoints of a thread but the latest of each namespace, and what those need.
+    """Delete all checkpoints of a thread except the latest of each namespace and the ancestors that these depend on.
 
-    The namespace of a subgraph's call goes with the checkpoint that the call started from.
+    The checkpoints of a subgraph's call are deleted with the checkpoint that started the call.
 
     Args:
-        table: Where the checkpoints are.
-        thread: Whose.
-        codec: What reads them.
-        older_than: Spare checkpoints stored at or after this time, in seconds since 1970. Default: None (spare none).
+        table: The checkpoints.
+        thread: The thread.
+        codec: The codec of the checkpoints.
+        older_than: Also keep the checkpoints stored at or after this time (Unix seconds). Default: None (keep none of them).
 
     Returns:
-        How many were deleted.
+        The number of deleted checkpoints.
     """
     entries = yield from table.entries(thread)
     heads = {entry.key.namespace: entry for entry in entries}
@@ -51,34 +51,40 @@ def keep_latest(
     for entry in entries:
         if entry.key in kept and _parent(entry) not in kept:
             kept.update((yield from _needed_ancestors(table, thread, entry.key, codec)))
-    doomed = [entry.key for entry in entries if entry.key not in kept]
-    if doomed:
-        yield from table.delete(thread, doomed, codec, entries)
-    return len(doomed)
+    deleted = [entry.key for entry in entries if entry.key not in kept]
+    if deleted:
+        yield from table.delete(thread, deleted, codec, entries)
+    return len(deleted)
 
 
 @storage_program
 def delete_runs(table: CheckpointTable, thread: ThreadKey, run_ids: Collection[str], codec: Codec) -> Program[None]:
     """Delete the checkpoints of some runs.
 
+    Args:
+        table: The checkpoints.
+        thread: The thread.
+        run_ids: The runs.
+        codec: The codec of the checkpoints.
+
     Raises:
-        ThreadInUseError: A checkpoint of another run rebuilds a `DeltaChannel` from one of them; nothing was deleted.
+        ThreadInUseError: A checkpoint of another run depends on one of them; nothing was deleted.
     """
     entries = yield from table.entries(thread)
-    doomed = {entry.key for entry in entries if entry.run_id in run_ids}
+    deleted = {entry.key for entry in entries if entry.run_id in run_ids}
     for entry in entries:
-        if entry.key in doomed or _parent(entry) not in doomed:
+        if entry.key in deleted or _parent(entry) not in deleted:
             continue
         needed = yield from _needed_ancestors(table, thread, entry.key, codec)
-        if not doomed.isdisjoint(needed):
+        if not deleted.isdisjoint(needed):
             msg = (
                 f"Cannot delete the runs {sorted(run_ids)} of thread {thread.thread_id!r}: checkpoint "
                 f"{entry.key.checkpoint_id!r} of another run rebuilds a DeltaChannel from them. Delete the whole thread, "
-                f"or these runs once a later snapshot of the channel was stored."
+                f"or delete the runs after the channel's next snapshot."
             )
             raise ThreadInUseError(msg)
-    if doomed:
-        yield from table.delete(thread, doomed, codec, entries)
+    if deleted:
+        yield from table.delete(thread, deleted, codec, entries)
 
 
 def _finished_calls(
@@ -88,10 +94,10 @@ def _finished_calls(
     entries: Collection[CheckpointEntry],
     kept: Collection[CheckpointKey],
 ) -> Program[set[CheckpointKey]]:
-    """The checkpoints of subgraph calls that started from a checkpoint of the root graph that goes.
+    """Return the checkpoints of subgraph calls whose root checkpoint is deleted.
 
-    A call's namespace carries its task's id after a colon. While the checkpoint it started from is not stored, the call
-    may still be running.
+    A call's namespace has the ID of its task after a colon. If the root checkpoint is not stored, the call may still be
+    running, so its checkpoints are kept.
     """
     roots = {entry.key.checkpoint_id for entry in entries if not entry.key.namespace}
     finished: set[CheckpointKey] = set()
@@ -107,12 +113,12 @@ def _finished_calls(
 def _needed_ancestors(
     table: CheckpointTable, thread: ThreadKey, key: CheckpointKey, codec: Codec
 ) -> Program[list[CheckpointKey]]:
-    """The ancestors that a checkpoint needs to rebuild its delta channels, and its parent if that keeps its tasks."""
+    """Return the ancestors from which a checkpoint's delta channels are rebuilt, and its parent if that stores its tasks."""
     needed: list[CheckpointKey] = []
     missing: set[str] | None = None
     at: str | None = key.checkpoint_id
     while at is not None:
-        line = yield from table.ancestors(thread, CheckpointKey(key.namespace, at), _GENERATIONS, codec)
+        line = yield from table.ancestors(thread, CheckpointKey(key.namespace, at), _ANCESTORS_AT_ONCE, codec)
         for row in line:
             if missing is None:
                 missing = _rebuilt_channels(row)
@@ -132,7 +138,7 @@ def _rebuilt_channels(row: CheckpointRow) -> set[str]:
 
 
 def _sends_with_parent(row: CheckpointRow) -> bool:
-    """Whether the tasks that a checkpoint has sent are stored with its parent, as before version 4 of LangGraph's format."""
+    """Return whether the parent stores the tasks that the checkpoint has sent, as before version 4 of LangGraph's format."""
     version = row.checkpoint.get("v")
     return TASKS in row.inline and isinstance(version, int) and version < 4
 

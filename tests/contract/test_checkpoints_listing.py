@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -514,9 +516,25 @@ async def test_a_value_that_langgraph_cannot_store_is_refused_and_nothing_is_wri
     assert await call(saver.threads) == []
 
 
-async def test_a_saver_says_what_it_is(memory):
-    assert repr(memory.checkpointer) == f"AgentMemSaver({memory.backend!r})"
-    assert repr(AgentMemSaver.from_url("sqlite:///:memory:")) == "AgentMemSaver(SqliteBackend(':memory:'))"
+async def test_the_repr_of_a_saver_states_its_configuration(memory):
+    assert repr(memory.checkpointer) == f"AgentMemSaver({memory.backend!r}, tenant='default', compact=True)"
+    alone = AgentMemSaver.from_url("sqlite:///:memory:", ttl=timedelta(minutes=1), tenant="app", compact=False)
+    assert repr(alone) == "AgentMemSaver(SqliteBackend(':memory:'), tenant='app', ttl=60, compact=False)"
+
+
+async def test_a_notebook_shows_a_saver_and_its_threads_as_tables(memory, call):
+    saver = memory.checkpointer
+    config: Any = {"configurable": {"thread_id": "<b>1</b>", "checkpoint_ns": ""}}
+    await call(saver.put, config, empty_checkpoint(), {}, {})
+    table = saver._repr_html_()
+    assert "<th>threads</th><td>1</td>" in table
+    assert "<th>checkpoints</th><td>1</td>" in table
+    shown = (await call(saver.threads))._repr_html_()
+    assert "&lt;b&gt;1&lt;/b&gt;" in shown
+    assert "<b>" not in shown
+    assert (await call(saver.threads))[0]._repr_html_() == shown
+    await call(memory.close)
+    assert "<th>state</th>" in saver._repr_html_()
 
 
 # Metadata
@@ -534,7 +552,7 @@ async def test_tuples_in_metadata_come_back_as_lists_and_are_found(memory, call,
 async def test_tuples_that_an_earlier_version_stored_come_back_as_lists(memory, call, monkeypatch):
     saver = memory.checkpointer
     with monkeypatch.context() as patched:
-        patched.setattr("langchain_agentmem.checkpointing.face.with_lists", lambda metadata: metadata)
+        patched.setattr("langchain_agentmem.checkpointing.engine.with_lists", lambda metadata: metadata)
         await put(saver, call, None, {"pair": (1, (2,))})
     (found,) = await call(saver.list, None, filter={"pair": [[2]]})
     assert repr(found.metadata["pair"]) == "[1, [2]]"

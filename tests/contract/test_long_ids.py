@@ -111,7 +111,7 @@ async def test_names_that_are_too_long_together_are_refused_on_every_backend(mem
     config: Any = {"configurable": {"thread_id": make(1000), "checkpoint_ns": "", "checkpoint_id": make(1000)}}
     with pytest.raises(InvalidInputError, match="bytes long together; at most 2,400"):
         await call(memory.checkpointer.put_writes, config, [("m", 1)], make(1000))
-    if memory.checkpointer._tenant != "default":
+    if memory.checkpointer.engine.tenant != "default":
         with pytest.raises(InvalidInputError, match="bytes long together"):
             await call(memory.checkpointer.put, config, checkpoint, {}, {"m": "1"})
     assert await call(store.search, ()) == []

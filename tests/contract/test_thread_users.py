@@ -72,7 +72,8 @@ async def test_a_thread_belongs_to_all_who_took_a_turn(memory, call, clock):
     assert {user: at.timestamp() - NOW for user, at in info.users.items()} == {"alice": 200, "bob": 100, "carol": 400}
     assert await threads_of(memory, call, "bob") == ["2", "1"]
     assert await threads_of(memory, call, "carol") == ["1"]
-    assert await threads_of(memory, call, None) == ["2", "1"]
+    assert [info.thread_id for info in await call(memory.checkpointer.threads)] == ["2", "1"]
+    assert await threads_of(memory, call, None) == []
     assert await threads_of(memory, call, "dave") == []
 
 
@@ -85,6 +86,20 @@ async def test_threads_of_a_user_are_listed_by_their_last_turn_and_in_pages(memo
     assert await threads_of(memory, call, "alice") == ["a", "c", "b"]
     pages = [await call(memory.checkpointer.threads, user_id="alice", limit=1, offset=at) for at in range(4)]
     assert [[info.thread_id for info in page] for page in pages] == [["a"], ["c"], ["b"], []]
+
+
+async def test_threads_without_a_user_are_listed_for_nobody_and_no_thread_is_lost(memory, call, clock):
+    graph = graph_on(memory)
+    for thread_id, user in (("a", None), ("b", "alice"), ("c", None), ("d", "bob"), ("e", None)):
+        await call(graph.invoke, HI, turn(thread_id, user))
+        clock.now += 7_200  # a Redis index forgets missing members after an hour
+    assert await threads_of(memory, call, None) == ["e", "c", "a"]
+    pages = [await call(memory.checkpointer.threads, user_id=None, limit=2, offset=at) for at in (0, 1, 2, 3)]
+    assert [[info.thread_id for info in page] for page in pages] == [["e", "c"], ["c", "a"], ["a"], []]
+    await call(graph.invoke, HI, turn("c", "carol"))
+    assert await threads_of(memory, call, None) == ["e", "a"]
+    assert [info.thread_id for info in await call(memory.checkpointer.threads)] == ["c", "e", "d", "b", "a"]
+    assert [await threads_of(memory, call, user) for user in ("alice", "bob", "carol")] == [["b"], ["d"], ["c"]]
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from langgraph.checkpoint.base import writes_sort_key
 from langgraph.checkpoint.serde.types import TASKS
 
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     CheckpointEntry,
     CheckpointKey,
@@ -183,9 +184,16 @@ class PostgresCheckpoints:
 
     @one_statement
     def threads(
-        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+        self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[ThreadRow]]:
-        parameters = {"tenant": tenant, "user_id": user_id, "now": now, "limit": limit, "offset": offset}
+        parameters = {
+            "tenant": tenant,
+            "user_id": None if user_id is OMITTED else user_id,
+            "of_nobody": user_id is None,
+            "now": now,
+            "limit": limit,
+            "offset": offset,
+        }
         rows = yield from Fetch(self._sql["threads"], parameters)
         return [
             ThreadRow(thread_id, user or None, *known)._replace(users=users or {})

@@ -81,7 +81,8 @@ SELECT {schema}agentmem_copy_thread(%s, %s, %s, %s, %s)
 SELECT {schema}agentmem_set_ttl(%s, %s, %s, %s, %s)
 
 -- threads --
--- Ours, and those that LangGraph's own saver wrote: found by hops from one thread to the next on the primary key.
+-- The threads of a tenant, of one user (`user_id`), or of no user (`of_nobody`), the most recently used first. The recursive
+-- part finds the threads that LangGraph's own saver wrote, by hops from one thread to the next on the primary key.
 WITH RECURSIVE hop (name) AS (
     (SELECT thread_id FROM {schema}checkpoints ORDER BY thread_id LIMIT 1)
     UNION ALL
@@ -117,6 +118,7 @@ WITH RECURSIVE hop (name) AS (
 SELECT thread_id, user_id, (SELECT count(*) FROM {schema}checkpoints AS saved WHERE saved.thread_id = every.name),
     created_at::double precision, updated_at::double precision, expires_at, users
 FROM every
+WHERE NOT %(of_nobody)s OR user_id = ''
 ORDER BY updated_at DESC, name DESC LIMIT %(limit)s OFFSET %(offset)s
 
 -- sweep --

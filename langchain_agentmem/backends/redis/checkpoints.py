@@ -7,6 +7,7 @@ from typing import Any
 
 import ormsgpack
 
+from langchain_agentmem.arguments.omitted import Omitted
 from langchain_agentmem.backends.contract import (
     CheckpointEntry,
     CheckpointKey,
@@ -176,16 +177,23 @@ class RedisCheckpoints:
 
     @storage_program
     def threads(
-        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+        self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[ThreadRow]]:
+        def describe(member: bytes) -> Invoke:
+            return _invoke("describe", ThreadKey(tenant, member.decode()))
+
         def is_listed(found: Any) -> bool:
             _, _, created_at, _, expires_at, users, _ = found
-            belongs = user_id is None or user_id.encode() in users
+            belongs = not isinstance(user_id, str) or user_id.encode() in users
             return created_at is not None and belongs and (expires_at is None or float(expires_at) > now)
 
-        index = _threads(tenant) if user_id is None else _threads_of(tenant, user_id)
+        def is_nobodys(found: Any) -> bool:
+            last_user, _, _, _, _, users, _ = found
+            return not last_user and not users
+
+        index = _threads_of(tenant, user_id) if isinstance(user_id, str) else _threads(tenant)
         entries = yield from indexes.listing(
-            index, lambda member: _invoke("describe", ThreadKey(tenant, member.decode())), is_listed, limit, offset, now
+            index, describe, is_listed, limit, offset, now, is_nobodys if user_id is None else None
         )
         return [thread_of(member.decode(), *found) for member, found in entries]
 

@@ -61,19 +61,21 @@ def listing(
     limit: int | None,
     offset: int,
     now: float,
+    is_wanted: Callable[[Any], bool] | None = None,
 ) -> Program[list[Entry]]:
-    """A page of an index, those used last first.
+    """Read a page of an index, the most recently used members first.
 
     Args:
-        index: Which.
-        describe: What asks for what a member lists.
-        is_listed: Whether what was found is there, and belongs here.
-        limit: The most entries; None for all.
-        offset: How many to skip.
-        now: What is found missing and was last used an hour before is removed.
+        index: The index.
+        describe: Returns the call that reads what a member refers to.
+        is_listed: Returns whether the data that was read exists and belongs to the index.
+        limit: The maximum number of entries; None for all.
+        offset: The number of entries to skip.
+        now: Members whose data is missing and that were last used an hour before this time are removed.
+        is_wanted: Returns whether an entry belongs to the page. Default: None (all do).
 
     Returns:
-        The entries, with what was found of them.
+        The entries, with the data that was read.
     """
     last = None if limit is None else offset + limit
     kept: list[Entry] = []
@@ -84,10 +86,10 @@ def listing(
         flat = yield from Invoke(LUA["newest"], (index,), (start, start + size - 1))
         found = yield from InvokeAll([describe(member) for member in flat[::2]])
         for member, one in zip(flat[::2], found, strict=True):
-            if is_listed(one):
-                kept.append(Entry(member, one))
-            else:
+            if not is_listed(one):
                 gone.append(member)
+            elif is_wanted is None or is_wanted(one):
+                kept.append(Entry(member, one))
         start += size
         if len(flat) < 2 * size:
             break

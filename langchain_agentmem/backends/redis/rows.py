@@ -37,7 +37,7 @@ def reading(thread: ThreadKey) -> Iterator[None]:
     try:
         yield
     except (struct.error, TypeError, ValueError, LookupError) as error:
-        msg = f"What is stored of thread {thread.thread_id!r} cannot be read: it was damaged or altered ({error})."
+        msg = f"Thread {thread.thread_id!r} cannot be read: it was damaged or altered ({error})."
         raise DamagedDataError(msg) from error
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     CheckpointEntry,
     CheckpointKey,
@@ -169,16 +170,17 @@ class SqliteCheckpoints:
         return [thread_id for (thread_id,) in rows]
 
     def threads(
-        self, tenant: str, user_id: str | None, limit: int | None, offset: int, now: float
+        self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[ThreadRow]]:
+        statement = "threads" if user_id is OMITTED else "threads_of_nobody" if user_id is None else "threads_of_user"
         parameters = {
             "tenant": tenant,
-            "user_id": user_id,
+            "user_id": None if user_id is OMITTED else user_id,
             "now": now,
             "limit": -1 if limit is None else limit,
             "offset": offset,
         }
-        rows = yield from Fetch(SQL["threads" if user_id is None else "threads_of_user"], parameters)
+        rows = yield from Fetch(SQL[statement], parameters)
         listed = []
         for number, thread_id, user, *known in rows:
             users: dict[str, float] = dict((yield from Fetch(SQL["users"], (number,))))

@@ -246,6 +246,7 @@ SELECT :target, namespace, checkpoint_id, task_id, write_index, task_path, chann
 FROM agentmem_writes WHERE thread = :source
 
 -- threads --
+-- The threads of a tenant, the most recently used first.
 SELECT id, thread_id, user_id,
     (SELECT count(*) FROM agentmem_checkpoints WHERE thread = agentmem_threads.id),
     created_at, updated_at, expires_at
@@ -253,7 +254,17 @@ FROM agentmem_threads
 WHERE tenant = :tenant AND (expires_at IS NULL OR expires_at > :now)
 ORDER BY updated_at DESC, id DESC LIMIT :limit OFFSET :offset
 
+-- threads_of_nobody --
+-- Same as `threads`, for those without a turn of any user.
+SELECT id, thread_id, user_id,
+    (SELECT count(*) FROM agentmem_checkpoints WHERE thread = agentmem_threads.id),
+    created_at, updated_at, expires_at
+FROM agentmem_threads
+WHERE tenant = :tenant AND user_id = '' AND (expires_at IS NULL OR expires_at > :now)
+ORDER BY updated_at DESC, id DESC LIMIT :limit OFFSET :offset
+
 -- threads_of_user --
+-- Same as `threads`, for those with a turn of one user.
 SELECT id, thread_id, agentmem_threads.user_id,
     (SELECT count(*) FROM agentmem_checkpoints WHERE thread = agentmem_threads.id),
     created_at, updated_at, expires_at

@@ -1,0 +1,349 @@
+"""The checkpointer's operations, as programs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_metadata,
+)
+
+from langchain_agentmem.arguments.durations import required_seconds, seconds
+from langchain_agentmem.arguments.ids import MAX_CHECKPOINT_BYTES, check_length, check_name, check_together
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted, check_id_or_omitted
+from langchain_agentmem.arguments.values import check_count, shown
+from langchain_agentmem.backends.contract import (
+    Backend,
+    CheckpointKey,
+    CheckpointPut,
+    CheckpointRow,
+    LoadedCheckpoint,
+    StoredWrite,
+    ThreadKey,
+    ThreadUse,
+    WritesPut,
+)
+from langchain_agentmem.backends.notes import TTL, and_cleared, and_noted, notes_of_thread
+from langchain_agentmem.backends.sweeper import Sweeper
+from langchain_agentmem.checkpointing.arguments import (
+    channels_of,
+    checkpoint_id_of,
+    checkpoint_of,
+    thread_id_of,
+    thread_ids_of,
+    user_of,
+)
+from langchain_agentmem.checkpointing.containment import with_lists
+from langchain_agentmem.checkpointing.drafts import Draft
+from langchain_agentmem.checkpointing.known import KnownValues
+from langchain_agentmem.checkpointing.loader import Loader, checkpoint_config, reading_thread, thread_info
+from langchain_agentmem.checkpointing.models import ThreadList
+from langchain_agentmem.checkpointing.pruning import delete_runs, keep_latest
+from langchain_agentmem.checkpointing.scan import Scan, read_page
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.errors import ConflictError, InvalidInputError, ThreadInUseError
+from langchain_agentmem.programs import OffLoop, Program, Read, Write
+from langchain_agentmem.programs.sizes import is_large
+
+_NO_STATE: Mapping[str, Any] = {}
+
+
+@dataclass(eq=False)
+class CheckpointEngine:
+    """The checkpoints of one tenant. Each operation checks its arguments, and is a program.
+
+    Args:
+        backend: The backend.
+        tenant: The tenant.
+        codec: The codec of values and metadata.
+        sweeper: The sweeper that runs after writes.
+        ttl: Seconds without a new checkpoint after which a thread expires. Default: None (never).
+        plain: If true, store checkpoints in full, as LangGraph's savers do. Default: False.
+        known: The cache of stored values. Default: an empty one.
+    """
+
+    backend: Backend
+    tenant: str
+    codec: Codec
+    sweeper: Sweeper
+    ttl: float | None = None
+    plain: bool = False
+    known: KnownValues = field(default_factory=KnownValues)
+
+    def __post_init__(self) -> None:
+        self._loader = Loader(self.codec, self.known, self.tenant)
+
+    # Reading
+
+    def get(self, config: RunnableConfig) -> Program[CheckpointTuple | None]:
+        """Return the checkpoint that a config names, or the latest one; None if there is none."""
+        thread, namespace, checkpoint_id = self._checkpoint(config)
+        program = self.backend.checkpoints.get(thread, namespace, checkpoint_id, self.codec, time.time())
+        with reading_thread(thread.thread_id):
+            loaded = yield from Read(self.backend, program)
+            if loaded is None:
+                return None
+            yield from OffLoop(is_large(loaded.parts))
+            return self._loader.tuple(loaded, config["configurable"]["thread_id"])
+
+    def page(self, scan: Scan) -> Program[tuple[list[CheckpointTuple], Scan | None]]:
+        """Return one page of a listing, and the scan of the next page (None after the last one)."""
+        if scan.limit == 0:
+            return [], None
+        with reading_thread(scan.thread_id):
+            page = yield from Read(self.backend, read_page(self.backend.checkpoints, self.tenant, scan, self.codec))
+            loaded, following = page
+            yield from OffLoop(is_large([checkpoint.parts for checkpoint in loaded]))
+            return [self._tuple(checkpoint) for checkpoint in loaded], following
+
+    def _tuple(self, checkpoint: LoadedCheckpoint) -> CheckpointTuple:
+        with reading_thread(checkpoint.row.thread_id):
+            return self._loader.tuple(checkpoint, checkpoint.row.thread_id)
+
+    def delta_history(
+        self, config: RunnableConfig, channels: Sequence[str]
+    ) -> Program[Mapping[str, DeltaChannelHistory]]:
+        """Return the writes to delta channels by the ancestors of the checkpoint that a config names."""
+        if not channels:
+            return {}
+        thread, namespace, checkpoint_id = self._checkpoint(config)
+        table = self.backend.checkpoints
+        program = self._loader.delta_history(table, thread, namespace, checkpoint_id, list(channels))
+        with reading_thread(thread.thread_id):
+            return (yield from Read(self.backend, program))
+
+    def threads(
+        self, *, user_id: str | Omitted | None = OMITTED, limit: int | None = None, offset: int = 0
+    ) -> Program[ThreadList]:
+        """Return the threads of all users, of one user, or of no user (None), most recently used first."""
+        user = check_id_or_omitted("user_id", user_id)
+        if limit is not None:
+            limit = check_count("limit", limit)
+        offset = check_count("offset", offset, least=0)
+        program = self.backend.checkpoints.threads(self.tenant, user, limit, offset, time.time())
+        with reading_thread():
+            return ThreadList(thread_info(row) for row in (yield from Read(self.backend, program)))
+
+    # Writing
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> Program[RunnableConfig]:
+        """Store a checkpoint and return its config."""
+        thread, namespace, parent_id = self._checkpoint(config)
+        checkpoint_id = checkpoint_id_of(checkpoint, metadata, new_versions)
+        ids = (thread.thread_id, checkpoint_id)
+        check_together("The IDs of a thread and checkpoint", thread.tenant, ids, MAX_CHECKPOINT_BYTES)
+        use = self._use(config, checkpoint["channel_values"])
+        details = with_lists({**get_checkpoint_metadata(config, metadata), **metadata})
+        run_id = details.get("run_id")
+        if isinstance(run_id, str):
+            check_length("run_id", run_id, MAX_CHECKPOINT_BYTES)
+        else:
+            run_id = None
+
+        def store(draft: Draft, use: ThreadUse) -> Program[bool]:
+            draft.add_values(checkpoint, new_versions)
+            row = CheckpointRow(
+                thread.thread_id,
+                CheckpointKey(namespace, checkpoint_id),
+                parent_id,
+                {key: value for key, value in checkpoint.items() if key != "channel_values"},
+                details,
+                draft.inline,
+                draft.stored,
+            )
+            put = CheckpointPut(
+                row,
+                run_id,
+                draft.values,
+                draft.elements,
+                draft.requires,
+                self.plain,
+                draft.unchanged,
+                draft.snapshots,
+            )
+            return self.backend.checkpoints.put(thread, put, self.codec, use)
+
+        large = is_large(checkpoint["channel_values"])
+        yield from self._store(f"checkpoint {checkpoint_id!r}", thread, namespace, use, large, store)
+        yield from self.sweeper.after_write()
+        return checkpoint_config(config["configurable"]["thread_id"], namespace, checkpoint_id)
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> Program[None]:
+        """Store a task's pending writes for the checkpoint that a config names."""
+        thread, namespace, checkpoint_id = self._checkpoint(config)
+        if checkpoint_id is None:
+            msg = "put_writes needs the checkpoint_id of the checkpoint that the writes belong to."
+            raise InvalidInputError(msg)
+        for name in (task_id, task_path, *channels_of(writes)):
+            check_name("The name of a channel or task", name)
+        ids = (thread.thread_id, checkpoint_id, task_id)
+        check_together("The IDs of a thread, checkpoint and task", thread.tenant, ids, MAX_CHECKPOINT_BYTES)
+
+        def store(draft: Draft, use: ThreadUse) -> Program[bool]:
+            rows = [
+                StoredWrite(
+                    task_id, WRITES_IDX_MAP.get(channel, at), task_path, channel, *draft.add_write(channel, value)
+                )
+                for at, (channel, value) in enumerate(writes)
+            ]
+            put = WritesPut(CheckpointKey(namespace, checkpoint_id), rows, draft.values, draft.elements, draft.requires)
+            return self.backend.checkpoints.put_writes(thread, put, use)
+
+        large = is_large([value for _, value in writes])
+        what = f"the writes of task {task_id!r}"
+        yield from self._store(what, thread, namespace, self._use(config), large, store)
+
+    def _store(
+        self,
+        what: str,
+        thread: ThreadKey,
+        namespace: str,
+        use: ThreadUse,
+        large: bool,
+        store: Callable[[Draft, ThreadUse], Program[bool]],
+    ) -> Program[None]:
+        """Store rows that may refer to stored values; if the database refuses, store them with all values in full.
+
+        Args:
+            what: The name of the rows, for the error.
+            thread: The thread.
+            namespace: The checkpoint's namespace.
+            use: The use of the thread.
+            large: If true, encode the values outside of the event loop.
+            store: Fills a draft and returns the storage program, whose result is false if the database refuses it.
+
+        Raises:
+            ConflictError: The database refused both times; nothing was written.
+        """
+        for alone in (False, True):
+            secret, use = yield from self._secret(thread, use)
+            draft = Draft(self.codec, self.known, thread, namespace, secret, alone=alone, plain=self.plain)
+            yield from OffLoop(large)
+            program = store(draft, use)
+            with reading_thread(thread.thread_id):
+                stored = yield from Write(self.backend, program)
+            if stored:
+                self.known.learn_all(thread, draft.learned)
+                return
+            self.known.forget(thread)
+        msg = (
+            f"Could not store {what}: another writer replaced thread {thread.thread_id!r} at the same time. Nothing was "
+            f"written; run the graph again."
+        )
+        raise ConflictError(msg)
+
+    def _secret(self, thread: ThreadKey, use: ThreadUse) -> Program[tuple[bytes, ThreadUse]]:
+        """Return the key of the thread's references: empty unless values are encrypted."""
+        if not self.codec.secret:
+            return b"", use
+        stored = self.known.secret(thread)
+        if stored is None:
+            proposal = self.codec.store(os.urandom(32))
+            stored = yield from Write(self.backend, self.backend.checkpoints.secret(thread, proposal, use))
+            self.known.learn_secret(thread, stored)
+        return bytes(self.codec.load(stored)), use._replace(secret=stored)
+
+    def set_ttl(self, thread_id: str, ttl: timedelta | float | None) -> Program[bool]:
+        """Set a thread's TTL and that of the notes about it; return whether the thread exists."""
+        thread = self._thread("thread_id", thread_id)
+        duration = seconds("ttl", ttl)
+        program = self.backend.checkpoints.set_ttl(thread, duration, time.time())
+        noted = and_noted(program, notes_of_thread(self.backend, thread), TTL, {"seconds": duration})
+        return (yield from Write(self.backend, noted))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> Program[None]:
+        """Copy a thread with its checkpoints and pending writes."""
+        source = self._thread("source_thread_id", source_thread_id)
+        target = self._thread("target_thread_id", target_thread_id)
+        program = self.backend.checkpoints.copy_thread(source, target, time.time())
+        with reading_thread(source.thread_id):
+            copied = yield from Write(self.backend, program)
+        if not copied:
+            msg = f"Thread {target.thread_id!r} holds checkpoints already: delete it first, or copy to another ID."
+            raise ThreadInUseError(msg)
+        self.known.forget(target)
+
+    # Deleting
+
+    def delete_thread(self, thread_id: str) -> Program[None]:
+        """Delete a thread and the notes about it."""
+        yield from self._delete(self._thread("thread_id", thread_id))
+
+    def _delete(self, thread: ThreadKey) -> Program[None]:
+        deletion = self.backend.checkpoints.delete_thread(thread)
+        yield from Write(self.backend, and_cleared(deletion, notes_of_thread(self.backend, thread)))
+        self.known.forget(thread)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> Program[None]:
+        """Delete the checkpoints of some runs."""
+        wanted = thread_ids_of("run_ids", run_ids)
+        if not wanted:
+            return
+        table = self.backend.checkpoints
+        for thread_id in (yield from Read(self.backend, table.threads_of_runs(self.tenant, wanted))):
+            thread = ThreadKey(self.tenant, thread_id)
+            deletion = delete_runs(table, thread, wanted, self.codec)
+            with reading_thread(thread_id):
+                yield from Write(self.backend, and_cleared(deletion, notes_of_thread(self.backend, thread)))
+            self.known.forget(thread)
+
+    def prune(self, thread_ids: Sequence[str], strategy: str) -> Program[None]:
+        """Delete threads, or all their checkpoints except the latest ones."""
+        threads = [ThreadKey(self.tenant, thread_id) for thread_id in thread_ids_of("thread_ids", thread_ids)]
+        if strategy not in ("keep_latest", "delete"):
+            msg = f"Unknown prune strategy {shown(strategy)}: use 'keep_latest' or 'delete'."
+            raise InvalidInputError(msg)
+        for thread in threads:
+            if strategy == "delete":
+                yield from self._delete(thread)
+            else:
+                yield from self._keep_latest(thread)
+
+    def expire_checkpoints(self, older_than: timedelta | float, thread_ids: Sequence[str] | None) -> Program[int]:
+        """Delete old checkpoints of some threads, or of all (None), except the latest ones; return how many."""
+        cutoff = time.time() - required_seconds("older_than", older_than)
+        if thread_ids is None:
+            thread_ids = [info.thread_id for info in (yield from self.threads())]
+        deleted = 0
+        for thread_id in thread_ids_of("thread_ids", thread_ids):
+            deleted += yield from self._keep_latest(ThreadKey(self.tenant, thread_id), cutoff)
+        return deleted
+
+    def _keep_latest(self, thread: ThreadKey, older_than: float | None = None) -> Program[int]:
+        with reading_thread(thread.thread_id):
+            program = keep_latest(self.backend.checkpoints, thread, self.codec, older_than)
+            deleted = yield from Write(self.backend, program)
+        self.known.forget(thread)
+        return deleted
+
+    # Arguments
+
+    def _thread(self, argument: str, thread_id: Any) -> ThreadKey:
+        return ThreadKey(self.tenant, thread_id_of(argument, thread_id))
+
+    def _checkpoint(self, config: RunnableConfig) -> tuple[ThreadKey, str, str | None]:
+        thread_id, namespace, checkpoint_id = checkpoint_of(config)
+        return ThreadKey(self.tenant, thread_id), namespace, checkpoint_id
+
+    def _use(self, config: RunnableConfig, state: Mapping[str, Any] = _NO_STATE) -> ThreadUse:
+        return ThreadUse(time.time(), user_of(config["configurable"], state), self.ttl)

@@ -1,0 +1,90 @@
+"""Cache of stored values, from which the next version of a value is stored as a splice without reading the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from langchain_agentmem.backends.contract import ThreadKey
+from langchain_agentmem.encoding.layout import Known
+from langchain_agentmem.encoding.references import Typed
+from langchain_agentmem.programs.locks import forkable_lock
+
+if TYPE_CHECKING:
+    from cachetools import LRUCache
+
+_MAX_VALUES = 512
+_MAX_BYTES = 128 * 1024 * 1024
+_MAX_SECRETS = 256
+
+ChannelKey = tuple[ThreadKey, str | None, str]
+"""Thread, namespace (None: the latest of any namespace) and channel."""
+
+
+class KnownValues:
+    """The latest stored value of each channel, as far as this process knows.
+
+    A missing or outdated entry costs space in the database, never correctness: a backend stores a splice only if the value
+    that it refers to is stored.
+    """
+
+    def __init__(self) -> None:
+        self._lock = forkable_lock()
+        self._clear()
+
+    def _clear(self) -> None:
+        from cachetools import LRUCache
+
+        self._values: LRUCache[ChannelKey, Known] = LRUCache(_MAX_BYTES, _size)
+        self._secrets: LRUCache[ThreadKey, Typed] = LRUCache(_MAX_SECRETS)
+
+    def recall(self, thread: ThreadKey, namespace: str, channel: str) -> Known | None:
+        """Return the latest known value of a channel; else that of the channel in another namespace."""
+        with self._lock:
+            return self._values.get((thread, namespace, channel)) or self._values.get((thread, None, channel))
+
+    def learn(self, thread: ThreadKey, known: Known) -> None:
+        """Remember a stored value."""
+        with self._lock:
+            for namespace in (known.key.namespace, None):
+                key = (thread, namespace, known.key.channel)
+                try:
+                    self._values[key] = known
+                except ValueError:  # it is larger than the cache
+                    self._values.pop(key, None)
+                except KeyError:  # a signal handler's exception interrupted an earlier change of the cache
+                    self._clear()
+
+    def learn_all(self, thread: ThreadKey, values: Iterable[Known]) -> None:
+        """Remember several stored values of a thread."""
+        for known in values:
+            self.learn(thread, known)
+
+    def secret(self, thread: ThreadKey) -> Typed | None:
+        """Return the thread's secret as it is stored, or None if it is not known."""
+        with self._lock:
+            return self._secrets.get(thread)
+
+    def learn_secret(self, thread: ThreadKey, stored: Typed) -> None:
+        """Remember a thread's secret."""
+        with self._lock:
+            try:
+                self._secrets[thread] = stored
+            except KeyError:  # as in `learn`
+                self._clear()
+
+    def forget(self, thread: ThreadKey) -> None:
+        """Forget the values and the secret of a thread."""
+        with self._lock:
+            try:
+                self._secrets.pop(thread, None)
+                for key in [key for key in self._values if key[0] == thread]:
+                    self._values.pop(key, None)
+            except KeyError:  # as in `learn`
+                self._clear()
+
+
+def _size(known: Known) -> int:
+    """Return the number of bytes that a value counts in the cache, at least an equal share of it."""
+    size = len(known.references) + sum(len(identity.data) for identity in known.identities)
+    return max(size, _MAX_BYTES // _MAX_VALUES)
