@@ -29,7 +29,6 @@ from langchain_agentmem.compression.places import summary_place
 from langchain_agentmem.compression.summaries import Place, SessionSummary
 from langchain_agentmem.errors import (
     AgentMemError,
-    ConfigurationError,
     InvalidInputError,
     InvalidTypeError,
     missing_extra,
@@ -37,12 +36,12 @@ from langchain_agentmem.errors import (
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.face import AgentMemHistory
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
-from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, Reindexing, reporting
+from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, reindex
 from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
 from langchain_agentmem.messages.limits import input_limit
 from langchain_agentmem.messages.models import FoundMessages
-from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.programs import arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
@@ -730,31 +729,29 @@ class AgentMemory(Surface):
             ...     memory.reindex(), memory.reindex(everything=True)
             (Reindexed(items=0, messages=0, failed=0), Reindexed(items=1, messages=0, failed=0))
         """
-        return run(self._reindex(batch_size, everything, progress))
+        return run(
+            reindex(
+                self.store.engine,
+                self._history_engine,
+                batch_size=batch_size,
+                everything=everything,
+                progress=progress,
+            )
+        )
 
     async def areindex(
         self, *, batch_size: int = BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
     ) -> Reindexed:
         """Same as `reindex`, but without blocking the event loop; `progress` may be a coroutine function."""
-        return await arun(self._reindex(batch_size, everything, progress))
-
-    def _reindex(
-        self, batch_size: int, everything: bool, progress: bool | Callable[[Reindexed], Any]
-    ) -> Program[Reindexed]:
-        if self.store.engine.indexer is None:
-            msg = "This memory has no embeddings: give it some, as in AgentMemory.from_url(url, embeddings=…)."
-            raise ConfigurationError(msg)
-        with reporting(progress) as report:
-            work = Reindexing(
-                self.backend,
-                self.tenant,
-                self.store.engine.indexer,
-                self.store.engine.fields,
-                None if self._history_engine.indexer is None else self._history_engine.codec,
-                batch_size,
-                report,
+        return await arun(
+            reindex(
+                self.store.engine,
+                self._history_engine,
+                batch_size=batch_size,
+                everything=everything,
+                progress=progress,
             )
-            return (yield from work.program(everything=check_flag("everything", everything)))
+        )
 
     def sweep(self) -> int:
         """Delete all that has expired, now; returns how many sessions, items and threads that were."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -301,7 +302,7 @@ async def test_a_message_has_the_vector_that_it_was_given_last_whatever_its_leng
             expected[len(expected)] = own = vector(dimensions, at)
             body = Typed("json", f"{len(expected)}".encode())
             added.append(MessageRow(at, "human", None, False, 1.0, None, body, analyze("rain"), own))
-        first = memory.backend.write(log.append(key, Append(added, None, time.time(), token=len(expected))))
+        first = memory.backend.write(log.append(key, Append(added, None, time.time(), token=secrets.randbits(62))))
         rows += [row._replace(position=first + row.position) for row in added]
     for at, dimensions in later:
         if at < len(rows):
