@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
     from langchain_agentmem.knowledge.collections import KnowledgeEntry
     from langchain_agentmem.knowledge.entities.changes import EntityChanges
-    from langchain_agentmem.knowledge.entities.graphs import Entity, EntityGraph, Relation
-    from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
-    from langchain_agentmem.knowledge.extraction.reading import Extraction
+    from langchain_agentmem.knowledge.entities.models import Entity, EntityGraph, Relation
+    from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
+    from langchain_agentmem.knowledge.extraction.results import Extraction
     from langchain_agentmem.knowledge.facts.profiles import Profiles
     from langchain_agentmem.knowledge.memories import SavedMemory
 
@@ -97,15 +97,15 @@ __all__ = [
 
 _LATER = {
     "CompressionEvent": "compression.compressor",
-    "Entity": "knowledge.entities.graphs",
+    "Entity": "knowledge.entities.models",
     "EntityChanges": "knowledge.entities.changes",
-    "EntityGraph": "knowledge.entities.graphs",
-    "Extraction": "knowledge.extraction.reading",
+    "EntityGraph": "knowledge.entities.models",
+    "Extraction": "knowledge.extraction.results",
     "KnowledgeEntry": "knowledge.collections",
     "MemoryCompressor": "compression.compressor",
-    "ProfileExtractor": "knowledge.extraction.extractor",
+    "ProfileExtractor": "knowledge.extraction.face",
     "Profiles": "knowledge.facts.profiles",
-    "Relation": "knowledge.entities.graphs",
+    "Relation": "knowledge.entities.models",
     "SavedMemory": "knowledge.memories",
 }
 """Names whose modules are imported when they are first used: who needs none of them does not wait for them."""

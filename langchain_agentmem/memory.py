@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
     from langchain_agentmem.agents.middleware import MemoryMiddleware
     from langchain_agentmem.compression.compressor import MemoryCompressor
-    from langchain_agentmem.knowledge.entities.entities import Entities
-    from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
+    from langchain_agentmem.knowledge.entities.face import Entities
+    from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
     from langchain_agentmem.knowledge.facts.profiles import Profiles
     from langchain_agentmem.knowledge.memories import Memories
@@ -504,7 +504,7 @@ class AgentMemory(Surface):
     @cached_property
     def entities(self) -> Entities:
         """The people and things that users speak of, and how they relate: `upsert`, `relate`, `neighbours`, `context`."""
-        from langchain_agentmem.knowledge.entities.entities import Entities
+        from langchain_agentmem.knowledge.entities.face import Entities
 
         return Entities(self.store)
 
@@ -590,7 +590,7 @@ class AgentMemory(Surface):
             InvalidInputError: Another argument is not accepted.
             ConfigurationError: The model has a name, and LangChain is not installed.
         """
-        from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
+        from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 
         check_options("memory.profile_node", options, ExtractorOptions)
         extractor = ProfileExtractor(_model(model), self.store, schema, **options)
@@ -805,7 +805,7 @@ class AgentMemory(Surface):
 
 def _check_middleware(max_tokens: Any, compressor: Any, extractor: Any, when: Any) -> None:
     from langchain_agentmem.compression.compressor import MemoryCompressor
-    from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor, check_when
+    from langchain_agentmem.knowledge.extraction.face import ProfileExtractor, check_when
 
     check_when(when)
     for name, given, kind in (("compressor", compressor, MemoryCompressor), ("extractor", extractor, ProfileExtractor)):

@@ -15,7 +15,7 @@ from langchain_agentmem.agents.recall import Recall
 from langchain_agentmem.compression.compressor import MemoryCompressor
 from langchain_agentmem.compression.middleware import CompressionMiddleware
 from langchain_agentmem.errors import BudgetError, ConfigurationError
-from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
+from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.knowledge.namespaces import user_of
 from langchain_agentmem.programs import Program, arun, run
 

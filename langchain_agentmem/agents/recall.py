@@ -9,7 +9,7 @@ from typing import Any
 from langgraph.store.base import GetOp, SearchOp
 
 from langchain_agentmem.knowledge.collections import CollectionEngine, collection_names
-from langchain_agentmem.knowledge.extraction.entities import entity_searches, known_entities
+from langchain_agentmem.knowledge.entities.engine import EntityEngine, relevant_searches
 from langchain_agentmem.knowledge.facts.fields import Fields
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, profile_key, shared_namespace, user_namespace
@@ -82,7 +82,7 @@ class Recall:
             for search in (SearchOp(space, only, (most + 1) // 2, 0, query), SearchOp(space, only, most, 0, None))
         ]
         searches += [SearchOp(shared_namespace(name), None, self._facts or 5, 0, query) for name in self._knowledge]
-        about = entity_searches(user_id, query, self._entities) if self._entities else []
+        about = relevant_searches(user_id, query, self._entities) if self._entities else []
         item, *found = yield from answers(self._store, [GetOp(*key), *searches, *about])
         spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
         profile = readable([item] if item else [], lambda one: Fields(user_id, one.value).document)
@@ -98,7 +98,7 @@ class Recall:
             self._found.add(name)
         entities = list(spoken_of.values())[: self._entities]
         now = datetime.now(timezone.utc)
-        known |= yield from known_entities(self._store, user_id, entities, self._entities, self._most // 3, now)
+        known |= yield from EntityEngine(self._store).described(user_id, entities, self._entities, self._most // 3, now)
         return {name: value for name, value in known.items() if value}
 
     def told(self, known: Mapping[str, Any], share: float = 1.0) -> str:

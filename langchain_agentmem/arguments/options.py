@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
-    from langchain_agentmem.knowledge.extraction.reading import Extraction
+    from langchain_agentmem.knowledge.extraction.results import Extraction
 
 
 class MemoryOptions(TypedDict, total=False):

@@ -61,7 +61,8 @@ async def test_it_says_what_it_did(memory, call):
     third = answer(
         {"action": "remove", "fact": 1, "reason": "ended"}, {"action": "remove", "fact": 2, "reason": "forget"}
     )
-    node = memory.profile_node(ScriptedChatModel([proposals, second, third]))
+    model = ScriptedChatModel([proposals, second, third])
+    node = memory.profile_node(model)
     first = await call(node.invoke, [human("I'm Alice in Athens. Greek, please.", "a", 0)], config())
     assert (texts(first.added), first.fields, first.calls, first.messages, first.error) == (
         ["Lives in Athens"],
@@ -76,9 +77,9 @@ async def test_it_says_what_it_did(memory, call):
         ["Sails"],
         ("preferences.language",),
     )
-    facts = shown(node._reader.model.requests[-1])["facts"]
+    facts = shown(model.requests[-1])["facts"]
     last = await call(node.invoke, [human("…", "c", 2)], config())
-    known = [one["text"] for one in shown(node._reader.model.requests[-1])["facts"]]
+    known = [one["text"] for one in shown(model.requests[-1])["facts"]]
     assert {*known} == {"Lives in Patras", "Sails"}
     assert (texts(last.ended), last.forgotten) == ([known[0]], 1)
     assert facts == [{"number": 1, "text": "Lives in Athens", "topics": []}]

@@ -9,9 +9,8 @@ import pytest
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from profiles import ALICE, add, config, human, shown, taking_turns, texts
 
-from langchain_agentmem.knowledge.extraction.entities import entities_schema
+from langchain_agentmem.knowledge.extraction.known import MAX_ENTITY_CHARACTERS
 from langchain_agentmem.knowledge.extraction.proposals import answer_schema
-from langchain_agentmem.knowledge.extraction.reading import MAX_ENTITY_CHARACTERS
 from langchain_agentmem.testing import ScriptedChatModel
 
 BOB = {"name": "Robert Smith", "kind": "person", "aliases": ["Bob"], "sources": [1]}
@@ -219,7 +218,7 @@ async def test_what_is_shown_of_entities_is_bounded_and_chosen_by_what_is_said(s
 
 
 def test_the_schema_is_one_for_small_models_and_for_strict_providers():
-    schema = answer_schema(facts=True, entities=entities_schema())
+    schema = answer_schema(facts=True, entities=True)
     assert set(schema["properties"]) == {"changes", "entities"}
     written = json.dumps([schema, convert_to_openai_tool(schema, strict=True)])
     assert [word for word in ("$defs", "$ref", "anyOf", '"default"') if word in written] == []

@@ -12,7 +12,7 @@ from typing_extensions import assert_type
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, MemoryCompressor, UserProfile
 from langchain_agentmem.compression.compressor import CompressionEvents
-from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
+from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts
 
 URL = "sqlite:///:memory:"

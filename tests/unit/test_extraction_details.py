@@ -74,7 +74,7 @@ async def test_a_model_that_takes_too_long_changes_nothing_and_the_next_run_read
     late = await call(node.invoke, [human("I have two dogs.", "a")], config())
     assert (late.messages, late.calls, late.changed) == (1, 1, False)
     assert "It took longer than 0.1 seconds" in late.error
-    assert "Nothing was learned from 1 messages: TimeoutError" in caplog.text
+    assert "Nothing was extracted from 1 messages: TimeoutError" in caplog.text
     assert (await call(memory.profiles.get, ALICE)).facts == []
     while not model.requests:  # what the model says too late is lost
         await asyncio.sleep(0)

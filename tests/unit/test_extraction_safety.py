@@ -15,7 +15,8 @@ from langchain_core.runnables import RunnableLambda
 from profiles import ALICE, add, answer, assistant, config, human, shown, texts
 
 from langchain_agentmem import AgentMemory, InvalidInputError
-from langchain_agentmem.knowledge.extraction.proposals import UnusableAnswerError, proposals_in
+from langchain_agentmem.knowledge.extraction.answers import proposals_in
+from langchain_agentmem.knowledge.extraction.proposals import UnusableAnswerError
 from langchain_agentmem.testing import ScriptedChatModel
 from langchain_agentmem.text.quoting import ABOUT_QUOTED
 

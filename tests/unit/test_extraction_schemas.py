@@ -89,7 +89,8 @@ async def test_fields_change_by_path(memory, call, schema):
             put("scores.c", 2),
         ),
     ]
-    node = memory.profile_node(ScriptedChatModel(script), schema)
+    model = ScriptedChatModel(script)
+    node = memory.profile_node(model, schema)
     expected = [
         {"size": 42, "mood": "bad", "home": {"city": "Athens"}, "colours": ["red"], "scores": {"a.b": 1.5}},
         {"size": 43, "mood": "bad", "home": {"city": "Patras"}, "colours": ["blue", "red"], "scores": {"a.b": 1.5}},
@@ -99,7 +100,7 @@ async def test_fields_change_by_path(memory, call, schema):
         done = await call(node.invoke, [human("…", str(number), number)], config())
         assert done.error is None
         assert value_of(memory, schema) == wanted
-    assert "facts" not in shown(node._reader.model.requests[0])
+    assert "facts" not in shown(model.requests[0])
 
 
 @FORMS

@@ -149,17 +149,17 @@ MISTAKES: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "no name of an entity": (
         lambda m: m.entities.upsert(ALICE, None),
         InvalidTypeError,
-        "^name must be a string, got None",
+        "^name must be a string; got None",
     ),
     "no object": (
         lambda m: m.entities.relate(ALICE, "a", "b", None),
         InvalidTypeError,
-        "^object must be a string, got None",
+        "^object must be a string; got None",
     ),
     "no subject": (
         lambda m: m.entities.relate(ALICE, None, "b", "c"),
         InvalidTypeError,
-        "^subject must be a string, got None",
+        "^subject must be a string; got None",
     ),
     "no number": (
         lambda m: m.entities.upsert(ALICE, "Bob", attributes={"age": float("nan")}),

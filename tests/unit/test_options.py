@@ -11,7 +11,7 @@ import pytest
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, MemoryCompressor, errors
 from langchain_agentmem.arguments import options
-from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
+from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.testing import ScriptedChatModel
 
 SQLITE = "sqlite:///:memory:"

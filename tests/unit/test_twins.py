@@ -9,8 +9,8 @@ import pytest
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, MemoryCompressor
 from langchain_agentmem.agents.middleware import MemoryMiddleware
-from langchain_agentmem.knowledge.entities.entities import Entities
-from langchain_agentmem.knowledge.extraction.extractor import ProfileExtractor
+from langchain_agentmem.knowledge.entities.face import Entities
+from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.knowledge.extraction.scheduler import Schedule
 from langchain_agentmem.knowledge.facts.profiles import Profiles
 from langchain_agentmem.knowledge.memories import Memories

@@ -1,1 +1,1 @@
-"""Entities and relations of users."""
+"""The knowledge graph of each user: entities and their relations."""

@@ -1,7 +1,7 @@
-"""Changes of entities and relations as one validated model, which a language model can fill in.
+"""Changes of entities and relations as Pydantic models that a language model can fill in.
 
-Its docstrings and field descriptions are part of what a model is asked. Sizes are checked here and not in the schema, since
-providers differ in what they take of it; what is too large is refused as a whole.
+Docstrings and field descriptions of the models are part of the prompt. Validators check sizes, and the schema does not state
+them, because providers support different parts of JSON schema. A change that is too large is refused as a whole.
 
 Example:
     >>> from langchain_agentmem import EntityChanges
@@ -40,25 +40,26 @@ When = datetime | date | str
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_CHANGES = 100
-"""The most entities, and the most relations, that change at once."""
+"""Upper bound of the entities, and of the relations, in one `EntityChanges`."""
 
 MAX_ALIASES = 50
-"""The most aliases, and the most attributes, given at once for an entity."""
+"""Upper bound of the aliases, and of the attributes, in one change of an entity."""
 
 LONGEST_TEXT = 2_000
-"""The most characters of a description or the value of an attribute."""
+"""Upper bound of the characters of a description and of the value of an attribute."""
 
 
 def moment(what: str, value: Any) -> datetime | None:
-    """A time in UTC, from a `datetime`, a `date`, or ISO 8601: `2024`, `2024-05`, `2024-05-17`, `2024-05-17T12:00:00Z`.
+    """Return a time in UTC. A missing month or day is the first one; a time without a zone is taken as UTC.
 
     Args:
-        what: How it is called in a message.
-        value: The time; without a zone it is in UTC. None and the empty text are no time.
+        what: Name of the argument, for error messages.
+        value: A `datetime`, a `date`, or ISO 8601 such as `2024`, `2024-05`, `2024-05-17` or `2024-05-17T12:00:00Z`. None
+            and the empty string give None.
 
     Raises:
-        InvalidTypeError: It is none of these types.
-        InvalidInputError: It is no ISO 8601.
+        InvalidTypeError: The value has none of these types.
+        InvalidInputError: The string is not ISO 8601, or the time is out of range.
 
     Example:
         >>> from langchain_agentmem.knowledge.entities.changes import moment
@@ -68,32 +69,31 @@ def moment(what: str, value: Any) -> datetime | None:
     if value is None or value == "":
         return None
     if isinstance(value, str):
-        # What is left out of a date is its beginning: its month is the first, and so is its day.
         text = value.strip()
         whole = text + "-01-01"[len(text) - 4 :] if len(text) in (4, 7) else text.replace("Z", "+00:00")
         try:
             value = datetime.fromisoformat(whole)
         except ValueError:
-            msg = f"{what} must be a date in ISO 8601 such as 2024-05-17, got {shown(value, 60)}."
+            msg = f"{what} must be a date in ISO 8601 such as 2024-05-17; got {shown(value, 60)}."
             raise InvalidInputError(msg) from None
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
-        msg = f"{what} must be a datetime or a text in ISO 8601, got {type(value).__name__}: {shown(value, 60)}."
+        msg = f"{what} must be a datetime or an ISO 8601 string; got {type(value).__name__}: {shown(value, 60)}."
         raise InvalidTypeError(msg)
     if value.tzinfo is None:
         return value.replace(tzinfo=timezone.utc)
     try:
         return value.astimezone(timezone.utc)
     except OverflowError:
-        msg = f"{what} must lie between the years 1 and 9999 in UTC, got {value}."
+        msg = f"{what} must be between the years 1 and 9999 in UTC; got {value}."
         raise InvalidInputError(msg) from None
 
 
 def given_moment(what: str, value: Any) -> datetime | None:
-    """Same as `moment`, for an argument of an application, where the empty text is a mistake."""
+    """Same as `moment`, for arguments of the application: the empty string is refused."""
     if value == "":
-        msg = f"{what} must be a datetime or a text in ISO 8601, got an empty text; leave it out, or give None."
+        msg = f"{what} must be a datetime or an ISO 8601 string; got an empty string. Omit it, or pass None."
         raise InvalidInputError(msg)
     return moment(what, value)
 
@@ -113,7 +113,7 @@ def _text(text: str) -> str:
 def _at_most(limit: int) -> AfterValidator:
     def check(items: list[Any]) -> list[Any]:
         if len(items) > limit:
-            msg = f"at most {limit} are accepted, got {len(items)}"
+            msg = f"at most {limit} are accepted; got {len(items)}"
             raise ValueError(msg)
         return items
 
@@ -129,7 +129,7 @@ def _date(value: Any) -> str | None:
 
 
 def _number(value: Any) -> Any:
-    """Messages may be told by their numbers."""
+    """Return a message number as text: models write the numbers of messages as integers."""
     return str(value) if isinstance(value, int) else value
 
 
@@ -140,7 +140,7 @@ Sources = Annotated[list[Annotated[Name, BeforeValidator(_number)]], _at_most(MA
 
 
 _BY_HAND = {"by hand": True}
-"""The context of a validation in which unknown names are refused."""
+"""Validation context for changes of the application, in which unknown names are refused."""
 
 
 class _Change(BaseModel):
@@ -149,7 +149,7 @@ class _Change(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, given: Any, info: ValidationInfo) -> Any:
-        """Models write null for what they leave out, and names that are not asked for; an application's are refused."""
+        """Ignore nulls and unknown names, which language models write. Unknown names of the application are refused."""
         if not isinstance(given, Mapping):
             return given
         unknown = [name for name in given if name not in cls.model_fields]
@@ -230,10 +230,10 @@ class EntityChanges(_Change):
     )
 
     def sourced(self, ids: Mapping[str, str]) -> EntityChanges:
-        """The same changes, with the ids of messages for the names under which a model was shown them.
+        """Return a copy whose sources are message IDs, instead of the numbers under which the model saw the messages.
 
         Args:
-            ids: The ids by name. What is named otherwise is left out.
+            ids: Message IDs by number. Other sources are left out.
         """
         named = [
             [one.model_copy(update={"sources": [ids[name] for name in one.sources if name in ids]}) for one in changes]
@@ -248,12 +248,12 @@ class EntityChanges(_Change):
 def entity_change(
     name: str, kind: str, aliases: Any, attributes: Mapping[str, Any] | None, description: str, sources: Any
 ) -> EntityChange:
-    """The change that the arguments of a method describe."""
+    """Return the change that the arguments of `upsert` describe."""
     if attributes is not None and not isinstance(attributes, Mapping):
-        msg = f"attributes must be a mapping, got {type(attributes).__name__}: {shown(attributes)}."
+        msg = f"attributes must be a mapping; got {type(attributes).__name__}: {shown(attributes)}."
         raise InvalidTypeError(msg)
     pairs = [{"name": key, "value": _as_text(key, value)} for key, value in (attributes or {}).items()]
-    return valid(
+    return validated(
         EntityChange,
         name=_given("name", name),
         kind=kind,
@@ -265,16 +265,16 @@ def entity_change(
 
 
 def _given(what: str, value: Any) -> Any:
-    """Refuse None where a text is required."""
+    """Return a value, and refuse None."""
     if value is None:
-        msg = f"{what} must be a string, got None."
+        msg = f"{what} must be a string; got None."
         raise InvalidTypeError(msg)
     return value
 
 
 def _as_text(name: str, value: Any) -> str:
     if not isinstance(value, (str, int, float)):
-        msg = f"The attribute {shown(name, 60)} must be a text or a number, got {type(value).__name__}: {shown(value, 60)}."
+        msg = f"The attribute {shown(name, 60)} must be a string or a number; got {type(value).__name__}: {shown(value, 60)}."
         raise InvalidTypeError(msg)
     return str(plain_json(value, f"The attribute {shown(name, 60)}"))
 
@@ -282,8 +282,8 @@ def _as_text(name: str, value: Any) -> str:
 def relation_change(
     subject: str, predicate: str, object_: str, valid_from: When | None, valid_to: When | None, sources: Any
 ) -> RelationChange:
-    """Same as `entity_change`, for a relation."""
-    return valid(
+    """Return the change that the arguments of `relate` describe."""
+    return validated(
         RelationChange,
         subject=_given("subject", subject),
         predicate=_given("predicate", predicate),
@@ -295,31 +295,42 @@ def relation_change(
 
 
 def source_ids(sources: Any) -> list[str]:
-    """The ids of messages that say something, checked."""
+    """Return message IDs, checked."""
     return [check_id("A source", one) for one in check_list("sources", sources, "ids of messages")]
 
 
 def given_changes(changes: Any) -> EntityChanges:
-    """The changes that an application gives as a mapping, in which every name must be known."""
+    """Return the changes of the application, checked if it gives them as a mapping."""
+    if isinstance(changes, EntityChanges):
+        return changes
     if not isinstance(changes, Mapping):
-        msg = f"changes must be EntityChanges or a mapping, got {type(changes).__name__}: {shown(changes)}."
+        msg = f"changes must be EntityChanges or a mapping; got {type(changes).__name__}: {shown(changes)}."
         raise InvalidTypeError(msg)
-    return valid(EntityChanges, changes)
+    return validated(EntityChanges, changes)
 
 
-def valid(model: type[Model], given: Any = None, **fields: Any) -> Model:
-    """A validated model of arguments; what is wrong with them is an error of ours."""
+def validated(model: type[Model], given: Any = None, **fields: Any) -> Model:
+    """Return a model of arguments.
+
+    Args:
+        model: Class of the model.
+        given: The arguments as a mapping. Default: None (`fields`).
+        **fields: The arguments by name.
+
+    Raises:
+        InvalidInputError: Some are not valid.
+    """
     try:
         return model.model_validate(fields if given is None else given, context=_BY_HAND)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'the changes'}: {_fault(one['msg'])}, got {shown(one['input'], 60)}"
+        faults = ". ".join(
+            f"{'.'.join(map(str, one['loc'])) or 'changes'}: {_fault(one['msg'])}; got {shown(one['input'], 60)}"
             for one in error.errors()[:5]
         )
-        msg = f"Not accepted, and nothing was written: {faults}."
+        msg = f"The changes are not valid, and nothing was written: {faults}."
         raise InvalidInputError(msg) from None
 
 
 def _fault(said: str) -> str:
-    """What Pydantic says of a fault, without its prefix for errors of validators and without a full stop."""
+    """Return a message of Pydantic without its prefix for errors of validators and without a full stop."""
     return said.removeprefix("Value error, ").rstrip(".")

@@ -1,1 +1,1 @@
-"""Extraction: what a model proposes after reading a conversation."""
+"""Extraction: what a model proposes after it has read new messages becomes changes of a user's knowledge."""

@@ -1,11 +1,14 @@
-"""Conversations, as a run hands them over for extraction."""
+"""Conversations, as a run hands them over for extraction, and the roles in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage
+
+USER, ASSISTANT = "user", "assistant"
+_ROLES = {"human": USER, "user": USER, "ai": ASSISTANT, "assistant": ASSISTANT}
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,18 @@ class Conversation:
             if (message.id not in ids if message.id is not None else (message.type, str(message.text)) not in texts)
         ]
         return replace(self, messages=[*missing, *self.messages])
+
+
+def role_of(message: BaseMessage) -> str | None:
+    """Return who wrote a message: `USER`, `ASSISTANT`, or None for neither."""
+    return _ROLES.get(message.role.lower() if isinstance(message, ChatMessage) else message.type)
+
+
+def storable(text: str) -> str:
+    """Return a text without halves of surrogate pairs, which cannot be stored."""
+    return text.encode(errors="replace").decode()
+
+
+def without_removals(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Return messages without `RemoveMessage`s."""
+    return [message for message in messages if not isinstance(message, RemoveMessage)]

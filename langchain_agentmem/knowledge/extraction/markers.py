@@ -1,8 +1,8 @@
-"""Which messages of a conversation were read already: a marker for each user, thread and purpose, stored with it.
+"""Markers of the messages that were read: one for each user, thread and purpose.
 
-The marker holds digests of the last messages that were read, so it does no harm that a history was trimmed, or that two runs
-overlap. A message is known by its id and text: what follows the last that is known is new. Messages without ids are known by
-what they say, where the most of them in a row are those that were read in a row: what follows these is new.
+A marker holds digests of the last messages that were read, so extraction works although a history was trimmed or two runs
+overlap. Messages with an ID are known by ID and text; messages after the last known one are new. Messages without an ID are
+known by their text. They may repeat, so the longest known sequence of them counts; messages after it are new.
 """
 
 from __future__ import annotations
@@ -10,76 +10,79 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage
+from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.knowledge.extraction.conversations import storable
 
 REMEMBERED = 200
-"""How many of the messages read last a marker holds."""
+"""Number of digests that a marker keeps."""
+
+MAX_FAILURES = 3
+"""Number of failed extractions in a row after which the messages of the first one are skipped."""
 
 _BY_ID, _BY_TEXT = "i", "t"
 
-USER, ASSISTANT = "user", "assistant"
-_ROLES = {"human": USER, "user": USER, "ai": ASSISTANT, "assistant": ASSISTANT}
-
-MAX_FAILURES = 3
-"""After so many runs that came to nothing, the messages of the first of them are passed over."""
-
 
 class Marker:
-    """What was read of a thread.
+    """The messages of a thread that were read.
 
     Args:
-        value: What the store keeps of it; None for nothing yet.
+        value: The stored value; None if nothing was read yet.
+
+    Raises:
+        DamagedDataError: The value does not hold a marker.
     """
 
     def __init__(self, value: Mapping[str, Any] | None) -> None:
+        given = value or {}
         with reading("The marker of the messages that were read"):
-            self._seen = [str(one) for one in (value or {}).get("seen", ())]
-            self.handed_over: float | None = (value or {}).get("handed_over")
-            """When what was read to its end last was handed over, in seconds since 1970."""
-            self.failures = int((value or {}).get("failures", 0))
-            """How many runs in a row came to nothing."""
-            self.failed_messages = int((value or {}).get("failed_messages", 0))
-            """How many messages the first of these runs read."""
+            self._seen = [str(one) for one in given.get("seen", ())]
+            self.handed_over: float | None = given.get("handed_over")
+            """When a run last handed over messages that were all read, in Unix seconds."""
+            self.failures = int(given.get("failures", 0))
+            """Number of extractions in a row that failed."""
+            self.failed_messages = int(given.get("failed_messages", 0))
+            """Number of messages that the first of these extractions read."""
 
     def start(self, digests: Sequence[str]) -> int:
-        """The place of the first message that was not read yet.
+        """Return the position of the first message that was not read.
 
         Args:
-            digests: What the messages of the conversation are known by, in order.
+            digests: Digests of the messages of the conversation.
         """
-        places: dict[str, list[int]] = {}
-        for place, digest in enumerate(self._seen, 1):
-            places.setdefault(digest, []).append(place)
+        where: dict[str, list[int]] = {}
+        for number, digest in enumerate(self._seen, 1):
+            where.setdefault(digest, []).append(number)
         known = longest = end = 0
-        runs: dict[int, int] = {}  # the lengths of what is the same up to here, by where it ends in the marker
-        for at, digest in enumerate(digests, 1):
-            runs = {place: runs.get(place - 1, 0) + 1 for place in places.get(digest, ())}
-            if runs and digest[0] == _BY_ID:
-                known = at
-            for place, length in runs.items():
-                # One message alone is often said again: it is known as the one read last.
-                if length > longest and (length > 1 or place == len(self._seen)):
-                    longest, end = length, at
+        # Lengths of the equal sequences that end at this message, by where they end in the marker.
+        lengths: dict[int, int] = {}
+        for after, digest in enumerate(digests, 1):
+            lengths = {number: lengths.get(number - 1, 0) + 1 for number in where.get(digest, ())}
+            if lengths and digest[0] == _BY_ID:
+                known = after
+            for number, length in lengths.items():
+                # A single text often repeats, so it is known only if it is that of the message read last.
+                if length > longest and (length > 1 or number == len(self._seen)):
+                    longest, end = length, after
         return max(known, end)
 
     def after(self, digests: Sequence[str], handed_over: float | None = None) -> dict[str, Any]:
-        """What the store keeps once these were read.
+        """Return the value to store once messages were read.
 
         Args:
-            digests: The conversation from its beginning.
-            handed_over: When it was handed over, if this is all of it. Default: None (there is more).
+            digests: Digests of the messages from the start of the conversation.
+            handed_over: When the run handed them over, if all of its messages were read. Default: None.
         """
         seen = [*self._seen, *digests[self.start(digests) :]][-REMEMBERED:]
         return {**self._value(), "seen": seen, "failures": 0, "handed_over": handed_over or self.handed_over}
 
-    def failed(self, messages: int) -> dict[str, Any]:
-        """What the store keeps once a run came to nothing.
+    def after_failure(self, messages: int) -> dict[str, Any]:
+        """Return the value to store once an extraction has failed.
 
         Args:
-            messages: How many messages it read.
+            messages: Number of messages that it read.
         """
         first = self.failed_messages if self.failures else messages
         return {**self._value(), "failures": self.failures + 1, "failed_messages": first}
@@ -94,11 +97,11 @@ class Marker:
 
 
 def digests_of(messages: Sequence[BaseMessage], alone: str | None = None) -> list[str]:
-    """What messages are known by.
+    """Return digests by which messages are recognised.
 
     Args:
         messages: The messages.
-        alone: What one message without id is known by if it is all there is. Default: None (by what it says).
+        alone: Added to the digest of a message without ID if it is the only message. Default: None (its text alone).
     """
     if alone is not None and len(messages) == 1 and messages[0].id is None:
         return [_digest(_BY_TEXT, messages[0].type, str(messages[0].text), alone)]
@@ -111,19 +114,4 @@ def digests_of(messages: Sequence[BaseMessage], alone: str | None = None) -> lis
 
 
 def _digest(kind: str, *parts: str) -> str:
-    return kind + digest_of_ids(*map(readable_text, parts), size=9).hex()
-
-
-def readable_text(text: str) -> str:
-    """A text in which halves of surrogate pairs, which cannot be stored, are replaced."""
-    return text.encode(errors="replace").decode()
-
-
-def role_of(message: BaseMessage) -> str | None:
-    """Who says a message: the user, the assistant, or neither (None)."""
-    return _ROLES.get(message.role.lower() if isinstance(message, ChatMessage) else message.type)
-
-
-def without_removals(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Messages without those that stand for a removal."""
-    return [message for message in messages if not isinstance(message, RemoveMessage)]
+    return kind + digest_of_ids(*map(storable, parts), size=9).hex()

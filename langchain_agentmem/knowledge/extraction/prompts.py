@@ -1,14 +1,15 @@
-"""What the model is asked when a profile is to learn from a conversation. All that users said is quoted as data."""
+"""The prompt of an extraction. Everything that users and models wrote is quoted as data."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
+from langchain_agentmem.knowledge.extraction.selection import ShownMessage
+from langchain_agentmem.knowledge.facts.facts import Fact
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
 
@@ -18,7 +19,7 @@ INSTRUCTIONS = (
     "herself: nothing that only the assistant says, no guesses, nothing that matters today alone, no passwords or keys. Most "
     "messages change nothing: then answer with an empty list."
 )
-"""What the model is to do; an application may say it in its own words."""
+"""Default instructions; an application may pass its own."""
 
 _FACTS = (
     "Facts are short sentences about the user, one statement each. Add what is new. Where a known fact says the same in "
@@ -42,23 +43,21 @@ def extraction_prompt(
     schema: Schema,
     instructions: str,
     fields: dict[str, Any],
-    facts: Sequence[dict[str, Any]],
-    messages: Sequence[dict[str, Any]],
-    now: datetime,
+    facts: Sequence[Fact],
+    messages: Sequence[ShownMessage],
+    entities: dict[str, list[Any]] | None,
     answer: dict[str, Any] | None,
-    entities: dict[str, list[Any]] | None = None,
 ) -> list[BaseMessage]:
-    """What the model is asked.
+    """Return the messages that ask for proposals.
 
     Args:
-        schema: The schema of the profile.
-        instructions: What it is to do.
-        fields: What is known.
-        facts: What is known, each with its number.
-        messages: The new messages, each with its number.
-        now: The time of the conversation.
-        answer: The JSON schema of the answer, where the model is not told it in another way; else None.
-        entities: What is known of entities and relations, where the model is to say what is new of them too; else None.
+        schema: Schema of the profile.
+        instructions: What the model is asked to do.
+        fields: Known fields.
+        facts: Known facts, which are numbered from 1.
+        messages: New messages, which are numbered from 1.
+        entities: Known entities and relations; None if the model is not asked for entities.
+        answer: JSON schema of the answer; None if the provider gets it in another way.
     """
     parts = [instructions, ABOUT_QUOTED]
     if schema.has_facts:
@@ -68,16 +67,33 @@ def extraction_prompt(
         parts.append(_ENTITIES)
     if answer is not None:
         parts.append(_JSON.format(schema=json.dumps(answer, ensure_ascii=False)))
-    known = {"fields": fields, **({"facts": list(facts)} if schema.has_facts else {}), **(entities or {})}
-    shown = f"Known: {quoted(known)}\n\nNew messages, of {now:%A, %Y-%m-%d}: {quoted(list(messages))}"
-    return [SystemMessage("\n\n".join(parts)), HumanMessage(shown)]
+    known: dict[str, Any] = {"fields": fields}
+    if schema.has_facts:
+        known["facts"] = [
+            {"number": number, "text": fact.text, "topics": fact.topics} for number, fact in enumerate(facts, 1)
+        ]
+    known |= entities or {}
+    new = [_shown(number, message) for number, message in enumerate(messages, 1)]
+    question = f"Known: {quoted(known)}\n\nNew messages, of {messages[-1].at:%A, %Y-%m-%d}: {quoted(new)}"
+    return [SystemMessage("\n\n".join(parts)), HumanMessage(question)]
+
+
+def _shown(number: int, message: ShownMessage) -> dict[str, Any]:
+    name = {"name": message.name} if message.name else {}
+    return {"number": number, "role": message.role, **name, "text": message.text}
 
 
 def with_error(prompt: Sequence[BaseMessage], answer: str, error: str) -> list[BaseMessage]:
-    """The same question once more, with what was wrong with the first answer."""
-    *before, last = prompt
+    """Return a prompt that asks again, after an answer that could not be used.
+
+    Args:
+        prompt: The first prompt.
+        answer: The answer.
+        error: Why it could not be used.
+    """
+    *before, question = prompt
     again = (
-        f"{last.text}\n\nAn answer to this could not be used: {quoted(answer[:2000])}\n\n"
-        f"What is wrong with it: {quoted(error)}\n\nAnswer anew, and completely."
+        f"{question.text}\n\nAn answer to this could not be used: {quoted(answer[:2000])}\n\n"
+        f"What is wrong with it: {quoted(error)}\n\nAnswer again, completely."
     )
     return [*before, HumanMessage(again)]

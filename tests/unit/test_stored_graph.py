@@ -22,27 +22,28 @@ from langchain_agentmem.knowledge.entities.changes import (
     RelationRemoval,
     moment,
 )
-from langchain_agentmem.knowledge.entities.drafts import MAX_NAMES, Draft, keys_of, relations_in
+from langchain_agentmem.knowledge.entities.stored import MAX_NAMES, StoredGraph
+from langchain_agentmem.knowledge.entities.values import keys_of, relations_in
 from langchain_agentmem.knowledge.names import folded, folded_sentence, name_key
 from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_namespace
 from langchain_agentmem.knowledge.unit import UnitOfWork, UnreadItemsError
 
 
 class World:
-    """A user's items in a dict, changed as the store changes them: all that a draft asks for is read, then it begins anew."""
+    """A user's items in a dict, changed as `commit` changes them in the store."""
 
     def __init__(self) -> None:
         self.items: dict[Any, Any] = {}
         self.clock = datetime(2026, 1, 1, tzinfo=timezone.utc)
         self.reads = 0
 
-    def change(self, act: Callable[[Draft], Any]) -> Any:
+    def change(self, act: Callable[[StoredGraph], Any]) -> Any:
         self.clock += timedelta(seconds=1)
         places: set[Any] = set()
         while True:
             unit = UnitOfWork("alice", {place: self.items.get(place) for place in places})
             try:
-                result = act(Draft(unit, self.clock.isoformat()))
+                result = act(StoredGraph(unit, self.clock.isoformat()))
                 break
             except UnreadItemsError as unread:
                 asked = set(unread.keys)
@@ -59,8 +60,8 @@ class World:
     def apply(self, *changes: Any) -> None:
         for change in changes:
             self.change(
-                lambda draft, change=change: (
-                    draft.upsert(change) if isinstance(change, EntityChange) else draft.relate(change)
+                lambda graph, change=change: (
+                    graph.upsert(change) if isinstance(change, EntityChange) else graph.relate(change)
                 )
             )
 
@@ -148,7 +149,7 @@ def test_what_is_forgotten_leaves_no_trace_and_nothing_else_goes(changes, name):
     names = next((group for group in components(changes) if name in group), frozenset())
     before, others = world.relations(), set(world.entities())
     gone = world.main(name) if names else None
-    assert world.change(lambda draft: draft.forget(name)) is bool(names)
+    assert world.change(lambda graph: graph.forget(name)) is bool(names)
     world.check()
     assert set(world.entities()) == others - {gone}
     assert world.relations() == {one for one in before if gone not in one}
@@ -162,13 +163,13 @@ def test_many_changes_at_once_are_those_one_after_the_other_and_read_in_few_step
     relations = [one for one in changes if isinstance(one, RelationChange)]
     apart.apply(*entities, *relations)
     whole = EntityChanges(entities=entities, relations=relations)
-    together.change(lambda draft: draft.apply(whole))
+    together.change(lambda graph: graph.apply(whole))
     assert {frozenset(keys_of(one)) for one in apart.entities().values()} == {
         frozenset(keys_of(one)) for one in together.entities().values()
     }
     assert apart.relations() == together.relations()
     together.reads = 0
-    together.change(lambda draft: draft.apply(whole))
+    together.change(lambda graph: graph.apply(whole))
     together.check()
     assert together.reads <= 3  # by the names given, by the main names, by all names
     assert apart.relations() == together.relations()
@@ -297,8 +298,8 @@ def test_a_wrong_relation_is_deleted_for_all_times_under_all_names():
     world = World()
     world.apply(works("2020", "2021"), works("2023"), EntityChange(name="Robert", aliases=["Bob"]))
     wrong = RelationRemoval(subject="ROBERT", predicate="Works  at", object="acme")
-    assert world.change(lambda draft: draft.unrelate(wrong)) == 2
-    assert world.change(lambda draft: draft.unrelate(wrong)) == 0
+    assert world.change(lambda graph: graph.unrelate(wrong)) == 2
+    assert world.change(lambda graph: graph.unrelate(wrong)) == 0
     world.check()
     assert world.relations() == set()
     assert len(world.entities()) == 2

@@ -1,4 +1,4 @@
-"""`ProfileExtractor`: learns about users from their conversations; a node of a graph, and a Runnable."""
+"""`ProfileExtractor`: a node of a graph, and a Runnable, that extracts knowledge about users from their conversations."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from langchain_agentmem.arguments.values import check_flag, check_function, show
 from langchain_agentmem.encoding.repairs import repaired
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.extraction import shutdown  # noqa: F401 (registers itself for the interpreter's exit)
-from langchain_agentmem.knowledge.extraction.conversations import Conversation
-from langchain_agentmem.knowledge.extraction.entities import entities_schema
+from langchain_agentmem.knowledge.extraction.conversations import Conversation, without_removals
+from langchain_agentmem.knowledge.extraction.engine import ExtractionEngine
 from langchain_agentmem.knowledge.extraction.jobs import Job
-from langchain_agentmem.knowledge.extraction.markers import without_removals
+from langchain_agentmem.knowledge.extraction.model import Method, ProposingModel
 from langchain_agentmem.knowledge.extraction.prompts import INSTRUCTIONS
-from langchain_agentmem.knowledge.extraction.proposals import TOOL, answer_schema
-from langchain_agentmem.knowledge.extraction.reading import Extraction, Reader
+from langchain_agentmem.knowledge.extraction.proposals import answer_schema
+from langchain_agentmem.knowledge.extraction.results import Extraction
 from langchain_agentmem.knowledge.extraction.scheduler import Schedule
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.knowledge.namespaces import user_of
@@ -38,54 +38,54 @@ from langchain_agentmem.store.face import AgentMemStore
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-Method = Literal["auto", "tools", "json_schema", "json"]
 When = Literal["turn", "background", "debounce"]
 
 EVENT = "agentmem_extraction"
-"""The name of the event that says what an extraction in the turn did."""
+"""Name of the custom event that carries the `Extraction` of a run with `when="turn"`."""
 
 DELAY = 30.0
-"""After so many seconds of quiet a conversation is read with `when="debounce"`, unless said otherwise."""
+"""Default seconds without a new turn after which `when="debounce"` extracts."""
 
 TIME_LIMIT = 60.0
-"""Seconds that a call to the model may take, unless said otherwise."""
+"""Default time limit of a call to the model, in seconds."""
 
 _STREAMS = ("langgraph", "langchain_core.tracers.event_stream", "langchain_core.tracers.log_stream")
 
 
 class ProfileExtractor(Runnable[Any, Any]):
-    """Learns about users from their conversations: what is new in the messages becomes changes of the user's profile.
+    """Extracts facts, profile fields and entities from what users say.
 
-    As a node of a graph it gets the state and returns an empty update. As a Runnable it gets messages (or a prompt value)
-    and returns an `Extraction`, which says what it did. It reads messages that it has not read before, in one call to the
-    model (a second one when the answer cannot be used), which is shown a bounded part of what is known. Who the user is, is
-    said by `user_id` in the config, in the runtime's context or in the state; the model has no say in it. An answer that
-    cannot be used changes nothing and is logged, and so is a model that fails: the messages are read in the next run. Those
-    about which no answer could be used in three runs are given up.
+    As a node of a graph, it gets the state and returns an empty update. As a Runnable, it gets messages or a prompt value,
+    and returns an `Extraction`. It reads only messages that it has not read before, in one call to the model. If the answer
+    cannot be used, it asks once more. The model is shown a bounded part of what is known.
+
+    The config, the runtime's context or the state names the user (`user_id`); the model cannot.
+
+    Errors of the model, and answers that cannot be used, are logged and change nothing. The next run reads the messages
+    again. After three runs in a row without a usable answer, the messages of the first one are skipped.
 
     Args:
         model: A chat model.
-        store: Where the profiles are: `memory.store`.
-        schema: What is looked for: a Pydantic model, or a JSON schema of an object. Facts are kept where it derives from
+        store: The store, such as `memory.store`.
+        schema: Form of the profile: a Pydantic model, or the JSON schema of an object. Facts are extracted if it derives from
             `UserProfile`. Default: `UserProfile`.
-        method: How the model is asked: by a tool call (`"tools"`), with the provider's structured output (`"json_schema"`),
-            or for JSON in the text (`"json"`). Default: `"auto"` (tools where the model has them, else JSON).
-        when: `"turn"` reads before the node returns; `"background"` after the answer; `"debounce"` when the conversation has
-            been quiet for `delay`. Pending conversations are read when the interpreter exits, for at most 30 seconds; the
-            number of those that are left is logged. What was not read, because the process was killed, is read with the
-            thread's next run, if its history is kept. Default: `"turn"`.
-        delay: Seconds of quiet for `"debounce"`, or a `timedelta`. Default: 30.
-        entities: Whether the people, places and things that a user speaks of, and how they relate, are looked for as well,
-            in the same call, and stored together with the profile: `memory.entities`. Default: False.
-        time_limit: Seconds that a call to the model may take, as a number or a `timedelta`. A call that takes longer changes
-            nothing and is logged; the messages are read in the next run. Default: 60.
-        instructions: What the model is to look for, in other words than ours. Default: None.
-        messages_key: Where a state holds the messages. Default: `"messages"`.
-        on_extraction: Called with the `Extraction` after each one. Default: None.
+        method: How to ask the model: by a tool call (`"tools"`), with the provider's structured output (`"json_schema"`), or
+            for JSON in the text (`"json"`). Default: `"auto"` (tools if the model supports them, else JSON).
+        when: When to extract: before the node returns (`"turn"`), after the answer (`"background"`), or when the conversation
+            has had no new turn for `delay` (`"debounce"`). Pending conversations are read when the interpreter exits, for at
+            most 30 seconds; the number of the remaining ones is logged. If the process is killed, the thread's next run reads
+            the messages, provided that its history is kept. Default: `"turn"`.
+        delay: Seconds without a new turn for `"debounce"`, or a `timedelta`. Default: 30.
+        entities: If true, extract entities and relations too, in the same call and the same transaction. Default: False.
+        time_limit: Time limit of a call to the model, in seconds or as a `timedelta`. A call that takes longer changes
+            nothing and is logged; the next run reads the messages. Default: 60.
+        instructions: What the model is asked to do. Default: None (our instructions).
+        messages_key: Key of the messages in a state. Default: `"messages"`.
+        on_extraction: Called with each `Extraction`. Default: None.
 
     Raises:
-        InvalidTypeError: The store is no `AgentMemStore`, or the schema is none.
-        InvalidInputError: Another argument is not accepted.
+        InvalidTypeError: The store is not an `AgentMemStore`, or another argument has the wrong type.
+        InvalidInputError: An argument is not valid.
 
     Example:
         >>> from langchain_agentmem import AgentMemory
@@ -114,7 +114,7 @@ class ProfileExtractor(Runnable[Any, Any]):
         on_extraction: Callable[[Extraction], Any] | None = None,
     ) -> None:
         if not isinstance(store, AgentMemStore):
-            msg = f"store must be an AgentMemStore, such as memory.store, got {type(store).__name__}."
+            msg = f"store must be an AgentMemStore, such as memory.store; got {type(store).__name__}."
             raise InvalidTypeError(msg)
         check_when(when)
         check_flag("entities", entities)
@@ -122,91 +122,95 @@ class ProfileExtractor(Runnable[Any, Any]):
         check_id("messages_key", messages_key)
         wait = seconds("delay", delay) or 0.0
         limit = seconds("time_limit", time_limit) or TIME_LIMIT
-        told = INSTRUCTIONS if instructions is None else check_content("instructions", instructions)
+        given = INSTRUCTIONS if instructions is None else check_content("instructions", instructions)
         shape = Schema(schema)
-        answers = answer_schema(facts=shape.has_facts, entities=entities_schema() if entities else None)
-        asked, tell = _asked(model, method, answers)
-        self._reader = Reader(asked, store, shape, told, answers if tell else None, limit, entities)
+        proposing = ProposingModel(model, method, answer_schema(facts=shape.has_facts, entities=entities), limit)
+        self.engine = ExtractionEngine(proposing, store.engine, shape, given, entities)
         self._messages_key = messages_key
         self._on_extraction = on_extraction
-        self.schedule = None if when == "turn" else Schedule(self._later, wait if when == "debounce" else 0.0)
-        """What is to be read after the answer; None for `when="turn"`."""
+        self.schedule = None if when == "turn" else Schedule(self._extract_all, wait if when == "debounce" else 0.0)
+        """Pending background extraction; None for `when="turn"`."""
+
+    def __repr__(self) -> str:
+        pending = "" if self.schedule is None else f", pending={self.schedule.pending}"
+        return f"{type(self).__name__}(schema={self.engine.schema.name}, entities={self.engine.entities}{pending})"
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: ARG002 (LangChain's signature)
-        """Read what is new in messages, or in the messages of a state.
+        """Extract from the new messages of a conversation, or schedule that.
 
         Args:
             input: Messages, a prompt value, or a state.
-            config: The run's config; its `configurable` may hold `user_id` and `thread_id` (or `session_id`).
-            **kwargs: Not used.
+            config: Config of the run; its `configurable` may hold `user_id` and `thread_id` (or `session_id`).
+            **kwargs: Ignored.
 
         Returns:
             An `Extraction` for messages, an empty update for a state.
 
         Raises:
-            InvalidInputError: Nobody said who the user is, or the input holds no messages.
+            InvalidInputError: The run names no user, or the input has no messages.
         """
         return self._call_with_config(cast("Any", self._invoke), input, config)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: ARG002 (LangChain's signature)
-        """Same as `invoke`, but without blocking the event loop."""
+        """Same as `invoke`, without blocking the event loop."""
         return await self._acall_with_config(cast("Any", self._ainvoke), input, config)
 
     def flush(self) -> None:
-        """Read now what was handed over for later, and wait until it is done."""
+        """Run pending background extraction now, and wait for it."""
         if self.schedule is not None:
             self.schedule.flush()
 
     async def aflush(self) -> None:
-        """Same as `flush`, but without blocking the event loop."""
+        """Same as `flush`, without blocking the event loop."""
         if self.schedule is not None:
             await self.schedule.aflush()
 
     def close(self) -> None:
-        """Same as `flush`; nothing is accepted any more. `memory.close()` does it for the nodes that the memory made."""
+        """Run pending background extraction, and accept no more. `memory.close()` closes the nodes that it made."""
         if self.schedule is not None:
             self.schedule.close()
 
     async def aclose(self) -> None:
-        """Same as `close`, but without blocking the event loop."""
+        """Same as `close`, without blocking the event loop."""
         if self.schedule is not None:
             await self.schedule.aclose()
 
     def _invoke(self, given: Any, config: RunnableConfig) -> Any:
         conversation, is_state = self._conversation(given, config)
         if self.schedule is not None:
-            run(self._reader.words_of_others(conversation))
-            self.schedule.submit(conversation, _for_later(config), None)
+            run(self.engine.register(conversation))
+            self.schedule.submit(conversation, _detached(config), None)
             return {} if is_state else Extraction(conversation.user_id)
-        extraction = run(self._reader.read(conversation, config))
+        extraction = run(self.engine.extract(conversation, config))
         dispatch_custom_event(EVENT, extraction, config=config)
-        self._tell(extraction)
+        self._report(extraction)
         return {} if is_state else extraction
 
     async def _ainvoke(self, given: Any, config: RunnableConfig) -> Any:
         conversation, is_state = self._conversation(given, config)
         if self.schedule is not None:
-            await arun(self._reader.words_of_others(conversation))
-            self.schedule.submit(conversation, _for_later(config), asyncio.get_running_loop())
+            await arun(self.engine.register(conversation))
+            self.schedule.submit(conversation, _detached(config), asyncio.get_running_loop())
             return {} if is_state else Extraction(conversation.user_id)
-        extraction = await arun(self._reader.read(conversation, config))
+        extraction = await arun(self.engine.extract(conversation, config))
         await adispatch_custom_event(EVENT, extraction, config=config)
-        self._tell(extraction)
+        self._report(extraction)
         return {} if is_state else extraction
 
-    def _later(self, job: Job) -> Program[bool]:
+    def _extract_all(self, job: Job) -> Program[bool]:
+        """Extract until no new message is left; return true unless an extraction failed."""
         while True:
-            extraction = yield from self._reader.read(job.conversation, job.config)
-            self._tell(extraction)
+            extraction = yield from self.engine.extract(job.conversation, job.config)
+            self._report(extraction)
             if extraction.error is not None or not extraction.more:
                 return extraction.error is None
 
-    def _tell(self, extraction: Extraction) -> None:
+    def _report(self, extraction: Extraction) -> None:
         if self._on_extraction is not None:
             self._on_extraction(extraction)
 
     def _conversation(self, given: Any, config: RunnableConfig) -> tuple[Conversation, bool]:
-        """What is to be read, and whether it came as a state."""
+        """Return the conversation of an input, and whether the input is a state."""
         messages, is_state = self._messages(given)
         user_id = user_of(config, given if is_state else None)
         configurable = config.get("configurable") or {}
@@ -225,54 +229,24 @@ class ProfileExtractor(Runnable[Any, Any]):
         key = self._messages_key
         found = given.get(key) if isinstance(given, Mapping) else getattr(given, key, None)
         if not isinstance(found, (list, tuple)):
-            msg = f"There are no messages to read: give a list of messages, or a state with them in {key!r}."
+            msg = f"There are no messages in the input. Pass a list of messages, or a state with a list under {key!r}."
             raise InvalidInputError(msg)
         return as_messages(found), True
 
 
 def check_when(when: Any) -> None:
-    """Refuse what does not say when a conversation is read.
+    """Check the argument `when`.
 
     Raises:
         InvalidInputError: It is not one of `When`.
     """
     if when not in ("turn", "background", "debounce"):
-        msg = f"when must be turn, background or debounce, got {shown(when)}."
+        msg = f"when must be turn, background or debounce; got {shown(when)}."
         raise InvalidInputError(msg)
 
 
-def _asked(model: Any, method: str, schema: dict[str, Any]) -> tuple[Runnable[Any, Any], bool]:
-    """How the model is asked for changes, and whether the prompt has to say how to answer."""
-    if not isinstance(model, Runnable):
-        msg = f"model must be a chat model, got {type(model).__name__}: {shown(model)}."
-        raise InvalidTypeError(msg)
-    if method == "auto":
-        method = "tools" if _has_tools(model) else "json"
-    chat: Any = model
-    if method == "tools":
-        tool = {
-            "type": "function",
-            "function": {"name": TOOL, "description": schema["description"], "parameters": schema},
-        }
-        return chat.bind_tools([tool], tool_choice="any"), False
-    if method == "json_schema":
-        return chat.with_structured_output(schema, method="json_schema", include_raw=True), False
-    if method == "json":
-        return chat, True
-    msg = f"method must be auto, tools, json_schema or json, got {shown(method)}."
-    raise InvalidInputError(msg)
-
-
-def _has_tools(model: Any) -> bool:
-    from langchain_core.language_models import BaseChatModel
-
-    known = (getattr(model, "profile", None) or {}).get("tool_calling")
-    own = isinstance(model, BaseChatModel) and type(model).bind_tools is not BaseChatModel.bind_tools
-    return own and known is not False
-
-
-def _for_later(config: RunnableConfig) -> RunnableConfig:
-    """A config for a run of its own, after the one that it came from: without what belongs to that alone."""
+def _detached(config: RunnableConfig) -> RunnableConfig:
+    """Return a config for a later run of its own: without streams, and without the graph's internal values."""
     callbacks: Any = config.get("callbacks")
     handlers: list[BaseCallbackHandler] = list(getattr(callbacks, "inheritable_handlers", None) or ())
     return {

@@ -1,0 +1,42 @@
+"""The result of an extraction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from langchain_agentmem.knowledge.facts.facts import Facts
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What one extraction read and changed."""
+
+    user_id: str
+    messages: int = 0
+    """Number of new messages that were read."""
+    calls: int = 0
+    """Number of calls to the model."""
+    added: Facts = field(default_factory=Facts)
+    updated: Facts = field(default_factory=Facts)
+    """Facts that superseded others."""
+    ended: Facts = field(default_factory=Facts)
+    forgotten: int = 0
+    """Number of facts that were forgotten."""
+    fields: tuple[str, ...] = ()
+    """Fields of the profile that changed."""
+    entities: tuple[str, ...] = ()
+    """Names of the entities that were added or updated."""
+    relations: int = 0
+    """Number of relations that were added, updated or deleted."""
+    forgotten_entities: int = 0
+    """Number of entities that were forgotten."""
+    error: str | None = None
+    """Why nothing changed, if the model failed or its answer could not be used; else None."""
+    more: bool = False
+    """True if there are new messages that did not fit in this extraction."""
+
+    @property
+    def changed(self) -> bool:
+        """True if anything changed."""
+        facts = self.added or self.updated or self.ended or self.forgotten
+        return bool(facts or self.fields or self.entities or self.relations or self.forgotten_entities)

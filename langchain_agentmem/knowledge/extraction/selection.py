@@ -1,0 +1,162 @@
+"""The messages of a conversation that one extraction reads, and the changes that may come from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from langchain_core.messages import BaseMessage
+
+from langchain_agentmem.knowledge.extraction.conversations import ASSISTANT, USER, Conversation, role_of, storable
+from langchain_agentmem.knowledge.extraction.markers import Marker
+from langchain_agentmem.knowledge.times import utc
+from langchain_agentmem.messages.properties import time_of
+
+MAX_MESSAGES, MAX_MESSAGE_CHARACTERS = 40, 12_000
+"""Upper bounds of the new messages that one extraction reads, and of their characters. The next one reads the others."""
+
+_LONGEST = {USER: 6_000, ASSISTANT: 1_000}
+_LONGEST_NAME = 100
+
+
+@dataclass(frozen=True)
+class ShownMessage:
+    """A message as the model is shown it."""
+
+    position: int
+    """Position of the message in the conversation."""
+    source: str
+    """ID of the message; its digest if it has none."""
+    role: str
+    text: str
+    at: datetime
+    """When the message was written. If it does not tell, when it was handed over."""
+    timed: bool
+    """True if it was not written long before `at`."""
+    name: str = ""
+    """Name of the writer, if the message tells it."""
+    dated: bool = False
+    """True if the message itself tells when it was written."""
+
+
+class Selection(NamedTuple):
+    """The messages that one extraction reads."""
+
+    messages: list[ShownMessage]
+    end: int
+    """Position after the last one. Messages before it that are not shown are not read later either."""
+
+    @property
+    def of_user(self) -> list[ShownMessage]:
+        """The messages of the user."""
+        return [one for one in self.messages if one.role == USER]
+
+
+def select(conversation: Conversation, digests: Sequence[str], start: int, others: frozenset[int]) -> Selection:
+    """Select the new messages that one extraction reads.
+
+    Turns of other users are left out, with the assistant's answers to them.
+
+    Args:
+        conversation: The conversation.
+        digests: Digests of its messages.
+        start: Position of the first new message.
+        others: Positions of messages of other users.
+    """
+    messages = conversation.messages
+    last_turn = max((at for at, message in enumerate(messages) if role_of(message) == USER), default=0)
+    turn = -1
+    shown: list[ShownMessage] = []
+    left = MAX_MESSAGE_CHARACTERS
+    for at, message in enumerate(messages):
+        role = role_of(message)
+        turn = at if role == USER else turn
+        if at < start or turn in others or role is None:
+            continue
+        text = clipped(storable(str(message.text)).strip(), _LONGEST[role])
+        if not text:
+            continue
+        if shown and (len(text) > left or len(shown) == MAX_MESSAGES):
+            return Selection(shown, at)
+        left -= len(text)
+        source = storable(message.id or digests[at])
+        shown.append(_shown(message, at, source, role, text, conversation.now, in_last_turn=at >= last_turn))
+    return Selection(shown, len(messages))
+
+
+def _shown(
+    message: BaseMessage, at: int, source: str, role: str, text: str, now: float, *, in_last_turn: bool
+) -> ShownMessage:
+    # A message with a time in the future, from a clock that is ahead, counts as written now. Otherwise later statements
+    # would lose against it until that time.
+    written = min(time_of(message, -1.0), now)
+    dated = written >= 0
+    name = clipped(storable(message.name or ""), _LONGEST_NAME)
+    when = utc(written if dated else now)
+    return ShownMessage(at, source, role, text, when, dated or in_last_turn, name, dated)
+
+
+def clipped(text: str, longest: int) -> str:
+    """Return a text without its middle if it is too long.
+
+    Args:
+        text: The text.
+        longest: Upper bound of the characters that are kept.
+    """
+    return text if len(text) <= longest else f"{text[: longest // 2]} … {text[-longest // 2 :]}"
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Decides which proposals are applied, at the moment when they are stored.
+
+    While the model answered, a concurrent extraction may have read some of the same messages and applied its own proposals
+    for them. The user may also have been forgotten, and older messages must not bring the knowledge back.
+    """
+
+    selection: Selection
+    """The messages that the model was shown."""
+    start: int
+    """Position of the first message that no other extraction has read."""
+    recent: frozenset[int]
+    """Positions of the messages that were written after the user was forgotten."""
+
+    def admits(self, positions: Sequence[int]) -> bool:
+        """Return true if a proposal is applied: at least one of its messages is unread, and all are recent.
+
+        Args:
+            positions: Positions of the messages that it names. If it names none, all messages of the user count.
+        """
+        behind = positions or [one.position for one in self.selection.of_user]
+        return max(positions, default=self.selection.end - 1) >= self.start and self.recent.issuperset(behind)
+
+    def admits_unnamed(self) -> bool:
+        """Return true if proposals are applied that cannot name messages: any message is unread and any is recent."""
+        return self.start < self.selection.end and any(one.position in self.recent for one in self.selection.of_user)
+
+
+def positions_after(
+    forgotten: float | None, conversation: Conversation, marker: Marker, shown: Iterable[ShownMessage]
+) -> frozenset[int]:
+    """Return the positions of the messages that were certainly written after the user was forgotten.
+
+    A message that tells its time must be later. Another message must have been handed over later, and either belong to the
+    last turn or follow messages that were handed over later too.
+
+    Args:
+        forgotten: When the user was forgotten, in Unix seconds; None if never.
+        conversation: The conversation.
+        marker: Marker of the conversation.
+        shown: The messages.
+    """
+    if forgotten is None:
+        return frozenset(one.position for one in shown)
+    handed_over_later = conversation.now > forgotten
+    previous_later = handed_over_later and marker.handed_over is not None and marker.handed_over > forgotten
+    return frozenset(
+        one.position
+        for one in shown
+        if (one.at.timestamp() > forgotten if one.dated else handed_over_later and (previous_later or one.timed))
+    )
