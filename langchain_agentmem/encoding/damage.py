@@ -1,4 +1,4 @@
-"""Reporting stored data that cannot be read, by the name of the thing that they belong to."""
+"""Errors for damaged data, with the name of the item, message or checkpoint that the data belongs to."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _RAISED_BY_DAMAGE = (TypeError, ValueError, LookupError, AttributeError, Arithme
 class reading:  # noqa: N801 (used as a statement: `with reading(…):`)
     """Context manager: report errors as damage to stored data.
 
-    The block decodes what a database returned, and runs no code of the application. Errors of this package pass unchanged,
-    but a `DamagedDataError` that does not name the thing is raised again with its name.
+    Use it around code that decodes the results of a database, and that runs no code of the application. Errors of this
+    package pass unchanged, except for a `DamagedDataError` without a name, which is raised again with the name.
 
     Args:
-        what: The thing that is read, such as `"Message 3 of session 'a'"`.
+        what: The name of the data, such as `"Message 3 of session 'a'"`.
 
     Example:
         >>> from langchain_agentmem.encoding.damage import reading

@@ -1,7 +1,7 @@
-"""Messages whose fields do not have the types that LangChain declares, and their repair.
+"""Validation and repair of messages.
 
-LangChain checks a message when it is constructed. `model_construct`, assignments to attributes and old pickles bypass it.
-A malformed message cannot be sent to a model, and code that reads its fields fails.
+LangChain validates a message in its constructor. `model_construct`, assignments to attributes and old pickles bypass the
+validation. A malformed message cannot be sent to a model, and code that reads its fields fails.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SENT = ("content", "tool_calls", "invalid_tool_calls", "tool_call_chunks", "add
 """Fields that are sent to models, as JSON."""
 
 _LENIENT = {"usage_metadata", "tool_call_chunks"}
-"""Fields that integrations assign themselves; values that LangChain would convert are accepted in them."""
+"""Fields that integrations assign without validation. Values that LangChain would convert are accepted in them."""
 
 _RAW = "malformed"
-"""Key in `response_metadata` of a repaired message: the `repr` of each field that a repair replaced."""
+"""Key in `response_metadata` of a repaired message, with the `repr` of each replaced field."""
 _MAX_RAW_CHARACTERS = 1_000
 
 _CALLS = ("tool_calls", "invalid_tool_calls", "tool_call_chunks")
@@ -38,7 +38,7 @@ class Fault(NamedTuple):
 
     field: str
     where: str
-    """The place in the message, such as `tool_calls[0].id`."""
+    """The path in the message, such as `tool_calls[0].id`."""
     problem: str
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Fault(NamedTuple):
 
 
 def faults_of(message: BaseMessage) -> list[Fault]:
-    """Return the faults of a message of one of langchain-core's own classes; none if it is well formed.
+    """Return the faults of a message of one of langchain-core's own classes. A well-formed message has none.
 
     Args:
         message: The message. It is not changed.
@@ -79,8 +79,8 @@ def faults_of(message: BaseMessage) -> list[Fault]:
 def repaired(message: BaseMessage) -> BaseMessage:
     """Return a well-formed copy of a message, or the message itself if it is well formed.
 
-    The copy keeps all fields that have no fault. A value that cannot be kept is described in
-    `response_metadata["malformed"]`, which no provider is sent.
+    The copy keeps all fields without a fault. `response_metadata["malformed"]` has the `repr` of each replaced value; it is
+    not sent to model providers.
 
     Args:
         message: The message. It is not changed.
@@ -114,7 +114,7 @@ def repaired(message: BaseMessage) -> BaseMessage:
 
 
 def completed(message: BaseMessage) -> BaseMessage:
-    """Return a message with the default values of fields that it lacks, as an old pickle does; itself if it lacks none.
+    """Return a message with the default values of missing fields, which old pickles lack; itself if none is missing.
 
     Args:
         message: The message. It is not changed.
@@ -130,9 +130,9 @@ def completed(message: BaseMessage) -> BaseMessage:
 
 
 def built(cls: type[BaseMessage], fields: dict[str, Any], extra: Mapping[str, Any] | None = None) -> BaseMessage:
-    """Make a message of fields without validating them.
+    """Construct a message from its fields without validation.
 
-    This is how pydantic's own `model_construct` ends. The rest of it fills in defaults and takes four times as long.
+    These are the last steps of pydantic's `model_construct`. The other steps fill in defaults and take four times as long.
 
     Args:
         cls: The class of the message.
@@ -149,7 +149,7 @@ def built(cls: type[BaseMessage], fields: dict[str, Any], extra: Mapping[str, An
 
 @lru_cache(maxsize=64)
 def _validator(cls: type[BaseMessage]) -> SchemaValidator:
-    """Return a validator of the fields of a class without the class's own code, which repairs some and drops others."""
+    """Return a validator of a class's fields. It skips the class's own code, which repairs some fields and drops others."""
     fields: dict[str, Any] = {}
     for name, field in cls.model_fields.items():
         kind = Annotated[field.annotation, Field(strict=False)] if name in _LENIENT else field.annotation
@@ -159,13 +159,13 @@ def _validator(cls: type[BaseMessage]) -> SchemaValidator:
     return cast("SchemaValidator", model.__pydantic_validator__)
 
 
-def _fault_of(place: Sequence[int | str], problem: str, fields: Mapping[str, Any]) -> Fault:
-    name = str(place[0])
-    if name == "content":  # what follows are the alternatives of its type
+def _fault_of(path: Sequence[int | str], problem: str, fields: Mapping[str, Any]) -> Fault:
+    name = str(path[0])
+    if name == "content":  # the rest of the path names an alternative of the type
         shown = type(fields.get(name)).__name__
         problem = f"must be a string or a list of strings and dicts, got {shown}" if name in fields else "is missing"
         return Fault(name, name, problem)
-    where = name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place[1:])
+    where = name + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[1:])
     return Fault(name, where, problem[:1].lower() + problem[1:])
 
 
@@ -182,7 +182,7 @@ def _problem_in(value: Any, depth: int) -> str | None:
 
 
 def _bounded(value: Any, depth: int) -> Any:
-    """Return a value with long integers as hexadecimal text, and with a mark in place of parts that are nested too deep."""
+    """Return a value that JSON can express: with long integers as hexadecimal text, and a mark for too deep nesting."""
     if type(value) is int and value.bit_length() > MAX_INTEGER_BITS:
         return hex(value)
     if not isinstance(value, (dict, list, tuple)):
@@ -239,7 +239,7 @@ def _arguments(value: Any) -> dict[str, Any]:
 
 
 def _is_lossy(name: str, given: Any, kept: Any) -> bool:
-    """Return whether the repair of a field leaves out a part of what it was given."""
+    """Return true if the repair of a field loses a part of the given value."""
     if name not in _REPAIRS:
         return given is not None
     if name not in _CALLS or not kept:

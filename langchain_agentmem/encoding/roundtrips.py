@@ -1,8 +1,13 @@
-"""The values that LangGraph's serializer does not restore as they were.
+"""Values that LangGraph's serializer does not restore as they were.
 
-The serializer loses some types without an error: a subclass of dict or str comes back as a dict or str, a deque without its
-bound, an object whose constructor does not take all of its fields as a dict. Tuples come back as lists, as in JSON and with
-LangGraph's own savers, and an exception as its `repr`; both are expected, so they are not reported.
+The serializer loses some types without an error:
+
+* a subclass of dict or str comes back as a dict or str
+* a deque comes back without its `maxlen`
+* an object whose constructor does not accept all of its fields comes back as a dict
+
+Two differences are expected and not reported: tuples come back as lists, as in JSON and with LangGraph's own savers, and an
+exception comes back as its `repr`.
 """
 
 from __future__ import annotations
@@ -54,9 +59,9 @@ _EXACT = _NATIVE | {
 
 
 def holds_half_surrogate(value: Any) -> bool:
-    r"""Return whether the text that is stored of a value holds half of a surrogate pair.
+    r"""Return true if the stored text of a value contains half of a surrogate pair.
 
-    The check skips text that the serializer does not store, such as private attributes. It skips exceptions: the
+    The check skips text that the serializer does not store, such as private attributes. It also skips exceptions: the
     serializer stores their `repr` with question marks in place of half surrogates.
 
     Args:
@@ -75,7 +80,7 @@ def holds_half_surrogate(value: Any) -> bool:
 
 
 def _stored_of(value: Any) -> Any:
-    """Return what LangGraph's serializer stores of an object."""
+    """Return the part of an object that LangGraph's serializer stores."""
     if isinstance(value, BaseException):
         return None
     for method in ("model_dump", "get_secret_value", "dict", "_asdict"):
@@ -96,7 +101,7 @@ _STORED: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
 
 
 def is_exact(value: Any) -> bool:
-    """Return whether a value holds only types that always come back as they were, so that no check by decoding is needed.
+    """Return true if all types in a value always come back as they were, so that decoding it for a check is unnecessary.
 
     Args:
         value: Any value.
@@ -117,7 +122,7 @@ def is_exact(value: Any) -> bool:
 
 
 def _contents_of(value: Any) -> tuple[bool, Any]:
-    """Return whether an object's type always comes back as it was, and the values that the object holds."""
+    """Return true if an object's type always comes back as it was, and the values in the object."""
     kind = type(value)
     name = (kind.__module__, kind.__qualname__)
     exact, held = False, cast("Any", None)
@@ -139,7 +144,7 @@ def _contents_of(value: Any) -> tuple[bool, Any]:
 
 
 def _is_frameworks(kind: type) -> bool:
-    """Return whether a type is a str or dict subclass of LangChain or LangGraph, such as that of `message.text`."""
+    """Return true if a type is a str or dict subclass of LangChain or LangGraph, such as that of `message.text`."""
     return issubclass(kind, (str, dict)) and kind.__module__.startswith(("langchain_core.", "langgraph."))
 
 
@@ -153,7 +158,7 @@ def lost_types(value: Any, restored: Any, owner: type | None = None) -> Iterator
     Args:
         value: The value.
         restored: The value after it was stored and read.
-        owner: The type of the object that holds the value; it is yielded in place of a plain type. Default: None.
+        owner: The type of the object that contains the value; it is yielded in place of a plain type. Default: None.
 
     Example:
         >>> from collections import Counter
