@@ -390,7 +390,7 @@ class AgentMemory(Surface):
         """List the summaries of sessions and threads, the most recently used first.
 
         Args:
-            user_id: The user; None for the sessions without a user. Default: the sessions and threads of all users.
+            user_id: The user; None for sessions and threads without a user. Default: those of all users.
             limit: The most sessions and threads. Default: 20.
             offset: How many to skip. Default: 0.
             model: As in `summary`: makes a summary of each that is not summarised up to its newest message. Default: None.
@@ -412,7 +412,7 @@ class AgentMemory(Surface):
         compressor = (
             None if model is None else self.compressor(model, max_messages=_ON_DEMAND_MESSAGES, structured=True)
         )
-        return Summaries(self._history_engine, self.checkpointer, self._ttl, compressor)
+        return Summaries(self._history_engine, self.checkpointer.engine, compressor)
 
     # Finding
 

@@ -1,8 +1,7 @@
-"""Summaries of sessions and threads: those that compressors wrote, and those that a model makes on demand."""
+"""The summaries of sessions and threads: those that compressors stored, and those that a model makes on demand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -11,8 +10,9 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.arguments.ids import check_id, check_optional_id
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
-from langchain_agentmem.arguments.values import check_count
+from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import ThreadKey
+from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.models import ThreadInfo
 from langchain_agentmem.compression.places import session_place, thread_place
 from langchain_agentmem.compression.sessions import SessionMessages, newest_of, summary_of
@@ -22,29 +22,30 @@ from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.models import SessionInfo
 from langchain_agentmem.lifecycle.sessions import listed_sessions
-from langchain_agentmem.programs import Program, Twin
+from langchain_agentmem.programs import Program
 from langchain_agentmem.text.tables import html_table
 
 if TYPE_CHECKING:
-    from langchain_agentmem.checkpointing.face import AgentMemSaver
+    from langchain_core.runnables import RunnableConfig
+
     from langchain_agentmem.compression.compressor import MemoryCompressor
 
 
 @dataclass(frozen=True)
 class ConversationSummary:
-    """A session or a thread of a user, with its summary."""
+    """The summary of a session or a thread."""
 
     summary: SessionSummary | None
-    """None for a thread that no compressor summarised, and for a conversation without messages."""
+    """None for a thread without a stored summary, and for a session or thread without messages."""
     session_id: str | None
-    """Which session; None for a thread."""
+    """The session; None for a thread."""
     thread_id: str | None
-    """Which thread; None for a session."""
+    """The thread; None for a session."""
     user_id: str | None
     updated_at: datetime
-    """When it was last used, in UTC."""
+    """The time of the last use, in UTC."""
     title: str | None = None
-    """A session's title."""
+    """The title of a session."""
 
 
 class ConversationSummaries(list[ConversationSummary]):
@@ -69,14 +70,12 @@ class Summaries:
 
     Args:
         history: The engine of the history.
-        checkpointer: Reads threads.
-        ttl: Seconds without use after which a thread's summary expires; None for never.
+        checkpoints: The engine of the checkpointer.
         compressor: Makes summaries on demand; None to return stored summaries.
     """
 
     history: HistoryEngine
-    checkpointer: AgentMemSaver
-    ttl: float | None
+    checkpoints: CheckpointEngine
     compressor: MemoryCompressor | None
 
     def of(
@@ -84,7 +83,10 @@ class Summaries:
     ) -> Program[SessionSummary | None]:
         """Return the summary of a session or a thread; see `AgentMemory.summary`."""
         if (session_id is None) == (thread_id is None):
-            msg = "Name a session or a thread: memory.summary('session-1'), or memory.summary(thread_id='thread-1')."
+            msg = (
+                f"memory.summary takes either a session or a thread; got session_id={shown(session_id)}, "
+                f"thread_id={shown(thread_id)}. Call memory.summary('session-1') or memory.summary(thread_id='thread-1')."
+            )
             raise InvalidInputError(msg)
         user_id, agent = check_optional_id("user_id", user_id), check_optional_id("agent", agent)
         if thread_id is not None:
@@ -95,52 +97,46 @@ class Summaries:
         """List the summaries of sessions and threads; see `AgentMemory.summaries`."""
         last = check_count("limit", limit) + check_count("offset", offset, least=0)
         sessions = yield from listed_sessions(self.history, user_id, last, 0)
-        threads = yield from self._threads(user_id, last)
-        used: Sequence[SessionInfo | ThreadInfo] = sorted(
-            [*sessions, *threads], key=lambda one: one.updated_at, reverse=True
+        threads = yield from self.checkpoints.threads(user_id=user_id, limit=last)
+        used: list[SessionInfo | ThreadInfo] = sorted(
+            [*sessions, *threads], key=lambda info: info.updated_at, reverse=True
         )
         found = ConversationSummaries()
-        for one in used[offset:last]:
-            owner = one.user_id if user_id is OMITTED else user_id
-            if isinstance(one, SessionInfo):
-                summary = yield from self.of(one.session_id, owner, None, None)
-                found.append(ConversationSummary(summary, one.session_id, None, owner, one.updated_at, one.title))
+        for info in used[offset:last]:
+            # A thread of several users is listed for each of them.
+            owner = info.user_id if user_id is OMITTED else user_id
+            if isinstance(info, SessionInfo):
+                summary = yield from self._of_session(info.session_id, owner, None)
+                one = ConversationSummary(summary, info.session_id, None, owner, info.updated_at, info.title)
             else:
-                summary = yield from self.of(None, None, None, one.thread_id)
-                found.append(ConversationSummary(summary, None, one.thread_id, owner, one.updated_at))
+                summary = yield from self._of_thread(info.thread_id)
+                one = ConversationSummary(summary, None, info.thread_id, owner, info.updated_at)
+            found.append(one)
         return found
 
-    def _threads(self, user_id: str | Omitted | None, limit: int) -> Program[Sequence[ThreadInfo]]:
-        if user_id is None:
-            return []
-        whose = {} if user_id is OMITTED else {"user_id": user_id}
-        threads: Sequence[ThreadInfo] = yield from Twin(self.checkpointer.threads, limit=limit, **whose)
-        return threads
-
     def _of_session(self, session_id: str, user_id: str | None, agent: str | None) -> Program[SessionSummary | None]:
-        key = self.history.key(session_id, user_id)
+        backend, key = self.history.backend, self.history.key(session_id, user_id)
         if self.compressor is not None:
-            source = SessionMessages(self.history.backend, self.history.codec, key, agent, self.compressor.style)
+            source = SessionMessages(backend, self.history.codec, key, agent, self.compressor.style)
             return (yield from self.compressor.summarising(source, {}))
-        messages = SessionMessages(self.history.backend, self.history.codec, key, agent)
-        for place in (messages.place, *([session_place(self.history.backend, key)] if agent is None else [])):
+        messages = SessionMessages(backend, self.history.codec, key, agent)
+        for place in (messages.place, *([session_place(backend, key)] if agent is None else [])):
             stored = yield from newest_of(place)
             if stored is not None:
                 return stored
-        return (yield from summary_of(messages, self.history.backend.language))
+        return (yield from summary_of(messages, backend.language))
 
     def _of_thread(self, thread_id: str) -> Program[SessionSummary | None]:
-        thread = ThreadKey(self.history.tenant, thread_id)
-        place = thread_place(self.history.backend, thread, self.ttl, self.checkpointer.serde)
+        engine = self.checkpoints
+        place = thread_place(engine.backend, ThreadKey(engine.tenant, thread_id), engine.ttl, engine.codec.serde)
         if self.compressor is None:
             return (yield from newest_of(place))
-        found = yield from Twin(
-            self.checkpointer.get_tuple, {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
-        )
+        config: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+        found = yield from engine.get(config)
         values = {} if found is None else found.checkpoint["channel_values"]
         messages = values.get("messages")
         if not isinstance(messages, list) or not all(isinstance(one, BaseMessage) for one in messages):
-            return (yield from newest_of(place))  # a graph without messages
+            return (yield from newest_of(place))  # the state of the graph has no list of messages
         source = MessageList(messages, Coverage(), self.compressor.style)
         source.place = place
         return (yield from self.compressor.summarising(source, {"configurable": {"thread_id": thread_id}}))

@@ -30,7 +30,6 @@ from langchain_agentmem.programs.steps import (
     Row,
     Sleep,
     Step,
-    Twin,
     Within,
     Write,
 )
@@ -52,7 +51,6 @@ __all__ = [
     "Sleep",
     "Step",
     "StorageProgram",
-    "Twin",
     "Within",
     "Write",
     "arun",

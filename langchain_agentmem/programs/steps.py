@@ -183,24 +183,6 @@ class Call(OuterStep[T]):
         return await result if inspect.isawaitable(result) else result
 
 
-class Twin(OuterStep[Any]):
-    """Outer step: call a method, or under `arun` its async twin, which has the prefix `a`."""
-
-    __slots__ = ("arguments", "method", "options")
-
-    def __init__(self, method: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-        self.method = method
-        self.arguments = arguments
-        self.options = options
-
-    def perform(self) -> Any:
-        return self.method(*self.arguments, **self.options)
-
-    async def aperform(self) -> Any:
-        method: Any = self.method
-        return await getattr(method.__self__, f"a{method.__name__}")(*self.arguments, **self.options)
-
-
 @dataclass(slots=True)
 class Ask(OuterStep[T]):
     """Outer step: invoke a chat model, or another runnable."""

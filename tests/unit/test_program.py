@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from langchain_agentmem.programs import Call, Fetch, Program, Sleep, Twin, arun, run
+from langchain_agentmem.programs import Call, Fetch, Program, Sleep, arun, run
 
 Drive = Callable[..., Any]
 
@@ -234,18 +234,3 @@ async def test_a_waiting_program_does_not_block_the_event_loop():
 
     await asyncio.gather(arun(first()), arun(second()))
     assert order == ["second", "first"]
-
-
-def test_a_method_is_called_or_its_async_twin(drive):
-    class Both:
-        def name(self, *parts: str, end: str) -> str:
-            return f"sync {parts} {end}"
-
-        async def aname(self, *parts: str, end: str) -> str:
-            await asyncio.sleep(0)
-            return f"async {parts} {end}"
-
-    def program() -> Program[str]:
-        return (yield from Twin(Both().name, "a", "b", end="."))
-
-    assert drive(program()) == f"{'sync' if drive is run else 'async'} ('a', 'b') ."
