@@ -1,4 +1,4 @@
-"""The limits of chat models."""
+"""The limits and capabilities of chat models, as their profiles state them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def input_limit(model: Any) -> int | None:
-    """Return the number of input tokens that a chat model accepts, from its profile; None if it is unknown.
+    """Return the number of input tokens that a chat model accepts; None if its profile does not state it.
 
     Args:
-        model: A chat model, or any other object.
+        model: A chat model. An object without a profile gives None.
 
     Example:
         >>> from langchain_core.language_models.fake_chat_models import ParrotFakeChatModel
@@ -20,6 +20,20 @@ def input_limit(model: Any) -> int | None:
         >>> input_limit("gpt-4o") is None
         True
     """
-    profile = getattr(model, "profile", None)
-    limit = profile.get("max_input_tokens") if isinstance(profile, Mapping) else None
+    limit = _profile_of(model).get("max_input_tokens")
     return limit if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0 else None
+
+
+def tool_calling(model: Any) -> bool | None:
+    """Return whether a chat model supports tool calls; None if its profile does not state it.
+
+    Args:
+        model: A chat model. An object without a profile gives None.
+    """
+    supported = _profile_of(model).get("tool_calling")
+    return supported if isinstance(supported, bool) else None
+
+
+def _profile_of(model: Any) -> Mapping[str, Any]:
+    profile = getattr(model, "profile", None)
+    return profile if isinstance(profile, Mapping) else {}

@@ -10,7 +10,7 @@ from langchain_core.language_models.fake_chat_models import ParrotFakeChatModel
 from langchain_agentmem import InvalidInputError, InvalidTypeError
 from langchain_agentmem.arguments.durations import minutes, required_seconds, seconds
 from langchain_agentmem.arguments.omitted import OMITTED, check_id_or_omitted
-from langchain_agentmem.messages.limits import input_limit
+from langchain_agentmem.messages.limits import input_limit, tool_calling
 
 
 def test_numbers_have_the_unit_of_the_argument_and_timedeltas_need_none():
@@ -68,3 +68,11 @@ def test_the_input_limit_is_a_positive_number_in_the_profile(profile, limit):
     model = ParrotFakeChatModel()
     object.__setattr__(model, "profile", profile)
     assert input_limit(model) == limit
+
+
+@pytest.mark.parametrize(
+    ("profile", "supported"), [({"tool_calling": False}, False), ({"tool_calling": True}, True), ({}, None)]
+)
+def test_tool_calling_is_unknown_unless_the_profile_states_it(profile, supported):
+    assert tool_calling(ParrotFakeChatModel(profile=profile)) is supported
+    assert tool_calling("gpt-4o") is None

@@ -12,6 +12,7 @@ from langchain_core.runnables import Runnable
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.extraction.proposals import TOOL, RefusedError, UnusableAnswerError
+from langchain_agentmem.messages.limits import tool_calling
 from langchain_agentmem.programs import Ask, Program, Within
 from langchain_agentmem.programs.signals import came_by_signal
 
@@ -94,9 +95,8 @@ def _bound(model: Any, method: str, schema: dict[str, Any]) -> Runnable[Any, Any
 
 
 def _supports_tools(model: Any) -> bool:
-    known = (getattr(model, "profile", None) or {}).get("tool_calling")
     binds = isinstance(model, BaseChatModel) and type(model).bind_tools is not BaseChatModel.bind_tools
-    return binds and known is not False
+    return binds and tool_calling(model) is not False
 
 
 def text_of_answer(answer: Any) -> str:
