@@ -79,8 +79,7 @@ def test_pending_conversations_are_read_at_exit(lasting_url: str) -> None:
     assert (done.returncode, done.stderr) == (3, "")
 
 
-def test_a_model_that_starts_threads_is_asked_at_exit(sqlite_url: str) -> None:
-    """From Python 3.12 on, no thread starts while the interpreter exits: a warning says that the conversation was not read."""
+def test_a_model_may_start_threads_at_exit(sqlite_url: str) -> None:
     done = exited(
         sqlite_url,
         """
@@ -94,12 +93,12 @@ def test_a_model_that_starts_threads_is_asked_at_exit(sqlite_url: str) -> None:
         turn("alice", RunnableLambda(read_apart))
         """,
     )
-    assert done.returncode == 0
-    if sys.version_info < (3, 12):
-        assert learned(sqlite_url, "alice"), done.stderr
+    if (3, 12, 0) <= sys.version_info < (3, 12, 3):  # no code may start threads from the end of the script on
+        assert "can't create new thread at interpreter shutdown" in done.stderr
+        assert "1 conversations were not read: the next runs of their threads read them." in done.stderr
     else:
-        assert "1 conversations were not read: their threads' next runs do it." in done.stderr
-        assert not learned(sqlite_url, "alice")
+        assert learned(sqlite_url, "alice"), done.stderr
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_children_read_their_own_conversations_and_no_process_hangs(sqlite_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -24,6 +25,9 @@ from langchain_agentmem.encoding.codec import Codec
 
 LOCK = 0x6167656E746D656D
 """The advisory lock of whoever makes the tables."""
+
+VECTOR_LOCK = 0x6167656E74766563
+"""The advisory lock of the transaction that makes the table of vectors."""
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 BIG = "a text that is long enough to be stored as an element of its own, not within the checkpoint. " * 4
@@ -116,6 +120,48 @@ async def test_a_caller_that_comes_after_a_cancelled_one_finds_the_tables_of_oth
             assert await early.history("s").acount() == 2
         for connection in idle:
             connection.close()
+
+
+def migrate(url: str) -> None:
+    with AgentMemory.from_url(url) as memory:
+        driver: Any = memory.backend.driver
+        driver.write(migrating.migrate(driver.settings.schema, "english"))
+
+
+def test_a_caller_that_waited_while_the_tables_were_made_alters_nothing(postgres_url):
+    def functions() -> list[Any]:
+        with database(postgres_url) as opened:
+            of_ours = "pronamespace = current_schema()::regnamespace"
+            return opened.execute(f"SELECT oid, xmin::text FROM pg_proc WHERE {of_ours} ORDER BY oid")
+
+    AgentMemory.from_url(postgres_url).history("s").count()
+    before = functions()
+    assert len(before) > 20
+    migrate(postgres_url)
+    assert functions() == before
+
+
+def test_a_migration_and_the_first_vector_may_alter_the_same_function(fresh_url, monkeypatch):
+    """They do so one after the other: Postgres refuses the second of two concurrent changes."""
+    alter = "ALTER FUNCTION {name} SET search_path = {path}"
+    with database(fresh_url) as storing, database(fresh_url) as other, ThreadPoolExecutor(1) as pool:
+        AgentMemory.from_url(fresh_url).history("s").count()
+        (name, path), *_ = storing.execute(
+            "SELECT oid::regprocedure::text, current_schema() FROM pg_proc "
+            "WHERE pronamespace = current_schema()::regnamespace AND proname = 'agentmem_put_items'"
+        )
+        storing.execute("BEGIN")
+        storing.execute("SELECT pg_advisory_xact_lock(?)", VECTOR_LOCK)
+        storing.execute(alter.format(name=name, path=path))
+        monkeypatch.setattr(migrating, "VERSION", migrating.VERSION + 1)
+        migrating_ = pool.submit(migrate, fresh_url)
+        while not other.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'pg_advisory|ALTER'"
+        ):
+            assert not migrating_.done()
+        storing.execute("COMMIT")
+        migrating_.result()
+        storing.execute("UPDATE agentmem_schema SET version = version - 1")  # later tests use the schema again
 
 
 async def test_tables_that_somebody_makes_at_the_same_time_are_no_error(fresh_url, call):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from langchain_agentmem.backends.garbage import collect_garbage
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import OuterStep, Program
 
@@ -137,6 +138,7 @@ class Slot:
             yield from _Wait(self, seconds)
             # What this process needed to come back does not count: others could not progress either.
             limit.extend(time.monotonic() - asked - seconds)
+            collect_garbage(max(asked, self._slots.progressed))
             self._slots._forget_lost()
         self._waiting = False
 

@@ -17,6 +17,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from langchain_agentmem.backends.garbage import collect_garbage
+
 NEVER = float("-inf")
 _LATE, _LOOK_SECONDS = 0.05, 0.25
 
@@ -162,8 +164,10 @@ class Pool:
         while lease.permit is None:
             left = limit.after(since, self._progress) - time.monotonic()
             try:
-                lease.permit = self._permits.checked(self._free.get(timeout=max(0.0, left)))
+                token = self._free.get(timeout=max(0.0, min(left, _LOOK_SECONDS)))
+                lease.permit = self._permits.checked(token)
             except Empty:
+                collect_garbage(max(since, self._progress))
                 if limit.after(since, self._progress) <= time.monotonic():
                     raise NoTurnError from None
         limit.at = limit.after(since, self._progress)
@@ -314,6 +318,8 @@ class LoopPool:
 
     def _look(self, *, again: bool = False) -> None:
         self._timer = None
+        if self._line:
+            collect_garbage(max(self._line[0][2], self._progress))
         while self._free and self._line:  # a permit that was lost came back
             self.release(self._permits.checked(self._free.popleft()), progress=False)
         now, ends = time.monotonic(), []
