@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.entities.models import Entity, EntityGraph, Relation
     from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
     from langchain_agentmem.knowledge.extraction.results import Extraction
-    from langchain_agentmem.knowledge.facts.profiles import Profiles
+    from langchain_agentmem.knowledge.facts.face import Profiles
     from langchain_agentmem.knowledge.memories import SavedMemory
 
 __all__ = [
@@ -104,7 +104,7 @@ _LATER = {
     "KnowledgeEntry": "knowledge.collections",
     "MemoryCompressor": "compression.compressor",
     "ProfileExtractor": "knowledge.extraction.face",
-    "Profiles": "knowledge.facts.profiles",
+    "Profiles": "knowledge.facts.face",
     "Relation": "knowledge.entities.models",
     "SavedMemory": "knowledge.memories",
 }

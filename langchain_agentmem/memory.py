@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.entities.face import Entities
     from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
-    from langchain_agentmem.knowledge.facts.profiles import Profiles
+    from langchain_agentmem.knowledge.facts.face import Profiles
     from langchain_agentmem.knowledge.memories import Memories
     from langchain_agentmem.knowledge.shared import SharedKnowledge
     from langchain_agentmem.settings import AgentMemSettings
@@ -497,7 +497,7 @@ class AgentMemory(Surface):
     @cached_property
     def profiles(self) -> Profiles:
         """What is known of users: `get`, `save`, `update_preference`, `add_fact`, `search`, `timeline`, `forget_fact`, …."""
-        from langchain_agentmem.knowledge.facts.profiles import Profiles
+        from langchain_agentmem.knowledge.facts.face import Profiles
 
         return Profiles(self.store)
 

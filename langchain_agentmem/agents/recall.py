@@ -12,8 +12,8 @@ from langchain_agentmem.knowledge.collections import CollectionEngine, collectio
 from langchain_agentmem.knowledge.entities.engine import EntityEngine, relevant_searches
 from langchain_agentmem.knowledge.facts.fields import Fields
 from langchain_agentmem.knowledge.facts.schema import Schema
+from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, profile_key, shared_namespace, user_namespace
-from langchain_agentmem.knowledge.reading import answers, readable
 from langchain_agentmem.programs import Program
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
@@ -83,7 +83,7 @@ class Recall:
         ]
         searches += [SearchOp(shared_namespace(name), None, self._facts or 5, 0, query) for name in self._knowledge]
         about = relevant_searches(user_id, query, self._entities) if self._entities else []
-        item, *found = yield from answers(self._store, [GetOp(*key), *searches, *about])
+        item, *found = yield from read_batch(self._store, [GetOp(*key), *searches, *about])
         spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
         profile = readable([item] if item else [], lambda one: Fields(user_id, one.value).document)
         known: dict[str, Any] = {"profile": next(profile, {})}

@@ -14,9 +14,9 @@ from langchain_agentmem.arguments.ids import check_id, check_name
 from langchain_agentmem.arguments.values import check_count, check_list, shown
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
+from langchain_agentmem.knowledge.items import PAGE, items_in, read_batch, readable, rows_in
 from langchain_agentmem.knowledge.names import text_id
 from langchain_agentmem.knowledge.namespaces import SHARED, ItemKey, Namespace, shared_namespace
-from langchain_agentmem.knowledge.reading import PAGE, answers, items_in, readable, rows_in
 from langchain_agentmem.programs import Program
 from langchain_agentmem.store.engine import Index, StoreEngine
 from langchain_agentmem.text.tables import html_table
@@ -129,7 +129,7 @@ class CollectionEngine:
         search = SearchOp(
             shared_namespace(name), None, check_count("limit", limit), check_count("offset", offset, least=0)
         )
-        (items,) = yield from answers(self.store, [search])
+        (items,) = yield from read_batch(self.store, [search])
         return KnowledgeEntries(readable(items, _entry))
 
     def search(

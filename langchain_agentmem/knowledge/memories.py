@@ -14,9 +14,9 @@ from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.knowledge.face import KnowledgeFace
+from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.names import checked_content, folded_sentence, text_id
 from langchain_agentmem.knowledge.namespaces import MEMORIES, user_namespace
-from langchain_agentmem.knowledge.reading import answers, readable
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.store.face import AgentMemStore
@@ -193,7 +193,7 @@ class MemoryEngine:
         return True
 
     def _found(self, search: SearchOp) -> Program[SavedMemories]:
-        (items,) = yield from answers(self.store, [search])
+        (items,) = yield from read_batch(self.store, [search])
         return SavedMemories(readable(items, lambda item: _memory(item.key, item.value, item.score)))
 
 

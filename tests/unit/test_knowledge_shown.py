@@ -17,7 +17,7 @@ def memory():
         yield memory
 
 
-@pytest.mark.parametrize("name", ["profiles", "memories", "knowledge"])
+@pytest.mark.parametrize("name", ["profiles", "entities", "memories", "knowledge"])
 def test_a_repr_names_the_store_and_no_content(memory: AgentMemory, name: str) -> None:
     memory.profiles.add_fact(ALICE, "Likes tea")
     surface: Any = getattr(memory, name)

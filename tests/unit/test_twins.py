@@ -12,7 +12,7 @@ from langchain_agentmem.agents.middleware import MemoryMiddleware
 from langchain_agentmem.knowledge.entities.face import Entities
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.knowledge.extraction.scheduler import Schedule
-from langchain_agentmem.knowledge.facts.profiles import Profiles
+from langchain_agentmem.knowledge.facts.face import Profiles
 from langchain_agentmem.knowledge.memories import Memories
 from langchain_agentmem.knowledge.shared import SharedKnowledge
 from langchain_agentmem.lifecycle.sessions import Sessions

@@ -30,11 +30,12 @@ from pydantic import (
     model_validator,
 )
 
-from langchain_agentmem.arguments.ids import check_id, check_name
+from langchain_agentmem.arguments.ids import check_name
 from langchain_agentmem.arguments.values import check_list, shown
 from langchain_agentmem.encoding.json_values import plain_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.names import name_key
+from langchain_agentmem.knowledge.sources import source_ids
 
 When = datetime | date | str
 Model = TypeVar("Model", bound=BaseModel)
@@ -292,11 +293,6 @@ def relation_change(
         valid_to=given_moment("valid_to", valid_to),
         sources=source_ids(sources),
     )
-
-
-def source_ids(sources: Any) -> list[str]:
-    """Return message IDs, checked."""
-    return [check_id("A source", one) for one in check_list("sources", sources, "ids of messages")]
 
 
 def given_changes(changes: Any) -> EntityChanges:

@@ -24,9 +24,9 @@ from langchain_agentmem.knowledge.entities.models import Entity, EntityGraph, En
 from langchain_agentmem.knowledge.entities.snapshot import Snapshot
 from langchain_agentmem.knowledge.entities.stored import StoredGraph
 from langchain_agentmem.knowledge.entities.values import IS_ENTITY, ends_of
+from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.names import folded, name_key
 from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_namespace
-from langchain_agentmem.knowledge.reading import answers, readable
 from langchain_agentmem.knowledge.times import now
 from langchain_agentmem.knowledge.unit import Value, commit
 from langchain_agentmem.programs import Program
@@ -107,7 +107,7 @@ class EntityEngine:
         if kind is not None:
             condition["kind"] = folded(check_name("kind", kind))
         search = SearchOp(user_namespace(user_id, ENTITIES), condition, limit, offset, query)
-        (items,) = yield from answers(self.store, [search])
+        (items,) = yield from read_batch(self.store, [search])
         return EntityList(readable(items, lambda item: Entity.from_value(item.value, item.score)))
 
     def relations(self, user_id: str, name: str) -> Program[RelationList]:
@@ -156,7 +156,7 @@ class EntityEngine:
         namespaces = user_namespace(user_id, ENTITIES), user_namespace(user_id, RELATIONS)
         for offset in range(0, 10**9, _PAGE):
             searches = [SearchOp(namespace, None, _PAGE, offset) for namespace in namespaces]
-            pages = yield from answers(self.store, searches)
+            pages = yield from read_batch(self.store, searches)
             snapshot.add((item.namespace, item.key, item.value) for page in pages for item in page)
             if all(len(page) < _PAGE for page in pages):
                 break

@@ -12,11 +12,12 @@ from langchain_agentmem.knowledge.entities.changes import (
     entity_change,
     given_changes,
     relation_change,
-    source_ids,
     validated,
 )
 from langchain_agentmem.knowledge.entities.engine import EntityEngine
 from langchain_agentmem.knowledge.entities.models import Entity, EntityGraph, EntityList, Relation, RelationList
+from langchain_agentmem.knowledge.face import KnowledgeFace
+from langchain_agentmem.knowledge.sources import source_ids
 from langchain_agentmem.programs import arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
-class Entities:
+class Entities(KnowledgeFace[EntityEngine]):
     """The entities and relations of users: `memory.entities`. Every method has an async twin with the prefix `a`.
 
     An entity is known by its names. Names are equal if they differ only in case, in compatibility forms of characters, or in
@@ -45,10 +46,7 @@ class Entities:
     """
 
     def __init__(self, store: AgentMemStore) -> None:
-        self.engine = EntityEngine(store.engine)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.engine.store!r})"
+        super().__init__(EntityEngine(store.engine))
 
     # Writing
 

@@ -19,9 +19,9 @@ from langchain_agentmem.knowledge.entities.values import (
     keys_of,
     relations_in,
 )
+from langchain_agentmem.knowledge.items import read_batch, report
 from langchain_agentmem.knowledge.names import folded
 from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, Namespace, user_namespace
-from langchain_agentmem.knowledge.reading import answers, report
 from langchain_agentmem.knowledge.unit import Value
 from langchain_agentmem.programs import Program
 from langchain_agentmem.store.engine import StoreEngine
@@ -61,7 +61,7 @@ class Snapshot:
                 missing += [(self._relations, key) for key in wanted if key not in self._related]
             if not missing:
                 return
-            items = yield from answers(self._store, [GetOp(*item_key) for item_key in missing])
+            items = yield from read_batch(self._store, [GetOp(*item_key) for item_key in missing])
             self.add((*item_key, item and item.value) for item_key, item in zip(missing, items, strict=True))
 
     def add(self, items: Iterable[tuple[Namespace, str, Value | None]]) -> None:

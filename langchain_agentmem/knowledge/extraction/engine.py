@@ -28,8 +28,8 @@ from langchain_agentmem.knowledge.extraction.speakers import messages_of_others
 from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_digest, keys_of_text
+from langchain_agentmem.knowledge.items import read_batch
 from langchain_agentmem.knowledge.namespaces import ItemKey, forgotten_user_key, marker_key, profile_key
-from langchain_agentmem.knowledge.reading import answers
 from langchain_agentmem.knowledge.times import utc
 from langchain_agentmem.knowledge.unit import UnitOfWork, UnreadItemsError, commit
 from langchain_agentmem.programs import Program
@@ -231,7 +231,7 @@ class ExtractionEngine:
 
 
 def _values(store: StoreEngine, keys: Sequence[ItemKey]) -> Program[list[dict[str, Any] | None]]:
-    items = yield from answers(store, [GetOp(*key) for key in keys])
+    items = yield from read_batch(store, [GetOp(*key) for key in keys])
     return [item and item.value for item in items]
 
 

@@ -11,8 +11,8 @@ from langgraph.store.base import GetOp, SearchItem, SearchOp
 from langchain_agentmem.knowledge.entities.engine import EntityEngine, relevant_searches
 from langchain_agentmem.knowledge.extraction.selection import Selection, clipped
 from langchain_agentmem.knowledge.facts.facts import Fact
+from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.namespaces import FACTS, user_namespace
-from langchain_agentmem.knowledge.reading import answers, readable
 from langchain_agentmem.programs import Program
 from langchain_agentmem.store.engine import StoreEngine
 
@@ -59,7 +59,7 @@ def read_known(
     of_facts = len(searches)
     if entities:
         searches += relevant_searches(user_id, query, MAX_ENTITIES)
-    found: list[list[SearchItem]] = (yield from answers(store, searches)) if searches else []
+    found: list[list[SearchItem]] = (yield from read_batch(store, searches)) if searches else []
     described = None
     if entities:
         items = [item for items in found[of_facts:] for item in items]

@@ -29,6 +29,7 @@ from langchain_agentmem.knowledge.facts.paths import path_of, value_at
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile, loaded_fields, record_loaded
 from langchain_agentmem.knowledge.facts.statements import Statement, checked_fact_id, checked_topic, given_statements
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_text
+from langchain_agentmem.knowledge.items import items_in, read_batch, readable, rows_in
 from langchain_agentmem.knowledge.namespaces import (
     ENTITIES,
     FACTS,
@@ -41,7 +42,6 @@ from langchain_agentmem.knowledge.namespaces import (
     profile_key,
     user_namespace,
 )
-from langchain_agentmem.knowledge.reading import answers, items_in, readable, rows_in
 from langchain_agentmem.knowledge.times import now, utc
 from langchain_agentmem.knowledge.unit import UnitOfWork, commit
 from langchain_agentmem.programs import Program
@@ -65,7 +65,7 @@ class ProfileEngine:
     ) -> Program[BaseModel | dict[str, Any] | None]:
         """Return a user's profile in the form of a schema."""
         moment = None if as_of is None else utc(as_of, "as_of")
-        items = yield from answers(self.store, [GetOp(*profile_key(user_id, schema.name))])
+        items = yield from read_batch(self.store, [GetOp(*profile_key(user_id, schema.name))])
         stored = readable([item for item in items if item], lambda item: Fields(user_id, item.value))
         fields = next(stored, Fields(user_id, None))
         facts = (yield from self.timeline(user_id)) if schema.has_facts else Facts()
@@ -83,7 +83,7 @@ class ProfileEngine:
         check_name("query", query)
         condition = None if check_flag("past", past) else {"valid_to": None}
         search = SearchOp(user_namespace(user_id, FACTS), condition, check_count("k", k), 0, query)
-        (items,) = yield from answers(self.store, [search])
+        (items,) = yield from read_batch(self.store, [search])
         return Facts(readable(items, Fact.of_item))
 
     def by_topic(self, user_id: str, topic: str, *, past: bool) -> Program[Facts]:

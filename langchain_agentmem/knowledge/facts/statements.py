@@ -11,6 +11,7 @@ from langchain_agentmem.arguments.ids import check_id, check_text
 from langchain_agentmem.arguments.values import check_list, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.facts.facts import Fact
+from langchain_agentmem.knowledge.sources import source_ids
 from langchain_agentmem.knowledge.times import utc
 
 MAX_TEXT = 500
@@ -77,7 +78,7 @@ def given_statement(
         text,
         at,
         topics,
-        checked_sources(sources),
+        source_ids(sources),
         valid_from=None if valid_from is None else utc(valid_from, "valid_from"),
         confidence=confidence,
     )
@@ -115,16 +116,6 @@ def checked_fact_id(fact: Fact | str) -> str:
         InvalidTypeError: It is not a string.
     """
     return check_id("A fact's id", fact.id if isinstance(fact, Fact) else fact)
-
-
-def checked_sources(sources: Any) -> list[str]:
-    """Return validated IDs of messages.
-
-    Raises:
-        InvalidTypeError: The argument is not a list of strings.
-        InvalidInputError: An ID is empty or too long.
-    """
-    return [check_id("A source", one) for one in check_list("sources", sources, "ids of messages")]
 
 
 def checked_text(text: Any) -> str:

@@ -1,4 +1,4 @@
-"""Reads of a user's items that one damaged item does not break: it is logged and left out.
+"""Reading items of knowledge. One damaged item does not hide the others: it is logged and left out.
 
 An item is damaged if its row cannot be decoded, or if its value does not have the form that this package writes. Items that
 the application stores in namespaces below are left out.
@@ -30,7 +30,7 @@ PAGE = 1_000
 """Number of rows that one read asks for first."""
 
 
-def answers(engine: StoreEngine, ops: Sequence[GetOp | SearchOp]) -> Program[list[Any]]:
+def read_batch(engine: StoreEngine, ops: Sequence[GetOp | SearchOp]) -> Program[list[Any]]:
     """Return the results of several reads. Items with a damaged row are logged and left out.
 
     Args:
