@@ -73,9 +73,12 @@ def is_plain_json(value: Any, depth: int = 0) -> bool:
     if kind is str or value is None or kind is bool:
         return True
     if kind is dict:
-        return depth < MAX_JSON_DEPTH and all(
-            type(key) is str and is_plain_json(inner, depth + 1) for key, inner in value.items()
-        )
+        if depth >= MAX_JSON_DEPTH:
+            return False
+        for key, inner in value.items():
+            if type(key) is not str or not (type(inner) is str or is_plain_json(inner, depth + 1)):
+                return False
+        return True
     if kind is list:
         return depth < MAX_JSON_DEPTH and all(is_plain_json(inner, depth + 1) for inner in value)
     return (kind is int and value.bit_length() <= MAX_INTEGER_BITS) or (kind is float and math.isfinite(value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, chain
 from operator import itemgetter
@@ -36,9 +36,10 @@ from langchain_agentmem.arguments.ids import (
 from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
 from langchain_agentmem.backends.contract import ItemPut, ItemRow
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.encoding.json_values import dump_json, is_plain_json, load_json
+from langchain_agentmem.encoding.json_values import dump_json, load_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
-from langchain_agentmem.programs.sizes import is_large
+from langchain_agentmem.programs import Compute, Program
+from langchain_agentmem.programs.sizes import LONG, is_large
 from langchain_agentmem.search.fingerprint import Embedded
 from langchain_agentmem.store.filters import compile_filter
 from langchain_agentmem.text.words import searched, spaced
@@ -56,6 +57,13 @@ HEAVY_OPERATIONS = 500
 """From so many operations on they are checked and analysed in a worker thread under `arun`: it takes some milliseconds."""
 
 
+_FEW, _SHORT = 10, 1_000
+"""Entries of a value, and characters of each, up to which a look at the sizes of its parts is not needed."""
+_NUMBERS = (bool, int, float)
+
+_MANY_PUTS = 200
+"""From so many puts on their texts are analysed in a worker thread under `arun`: it takes a millisecond."""
+
 _NOTHING_EMBEDDED = Embedded()
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
@@ -70,12 +78,27 @@ class Put(NamedTuple):
     text: str
     """The value as JSON."""
     ttl: float | None
-    words: str | None = None
-    """What full-text search finds it by; None when it is not searched."""
+    searched: Fields | None = None
+    """The fields that search finds it by; None if it is not searched."""
     paths: str | None = None
-    """Which fields that are, as JSON, when the operation says so itself."""
+    """The same fields as JSON, if the operation names them."""
     pieces: Sequence[str] = ()
     """The texts to embed."""
+
+    def words(self) -> str | None:
+        """Return the text for full-text search; None if the item is not searched.
+
+        Puts that another write of the same tick replaces are never analysed.
+        """
+        if self.searched is None:
+            return None
+        value = load_json(self.text)
+        said = (
+            piece
+            for path, tokens in self.searched
+            for piece in (_words(value) if path == "$" else _pieces(value, tokens))
+        )
+        return spaced(searched("\n".join(said)), characters=True)
 
 
 class Batch:
@@ -118,10 +141,8 @@ class Batch:
             NamespaceError: A namespace is not accepted.
             InvalidInputError: Another argument is not accepted.
         """
-        if len(ops) == 1 and isinstance(ops[0], GetOp):
-            work = cls(1)
-            work.single = _checked_get(ops[0])
-            return work
+        if len(ops) == 1 and isinstance(ops[0], (GetOp, PutOp)):
+            return cls._of_one(ops[0], fields, embedding, tenant)
         work = cls(len(ops))
         reads: dict[int, Any] = {}
         last_puts: dict[Place, PutOp] = {}
@@ -133,10 +154,7 @@ class Batch:
             elif isinstance(op, ListNamespacesOp):
                 reads[at] = _checked_listing(op)
             elif isinstance(op, PutOp):
-                namespace, key = checked_namespace(op.namespace, least=1), checked_key(op.key)
-                if op.value is not None:
-                    check_together("An item's namespace and key", tenant, (*namespace, key), MAX_ADDRESS_BYTES)
-                last_puts[namespace, key] = op
+                last_puts[_checked_place(op, tenant)] = op
             else:
                 msg = (
                     f"ops must be LangGraph's operations such as GetOp and PutOp, got {type(op).__name__}: {shown(op)}."
@@ -153,6 +171,20 @@ class Batch:
             work.puts = puts or _EMPTY
             if len(puts) < len(last_puts):
                 work.deletes = [place for place, op in last_puts.items() if op.value is None]
+        return work
+
+    @classmethod
+    def _of_one(cls, op: GetOp | PutOp, fields: Fields, embedding: bool, tenant: str) -> Batch:
+        """Do the same for one read or write of a key, with fewer objects."""
+        work = cls(1)
+        if isinstance(op, GetOp):
+            work.single = _checked_get(op)
+            return work
+        place = _checked_place(op, tenant)
+        if op.value is None:
+            work.deletes = (place,)
+        else:
+            work.puts = {place: _put(op, fields, embedding=embedding)}
         return work
 
     @classmethod
@@ -193,22 +225,33 @@ class Batch:
         """What is written."""
         return [*self.puts, *self.deletes]
 
-    def question(self) -> str | None:
+    def question(self) -> Hashable:
         """Of a single search or listing: what it asks, the same for all that ask the same; else None."""
         op = self.single
         if op is None or isinstance(op, GetOp):
             return None
-        if isinstance(op, SearchOp) and op.filter:
+        if isinstance(op, ListNamespacesOp) and not op.match_conditions:
+            return op
+        if isinstance(op, SearchOp):
+            if not op.filter:
+                return op
             try:
                 json.dumps(op.filter)
             except (TypeError, ValueError, RecursionError):
                 return f"{id(op)} of its own"  # it holds what may look like something else
         return repr(op)
 
+    def analysed_puts(self) -> Program[list[ItemPut]]:
+        """Same as `item_puts`, in a worker thread if there is much to analyse."""
+        if not self.puts:
+            return []
+        large = len(self.puts) > _MANY_PUTS or self.characters > LONG
+        return (yield from Compute(large, self.item_puts))
+
     def item_puts(self) -> list[ItemPut]:
         """The items to store, in an order that makes those of one moment come alike on every backend."""
         return [
-            ItemPut(*place, put.text, put.ttl, put.words, self.vectors(place), put.paths)
+            ItemPut(*place, put.text, put.ttl, put.words(), self.vectors(place), put.paths)
             for place, put in sorted(self.puts.items(), key=itemgetter(0))
         ]
 
@@ -222,31 +265,51 @@ class Batch:
         return [piece for put in self.puts.values() for piece in put.pieces]
 
 
+def _checked_place(op: PutOp, tenant: str) -> Place:
+    namespace, key = checked_namespace(op.namespace, least=1), checked_key(op.key)
+    if op.value is not None:
+        check_together("An item's namespace and key", tenant, (*namespace, key), MAX_ADDRESS_BYTES)
+    return namespace, key
+
+
 def _put(op: PutOp, fields: Fields, embedding: bool) -> Put:
     text, ttl = dump_json(cast("Mapping[str, Any]", op.value)), _ttl_seconds(op.ttl)
     if op.index is False:
         return Put(text, ttl, paths=dump_paths([]))
     paths = fields if op.index is None else field_paths(op.index)
-    value: Any = op.value if is_plain_json(op.value) else load_json(text)
-    said = (piece for path, tokens in paths for piece in (_words(value) if path == "$" else _pieces(value, tokens)))
-    words = spaced(searched("\n".join(said)), characters=True)
-    pieces = embedded_texts(value, paths) if embedding else ()
-    return Put(text, ttl, words, None if op.index is None else dump_paths(paths), pieces)
+    pieces = embedded_texts(load_json(text), paths) if embedding else ()
+    return Put(text, ttl, paths, None if op.index is None else dump_paths(paths), pieces)
 
 
 def is_heavy(ops: Sequence[Op]) -> bool:
     """Whether to check and analyse operations takes so long that an event loop must not wait for it."""
     if len(ops) > HEAVY_OPERATIONS:
         return True
-    if len(ops) == 1 and not isinstance(ops[0], PutOp):
+    if len(ops) == 1 and (not isinstance(ops[0], PutOp) or _is_short(ops[0].value)):
         return False
     return is_large([op.value for op in ops if isinstance(op, PutOp)])
 
 
+def _is_short(value: Any) -> bool:
+    """Return true for None, and for a dict of a few short texts and numbers."""
+    if value is None:
+        return True
+    if type(value) is not dict or len(value) > _FEW:
+        return False
+    for one in value.values():  # noqa: SIM110 (twice as fast as a generator expression)
+        if (len(one) > _SHORT) if type(one) is str else (type(one) not in _NUMBERS):
+            return False
+    return True
+
+
 def checked_namespace(namespace: Any, *, least: int = 0) -> tuple[str, ...]:
     """Refuse a namespace that cannot be stored everywhere, or has fewer than `least` labels."""
-    if type(namespace) is tuple and len(namespace) >= least and all(type(label) is str for label in namespace):
-        return _known_namespace(namespace)
+    if type(namespace) is tuple and len(namespace) >= least:
+        for label in namespace:
+            if type(label) is not str:
+                break
+        else:
+            return _known_namespace(namespace)
     return _checked_namespace(namespace, least)
 
 
@@ -296,11 +359,11 @@ def _checked_search(op: SearchOp) -> SearchOp:
         msg = f"query must be a string, got {type(op.query).__name__}: {shown(op.query)}."
         raise InvalidTypeError(msg)
     check_text("query", op.query or "")
-    return op._replace(
-        namespace_prefix=checked_namespace(op.namespace_prefix),
-        limit=check_count("limit", op.limit, least=0),
-        offset=check_count("offset", op.offset, least=0),
-    )
+    prefix = checked_namespace(op.namespace_prefix)
+    limit, offset = check_count("limit", op.limit, least=0), check_count("offset", op.offset, least=0)
+    if (prefix, limit, offset) == (op.namespace_prefix, op.limit, op.offset):
+        return op
+    return op._replace(namespace_prefix=prefix, limit=limit, offset=offset)
 
 
 def _checked_listing(op: ListNamespacesOp) -> ListNamespacesOp:
@@ -311,7 +374,8 @@ def _checked_listing(op: ListNamespacesOp) -> ListNamespacesOp:
         if condition.match_type not in ("prefix", "suffix"):
             msg = f"Unsupported match type: {condition.match_type}. Use prefix or suffix."
             raise InvalidInputError(msg)
-    return op._replace(limit=check_count("limit", op.limit, least=0), offset=check_count("offset", op.offset, least=0))
+    limit, offset = check_count("limit", op.limit, least=0), check_count("offset", op.offset, least=0)
+    return op if (limit, offset) == (op.limit, op.offset) else op._replace(limit=limit, offset=offset)
 
 
 def _ttl_seconds(minutes: float | None) -> float | None:

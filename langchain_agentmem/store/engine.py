@@ -330,6 +330,7 @@ class StoreEngine:
             Of each operation the results, one for each caller. No two callers share a value.
         """
         yield from self._embed(work)
+        puts = yield from work.analysed_puts()
         now = time.time()
         items, tenant = self.backend.items, self.tenant
         found: dict[int, Any] = {}
@@ -338,13 +339,13 @@ class StoreEngine:
             # One question, or one kind that is asked together, needs no transaction around what answers it.
             found, used = yield from self._answers(work, now, self._read)
         elif not work.puts and not work.deletes:
-            found, used = yield from Read(self.backend, self._perform(work, now))
+            found, used = yield from Read(self.backend, self._perform(work, puts, now))
         elif not work.deletes and not work.reads:
-            yield from Write(self.backend, items.put(tenant, work.item_puts(), now))
+            yield from Write(self.backend, items.put(tenant, puts, now))
         elif not work.puts and not work.reads:
             yield from Write(self.backend, items.delete(tenant, work.deletes))
         else:
-            found, used = yield from Write(self.backend, self._perform(work, now))
+            found, used = yield from Write(self.backend, self._perform(work, puts, now))
         if work.puts or work.deletes:
             yield from self._settle(work)
             yield from self.sweeper.after_write()
@@ -400,12 +401,12 @@ class StoreEngine:
         yield from self.indexer.settle(texts, work.embedded, replace)
 
     @storage_program
-    def _perform(self, work: Batch, now: float) -> Program[tuple[dict[int, Any], list[Place]]]:
+    def _perform(self, work: Batch, puts: Sequence[ItemPut], now: float) -> Program[tuple[dict[int, Any], list[Place]]]:
         """The storage program of a batch: what answers it, and the items whose time to live is to start anew."""
         items, tenant = self.backend.items, self.tenant
         found, touch = yield from self._answers(work, now, lambda program: program)
         if work.puts or work.deletes:
-            yield from items.change(tenant, work.item_puts(), work.deletes, touch, now)
+            yield from items.change(tenant, puts, work.deletes, touch, now)
         return found, touch
 
     def _answers(self, work: Batch, now: float, ask: Ask) -> Program[tuple[dict[int, Any], list[Place]]]:
@@ -507,7 +508,7 @@ class StoreEngine:
                 ops.append(self.put_op(*place, value, index=how, ttl=keep))
             work = yield from self.checked(ops)
             yield from self._embed(work)
-            return work.item_puts()
+            return (yield from work.analysed_puts())
 
         values = yield from updated(self.backend, self.tenant, keys, decide, prepare)
         yield from self._settle(work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ _UNEMBEDDED_AT_ONCE = 10_000
 _REMEMBERED, _REMEMBERED_SECONDS = 10_000, 60.0
 _TENANT = "\U0010ffff"
 """Begins the first label of a tenant's namespaces, those of the default tenant excepted: nothing sorts after it."""
-_ESCAPES = {"\x1a": "\x1a0", ".": "\x1a1", _TENANT: "\x1a2"}
+_ESCAPES = str.maketrans({"\x1a": "\x1a0", ".": "\x1a1", _TENANT: "\x1a2"})
 _WRAPPED = "agentmem:json"
 """The only key of a value that Postgres would not give back as it was: its JSON text."""
 
@@ -360,6 +361,7 @@ def _columns(places: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
     return [prefix for prefix, _ in places], [key for _, key in places]
 
 
+@lru_cache(maxsize=4_000)
 def _encode(tenant: str, namespace: Namespace) -> str:
     """A namespace as LangGraph's store writes it, with dots between the labels; dots within labels are escaped."""
     labels = [_escape(label) for label in namespace]
@@ -377,7 +379,7 @@ def _decode(prefix: str) -> Namespace:
 
 
 def _escape(label: str) -> str:
-    return "".join(_ESCAPES.get(character, character) for character in label)
+    return label.translate(_ESCAPES)
 
 
 def _below(tenant: str, prefix: Namespace) -> tuple[str | None, str, str]:
