@@ -119,7 +119,7 @@ class Fields:
         if (exists and before == new) or (not override and self._is_outdated(path, at, timed=timed)):
             return False
         _check_value(path, new)
-        # A path of which nothing exists is created from this many names on.
+        # Length of the shortest part of the path that does not exist yet.
         created = next((n for n in range(1, len(path)) if not find_field(self.document, path[:n])[0]), None)
         set_field(self.document, path, new)
         length = len(json.dumps(self.document, ensure_ascii=False))
@@ -139,7 +139,7 @@ class Fields:
             override: As in `set`.
 
         Returns:
-            True if the document had the field and has it no more.
+            True if that removed the field.
         """
         exists, before = find_field(self.document, path)
         if not exists or (not override and self._is_outdated(path, at)):
