@@ -176,7 +176,7 @@ async def test_the_queue_is_bounded(memory, call, monkeypatch, caplog):
     for user in "abc":
         await call(node.invoke, [human("Hi", user)], config(user))
     assert node.schedule.pending == 2
-    assert "wait for extraction already" in caplog.text
+    assert "conversations wait already" in caplog.text
     await call(node.flush)
     assert node.schedule.pending == 0
 
@@ -258,6 +258,31 @@ async def test_closing_from_a_running_event_loop_does_not_wait_for_ever(sqlite_u
     assert "were not read" in caplog.text
     model._gate.set()
     await memory.aclose()
+
+
+def test_a_job_of_an_event_loop_that_was_stopped_is_not_waited_for(memory, caplog):
+    loop = asyncio.new_event_loop()
+    model = Gated([answer(add("Has two dogs"))])
+    node = memory.profile_node(model, when="background")
+    loop.run_until_complete(node.ainvoke([human("I have two dogs", "a")], config()))
+    while not node.schedule._jobs.running:
+        loop.run_until_complete(asyncio.sleep(0))  # the loop stops and never runs again; its task is not cancelled
+    started = time.monotonic()
+    node.flush()
+    assert time.monotonic() - started < 5
+    model._gate.set()
+    loop.run_until_complete(node.aflush())
+    assert facts(memory) == ["Has two dogs"]
+    loop.close()
+
+
+def test_a_timer_that_fires_early_starts_the_job(memory):
+    """Timers of an event loop may fire up to 16 milliseconds early on Windows."""
+    node = memory.profile_node(ScriptedChatModel([answer(add("Has two dogs"))]), when="debounce", delay=1000)
+    node.invoke([human("I have two dogs", "a")], config())
+    (job,) = node.schedule._jobs.waiting.values()
+    node.schedule._run(job.key, job.due)
+    assert facts(memory) == ["Has two dogs"]
 
 
 async def test_closing_does_not_wait_for_ever_for_a_model(sqlite_url, call, caplog):

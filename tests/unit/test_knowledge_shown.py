@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from langchain_agentmem import AgentMemory, UserProfile
+from langchain_agentmem import AgentMemory, Extraction, UserProfile
+from langchain_agentmem.testing import ScriptedChatModel
 
 ALICE = "alice@example.com"
 
@@ -32,12 +33,17 @@ def test_tables_escape_what_users_write(memory: AgentMemory) -> None:
     memory.profiles.update_preference(ALICE, "<i>", text)
     memory.memories.save(ALICE, text)
     memory.knowledge.add("<u>", [text], {"<s>": "<s>"})
+    entity = memory.entities.upsert(ALICE, text, "<i>", description="<u>", attributes={"<s>": "<s>"})
+    relation = memory.entities.relate(ALICE, text, "<i>", "<u>", sources=["<s>"])
     shown = [
         memory.profiles.get(ALICE),
         memory.profiles.timeline(ALICE),
         memory.memories.list(ALICE),
         memory.memories.search(ALICE, "tea"),
         memory.knowledge.search("tea"),
+        entity,
+        relation,
+        Extraction(ALICE, added=memory.profiles.timeline(ALICE), fields=("<i>",), entities=("<u>",), error="<s>"),
     ]
     for table in (one._repr_html_() for one in shown):
         assert "&lt;b&gt;tea&lt;/b&gt;" in table
@@ -52,3 +58,15 @@ def test_a_profile_shows_its_fields_and_a_timeline(memory: AgentMemory) -> None:
     assert "<th>name</th><td style='text-align:left'>Alice</td>" in shown
     assert "<s>Lives in Athens</s><br><small>then: Lives in Patras</small>" in shown
     assert shown.index("Lives in Athens") < shown.rindex("Lives in Patras")
+
+
+def test_an_extractor_shows_what_it_does_and_what_is_pending(memory: AgentMemory) -> None:
+    turn = memory.profile_node(ScriptedChatModel())
+    assert repr(turn) == "ProfileExtractor(schema='UserProfile', when='turn', entities=False)"
+    later = memory.profile_node(ScriptedChatModel(['{"changes": []}']), when="debounce", delay=1000, entities=True)
+    later.invoke([("human", "Likes <b>tea</b>")], {"configurable": {"user_id": ALICE}})
+    assert repr(later) == "ProfileExtractor(schema='UserProfile', when='debounce', entities=True, pending=1)"
+    assert "<caption>ProfileExtractor</caption>" in later._repr_html_()
+    assert "tea" not in later._repr_html_()
+    later.flush()
+    assert repr(later).endswith("pending=0)")

@@ -15,7 +15,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timezone
+from datetime import date, datetime, time
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -36,6 +36,7 @@ from langchain_agentmem.encoding.json_values import plain_json
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.names import name_key
 from langchain_agentmem.knowledge.sources import source_ids
+from langchain_agentmem.knowledge.times import utc
 
 When = datetime | date | str
 Model = TypeVar("Model", bound=BaseModel)
@@ -82,13 +83,7 @@ def moment(what: str, value: Any) -> datetime | None:
     if not isinstance(value, datetime):
         msg = f"{what} must be a datetime or an ISO 8601 string; got {type(value).__name__}: {shown(value, 60)}."
         raise InvalidTypeError(msg)
-    if value.tzinfo is None:
-        return value.replace(tzinfo=timezone.utc)
-    try:
-        return value.astimezone(timezone.utc)
-    except OverflowError:
-        msg = f"{what} must be between the years 1 and 9999 in UTC; got {value}."
-        raise InvalidInputError(msg) from None
+    return utc(value, what)
 
 
 def given_moment(what: str, value: Any) -> datetime | None:

@@ -62,6 +62,9 @@ class Entity:
             score=score,
         )
 
+    def _repr_html_(self) -> str:
+        return EntityList([self])._repr_html_()
+
 
 class EntityList(list[Entity]):
     """Entities. A notebook shows them as a table."""
@@ -128,6 +131,9 @@ class Relation:
         elif start:
             period = f" (since {start})"
         return f"{self.subject} {self.predicate} {self.object}{period}"
+
+    def _repr_html_(self) -> str:
+        return RelationList([self])._repr_html_()
 
 
 class RelationList(list[Relation]):

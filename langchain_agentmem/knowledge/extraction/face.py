@@ -34,6 +34,7 @@ from langchain_agentmem.knowledge.namespaces import user_of
 from langchain_agentmem.messages.conversion import as_messages
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.text.tables import html_table
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -126,14 +127,26 @@ class ProfileExtractor(Runnable[Any, Any]):
         shape = Schema(schema)
         proposing = ProposingModel(model, method, answer_schema(facts=shape.has_facts, entities=entities), limit)
         self.engine = ExtractionEngine(proposing, store.engine, shape, given, entities)
+        self._when = when
         self._messages_key = messages_key
         self._on_extraction = on_extraction
         self.schedule = None if when == "turn" else Schedule(self._extract_all, wait if when == "debounce" else 0.0)
         """Pending background extraction; None for `when="turn"`."""
 
     def __repr__(self) -> str:
-        pending = "" if self.schedule is None else f", pending={self.schedule.pending}"
-        return f"{type(self).__name__}(schema={self.engine.schema.name}, entities={self.engine.entities}{pending})"
+        parts = ", ".join(f"{name}={value!r}" for name, value in self._state())
+        return f"{type(self).__name__}({parts})"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._state(), caption=type(self).__name__, row_headers=True)
+
+    def _state(self) -> list[tuple[str, object]]:
+        state: list[tuple[str, object]] = [
+            ("schema", self.engine.schema.name),
+            ("when", self._when),
+            ("entities", self.engine.entities),
+        ]
+        return state if self.schedule is None else [*state, ("pending", self.schedule.pending)]
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: ARG002 (LangChain's signature)
         """Extract from the new messages of a conversation, or schedule that.

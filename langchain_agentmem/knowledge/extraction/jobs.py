@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_WAITING = 1_000
-"""Upper bound of the conversations that wait. The next run of its thread extracts a conversation beyond it."""
+"""Upper bound of the waiting conversations. A conversation beyond it is left to the next run of its thread."""
 
 Key = tuple[str, str]
 
@@ -54,7 +53,7 @@ class Jobs:
     def __init__(self) -> None:
         self.waiting: dict[Key, Job] = {}
         self.failed: dict[Key, Job] = {}
-        """Jobs that wait for the next job with their key, or for a flush."""
+        """Jobs that are tried again with the next turn of their conversation, or by a flush."""
         self.running: dict[Key, Job] = {}
 
     def __len__(self) -> int:
@@ -69,30 +68,32 @@ class Jobs:
         Returns:
             False if too many jobs wait, so that the job was not added.
         """
-        for earlier in (self.waiting.pop(job.key, None), self.failed.pop(job.key, None)):
+        waiting, failed = self.waiting.pop(job.key, None), self.failed.pop(job.key, None)
+        for earlier in (waiting, failed):
             if earlier is not None:
                 job.conversation = job.conversation.preceded_by(earlier.conversation)
-                if not earlier.ended.done():
-                    job.ended = earlier.ended
+        if waiting is not None:
+            job.ended = waiting.ended
         while self.failed and len(self.waiting) + len(self.failed) >= MAX_WAITING:
             self.failed.pop(next(iter(self.failed)))
         if len(self.waiting) >= MAX_WAITING:
-            _log.warning(
-                "%d conversations wait for extraction already. The next run of its thread extracts this one.",
-                MAX_WAITING,
-            )
+            _log.warning("%d conversations wait already: this one is left to the next run of its thread.", MAX_WAITING)
             return False
         self.waiting[job.key] = job
         return True
 
-    def take(self, key: Key) -> Job | None:
+    def take(self, key: Key, due: float) -> Job | None:
         """Move a job from waiting to running.
 
+        Args:
+            key: Key of the job.
+            due: When the job was due when it was queued. A later turn may have postponed it since.
+
         Returns:
-            The job; None if there is none, if it is not due, or if a job with its key is running.
+            The job; None if there is none, if it was postponed, or if a job with its key is running.
         """
         job = self.waiting.get(key)
-        if job is None or job.due > time.monotonic() or key in self.running:
+        if job is None or job.due > due or key in self.running:
             return None
         self.running[key] = self.waiting.pop(key)
         return job

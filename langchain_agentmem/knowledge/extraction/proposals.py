@@ -6,7 +6,6 @@ them, so no text in a conversation can reach another user's profile.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
@@ -15,9 +14,8 @@ from langchain_core.utils.json_schema import dereference_refs
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from langchain_agentmem.errors import AgentMemError
-from langchain_agentmem.knowledge.entities.changes import EntityChanges
+from langchain_agentmem.knowledge.entities.changes import EntityChanges, moment
 from langchain_agentmem.knowledge.facts.statements import MAX_TEXT, MAX_TOPICS
-from langchain_agentmem.knowledge.times import utc
 
 TOOL = "change_profile"
 """Name of the tool and of the schema that ask for changes."""
@@ -74,13 +72,8 @@ class Proposal(BaseModel):
 
     def valid_from(self) -> datetime | None:
         """Return `since` as a time; None if it is missing or not a date."""
-        if not self.since:
-            return None
-        date = self.since.strip().replace("Z", "+00:00")
-        if re.fullmatch(r"\d{4}(-\d{2})?", date):
-            date = f"{date}-01-01" if len(date) == 4 else f"{date}-01"
         try:
-            return utc(datetime.fromisoformat(date))
+            return moment("since", self.since)
         except ValueError:  # such as "last summer"
             return None
 

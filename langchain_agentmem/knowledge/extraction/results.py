@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from langchain_agentmem.knowledge.facts.facts import Facts
+from langchain_agentmem.text.tables import html_table
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,19 @@ class Extraction:
         """True if anything changed."""
         facts = self.added or self.updated or self.ended or self.forgotten
         return bool(facts or self.fields or self.entities or self.relations or self.forgotten_entities)
+
+    def _repr_html_(self) -> str:
+        facts = {"added": self.added, "updated": self.updated, "ended": self.ended}
+        rows: list[tuple[str, object]] = [
+            ("user", self.user_id),
+            ("messages", self.messages),
+            ("calls", self.calls),
+            *((name, "; ".join(fact.text for fact in found)) for name, found in facts.items()),
+            ("forgotten", self.forgotten),
+            ("fields", ", ".join(self.fields)),
+            ("entities", ", ".join(self.entities)),
+            ("relations", self.relations),
+            ("forgotten entities", self.forgotten_entities),
+            ("error", self.error),
+        ]
+        return html_table([row for row in rows if row[1]], caption="Extraction", row_headers=True)

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_agentmem.errors import StorageClosedError
@@ -51,6 +52,15 @@ schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
 
 pending: set[Schedule] = set()
 """The schedules with pending jobs. The set keeps them from being collected as garbage."""
+
+
+@dataclass
+class _Outcome:
+    """How a job ended."""
+
+    succeeded: bool = False
+    interrupted: bool = False
+    """True if its event loop ended before the job did."""
 
 
 class Schedule:
@@ -88,7 +98,7 @@ class Schedule:
 
     @property
     def is_given_up(self) -> bool:
-        """True once the schedule was closed: jobs that were pending then are not run."""
+        """True once `close` has returned. Jobs that were waiting then were dropped."""
         return self._given_up
 
     def submit(self, conversation: Conversation, config: RunnableConfig, loop: Loop) -> None:
@@ -170,6 +180,7 @@ class Schedule:
         ends = time.monotonic() + (float("inf") if time_limit is None else time_limit)
         with self._lock:
             self._jobs.retry_failed()
+            self._keep_alive()
             for job in self._jobs.waiting.values():
                 job.due = 0.0
                 self._start(job)
@@ -217,49 +228,48 @@ class Schedule:
     # Running jobs
 
     def _start(self, job: Job) -> None:
-        """Queue a job with its worker; the lock is held."""
-        delay, key = max(0.0, job.due - time.monotonic()), job.key
+        """Queue a job with its worker; the lock is held. If it is queued twice, the second time has no effect."""
+        key, due = job.key, job.due
         if job.loop is None:
-            self._threads.call_later(delay, lambda: self._run(key))
+            self._threads.call_later(due - time.monotonic(), lambda: self._run(key, due))
             return
         with suppress(RuntimeError):  # the event loop is closed: the next flush runs the job
-            job.loop.call_soon_threadsafe(self._start_task, delay, key)
+            job.loop.call_soon_threadsafe(self._start_task, key, due)
 
-    def _start_task(self, delay: float, key: Key) -> None:
+    def _start_task(self, key: Key, due: float) -> None:
         loop = asyncio.get_running_loop()
         with self._lock:
             if loop not in self._tasks:
                 self._tasks = {one: tasks for one, tasks in self._tasks.items() if not one.is_closed()}
                 self._tasks[loop] = LoopTasks(WORKERS)
-            self._tasks[loop].call_later(delay, lambda: self._arun(key))
+            self._tasks[loop].call_later(due - time.monotonic(), lambda: self._arun(key, due))
 
-    def _run(self, key: Key) -> None:
-        job = self._take(key, None)
+    def _run(self, key: Key, due: float) -> None:
+        job = self._take(key, due, None)
         if job is not None:
-            with self._running(job) as succeeded:
-                succeeded.append(run(self._work(job)))
+            with self._ending(job) as outcome:
+                outcome.succeeded = run(self._work(job))
 
-    async def _arun(self, key: Key) -> None:
-        job = self._take(key, asyncio.get_running_loop())
+    async def _arun(self, key: Key, due: float) -> None:
+        job = self._take(key, due, asyncio.get_running_loop())
         if job is not None:
-            with self._running(job) as succeeded:
-                succeeded.append(await arun(self._work(job)))
+            with self._ending(job) as outcome:
+                outcome.succeeded = await arun(self._work(job))
 
-    def _take(self, key: Key, loop: Loop) -> Job | None:
+    def _take(self, key: Key, due: float, loop: Loop) -> Job | None:
         with self._lock:
-            job = self._jobs.take(key)
+            job = self._jobs.take(key, due)
             if job is not None:
                 job.loop = loop
             return job
 
     @contextmanager
-    def _running(self, job: Job) -> Iterator[list[bool]]:
-        """Around the work of a job: log errors, and record the end of the job."""
-        succeeded: list[bool] = []
-        interrupted = False
+    def _ending(self, job: Job) -> Iterator[_Outcome]:
+        """Log errors of a job's work, and record how the job ended."""
+        outcome = _Outcome()
         token = _inside.set((*_inside.get(), self))
         try:
-            yield succeeded
+            yield outcome
         except StorageClosedError as error:
             _log.warning("A conversation could not be read; it is read with its next turn: %s", error)
         except Exception as error:  # the model, the store and the application's callbacks each raise their own
@@ -268,19 +278,22 @@ class Schedule:
             _log.exception("A conversation could not be read; it is read with its next turn.")
         except asyncio.CancelledError:
             # The event loop ends. In a thread, the exception comes from the work, and the job counts as failed.
-            interrupted = job.loop is not None
+            outcome.interrupted = job.loop is not None
             raise
         finally:
             with suppress(ValueError):  # the garbage collector ends the task of a closed event loop in another context
                 _inside.reset(token)
-            self._end(job, succeeded=any(succeeded), interrupted=interrupted)
+            self._end(job, outcome)
 
-    def _end(self, job: Job, *, succeeded: bool, interrupted: bool) -> None:
+    def _end(self, job: Job, outcome: _Outcome) -> None:
         with self._lock:
-            following = self._jobs.end(job, succeeded=succeeded or self._given_up, interrupted=interrupted)
+            # A job that fails after the schedule was closed is not kept.
+            done = outcome.succeeded or self._given_up
+            following = self._jobs.end(job, succeeded=done, interrupted=outcome.interrupted)
             if following is not None:
                 self._start(following)
             self._keep_alive()
 
     def _keep_alive(self) -> None:
+        """Keep the schedule from being collected as garbage while it has jobs; the lock is held."""
         (pending.add if self._jobs.waiting or self._jobs.running else pending.discard)(self)
