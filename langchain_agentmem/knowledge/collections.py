@@ -18,7 +18,8 @@ from langchain_agentmem.knowledge.items import PAGE, items_in, read_batch, reada
 from langchain_agentmem.knowledge.names import text_id
 from langchain_agentmem.knowledge.namespaces import SHARED, ItemKey, Namespace, shared_namespace
 from langchain_agentmem.programs import Program
-from langchain_agentmem.store.engine import Index, StoreEngine
+from langchain_agentmem.store.engine import StoreEngine
+from langchain_agentmem.store.fields import Index
 from langchain_agentmem.text.tables import html_table
 
 _INDEX = ["text"]

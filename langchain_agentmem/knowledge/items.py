@@ -18,8 +18,9 @@ from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.knowledge.namespaces import Namespace
 from langchain_agentmem.programs import Compute, Program, Read
 from langchain_agentmem.programs.sizes import LARGE, is_long
-from langchain_agentmem.store.engine import StoreEngine, search_item
+from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.store.filters import compile_filter
+from langchain_agentmem.store.items import search_item_of
 
 T = TypeVar("T")
 Stored = TypeVar("Stored", bound=Item | ItemRow)
@@ -76,7 +77,7 @@ def items_in(
     rows = yield from rows_in(engine, namespace, condition)
 
     def decoded() -> list[SearchItem]:
-        return [item for item in readable(rows, lambda row: search_item(row, None)) if passes(item.value)]
+        return [item for item in readable(rows, lambda row: search_item_of(row, None)) if passes(item.value)]
 
     return (yield from Compute(is_long((row.value for row in rows), LARGE), decoded))
 

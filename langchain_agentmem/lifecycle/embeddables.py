@@ -12,8 +12,8 @@ from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.messages.properties import text_of
 from langchain_agentmem.programs import Program, Read, Write
-from langchain_agentmem.store.batches import embedded_texts, load_paths
 from langchain_agentmem.store.engine import StoreEngine
+from langchain_agentmem.store.fields import embedded_texts, load_paths
 
 
 class Embeddable(NamedTuple):

@@ -1,4 +1,4 @@
-"""The store: LangGraph's `BaseStore` on any backend, sync and async on one object."""
+"""`AgentMemStore`: LangGraph's `BaseStore` on every backend, for synchronous and asynchronous callers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import functools
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
@@ -30,26 +30,30 @@ from langchain_agentmem.backends.surface import Surface, Work, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.programs import Call, arun, run
 from langchain_agentmem.programs.locks import forkable_lock
-from langchain_agentmem.store.batches import Batch, Value, checked_ops, is_heavy
+from langchain_agentmem.store.arguments import check_ops
+from langchain_agentmem.store.batches import Batch, is_heavy
 from langchain_agentmem.store.bursts import Burst
-from langchain_agentmem.store.engine import Index, StoreEngine
+from langchain_agentmem.store.engine import TTL, StoreEngine
+from langchain_agentmem.store.fields import Index
+from langchain_agentmem.store.items import Value
+from langchain_agentmem.text.tables import html_table
 
 
 class AgentMemStore(Surface, BaseStore):
-    """LangGraph's store: items by namespace and key, with filters, search and time to live.
+    """LangGraph's store: items by namespace and key, with filters, search and TTLs.
 
-    It is usually `AgentMemory.store`, and stands alone too, through `from_url`. Every method has an async twin with the
-    prefix `a`; both may be used on the same object, from any thread and any event loop. Unlike other stores it accepts
-    any label, an e-mail address too.
+    `AgentMemory.store` is usually the object to use; `from_url` creates one that stands alone. Every method has an async twin
+    with the prefix `a`. One object serves both kinds of caller, on any thread and any event loop. In contrast to other
+    stores, it accepts any label, such as an e-mail address.
 
     Args:
-        backend: Where the items are: a URL, see `langchain_agentmem.backends.connect`; or a pool, connection or client of the
-            application, see `langchain_agentmem.backends.adopt`.
-        index: LangGraph's index configuration: `embed`, `dims` and `fields`. A model that gives vectors of other dimensions
-            than `dims` is refused when it is first asked. Default: None (full-text search only, over all fields).
-        ttl: LangGraph's configuration of the time to live: `default_ttl` in minutes, `refresh_on_read`. Expired items are
-            never returned. Default: None (items stay).
-        tenant: Which of several applications on one database. Default: `"default"`.
+        backend: A URL, see `langchain_agentmem.backends.connect`; or a pool, connection or client of the application, see
+            `langchain_agentmem.backends.adopt`.
+        index: LangGraph's index configuration: `embed` (the model), `dims` and `fields`. A model whose vectors do not have
+            `dims` dimensions is refused at its first call. Default: None (full-text search over all fields).
+        ttl: LangGraph's TTL configuration: `default_ttl` (minutes or a `timedelta`) and `refresh_on_read`. Expired items are
+            never returned. Default: None (no expiry).
+        tenant: The application, if several share the database. Default: `"default"`.
 
     Example:
         >>> from langchain_agentmem import AgentMemStore
@@ -79,7 +83,7 @@ class AgentMemStore(Surface, BaseStore):
         self.ttl_config = self.engine.ttl_config
         self.embeddings: Embeddings | None = self.engine.indexer.embedder.model if self.engine.indexer else None
         self._bursts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Burst] = weakref.WeakKeyDictionary()
-        self._starting = forkable_lock()
+        self._bursts_lock = forkable_lock()
 
     if TYPE_CHECKING:  # `Surface` implements the constructors
 
@@ -109,23 +113,33 @@ class AgentMemStore(Surface, BaseStore):
         @classmethod
         def from_client(cls, client: Any, *, allow_eviction: bool = False, **options: Unpack[StoreOptions]) -> Self: ...
 
-    # LangGraph's methods. They are spelled out because BaseStore's own refuse labels with a dot.
+    # LangGraph's methods. Those of `BaseStore` itself refuse labels with a dot.
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Do several operations: reads see the state before, the last put to a key counts, all is stored or nothing."""
-        return run(self.engine.batch(checked_ops(ops)))
+        """Do several operations in one transaction: all changes are stored, or none.
+
+        Reads see the state before the batch. Of several puts and deletes of a key, the last counts.
+
+        Args:
+            ops: LangGraph's operations: `GetOp`, `SearchOp`, `ListNamespacesOp` and `PutOp`. The configured defaults do not
+                apply to them.
+
+        Returns:
+            The results in the order of the operations.
+        """
+        return run(self.engine.batch(check_ops(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Same as `batch`, but without blocking the event loop."""
-        return await self._submit(checked_ops(ops))
+        return await self._submit(check_ops(ops))
 
     def get(self, namespace: tuple[str, ...], key: str, *, refresh_ttl: bool | None = None) -> Item | None:
-        """The item of a key, or None.
+        """Return an item, or None.
 
         Args:
-            namespace: Where it is.
-            key: Its key.
-            refresh_ttl: Whether its time to live starts anew. Default: as configured, else True.
+            namespace: The namespace of the item.
+            key: The key of the item.
+            refresh_ttl: If true, the item's TTL starts again. Default: None (as configured, else true).
         """
         return run(self.engine.get(namespace, key, refresh_ttl=refresh_ttl))
 
@@ -145,19 +159,19 @@ class AgentMemStore(Surface, BaseStore):
         offset: int = 0,
         refresh_ttl: bool | None = None,
     ) -> list[SearchItem]:
-        """Items at or below a namespace.
+        """Search for items at or below a namespace.
 
         Args:
-            namespace_prefix: Where to look; `()` is everywhere.
-            query: What to look for. With embeddings every indexed item is ranked by words and by meaning; without, only
-                items that hold one of the words are found. Default: None (the most recently updated first).
-            filter: What the values must be like; see `langchain_agentmem.store.filters`. Default: None.
-            limit: The most items. Default: 10.
-            offset: How many to skip. Default: 0.
-            refresh_ttl: Whether the found items' time to live starts anew. Default: as configured, else True.
+            namespace_prefix: The namespace, or the first labels of it; `()` for all items.
+            query: The query. With an embedding model, every indexed item is ranked by words and by meaning; without one, only
+                items that contain a word of the query match. Default: None (the most recently updated items first).
+            filter: Conditions on the values; see `langchain_agentmem.store.filters`. Default: None.
+            limit: The maximum number of items. Default: 10.
+            offset: The number of items to skip. Default: 0.
+            refresh_ttl: If true, the TTLs of the found items start again. Default: None (as configured, else true).
 
         Returns:
-            The items; with a query, each with a score in [0, 1], best first.
+            The items. With a query, the best come first, and each has a score in [0, 1].
         """
         return run(
             self.engine.search(
@@ -188,26 +202,37 @@ class AgentMemStore(Surface, BaseStore):
         namespace: tuple[str, ...],
         key: str,
         value: Mapping[str, Any],
-        index: Literal[False] | list[str] | None = None,
+        index: Index = None,
         *,
-        ttl: float | NotProvided | None = NOT_PROVIDED,
+        ttl: TTL = NOT_PROVIDED,
     ) -> None:
-        """Store an item; one that is there is replaced and keeps its `created_at`.
+        """Store an item. An existing item is replaced and keeps its `created_at`.
 
         Args:
-            namespace: Where: a tuple of labels, any strings; the first must not be `"langgraph"`.
-            key: Its key.
-            value: A mapping that JSON knows.
-            index: What search finds it by: paths of fields, or False for nothing. Default: as configured, else all.
-            ttl: Minutes after the last use at which it expires; None for never. Default: as configured, else never.
+            namespace: The namespace: a tuple of any strings. The first label must not be `"langgraph"`.
+            key: The key of the item.
+            value: A JSON-serialisable mapping.
+            index: The fields that search finds: a list of paths, or False for none. Default: None (as configured, else all).
+            ttl: The time after the last use at which the item expires: minutes or a `timedelta`; None for no expiry.
+                Default: as configured, else no expiry.
 
         Raises:
-            InvalidNamespaceError: The namespace is empty or one of its labels is not accepted.
-            InvalidInputError: An argument cannot be stored. Whatever is raised, nothing was stored.
-            EmbeddingsChangedError: The stored vectors are of another embedding model.
+            InvalidNamespaceError: The namespace is empty, or a label is not accepted.
+            InvalidInputError: Another argument is not accepted.
+            EmbeddingsChangedError: The stored vectors belong to another embedding model.
             InvalidVectorsError: The model returned something else than one vector for each text.
-            EmbeddingDimensionsError: The model's vectors have other dimensions than `index["dims"]` says.
-            ConfigurationError: The database cannot store vectors of so many dimensions; it says what to do.
+            EmbeddingDimensionsError: The model's vectors do not have `index["dims"]` dimensions.
+            ConfigurationError: The database cannot store vectors of this length. The error says what to do.
+
+            Nothing is stored if an error is raised.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> from langchain_agentmem import AgentMemStore
+            >>> with AgentMemStore.from_url("sqlite:///:memory:") as store:
+            ...     store.put(("codes",), "login", {"code": 1234}, ttl=timedelta(minutes=5))
+            ...     store.get(("codes",), "login").value
+            {'code': 1234}
         """
         run(self.engine.put(namespace, key, value, index=index, ttl=ttl))
 
@@ -216,15 +241,15 @@ class AgentMemStore(Surface, BaseStore):
         namespace: tuple[str, ...],
         key: str,
         value: Mapping[str, Any],
-        index: Literal[False] | list[str] | None = None,
+        index: Index = None,
         *,
-        ttl: float | NotProvided | None = NOT_PROVIDED,
+        ttl: TTL = NOT_PROVIDED,
     ) -> None:
         """Same as `put`, but without blocking the event loop."""
         await self._submit([self.engine.put_op(namespace, key, value, index=index, ttl=ttl)])
 
     def delete(self, namespace: tuple[str, ...], key: str) -> None:
-        """Delete an item; one that is not there is no error."""
+        """Delete an item, if it exists."""
         run(self.engine.delete(namespace, key))
 
     async def adelete(self, namespace: tuple[str, ...], key: str) -> None:
@@ -240,14 +265,14 @@ class AgentMemStore(Surface, BaseStore):
         limit: int = 100,
         offset: int = 0,
     ) -> list[tuple[str, ...]]:
-        """The namespaces that hold items, sorted.
+        """List the namespaces that contain items, sorted.
 
         Args:
-            prefix: How they begin; `"*"` stands for any label. Default: None.
-            suffix: How they end; `"*"` stands for any label. Default: None.
-            max_depth: Cut longer ones to this many labels. Default: None.
-            limit: The most namespaces. Default: 100.
-            offset: How many to skip. Default: 0.
+            prefix: The first labels; `"*"` matches any label. Default: None (any).
+            suffix: The last labels; `"*"` matches any label. Default: None (any).
+            max_depth: The number of labels to which namespaces are cut. Default: None (not cut).
+            limit: The maximum number of namespaces. Default: 100.
+            offset: The number of namespaces to skip. Default: 0.
         """
         return run(
             self.engine.list_namespaces(prefix=prefix, suffix=suffix, max_depth=max_depth, limit=limit, offset=offset)
@@ -267,7 +292,7 @@ class AgentMemStore(Surface, BaseStore):
         found: list[tuple[str, ...]] = (await self._submit([op]))[0]
         return found
 
-    # Ours
+    # Methods that LangGraph's stores do not have
 
     def update(
         self,
@@ -276,24 +301,24 @@ class AgentMemStore(Surface, BaseStore):
         function: Callable[[Value | None], Value | None],
         *,
         index: Index | NotProvided = NOT_PROVIDED,
-        ttl: float | NotProvided | None = NOT_PROVIDED,
+        ttl: TTL = NOT_PROVIDED,
     ) -> Value | None:
-        """Change an item so that no concurrent change is lost.
+        """Change an item without losing a concurrent change.
 
         Args:
-            namespace: Where it is.
-            key: Its key.
-            function: Gets the item's value (a copy; None if there is no item) and returns the new one.
-                It is called again when another writer was faster, so it should do nothing else.
+            namespace: The namespace of the item.
+            key: The key of the item.
+            function: Gets a copy of the item's value (None if there is no item) and returns the new value. It is called again
+                if another writer was faster, so it must have no side effects.
             index: As in `put`. Default: that of the item if there is one.
             ttl: As in `put`. Default: that of the item if there is one.
 
         Returns:
-            The value that was stored.
+            The stored value.
 
         Raises:
-            ConflictError: Others kept changing the item for 30 seconds.
-            InvalidTypeError: The function returned None, or anything else that is no mapping; nothing was written.
+            ConflictError: Other writers kept changing the item for 30 seconds.
+            InvalidTypeError: The function returned None or another value that is not a mapping. Nothing was written.
 
         Example:
             >>> from langchain_agentmem import AgentMemStore
@@ -311,7 +336,7 @@ class AgentMemStore(Surface, BaseStore):
         function: Callable[[Value | None], Any],
         *,
         index: Index | NotProvided = NOT_PROVIDED,
-        ttl: float | NotProvided | None = NOT_PROVIDED,
+        ttl: TTL = NOT_PROVIDED,
     ) -> Value | None:
         """Same as `update`, but without blocking the event loop; `function` may be a coroutine function."""
         return await arun(self.engine.update(namespace, key, _calling(function), index=index, ttl=ttl))
@@ -322,27 +347,26 @@ class AgentMemStore(Surface, BaseStore):
         function: Callable[[dict[tuple[tuple[str, ...], str], Value | None]], Mapping[Any, Any]],
         *,
         index: Index | NotProvided | Mapping[tuple[str, ...], Index] = NOT_PROVIDED,
-        ttl: float | NotProvided | None = NOT_PROVIDED,
+        ttl: TTL = NOT_PROVIDED,
     ) -> dict[tuple[tuple[str, ...], str], Value | None]:
-        """Change several items together, so that no concurrent change is lost: all is stored, or nothing.
+        """Change several items together without losing a concurrent change: all changes are stored, or none.
 
         Args:
-            keys: Which items, each a pair of a namespace and a key; all below one root label.
-            function: Gets a dict of the items' values by key (copies; None where there is no item) and returns one of the
-                new values (None deletes). Items that it leaves out stay as they are, and are still as it saw them when the
-                others are stored. It may add keys below the same root: those must be new; if there is an item, it is
-                called again with that one too. It is also called again when another writer was faster, so it should do
-                nothing else.
-            index: As in `put`; where it differs, a dict of it by namespace. Default: that of each item if there is one.
+            keys: The items, each as a pair of a namespace and a key. All must have one root label.
+            function: Gets a dict with copies of the items' values by key (None where there is no item) and returns a dict of
+                the changed values (None deletes the item). The other items are not written, and must not change before the
+                changes are stored. The function may add keys with the same root label; if an item exists there, it is called
+                again with its value. It is also called again if another writer was faster, so it must have no side effects.
+            index: As in `put`, or a dict of it by namespace. Default: that of each item if there is one.
             ttl: As in `put`. Default: that of each item if there is one.
 
         Returns:
-            The values afterwards, of the keys that were asked for and of those added; None where there is no item.
+            The values of all items afterwards, with those that the function added; None where there is no item.
 
         Raises:
-            ConflictError: Others kept changing the items for 30 seconds.
-            InvalidInputError: The keys lie below different root labels.
-            InvalidTypeError: The function returned no dict, or a value that is no mapping; nothing was written.
+            ConflictError: Other writers kept changing the items for 30 seconds.
+            InvalidInputError: The root labels differ.
+            InvalidTypeError: The function returned no dict, or a value that is not a mapping. Nothing was written.
 
         Example:
             >>> from langchain_agentmem import AgentMemStore
@@ -362,64 +386,85 @@ class AgentMemStore(Surface, BaseStore):
         function: Callable[[dict[tuple[tuple[str, ...], str], Value | None]], Any],
         *,
         index: Index | NotProvided | Mapping[tuple[str, ...], Index] = NOT_PROVIDED,
-        ttl: float | NotProvided | None = NOT_PROVIDED,
+        ttl: TTL = NOT_PROVIDED,
     ) -> dict[tuple[tuple[str, ...], str], Value | None]:
         """Same as `update_many`, but without blocking the event loop; `function` may be a coroutine function."""
         return await arun(self.engine.update_many(keys, _calling(function), index=index, ttl=ttl))
 
     def sweep_ttl(self) -> int:
-        """Delete all that has expired, now; returns how many items, sessions and threads that were."""
+        """Delete all expired items, sessions and threads of the tenant, and return their number.
+
+        Calling it is optional: expired data is never returned, and is deleted after writes.
+        """
         return run(self.engine.sweeper.sweep())
 
     async def asweep_ttl(self) -> int:
         """Same as `sweep_ttl`, but without blocking the event loop."""
         return await arun(self.engine.sweeper.sweep())
 
-    def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Work:  # noqa: ARG002 (PostgresStore has it)
-        """Do nothing: expired items are deleted after writes. It is here because `PostgresStore` has it.
+    def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Work:  # noqa: ARG002
+        """Do nothing. The method exists for compatibility with `PostgresStore`; expired items are deleted after writes.
 
         Args:
-            sweep_interval_minutes: No effect.
+            sweep_interval_minutes: Has no effect.
         """
         return Work()
 
     def stop_ttl_sweeper(self, timeout: float | None = None) -> Work:  # noqa: ARG002
-        """Do nothing, as `start_ttl_sweeper`; what it returns is true, and may be awaited.
+        """Do nothing, like `start_ttl_sweeper`. The result is true and can be awaited.
 
         Args:
-            timeout: No effect.
+            timeout: Has no effect.
         """
         return Work()
 
     @property
     def language(self) -> str:
-        """Which language texts are searched in."""
+        """The language of full-text search."""
         return self.engine.language
 
     def __repr__(self) -> str:
-        return f"AgentMemStore({self._backend!r})"
+        state = "".join(f", {name}={value!r}" for name, value in self._state().items())
+        return f"AgentMemStore({self.engine.backend!r}{state})"
 
-    # Operations
+    def _repr_html_(self) -> str:
+        rows = {"backend": self.engine.backend, **self._state()}
+        return html_table(
+            ((name, str(value)) for name, value in rows.items()), caption="AgentMemStore", row_headers=True
+        )
+
+    def _state(self) -> dict[str, Any]:
+        engine = self.engine
+        state: dict[str, Any] = {"tenant": engine.tenant}
+        if engine.indexer is not None:
+            state["embeddings"] = engine.indexer.embedder.name
+        if engine.fields != [("$", "$")]:
+            state["fields"] = [path for path, _ in engine.fields]
+        default_ttl = (engine.ttl_config or {}).get("default_ttl")
+        if default_ttl is not None:
+            state["default_ttl"] = default_ttl
+        return state
+
+    # Bursts
 
     def _submit(self, ops: Sequence[Op]) -> Awaitable[list[Any]]:
-        """Do operations together with what others submit in this tick of the event loop."""
-        return self._submit_heavy(ops) if is_heavy(ops) else self._add(self.engine.sorted(ops))
+        """Do operations together with others that are submitted in this tick of the event loop."""
+        return self._submit_heavy(ops) if is_heavy(ops) else self._add(self.engine.batch_of(ops))
 
     async def _submit_heavy(self, ops: Sequence[Op]) -> list[Any]:
-        return await self._add(await arun(self.engine.checked(ops)))
+        return await self._add(await arun(self.engine.prepare(ops)))
 
-    def _add(self, work: Batch) -> Awaitable[list[Any]]:
+    def _add(self, batch: Batch) -> Awaitable[list[Any]]:
         loop = asyncio.get_running_loop()
         burst = self._bursts.get(loop)
         if burst is None:
-            with self._starting:
-                burst = self._bursts.setdefault(
-                    loop, Burst(self.engine.perform, embedding=self.engine.indexer is not None)
-                )
-        return burst.add(work, loop)
+            created = Burst(self.engine.perform, embedding=self.engine.indexer is not None)
+            with self._bursts_lock:
+                burst = self._bursts.setdefault(loop, created)
+        return burst.add(batch, loop)
 
 
 def _calling(function: Callable[..., Any]) -> Callable[..., Call[Any]]:
-    """A step that calls the application's function, which may be a coroutine function under `arun`."""
+    """Return a function that makes the step of a call: under `arun`, `function` may be a coroutine function."""
     check_callable("function", function)
     return functools.partial(Call, function)

@@ -131,7 +131,7 @@ async def test_deleting_deletes_one_item(store, call):
 
 
 async def test_storing_none_is_refused(store, call):
-    with pytest.raises(InvalidTypeError, match="use delete"):
+    with pytest.raises(InvalidTypeError, match="Use delete"):
         await call(store.put, NS, "k", None)
 
 
@@ -623,7 +623,7 @@ async def test_a_wrong_time_to_live_is_named_in_minutes(sqlite_memory, call):
 
 
 def test_an_unknown_name_in_the_index_is_refused():
-    with pytest.raises(InvalidInputError, match="unknown name 'dimensions'"):
+    with pytest.raises(InvalidInputError, match="unknown entry 'dimensions'"):
         AgentMemStore.from_url(
             "sqlite:///:memory:", index={"embed": lambda texts: [[1.0] for _ in texts], "dimensions": 1}
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -57,6 +57,16 @@ async def test_an_item_expires_after_its_minutes(store, call, clock, minutes):
     assert await call(store.search, NS, query="pizza") == []
     assert await call(store.search, NS, filter={"text": "pizza"}) == []
     assert await call(store.list_namespaces) == []
+
+
+async def test_a_ttl_may_be_a_timedelta(store, call, clock):
+    await call(store.put, NS, "k", {"n": 1}, ttl=timedelta(seconds=90))
+    clock.minutes(1.49)
+    assert await call(store.get, NS, "k", refresh_ttl=False)
+    clock.minutes(0.02)
+    assert await call(store.get, NS, "k") is None
+    with pytest.raises(InvalidInputError, match=r"ttl must be more than 0 minutes .* got datetime\.timedelta"):
+        await call(store.put, NS, "k", {"n": 1}, ttl=timedelta(0))
 
 
 async def test_without_a_time_to_live_an_item_stays(store, call, clock):

@@ -13,7 +13,7 @@ import pytest
 from langgraph.store.base import PutOp
 
 from langchain_agentmem import AgentMemStore
-from langchain_agentmem.store import bursts
+from langchain_agentmem.store import bursts, jobs
 from langchain_agentmem.store.batches import Batch
 
 PLACE = ("burst", "here")
@@ -25,7 +25,7 @@ class Stopped(Exception):
 
 
 class Breaking:
-    """Raises an exception at one of the lines of the module that a burst runs through."""
+    """Raises an exception at one of the lines of the modules that a burst runs through."""
 
     def __init__(self, at: int) -> None:
         self.at = at
@@ -39,7 +39,7 @@ class Breaking:
         sys.settrace(None)
 
     def _call(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
-        return self._line if frame.f_code.co_filename == bursts.__file__ else None
+        return self._line if frame.f_code.co_filename in (bursts.__file__, jobs.__file__) else None
 
     def _line(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
         if event == "line":
@@ -79,14 +79,14 @@ def test_a_burst_that_is_broken_off_at_any_line_lets_later_calls_go_on(store):
 
 async def test_batches_that_wait_for_each_other_are_not_gone_through_each_time(store, monkeypatch):
     looks = 0
-    places = Batch.places
+    written_keys = Batch.written_keys
 
     def counted(batch: Batch) -> Any:
         nonlocal looks
         looks += 1
-        return places(batch)
+        return written_keys(batch)
 
-    monkeypatch.setattr(Batch, "places", counted)
+    monkeypatch.setattr(Batch, "written_keys", counted)
     count = 600
     batches = [[PutOp(PLACE, "same", {"n": at}), PutOp(PLACE, f"own {at}", {"n": at})] for at in range(count)]
     await asyncio.gather(*map(store.abatch, batches))

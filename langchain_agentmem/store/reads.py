@@ -1,0 +1,210 @@
+"""The reads of a batch: gets, searches and listings of namespaces."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, Result, SearchOp
+
+from langchain_agentmem.backends.contract import Backend, Found, ItemRow, Query
+from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.programs import Compute, Program
+from langchain_agentmem.programs.sizes import LARGE, is_long
+from langchain_agentmem.search.ranking import rank, terms
+from langchain_agentmem.store.arguments import ItemKey, Namespace
+from langchain_agentmem.store.batches import Batch, ReadOp
+from langchain_agentmem.store.filters import Filter, compile_filter
+from langchain_agentmem.store.items import item_of, search_item_of, value_of
+
+MANY_ROWS = 500
+"""Under `arun`, a worker thread decodes and ranks more items than this, because it takes about a millisecond."""
+
+_CHUNK = 200
+"""The number of items that a filter is first applied to."""
+
+_LEAST_DEPTH = 20
+"""The minimum number of best items by words, and by vector, that are fused, whatever the limit."""
+
+Scored = tuple[ItemRow, float | None]
+"""An item that a search found, with its score."""
+Answer = ItemRow | list[Scored] | list[Namespace] | None
+"""The rows for a get, a search or a listing."""
+Transact = Callable[[Program[Any]], Program[Any]]
+"""Runs a storage program: in the current transaction, or in one of its own."""
+
+
+class Reader:
+    """Answers the reads of batches.
+
+    Args:
+        backend: The backend that stores the items.
+        tenant: The tenant.
+        transact: Runs each storage program.
+    """
+
+    def __init__(self, backend: Backend, tenant: str, transact: Transact) -> None:
+        self._backend = backend
+        self._items = backend.items
+        self._tenant = tenant
+        self._transact = transact
+
+    def answer(self, batch: Batch, now: float) -> Program[tuple[dict[int, Answer], list[ItemKey]]]:
+        """Answer the reads of a batch.
+
+        Returns:
+            The answers by the index of the read in the batch, and the keys of the items whose TTL starts again.
+
+        Raises:
+            DamagedDataError: A row cannot be decoded.
+        """
+        with reading("One of the items"):
+            return (yield from self._answer(batch, now))
+
+    def _answer(self, batch: Batch, now: float) -> Program[tuple[dict[int, Answer], list[ItemKey]]]:
+        answers: dict[int, Answer] = {}
+        used: list[ItemRow] = []
+        gets = batch.of_kind(GetOp)
+        if gets:
+            keys = list(dict.fromkeys((op.namespace, op.key) for op in gets.values()))
+            found = yield from self._transact(self._items.get(self._tenant, keys, now))
+            rows = dict(zip(keys, found, strict=True))
+            for index, op in gets.items():
+                row = answers[index] = rows[op.namespace, op.key]
+                if row and op.refresh_ttl:
+                    used.append(row)
+        for index, search in batch.of_kind(SearchOp).items():
+            vector = batch.query_vectors.get(search.query or "")
+            scored = yield from (self._ranked(search, vector, now) if search.query else self._newest(search, now))
+            answers[index] = scored
+            used.extend(row for row, _ in scored if search.refresh_ttl)
+        for index, listing in batch.of_kind(ListNamespacesOp).items():
+            answers[index] = yield from self._namespaces(listing, now)
+        return answers, list(dict.fromkeys((row.namespace, row.key) for row in used if row.ttl is not None))
+
+    def _ranked(self, op: SearchOp, vector: bytes | None, now: float) -> Program[list[Scored]]:
+        """Search with a query: the best items first."""
+        passes = compile_filter(op.filter) if op.filter else None
+        last = op.offset + op.limit
+        depth = max(_LEAST_DEPTH, 2 * last)
+        words = terms(op.query or "", self._backend.language)
+        query = Query(op.namespace_prefix, words, vector, op.filter, depth)
+        while True:
+            found = yield from self._transact(self._items.find(self._tenant, query, now))
+            best = yield from self._best(found, passes, last)
+            if len(best) >= last or found.complete:
+                return best[op.offset : last]
+            query = query._replace(depth=8 * query.depth)
+
+    def _best(self, found: Found, passes: Filter | None, count: int) -> Program[list[Scored]]:
+        """Return the best candidates that pass a filter, at least `count` if there are that many."""
+        best: list[Scored] = []
+        ranked = yield from Compute(len(found.candidates) > MANY_ROWS, rank, found.candidates)
+        size = count if passes is None else _CHUNK
+        for start in range(0, len(ranked), size or 1):
+            chunk = ranked[start : start + size]
+            rows: Mapping[Any, ItemRow] = found.rows
+            if not all(item_id in rows for item_id, _ in chunk):
+                rows = yield from self._transact(self._items.rows([item_id for item_id, _ in chunk]))
+            existing = [(rows[item_id], score) for item_id, score in chunk if item_id in rows]
+            passing = {id(row) for row in (yield from _passing([row for row, _ in existing], passes))}
+            best.extend(pair for pair in existing if id(pair[0]) in passing)
+            if len(best) >= count:
+                break
+        return best
+
+    def _newest(self, op: SearchOp, now: float) -> Program[list[Scored]]:
+        """Search without a query: the most recently updated items first."""
+        passes = compile_filter(op.filter) if op.filter else None
+        last = op.offset + op.limit
+        size = max(_CHUNK, last) if op.filter else last
+        newest: list[Scored] = []
+        following: tuple[Any, ...] | None = None
+        while len(newest) < last:
+            page, following = yield from self._transact(
+                self._items.scan(self._tenant, op.namespace_prefix, op.filter, size, following, now)
+            )
+            newest.extend((row, None) for row in (yield from _passing(page, passes)))
+            if following is None:
+                break
+            size *= 4  # few items of this page passed the filter
+        return newest[op.offset : last]
+
+    def _namespaces(self, op: ListNamespacesOp, now: float) -> Program[list[Namespace]]:
+        prefix: Namespace = ()
+        for condition in op.match_conditions or ():
+            if condition.match_type == "prefix" and "*" not in condition.path:
+                prefix = max(prefix, tuple(condition.path), key=len)
+        found = yield from self._transact(self._items.namespaces(self._tenant, prefix, now))
+        matching = yield from Compute(len(found) > 10 * MANY_ROWS, _matching, found, op)
+        return matching[op.offset : op.offset + op.limit]
+
+
+def results_of(
+    batch: Batch, answers: Mapping[int, Answer], callers: Sequence[int] | None
+) -> Program[list[list[Result]]]:
+    """Decode the answers of a batch.
+
+    Args:
+        batch: The batch.
+        answers: The answers to its reads.
+        callers: The number of callers of each operation; None for one each.
+
+    Returns:
+        For each operation, a result for each of its callers. No two callers share a value.
+    """
+    counts = callers or [1] * batch.size
+    if not answers:
+        return [[None] * count for count in counts]
+    large = are_large(row for answer in answers.values() for row in _rows_of(answer)) or max(counts) > MANY_ROWS
+    return (yield from Compute(large, _decode, batch.reads, answers, counts))
+
+
+def _decode(reads: Mapping[int, ReadOp], answers: Mapping[int, Answer], counts: Sequence[int]) -> list[list[Result]]:
+    return [[_result(reads.get(index), answers.get(index)) for _ in range(count)] for index, count in enumerate(counts)]
+
+
+def _result(op: ReadOp | None, answer: Any) -> Result:
+    """Decode an answer; `op` is None for a write."""
+    if op is None or answer is None:
+        return None
+    if isinstance(op, GetOp):
+        return item_of(answer)
+    if isinstance(op, SearchOp):
+        return [search_item_of(row, score) for row, score in answer]
+    return list(answer)
+
+
+def _rows_of(answer: Answer) -> Iterable[ItemRow]:
+    """Return the rows of an answer; none for a listing of namespaces."""
+    if isinstance(answer, ItemRow):
+        return [answer]
+    return [pair[0] for pair in answer or () if isinstance(pair[0], ItemRow)]
+
+
+def are_large(rows: Iterable[ItemRow]) -> bool:
+    """Return true if decoding the rows would block an event loop noticeably."""
+    texts = [row.value for row in itertools.islice(rows, MANY_ROWS + 1)]
+    return len(texts) > MANY_ROWS or is_long(texts, LARGE)
+
+
+def _passing(rows: Sequence[ItemRow], passes: Filter | None) -> Program[list[ItemRow]]:
+    """Return the rows whose values pass a filter."""
+    if passes is None:
+        return list(rows)
+    return (yield from Compute(are_large(rows), lambda: [row for row in rows if passes(value_of(row))]))
+
+
+def _matching(namespaces: Iterable[Namespace], op: ListNamespacesOp) -> list[Namespace]:
+    """Return the namespaces that meet all conditions, cut to the maximum depth."""
+    conditions = op.match_conditions or ()
+    matching = [one for one in namespaces if all(_matches(one, condition) for condition in conditions)]
+    return matching if op.max_depth is None else sorted({one[: op.max_depth] for one in matching})
+
+
+def _matches(namespace: Namespace, condition: MatchCondition) -> bool:
+    path = tuple(condition.path)
+    start = 0 if condition.match_type == "prefix" else len(namespace) - len(path)
+    labels = namespace[max(0, start) : start + len(path)]
+    return len(labels) == len(path) and all(one in ("*", label) for label, one in zip(labels, path, strict=True))
