@@ -23,6 +23,7 @@ from langchain_agentmem.arguments.values import check_count, check_flag, check_f
 from langchain_agentmem.backends.contract import Backend, SessionKey
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.compression.budgets import Budget
+from langchain_agentmem.compression.chat_models import chat_model
 from langchain_agentmem.compression.folding import Progress, fold, is_at_work
 from langchain_agentmem.compression.sessions import SessionMessages, SessionPlace
 from langchain_agentmem.compression.sources import Coverage, MessageList, Source
@@ -39,7 +40,6 @@ from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.repairs import repaired
 from langchain_agentmem.errors import (
     BudgetError,
-    ConfigurationError,
     InvalidInputError,
     InvalidTypeError,
     missing_extra,
@@ -54,7 +54,6 @@ from langchain_agentmem.text.words import check_language
 
 if TYPE_CHECKING:
     from langchain.agents.middleware import AgentMiddleware
-    from langchain_core.language_models import BaseChatModel
 
 _log = logging.getLogger(__name__)
 
@@ -501,7 +500,8 @@ def _runnable(model: Any) -> Runnable[Any, Any] | None:
     if model is None or isinstance(model, Runnable):
         return model
     if isinstance(model, str):
-        return _model_named(model)
+        named: Runnable[Any, Any] = chat_model(model)
+        return named
     if callable(model):
         return RunnableLambda(model)
     found = f"{type(model).__name__}: {shown(model)}"
@@ -537,21 +537,6 @@ def _summary_tokens(max_tokens: int | None, summary_tokens: int | None) -> int:
         msg = f"summary_tokens={summary_tokens:,} is more than half of max_tokens={max_tokens:,}: give less."
         raise InvalidInputError(msg)
     return summary_tokens
-
-
-def _model_named(name: str) -> BaseChatModel:
-    try:
-        from langchain.chat_models import init_chat_model
-    except ImportError:
-        raise missing_extra(what=f"A chat model made from its name ({shown(name)})", extra="agents") from None
-    try:
-        model: BaseChatModel = init_chat_model(check_content("model", name))
-    except (ImportError, ValueError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        msg = f"The model {shown(name)} could not be made: {error!s:.300} Give one such as 'openai:gpt-4o-mini'."
-        raise ConfigurationError(msg) from error
-    return model
 
 
 def _input_tokens(model: Any, max_tokens: int | None) -> int:

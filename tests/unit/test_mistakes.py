@@ -112,12 +112,12 @@ MISTAKES: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "max_tokens of a middleware": (
         lambda m: m.middleware(MODEL, max_tokens=999, compressor=m.compressor(max_tokens=999)),
         InvalidInputError,
-        "max_tokens=999 does nothing beside compressor",
+        "max_tokens=999 has no effect beside compressor",
     ),
     "when beside an extractor": (
         lambda m: m.middleware(MODEL, when="turn", extractor=m.profile_node(MODEL)),
         InvalidInputError,
-        "when='turn' does nothing beside extractor",
+        "when='turn' has no effect beside extractor",
     ),
     "an extractor that does not learn": (
         lambda m: m.middleware(MODEL, learn=False, extractor=m.profile_node(MODEL)),
@@ -127,12 +127,12 @@ MISTAKES: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "max_tokens of a history": (
         lambda m: m.history("s", max_tokens=9, compressor=m.compressor(max_tokens=999)),
         InvalidInputError,
-        "max_tokens=9 does nothing beside compressor",
+        "max_tokens=9 has no effect beside compressor",
     ),
     "max_messages of a factory": (
         lambda m: m.session_history(max_messages=9, compressor=m.compressor(max_tokens=999)),
         InvalidInputError,
-        "max_messages=9 does nothing beside compressor",
+        "max_messages=9 has no effect beside compressor",
     ),
     # Values of the wrong kind
     "a flag": (lambda m: m.middleware(tools=["save_memory"]), InvalidTypeError, "tools must be True or False"),

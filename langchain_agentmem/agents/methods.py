@@ -1,0 +1,214 @@
+"""The methods of `AgentMemory` that create parts of agents: tools, the extraction node, and the middleware."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from typing_extensions import Unpack
+
+from langchain_agentmem.arguments.options import ExtractorOptions, check_options
+from langchain_agentmem.compression.methods import CompressionMethods
+from langchain_agentmem.errors import missing_extra
+from langchain_agentmem.knowledge.facts.schema import UserProfile
+from langchain_agentmem.store.face import AgentMemStore
+
+if TYPE_CHECKING:
+    import weakref
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import Runnable
+    from langchain_core.tools import BaseTool
+    from pydantic import BaseModel
+
+    from langchain_agentmem.agents.middleware import MemoryMiddleware
+    from langchain_agentmem.compression.compressor import MemoryCompressor
+    from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
+    from langchain_agentmem.knowledge.extraction.scheduler import Schedule
+    from langchain_agentmem.knowledge.memories import Memories
+    from langchain_agentmem.knowledge.shared import SharedKnowledge
+
+
+class AgentMethods(CompressionMethods):
+    """Create tools, nodes and middleware for agents."""
+
+    store: AgentMemStore
+    _schedules: weakref.WeakSet[Schedule]
+
+    if TYPE_CHECKING:  # `AgentMemory` creates them on first use
+
+        @property
+        def memories(self) -> Memories: ...
+
+        @property
+        def knowledge(self) -> SharedKnowledge: ...
+
+    def tools(
+        self,
+        *,
+        user_id: str | None = None,
+        include: Collection[str] | None = None,
+        k: int = 5,
+        max_length: int = 2_000,
+        read_only: bool = False,
+        knowledge: Sequence[str] = (),
+    ) -> list[BaseTool]:
+        """Return tools with which an agent saves, searches and forgets memories about its user.
+
+        Pass them to `create_agent`, `ToolNode` or `model.bind_tools`. The run names the user (`user_id` in the config, the
+        runtime's context or the state); the model cannot choose another one, and a run without a user raises. The model is
+        told about wrong arguments, and nothing is changed then. Results are quoted as data.
+
+        Args:
+            user_id: The user, for all runs. Default: None (the run names the user).
+            include: The names of the tools: `save_memory`, `search_memory`, `forget_memory`. Default: None (all).
+            k: The maximum number of results of a search. Default: 5.
+            max_length: The maximum number of characters of a memory. Default: 2,000.
+            read_only: If true, leave out the tools that change memories. Default: False.
+            knowledge: Collections of shared knowledge. If any are given, the tool `search_knowledge` searches them.
+                Default: none.
+
+        Raises:
+            InvalidInputError: A value is not accepted.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> memory = AgentMemory.from_url("sqlite:///:memory:")
+            >>> [tool.name for tool in memory.tools(user_id="alice@example.com")]
+            ['save_memory', 'search_memory', 'forget_memory']
+            >>> memory.close()
+        """
+        from langchain_agentmem.agents.tools import memory_tools
+
+        return memory_tools(
+            self.memories,
+            self.knowledge,
+            user_id=user_id,
+            include=include,
+            k=k,
+            max_length=max_length,
+            read_only=read_only,
+            knowledge=knowledge,
+        )
+
+    def profile_node(
+        self,
+        model: BaseChatModel | Runnable[Any, Any] | str,
+        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+        **options: Unpack[ExtractorOptions],
+    ) -> ProfileExtractor:
+        """Return a graph node, also a Runnable, that extracts profiles, facts and entities from conversations.
+
+        Args:
+            model: A chat model, or its name such as `"openai:gpt-4o-mini"` (requires the extra `agents`).
+            schema: The schema of the profile: a Pydantic model, or a JSON schema. Default: `UserProfile`.
+            **options: The keyword arguments of `ProfileExtractor`, such as `when="background"`.
+
+        Raises:
+            InvalidTypeError: `on_extraction` is a coroutine function, or another argument has the wrong type.
+            InvalidInputError: A value is not accepted.
+            ConfigurationError: The model is a name, and LangChain is not installed.
+        """
+        from langchain_agentmem.compression.chat_models import chat_model
+        from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
+
+        check_options("memory.profile_node", options, ExtractorOptions)
+        extractor = ProfileExtractor(chat_model(model), self.store, schema, **options)
+        if extractor.schedule is not None:
+            self._schedules.add(extractor.schedule)
+        return extractor
+
+    def middleware(
+        self,
+        model: BaseChatModel | str | None = None,
+        *,
+        max_tokens: int | None = None,
+        facts: int = 8,
+        memories: int = 5,
+        knowledge: Sequence[str] = (),
+        max_characters: int = 4_000,
+        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+        entities: bool = False,
+        when: Literal["turn", "background", "debounce"] = "background",
+        learn: bool = True,
+        tools: bool = False,
+        compressor: MemoryCompressor | None = None,
+        extractor: ProfileExtractor | None = None,
+    ) -> MemoryMiddleware:
+        """Return a middleware for LangChain's `create_agent`. It requires the extra `agents`.
+
+        - Before each call to the model, it adds the user's profile, facts and memories to the system message, quoted as
+          data. Half of the facts and memories match the question; the other half are the most recent ones.
+        - It keeps the request within its budget, with less of this text if necessary. The messages of the state stay
+          unchanged.
+        - After the answer, it extracts profile, facts and entities from the new messages.
+
+        The run names the user (`user_id` in the config, the runtime's context or the state). A run without a user raises.
+
+        Args:
+            model: The model for summaries and extraction: a chat model, or its name such as `"openai:gpt-4o-mini"`. Default:
+                None (summaries quote the conversation, and nothing is extracted).
+            max_tokens: The maximum number of tokens of a request, with its tools. Default: three quarters of the limit in the
+                model's profile, or 16,000 if it has none.
+            facts: The maximum number of facts to add. Default: 8.
+            memories: The maximum number of memories to add; agents save them with `tools`. Default: 5.
+            knowledge: Collections of shared knowledge to search. Default: none.
+            max_characters: The maximum number of characters to add. Default: 4,000.
+            schema: The schema of the profile. Default: `UserProfile`.
+            entities: If true, also extract entities and relations in the same call to the model, and add those that match the
+                question. Default: False.
+            when: When to extract: `"turn"` (before the agent returns), `"background"` or `"debounce"`. Default:
+                `"background"`.
+            learn: If false, nothing is extracted. Default: True.
+            tools: If true, the agent gets the tools of `tools()`. Default: False.
+            compressor: A compressor instead of `max_tokens`. Default: None.
+            extractor: A node of `profile_node` instead of `schema`, `entities` and `when`. Default: None.
+
+        Raises:
+            InvalidInputError: A value is not accepted, or two arguments contradict each other.
+            InvalidTypeError: An argument has the wrong type.
+            ConfigurationError: LangChain is not installed, or it does not know the model's name.
+
+        Example:
+            >>> from langchain.agents import create_agent
+            >>> from langchain_agentmem import AgentMemory
+            >>> from langchain_agentmem.testing import ScriptedChatModel
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     fact = memory.profiles.add_fact("alice@example.com", "Allergic to peanuts")
+            ...     model = ScriptedChatModel(["Try the pasta."])
+            ...     agent = create_agent(model, [], middleware=[memory.middleware()])
+            ...     asked = {"messages": [("user", "What can I eat? I am allergic.")]}
+            ...     answer = agent.invoke(asked, {"configurable": {"user_id": "alice@example.com"}})
+            ...     "Allergic to peanuts" in model.requests[0][0].text
+            True
+        """
+        try:
+            from langchain_agentmem.agents.middleware import MemoryMiddleware
+        except ImportError:
+            raise missing_extra(what="A middleware for create_agent", extra="agents") from None
+        from langchain_agentmem.agents.assembly import MiddlewareSettings
+        from langchain_agentmem.compression.chat_models import chat_model
+
+        settings = MiddlewareSettings(
+            max_tokens,
+            facts,
+            memories,
+            knowledge,
+            max_characters,
+            schema,
+            entities,
+            when,
+            learn,
+            tools,
+            compressor,
+            extractor,
+        )
+        settings.check()
+        model = chat_model(model)
+        if compressor is None:
+            compressor = self.compressor(model, max_tokens=settings.token_budget(model))
+        if extractor is None and learn and model is not None:
+            extractor = self.profile_node(model, schema, entities=entities, when=when)
+        return MemoryMiddleware(
+            compressor, settings.recall(self.store.engine), extractor, self.tools() if tools else ()
+        )

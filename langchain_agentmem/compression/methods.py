@@ -1,0 +1,50 @@
+"""The method of `AgentMemory` that creates compressors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack
+
+from langchain_agentmem.arguments.options import CompressorOptions, check_options
+from langchain_agentmem.checkpointing.face import AgentMemSaver
+from langchain_agentmem.compression.places import summary_place
+from langchain_agentmem.compression.summaries import Place
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable, RunnableConfig
+
+    from langchain_agentmem.compression.compressor import MemoryCompressor
+
+
+class CompressionMethods:
+    """Create compressors whose summaries are stored in the memory."""
+
+    checkpointer: AgentMemSaver
+
+    def compressor(
+        self, model: Runnable[Any, Any] | str | None = None, **options: Unpack[CompressorOptions]
+    ) -> MemoryCompressor:
+        """Return a compressor that stores its summaries with the thread or the session that a run's config names.
+
+        Args:
+            model: A model that writes summaries. Default: None (a summary quotes sentences of the conversation).
+            **options: The keyword arguments of `MemoryCompressor`, such as `max_tokens`.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     history = memory.history("session-1", compressor=memory.compressor(max_messages=4))
+            ...     for number in range(10):
+            ...         history.add_user_message(f"The budget of project {number} is {number} euros.")
+            ...     len(history.messages), history.count()
+            (3, 10)
+        """
+        from langchain_agentmem.compression.compressor import MemoryCompressor
+
+        check_options("memory.compressor", options, CompressorOptions)
+        return MemoryCompressor(model, place_of=self._summary_place, **options)
+
+    def _summary_place(self, config: RunnableConfig) -> Place | None:
+        engine = self.checkpointer.engine
+        return summary_place(engine.backend, engine.tenant, engine.ttl, self.checkpointer.serde, config)

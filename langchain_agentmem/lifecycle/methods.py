@@ -1,0 +1,205 @@
+"""The methods of `AgentMemory` that summarise, reindex, sweep and close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
+from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.checkpointing.face import AgentMemSaver
+from langchain_agentmem.compression.methods import CompressionMethods
+from langchain_agentmem.compression.summaries import SessionSummary
+from langchain_agentmem.history.methods import Histories
+from langchain_agentmem.lifecycle.closing import CLOSING_SECONDS, Deadline, aclose_schedules, close_schedules
+from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, reindex
+from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
+from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.store.face import AgentMemStore
+
+if TYPE_CHECKING:
+    import weakref
+
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import Runnable
+
+    from langchain_agentmem.knowledge.extraction.scheduler import Schedule
+
+_ON_DEMAND_MESSAGES = 2
+"""The budget of a compressor that summarises on demand: it requires one, although such a summary covers all messages."""
+
+
+class LifecycleMethods(CompressionMethods):
+    """Summarise, reindex, sweep and close."""
+
+    backend: Backend
+    store: AgentMemStore
+    checkpointer: AgentMemSaver
+    _histories: Histories
+    _schedules: weakref.WeakSet[Schedule]
+
+    def summary(
+        self,
+        session_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        agent: str | None = None,
+        thread_id: str | None = None,
+        model: BaseChatModel | Runnable[Any, Any] | str | None = None,
+    ) -> SessionSummary | None:
+        """Return the summary of a session or of a thread.
+
+        Args:
+            session_id: The session. Default: None.
+            user_id: The user of the session. Default: None (nobody).
+            agent: Only the messages of this agent. Default: None (all).
+            thread_id: The thread, instead of a session. Default: None.
+            model: Makes and stores a summary of all messages, with topics, decisions and open questions: a chat model, or
+                its name such as `"openai:gpt-4o-mini"`. Messages that an earlier summary of this kind covers are not sent
+                to it again. Default: None (return the stored summary).
+
+        Returns:
+            Without a model, the summary that was stored last. A session without one gets a summary that quotes its
+            messages and is not stored. None if there are no messages, or the thread has no summary.
+
+        Raises:
+            InvalidInputError: Neither a session nor a thread is given, or both are.
+            SummaryError: The model's answer was empty, or the session or thread was deleted during the call.
+            TimeoutError: A call to the model took longer than 60 seconds.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> from langchain_agentmem.testing import ScriptedChatModel
+            >>> model = ScriptedChatModel(['{"summary": "They plan a trip to Malta.", "topics": ["travel"]}'])
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.history("s").add_user_message("Shall we go to Malta?")
+            ...     summary = memory.summary("s", model=model)
+            ...     summary.text, summary.topics, summary.message_count
+            ('They plan a trip to Malta.', ('travel',), 1)
+        """
+        return run(self._summaries(model).of(session_id, user_id, agent, thread_id))
+
+    async def asummary(
+        self,
+        session_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        agent: str | None = None,
+        thread_id: str | None = None,
+        model: BaseChatModel | Runnable[Any, Any] | str | None = None,
+    ) -> SessionSummary | None:
+        """Same as `summary`, but without blocking the event loop."""
+        return await arun(self._summaries(model).of(session_id, user_id, agent, thread_id))
+
+    def summaries(
+        self,
+        *,
+        user_id: str | Omitted | None = OMITTED,
+        limit: int = 20,
+        offset: int = 0,
+        model: BaseChatModel | Runnable[Any, Any] | str | None = None,
+    ) -> ConversationSummaries:
+        """List the summaries of sessions and threads, the most recently used first.
+
+        Args:
+            user_id: The user; None for sessions and threads without a user. Default: those of all users.
+            limit: The maximum number of sessions and threads. Default: 20.
+            offset: The number of sessions and threads to skip. Default: 0.
+            model: Summarises each session and thread whose summary does not cover its newest message, as in `summary`.
+                Default: None.
+        """
+        return run(self._summaries(model).listed(user_id, limit, offset))
+
+    async def asummaries(
+        self,
+        *,
+        user_id: str | Omitted | None = OMITTED,
+        limit: int = 20,
+        offset: int = 0,
+        model: BaseChatModel | Runnable[Any, Any] | str | None = None,
+    ) -> ConversationSummaries:
+        """Same as `summaries`, but without blocking the event loop."""
+        return await arun(self._summaries(model).listed(user_id, limit, offset))
+
+    def _summaries(self, model: BaseChatModel | Runnable[Any, Any] | str | None) -> Summaries:
+        compressor = (
+            None if model is None else self.compressor(model, max_messages=_ON_DEMAND_MESSAGES, structured=True)
+        )
+        return Summaries(self._histories.engine, self.checkpointer.engine, compressor)
+
+    def reindex(
+        self, *, batch_size: int = BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
+    ) -> Reindexed:
+        """Embed all items and messages that have no vectors of the memory's embedding model.
+
+        Run it after the embedding model was changed, or to embed data that was stored without a model or while the model
+        failed. A call that was interrupted continues where it stopped when you call it again. Other processes may write
+        during the call if they use the same model; stop those that use the former one. Until the call ends, searches use
+        full text only. Texts that the model refuses are left without vectors.
+
+        Args:
+            batch_size: The number of items or messages in one call to the model. Default: 100.
+            everything: If true, embed all items and messages, even if the model has the same name and dimensions. Default:
+                False.
+            progress: True shows the progress in the terminal or notebook. A function is called after each batch with the
+                number of items and messages embedded so far. Default: False.
+
+        Returns:
+            The number of items and messages that were embedded, and of those that the model refused.
+
+        Raises:
+            ConfigurationError: The memory has no embeddings, or other tenants' vectors have other dimensions (on Postgres).
+            EmbeddingError: The model failed. Vectors that were stored stay.
+            EmbeddingsChangedError: Another process started to reindex with another model.
+
+        Example:
+            >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:", embeddings=DeterministicFakeEmbedding(size=8)) as memory:
+            ...     memory.store.put(("facts",), "food", {"text": "pizza"})
+            ...     memory.reindex(), memory.reindex(everything=True)
+            (Reindexed(items=0, messages=0, failed=0), Reindexed(items=1, messages=0, failed=0))
+        """
+        return run(self._reindex(batch_size, everything, progress))
+
+    async def areindex(
+        self, *, batch_size: int = BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
+    ) -> Reindexed:
+        """Same as `reindex`, but without blocking the event loop; `progress` may be a coroutine function."""
+        return await arun(self._reindex(batch_size, everything, progress))
+
+    def _reindex(
+        self, batch_size: int, everything: bool, progress: bool | Callable[[Reindexed], Any]
+    ) -> Program[Reindexed]:
+        history = self._histories.engine
+        return reindex(self.store.engine, history, batch_size=batch_size, everything=everything, progress=progress)
+
+    def sweep(self) -> int:
+        """Delete all expired sessions, items and threads; return how many. Writes do the same regularly."""
+        return run(self._histories.engine.sweeper.sweep())
+
+    async def asweep(self) -> int:
+        """Same as `sweep`, but without blocking the event loop."""
+        return await arun(self._histories.engine.sweeper.sweep())
+
+    def close(self, *, time_limit: timedelta | float | None = CLOSING_SECONDS) -> None:
+        """Finish pending background extraction and close every connection. A second call has no effect.
+
+        Args:
+            time_limit: The time for extraction, as a `timedelta` or in seconds; None for no limit. Messages that were not
+                read by then are read in the next run of their thread, and a warning is logged. Default: 30.
+        """
+        deadline = Deadline(time_limit)
+        try:
+            close_schedules(list(self._schedules), deadline)
+        finally:
+            self.backend.close()
+
+    async def aclose(self, *, time_limit: timedelta | float | None = CLOSING_SECONDS) -> None:
+        """Same as `close`, but without blocking the event loop."""
+        deadline = Deadline(time_limit)
+        try:
+            await aclose_schedules(list(self._schedules), deadline)
+        finally:
+            await self.backend.aclose()
