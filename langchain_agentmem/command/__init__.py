@@ -1,1 +1,1 @@
-"""What sits on the memory for others to use: agent middleware, HTTP API, command line."""
+"""The command line: plays a conversation and prints what the memory stores."""

@@ -1,6 +1,6 @@
-"""The command line: play a conversation through a chain and a graph, and show what the memory holds of it.
+"""Command-line demo: play a conversation through a chain and a graph, and print what the memory stores.
 
-Run again, it continues where it was. rich is imported here alone, when the command runs.
+A second run continues where the first one ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from rich.console import Console
 
-    from langchain_agentmem.command.player import Played, Player, Standing
+    from langchain_agentmem.command.player import Played, Player, Progress
     from langchain_agentmem.command.turns import Session
     from langchain_agentmem.settings import AgentMemSettings
 
@@ -39,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments. Default: None (those of the process).
 
     Returns:
-        The exit code: 0; 2 after an error, which is one line on stderr; 130 when it was interrupted.
+        The exit code: 0; 2 after an error, which is printed on one line of stderr; 130 after an interrupt.
 
     Raises:
-        SystemExit: The arguments are not accepted (2), or `--help` or `--version` was asked for (0).
+        SystemExit: The arguments are invalid (2), or `--help` or `--version` was passed (0).
 
     Example:
         >>> from langchain_agentmem.command.demo import main
@@ -52,12 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # A terminal that knows only ASCII shows a question mark rather than ending the run.
+            # A character that the terminal's encoding lacks is printed as a question mark.
             stream.reconfigure(errors="replace")
     try:
         return _run(arguments)
     except KeyboardInterrupt:
-        print(f"Stopped. Nothing is lost; this continues: {_again(arguments)}", file=sys.stderr)
+        print(f"Stopped. Nothing is lost. To continue: {_command(arguments)}", file=sys.stderr)
         return _INTERRUPTED
     except AgentMemError as error:
         print(f"{_program()}: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -72,20 +72,20 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=_program(),
-        description="Play a conversation through a chain and a graph, and show what the memory holds of it. "
-        "Run again, it continues where it was.",
+        description="Play a conversation through a chain and a graph, and show what the memory stores. "
+        "A second run continues where the first one ended.",
     )
-    parser.add_argument("--url", help="which database (default: AGENTMEM_URL, else sqlite:///agentmem.db)")
+    parser.add_argument("--url", help="the database (default: AGENTMEM_URL, or else sqlite:///agentmem.db)")
     parser.add_argument(
         "--conversation", metavar="FILE", help="a conversation of your own: role/content JSON, or LoCoMo's layout"
     )
     parser.add_argument(
-        "--model", metavar="PROVIDER:NAME", help="a real model that answers (default: the answers of the conversation)"
+        "--model", metavar="PROVIDER:NAME", help="a chat model that answers (default: play the recorded answers)"
     )
     parser.add_argument("--turns", type=_count, metavar="N", help="play at most N turns; 0 only shows what is stored")
-    parser.add_argument("--user", metavar="ID", help="who the user is (default: as the file says)")
+    parser.add_argument("--user", metavar="ID", help="the user (default: the user in the file)")
     parser.add_argument(
-        "--restart", action="store_true", help="forget what earlier runs of this conversation stored, and begin anew"
+        "--restart", action="store_true", help="delete what earlier runs of this conversation stored, and start again"
     )
     parser.add_argument("--version", action="version", version=f"langchain-agentmem {_version()}")
     return parser
@@ -95,8 +95,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from langchain_agentmem.command.conversations import load_conversation
+    from langchain_agentmem.command.display import show
     from langchain_agentmem.command.player import Player
-    from langchain_agentmem.command.summary import remembered, show
+    from langchain_agentmem.command.report import read_report
     from langchain_agentmem.memory import AgentMemory
 
     console = Console(markup=False, emoji=False, highlight=False)
@@ -111,52 +112,52 @@ def _run(arguments: argparse.Namespace) -> int:
         began = time.perf_counter()
         played = _play(console, player, sessions, arguments.turns)
         seconds = time.perf_counter() - began
-        seen = remembered(memory, player, sessions)
-    console.print(_report(played, seconds, seen.turns_left), soft_wrap=True, end="\n\n")
-    show(console, seen)
+        report = read_report(memory, player, sessions)
+    console.print(_report(played, seconds, report.turns_left), soft_wrap=True, end="\n\n")
+    show(console, report)
     console.print(f"\n{_place(settings.url)}", soft_wrap=True)
     if _path(settings.url) == ":memory:":
         return 0
-    if seen.turns_left:
+    if report.turns_left:
         console.print(
-            f"{seen.turns_left:,} turns are left. Run again to continue:\n  {_again(arguments)}", soft_wrap=True
+            f"{report.turns_left:,} turns are left. Run again to continue:\n  {_command(arguments)}", soft_wrap=True
         )
-    console.print(f"To forget this conversation and begin anew:\n  {_again(arguments)} --restart", soft_wrap=True)
+    console.print(f"To delete this conversation and start again:\n  {_command(arguments)} --restart", soft_wrap=True)
     return 0
 
 
 def _play(console: Console, player: Player, sessions: Sequence[Session], limit: int | None) -> list[Played]:
-    standings = [(session, player.standing(session)) for session in sessions]
-    left = sum(len(standing.left(session)) for session, standing in standings)
+    pending = [(session, player.progress(session)) for session in sessions]
+    left = sum(len(progress.turns_left(session)) for session, progress in pending)
     total = left if limit is None else min(left, limit)
     played: list[Played] = []
     if not total:
         return played
     with _progress(console, total) as advance:
-        for session, one in islice(_turns(player, standings), total):
+        for session, one in islice(_turns(player, pending), total):
             played.append(one)
             advance(session)
     return played
 
 
-def _turns(player: Player, standings: list[tuple[Session, Standing]]) -> Iterator[tuple[Session, Played]]:
-    for session, standing in standings:
-        for played in player.play(session, standing):
+def _turns(player: Player, pending: list[tuple[Session, Progress]]) -> Iterator[tuple[Session, Played]]:
+    for session, progress in pending:
+        for played in player.play(session, progress):
             yield session, played
 
 
 @contextmanager
 def _progress(console: Console, total: int) -> Iterator[Callable[[Session], None]]:
-    """Say that turns are played: with a bar on a terminal, else with a line for each session."""
-    from langchain_agentmem.command.summary import shown
+    """Show the progress: a bar on a terminal, or one line for each session."""
+    from langchain_agentmem.command.display import one_line
 
     if not console.is_terminal:
-        begun: set[str] = set()
+        announced: set[str] = set()
 
         def say(session: Session) -> None:
-            if session.session_id not in begun:
-                begun.add(session.session_id)
-                console.print(f"Playing {shown(session.title, 70)}", soft_wrap=True)
+            if session.session_id not in announced:
+                announced.add(session.session_id)
+                console.print(f"Playing {one_line(session.title, 70)}", soft_wrap=True)
 
         yield say
         return
@@ -165,7 +166,7 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[Session], None
     title = TextColumn("{task.description}", markup=False)
     with Progress(title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task("", total=total)
-        yield lambda session: progress.update(task, advance=1, description=shown(session.title, 40))
+        yield lambda session: progress.update(task, advance=1, description=one_line(session.title, 40))
 
 
 def _report(played: list[Played], seconds: float, left: int) -> str:
@@ -190,7 +191,7 @@ def _model(name: str) -> BaseChatModel:
         raise missing_extra(what="--model", extra="agents") from None
     try:
         model: BaseChatModel = init_chat_model(name)
-    except Exception as error:  # a missing package or key, an unknown provider: each provider raises its own
+    except Exception as error:  # each provider raises errors of its own
         msg = f"--model {name}: {error}"
         raise ConfigurationError(msg) from error
     return model
@@ -201,20 +202,22 @@ def _place(url: str) -> str:
     if path is None:
         return f"Stored in {masked_url(url)}."
     if path == ":memory:":
-        return "All was in memory only, and is gone now. A file keeps it: --url sqlite:///agentmem.db"
+        return (
+            "The conversation was in memory only, and is gone now. To keep it, use a file: --url sqlite:///agentmem.db"
+        )
     files = (Path(path), Path(f"{path}-wal"))
     size = sum(file.stat().st_size for file in files if file.is_file())
     return f"Stored in {path} ({size / 1000:,.0f} kB)."
 
 
 def _path(url: str) -> str | None:
-    """The file of a URL, if it is one of a file."""
+    """Return the path in the URL of a SQLite database; None for another database."""
     parts = urlsplit(url)
     return unquote(parts.path.removeprefix("/")) if parts.scheme == "sqlite" else None
 
 
-def _again(arguments: argparse.Namespace) -> str:
-    """The command that continues this run."""
+def _command(arguments: argparse.Namespace) -> str:
+    """Return the command that continues this run."""
     options = {
         "--url": arguments.url and masked_url(arguments.url),
         "--conversation": arguments.conversation,

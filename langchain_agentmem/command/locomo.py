@@ -1,7 +1,7 @@
 """LoCoMo's layout: long conversations of two people, in many dated sessions (Maharana et al. 2024).
 
-The first speaker becomes the user and the other one the assistant; each session is a session of its own. LoCoMo names no
-facts, so every utterance is one: what a person said, with the date. The questions of a sample are what may be asked.
+The first speaker is the user, and the other one the assistant. LoCoMo lists no facts, so every utterance becomes a fact:
+what the person said, with the date. The first questions of a sample are asked in the report.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from langchain_agentmem.command.conversations import Recording, expect, storable
+from langchain_agentmem.command.recordings import Recording, check_storable, expect
 from langchain_agentmem.command.turns import Utterance
 from langchain_agentmem.errors import InvalidInputError
 
@@ -29,16 +29,16 @@ _SHORT = tuple(month[:3].lower() for month in _MONTHS)
 
 
 def read_sample(sample: Any, where: str, default: str) -> Iterator[Recording]:
-    """The sessions of one sample.
+    """Yield the sessions of one sample.
 
     Args:
-        sample: The sample: an object with a `"conversation"`.
-        where: Where it is, for messages.
-        default: Its id if it has none.
+        sample: The sample, an object with a `"conversation"`.
+        where: The sample's location in the file, for errors.
+        default: The ID of a sample that has none.
 
     Raises:
-        InvalidInputError: It says something that cannot be played.
-        InvalidTypeError: Something in it has the wrong type.
+        InvalidInputError: A value cannot be played.
+        InvalidTypeError: A value has the wrong type.
 
     Example:
         >>> from langchain_agentmem.command.locomo import read_sample
@@ -49,7 +49,7 @@ def read_sample(sample: Any, where: str, default: str) -> Iterator[Recording]:
     """
     expect(sample, dict, 'every entry must be an object with a "conversation"', where)
     name = expect(sample.get("sample_id", default), str, "sample_id must be a string", where)
-    storable(name, where)
+    check_storable(name, where)
     where = f"{where}.conversation" if "[" in where else f"{where}, conversation"
     conversation = expect(sample.get("conversation"), dict, "the conversation must be an object", where)
     numbers = sorted(int(found[1]) for key in conversation if (found := _SESSION.fullmatch(key)))
@@ -63,7 +63,7 @@ def read_sample(sample: Any, where: str, default: str) -> Iterator[Recording]:
         date = expect(
             conversation.get(f"session_{number}_date_time", ""), str, "the session's date_time must be a string", where
         )
-        storable(date, where)
+        check_storable(date, where)
         day = "" if (at := parse_date(date)) is None else f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
         title = f"{name} session {number}" + (f", {day}" if day else "")
         said = [_utterance(entry, entry["speaker"] == user, date, day) for entry in entries]
@@ -71,17 +71,17 @@ def read_sample(sample: Any, where: str, default: str) -> Iterator[Recording]:
 
 
 def parse_date(text: str) -> datetime | None:
-    """When a session was, from LoCoMo's way to say it; None if it cannot be told.
+    """Return the date and time in LoCoMo's notation; None if the text is not a date.
 
     Args:
-        text: Such as `"1:56 pm on 8 May, 2023"`, or in ISO 8601.
+        text: The text, such as `"1:56 pm on 8 May, 2023"` or an ISO 8601 date.
 
     Example:
         >>> from langchain_agentmem.command.locomo import parse_date
         >>> parse_date("1:56 pm on 8 May, 2023").isoformat()
         '2023-05-08T13:56:00'
     """
-    # Not strptime, which reads the names of months in the language of the process.
+    # `strptime` would expect the names of months in the language of the process.
     found = _DATE.fullmatch(text.strip())
     try:
         if found is None:
@@ -98,7 +98,7 @@ def _checked(entries: Any, where: str) -> list[dict[str, Any]]:
     for at, entry in enumerate(entries):
         place = f"{where}[{at}]"
         expect(entry, dict, "an utterance must be an object with speaker and text", place)
-        storable(entry, place)
+        check_storable(entry, place)
         for key in ("speaker", "text"):
             if entry.get(key) is None or (key == "speaker" and not entry[key]):
                 msg = f"{place}: the utterance has no {key}."
@@ -118,7 +118,7 @@ def _utterance(entry: dict[str, Any], is_user: bool, date: str, day: str) -> Utt
     if date:
         at = parse_date(date)
         more.update({"date_time": date} if at is None else {"created_at": at.isoformat()})
-    # Providers accept few characters in a name; what is not accepted would make every later request fail.
+    # Providers accept few characters in a name. A name that they refuse would make every later request fail.
     name = speaker if _NAME.fullmatch(speaker) else None
     if name is None:
         more["speaker"] = speaker

@@ -1,7 +1,7 @@
-"""What the command line plays: sessions of turns, whatever layout their file had.
+"""Sessions of turns, as the command line plays them.
 
-Every message gets an id that says its place, `<session id>#<index>`. So what is stored tells how far a session came,
-and playing a message twice cannot store it twice in a graph's thread.
+Every message has the ID `<session id>#<index>`. The stored messages therefore tell how far a session was played, and a
+message that is played twice is stored once in a graph's thread.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError
 
 MAX_SESSION_ID_BYTES = 1000
-"""Leaves room for what is added to a session's id in the keys of its facts, which are ids too."""
+"""The maximum length of a session's ID. The keys of its facts begin with it, and must not exceed the limit of IDs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """A message of a file, and the facts that it tells about the user."""
+    """A message of a file, with the facts about the user that it states."""
 
     message: BaseMessage
     facts: tuple[str, ...] = ()
@@ -29,44 +29,44 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the user says (with the instructions before it), and all that follows until the user speaks again.
+    """A human message, with the system messages before it and everything up to the next turn.
 
-    The first turn of a session has no questions when the assistant begins, the last one no answers when nobody replied.
+    The first turn has no questions if the assistant begins. The last turn has no answers if the file has none.
     """
 
     number: int
-    """Its place among the turns of the session: 0 for the first one."""
+    """The index of the turn in its session."""
     start: int
-    """The place of its first message in the session."""
+    """The position of its first message in the session."""
     questions: tuple[BaseMessage, ...]
     """System and user messages."""
     answers: tuple[BaseMessage, ...]
-    """What the file has in reply: the assistant's messages and tool results, in order."""
+    """The recorded answers: assistant messages and tool results, in order."""
     facts: Mapping[str, str]
-    """What is to be remembered, by the keys it has in the store."""
+    """The facts to store, by their keys in the store."""
 
     @property
     def end(self) -> int:
-        """The place after its last message in the session."""
+        """The position after its last message."""
         return self.start + len(self.questions) + len(self.answers)
 
     @property
     def asked(self) -> bool:
-        """Whether a person speaks in it, so that there is something to answer."""
+        """Whether it contains a human message, which a model can answer."""
         return any(isinstance(message, HumanMessage) for message in self.questions)
 
     def questions_from(self, position: int) -> list[BaseMessage]:
-        """The questions at and after a place in the session."""
+        """Return the questions at and after a position in the session."""
         return list(self.questions[max(0, position - self.start) :])
 
     def answers_from(self, position: int) -> list[BaseMessage]:
-        """The recorded answers at and after a place in the session."""
+        """Return the recorded answers at and after a position in the session."""
         return list(self.answers[max(0, position - self.start - len(self.questions)) :])
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session of a conversation: `Session.of` makes it from utterances.
+    """One session of a conversation. `Session.of` creates it from utterances.
 
     Example:
         >>> from langchain_core.messages import AIMessage, HumanMessage
@@ -85,7 +85,7 @@ class Session:
     messages: tuple[BaseMessage, ...]
     turns: tuple[Turn, ...]
     ask: tuple[str, ...] = field(default=())
-    """What may be asked about what was remembered."""
+    """Questions about the session, for the search in the report."""
 
     @classmethod
     def of(
@@ -97,17 +97,17 @@ class Session:
         title: str | None = None,
         ask: Sequence[str] = (),
     ) -> Session:
-        """A session of utterances.
+        """Create a session from utterances.
 
         Args:
-            session_id: Its id, at most `MAX_SESSION_ID_BYTES` long.
-            utterances: What was said, in order.
-            user_id: Who the user is.
-            title: What it is called. Default: its id.
-            ask: What may be asked about what was remembered. Default: nothing.
+            session_id: The session's ID, at most `MAX_SESSION_ID_BYTES` long.
+            utterances: The messages, in order, with their facts.
+            user_id: The user.
+            title: The title. Default: the ID.
+            ask: Questions about the session. Default: none.
 
         Raises:
-            InvalidInputError: An id cannot be stored.
+            InvalidInputError: An ID cannot be stored.
         """
         if len(check_id("session_id", session_id).encode()) > MAX_SESSION_ID_BYTES:
             msg = f"session_id {shown(session_id[:40])}… is too long: at most {MAX_SESSION_ID_BYTES:,} bytes are accepted."
@@ -126,15 +126,15 @@ class Session:
         return cls(session_id, check_id("user_id", user_id), title or session_id, messages, tuple(turns), tuple(ask))
 
     def index(self, message: BaseMessage) -> int | None:
-        """The place of a message in the session; None if it is not one of the file's, such as a real model's answer."""
+        """Return the position in a message's ID; None if the message is not from the file, such as a model's answer."""
         session_id, _, at = (message.id or "").rpartition("#")
         return int(at) if session_id == self.session_id and at.isascii() and at.isdigit() else None
 
     def position(self, stored: Iterable[BaseMessage]) -> int:
-        """How far a memory that holds these messages came: the place of the message that comes next.
+        """Return the position of the next message to play.
 
         Args:
-            stored: What the memory holds, in order.
+            stored: The messages that the memory stores, in order.
 
         Raises:
             InvalidInputError: They are not the beginning of this session.
@@ -143,7 +143,7 @@ class Session:
         for message in stored:
             at = self.index(message)
             if at is None and position:
-                # A real model has answered instead of the file; its one answer ends the turn.
+                # A model answered instead of the file. Its one answer ends the turn.
                 position = next(turn.end for turn in self.turns if turn.end >= position)
             elif at is None or at != position or at >= len(self.messages) or not _same(message, self.messages[at]):
                 raise self.mismatch()
@@ -152,10 +152,10 @@ class Session:
         return position
 
     def mismatch(self) -> InvalidInputError:
-        """The error that what is stored under the session's id is not this session."""
+        """Return the error for a session ID under which another conversation is stored."""
         return InvalidInputError(
             f"Session {self.session_id!r} of {self.user_id!r} already holds another conversation, or the file was "
-            f"changed since: play it for another user with --user, or begin anew with --restart."
+            f"changed since. Play it for another user with --user, or delete the stored session with --restart."
         )
 
 

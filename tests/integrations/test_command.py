@@ -18,9 +18,9 @@ from langchain_agentmem import AgentMemory, InvalidInputError, StorageError
 from langchain_agentmem.__main__ import main
 from langchain_agentmem.command import demo as command
 from langchain_agentmem.command.conversations import load_conversation
-from langchain_agentmem.command.player import Player, Standing
+from langchain_agentmem.command.graph import facts_namespace
+from langchain_agentmem.command.player import Player, Progress
 from langchain_agentmem.command.turns import Session
-from langchain_agentmem.command.wiring import facts_of
 from langchain_agentmem.testing import ScriptedChatModel
 
 
@@ -94,7 +94,7 @@ def pair(tmp_path: Path) -> str:
 def stored(memory: AgentMemory, session: Session) -> tuple[list[BaseMessage], list[BaseMessage], dict[str, str]]:
     """What the history, the thread and the store hold of a session."""
     pages = memory.history(session.session_id, user_id=session.user_id).pages()
-    facts = memory.store.search(facts_of(session.user_id), filter={"session_id": session.session_id}, limit=1000)
+    facts = memory.store.search(facts_namespace(session.user_id), filter={"session_id": session.session_id}, limit=1000)
     return (
         [message for page in pages for message in page],
         Player(memory).thread(session),
@@ -107,7 +107,7 @@ def check_complete(memory: AgentMemory, session: Session) -> None:
     assert history == list(session.messages)
     assert thread == list(session.messages)
     assert facts == {key: fact for turn in session.turns for key, fact in turn.facts.items()}
-    assert not Player(memory).standing(session).left(session)
+    assert not Player(memory).progress(session).turns_left(session)
 
 
 def check_complete_file(url: str, path: str | None, user_id: str | None = None) -> None:
@@ -266,19 +266,19 @@ def play_until(memory: AgentMemory, session: Session, writes: int) -> bool:
 @pytest.mark.parametrize("name", ["garden", "pair"])
 def test_killed_at_every_write(name: str, request: pytest.FixtureRequest) -> None:
     session = load_conversation(request.getfixturevalue(name))[0]
-    standings = set()
+    differences = set()
     writes = 0
     while True:
         with AgentMemory.from_url("sqlite:///:memory:") as memory:
             if not play_until(memory, session, writes):
                 break
-            standing = Player(memory).standing(session)
-            standings.add((standing.chain - standing.graph, standing.interrupted is None))
+            progress = Player(memory).progress(session)
+            differences.add((progress.chain - progress.graph, progress.interrupted is None))
             for _ in Player(memory).play(session):
                 pass
             check_complete(memory, session)
         writes += 1
-    assert len(standings) > 3
+    assert len(differences) > 3
 
 
 def test_killed_again_and_again(garden: str) -> None:
@@ -309,8 +309,8 @@ def test_interrupted(
 ) -> None:
     play = Player.play
 
-    def interrupted(self: Player, session: Session, standing: Standing | None = None) -> Iterator[Any]:
-        for at, played in enumerate(play(self, session, standing)):
+    def interrupted(self: Player, session: Session, progress: Progress | None = None) -> Iterator[Any]:
+        for at, played in enumerate(play(self, session, progress)):
             if at == 2:
                 raise KeyboardInterrupt
             yield played
@@ -319,7 +319,7 @@ def test_interrupted(
         patched.setattr(Player, "play", interrupted)
         assert main(["--url", url, "--conversation", garden, "--turns", "9", "--restart"]) == 130
     shown = capsys.readouterr().err
-    assert shown.startswith("Stopped. Nothing is lost; this continues: python -m langchain_agentmem --url")
+    assert shown.startswith("Stopped. Nothing is lost. To continue: python -m langchain_agentmem --url")
     assert "--restart" not in shown
     assert main(["--url", url, "--conversation", garden]) == 0
     check_complete_file(url, garden)
@@ -440,7 +440,7 @@ def test_settings(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_passwords_are_not_shown() -> None:
     assert command._place("postgresql://me:secret@host/db") == "Stored in postgresql://me:***@host/db."
     arguments = command._parser().parse_args(["--url", "redis://:s3@h", "--user", "a b"])
-    assert command._again(arguments) == "python -m langchain_agentmem --url 'redis://:***@h' --user 'a b'"
+    assert command._command(arguments) == "python -m langchain_agentmem --url 'redis://:***@h' --user 'a b'"
 
 
 def test_foreign_sessions_raise_in_the_library_too(garden: str) -> None:
