@@ -322,6 +322,6 @@ def validated(model: type[Model], given: Any = None, **fields: Any) -> Model:
         raise InvalidInputError(msg) from None
 
 
-def _fault(said: str) -> str:
+def _fault(message: str) -> str:
     """Return a message of Pydantic without its prefix for errors of validators and without a full stop."""
-    return said.removeprefix("Value error, ").rstrip(".")
+    return message.removeprefix("Value error, ").rstrip(".")

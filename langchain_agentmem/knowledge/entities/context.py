@@ -1,4 +1,4 @@
-"""What a prompt says about entities and their relations, within a budget of characters."""
+"""The part of a prompt about entities and their relations, within a budget of characters."""
 
 from __future__ import annotations
 

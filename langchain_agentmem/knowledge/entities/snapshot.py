@@ -45,7 +45,7 @@ class Snapshot:
     # Reading
 
     def load(self, keys: Iterable[str], *, relations: bool = False) -> Program[None]:
-        """Read the entities of some names with all their names. What was read before is not read again.
+        """Read the entities of some names, with all of their names. Items that were read before are not read again.
 
         Args:
             keys: Keys of the names.

@@ -38,7 +38,7 @@ MAX_RELATIONS = 5_000
 
 @dataclass
 class GraphChanges:
-    """What changed in a graph."""
+    """Summary of the changes to a graph."""
 
     entities: list[str] = field(default_factory=list)
     """Main names of new and updated entities."""
@@ -201,7 +201,12 @@ class StoredGraph:
         self._need_names((key for entity in found.values() for key in keys_of(entity)), relations=bool(ends))
 
     def _need_names(self, names: Iterable[str], *, relations: bool = True) -> None:
-        """Make sure that the entities of some names are read, and the relations of these names unless told otherwise."""
+        """Make sure that the items of some names are read.
+
+        Args:
+            names: The names.
+            relations: If true, the relations of the names are read too. Default: True.
+        """
         namespaces = (self._entities, self._relations) if relations else (self._entities,)
         keys = [name_key("a name", name) for name in names]
         self._unit.need((namespace, key) for namespace in namespaces for key in keys)

@@ -52,7 +52,7 @@ _NOTHING = _Checked((), EntityChanges())
 
 
 class _Stored(NamedTuple):
-    """What the transaction of an extraction changed."""
+    """The changes that the transaction of an extraction stored."""
 
     facts: FactChanges
     graph: GraphChanges
@@ -95,7 +95,7 @@ class ExtractionEngine:
         model: The model that proposes changes.
         store: The store.
         schema: Schema of the profiles.
-        instructions: What the model is asked to do.
+        instructions: Instructions for the model, which the prompt starts with.
         entities: If true, the model is asked for entities and relations too.
     """
 
@@ -134,7 +134,7 @@ class ExtractionEngine:
         purpose = (self.schema.name, self.instructions, "entities" if self.entities else "")
         keys = [marker_key(user_id, conversation.thread, *purpose), profile_key(user_id, self.schema.name)]
         marker, profile = yield from _values(self.store, keys)
-        # Without a thread, a message without ID may be said again, and must be read again.
+        # Without a thread, the same message without ID may come from another conversation, so it is read again.
         digests = digests_of(conversation.messages, None if conversation.thread else str(conversation.now))
         start = Marker(marker).start(digests)
         others = yield from self.register(conversation)

@@ -80,7 +80,7 @@ class ProfileExtractor(Runnable[Any, Any]):
         entities: If true, extract entities and relations too, in the same call and the same transaction. Default: False.
         time_limit: Time limit of a call to the model, in seconds or as a `timedelta`. A call that takes longer changes
             nothing and is logged; the next run reads the messages. Default: 60.
-        instructions: What the model is asked to do. Default: None (our instructions).
+        instructions: Instructions for the model, instead of the default ones. Default: None.
         messages_key: Key of the messages in a state. Default: `"messages"`.
         on_extraction: Called with each `Extraction`. Default: None.
 

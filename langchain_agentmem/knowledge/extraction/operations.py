@@ -39,7 +39,7 @@ class Operation:
 
 @dataclass
 class FactChanges:
-    """What changed in a profile."""
+    """Summary of the changes to a profile."""
 
     added: Facts = field(default_factory=Facts)
     updated: Facts = field(default_factory=Facts)

@@ -52,7 +52,7 @@ def extraction_prompt(
 
     Args:
         schema: Schema of the profile.
-        instructions: What the model is asked to do.
+        instructions: Instructions for the model, which the prompt starts with.
         fields: Known fields.
         facts: Known facts, which are numbered from 1.
         messages: New messages, which are numbered from 1.

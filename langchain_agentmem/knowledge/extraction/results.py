@@ -10,7 +10,7 @@ from langchain_agentmem.text.tables import html_table
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one extraction read and changed."""
+    """The messages that one extraction read, and the changes that it made."""
 
     user_id: str
     messages: int = 0

@@ -1,4 +1,4 @@
-"""What runs jobs: threads for jobs of synchronous callers, tasks for jobs of asynchronous ones."""
+"""Workers for background jobs: threads for synchronous callers, tasks of an event loop for asynchronous ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _log = logging.getLogger(__name__)
 class DaemonThreads:
     """Runs functions in daemon threads, which end as soon as no function is queued.
 
-    A `ThreadPoolExecutor` would not do: the interpreter waits for its threads when it exits, however long a model takes.
+    The interpreter does not wait for them when it exits. It would wait for the threads of a `ThreadPoolExecutor`, as long as
+    a model takes.
 
     Args:
         most: Upper bound of the number of threads.
