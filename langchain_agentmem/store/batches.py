@@ -197,7 +197,7 @@ class Batch:
         if isinstance(op, ListNamespacesOp) and not op.match_conditions:
             return op
         if isinstance(op, SearchOp):
-            if not op.filter:
+            if op.filter is None:
                 return op
             try:
                 json.dumps(op.filter)

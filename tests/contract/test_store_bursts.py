@@ -150,6 +150,12 @@ async def test_no_caller_gets_a_value_that_another_may_change(store):
     assert own[1].value == {"list": [1]}
 
 
+async def test_an_empty_filter_is_no_filter(store):
+    await store.aput(("filters",), "k", {"n": 1})
+    results = await asyncio.gather(*(store.asearch(("filters",), filter=one) for one in ({}, None, {})))
+    assert [[item.key for item in found] for found in results] == [["k"]] * 3
+
+
 async def test_searches_that_differ_are_not_taken_for_the_same(store):
     await store.aput(PLACE, "one", {"n": 1, "flag": True, "text": "1"})
     filters = [
