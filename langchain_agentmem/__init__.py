@@ -1,4 +1,63 @@
-"""Memory for LangChain and LangGraph that plugs in with no glue."""
+"""Memory for LangChain and LangGraph: chat history, store, checkpointer and knowledge about users on one database.
+
+    from langchain_agentmem import AgentMemory
+
+    memory = AgentMemory.from_url("sqlite:///agentmem.db")  # or postgresql://…, redis://…
+
+`memory.history`, `memory.store` and `memory.checkpointer` implement LangChain's and LangGraph's interfaces. Every method has
+an async twin with the prefix `a`. Run `python -m langchain_agentmem` for a demo.
+
+Classes:
+    AgentMemory: The memory of an application.
+    AgentMemHistory: LangChain's chat history of one session.
+    AgentMemStore: LangGraph's store.
+    AgentMemSaver: LangGraph's checkpointer.
+    MemoryCompressor: Fits a conversation into a budget with a running summary; see `memory.compressor`.
+    ProfileExtractor: Extracts profiles, facts and entities from conversations; see `memory.profile_node`.
+    Profiles: Profiles of users and facts about them; see `memory.profiles`.
+    Retention: The retention policy of sessions.
+    UserProfile: The default schema of a profile.
+
+Results:
+    SessionInfo: One session in `memory.sessions.list()`.
+    ThreadInfo: One thread in `memory.checkpointer.threads()`.
+    StoredMessage: A message of a session with its position, time, agent and metadata.
+    FoundMessage: A message that a search found, with its score.
+    FoundMessages: The result of a search for messages.
+    SessionSummary: The summary of a session or thread.
+    ConversationSummary: One session or thread in `memory.summaries()`.
+    CompressionEvent: One compression of a conversation.
+    Fact: A statement about a user, with its sources and validity period.
+    Facts: A list of facts.
+    Entity: A node of a user's knowledge graph.
+    Relation: An edge of a user's knowledge graph.
+    EntityGraph: Entities with their relations.
+    EntityChanges: Proposed changes of entities and relations, as a model returns them.
+    Extraction: The result of one extraction, for `on_extraction`.
+    SavedMemory: A text that a user or an agent asked to keep.
+    KnowledgeEntry: A text in a collection of shared knowledge.
+    Reindexed: The result of `memory.reindex()`.
+
+Errors:
+    AgentMemError: Base class of all errors of this package.
+    InvalidInputError: An argument has a wrong value.
+    InvalidTypeError: An argument has a wrong type.
+    UnsupportedValueError: A value would not come back equal.
+    BudgetError: A message does not fit a budget.
+    UnknownCollectionError: No collection of shared knowledge has this name.
+    ConfigurationError: A URL, a setting or an installed package is wrong.
+    EmbeddingsChangedError: The stored vectors belong to another embedding model.
+    InvalidVectorsError: The embedding model returns no usable vectors.
+    EmbeddingDimensionsError: The embedding model returns other dimensions than configured.
+    EmbeddingError: The embedding model failed.
+    ThreadInUseError: Checkpoints of a thread are still needed.
+    StorageError: The database failed.
+    StorageBusyError: Another writer held a lock for too long.
+    StorageClosedError: The memory is closed.
+    ConflictError: Concurrent writers kept changing the same data.
+    DamagedDataError: Stored data cannot be read.
+    ExistingDataWarning: The database has data of another package, which the memory does not read.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -108,11 +167,19 @@ _LATER = {
     "Relation": "knowledge.entities.models",
     "SavedMemory": "knowledge.memories",
 }
-"""Names whose modules are imported when they are first used: who needs none of them does not wait for them."""
+"""The modules of the names that are imported on first use, so that importing the package stays fast."""
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("langchain-agentmem")
     if name not in _LATER:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__all__", "__doc__", "__file__", "__name__", "__path__", "__version__"]

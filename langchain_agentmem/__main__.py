@@ -1,4 +1,4 @@
-"""`python -m langchain_agentmem`: play a conversation and show what is remembered."""
+"""Command-line demo: `python -m langchain_agentmem`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; see `langchain_agentmem.command.demo`.
+    """Run the command-line demo; see `langchain_agentmem.command.demo`.
 
     Args:
-        argv: The arguments. Default: None (those of the process).
+        argv: The command-line arguments. Default: None (those of the process).
 
     Returns:
         The exit code.

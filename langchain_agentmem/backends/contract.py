@@ -649,6 +649,16 @@ class Backend(ABC):
     async def awrite(self, program: Program[T]) -> T:
         """Same as `write`, but without blocking the event loop."""
 
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """True once the backend was closed."""
+
+    @property
+    def closed_mark(self) -> str:
+        """The end of the `repr` of a closed backend."""
+        return ", closed" if self.closed else ""
+
     @abstractmethod
     def close(self) -> None:
         """Close every connection that this object opened. Closing twice does no harm."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
 
 from langchain_agentmem.backends.contract import ThreadKey
 from langchain_agentmem.encoding.layout import Known
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs.locks import forkable_lock
-
-if TYPE_CHECKING:
-    from cachetools import LRUCache
 
 _MAX_VALUES = 512
 _MAX_BYTES = 128 * 1024 * 1024
@@ -33,8 +31,6 @@ class KnownValues:
         self._clear()
 
     def _clear(self) -> None:
-        from cachetools import LRUCache
-
         self._values: LRUCache[ChannelKey, Known] = LRUCache(_MAX_BYTES, _size)
         self._secrets: LRUCache[ThreadKey, Typed] = LRUCache(_MAX_SECRETS)
 

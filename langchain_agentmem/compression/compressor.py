@@ -50,6 +50,7 @@ from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import OffLoop, Program, Sleep, arun, off_loop, run
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.programs.sizes import LONG, is_large
+from langchain_agentmem.text.tables import FieldTable
 from langchain_agentmem.text.words import check_language
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ WAIT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class CompressionEvent:
+class CompressionEvent(FieldTable):
     """What a compression did.
 
     Args:

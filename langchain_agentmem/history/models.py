@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from langchain_agentmem.text.tables import FieldTable
+
 if TYPE_CHECKING:
     from langchain_agentmem.compression.summaries import SessionSummary
 
 
 @dataclass(frozen=True)
-class SessionInfo:
+class SessionInfo(FieldTable):
     """One session in a list of sessions."""
 
     session_id: str

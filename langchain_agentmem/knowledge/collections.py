@@ -20,7 +20,7 @@ from langchain_agentmem.knowledge.namespaces import SHARED, ItemKey, Namespace, 
 from langchain_agentmem.programs import Program
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.store.fields import Index
-from langchain_agentmem.text.tables import html_table
+from langchain_agentmem.text.tables import FieldTable, html_table
 
 _INDEX = ["text"]
 _ROOT: Namespace = (SHARED,)
@@ -33,7 +33,7 @@ Ids = list[str]
 
 
 @dataclass(frozen=True)
-class KnowledgeEntry:
+class KnowledgeEntry(FieldTable):
     """One text of a collection."""
 
     id: str

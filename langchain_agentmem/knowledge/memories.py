@@ -20,7 +20,7 @@ from langchain_agentmem.knowledge.namespaces import MEMORIES, user_namespace
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.store.face import AgentMemStore
-from langchain_agentmem.text.tables import html_table
+from langchain_agentmem.text.tables import FieldTable, html_table
 
 LONGEST_MEMORY = 2_000
 """Default of the longest memory, in characters."""
@@ -29,7 +29,7 @@ _INDEX = ["text"]
 
 
 @dataclass(frozen=True)
-class SavedMemory:
+class SavedMemory(FieldTable):
     """One memory of a user."""
 
     id: str

@@ -23,7 +23,7 @@ from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.models import SessionInfo
 from langchain_agentmem.lifecycle.sessions import listed_sessions
 from langchain_agentmem.programs import Program
-from langchain_agentmem.text.tables import html_table
+from langchain_agentmem.text.tables import FieldTable, html_table
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ConversationSummary:
+class ConversationSummary(FieldTable):
     """The summary of a session or a thread."""
 
     summary: SessionSummary | None

@@ -8,11 +8,11 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_agentmem.text.tables import html_table
+from langchain_agentmem.text.tables import FieldTable, html_table
 
 
 @dataclass(frozen=True)
-class StoredMessage:
+class StoredMessage(FieldTable):
     """A message of a session, with its properties."""
 
     message: BaseMessage

@@ -48,6 +48,25 @@ def html_table(
     return f"<table>{''.join(parts)}</table>"
 
 
+class FieldTable:
+    """Base of dataclasses and Pydantic models. A notebook shows such an object as a table of its fields.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from langchain_agentmem.text.tables import FieldTable
+        >>> @dataclass
+        ... class Count(FieldTable):
+        ...     items: int
+        >>> Count(3)._repr_html_()
+        '<table><caption>Count</caption><tr><th>items</th><td>3</td></tr></table>'
+    """
+
+    def _repr_html_(self) -> str:
+        names: Iterable[str] = getattr(self, "__dataclass_fields__", None) or type(self).model_fields  # type: ignore[attr-defined]
+        rows = [(name, getattr(self, name)) for name in names]
+        return html_table(rows, caption=type(self).__name__, row_headers=True)
+
+
 def _title(title: object) -> str:
     return f"<th>{html.escape(str(title))}</th>"
 

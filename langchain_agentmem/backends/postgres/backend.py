@@ -54,7 +54,12 @@ class PostgresBackend(Backend):
     def __repr__(self) -> str:
         place = self.driver.settings.place if self.driver.given is None else type(self.driver.given).__name__
         schema = self.driver.settings.schema
-        return f"PostgresBackend({place!r})" if schema is None else f"PostgresBackend({place!r}, schema={schema!r})"
+        shown = repr(place) if schema is None else f"{place!r}, schema={schema!r}"
+        return f"PostgresBackend({shown}{self.closed_mark})"
+
+    @property
+    def closed(self) -> bool:
+        return self.driver.closed
 
     def read(self, program: Program[T]) -> T:
         return self.driver.read(program)

@@ -162,7 +162,7 @@ class PostgresDriver:
     def __init__(self, settings: Settings, given: Any = None) -> None:
         self.settings = settings
         self.given = given
-        self._closed = False
+        self.closed = False
         self._given_open = is_open(given)
         self._reset()
 
@@ -250,7 +250,7 @@ class PostgresDriver:
         warn_of_existing("The Postgres database", others)
 
     def _check(self) -> None:
-        if self._closed:
+        if self.closed:
             msg = "This memory is closed: make a new one, or call close() later."
             raise StorageClosedError(msg)
         if self._process != os.getpid():
@@ -309,7 +309,7 @@ class PostgresDriver:
 
     def close(self) -> None:
         """Close the own connections; those of other event loops at once, without asking their loops."""
-        self._closed = True
+        self.closed = True
         with self._lock:
             if self._source is not None:
                 self._source.close()
@@ -332,7 +332,7 @@ class PostgresDriver:
         for kinds, kind, meaning in _MEANINGS:
             if isinstance(error, kinds):
                 return kind(meaning.format(text=text, fate=fate))
-        return _meaning(error, text, fate, operation, closed=self._closed)
+        return _meaning(error, text, fate, operation, closed=self.closed)
 
 
 def _meaning(error: Exception, text: str, fate: str, operation: Operation, *, closed: bool) -> StorageError:

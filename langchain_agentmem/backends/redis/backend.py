@@ -69,12 +69,16 @@ class RedisBackend(Backend):
 
     def __repr__(self) -> str:
         if self.driver.given is not None:
-            return f"RedisBackend({type(self.driver.given).__name__})"
+            return f"RedisBackend({type(self.driver.given).__name__}{self.closed_mark})"
         settings = self.driver.settings
         if settings.kind == "sentinel":
-            return f"RedisBackend({settings.service!r})"
+            return f"RedisBackend({settings.service!r}{self.closed_mark})"
         parts = urlsplit(settings.url)
-        return f"RedisBackend({parts.netloc.rpartition('@')[2] + parts.path!r})"
+        return f"RedisBackend({parts.netloc.rpartition('@')[2] + parts.path!r}{self.closed_mark})"
+
+    @property
+    def closed(self) -> bool:
+        return self.driver.closed
 
     def read(self, program: Program[T]) -> T:
         return self.driver.run(program)

@@ -93,7 +93,7 @@ class RedisDriver:
     def __init__(self, settings: Settings, given: Any = None) -> None:
         self.settings = settings
         self.given = given
-        self._closed = False
+        self.closed = False
         self._reset()
 
     def _reset(self) -> None:
@@ -314,7 +314,7 @@ class RedisDriver:
         return Route()
 
     def _check(self) -> None:
-        if self._closed:
+        if self.closed:
             msg = "This memory is closed: make a new one, or call close() later."
             raise StorageClosedError(msg)
         if self.servers.process != os.getpid():
@@ -324,12 +324,12 @@ class RedisDriver:
 
     def close(self) -> None:
         """Close the connections; those of other event loops without waiting for them."""
-        self._closed = True
+        self.closed = True
         self.servers.close()
 
     async def aclose(self) -> None:
         """Same as `close`, but without blocking the event loop."""
-        self._closed = True
+        self.closed = True
         await self.servers.aclose()
 
     # Errors
@@ -342,7 +342,7 @@ class RedisDriver:
         return " The write may have been stored: its answer was lost." if limit.sent else " Nothing was stored."
 
     def _check_open(self, limit: Limit, writes: bool) -> None:
-        if self._closed:
+        if self.closed:
             msg = f"This memory was closed during the call.{self._fate(limit, writes)}"
             raise StorageClosedError(msg)
 

@@ -69,7 +69,11 @@ class SqliteBackend(Backend):
         return cls(SqliteDriver.on(connection, language))
 
     def __repr__(self) -> str:
-        return f"SqliteBackend({self.driver.given_path!r})"
+        return f"SqliteBackend({self.driver.given_path!r}{self.closed_mark})"
+
+    @property
+    def closed(self) -> bool:
+        return self.driver.closed
 
     def read(self, program: Program[T]) -> T:
         return self.driver.read(program)

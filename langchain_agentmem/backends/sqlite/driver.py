@@ -73,7 +73,7 @@ class SqliteDriver:
         self._process = os.getpid()
         self._unusable: str | None = None
         """Why this process must not use the database; None if it may."""
-        self._closed = False
+        self.closed = False
         self._traces = Traces()
         self._reset()
         forks.register(self)
@@ -224,7 +224,7 @@ class SqliteDriver:
     # Connections
 
     def _check(self) -> None:
-        if self._closed:
+        if self.closed:
             msg = "This memory is closed: make a new one, or call close() later."
             raise StorageClosedError(msg)
         if self._process != os.getpid() and self._adopted is None:  # it was forked by something other than Python
@@ -293,7 +293,7 @@ class SqliteDriver:
         ticket.frame = None
         self._free.leave(ticket)
         self._writing.leave(ticket)
-        if self._closed:
+        if self.closed:
             self._close_idle()
 
     def _open(self) -> sqlite3.Connection:
@@ -390,7 +390,7 @@ class SqliteDriver:
 
     def close(self) -> None:
         """End the worker threads and close the connections. Calls that are running end first, and close their own."""
-        self._closed = True
+        self.closed = True
         threads = self._threads.pop("pool", None)
         if threads is not None:
             threads.shutdown(wait=True)

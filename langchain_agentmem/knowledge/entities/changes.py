@@ -37,6 +37,7 @@ from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.names import name_key
 from langchain_agentmem.knowledge.sources import source_ids
 from langchain_agentmem.knowledge.times import utc
+from langchain_agentmem.text.tables import FieldTable
 
 When = datetime | date | str
 Model = TypeVar("Model", bound=BaseModel)
@@ -206,7 +207,7 @@ class RelationRemoval(_Change):
     object: Name = Field(description="The name of the other entity.")
 
 
-class EntityChanges(_Change):
+class EntityChanges(FieldTable, _Change):
     """What a conversation changes in what is known of entities and their relations. Leave out what is known already."""
 
     entities: Annotated[list[EntityChange], _at_most(MAX_CHANGES)] = Field(

@@ -11,12 +11,12 @@ from pydantic import BaseModel, Field
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.text.tables import Struck, html_table
+from langchain_agentmem.text.tables import FieldTable, Struck, html_table
 
 _UNKNOWN = datetime.min.replace(tzinfo=timezone.utc)
 
 
-class Fact(BaseModel):
+class Fact(FieldTable, BaseModel):
     """One statement about a user, with its sources and its validity period."""
 
     id: str = ""
