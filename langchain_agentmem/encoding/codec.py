@@ -273,7 +273,7 @@ class Codec:
             return typed if isinstance(typed, Typed) else Typed(*typed)
         mark, _, cipher = typed[0].partition("+")
         if mark != _SEALED or not cipher:
-            msg = f"A stored value of type {typed[0][:60]!r} is not encrypted, although a key is in use."
+            msg = f"A stored value of type {typed[0][:60]!r} is not encrypted although a key is in use."
             raise DamagedDataError(msg)
         try:
             type_, _, data = self._cipher.decrypt(cipher, typed[1]).partition(b"\x00")

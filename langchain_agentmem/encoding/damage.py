@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from types import TracebackType
 
 from langchain_agentmem.errors import AgentMemError, DamagedDataError
@@ -17,7 +18,7 @@ class reading:  # noqa: N801 (used as a statement: `with reading(…):`)
     package pass unchanged, except for a `DamagedDataError` without a name, which is raised again with the name.
 
     Args:
-        what: The name of the data, such as `"Message 3 of session 'a'"`.
+        what: The name of the data, such as `"Message 3 of session 'a'"`; or a function that returns that.
 
     Example:
         >>> from langchain_agentmem.encoding.damage import reading
@@ -31,8 +32,12 @@ class reading:  # noqa: N801 (used as a statement: `with reading(…):`)
         DamagedDataError
     """
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, what: str | Callable[[], str]) -> None:
+        self._given = what
+
+    @property
+    def _what(self) -> str:
+        return self._given if isinstance(self._given, str) else self._given()
 
     def __enter__(self) -> None:
         return None

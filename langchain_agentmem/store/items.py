@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from langgraph.store.base import Item, SearchItem
@@ -27,13 +28,13 @@ def value_of(row: ItemRow) -> Value:
     Raises:
         DamagedDataError: The row cannot be decoded. The error names the item.
     """
-    with reading(item_name(row.namespace, row.key)):
+    with reading(partial(item_name, row.namespace, row.key)):
         return load_json(row.value)
 
 
 def item_of(row: ItemRow) -> Item:
     """Decode an item. Raises as `value_of`."""
-    with reading(item_name(row.namespace, row.key)):
+    with reading(partial(item_name, row.namespace, row.key)):
         return Item(
             value=load_json(row.value),
             key=row.key,
