@@ -23,7 +23,7 @@ from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history.chains import TurnWindows, chain_read, is_chain_storing
 from langchain_agentmem.history.engine import HistoryEngine
-from langchain_agentmem.history.logs import Log, RunLog, SessionLog
+from langchain_agentmem.history.logs import log_of
 from langchain_agentmem.history.turns import turn_of
 from langchain_agentmem.history.window import WindowBudget, window_of
 from langchain_agentmem.messages.models import FoundMessages, StoredMessage
@@ -124,7 +124,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             found, self._stands_alone = backend_of(backend, 'AgentMemHistory("sqlite:///agentmem.db", "session-1")')
             self.engine = HistoryEngine(found, tenant, codec=codec, indexer=Indexer.of(embeddings, found, tenant))
         self._backend = self.engine.backend
-        self._log = self._new_log()
+        self._log = log_of(self.engine, self.engine.key(session_id, user_id), agent, self.retention)
 
     if TYPE_CHECKING:  # `Surface` implements the constructors
 
@@ -157,8 +157,6 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         def from_client(
             cls, client: Any, session_id: str, *, allow_eviction: bool = False, **options: Unpack[HistoryOptions]
         ) -> Self: ...
-
-    # LangChain's methods
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # the base class declares a plain attribute
@@ -200,8 +198,6 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
     async def aclear(self) -> None:
         """Same as `clear`, but without blocking the event loop."""
         await arun(self._clear())
-
-    # Ours
 
     def get_recent(self, n: int = 10) -> list[BaseMessage]:
         """Return the newest messages unchanged, oldest first.
@@ -298,7 +294,14 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         return await arun(self._log.search(query, k, role=role, since=since, until=until, around=around))
 
     def __repr__(self) -> str:
-        return f"AgentMemHistory({self.session_id!r}, user_id={self.user_id!r}, agent={self.agent!r})"
+        settings = {
+            "max_messages": self.max_messages,
+            "max_tokens": self.max_tokens,
+            "compressor": self._compressor,
+            "retention": None if self.retention == Retention() else self.retention,
+        }
+        given = "".join(f", {name}={value!r}" for name, value in settings.items() if value is not None)
+        return f"AgentMemHistory({self.session_id!r}, user_id={self.user_id!r}, agent={self.agent!r}{given})"
 
     def _repr_html_(self) -> str:
         try:
@@ -306,18 +309,10 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         except AgentMemError as error:  # a closed history, or one without a server, is shown with the error
             return html_table([], caption=f"{self.session_id}: {error}")
         return html_table(
-            [(entry.position, entry.message.type, entry.agent, str(entry.message.text)) for entry in entries],
+            ((entry.position, entry.message.type, entry.agent, str(entry.message.text)) for entry in entries),
             header=("position", "type", "agent", "text"),
             caption=f"{self.session_id}: the newest {len(entries)} of {count} messages",
         )
-
-    # Programs
-
-    def _new_log(self) -> Log:
-        key = self.engine.key(self.session_id, self.user_id)
-        if self.retention.policy == "single_run":
-            return RunLog(self.engine.codec, key, self.agent, self.retention.max_messages)
-        return SessionLog(self.engine, key, self.agent, self.retention)
 
     def _window(self) -> Program[list[BaseMessage]]:
         read = chain_read()

@@ -26,6 +26,20 @@ if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import MemoryCompressor
 
 
+def log_of(engine: HistoryEngine, key: SessionKey, agent: str | None, retention: Retention) -> Log:
+    """Return the log of a history.
+
+    Args:
+        engine: The engine of the history.
+        key: The session.
+        agent: The agent; None for the messages of all agents.
+        retention: Which messages are kept, and for how long.
+    """
+    if retention.policy == "single_run":
+        return RunLog(engine.codec, key, agent, retention.max_messages)
+    return SessionLog(engine, key, agent, retention)
+
+
 class Log(ABC):
     """The messages of a session, or those of one agent in it. Its methods are programs.
 

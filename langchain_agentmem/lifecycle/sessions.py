@@ -10,7 +10,7 @@ from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import SessionKey, SessionRow
 from langchain_agentmem.compression.sessions import record_of
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.errors import AgentMemError, InvalidTypeError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.models import SessionInfo
 from langchain_agentmem.programs import Program, arun, run
@@ -23,19 +23,13 @@ class SessionList(list[SessionInfo]):
     """A list of sessions. A notebook shows it as a table."""
 
     def _repr_html_(self) -> str:
-        users = len({info.user_id for info in self}) > 1
-        header = ("session", *(("user",) if users else ()), "title", "messages", "first", "newest")
-        rows = [
-            (
-                info.session_id,
-                *((info.user_id,) if users else ()),
-                info.title,
-                info.message_count,
-                info.created_at,
-                info.updated_at,
-            )
-            for info in self
-        ]
+        has_several_users = len({info.user_id for info in self}) > 1
+        header = ("session", *(("user",) if has_several_users else ()), "title", "messages", "first", "newest")
+        rows = []
+        for info in self:
+            user = (info.user_id,) if has_several_users else ()
+            times = info.created_at, info.updated_at
+            rows.append((info.session_id, *user, info.title, info.message_count, *times))
         return html_table(rows, header=header)
 
 
@@ -126,10 +120,13 @@ class Sessions:
         return await arun(self._engine.delete(self._key(session_id, user_id)))
 
     def __repr__(self) -> str:
-        return f"Sessions(tenant={self._engine.tenant!r})"
+        return f"Sessions({self._engine.backend!r}, tenant={self._engine.tenant!r})"
 
     def _repr_html_(self) -> str:
-        return self.list(limit=_ROWS_SHOWN)._repr_html_()
+        try:
+            return self.list(limit=_ROWS_SHOWN)._repr_html_()
+        except AgentMemError as error:  # the table shows the state of a closed memory, too
+            return html_table([], caption=f"Sessions: {error}")
 
     def _key(self, session_id: str, user_id: str | None) -> SessionKey:
         return self._engine.key(check_id("session_id", session_id), check_optional_id("user_id", user_id))

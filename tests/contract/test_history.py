@@ -18,6 +18,7 @@ from langchain_agentmem import (
     AgentMemory,
     InvalidInputError,
     InvalidTypeError,
+    Retention,
     StorageClosedError,
     UnsupportedValueError,
 )
@@ -358,6 +359,10 @@ async def test_a_history_shows_itself_without_running_what_is_in_it(memory):
     history = memory.history("<b>s</b>", user_id="alice", agent="writer")
     history.add_messages([HumanMessage("<script>alert(1)</script>"), AIMessage([{"type": "text", "text": "fine"}])])
     assert repr(history) == "AgentMemHistory('<b>s</b>', user_id='alice', agent='writer')"
+    limited = memory.history("s", max_messages=5, retention=Retention("session"))
+    assert repr(limited).startswith(
+        "AgentMemHistory('s', user_id=None, agent=None, max_messages=5, retention=Retention("
+    )
     shown = history._repr_html_()
     assert "<script>" not in shown
     assert "<b>" not in shown

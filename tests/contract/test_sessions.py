@@ -267,3 +267,6 @@ async def test_a_notebook_shows_sessions_as_a_table_with_users_where_there_are_s
     everyone = (await call(memory.sessions.list))._repr_html_()
     assert all(text in everyone for text in ("alice", "bob", "Where to?", "<th>user</th>"))
     assert memory.sessions._repr_html_() == everyone
+    assert repr(memory.sessions) == f"Sessions({memory.backend!r}, tenant='default')"
+    await call(memory.close)
+    assert "This memory is closed" in memory.sessions._repr_html_()
