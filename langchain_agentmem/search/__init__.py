@@ -1,1 +1,1 @@
-"""Ranking, embeddings, and the search of chat histories."""
+"""Search: ranking, embeddings, the fingerprint of the embedding model, and chat histories."""

@@ -1,9 +1,13 @@
-"""The filters of a store search: one meaning on every backend.
+"""Filters of a store search, with one meaning on every backend.
 
-A filter is a mapping. `{"color": "red"}` asks for an equal value, `{"size": {"$gt": 3}}` for a comparison, and
-`{"shape": {"corners": 4}}` for a match inside a mapping; `{"shape.corners": 4}` says the same. Numbers compare as numbers,
-strings as strings, and a number is never equal to a boolean. What is missing counts as None where equality is asked for;
-comparing it, or values of different types, matches nothing.
+A filter is a mapping from fields to conditions:
+
+* `{"color": "red"}` matches an equal value.
+* `{"size": {"$gt": 3}}` compares.
+* `{"shape": {"corners": 4}}` matches inside a mapping. `{"shape.corners": 4}` means the same.
+
+Numbers compare with numbers, and strings with strings. A number never equals a boolean. A missing field equals None. Missing
+fields and values of different types match no comparison.
 """
 
 from __future__ import annotations
@@ -20,14 +24,14 @@ Filter = Callable[[Mapping[str, Any]], bool]
 
 
 def compile_filter(condition: Mapping[str, Any] | None) -> Filter:
-    """A function that says whether a value passes a filter.
+    """Return a function that is true for the values that pass a filter.
 
     Args:
-        condition: The filter, or None to pass everything.
+        condition: The filter. None passes all values.
 
     Raises:
-        InvalidTypeError: It is not a mapping with string keys, or an operator got a value of the wrong type.
-        InvalidInputError: It holds an operator that is not known.
+        InvalidTypeError: The filter is not a mapping with string keys, or an operand has the wrong type.
+        InvalidInputError: The filter has an unknown operator, or an operator in the wrong place.
 
     Example:
         >>> from langchain_agentmem.store.filters import compile_filter
@@ -37,46 +41,46 @@ def compile_filter(condition: Mapping[str, Any] | None) -> Filter:
     if condition is None:
         condition = {}
     if not isinstance(condition, Mapping):
-        msg = f"A filter must be a mapping such as {{'color': 'red'}}, got {type(condition).__name__}."
+        msg = f"A filter must be a mapping such as {{'color': 'red'}}, got {shown(condition)}."
         raise InvalidTypeError(msg)
     for key in condition:
         if isinstance(key, str) and key.startswith("$") and key in _OPERATORS:
-            msg = f"The operator {key} needs a field: write {{'field': {{'{key}': …}}}}."
+            msg = f"The operator {key} needs a field. Write {{'field': {{'{key}': …}}}}."
             raise InvalidInputError(msg)
     check_depth("A filter", condition)
     _check(condition)
-    return lambda value: all(_matches(_at(value, path), wanted) for path, wanted in condition.items())
+    return lambda value: all(_matches(_at(value, path), expected) for path, expected in condition.items())
 
 
 def _check(condition: Any) -> None:
     if isinstance(condition, (list, tuple)):
-        for one in condition:
-            _check(one)
+        for inner in condition:
+            _check(inner)
     if not isinstance(condition, Mapping):
         return
-    for key, wanted in condition.items():
+    for key, expected in condition.items():
         if not isinstance(key, str):
             msg = f"A filter's keys must be strings, got {type(key).__name__}: {shown(key)}."
             raise InvalidTypeError(msg)
         if key.startswith("$"):
-            _check_operator(key, wanted)
+            _check_operator(key, expected)
         else:
-            _check(wanted)
+            _check(expected)
     operators = [key for key in condition if key.startswith("$")]
     if operators and len(operators) < len(condition):
-        msg = f"A filter cannot mix the operator {operators[0]} with fields: {sorted(condition)}."
+        msg = f"A filter cannot mix the operator {operators[0]} with fields, got {shown(sorted(condition))}."
         raise InvalidInputError(msg)
 
 
 def _check_operator(operator: str, operand: Any) -> None:
     if operator not in _OPERATORS:
-        msg = f"Unsupported operator: {operator}. Known are {', '.join(_OPERATORS)}."
+        msg = f"Unsupported operator {shown(operator)}. Use one of {', '.join(_OPERATORS)}."
         raise InvalidInputError(msg)
     if operator in ("$in", "$nin") and not isinstance(operand, (list, tuple, set, frozenset)):
-        msg = f"The operator {operator} takes a list, got {type(operand).__name__}: {shown(operand)}."
+        msg = f"The operand of {operator} must be a list, got {type(operand).__name__}: {shown(operand)}."
         raise InvalidTypeError(msg)
     if operator == "$exists" and not isinstance(operand, bool):
-        msg = f"The operator $exists takes True or False, got {shown(operand)}."
+        msg = f"The operand of $exists must be True or False, got {shown(operand)}."
         raise InvalidTypeError(msg)
 
 
@@ -89,31 +93,31 @@ def _at(value: Any, path: str) -> Any:
     return _at(value[first], rest) if dot and first in value else _MISSING
 
 
-def _matches(value: Any, wanted: Any) -> bool:
-    if isinstance(wanted, Mapping):
-        if any(key.startswith("$") for key in wanted):
-            return all(_OPERATORS[key](value, operand) for key, operand in wanted.items())
-        return isinstance(value, Mapping) and all(_matches(_at(value, key), inner) for key, inner in wanted.items())
-    if isinstance(wanted, (list, tuple)):
+def _matches(value: Any, expected: Any) -> bool:
+    if isinstance(expected, Mapping):
+        if any(key.startswith("$") for key in expected):
+            return all(_OPERATORS[key](value, operand) for key, operand in expected.items())
+        return isinstance(value, Mapping) and all(_matches(_at(value, key), inner) for key, inner in expected.items())
+    if isinstance(expected, (list, tuple)):
         return (
             isinstance(value, (list, tuple))
-            and len(value) == len(wanted)
-            and all(_matches(inner, asked) for inner, asked in zip(value, wanted, strict=True))
+            and len(value) == len(expected)
+            and all(_matches(inner, one) for inner, one in zip(value, expected, strict=True))
         )
-    return _equal(value, wanted)
+    return _equal(value, expected)
 
 
-def _equal(value: Any, wanted: Any) -> bool:
-    """Whether two JSON values are equal: a number is no boolean, at any depth."""
+def _equal(value: Any, expected: Any) -> bool:
+    """Return true if two JSON values are equal. At any depth, a number does not equal a boolean."""
     if value is _MISSING:
-        return wanted is None
-    if isinstance(value, bool) or isinstance(wanted, bool):
-        return value is wanted
-    if isinstance(value, (list, tuple)) and isinstance(wanted, (list, tuple)):
-        return len(value) == len(wanted) and all(map(_equal, value, wanted))
-    if isinstance(value, Mapping) and isinstance(wanted, Mapping):
-        return value.keys() == wanted.keys() and all(_equal(value[key], wanted[key]) for key in value)
-    return bool(value == wanted)
+        return expected is None
+    if isinstance(value, bool) or isinstance(expected, bool):
+        return value is expected
+    if isinstance(value, (list, tuple)) and isinstance(expected, (list, tuple)):
+        return len(value) == len(expected) and all(map(_equal, value, expected))
+    if isinstance(value, Mapping) and isinstance(expected, Mapping):
+        return value.keys() == expected.keys() and all(_equal(value[key], expected[key]) for key in value)
+    return bool(value == expected)
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:

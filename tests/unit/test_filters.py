@@ -170,7 +170,7 @@ UNKNOWN = [
 
 @pytest.mark.parametrize("condition", UNKNOWN, ids=repr)
 def test_an_operator_that_is_not_known_is_refused_and_the_known_ones_are_named(condition):
-    with pytest.raises(InvalidInputError, match=r"Unsupported operator: \$.*\$contains"):
+    with pytest.raises(InvalidInputError, match=r"Unsupported operator '\$.*\$contains"):
         compile_filter(condition)
     with pytest.raises(ValueError, match="Unsupported operator"):
         compile_filter(condition)
