@@ -6,11 +6,11 @@ import weakref
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.store.base import IndexConfig, TTLConfig
-from typing_extensions import Self, Unpack
+from typing_extensions import Unpack
 
 from langchain_agentmem.agents.methods import AgentMethods
 from langchain_agentmem.arguments.durations import seconds

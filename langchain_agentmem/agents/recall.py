@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from langgraph.store.base import GetOp, SearchOp
@@ -97,7 +97,7 @@ class Recall:
                 yield from self._shared.require([name])
             self._found.add(name)
         entities = list(spoken_of.values())[: self._entities]
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         known |= yield from EntityEngine(self._store).described(user_id, entities, self._entities, self._most // 3, now)
         return {name: value for name, value in known.items() if value}
 

@@ -10,9 +10,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from types import TracebackType
-from typing import Any, ClassVar
-
-from typing_extensions import Self
+from typing import Any, ClassVar, Self
 
 from langchain_agentmem.arguments.options import check_options
 from langchain_agentmem.arguments.values import check_count, check_flag, shown

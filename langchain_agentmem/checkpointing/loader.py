@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from langchain_core.runnables import RunnableConfig
@@ -185,10 +185,10 @@ def thread_info(row: ThreadRow) -> ThreadInfo:
             row.thread_id,
             row.user_id,
             row.checkpoint_count,
-            datetime.fromtimestamp(row.created_at, timezone.utc),
-            datetime.fromtimestamp(row.updated_at, timezone.utc),
-            None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
-            {user: datetime.fromtimestamp(used, timezone.utc) for user, used in row.users.items()},
+            datetime.fromtimestamp(row.created_at, UTC),
+            datetime.fromtimestamp(row.updated_at, UTC),
+            None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, UTC),
+            {user: datetime.fromtimestamp(used, UTC) for user, used in row.users.items()},
         )
 
 

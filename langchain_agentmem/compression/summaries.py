@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from hashlib import blake2b
 from itertools import count
 from typing import Any, NamedTuple, Protocol
@@ -30,7 +30,7 @@ from langchain_agentmem.programs.locks import forkable_lock
 KEPT = 3
 """How many summaries are kept of one conversation: those of its newest forks."""
 
-_BEGINNING = datetime.fromtimestamp(0, timezone.utc)
+_BEGINNING = datetime.fromtimestamp(0, UTC)
 
 _CONVERSATIONS = 1_000
 """Of how many conversations that have no place in a database the summaries are kept in the process."""
@@ -80,7 +80,7 @@ class SessionSummary:
     def loaded(cls, stored: dict[str, Any]) -> SessionSummary:
         """From what `stored` gave."""
         lists = {name: tuple(stored[name]) for name in ("topics", "decisions", "open_questions")}
-        updated_at = datetime.fromtimestamp(stored["updated_at"], timezone.utc)
+        updated_at = datetime.fromtimestamp(stored["updated_at"], UTC)
         return cls(**{**stored, **lists, "updated_at": updated_at})
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -141,7 +141,7 @@ class Summarizer(NamedTuple):
                 spend(*self._usage(request, answer, said))
             text, lists = self._read(said, before)
         count = (before.message_count if before else 0) + part.completes
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         return self.bounded(SessionSummary(text, **lists, message_count=count, updated_at=now))
 
     @property

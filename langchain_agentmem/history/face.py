@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import ensure_config
-from typing_extensions import Self, Unpack
+from typing_extensions import Unpack
 
 from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_tenant
 from langchain_agentmem.arguments.options import HistoryOptions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from langgraph.store.base import SearchOp
@@ -155,7 +155,7 @@ class MemoryEngine:
         namespace = user_namespace(user_id, MEMORIES)
         content = checked_content("The memory", text, max_length)
         key = text_id(folded_sentence(content))
-        now = datetime.now(timezone.utc).isoformat()
+        now = datetime.now(UTC).isoformat()
 
         def saved(value: dict[str, Any] | None) -> dict[str, Any]:
             if value is not None:

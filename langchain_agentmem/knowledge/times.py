@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from langchain_agentmem.arguments.values import shown
@@ -34,7 +34,7 @@ def utc(moment: Any, what: str = "A time") -> datetime:
     given = moment
     if isinstance(moment, str):
         try:
-            moment = datetime.fromisoformat(moment.strip().replace("Z", "+00:00"))
+            moment = datetime.fromisoformat(moment.strip())
         except ValueError:
             msg = (
                 f"{what} must be a datetime or an ISO 8601 string such as 2024-05-17T12:00:00Z; got {shown(given, 60)}."
@@ -48,8 +48,8 @@ def utc(moment: Any, what: str = "A time") -> datetime:
         raise InvalidInputError(msg)
     try:
         if not isinstance(moment, datetime):
-            return datetime.fromtimestamp(moment, timezone.utc)
-        return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+            return datetime.fromtimestamp(moment, UTC)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (OSError, OverflowError, ValueError):
         msg = f"{what} must be between the years 1 and 9999 in UTC; got {shown(given, 60)}."
         raise InvalidInputError(msg) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_text
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted, check_id_or_omitted
@@ -158,8 +158,8 @@ def _info(row: SessionRow) -> SessionInfo:
             row.key.user_id,
             row.title,
             row.message_count,
-            datetime.fromtimestamp(row.created_at, timezone.utc),
-            datetime.fromtimestamp(row.updated_at, timezone.utc),
-            None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, timezone.utc),
+            datetime.fromtimestamp(row.created_at, UTC),
+            datetime.fromtimestamp(row.updated_at, UTC),
+            None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, UTC),
             next((record.entries[0].summary for record in map(record_of, row.summaries) if record.entries), None),
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from langchain_core.messages import BaseMessage
 
-_FIRST = datetime.min.replace(tzinfo=timezone.utc).timestamp()
-_LAST = datetime.max.replace(tzinfo=timezone.utc, microsecond=0).timestamp()
+_FIRST = datetime.min.replace(tzinfo=UTC).timestamp()
+_LAST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 
 
 def text_of(message: BaseMessage) -> str:
@@ -34,13 +34,13 @@ def time_of(message: BaseMessage, now: float) -> float:
     if not isinstance(given, str):
         return now
     try:
-        moment = datetime.fromisoformat(given.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(given)
         # The conversion to UTC fails for dates at either end of the calendar (years 1 and 9999).
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc).timestamp()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         return now
 
 
 def datetime_of(seconds: float) -> datetime:
     """Return a stored time, in Unix seconds, as a datetime in UTC, clamped to the calendar (years 1 to 9999)."""
-    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), timezone.utc)
+    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), UTC)

@@ -238,7 +238,7 @@ class Within(OuterStep[T]):
     async def aperform(self) -> T:
         try:
             return await asyncio.wait_for(self.step.aperform(), self.seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise self._late() from None
 
     def _late(self) -> TimeoutError:

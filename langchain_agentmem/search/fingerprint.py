@@ -15,10 +15,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from langchain_core.embeddings import Embeddings
-from typing_extensions import Self
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.notes import Notes

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 
@@ -163,7 +163,7 @@ def _bound(what: str, moment: datetime | None, default: float) -> float:
     if not isinstance(moment, datetime):
         msg = f"{what} must be a datetime, got {type(moment).__name__}: {shown(moment)}."
         raise InvalidTypeError(msg)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def without_common_words(query: str, texts: Sequence[bytes], language: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
@@ -21,7 +21,7 @@ from langgraph.store.base import (
     SearchItem,
     TTLConfig,
 )
-from typing_extensions import Self, Unpack
+from typing_extensions import Unpack
 
 from langchain_agentmem.arguments.options import StoreOptions
 from langchain_agentmem.arguments.values import check_callable

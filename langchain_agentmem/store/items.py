@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -39,8 +39,8 @@ def item_of(row: ItemRow) -> Item:
             value=load_json(row.value),
             key=row.key,
             namespace=row.namespace,
-            created_at=datetime.fromtimestamp(row.created_at, timezone.utc),
-            updated_at=datetime.fromtimestamp(row.updated_at, timezone.utc),
+            created_at=datetime.fromtimestamp(row.created_at, UTC),
+            updated_at=datetime.fromtimestamp(row.updated_at, UTC),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -325,9 +325,9 @@ async def test_threads_are_listed_with_what_is_known_of_them(saver, call, clock,
             "1",
             "alice@example.com",
             2,
-            datetime.fromtimestamp(clock.now - 5, timezone.utc),
-            datetime.fromtimestamp(clock.now, timezone.utc),
-            datetime.fromtimestamp(clock.now + 100, timezone.utc),
+            datetime.fromtimestamp(clock.now - 5, UTC),
+            datetime.fromtimestamp(clock.now, UTC),
+            datetime.fromtimestamp(clock.now + 100, UTC),
         )
     ]
 

@@ -344,7 +344,7 @@ ODD = {
     "tuples in a list": [(BIG, 1), ((BIG,),)],
     "a set": {1, 2, 3},
     "a deque": deque([BIG, 2]),
-    "dates": [dt.datetime(2026, 1, 2, tzinfo=dt.timezone.utc), dt.date(2026, 1, 2), BIG],
+    "dates": [dt.datetime(2026, 1, 2, tzinfo=dt.UTC), dt.date(2026, 1, 2), BIG],
     "numbers": [Decimal("1.10"), 2**63 - 1, -(2**63), 1e300, BIG],
     "ids": {"id": uuid.UUID(int=5), "text": BIG},
     "sends": [Send("node", {"a": [BIG]}), Send("node", HumanMessage(BIG))],

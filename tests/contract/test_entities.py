@@ -8,7 +8,7 @@ import json
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -87,11 +87,11 @@ async def test_entities_are_found_by_meaning_each_once(url, call):
 
 
 async def test_relations_have_times_and_sources(entities, call):
-    at = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
+    at = datetime(2024, 5, 1, 12, tzinfo=UTC)
     begun = await call(entities.relate, ALICE, "Bob", "works at", "Acme", valid_from=at, sources=["m1"])
     assert (begun.valid_from, begun.valid_to, begun.sources) == (at, None, ("m1",))
     ended = await call(entities.relate, ALICE, "bob", "Works at", "ACME", valid_to=date(2025, 2, 1), sources=["m7"])
-    assert (ended.valid_from, ended.valid_to) == (at, datetime(2025, 2, 1, tzinfo=timezone.utc))
+    assert (ended.valid_from, ended.valid_to) == (at, datetime(2025, 2, 1, tzinfo=UTC))
     assert (ended.subject, ended.predicate, ended.object) == ("Bob", "works at", "Acme")
     assert ended.sources == ("m1", "m7")
     await call(entities.relate, ALICE, "Bob", "works at", "Initech", valid_from="2025-02")
@@ -102,7 +102,7 @@ async def test_relations_have_times_and_sources(entities, call):
     for when, expected in (
         ("2024", []),
         ("2024-06", ["Acme"]),
-        (datetime(2025, 1, 31, 23, 59, tzinfo=timezone.utc), ["Acme"]),
+        (datetime(2025, 1, 31, 23, 59, tzinfo=UTC), ["Acme"]),
         ("2025-02-01", ["Initech"]),
         (None, ["Initech"]),
     ):
@@ -439,7 +439,7 @@ async def test_what_is_not_accepted_changes_nothing(memory, entities, call):
 async def test_entities_do_not_expire_in_part(lasting_url, call, monkeypatch):
     with AgentMemory.from_url(lasting_url, ttl=10) as memory:
         await call(memory.entities.upsert, ALICE, "Robert", aliases=["Bob"])
-        now = datetime.now(timezone.utc).timestamp()
+        now = datetime.now(UTC).timestamp()
         monkeypatch.setattr("time.time", lambda: now + 1000)
         assert (await call(memory.entities.get, ALICE, "Bob")).name == "Robert"
 

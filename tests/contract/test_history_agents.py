@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
@@ -26,7 +26,7 @@ async def test_each_message_knows_its_agent_user_time_and_metadata(memory, call,
     clock.now += 1.5
     notes = {"tokens": 12, "nested": {"a": [1, None, "ü\x00"]}, "big": 2**70}
     await call(writer.add_messages, [AIMessage("a"), AIMessage("b")], metadata=notes)
-    start = datetime.fromtimestamp(1_800_000_000, timezone.utc)
+    start = datetime.fromtimestamp(1_800_000_000, UTC)
     later = start + timedelta(seconds=1.5)
     assert await call(question.stored) == [
         StoredMessage(HumanMessage("q"), "s", 0, start, "alice@example.com", None, {}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from examples import examples
@@ -139,7 +139,7 @@ async def test_a_session_expires_after_its_time(memory, call, clock):
     clock.now += 59.9
     assert await call(history.count) == 3
     (info,) = await call(memory.sessions.list, user_id="u")
-    assert info.expires_at == datetime.fromtimestamp(1_800_000_060, timezone.utc)
+    assert info.expires_at == datetime.fromtimestamp(1_800_000_060, UTC)
     clock.now += 0.1
     assert await call(history.count) == 0
     assert await call(Window(history).read) == []
@@ -201,7 +201,7 @@ async def test_a_session_used_again_after_it_expired_is_a_new_one(memory, call, 
     assert [first.position, second.position] == [0, 1]
     (info,) = await call(memory.sessions.list)
     assert (info.title, info.message_count) == ("10", 2)
-    assert info.created_at == info.updated_at == datetime.fromtimestamp(clock.now, timezone.utc)
+    assert info.created_at == info.updated_at == datetime.fromtimestamp(clock.now, UTC)
     clock.now += 59
     assert await call(history.count) == 2
     clock.now += 1
@@ -319,7 +319,7 @@ async def test_a_single_run_knows_metadata_and_times_of_its_messages(memory, cal
     clock.now += 100
     (entry,) = await call(history.stored)
     assert (entry.agent, entry.user_id, entry.metadata) == ("writer", "u", {"source": "test"})
-    assert entry.created_at == datetime.fromtimestamp(1_800_000_000, timezone.utc)
+    assert entry.created_at == datetime.fromtimestamp(1_800_000_000, UTC)
 
 
 async def test_a_single_run_keeps_no_more_messages_than_the_retention_allows(memory, call):

@@ -6,7 +6,7 @@ import logging
 import math
 import secrets
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -119,7 +119,7 @@ async def test_what_was_said_before_a_message_leads_to_it(memory, call):
 
 async def test_a_role_and_a_span_of_time_can_be_asked_for(memory, call):
     history = memory.history("s")
-    days = [datetime(2023, 5, day, 12, tzinfo=timezone.utc) for day in (7, 8, 9)]
+    days = [datetime(2023, 5, day, 12, tzinfo=UTC) for day in (7, 8, 9)]
     for day in days:
         kwargs = {"created_at": day.isoformat()}
         pair = [HumanMessage("rain", additional_kwargs=kwargs), AIMessage("rain", additional_kwargs=kwargs)]
@@ -140,9 +140,9 @@ async def test_a_messages_date_is_found_in_words(memory, call):
         await call(memory.history(str(number)).add_messages, [message])
     found = await call(memory.search_history, "What happened on 8 May 2023?")
     assert texts(found)[0] == "Note 0"
-    assert found[0].created_at == datetime(2023, 5, 8, 13, 56, tzinfo=timezone.utc)
+    assert found[0].created_at == datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
     assert texts(await call(memory.search_history, "on the 10th of June", 1)) == ["Note 1"]
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     today = await call(memory.search_history, f"{now:%B} {now.year}", 10)
     assert {"Note 3", "Note 4"} <= set(texts(today))
     assert await call(history.count) == 0
@@ -157,7 +157,7 @@ async def test_dates_at_the_ends_of_the_calendar_spoil_no_search(memory, call):
     await call(history.add_messages, messages)
     assert len(await call(history.search, "rain")) == 4
     assert len(await call(memory.search_history, "rain", user_id="alice")) == 4
-    this_year = datetime.now(timezone.utc).year
+    this_year = datetime.now(UTC).year
     assert [one.created_at.year for one in await call(history.stored)] == [this_year, this_year, 9999, 1]
 
 

@@ -6,7 +6,7 @@ import enum
 import uuid
 from collections import OrderedDict, deque, namedtuple
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ json = st.recursive(
 )
 mapping = st.dictionaries(text, json, max_size=3)
 identifier = st.none() | name
-moment = st.datetimes() | st.datetimes(timezones=st.just(timezone.utc))
+moment = st.datetimes() | st.datetimes(timezones=st.just(UTC))
 hashable = (
     st.integers(-(2**63), 2**63 - 1)
     | text
@@ -284,7 +284,7 @@ async def test_standard_content_blocks_come_back_equal(memory, call):
         b"\x00\xff",
         {1, 2, 3},
         frozenset({"a"}),
-        datetime(2026, 11, 5, 12, 30, 15, 123456, tzinfo=timezone.utc),
+        datetime(2026, 11, 5, 12, 30, 15, 123456, tzinfo=UTC),
         datetime(2026, 11, 5, 12, 30, 15, tzinfo=timezone(timedelta(hours=5, minutes=30))),
         datetime(2026, 11, 5),
         date(2026, 11, 5),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -36,7 +36,7 @@ def clock(monkeypatch) -> Clock:
 
 
 def moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(NOW + seconds, timezone.utc)
+    return datetime.fromtimestamp(NOW + seconds, UTC)
 
 
 def config(thread_id: str = "1") -> Any:

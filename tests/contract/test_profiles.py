@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -159,7 +159,7 @@ async def test_knowledge_does_not_expire_with_sessions(url, call, monkeypatch):
     with AgentMemory.from_url(url, ttl=60) as memory:
         await call(memory.profiles.add_fact, ALICE, "Has a dog")
         await call(memory.store.put, ("a",), "k", {"n": 1})
-        later = datetime.now(timezone.utc).timestamp() + 3600
+        later = datetime.now(UTC).timestamp() + 3600
         monkeypatch.setattr("time.time", lambda: later)
         assert await call(memory.store.get, ("a",), "k") is None
         assert len((await call(memory.profiles.get, ALICE)).facts) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -20,7 +20,7 @@ def clock(monkeypatch):
 
 
 def at(seconds: float) -> datetime:
-    return datetime.fromtimestamp(1_800_000_000 + seconds, timezone.utc)
+    return datetime.fromtimestamp(1_800_000_000 + seconds, UTC)
 
 
 async def test_sessions_are_listed_by_their_newest_message(memory, call, clock):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -184,7 +184,7 @@ async def test_a_put_over_an_expired_item_makes_a_new_one(store, call, clock):
     clock.minutes(2)
     await call(store.put, NS, "k", {"n": 2})
     item = await call(store.get, NS, "k")
-    assert (item.value, item.created_at) == ({"n": 2}, datetime.fromtimestamp(clock.now, timezone.utc))
+    assert (item.value, item.created_at) == ({"n": 2}, datetime.fromtimestamp(clock.now, UTC))
     assert item.updated_at == item.created_at
     clock.minutes(1000)
     assert await call(store.get, NS, "k")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -46,8 +46,8 @@ async def test_an_update_keeps_created_at_and_moves_updated_at(store, call, monk
     now += 100
     await call(store.update, NS, "k", add_one)
     item = await call(store.get, NS, "k")
-    assert item.created_at == datetime.fromtimestamp(1_800_000_000, timezone.utc)
-    assert item.updated_at == datetime.fromtimestamp(1_800_000_100, timezone.utc)
+    assert item.created_at == datetime.fromtimestamp(1_800_000_000, UTC)
+    assert item.updated_at == datetime.fromtimestamp(1_800_000_100, UTC)
 
 
 async def test_the_function_gets_a_copy(store, call):

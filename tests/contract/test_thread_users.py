@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -189,8 +189,8 @@ async def test_a_copy_has_the_same_users(memory, call, clock):
         (info,) = await call(memory.checkpointer.threads, user_id=user)
         assert info.thread_id == "2"
         assert info.users == {
-            "alice": datetime.fromtimestamp(NOW, timezone.utc),
-            "bob": datetime.fromtimestamp(NOW + 100, timezone.utc),
+            "alice": datetime.fromtimestamp(NOW, UTC),
+            "bob": datetime.fromtimestamp(NOW + 100, UTC),
         }
 
 

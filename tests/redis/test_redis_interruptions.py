@@ -264,7 +264,7 @@ async def broken_off(how: str, work: Any, turns: int) -> bool:
         return False
     try:
         await asyncio.wait_for(work, turns / 50_000)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         return False
     return True
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, assert_type
 
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from pydantic import BaseModel
-from typing_extensions import assert_type
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, MemoryCompressor, UserProfile
 from langchain_agentmem.compression.compressor import CompressionEvents

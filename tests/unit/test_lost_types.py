@@ -74,7 +74,7 @@ LOST = {
 KEPT = {
     "plain": [1, 2.5, "a", b"b", None, True, {"a": [1]}, {1: "a"}, float("nan")],
     "tuples": (1, (2, [3])),
-    "times": [dt.datetime(2026, 1, 1), dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc), dt.date(2026, 1, 1)],
+    "times": [dt.datetime(2026, 1, 1), dt.datetime(2026, 1, 1, tzinfo=dt.UTC), dt.date(2026, 1, 1)],
     "numbers": [decimal.Decimal("1.10"), uuid.UUID(int=1), dt.timedelta(1)],
     "containers": [{1, 2}, frozenset({"a"}), collections.deque([1])],
     "messages": [HumanMessage("a"), {"last": AIMessage("b")}],

@@ -7,18 +7,18 @@ import html
 import importlib.metadata
 import pydoc
 import re
-from datetime import datetime, timezone
+import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 from pydantic import BaseModel
 
 import langchain_agentmem
 from langchain_agentmem import AgentMemory, AgentMemSaver, Fact, Reindexed, ThreadInfo
 
-NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = langchain_agentmem.__all__
 CLASSES = [name for name in NAMES if not issubclass(getattr(langchain_agentmem, name), BaseException)]
 PUBLIC = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -34,7 +34,7 @@ class World:
 
     def __init__(self) -> None:
         self.items: dict[Any, Any] = {}
-        self.clock = datetime(2026, 1, 1, tzinfo=timezone.utc)
+        self.clock = datetime(2026, 1, 1, tzinfo=UTC)
         self.reads = 0
 
     def change(self, act: Callable[[StoredGraph], Any]) -> Any:
@@ -360,7 +360,7 @@ def test_other_names_are_others():
 
 
 def test_times_in_many_forms():
-    day = datetime(2024, 5, 17, tzinfo=timezone.utc)
+    day = datetime(2024, 5, 17, tzinfo=UTC)
     for form in (
         "2024-05-17",
         " 2024-05-17T00:00:00Z",
@@ -370,8 +370,8 @@ def test_times_in_many_forms():
         datetime(2024, 5, 17),
     ):
         assert moment("as_of", form) == day
-    assert moment("as_of", "2024") == datetime(2024, 1, 1, tzinfo=timezone.utc)
-    assert moment("as_of", "2024-05") == datetime(2024, 5, 1, tzinfo=timezone.utc)
+    assert moment("as_of", "2024") == datetime(2024, 1, 1, tzinfo=UTC)
+    assert moment("as_of", "2024-05") == datetime(2024, 5, 1, tzinfo=UTC)
     assert moment("as_of", None) is moment("as_of", "") is None
     for wrong in ("yesterday", "20x4", "2024-13", "*", "2024-05-17; DROP TABLE"):
         with pytest.raises(InvalidInputError, match="as_of must be a date in ISO 8601"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 from hypothesis import given
@@ -40,7 +40,7 @@ def test_no_text_adds_a_tag(text):
 
 
 def test_cells_are_formatted_by_their_type():
-    moment = datetime(2026, 5, 8, 9, 30, tzinfo=timezone.utc)
+    moment = datetime(2026, 5, 8, 9, 30, tzinfo=UTC)
     table = html_table([(7, 0.125, None, moment, "a & b", True, Struck("old", "then: new"))])
     assert "<td>7</td><td>0.12</td><td></td><td>2026-05-08 09:30</td>" in table
     assert "<td style='text-align:left'>a &amp; b</td><td>True</td>" in table
@@ -52,7 +52,7 @@ def test_long_texts_are_shortened():
 
 
 def test_found_messages_are_a_table_that_escapes_ids_and_texts():
-    found = FoundMessage(HumanMessage("<b>Hi</b>"), "<s>", 0, datetime(2026, 5, 8, tzinfo=timezone.utc), score=0.5)
+    found = FoundMessage(HumanMessage("<b>Hi</b>"), "<s>", 0, datetime(2026, 5, 8, tzinfo=UTC), score=0.5)
     table = FoundMessages([found])._repr_html_()
     assert "&lt;b&gt;Hi&lt;/b&gt;" in table
     assert "&lt;s&gt;" in table

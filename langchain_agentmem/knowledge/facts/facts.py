@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from langgraph.store.base import Item
@@ -13,7 +13,7 @@ from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.text.tables import FieldTable, Struck, html_table
 
-_UNKNOWN = datetime.min.replace(tzinfo=timezone.utc)
+_UNKNOWN = datetime.min.replace(tzinfo=UTC)
 
 
 class Fact(FieldTable, BaseModel):
