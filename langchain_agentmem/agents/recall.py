@@ -122,8 +122,13 @@ def _clipped(text: str) -> str:
 
 
 def _length(value: Any) -> int:
-    """The characters of a value in a prompt, and of what stands between it and the next."""
+    """Return the number of characters of a value in a prompt, with the separator after it."""
     return len(quoted(value)) - len("<data></data>") + len(", ")
+
+
+def _entry_length(name: str, value: Any) -> int:
+    """Return the number of characters of an entry of a dict in a prompt, with the separator after it."""
+    return _length({name: value}) - len("{}")
 
 
 def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
@@ -133,18 +138,18 @@ def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {}
     lists = {name: list(texts) for name, texts in known.items() if name != "profile"}
-    needed = sum(_length({name: texts}) for name, texts in lists.items())
+    needed = sum(_entry_length(name, texts) for name, texts in lists.items())
     room = most - min(most // 2, needed)
-    profile = _part(known.get("profile", {}), room - _length({"profile": {}}))
+    profile = _part(known.get("profile", {}), room - _entry_length("profile", {}))
     left = most
     if profile:
         kept["profile"] = profile
-        left -= _length({"profile": profile})
+        left -= _entry_length("profile", profile)
     while any(lists.values()):
         for name, texts in lists.items():
             if texts:
                 text = texts.pop(0)
-                length = _length(text) + (0 if name in kept else _length({name: []}))
+                length = _length(text) + (0 if name in kept else _entry_length(name, []))
                 if length <= left:
                     kept.setdefault(name, []).append(text)
                     left -= length
@@ -165,7 +170,7 @@ def _part(value: Any, room: int) -> Any:
     left = room
     newest_first = list(entries)[::-1]
     for name in sorted(newest_first, key=lambda one: _length(entries[one])):
-        frame = _length({name: ""}) - len('""')
+        frame = _entry_length(name, "") - len('""')
         part = _part(entries[name], left - frame)
         if part is not None:
             kept[name] = part

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain.agents import create_agent
 from profiles import ALICE, config
@@ -50,6 +50,16 @@ def length(known: dict[str, Any]) -> int:
     return len(Recall(None, Schema(UserProfile), 5, 5, 0, (), 10**9).told(known))
 
 
+def narrow(known: dict[str, Any]) -> int:
+    """The least number of characters in which everything fits."""
+    return length({name: value for name, value in known.items() if value}) + COMMA * (len(known.get("facts", ())) + 1)
+
+
+ONE_FACT, WITH_PROFILE = {"facts": [""]}, {"profile": {"a": "<b>"}, "facts": [""]}
+
+
+@example(ONE_FACT, narrow(ONE_FACT))
+@example(WITH_PROFILE, narrow(WITH_PROFILE))
 @settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={"profile": _documents, "facts": st.lists(_texts)}), st.integers(0, 3000))
 def test_it_is_as_long_as_it_may_be_and_no_longer(known, most):
