@@ -126,9 +126,9 @@ def _length(value: Any) -> int:
     return len(quoted(value)) - len("<data></data>") + len(", ")
 
 
-def _entry_length(name: str, value: Any) -> int:
-    """Return the number of characters of an entry of a dict in a prompt, with the separator after it."""
-    return _length({name: value}) - len("{}")
+def _name_length(name: str) -> int:
+    """Return the number of characters of a name in a prompt, with the colon after it."""
+    return _length(name) - len(", ") + len(": ")
 
 
 def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
@@ -137,19 +137,19 @@ def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
     The profile leaves half of the room to the others, if they need it.
     """
     kept: dict[str, Any] = {}
-    lists = {name: list(texts) for name, texts in known.items() if name != "profile"}
-    needed = sum(_entry_length(name, texts) for name, texts in lists.items())
+    lists = {name: list(texts) for name, texts in known.items() if texts and name != "profile"}
+    needed = sum(_name_length(name) + _length(texts) for name, texts in lists.items())
     room = most - min(most // 2, needed)
-    profile = _part(known.get("profile", {}), room - _entry_length("profile", {}))
+    profile = _part(known.get("profile", {}), room - _name_length("profile"))
     left = most
     if profile:
         kept["profile"] = profile
-        left -= _entry_length("profile", profile)
+        left -= _name_length("profile") + _length(profile)
     while any(lists.values()):
         for name, texts in lists.items():
             if texts:
                 text = texts.pop(0)
-                length = _length(text) + (0 if name in kept else _entry_length(name, []))
+                length = _length(text) + (0 if name in kept else _name_length(name) + _length([]))
                 if length <= left:
                     kept.setdefault(name, []).append(text)
                     left -= length
@@ -167,10 +167,10 @@ def _part(value: Any, room: int) -> Any:
         return None
     entries = dict(value if isinstance(value, dict) else enumerate(value))
     kept: dict[Any, Any] = {}
-    left = room
+    left = room - _length({})
     newest_first = list(entries)[::-1]
     for name in sorted(newest_first, key=lambda one: _length(entries[one])):
-        frame = _entry_length(name, "") - len('""')
+        frame = _name_length(name) if isinstance(value, dict) else 0
         part = _part(entries[name], left - frame)
         if part is not None:
             kept[name] = part

@@ -56,10 +56,12 @@ def narrow(known: dict[str, Any]) -> int:
 
 
 ONE_FACT, WITH_PROFILE = {"facts": [""]}, {"profile": {"a": "<b>"}, "facts": [""]}
+PROFILE_ALONE = {"profile": {"a": "<b>"}, "facts": []}
 
 
 @example(ONE_FACT, narrow(ONE_FACT))
 @example(WITH_PROFILE, narrow(WITH_PROFILE))
+@example(PROFILE_ALONE, narrow(PROFILE_ALONE))
 @settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={"profile": _documents, "facts": st.lists(_texts)}), st.integers(0, 3000))
 def test_it_is_as_long_as_it_may_be_and_no_longer(known, most):
