@@ -301,7 +301,8 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
             "retention": None if self.retention == Retention() else self.retention,
         }
         given = "".join(f", {name}={value!r}" for name, value in settings.items() if value is not None)
-        return f"AgentMemHistory({self.session_id!r}, user_id={self.user_id!r}, agent={self.agent!r}{given})"
+        whose = f"user_id={self.user_id!r}, agent={self.agent!r}"
+        return f"AgentMemHistory({self.session_id!r}, {whose}{given}{self._backend.closed_mark})"
 
     def _repr_html_(self) -> str:
         try:
