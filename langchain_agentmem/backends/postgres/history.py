@@ -37,7 +37,7 @@ class PostgresMessages:
         parameters = (
             *(_place(key), _owner(key.tenant, key.user_id), key.tenant, key.user_id or "", key.session_id),
             [title.text.encode() for title in addition.titles or ()],
-            [title.place for title in addition.titles or ()],
+            [title.position for title in addition.titles or ()],
             *(
                 addition.now,
                 addition.agent,

@@ -44,7 +44,7 @@ class RedisMessages:
         arguments: list[Any] = [
             optional(now),
             _identity(key),
-            b"".join(framed(_PLACE.pack(title.place) + title.text.encode()) for title in addition.titles or ()),
+            b"".join(framed(_PLACE.pack(title.position) + title.text.encode()) for title in addition.titles or ()),
             addition.agent or "",
             optional(addition.keep),
             optional(ttl),

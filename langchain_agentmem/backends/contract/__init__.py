@@ -1,0 +1,92 @@
+"""The contract of a backend: a message log, an item table, a checkpoint table, and transactions.
+
+A backend is a package with one subclass of `Backend`. Its three tables implement `MessageLog`, `ItemTable` and
+`CheckpointTable`. Engines use these classes only, so they work with every backend.
+
+Rules for an implementation:
+
+* Each method of a table returns a storage program: a generator that yields the statements of its own backend.
+  `Backend.read` and `Backend.write` run such a program in one transaction. They may run it again after a failure, so running
+  it twice must have the same effect as running it once.
+* Every method receives the current time as `now`, in seconds since 1970 (UTC). All rows of an operation have that time.
+* A row that has expired is never returned, even if it was not deleted yet.
+* IDs are opaque strings: they may contain any character, and no ID may be read as a part of another.
+"""
+
+from langchain_agentmem.backends.contract.backend import Backend
+from langchain_agentmem.backends.contract.checkpoints import (
+    CheckpointEntry,
+    CheckpointKey,
+    CheckpointPut,
+    CheckpointRow,
+    CheckpointTable,
+    LoadedCheckpoint,
+    Parts,
+    StoredWrite,
+    ThreadKey,
+    ThreadRow,
+    ThreadUse,
+    WritesPut,
+)
+from langchain_agentmem.backends.contract.items import (
+    Candidate,
+    EmbeddedItem,
+    Found,
+    IndexedItem,
+    ItemPut,
+    ItemRow,
+    ItemTable,
+    Namespace,
+    Query,
+    Swap,
+)
+from langchain_agentmem.backends.contract.messages import (
+    LIST_SUMMARY,
+    Append,
+    HistoryScope,
+    IndexEntry,
+    LoggedMessage,
+    MessageLog,
+    MessageRow,
+    SessionKey,
+    SessionRow,
+    StoredSummary,
+    Title,
+)
+
+__all__ = [
+    "LIST_SUMMARY",
+    "Append",
+    "Backend",
+    "Candidate",
+    "CheckpointEntry",
+    "CheckpointKey",
+    "CheckpointPut",
+    "CheckpointRow",
+    "CheckpointTable",
+    "EmbeddedItem",
+    "Found",
+    "HistoryScope",
+    "IndexEntry",
+    "IndexedItem",
+    "ItemPut",
+    "ItemRow",
+    "ItemTable",
+    "LoadedCheckpoint",
+    "LoggedMessage",
+    "MessageLog",
+    "MessageRow",
+    "Namespace",
+    "Parts",
+    "Query",
+    "SessionKey",
+    "SessionRow",
+    "StoredSummary",
+    "StoredWrite",
+    "Swap",
+    "ThreadKey",
+    "ThreadRow",
+    "ThreadUse",
+    "Title",
+    "WritesPut",
+]

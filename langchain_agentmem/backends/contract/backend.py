@@ -1,0 +1,66 @@
+"""The base class of backends: three tables, and transactions on them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from langchain_agentmem.backends.contract.checkpoints import CheckpointTable
+from langchain_agentmem.backends.contract.items import ItemTable
+from langchain_agentmem.backends.contract.messages import MessageLog
+from langchain_agentmem.programs import Program
+
+T = TypeVar("T")
+
+
+class Backend(ABC):
+    """A database that stores the memory."""
+
+    name: str
+    language: str = "english"
+    """The language of the texts, for full-text search."""
+    messages: MessageLog
+    items: ItemTable
+    checkpoints: CheckpointTable
+
+    def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)
+        """Set the index of the vectors, before the first is stored.
+
+        Args:
+            config: LangGraph's `ann_index_config`.
+        """
+
+    @abstractmethod
+    def read(self, program: Program[T]) -> T:
+        """Run a storage program on one consistent view of the database."""
+
+    @abstractmethod
+    async def aread(self, program: Program[T]) -> T:
+        """Same as `read`, but without blocking the event loop."""
+
+    @abstractmethod
+    def write(self, program: Program[T]) -> T:
+        """Run a storage program as one transaction: all of its changes are stored, or none."""
+
+    @abstractmethod
+    async def awrite(self, program: Program[T]) -> T:
+        """Same as `write`, but without blocking the event loop."""
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """True after `close`."""
+
+    @property
+    def closed_mark(self) -> str:
+        """The end of the `repr` of a closed backend; an empty string for an open one."""
+        return ", closed" if self.closed else ""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close all connections that this backend opened. Closing twice has no effect."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Same as `close`, but without blocking the event loop."""

@@ -1,0 +1,221 @@
+"""The item table of a backend: its rows, and its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
+
+from langchain_agentmem.programs import Program
+
+Namespace = tuple[str, ...]
+
+
+class ItemRow(NamedTuple):
+    """A stored item."""
+
+    namespace: Namespace
+    key: str
+    value: str
+    """JSON text."""
+    created_at: float
+    updated_at: float
+    ttl: float | None
+    """The TTL in seconds, counted from the last use."""
+    revision: int
+    """A number that changes with every write."""
+    paths: str | None = None
+    """The `paths` of the item's `ItemPut`, if they were requested."""
+
+
+class ItemPut(NamedTuple):
+    """An item to store."""
+
+    namespace: Namespace
+    key: str
+    value: str
+    """JSON text."""
+    ttl: float | None
+    """The TTL in seconds, counted from the last use; None: the item never expires."""
+    text: str | None
+    """The text for full-text search; None if the item is not indexed."""
+    vectors: Sequence[bytes] = ()
+    """The embeddings, as little-endian float32 of length 1."""
+    paths: str | None = None
+    """The paths of the indexed fields as a JSON list (empty: the item is not indexed); None if the put named none."""
+
+
+class IndexedItem(NamedTuple):
+    """An item that searches find, with the paths of its indexed fields."""
+
+    row: ItemRow
+    paths: str | None
+
+
+class EmbeddedItem(NamedTuple):
+    """An item as it was read, with new vectors."""
+
+    row: ItemRow
+    vectors: Sequence[bytes]
+
+
+class Swap(NamedTuple):
+    """A change of an item that was read before."""
+
+    namespace: Namespace
+    key: str
+    expected: int | None
+    """The revision that was read; None: the item did not exist."""
+    put: ItemPut | None = None
+    """The new item; None: store nothing."""
+    keep: bool = False
+    """Leave the item unchanged. If false and `put` is None, delete it."""
+
+
+class Query(NamedTuple):
+    """A search in the item table."""
+
+    prefix: Namespace
+    terms: Sequence[str]
+    vector: bytes | None
+    condition: Mapping[str, Any] | None = None
+    """The filter that the caller applies to the results. A backend may omit items that do not pass it."""
+    depth: int = 100
+    """The number of best items, by words and by vector, that are sufficient if comparing all items would be slow."""
+
+
+class Candidate(NamedTuple):
+    """An item that may match a query, with its raw scores.
+
+    A higher score is better. A score is None if that half of the search did not find the item.
+    """
+
+    id: Any
+    """The backend's ID of the item. A newer item has a greater ID."""
+    lexical: float | None
+    dense: float | None
+
+
+class Found(NamedTuple):
+    """The result of a search in the item table."""
+
+    candidates: list[Candidate]
+    complete: bool = True
+    """True if a greater depth would find no further items."""
+    rows: Mapping[Any, ItemRow] = MappingProxyType({})
+    """The items of candidates that the backend has read already, by ID."""
+
+
+class ItemTable(Protocol):
+    """The items of the store."""
+
+    def get(
+        self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float, *, paths: bool = False
+    ) -> Program[list[ItemRow | None]]:
+        """Return the items with these keys, in the same order; None for an item that does not exist.
+
+        Args:
+            tenant: The tenant.
+            keys: The namespaces and keys.
+            now: The current time.
+            paths: If true, the items have their `paths`.
+        """
+
+    def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
+        """Store items. An existing item keeps its `created_at`."""
+
+    def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
+        """Store and delete different items if all still have the expected revisions.
+
+        Args:
+            tenant: The tenant.
+            swaps: The changes. All namespaces have the same first label.
+            now: The current time.
+            token: Idempotency token, a random number: a retried swap recognises its own write.
+
+        Returns:
+            Whether the items had the expected revisions. If not, nothing was changed.
+        """
+
+    def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
+        """Delete items."""
+
+    def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
+        """Restart the TTL of items."""
+
+    def change(
+        self,
+        tenant: str,
+        puts: Sequence[ItemPut],
+        deletes: Sequence[tuple[Namespace, str]],
+        touches: Sequence[tuple[Namespace, str]],
+        now: float,
+    ) -> Program[None]:
+        """Touch, delete and store different items in one transaction."""
+
+    def scan(
+        self,
+        tenant: str,
+        prefix: Namespace,
+        condition: Mapping[str, Any] | None,
+        limit: int,
+        before: tuple[Any, ...] | None,
+        now: float,
+    ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
+        """Return a page of the items at or below a namespace, most recently updated first.
+
+        Args:
+            tenant: The tenant.
+            prefix: The namespace.
+            condition: A filter that the caller applies. The backend may omit items that do not pass it.
+            limit: The size of a page.
+            before: None for the first page, then the continuation of the page before.
+            now: The current time.
+
+        Returns:
+            The items, and the continuation; None after the last page.
+        """
+
+    def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
+        """Return the items at or below a namespace that contain one of the terms or, if a vector is given, have vectors."""
+
+    def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
+        """Return the items of candidates by ID. Items that were deleted are omitted."""
+
+    def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
+        """Return the namespaces at or below a prefix that contain items, sorted."""
+
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        """Delete at most `limit` expired items, and return their number."""
+
+    def fits(self, tenant: str, dimensions: int) -> Program[str | None]:
+        """Return None if vectors of these dimensions can be stored beside the stored ones.
+
+        Otherwise return the reason, and what the user can do, as the text of an error.
+        """
+
+    def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:
+        """Return None if vectors of these dimensions can replace the tenant's vectors; otherwise the reason, as in `fits`."""
+
+    def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:
+        """Delete the vectors of some items, before vectors of other dimensions are stored.
+
+        Args:
+            tenant: The tenant.
+            dimensions: The dimensions of the vectors that follow.
+            after: None in the first call, then the result of the call before.
+
+        Returns:
+            A continuation of the backend's own type; None when no vector is left and new ones can be stored.
+        """
+
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[IndexedItem], Any]]:
+        """Return about `limit` indexed items without a vector of these dimensions, and a continuation as in `unembed`.
+
+        The order is the same in every call. The `paths` of an item are those of its last put; None if the put named none.
+        """
+
+    def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
+        """Store the vectors of items whose revision is unchanged, and return the number of these items."""

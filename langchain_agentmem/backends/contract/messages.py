@@ -1,0 +1,207 @@
+"""The message log of a backend: its rows, and its operations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from langchain_agentmem.arguments.omitted import Omitted
+from langchain_agentmem.encoding.references import Typed
+from langchain_agentmem.programs import Program
+
+
+class SessionKey(NamedTuple):
+    """The key of a session. Two users, or a user and nobody, may each have a session of the same ID."""
+
+    tenant: str
+    user_id: str | None
+    session_id: str
+
+
+class MessageRow(NamedTuple):
+    """A stored message."""
+
+    position: int
+    role: str
+    agent: str | None
+    ends_with_session: bool
+    """If true, `MessageLog.end` deletes the message."""
+    created_at: float
+    metadata: str | None
+    body: Typed
+    words: bytes | None = None
+    """The word numbers that full-text search compares; see `langchain_agentmem.text.words`. None in rows that were read."""
+    vector: bytes | None = None
+    """The embedding, as little-endian float32 of length 1; None without embeddings, and in rows that were read."""
+
+
+class HistoryScope(NamedTuple):
+    """The messages that a search considers."""
+
+    tenant: str
+    user_id: str | None
+    session_id: str | None = None
+    """The session; None for all sessions of the user."""
+    agent: str | None = None
+    """The agent whose messages are searched; None for all messages."""
+
+
+class IndexEntry(NamedTuple):
+    """A message as searches see it."""
+
+    session_id: str
+    position: int
+    role: str
+    created_at: float
+    words: bytes | None
+    """The word numbers. None for a message that was stored before searches existed; such a message comes with its `body`."""
+    vector: bytes | None = None
+    body: Typed | None = None
+
+
+class SessionRow(NamedTuple):
+    """A stored session."""
+
+    key: SessionKey
+    title: str | None
+    message_count: int
+    created_at: float
+    updated_at: float
+    expires_at: float | None
+    summaries: Sequence[str] = ()
+    """The running summaries of all agents' messages, as in `StoredSummary.value`: first the summary of the session's
+    history, then that of messages passed as a list (`LIST_SUMMARY`). Empty summaries are omitted."""
+
+
+LIST_SUMMARY = "\x1flist"
+"""In place of an agent's name: the key of the summary of messages that were passed as a list."""
+
+
+class StoredSummary(NamedTuple):
+    """A stored running summary of a session's messages."""
+
+    value: str
+    """JSON text, or an empty string."""
+    revision: int
+    """A random number that changes with every write."""
+
+
+class Title(NamedTuple):
+    """A title that one of the added messages suggests. It is deleted together with that message."""
+
+    position: int
+    """The position of the message among the added messages."""
+    text: str
+
+
+class Append(NamedTuple):
+    """Messages to add to a session: all of them, or none."""
+
+    rows: Sequence[MessageRow]
+    """The messages. Their `position` counts from 0 within this list."""
+    titles: Sequence[Title] | None
+    """Titles for a session without title. The backend uses the first whose message is still stored after trimming."""
+    now: float
+    """The time of the addition. If it is earlier than the session's last addition (a late clock), the TTL counts from that
+    addition."""
+    agent: str | None = None
+    """The agent that the messages belong to."""
+    keep: int | None = None
+    """The maximum number of the agent's messages. Older ones are deleted."""
+    ttl: float | None = None
+    """The session's TTL in seconds; None leaves its expiry unchanged."""
+    sliding: bool = True
+    """If false, a session that has an expiry keeps it."""
+    token: int = 0
+    """Idempotency token: a retried addition recognises its own messages among the newest, and adds nothing."""
+
+
+class LoggedMessage(NamedTuple):
+    """A message with the key of its session."""
+
+    key: SessionKey
+    row: MessageRow
+
+
+class MessageLog(Protocol):
+    """The messages of sessions, in order."""
+
+    def append(self, key: SessionKey, addition: Append) -> Program[int]:
+        """Add messages at the end, and return the position of the first."""
+
+    def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
+        """Return the newest `limit` messages, oldest first, after the newest system message if that is older."""
+
+    def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
+        """Return at most `limit` messages with a position greater than `after`, oldest first."""
+
+    def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
+        """Return the number of messages."""
+
+    def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
+        """Return the index entries of messages. Those of a session are adjacent and in order."""
+
+    def rows(
+        self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
+    ) -> Program[dict[tuple[str, int], MessageRow]]:
+        """Return messages by (session ID, position). Messages that were deleted are omitted."""
+
+    def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
+        """Return the summary of a session's messages (of one agent, or all).
+
+        Clearing or ending messages of the session empties the summary and changes its revision. So a summary of deleted
+        messages, which another process still computes, is never written.
+        """
+
+    def swap_summary(
+        self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
+    ) -> Program[bool]:
+        """Write a summary if the session exists and the stored revision is `expected` (None: no summary is stored).
+
+        Returns whether the summary was written.
+        """
+
+    def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
+        """Delete the messages (of one agent, or all). The session stays in the list of sessions.
+
+        A title is deleted together with the message that it was taken from. Any title is deleted with the last message.
+        """
+
+    def end(self, key: SessionKey) -> Program[int]:
+        """Delete the messages with `ends_with_session`, and return their number. Titles are handled as in `clear`."""
+
+    def sessions(
+        self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
+    ) -> Program[list[SessionRow]]:
+        """List the sessions of one user, of nobody (None), or of all users (`OMITTED`), most recently used first."""
+
+    def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
+        """Set a session's title, and return whether the session exists."""
+
+    def delete(self, key: SessionKey) -> Program[bool]:
+        """Delete a session with its messages, and return whether it existed."""
+
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        """Delete at most `limit` expired sessions, and return their number."""
+
+    def unembed(self, tenant: str, after: Any) -> Program[Any]:
+        """Delete the vectors of some messages of all users.
+
+        Args:
+            tenant: The tenant.
+            after: None in the first call, then the result of the call before.
+
+        Returns:
+            A continuation of the backend's own type; None when no vector is left.
+        """
+
+    def unembedded(
+        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+    ) -> Program[tuple[list[LoggedMessage], Any]]:
+        """Return about `limit` messages of all users without a vector of these dimensions, and a continuation.
+
+        The order is the same in every call. The continuation works as in `unembed`.
+        """
+
+    def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:
+        """Store the vectors of messages that still exist, and return their number."""
