@@ -11,12 +11,9 @@ from langchain_agentmem.encoding.layout import Known
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs.locks import forkable_lock
 
-_MAX_VALUES = 512
-_MAX_BYTES = 128 * 1024 * 1024
+_MAX_VALUES = 256
+_MAX_BYTES = 64 * 1024 * 1024
 _MAX_SECRETS = 256
-
-ChannelKey = tuple[ThreadKey, str | None, str]
-"""Thread, namespace (None: the latest of any namespace) and channel."""
 
 
 class KnownValues:
@@ -31,25 +28,32 @@ class KnownValues:
         self._clear()
 
     def _clear(self) -> None:
-        self._values: LRUCache[ChannelKey, Known] = LRUCache(_MAX_BYTES, _size)
+        self._values: LRUCache[tuple[ThreadKey, str, str], Known] = LRUCache(_MAX_BYTES, _size)
+        """By thread, namespace and channel."""
+        self._namespaces: LRUCache[tuple[ThreadKey, str], str] = LRUCache(_MAX_VALUES)
+        """The namespace of the latest value, by thread and channel."""
         self._secrets: LRUCache[ThreadKey, Typed] = LRUCache(_MAX_SECRETS)
 
     def recall(self, thread: ThreadKey, namespace: str, channel: str) -> Known | None:
         """Return the latest known value of a channel; else that of the channel in another namespace."""
         with self._lock:
-            return self._values.get((thread, namespace, channel)) or self._values.get((thread, None, channel))
+            known = self._values.get((thread, namespace, channel))
+            if known is None:
+                other = self._namespaces.get((thread, channel))
+                known = None if other is None else self._values.get((thread, other, channel))
+            return known
 
     def learn(self, thread: ThreadKey, known: Known) -> None:
         """Remember a stored value."""
+        namespace, channel = known.key.namespace, known.key.channel
         with self._lock:
-            for namespace in (known.key.namespace, None):
-                key = (thread, namespace, known.key.channel)
-                try:
-                    self._values[key] = known
-                except ValueError:  # it is larger than the cache
-                    self._values.pop(key, None)
-                except KeyError:  # a signal handler's exception interrupted an earlier change of the cache
-                    self._clear()
+            try:
+                self._values[thread, namespace, channel] = known
+                self._namespaces[thread, channel] = namespace
+            except ValueError:  # it is larger than the cache
+                self._values.pop((thread, namespace, channel), None)
+            except KeyError:  # a signal handler's exception interrupted an earlier change of the cache
+                self._clear()
 
     def learn_all(self, thread: ThreadKey, values: Iterable[Known]) -> None:
         """Remember several stored values of a thread."""
@@ -82,5 +86,5 @@ class KnownValues:
 
 def _size(known: Known) -> int:
     """Return the number of bytes that a value counts in the cache, at least an equal share of it."""
-    size = len(known.references) + sum(len(identity.data) for identity in known.identities)
+    size = len(known.references) + sum([len(identity.data) for identity in known.identities])
     return max(size, _MAX_BYTES // _MAX_VALUES)
