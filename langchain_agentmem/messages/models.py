@@ -8,11 +8,11 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_agentmem.text.tables import FieldTable, html_table
+from langchain_agentmem.text.tables import html_table
 
 
 @dataclass(frozen=True)
-class StoredMessage(FieldTable):
+class StoredMessage:
     """A message of a session, with its properties."""
 
     message: BaseMessage
@@ -24,6 +24,11 @@ class StoredMessage(FieldTable):
     user_id: str | None = None
     agent: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        text = ("text", str(self.message.text))
+        rows = [(name, getattr(self, name)) for name in ("session_id", "position", "created_at", "user_id", "agent")]
+        return html_table([("type", self.message.type), text, *rows], caption=type(self).__name__, row_headers=True)
 
 
 @dataclass(frozen=True)

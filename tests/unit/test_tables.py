@@ -57,3 +57,4 @@ def test_found_messages_are_a_table_that_escapes_ids_and_texts():
     assert "&lt;b&gt;Hi&lt;/b&gt;" in table
     assert "&lt;s&gt;" in table
     assert "<td>0.50</td>" in table
+    assert "<th>text</th><td style='text-align:left'>&lt;b&gt;Hi&lt;/b&gt;</td>" in found._repr_html_()
