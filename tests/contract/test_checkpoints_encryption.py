@@ -254,7 +254,7 @@ async def test_unencrypted_rows_are_refused(lasting_url, lasting, rows, call, pl
         await assert_refused(lasting_url, call)
     with (
         AgentMemory.from_url(lasting_url, serde=serde()) as memory,
-        pytest.raises(DamagedDataError, match="not encrypted, although a key is in use"),
+        pytest.raises(DamagedDataError, match="not encrypted although a key is in use"),
     ):
         await call(conversation(memory.checkpointer).invoke, {"messages": [HumanMessage("hi")]}, CONFIG)
 
@@ -328,9 +328,9 @@ async def test_what_was_stored_before_there_was_a_key_is_refused(lasting_url, ca
     with AgentMemory.from_url(lasting_url) as memory:
         await converse(memory, call, 2)
     with AgentMemory.from_url(lasting_url, serde=serde()) as memory:
-        with pytest.raises(DamagedDataError, match="not encrypted, although a key is in use"):
+        with pytest.raises(DamagedDataError, match="not encrypted although a key is in use"):
             await call(memory.checkpointer.get_tuple, CONFIG)
-        with pytest.raises(DamagedDataError, match="not encrypted, although a key is in use"):
+        with pytest.raises(DamagedDataError, match="not encrypted although a key is in use"):
             await call(memory.checkpointer.list, None)
         await converse(memory, call, 1, {"configurable": {"thread_id": "new"}})
 

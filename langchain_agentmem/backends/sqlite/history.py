@@ -1,4 +1,4 @@
-"""The message log on SQLite."""
+"""The message log in SQLite."""
 
 from __future__ import annotations
 
@@ -145,11 +145,11 @@ class SqliteMessages:
     def sessions(
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
-        most = -1 if limit is None else limit
+        parameters = {"tenant": tenant, "limit": -1 if limit is None else limit, "offset": offset, "now": now}
         if user_id is OMITTED:
-            rows = yield from Fetch(SQL["sessions_of_all"], (tenant, now, most, offset))
+            rows = yield from Fetch(SQL["sessions_of_all"], parameters)
         else:
-            rows = yield from Fetch(SQL["sessions"], (tenant, user_id or "", now, most, offset))
+            rows = yield from Fetch(SQL["sessions"], {**parameters, "user_id": user_id or ""})
         return [
             SessionRow(
                 SessionKey(tenant, user or None, session_id),
@@ -160,7 +160,7 @@ class SqliteMessages:
         ]
 
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        changed = yield from Execute(SQL["rename"], (title, *_where(key), now))
+        changed = yield from Execute(SQL["rename"], {**_named(key, None, now), "title": title})
         if changed:
             yield from Replaced()
         return bool(changed)

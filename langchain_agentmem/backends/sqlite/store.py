@@ -59,7 +59,8 @@ class SqliteItems:
     ) -> Program[list[ItemRow | None]]:
         found: list[ItemRow | None] = []
         for namespace, key in keys:
-            rows = yield from Fetch(SQL["get"], (tenant, encode_namespace(namespace), key, now))
+            parameters = {"tenant": tenant, "namespace": encode_namespace(namespace), "key": key, "now": now}
+            rows = yield from Fetch(SQL["get"], parameters)
             found.append(_item(rows[0]) if rows else None)
         return found
 

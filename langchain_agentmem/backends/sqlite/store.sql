@@ -1,13 +1,15 @@
 The statements of the item table.
 
 -- get --
-SELECT id, namespace, key, value, created_at, updated_at, ttl, revision, paths
+-- Return an item. Parameters: tenant, namespace, key, now.
+SELECT {item}, paths
 FROM agentmem_items
-WHERE tenant = ? AND namespace = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)
+WHERE tenant = :tenant AND namespace = :namespace AND key = :key AND {alive}
 
 -- put --
--- An item that is there keeps its creation time, unless it had expired. Its time to live counts from its last use at least:
--- a clock that is late never brings an expiry forward, a shorter time to live does. The revision of one that was replaced is odd.
+-- Add or replace an item. Parameters: the columns, now. A replaced item keeps its creation time, unless it had expired. Its
+-- TTL counts from its last use at least, so a clock that is behind never moves an expiry backwards. The revision of a
+-- replacing item is odd.
 INSERT INTO agentmem_items (tenant, namespace, key, value, created_at, updated_at, ttl, expires_at, revision, paths)
 VALUES (:tenant, :namespace, :key, :value, :now, :now, :ttl, :expires_at, :revision, :paths)
 ON CONFLICT (tenant, namespace, key) DO UPDATE SET
@@ -23,63 +25,77 @@ ON CONFLICT (tenant, namespace, key) DO UPDATE SET
 RETURNING id, revision & 1
 
 -- delete --
+-- Delete an item. Parameter: its ID.
 DELETE FROM agentmem_items WHERE id = ?
 
 -- find --
+-- Return the ID of an item, expired or not. Parameters: tenant, namespace, key.
 SELECT id FROM agentmem_items WHERE tenant = ? AND namespace = ? AND key = ?
 
 -- add_text --
+-- Add a text to the full-text index. Parameters: the item's ID, the text.
 INSERT INTO agentmem_item_texts (rowid, text) VALUES (?, ?)
 
 -- delete_text --
+-- Delete an item's text from the full-text index. Parameter: the item's ID.
 DELETE FROM agentmem_item_texts WHERE rowid = ?
 
 -- add_vector --
+-- Add a vector. Parameters: the item's ID, the vector.
 INSERT INTO agentmem_item_vectors (item, vector) VALUES (?, ?)
 
 -- delete_vectors --
+-- Delete an item's vectors. Parameter: the item's ID.
 DELETE FROM agentmem_item_vectors WHERE item = ?
 
 -- touch --
+-- Restart the TTL of an item. Parameters: now, tenant, namespace, key.
 UPDATE agentmem_items SET expires_at = max(expires_at, ? + ttl)
 WHERE tenant = ? AND namespace = ? AND key = ? AND ttl IS NOT NULL
 
 -- scan --
--- All items of a tenant, most recently updated first.
-SELECT id, namespace, key, value, created_at, updated_at, ttl, revision
+-- Return all items of a tenant, most recently updated first. Parameters: tenant, updated_at and id (of the last item),
+-- limit, now.
+SELECT {item}
 FROM agentmem_items
-WHERE tenant = :tenant AND (updated_at, id) < (:updated_at, :id) AND (expires_at IS NULL OR expires_at > :now)
+WHERE tenant = :tenant AND (updated_at, id) < (:updated_at, :id) AND {alive}
 ORDER BY updated_at DESC, id DESC LIMIT :limit
 
 -- scan_below --
--- The same below a namespace: the unary plus keeps SQLite on the index by namespace.
-SELECT id, namespace, key, value, created_at, updated_at, ttl, revision
+-- Same as `scan`, below a namespace. The unary plus makes SQLite use the index by namespace. Parameters: those of `scan`,
+-- first and last (the namespaces).
+SELECT {item}
 FROM agentmem_items
 WHERE tenant = :tenant AND namespace >= :first AND namespace < :last
-  AND (+updated_at, id) < (:updated_at, :id) AND (expires_at IS NULL OR expires_at > :now)
+  AND (+updated_at, id) < (:updated_at, :id) AND {alive}
 ORDER BY +updated_at DESC, id DESC LIMIT :limit
 
 -- match --
+-- Return the items that match a full-text query, with their BM25 scores. Parameters: tenant, first and last (the
+-- namespaces), terms, now.
 SELECT item.updated_at, item.namespace, item.key, item.id, -bm25(agentmem_item_texts)
 FROM agentmem_item_texts
 CROSS JOIN agentmem_items AS item ON item.id = agentmem_item_texts.rowid
 WHERE agentmem_item_texts MATCH :terms
   AND item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last
-  AND (item.expires_at IS NULL OR item.expires_at > :now)
+  AND {alive:item}
 
 -- vectors --
+-- Return the vectors below a namespace. Parameters: tenant, first and last (the namespaces), now.
 SELECT item.updated_at, item.namespace, item.key, item.id, vector.vector
 FROM agentmem_items AS item
 CROSS JOIN agentmem_item_vectors AS vector ON vector.item = item.id
 WHERE item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last
-  AND (item.expires_at IS NULL OR item.expires_at > :now)
+  AND {alive:item}
 
 -- rows --
-SELECT item.id, item.namespace, item.key, item.value, item.created_at, item.updated_at, item.ttl, item.revision
+-- Return items by ID. Parameter: a JSON list of IDs.
+SELECT {item:item}
 FROM json_each(?) AS wanted CROSS JOIN agentmem_items AS item ON item.id = wanted.value
 
 -- namespaces --
--- Hops from one namespace to the next on the index, however many items each holds.
+-- Return the namespaces in a range: the index leads from one to the next, however many items each has. Parameters: tenant,
+-- first and last (the namespaces), now.
 WITH RECURSIVE hop (namespace) AS (
     SELECT min(namespace) FROM agentmem_items
     WHERE tenant = :tenant AND namespace >= :first AND namespace < :last
@@ -92,24 +108,27 @@ WITH RECURSIVE hop (namespace) AS (
 SELECT namespace FROM hop
 WHERE namespace IS NOT NULL AND EXISTS (
     SELECT 1 FROM agentmem_items AS item
-    WHERE item.tenant = :tenant AND item.namespace = hop.namespace AND (item.expires_at IS NULL OR item.expires_at > :now)
+    WHERE item.tenant = :tenant AND item.namespace = hop.namespace AND {alive:item}
 )
 
 -- expired --
+-- Return the IDs of expired items. Parameters: tenant, now, limit.
 SELECT id FROM agentmem_items WHERE tenant = ? AND expires_at <= ? LIMIT ?
 
 -- next_items --
--- The unary plus keeps SQLite on the order of the ids: else it sorts all items of the tenant for each page.
+-- Return the next item IDs. The unary plus makes SQLite follow the primary key, instead of sorting all items for each page.
+-- Parameters: tenant, the last ID, limit.
 SELECT id FROM agentmem_items WHERE +tenant = ? AND id > ? ORDER BY id LIMIT ?
 
 -- unembedded --
--- Items that are searched and have no vectors of so many bytes.
-SELECT id, namespace, key, value, created_at, updated_at, ttl, revision, paths
+-- Return searchable items without vectors of a size. Parameters: tenant, bytes (the size), after (the last ID), limit, now.
+SELECT {item}, paths
 FROM agentmem_items AS item
-WHERE +tenant = :tenant AND id > :after AND (expires_at IS NULL OR expires_at > :now)
+WHERE +tenant = :tenant AND id > :after AND {alive}
   AND EXISTS (SELECT 1 FROM agentmem_item_texts AS text WHERE text.rowid = item.id)
   AND NOT EXISTS (SELECT 1 FROM agentmem_item_vectors AS vector WHERE vector.item = item.id AND length(vector.vector) = :bytes)
 ORDER BY id LIMIT :limit
 
 -- find_unchanged --
+-- Return the ID of an item that has a revision. Parameters: tenant, namespace, key, revision.
 SELECT id FROM agentmem_items WHERE tenant = ? AND namespace = ? AND key = ? AND revision = ?

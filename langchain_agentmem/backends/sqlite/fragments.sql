@@ -1,0 +1,36 @@
+Parts of the statements of this backend.
+
+-- alive --
+-- Condition: a row of `table` has not expired. Parameter: now.
+({table}expires_at IS NULL OR {table}expires_at > :now)
+
+-- living_session --
+-- The ID of a session that has not expired. Parameters: tenant, user_id, session_id, now.
+(
+    SELECT id FROM agentmem_sessions
+    WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id AND {alive}
+)
+
+-- message --
+-- The columns of a message.
+position, role, agent, ends_with_session, created_at, metadata, type, body
+
+-- listed_session --
+-- The columns of a listed session: with the summary of its history, and that of messages that are passed as a list.
+user_id, session_id, title, message_count, created_at, updated_at, expires_at,
+    (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
+    (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = char(31) || 'list')
+
+-- item --
+-- The columns of an item.
+{table}id, {table}namespace, {table}key, {table}value, {table}created_at, {table}updated_at, {table}ttl, {table}revision
+
+-- checkpoint --
+-- The columns of a checkpoint.
+namespace, checkpoint_id, parent_id, type, document
+
+-- listed_thread --
+-- The columns of a listed thread.
+id, thread_id, agentmem_threads.user_id,
+    (SELECT count(*) FROM agentmem_checkpoints WHERE thread = agentmem_threads.id),
+    created_at, updated_at, expires_at
