@@ -97,7 +97,8 @@ from langchain_agentmem.messages.models import FoundMessage, FoundMessages, Stor
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
-    from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
+    from langchain_agentmem.compression.compressor import MemoryCompressor
+    from langchain_agentmem.compression.events import CompressionEvent
     from langchain_agentmem.knowledge.collections import KnowledgeEntry
     from langchain_agentmem.knowledge.entities.changes import EntityChanges
     from langchain_agentmem.knowledge.entities.models import Entity, EntityGraph, Relation
@@ -155,7 +156,7 @@ __all__ = [
 ]
 
 _LATER = {
-    "CompressionEvent": "compression.compressor",
+    "CompressionEvent": "compression.events",
     "Entity": "knowledge.entities.models",
     "EntityChanges": "knowledge.entities.changes",
     "EntityGraph": "knowledge.entities.models",

@@ -13,7 +13,7 @@ from langgraph.config import get_config
 
 from langchain_agentmem.agents.recall import Recall
 from langchain_agentmem.compression.compressor import MemoryCompressor
-from langchain_agentmem.compression.middleware import CompressionMiddleware
+from langchain_agentmem.compression.middleware import compressed_request
 from langchain_agentmem.errors import BudgetError, ConfigurationError
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.knowledge.namespaces import user_of
@@ -43,7 +43,6 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         tools: Sequence[BaseTool] = (),
     ) -> None:
         super().__init__()
-        self._compression = CompressionMiddleware(compressor)
         self._recall = recall
         self.compressor = compressor
         """What keeps the request in its budget; its `events` tell what it did."""
@@ -92,14 +91,11 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
             text = self._recall.told(known, share)
             if text:
                 try:
-                    return (
-                        yield from self._compression.compressed(
-                            request.override(system_message=_with(request.system_message, text))
-                        )
-                    )
+                    extended = request.override(system_message=_with(request.system_message, text))
+                    return (yield from compressed_request(self.compressor.engine, extended))
                 except BudgetError as error:
                     _log.warning("A request has no room for all that is known: it gets less of it. %s", error)
-        return (yield from self._compression.compressed(request))
+        return (yield from compressed_request(self.compressor.engine, request))
 
 
 def _with(system: SystemMessage | None, text: str) -> SystemMessage:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from langgraph.store.base import IndexConfig, TTLConfig
 
     from langchain_agentmem.arguments.retention import Retention
-    from langchain_agentmem.compression.compressor import CompressionEvent, MemoryCompressor
+    from langchain_agentmem.compression.compressor import MemoryCompressor
+    from langchain_agentmem.compression.events import CompressionEvent
     from langchain_agentmem.knowledge.extraction.results import Extraction
 
 

@@ -8,11 +8,10 @@ from typing_extensions import Unpack
 
 from langchain_agentmem.arguments.options import CompressorOptions, check_options
 from langchain_agentmem.checkpointing.face import AgentMemSaver
-from langchain_agentmem.compression.places import summary_place
-from langchain_agentmem.compression.summaries import Place
+from langchain_agentmem.compression.storage import storage_of_run
 
 if TYPE_CHECKING:
-    from langchain_core.runnables import Runnable, RunnableConfig
+    from langchain_core.runnables import Runnable
 
     from langchain_agentmem.compression.compressor import MemoryCompressor
 
@@ -43,8 +42,6 @@ class CompressionMethods:
         from langchain_agentmem.compression.compressor import MemoryCompressor
 
         check_options("memory.compressor", options, CompressorOptions)
-        return MemoryCompressor(model, place_of=self._summary_place, **options)
-
-    def _summary_place(self, config: RunnableConfig) -> Place | None:
-        engine = self.checkpointer.engine
-        return summary_place(engine.backend, engine.tenant, engine.ttl, self.checkpointer.serde, config)
+        return MemoryCompressor(
+            model, place_of=lambda config: storage_of_run(self.checkpointer.engine, config), **options
+        )

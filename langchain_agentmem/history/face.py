@@ -111,7 +111,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         self.max_messages = None if max_messages is None else check_count("max_messages", max_messages)
         self.max_tokens = None if max_tokens is None else check_count("max_tokens", max_tokens)
         self._budget = WindowBudget(self.max_messages, self.max_tokens, TokenCounter.of(token_counter))
-        if compressor is not None and not hasattr(compressor, "compressing_session"):
+        if compressor is not None and not hasattr(getattr(compressor, "engine", None), "compress_session"):
             msg = f"compressor must be a MemoryCompressor, such as memory.compressor(model), got {shown(compressor)}."
             raise InvalidTypeError(msg)
         self._compressor = compressor

@@ -151,7 +151,7 @@ class SessionLog(Log):
         )
 
     def compressed(self, compressor: MemoryCompressor, config: RunnableConfig) -> Program[list[BaseMessage]]:
-        return compressor.compressing_session(self.engine.backend, self.codec, self.key, self.agent, config)
+        return compressor.engine.compress_session(self.engine, self.key, self.agent, config)
 
     def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
         return self.engine.newest(self.key, self.agent, limit)
@@ -213,7 +213,7 @@ class RunLog(Log):
 
     def compressed(self, compressor: MemoryCompressor, config: RunnableConfig) -> Program[list[BaseMessage]]:
         messages = yield from self._decoded(self._rows)
-        return (yield from compressor.compressing(messages, config, is_private=True))
+        return (yield from compressor.engine.compress(messages, config, is_private=True))
 
     def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
         yield from ()

@@ -8,7 +8,7 @@ from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted, check_id_or_omitted
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import SessionKey, SessionRow
-from langchain_agentmem.compression.sessions import record_of
+from langchain_agentmem.compression.storage import record_of
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import AgentMemError, InvalidTypeError
 from langchain_agentmem.history.engine import HistoryEngine

@@ -11,12 +11,11 @@ from langchain_core.messages import BaseMessage
 from langchain_agentmem.arguments.ids import check_id, check_optional_id
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.arguments.values import check_count, shown
-from langchain_agentmem.backends.contract import ThreadKey
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.models import ThreadInfo
-from langchain_agentmem.compression.places import session_place, thread_place
-from langchain_agentmem.compression.sessions import SessionMessages, newest_of, summary_of
-from langchain_agentmem.compression.sources import Coverage, MessageList
+from langchain_agentmem.compression.conversations import Coverage, MessageList
+from langchain_agentmem.compression.sessions import SessionMessages, newest_summary, quoted_summary
+from langchain_agentmem.compression.storage import session_storage, thread_storage
 from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.history.engine import HistoryEngine
@@ -117,26 +116,27 @@ class Summaries:
     def _of_session(self, session_id: str, user_id: str | None, agent: str | None) -> Program[SessionSummary | None]:
         backend, key = self.history.backend, self.history.key(session_id, user_id)
         if self.compressor is not None:
-            source = SessionMessages(backend, self.history.codec, key, agent, self.compressor.style)
-            return (yield from self.compressor.summarising(source, {}))
-        messages = SessionMessages(backend, self.history.codec, key, agent)
-        for place in (messages.place, *([session_place(backend, key)] if agent is None else [])):
-            stored = yield from newest_of(place)
+            compression = self.compressor.engine
+            return (yield from compression.summarise(SessionMessages(self.history, key, agent, compression.style), {}))
+        messages = SessionMessages(self.history, key, agent)
+        for storage in (messages.storage, *([session_storage(backend, key)] if agent is None else [])):
+            stored = yield from newest_summary(storage)
             if stored is not None:
                 return stored
-        return (yield from summary_of(messages, backend.language))
+        return (yield from quoted_summary(messages, backend.language))
 
     def _of_thread(self, thread_id: str) -> Program[SessionSummary | None]:
         engine = self.checkpoints
-        place = thread_place(engine.backend, ThreadKey(engine.tenant, thread_id), engine.ttl, engine.codec.serde)
+        storage = thread_storage(engine, thread_id)
         if self.compressor is None:
-            return (yield from newest_of(place))
+            return (yield from newest_summary(storage))
         config: RunnableConfig = {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
         found = yield from engine.get(config)
         values = {} if found is None else found.checkpoint["channel_values"]
         messages = values.get("messages")
         if not isinstance(messages, list) or not all(isinstance(one, BaseMessage) for one in messages):
-            return (yield from newest_of(place))  # the state of the graph has no list of messages
-        source = MessageList(messages, Coverage(), self.compressor.style)
-        source.place = place
-        return (yield from self.compressor.summarising(source, {"configurable": {"thread_id": thread_id}}))
+            return (yield from newest_summary(storage))  # the state of the graph has no list of messages
+        compression = self.compressor.engine
+        conversation = MessageList(messages, Coverage(), compression.style)
+        conversation.storage = storage
+        return (yield from compression.summarise(conversation, {"configurable": {"thread_id": thread_id}}))

@@ -24,15 +24,17 @@ def html_table(
     header: Sequence[str] = (),
     caption: str | None = None,
     row_headers: bool = False,
+    longest: int | None = LONGEST_CELL,
 ) -> str:
     """Return an HTML table. All texts are escaped.
 
     Args:
         rows: The cells of each row: texts, numbers, datetimes, `Struck` or None (an empty cell). Floats have two decimals,
-            and texts are shortened to `LONGEST_CELL` characters.
+            and long texts are shortened.
         header: The titles of the columns. Default: none.
         caption: The table's caption. Default: None.
         row_headers: If true, the first cell of each row is the row's title. Default: False.
+        longest: The maximum number of characters of a text; None for any number. Default: `LONGEST_CELL`.
 
     Example:
         >>> from langchain_agentmem.text.tables import html_table
@@ -44,7 +46,7 @@ def html_table(
         parts.append(f"<tr>{''.join(map(_title, header))}</tr>")
     for row in rows:
         titles, cells = (row[:1], row[1:]) if row_headers else ((), row)
-        parts.append(f"<tr>{''.join(map(_title, titles))}{''.join(map(_cell, cells))}</tr>")
+        parts.append(f"<tr>{''.join(map(_title, titles))}{''.join(_cell(cell, longest) for cell in cells)}</tr>")
     return f"<table>{''.join(parts)}</table>"
 
 
@@ -71,7 +73,7 @@ def _title(title: object) -> str:
     return f"<th>{html.escape(str(title))}</th>"
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, longest: int | None) -> str:
     if value is None:
         return "<td></td>"
     if isinstance(value, float):
@@ -82,9 +84,9 @@ def _cell(value: object) -> str:
         return f"<td>{value:%Y-%m-%d %H:%M}</td>"
     if isinstance(value, Struck):
         note = f"<br><small>{html.escape(value.note)}</small>" if value.note else ""
-        return f"<td style='text-align:left'><s>{html.escape(_shortened(value.text))}</s>{note}</td>"
-    return f"<td style='text-align:left'>{html.escape(_shortened(str(value)))}</td>"
+        return f"<td style='text-align:left'><s>{html.escape(_shortened(value.text, longest))}</s>{note}</td>"
+    return f"<td style='text-align:left'>{html.escape(_shortened(str(value), longest))}</td>"
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+def _shortened(text: str, longest: int | None) -> str:
+    return text if longest is None or len(text) <= longest else f"{text[: longest - 1]}…"

@@ -27,8 +27,8 @@ from pydantic import PrivateAttr
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, InvalidInputError, MemoryCompressor, Retention
 from langchain_agentmem.backends.contract import SessionKey
-from langchain_agentmem.compression.sessions import SessionPlace
-from langchain_agentmem.compression.summaries import Record
+from langchain_agentmem.compression.records import Record
+from langchain_agentmem.compression.storage import SessionRecords
 from langchain_agentmem.programs import run
 from langchain_agentmem.testing import ScriptedChatModel
 
@@ -442,12 +442,12 @@ def test_a_claim_of_a_process_that_was_killed_does_not_hold_for_long(lasting_url
     with AgentMemory.from_url(lasting_url) as memory:
         history = memory.history("s", compressor=memory.compressor(Noting(), max_messages=6, time_limit=0.2))
         history.add_messages(talk(0, 10))
-        place = SessionPlace(memory.backend, SessionKey("default", None, "s"), None)
+        storage = SessionRecords(memory.backend, SessionKey("default", None, "s"), None)
         now = time.time()
-        assert run(place.swap(Record(claim=1, until=now + 1.0), None, now))
+        assert run(storage.swap(Record(claim=1, until=now + 1.0), None, now))
         # The turn of the time goes on without a summary, and one after the claim has run out makes it.
         assert texts(history.messages) == texts(talk(7, 10))
-        run(place.swap(Record(claim=1, until=now - 1.0), run(place.load(now))[1], now))
+        run(storage.swap(Record(claim=1, until=now - 1.0), run(storage.load(now))[1], now))
         assert "Summary 1." in history.messages[0].text
 
 
@@ -568,7 +568,7 @@ def test_compressors_with_other_instructions_have_summaries_of_their_own(memory)
 
 def test_a_session_or_a_thread_has_to_be_named(memory):
     for arguments in ({}, {"session_id": "s", "thread_id": "t"}):
-        with pytest.raises(InvalidInputError, match="Name a session or a thread"):
+        with pytest.raises(InvalidInputError, match="takes either a session or a thread"):
             memory.summary(**arguments)
 
 

@@ -13,8 +13,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langchain_agentmem import AgentMemory, Retention
 from langchain_agentmem.backends.contract import SessionKey
 from langchain_agentmem.backends.notes import Notes
-from langchain_agentmem.compression.sessions import SessionPlace
-from langchain_agentmem.compression.summaries import NotesPlace, Record
+from langchain_agentmem.compression.records import Record
+from langchain_agentmem.compression.storage import SessionRecords, ThreadRecords
 from langchain_agentmem.programs import arun, run
 
 HOUR = 3600.0
@@ -171,21 +171,21 @@ async def test_a_shorter_time_to_live_of_a_thread_counts_from_its_last_use(memor
 
 async def test_a_late_worker_leaves_a_note_its_time_to_live(memory, clock):
     notes = Notes(memory.backend, "default", "session", "s")
-    place = NotesPlace(memory.backend, notes, "summary", HOUR)
-    assert await arun(place.swap(Record(claim=1, until=NOW + 60), None, NOW))
+    storage = ThreadRecords(memory.backend, notes, "summary", HOUR)
+    assert await arun(storage.swap(Record(claim=1, until=NOW + 60), None, NOW))
     clock.move(-2 * HOUR)
-    record, revision = await arun(place.load(clock.now))
-    assert await arun(place.swap(record, revision, clock.now))
+    record, revision = await arun(storage.load(clock.now))
+    assert await arun(storage.swap(record, revision, clock.now))
     clock.move(2 * HOUR + HOUR - 1)
-    assert (await arun(place.load(clock.now)))[0].claim == 1
+    assert (await arun(storage.load(clock.now)))[0].claim == 1
 
 
 def test_a_late_worker_leaves_a_claim_its_end(memory, clock):
-    place = SessionPlace(memory.backend, SessionKey("default", None, "s"), None)
+    storage = SessionRecords(memory.backend, SessionKey("default", None, "s"), None)
     seen: list[Record] = []
 
     def summarise(_: Any) -> AIMessage:
-        record, _ = run(place.load(clock.now))
+        record, _ = run(storage.load(clock.now))
         seen.append(record)
         return AIMessage("They counted.")
 

@@ -10,7 +10,7 @@ from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from pydantic import BaseModel
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, MemoryCompressor, UserProfile
-from langchain_agentmem.compression.compressor import CompressionEvents
+from langchain_agentmem.compression.events import CompressionEvents
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts
 

@@ -15,9 +15,10 @@ from langchain_core.prompt_values import ChatPromptValue
 from langchain_core.runnables import RunnableLambda
 
 from langchain_agentmem import BudgetError, InvalidInputError, InvalidTypeError, MemoryCompressor
-from langchain_agentmem.compression.budgets import cut, request_of
 from langchain_agentmem.messages.atoms import atoms_of
+from langchain_agentmem.messages.budgets import messages_of
 from langchain_agentmem.messages.tokens import TokenCounter
+from langchain_agentmem.messages.truncation import truncated
 from langchain_agentmem.testing import ScriptedChatModel
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
@@ -105,8 +106,8 @@ def cannot_fit(conversation: list[BaseMessage], budget: dict[str, int]) -> bool:
     atoms = atoms_of([message for message in conversation if not isinstance(message, SystemMessage)])
     last = max((at for at, atom in enumerate(atoms) if atom.is_human), default=len(atoms))
     counter = TokenCounter.of(count_tokens_approximately)
-    kept = request_of([*atoms[last : last + 1], *(atoms[-1:] if last != len(atoms) - 1 else [])])
-    least = [*systems, *(cut(message, 0, counter) for message in kept)]
+    kept = messages_of([*atoms[last : last + 1], *(atoms[-1:] if last != len(atoms) - 1 else [])])
+    least = [*systems, *(truncated(message, 0, counter) for message in kept)]
     if len(least) > budget.get("max_messages", len(least)):
         return True
     return counter.messages(least) > budget.get("max_tokens", 10**6)
@@ -307,7 +308,7 @@ def test_what_it_does_not_take():
         MemoryCompressor()
     with pytest.raises(InvalidInputError, match="summary_role"):
         MemoryCompressor(max_messages=6, summary_role="ai")
-    with pytest.raises(InvalidInputError, match="key of its own"):
+    with pytest.raises(InvalidInputError, match="output_key must not be"):
         MemoryCompressor(max_messages=6).as_node("messages")
     assert MemoryCompressor(max_messages=6).invoke([]) == []
 

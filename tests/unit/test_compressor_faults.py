@@ -15,8 +15,8 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 
 from langchain_agentmem import BudgetError, InvalidInputError, InvalidTypeError, MemoryCompressor
-from langchain_agentmem.compression import folding
-from langchain_agentmem.compression.summaries import Record
+from langchain_agentmem.compression import claims
+from langchain_agentmem.compression.records import Record
 
 
 def turns(number: int, first: int = 0) -> list[BaseMessage]:
@@ -91,7 +91,7 @@ def test_a_summary_of_a_larger_budget_is_cut_for_a_smaller_one():
     assert processes.invoke(conversation)[0].text.count("A long story.") > 190
     shown = []
     small = MemoryCompressor(fails(shown), max_tokens=500)
-    small._processes, small._coverage = processes._processes, processes._coverage
+    small.engine.in_process, small.engine.coverage = processes.engine.in_process, processes.engine.coverage
     result = small.invoke(conversation)  # what is left out is not summarised now, so the summary stays the former one
     assert len(shown) == 1
     assert small.counter.messages(result) <= 500
@@ -156,7 +156,7 @@ def test_a_past_in_many_parts_survives_single_failures():
 
 def test_a_turn_begins_no_call_after_its_time_and_the_next_goes_on(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(folding.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(claims.time, "monotonic", lambda: clock[0])
     shown: list[str] = []
 
     def summarise(request: list[BaseMessage]) -> str:
@@ -176,13 +176,13 @@ def test_a_turn_begins_no_call_after_its_time_and_the_next_goes_on(monkeypatch):
     assert all(" ".join(shown).count(f"#{at}# ") == 1 for at in range(40))
 
 
-def test_a_claim_is_believed_until_it_was_given_up_here():
+def test_a_claim_is_believed_until_it_was_abandoned_here():
     record = Record(claim=7, until=2e10)
-    assert folding.is_at_work(record)
-    assert not folding.is_at_work(record._replace(until=1.0))
-    folding._given_up.append(7)
-    assert not folding.is_at_work(record)
-    folding._given_up.clear()
+    assert claims.is_claimed(record)
+    assert not claims.is_claimed(record._replace(until=1.0))
+    claims._abandoned.append(7)
+    assert not claims.is_claimed(record)
+    claims._abandoned.clear()
 
 
 def test_what_is_told_may_fail(caplog):

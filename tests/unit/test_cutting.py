@@ -17,10 +17,11 @@ from langchain_core.messages import (
 )
 
 from langchain_agentmem import MemoryCompressor
-from langchain_agentmem.compression.budgets import cut, request_of
-from langchain_agentmem.compression.showing import shown
+from langchain_agentmem.compression.transcript import transcribed
 from langchain_agentmem.messages.atoms import atoms_of
+from langchain_agentmem.messages.budgets import messages_of
 from langchain_agentmem.messages.tokens import TokenCounter
+from langchain_agentmem.messages.truncation import truncated
 
 COUNTER = TokenCounter()
 LONG = "begin " + "word " * 2_000 + "end"
@@ -29,7 +30,7 @@ USE = {"type": "tool_use", "id": "1", "name": "look", "input": {"q": "x"}}
 
 
 def request(*messages: BaseMessage) -> list[BaseMessage]:
-    return request_of(atoms_of(messages))
+    return messages_of(atoms_of(messages))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_messages_that_only_say_what_to_remove_are_in_no_request_and_not_shown()
     conversation = [HumanMessage("a"), RemoveMessage(id="1"), AIMessage("b")]
     assert request(*conversation) == [conversation[0], conversation[2]]
     assert MemoryCompressor(max_messages=6).invoke(conversation) == [conversation[0], conversation[2]]
-    assert shown(conversation[1]) == ""
+    assert transcribed(conversation[1]) == ""
 
 
 def test_a_chat_message_of_the_user_begins_a_turn():
@@ -75,7 +76,7 @@ def test_a_chat_message_of_the_user_begins_a_turn():
         True,
         False,
     ]
-    assert shown(ChatMessage("a", role="critic")) == "critic: a"
+    assert transcribed(ChatMessage("a", role="critic")) == "critic: a"
 
 
 BLOCKS: list[Any] = [
@@ -93,31 +94,31 @@ BLOCKS: list[Any] = [
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: f"{block.get('type')}-{list(block)[-1]}")
 def test_the_text_of_every_block_is_shown_and_can_be_cut(block):
     message = AIMessage([block])
-    assert LONG in shown(message)
-    short = cut(message, 200, COUNTER)
+    assert LONG in transcribed(message)
+    short = truncated(message, 200, COUNTER)
     assert 100 < COUNTER.message(short) <= 200
-    assert "tokens left out" in shown(short)
+    assert "tokens left out" in transcribed(short)
     (kept,) = short.content
     assert {key: kept.get(key) for key in ("type", "id", "call_id", "tool_use_id", "name", "mime_type")} == {
         key: block.get(key) for key in ("type", "id", "call_id", "tool_use_id", "name", "mime_type")
     }
-    assert LONG in shown(message)
+    assert LONG in transcribed(message)
     if "arguments" in block:
         assert json.loads(kept["arguments"])["q"].startswith("begin")
 
 
 def test_thoughts_are_shown():
-    assert shown(AIMessage([THOUGHT, "Yes."])) == "ai: [thinks Hm.] Yes."
+    assert transcribed(AIMessage([THOUGHT, "Yes."])) == "ai: [thinks Hm.] Yes."
     reasoning = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Rome is warm."}]}
-    assert "Rome is warm." in shown(AIMessage([reasoning]))
+    assert "Rome is warm." in transcribed(AIMessage([reasoning]))
 
 
 def test_files_and_images_are_shown_by_their_kind():
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "QUJD" * 200}}
     file = {"type": "file", "base64": "QUJD" * 200, "mime_type": "application/pdf"}
-    assert shown(HumanMessage(["See", image, file])) == "human: See [image_url] [file]"
+    assert transcribed(HumanMessage(["See", image, file])) == "human: See [image_url] [file]"
     captioned = {"type": "image", "url": "https://example.com/a.png", "caption": "The tower"}
-    assert "The tower" in shown(HumanMessage([captioned]))
+    assert "The tower" in transcribed(HumanMessage([captioned]))
 
 
 @pytest.mark.parametrize("valid", [True, False], ids=["valid", "invalid"])
@@ -126,13 +127,13 @@ def test_arguments_are_cut_wherever_they_stand(valid):
     call = {"id": "1", "name": "look", "args": {"q": LONG}}
     invalid = {"id": "1", "name": "look", "args": LONG, "error": None}
     message = AIMessage([block], tool_calls=[call] if valid else [], invalid_tool_calls=[] if valid else [invalid])
-    short = cut(message, 150, COUNTER)
+    short = truncated(message, 150, COUNTER)
     assert COUNTER.message(short) <= 150
     assert len(str(short.content)) < 1_000
     function = AIMessage(
         "", additional_kwargs={"function_call": {"name": "look", "arguments": json.dumps({"q": LONG})}}
     )
-    assert COUNTER.message(cut(function, 150, COUNTER)) <= 150
+    assert COUNTER.message(truncated(function, 150, COUNTER)) <= 150
 
 
 def test_a_providers_own_call_and_its_result_are_left_out_together():
@@ -146,17 +147,17 @@ def test_a_providers_own_call_and_its_result_are_left_out_together():
         },
     ]
     message = AIMessage([*server, {"type": "text", "text": "Found."}])
-    short = cut(message, 60, COUNTER)
+    short = truncated(message, 60, COUNTER)
     assert [block["type"] for block in short.content] == ["text", "text", "text"]
     assert short.content[2]["text"] == "Found."
-    assert cut(message, 10_000, COUNTER).content == message.content
+    assert truncated(message, 10_000, COUNTER).content == message.content
 
 
 def test_thoughts_are_kept_as_they_are_or_not_at_all():
     thought = {"type": "thinking", "thinking": "word " * 100, "signature": "abc"}
     message = AIMessage([thought, {"type": "text", "text": LONG}])
-    assert cut(message, 400, COUNTER).content[0] == thought
-    assert [block["type"] for block in cut(message, 60, COUNTER).content] == ["text"]
+    assert truncated(message, 400, COUNTER).content[0] == thought
+    assert [block["type"] for block in truncated(message, 60, COUNTER).content] == ["text"]
 
 
 def test_a_large_result_is_counted_a_few_times_only():
@@ -167,14 +168,14 @@ def test_a_large_result_is_counted_a_few_times_only():
         return len(text) // 4
 
     result = ToolMessage("0123456789 " * 100_000, tool_call_id="1")
-    short = cut(result, 1_000, TokenCounter(count))
+    short = truncated(result, 1_000, TokenCounter(count))
     assert 900 < TokenCounter(count).message(short) <= 1_000
     assert sum(counted) < 200_000
 
 
 def test_what_is_tried_is_not_remembered():
     counter = TokenCounter()
-    cut(HumanMessage(LONG), 200, counter)
+    truncated(HumanMessage(LONG), 200, counter)
     assert not counter._counts
 
 

@@ -6,15 +6,15 @@ from collections import Counter
 
 import pytest
 
-from langchain_agentmem.compression.extracting import _sentences, extract
+from langchain_agentmem.compression.sentences import select_sentences, split_sentences
 from langchain_agentmem.search.ranking import terms
 from langchain_agentmem.text.words import ENGLISH, stemmed
 
 
 def test_no_text_is_lost_between_sentences():
     text = "我们星期五见面。OK then. 预算是九百。Hello"
-    assert _sentences(text) == ["我们星期五见面。", "OK then.", "预算是九百。", "Hello"]
-    assert extract([text], lambda summary: True).replace("\n", "") == text.replace(" 预", "预")
+    assert split_sentences(text) == ["我们星期五见面。", "OK then.", "预算是九百。", "Hello"]
+    assert select_sentences([text], lambda summary: True).replace("\n", "") == text.replace(" 预", "预")
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_no_text_is_lost_between_sentences():
     ],
     ids=["marks", "lines", "quotes", "nothing"],
 )
-def test_sentences(text, sentences):
-    assert _sentences(text) == sentences
+def test_splitting_into_sentences(text, sentences):
+    assert split_sentences(text) == sentences
 
 
 def test_who_speaks_does_not_count_as_a_word():
@@ -36,8 +36,8 @@ def test_who_speaks_does_not_count_as_a_word():
     speakers = ["human", "ai", "human", "tool look"]
     marked = [f"{speaker}: {text}" for speaker, text in zip(speakers, plain, strict=True)]
     for lines in (1, 2, 3):
-        chosen = extract(plain, lambda summary, lines=lines: summary.count("\n") < lines).split("\n")
-        found = extract(marked, lambda summary, lines=lines: summary.count("\n") < lines).split("\n")
+        chosen = select_sentences(plain, lambda summary, lines=lines: summary.count("\n") < lines).split("\n")
+        found = select_sentences(marked, lambda summary, lines=lines: summary.count("\n") < lines).split("\n")
         assert [line.partition(": ")[2] for line in found] == chosen
 
 
@@ -54,12 +54,14 @@ def test_the_best_sentence_is_chosen_each_time():
         taken.append(best)
         for word in set(words[best]):
             probability[word] **= 2
-    assert extract(texts, lambda summary: summary.count("\n") < 20) == "\n".join(texts[at] for at in sorted(taken))
+    assert select_sentences(texts, lambda summary: summary.count("\n") < 20) == "\n".join(
+        texts[at] for at in sorted(taken)
+    )
 
 
 def test_neither_long_texts_nor_many_take_long():
     # Each of these takes many times as long as a test may, where the time grows with the square of the length.
-    assert _sentences("a" * 2_000_000 + "。b")[1] == "b"
-    assert len(_sentences("." * 1_000_000 + "b")) == 1
+    assert split_sentences("a" * 2_000_000 + "。b")[1] == "b"
+    assert len(split_sentences("." * 1_000_000 + "b")) == 1
     texts = [f"Message {at} is about subject {at % 1_000}." for at in range(5_000)]
-    assert extract(texts, lambda summary: summary.count("\n") < 200)
+    assert select_sentences(texts, lambda summary: summary.count("\n") < 200)

@@ -1,0 +1,133 @@
+"""Requests: the messages of a conversation that a model receives, and the messages to summarise if they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from langchain_core.messages import BaseMessage, SystemMessage
+
+from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.compression.conversations import SAME_HUMAN, Snapshot
+from langchain_agentmem.compression.summaries import SessionSummary, summary_message
+from langchain_agentmem.compression.writer import SummaryWriter
+from langchain_agentmem.errors import BudgetError
+from langchain_agentmem.messages.atoms import Atom, atoms_of
+from langchain_agentmem.messages.budgets import Budget, messages_of, newest_atoms, newest_messages
+
+
+class Plan(NamedTuple):
+    """The messages to summarise."""
+
+    groups: list[list[BaseMessage]]
+    """The first messages of the tail, in groups that belong together."""
+    human: int | None
+    """The index of a human message that requests still contain; see `Conversation.entry`."""
+
+
+class Request:
+    """The request for a conversation.
+
+    Args:
+        snapshot: The conversation.
+        budget: The budget of the request.
+        role: The role of the message with the summary: `"human"` or `"system"`.
+        writer: Its `summary_tokens` bound the summary.
+    """
+
+    def __init__(self, snapshot: Snapshot, budget: Budget, role: str, writer: SummaryWriter) -> None:
+        self.snapshot = snapshot
+        self._budget = budget
+        self._role = role
+        self._writer = writer
+        tail = snapshot.tail
+        self._systems = [*snapshot.systems, *(one for one in tail if isinstance(one, SystemMessage))]
+        indexes = [at for at, one in enumerate(tail) if not isinstance(one, SystemMessage)]
+        atoms = atoms_of([tail[at] for at in indexes])
+        self._starts: list[int] = []
+        """The index in the tail of each atom's first message."""
+        at = 0
+        for atom in atoms:
+            self._starts.append(indexes[at])
+            at += len(atom.originals)
+        self._resumed = [] if snapshot.human is None else [Atom((snapshot.human,), (snapshot.human,), True)]
+        if atoms and atoms[0].is_human:
+            self._resumed = []
+        self._atoms = [*self._resumed, *atoms]
+        self.head = self._head(snapshot.summary)
+        """The system messages and the summary."""
+        self.fits = budget.minus(self.head).holds(messages_of(self._atoms))
+        """True if the whole conversation fits the budget."""
+
+    def messages(self) -> list[BaseMessage]:
+        """Return the messages of the request: all of them if they fit, or the newest.
+
+        Raises:
+            BudgetError: A message does not fit, and cannot be truncated far enough.
+        """
+        if self.fits:
+            return [*self.head, *messages_of(self._atoms)]
+        problem: BudgetError | None = None
+        for head in (self.head, self._systems):  # the summary is left out if it leaves no room
+            left = self._budget.minus(head)
+            least = min(1, len(self._atoms))
+            if head and not left.allows(least, least):
+                problem = problem or self._no_room(head)
+                continue
+            try:
+                return [*head, *newest_messages(self._atoms, left)]
+            except BudgetError as error:
+                problem = error
+        assert problem is not None
+        raise problem
+
+    def everything(self) -> Plan:
+        """Return the plan after which the summary covers the whole conversation."""
+        bounds = [0, *self._starts[1:], len(self.snapshot.tail)]
+        return Plan([self.snapshot.tail[start:end] for start, end in pairwise(bounds)], None)
+
+    def plan(self, keep: Budget) -> Plan | None:
+        """Return the messages to summarise so that the request fits; None if there are none.
+
+        Args:
+            keep: The newest messages stay unchanged, up to the first that exceeds this budget.
+        """
+        summary = 0 if self._budget.max_tokens is None else self._writer.message_tokens
+        room = self._budget.minus(self._systems, summary)
+        if room.max_messages is not None and (self._role == "human" or not self._systems):
+            room = Budget(room.counter, room.max_tokens, room.max_messages - 1)
+        human_atom, start = newest_atoms(self._atoms, room, keep)
+        skipped = len(self._resumed)
+        end = start - skipped
+        if end <= 0:
+            return None
+        bounds = [0, *self._starts[1:], len(self.snapshot.tail)]
+        human = None
+        if human_atom is not None:
+            human = SAME_HUMAN if human_atom < skipped else self._starts[human_atom - skipped]
+        return Plan([self.snapshot.tail[bounds[at] : bounds[at + 1]] for at in range(end)], human)
+
+    def _head(self, summary: SessionSummary | None) -> list[BaseMessage]:
+        if summary is None:
+            return self._systems
+        # The summary may have been written for a larger budget.
+        message = summary_message(self._writer.bounded(summary), self.snapshot.stand_in)
+        if self._role == "human":
+            return [*self._systems, message]
+        text = str(message.content)
+        if not self._systems:
+            return [SystemMessage(text, id=message.id)]
+        first, *others = self._systems
+        content: Any = first.content
+        joined = f"{content}\n\n{text}" if isinstance(content, str) else [*content, {"type": "text", "text": text}]
+        return [first.model_copy(update={"content": joined}), *others]
+
+    def _no_room(self, head: Sequence[BaseMessage]) -> BudgetError:
+        largest = max(head, key=self._budget.counter.message)
+        msg = (
+            f"System messages and summary leave no room for the conversation. The largest is the {largest.type} message "
+            f"{shown(str(largest.text)[:60])}… with {self._budget.counter.message(largest):,} tokens. Raise max_tokens or "
+            f"max_messages."
+        )
+        return BudgetError(msg)
