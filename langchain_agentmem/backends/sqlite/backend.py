@@ -1,4 +1,4 @@
-"""The SQLite backend: its tables on one driver."""
+"""The SQLite backend: three tables on one driver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_TIMEOUT = 86_400
 
 
 class SqliteBackend(Backend):
-    """Memory in one SQLite file, safe with several threads, processes and event loops on it."""
+    """Storage in one SQLite file, which threads, processes and event loops may share."""
 
     name = "sqlite"
 
@@ -65,7 +65,7 @@ class SqliteBackend(Backend):
 
     @classmethod
     def from_connection(cls, connection: Any, *, language: str = ENGLISH) -> SqliteBackend:
-        """The backend on the application's own connection, which stays open on `close`."""
+        """Create the backend on a connection of the application, which `close` leaves open."""
         return cls(SqliteDriver.on(connection, language))
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""The checkpoint table on SQLite."""
+"""The checkpoint table in SQLite."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ class SqliteCheckpoints:
     # Parts
 
     def _use(self, thread: ThreadKey, use: ThreadUse) -> Program[int]:
-        """The thread's number; it is made if need be, and anew if it had expired."""
+        """Return the ID of a thread row; create it if the thread is missing or expired."""
         found = yield from Fetch(SQL["thread"], thread)
         if found and _expired(found[0], use.now):
             yield from self.delete_thread(thread)
@@ -254,7 +254,7 @@ class SqliteCheckpoints:
         return int(number)
 
     def _shares_secret(self, thread: ThreadKey, number: int, use: ThreadUse) -> Program[bool]:
-        """Whether the thread has the secret that a writer knows; a thread that was made anew takes it over."""
+        """Return true if the thread has the writer's secret; a new thread takes it over."""
         if use.secret is None:
             return True
         ((*_, type_, secret),) = yield from Fetch(SQL["thread"], thread)
@@ -264,7 +264,7 @@ class SqliteCheckpoints:
         return bool((type_, secret) == use.secret)
 
     def _find(self, thread: ThreadKey, now: float) -> Program[int | None]:
-        """The thread's number, or None when there is none or it has expired."""
+        """Return the ID of a thread row; None if the thread is missing or expired."""
         found = yield from Fetch(SQL["thread"], thread)
         return found[0][0] if found and not _expired(found[0], now) else None
 
@@ -326,7 +326,7 @@ class SqliteCheckpoints:
         return [StoredWrite(*row) for row in rows]
 
     def _delete_unneeded(self, number: int | None, codec: Codec) -> Program[None]:
-        """Delete the values that no checkpoint needs, and then the elements that no value or write holds."""
+        """Delete values that no checkpoint needs, then elements that no value or write refers to."""
         documents = yield from Fetch(SQL["documents"], (number,))
         needed = {key for row in documents for key in _checkpoint("", row, codec).value_keys()}
         needed.update(ValueKey(*row) for row in (yield from Fetch(SQL["values_of_writes"], (number,))))

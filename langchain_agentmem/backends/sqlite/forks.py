@@ -1,8 +1,7 @@
-"""Keeps connections from being shared with a forked process.
+"""Closes connections before a fork, so that a parent and its child never share one.
 
-SQLite's locks belong to a process, but a forked child inherits SQLite's record of them. If a file is open in this record, the
-child takes locks for granted that only its parent holds, and data is lost. So every connection is closed before a fork, and
-opened again after it, in the parent and in the child.
+SQLite's locks belong to a process, but a forked child inherits SQLite's record of them. With an open file in this record, the
+child relies on locks that only its parent holds, and data is lost. Parent and child open new connections after the fork.
 """
 
 from __future__ import annotations
@@ -13,30 +12,30 @@ import weakref
 from typing import Protocol
 
 WAIT_SECONDS = 30.0
-"""How long a fork waits for the transactions of other threads."""
+"""Seconds for which a fork waits for the transactions of other threads."""
 
 
 class Forkable(Protocol):
     """A driver whose connections must not outlive a fork."""
 
     def hold(self) -> None:
-        """Begin no transaction until the process was forked."""
+        """Start no transaction until the fork is done."""
 
     def before_fork(self, deadline: float) -> None:
         """Wait until running transactions have ended, and close the connections."""
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Allow transactions again."""
 
     def after_fork_in_child(self) -> None:
-        """Begin again with connections of the child's own."""
+        """Start with new connections."""
 
 
 _drivers: weakref.WeakSet[Forkable] = weakref.WeakSet()
 
 
 def register(driver: Forkable) -> None:
-    """Call a driver's methods at each fork, as long as it lives."""
+    """Call a driver's methods at each fork, until the driver is collected."""
     _drivers.add(driver)
 
 
@@ -44,7 +43,7 @@ def _all() -> list[Forkable]:
     while True:
         try:
             return list(_drivers)
-        except RuntimeError:  # another thread made a driver just now
+        except RuntimeError:  # another thread registered a driver
             continue
 
 

@@ -200,7 +200,7 @@ class SqliteMessages:
         return embedded
 
     def _trim(self, session: int, agent: str | None, keep: int, end: int) -> Program[None]:
-        """Delete all but an agent's newest messages; the newest system message is spared, and counts among them."""
+        """Delete all but an agent's newest `keep` messages, which include its newest system message."""
         newest = {"session": session, "agent": agent}
         ((oldest, system),) = yield from Fetch(SQL["oldest_of_newest"], {**newest, "n": keep})
         if oldest is None:

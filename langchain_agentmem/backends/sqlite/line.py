@@ -1,8 +1,8 @@
-"""A fair line for connections and for the writer's turn, which no exception can jam.
+"""A fair queue for connections and for the right to write, which survives interrupted calls.
 
-An exception that a signal raises (Ctrl-C, a notebook's stop button, a job queue's time limit) breaks a call off between any
-two instructions: also just before a `try`, and within a `finally`. A place that only its holder gives back would then be
-lost. So callers also look at the tickets ahead of theirs, and remove those whose call has ended.
+A signal handler (Ctrl-C, a notebook's stop button, a job queue's time limit) may raise an exception between any two
+instructions: also just before a `try`, and within a `finally`. A slot that only its holder can give back would then be
+lost. Therefore waiting callers also check the tickets ahead of theirs, and remove those whose calls have ended.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from types import FrameType
 from typing import Any
 
 _LOOK_SECONDS = 0.25
-"""How often a waiting caller looks at the tickets ahead, in case nobody woke it."""
+"""Interval at which a waiting caller checks the tickets ahead, if nothing wakes it."""
 
 
 class Ticket:
-    """One call's place in a line.
+    """One call in a line.
 
     Args:
         frame: The frame of the call. The ticket is valid as long as this frame executes.
@@ -33,38 +33,38 @@ class Ticket:
         self.thread = threading.get_ident()
         self.bell: queue.SimpleQueue[None] | None = None
         self.connection: Any = None
-        """The connection that the call uses."""
+        """The connection of the call."""
         self.cursor: Any = None
         self.whole = False
-        """Whether the call's transaction was committed, and left nothing behind."""
+        """True if the transaction was committed and the connection can be used again."""
         self.forked = False
-        """Whether this is a child's copy of a call of its parent."""
+        """True in a forked child, for a call of the parent."""
 
     @property
     def is_over(self) -> bool:
-        """Whether the call has ended, no matter how."""
+        """True if the call has ended in any way."""
         if self.frame is None:
             return True
         try:
             self.frame.clear()
-        except RuntimeError:  # it still executes
+        except RuntimeError:  # the frame still executes
             return False
         self.frame = None
         return True
 
 
 class Line:
-    """A fair line: the callers at its head, as many as there are places, are served.
+    """A fair line, whose first callers are served.
 
-    Each operation on the line's dicts is one instruction of the interpreter, so a broken-off call leaves them whole.
+    Each operation on the line's dicts is one instruction of the interpreter, so an interrupted call leaves them consistent.
 
     Args:
-        places: How many callers are served at a time.
-        abandoned: Called with the ticket of a call that ended without leaving the line.
+        slots: The number of callers that are served concurrently.
+        abandoned: Function that is called with the ticket of a call that ended without leaving the line.
     """
 
-    def __init__(self, places: int, abandoned: Callable[[Ticket], None]) -> None:
-        self._places = places
+    def __init__(self, slots: int, abandoned: Callable[[Ticket], None]) -> None:
+        self._slots = slots
         self._abandoned = abandoned
         self._tickets: dict[Ticket, None] = {}
         self._served: dict[Ticket, None] = {}
@@ -76,11 +76,11 @@ class Line:
 
         Args:
             ticket: The ticket.
-            timeout: Seconds to wait while nobody leaves the line. Each caller that leaves it starts the time again.
+            timeout: Seconds to wait while no caller leaves the line. Each leaving caller restarts the timeout.
 
         Returns:
-            Whether the ticket is served. If not, it is out of the line: the time is over, or the callers that are served are
-            calls of the same thread, which cannot go on.
+            True if the ticket is served. Otherwise it has left the line: the timeout is over, or all served tickets belong to
+            this thread, which cannot continue.
         """
         self._tickets[ticket] = None
         if self._serves(ticket):
@@ -99,7 +99,7 @@ class Line:
         return True
 
     def leave(self, ticket: Ticket) -> None:
-        """Give the place back. A ticket that is not in the line is ignored."""
+        """Give the slot back. A ticket that is not in the line is ignored."""
         self._served.pop(ticket, None)
         self._tickets.pop(ticket, None)
         self._left += 1
@@ -107,20 +107,27 @@ class Line:
 
     @property
     def is_busy(self) -> bool:
-        """Whether callers wait in the line."""
-        return len(self._tickets) > self._places
+        """True if callers wait in the line."""
+        return len(self._tickets) > self._slots
 
     def is_held_by(self, thread: int) -> bool:
-        """Whether all places are taken by calls of one thread."""
+        """Return true if one thread holds all slots."""
         served = self.served()
-        return len(served) >= self._places and all(ticket.thread == thread for ticket in served)
+        return len(served) >= self._slots and all(ticket.thread == thread for ticket in served)
 
     def hold(self) -> None:
-        """Serve nobody until this thread calls `resume`; callers that are served already go on."""
+        """Serve no further caller until this thread calls `resume`."""
         self._holds[threading.get_ident()] = queue.SimpleQueue()
 
     def drained(self, deadline: float) -> bool:
-        """Wait until nobody is served but this thread's own calls; returns whether that was so before the deadline."""
+        """Wait until only calls of this thread are served.
+
+        Args:
+            deadline: When to stop waiting, on the clock of `time.monotonic`.
+
+        Returns:
+            True if that was the case before the deadline.
+        """
         bell = self._holds[threading.get_ident()]
         while True:
             self._remove_abandoned(self.served())
@@ -132,14 +139,14 @@ class Line:
                 bell.get(timeout=min(left, _LOOK_SECONDS))
 
     def resume(self) -> None:
-        """The opposite of `hold`."""
+        """Serve callers again after `hold`."""
         self._holds.pop(threading.get_ident(), None)
         self._ring()
 
     def served(self) -> list[Ticket]:
-        """The tickets that are served now.
+        """Return the tickets that are served now.
 
-        A forked child must not ask whether tickets of other threads are over: their frames are gone.
+        A forked child must not read `is_over` of tickets of other threads: their frames do not exist there.
         """
         return list(self._served)
 
@@ -148,7 +155,7 @@ class Line:
             pass
         if ticket not in self._head():
             return False
-        # In this order, since `hold` first says that it holds the line, and then looks who is served.
+        # In this order, because `hold` is called first, and then `drained` reads the served tickets.
         self._served[ticket] = None
         if self._holds:
             self._served.pop(ticket, None)
@@ -163,7 +170,7 @@ class Line:
         return bool(over)
 
     def _head(self) -> list[Ticket]:
-        return list(self._tickets)[: self._places]
+        return list(self._tickets)[: self._slots]
 
     def _ring(self) -> None:
         bells = [ticket.bell for ticket in self._head()]

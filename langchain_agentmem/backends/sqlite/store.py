@@ -1,4 +1,4 @@
-"""The item table on SQLite: full text with FTS5, vectors ranked exactly with numpy inside the namespace."""
+"""The item table in SQLite: full-text search with FTS5, exact vector search with numpy."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
 _UNEMBEDDED_AT_ONCE = 1_000
 
 _END = b"\xff"
-"""Greater than any namespace, since no UTF-8 text begins with it."""
+"""A suffix greater than any: no UTF-8 text contains this byte."""
 
 
 class _Id(NamedTuple):
-    """What a candidate is known by."""
+    """The ID of a candidate; its order breaks ties."""
 
     updated_at: float
     namespace: bytes
@@ -55,7 +55,7 @@ class SqliteItems:
         keys: Sequence[tuple[Namespace, str]],
         now: float,
         *,
-        paths: bool = False,  # noqa: ARG002 (they lie beside the rest)
+        paths: bool = False,  # noqa: ARG002 (a column of the item)
     ) -> Program[list[ItemRow | None]]:
         found: list[ItemRow | None] = []
         for namespace, key in keys:
@@ -96,7 +96,7 @@ class SqliteItems:
         tenant: str,
         swaps: Sequence[Swap],
         now: float,
-        token: int,  # noqa: ARG002 (nothing is done twice)
+        token: int,  # noqa: ARG002 (no connection is lost, so no swap is retried)
     ) -> Program[bool]:
         rows = yield from self.get(tenant, [(swap.namespace, swap.key) for swap in swaps], now)
         if any((row.revision if row else None) != swap.expected for row, swap in zip(rows, swaps, strict=True)):
@@ -169,7 +169,7 @@ class SqliteItems:
         yield from self._delete(expired)
         return len(expired)
 
-    def fits(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (any vectors may lie here)
+    def fits(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (vectors may have any dimensions)
         yield from ()
         return None
 
@@ -193,15 +193,15 @@ class SqliteItems:
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
         embedded = 0
         for row, vectors in items:
-            place = (tenant, encode_namespace(row.namespace), row.key, row.revision)
-            for (item,) in (yield from Fetch(SQL["find_unchanged"], place)):
+            unchanged = (tenant, encode_namespace(row.namespace), row.key, row.revision)
+            for (item,) in (yield from Fetch(SQL["find_unchanged"], unchanged)):
                 yield from ExecuteMany(SQL["delete_vectors"], [(item,)])
                 yield from ExecuteMany(SQL["add_vector"], [(item, vector) for vector in vectors])
                 embedded += 1
         return embedded
 
     def _text(self, text: str) -> str:
-        """A text as it is indexed: the tokenizer of the index knows English alone."""
+        """Return a text for the index, stemmed unless it is English: the tokenizer of FTS5 stems only English."""
         return text if self._language == ENGLISH else stemmed(text, self._language)
 
     def _delete(self, ids: Sequence[tuple[int]]) -> Program[None]:

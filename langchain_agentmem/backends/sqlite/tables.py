@@ -1,4 +1,4 @@
-"""Makes the tables in a database, brings those of earlier versions up to date, and looks what else the database holds."""
+"""Creates and migrates the tables, and finds data of other packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langchain_agentmem.errors import ConfigurationError
 
 SCHEMA_VERSION = 4
 _SECURE_WORDS_SQLITE = (3, 42, 0)
-"""The first version whose full-text index can remove the words of a deleted text at once."""
+"""The first version whose full-text index can remove the words of deleted texts at once."""
 _SCHEMA = load_statements("langchain_agentmem.backends.sqlite", "schema.sql")
 _MIGRATIONS = load_statements("langchain_agentmem.backends.sqlite", "migrations.sql")
 
@@ -23,20 +23,20 @@ _OTHERS = (
     ("langgraph-checkpoint-sqlite's SqliteStore", "store", {"prefix", "key", "value"}),
     ("langchain-community's SQLChatMessageHistory", "message_store", {"session_id", "message"}),
 )
-"""Whose data a database may hold, in which table, and columns by which that is told from an application's own table."""
+"""Other packages: name, table, and columns that distinguish it from a table of the application."""
 
 
 def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int, ...]) -> None:
-    """Make the tables, or bring them up to date.
+    """Create the tables, or migrate them to `SCHEMA_VERSION`.
 
     Args:
         cursor: A cursor on a connection without a transaction.
-        path: The database, as errors name it.
-        language: Which language texts are searched in.
+        path: The name of the database in errors.
+        language: The language whose words are stemmed.
         sqlite_version: The version of SQLite.
 
     Raises:
-        ConfigurationError: The tables are of a newer version, or their texts are searched in another language.
+        ConfigurationError: The tables have a newer version or another language.
     """
     others: list[str] = []
     if (schema_version(cursor) or 0) < SCHEMA_VERSION:
@@ -58,16 +58,15 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
     version = schema_version(cursor)
     if version != SCHEMA_VERSION:
         msg = (
-            f"The tables in {path} are of version {version}, this package knows version {SCHEMA_VERSION}: "
-            f"install the langchain-agentmem that wrote them."
+            f"The tables in {path} have version {version}; this package knows version {SCHEMA_VERSION}. "
+            f"Install the langchain-agentmem that wrote them."
         )
         raise ConfigurationError(msg)
     ((found_language,),) = cursor.execute("SELECT language FROM agentmem_schema").fetchall()
     if found_language != language:
         msg = (
-            f"The texts in {path} are searched in {shown(found_language)}, not {shown(language)}: write "
-            f"?language={found_language} "
-            f"in the URL."
+            f"The texts in {path} are indexed in {shown(found_language)}, not {shown(language)}. "
+            f"Use ?language={found_language} in the URL."
         )
         raise ConfigurationError(msg)
     if sqlite_version < _SECURE_WORDS_SQLITE:
@@ -76,28 +75,28 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
 
 
 def schema_version(cursor: Any) -> int | None:
-    """The version of the tables; None if there are none."""
+    """Return the version of the tables; None if there are none."""
     if not _has_table(cursor, "agentmem_schema"):
         return None
-    # An expression has no declared type, so that no converter of the application changes it.
+    # An expression has no declared type, so no converter of the application changes it.
     rows = cursor.execute("SELECT version + 0 FROM agentmem_schema").fetchall()
     return int(rows[0][0]) if rows else None
 
 
 def deletes_words_at_once(cursor: Any) -> bool:
-    """Whether the full-text index removes the words of a deleted text at once."""
+    """Return true if the full-text index removes the words of deleted texts at once."""
     return bool(cursor.execute(f"SELECT 1 FROM {WORDS}_config WHERE k = 'secure-delete' AND v = 1").fetchall())
 
 
 def _make_words_readable(cursor: Any) -> None:
-    """Make the full-text index again, if a newer SQLite wrote it in a format that this one does not read."""
+    """Create the full-text index again if a newer SQLite wrote it in a format that this version cannot read."""
     newer = f"SELECT 1 FROM {WORDS}_config WHERE k = 'version' AND v > 4"
     if not cursor.execute(newer).fetchall():
         return
     with _transaction(cursor):
         if cursor.execute(newer).fetchall():
             cursor.execute(f"CREATE TABLE {WORDS}_copy AS SELECT id, c0 FROM {WORDS}_content")
-            # Or SQLite would refuse to drop it.
+            # SQLite refuses to drop an index of another version.
             cursor.execute(f"UPDATE {WORDS}_config SET v = 4 WHERE k = 'version'")
             cursor.execute(f"DROP TABLE {WORDS}")
             cursor.execute(_SCHEMA["item_texts"])
@@ -117,19 +116,19 @@ def _transaction(cursor: Any) -> Iterator[None]:
 
 
 def _check_types(cursor: Any) -> None:
-    """Refuse a connection of the application with converters for the types that our columns have."""
+    """Refuse a connection of the application whose converters change the types of our columns."""
     probe = (1, "a", 1.5, b"\x00")
     statement = (
         "SELECT session, role, created_at, body FROM agentmem_messages WHERE false UNION ALL SELECT 1, 'a', 1.5, x'00'"
     )
     try:
         (row,) = cursor.execute(statement).fetchall()
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # that the converter raised
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # raised by the converter
         row = error
-    if repr(row) != repr(probe):  # an equal number of another type is not the same
+    if repr(row) != repr(probe):  # 1 == 1.0, so compare representations
         msg = (
-            f"This connection converts what a column of the type INTEGER, TEXT, REAL or BLOB holds "
-            f"(sqlite3.register_converter): {probe} became {shown(row, 200)}. Make the connection without detect_types."
+            f"This connection converts columns of the type INTEGER, TEXT, REAL or BLOB "
+            f"(sqlite3.register_converter): {probe} became {shown(row, 200)}. Open the connection without detect_types."
         )
         raise ConfigurationError(msg)
 

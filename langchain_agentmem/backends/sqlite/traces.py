@@ -1,12 +1,15 @@
-"""What deleted and replaced text leaves behind in a database's files, and how it is removed.
+"""Removes traces of deleted and replaced text from a database's files.
 
-`PRAGMA secure_delete` overwrites deleted rows. Two places remain. The write-ahead log holds earlier images of the pages until
-it is truncated. The full-text index holds the words of deleted texts until its segments are merged; SQLite 3.42 and newer
-remove them at once if the index is told to.
+`PRAGMA secure_delete` overwrites deleted rows. Two places still hold the text:
 
-Both cost something: truncating the log two more syncs of the disk, merging time that grows with the index. So writers that
-wait in line leave it to the last of them, a large index is merged no more often than can be afforded, and a retention rule
-that deletes with every turn truncates the log about once a second.
+* the write-ahead log, until it is truncated,
+* the full-text index, until its segments are merged. SQLite 3.42 and newer remove the words at once.
+
+Truncating the log costs two more syncs of the disk. Merging costs time that grows with the index. Therefore:
+
+* the last of several waiting writers does the work,
+* a large index is merged at most for a tenth of the time,
+* a retention rule that deletes messages with every turn truncates the log about once a second.
 """
 
 from __future__ import annotations
@@ -24,29 +27,29 @@ WORDS = "agentmem_item_texts"
 """The full-text index."""
 
 MERGE = f"INSERT INTO {WORDS} ({WORDS}) VALUES ('optimize')"
-"""Merges the segments of the full-text index into one, without the words of deleted texts."""
+"""Merges the segments of the full-text index into one without the words of deleted texts."""
 
 _PATIENCE_SECONDS = 1.0
-"""How long writers that wait in line may put the work off."""
+"""Seconds for which waiting writers may postpone the work."""
 
 _CHEAP_SECONDS = 0.02
-"""A merge that takes no longer is done at once."""
+"""A merge of at most this duration (seconds) runs at once."""
 
 _SHARE = 10
-"""After an expensive merge, this many times its duration passes until the next."""
+"""After a longer merge, the next one waits this many times its duration."""
 
 _BUSY_MILLISECONDS = 100
-"""How long truncating the log waits for readers of earlier states."""
+"""Time for which truncating the log waits for readers of earlier states."""
 
 
 @dataclass(slots=True)
 class Replaced(Step[None]):
-    """Storage step: say that the transaction replaced text that was stored before."""
+    """Storage step: note that the transaction replaced stored text."""
 
 
 @dataclass(slots=True)
 class Trim(Step[int]):
-    """Same as `Execute`, for a DELETE that a retention rule does with every turn: the log may be truncated a little later."""
+    """Same as `Execute`, for the DELETE of a retention rule: truncating the log may be postponed."""
 
     statement: str
     parameters: Sequence[Any] = ()
@@ -54,19 +57,19 @@ class Trim(Step[int]):
 
 @functools.lru_cache(maxsize=256)
 def deletes(statement: str) -> str | None:
-    """The table that a statement deletes from; None if it is no DELETE statement."""
+    """Return the table that a statement deletes from; None if it is no DELETE statement."""
     found = re.match(r"(?:\s*--[^\n]*\n)*\s*DELETE FROM (\w+)", statement)
     return found and found[1]
 
 
 class Traces:
-    """What one database's files may still hold of deleted text."""
+    """Traces of deleted text in the files of one database."""
 
     def __init__(self) -> None:
         self.merges = True
-        """Whether the full-text index keeps words of deleted texts until it is merged."""
+        """True if the full-text index keeps words of deleted texts until it is merged."""
         self.in_file = False
-        """Whether the database is a file."""
+        """True if the database is a file."""
         self._words = False
         self._pages = False
         self._can_wait = True
@@ -75,7 +78,12 @@ class Traces:
         self._merged_at = 0.0
 
     def note(self, *, words: bool = False, can_wait: bool = False) -> None:
-        """Text was deleted or replaced, with `words` text that is in the full-text index."""
+        """Note that text was deleted or replaced.
+
+        Args:
+            words: True if the text is in the full-text index.
+            can_wait: True if removing the traces may be postponed.
+        """
         if not self.in_file:
             return
         if not self._pages:
@@ -87,19 +95,19 @@ class Traces:
 
     @property
     def left(self) -> bool:
-        """Whether there is something to remove."""
+        """True if there are traces to remove."""
         return self._pages
 
     def merge(self, cursor: Any, *, busy: bool, closing: bool = False) -> bool:
-        """Merge the full-text index, if that is due. To be called within a transaction.
+        """Merge the full-text index if that is due. Call it within a transaction.
 
         Args:
             cursor: A cursor on the connection.
-            busy: Whether other writers wait.
-            closing: Whether this is the last opportunity.
+            busy: True if other writers wait.
+            closing: True if the last connection is being closed.
 
         Returns:
-            Whether it was merged. Call `merged` when the transaction is committed.
+            True if it was merged. Then call `merged` after the commit.
         """
         now = time.monotonic()
         affordable = self._cost <= _CHEAP_SECONDS or now - self._merged_at >= _SHARE * self._cost
@@ -111,11 +119,11 @@ class Traces:
         return True
 
     def merged(self) -> None:
-        """The full-text index was merged, and that is committed."""
+        """Note that a merge of the full-text index was committed."""
         self._words = False
 
     def truncate_log(self, cursor: Any, *, busy: bool, closing: bool = False) -> None:
-        """Empty the write-ahead log, if that is due. To be called outside of a transaction.
+        """Truncate the write-ahead log if that is due. Call it outside of a transaction.
 
         Readers of an earlier state may prevent it; the next call tries again.
         """
