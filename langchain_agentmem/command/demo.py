@@ -113,9 +113,9 @@ def _run(arguments: argparse.Namespace) -> int:
         played = _play(console, player, sessions, arguments.turns)
         seconds = time.perf_counter() - began
         report = read_report(memory, player, sessions)
-    console.print(_report(played, seconds, report.turns_left), soft_wrap=True, end="\n\n")
+    console.print(_durations(played, seconds, report.turns_left), soft_wrap=True, end="\n\n")
     show(console, report)
-    console.print(f"\n{_place(settings.url)}", soft_wrap=True)
+    console.print(f"\n{_stored_in(settings.url)}", soft_wrap=True)
     if _path(settings.url) == ":memory:":
         return 0
     if report.turns_left:
@@ -161,15 +161,21 @@ def _progress(console: Console, total: int) -> Iterator[Callable[[Session], None
 
         yield say
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    import rich.progress
 
-    title = TextColumn("{task.description}", markup=False)
-    with Progress(title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda session: progress.update(task, advance=1, description=one_line(session.title, 40))
+    columns = (
+        rich.progress.TextColumn("{task.description}", markup=False),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda session: bar.update(task, advance=1, description=one_line(session.title, 40))
 
 
-def _report(played: list[Played], seconds: float, left: int) -> str:
+def _durations(played: list[Played], seconds: float, left: int) -> str:
+    """Return the line about the turns that were played and their durations."""
     if not played:
         return "Nothing was played." if left else "All turns had been played before."
     chain = sum(one.chain_seconds for one in played) / len(played) * 1000
@@ -197,7 +203,8 @@ def _model(name: str) -> BaseChatModel:
     return model
 
 
-def _place(url: str) -> str:
+def _stored_in(url: str) -> str:
+    """Return the line about the database, for the end of the output."""
     path = _path(url)
     if path is None:
         return f"Stored in {masked_url(url)}."

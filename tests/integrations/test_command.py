@@ -438,7 +438,7 @@ def test_settings(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 
 def test_passwords_are_not_shown() -> None:
-    assert command._place("postgresql://me:secret@host/db") == "Stored in postgresql://me:***@host/db."
+    assert command._stored_in("postgresql://me:secret@host/db") == "Stored in postgresql://me:***@host/db."
     arguments = command._parser().parse_args(["--url", "redis://:s3@h", "--user", "a b"])
     assert command._command(arguments) == "python -m langchain_agentmem --url 'redis://:***@h' --user 'a b'"
 
