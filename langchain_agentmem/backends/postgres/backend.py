@@ -9,7 +9,7 @@ from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.postgres.checkpoints import PostgresCheckpoints
 from langchain_agentmem.backends.postgres.driver import PostgresDriver, connection_settings, url_of_conninfo
 from langchain_agentmem.backends.postgres.history import PostgresMessages
-from langchain_agentmem.backends.postgres.options import own_settings
+from langchain_agentmem.backends.postgres.options import settings_of
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
 from langchain_agentmem.programs import Program
 
@@ -46,13 +46,13 @@ class PostgresBackend(Backend):
     @classmethod
     def from_connection(cls, connection: Any, **options: str) -> PostgresBackend:
         """The backend on the application's own pool or connection, which stays open on `close`."""
-        return cls(PostgresDriver(own_settings(dict(options)), connection))
+        return cls(PostgresDriver(settings_of(options), connection))
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:
         self._items.use_vectors(vector_settings(config))
 
     def __repr__(self) -> str:
-        place = self.driver.settings.place if self.driver.given is None else type(self.driver.given).__name__
+        place = self.driver.settings.database if self.driver.given is None else type(self.driver.given).__name__
         schema = self.driver.settings.schema
         shown = repr(place) if schema is None else f"{place!r}, schema={schema!r}"
         return f"PostgresBackend({shown}{self.closed_mark})"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import unquote, unquote_plus
 
+from pydantic import AfterValidator, Field
+
 from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.backends import urls
+from langchain_agentmem.backends.urls import Flag, PooledOptions, is_whole_number, option_names, parse_options
 from langchain_agentmem.errors import ConfigurationError
 
-OPTIONS = ("language", "pool_size", "prepare", "schema", "timeout")
-"""Our own."""
+WHERE = "the Postgres URL"
+"""The URL in errors. It is never shown itself, because any part of it may belong to a password."""
 
-MAX_SECONDS = 86_400
+_LONGEST_NAME = 63
 _INTEGERS = (
     "connect_timeout",
     "keepalives",
@@ -24,6 +28,31 @@ _INTEGERS = (
 _ESCAPE = "Write the characters : / ? # @ % of a user name or password as %3A %2F %3F %23 %40 %25."
 
 
+def _checked_name(value: str) -> str:
+    if not value or "\x00" in value or len(value.encode()) > _LONGEST_NAME:
+        msg = "not a name that Postgres accepts"
+        raise ValueError(msg)
+    return value
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+"""The type of an option that names something in the database."""
+
+
+class PostgresOptions(PooledOptions):
+    """Our own options of a `postgresql://` URL."""
+
+    schema_: Name | None = Field(default=None, alias="schema", description="a name of 1 to 63 bytes")
+    """The schema of the tables; None for the first schema of the search path."""
+    language: Name = Field(default="english", description="the name of a text search configuration of the server")
+    prepare: Flag = False
+    """If true, psycopg prepares statements on the server; a PgBouncer between must support that."""
+
+
+OPTIONS = option_names(PostgresOptions)
+"""The names of our own options."""
+
+
 class Settings(NamedTuple):
     """How a driver connects, and where its tables are."""
 
@@ -32,24 +61,24 @@ class Settings(NamedTuple):
     language: str = "english"
     pool_size: int = 10
     timeout: float = 30.0
-    """Seconds that one operation may take, its retries included."""
+    """The time limit of an operation in seconds, including its retries."""
     prepare: bool = False
     connecting: Mapping[str, str] = {}
-    """What `conninfo` says, by libpq's keywords."""
+    """The options in `conninfo` by libpq's keywords."""
 
     def __repr__(self) -> str:
-        # The connection string may hold a password.
+        # The connection string may contain a password.
         return f"Settings(schema={self.schema!r}, language={self.language!r}, timeout={self.timeout!r})"
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """How a connection is opened."""
+        """The keyword arguments with which a connection is opened."""
         defaults = {
             "keepalives": 1,
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
-            # Unacknowledged data: after this the kernel gives up the connection (Linux only).
+            # The kernel closes a connection whose data is unacknowledged for this number of milliseconds (Linux only).
             "tcp_user_timeout": max(1000, int(1000 * self.timeout)),
             "connect_timeout": max(2, int(self.timeout)),
         }
@@ -57,24 +86,24 @@ class Settings(NamedTuple):
         return {**own, "autocommit": True, "prepare_threshold": 5 if self.prepare else None}
 
     @property
-    def place(self) -> str:
-        """The host and the database, as a representation shows them."""
+    def database(self) -> str:
+        """The host and the database, for a `repr`."""
         host = self.connecting.get("host") or self.connecting.get("hostaddr", "")
         return f"{host}/{self.connecting.get('dbname', '')}"
 
 
 def split_url(url: str) -> tuple[Settings, dict[str, str]]:
-    """Split a URL into our settings, and the options that are left: those of libpq, which stay as they are written.
+    """Split a URL into our settings and libpq's options, whose values are not decoded.
 
     Raises:
-        ConfigurationError: The URL cannot be split, or a value of one of our options is wrong.
+        ConfigurationError: The URL cannot be parsed, or the value of one of our options is wrong.
     """
     rest = url.partition("://")[2]
-    place, _, query = rest.partition("?")
-    authority, _, path = place.partition("/")
+    location, _, query = rest.partition("?")
+    authority, _, path = location.partition("/")
     if ":" in authority and "@" not in authority and ("@" in path or any("@" in one for one in query.split("&"))):
         names = {one.partition("=")[0] for one in query.split("&") if one}
-        if "@" in path or not names & {"user", "password"}:  # what stands before the @ is a password
+        if "@" in path or not names & {"user", "password"}:  # the text before the @ is a password
             raise wrong_url()
     ours, others = {}, []
     for pair in query.split("&") if query else []:
@@ -86,85 +115,53 @@ def split_url(url: str) -> tuple[Settings, dict[str, str]]:
             ours[name] = unquote_plus(value)
         else:
             others.append((unquote(name), pair))
-    conninfo = f"postgresql://{place}{'?' if others else ''}{'&'.join(pair for _, pair in others)}"
-    return own_settings(ours)._replace(conninfo=conninfo), dict(others)
+    conninfo = f"postgresql://{location}{'?' if others else ''}{'&'.join(pair for _, pair in others)}"
+    return settings_of(ours)._replace(conninfo=conninfo), dict(others)
 
 
-def own_settings(options: dict[str, str]) -> Settings:
-    """Take our own options out of those of a URL.
+def settings_of(options: Mapping[str, Any]) -> Settings:
+    """Return the settings for our own options.
 
     Raises:
         ConfigurationError: A value is wrong.
     """
-    schema = options.pop("schema", None)
-    language = options.pop("language", "english")
-    size = options.pop("pool_size", "10")
-    timeout = options.pop("timeout", "30")
-    prepare = options.pop("prepare", "false")
-    if schema is not None and (not schema or "\x00" in schema or len(schema.encode()) > 63):
-        msg = f"The option schema must be a name of 1 to 63 bytes, got {shown(schema)}."
-        raise ConfigurationError(msg)
-    if not language or "\x00" in language or len(language.encode()) > 63:
-        msg = f"The option language must name a text search configuration of the server, got {shown(language)}."
-        raise ConfigurationError(msg)
-    if not _is_number(size) or not 1 <= int(size) <= 1000:
-        msg = f"The option pool_size must be a number of connections from 1 to 1000, got {shown(size)}."
-        raise ConfigurationError(msg)
-    try:
-        seconds = float(timeout)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds <= MAX_SECONDS:
-        msg = f"The option timeout must be a number of seconds up to {MAX_SECONDS}, got {shown(timeout)}."
-        raise ConfigurationError(msg)
-    if prepare not in ("true", "false"):
-        msg = f"The option prepare must be true or false, got {shown(prepare)}."
-        raise ConfigurationError(msg)
-    return Settings("", schema, language, int(size), seconds, prepare == "true")
+    return Settings(**parse_options(PostgresOptions, options, WHERE).model_dump(by_alias=True))
 
 
 def check_names(options: Mapping[str, str], of_libpq: Collection[str]) -> None:
-    """Refuse options that neither we nor libpq know.
+    """Refuse options that neither this package nor libpq knows.
 
     Raises:
-        ConfigurationError: One is not known.
+        ConfigurationError: An option is unknown.
     """
-    unknown = sorted(set(options) - {*of_libpq, "ssl"})  # which libpq takes in URLs, for JDBC's sake
-    if unknown:
-        msg = (
-            f"Unknown option {shown(unknown[0])} in the Postgres URL. Known options are {', '.join(OPTIONS)}; and those of "
-            f"libpq: {', '.join(sorted(of_libpq))}."
-        )
-        raise ConfigurationError(msg)
+    # libpq accepts `ssl` in URLs, for compatibility with JDBC.
+    others = [name for name in options if name not in of_libpq and name != "ssl"]
+    urls.check_names(others, OPTIONS, WHERE, hint=f" Options of libpq are {', '.join(sorted(of_libpq))}.")
 
 
 def check_values(connecting: Mapping[str, str]) -> None:
     """Refuse values that libpq would refuse only when it connects.
 
     Raises:
-        ConfigurationError: One is wrong.
+        ConfigurationError: A value is wrong.
     """
     for port in connecting.get("port", "").split(","):
-        if port and not (_is_number(port) and 1 <= int(port) <= 65_535):
-            # The port that is found may be a part of a password.
-            msg = f"The port in the Postgres URL must be a number from 1 to 65535. {_ESCAPE}"
+        if port and not (is_whole_number(port) and 1 <= int(port) <= 65_535):
+            # The error does not show the port: it may be a part of a password.
+            msg = f"The port in {WHERE} must be a number from 1 to 65535. {_ESCAPE}"
             raise ConfigurationError(msg)
     for name in _INTEGERS:
         value = connecting.get(name)
-        if value is not None and not _is_number(value.removeprefix("-")):
+        if value is not None and not is_whole_number(value.removeprefix("-")):
             msg = f"The option {name} must be a whole number, got {shown(value)}."
             raise ConfigurationError(msg)
     hosts = len((connecting.get("host") or connecting.get("hostaddr") or "").split(","))
     ports = len(connecting.get("port", "").split(","))
     if ports not in (1, hosts):
-        msg = f"The Postgres URL names {ports} ports for {hosts} hosts: name one for all hosts, or one for each."
+        msg = f"The Postgres URL has {ports} ports for {hosts} hosts. Write one port for all hosts, or one for each."
         raise ConfigurationError(msg)
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 10
-
-
 def wrong_url(reason: str = "") -> ConfigurationError:
-    """The error for a URL that libpq cannot parse; it never shows the URL."""
+    """Return the error for a URL that libpq cannot parse. It never contains the URL."""
     return ConfigurationError(f"The Postgres URL cannot be parsed{reason}. {_ESCAPE}")

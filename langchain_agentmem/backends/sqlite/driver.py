@@ -58,16 +58,13 @@ class SqliteDriver:
     """
 
     def __init__(self, path: str, *, timeout: float = 30.0, synchronous: str = "full", language: str = ENGLISH) -> None:
-        if synchronous.lower() not in ("full", "normal"):
-            msg = f"The option synchronous must be full or normal, got {shown(synchronous)}."
-            raise ConfigurationError(msg)
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             msg = f"Python's SQLite is {sqlite3.sqlite_version}; 3.35 or newer is needed. Use a newer Python."
             raise ConfigurationError(msg)
         self.given_path = path
         self.path = path if path == MEMORY else str(Path(path).expanduser().absolute())
         self._timeout = timeout
-        self._synchronous = synchronous.lower()
+        self._synchronous = synchronous
         self.language = check_language(language)
         self._adopted: sqlite3.Connection | None = None
         self._process = os.getpid()
