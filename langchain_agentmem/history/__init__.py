@@ -1,1 +1,1 @@
-"""Chat histories."""
+"""Chat histories: the engine, and `AgentMemHistory` as its face."""

@@ -102,7 +102,7 @@ class HistoryEngine:
             key: The session.
             messages: The messages.
             agent: The agent that adds them. Default: None.
-            retention: Which messages are kept, and for how long. Default: all, forever.
+            retention: The messages that are kept, and their TTL. Default: all, forever.
             metadata: A JSON-serialisable mapping that is stored with each message. Default: None.
             repair: If true, store a message that cannot be stored unchanged in a repaired form. Default: False.
 
@@ -135,7 +135,7 @@ class HistoryEngine:
             retention.sliding,
             secrets.randbits(62),
         )
-        with reading(f"What is stored of session {key.session_id!r}"):
+        with reading(f"Session {key.session_id!r}"):
             first = yield from Write(self.backend, self.backend.messages.append(key, addition))
         stored = [LoggedMessage(key, row._replace(position=first + row.position)) for row in rows]
         yield from settle_messages(self.backend, self.indexer, stored, turn.messages, embedded)

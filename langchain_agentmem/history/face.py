@@ -61,7 +61,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         token_counter: Counts tokens; see `TokenCounter.of`. Default: None (approximately).
         compressor: Fits the window into the compressor's budget, instead of `max_messages` and `max_tokens`. Older messages
             become a summary that is stored with the session. Default: None.
-        retention: Which messages are kept, and for how long. Default: all messages, forever.
+        retention: The messages that are kept, and their TTL. Default: all messages, forever.
         codec: Encodes and decodes messages. Default: `Codec()`.
         embeddings: An embedding model, a function, or a name such as `"openai:text-embedding-3-small"`. Messages are embedded
             when they are added, so that `search` also finds them by meaning. If the model fails, messages are stored

@@ -33,7 +33,7 @@ def log_of(engine: HistoryEngine, key: SessionKey, agent: str | None, retention:
         engine: The engine of the history.
         key: The session.
         agent: The agent; None for the messages of all agents.
-        retention: Which messages are kept, and for how long.
+        retention: The messages that are kept, and their TTL.
     """
     if retention.policy == "single_run":
         return RunLog(engine.codec, key, agent, retention.max_messages)
@@ -114,7 +114,7 @@ class SessionLog(Log):
         engine: The engine of the history.
         key: The session.
         agent: The agent; None for the messages of all agents.
-        retention: Which messages are kept, and for how long.
+        retention: The messages that are kept, and their TTL.
     """
 
     def __init__(self, engine: HistoryEngine, key: SessionKey, agent: str | None, retention: Retention) -> None:

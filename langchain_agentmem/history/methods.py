@@ -115,7 +115,7 @@ class HistoryMethods:
             token_counter: Counts tokens: the name of a model, a model, or a function. Default: None (approximately).
             compressor: Summarises the messages that exceed its own budget; see `compressor`. It replaces `max_messages`,
                 `max_tokens` and `token_counter`. Default: None.
-            retention: Which messages are kept, and for how long. Default: as configured for the agent.
+            retention: The messages that are kept, and their TTL. Default: as configured for the agent.
 
         Raises:
             InvalidInputError: A value is not accepted, or a budget is given beside a compressor.
@@ -151,7 +151,7 @@ class HistoryMethods:
             max_tokens: The maximum number of tokens that a chain is given. Default: None (any number).
             token_counter: Counts tokens: the name of a model, a model, or a function. Default: None (approximately).
             compressor: Summarises the messages that exceed its own budget; see `compressor`. Default: None.
-            retention: Which messages are kept, and for how long. Default: as configured for the agent.
+            retention: The messages that are kept, and their TTL. Default: as configured for the agent.
 
         Example:
             >>> from langchain_agentmem import AgentMemory
@@ -249,7 +249,7 @@ class HistoryMethods:
 def retention_by_agent(
     retention: Retention | Mapping[str | None, Retention] | None,
 ) -> dict[str | None, Retention]:
-    """Check the retention of a memory and return it by agent; None stands for all other agents.
+    """Check the retention of a memory and return it by agent; None is the key for all other agents.
 
     Raises:
         InvalidTypeError: It is neither a `Retention` nor a mapping of agents to `Retention`.

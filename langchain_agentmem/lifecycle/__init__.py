@@ -1,1 +1,1 @@
-"""Sessions and what becomes of them."""
+"""Operations on stored data: list and delete sessions, summarise, reindex, close."""
