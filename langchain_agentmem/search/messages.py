@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,7 +18,7 @@ from itertools import islice
 
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import check_count, shown
-from langchain_agentmem.backends.contract import Backend, Candidate, HistoryScope, IndexEntry, MessageRow
+from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import InvalidTypeError
@@ -27,7 +27,7 @@ from langchain_agentmem.messages.properties import datetime_of, text_of
 from langchain_agentmem.messages.roles import types_of_role
 from langchain_agentmem.programs import OffLoop, Program, Read
 from langchain_agentmem.search.fingerprint import Indexer
-from langchain_agentmem.search.ranking import rank, terms
+from langchain_agentmem.search.ranking import fuse, terms
 from langchain_agentmem.search.rows import are_large, message_of, stored_message
 from langchain_agentmem.text.vectors import similarities_to
 from langchain_agentmem.text.words import analyze, checked_words, frequencies, numbers_of, scores
@@ -185,7 +185,7 @@ def without_common_words(query: str, texts: Sequence[bytes], language: str) -> s
 
 def _ranked(
     entries: Sequence[IndexEntry], words: Sequence[bytes], query: str, vector: bytes | None, language: str
-) -> Iterator[tuple[int, float]]:
+) -> list[tuple[int, float]]:
     """Return the indexes of entries that match, with their scores, best first. Equal scores: the newer one first."""
     texts = []
     first, session_id = 0, None
@@ -196,12 +196,9 @@ def _ranked(
         texts.append(b"".join((*before, words[at] * OWN_WEIGHT, _date_words(entry.created_at // 86400, language))))
     lexical = [score or None for score in scores(texts, terms(query, language), language)]
     dense = similarities_to([entry.vector for entry in entries], vector)
-    matching = [
-        Candidate((entries[at].created_at, at), by_words, by_meaning)
-        for at, (by_words, by_meaning) in enumerate(zip(lexical, dense, strict=True))
-        if by_words is not None or by_meaning is not None
-    ]
-    return ((at, score) for (_, at), score in rank(matching))
+    matching = [at for at in range(len(entries)) if lexical[at] is not None or dense[at] is not None]
+    newest_first = sorted(matching, key=lambda at: entries[at].created_at)[::-1]
+    return fuse(newest_first, [lexical[at] for at in newest_first], [dense[at] for at in newest_first])
 
 
 def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:

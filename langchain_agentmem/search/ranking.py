@@ -11,15 +11,13 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Candidate
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.text.words import ENGLISH, spaced, without_endings
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+Id = TypeVar("Id")
 
 MAX_TERMS = 64
 """The maximum number of terms of a query. Later words are ignored."""
@@ -103,20 +101,25 @@ def rank(candidates: Sequence[Candidate]) -> list[tuple[Any, float]]:
         >>> rank([Candidate(1, 2.0, None), Candidate(2, 4.0, None)])
         [(2, 1.0), (1, 0.5)]
     """
-    import numpy as np
-
     newest_first = sorted(candidates, key=itemgetter(0), reverse=True)
-    scores = _fused([one.lexical for one in newest_first], [one.dense for one in newest_first])
-    order = np.argsort(-scores, kind="stable")
-    return [(newest_first[at].id, score) for at, score in zip(order.tolist(), scores[order].tolist(), strict=True)]
+    ids, lexical, dense = zip(*newest_first, strict=True) if newest_first else ((), (), ())
+    return fuse(ids, lexical, dense)
 
 
-def _fused(lexical: Sequence[float | None], dense: Sequence[float | None]) -> NDArray[np.float64]:
-    """Fuse raw scores: scale each half to [0, 1] and take the mean.
+def fuse(ids: Sequence[Id], lexical: Sequence[float | None], dense: Sequence[float | None]) -> list[tuple[Id, float]]:
+    """Same as `rank`, for candidates that are sorted already: the newest first.
+
+    Each half of the scores is scaled to [0, 1]. The score of a candidate is the mean of both.
 
     Args:
+        ids: The IDs of the candidates.
         lexical: The full-text scores; None for candidates that contain no term of the query.
         dense: The similarities; None for candidates without a vector.
+
+    Example:
+        >>> from langchain_agentmem.search.ranking import fuse
+        >>> fuse(["b", "a"], [3.0, None], [0.2, 0.8])
+        [('b', 0.5), ('a', 0.5)]
     """
     import numpy as np
 
@@ -134,4 +137,6 @@ def _fused(lexical: Sequence[float | None], dense: Sequence[float | None]) -> ND
                 low = min(0.0, low)
             scaled = (vectors - low) / (high - low) if high > low else np.full(len(vectors), float(high > 0))
             scores = (scores + np.where(has_vector, scaled, 0.0)) / 2
-    return scores.clip(0.0, 1.0)
+    scores = scores.clip(0.0, 1.0)
+    order = np.argsort(-scores, kind="stable")
+    return list(zip([ids[at] for at in order.tolist()], scores[order].tolist(), strict=True))

@@ -247,7 +247,8 @@ class StoreEngine:
                         own_index = None if row is None else index_of(row)
                 ops.append(self.put_op(*key, value, index=own_index, ttl=own_ttl))
             batch = yield from self.prepare(ops)
-            yield from self._embed(batch)
+            if self.indexer is not None:
+                yield from self._embed(batch, self.indexer)
             return (yield from batch.analysed_puts())
 
         values = yield from updated(self.backend, self.tenant, keys, decide, prepare)
@@ -349,8 +350,9 @@ class StoreEngine:
         Returns:
             For each operation, a result for each of its callers. No two callers share a value.
         """
-        yield from self._embed(batch)
-        puts = yield from batch.analysed_puts()
+        if self.indexer is not None:
+            yield from self._embed(batch, self.indexer)
+        puts = (yield from batch.analysed_puts()) if batch.puts else []
         now = time.time()
         answers, used = yield from self._execute(batch, puts, now)
         if batch.writes:
@@ -392,17 +394,15 @@ class StoreEngine:
     def _read(self, program: Program[T]) -> Program[T]:
         return (yield from Read(self.backend, program))
 
-    def _embed(self, batch: Batch) -> Program[None]:
+    def _embed(self, batch: Batch, indexer: Indexer) -> Program[None]:
         """Embed the texts and the queries of a batch."""
-        if self.indexer is None:
-            return
         texts = batch.texts_to_embed()
         if texts:
-            batch.embedded = yield from self.indexer.documents(texts, strict=batch.merged_from > 1)
+            batch.embedded = yield from indexer.documents(texts, strict=batch.merged_from > 1)
         searches = batch.of_kind(SearchOp).values()
         vectors: dict[str, bytes] = {}
         for query in {op.query for op in searches if op.query and op.query.strip()}:
-            vector = yield from self.indexer.query(query)
+            vector = yield from indexer.query(query)
             if vector is not None:
                 vectors[query] = vector
         batch.query_vectors = vectors
