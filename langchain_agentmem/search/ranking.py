@@ -81,7 +81,8 @@ def terms(query: str, language: str = ENGLISH) -> list[str]:
         >>> terms("What does Alice like to eat?")
         ['alice', 'eat']
     """
-    words = list(dict.fromkeys(_WORD.findall(spaced(without_endings(query.lower())))))
+    found = _WORD.findall(spaced(without_endings(query.lower())))
+    words = [word for word in dict.fromkeys(found) if word.strip("_")]
     dropped = stop_words(language)
     return ([word for word in words if word not in dropped] or words)[:MAX_TERMS]
 
