@@ -92,7 +92,7 @@ async def test_any_column_of_a_sqlite_file_may_be_garbage(tmp_path, call):
         for file in tmp_path.glob("memory.db-*"):
             file.unlink()
     assert len(columns) > 50
-    for what in ("session 's'", "thread 't'", "Item 'bad'", "Message 1 of session 's'"):
+    for what in ("Session 's'", "Thread 't'", "Item 'bad'", "Message 1 of session 's'"):
         assert any(what in error for error in errors)
 
 
@@ -186,7 +186,7 @@ async def test_a_damaged_summary_is_made_again(sqlite_memory, sqlite_url, call, 
         assert connection.execute("UPDATE agentmem_summaries SET value = '{}'").rowcount == 1
         connection.commit()
     assert sqlite_memory.history("s", compressor=compressor).messages == whole
-    assert "made again" in caplog.text
+    assert "A new summary will be written" in caplog.text
 
 
 def test_a_compressed_row_is_read_up_to_a_bound(monkeypatch):
