@@ -63,7 +63,7 @@ def settings_of_environment(url: str | None = None) -> AgentMemSettings:
         first = error.errors(include_url=False, include_input=False)[0]
         name = f"AGENTMEM_{str(first['loc'][0]).upper()}"
         hint = " Set seconds, or a duration in ISO 8601 such as P30D." if name == "AGENTMEM_TTL" else ""
-        msg = f"{name}, in the environment or in .env, has a wrong value: {first['msg']}.{hint}"
+        msg = f"{name}, in the environment or in .env, has a wrong value. Cause: {first['msg']}.{hint}"
         raise ConfigurationError(msg) from None
     for name in ("url", "tenant"):
         if not getattr(settings, name):

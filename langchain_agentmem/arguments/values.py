@@ -128,3 +128,21 @@ def shown(value: Any, most: int = 100) -> str:
         return text if len(text) <= most else f"{text[:most]}…"
     except (ValueError, RecursionError):  # an integer of more than 4,300 digits; endless nesting
         return f"a value of type {type(value).__name__} that is too long to show"
+
+
+def reason_of(error: BaseException, most: int = 300) -> str:
+    """Return the first line of another library's error for the sentence "Cause: …": shortened, without a final period.
+
+    Args:
+        error: The error.
+        most: The maximum number of characters. Default: 300.
+
+    Example:
+        >>> from langchain_agentmem.arguments.values import reason_of
+        >>> reason_of(ValueError("Input should be a number."))
+        'Input should be a number'
+        >>> reason_of(KeyError())
+        'KeyError'
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0][:most].rstrip(" .") if lines else type(error).__name__

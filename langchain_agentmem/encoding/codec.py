@@ -20,7 +20,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.arguments.values import reason_of, shown
 from langchain_agentmem.encoding import limits
 from langchain_agentmem.encoding.message_classes import FORMATS, is_message_format, is_plain_message, rebuilt_message
 from langchain_agentmem.encoding.packing import Packer
@@ -195,7 +195,10 @@ class Codec:
                 return rebuilt_message(type_, self._packer.unpack(data))
             return (self.serde if self._custom else self._plain).loads_typed((type_, data))
         except UNREADABLE as error:
-            msg = f"A stored value of type {shown(type_)} cannot be read: it was damaged or altered ({error})."
+            msg = (
+                f"A stored value of type {shown(type_)} cannot be read: it was damaged or altered. "
+                f"Cause: {reason_of(error)}."
+            )
             raise DamagedDataError(msg) from error
 
     def _store(self, value: Any, identity: Typed) -> Typed:
@@ -254,7 +257,7 @@ class Codec:
             packed = self.serde.loads_typed(opened) if self._custom else opened.data
             document = self._packer.unpack(_decompressed(packed))
         except UNREADABLE as error:
-            msg = f"A stored document cannot be read: it was damaged or altered ({error})."
+            msg = f"A stored document cannot be read: it was damaged or altered. Cause: {reason_of(error)}."
             raise DamagedDataError(msg) from error
         if not isinstance(document, dict):
             msg = f"Expected a stored document, found a {type(document).__name__}: the row was damaged or altered."
@@ -281,7 +284,10 @@ class Codec:
         except Exception as error:  # an application's cipher may raise any error for altered bytes
             if came_by_signal(error):
                 raise
-            msg = f"A stored value cannot be decrypted: it was damaged or altered, or has another key ({error})."
+            msg = (
+                f"A stored value cannot be decrypted: it was damaged or altered, or the key is wrong. "
+                f"Cause: {reason_of(error)}."
+            )
             raise DamagedDataError(msg) from error
 
     def _seal(self, typed: Typed) -> Typed:

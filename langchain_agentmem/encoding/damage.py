@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from types import TracebackType
 
+from langchain_agentmem.arguments.values import reason_of
 from langchain_agentmem.errors import AgentMemError, DamagedDataError
 
 _RAISED_BY_DAMAGE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, OSError, struct.error)
@@ -50,7 +51,8 @@ class reading:  # noqa: N801 (used as a statement: `with reading(…):`)
                 msg = f"{self._what}: {error}"
                 raise _named(msg) from error
         elif isinstance(error, _RAISED_BY_DAMAGE) and not isinstance(error, (AgentMemError, TimeoutError)):
-            msg = f"{self._what} cannot be read: it was damaged or altered ({type(error).__name__}: {error})."
+            cause = f"{type(error).__name__}: {reason_of(error)}"
+            msg = f"{self._what} cannot be read: it was damaged or altered. Cause: {cause}."
             raise _named(msg) from error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_agentmem.arguments.ids import check_text
-from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.arguments.values import reason_of, shown
 from langchain_agentmem.encoding import limits
 from langchain_agentmem.encoding.limits import MAX_INTEGER_BITS, MAX_JSON_DEPTH
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError, UnsupportedValueError
@@ -59,7 +59,7 @@ def load_json(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
-        msg = f"A stored value is not JSON: the row was damaged or altered ({error})."
+        msg = f"A stored value is not JSON: the row was damaged or altered. Cause: {reason_of(error)}."
         raise DamagedDataError(msg) from error
     if not isinstance(value, dict):
         msg = f"Expected a stored mapping, found a {type(value).__name__}: the row was damaged or altered."

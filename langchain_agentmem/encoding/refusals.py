@@ -7,6 +7,7 @@ import struct
 import zlib
 from typing import Any
 
+from langchain_agentmem.arguments.values import reason_of
 from langchain_agentmem.errors import InvalidInputError, UnsupportedValueError
 from langchain_agentmem.programs.signals import came_by_signal
 
@@ -31,7 +32,7 @@ def unsupported(value: Any, error: BaseException) -> Exception:
         return error
     if "surrogate" in str(error):
         return half_surrogate(value)
-    return UnsupportedValueError(f"A {type(value).__name__} cannot be stored: {error}.")
+    return UnsupportedValueError(f"A {type(value).__name__} cannot be stored. Cause: {reason_of(error)}.")
 
 
 def half_surrogate(value: Any) -> InvalidInputError:

@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, convert_to_messages
 
-from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.arguments.values import reason_of, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
 
@@ -31,8 +31,10 @@ def as_messages(given: Sequence[Any]) -> list[BaseMessage]:
         try:
             messages += convert_to_messages([value])
         except (NotImplementedError, ValueError, TypeError, LookupError) as error:
-            reason = next(iter(str(error).splitlines()), "")
-            msg = f"messages[{position}] is not a message, got {type(value).__name__}: {shown(value)} ({reason:.200})."
+            msg = (
+                f"messages[{position}] is not a message, got {type(value).__name__}: {shown(value)}. "
+                f"Cause: {reason_of(error)}."
+            )
             kind = InvalidTypeError if isinstance(error, (NotImplementedError, TypeError)) else InvalidInputError
             raise kind(msg) from error
     return messages

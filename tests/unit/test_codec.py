@@ -104,7 +104,7 @@ def test_under_a_key_nothing_is_stored_in_plain_text(make):
 
 def test_under_a_key_what_is_not_encrypted_is_refused():
     forged = Codec().dump_message(HumanMessage("trust me"))
-    with pytest.raises(DamagedDataError, match="not encrypted, although a key is in use"):
+    with pytest.raises(DamagedDataError, match="not encrypted although a key is in use"):
         encrypting().load_message(forged)
     with pytest.raises(DamagedDataError):
         encrypting().load_document(Codec().dump_document({"a": 1}))
