@@ -151,12 +151,7 @@ class CheckpointEngine:
         ids = (thread.thread_id, checkpoint_id)
         check_together("The IDs of a thread and checkpoint", thread.tenant, ids, MAX_CHECKPOINT_BYTES)
         use = self._use(config, checkpoint["channel_values"])
-        details = with_lists({**get_checkpoint_metadata(config, metadata), **metadata})
-        run_id = details.get("run_id")
-        if isinstance(run_id, str):
-            check_length("run_id", run_id, MAX_CHECKPOINT_BYTES)
-        else:
-            run_id = None
+        details, run_id = _details(config, metadata)
 
         def store(draft: Draft, use: ThreadUse) -> Program[bool]:
             draft.add_values(checkpoint, new_versions)
@@ -347,3 +342,13 @@ class CheckpointEngine:
 
     def _use(self, config: RunnableConfig, state: Mapping[str, Any] = _NO_STATE) -> ThreadUse:
         return ThreadUse(time.time(), user_of(config["configurable"], state), self.ttl)
+
+
+def _details(config: RunnableConfig, metadata: CheckpointMetadata) -> tuple[dict[str, Any], str | None]:
+    """Return the metadata to store with a checkpoint, and the run ID in it."""
+    details: dict[str, Any] = with_lists({**get_checkpoint_metadata(config, metadata), **metadata})
+    run_id = details.get("run_id")
+    if not isinstance(run_id, str):
+        return details, None
+    check_length("run_id", run_id, MAX_CHECKPOINT_BYTES)
+    return details, run_id
