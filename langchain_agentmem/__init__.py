@@ -62,10 +62,6 @@ Errors:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from langchain_agentmem.arguments.retention import Retention
-from langchain_agentmem.checkpointing.face import AgentMemSaver
-from langchain_agentmem.checkpointing.models import ThreadInfo
-from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.errors import (
     AgentMemError,
     BudgetError,
@@ -86,26 +82,30 @@ from langchain_agentmem.errors import (
     UnknownCollectionError,
     UnsupportedValueError,
 )
-from langchain_agentmem.history.face import AgentMemHistory
-from langchain_agentmem.history.models import SessionInfo
-from langchain_agentmem.knowledge.facts.facts import Fact, Facts
-from langchain_agentmem.knowledge.facts.schema import UserProfile
-from langchain_agentmem.lifecycle.reindexing import Reindexed
-from langchain_agentmem.lifecycle.summaries import ConversationSummary
-from langchain_agentmem.memory import AgentMemory
-from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
-from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
+    from langchain_agentmem.arguments.retention import Retention
+    from langchain_agentmem.checkpointing.face import AgentMemSaver
+    from langchain_agentmem.checkpointing.models import ThreadInfo
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.compression.events import CompressionEvent
+    from langchain_agentmem.compression.summaries import SessionSummary
+    from langchain_agentmem.history.face import AgentMemHistory
+    from langchain_agentmem.history.models import SessionInfo
     from langchain_agentmem.knowledge.collections import KnowledgeEntry
     from langchain_agentmem.knowledge.entities.changes import EntityChanges
     from langchain_agentmem.knowledge.entities.models import Entity, EntityGraph, Relation
     from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
     from langchain_agentmem.knowledge.extraction.results import Extraction
     from langchain_agentmem.knowledge.facts.face import Profiles
+    from langchain_agentmem.knowledge.facts.facts import Fact, Facts
+    from langchain_agentmem.knowledge.facts.schema import UserProfile
     from langchain_agentmem.knowledge.memories import SavedMemory
+    from langchain_agentmem.lifecycle.reindexing import Reindexed
+    from langchain_agentmem.lifecycle.summaries import ConversationSummary
+    from langchain_agentmem.memory import AgentMemory
+    from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
+    from langchain_agentmem.store.face import AgentMemStore
 
 __all__ = [
     "AgentMemError",
@@ -156,17 +156,33 @@ __all__ = [
 ]
 
 _LATER = {
+    "AgentMemHistory": "history.face",
+    "AgentMemSaver": "checkpointing.face",
+    "AgentMemStore": "store.face",
+    "AgentMemory": "memory",
     "CompressionEvent": "compression.events",
+    "ConversationSummary": "lifecycle.summaries",
     "Entity": "knowledge.entities.models",
     "EntityChanges": "knowledge.entities.changes",
     "EntityGraph": "knowledge.entities.models",
     "Extraction": "knowledge.extraction.results",
+    "Fact": "knowledge.facts.facts",
+    "Facts": "knowledge.facts.facts",
+    "FoundMessage": "messages.models",
+    "FoundMessages": "messages.models",
     "KnowledgeEntry": "knowledge.collections",
     "MemoryCompressor": "compression.compressor",
     "ProfileExtractor": "knowledge.extraction.face",
     "Profiles": "knowledge.facts.face",
+    "Reindexed": "lifecycle.reindexing",
     "Relation": "knowledge.entities.models",
+    "Retention": "arguments.retention",
     "SavedMemory": "knowledge.memories",
+    "SessionInfo": "history.models",
+    "SessionSummary": "compression.summaries",
+    "StoredMessage": "messages.models",
+    "ThreadInfo": "checkpointing.models",
+    "UserProfile": "knowledge.facts.schema",
 }
 """The modules of the names that are imported on first use, so that importing the package stays fast."""
 

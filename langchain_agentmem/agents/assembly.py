@@ -10,7 +10,7 @@ from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.compression.compressor import MemoryCompressor
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor, check_when
-from langchain_agentmem.knowledge.facts.schema import Schema
+from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.messages.limits import input_limit
 from langchain_agentmem.store.engine import StoreEngine
 
@@ -32,7 +32,7 @@ class MiddlewareSettings(NamedTuple):
     memories: int
     knowledge: Sequence[str]
     max_characters: int
-    schema: type[BaseModel] | Mapping[str, Any]
+    schema: type[BaseModel] | Mapping[str, Any] | None
     entities: bool
     when: Literal["turn", "background", "debounce"]
     learn: bool
@@ -78,7 +78,7 @@ class MiddlewareSettings(NamedTuple):
         """Return the part that looks up what a request is given about its user."""
         return Recall(
             store,
-            Schema(self.schema),
+            Schema(UserProfile if self.schema is None else self.schema),
             check_count("facts", self.facts, least=0),
             check_count("memories", self.memories, least=0),
             _RECALLED_ENTITIES if self.entities else 0,

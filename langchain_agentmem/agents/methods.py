@@ -10,7 +10,6 @@ from typing_extensions import Unpack
 from langchain_agentmem.arguments.options import ExtractorOptions, check_options
 from langchain_agentmem.compression.methods import CompressionMethods
 from langchain_agentmem.errors import missing_extra
-from langchain_agentmem.knowledge.facts.schema import UserProfile
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
@@ -94,14 +93,14 @@ class AgentMethods(CompressionMethods):
     def profile_node(
         self,
         model: BaseChatModel | Runnable[Any, Any] | str,
-        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+        schema: type[BaseModel] | Mapping[str, Any] | None = None,
         **options: Unpack[ExtractorOptions],
     ) -> ProfileExtractor:
         """Return a graph node, also a Runnable, that extracts profiles, facts and entities from conversations.
 
         Args:
             model: A chat model, or its name such as `"openai:gpt-4o-mini"` (requires the extra `agents`).
-            schema: The schema of the profile: a Pydantic model, or a JSON schema. Default: `UserProfile`.
+            schema: The schema of the profile: a Pydantic model, or a JSON schema. Default: None (`UserProfile`).
             **options: The keyword arguments of `ProfileExtractor`, such as `when="background"`.
 
         Raises:
@@ -111,9 +110,12 @@ class AgentMethods(CompressionMethods):
         """
         from langchain_agentmem.compression.chat_models import chat_model
         from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
+        from langchain_agentmem.knowledge.facts.schema import UserProfile
 
         check_options("memory.profile_node", options, ExtractorOptions)
-        extractor = ProfileExtractor(chat_model(model), self.store, schema, **options)
+        extractor = ProfileExtractor(
+            chat_model(model), self.store, UserProfile if schema is None else schema, **options
+        )
         if extractor.schedule is not None:
             self._schedules.add(extractor.schedule)
         return extractor
@@ -127,7 +129,7 @@ class AgentMethods(CompressionMethods):
         memories: int = 5,
         knowledge: Sequence[str] = (),
         max_characters: int = 4_000,
-        schema: type[BaseModel] | Mapping[str, Any] = UserProfile,
+        schema: type[BaseModel] | Mapping[str, Any] | None = None,
         entities: bool = False,
         when: Literal["turn", "background", "debounce"] = "background",
         learn: bool = True,
@@ -154,7 +156,7 @@ class AgentMethods(CompressionMethods):
             memories: The maximum number of memories to add; agents save them with `tools`. Default: 5.
             knowledge: Collections of shared knowledge to search. Default: none.
             max_characters: The maximum number of characters to add. Default: 4,000.
-            schema: The schema of the profile. Default: `UserProfile`.
+            schema: The schema of the profile. Default: None (`UserProfile`).
             entities: If true, also extract entities and relations in the same call to the model, and add those that match the
                 question. Default: False.
             when: When to extract: `"turn"` (before the agent returns), `"background"` or `"debounce"`. Default:

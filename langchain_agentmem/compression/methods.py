@@ -8,7 +8,6 @@ from typing_extensions import Unpack
 
 from langchain_agentmem.arguments.options import CompressorOptions, check_options
 from langchain_agentmem.checkpointing.face import AgentMemSaver
-from langchain_agentmem.compression.storage import storage_of_run
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
@@ -40,6 +39,7 @@ class CompressionMethods:
             (3, 10)
         """
         from langchain_agentmem.compression.compressor import MemoryCompressor
+        from langchain_agentmem.compression.storage import storage_of_run
 
         check_options("memory.compressor", options, CompressorOptions)
         return MemoryCompressor(

@@ -10,11 +10,8 @@ from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.compression.methods import CompressionMethods
-from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.lifecycle.closing import CLOSING_SECONDS, Deadline, aclose_schedules, close_schedules
-from langchain_agentmem.lifecycle.reindexing import BATCH, Reindexed, reindex
-from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
@@ -24,7 +21,13 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import Runnable
 
+    from langchain_agentmem.compression.summaries import SessionSummary
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
+    from langchain_agentmem.lifecycle.reindexing import Reindexed
+    from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
+
+_BATCH = 100
+"""The number of items or messages in one call to the embedding model."""
 
 _ON_DEMAND_MESSAGES = 2
 """The budget of a compressor that summarises on demand: it requires one, although such a summary covers all messages."""
@@ -123,13 +126,15 @@ class LifecycleMethods(CompressionMethods):
         return await arun(self._summaries(model).listed(user_id, limit, offset))
 
     def _summaries(self, model: BaseChatModel | Runnable[Any, Any] | str | None) -> Summaries:
+        from langchain_agentmem.lifecycle.summaries import Summaries
+
         compressor = (
             None if model is None else self.compressor(model, max_messages=_ON_DEMAND_MESSAGES, structured=True)
         )
         return Summaries(self._histories.engine, self.checkpointer.engine, compressor)
 
     def reindex(
-        self, *, batch_size: int = BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
+        self, *, batch_size: int = _BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
     ) -> Reindexed:
         """Embed all items and messages that have no vectors of the memory's embedding model.
 
@@ -164,7 +169,7 @@ class LifecycleMethods(CompressionMethods):
         return run(self._reindex(batch_size, everything, progress))
 
     async def areindex(
-        self, *, batch_size: int = BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
+        self, *, batch_size: int = _BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
     ) -> Reindexed:
         """Same as `reindex`, but without blocking the event loop; `progress` may be a coroutine function."""
         return await arun(self._reindex(batch_size, everything, progress))
@@ -172,6 +177,8 @@ class LifecycleMethods(CompressionMethods):
     def _reindex(
         self, batch_size: int, everything: bool, progress: bool | Callable[[Reindexed], Any]
     ) -> Program[Reindexed]:
+        from langchain_agentmem.lifecycle.reindexing import reindex
+
         history = self._histories.engine
         return reindex(self.store.engine, history, batch_size=batch_size, everything=everything, progress=progress)
 

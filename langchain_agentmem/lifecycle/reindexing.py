@@ -37,9 +37,6 @@ from langchain_agentmem.search.fingerprint import (
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.tables import html_table
 
-BATCH = 100
-"""The number of items or messages that one call to the model embeds."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -67,7 +64,7 @@ def reindex(
     store: StoreEngine,
     history: HistoryEngine,
     *,
-    batch_size: int = BATCH,
+    batch_size: int,
     everything: bool = False,
     progress: bool | Callable[[Reindexed], Any] = False,
 ) -> Program[Reindexed]:
@@ -76,7 +73,7 @@ def reindex(
     Args:
         store: The engine of the store.
         history: The engine of the history. Its messages are embedded if it has an indexer.
-        batch_size: The number of items or messages that one call to the model embeds. Default: 100.
+        batch_size: The number of items or messages that one call to the model embeds.
         everything: If true, replace all vectors even if the model's fingerprint is unchanged. Default: False.
         progress: Reports the progress; see `reporting`. Default: False.
     """

@@ -8,7 +8,6 @@ from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted, check_id_or_omitted
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import SessionKey, SessionRow
-from langchain_agentmem.compression.storage import record_of
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import AgentMemError, InvalidTypeError
 from langchain_agentmem.history.engine import HistoryEngine
@@ -152,6 +151,8 @@ def listed_sessions(
 
 
 def _info(row: SessionRow) -> SessionInfo:
+    from langchain_agentmem.compression.storage import record_of
+
     with reading(f"Session {row.key.session_id!r}"):
         return SessionInfo(
             row.key.session_id,

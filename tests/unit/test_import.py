@@ -1,4 +1,4 @@
-"""`import langchain_agentmem` loads no driver, no extra, and nothing heavy that its base classes do not load anyway."""
+"""`from langchain_agentmem import AgentMemory` loads no driver, no extra, and nothing heavy that its base classes do not load anyway."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def base() -> set[str]:
 
 @pytest.fixture(scope="module")
 def ours() -> set[str]:
-    return modules_after("import langchain_agentmem")
+    return modules_after("from langchain_agentmem import AgentMemory")
 
 
 @pytest.mark.parametrize("module", HEAVY)
@@ -78,6 +78,19 @@ def test_making_a_memory_imports_its_driver_and_no_other():
 def test_all_public_names_are_there_and_those_of_later_modules_do_not_load_them_before():
     statement = "import langchain_agentmem as m; [getattr(m, name) for name in m.__all__]"
     assert "langchain_agentmem.knowledge.entities.changes" in modules_after(statement)
-    assert "langchain_agentmem.knowledge.entities.changes" not in modules_after("import langchain_agentmem")
+    assert "langchain_agentmem.knowledge.entities.changes" not in modules_after(
+        "from langchain_agentmem import AgentMemory"
+    )
     with pytest.raises(AttributeError, match="no attribute 'Entities2'"):
         _ = langchain_agentmem.Entities2
+
+
+def test_the_package_alone_imports_its_errors_only_and_a_surface_imports_no_other_one():
+    loaded = {name for name in modules_after("import langchain_agentmem") if name.startswith("langchain_agentmem")}
+    assert loaded == {"langchain_agentmem", "langchain_agentmem.errors"}
+    loaded = modules_after("from langchain_agentmem import AgentMemSaver")
+    assert not loaded & {
+        "langchain_agentmem.store.face",
+        "langchain_agentmem.history.face",
+        "langchain_agentmem.memory",
+    }
