@@ -10,7 +10,7 @@ import pytest
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.postgres import leases
-from langchain_agentmem.backends.redis import connections as redis
+from langchain_agentmem.backends.redis import exchange as redis
 from langchain_agentmem.backends.sqlite import driver as sqlite
 from langchain_agentmem.programs import Compute
 

@@ -32,7 +32,7 @@ from langchain_agentmem import (
     StorageError,
 )
 from langchain_agentmem.backends import connect
-from langchain_agentmem.backends.redis.connections import drop
+from langchain_agentmem.backends.redis.internals import discard
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ async def test_an_asynchronous_client_of_the_applications_own(any_redis_url):
         if "cluster" in scheme:  # what redis-py leaves open
             nodes = [*client.nodes_manager.nodes_cache.values(), *client.nodes_manager.startup_nodes.values()]
             nodes += client.startup_nodes
-            drop(asyncio.get_running_loop(), [one for node in nodes for one in node._connections])
+            discard(asyncio.get_running_loop(), [one for node in nodes for one in node._connections])
 
 
 async def test_each_surface_stands_alone_on_a_client(redis_url, call):

@@ -215,7 +215,7 @@ def test_an_exception_of_a_signal_reaches_the_caller_as_it_is():
 def test_an_error_of_the_caller_is_not_taken_for_one_of_a_connection(redis_url):
     with AgentMemory.from_url(f"{redis_url}?retries=0") as memory:
         filled(memory)
-        memory.backend.driver.servers._sources[False].options["port"] = 1
+        memory.backend.driver.servers._connectors[False].servers.options["port"] = 1
         memory.backend.driver.servers._pools.clear()
         try:
             raise OSError("the caller's")

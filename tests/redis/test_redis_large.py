@@ -59,7 +59,7 @@ def test_a_large_call_is_stored_whole_or_not_at_all():
         memory.history("other").add_messages([HumanMessage("a")])
         with redis.Redis.from_url(server.url) as client:
             client.config_set("maxmemory", 1)
-            with pytest.raises(StorageError, match="nothing was written"):
+            with pytest.raises(StorageError, match="Nothing was stored"):
                 memory.backend.write(memory.backend.messages.append(KEY, append(50_000)))
             client.config_set("maxmemory", 0)
         assert memory.history("s").count() == 0
@@ -80,7 +80,7 @@ def test_an_error_after_a_part_was_stored_does_not_say_that_nothing_was():
             client.config_set("maxmemory", 1)
             yield from items.put("default", [ItemPut(("n",), "second", "{}", None, None)], now)
 
-        with pytest.raises(StorageError, match="a part of the call may have been stored"):
+        with pytest.raises(StorageError, match="A part of the call may have been stored"):
             memory.backend.write(two_steps())
         assert memory.store.get(("n",), "first").value == {}
 

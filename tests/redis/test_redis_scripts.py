@@ -136,7 +136,7 @@ async def test_only_core_commands_are_used_and_none_that_looks_at_all_keys(any_r
 
 
 async def test_scripts_that_the_server_forgot_are_sent_again(any_redis_url, servers, call, monkeypatch):
-    from langchain_agentmem.backends.redis.connections import Exchange
+    from langchain_agentmem.backends.redis.exchange import Exchange
 
     forgotten = 0
     perform, aperform = Exchange.perform, Exchange.aperform
@@ -238,7 +238,7 @@ async def test_a_batch_over_several_roots_is_stored_whole_or_not_at_all(redis_ur
         await call(memory.store.put, ("a",), "k", {"n": 1})
         client.config_set("maxmemory", 1)
         try:
-            with pytest.raises(Exception, match="nothing was written"):
+            with pytest.raises(Exception, match="Nothing was stored"):
                 await call(memory.store.batch, [PutOp((root,), "k", {"n": 2}) for root in "abc"])
         finally:
             client.config_set("maxmemory", 0)

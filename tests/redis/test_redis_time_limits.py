@@ -15,7 +15,7 @@ from proxies import LosingProxy
 from servers import RedisCluster, RedisServer, free_port, redis_server
 
 from langchain_agentmem import AgentMemory, StorageBusyError, StorageError
-from langchain_agentmem.backends.redis import connections, history
+from langchain_agentmem.backends.redis import exchange, history
 
 TURN = [HumanMessage("question"), AIMessage("answer")]
 
@@ -29,7 +29,7 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture
 def slow_answers(monkeypatch) -> None:
     """Every answer takes 10 ms longer."""
-    read, aread = connections._read, connections._aread
+    read, aread = exchange._read, exchange._aread
 
     def slow(*arguments: Any) -> Any:
         time.sleep(0.01)
@@ -39,8 +39,8 @@ def slow_answers(monkeypatch) -> None:
         await asyncio.sleep(0.01)
         return await aread(*arguments)
 
-    monkeypatch.setattr(connections, "_read", slow)
-    monkeypatch.setattr(connections, "_aread", aslow)
+    monkeypatch.setattr(exchange, "_read", slow)
+    monkeypatch.setattr(exchange, "_aread", aslow)
 
 
 async def test_a_burst_of_turns_on_one_loop_waits_in_line_for_longer_than_the_limit(any_redis_url, slow_answers):

@@ -10,7 +10,8 @@ import pytest
 
 from langchain_agentmem.backends import garbage
 from langchain_agentmem.backends.postgres import slots
-from langchain_agentmem.backends.redis.pools import Lease, Limit, LoopPool, Pool
+from langchain_agentmem.backends.redis.limits import TimeLimit
+from langchain_agentmem.backends.redis.pools import Lease, LoopPool, Pool
 from langchain_agentmem.programs import arun, run
 
 SIZE, TIMEOUT = 1, 5.0
@@ -35,22 +36,22 @@ def lose(held: Any) -> None:
 def test_a_redis_connection_comes_back_to_threads() -> None:
     pool = Pool(lambda limit: None, lambda connection: True, SIZE)
     lost = Lease(pool)
-    assert pool.take(lost, Limit(TIMEOUT), wait=True)
+    assert pool.take(lost, TimeLimit(TIMEOUT), wait=True)
     lose(lost)
     del lost
-    assert pool.take(Lease(pool), Limit(TIMEOUT), wait=True)
+    assert pool.take(Lease(pool), TimeLimit(TIMEOUT), wait=True)
 
 
 async def test_a_redis_connection_comes_back_to_tasks() -> None:
-    async def open_(limit: Limit) -> None:
+    async def open_(limit: TimeLimit) -> None:
         return None
 
     pool = LoopPool(open_, lambda connection: True, SIZE)
     lost = Lease(pool)
-    assert await pool.take(lost, Limit(TIMEOUT), wait=True)
+    assert await pool.take(lost, TimeLimit(TIMEOUT), wait=True)
     lose(lost)
     del lost
-    assert await pool.take(Lease(pool), Limit(TIMEOUT), wait=True)
+    assert await pool.take(Lease(pool), TimeLimit(TIMEOUT), wait=True)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

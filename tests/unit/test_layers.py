@@ -18,8 +18,14 @@ OPTIONAL = DRIVERS | {"langchain", "networkx", "pgvector"}
 OPTIONAL_AT_TOP = {
     "backends.sqlite.driver": {"sqlite3"},
     "backends.postgres.driver": {"psycopg", "psycopg_pool"},
-    "backends.redis.connections": {"redis"},
+    "backends.redis.connectors": {"redis"},
+    "backends.redis.damage": {"redis"},
+    "backends.redis.dispatcher": {"redis"},
     "backends.redis.driver": {"redis"},
+    "backends.redis.exchange": {"redis"},
+    "backends.redis.failures": {"redis"},
+    "backends.redis.inspection": {"redis"},
+    "backends.redis.servers": {"redis"},
     "agents.middleware": {"langchain"},
     "compression.middleware": {"langchain"},
 }

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
-from langchain_agentmem.backends.redis.connections import Settings
 from langchain_agentmem.backends.redis.driver import RedisDriver
 from langchain_agentmem.backends.redis.history import RedisMessages
 from langchain_agentmem.backends.redis.options import settings_of
+from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.programs import Program
 from langchain_agentmem.text.words import ENGLISH, check_language
@@ -42,8 +42,8 @@ class RedisBackend(Backend):
         return cls(RedisDriver(settings, client))
 
     def __repr__(self) -> str:
-        if self.driver.given is not None:
-            return f"RedisBackend({type(self.driver.given).__name__}{self.closed_mark})"
+        if self.driver.client is not None:
+            return f"RedisBackend({type(self.driver.client).__name__}{self.closed_mark})"
         settings = self.driver.settings
         if settings.kind == "sentinel":
             return f"RedisBackend({settings.service!r}{self.closed_mark})"

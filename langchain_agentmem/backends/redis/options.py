@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from langchain_agentmem.arguments.urls import shown_url
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.backends.redis.connections import Settings
+from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.backends.urls import Count, Flag, PooledOptions, option_names, parse_options
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.text.words import ENGLISH, check_language

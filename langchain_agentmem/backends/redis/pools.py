@@ -1,60 +1,39 @@
-"""Connections to one Redis server, shared by the callers of a process: a pool for threads, and one for an event loop.
+"""Pools of connections to one Redis server: one for threads, and one for the tasks of an event loop.
 
-An exception may break off a call between any two bytecodes: a signal handler raises it, or a task is cancelled. So no lock is
-held, and a caller owns the connection that it uses. If the caller does not give it back, it is closed and never used again,
-and its permit comes back by itself when nothing refers to it any more.
+An exception may interrupt a caller between any two bytecodes: a signal handler raises it, or a task is cancelled.
+Therefore no lock is held, and a caller owns the connection that it uses. If the caller does not return the connection, it is
+closed and never used again. Its permit becomes available when no object refers to it any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Generic, Protocol, TypeVar, cast
 
 from langchain_agentmem.backends.garbage import collect_garbage
+from langchain_agentmem.backends.redis.connections import AsyncConnection, SyncConnection
+from langchain_agentmem.backends.redis.internals import abort
+from langchain_agentmem.backends.redis.limits import TimeLimit
 
-NEVER = float("-inf")
-_LATE, _LOOK_SECONDS = 0.05, 0.25
+C = TypeVar("C")
+
+_NEVER = -math.inf
+_GRACE_SECONDS = 0.05
+"""How long a loop that stood still has to notice the progress of other tasks, before waiting tasks fail."""
+_CHECK_SECONDS = 0.25
+"""Seconds between two checks of the callers that wait."""
 
 
-class NoTurnError(Exception):
-    """No connection came free, and nobody made progress."""
-
-
-class Limit:
-    """How long an operation may take: until `at`, on the clock of `time.monotonic`.
-
-    Waiting for a connection counts only while nothing progresses.
-    """
-
-    __slots__ = ("at", "partial", "sent")
-
-    def __init__(self, seconds: float) -> None:
-        self.at = time.monotonic() + seconds
-        self.sent = False
-        """Whether a server may have received a part of the operation."""
-        self.partial = False
-        """Whether a part of the operation was done."""
-
-    def left(self) -> float:
-        """Seconds that are left."""
-        return self.at - time.monotonic()
-
-    def after(self, since: float, progress: float) -> float:
-        """The end for a caller that waits for a connection since a time; others last succeeded at `progress`."""
-        return self.at + max(0.0, progress - since)
-
-    def part(self, count: int) -> Limit:
-        """A limit for the first of `count` attempts, each of which gets the same share of the time that is left."""
-        share = Limit(max(0.0, self.left()) / count)
-        share.sent = self.sent
-        return share
+class PoolTimeoutError(Exception):
+    """No connection came free within the time limit, and no other caller made progress."""
 
 
 class Permit:
@@ -63,64 +42,87 @@ class Permit:
     __slots__ = ("__weakref__",)
 
 
-class Link:
-    """An open connection of redis-py, on either side."""
+class Link(Generic[C]):
+    """An open connection of redis-py, in a pool or in use."""
 
-    __slots__ = ("__weakref__", "connection")
+    __slots__ = ("__weakref__", "connection", "longest")
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: C, longest: float = math.inf) -> None:
         self.connection = connection
+        self.longest = longest
+        """Maximum number of seconds to wait for data."""
 
 
-class LoopLink(Link):
-    """One of an event loop, which redis-py does not close when nothing refers to it any more."""
+class LoopLink(Link[AsyncConnection]):
+    """A connection of an event loop. redis-py does not close it when the last reference to it is gone; this class does."""
 
     __slots__ = ()
 
     def __del__(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            close_now(self.connection)
+            abort(self.connection)
 
 
-class Lease:
-    """A connection as long as one exchange uses it."""
+class _Owner(Protocol[C]):
+    """The pool that a lease belongs to."""
+
+    def return_link(self, link: Link[C], *, clean: bool) -> None: ...
+
+    def return_permit(self, permit: Permit, *, progress: bool) -> None: ...
+
+
+class Lease(Generic[C]):
+    """The use of a connection during one exchange.
+
+    Args:
+        pool: The pool of the connection.
+    """
 
     __slots__ = ("clean", "link", "permit", "pool")
 
-    def __init__(self, pool: Pool | LoopPool) -> None:
+    def __init__(self, pool: _Owner[C]) -> None:
         self.pool = pool
         self.permit: Permit | None = None
-        self.link: Link | None = None
+        self.link: Link[C] | None = None
         self.clean = False
-        """Whether every answer was read, so that others may use the connection."""
+        """True if every answer was read, so that other callers may use the connection."""
+
+    @property
+    def connected(self) -> Link[C]:
+        """The connection, after the pool's `connect`."""
+        return cast("Link[C]", self.link)
 
     def end(self) -> None:
-        """Give the connection back if it is clean, else close it."""
+        """Return the connection to the pool if it is clean; otherwise close it. A second call has no effect."""
         link, self.link = self.link, None
         if link is not None:
-            self.pool.take_back(link, clean=self.clean)
+            self.pool.return_link(link, clean=self.clean)
         permit, self.permit = self.permit, None
         if permit is not None:
-            self.pool.release(permit, progress=self.clean)
+            self.pool.return_permit(permit, progress=self.clean)
+
+
+Token = Permit | weakref.ref[Permit]
+"""A free permit, or the dead reference to a permit that was lost."""
 
 
 class _Permits:
-    """A fixed number of permits; one that is lost is replaced.
+    """A fixed number of permits. A permit that is lost is replaced.
 
     Args:
-        size: How many.
-        put: Takes one that is free. When a permit is lost, it is called with the dead weak reference instead: it must not run
-            Python code, where a signal handler could break it off.
+        size: The number of permits.
+        put: Receives free permits. When a permit is lost, it is called with the dead weak reference instead. It must not
+            run Python code, because a signal handler could interrupt it there.
     """
 
-    def __init__(self, size: int, put: Callable[[Any], None]) -> None:
+    def __init__(self, size: int, put: Callable[[Token], None]) -> None:
         self._put = put
         self._known: set[weakref.ref[Permit]] = set()
         for _ in range(size):
             put(self._new())
 
-    def checked(self, token: Permit | weakref.ref[Permit]) -> Permit:
-        """The permit that was taken, or another one for one that was lost."""
+    def redeem(self, token: Token) -> Permit:
+        """Return the permit, or a new one in place of a permit that was lost."""
         if isinstance(token, Permit):
             return token
         self._known.discard(token)
@@ -136,73 +138,80 @@ class Pool:
     """Connections for threads.
 
     Args:
-        open_: Opens a connection.
-        is_quiet: Whether a connection is open and nothing unread is in it.
-        size: The most connections at a time.
+        connect: Opens a connection.
+        is_clean: Returns whether a connection is open and has no unread data.
+        size: The maximum number of connections.
+        longest: The maximum number of seconds to wait for data. Default: no maximum.
     """
 
-    def __init__(self, open_: Callable[[Limit], Any], is_quiet: Callable[[Any], bool], size: int) -> None:
-        self._open, self._is_quiet = open_, is_quiet
-        self._free: SimpleQueue[Any] = SimpleQueue()
+    def __init__(
+        self,
+        connect: Callable[[TimeLimit], SyncConnection],
+        is_clean: Callable[[SyncConnection], bool],
+        size: int,
+        longest: float = math.inf,
+    ) -> None:
+        self._connect, self._is_clean, self._longest = connect, is_clean, longest
+        self._free: SimpleQueue[Token] = SimpleQueue()
         self._permits = _Permits(size, self._free.put)
-        self._idle: deque[Link] = deque()
-        self._progress = NEVER
+        self._idle: deque[Link[SyncConnection]] = deque()
+        self._progress = _NEVER
         self._closed = False
 
-    def take(self, lease: Lease, limit: Limit, *, wait: bool) -> bool:
-        """Get a permit, if one is free or `wait`; returns whether it got one.
+    def take(self, lease: Lease[SyncConnection], limit: TimeLimit, *, wait: bool) -> bool:
+        """Get a permit, if one is free or if `wait` is true. Return whether the lease got one.
 
         Raises:
-            NoTurnError: None came free in time.
+            PoolTimeoutError: No permit came free in time.
         """
         with contextlib.suppress(Empty):
-            lease.permit = self._permits.checked(self._free.get_nowait())
+            lease.permit = self._permits.redeem(self._free.get_nowait())
             return True
         if not wait:
             return False
         since = time.monotonic()
         while lease.permit is None:
-            left = limit.after(since, self._progress) - time.monotonic()
+            left = limit.end_after_waiting(since, self._progress) - time.monotonic()
             try:
-                token = self._free.get(timeout=max(0.0, min(left, _LOOK_SECONDS)))
-                lease.permit = self._permits.checked(token)
+                token = self._free.get(timeout=max(0.0, min(left, _CHECK_SECONDS)))
+                lease.permit = self._permits.redeem(token)
             except Empty:
                 collect_garbage(max(since, self._progress))
-                if limit.after(since, self._progress) <= time.monotonic():
-                    raise NoTurnError from None
-        limit.at = limit.after(since, self._progress)
+                if limit.end_after_waiting(since, self._progress) <= time.monotonic():
+                    raise PoolTimeoutError from None
+        limit.ends_at = limit.end_after_waiting(since, self._progress)
         return True
 
-    def connect(self, lease: Lease, limit: Limit) -> Any:
-        """Get an open connection for a permit."""
+    def connect(self, lease: Lease[SyncConnection], limit: TimeLimit) -> SyncConnection:
+        """Return an open connection for a lease that has a permit."""
         while self._idle:
             try:
                 lease.link = self._idle.pop()
-            except IndexError:  # another thread was faster
+            except IndexError:  # another thread took it
                 break
-            if self._is_quiet(lease.link.connection):
+            if self._is_clean(lease.link.connection):
                 return lease.link.connection
             lease.link.connection.disconnect()
-        lease.link = Link(self._open(limit))
+        lease.link = Link(self._connect(limit), self._longest)
         return lease.link.connection
 
-    def take_back(self, link: Link, *, clean: bool) -> None:
-        """Keep a connection for others, or close it."""
+    def return_link(self, link: Link[SyncConnection], *, clean: bool) -> None:
+        """Keep a connection for other callers if it is clean; otherwise close it."""
         if not clean:
             link.connection.disconnect()
             return
         self._idle.append(link)
         if self._closed:
-            self.drop_idle()
+            self._drop_idle()
 
-    def release(self, permit: Permit, *, progress: bool) -> None:
-        """Give a permit back."""
+    def return_permit(self, permit: Permit, *, progress: bool) -> None:
+        """Make a permit available to other callers."""
         if progress:
             self._progress = time.monotonic()
         self._free.put(permit)
 
-    def drop_idle(self) -> None:
-        """Close the connections that nobody uses."""
+    def _drop_idle(self) -> None:
+        """Close the connections that no caller uses."""
         while self._idle:
             try:
                 link = self._idle.pop()
@@ -211,137 +220,133 @@ class Pool:
             link.connection.disconnect()
 
     def close(self) -> None:
-        """Close the connections that nobody uses now, and the others when they are given back."""
+        """Close the idle connections now, and the others when they are returned."""
         self._closed = True
-        self.drop_idle()
+        self._drop_idle()
 
 
 class LoopPool:
     """Connections for the tasks of one event loop.
 
     Args:
-        open_: Opens a connection.
-        is_quiet: Whether a connection is open and nothing unread is in it.
-        size: The most connections at a time.
+        connect: Opens a connection.
+        is_clean: Returns whether a connection is open and has no unread data.
+        size: The maximum number of connections.
     """
 
-    def __init__(self, open_: Callable[[Limit], Awaitable[Any]], is_quiet: Callable[[Any], bool], size: int) -> None:
-        self._open, self._is_quiet = open_, is_quiet
-        self._free: deque[Any] = deque()
+    def __init__(
+        self,
+        connect: Callable[[TimeLimit], Awaitable[AsyncConnection]],
+        is_clean: Callable[[AsyncConnection], bool],
+        size: int,
+    ) -> None:
+        self._connect, self._is_clean = connect, is_clean
+        self._free: deque[Token] = deque()
         self._permits = _Permits(size, self._free.append)
-        self._idle: list[Link] = []
-        self._every: weakref.WeakSet[Link] = weakref.WeakSet()
-        self._line: deque[tuple[asyncio.Future[Permit], Limit, float]] = deque()
+        self._idle: list[Link[AsyncConnection]] = []
+        self._links: weakref.WeakSet[Link[AsyncConnection]] = weakref.WeakSet()
+        self._waiting: deque[tuple[asyncio.Future[Permit], TimeLimit, float]] = deque()
+        """The callers that wait for a permit, each with its time limit and the start of its wait."""
         self._timer: asyncio.TimerHandle | None = None
-        self._next_look = NEVER
-        self._progress = NEVER
+        self._next_check = _NEVER
+        self._progress = _NEVER
         self._closed = False
 
-    async def take(self, lease: Lease, limit: Limit, *, wait: bool) -> bool:
-        """Get a permit, if one is free or `wait`; returns whether it got one.
+    async def take(self, lease: Lease[AsyncConnection], limit: TimeLimit, *, wait: bool) -> bool:
+        """Get a permit, if one is free or if `wait` is true. Return whether the lease got one.
 
         Raises:
-            NoTurnError: None came free in time.
+            PoolTimeoutError: No permit came free in time.
         """
         if self._free:
-            lease.permit = self._permits.checked(self._free.popleft())
+            lease.permit = self._permits.redeem(self._free.popleft())
             return True
         if not wait:
             return False
         since = time.monotonic()
-        turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        self._line.append((turn, limit, since))
-        self._watch(limit.at)
+        future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, limit, since))
+        self._schedule_check(limit.ends_at)
         try:
-            lease.permit = await turn
+            lease.permit = await future
         except BaseException:
-            if not turn.cancel() and not turn.cancelled() and turn.exception() is None:
-                self.release(turn.result(), progress=False)
+            if not future.cancel() and not future.cancelled() and future.exception() is None:
+                self.return_permit(future.result(), progress=False)
             raise
-        limit.at = limit.after(since, self._progress)
+        limit.ends_at = limit.end_after_waiting(since, self._progress)
         return True
 
-    async def connect(self, lease: Lease, limit: Limit) -> Any:
-        """Get an open connection for a permit."""
+    async def connect(self, lease: Lease[AsyncConnection], limit: TimeLimit) -> AsyncConnection:
+        """Return an open connection for a lease that has a permit."""
         while self._idle:
             lease.link = self._idle.pop()
-            if self._is_quiet(lease.link.connection):
+            if self._is_clean(lease.link.connection):
                 return lease.link.connection
-            close_now(lease.link.connection)
-        lease.link = LoopLink(await self._open(limit))
-        self._every.add(lease.link)
+            abort(lease.link.connection)
+        lease.link = LoopLink(await self._connect(limit))
+        self._links.add(lease.link)
         return lease.link.connection
 
-    def take_back(self, link: Link, *, clean: bool) -> None:
-        """Keep a connection for others, or close it."""
+    def return_link(self, link: Link[AsyncConnection], *, clean: bool) -> None:
+        """Keep a connection for other callers if it is clean; otherwise close it."""
         if clean and not self._closed:
             self._idle.append(link)
         else:
-            close_now(link.connection)
+            abort(link.connection)
 
-    def release(self, permit: Permit, *, progress: bool) -> None:
-        """Give a permit to the first in the line, or back."""
+    def return_permit(self, permit: Permit, *, progress: bool) -> None:
+        """Give a permit to the caller that has waited longest, or make it available."""
         if progress:
             self._progress = time.monotonic()
-        while self._line:
-            turn, *_ = self._line.popleft()
-            if not turn.done():
-                turn.set_result(permit)
+        while self._waiting:
+            future, *_ = self._waiting.popleft()
+            if not future.done():
+                future.set_result(permit)
                 return
         self._free.append(permit)
 
-    def drop_idle(self) -> None:
-        """Close the connections that nobody uses."""
-        while self._idle:
-            close_now(self._idle.pop().connection)
-
     async def aclose(self) -> None:
-        """Close the connections that nobody uses now, and the others when they are given back."""
+        """Close the idle connections now, and the others when they are returned."""
         self._closed = True
         while self._idle:
             await self._idle.pop().connection.disconnect()
 
-    def connections(self) -> list[Any]:
-        """All connections, also those that are used now."""
+    def closed_connections(self) -> list[AsyncConnection]:
+        """Mark the pool as closed, and return all its connections, including those in use."""
         self._closed = True
-        return [link.connection for link in list(self._every)]
+        return [link.connection for link in list(self._links)]
 
-    def _watch(self, end: float) -> None:
-        """Look at the line from time to time, and when a caller in it may have waited too long."""
+    def _schedule_check(self, end: float) -> None:
+        """Check the waiting callers at regular intervals, and when the time limit of one of them ends."""
         now = time.monotonic()
-        at = min(end, now + _LOOK_SECONDS)
-        if self._timer is None or at < self._next_look:
+        at = min(end, now + _CHECK_SECONDS)
+        if self._timer is None or at < self._next_check:
             if self._timer is not None:
                 self._timer.cancel()
-            self._next_look = at
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, at - now), self._look)
+            self._next_check = at
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, at - now), self._check)
 
-    def _look(self, *, again: bool = False) -> None:
+    def _check(self, *, again: bool = False) -> None:
+        """Give lost permits to waiting callers, and fail the callers whose time limit has ended."""
         self._timer = None
-        if self._line:
-            collect_garbage(max(self._line[0][2], self._progress))
-        while self._free and self._line:  # a permit that was lost came back
-            self.release(self._permits.checked(self._free.popleft()), progress=False)
+        if self._waiting:
+            collect_garbage(max(self._waiting[0][2], self._progress))
+        while self._free and self._waiting:  # a permit that was lost is available again
+            self.return_permit(self._permits.redeem(self._free.popleft()), progress=False)
         now, ends = time.monotonic(), []
-        for turn, limit, since in self._line:
-            if not turn.done():
-                end = limit.after(since, self._progress)
+        for future, limit, since in self._waiting:
+            if not future.done():
+                end = limit.end_after_waiting(since, self._progress)
                 if end > now:
                     ends.append(end)
                 elif again:
-                    turn.set_exception(NoTurnError())
+                    future.set_exception(PoolTimeoutError())
                 else:
-                    # The loop may have stood still: others may have progressed, which it learns only now.
-                    self._next_look = now
-                    self._timer = asyncio.get_running_loop().call_later(_LATE, partial(self._look, again=True))
+                    # The loop may have stood still, and may learn only now that other tasks made progress.
+                    self._next_check = now
+                    self._timer = asyncio.get_running_loop().call_later(
+                        _GRACE_SECONDS, partial(self._check, again=True)
+                    )
                     return
         if ends:
-            self._watch(min(ends))
-
-
-def close_now(connection: Any) -> None:
-    """Close an asynchronous connection without waiting: whoever waits can be cancelled."""
-    writer = getattr(connection, "_writer", None)
-    connection._reader = connection._writer = None
-    if writer is not None:
-        writer.transport.abort()
+            self._schedule_check(min(ends))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.backends.redis.pools import Limit
+from langchain_agentmem.backends.redis.limits import TimeLimit
 from langchain_agentmem.programs import Program
 
 SLOTS = 16384
@@ -25,7 +25,7 @@ class Endpoint(NamedTuple):
 
 HOME = Endpoint()
 
-Ask = Callable[[Endpoint, Sequence[Any], Limit], Program[Any]]
+Ask = Callable[[Endpoint, Sequence[Any], TimeLimit], Program[Any]]
 """An outer program: one command to one server, tried once; its answer, or the error when the server cannot be reached."""
 
 
@@ -41,12 +41,12 @@ class Route:
     moves = False
     """Whether another server may take the place of one."""
 
-    def locate(self, slot: int, limit: Limit) -> Program[Endpoint]:  # noqa: ARG002 (all slots are there)
+    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (all slots are there)
         """The server of a slot."""
         yield from ()
         return HOME
 
-    def every(self, limit: Limit) -> Program[list[Endpoint]]:
+    def every(self, limit: TimeLimit) -> Program[list[Endpoint]]:
         """All servers that take writes."""
         return [(yield from self.locate(0, limit))]
 
@@ -73,7 +73,7 @@ class SentinelRoute(Route):
         self._service, self._ask = service, ask
         self._master: Endpoint | None = None
 
-    def locate(self, slot: int, limit: Limit) -> Program[Endpoint]:  # noqa: ARG002 (all slots are there)
+    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (all slots are there)
         known = self._master
         if known is None:
             known = self._master = yield from self._discover(limit)
@@ -82,11 +82,11 @@ class SentinelRoute(Route):
     def forget(self) -> None:
         self._master = None
 
-    def _discover(self, limit: Limit) -> Program[Endpoint]:
+    def _discover(self, limit: TimeLimit) -> Program[Endpoint]:
         question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
         found: Any = None
         for at, sentinel in enumerate(self._sentinels):
-            found = yield from self._ask(sentinel, question, limit.part(len(self._sentinels) - at))
+            found = yield from self._ask(sentinel, question, limit.share(len(self._sentinels) - at))
             if isinstance(found, (list, tuple)):
                 host, port = found
                 return Endpoint(host.decode(), int(port))
@@ -111,11 +111,11 @@ class ClusterRoute(Route):
         """The first slots of ranges, and the servers that have them."""
         self._moved: dict[int, Endpoint] = {}
 
-    def locate(self, slot: int, limit: Limit) -> Program[Endpoint]:
+    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:
         firsts, owners = self._table or (yield from self._discover(limit))
         return self._moved.get(slot) or owners[max(0, bisect_right(firsts, slot) - 1)]
 
-    def every(self, limit: Limit) -> Program[list[Endpoint]]:
+    def every(self, limit: TimeLimit) -> Program[list[Endpoint]]:
         _, owners = self._table or (yield from self._discover(limit))
         return list(dict.fromkeys(owners))
 
@@ -130,11 +130,11 @@ class ClusterRoute(Route):
             self._nodes = list(dict.fromkeys([*self._nodes, *known[1]]))
         self._moved = {}
 
-    def _discover(self, limit: Limit) -> Program[tuple[list[int], list[Endpoint]]]:
+    def _discover(self, limit: TimeLimit) -> Program[tuple[list[int], list[Endpoint]]]:
         nodes = self._nodes
         found: Any = None
         for at, node in enumerate(nodes):
-            found = yield from self._ask(node, ("CLUSTER", "SLOTS"), limit.part(len(nodes) - at))
+            found = yield from self._ask(node, ("CLUSTER", "SLOTS"), limit.share(len(nodes) - at))
             if isinstance(found, (list, tuple)) and found:
                 ranges = sorted((int(one[0]), self._owner(one[2], node)) for one in found)
                 table = [first for first, _ in ranges], [owner for _, owner in ranges]

@@ -1,0 +1,228 @@
+"""The dispatcher sends commands to the servers that hold their keys, and retries when a server is lost or data moves.
+
+Every script may run twice with the effect of one run, so retries are safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import redis
+import redis.asyncio
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import AuthenticationError, NoScriptError
+
+from langchain_agentmem.backends.redis.connectors import Client, addresses_of
+from langchain_agentmem.backends.redis.damage import raise_script_error
+from langchain_agentmem.backends.redis.exchange import Exchange, Part, Result, Words
+from langchain_agentmem.backends.redis.failures import check_open, code_of, is_lost, is_retryable
+from langchain_agentmem.backends.redis.limits import TimeLimit
+from langchain_agentmem.backends.redis.routing import (
+    ClusterRoute,
+    Endpoint,
+    Route,
+    SentinelRoute,
+    UnreachableError,
+    slot_of,
+)
+from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, command_words
+from langchain_agentmem.backends.redis.servers import Servers
+from langchain_agentmem.backends.redis.settings import Settings
+from langchain_agentmem.programs import Program, Sleep
+
+_BACK_OFF = ExponentialWithJitterBackoff(1.0, 0.05)
+_MAX_REDIRECTS = 16
+"""Number of times that commands follow a moved slot before the attempt counts as failed."""
+
+Pending = dict[int, Endpoint | None]
+"""The indexes of commands without an answer, each with the server that a cluster asked to use for it once."""
+
+
+class Command(NamedTuple):
+    """A command, and the slot or the server that it is for."""
+
+    words: Words
+    slot: int | None = None
+    server: Endpoint | None = None
+
+
+class Dispatcher:
+    """Sends commands and scripts to the servers of a database.
+
+    Args:
+        servers: The connections.
+        settings: The settings.
+        client: A client of the application, which names the servers. Default: None (the URL names them).
+    """
+
+    def __init__(self, servers: Servers, settings: Settings, client: Client | None = None) -> None:
+        self._servers, self._settings, self._client = servers, settings, client
+        self._route: Route | None = None
+
+    def invoke(self, step: Invoke | InvokeAll, limit: TimeLimit, *, writes: bool) -> Program[Any]:
+        """Perform one step of a storage program. A script that the server does not know is sent with its source.
+
+        Raises:
+            DamagedDataError: A script could not read stored data.
+        """
+        invocations = step.invocations if isinstance(step, InvokeAll) else [step]
+        if not invocations:
+            return []
+        if isinstance(step, InvokeAll) and step.together and not self.route.scattered:
+            answers = yield from self._transaction(invocations, limit, writes)
+        else:
+            answers = yield from self.send([_command("EVALSHA", one) for one in invocations], limit, writes=writes)
+        unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            commands = [_command("EVAL", invocations[index]) for index in unknown]
+            again = yield from self.send(commands, limit, writes=writes)
+            for index, answer in zip(unknown, again, strict=True):
+                answers[index] = answer
+        failed = [isinstance(answer, Exception) for answer in answers]
+        limit.partial = limit.partial or (writes and not all(failed))
+        for invocation, answer in zip(invocations, answers, strict=True):
+            if isinstance(answer, Exception):
+                raise_script_error(invocation, answer)
+        return answers if isinstance(step, InvokeAll) else answers[0]
+
+    def _transaction(self, invocations: Sequence[Invoke], limit: TimeLimit, writes: bool) -> Program[list[Any]]:
+        """Run scripts as one transaction. The server must know all of them before the first one runs."""
+        sources = dict.fromkeys(one.script.source for one in invocations)
+        commands = [
+            *(Command(("SCRIPT", "LOAD", source)) for source in sources),
+            Command(("MULTI",)),
+            *(_command("EVALSHA", one) for one in invocations),
+            Command(("EXEC",)),
+        ]
+        (*queued, answers) = yield from self.send(commands, limit, writes=writes, whole=True)
+        if isinstance(answers, Exception):
+            raise next((one for one in queued if isinstance(one, Exception)), answers)
+        return cast("list[Any]", answers)
+
+    def send(
+        self, commands: Sequence[Command], limit: TimeLimit, *, writes: bool, whole: bool = False
+    ) -> Program[list[Any]]:
+        """Send commands to the servers that they are for, and send them again if a server was lost.
+
+        Args:
+            commands: The commands.
+            limit: The time limit of the operation.
+            writes: True if the operation writes.
+            whole: If true, all commands are sent again if one of them must be.
+
+        Returns:
+            The answers. Errors of servers are answers.
+        """
+        answers: list[Any] = [None] * len(commands)
+        pending: Pending = dict.fromkeys(range(len(commands)))
+        failures = redirects = 0
+        while True:
+            check_open(self._servers.closed, limit, writes=writes)
+            trouble: Exception | None = None
+            try:
+                parts = yield from self._parts(commands, pending, limit)
+                results = yield from Exchange(self._servers, parts, limit, writes)
+                trouble = self._collect(parts, results, commands, answers, pending)
+            except UnreachableError as error:
+                trouble = error
+            if not pending:
+                return answers
+            if trouble is None and redirects < _MAX_REDIRECTS:
+                redirects += 1
+                continue
+            failures += 1
+            pause = _BACK_OFF.compute(failures)
+            if trouble is None or failures > self._settings.retries or limit.left() <= pause:
+                raise trouble or answers[next(iter(pending))]
+            self.route.forget()
+            if whole:
+                pending = dict.fromkeys(range(len(commands)))
+            yield from Sleep(pause)
+
+    def _collect(
+        self,
+        parts: Sequence[Part],
+        results: Sequence[Result],
+        commands: Sequence[Command],
+        answers: list[Any],
+        pending: Pending,
+    ) -> Exception | None:
+        """Store the answers of servers. Return an error that makes a server unusable for now."""
+        trouble: Exception | None = None
+        for part, result in zip(parts, results, strict=True):
+            if not isinstance(result, Exception):
+                for index, answer in zip(part.indexes, result[part.skipped :], strict=True):
+                    answers[index] = answer
+                    trouble = self._settle(index, answer, commands[index], pending) or trouble
+            elif is_lost(result) and not isinstance(result, AuthenticationError):
+                trouble = result
+            else:
+                raise result
+        return trouble
+
+    def _settle(self, index: int, answer: Any, command: Command, pending: Pending) -> Exception | None:
+        """Mark a command as done, unless its answer says to send it again. Return an error that makes its server unusable."""
+        code = code_of(answer)
+        if code in ("MOVED", "ASK") and self.route.scattered:
+            host, _, port = str(answer).split()[-1].rpartition(":")
+            target = Endpoint(host, int(port))
+            pending[index] = target if code == "ASK" else None
+            if code == "MOVED" and command.slot is not None:
+                self.route.move(command.slot, target)
+            return None
+        if is_retryable(answer) or (code == "READONLY" and self.route.moves):
+            return cast("Exception", answer)
+        del pending[index]
+        return None
+
+    def _parts(self, commands: Sequence[Command], pending: Pending, limit: TimeLimit) -> Program[list[Part]]:
+        """Group pending commands by server, in an order that is the same for all callers."""
+        groups: dict[tuple[Endpoint, bool], list[int]] = {}
+        for index, asked in pending.items():
+            command = commands[index]
+            server = asked or command.server or (yield from self.route.locate(command.slot or 0, limit))
+            groups.setdefault((server, asked is not None), []).append(index)
+        parts = []
+        for (server, asking), group in sorted(groups.items()):
+            # ASKING is valid for one command only.
+            for some in [[index] for index in group] if asking else [group]:
+                words = [commands[index].words for index in some]
+                parts.append(Part(server, some, [("ASKING",), *words] if asking else words, int(asking)))
+        return parts
+
+    def _ask(self, server: Endpoint, words: Words, limit: TimeLimit) -> Program[Any]:
+        """Send one command to one server, once. See `routing.Ask`."""
+        (result,) = yield from Exchange(self._servers, [Part(server, [0], [words], 0)], limit, writes=False)
+        if not isinstance(result, Exception):
+            return result[0]
+        if is_lost(result) and not isinstance(result, AuthenticationError):
+            return result
+        raise result
+
+    @property
+    def route(self) -> Route:
+        """The route to the servers."""
+        if self._route is None:
+            self._route = self._new_route()
+        return self._route
+
+    def _new_route(self) -> Route:
+        settings, client = self._settings, self._client
+        if settings.kind == "sentinel":
+            return SentinelRoute(settings.sentinels, settings.service, self._ask)
+        if settings.kind == "cluster":
+            known = self._servers.connector(asynchronous=False).servers.options
+            return ClusterRoute([(known["host"], known.get("port", 6379))], self._ask)
+        if isinstance(client, (redis.RedisCluster, redis.asyncio.RedisCluster)):
+            manager: Any = client.nodes_manager
+            nodes = [*manager.startup_nodes.values(), *manager.nodes_cache.values()]
+            return ClusterRoute([(node.host, int(node.port)) for node in nodes], self._ask, manager.address_remap)
+        pool: Any = getattr(client, "connection_pool", None)
+        if pool is not None and hasattr(pool, "sentinel_manager"):
+            return SentinelRoute(addresses_of(pool.sentinel_manager.sentinels), pool.service_name, self._ask)
+        return Route()
+
+
+def _command(name: str, invocation: Invoke) -> Command:
+    return Command(command_words(name, invocation), slot_of(invocation.keys[0]))

@@ -1,0 +1,209 @@
+"""The exchange: an outer step that sends commands to several servers at once and reads their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as NoAnswerError
+
+from langchain_agentmem.backends.redis.connections import AsyncConnection, SyncConnection
+from langchain_agentmem.backends.redis.failures import CONNECTION_ERRORS, connection_error
+from langchain_agentmem.backends.redis.internals import interrupt, set_timeout
+from langchain_agentmem.backends.redis.limits import TimeLimit
+from langchain_agentmem.backends.redis.pools import Lease
+from langchain_agentmem.backends.redis.routing import Endpoint
+from langchain_agentmem.backends.redis.servers import Servers
+from langchain_agentmem.programs import OuterStep
+
+C = TypeVar("C")
+
+Words = Sequence[Any]
+"""A command and its arguments."""
+
+Result = list[Any] | Exception
+"""The answers of a server to the commands of a part, or the reason why they are missing."""
+
+
+class Part(NamedTuple):
+    """Commands for one server."""
+
+    server: Endpoint
+    indexes: list[int]
+    """The indexes of these commands among all commands of the call."""
+    commands: list[Words]
+    skipped: int
+    """Number of leading answers that belong to none of these commands."""
+
+
+class _Leases(dict[int, Lease[C]], Generic[C]):
+    """The leases of an exchange, by the index of the part."""
+
+    timer: asyncio.TimerHandle | None = None
+    """Ends the exchange when its time limit is over."""
+
+    def end(self) -> None:
+        """End all leases. A second call has no effect."""
+        for lease in self.values():
+            lease.end()
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+@dataclass(slots=True)
+class Exchange(OuterStep[list[Result]]):
+    """Outer step: send commands to several servers at once. The result holds one `Result` for each part.
+
+    An answer may be an error of the server. Other callers get a connection only after all its answers were read.
+    """
+
+    servers: Servers
+    parts: list[Part]
+    limit: TimeLimit
+    writes: bool
+
+    def perform(self) -> list[Result]:
+        results: list[Result | None] = [None] * len(self.parts)
+        while missing := [index for index, result in enumerate(results) if result is None]:
+            self._round(missing, results)
+        return cast("list[Result]", results)
+
+    async def aperform(self) -> list[Result]:
+        results: list[Result | None] = [None] * len(self.parts)
+        while missing := [index for index, result in enumerate(results) if result is None]:
+            await self._around(missing, results)
+        return cast("list[Result]", results)
+
+    def _round(self, missing: list[int], results: list[Result | None]) -> None:
+        """Perform the parts for which connections are free. A caller that has one does not wait for others."""
+        handled = sys.exc_info()[1]
+        leases: _Leases[SyncConnection] = _Leases()
+        try:
+            for index in missing:
+                results[index] = self._send(index, leases, handled)
+            for index, lease in leases.items():
+                if results[index] is None:
+                    results[index] = self._read_all(index, lease, handled)
+        finally:
+            try:
+                leases.end()
+            finally:  # an exception may have interrupted the first call
+                leases.end()
+
+    def _send(self, index: int, leases: _Leases[SyncConnection], handled: BaseException | None) -> Exception | None:
+        """Send the commands of a part, if a connection is free. Return the error that prevented it."""
+        part = self.parts[index]
+        pool = self.servers.pool(part.server)
+        lease = leases[index] = Lease(pool)
+        if not pool.take(lease, self.limit, wait=len(leases) == 1):
+            del leases[index]
+            return None
+        try:
+            connection = pool.connect(lease, self.limit)
+            packed = connection.pack_commands(part.commands)
+            _apply(self.limit, lease)
+            self.limit.sent = self.limit.sent or self.writes
+            connection.send_packed_command(packed)
+        except CONNECTION_ERRORS as error:
+            return connection_error(error, handled)
+        return None
+
+    def _read_all(self, index: int, lease: Lease[SyncConnection], handled: BaseException | None) -> Result:
+        """Read the answers to a part."""
+        try:
+            answers = [_read(lease, self.limit) for _ in self.parts[index].commands]
+            lease.clean = True
+        except CONNECTION_ERRORS as error:
+            return connection_error(error, handled)
+        return answers
+
+    async def _around(self, missing: list[int], results: list[Result | None]) -> None:
+        """Same as `_round`, but without blocking the event loop."""
+        handled = sys.exc_info()[1]
+        leases: _Leases[AsyncConnection] = _Leases()
+        try:
+            for index in missing:
+                results[index] = await self._asend(index, leases, handled)
+            for index, lease in leases.items():
+                if results[index] is None:
+                    results[index] = await self._aread_all(index, lease, handled)
+        finally:
+            try:
+                leases.end()
+            finally:
+                leases.end()
+
+    async def _asend(
+        self, index: int, leases: _Leases[AsyncConnection], handled: BaseException | None
+    ) -> Exception | None:
+        """Same as `_send`, but without blocking the event loop."""
+        part = self.parts[index]
+        pool = self.servers.loop_pool(part.server)
+        lease = leases[index] = Lease(pool)
+        if not await pool.take(lease, self.limit, wait=len(leases) == 1):
+            del leases[index]
+            return None
+        try:
+            connection = await pool.connect(lease, self.limit)
+            if leases.timer is None:
+                leases.timer = self._timer(leases)
+            self.limit.sent = self.limit.sent or self.writes
+            await connection.send_packed_command(connection.pack_commands(part.commands))
+        except CONNECTION_ERRORS as error:
+            return self._timed_out(connection_error(error, handled))
+        return None
+
+    async def _aread_all(self, index: int, lease: Lease[AsyncConnection], handled: BaseException | None) -> Result:
+        """Same as `_read_all`, but without blocking the event loop."""
+        try:
+            answers = [await _aread(lease) for _ in self.parts[index].commands]
+            lease.clean = True
+        except CONNECTION_ERRORS as error:
+            return self._timed_out(connection_error(error, handled))
+        return answers
+
+    def _timer(self, leases: _Leases[AsyncConnection]) -> asyncio.TimerHandle:
+        """Schedule the end of the time limit: tasks that wait for an answer then get an error."""
+        known = weakref.ref(leases)  # a timer that was not cancelled keeps no permit
+
+        def stop() -> None:
+            for lease in (known() or {}).values():
+                if lease.link is not None:
+                    interrupt(lease.link.connection)
+
+        return asyncio.get_running_loop().call_later(max(0.0, self.limit.left()), stop)
+
+    def _timed_out(self, error: Exception) -> Exception:
+        """Return a timeout in place of an error, if the time limit is over."""
+        return NoAnswerError("Timeout reading from server") if self.limit.left() <= 0 else error
+
+
+def _read(lease: Lease[SyncConnection], limit: TimeLimit) -> Any:
+    connection = _apply(limit, lease)
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
+
+
+async def _aread(lease: Lease[AsyncConnection]) -> Any:
+    try:
+        return await lease.connected.connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
+
+
+def _apply(limit: TimeLimit, lease: Lease[SyncConnection]) -> SyncConnection:
+    """Let a synchronous connection wait no longer than the time limit. Return the connection."""
+    left = limit.left()
+    if left <= 0:
+        msg = "Timeout reading from server"
+        raise NoAnswerError(msg)
+    link = lease.connected
+    set_timeout(link.connection, min(left, link.longest))
+    return link.connection

@@ -1,0 +1,38 @@
+"""Settings of a connection to Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from langchain_agentmem.arguments.urls import shown_url
+
+
+class Settings(NamedTuple):
+    """How a driver connects, and how it uses the server."""
+
+    url: str = ""
+    """URL for redis-py. With sentinels, it describes the connections to any master."""
+    kind: str = "single"
+    """`"single"`, `"cluster"` or `"sentinel"`."""
+    sentinels: Sequence[tuple[str, int]] = ()
+    """Hosts and ports of the sentinels."""
+    service: str = ""
+    """Name of the master that the sentinels watch."""
+    timeout: float = 30.0
+    """Seconds that an operation may take, including connecting and all attempts."""
+    pool_size: int = 10
+    """Maximum number of connections to each server: one pool for threads, and one for each event loop."""
+    retries: int = 5
+    """Number of further attempts after a server was lost."""
+    allow_eviction: bool = False
+    """If true, accept a server that may evict stored data."""
+    language: str = "english"
+    """Language of the texts, for full-text search."""
+    sentinel_options: Mapping[str, Any] = MappingProxyType({})
+    """redis-py's options for connections to sentinels."""
+
+    def __repr__(self) -> str:
+        # The URL and the options may contain passwords.
+        return f"Settings(url={shown_url(self.url)!r}, kind={self.kind!r}, service={self.service!r})"
