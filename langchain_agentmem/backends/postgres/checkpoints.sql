@@ -1,37 +1,50 @@
-The statements of the checkpoint table; `{schema}` is the schema of the tables, with its dot.
+The statements of the checkpoint table. `fragments.sql` explains the names in braces. A `name` is the `thread_id` of LangGraph's
+tables. A `use` is: name, tenant, thread_id, user_id, now, ttl.
 
 -- secret --
+-- Return the thread's secret; a thread without secret gets the proposal. Parameters: use; type and data of the proposal.
 SELECT * FROM {schema}agentmem_secret(%s, %s, %s, %s, %s, %s, %s, %s)
 
 -- put --
+-- Store a checkpoint, and return whether it was stored. Parameters: use; type and data of the secret; namespace, checkpoint_id,
+-- parent_id, type, checkpoint, metadata; `added_values`.
 SELECT {schema}agentmem_put(
     %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb,
-    %s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %b::text[], %s::bytea[]
+    {added_values}
 )
 
 -- put_plain --
+-- Store a checkpoint so that `PostgresSaver` can read it. Parameters: use; namespace, checkpoint_id, parent_id, checkpoint,
+-- metadata; the channels, versions, types and data of its values.
 SELECT {schema}agentmem_put_plain(
     %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb, %b::text[], %b::text[], %b::text[], %s::bytea[]
 )
 
 -- put_writes --
+-- Store pending writes, and return whether they were stored. Parameters: use; type and data of the secret; namespace,
+-- checkpoint_id, task_id, task_path; the indexes, channels, types and data of the writes; `added_values`.
 SELECT {schema}agentmem_put_writes(
     %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::int[], %b::text[], %b::text[], %s::bytea[],
-    %s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %b::text[], %s::bytea[]
+    {added_values}
 )
 
 -- get --
+-- Return a checkpoint, then the rows of its writes and values as in `parts_of`. Parameters: name, namespace, checkpoint_id
+-- (NULL: the latest), now.
 SELECT * FROM {schema}agentmem_get(%s, %s, %s, %s)
 
 -- parts_of --
+-- Return the rows that rebuild values: elements, writes, values, and the thread's secret. Parameters: name, keys of values (a
+-- JSON list); namespaces and IDs of checkpoints whose writes are returned, channels (NULL: all).
 SELECT * FROM {schema}agentmem_parts_of(%s, %s::jsonb, %b::text[], %b::text[], %b::text[])
 
 -- page --
--- Threads that we have never written to are LangGraph's, and belong to the default tenant.
+-- Return checkpoints of one or all threads. A thread that only LangGraph's own saver wrote belongs to the default tenant.
+-- Parameters: tenant, name, namespace, checkpoint_id, before, after_id, after_thread, after_namespace (NULL: all), limit, now.
 SELECT coalesce(thread.thread_id, saved.thread_id), saved.checkpoint_ns, saved.checkpoint_id, saved.parent_checkpoint_id,
     saved.type, saved.checkpoint, saved.metadata, saved.stored, saved.sends
 FROM {schema}agentmem_saved AS saved LEFT JOIN {schema}agentmem_threads AS thread ON thread.name = saved.thread_id
-WHERE coalesce(thread.tenant, 'default') = %(tenant)s AND (thread.expires_at IS NULL OR thread.expires_at > %(now)s)
+WHERE coalesce(thread.tenant, 'default') = %(tenant)s AND {alive:thread}
   AND (%(name)s::text IS NULL OR saved.thread_id = %(name)s)
   AND (%(namespace)s::text IS NULL OR saved.checkpoint_ns = %(namespace)s)
   AND (%(checkpoint_id)s::text IS NULL OR saved.checkpoint_id = %(checkpoint_id)s)
@@ -42,7 +55,8 @@ ORDER BY saved.checkpoint_id DESC, coalesce(thread.thread_id, saved.thread_id) D
 LIMIT %(limit)s
 
 -- page_of_namespace --
--- The same for one namespace of one thread, on the primary key.
+-- Same as `page`, for one namespace of one thread, with the primary key. Parameters: thread_id, name, namespace, below (NULL:
+-- all), limit, now.
 SELECT %(thread_id)s, saved.checkpoint_ns, saved.checkpoint_id, saved.parent_checkpoint_id, saved.type, saved.checkpoint,
     saved.metadata, saved.stored, saved.sends
 FROM {schema}agentmem_saved AS saved
@@ -52,37 +66,48 @@ WHERE saved.thread_id = %(name)s AND saved.checkpoint_ns = %(namespace)s
 ORDER BY saved.checkpoint_id DESC LIMIT %(limit)s
 
 -- ancestors --
+-- Return a checkpoint, its parent, and so on. Parameters: name, namespace, checkpoint_id, limit, now.
 SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata, stored, sends
 FROM {schema}agentmem_ancestors(%s, %s, %s, %s, %s)
 
 -- entries --
+-- Return all checkpoints of a thread, oldest first. Parameter: name.
 SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata ->> 'run_id',
     {schema}agentmem_stored_at(type, checkpoint)
 FROM {schema}checkpoints WHERE thread_id = %s ORDER BY checkpoint_id
 
 -- lock --
+-- Lock a thread until the transaction ends. Parameter: name.
 SELECT 1 FROM {schema}agentmem_threads WHERE name = %s FOR UPDATE
 
 -- threads_of_runs --
+-- Return the IDs of the threads that contain checkpoints of runs. Parameters: run IDs, tenant.
 SELECT DISTINCT coalesce(thread.thread_id, saved.thread_id)
 FROM {schema}checkpoints AS saved LEFT JOIN {schema}agentmem_threads AS thread ON thread.name = saved.thread_id
 WHERE saved.metadata ->> 'run_id' = ANY (%s) AND coalesce(thread.tenant, 'default') = %s
 
 -- delete --
+-- Delete checkpoints with their writes, and the values that no other checkpoint needs. Parameters: name, namespaces, checkpoint
+-- IDs.
 SELECT {schema}agentmem_delete(%s, %b::text[], %b::text[])
 
 -- delete_thread --
+-- Delete a thread. Parameter: name.
 SELECT {schema}agentmem_delete_thread(%s)
 
 -- copy_thread --
+-- Copy a thread, and return false if the target contains checkpoints or writes. Parameters: name of the source, name of the
+-- target, tenant and thread_id of the target, now.
 SELECT {schema}agentmem_copy_thread(%s, %s, %s, %s, %s)
 
 -- set_ttl --
+-- Set the TTL of a thread, and return whether the thread exists. Parameters: name, tenant, thread_id, ttl, now.
 SELECT {schema}agentmem_set_ttl(%s, %s, %s, %s, %s)
 
 -- threads --
--- The threads of a tenant, of one user (`user_id`), or of no user (`of_nobody`), the most recently used first. The recursive
--- part finds the threads that LangGraph's own saver wrote, by hops from one thread to the next on the primary key.
+-- Return threads, most recently used first. Parameters: tenant, user_id (NULL: all), of_nobody (whether to return only threads
+-- without user), limit, offset, now. The recursive part finds the threads that LangGraph's own saver wrote: the primary key
+-- leads from one thread to the next.
 WITH RECURSIVE hop (name) AS (
     (SELECT thread_id FROM {schema}checkpoints ORDER BY thread_id LIMIT 1)
     UNION ALL
@@ -92,7 +117,7 @@ WITH RECURSIVE hop (name) AS (
     SELECT name, thread_id, user_id, created_at, updated_at, expires_at,
         (SELECT jsonb_object_agg(own.user_id, own.used_at) FROM {schema}agentmem_thread_users AS own WHERE own.thread = id) AS users
     FROM {schema}agentmem_threads
-    WHERE tenant = %(tenant)s AND (expires_at IS NULL OR expires_at > %(now)s) AND (
+    WHERE tenant = %(tenant)s AND {alive} AND (
         %(user_id)s::text IS NULL OR id IN (SELECT thread FROM {schema}agentmem_thread_users WHERE user_id = %(user_id)s)
     )
     UNION ALL
@@ -122,4 +147,5 @@ WHERE NOT %(of_nobody)s OR user_id = ''
 ORDER BY updated_at DESC, name DESC LIMIT %(limit)s OFFSET %(offset)s
 
 -- sweep --
+-- Delete expired threads, except those that a writer has locked, and return their number. Parameters: tenant, now, limit.
 SELECT {schema}agentmem_sweep_threads(%s, %s, %s)

@@ -1,4 +1,4 @@
-"""The message log on Postgres."""
+"""The message log in Postgres."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SESSIONS_AT_ONCE = 100
 
 
 class PostgresMessages:
-    """See `langchain_agentmem.backends.contract.MessageLog`."""
+    """Implements `langchain_agentmem.backends.contract.MessageLog`."""
 
     def __init__(self, schema: str | None) -> None:
         self._sql = statements("history.sql", schema)
@@ -38,14 +38,7 @@ class PostgresMessages:
             *(_place(key), _owner(key.tenant, key.user_id), key.tenant, key.user_id or "", key.session_id),
             [title.text.encode() for title in addition.titles or ()],
             [title.position for title in addition.titles or ()],
-            *(
-                addition.now,
-                addition.agent,
-                addition.keep,
-                addition.ttl,
-                addition.sliding,
-                addition.token,
-            ),
+            *(addition.now, addition.agent, addition.keep, addition.ttl, addition.sliding, addition.token),
             [row.role for row in rows],
             [row.agent for row in rows],
             [row.ends_with_session for row in rows],
@@ -120,10 +113,11 @@ class PostgresMessages:
     def sessions(
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
+        parameters = {"now": now, "limit": limit, "offset": offset}
         if user_id is OMITTED:
-            rows = yield from Fetch(self._sql["sessions_of_all"], (tenant, now, limit, offset))
+            rows = yield from Fetch(self._sql["sessions_of_all"], {**parameters, "tenant": tenant})
         else:
-            rows = yield from Fetch(self._sql["sessions"], (_owner(tenant, user_id), now, limit, offset))
+            rows = yield from Fetch(self._sql["sessions"], {**parameters, "owner": _owner(tenant, user_id)})
         return [
             SessionRow(
                 SessionKey(tenant, user or None, session_id),
@@ -136,8 +130,9 @@ class PostgresMessages:
 
     @one_statement
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        # Postgres' texts cannot hold all that a title can (a NUL): titles are bytes.
-        changed = yield from Execute(self._sql["rename"], (title.encode(), _place(key), now))
+        # A title is stored as bytes: it may contain a NUL, which Postgres' type `text` cannot.
+        parameters = {"title": title.encode(), "place": _place(key), "now": now}
+        changed = yield from Execute(self._sql["rename"], parameters)
         return bool(changed)
 
     @one_statement
@@ -161,8 +156,14 @@ class PostgresMessages:
         self, tenant: str, dimensions: int, after: Any, limit: int, now: float
     ) -> Program[tuple[list[LoggedMessage], Any]]:
         session, position = after or (0, 0)
-        place = {"tenant": tenant, "session": session, "position": position}
-        parameters = {**place, "bytes": 4 * dimensions, "limit": limit, "now": now}
+        parameters = {
+            "tenant": tenant,
+            "session": session,
+            "position": position,
+            "bytes": 4 * dimensions,
+            "limit": limit,
+            "now": now,
+        }
         rows = yield from Fetch(self._sql["unembedded"], parameters)
         found = [
             LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(row))
@@ -171,30 +172,31 @@ class PostgresMessages:
         return found, (rows[-1][0], rows[-1][3]) if len(rows) == limit else None
 
     @one_statement
-    def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (keys say it)
+    def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (the keys contain it)
         parameters = (
             [_place(key) for key, _ in messages],
             [row.position for _, row in messages],
             [row.body.data for _, row in messages],
             [row.vector for _, row in messages],
         )
-        embedded: int = yield from Execute(self._sql["embed"], parameters)
-        return embedded
+        return (yield from Execute(self._sql["embed"], parameters))
 
 
 def _read_title(session_id: str, title: bytes | None) -> str | None:
     try:
         return None if title is None else title.decode()
     except UnicodeDecodeError as error:
-        msg = f"The title of session {session_id!r} cannot be read: it was damaged or altered ({error})."
+        msg = f"The title of session {session_id!r} cannot be read. It was damaged or altered: {error}."
         raise DamagedDataError(msg) from error
 
 
 def _place(key: SessionKey) -> bytes:
+    """Return the digest that identifies a session."""
     return digest_of_ids(key.tenant, key.user_id or "", key.session_id)
 
 
 def _owner(tenant: str, user_id: str | None) -> bytes:
+    """Return the digest that identifies a user of a tenant, or nobody."""
     return digest_of_ids(tenant, user_id or "")
 
 

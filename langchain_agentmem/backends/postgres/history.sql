@@ -1,6 +1,9 @@
-The statements of the message log; `{schema}` is the schema of the tables, with its dot.
+The statements of the message log. `fragments.sql` explains the names in braces.
 
 -- append --
+-- Add messages, and return the position of the first. Parameters: place (the digest of the session's key), owner (the digest of
+-- tenant and user), tenant, user_id, session_id, titles, positions (of their messages), now, agent, keep, ttl, sliding, token;
+-- the columns of the messages.
 SELECT {schema}agentmem_append(
     %s, %s, %s, %s, %s, %s::bytea[], %s::bigint[], %s, %s, %s, %s, %s, %s,
     %b::text[], %b::text[], %s::boolean[], %s::double precision[], %b::text[], %b::text[], %s::bytea[],
@@ -8,85 +11,79 @@ SELECT {schema}agentmem_append(
 )
 
 -- window --
+-- Return the newest messages, and the newest system message if that is older. Parameters: place, agent (NULL: all), limit, now.
 SELECT * FROM {schema}agentmem_window(%s, %s, %s, %s)
 
 -- page --
-SELECT position, role, agent, ends_with_session, created_at, metadata, type, body
-FROM {schema}agentmem_messages
-WHERE session = (
-    SELECT id FROM {schema}agentmem_sessions
-    WHERE place = %(place)s AND (expires_at IS NULL OR expires_at > %(now)s)
-) AND position > %(after)s AND (%(agent)s::text IS NULL OR agent = %(agent)s)
+-- Return messages after a position, oldest first. Parameters: those of `living_session`, after, agent (NULL: all), limit.
+SELECT {message} FROM {schema}agentmem_messages
+WHERE session = {living_session} AND position > %(after)s AND (%(agent)s::text IS NULL OR agent = %(agent)s)
 ORDER BY position LIMIT %(limit)s
 
 -- index --
--- What searches know of messages; a message from before there were searches with its body.
+-- Return the search index of messages; a message without index, from an early version, comes with its body. Parameters: owner,
+-- place (NULL: all sessions), agent (NULL: all), vectors (whether to return them), now.
 SELECT session.session_id, message.position, message.role, message.created_at, message.words,
     CASE WHEN %(vectors)s THEN message.vector END,
     CASE WHEN message.words IS NULL THEN message.type END, CASE WHEN message.words IS NULL THEN message.body END
 FROM {schema}agentmem_sessions AS session JOIN {schema}agentmem_messages AS message ON message.session = session.id
-WHERE session.owner = %(owner)s AND (%(place)s::bytea IS NULL OR session.place = %(place)s)
-  AND (session.expires_at IS NULL OR session.expires_at > %(now)s)
+WHERE session.owner = %(owner)s AND (%(place)s::bytea IS NULL OR session.place = %(place)s) AND {alive:session}
   AND (%(agent)s::text IS NULL OR message.agent = %(agent)s)
 ORDER BY session.id, message.position
 
 -- rows --
-SELECT session.session_id, message.position, message.role, message.agent, message.ends_with_session, message.created_at,
-    message.metadata, message.type, message.body
+-- Return the messages at some positions. Parameters: places (one for each position), positions, now.
+SELECT session.session_id, {message:message}
 FROM unnest(%(places)s::bytea[], %(positions)s::bigint[]) AS wanted (place, position)
 JOIN {schema}agentmem_sessions AS session ON session.place = wanted.place
 JOIN {schema}agentmem_messages AS message ON message.session = session.id AND message.position = wanted.position
-WHERE session.expires_at IS NULL OR session.expires_at > %(now)s
+WHERE {alive:session}
 
 -- count --
-SELECT message_count FROM {schema}agentmem_sessions
-WHERE place = %(place)s AND (expires_at IS NULL OR expires_at > %(now)s)
+-- Count a session's messages. Parameters: place, now.
+SELECT message_count FROM {schema}agentmem_sessions WHERE place = %(place)s AND {alive}
 
 -- count_of_agent --
-SELECT count(*) FROM {schema}agentmem_messages
-WHERE session = (
-    SELECT id FROM {schema}agentmem_sessions
-    WHERE place = %(place)s AND (expires_at IS NULL OR expires_at > %(now)s)
-) AND agent = %(agent)s
+-- Count an agent's messages. Parameters: those of `living_session`, agent.
+SELECT count(*) FROM {schema}agentmem_messages WHERE session = {living_session} AND agent = %(agent)s
 
 -- summary --
-SELECT summary.value, summary.revision
-FROM {schema}agentmem_sessions AS session JOIN {schema}agentmem_summaries AS summary ON summary.session = session.id
-WHERE session.place = %(place)s AND (session.expires_at IS NULL OR session.expires_at > %(now)s)
-  AND summary.agent = coalesce(%(agent)s, '')
+-- Return a summary and its revision. Parameters: those of `living_session`, agent (NULL: the summary of the history).
+SELECT value, revision FROM {schema}agentmem_summaries
+WHERE session = {living_session} AND agent = coalesce(%(agent)s, '')
 
 -- swap_summary --
+-- Write a summary, and return whether the session exists and the stored revision was expected. Parameters: place, agent, value,
+-- revision, expected (NULL: no summary), now.
 SELECT {schema}agentmem_swap_summary(%s, %s, %s, %s, %s, %s)
 
 -- forget --
+-- Delete messages, and return their number. Parameters: place, agent (NULL: all), whether to delete only messages that end with
+-- the session.
 SELECT {schema}agentmem_forget_messages(%s, %s, %s)
 
 -- sessions --
--- The sessions of a user, each with the summary of its history and that of messages passed as a list.
-SELECT user_id, session_id, title, message_count, created_at, updated_at, expires_at,
-    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
-    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = chr(31) || 'list')
-FROM {schema}agentmem_sessions
-WHERE owner = %s AND (expires_at IS NULL OR expires_at > %s)
-ORDER BY updated_at DESC, id DESC LIMIT %s OFFSET %s
+-- Return a user's sessions, most recently used first. Parameters: owner, limit, offset, now.
+SELECT {listed_session} FROM {schema}agentmem_sessions
+WHERE owner = %(owner)s AND {alive}
+ORDER BY updated_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 
 -- sessions_of_all --
--- Same as `sessions`, for all users of a tenant.
-SELECT user_id, session_id, title, message_count, created_at, updated_at, expires_at,
-    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
-    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = chr(31) || 'list')
-FROM {schema}agentmem_sessions
-WHERE tenant = %s AND (expires_at IS NULL OR expires_at > %s)
-ORDER BY updated_at DESC, id DESC LIMIT %s OFFSET %s
+-- Same as `sessions`, for all users. Parameters: tenant, limit, offset, now.
+SELECT {listed_session} FROM {schema}agentmem_sessions
+WHERE tenant = %(tenant)s AND {alive}
+ORDER BY updated_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 
 -- rename --
-UPDATE {schema}agentmem_sessions SET title = %s, title_position = NULL WHERE place = %s AND (expires_at IS NULL OR expires_at > %s)
+-- Set the title. Parameters: place, title, now.
+UPDATE {schema}agentmem_sessions SET title = %(title)s, title_position = NULL WHERE place = %(place)s AND {alive}
 
 -- delete --
+-- Delete a session with its messages, and return whether it existed. Parameter: place.
 SELECT {schema}agentmem_delete_session(%s)
 
 -- sweep --
--- Sessions that a writer is using are left for the next time.
+-- Delete expired sessions, except those that a writer has locked, and return their number. Parameters: tenant, now, limit.
 WITH expired AS MATERIALIZED (
     SELECT id FROM {schema}agentmem_sessions WHERE tenant = %s AND expires_at <= %s LIMIT %s FOR UPDATE SKIP LOCKED
 ), deleted AS (
@@ -97,22 +94,24 @@ WITH expired AS MATERIALIZED (
 SELECT count(*) FROM deleted
 
 -- next_sessions --
+-- Return the next session IDs. Parameters: tenant, the last ID, limit.
 SELECT id FROM {schema}agentmem_sessions WHERE tenant = %s AND id > %s ORDER BY id LIMIT %s
 
 -- unembed --
+-- Delete the vectors of sessions. Parameter: their IDs.
 UPDATE {schema}agentmem_messages SET vector = NULL WHERE session = ANY (%s::bigint[]) AND vector IS NOT NULL
 
 -- unembedded --
--- Messages without vectors of so many bytes, of all users.
-SELECT message.session, session.user_id, session.session_id, message.position, message.role, message.agent,
-    message.ends_with_session, message.created_at, message.metadata, message.type, message.body
+-- Return messages of all users without vectors of a size. Parameters: tenant, bytes (the size), session and position (of the
+-- last message), limit, now.
+SELECT message.session, session.user_id, session.session_id, {message:message}
 FROM {schema}agentmem_messages AS message JOIN {schema}agentmem_sessions AS session ON session.id = message.session
 WHERE session.tenant = %(tenant)s AND (message.session, message.position) > (%(session)s, %(position)s)
-  AND (message.vector IS NULL OR octet_length(message.vector) <> %(bytes)s) AND (session.expires_at IS NULL OR session.expires_at > %(now)s)
+  AND (message.vector IS NULL OR octet_length(message.vector) <> %(bytes)s) AND {alive:session}
 ORDER BY message.session, message.position LIMIT %(limit)s
 
 -- embed --
--- A message never changes, but another may have taken its place.
+-- Set the vectors of messages, unless another message has the position now. Parameters: places, positions, bodies, vectors.
 UPDATE {schema}agentmem_messages AS message SET vector = embedded.vector
 FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[]) AS embedded (place, position, body, vector)
     JOIN {schema}agentmem_sessions AS session ON session.place = embedded.place

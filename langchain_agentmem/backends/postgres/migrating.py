@@ -1,11 +1,12 @@
-"""Makes and changes the tables: LangGraph's own by its own migrations, ours by the files in `migrations`.
+"""Migrations: LangGraph's own migrations create its tables, the files in `migrations` ours.
 
-A file's name begins with the version of the tables that it leads to. All of it is one transaction behind an advisory lock,
-so any number of processes may start at once, and one that dies in the middle leaves nothing.
+The name of a file begins with the version that it migrates to. All migrations run in one transaction, which holds an advisory
+lock. So any number of processes may start at the same time, and a process that dies leaves no partial migration.
 """
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -16,29 +17,29 @@ from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.programs import Execute, Fetch, Program, storage_program
 
 VERSION = 4
-"""The version of the tables that this package works with."""
+"""The version of the tables that this package uses."""
 
 _LOCK = 0x6167656E746D656D
-"""The advisory lock of whoever changes tables: "agentmem" in ASCII."""
+"""The key of the advisory lock for migrations: "agentmem" in ASCII."""
 
 _VECTORS_LOCK = 0x6167656E74766563
-"""The advisory lock of the first writer of vectors ("agentvec" in ASCII): it changes functions too."""
+"""The key of the advisory lock of the first writer of vectors, who changes functions as well: "agentvec" in ASCII."""
 
 _BATCH = 500
 _PACKAGE = "langchain_agentmem.backends.postgres.migrations"
 _MIGRATIONS = {
     file: load_statements(_PACKAGE, file)
-    for file in sorted(entry.name for entry in files(_PACKAGE).iterdir() if entry.name.endswith(".sql"))
+    for file in sorted(entry.name for entry in files(_PACKAGE).iterdir() if re.fullmatch(r"\d+_\w+\.sql", entry.name))
 }
-"""The statements of each file. They are read with this module: never on an event loop."""
+"""The statements of each file. They are read on import, which never happens on an event loop."""
 
 
 _FIND_TABLE = """
-SELECT FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS place ON place.oid = class.relnamespace
+SELECT FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS schema ON schema.oid = class.relnamespace
 WHERE class.relname = 'agentmem_schema'
-  AND place.nspname = coalesce(%s::name, current_schema())
+  AND schema.nspname = coalesce(%s::name, current_schema())
 """
-# Not `to_regclass`: it answers from a cache, which may not know yet what another connection did.
+# `to_regclass` reads a cache, which may not contain another connection's changes yet.
 
 
 _FIND_PATHS = """
@@ -46,24 +47,24 @@ SELECT function.oid::regprocedure::text, quote_ident(current_schema()) || CASE
     WHEN proname IN ('agentmem_put_items', 'agentmem_find')
     THEN %s || coalesce((SELECT ', ' || extnamespace::regnamespace FROM pg_extension WHERE extname = 'vector'), '')
     ELSE '' END
-FROM pg_catalog.pg_proc AS function JOIN pg_catalog.pg_namespace AS place ON place.oid = pronamespace
-WHERE place.nspname = current_schema() AND proname ~ '^agentmem_'
+FROM pg_catalog.pg_proc AS function JOIN pg_catalog.pg_namespace AS schema ON schema.oid = pronamespace
+WHERE schema.nspname = current_schema() AND proname ~ '^agentmem_'
   AND EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting ~ '^search_path=')
 """
-# A function of ours looks for names in its own schema alone; two find the type of pgvector elsewhere.
+# Our functions resolve names in their own schema only. Two of them need the type of pgvector, which may be in another.
 
 
 class TablesState(NamedTuple):
-    """What is known of the tables."""
+    """The state of the tables."""
 
     version: int
     language: str
     indexed: bool
-    """Whether the items that LangGraph's own store left there are all in the text index."""
+    """True if all items that LangGraph's own store wrote are in the text index."""
 
 
 def tables_state(schema: str | None) -> Program[TablesState | None]:
-    """The state of the tables; None when there are none yet."""
+    """Return the state of the tables; None if they do not exist."""
     if not (yield from Fetch(_FIND_TABLE, (schema,))):
         return None
     (state,) = yield from Fetch(f"SELECT version, language, indexed FROM {qualifier(schema)}agentmem_schema")
@@ -72,23 +73,23 @@ def tables_state(schema: str | None) -> Program[TablesState | None]:
 
 @storage_program
 def settled(schema: str | None, language: str) -> Program[TablesState | None]:
-    """The state of the tables, if they are as this package needs them; None when they must be made or changed.
+    """Return the state of the tables if this package can use them; None if they must be created or migrated.
 
     Raises:
-        ConfigurationError: The tables are of a newer version, or are searched in another language.
+        ConfigurationError: The tables have a newer version, or texts in another language.
     """
     state = yield from tables_state(schema)
     if state is None or state.version < VERSION:
         return None
     if state.version > VERSION:
         msg = (
-            f"The tables in Postgres are of version {state.version}, this package knows version {VERSION}: install the "
-            f"langchain-agentmem that wrote them."
+            f"The tables in Postgres have version {state.version}, but this package supports version {VERSION}. Upgrade "
+            f"langchain-agentmem to the release that wrote them."
         )
         raise ConfigurationError(msg)
     if state.language != language:
         msg = (
-            f"The texts in Postgres are searched in {shown(state.language)}, not {shown(language)}: write "
+            f"The texts in Postgres are indexed in {shown(state.language)}, not {shown(language)}. Write "
             f"?language={state.language} in the URL."
         )
         raise ConfigurationError(msg)
@@ -97,17 +98,17 @@ def settled(schema: str | None, language: str) -> Program[TablesState | None]:
 
 @storage_program
 def migrate(schema: str | None, language: str) -> Program[list[str]]:
-    """Make the tables, or bring them to `VERSION`, unless somebody else just did.
+    """Create the tables, or migrate them to `VERSION`, unless another process has done it.
 
     Args:
-        schema: Where the tables lie; it is made if need be. None for the first of the connection's search path.
-        language: In which language texts are searched, where that is not settled yet.
+        schema: The schema of the tables, created if it does not exist; None for the first schema of the search path.
+        language: The language of the texts, for tables that do not exist yet.
 
     Returns:
-        If the tables were made, what other packages stored in the database that a memory does not read.
+        If the tables were created, descriptions of other packages' data that a memory does not read.
 
     Raises:
-        ConfigurationError: The server does not know the language.
+        ConfigurationError: The server has no text search configuration for the language.
     """
     yield from Fetch("SELECT pg_advisory_xact_lock(%s), pg_advisory_xact_lock(%s)", (_LOCK, _VECTORS_LOCK))
     ((path,),) = yield from Fetch("SELECT current_setting('search_path')")
@@ -118,12 +119,12 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
     ((wide,),) = yield from Fetch("SELECT current_setting('search_path')")
     state = yield from tables_state(schema)
     if state is not None and state.version >= VERSION:
-        return []  # another caller has changed the tables since this one looked
+        return []  # another process has migrated the tables in the meantime
     others: list[str] = []
     if state is None:
         others = yield from _others()
         yield from _make_text_search(language)
-    # From here on, no name may be resolved in another schema, which may hold the tables of another memory.
+    # From here on, no name may be resolved in another schema: it may contain the tables of another memory.
     yield from Fetch("SELECT set_config('search_path', coalesce(quote_ident(current_schema()), ''), true)")
     if state is None:
         yield from _migrate_langgraph()
@@ -143,32 +144,32 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
 
 @storage_program
 def index_items(schema: str | None) -> Program[bool]:
-    """Index some of the items that LangGraph's own store left there; returns whether those were the last."""
+    """Index some of the items that LangGraph's own store wrote, and return whether all are indexed now."""
     ((indexed,),) = yield from Fetch(f"SELECT {qualifier(schema)}agentmem_index_items(%s)", (_BATCH,))
     return bool(indexed)
 
 
 _FIND_OTHERS = """
 WITH found AS (
-    SELECT place.nspname, class.relname,
+    SELECT schema.nspname, class.relname,
         class.relname = 'langchain_pg_embedding' OR bool_or(attname = 'langchain_id') AS vectors,
         bool_or(attname = 'session_id') AND bool_and(attname IN ('id', 'session_id', 'message', 'created_at'))
         AND bool_or(attname = 'message' AND (typname = 'jsonb' OR class.relname = 'message_store')) AS history
     FROM pg_catalog.pg_class AS class
-    JOIN pg_catalog.pg_namespace AS place ON place.oid = class.relnamespace
+    JOIN pg_catalog.pg_namespace AS schema ON schema.oid = class.relnamespace
     JOIN pg_catalog.pg_attribute ON attrelid = class.oid AND attnum > 0 AND NOT attisdropped
     JOIN pg_catalog.pg_type AS type ON type.oid = atttypid
-    WHERE class.relkind IN ('r', 'p') AND place.nspname = ANY (current_schemas(false))
+    WHERE class.relkind IN ('r', 'p') AND schema.nspname = ANY (current_schemas(false))
       AND class.relname !~ '^agentmem_' AND has_table_privilege(class.oid, 'SELECT')
-    GROUP BY place.nspname, class.relname
+    GROUP BY schema.nspname, class.relname
 )
 SELECT format('%%I.%%I', nspname, relname), vectors FROM found WHERE vectors OR history ORDER BY 1
 """
-# Users of these packages name the tables, so they are known by their columns.
+# Applications choose the names of these tables, so their columns identify them.
 
 
 def _others() -> Program[list[str]]:
-    """What LangChain's packages stored, other than LangGraph's tables, which a memory uses in place."""
+    """Return descriptions of tables of LangChain's packages, except LangGraph's tables, which a memory uses."""
     others = []
     for table, holds_vectors in (yield from Fetch(_FIND_OTHERS)):
         if (yield from Fetch(f"SELECT FROM {table} LIMIT 1".replace("%", "%%"))):
@@ -178,9 +179,11 @@ def _others() -> Program[list[str]]:
 
 
 def _make_text_search(language: str) -> Program[None]:
-    """A text search configuration that stems, and drops no stop words: a query drops them, unless it has nothing else."""
+    """Create a text search configuration that stems words and keeps stop words. Queries drop stop words themselves."""
     if not (yield from Fetch("SELECT 1 FROM pg_ts_config WHERE cfgname = %s", (language,))):
-        msg = f"Postgres knows no text search configuration {shown(language)}: \\dF in psql lists those that it has."
+        msg = (
+            f"Postgres has no text search configuration {shown(language)}. The command \\dF in psql lists all of them."
+        )
         raise ConfigurationError(msg)
     ((quoted,),) = yield from Fetch("SELECT quote_ident(%s)", (language,))
     yield from Execute(f"CREATE TEXT SEARCH CONFIGURATION agentmem_words (COPY = {quoted})")
@@ -201,6 +204,6 @@ def _migrate_langgraph() -> Program[None]:
         ((done,),) = yield from Fetch(f"SELECT coalesce(max(v), -1) FROM {table}")
         for version, migration in enumerate(migrations):
             if version > done:
-                # An index that is built concurrently cannot be part of a transaction.
+                # A transaction cannot create an index concurrently.
                 yield from Execute(migration.replace("CONCURRENTLY", "").replace("%", "%%"))
                 yield from Execute(f"INSERT INTO {table} (v) VALUES (%s)", (version,))

@@ -1,98 +1,111 @@
-The statements of the item table; `{schema}` is the schema of the tables, with its dot.
+The statements of the item table. `fragments.sql` explains the names in braces. A `prefix` is an encoded namespace. `own`, `first`
+and `last` are the prefix itself and the range of the prefixes below it.
 
 -- get --
+-- Return items. Parameters: prefixes, keys, now.
 SELECT * FROM {schema}agentmem_get_items(%b::text[], %b::text[], %s)
 
 -- get_with_paths --
+-- Same as `get`, with the paths of the indexed fields.
 SELECT item.*, noted.paths
 FROM {schema}agentmem_get_items(%b::text[], %b::text[], %s) AS item LEFT JOIN {schema}agentmem_item_paths AS noted
     ON noted.prefix = item.prefix AND noted.key = item.key AND noted.revision = item.revision
 
 -- put --
-SELECT {schema}agentmem_put_items(
-    %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
-    %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
-)
+-- Store items. Parameters: `put_arguments`.
+SELECT {schema}agentmem_put_items({put_arguments})
 
 -- put_with_paths --
--- The same, where puts say which fields are searched.
-WITH stored AS MATERIALIZED (
-    SELECT {schema}agentmem_put_items(
-        %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
-        %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
-    )
-)
+-- Same as `put`, with paths of indexed fields. Further parameters: prefixes, keys, paths.
+WITH stored AS MATERIALIZED (SELECT {schema}agentmem_put_items({put_arguments}))
 SELECT {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) FROM stored
 
 -- swap --
-SELECT {schema}agentmem_swap_items(
-    %b::text[], %b::text[], %s::bigint[], %s::boolean[], %s,
-    %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
-    %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
-)
+-- Store and delete items, and return whether all had the expected revisions. Parameters: prefixes, keys, expected revisions
+-- (NULL: no item), whether to keep each unchanged, token; `put_arguments`.
+SELECT {schema}agentmem_swap_items(%b::text[], %b::text[], %s::bigint[], %s::boolean[], %s, {put_arguments})
 
 -- swap_with_paths --
+-- Same as `swap`, with paths of indexed fields. A retried swap whose first attempt was stored notes no paths: other writers may
+-- have changed the items since. Further parameters: token, prefixes, keys, paths.
 WITH swapped AS MATERIALIZED (
-    SELECT {schema}agentmem_swap_items(
-        %b::text[], %b::text[], %s::bigint[], %s::boolean[], %s,
-        %b::text[], %b::text[], %b::text[], %s::double precision[], %s,
-        %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
-    ) AS done
+    SELECT {schema}agentmem_swap_items(%b::text[], %b::text[], %s::bigint[], %s::boolean[], %s, {put_arguments}) AS done
 )
 SELECT done, CASE WHEN done AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_tokens WHERE token = %s)
     THEN {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) END FROM swapped
 
 -- lock --
+-- Lock items until the transaction ends, and return those that are locked. Parameters: prefixes, keys, whether to create each
+-- if it is missing, now.
 SELECT * FROM {schema}agentmem_lock_items(%b::text[], %b::text[], %s::boolean[], %s)
 
 -- delete --
+-- Delete items. Parameters: prefixes, keys.
 SELECT {schema}agentmem_delete_items(%b::text[], %b::text[])
 
 -- touch --
+-- Restart the TTL of items. Parameters: prefixes, keys, now.
 SELECT {schema}agentmem_touch_items(%b::text[], %b::text[], %s)
 
 -- scan --
+-- Return items, most recently updated first. Parameters: own, first, last, path (a JSON path condition; NULL: none), limit,
+-- now; at, prefix and key (of the last item; NULL: none). A value that Postgres' JSON would alter is never excluded by the
+-- condition.
 SELECT item.prefix, item.key, item.value::text, extract(epoch FROM item.created_at)::double precision,
     extract(epoch FROM item.updated_at)::double precision,
     CASE WHEN item.expires_at IS NOT NULL THEN coalesce(own.ttl, item.ttl_minutes * 60.0) END,
     {schema}agentmem_revision(item.updated_at, item.value), item.updated_at::text
 FROM {schema}store AS item LEFT JOIN {schema}agentmem_item_ttls AS own USING (prefix, key)
-WHERE (item.prefix = %(own)s OR (item.prefix ~>=~ %(first)s AND item.prefix ~<~ %(last)s))
-  AND (item.expires_at IS NULL OR item.expires_at > to_timestamp(%(now)s))
+WHERE (item.prefix = %(own)s OR (item.prefix ~>=~ %(first)s AND item.prefix ~<~ %(last)s)) AND {item_alive:item}
   AND (%(path)s::jsonpath IS NULL OR item.value @@ %(path)s::jsonpath OR item.value ? 'agentmem:json')
   AND (%(at)s::timestamptz IS NULL OR (item.updated_at, item.prefix COLLATE "C", item.key COLLATE "C")
     < (%(at)s::timestamptz, %(prefix)s, %(key)s))
 ORDER BY item.updated_at DESC, item.prefix COLLATE "C" DESC, item.key COLLATE "C" DESC LIMIT %(limit)s
 
 -- find --
+-- Return the items that match a query, with their scores. Parameters: own, first, last, terms, vector, path, now, depth, exact
+-- (the number of items up to which all are compared).
 SELECT * FROM {schema}agentmem_find(%s, %s, %s, %b::text[], %s::real[], %s::jsonpath, %s, %s, %s)
 
 -- namespaces --
+-- Return the prefixes that contain items. Parameters: first, last, own, now.
 SELECT * FROM {schema}agentmem_namespaces(%s, %s, %s, %s)
 
 -- sweep --
+-- Delete expired items, except those that a writer has locked, and return their number. Parameters: own, first, last, now,
+-- limit.
 SELECT {schema}agentmem_sweep_items(%s, %s, %s, %s, %s)
 
 -- has_vectors --
+-- Return whether the table of vectors exists.
 SELECT {schema}agentmem_has_vectors()
 
 -- make_vectors --
+-- Create the table of vectors and its index. Parameters: dimensions, type, kind of index, options of the index.
 SELECT {schema}agentmem_make_vectors(%s, %s, %s, %s)
 
 -- dimensions --
+-- Return the dimensions of the vectors; NULL if the table does not exist or any dimensions fit.
 SELECT {schema}agentmem_dimensions()
 
 -- dimensions_of_others --
+-- Same as `dimensions`, NULL if only this tenant has vectors. Parameters: first, last (of the tenant).
 SELECT {schema}agentmem_dimensions_of_others(%s, %s)
 
 -- unembed --
+-- Delete vectors, and return their number. Parameters: first, last, limit.
 SELECT {schema}agentmem_unembed_items(%s, %s, %s)
 
 -- resize --
+-- Change the dimensions of the table of vectors. Parameters: first, last, then those of `make_vectors`.
 SELECT {schema}agentmem_resize_vectors(%s, %s, %s, %s, %s, %s)
 
 -- unembedded --
+-- Return searchable items without vectors, with the paths of their fields. Parameters: first, last, prefix and key (of the last
+-- item), limit, now.
 SELECT * FROM {schema}agentmem_unembedded_items(%s, %s, %b, %b, %s, %s)
 
 -- embed --
+-- Store the vectors of items that have the revisions, and return the number of items. Parameters: prefixes, keys, revisions;
+-- the last three of `put_arguments`.
 SELECT {schema}agentmem_embed_items(%b::text[], %b::text[], %s::bigint[], %s::int[], %b::text[], %s::real[])

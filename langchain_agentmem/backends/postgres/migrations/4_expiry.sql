@@ -1,10 +1,10 @@
-A clock that is late never brings the expiry of an item forward.
+A late clock never brings the expiry of an item forward.
 
 -- put_items --
--- Store items; one that is there keeps its creation time, unless it had expired. `readers_` says which item each text is of,
--- `owners_` which each vector is of, counted from 1; the vectors, all of one length, lie one after the other.
--- A time to live counts from the item's last use at least: a clock that is late never brings an expiry forward, a shorter time
--- to live does.
+-- Store items. Parameters: the columns, `now_`; the numbers of the items that the texts belong to (`readers_`, from 1), the
+-- texts; the numbers of the items that the vectors belong to (`owners_`), the names of their fields, all vectors in one array.
+-- An existing item keeps its creation time, unless it has expired. Its TTL counts at least from its last use, so a late clock
+-- never brings the expiry forward, but a shorter TTL does.
 CREATE OR REPLACE FUNCTION agentmem_put_items(
     prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], now_ double precision,
     readers_ int[], texts_ text[], owners_ int[], fields_ text[], vectors_ real[]

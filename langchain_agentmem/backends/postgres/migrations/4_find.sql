@@ -1,9 +1,10 @@
-A search by vectors looks at the vectors of its own schema alone.
+A search by vectors considers only the vectors in its own schema.
 
 -- find --
--- The items that match a query by words or by vector, with both scores. Below a namespace of at most `exact_` items every one
--- is looked at; below a larger one the best `depth_` by each are found with the indexes, and come whole; `more` says whether
--- there are others. `path_` is a condition on the values.
+-- Return the items that match a query by words or by vector, with both scores. Parameters: the prefix itself and the range
+-- below it, the words, the vector, a JSON path condition on the values, `now_`, `depth_`, `exact_`. Below a prefix of at most
+-- `exact_` items, all items are compared. Below a larger one, the indexes find the best `depth_` items by words and by vector;
+-- these are returned with their values, and `more` is true if there are further ones.
 CREATE OR REPLACE FUNCTION agentmem_find(
     own_ text, first_ text, last_ text, terms_ text[], vector_ real[], path_ jsonpath, now_ double precision,
     depth_ bigint, exact_ bigint
@@ -22,7 +23,7 @@ BEGIN
     IF to_regclass(quote_ident(current_schema()) || '.store_vectors') IS NULL THEN
         vector_ := NULL;
     END IF;
-    -- Counted in two steps, each on the index by prefix and no further than it must; not at all where it is known.
+    -- Two counts, each with the index by prefix, stop at the bound. A caller that knows the result passes 0 as `exact_`.
     IF exact_ > 0 AND (SELECT count(*) FROM (SELECT 1 FROM store WHERE prefix = own_ LIMIT exact_ + 1) AS counted) + (
         SELECT count(*) FROM (SELECT 1 FROM store WHERE prefix ~>=~ first_ AND prefix ~<~ last_ LIMIT exact_ + 1) AS counted
     ) <= exact_ THEN
@@ -30,7 +31,7 @@ BEGIN
         SELECT item.prefix, item.key, item.updated_at, found.lexical, found.dense, false, NULL::text, NULL::double precision,
             NULL::double precision, NULL::double precision, NULL::bigint
         FROM agentmem_compare(own_, first_, last_, query_, vector_, path_) AS found JOIN store AS item USING (prefix, key)
-        WHERE item.expires_at IS NULL OR item.expires_at > at_;
+        WHERE {item_alive:item};
         RETURN;
     END IF;
     IF vector_ IS NOT NULL THEN
@@ -40,7 +41,7 @@ BEGIN
         rare_ := agentmem_rare(terms_);
     END IF;
     IF rare_ IS NOT NULL OR (query_ IS NOT NULL AND vector_ IS NULL) THEN
-        -- Where all words are common, and nothing else tells the items apart, some of those that hold them are ranked.
+        -- If all words are common and there is no vector, some of the items with these words are ranked.
         places_ := agentmem_matching(own_, first_, last_, coalesce(rare_, query_), query_, path_, depth_);
     END IF;
     RETURN QUERY
@@ -65,5 +66,5 @@ BEGIN
         SELECT * FROM store AS stored WHERE stored.prefix = found.prefix AND stored.key = found.key LIMIT 1
     ) AS item LEFT JOIN agentmem_similarities(places_, near_, vector_) AS alike
         ON alike.prefix = item.prefix AND alike.key = item.key
-    WHERE item.expires_at IS NULL OR item.expires_at > at_;
+    WHERE {item_alive:item};
 END $$

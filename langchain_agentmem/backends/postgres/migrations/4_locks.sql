@@ -1,11 +1,13 @@
 Transactions lock items in one order: by prefix, then by key.
 
 -- drop_lock_items --
+-- Remove the function of version 3, which returns nothing.
 DROP FUNCTION agentmem_lock_items(text[], text[], boolean[], double precision)
 
 -- lock_items --
--- Lock items until the transaction ends, and return those that are locked. A missing item is created empty if `made_` is true;
--- otherwise it stays missing and unlocked, even if another transaction creates it later.
+-- Lock items until the transaction ends, and return the locked items. Parameters: prefixes, keys, whether to create each item
+-- if it is missing, `now_`. An item that is missing and not created stays unlocked, even if another transaction creates it
+-- later.
 CREATE FUNCTION agentmem_lock_items(prefixes_ text[], keys_ text[], made_ boolean[], now_ double precision)
 RETURNS TABLE (prefix text, key text) LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
@@ -33,7 +35,7 @@ BEGIN
 END $$
 
 -- touch_items --
--- Restart the time to live of items.
+-- Restart the TTL of items. Parameters: prefixes, keys, `now_`.
 CREATE OR REPLACE FUNCTION agentmem_touch_items(prefixes_ text[], keys_ text[], now_ double precision)
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN

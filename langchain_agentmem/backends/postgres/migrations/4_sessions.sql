@@ -1,25 +1,25 @@
-Titles go with the messages that they were taken from, and a clock that is late never brings an expiry forward.
+A title is deleted together with the message that it was taken from. A late clock never brings an expiry forward.
 
 -- title_position --
--- That of the message that the title was taken from; NULL for a title that was set by `rename`.
+-- Add the position of the message that the title was taken from; NULL for a title that `rename` set.
 ALTER TABLE agentmem_sessions ADD COLUMN title_position bigint
 
 -- titles --
--- Whether a title was set by `rename` was not noted: it counts as that of the first human message.
+-- Assume that the first human message is the source of each title: older versions did not store whether `rename` set it.
 UPDATE agentmem_sessions SET title_position = (
     SELECT min(position) FROM agentmem_messages WHERE session = agentmem_sessions.id AND role = 'human'
 )
 WHERE title IS NOT NULL
 
 -- titles_of_deleted_messages --
--- Where messages before that one were deleted, the title may be the text of one of them.
+-- Delete titles that may be the text of a deleted message: an earlier message of the session was deleted.
 UPDATE agentmem_sessions SET title = NULL, title_position = NULL
 WHERE title IS NOT NULL AND CASE WHEN title_position IS NULL THEN message_count < next_position ELSE title_position >= (
     SELECT count(*) FROM agentmem_messages WHERE session = agentmem_sessions.id AND position <= title_position
 ) END
 
 -- settle_title --
--- A title goes with the message that it was taken from, and any title with the last message.
+-- Delete a title whose message was deleted, and any title of an empty session. Parameter: the session's ID.
 CREATE FUNCTION agentmem_settle_title(session_ bigint) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE agentmem_sessions SET title = NULL, title_position = NULL
@@ -29,17 +29,18 @@ BEGIN
 END $$
 
 -- drop_append --
+-- Remove the function of version 3, which takes one title.
 DROP FUNCTION agentmem_append(
     bytea, bytea, text, text, text, bytea, double precision, text, bigint, double precision, boolean, bigint,
     text[], text[], boolean[], double precision[], text[], text[], bytea[], bytea[], bytea[]
 )
 
 -- append --
--- Add messages to a session; returns the position of the first. An addition that was stored before, by an attempt whose
--- answer was lost, is not made again, even if its messages were deleted since. The first of the titles whose message is stored
--- is that of a session without one; `places_` are the places of these messages among those added.
+-- Add messages to a session, and return the position of the first. Parameters: those of the statement `append`. A session
+-- without title gets the first of the titles whose message is stored; `positions_` are the positions of these messages among
+-- the added ones. A retried addition recognises its token and adds nothing, even if its messages were deleted since.
 CREATE FUNCTION agentmem_append(
-    place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, titles_ bytea[], places_ bigint[],
+    place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, titles_ bytea[], positions_ bigint[],
     now_ double precision, agent_ text, keep_ bigint, ttl_ double precision, sliding_ boolean, token_ bigint,
     roles_ text[], agents_ text[], ends_ boolean[], times_ double precision[], metadata_ text[], types_ text[],
     bodies_ bytea[], words_ bytea[], vectors_ bytea[]
@@ -79,7 +80,7 @@ BEGIN
     first_ := found_.next_position;
     IF found_.title IS NULL THEN
         found_.title := titles_[1];
-        found_.title_position := first_ + places_[1];
+        found_.title_position := first_ + positions_[1];
     END IF;
     UPDATE agentmem_sessions SET
         title = found_.title, title_position = found_.title_position, message_count = found_.message_count + added_,
@@ -94,9 +95,9 @@ BEGIN
     IF keep_ IS NOT NULL THEN
         PERFORM agentmem_trim(found_.id, agent_, keep_, first_ + added_), agentmem_settle_title(found_.id);
         FOR at_ IN 1 .. cardinality(titles_) LOOP
-            UPDATE agentmem_sessions SET title = titles_[at_], title_position = first_ + places_[at_]
+            UPDATE agentmem_sessions SET title = titles_[at_], title_position = first_ + positions_[at_]
             WHERE id = found_.id AND title IS NULL AND EXISTS (
-                SELECT 1 FROM agentmem_messages WHERE session = found_.id AND position = first_ + places_[at_]
+                SELECT 1 FROM agentmem_messages WHERE session = found_.id AND position = first_ + positions_[at_]
             );
         END LOOP;
     END IF;
@@ -104,7 +105,8 @@ BEGIN
 END $$
 
 -- forget_messages --
--- Delete messages of a session (of one agent, or all; or those that end with it), and empty its summaries; returns how many.
+-- Delete messages of a session, empty its summaries, and return the number of messages. Parameters: the session's place, the
+-- agent (NULL: all), whether to delete only messages that end with the session.
 CREATE OR REPLACE FUNCTION agentmem_forget_messages(place_ bytea, agent_ text, ending_ boolean) RETURNS bigint
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE

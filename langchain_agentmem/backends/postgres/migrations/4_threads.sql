@@ -1,7 +1,8 @@
-All users of a thread, and a clock that is late never brings its expiry forward.
+All users of a thread are stored. A late clock never brings the expiry of a thread forward.
 
 -- thread_users --
--- Every user of a thread, with the time of the user's last write to it; `agentmem_threads.user_id` is the last of them.
+-- Create the table of all users of threads, with the time of each user's last write. `agentmem_threads.user_id` is the latest
+-- user.
 CREATE TABLE agentmem_thread_users (
     thread bigint NOT NULL REFERENCES agentmem_threads (id) ON DELETE CASCADE,
     user_id text NOT NULL,
@@ -10,16 +11,20 @@ CREATE TABLE agentmem_thread_users (
 ) WITH (fillfactor = 70)
 
 -- threads_of_user --
+-- Index the threads of a user.
 CREATE INDEX agentmem_threads_of_user ON agentmem_thread_users (user_id)
 
 -- owners --
+-- Add the known users of existing threads.
 INSERT INTO agentmem_thread_users SELECT id, user_id, updated_at FROM agentmem_threads WHERE user_id <> ''
 
 -- drop_threads_by_user --
+-- Remove the index that `threads_of_user` replaces.
 DROP INDEX agentmem_threads_by_user
 
 -- add_users --
--- Add the users that LangGraph's own saver noted of a thread that was its own until now.
+-- Add the users in the metadata of a thread that only LangGraph's own saver has written. Parameters: the thread's number, its
+-- name.
 CREATE FUNCTION agentmem_add_users(thread_ bigint, name_ text) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
@@ -36,8 +41,9 @@ BEGIN
 END $$
 
 -- use_thread --
--- The number of a thread, which is made if need be, and anew if it had expired. A secret that the writer knows must be the
--- thread's, or becomes it: NULL says that the thread has another.
+-- Return the number of a thread, and note its use. Parameters: name, tenant, thread ID, user ID, `now_`, TTL, type and data of
+-- the secret (NULL: none). A missing thread is created; an expired one is deleted and created again. A thread without secret
+-- gets the given one. The result is NULL if the thread has another secret.
 CREATE OR REPLACE FUNCTION agentmem_use_thread(
     name_ text, tenant_ text, thread_ text, user_ text, now_ double precision, ttl_ double precision,
     secret_type_ text, secret_ bytea
@@ -77,8 +83,9 @@ BEGIN
 END $$
 
 -- copy_thread --
--- Copy a thread; false, and nothing is copied, when the target holds checkpoints or writes. A copy of the same moment, whose
--- answer was lost with the connection, is not made again.
+-- Copy a thread, and return true. Return false, and copy nothing, if the target contains checkpoints or writes. Parameters: the
+-- names of source and target, tenant and thread ID of the target, `now_`. A retried copy recognises the target of its first
+-- attempt by `now_`, its creation time.
 CREATE OR REPLACE FUNCTION agentmem_copy_thread(
     source_ text, target_ text, tenant_ text, thread_ text, now_ double precision
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
@@ -99,7 +106,7 @@ BEGIN
     IF taken_.created_at = now_ THEN
         RETURN true;
     END IF;
-    IF (taken_.expires_at IS NULL OR taken_.expires_at > now_) AND (
+    IF {alive:taken_} AND (
         EXISTS (SELECT 1 FROM checkpoints WHERE thread_id = target_)
         OR EXISTS (SELECT 1 FROM checkpoint_writes WHERE thread_id = target_)
     ) THEN
@@ -137,7 +144,8 @@ BEGIN
 END $$
 
 -- set_ttl --
--- Set after how long without use a thread expires, from its last use on; false when there is no such thread.
+-- Set the TTL of a thread, which counts from its last use, and return whether the thread exists. Parameters: name, tenant,
+-- thread ID, TTL, `now_`.
 CREATE OR REPLACE FUNCTION agentmem_set_ttl(
     name_ text, tenant_ text, thread_ text, ttl_ double precision, now_ double precision
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$

@@ -1,17 +1,18 @@
-Tokens by which a change that is attempted again, since the connection was lost before the answer came, recognises itself.
+Idempotency tokens: a change that is retried after a lost connection recognises its own write.
 
 -- tokens --
--- Random numbers, kept for some minutes: an attempt is repeated within the time limit of an operation.
+-- Create the table of tokens. A token is kept for ten minutes, because retries end with the time limit of the operation.
 CREATE TABLE agentmem_tokens (
     token bigint PRIMARY KEY,
     stored_at timestamptz NOT NULL DEFAULT now()
 )
 
 -- stored_at --
+-- Index the tokens by age.
 CREATE INDEX agentmem_tokens_stored_at ON agentmem_tokens (stored_at)
 
 -- take_token --
--- Note a token; false if it is there already. An attempt that is still running with the same token is waited for.
+-- Store a token, and return false if it is stored already. Wait for an attempt with the same token that still runs.
 CREATE FUNCTION agentmem_take_token(token_ bigint) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     DELETE FROM agentmem_tokens WHERE token IN (
@@ -23,16 +24,17 @@ BEGIN
 END $$
 
 -- swap_items --
--- Store and delete items, if all have still the revisions expected (NULL: there is none). What is neither kept nor stored is
--- deleted. All who do so take the items in the same order, so that none waits for another in a circle.
--- A swap that is there already, since the connection was lost before its answer came, is not made again, whatever others have
--- stored since.
+-- Store and delete items, and return whether all had the expected revisions (NULL: no item). Parameters: prefixes, keys,
+-- expected revisions, whether to keep each unchanged, token; then those of `put_items`. An item that is neither kept nor stored
+-- is deleted. Every transaction locks items in the same order, so that no deadlock arises. A retried swap recognises its token
+-- and changes nothing.
 CREATE OR REPLACE FUNCTION agentmem_swap_items(
     places_ text[], names_ text[], expected_ bigint[], kept_ boolean[], token_ bigint,
     prefixes_ text[], keys_ text[], values_ text[], ttls_ double precision[], now_ double precision,
     readers_ int[], texts_ text[], owners_ int[], fields_ text[], vectors_ real[]
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
+    at_ timestamptz := to_timestamp(now_);
     item_ record;
     revision_ bigint;
 BEGIN
@@ -45,16 +47,16 @@ BEGIN
         FROM unnest(places_, names_, expected_, kept_) AS swapped (prefix, key, expected, kept) ORDER BY 1, 2
     LOOP
         SELECT agentmem_revision(updated_at, value) INTO revision_ FROM store
-        WHERE prefix = item_.prefix AND key = item_.key AND (expires_at IS NULL OR expires_at > to_timestamp(now_))
+        WHERE prefix = item_.prefix AND key = item_.key AND {item_alive}
         FOR UPDATE;
         IF revision_ IS DISTINCT FROM item_.expected THEN
             RAISE EXCEPTION USING ERRCODE = 'AM001';
         END IF;
         IF item_.expected IS NULL THEN
-            -- Two writers may both have found nothing: only one may go on.
-            DELETE FROM store WHERE prefix = item_.prefix AND key = item_.key AND expires_at <= to_timestamp(now_);
+            -- If two writers find no item, only one of them continues.
+            DELETE FROM store WHERE prefix = item_.prefix AND key = item_.key AND expires_at <= at_;
             INSERT INTO store (prefix, key, value, created_at, updated_at)
-            VALUES (item_.prefix, item_.key, '{}', to_timestamp(now_), to_timestamp(now_))
+            VALUES (item_.prefix, item_.key, '{}', at_, at_)
             ON CONFLICT (prefix, key) DO NOTHING;
             IF NOT FOUND THEN
                 RAISE EXCEPTION USING ERRCODE = 'AM001';
@@ -73,12 +75,12 @@ BEGIN
     PERFORM set_config('agentmem.writing', '', true);
     RETURN true;
 EXCEPTION WHEN SQLSTATE 'AM001' THEN
-    RETURN false;  -- what was begun is undone, the token too
+    RETURN false;  -- all changes are rolled back, including the token
 END $$
 
 -- swap_summary --
--- Write a summary if its revision is still the expected one (NULL: if there is none). A write that is there already, since the
--- connection was lost before its answer came, is not made again; its revision is its token.
+-- Write a summary if the session exists and the stored revision is `expected_` (NULL: no summary), and return whether it was
+-- written. Parameters: the session's place, agent, value, revision, `expected_`, `now_`. The revision is the idempotency token.
 CREATE OR REPLACE FUNCTION agentmem_swap_summary(
     place_ bytea, agent_ text, value_ text, revision_ bigint, expected_ bigint, now_ double precision
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -86,7 +88,7 @@ DECLARE
     session_ bigint;
     current_ bigint;
 BEGIN
-    SELECT id INTO session_ FROM agentmem_sessions WHERE place = place_ AND (expires_at IS NULL OR expires_at > now_)
+    SELECT id INTO session_ FROM agentmem_sessions WHERE place = place_ AND {alive}
     FOR UPDATE;
     IF NOT FOUND THEN
         RETURN false;
@@ -105,7 +107,8 @@ BEGIN
 END $$
 
 -- sweep_items --
--- Delete expired items, but for those that a writer is using, and old tokens.
+-- Delete old tokens, and expired items except those that a writer has locked, and return the number of items. Parameters: the
+-- range of the tenant's prefixes, `now_`, limit.
 CREATE OR REPLACE FUNCTION agentmem_sweep_items(own_ text, first_ text, last_ text, now_ double precision, limit_ bigint)
 RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
@@ -123,5 +126,5 @@ BEGIN
 END $$
 
 -- drop_item_tokens --
--- It kept one token for each item, and lost it with the item's next version.
+-- Remove the table that `agentmem_tokens` replaces. It lost an item's token with the item's next version.
 DROP TABLE agentmem_item_tokens

@@ -1,0 +1,34 @@
+Parts of this backend's statements. `{schema}` is the schema of the tables with its dot, or nothing.
+
+-- alive --
+-- Condition: a session or thread has not expired. Parameter: now.
+({table}expires_at IS NULL OR {table}expires_at > %(now)s)
+
+-- item_alive --
+-- Condition: an item has not expired. Parameter: now.
+({table}expires_at IS NULL OR {table}expires_at > to_timestamp(%(now)s))
+
+-- living_session --
+-- The ID of a session that has not expired. Parameters: place (the digest of its key), now.
+(SELECT id FROM {schema}agentmem_sessions WHERE place = %(place)s AND {alive})
+
+-- message --
+-- The columns of a message.
+{table}position, {table}role, {table}agent, {table}ends_with_session, {table}created_at, {table}metadata, {table}type, {table}body
+
+-- listed_session --
+-- The columns of a listed session: with the summary of its history, and that of messages that were passed as a list.
+user_id, session_id, title, message_count, created_at, updated_at, expires_at,
+    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
+    (SELECT value FROM {schema}agentmem_summaries WHERE session = agentmem_sessions.id AND agent = chr(31) || 'list')
+
+-- put_arguments --
+-- The arguments of `agentmem_put_items`. Parameters: prefixes, keys, values (JSON), TTLs in seconds, now; the numbers of the
+-- items that the texts belong to (from 1), the texts; the numbers of the items that the vectors belong to, the names of their
+-- fields, all vectors in one array.
+%b::text[], %b::text[], %b::text[], %s::double precision[], %s, %s::int[], %b::text[], %s::int[], %b::text[], %s::real[]
+
+-- added_values --
+-- The last arguments of the functions that store values. Parameters: the required values and their digests, the rows of the new
+-- values (both JSON lists), the data of these rows; the references, types and data of new elements.
+%s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %b::text[], %s::bytea[]
