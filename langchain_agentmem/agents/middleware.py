@@ -88,7 +88,7 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         user_id = user_of(get_config(), request.state)
         known = yield from self._recall.known(user_id, "" if asked is None else str(asked.text))
         for share in _SHARES:
-            text = self._recall.told(known, share)
+            text = self._recall.text(known, share)
             if text:
                 try:
                     extended = request.override(system_message=_with(request.system_message, text))

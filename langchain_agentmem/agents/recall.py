@@ -1,4 +1,4 @@
-"""What is known and may help with a question, as a text for a prompt: bounded, quoted, and of one user alone."""
+"""Recall: what is stored about a user and matches a question, as a bounded and quoted text for a prompt."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from langchain_agentmem.programs import Program
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
 
-_QUERY = 1_000
-"""Characters: so much of the end of a question is looked for."""
+_MAX_QUERY = 1_000
+"""Characters: only the end of a longer question is searched for."""
 
-_LONGEST = 500
-"""Characters: so much of one text is given."""
+_MAX_TEXT = 500
+"""Characters: a longer text is shortened."""
 
 
 class Recall:
-    """Gives what is known of a user, and of what all may know, in so far as it may help with a question.
+    """Reads what is stored about a user, and shared knowledge, for a question.
 
     Args:
-        store: Where it is.
-        schema: The form of the profile.
-        facts: The most facts.
-        memories: The most memories that agents saved with their tools.
-        entities: The most people, places and things that the user spoke of, with their relations.
+        store: The engine of the store.
+        schema: The schema of the profile.
+        facts: The maximum number of facts.
+        memories: The maximum number of memories.
+        entities: The maximum number of entities, with their relations.
         knowledge: The names of collections of shared knowledge.
-        max_characters: The most characters of all of it together.
+        max_characters: The maximum number of characters of the text.
     """
 
     def __init__(
@@ -55,21 +55,21 @@ class Recall:
         self._entities = entities
         self._knowledge = collection_names("knowledge", knowledge)
         self._shared = CollectionEngine(store)
-        self._found: set[str] = set()
-        """The collections that are known to exist."""
-        self._most = max_characters
+        self._existing: set[str] = set()
+        """Collections that are known to exist."""
+        self._max_characters = max_characters
 
     def known(self, user_id: str, question: str) -> Program[dict[str, Any]]:
-        """What may help: the profile, and of each kind what answers to the question, then what was noted last.
+        """Return the profile, and of each other kind the best matches of a question and the most recent ones.
 
         Args:
-            user_id: Of whom.
-            question: What is asked.
+            user_id: The user.
+            question: The question.
 
         Raises:
-            UnknownCollectionError: There is no collection of shared knowledge of one of the names.
+            UnknownCollectionError: A collection of shared knowledge does not exist.
         """
-        query = question.encode(errors="replace").decode().strip()[-_QUERY:] or None
+        query = question.encode(errors="replace").decode().strip()[-_MAX_QUERY:] or None
         key = profile_key(user_id, self._schema.name)
         kinds: list[tuple[str, tuple[str, ...], dict[str, Any] | None, int]] = []
         if self._facts and self._schema.has_facts:
@@ -88,28 +88,30 @@ class Recall:
         profile = readable([item] if item else [], lambda one: Fields(user_id, one.value).document)
         known: dict[str, Any] = {"profile": next(profile, {})}
         for number, (name, _, _, most) in enumerate(kinds):
-            # Words alone find little: whatever is asked, what was noted last is there as well.
+            # Full-text search finds little, so the most recent items are always included.
             both = {one.key: one for one in [*found[2 * number], *found[2 * number + 1]]}
             known[name] = _texts(list(both.values())[:most])
         for name, items in zip(self._knowledge, found[2 * len(kinds) : len(searches)], strict=True):
             known[f"knowledge: {name}"] = _texts(items)
-            if not items and name not in self._found:
+            if not items and name not in self._existing:
                 yield from self._shared.require([name])
-            self._found.add(name)
+            self._existing.add(name)
         entities = list(spoken_of.values())[: self._entities]
         now = datetime.now(UTC)
-        known |= yield from EntityEngine(self._store).described(user_id, entities, self._entities, self._most // 3, now)
+        known |= yield from EntityEngine(self._store).described(
+            user_id, entities, self._entities, self._max_characters // 3, now
+        )
         return {name: value for name, value in known.items() if value}
 
-    def told(self, known: Mapping[str, Any], share: float = 1.0) -> str:
-        """What a prompt is to say of what is known; nothing if nothing is, or there is no room.
+    def text(self, known: Mapping[str, Any], share: float = 1.0) -> str:
+        """Return the text for a prompt; `""` if nothing is known, or nothing fits.
 
         Args:
-            known: What `known` gave.
-            share: Which part of the most characters it may have. Default: 1.0 (all).
+            known: The result of `known`.
+            share: The share of `max_characters` that the text may have. Default: 1.0.
         """
         begin = f"What is known, and may help. {ABOUT_QUOTED}\n"
-        kept = _bounded(known, int(self._most * share) - len(begin) - len(quoted({})))
+        kept = _bounded(known, int(self._max_characters * share) - len(begin) - len(quoted({})))
         return f"{begin}{quoted(kept)}" if kept else ""
 
 
@@ -118,7 +120,7 @@ def _texts(items: Sequence[Any]) -> list[str]:
 
 
 def _clipped(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
 
 
 def _length(value: Any) -> int:
@@ -132,9 +134,9 @@ def _name_length(name: str) -> int:
 
 
 def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """As much of what is known as there is room for: the profile, then the best of each kind in turn.
+    """Return what fits `most` characters: the profile, then the best of each kind in turn.
 
-    The profile leaves half of the room to the others, if they need it.
+    The profile leaves half of the characters to the others if they need them.
     """
     kept: dict[str, Any] = {}
     lists = {name: list(texts) for name, texts in known.items() if texts and name != "profile"}
@@ -157,7 +159,10 @@ def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
 
 
 def _part(value: Any, room: int) -> Any:
-    """As much of a value as there is room for: None for nothing. Short entries come first, then those set last."""
+    """Return the part of a value that has at most `room` characters; None if no part fits.
+
+    Short entries take precedence, then those that were set last.
+    """
     if _length(value) <= room:
         return value
     if isinstance(value, str):

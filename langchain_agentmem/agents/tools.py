@@ -1,9 +1,8 @@
-"""Tools by which an agent remembers, searches and forgets: bound to the user of the run, whatever the model passes.
+"""Tools with which an agent saves, searches and forgets memories about its user.
 
-Who the user is, the run says (`user_of`), or the application when it makes the tools; no argument that a model can fill in
-says whose memory it is, and none names a namespace. What a model does wrong it is told in the tool's message, and nothing
-is changed; that nobody said who the user is, and that the database cannot be reached, are errors of the application and are
-raised.
+The run names the user (`user_of`), or the application when it creates the tools. No argument of a tool names a user or a
+namespace. Wrong arguments of a model are reported in the tool's message, and nothing is changed. A missing user and an
+unavailable database are errors of the application and are raised.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
 
 NAMES = ("save_memory", "search_memory", "forget_memory")
-"""The tools for a user's memories, in their order."""
+"""The names of the tools for a user's memories."""
 
 READING = ("search_memory",)
-"""Those that change nothing."""
+"""The names of the tools that change nothing."""
 
 _OUTSIDE: Any = object()
-"""Stands for the runtime where a tool does not run in a graph."""
+"""The runtime of a tool that does not run in a graph."""
 
 
 class SaveMemory(BaseModel):
-    """What `save_memory` is given."""
+    """The arguments of `save_memory`."""
 
     memory: str = Field(
         description="What to remember, as one sentence that is understood without the conversation: names instead of "
@@ -46,19 +45,19 @@ class SaveMemory(BaseModel):
 
 
 class SearchMemory(BaseModel):
-    """What `search_memory` is given."""
+    """The arguments of `search_memory`."""
 
     query: str = Field(description="What to look for: a question or a few words.")
 
 
 class ForgetMemory(BaseModel):
-    """What `forget_memory` is given."""
+    """The arguments of `forget_memory`."""
 
     memory_id: str = Field(description="The id of the memory, as search_memory shows it.")
 
 
 class SearchKnowledge(BaseModel):
-    """What `search_knowledge` is given."""
+    """The arguments of `search_knowledge`."""
 
     query: str = Field(description="What to look for: a question or a few words.")
 
@@ -70,7 +69,7 @@ class _Tool(NamedTuple):
     description: str
     arguments: type[BaseModel]
     program: Callable[..., Program[str]]
-    """Takes the user's id, if `personal`, and the model's arguments."""
+    """Takes the user's ID, if `personal`, and the model's arguments."""
     personal: bool = True
 
 
@@ -85,7 +84,7 @@ def memory_tools(
     read_only: bool = False,
     knowledge: Sequence[str] = (),
 ) -> list[BaseTool]:
-    """The tools; see `AgentMemory.tools`."""
+    """Return the tools; see `AgentMemory.tools`."""
     k = check_count("k", k)
     check_count("max_length", max_length)
     if user_id is not None:
@@ -179,10 +178,10 @@ def _quoted(value: Any) -> str:
 
 
 def _bound(tool: _Tool, user_id: str | None) -> BaseTool:
-    """A tool as LangChain knows it: sync and async, acting for a user or for that of the run."""
+    """Return the LangChain tool, sync and async, for one user or for the user of each run (None)."""
 
     def answer(config: RunnableConfig, runtime: Any, arguments: dict[str, Any]) -> Program[str]:
-        # A model's arguments are JSON, so none of them can stand for the runtime, even where no graph replaces them.
+        # A model's arguments are JSON: none of them can be a `ToolRuntime`.
         inside = runtime if isinstance(runtime, ToolRuntime) else None
         whose = []
         if tool.personal:
@@ -196,10 +195,10 @@ def _bound(tool: _Tool, user_id: str | None) -> BaseTool:
             raise ToolException(str(error)) from error
 
     def given(text: tuple[Any, ...]) -> dict[str, Any]:
-        """The arguments of a tool that is called with a text alone, as LangChain allows for tools with one argument."""
+        """Return the arguments of a call with a single text, which LangChain allows for tools with one argument."""
         return dict(zip(tool.arguments.model_fields, text, strict=False))
 
-    # The config and the runtime are injected, and no part of what a model sees.
+    # LangGraph injects the config and the runtime. They are not part of the schema that a model sees.
     def act(*text: Any, config: RunnableConfig, runtime: ToolRuntime = _OUTSIDE, **arguments: Any) -> str:
         return run(answer(config, runtime, {**given(text), **arguments}))
 
@@ -218,7 +217,7 @@ def _bound(tool: _Tool, user_id: str | None) -> BaseTool:
 
 
 def _explained(error: Any) -> str:
-    """What was wrong with a model's arguments, said to it."""
+    """Return the tool's message about wrong arguments."""
     if not isinstance(error, ValidationError):
         return "The arguments are not accepted."
     faults = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())

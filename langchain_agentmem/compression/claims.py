@@ -14,11 +14,12 @@ from collections.abc import Callable
 
 from langchain_core.runnables.config import RunnableConfig
 
+from langchain_agentmem.compression.answers import SummaryError
 from langchain_agentmem.compression.conversations import SAME_HUMAN, Conversation
 from langchain_agentmem.compression.records import Entry, Record
 from langchain_agentmem.compression.request import Plan, Request
 from langchain_agentmem.compression.summaries import SessionSummary
-from langchain_agentmem.compression.writer import Part, SummaryError, SummaryWriter
+from langchain_agentmem.compression.writer import Part, SummaryWriter
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.programs import Program
 from langchain_agentmem.programs.signals import came_by_signal

@@ -6,11 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.structured_output import OutputToolBinding, ProviderStrategy, ToolStrategy
 from langchain_core.messages import SystemMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.config import get_config
 
 from langchain_agentmem.compression.engine import CompressionEngine
 from langchain_agentmem.programs import Program, arun, run
+
+_SCHEMA_SETTINGS = ("tools", "functions", "response_format")
+"""The model settings that contain schemas."""
 
 
 class CompressionMiddleware(AgentMiddleware[Any, Any]):
@@ -46,8 +51,33 @@ def compressed_request(engine: CompressionEngine, request: ModelRequest[Any]) ->
     """
     system = [] if request.system_message is None else [request.system_message]
     yield from engine.counter.prepare()
-    tokens = engine.counter.tools(request.tools)
+    tokens = schema_tokens(engine, request)
     messages: list[Any] = yield from engine.compress([*system, *request.messages], get_config(), tokens)
     if messages and system and isinstance(messages[0], SystemMessage):
         return request.override(system_message=messages[0], messages=messages[1:])
     return request.override(messages=messages)
+
+
+def schema_tokens(engine: CompressionEngine, request: ModelRequest[Any]) -> int:
+    """Return the tokens of a request's tools, of the schemas of its response format, and of tools in its model settings.
+
+    Args:
+        engine: Counts tokens.
+        request: The request.
+    """
+    settings = [request.model_settings[name] for name in _SCHEMA_SETTINGS if name in request.model_settings]
+    further = [one for given in settings for one in (given if isinstance(given, list) else [given])]
+    return engine.counter.tools([*request.tools, *_response_schemas(request.response_format), *further])
+
+
+def _response_schemas(response_format: Any) -> list[dict[str, Any]]:
+    """Return the schemas of a response format as tools. A provider that takes a JSON schema receives the same texts."""
+    if response_format is None:
+        return []
+    if isinstance(response_format, ProviderStrategy):
+        specs = [response_format.schema_spec]
+    elif isinstance(response_format, ToolStrategy):
+        specs = response_format.schema_specs
+    else:
+        specs = ToolStrategy(getattr(response_format, "schema", response_format)).schema_specs
+    return [convert_to_openai_tool(OutputToolBinding.from_schema_spec(spec).tool) for spec in specs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import RunnableConfig, merge_configs
 
+from langchain_agentmem.compression.answers import message_of, read_answer, text_of
 from langchain_agentmem.compression.prompts import INSTRUCTIONS, summary_request
 from langchain_agentmem.compression.sentences import select_sentences
 from langchain_agentmem.compression.summaries import LISTS, SessionSummary, summary_message
 from langchain_agentmem.compression.transcript import transcribed
-from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import Ask, Program, Within
 from langchain_agentmem.text.quoting import quoted
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
 
 _MARK = " […]"
 """The end of a truncated summary."""
-_MAX_POINTS = 20
-"""The maximum number of entries of a list in a structured summary."""
-_MAX_POINT = 500
-"""The maximum number of characters of such an entry."""
-
-
-class SummaryError(AgentMemError):
-    """A model returned no summary, or the summary was deleted while it was extended."""
 
 
 class Part(NamedTuple):
@@ -128,10 +119,11 @@ class SummaryWriter(NamedTuple):
                 self.instructions, before, part.text, self.summary_tokens, structured=self.structured
             )
             answer = yield from Within(Ask(self.model, request, _hidden(config)), self.seconds)
-            said = _text_of(answer).encode(errors="replace").decode()
             if spend is not None:
-                spend(*self._usage(request, answer, said))
-            text, lists = self._read(said, before)
+                spend(*self._usage(request, answer))
+            text, found = read_answer(answer, structured=self.structured)
+            # A plain text has no lists: those of the summary so far are kept.
+            lists = found if found is not None else {name: before.of(name) for name in LISTS} if before else {}
         count = (before.message_count if before else 0) + part.completes
         now = datetime.now(UTC)
         return self.bounded(SessionSummary(text, **lists, message_count=count, updated_at=now))
@@ -161,27 +153,14 @@ class SummaryWriter(NamedTuple):
     def _tokens(self, summary: SessionSummary) -> int:
         return self.counter.text(quoted(summary.quotable))
 
-    def _usage(self, request: Sequence[BaseMessage], answer: Any, said: str) -> tuple[int, int]:
+    def _usage(self, request: Sequence[BaseMessage], answer: Any) -> tuple[int, int]:
         """Return the input and output tokens of a call: as its answer reports them, or counted."""
-        usage = getattr(answer, "usage_metadata", None)
+        usage = getattr(message_of(answer), "usage_metadata", None)
         if isinstance(usage, Mapping):
             sent, received = usage.get("input_tokens"), usage.get("output_tokens")
             if isinstance(sent, int) and isinstance(received, int):
                 return sent, received
-        return self.counter.messages(list(request)), self.counter.text(said)
-
-    def _read(self, answer: str, before: SessionSummary | None) -> tuple[str, dict[str, tuple[str, ...]]]:
-        """Return the text and the lists of an answer."""
-        found = _json_in(answer) if self.structured else None
-        text = (answer if found is None else str(found.get("summary") or "")).strip()
-        if not text:
-            msg = f"The summariser's answer holds no summary: {answer[:200]!r}."
-            raise SummaryError(msg)
-        if found is not None:
-            return text, {name: _points(found.get(name)) for name in LISTS}
-        if self.structured and before is not None:  # an answer in plain words: the lists stay
-            return text, {name: before.of(name) for name in LISTS}
-        return text, {}
+        return self.counter.messages(list(request)), self.counter.text(text_of(answer))
 
     def _pieces(self, text: str, tokens: int) -> list[str]:
         number = -(-tokens // max(1, self.input_tokens)) + 1
@@ -203,26 +182,5 @@ def _hidden(config: RunnableConfig | None) -> RunnableConfig:
     return merge_configs(config, own)
 
 
-def _text_of(answer: Any) -> str:
-    return str(answer.text) if isinstance(answer, BaseMessage) else str(answer)
-
-
-def _json_in(answer: str) -> Mapping[str, Any] | None:
-    """Return the JSON object in an answer, which may contain other words; None if there is no JSON."""
-    start, end = answer.find("{"), answer.rfind("}")
-    for text in (answer, answer[start : end + 1]):
-        try:
-            found = json.loads(text)
-        except ValueError:
-            continue
-        return found if isinstance(found, Mapping) else {}
-    return None
-
-
 def _tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     return {name: tuple(points) for name, points in lists.items()}
-
-
-def _points(found: Any) -> tuple[str, ...]:
-    given = found if isinstance(found, list) else []
-    return tuple(str(one)[:_MAX_POINT] for one in given if isinstance(one, (str, int, float)))[:_MAX_POINTS]

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError
-from langchain_agentmem.compression.writer import SummaryError
+from langchain_agentmem.compression.answers import SummaryError
 from langchain_agentmem.testing import ScriptedChatModel
 
 ALICE, BOB = "alice@example.com", "bob"

@@ -47,7 +47,7 @@ COMMA = len(", ")
 
 def length(known: dict[str, Any]) -> int:
     """How long the text is that tells all of this."""
-    return len(Recall(None, Schema(UserProfile), 5, 5, 0, (), 10**9).told(known))
+    return len(Recall(None, Schema(UserProfile), 5, 5, 0, (), 10**9).text(known))
 
 
 def narrow(known: dict[str, Any]) -> int:
@@ -66,7 +66,7 @@ PROFILE_ALONE = {"profile": {"a": "<b>"}, "facts": []}
 @given(st.fixed_dictionaries({}, optional={"profile": _documents, "facts": st.lists(_texts)}), st.integers(0, 3000))
 def test_it_is_as_long_as_it_may_be_and_no_longer(known, most):
     recall = Recall(None, Schema(UserProfile), 5, 5, 0, (), most)
-    text = recall.told(known)
+    text = recall.text(known)
     assert len(text) <= most
     kept = data(text) if text else {}
     facts, profile = list(kept.get("facts", ())), kept.get("profile", {})
