@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
+from importlib.resources import files
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from langgraph.store.base import GetOp, PutOp
 from redis.crc import key_slot
 
 from langchain_agentmem import AgentMemory
+from langchain_agentmem.backends.statements import load_statements
 
 BIG = "long enough to be stored by reference " * 10
 CONFIG: Any = {"configurable": {"thread_id": "1", "user_id": "alice"}}
@@ -244,3 +248,24 @@ async def test_a_batch_over_several_roots_is_stored_whole_or_not_at_all(redis_ur
             client.config_set("maxmemory", 0)
         assert [item.value for item in await call(memory.store.search, ())] == [{"n": 1}]
         await call(memory.close)
+
+
+@pytest.mark.parametrize("file", ["checkpoints", "history", "indexes", "store"])
+def test_each_script_states_its_purpose_its_keys_and_its_arguments(file):
+    for name, script in load_statements("langchain_agentmem.backends.redis", f"{file}.lua").items():
+        comment = "\n".join(takewhile(lambda line: line.startswith("--"), script.splitlines()))
+        assert name == "shared" or re.match(r"-- [A-Z].*\.\n(?:.*\n){0,3}-- KEYS: .+\n-- ARGV: .+", comment), (
+            name,
+            comment,
+        )
+
+
+def test_one_function_decides_what_is_alive():
+    sources = {
+        file: files("langchain_agentmem.backends.redis").joinpath(f"{file}.lua").read_text(encoding="utf-8")
+        for file in ("common", "checkpoints", "history", "indexes", "store")
+    }
+    comparisons = [
+        (file, line) for file, text in sources.items() for line in text.splitlines() if re.search(r"[<>]=? now\b", line)
+    ]
+    assert comparisons == [("common", "  return at == 0 or at > now")]

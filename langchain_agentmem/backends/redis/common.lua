@@ -1,11 +1,11 @@
-What every script of this backend begins with.
+Functions at the beginning of every script of this backend.
 
 -- common --
 local call = redis.call
 
--- Arguments that are too many for one command come in blocks of so many, each made of records that say how long they are; a last
--- key says so. Only one block is taken apart at a time: strings that look alike have one hash in Lua, so that many of them at
--- once would take a time that grows with the square of their number.
+-- A call may have more arguments than one command can hold. Python then sends them as blocks of IN_BLOCK framed records, and
+-- appends a key that ends in `}:packed`. Only one block is unpacked at a time: Lua hashes similar long strings alike, so a table of
+-- many of them would take quadratic time.
 local IN_BLOCK = 5000
 local ARGC = #ARGV
 
@@ -40,7 +40,7 @@ if string.sub(KEYS[#KEYS], -8) == '}:packed' then
   ARGV = unpacked(ARGV)
 end
 
--- A command with many arguments, in parts that Lua's stack can hold.
+-- Run a command with many arguments, in parts that fit on Lua's stack.
 local function in_parts(command, key, words, from, upto)
   for start = from, upto, 2000 do
     local part = {}
@@ -49,23 +49,29 @@ local function in_parts(command, key, words, from, upto)
   end
 end
 
--- The time on the server's clock, in milliseconds, that lies some seconds ahead.
+-- The rule for expiry. Return true if data with an expiry time (nil, false or 0: none) has not expired, on the clock of the caller.
+local function is_alive(expires, now)
+  local at = tonumber(expires or 0)
+  return at == 0 or at > now
+end
+
+-- Return the time that is some seconds from now on the server's clock, in milliseconds.
 local function ahead(seconds)
   local time = call('TIME')
   return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + math.ceil(seconds * 1000))
 end
 
--- Let keys expire at a time on the server's clock, all at the same moment; never with nil.
+-- Let keys expire at the same moment of the server's clock (nil: never).
 local function expire(keys, at)
   for _, key in ipairs(keys) do
     if at then call('PEXPIREAT', key, at) else call('PERSIST', key) end
   end
 end
 
--- How much longer an index may be needed than what it refers to: clocks differ.
+-- Seconds that an index outlives its data, because clocks differ.
 local GRACE = 3600
 
--- Keep keys as long as the first of them was to live so far (its PTTL), and at least some seconds more (nil: for ever).
+-- Extend the life of keys: at least as long as the first of them was to live (its PTTL), and at least some seconds (nil: forever).
 local function outlive(keys, left, seconds)
   if seconds and left ~= -1 then
     expire(keys, ahead(math.max(seconds + GRACE, left / 1000)))
@@ -74,20 +80,20 @@ local function outlive(keys, left, seconds)
   end
 end
 
--- Stored data that a script refuses to go on with; the driver knows the error by its first word. A loop whose step or end comes of
--- what is stored must end: a script without end blocks the whole server.
+-- Refuse damaged data. Python recognises the error by its first word. A loop whose step or bound is stored data must check it: a
+-- script that never ends blocks the whole server.
 local function damaged(what)
   error('damaged: ' .. what, 0)
 end
 
--- The length of a record in a log of vectors, each after a double.
+-- Return the length of a record in a log of vectors: a double, and one vector.
 local function record_length(width)
   local bytes = tonumber(width)
   if not bytes or bytes < 1 or bytes >= 4294967296 or bytes % 1 ~= 0 then damaged('vectors of ' .. tostring(width) .. ' bytes') end
   return 8 + bytes
 end
 
--- What says of names that are gone through in order whether one comes again: the index is out of order.
+-- Return a function that refuses a name that it has seen before. A loop over sorted names calls it for each name.
 local function once()
   local seen = {}
   return function(name)
@@ -96,13 +102,13 @@ local function once()
   end
 end
 
--- A record that says how long it is.
+-- Return a record: the length of a text, and the text.
 local function framed(text)
   return struct.pack('>I', #text) .. text
 end
 
--- Changes by their tokens, for some minutes: a repetition comes moments after what it repeats. Of two logs, hashes, the first becomes
--- the second when it is full.
+-- Idempotency tokens. Two logs (hashes of results by token) keep them for ten minutes, which is longer than any retry takes. When the
+-- first log is full, it replaces the second.
 local function result_by_token(logs, token)
   return call('HGET', logs[1], token) or call('HGET', logs[2], token)
 end

@@ -1,20 +1,25 @@
-The scripts of the indexes that lie apart from what they list: the sessions of a user, the users of a tenant, its threads, the roots of
-its namespaces (sorted sets of members by when they were used last), and what of them is to expire when (a sorted set, and a hash
-with the notes of each member).
+Scripts of the indexes whose data is in other slots: the sessions of a user, the users, threads and namespace roots of a tenant
+(sorted sets of members by the time of the last use), and the expiry schedules of each (a sorted set of members by the time of
+the next check, and a hash with the notes of each member).
 
 -- shared --
 
 -- enlist --
--- member, now: the member was used now.
+-- Add a member, or note that it was used again.
+-- KEYS: the index.
+-- ARGV: the member, now.
 call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
 
 -- newest --
--- start, stop: members by place, those used last first, each followed by when that was.
+-- Return a page of members, the most recently used first, each followed by the time of its last use.
+-- KEYS: the index.
+-- ARGV: the ranks of the first and the last member.
 return call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'WITHSCORES')
 
 -- heal --
--- Pairs of a member that is gone and when it was last used as far as is known: it goes unless it was used since then. Returns how
--- many are left.
+-- Remove members whose data is gone, unless they were used again. Return the number of members that remain.
+-- KEYS: the index.
+-- ARGV: pairs of a member and the time of its last known use.
 for at = 1, ARGC, 2 do
   local used = call('ZSCORE', KEYS[1], ARGV[at])
   if used and tonumber(used) <= tonumber(ARGV[at + 1]) then call('ZREM', KEYS[1], ARGV[at]) end
@@ -22,8 +27,9 @@ end
 return call('ZCARD', KEYS[1])
 
 -- schedule --
--- member, time, whether an earlier time that is known stays, notes: when the member is to be looked at. Notes are added to those
--- that are known, each once, with a zero byte between them.
+-- Set the time of the next check of a member, and add notes to its notes, which are separated by zero bytes.
+-- KEYS: the schedule, its notes.
+-- ARGV: the member, the time, 1 to keep an earlier time, notes.
 if ARGV[3] == '1' then call('ZADD', KEYS[1], 'LT', ARGV[2], ARGV[1])
 else call('ZADD', KEYS[1], ARGV[2], ARGV[1]) end
 local known = ARGC > 3 and call('HGET', KEYS[2], ARGV[1]) or ''
@@ -35,7 +41,9 @@ for at = 4, ARGC do
 end
 
 -- reschedule --
--- Pairs of a member and when it is to be looked at, '' for never again; one that is there no more stays away.
+-- Change the times of the next checks of members that are still in the schedule.
+-- KEYS: the schedule, its notes.
+-- ARGV: pairs of a member and a time ('' to remove the member).
 for at = 1, ARGC, 2 do
   if ARGV[at + 1] == '' then
     call('ZREM', KEYS[1], ARGV[at])
@@ -46,7 +54,9 @@ for at = 1, ARGC, 2 do
 end
 
 -- due --
--- now, limit: members, each followed by its notes.
+-- Return the members that are due for a check, each followed by its notes.
+-- KEYS: the schedule, its notes.
+-- ARGV: now, the maximum number of members.
 local found = {}
 for _, member in ipairs(call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])) do
   found[#found + 1] = member
@@ -55,7 +65,9 @@ end
 return found
 
 -- schema --
--- version, language: those of the layout in use; these if there is none yet. Then whether there was none.
-local made = call('SET', KEYS[1], ARGV[1], 'NX')
+-- Set the layout version and the language of a new database. Return those of the database, and 1 if it was new.
+-- KEYS: the version, the language.
+-- ARGV: the version, the language.
+local created = call('SET', KEYS[1], ARGV[1], 'NX')
 call('SET', KEYS[2], ARGV[2], 'NX')
-return {call('GET', KEYS[1]), call('GET', KEYS[2]), made and 1 or 0}
+return {call('GET', KEYS[1]), call('GET', KEYS[2]), created and 1 or 0}

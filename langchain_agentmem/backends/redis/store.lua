@@ -1,79 +1,81 @@
-The scripts of the item table. The keys of a root, which is the first label of a namespace; all begin alike:
+Scripts of the item table. The keys of a root, which is the first label of a namespace. All have one prefix:
 
-  namespaces           a sorted set: the namespaces with items, each its labels, a zero byte after each
-  clock                the stamp of the last change: microseconds since 1970, but never the same twice
-  expiring             a sorted set: the items with a time to live, by when they expire
-  tokens, tokens:old   hashes: the swaps of the last moments, by token
-  item:<namespace><key>  an item: expiry (0: never), creation, update, time to live (0: none), stamp, and a number that earlier versions
-                         used, each a double; its value
-  items:<namespace>    a sorted set: the keys of the items of a namespace, by stamp
-  words:<namespace>    a hash: what searches know of items, by key: the item's stamp, the bytes of one of its vectors (0: it has
-                       none), its words
-  vectors:<bytes>:<namespace>  a string: the vectors of so many bytes, each after the item's stamp. Only added to: what belongs
-                       to no item any more is left out when much of it has gathered
-  logs:<namespace>     a hash: of these strings, by the bytes of a vector, the length from which on they are gone through; and
-                       how often they were (compacted)
-  paths:<namespace>    a hash: which fields are embedded of items whose put said so, by key, after the item's stamp
+  namespaces             A sorted set: the namespaces with items, as their labels, each followed by a zero byte.
+  clock                  The stamp of the last change: microseconds since 1970, but unique.
+  expiring               A sorted set: the items with a TTL, by expiry time.
+  tokens, tokens:old     Hashes: recent swaps, by idempotency token.
+  item:<namespace><key>  An item: expiry (0: never), creation, last update, TTL (0: none), stamp, and a number that older versions
+                         used, each a double; then the value.
+  items:<namespace>      A sorted set: the keys of the items of a namespace, by stamp.
+  words:<namespace>      A hash: by key, the search entry of an item: its stamp, the width of its vectors (0: it has none), its
+                         words.
+  vectors:<width>:<namespace>  A log of vectors. A log is a string of records: the stamp of an item, and a vector of <width> bytes.
+                         Records are only appended; compaction removes the records that no item needs.
+  logs:<namespace>       A hash: by width, the length of a log that triggers its compaction; and the number of compactions
+                         (compacted).
+  paths:<namespace>      A hash: by key, the embedded fields of an item whose put named them, after the item's stamp.
 
-Only the first is passed as a key: the others follow from it, and lie in the same slot.
+KEYS of every script is `namespaces`. The other keys are derived from it, and are in the same slot.
 
 -- shared --
-local N = KEYS[1]
-local P = string.sub(N, 1, -11)
-local HEAD = 48
+local NAMESPACES = KEYS[1]
+local PREFIX = string.sub(NAMESPACES, 1, -11)  -- the prefix of all keys
+local HEAD = 48  -- number of bytes before an item's value
 
 local function head_of(namespace, key)
-  local head = call('GETRANGE', P .. 'item:' .. namespace .. key, 0, HEAD - 1)
+  local head = call('GETRANGE', PREFIX .. 'item:' .. namespace .. key, 0, HEAD - 1)
   if #head < HEAD then return nil end
   local expires, created, updated, ttl, stamp = struct.unpack('>ddddd', head)
   return {expires = expires, created = created, updated = updated, ttl = ttl, stamp = stamp}
 end
 
--- When an item expires; one that is cut short is for the client to refuse.
+-- Return the expiry time of an item. Python refuses an item that is cut short.
 local function expiry_of(item)
   return #item < HEAD and 0 or struct.unpack('>d', item)
 end
 
-local function is_alive(head, now)
-  return head and (head.expires == 0 or head.expires > now)
+local function exists(head, now)
+  return head and is_alive(head.expires, now)
 end
 
+-- Return the member of `expiring` for an item.
 local function expiring(namespace, key)
   return framed(namespace) .. key
 end
 
 local function log_of(namespace, width)
-  return P .. 'vectors:' .. width .. ':' .. namespace
+  return PREFIX .. 'vectors:' .. width .. ':' .. namespace
 end
 
--- The keys of a namespace that are no items.
+-- Return the keys of a namespace except its items.
 local function indexes_of(namespace)
-  local keys = {P .. 'items:' .. namespace, P .. 'words:' .. namespace, P .. 'logs:' .. namespace, P .. 'paths:' .. namespace}
+  local keys = {}
+  for at, name in ipairs({'items:', 'words:', 'logs:', 'paths:'}) do keys[at] = PREFIX .. name .. namespace end
   for _, width in ipairs(call('HKEYS', keys[3])) do
     if width ~= 'compacted' then keys[#keys + 1] = log_of(namespace, width) end
   end
   return keys
 end
 
+-- Delete an item and its entries in all indexes.
 local function forget(namespace, key)
-  call('UNLINK', P .. 'item:' .. namespace .. key)
-  call('HDEL', P .. 'words:' .. namespace, key)
-  call('HDEL', P .. 'paths:' .. namespace, key)
-  call('ZREM', P .. 'expiring', expiring(namespace, key))
-  call('ZREM', P .. 'items:' .. namespace, key)
-  if call('EXISTS', P .. 'items:' .. namespace) == 0 then
+  call('UNLINK', PREFIX .. 'item:' .. namespace .. key)
+  call('HDEL', PREFIX .. 'words:' .. namespace, key)
+  call('HDEL', PREFIX .. 'paths:' .. namespace, key)
+  call('ZREM', PREFIX .. 'expiring', expiring(namespace, key))
+  call('ZREM', PREFIX .. 'items:' .. namespace, key)
+  if call('EXISTS', PREFIX .. 'items:' .. namespace) == 0 then
     call('UNLINK', unpack(indexes_of(namespace)))
-    call('ZREM', N, namespace)
+    call('ZREM', NAMESPACES, namespace)
   end
 end
 
--- How much may lie in a log beside what is needed.
-local SPARE = 200
+local SPARE = 200  -- number of unneeded records that a log may hold
 
--- Leave out of a log what belongs to no item, or to one that has other vectors, or none.
+-- Remove from a log the records of items that are gone or that have no vectors of this width.
 local function compact(namespace, width)
   local live, kept, record = {}, {}, record_length(width)
-  for _, entry in ipairs(call('HVALS', P .. 'words:' .. namespace)) do
+  for _, entry in ipairs(call('HVALS', PREFIX .. 'words:' .. namespace)) do
     if struct.unpack('<I', entry, 9) == tonumber(width) then live[string.sub(entry, 1, 8)] = true end
   end
   local all = call('GET', log_of(namespace, width)) or ''
@@ -81,13 +83,13 @@ local function compact(namespace, width)
     if live[string.sub(all, at, at + 7)] then kept[#kept + 1] = string.sub(all, at, at + record - 1) end
   end
   call('SET', log_of(namespace, width), table.concat(kept), 'KEEPTTL')
-  call('HSET', P .. 'logs:' .. namespace, width, (2 * #kept + SPARE) * record)
-  call('HINCRBY', P .. 'logs:' .. namespace, 'compacted', 1)
+  call('HSET', PREFIX .. 'logs:' .. namespace, width, (2 * #kept + SPARE) * record)
+  call('HINCRBY', PREFIX .. 'logs:' .. namespace, 'compacted', 1)
 end
 
--- Note what searches know of an item: its words, and its vectors, each of so many bytes (-1: it is not searched).
-local function know(namespace, key, stamp, words, vectors, width)
-  local index, logs = P .. 'words:' .. namespace, P .. 'logs:' .. namespace
+-- Store the search entry of an item, and its vectors. A width of -1 means that the item is not searched.
+local function index_item(namespace, key, stamp, words, vectors, width)
+  local index, logs = PREFIX .. 'words:' .. namespace, PREFIX .. 'logs:' .. namespace
   if width < 0 then
     call('HDEL', index, key)
     return
@@ -103,16 +105,16 @@ local function know(namespace, key, stamp, words, vectors, width)
   elseif length > bound then compact(namespace, width) end
 end
 
--- Delete at most so many expired items; returns how many.
+-- Delete at most `limit` expired items. Return their number.
 local function sweep(now, limit)
-  local members = call('ZRANGEBYSCORE', P .. 'expiring', '-inf', now, 'LIMIT', 0, limit)
+  local members = call('ZRANGEBYSCORE', PREFIX .. 'expiring', '-inf', now, 'LIMIT', 0, limit)
   local deleted = 0
   for _, member in ipairs(members) do
     local length = struct.unpack('>I', member)
     local namespace, key = string.sub(member, 5, 4 + length), string.sub(member, 5 + length)
     local head = head_of(namespace, key)
-    if is_alive(head, now) then
-      call('ZADD', P .. 'expiring', string.format('%.17g', head.expires), member)
+    if exists(head, now) then
+      call('ZADD', PREFIX .. 'expiring', string.format('%.17g', head.expires), member)
     else
       forget(namespace, key)
       deleted = deleted + 1
@@ -121,88 +123,92 @@ local function sweep(now, limit)
   return deleted
 end
 
--- The namespaces at or below a prefix, from one on, at most so many.
+-- Return at most `most` namespaces at or below a prefix, beginning with `from`.
 local function below(prefix, from, most)
   local low = from ~= '' and '[' .. from or (prefix == '' and '-' or '[' .. prefix)
-  return call('ZRANGEBYLEX', N, low, prefix == '' and '+' or '[' .. prefix .. '\255', 'LIMIT', 0, most)
+  return call('ZRANGEBYLEX', NAMESPACES, low, prefix == '' and '+' or '[' .. prefix .. '\255', 'LIMIT', 0, most)
 end
 
-local function whole(namespace, key)
-  return call('GET', P .. 'item:' .. namespace .. key)
+-- Return the bytes of an item, or false.
+local function item_of(namespace, key)
+  return call('GET', PREFIX .. 'item:' .. namespace .. key)
 end
 
--- Which fields of an item are embedded, where its put said so; else false.
+-- Return the embedded fields of an item if its put named them; otherwise false.
 local function paths_of(namespace, key, head)
-  local paths = call('HGET', P .. 'paths:' .. namespace, key)
+  local paths = call('HGET', PREFIX .. 'paths:' .. namespace, key)
   return paths and struct.unpack('<d', paths) == head.stamp and string.sub(paths, 9)
 end
 
--- Store items: groups of namespace, key, value, ttl ('' for none), words, vectors (both '' for none), the bytes of one vector (-1:
--- it is not searched), paths ('' for those that all have).
+-- Store items. The arguments from `from` to `upto` are, for each item: namespace, key, value, ttl ('' for none), words, vectors,
+-- width (-1: the item is not searched), paths ('' if the put named no fields).
 local function put(now, from, upto)
-  local stamp = math.max(tonumber(call('GET', P .. 'clock') or 0), math.floor(now * 1000000))
-  local left, longest, lives = call('PTTL', N), 0, {}
+  local stamp = math.max(tonumber(call('GET', PREFIX .. 'clock') or 0), math.floor(now * 1000000))
+  local left, longest, lives = call('PTTL', NAMESPACES), 0, {}
   for at = from, upto, 8 do
     local namespace, key, value, ttl = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-    local place = P .. 'item:' .. namespace .. key
+    local item = PREFIX .. 'item:' .. namespace .. key
     local head = head_of(namespace, key)
-    local life = lives[namespace] or {left = call('PTTL', P .. 'items:' .. namespace), longest = 0}
+    local life = lives[namespace] or {left = call('PTTL', PREFIX .. 'items:' .. namespace), longest = 0}
     lives[namespace] = life
     stamp = stamp + 1
-    -- A time to live counts from the item's last use at least: a clock that is late never brings an expiry forward, a shorter time
-    -- to live does.
+    -- A late clock must not bring the expiry forward, so the TTL counts from the item's last use at least.
     local used = head and math.max(now, head.updated, head.expires - head.ttl) or now
-    local fields = {ttl and used + ttl or 0, is_alive(head, now) and head.created or now, now, ttl or 0, stamp, 0}
-    call('SET', place, struct.pack('>dddddd', unpack(fields)) .. value)
-    call('ZADD', P .. 'items:' .. namespace, string.format('%.0f', stamp), key)
-    know(namespace, key, stamp, ARGV[at + 4], ARGV[at + 5], tonumber(ARGV[at + 6]))
-    if ARGV[at + 7] == '' then call('HDEL', P .. 'paths:' .. namespace, key)
-    else call('HSET', P .. 'paths:' .. namespace, key, struct.pack('<d', stamp) .. ARGV[at + 7]) end
+    local fields = {ttl and used + ttl or 0, exists(head, now) and head.created or now, now, ttl or 0, stamp, 0}
+    call('SET', item, struct.pack('>dddddd', unpack(fields)) .. value)
+    call('ZADD', PREFIX .. 'items:' .. namespace, string.format('%.0f', stamp), key)
+    index_item(namespace, key, stamp, ARGV[at + 4], ARGV[at + 5], tonumber(ARGV[at + 6]))
+    if ARGV[at + 7] == '' then call('HDEL', PREFIX .. 'paths:' .. namespace, key)
+    else call('HSET', PREFIX .. 'paths:' .. namespace, key, struct.pack('<d', stamp) .. ARGV[at + 7]) end
     if ttl then
-      call('PEXPIREAT', place, ahead(ttl))
-      call('ZADD', P .. 'expiring', string.format('%.17g', used + ttl), expiring(namespace, key))
+      call('PEXPIREAT', item, ahead(ttl))
+      call('ZADD', PREFIX .. 'expiring', string.format('%.17g', used + ttl), expiring(namespace, key))
       life.longest = life.longest and math.max(life.longest, ttl)
       longest = longest and math.max(longest, ttl)
     else
-      call('ZREM', P .. 'expiring', expiring(namespace, key))
+      call('ZREM', PREFIX .. 'expiring', expiring(namespace, key))
       life.longest, longest = nil, nil
     end
   end
   for namespace, life in pairs(lives) do
-    call('ZADD', N, 0, namespace)
+    call('ZADD', NAMESPACES, 0, namespace)
     outlive(indexes_of(namespace), life.left, life.longest)
   end
-  call('SET', P .. 'clock', string.format('%.0f', stamp), 'KEEPTTL')
-  outlive({N, P .. 'clock', P .. 'expiring'}, left, longest)
+  call('SET', PREFIX .. 'clock', string.format('%.0f', stamp), 'KEEPTTL')
+  outlive({NAMESPACES, PREFIX .. 'clock', PREFIX .. 'expiring'}, left, longest)
 end
 
 -- get --
--- now, whether their paths are wanted, then pairs of namespace and key: the items, nil for those that are not there; then, if wanted,
--- the paths of each, nil for those of all.
+-- Return items, nil for those that do not exist; then, if requested, the named fields of each.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, 1 to return the named fields, pairs of namespace and key.
 local now, found, paths = tonumber(ARGV[1]), {}, {}
 for at = 3, ARGC, 2 do
-  local item = whole(ARGV[at], ARGV[at + 1])
+  local item = item_of(ARGV[at], ARGV[at + 1])
   local expires = item and expiry_of(item)
-  found[#found + 1] = item and (expires == 0 or expires > now) and item or false
+  found[#found + 1] = item and is_alive(expires, now) and item or false
   if ARGV[2] == '1' then paths[#paths + 1] = item and paths_of(ARGV[at], ARGV[at + 1], head_of(ARGV[at], ARGV[at + 1])) or false end
 end
 for _, one in ipairs(paths) do found[#found + 1] = one end
 return found
 
 -- change --
--- now, the numbers of items to touch, to delete and to put, and these: pairs of namespace and key, then groups as in `put`.
+-- Restart the TTL of items, delete items, and store items.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, the numbers of items to touch, to delete and to store; pairs of namespace and key of the items to touch and to delete;
+--   the items to store (see `put`).
 local now, touched, deleted = tonumber(ARGV[1]), 5 + 2 * ARGV[2], 5 + 2 * ARGV[2] + 2 * ARGV[3]
 for at = 5, touched - 1, 2 do
   local namespace, key = ARGV[at], ARGV[at + 1]
   local head = head_of(namespace, key)
   if head and head.ttl > 0 then
-    local place = P .. 'item:' .. namespace .. key
+    local item = PREFIX .. 'item:' .. namespace .. key
     local expires = math.max(head.expires, now + head.ttl)
-    call('SETRANGE', place, 0, struct.pack('>d', expires))
-    call('PEXPIREAT', place, ahead(head.ttl))
-    call('ZADD', P .. 'expiring', string.format('%.17g', expires), expiring(namespace, key))
-    outlive(indexes_of(namespace), call('PTTL', P .. 'items:' .. namespace), head.ttl)
-    outlive({N, P .. 'clock', P .. 'expiring'}, call('PTTL', N), head.ttl)
+    call('SETRANGE', item, 0, struct.pack('>d', expires))
+    call('PEXPIREAT', item, ahead(head.ttl))
+    call('ZADD', PREFIX .. 'expiring', string.format('%.17g', expires), expiring(namespace, key))
+    outlive(indexes_of(namespace), call('PTTL', PREFIX .. 'items:' .. namespace), head.ttl)
+    outlive({NAMESPACES, PREFIX .. 'clock', PREFIX .. 'expiring'}, call('PTTL', NAMESPACES), head.ttl)
   end
 end
 for at = touched, deleted - 1, 2 do
@@ -213,15 +219,17 @@ if deleted <= ARGC then
 end
 
 -- swap --
--- now, a token, the number of items; of each its namespace, key, the stamp that is expected ('' for no item), and whether to
--- delete it; then groups as in `put`.
+-- Replace or delete items if all of them have the expected stamps. Return 1 if they had.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, token, number of items; for each item: namespace, key, expected stamp ('' for no item), 1 to delete it; the items to
+--   store (see `put`).
 local now, token, stored = tonumber(ARGV[1]), ARGV[2], 4 + 4 * ARGV[3]
--- An attempt whose answer was lost may have done it.
-local tokens = {P .. 'tokens', P .. 'tokens:old'}
+-- An earlier attempt, whose answer was lost, may have succeeded.
+local tokens = {PREFIX .. 'tokens', PREFIX .. 'tokens:old'}
 if result_by_token(tokens, token) then return 1 end
 for at = 4, stored - 1, 4 do
   local head = head_of(ARGV[at], ARGV[at + 1])
-  local current = is_alive(head, now) and head or nil
+  local current = exists(head, now) and head or nil
   if (current and string.format('%.0f', current.stamp) or '') ~= ARGV[at + 2] then return 0 end
 end
 for at = 4, stored - 1, 4 do
@@ -232,19 +240,23 @@ note_token(tokens, token, 1, 10000)
 return 1
 
 -- scan --
--- now, prefix, limit, the stamp that all are to lie below ('' for none), whether that one too, the namespace to go on from, the
--- most namespaces, whether this root alone is asked, texts that a value must hold one of (none: any value). Returns the namespace that
--- comes next (nil: none), how many were looked at and the stamp of the last of these, and records of the newest items: stamp (a
--- double), namespace, key, item, each framed. Those left out have records too, with nothing but a stamp, unless nothing else is asked.
+-- Return a page of items, the most recently updated first.
+-- The result is the namespace to continue from (nil: none), the number of examined items, the stamp of the last one, and records.
+-- A record is a stamp (a double), a namespace, a key and an item, each framed. It has a stamp only if the item does not pass; in a
+-- page that this call completes, such records are left out.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, prefix, maximum number of items, upper bound of the stamps ('' for none), 1 to include the bound, namespace to
+--   continue from ('' for the first), maximum number of namespaces, 1 if no other root is read, texts of which a value must contain
+--   one (none: any value).
 local now, limit, most = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[7])
 local bound = ARGV[4] == '' and '+inf' or (ARGV[5] == '1' and '' or '(') .. ARGV[4]
 local namespaces = below(ARGV[2], ARGV[6], most + 1)
 local following = namespaces[most + 1] or false
 local candidates = {}
 for at = 1, math.min(#namespaces, most) do
-  local found = call('ZREVRANGEBYSCORE', P .. 'items:' .. namespaces[at], bound, '-inf', 'WITHSCORES', 'LIMIT', 0, limit)
-  for place = 1, #found, 2 do
-    candidates[#candidates + 1] = {tonumber(found[place + 1]), namespaces[at], found[place]}
+  local found = call('ZREVRANGEBYSCORE', PREFIX .. 'items:' .. namespaces[at], bound, '-inf', 'WITHSCORES', 'LIMIT', 0, limit)
+  for index = 1, #found, 2 do
+    candidates[#candidates + 1] = {tonumber(found[index + 1]), namespaces[at], found[index]}
   end
 end
 table.sort(candidates, function(a, b) return a[1] > b[1] end)
@@ -257,20 +269,19 @@ local function may_pass(item)
   return false
 end
 
--- Many small answers cost a client more than few large ones; no answer may be longer than 512 MB.
+-- Few large answers are faster for a client than many small ones. An answer must be shorter than 512 MB.
 local last = math.min(#candidates, limit)
 local result, part, size = {following, last, last > 0 and string.format('%.0f', candidates[last][1]) or ''}, {}, 0
-local is_whole = ARGV[8] == '1' and not following and ARGV[6] == ''
+local is_complete = ARGV[8] == '1' and not following and ARGV[6] == ''
 for at = 1, last do
   local stamp, namespace, key = unpack(candidates[at])
-  local item = whole(namespace, key)
+  local item = item_of(namespace, key)
   if not item then
     forget(namespace, key)
   else
-    local expires = expiry_of(item)
-    if (expires ~= 0 and expires <= now) or not may_pass(item) then item = false end
+    if not is_alive(expiry_of(item), now) or not may_pass(item) then item = false end
   end
-  if item or not is_whole then
+  if item or not is_complete then
     if not item then namespace, key, item = '', '', '' end
     part[#part + 1] = struct.pack('>d', stamp) .. framed(namespace) .. framed(key) .. framed(item)
     size = size + #part[#part]
@@ -284,37 +295,42 @@ if #part > 0 then result[#result + 1] = table.concat(part) end
 return result
 
 -- rows --
--- Pairs of namespace and key: the items; what is there no more is forgotten.
+-- Return items, and remove the index entries of those that do not exist.
+-- KEYS: the namespaces of the root.
+-- ARGV: pairs of namespace and key.
 local found = {}
 for at = 1, ARGC, 2 do
-  local item = whole(ARGV[at], ARGV[at + 1])
+  local item = item_of(ARGV[at], ARGV[at + 1])
   if not item then forget(ARGV[at], ARGV[at + 1]) end
   found[#found + 1] = item
 end
 return found
 
 -- find --
--- now, prefix, the bytes of a vector ('' for none wanted), the namespace to go on from, the place in it (0: its beginning), the
--- most items, the most bytes of vectors. Returns where to go on (nil: nowhere), the expired items, and of each namespace: it;
--- what is known of its items (the keys with a zero byte after each, stamps and bytes of a vector, lengths, words); vectors; and
--- how often they were compacted.
+-- Return the search entries and the vectors of the items below a prefix.
+-- The result is the namespace and the cursor to continue from (nil: the end), the expired items, and four values for each
+-- namespace: its name; its search entries (keys, each followed by a zero byte; stamps and widths; lengths of words; words); its
+-- log of vectors; and its number of compactions.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, prefix, width ('' without vectors), namespace to continue from, cursor (0 for the beginning of the namespace), maximum
+--   number of items, maximum number of bytes of vectors.
 local now, width, most, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local result = {false, '0', call('ZRANGEBYSCORE', P .. 'expiring', '-inf', now)}
+local result = {false, '0', call('ZRANGEBYSCORE', PREFIX .. 'expiring', '-inf', now)}
 
 local function add(namespace, fields, vectors)
   local keys, heads, lengths, words = {}, {}, {}, {}
   for at = 1, #fields, 2 do
-    local place, entry = #keys + 1, fields[at + 1]
-    keys[place], heads[place], lengths[place], words[place] = fields[at], string.sub(entry, 1, 12), #entry - 12, string.sub(entry, 13)
+    local n, entry = #keys + 1, fields[at + 1]
+    keys[n], heads[n], lengths[n], words[n] = fields[at], string.sub(entry, 1, 12), #entry - 12, string.sub(entry, 13)
   end
   keys[#keys + 1] = ''
   result[#result + 1] = namespace
   result[#result + 1] = {table.concat(keys, '\0'), table.concat(heads), table.concat(lengths, ' '), table.concat(words)}
   result[#result + 1] = vectors
-  result[#result + 1] = call('HGET', P .. 'logs:' .. namespace, 'compacted') or '0'
+  result[#result + 1] = call('HGET', PREFIX .. 'logs:' .. namespace, 'compacted') or '0'
 end
 
-local place, items, bytes, from, check = ARGV[5], 0, 0, ARGV[4], once()
+local cursor, items, bytes, from, check = ARGV[5], 0, 0, ARGV[4], once()
 repeat
   check(from)
   local namespaces = below(ARGV[2], from, 501)
@@ -323,22 +339,22 @@ repeat
       from = namespace
       break
     end
-    if namespace ~= from then place = '0' end
-    local index, log = P .. 'words:' .. namespace, width and log_of(namespace, width)
+    if namespace ~= from then cursor = '0' end
+    local index, log = PREFIX .. 'words:' .. namespace, width and log_of(namespace, width)
     local count, length = call('HLEN', index), log and call('STRLEN', log) or 0
-    if place ~= '0' or (items == 0 and (count > most or length > most_bytes)) then
-      -- A large namespace, in parts: first what is known of its items, then their vectors.
-      local kind, start = string.sub(place, 1, 1), string.sub(place, 2)
-      if place == '0' or kind == 'w' then
-        local answer = call('HSCAN', index, place == '0' and '0' or start, 'COUNT', most)
+    if cursor ~= '0' or (items == 0 and (count > most or length > most_bytes)) then
+      -- A large namespace is read in parts: first its search entries (w), then its vectors (v).
+      local kind, start = string.sub(cursor, 1, 1), string.sub(cursor, 2)
+      if cursor == '0' or kind == 'w' then
+        local answer = call('HSCAN', index, cursor == '0' and '0' or start, 'COUNT', most)
         add(namespace, answer[2], '')
-        place = answer[1] ~= '0' and 'w' .. answer[1] or (length > 0 and 'v0')
+        cursor = answer[1] ~= '0' and 'w' .. answer[1] or (length > 0 and 'v0')
       else
         local last = start + most_bytes - most_bytes % (8 + width)
         add(namespace, {}, call('GETRANGE', log, start, last - 1))
-        place = length > last and 'v' .. string.format('%.0f', last)
+        cursor = length > last and 'v' .. string.format('%.0f', last)
       end
-      if place then result[1], result[2] = namespace, place
+      if cursor then result[1], result[2] = namespace, cursor
       else result[1] = below(ARGV[2], namespace, 2)[2] or false end
       return result
     end
@@ -355,17 +371,19 @@ until #namespaces < 501
 return result
 
 -- namespaces --
--- now, prefix, the namespace to go on from, the most: where to go on (nil: nowhere), and those that hold items.
+-- Return the namespace to continue from (nil: the end), and the namespaces that contain items.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, prefix, namespace to continue from ('' for the first), maximum number of namespaces.
 local now, most = tonumber(ARGV[1]), tonumber(ARGV[4])
 local namespaces = below(ARGV[2], ARGV[3], most + 1)
 local result = {namespaces[most + 1] or false}
 for at = 1, math.min(#namespaces, most) do
   local namespace, start = namespaces[at], 0
   repeat
-    local keys = call('ZREVRANGE', P .. 'items:' .. namespace, start, start + 99)
+    local keys = call('ZREVRANGE', PREFIX .. 'items:' .. namespace, start, start + 99)
     local found = false
     for _, key in ipairs(keys) do
-      if is_alive(head_of(namespace, key), now) then
+      if exists(head_of(namespace, key), now) then
         found = true
         break
       end
@@ -377,18 +395,21 @@ end
 return result
 
 -- sweep --
--- now, limit: how many expired items were deleted, when the next expires, and whether no item is left.
+-- Delete expired items. Return their number, the next expiry time ('' for none), and 1 if no item is left.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, maximum number of items.
 local deleted = sweep(tonumber(ARGV[1]), ARGV[2])
-local following = call('ZRANGE', P .. 'expiring', 0, 0, 'WITHSCORES')
-return {deleted, following[2] or '', 1 - call('EXISTS', N)}
+local following = call('ZRANGE', PREFIX .. 'expiring', 0, 0, 'WITHSCORES')
+return {deleted, following[2] or '', 1 - call('EXISTS', NAMESPACES)}
 
 -- unembed --
--- The namespace to go on from, the place in it (0: its beginning): the vectors of some items are forgotten. Returns where to go on
--- (nil: nowhere).
+-- Delete the vectors of some items. Return the namespace and the cursor to continue from (nil: the end).
+-- KEYS: the namespaces of the root.
+-- ARGV: namespace to continue from ('' for the first), cursor (0 for the beginning of the namespace).
 local namespaces = below('', ARGV[1], 2)
 local namespace = namespaces[1]
 if not namespace then return {false, '0'} end
-local index, logs = P .. 'words:' .. namespace, P .. 'logs:' .. namespace
+local index, logs = PREFIX .. 'words:' .. namespace, PREFIX .. 'logs:' .. namespace
 local answer = call('HSCAN', index, namespace == ARGV[1] and ARGV[2] or '0', 'COUNT', 1000)
 for at = 1, #answer[2], 2 do
   local entry = answer[2][at + 1]
@@ -409,56 +430,61 @@ end
 return {namespaces[2] or false, '0'}
 
 -- unembedded --
--- now, the namespace to go on from, the place in it (0: its beginning), about how many items, the bytes of a vector. Returns where
--- to go on (nil: nowhere), and the items that are searched and have no such vectors: namespace, key, item, paths (nil for none).
-local now, limit, from, place, width = tonumber(ARGV[1]), tonumber(ARGV[4]), ARGV[2], ARGV[3], tonumber(ARGV[5])
-local result, looked_at = {false, '0'}, 0
+-- Return searched items that have no vectors of some width.
+-- The result is the namespace and the cursor to continue from (nil: the end), and for each item its namespace, key, bytes and named
+-- fields (nil: none).
+-- KEYS: the namespaces of the root.
+-- ARGV: now, namespace to continue from ('' for the first), cursor (0 for the beginning of the namespace), approximate number of
+--   items, width.
+local now, limit, from, cursor, width = tonumber(ARGV[1]), tonumber(ARGV[4]), ARGV[2], ARGV[3], tonumber(ARGV[5])
+local result, examined = {false, '0'}, 0
 for at, namespace in ipairs(below('', from, 101)) do
-  if at == 101 or looked_at >= 1000 or #result >= 4 * limit then
+  if at == 101 or examined >= 1000 or #result >= 4 * limit then
     result[1] = namespace
     return result
   end
-  if namespace ~= from then place = '0' end
+  if namespace ~= from then cursor = '0' end
   repeat
-    local answer = call('HSCAN', P .. 'words:' .. namespace, place, 'COUNT', limit)
-    place = answer[1]
+    local answer = call('HSCAN', PREFIX .. 'words:' .. namespace, cursor, 'COUNT', limit)
+    cursor = answer[1]
     for field = 1, #answer[2], 2 do
       local key = answer[2][field]
-      looked_at = looked_at + 1
+      examined = examined + 1
       if struct.unpack('<I', answer[2][field + 1], 9) ~= width then
         local head = head_of(namespace, key)
-        if is_alive(head, now) then
+        if exists(head, now) then
           local paths = paths_of(namespace, key, head)
-          for _, one in ipairs({namespace, key, whole(namespace, key), paths}) do result[#result + 1] = one end
+          for _, one in ipairs({namespace, key, item_of(namespace, key), paths}) do result[#result + 1] = one end
         end
       end
     end
-    if place ~= '0' and (looked_at >= 1000 or #result >= 4 * limit) then
-      result[1], result[2] = namespace, place
+    if cursor ~= '0' and (examined >= 1000 or #result >= 4 * limit) then
+      result[1], result[2] = namespace, cursor
       return result
     end
-  until place == '0'
+  until cursor == '0'
 end
 return result
 
 -- embed --
--- Groups of namespace, key, stamp, vectors, the bytes of one (0: none): items that still have the stamp, and no such vectors, are
--- given these; returns how many.
+-- Store the vectors of items that have not changed and have no vectors of this width. Return the number of these items.
+-- KEYS: the namespaces of the root.
+-- ARGV: for each item: namespace, key, stamp, vectors, width (0 for no vectors).
 local embedded, emptied = 0, {}
 for at = 1, ARGC, 5 do
   local namespace, key = ARGV[at], ARGV[at + 1]
   local width = tonumber(ARGV[at + 4])
-  local head, entry = head_of(namespace, key), call('HGET', P .. 'words:' .. namespace, key)
+  local head, entry = head_of(namespace, key), call('HGET', PREFIX .. 'words:' .. namespace, key)
   if head and string.format('%.0f', head.stamp) == ARGV[at + 2] and entry and struct.unpack('<I', entry, 9) ~= width then
-    know(namespace, key, head.stamp, string.sub(entry, 13), ARGV[at + 3], width)
+    index_item(namespace, key, head.stamp, string.sub(entry, 13), ARGV[at + 3], width)
     if width == 0 then emptied[framed(namespace) .. struct.unpack('<I', entry, 9)] = {namespace, struct.unpack('<I', entry, 9)} end
-    local left = call('PTTL', P .. 'items:' .. namespace)
+    local left = call('PTTL', PREFIX .. 'items:' .. namespace)
     if left > 0 then
       for _, one in ipairs(indexes_of(namespace)) do call('PEXPIRE', one, left) end
     end
     embedded = embedded + 1
   end
 end
--- The stamp stays: what the item is given later must not count beside what it had.
+-- The stamp of an item stays. Without this compaction, its old vectors would count beside those that it gets later.
 for _, log in pairs(emptied) do compact(log[1], log[2]) end
 return embedded
