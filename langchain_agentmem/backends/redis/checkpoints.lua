@@ -98,8 +98,8 @@ local function keep_alive(ttl, now)
 end
 
 -- Return true if the values that a write requires are stored, and no different value has the field of a new one.
--- Arguments from `at`, called the additions: number of requirements, pairs of field and digest ('' for any), number of values, pairs
--- of field and row, number of elements, pairs of reference and element.
+-- Arguments from `at`, called the additions: number of requirements, pairs of field and digest ('' for any), number of values,
+-- pairs of field and row, number of elements, pairs of reference and element.
 local function fits(at)
   for n = at + 1, at + 2 * ARGV[at], 2 do
     local row = call('HGET', VALUES, ARGV[n])
@@ -136,8 +136,8 @@ local function each_write(blob)
   end
 end
 
--- Return everything that is needed to rebuild values: the thread's secret, the pending writes of checkpoints (those of `channels`, or
--- all if it is nil), the rows of the values and of their bases, and the elements (references, lengths, bytes).
+-- Return everything that is needed to rebuild values: the thread's secret, the pending writes of checkpoints (those of
+-- `channels`, or all if it is nil), the rows of the values and of their bases, and the elements (references, lengths, bytes).
 local function parts(fields, members, channels)
   local rows, headers, order, writes, wanted, references = {}, {}, {}, {}, {}, {}
 

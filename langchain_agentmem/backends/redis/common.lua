@@ -107,8 +107,8 @@ local function framed(text)
   return struct.pack('>I', #text) .. text
 end
 
--- Idempotency tokens. Two logs (hashes of results by token) keep them for ten minutes, which is longer than any retry takes. When the
--- first log is full, it replaces the second.
+-- Idempotency tokens. Two logs (hashes of results by token) keep them for ten minutes, which is longer than any retry takes. When
+-- the first log is full, it replaces the second.
 local function result_by_token(logs, token)
   return call('HGET', logs[1], token) or call('HGET', logs[2], token)
 end
