@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.backends.postgres import leases
+from langchain_agentmem.backends.postgres import transactions
 from langchain_agentmem.backends.redis import exchange as redis
 from langchain_agentmem.backends.sqlite import driver as sqlite
 from langchain_agentmem.programs import Compute
@@ -62,13 +62,13 @@ class Costs:
         monkeypatch.setattr(sqlite.SqliteDriver, "_performer", performer)
 
     def _watch_postgres(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        answer = leases._answer
+        answer = transactions._answer
 
         def counted(cursor: Any, step: Any) -> Any:
             result = yield from answer(cursor, step)
             return result if isinstance(step, Compute) else self._count(result)
 
-        monkeypatch.setattr(leases, "_answer", counted)
+        monkeypatch.setattr(transactions, "_answer", counted)
 
     def _watch_redis(self, monkeypatch: pytest.MonkeyPatch) -> None:
         perform, aperform = redis.Exchange.perform, redis.Exchange.aperform

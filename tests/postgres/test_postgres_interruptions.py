@@ -24,11 +24,15 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 import langchain_agentmem
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.backends.postgres import leases
+from langchain_agentmem.backends.postgres.slots import Slot, Slots, TimeLimit
+from langchain_agentmem.backends.postgres.transactions import Do
 
 TRACED = {
     str(Path(langchain_agentmem.__file__).parent / name)
-    for name in ("programs/__init__.py", *(f"backends/postgres/{part}.py" for part in ("driver", "leases", "slots")))
+    for name in (
+        *("backends/failures.py", "backends/lifetimes.py"),
+        *(f"backends/postgres/{part}.py" for part in ("driver", "leases", "slots", "sources", "transactions", "waits")),
+    )
 }
 
 SOURCES = ("own", "pool", "connection", "connection-without-autocommit")
@@ -161,7 +165,7 @@ class Cancelling:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.at = self.steps = 0
-        perform = leases.Do.aperform
+        perform = Do.aperform
 
         async def counted(step: Any) -> Any:
             self.steps += 1
@@ -169,7 +173,7 @@ class Cancelling:
                 asyncio.current_task().cancel()
             return await perform(step)
 
-        monkeypatch.setattr(leases.Do, "aperform", counted)
+        monkeypatch.setattr(Do, "aperform", counted)
 
 
 @contextlib.asynccontextmanager
@@ -231,9 +235,9 @@ async def test_tasks_that_are_cancelled_while_they_wait_leave_nothing_behind(pos
 
 
 def test_a_slot_whose_caller_is_gone_is_given_to_the_next():
-    slots = leases.Slots(1)
-    limit = leases.TimeLimit(5)
-    lost, next_ = leases.Slot(slots), leases.Slot(slots)
+    slots = Slots(1)
+    limit = TimeLimit(5)
+    lost, next_ = Slot(slots), Slot(slots)
     langchain_agentmem.programs.run(lost.take(limit))
     waiting = threading.Thread(target=lambda: langchain_agentmem.programs.run(next_.take(limit)))
     waiting.start()

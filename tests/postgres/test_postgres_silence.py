@@ -62,7 +62,7 @@ async def test_a_server_that_accepts_and_says_nothing(proxy, url, call):
     with AgentMemory.from_url(url) as memory:
         with (
             within_the_limit(),
-            pytest.raises(StorageBusyError, match=rf"connect.*within {SECONDS} seconds; nothing was stored"),
+            pytest.raises(StorageBusyError, match=rf"connect.*within {SECONDS} seconds. Nothing was stored"),
         ):
             await call(memory.history("s").add_messages, [HumanMessage("a")])
         proxy.resume()
@@ -87,7 +87,7 @@ async def test_a_lost_answer_to_a_write_is_said_to_be_unknown(proxy, url, call):
     with AgentMemory.from_url(url) as memory:
         await use(memory, call, 0)
         proxy.stall(answers_only=True)
-        with within_the_limit(), pytest.raises(StorageBusyError, match="not known whether it was stored"):
+        with within_the_limit(), pytest.raises(StorageBusyError, match="unknown whether the write was stored"):
             await call(memory.store.put, ("a",), "k", {"n": 1})
         proxy.resume()
         assert (await call(memory.store.get, ("a",), "k")).value == {"n": 1}
@@ -99,7 +99,7 @@ async def test_a_call_that_waits_for_a_lock_is_said_to_have_stored_nothing(postg
         await call(memory.store.put, ("a",), "k", {"n": 0})
         other.execute("BEGIN")
         other.execute("SELECT * FROM store FOR UPDATE")
-        with within_the_limit(), pytest.raises(StorageBusyError, match="; nothing was stored"):
+        with within_the_limit(), pytest.raises(StorageBusyError, match="Nothing was stored"):
             await call(memory.store.put, ("a",), "k", {"n": 1})
         other.execute("COMMIT")
         assert (await call(memory.store.get, ("a",), "k")).value == {"n": 0}

@@ -17,13 +17,13 @@ from langchain_agentmem.backends.postgres import driver
 
 def test_writers_of_the_same_items_never_wait_in_a_circle(postgres_url, monkeypatch):
     broken: list[psycopg.Error] = []
-    decide = driver._may_try_again
+    decide = driver.may_try_again
 
     def noted(error: psycopg.Error) -> bool:
         broken.append(error)
         return decide(error)
 
-    monkeypatch.setattr(driver, "_may_try_again", noted)
+    monkeypatch.setattr(driver, "may_try_again", noted)
     keys = [(("r", str(number % 2)), str(number)) for number in range(6)]
     with AgentMemory.from_url(postgres_url) as memory:
 

@@ -17,7 +17,11 @@ DRIVERS = {"sqlite3", "psycopg", "psycopg_pool", "redis"}
 OPTIONAL = DRIVERS | {"langchain", "networkx", "pgvector"}
 OPTIONAL_AT_TOP = {
     "backends.sqlite.driver": {"sqlite3"},
+    "backends.postgres.conninfo": {"psycopg"},
     "backends.postgres.driver": {"psycopg", "psycopg_pool"},
+    "backends.postgres.failures": {"psycopg", "psycopg_pool"},
+    "backends.postgres.sources": {"psycopg"},
+    "backends.postgres.transactions": {"psycopg"},
     "backends.redis.connectors": {"redis"},
     "backends.redis.damage": {"redis"},
     "backends.redis.dispatcher": {"redis"},

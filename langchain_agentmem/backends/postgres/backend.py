@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.postgres.checkpoints import PostgresCheckpoints
-from langchain_agentmem.backends.postgres.driver import PostgresDriver, connection_settings, url_of_conninfo
+from langchain_agentmem.backends.postgres.conninfo import connection_settings, url_of_conninfo
+from langchain_agentmem.backends.postgres.driver import PostgresDriver
 from langchain_agentmem.backends.postgres.history import PostgresMessages
 from langchain_agentmem.backends.postgres.options import settings_of
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
