@@ -16,7 +16,7 @@ T = TypeVar("T")
 _inherited: list[Any] = []
 
 
-def check_open(closed: bool) -> None:
+def refuse_closed(closed: bool) -> None:
     """Refuse calls of a closed memory.
 
     Raises:

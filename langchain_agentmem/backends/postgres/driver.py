@@ -21,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from langchain_agentmem.backends.existing import warn_of_existing
 from langchain_agentmem.backends.failures import Translated
-from langchain_agentmem.backends.lifetimes import PerLoop, check_open, keep_inherited
+from langchain_agentmem.backends.lifetimes import PerLoop, keep_inherited, refuse_closed
 from langchain_agentmem.backends.postgres.failures import (
     CREATED_BY_OTHERS,
     DRIVER_ERRORS,
@@ -147,7 +147,7 @@ class PostgresDriver:
         warn_of_existing("The Postgres database", others)
 
     def _check_usable(self) -> None:
-        check_open(self.closed)
+        refuse_closed(self.closed)
         if self._process != os.getpid():
             if self._given_open:
                 msg = (

@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast
 
 import redis
 
+from langchain_agentmem.backends.failures import Translated
+from langchain_agentmem.backends.lifetimes import keep_inherited, refuse_closed
 from langchain_agentmem.backends.redis.connectors import Client
 from langchain_agentmem.backends.redis.damage import checked
 from langchain_agentmem.backends.redis.dispatcher import Dispatcher
@@ -18,16 +20,13 @@ from langchain_agentmem.backends.redis.limits import TimeLimit
 from langchain_agentmem.backends.redis.scripts import Changed
 from langchain_agentmem.backends.redis.servers import Servers
 from langchain_agentmem.backends.redis.settings import Settings
-from langchain_agentmem.errors import StorageBusyError, StorageClosedError
+from langchain_agentmem.errors import AgentMemError, StorageBusyError
 from langchain_agentmem.programs import OuterStep, Program, StorageProgram, arun, run
 
 T = TypeVar("T")
 
 _ATTEMPTS = 10
 """Number of times that a program starts again because another writer changed what it was reading."""
-
-_inherited: list[Servers] = []
-"""Connections that a forked process inherited. They stay open, because closing them could harm the parent process."""
 
 
 class RedisDriver:
@@ -72,7 +71,7 @@ class RedisDriver:
     def _attempts(self, program: Program[T], writes: bool) -> Program[T]:
         self._check_usable()
         limit = TimeLimit(self.settings.timeout)
-        try:
+        with Translated(DRIVER_ERRORS, lambda error: self._translated(error, limit, writes=writes)):
             if not self._inspected:
                 yield from inspect(self._dispatcher, self.settings, limit)
                 self._inspected = True
@@ -84,18 +83,16 @@ class RedisDriver:
                         raise
             msg = f"Other writers changed the data during each of {_ATTEMPTS} attempts to read it. Try again."
             raise StorageBusyError(msg)
-        except DRIVER_ERRORS as error:
-            if is_lost(error):
-                check_open(self.closed, limit, writes=writes)
-            raise translated(error, limit, self.settings.timeout, writes=writes) from error
+
+    def _translated(self, error: Exception, limit: TimeLimit, *, writes: bool) -> AgentMemError:
+        if is_lost(error):
+            check_open(self.closed, limit, writes=writes)
+        return translated(error, limit, self.settings.timeout, writes=writes)
 
     def _check_usable(self) -> None:
-        if self.closed:
-            msg = "This memory is closed. Create a new one, or call close() later."
-            raise StorageClosedError(msg)
+        refuse_closed(self.closed)
         if self.servers.process != os.getpid():
-            # A process must not use a connection that it inherited.
-            _inherited.append(self.servers)
+            keep_inherited(self.servers)
             self._reset()
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import TimeoutError as NoAnswerError
 
+from langchain_agentmem.backends.failures import Rule, error_for, first_line
 from langchain_agentmem.backends.redis.limits import TimeLimit
 from langchain_agentmem.backends.redis.pools import PoolTimeoutError
 from langchain_agentmem.backends.redis.routing import UnreachableError
@@ -157,7 +158,7 @@ def translated(error: Exception, limit: TimeLimit, timeout: float, *, writes: bo
         timeout: The seconds that an operation may take.
         writes: True if the operation writes.
     """
-    text = str(error).strip().partition("\n")[0].rstrip(".")
+    text = first_line(error)
     end = outcome(limit, writes=writes)
     if "OOM command not allowed" in text or isinstance(error, OutOfMemoryError):
         stored = "A part of the call may have been stored" if limit.partial else "Nothing was stored"
@@ -168,9 +169,9 @@ def translated(error: Exception, limit: TimeLimit, timeout: float, *, writes: bo
         )
     if isinstance(error, NoAnswerError):
         return StorageBusyError(f"Redis did not answer within {timeout:g} seconds: {text}.{end}")
-    for kinds, kind, meaning in _MEANINGS:
-        if isinstance(error, kinds):
-            return kind(meaning.format(text=text) + (end if isinstance(error, _UNREACHABLE) else ""))
+    known = error_for(_RULES, error, text=text, outcome=end)
+    if known is not None:
+        return known
     if is_retryable(error):
         return StorageBusyError(f"Redis is busy: {text}.{end}")
     return StorageError(f"Redis refused the operation: {text}.")
@@ -178,14 +179,18 @@ def translated(error: Exception, limit: TimeLimit, timeout: float, *, writes: bo
 
 _UNREACHABLE = (*_LOST, RedisClusterException)
 
-_MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[AgentMemError], str], ...] = (
-    (
-        (AuthenticationError, AuthorizationError, NoPermissionError),
+_RULES = (
+    Rule(
+        (AuthenticationError, AuthorizationError),
+        ConfigurationError,
+        "Redis denied access: {text}. Check the user, the password and the permissions.{outcome}",
+    ),
+    Rule(
+        NoPermissionError,
         ConfigurationError,
         "Redis denied access: {text}. Check the user, the password and the permissions.",
     ),
-    ((ReadOnlyError,), StorageError, "This Redis server accepts no writes: {text}. It may be a replica."),
-    ((BusyLoadingError,), StorageBusyError, "Redis is still loading its data: {text}. Try again later."),
-    (_UNREACHABLE, StorageError, "Cannot reach Redis: {text}."),
+    Rule(ReadOnlyError, StorageError, "This Redis server accepts no writes: {text}. It may be a replica."),
+    Rule(BusyLoadingError, StorageBusyError, "Redis is still loading its data: {text}. Try again later.{outcome}"),
+    Rule(_UNREACHABLE, StorageError, "Cannot reach Redis: {text}.{outcome}"),
 )
-"""For kinds of errors: the class and the text of the error that replaces them."""

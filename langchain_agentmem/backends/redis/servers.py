@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import threading
-import weakref
 from collections.abc import Mapping
 
 import redis
 
+from langchain_agentmem.backends.lifetimes import PerLoop
 from langchain_agentmem.backends.redis.connections import SyncConnection
 from langchain_agentmem.backends.redis.connectors import Client, Connector, connector_of
 from langchain_agentmem.backends.redis.failures import CONNECTION_ERRORS, raise_if_foreign
@@ -35,11 +34,9 @@ class Servers:
         self._settings, self._client = settings, client
         self.process = os.getpid()
         self.closed = False
-        self._lock = threading.Lock()
         self._connectors: dict[bool, Connector] = {}
         self._pools: dict[Endpoint, Pool] = {}
-        self.loops: dict[asyncio.AbstractEventLoop, LoopPools] = {}
-        weakref.finalize(self, _abandon_all, self.loops, self.process)
+        self.loops: PerLoop[LoopPools] = PerLoop(_abandon)
 
     def connector(self, *, asynchronous: bool) -> Connector:
         """Return the connector for synchronous or asynchronous connections."""
@@ -75,13 +72,7 @@ class Servers:
 
     def loop_pool(self, server: Endpoint) -> LoopPool:
         """Return the pool of a server for tasks of the running event loop."""
-        loop = asyncio.get_running_loop()
-        pools = self.loops.get(loop)
-        if pools is None:
-            with self._lock:
-                for closed in [one for one in self.loops if one.is_closed()]:
-                    _abandon(closed, self.loops.pop(closed))
-                pools = self.loops.setdefault(loop, {})
+        pools = self.loops.current(dict)
         found = pools.get(server)
         if found is None:
             connector = self.connector(asynchronous=True)
@@ -95,17 +86,15 @@ class Servers:
         self.closed = True
         for pool in list(self._pools.values()):
             pool.close()
-        with self._lock:
-            _abandon_all(self.loops, self.process)
+        self.loops.close()
 
     async def aclose(self) -> None:
         """Same as `close`, but without blocking the event loop."""
         self.closed = True
-        loop = asyncio.get_running_loop()
-        own = self.loops.pop(loop, {})
+        own = self.loops.pop_current() or {}
         for pool in own.values():
             await pool.aclose()
-        _abandon(loop, own)  # the connections that are in use
+        _abandon(asyncio.get_running_loop(), own)  # the connections that are in use
         self.close()
 
 
@@ -117,13 +106,6 @@ def _is_clean(connection: SyncConnection) -> bool:
     except CONNECTION_ERRORS as error:
         raise_if_foreign(error, handled)
         return False
-
-
-def _abandon_all(loops: dict[asyncio.AbstractEventLoop, LoopPools], process: int) -> None:
-    while loops:
-        loop, pools = loops.popitem()
-        if process == os.getpid():
-            _abandon(loop, pools)
 
 
 def _abandon(loop: asyncio.AbstractEventLoop, pools: Mapping[Endpoint, LoopPool]) -> None:
