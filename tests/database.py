@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import redis
 
 from langchain_agentmem.backends.contract import StoredWrite
-from langchain_agentmem.backends.redis import rows
+from langchain_agentmem.backends.redis import checkpoint_rows as rows
 from langchain_agentmem.backends.redis.scripts import slot
 from langchain_agentmem.encoding.references import Typed
 
@@ -285,7 +285,7 @@ class RedisDatabase:
 
     def _writes(self) -> Iterator[tuple[str, bytes, list[Any]]]:
         for thread, field, records in self._rows("writes"):
-            yield thread, field, list(rows._each_write(records))
+            yield thread, field, list(rows.each_write(records))
 
     def stored(self, place: str) -> list[Stored]:
         if place == "elements":
@@ -297,7 +297,7 @@ class RedisDatabase:
             values = [
                 (thread, header, data, field.decode().split("\x00"))
                 for thread, field, row in self._rows(place)
-                for header, data in [rows._parts(row)]
+                for header, data in [rows.row_parts(row)]
             ]
             return [Stored((thread, *key), header[5], data) for thread, header, data, key in values]
         if place == "writes":
@@ -307,7 +307,7 @@ class RedisDatabase:
                 for at, write in enumerate(writes)
             ]
         return [
-            Stored((thread, field), *rows.unpack(rows._parts(row)[1]))
+            Stored((thread, field), *rows.unpack(rows.row_parts(row)[1]))
             for thread, field, row in self._rows("checkpoints")
         ]
 
@@ -320,17 +320,17 @@ class RedisDatabase:
             self._client.hset(f"{thread}elements", key[0], packed)
         elif place == "values":
             field = "\x00".join(key)
-            header, _ = rows._parts(self._client.hget(f"{thread}values", field))
+            header, _ = rows.row_parts(self._client.hget(f"{thread}values", field))
             header[5] = row.type
-            self._client.hset(f"{thread}values", field, rows._row(header) + row.data)
+            self._client.hset(f"{thread}values", field, rows.row_header(header) + row.data)
         elif place == "writes":
             field, at = key
-            writes = list(rows._each_write(self._client.hget(f"{thread}writes", field)))
+            writes = list(rows.each_write(self._client.hget(f"{thread}writes", field)))
             writes[at] = writes[at]._replace(type=row.type, data=row.data)
             self._client.hset(f"{thread}writes", field, b"".join(map(rows.pack_write, writes)))
         else:
-            header, _ = rows._parts(self._client.hget(f"{thread}checkpoints", key[0]))
-            self._client.hset(f"{thread}checkpoints", key[0], rows._row(header) + packed)
+            header, _ = rows.row_parts(self._client.hget(f"{thread}checkpoints", key[0]))
+            self._client.hset(f"{thread}checkpoints", key[0], rows.row_header(header) + packed)
 
     def add_write(self, channel: str, type_: str, data: bytes) -> None:
         (thread,) = self._threads()
@@ -343,7 +343,7 @@ class RedisDatabase:
         return [
             (thread, field.decode().split("\x00")[1], digest)
             for thread, field, row in self._rows("values")
-            if (digest := rows._parts(row)[0][1])
+            if (digest := rows.row_parts(row)[0][1])
         ]
 
     def count(self, what: str) -> int:
@@ -357,7 +357,7 @@ class RedisDatabase:
 
     def referring(self) -> Iterable[tuple[Any, bytes]]:
         for thread, _, row in self._rows("values"):
-            header, data = rows._parts(row)
+            header, data = rows.row_parts(row)
             if header[0] != "plain":
                 yield thread, data
         for thread, _, writes in self._writes():

@@ -86,18 +86,18 @@ def test_an_error_after_a_part_was_stored_does_not_say_that_nothing_was():
 
 
 async def test_every_operation_may_have_many_arguments(any_redis_url, call, monkeypatch):
-    monkeypatch.setattr(scripts, "MOST_ARGUMENTS", 0)
+    monkeypatch.setattr(scripts, "MAX_ARGUMENTS", 0)
     with AgentMemory.from_url(any_redis_url) as memory:
         await use_everything(memory, call)
         await call(memory.close)
 
 
 async def test_a_value_that_is_too_large_for_redis_is_refused_before_anything_is_stored(redis_url, call, monkeypatch):
-    monkeypatch.setattr(scripts, "MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(scripts, "MAX_BYTES", 1_000_000)
     with AgentMemory.from_url(redis_url) as memory:
 
         async def refused(method: Any, *arguments: Any) -> None:
-            with pytest.raises(InvalidInputError, match="nothing was stored"):
+            with pytest.raises(InvalidInputError, match="Nothing was stored"):
                 await call(method, *arguments)
 
         await refused(memory.history("s").add_messages, [HumanMessage("a" * 1_000_001)])

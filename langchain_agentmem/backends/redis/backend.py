@@ -1,4 +1,4 @@
-"""The Redis backend: its tables on one driver."""
+"""The Redis backend: three tables on one driver."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class RedisBackend(Backend):
 
     @classmethod
     def from_url(cls, url: str) -> RedisBackend:
-        """The backend for a URL; see `langchain_agentmem.backends.connect`."""
+        """Return the backend for a URL. See `langchain_agentmem.backends.connect`."""
         return cls(RedisDriver(settings_of(url)))
 
     @classmethod
     def from_connection(cls, client: Any, *, allow_eviction: bool = False, language: str = ENGLISH) -> RedisBackend:
-        """The backend on the application's own client, which stays open on `close`."""
+        """Return the backend on a client of the application, which stays open when the backend is closed."""
         settings = Settings(allow_eviction=allow_eviction, language=check_language(language))
         return cls(RedisDriver(settings, client))
 

@@ -22,7 +22,7 @@ from langchain_agentmem.backends.contract import (
     WritesPut,
 )
 from langchain_agentmem.backends.redis import indexes
-from langchain_agentmem.backends.redis.rows import (
+from langchain_agentmem.backends.redis.checkpoint_rows import (
     Answer,
     checkpoints_in,
     entries_in,
@@ -32,7 +32,7 @@ from langchain_agentmem.backends.redis.rows import (
     pack_checkpoint,
     pack_write,
     reading,
-    thread_of,
+    thread_row,
     unpack,
 )
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, load_scripts, optional, slot
@@ -46,7 +46,7 @@ LUA = load_scripts("checkpoints.lua", "a thread")
 _KEYS = ("thread", "checkpoints", "order", "values", "elements", "writes", "runs")
 _THREADS_AT_ONCE = 500
 _AFTER_ALL = b"\xff"
-"""Greater than any namespace."""
+"""A value that sorts after every namespace."""
 
 
 class RedisCheckpoints:
@@ -112,12 +112,12 @@ class RedisCheckpoints:
                 for one, records in zip(some, answers, strict=True):
                     with reading(ThreadKey(tenant, one)):
                         rows += checkpoints_in(one, records, codec)
-                rows = sorted(rows, key=_place, reverse=True)[:limit]
+                rows = sorted(rows, key=_order, reverse=True)[:limit]
             return rows
 
         if thread_id is not None:
             return (yield from read([thread_id], limit))
-        # Only the threads whose next checkpoint is among the first of all can have others among them.
+        # The page contains checkpoints only of those threads whose newest checkpoint is among the newest of all.
         every = yield from indexes.members(_threads(tenant))
         heads = yield from read([member.decode() for member in every], 1)
         return (yield from read([row.thread_id for row in heads], limit))
@@ -185,7 +185,7 @@ class RedisCheckpoints:
         def is_listed(found: Any) -> bool:
             _, _, created_at, _, expires_at, users, _ = found
             belongs = not isinstance(user_id, str) or user_id.encode() in users
-            return created_at is not None and belongs and (expires_at is None or float(expires_at) > now)
+            return created_at is not None and belongs and indexes.is_alive(expires_at, now)
 
         def is_nobodys(found: Any) -> bool:
             last_user, _, _, _, _, users, _ = found
@@ -195,7 +195,7 @@ class RedisCheckpoints:
         entries = yield from indexes.listing(
             index, describe, is_listed, limit, offset, now, is_nobodys if user_id is None else None
         )
-        return [thread_of(member.decode(), *found) for member, found in entries]
+        return [thread_row(member.decode(), *found) for member, found in entries]
 
     # Deleting
 
@@ -204,7 +204,7 @@ class RedisCheckpoints:
         self,
         thread: ThreadKey,
         checkpoints: Collection[CheckpointKey],
-        codec: Codec,  # noqa: ARG002 (what is needed to delete is not encrypted)
+        codec: Codec,  # noqa: ARG002 (the headers are not encrypted)
         known: Collection[CheckpointEntry],
     ) -> Program[None]:
         before = [field_of(entry.key) for entry in known]
@@ -260,12 +260,12 @@ class RedisCheckpoints:
 
 
 def _invoke(name: str, thread: ThreadKey, arguments: Sequence[Any] = ()) -> Invoke:
-    place = slot("thread", *thread)
-    return Invoke(LUA[name], [place + key for key in _KEYS], arguments)
+    prefix = slot("thread", *thread)
+    return Invoke(LUA[name], [prefix + key for key in _KEYS], arguments)
 
 
 def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any]) -> Program[Any]:
-    """Run a script that uses a thread; what it returns first."""
+    """Run a script that writes to a thread, and return the first value of its answer."""
     secret = b"" if use.secret is None else pack(use.secret)
     used = (_identity(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret)
     named = [] if use.user_id is None else [use.user_id]
@@ -274,7 +274,7 @@ def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any
     )
     others = [user for user in _each(*users) if user != use.user_id] if result else []
     if others:
-        # It is the thread of these users too, although this write does not say so.
+        # The thread also belongs to these users, whom this write does not name.
         yield from InvokeAll(_enlisted(thread, use, others))
     return result
 
@@ -291,18 +291,19 @@ def _parts(
 
 
 def _unchanged(found: list[Any] | None) -> list[Any]:
+    """Start the program again if a checkpoint was deleted after it was read."""
     if found is None:
         raise Changed
     return found
 
 
 def _each(users: bytes = b"") -> list[str]:
-    """The users that a script gave."""
+    """Return the users in an answer of a script."""
     return [user.decode() for user in users.split(b"\x00") if user]
 
 
 def _enlisted(thread: ThreadKey, use: ThreadUse, users: Sequence[str]) -> list[Invoke]:
-    """Write a thread into the indexes, those of some users among them."""
+    """Add a thread to the indexes, including those of some users."""
     tenant, name = thread
     steps = [indexes.enlist(_threads(tenant), name, use.now)]
     steps += [indexes.enlist(_threads_of(tenant, user), name, use.now) for user in users]
@@ -312,7 +313,7 @@ def _enlisted(thread: ThreadKey, use: ThreadUse, users: Sequence[str]) -> list[I
 
 
 def _unlisted(thread: ThreadKey, users: bytes, used: float) -> list[Invoke]:
-    """Remove a thread from the indexes that was used last at a time."""
+    """Remove a thread from the indexes, unless it was used after a time."""
     tenant, name = thread
     gone = [(name, used)]
     steps = [indexes.heal(_threads(tenant), gone), indexes.reschedule(_expiring(tenant), [(name, "")])]
@@ -321,16 +322,17 @@ def _unlisted(thread: ThreadKey, users: bytes, used: float) -> list[Invoke]:
 
 
 def _threads(tenant: str) -> str:
+    """Return the index of a tenant's threads."""
     return slot("tenant", tenant) + "threads"
 
 
 def _threads_of(tenant: str, user_id: str) -> str:
-    """The index of a user's threads."""
+    """Return the index of a user's threads."""
     return slot("threads", tenant, user_id) + "threads"
 
 
 def _expiring(tenant: str) -> str:
-    """The index of the threads that are to expire; the notes are their users."""
+    """Return the schedule of the threads that have a TTL. The notes are their users."""
     return slot("tenant", tenant) + "expiring-threads"
 
 
@@ -339,7 +341,7 @@ def _identity(thread: ThreadKey) -> bytes:
 
 
 def _after(thread_id: str, after: tuple[str, str, str] | None) -> tuple[Any, Any]:
-    """Where the next page of a thread starts: an id, and the namespaces from which on it is not to be listed."""
+    """Return the ID and the namespace that precede the next page of a thread."""
     if after is None:
         return "", ""
     last_id, last_thread, last_namespace = after
@@ -348,5 +350,6 @@ def _after(thread_id: str, after: tuple[str, str, str] | None) -> tuple[Any, Any
     return last_id, _AFTER_ALL if thread_id < last_thread else ""
 
 
-def _place(row: CheckpointRow) -> tuple[str, str, str]:
+def _order(row: CheckpointRow) -> tuple[str, str, str]:
+    """Return the sort key of a checkpoint in a page."""
     return row.key.checkpoint_id, row.thread_id, row.key.namespace

@@ -1,10 +1,9 @@
-"""The message log on Redis: a stream for each session."""
+"""The message log on Redis: one stream for each session, and keys beside it in the same slot."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from typing import Any
 
 import ormsgpack
@@ -21,16 +20,19 @@ from langchain_agentmem.backends.contract import (
     StoredSummary,
 )
 from langchain_agentmem.backends.redis import indexes
+from langchain_agentmem.backends.redis.message_rows import (
+    index_entries,
+    message_rows,
+    pack_entry,
+    pack_message,
+    session_row,
+)
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, load_scripts, optional, slot
-from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program, storage_program
 
 LUA = load_scripts("history.lua", "a session")
 
-_HEADER = struct.Struct(">dI")
-_LENGTH = struct.Struct(">I")
-_PLACE = struct.Struct(">I")
-_POSITION = struct.Struct("<d")
+_POSITION = struct.Struct(">I")
 _KEYS = ("session", "messages", "index", "tokens", "words", "vectors", "tokens:old")
 _SESSIONS_AT_ONCE = 200
 
@@ -44,7 +46,7 @@ class RedisMessages:
         arguments: list[Any] = [
             optional(now),
             _identity(key),
-            b"".join(framed(_PLACE.pack(title.position) + title.text.encode()) for title in addition.titles or ()),
+            b"".join(framed(_POSITION.pack(title.position) + title.text.encode()) for title in addition.titles or ()),
             addition.agent or "",
             optional(addition.keep),
             optional(ttl),
@@ -53,7 +55,7 @@ class RedisMessages:
         ]
         for row in addition.rows:
             marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
-            arguments += (marks, row.agent or "", _packed(row), _known(row), row.vector or b"")
+            arguments += (marks, row.agent or "", pack_message(row), pack_entry(row), row.vector or b"")
         steps = [
             indexes.enlist(_owners(key.tenant), key.user_id or "", now),
             indexes.enlist(_owner(key.tenant, key.user_id), key.session_id, now),
@@ -65,16 +67,16 @@ class RedisMessages:
 
     @storage_program
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
-        most = -1 if limit is None else limit
-        return _rows((yield from _invoke("window", key, (optional(now), _whose(agent), most))))
+        count = -1 if limit is None else limit
+        return message_rows((yield from _invoke("window", key, (optional(now), _filter_for(agent), count))))
 
     @storage_program
     def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
-        return _rows((yield from _invoke("page", key, (optional(now), _whose(agent), after, limit))))
+        return message_rows((yield from _invoke("page", key, (optional(now), _filter_for(agent), after, limit))))
 
     @storage_program
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
-        return int((yield from _invoke("count", key, (optional(now), _whose(agent)))))
+        return int((yield from _invoke("count", key, (optional(now), _filter_for(agent)))))
 
     @storage_program
     def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
@@ -88,26 +90,26 @@ class RedisMessages:
             keys = [SessionKey(tenant, user_id, one or "") for one in sessions[start : start + _SESSIONS_AT_ONCE]]
             answers = yield from InvokeAll([_invoke("index", key, (optional(now), int(vectors))) for key in keys])
             for key, answer in zip(keys, answers, strict=True):
-                found += _entries(key.session_id, agent, *answer)
+                found += index_entries(key.session_id, agent, *answer)
         return found
 
     @storage_program
     def rows(
-        self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
+        self, scope: HistoryScope, positions: Sequence[tuple[str, int]], now: float
     ) -> Program[dict[tuple[str, int], MessageRow]]:
         by_session: dict[str, list[int]] = {}
-        for session_id, position in places:
+        for session_id, position in positions:
             by_session.setdefault(session_id, []).append(position)
         answers = yield from InvokeAll(
             [
-                _invoke("rows", SessionKey(scope.tenant, scope.user_id, session_id), (optional(now), *positions))
-                for session_id, positions in by_session.items()
+                _invoke("rows", SessionKey(scope.tenant, scope.user_id, session_id), (optional(now), *own))
+                for session_id, own in by_session.items()
             ]
         )
         return {
             (session_id, row.position): row
             for session_id, records in zip(by_session, answers, strict=True)
-            for row in _rows(records)
+            for row in message_rows(records)
         }
 
     @storage_program
@@ -124,7 +126,7 @@ class RedisMessages:
 
     @storage_program
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        yield from _invoke("clear", key, (_whose(agent),))
+        yield from _invoke("clear", key, (_filter_for(agent),))
 
     @storage_program
     def end(self, key: SessionKey) -> Program[int]:
@@ -138,12 +140,15 @@ class RedisMessages:
             return _invoke("describe", SessionKey(tenant, owners[index], member.decode()), ())
 
         def is_listed(found: Any) -> bool:
-            return found[2] is not None and (found[4] is None or float(found[4]) > now)
+            _, _, created_at, _, expires_at, *_ = found
+            return created_at is not None and indexes.is_alive(expires_at, now)
 
         users = (yield from self._users(tenant)) if user_id is OMITTED else [user_id]
         owners = {_owner(tenant, user): user for user in users}
         entries = yield from indexes.listing_of(list(owners), describe, is_listed, limit, offset, now)
-        return [_session(SessionKey(tenant, owners[index], member.decode()), found) for index, member, found in entries]
+        return [
+            session_row(SessionKey(tenant, owners[index], member.decode()), found) for index, member, found in entries
+        ]
 
     @storage_program
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
@@ -201,16 +206,16 @@ class RedisMessages:
             page, positions = positions[: limit - len(found)], positions[limit - len(found) :]
             if page:
                 records = yield from _invoke("rows", sessions[at], (optional(now), *page))
-                found += [LoggedMessage(sessions[at], row) for row in _rows(records)]
+                found += [LoggedMessage(sessions[at], row) for row in message_rows(records)]
             if not positions:
                 at, positions = at + 1, None
         return found, (sessions, at, positions) if at < len(sessions) else None
 
     @storage_program
-    def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (keys say it)
+    def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (each key contains it)
         by_session: dict[SessionKey, list[Any]] = {}
         for key, row in messages:
-            by_session.setdefault(key, []).extend((row.position, _packed(row), row.vector or b""))
+            by_session.setdefault(key, []).extend((row.position, pack_message(row), row.vector or b""))
         return sum((yield from InvokeAll([_invoke("embed", key, groups) for key, groups in by_session.items()])))
 
     def _sessions(self, tenant: str) -> Program[list[SessionKey]]:
@@ -242,22 +247,22 @@ class RedisMessages:
 
 
 def _invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:
-    place = slot("session", key.tenant, key.user_id or "", key.session_id)
-    return Invoke(LUA[name], [place + part for part in _KEYS], arguments)
+    prefix = slot("session", key.tenant, key.user_id or "", key.session_id)
+    return Invoke(LUA[name], [prefix + part for part in _KEYS], arguments)
 
 
 def _owner(tenant: str, user_id: str | None) -> str:
-    """The index of a user's sessions."""
+    """Return the index of a user's sessions."""
     return slot("sessions", tenant, user_id or "") + "sessions"
 
 
 def _owners(tenant: str) -> str:
-    """The index of the users with sessions; the empty string is for those of no user."""
+    """Return the index of the users with sessions. The empty string stands for nobody."""
     return slot("tenant", tenant) + "owners"
 
 
 def _expiring(tenant: str) -> str:
-    """The index of the sessions that are to expire."""
+    """Return the schedule of the sessions that have a TTL."""
     return slot("tenant", tenant) + "expiring-sessions"
 
 
@@ -265,58 +270,6 @@ def _identity(key: SessionKey) -> bytes:
     return ormsgpack.packb(tuple(key))
 
 
-def _whose(agent: str | None) -> str:
+def _filter_for(agent: str | None) -> str:
+    """Return the agent filter that scripts take."""
     return "*" if agent is None else f"={agent}"
-
-
-def _packed(row: MessageRow) -> bytes:
-    return ormsgpack.packb((row.role, row.agent, row.ends_with_session, row.created_at, row.metadata, *row.body))
-
-
-def _known(row: MessageRow) -> bytes:
-    """What searches know of a message."""
-    return framed(ormsgpack.packb((row.role, row.agent, row.created_at))) + (row.words or b"")
-
-
-def _entries(
-    session_id: str, agent: str | None, positions: bytes, lengths: bytes, known: bytes, vectors: Sequence[Any]
-) -> list[IndexEntry]:
-    by_position = {
-        int(_POSITION.unpack_from(log, at)[0]): log[at + 8 : at + 8 + width]
-        for width, log in zip(vectors[::2], vectors[1::2], strict=True)
-        for at in range(0, len(log), 8 + width)
-    }
-    entries = []
-    ends = list(accumulate(map(int, lengths.split())))
-    for position, start, end in zip(map(int, positions.split()), [0, *ends], ends, strict=False):
-        (length,) = _LENGTH.unpack_from(known, start)
-        middle = start + _LENGTH.size + length
-        role, whose, created_at = ormsgpack.unpackb(known[start + _LENGTH.size : middle])
-        if agent is None or whose == agent:
-            words = known[middle:end]
-            entries.append(IndexEntry(session_id, position, role, created_at, words, by_position.get(position)))
-    return sorted(entries, key=lambda entry: entry.position)
-
-
-def _rows(records: bytes) -> list[MessageRow]:
-    rows = []
-    at = 0
-    while at < len(records):
-        position, length = _HEADER.unpack_from(records, at)
-        at += _HEADER.size + length
-        role, agent, ends_with_session, created_at, metadata, type_, body = ormsgpack.unpackb(records[at - length : at])
-        rows.append(MessageRow(int(position), role, agent, ends_with_session, created_at, metadata, Typed(type_, body)))
-    return rows
-
-
-def _session(key: SessionKey, found: Any) -> SessionRow:
-    title, count, created_at, updated_at, expires_at, *summaries = found
-    return SessionRow(
-        key,
-        None if title is None else title.decode(),
-        int(count),
-        float(created_at),
-        float(updated_at),
-        None if expires_at is None else float(expires_at),
-        [one.decode() for one in summaries if one],
-    )

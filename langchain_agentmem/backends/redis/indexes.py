@@ -1,7 +1,7 @@
-"""Indexes that lie apart from what they list, because that lies in slots of its own: they heal themselves.
+"""Indexes of data in other slots, and schedules of data that expires. They heal themselves.
 
-An entry is written before what it lists. What an index lists too much (because it has expired, or because a client died
-between the two) is noticed when it is read or swept, and removed.
+A client writes an entry before the data that it refers to. An entry without data (because the data has expired, or the client
+died in between) is noticed when the index is read or swept, and removed.
 """
 
 from __future__ import annotations
@@ -16,25 +16,30 @@ from langchain_agentmem.programs import Program
 LUA = load_scripts("indexes.lua", "an index")
 
 GRACE_SECONDS = 3600.0
-"""How long an entry stays of which nothing is found: somebody may be about to write it."""
+"""Seconds for which an entry without data stays: a client may be about to write the data."""
 
 _CHUNK = 500
 
 
 class Entry(NamedTuple):
-    """A member of an index, with what was found of it."""
+    """A member of an index, with the data that it refers to."""
 
     member: bytes
     found: Any
 
 
+def is_alive(expires_at: bytes | None, now: float) -> bool:
+    """Return true if data with an expiry time has not expired. Same rule as `is_alive` in common.lua."""
+    return expires_at is None or float(expires_at) > now
+
+
 def enlist(index: str, member: str | bytes, now: float) -> Invoke:
-    """Write an entry, or that it was used now."""
+    """Add a member, or note that it was used again."""
     return Invoke(LUA["enlist"], (index,), (member, optional(now)))
 
 
 def members(index: str) -> Program[list[bytes]]:
-    """All members, those used last first."""
+    """Return all members, the most recently used first."""
     every: list[bytes] = []
     while True:
         flat = yield from Invoke(LUA["newest"], (index,), (len(every), len(every) + _CHUNK - 1))
@@ -44,7 +49,7 @@ def members(index: str) -> Program[list[bytes]]:
 
 
 def members_of(several: Sequence[str]) -> Program[list[list[bytes]]]:
-    """All members of several indexes."""
+    """Return all members of several indexes."""
     found: list[list[bytes]] = []
     for start in range(0, len(several), _CHUNK):
         part = several[start : start + _CHUNK]
@@ -112,8 +117,8 @@ def listing_of(
         several: The indexes.
         describe: Returns the call that reads what a member of an index refers to.
         is_listed: Returns whether the data that was read belongs to the listing.
-        limit: The most entries; None for all.
-        offset: How many entries to skip.
+        limit: The maximum number of entries; None for all.
+        offset: The number of entries to skip.
         now: Members whose data is missing and that were last used an hour before this time are removed.
 
     Returns:
@@ -127,7 +132,7 @@ def listing_of(
     depth = _CHUNK if last is None else min(last + 10, 10 * _CHUNK)
     while True:
         newest = yield from _newest_of(several, depth)
-        # An index that has more members than were read says nothing about times before those of its last member.
+        # An index with unread members may contain members up to the time of the last member that was read.
         known_since = max((members[-1][0] for members in newest if len(members) == depth), default=-math.inf)
         is_complete = known_since == -math.inf
         ranked = sorted(
@@ -181,9 +186,11 @@ def _newest_of(several: Sequence[str], depth: int) -> Program[list[list[tuple[fl
 
 
 def heal(index: str, gone: Iterable[tuple[str | bytes, float]]) -> Invoke:
-    """Remove members that are gone, unless they were used later than at a time: somebody may be about to write them anew.
+    """Remove members whose data is gone, unless they were used again. The script returns the number of remaining members.
 
-    The script returns how many members are left.
+    Args:
+        index: The index.
+        gone: The members, each with the time of its last known use.
     """
     return Invoke(LUA["heal"], (index,), [one for member, used in gone for one in (member, optional(used))])
 
@@ -191,23 +198,28 @@ def heal(index: str, gone: Iterable[tuple[str | bytes, float]]) -> Invoke:
 def schedule(
     index: str, member: str | bytes, time: float, *, notes: Sequence[str] = (), earliest: bool = False
 ) -> Invoke:
-    """Set when to look at a member; with `earliest`, an earlier time that is known stays.
+    """Set the time of the next check of a member.
 
-    The notes are added to those of the member; none holds a zero byte.
+    Args:
+        index: The schedule.
+        member: The member.
+        time: When to check it.
+        notes: Texts without zero bytes, which are added to the member's notes.
+        earliest: If true, an earlier time in the schedule stays.
     """
-    return Invoke(LUA["schedule"], _scheduled(index), (member, optional(time), int(earliest), *notes))
+    return Invoke(LUA["schedule"], _schedule_keys(index), (member, optional(time), int(earliest), *notes))
 
 
 def due(index: str, now: float, limit: int) -> Program[list[tuple[bytes, bytes]]]:
-    """The members that are to be looked at by now, each with its notes, a zero byte between them."""
-    flat = yield from Invoke(LUA["due"], _scheduled(index), (optional(now), limit))
+    """Return the members that are due for a check, each with its notes, which are separated by zero bytes."""
+    flat = yield from Invoke(LUA["due"], _schedule_keys(index), (optional(now), limit))
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def reschedule(index: str, times: Iterable[tuple[str | bytes, Any]]) -> Invoke:
-    """When to look at members again, in seconds; the empty string for never."""
-    return Invoke(LUA["reschedule"], _scheduled(index), [one for pair in times for one in pair])
+    """Set the times of the next checks of members. The empty string removes a member from the schedule."""
+    return Invoke(LUA["reschedule"], _schedule_keys(index), [one for pair in times for one in pair])
 
 
-def _scheduled(index: str) -> tuple[str, str]:
+def _schedule_keys(index: str) -> tuple[str, str]:
     return index, f"{index}:notes"

@@ -1,4 +1,4 @@
-"""Which server a command goes to: the only one, the master that sentinels name, or the one of a cluster that has the slot."""
+"""Routes to servers: the only server, the master that sentinels name, or the server of a cluster that owns a slot."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SLOTS = 16384
 
 
 class Endpoint(NamedTuple):
-    """A server to connect to."""
+    """The address of a server."""
 
     host: str = ""
-    """Empty: the server that the URL or the client names."""
+    """The host; empty for the server that the URL or the client names."""
     port: int = 0
     sentinel: bool = False
 
@@ -26,44 +26,44 @@ class Endpoint(NamedTuple):
 HOME = Endpoint()
 
 Ask = Callable[[Endpoint, Sequence[Any], TimeLimit], Program[Any]]
-"""An outer program: one command to one server, tried once; its answer, or the error when the server cannot be reached."""
+"""Sends one command to one server, once. Its program returns the answer, or the error if the server is unreachable."""
 
 
 class UnreachableError(Exception):
-    """No server says where the data is."""
+    """No server names the server that holds the data."""
 
 
 class Route:
     """The route to the only server."""
 
     scattered = False
-    """Whether keys of different slots may be on different servers."""
+    """True if keys of different slots may be on different servers."""
     moves = False
-    """Whether another server may take the place of one."""
+    """True if the data may move to another server."""
 
-    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (all slots are there)
-        """The server of a slot."""
+    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (it has all slots)
+        """Return the server of a slot."""
         yield from ()
         return HOME
 
     def every(self, limit: TimeLimit) -> Program[list[Endpoint]]:
-        """All servers that take writes."""
+        """Return all servers that accept writes."""
         return [(yield from self.locate(0, limit))]
 
     def move(self, slot: int, endpoint: Endpoint) -> None:
-        """Remember that a slot has moved."""
+        """Note that a slot has moved."""
 
     def forget(self) -> None:
-        """Ask again where the data is."""
+        """Discard the known addresses, and ask for them when they are needed next."""
 
 
 class SentinelRoute(Route):
     """The route to the master that sentinels name.
 
     Args:
-        sentinels: Where they are.
-        service: The master's name.
-        ask: How to ask one.
+        sentinels: The hosts and ports of the sentinels.
+        service: The name of the master.
+        ask: Sends a command to a sentinel.
     """
 
     moves = True
@@ -73,7 +73,7 @@ class SentinelRoute(Route):
         self._service, self._ask = service, ask
         self._master: Endpoint | None = None
 
-    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (all slots are there)
+    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (the master has all slots)
         known = self._master
         if known is None:
             known = self._master = yield from self._discover(limit)
@@ -90,25 +90,30 @@ class SentinelRoute(Route):
             if isinstance(found, (list, tuple)):
                 host, port = found
                 return Endpoint(host.decode(), int(port))
-        raise UnreachableError(_said(f"no sentinel knows a master of the name {shown(self._service)}", found))
+        raise UnreachableError(_with_cause(f"no sentinel knows a master named {shown(self._service)}", found))
 
 
 class ClusterRoute(Route):
     """The route to the servers of a cluster.
 
     Args:
-        nodes: Some of them.
-        ask: How to ask one.
-        remap: What to connect to instead of an address that a server names. Default: None (that address).
+        nodes: The hosts and ports of some servers.
+        ask: Sends a command to a server.
+        remap: Returns the address to use in place of an address that a server names. Default: None (no change).
     """
 
     scattered = moves = True
 
-    def __init__(self, nodes: Sequence[tuple[str, int]], ask: Ask, remap: Any = None) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[tuple[str, int]],
+        ask: Ask,
+        remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None,
+    ) -> None:
         self._nodes = [Endpoint(*node) for node in nodes]
         self._ask, self._remap = ask, remap
         self._table: tuple[list[int], list[Endpoint]] | None = None
-        """The first slots of ranges, and the servers that have them."""
+        """The first slots of ranges, and the owners of these ranges."""
         self._moved: dict[int, Endpoint] = {}
 
     def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:
@@ -139,10 +144,10 @@ class ClusterRoute(Route):
                 ranges = sorted((int(one[0]), self._owner(one[2], node)) for one in found)
                 table = [first for first, _ in ranges], [owner for _, owner in ranges]
                 self._table = table
-                # The one that answered is asked first the next time.
+                # Ask the server that answered first the next time.
                 self._nodes = list(dict.fromkeys([node, *nodes]))
                 return table
-        raise UnreachableError(_said("no server of the cluster says where the data is", found))
+        raise UnreachableError(_with_cause("no server of the cluster lists the owners of the slots", found))
 
     def _owner(self, described: Sequence[Any], asked: Endpoint) -> Endpoint:
         host, port = described[0], int(described[1])
@@ -156,11 +161,12 @@ class ClusterRoute(Route):
         return Endpoint(host, port)
 
 
-def _said(text: str, found: Any) -> str:
-    return f"{text} ({found})" if isinstance(found, Exception) else text
+def _with_cause(text: str, found: Any) -> str:
+    """Append the last error to a text, if there was one."""
+    return f"{text} (last error: {found})" if isinstance(found, Exception) else text
 
 
 def slot_of(key: str) -> int:
-    """The slot of a key with a hash tag."""
+    """Return the slot of a key with a hash tag."""
     tag = key[key.index("{") + 1 : key.index("}")]
     return crc_hqx(tag.encode(), 0) % SLOTS

@@ -1,6 +1,6 @@
-"""The Lua scripts of the Redis backend, the steps that run them, and the keys they work on.
+"""The Lua scripts of the Redis backend, the steps that run them, and their keys and arguments.
 
-A `.lua` file holds several scripts, each after a line `-- name --`; what stands under `-- shared --` is part of each.
+A `.lua` file contains several scripts, each after a line `-- name --`. The code under `-- shared --` is part of each script.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ from langchain_agentmem.programs import Step
 _PACKAGE = "langchain_agentmem.backends.redis"
 _LENGTH = struct.Struct(">I")
 
-MOST_ARGUMENTS = 20_000
-"""More arguments of a script are packed: a command may have 1,048,576."""
-MOST_BYTES = 512 * 2**20
-"""Redis' own limit for a value (`proto-max-bulk-len`)."""
+MAX_ARGUMENTS = 20_000
+"""Maximum number of arguments of a command; more are packed. Redis allows 1,048,576."""
+MAX_BYTES = 512 * 2**20
+"""Redis' limit for a value (`proto-max-bulk-len`)."""
 _IN_BLOCK = 5_000
 
 
 class Script(NamedTuple):
-    """A script, and the digest that Redis knows it by once it has run it."""
+    """A script."""
 
     name: str
     kind: str
-    """What its keys hold."""
+    """What its keys store, for errors: "a session"."""
     source: str
     digest: str
+    """The SHA-1 digest by which a server finds a script that it has run before."""
 
 
 @dataclass(slots=True)
 class Invoke(Step[Any]):
-    """Storage step: run one script; the result is what it returns."""
+    """Storage step: run one script and return its result."""
 
     script: Script
     keys: Sequence[str]
-    """All in one slot."""
+    """The keys, all in one slot."""
     arguments: Sequence[Any] = ()
 
 
 @dataclass(slots=True)
 class InvokeAll(Step[list[Any]]):
-    """Storage step: run several scripts, sent at once; the result is the list of what they return.
+    """Storage step: run several scripts in one round trip and return their results.
 
-    With `together` all of them are done or none, where their keys may lie in one slot: always but in a cluster.
+    If `together` is true, the server runs all of them or none, except in a cluster.
     """
 
     invocations: Sequence[Invoke]
@@ -59,40 +60,50 @@ class InvokeAll(Step[list[Any]]):
 
 
 def command_words(name: str, invocation: Invoke) -> list[Any]:
-    """The command that runs a script: `EVALSHA` for one that the server knows, `EVAL` for any and for many arguments.
+    """Return the command that runs a script.
+
+    Args:
+        name: `EVALSHA` to name the script by its digest, or `EVAL` to send its source. Packed arguments are always sent with
+            `EVAL`, because a retry would send them a second time.
+        invocation: The script with its keys and arguments.
 
     Raises:
         InvalidInputError: An argument is too large for Redis.
     """
     script, keys, arguments = invocation.script, invocation.keys, invocation.arguments
-    if len(arguments) > MOST_ARGUMENTS:
-        name = "EVAL"  # so that they are never sent twice
+    if len(arguments) > MAX_ARGUMENTS:
+        name = "EVAL"
         keys, arguments = [*keys, f"{keys[0].partition('}:')[0]}}}:packed"], _packed(arguments)
     total = 0
     for one in arguments:
         size = len(one) if isinstance(one, (bytes, str)) else 0
         total += size
-        if size > MOST_BYTES or total > 2 * MOST_BYTES:
+        if size > MAX_BYTES or total > 2 * MAX_BYTES:
             msg = (
-                f"Redis takes at most {MOST_BYTES // 2**20} MB as one value and {2 * MOST_BYTES // 2**20} MB in one call; "
-                f"this call has at least {total:,} bytes, and nothing was stored. Store less at a time."
+                f"Redis accepts at most {MAX_BYTES // 2**20} MB as one value and {2 * MAX_BYTES // 2**20} MB in one call; "
+                f"this call has at least {total:,} bytes. Nothing was stored. Store less at a time."
             )
             raise InvalidInputError(msg)
     return [name, script.digest if name == "EVALSHA" else script.source, len(keys), *keys, *arguments]
 
 
 def _packed(arguments: Sequence[Any]) -> list[bytes]:
-    """Arguments in blocks; see `common.lua`."""
+    """Return arguments as blocks of framed records. See common.lua."""
     records = [framed(one if isinstance(one, bytes) else str(one).encode()) for one in arguments]
     return [b"".join(records[start : start + _IN_BLOCK]) for start in range(0, len(records), _IN_BLOCK)]
 
 
-class Changed(Exception):  # noqa: N818 (it is caught by the driver, and never seen by others)
-    """What a storage program was reading was changed meanwhile: it is to be begun anew."""
+class Changed(Exception):  # noqa: N818 (only the driver catches it)
+    """Another writer changed what a storage program was reading. The driver starts the program again."""
 
 
 def load_scripts(file: str, kind: str) -> dict[str, Script]:
-    """The scripts of a file, by name; `kind` says what their keys hold."""
+    """Return the scripts of a file, by name.
+
+    Args:
+        file: The name of the file.
+        kind: What the keys of the scripts store, for errors: "a session".
+    """
     common = load_statements(_PACKAGE, "common.lua")["common"]
     parts = load_statements(_PACKAGE, file)
     shared = parts.pop("shared")
@@ -104,18 +115,18 @@ def load_scripts(file: str, kind: str) -> dict[str, Script]:
 
 
 def slot(*ids: str) -> str:
-    """What the keys begin with that belong to some ids, all in one slot of a cluster."""
+    """Return the prefix of the keys for some IDs. All keys with one prefix are in one slot of a cluster."""
     tag = urlsafe_b64encode(digest_of_ids(*ids, size=15)).decode()
     return f"agentmem:{{{tag}}}:"
 
 
 def framed(data: bytes) -> bytes:
-    """A record that says how long it is."""
+    """Return a record: the length of the data, and the data."""
     return _LENGTH.pack(len(data)) + data
 
 
 def frames(data: bytes) -> Iterator[bytes]:
-    """The records that lie one after the other."""
+    """Yield the data of consecutive records."""
     at = 0
     while at < len(data):
         (length,) = _LENGTH.unpack_from(data, at)
@@ -124,13 +135,13 @@ def frames(data: bytes) -> Iterator[bytes]:
 
 
 def pairs(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The records that lie one after the other, two by two."""
+    """Yield the data of consecutive records as pairs."""
     every = frames(data)
     return zip(every, every, strict=True)
 
 
 def optional(value: Any) -> Any:
-    """A value as a script takes it: the empty string for None, and numbers so that nothing of them is lost."""
+    """Return an argument of a script: the empty string for None, and a float with all its digits."""
     if value is None:
         return ""
     return repr(value) if isinstance(value, float) else value

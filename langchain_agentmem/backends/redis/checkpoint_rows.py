@@ -1,4 +1,4 @@
-"""How the rows of the checkpoint table are written: MessagePack and frames, which its scripts read as well."""
+"""Checkpoints as bytes: MessagePack and frames, which the scripts of the checkpoint table read as well."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _WRITE_LENGTHS = struct.Struct(">II")
 
 @contextmanager
 def reading(thread: ThreadKey) -> Iterator[None]:
-    """Say of what cannot be read that it was damaged or altered."""
+    """Map errors of decoding to a `DamagedDataError` that names the thread."""
     try:
         yield
     except (struct.error, TypeError, ValueError, LookupError) as error:
@@ -42,18 +42,18 @@ def reading(thread: ThreadKey) -> Iterator[None]:
 
 
 def field_of(key: CheckpointKey | ValueKey) -> str:
-    """What a hash knows a checkpoint or a value by; ids and names hold no zero byte."""
+    """Return the field of a checkpoint or a value in its hash. IDs and names contain no zero byte."""
     return "\x00".join(key)
 
 
 def pack(typed: Typed) -> bytes:
-    """Something that a serializer made, as one piece."""
+    """Return the type and the data of a serialised value as one byte string."""
     type_ = typed.type.encode()
     return _TYPE_LENGTH.pack(len(type_)) + type_ + typed.data
 
 
 def unpack(packed: bytes) -> Typed:
-    """The inverse of `pack`."""
+    """Return the value that `pack` made a byte string from."""
     (length,) = _TYPE_LENGTH.unpack_from(packed)
     start = _TYPE_LENGTH.size + length
     return Typed(packed[_TYPE_LENGTH.size : start].decode(), packed[start:])
@@ -63,31 +63,31 @@ def unpack(packed: bytes) -> Typed:
 
 
 def pack_checkpoint(put: CheckpointPut, codec: Codec, now: float) -> bytes:
-    """The row of a checkpoint."""
+    """Return the row of a checkpoint."""
     row = put.row
     document = codec.dump_document(
         {"checkpoint": row.checkpoint, "metadata": row.metadata, "inline": row.inline, "stored": row.stored}
     )
-    return _row([row.parent_id or False, [field_of(key) for key in row.value_keys()], put.run_id or False, now]) + pack(
-        document
-    )
+    return row_header(
+        [row.parent_id or False, [field_of(key) for key in row.value_keys()], put.run_id or False, now]
+    ) + pack(document)
 
 
 def checkpoints_in(thread_id: str, records: bytes, codec: Codec) -> list[CheckpointRow]:
-    """The checkpoints that a script found."""
+    """Return the checkpoints in records that a script returned."""
     rows = []
     for field, row in pairs(records):
-        (parent_id, *_), document = _parts(row)
+        (parent_id, *_), document = row_parts(row)
         described = codec.load_document(unpack(document))
         rows.append(CheckpointRow(thread_id, _checkpoint_key(field), parent_id or None, **described))
     return rows
 
 
 def entries_in(records: bytes) -> list[CheckpointEntry]:
-    """The entries of the checkpoints that a script found."""
+    """Return the entries of the checkpoints in records that a script returned."""
     entries = []
     for field, row in pairs(records):
-        (parent_id, _, run_id, created_at), _ = _parts(row)
+        (parent_id, _, run_id, created_at), _ = row_parts(row)
         entries.append(CheckpointEntry(_checkpoint_key(field), parent_id or None, run_id or None, created_at))
     return entries
 
@@ -100,16 +100,17 @@ def _checkpoint_key(field: bytes) -> CheckpointKey:
 
 
 def pack_write(write: StoredWrite) -> bytes:
-    """The row of a pending write."""
+    """Return the record of a pending write."""
     header = ormsgpack.packb(write[:-1])
     return _WRITE_LENGTHS.pack(len(header), len(write.data)) + header + write.data
 
 
 def _writes_in(records: bytes) -> dict[CheckpointKey, list[StoredWrite]]:
-    return {_checkpoint_key(field): list(_each_write(rows)) for field, rows in pairs(records)}
+    return {_checkpoint_key(field): list(each_write(rows)) for field, rows in pairs(records)}
 
 
-def _each_write(rows: bytes) -> Iterator[StoredWrite]:
+def each_write(rows: bytes) -> Iterator[StoredWrite]:
+    """Yield the pending writes in the records of a checkpoint."""
     at = 0
     while at < len(rows):
         header, data = _WRITE_LENGTHS.unpack_from(rows, at)
@@ -125,7 +126,7 @@ def _each_write(rows: bytes) -> Iterator[StoredWrite]:
 def pack_additions(
     requires: Mapping[ValueKey, str], values: Collection[StoredValue], elements: Mapping[bytes, Typed]
 ) -> list[Any]:
-    """What a script takes of new values: those they require, they themselves, elements; each group after its number."""
+    """Return the additions of a write, as scripts take them: requirements, values and elements, each after their number."""
     groups: tuple[list[tuple[Any, Any]], ...] = (
         [(field_of(key), digest) for key, digest in requires.items()],
         [(field_of(value.key), _pack_value(value)) for value in values],
@@ -136,11 +137,11 @@ def pack_additions(
 
 def _pack_value(value: StoredValue) -> bytes:
     base = False if value.base is None else field_of(value.base)
-    return _row([value.kind, value.digest, base, value.head, value.tail, value.type, value.number]) + value.data
+    return row_header([value.kind, value.digest, base, value.head, value.tail, value.type, value.number]) + value.data
 
 
 def _value(field: bytes, row: bytes) -> StoredValue:
-    (kind, digest, base, head, tail, type_, number), data = _parts(row)
+    (kind, digest, base, head, tail, type_, number), data = row_parts(row)
     return StoredValue(
         _value_key(field), kind, type_, data, number, _value_key(base.encode()) if base else None, head, tail, digest
     )
@@ -151,14 +152,14 @@ def _value_key(field: bytes) -> ValueKey:
 
 
 class Answer(NamedTuple):
-    """What the scripts `get` and `parts` gave."""
+    """An answer of the scripts `get` and `parts`."""
 
     pending: dict[CheckpointKey, list[StoredWrite]]
     parts: Parts
 
     @classmethod
     def of(cls, rows: Sequence[CheckpointRow], found: Sequence[Any]) -> Answer:
-        """Sort it.
+        """Decode an answer.
 
         Args:
             rows: The checkpoints that it belongs to.
@@ -171,18 +172,18 @@ class Answer(NamedTuple):
         return cls(pending, Parts.of(rows, pending, chains, _elements(*elements), known))
 
     def writes(self, checkpoint: CheckpointKey) -> list[StoredWrite]:
-        """The pending writes of a checkpoint, in LangGraph's order."""
+        """Return the pending writes of a checkpoint, in LangGraph's order."""
         pending = self.pending.get(checkpoint, ())
         return sorted(pending, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.write_index))
 
 
 def _elements(references: bytes, lengths: bytes, data: bytes) -> dict[bytes, Typed]:
     ends = list(accumulate(map(int, lengths.split())))
-    places = zip([0, *ends], ends, strict=False)
-    return {one: unpack(data[start:end]) for one, (start, end) in zip(each_reference(references), places, strict=True)}
+    bounds = zip([0, *ends], ends, strict=False)
+    return {one: unpack(data[start:end]) for one, (start, end) in zip(each_reference(references), bounds, strict=True)}
 
 
-def thread_of(
+def thread_row(
     thread_id: str,
     user: bytes,
     count: int,
@@ -192,7 +193,7 @@ def thread_of(
     users: Sequence[bytes],
     used_at: Sequence[bytes],
 ) -> ThreadRow:
-    """A thread as the script `describe` describes it."""
+    """Return a thread, as the script `describe` describes it."""
     return ThreadRow(
         thread_id,
         user.decode() or None,
@@ -204,15 +205,15 @@ def thread_of(
     )
 
 
-def _row(header: list[Any]) -> bytes:
-    """How a row begins."""
+def row_header(header: list[Any]) -> bytes:
+    """Return the beginning of a row: its header, framed."""
     return framed(ormsgpack.packb(header))
 
 
-def _parts(row: bytes) -> tuple[list[Any], bytes]:
-    """The header of a row, and what follows it."""
+def row_parts(row: bytes) -> tuple[list[Any], bytes]:
+    """Return the header of a row, and the data after it."""
     header = next(frames(row), None)
     if header is None:
-        msg = "a row is empty"
+        msg = "an empty row"
         raise ValueError(msg)
     return ormsgpack.unpackb(header), row[4 + len(header) :]
