@@ -1,11 +1,11 @@
-"""Connections to SQLite, transactions, and SQLite's errors in our words: the only module that imports `sqlite3`.
+"""Runs transactions on SQLite and maps its errors to ours: the only module that imports `sqlite3`.
 
-A file has a small pool of connections, so that readers never wait for one another or for a writer (write-ahead log).
-SQLite lets one transaction write at a time; within the process writers wait in line, and only between processes in SQLite's
-own busy handler. A database in memory lives in its one connection, which all share in turn.
+A file has a small pool of connections. With the write-ahead log, readers wait neither for one another nor for a writer.
+SQLite runs one writing transaction at a time. Writers of one process wait in a `Line`; writers of several
+processes wait in SQLite's busy handler. All callers share the one connection of a database in memory.
 
-An exception may break a call off between any two instructions. A connection of a file whose transaction did not end well is
-closed. One that must be kept is rolled back, at the latest by the next call.
+A signal handler may interrupt a call between any two instructions. Then a connection to a file is closed. A shared
+connection is rolled back, at the latest by the next call.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ READ, WRITE = "BEGIN", "BEGIN IMMEDIATE"
 _OLDEST_SQLITE = (3, 35, 0)
 
 _stranded: dict[str, str] = {}
-"""Files that this process must not open, because it was forked while they were open, and why."""
+"""Files that this process must not open because its parent used them during the fork, each with the error text."""
 
 
 class SqliteDriver:
     """Runs storage programs on one SQLite database.
 
     Args:
-        path: The file, made on first use, or `":memory:"`.
-        timeout: Seconds to wait for other writers, not counting the time in which they finish. Default: 30.
+        path: The file, which the first use creates, or `":memory:"`.
+        timeout: Seconds to wait for other writers while none of them finishes. Default: 30.
         synchronous: `"full"` or `"normal"`: SQLite's durability setting. Default: `"full"`.
     """
 
@@ -69,7 +69,7 @@ class SqliteDriver:
         self._adopted: sqlite3.Connection | None = None
         self._process = os.getpid()
         self._unusable: str | None = None
-        """Why this process must not use the database; None if it may."""
+        """The reason why this process must not use the database; None if it may."""
         self.closed = False
         self._traces = Traces()
         self._reset()
@@ -77,7 +77,7 @@ class SqliteDriver:
 
     @classmethod
     def on(cls, connection: sqlite3.Connection, language: str) -> SqliteDriver:
-        """A driver on the application's own connection, which is used by one thread at a time and never closed."""
+        """Create a driver on a connection of the application. One thread at a time uses it, and it is never closed."""
         driver = cls(MEMORY, language=language)
         driver._adopted = connection
         driver._finalizer.detach()
@@ -85,18 +85,18 @@ class SqliteDriver:
 
     def _reset(self) -> None:
         self._idle: list[sqlite3.Connection] = []
-        """The connections that are not in use, or the one that all share."""
+        """The unused connections, or the shared one."""
         self._ready = False
         abandoned = _keep_open if self._is_shared else _close_abandoned
         self._writing = Line(1, abandoned)
         self._free = Line(1 if self._is_shared else MAX_CONNECTIONS, abandoned)
         self._threads: dict[str, ThreadPoolExecutor] = {}
         self._began = False
-        """Of a shared connection: whether a transaction that is open on it is ours."""
+        """True while a shared connection is in a transaction of ours."""
         self._cursor: sqlite3.Cursor | None = None
-        """Of a shared connection: the cursor of that transaction."""
+        """The cursor of that transaction."""
         self._text_factory: Any = None
-        """Of the application's connection: its own factory, while ours is set."""
+        """The text factory of the application's connection, while ours replaces it."""
         self._finalizer = weakref.finalize(self, _close_all, self._idle)
 
     @property
@@ -105,12 +105,12 @@ class SqliteDriver:
 
     @property
     def _name(self) -> str:
-        """The file, for errors: also that of the application's connection."""
+        """The name of the database in errors: its file, also on a connection of the application."""
         if self._adopted is None:
             return self.path
         try:
             return _file_of(self._adopted) or MEMORY
-        except sqlite3.Error:  # the connection was closed, or belongs to another thread
+        except sqlite3.Error:  # the connection is closed, or belongs to another thread
             return "The application's SQLite connection"
 
     # Transactions
@@ -168,14 +168,14 @@ class SqliteDriver:
         if not line.enter(ticket, self._timeout):
             if line.is_held_by(ticket.thread):
                 msg = (
-                    f"This call was made within another call of the same thread that uses {self._name}, as by a signal "
-                    f"handler. It would wait for ever, so nothing was done. Make it after the other call."
+                    f"This call was made within another call of the same thread that uses {self._name}, for example by a "
+                    f"signal handler. It would wait forever, so nothing was done. Make it after the other call."
                 )
                 raise StorageBusyError(msg)
             raise self._busy()
 
     def _begin(self, cursor: sqlite3.Cursor, begin: str) -> None:
-        """Begin a transaction. Writers of other processes may go first, as long as they finish."""
+        """Begin a transaction. Wait for writers of other processes as long as they finish transactions."""
         self._began = True
         changes = self._changes(cursor) if begin is WRITE and self.path != MEMORY else None
         while True:
@@ -192,7 +192,7 @@ class SqliteDriver:
 
     @staticmethod
     def _changes(cursor: sqlite3.Cursor) -> int:
-        """A number that is another one after each transaction of another connection."""
+        """Return a number that changes with each transaction of another connection."""
         ((version,),) = cursor.execute("PRAGMA data_version").fetchall()
         return int(version)
 
@@ -224,14 +224,14 @@ class SqliteDriver:
         if self.closed:
             msg = "This memory is closed: make a new one, or call close() later."
             raise StorageClosedError(msg)
-        if self._process != os.getpid() and self._adopted is None:  # it was forked by something other than Python
+        if self._process != os.getpid() and self._adopted is None:  # forked by something other than Python
             self.after_fork_in_child()
         unusable = self._unusable or _stranded.get(self.path)
         if unusable is not None:
             raise StorageError(unusable)
 
     def _take(self, ticket: Ticket) -> sqlite3.Cursor:
-        """Give a call a connection, and a cursor whose rows are tuples whatever the connection's factory is."""
+        """Give a call a connection, and a cursor whose rows are tuples whatever row factory the connection has."""
         if not self._is_shared:
             try:
                 connection = self._idle.pop()
@@ -240,7 +240,7 @@ class SqliteDriver:
         else:
             if self._adopted is not None:
                 self._use_adopted(ticket, self._adopted)
-            if self._began:  # by a call that was broken off
+            if self._began:  # by an interrupted call
                 self._end_shared(self._cursor)
             connection = self._idle[0] if self._idle else self._open()
         ticket.connection = connection
@@ -267,14 +267,14 @@ class SqliteDriver:
             connection.text_factory = str
 
     def _end_shared(self, cursor: sqlite3.Cursor | None) -> None:
-        """Roll back what a call left open on the shared connection."""
+        """Roll back an open transaction on the shared connection."""
         for connection in (self._adopted, *self._idle):
             if connection is not None:
                 _roll_back(connection, cursor)
         self._began = False
 
     def _give_back(self, ticket: Ticket) -> None:
-        """End a call. Where this is broken off, the next callers in line do the rest."""
+        """End a call. If this is interrupted, the next callers in line complete it."""
         connection = ticket.connection
         if connection is not None and not ticket.forked:
             if self._is_shared:
@@ -323,8 +323,8 @@ class SqliteDriver:
             self._ready = True
 
     def _use_write_ahead_log(self, cursor: sqlite3.Cursor) -> None:
-        # Switching the journal mode does not wait for other processes that do the same: SQLite's busy handler is not
-        # asked, so we ask again ourselves.
+        # SQLite does not call its busy handler when several processes switch the journal mode at the same time, so this
+        # loop retries.
         deadline = time.monotonic() + self._timeout
         while True:
             try:
@@ -339,7 +339,7 @@ class SqliteDriver:
     # Forks
 
     def hold(self) -> None:
-        """Begin no transaction until the process was forked."""
+        """Start no transaction until the fork is done."""
         self._free.hold()
 
     def before_fork(self, deadline: float) -> None:
@@ -348,11 +348,11 @@ class SqliteDriver:
             self._close_idle()
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Allow transactions again."""
         self._free.resume()
 
     def after_fork_in_child(self) -> None:
-        """Begin again with connections of the child's own. A database in memory is copied with the process."""
+        """Start with new connections. A database in memory was copied with the process."""
         running = self._free.served()
         for ticket in running:
             ticket.forked = True
@@ -370,7 +370,7 @@ class SqliteDriver:
                 self._idle += idle
                 self._ready = ready
         elif inherited:
-            # They are kept, since closing them would harm the parent's locks.
+            # Closing them would release the parent's locks.
             _inherited.extend(inherited)
             self._unusable = str(self._forked_within())
             if not self._is_shared:
@@ -386,7 +386,7 @@ class SqliteDriver:
     # Closing
 
     def close(self) -> None:
-        """End the worker threads and close the connections. Calls that are running end first, and close their own."""
+        """Stop the worker threads and close the connections. Running calls end first, and close theirs."""
         self.closed = True
         threads = self._threads.pop("pool", None)
         if threads is not None:
@@ -398,12 +398,12 @@ class SqliteDriver:
         await asyncio.to_thread(self.close)
 
     def _close_idle(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the unused connections."""
         if not self._is_shared:
             while True:
                 try:
                     connection = self._idle.pop()
-                except IndexError:  # also where another call that ends was faster
+                except IndexError:  # another call was faster
                     return
                 if not self._idle and self._traces.left:
                     self._remove_traces(connection)
@@ -411,7 +411,7 @@ class SqliteDriver:
             return
         ticket = Ticket(sys._getframe())
         try:
-            # Who is served now does this at the end of the call.
+            # If the line is busy, the call that is served closes the connection at its end.
             if self._free.enter(ticket, 0) and self._adopted is None:
                 _close_all(self._idle)
         finally:
@@ -420,7 +420,7 @@ class SqliteDriver:
 
     def _remove_traces(self, connection: sqlite3.Connection) -> None:
         cursor = sqlite3.Cursor(connection)
-        with contextlib.suppress(sqlite3.Error):  # others use the file: they do it when they close it
+        with contextlib.suppress(sqlite3.Error):  # other processes use the file: the last one removes the traces
             cursor.execute("PRAGMA busy_timeout = 100").fetchall()
             cursor.execute(WRITE)
             if self._traces.merge(cursor, busy=False, closing=True):
@@ -450,12 +450,12 @@ class SqliteDriver:
             return self._busy()
         if "unable to open database file" in text:
             folder = Path(self.path).parent
-            why = f"the folder {folder} does not exist" if not folder.is_dir() else "it is no file, or may not be read"
+            why = f"the folder {folder} does not exist" if not folder.is_dir() else "it is not a readable file"
             return ConfigurationError(f"Cannot open {self._name}: {why}.")
         for sign, kind, meaning in _MEANINGS:
             if sign in text:
                 return kind(meaning.format(path=self._name, text=text))
-        return StorageError(f"SQLite could not do it in {self._name}: {text}")
+        return StorageError(f"SQLite refused the operation in {self._name}: {text}.")
 
 
 _MEANINGS: tuple[tuple[str, type[Exception], str], ...] = (
@@ -464,17 +464,17 @@ _MEANINGS: tuple[tuple[str, type[Exception], str], ...] = (
     ("Could not decode", DamagedDataError, "{path} is damaged ({text})."),
     ("closed database", StorageClosedError, "The application closed the connection that this memory was made from."),
     ("created in a thread", ConfigurationError,
-     "The connection can only be used by the thread that made it: make it with check_same_thread=False."),
+     "The connection can only be used by the thread that created it. Open it with check_same_thread=False."),
     ("readonly", StorageError, "{path} may be read but not written ({text})."),
     ("invalid fts5 file format", ConfigurationError,
-     "{path} was written with SQLite 3.42 or newer meanwhile: open it again, or use a Python that has it ({text})."),
+     "{path} was written by SQLite 3.42 or newer. Open it again, or use a Python that has this version ({text})."),
     ("fts5", ConfigurationError, "Python's SQLite has no full-text search (FTS5): use another Python ({text})."),
     ("too big", InvalidInputError, "A value is too large for SQLite ({text}); nothing was written."),
 )  # fmt: skip
-"""What a part of SQLite's message says of an error."""
+"""Our error for a part of SQLite's message."""
 
 _inherited: list[Any] = []
-"""Connections that a forked process got from its parent: kept, because closing them would harm the parent's locks."""
+"""Connections inherited from a parent process. They are never closed: that would release the parent's locks."""
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:
@@ -483,27 +483,27 @@ def _close_all(connections: list[sqlite3.Connection]) -> None:
 
 
 def _close_abandoned(ticket: Ticket) -> None:
-    """Close the connection of a call that was broken off."""
+    """Close the connection of an interrupted call."""
     if ticket.connection is not None:
-        # First roll back: a statement that somebody refers to keeps a closed connection's transaction open.
+        # Roll back first: a referenced statement keeps the transaction of a closed connection open.
         _roll_back(ticket.connection, ticket.cursor)
         ticket.connection.close()
 
 
 def _keep_open(ticket: Ticket) -> None:
-    """A connection that is shared is rolled back by the next call."""
+    """Do nothing: the next call rolls a shared connection back."""
 
 
 def _roll_back(connection: sqlite3.Connection, cursor: sqlite3.Cursor | None) -> None:
-    with contextlib.suppress(sqlite3.ProgrammingError):  # it is closed already
+    with contextlib.suppress(sqlite3.ProgrammingError):  # already closed
         if cursor is not None:
-            cursor.close()  # or a statement that was broken off would go on reading
+            cursor.close()  # an interrupted statement would continue to read
         if connection.in_transaction:
             sqlite3.Cursor(connection).execute("ROLLBACK")
 
 
 def _file_of(connection: sqlite3.Connection) -> str:
-    """The file of a connection; an empty string for a database in memory."""
+    """Return the file of a connection; an empty string for a database in memory."""
     rows = sqlite3.Cursor(connection).execute("PRAGMA database_list").fetchall()
     return next((os.fsdecode(file or "") for _, name, file in rows if name in ("main", b"main")), "")
 
