@@ -1,4 +1,4 @@
-"""The backends, and the one function that loads them."""
+"""The backends, and the functions that create them."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 
 def connect(url: str) -> Backend:
-    """The backend for a URL. It opens no connection yet.
+    """Create the backend for a URL. No connection is opened until it is used.
 
     Args:
-        url: `sqlite:///file.db` (three slashes and a path relative to the working directory, four and an absolute one) or
-            `sqlite:///:memory:`. Options follow a question mark: `timeout` (seconds to wait for other callers while none of
-            them finishes, default 30), `synchronous` (`full`, the default, survives a power cut; `normal` survives a crash
-            of the program), and `language` (which texts are searched in: one of Snowball's, settled when the tables are
-            made; default `english`).
-            Or `postgresql://user:password@host/database`, with the options of libpq, and `schema` (where the tables are;
-            default: the first of the search path), `language` (as above, one of the server's), `pool_size` (default 10),
-            `timeout` (the most seconds that an operation takes, with connecting and all attempts, default 30; waiting for
-            a connection counts only while no other call gets an answer), and `prepare` (`true` for prepared statements, which
-            PgBouncer must know of; default `false`).
-            Or `redis://user:password@host:6379/0`, `rediss://…` (with TLS), `unix:///path/of/the/socket`,
-            `redis+cluster://host:7000`, or `redis+sentinel://host:26379,other:26379/service/0`, with `timeout` (the
-            most seconds that an operation takes, with connecting and all attempts, default 30), `pool_size` (default 10),
-            `retries` (how often to try again after a lost connection, default 5), `language` (as for SQLite),
-            `allow_eviction` (`true` to accept a server that may delete what is stored; default `false`), and options of
-            redis-py such as `ssl_ca_certs`.
-            Or a connection string of libpq, such as `"host=localhost dbname=app"`.
+        url: A URL of one of these forms, or a connection string of libpq such as `"host=localhost dbname=app"`. Options
+            follow a question mark.
+
+            * `sqlite:///file.db` (relative to the working directory), `sqlite:////folder/file.db` or `sqlite:///:memory:`.
+              Options: `timeout` (seconds to wait for other writers while none of them finishes; default 30), `synchronous`
+              (`full`, the default, survives a power failure; `normal` survives a crash of the process), `language` (the
+              language of full-text search, fixed when the tables are created: one of Snowball's; default `english`).
+            * `postgresql://user:password@host/database`. Options: those of libpq, and `schema` (of the tables; default: the
+              first of the search path), `language` (a text search configuration of the server; default `english`),
+              `pool_size` (default 10), `timeout` (the time limit of an operation in seconds, including retries; default 30;
+              waiting for a connection counts only while no other call gets an answer), `prepare` (`true` for prepared
+              statements, which a PgBouncer must support; default `false`).
+            * `redis://user:password@host:6379/0`, `rediss://…` (with TLS), `unix:///path/of/the/socket`,
+              `redis+cluster://host:7000` or `redis+sentinel://host:26379,other:26379/service/0`. Options: `timeout` (as for
+              Postgres), `pool_size` (default 10), `retries` (after a lost connection; default 5), `language` (as for SQLite),
+              `allow_eviction` (`true` to accept a server that may evict stored data; default `false`), and options of
+              redis-py such as `ssl_ca_certs`.
 
     Returns:
-        The backend. Whoever made it closes it.
+        The backend. The caller closes it.
 
     Raises:
         InvalidTypeError: The URL is not a string.
-        ConfigurationError: The URL's scheme or one of its options is not known.
+        ConfigurationError: The URL's scheme or one of its options is unknown.
 
     Example:
         >>> from langchain_agentmem.backends import connect
@@ -63,26 +63,26 @@ def connect(url: str) -> Backend:
         return _postgres().from_url(url)
     if separator and scheme in _REDIS_SCHEMES:
         return _redis().from_url(url)
-    # Anything but a scheme may hold a password, such as libpq's "host=… password=…".
+    # A text that is no scheme may contain a password, such as "host=… password=…" of libpq.
     is_scheme = separator and _SCHEME.fullmatch(scheme)
     unknown = f"Unknown URL scheme {shown(scheme, 60)}" if is_scheme else "A URL begins with a scheme and a colon"
     msg = (
-        f"{unknown}: use sqlite:///file.db, sqlite:///:memory:, postgresql://user@host/database or redis://host:6379/0."
+        f"{unknown}. Use sqlite:///file.db, sqlite:///:memory:, postgresql://user@host/database or redis://host:6379/0."
     )
     raise ConfigurationError(msg)
 
 
 def connect_string(conn_string: str, *, pool_size: int | None = None) -> Backend:
-    """The backend for a connection string, as the `from_conn_string` of LangGraph's classes takes them.
+    """Create the backend for a connection string, as `from_conn_string` of LangGraph's classes does.
 
     Args:
         conn_string: A URL, see `connect`; a connection string of libpq such as `"host=localhost dbname=app"`; or the path
             of a SQLite file with an extension, such as `"memory.db"`, or `":memory:"`.
-        pool_size: The most connections to Postgres or Redis. Default: None (as the URL says).
+        pool_size: The maximum number of connections to Postgres or Redis. Default: None (as the URL says).
 
     Raises:
         InvalidTypeError: It is not a string.
-        ConfigurationError: It is none of these, or one of its options is not known.
+        ConfigurationError: It has none of these forms, or one of its options is unknown.
 
     Example:
         >>> from langchain_agentmem.backends import connect_string
@@ -100,14 +100,14 @@ def connect_string(conn_string: str, *, pool_size: int | None = None) -> Backend
             url = f"sqlite:///{quote(conn_string, safe='/:')}"
         else:
             msg = (
-                "Cannot tell which database the connection string names. Write a URL such as "
+                "The connection string has none of the known forms. Write a URL such as "
                 "postgresql://user@host/database or redis://host:6379/0, or the path of a SQLite file with an extension, "
                 "such as memory.db."
             )
             raise ConfigurationError(msg)
     if pool_size is not None:
         if url.startswith("sqlite:"):
-            msg = "pool_config is for Postgres and Redis: leave it out for SQLite."
+            msg = "pool_config is for Postgres and Redis only. Omit it for SQLite."
             raise ConfigurationError(msg)
         url += f"{'&' if '?' in url else '?'}pool_size={pool_size}"
     return connect(url)
@@ -116,41 +116,41 @@ def connect_string(conn_string: str, *, pool_size: int | None = None) -> Backend
 def adopt(
     connection: Any, *, schema: str | None = None, language: str | None = None, allow_eviction: bool = False
 ) -> Backend:
-    """The backend on a pool, connection or client that the application already has; it is never closed by us.
+    """Create the backend on a pool, connection or client of the application, which stays open when the backend is closed.
 
     Args:
         connection: A `sqlite3.Connection` made with `check_same_thread=False`; a psycopg `ConnectionPool`,
             `AsyncConnectionPool` (for asynchronous methods only), `Connection` or `AsyncConnection`; a `redis.Redis` or
             `redis.RedisCluster`, or one of `redis.asyncio` (for asynchronous methods only).
-        schema: In Postgres, where the tables are. Default: None (the first of the search path).
-        language: Which language texts are searched in. Default: None (English).
-        allow_eviction: Whether to accept a Redis that may delete what is stored. Default: False.
+        schema: The Postgres schema of the tables. Default: None (the first of the search path).
+        language: The language of full-text search. Default: None (English).
+        allow_eviction: If true, accept a Redis server that may evict stored data. Default: False.
 
     Returns:
         The backend.
 
     Raises:
-        InvalidTypeError: It is no connection that we know.
+        InvalidTypeError: The type of the connection is not supported.
     """
     bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(connection).__mro__}
-    spoken = {} if language is None else {"language": language}
+    texts = {} if language is None else {"language": language}
     if "sqlite3.Connection" in bases:
-        return _sqlite().from_connection(connection, **spoken)
+        return _sqlite().from_connection(connection, **texts)
     if bases & _POSTGRES_CONNECTIONS:
-        placed = {} if schema is None else {"schema": schema}
-        return _postgres().from_connection(connection, **placed, **spoken)
+        tables = {} if schema is None else {"schema": schema}
+        return _postgres().from_connection(connection, **tables, **texts)
     if bases & _REDIS_PIPELINES:
         msg = (
             f"Cannot use a {type(connection).__module__}.{type(connection).__qualname__} as a connection: a pipeline returns "
-            f"no answers before execute(). Pass the client that made it, as in AgentMemory.from_connection(client)."
+            f"no answers before execute(). Pass the client that created it, as in AgentMemory.from_connection(client)."
         )
         raise InvalidTypeError(msg)
     if bases & _REDIS_CLIENTS:
-        return _redis().from_connection(connection, allow_eviction=allow_eviction, **spoken)
+        return _redis().from_connection(connection, allow_eviction=allow_eviction, **texts)
     kind = "None" if connection is None else f"a {type(connection).__module__}.{type(connection).__qualname__}"
     msg = (
-        f"Cannot use {kind} as a connection: pass one of sqlite3 or psycopg, a pool of psycopg, a client of redis, or a "
-        f"URL to from_url."
+        f"Cannot use {kind} as a connection. Pass a connection of sqlite3 or psycopg, a pool of psycopg or a client of "
+        f"redis; or pass a URL to from_url."
     )
     raise InvalidTypeError(msg)
 
@@ -166,7 +166,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|$)")
 _CONNINFO = re.compile(r"\s*[a-z_]+\s*=")
 _FILE = re.compile(r"[^/\\:]\.[A-Za-z][A-Za-z0-9_-]*$")
-"""What ends the path of a SQLite file."""
+"""The end of the path of a SQLite file: a name and an extension."""
 
 _REDIS_SCHEMES = {"redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"}
 _REDIS_CLIENTS = {"redis.Redis", "redis.RedisCluster"}

@@ -1,4 +1,4 @@
-"""What a place that has several ids is found by."""
+"""Digests of several IDs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from hashlib import blake2b
 
 
 def digest_of_ids(*ids: str, size: int = 16) -> bytes:
-    """A digest of several ids, none of which can be taken for a part of another.
+    """Return a digest of several IDs. Different lists of IDs have different digests.
 
     Args:
-        *ids: Any strings.
+        *ids: The IDs.
         size: The length of the digest in bytes. Default: 16.
 
     Example:

@@ -1,4 +1,4 @@
-"""The warning that a database holds what another package stored there."""
+"""The warning that a database contains data of other packages."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from langchain_agentmem.errors import ExistingDataWarning
 
 
-def warn_of_existing(place: str, found: Sequence[str]) -> None:
-    """Warn, when the tables of a memory are first made, that other data lies beside them.
+def warn_of_existing(database: str, found: Sequence[str]) -> None:
+    """Warn that a database contains other data. A driver calls this once, after it created the tables.
 
     Args:
-        place: The database, without its password.
-        found: Whose data it is, and where; nothing is said if it is empty.
+        database: The name of the database, without its password.
+        found: Descriptions of the data. If it is empty, nothing is warned of.
     """
     if found:
         msg = (
-            f"{place} holds data that langchain-agentmem does not read: {'; '.join(found)}. The memory begins empty, and "
-            f"this data stays as it is."
+            f"{database} contains data that langchain-agentmem does not read: {'; '.join(found)}. The memory begins "
+            f"empty, and this data stays unchanged."
         )
         warnings.warn(msg, ExistingDataWarning, stacklevel=2)

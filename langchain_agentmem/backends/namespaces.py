@@ -1,10 +1,10 @@
-"""Namespaces as bytes, so that those below a prefix lie next to each other."""
+"""Namespaces as bytes whose order keeps all namespaces below a prefix adjacent."""
 
 from __future__ import annotations
 
 
 def encode_namespace(namespace: tuple[str, ...]) -> bytes:
-    """A namespace as its labels in UTF-8, each followed by a zero byte, which no label holds.
+    """Return the labels of a namespace in UTF-8, each followed by a zero byte, which no label contains.
 
     Example:
         >>> from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
@@ -15,5 +15,5 @@ def encode_namespace(namespace: tuple[str, ...]) -> bytes:
 
 
 def decode_namespace(namespace: bytes) -> tuple[str, ...]:
-    """The inverse of `encode_namespace`."""
+    """Return the namespace that `encode_namespace` encoded."""
     return tuple(label.decode() for label in namespace.split(b"\x00")[:-1])

@@ -1,8 +1,7 @@
-"""Notes: what the package itself writes down beside the user's data, such as the running summary of a session.
+"""Notes: small documents of the package itself, such as the running summary of a session.
 
-A note is a small document about something that ids name (a session, a thread, a user). It lies in the item table, under a
-tenant of its own that no store reads and no application can choose, so that every backend keeps it without further tables.
-Ids are digested, so that any ids fit in its place.
+A note describes a subject: a session, a thread or a user. It is stored in the item table, under a reserved tenant that no
+store reads and no application can choose, so it needs no table of its own. Its namespace is a digest of the subject's IDs.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ T = TypeVar("T")
 _AT_ONCE = 100
 
 TTL = "ttl"
-"""The note that says after how many seconds without use a thread expires, where that was set for the thread alone."""
+"""The name of the note with the TTL of a thread in seconds, if it was set for that thread."""
 
 
 class Note(NamedTuple):
@@ -31,18 +30,18 @@ class Note(NamedTuple):
 
     value: dict[str, Any]
     revision: int
-    """Another number after every change."""
+    """A number that changes with every write."""
     updated_at: float
     """Seconds since 1970 in UTC."""
 
 
 class Notes:
-    """The notes about one thing. Its methods are storage programs: one transaction may hold them and more.
+    """The notes about one subject. The methods return storage programs, which may be part of a larger transaction.
 
     Args:
-        backend: Where they are.
-        tenant: Whose they are.
-        about: What kind of thing they are about, and the ids that name it: `("session", user_id, session_id)`.
+        backend: The backend.
+        tenant: The tenant of the subject.
+        about: The kind of the subject and its IDs: `"session", user_id, session_id`.
 
     Example:
         >>> from langchain_agentmem.backends import connect
@@ -65,11 +64,11 @@ class Notes:
 
     @storage_program
     def get(self, name: str, now: float) -> Program[Note | None]:
-        """A note, or None.
+        """Return a note, or None.
 
         Args:
-            name: Which note about the thing.
-            now: The time, in seconds since 1970.
+            name: The name of the note.
+            now: The current time, in seconds since 1970.
         """
         (row,) = yield from self._items.get(self._tenant, [(self._namespace, name)], now)
         return None if row is None else _note(row)
@@ -82,43 +81,43 @@ class Notes:
 
     @storage_program
     def touch(self, name: str, now: float) -> Program[None]:
-        """Start the time to live of a note anew."""
+        """Restart the TTL of a note."""
         yield from self._items.touch(self._tenant, [(self._namespace, name)], now)
 
     @storage_program
     def put(self, name: str, value: Mapping[str, Any], now: float, ttl: float | None = None) -> Program[None]:
-        """Write a note, whatever was there.
+        """Write a note, and replace any earlier one.
 
         Args:
-            name: Which note about the thing.
-            value: A mapping that JSON knows.
-            now: The time, in seconds since 1970.
-            ttl: Seconds after which it expires. Default: None (never).
+            name: The name of the note.
+            value: A JSON-serialisable mapping.
+            now: The current time, in seconds since 1970.
+            ttl: Seconds until it expires. Default: None (never).
         """
         yield from self._items.put(self._tenant, [self._put(name, value, ttl)], now)
 
     def swap(
         self, name: str, value: Mapping[str, Any] | None, expected: int | None, now: float, ttl: float | None = None
     ) -> Program[bool]:
-        """Write a note, or delete it (None), if nobody changed it meanwhile.
+        """Write or delete a note if no other writer has changed it.
 
         Args:
-            name: Which note about the thing.
-            value: A mapping that JSON knows, or None.
-            expected: The revision that it must have; None if there must be none.
-            now: The time, in seconds since 1970.
-            ttl: Seconds after which it expires. Default: None (never).
+            name: The name of the note.
+            value: A JSON-serialisable mapping; None to delete the note.
+            expected: The revision that was read; None: the note did not exist.
+            now: The current time, in seconds since 1970.
+            ttl: Seconds until it expires. Default: None (never).
 
         Returns:
-            Whether it was written.
+            Whether the note was written or deleted.
         """
         put = None if value is None else self._put(name, value, ttl)
-        # The token is chosen here, outside of the program, which may be begun anew.
+        # The token is chosen outside of the program, so that a retry has the same one.
         return self._items.swap(self._tenant, [Swap(self._namespace, name, expected, put)], now, secrets.randbits(53))
 
     @storage_program
     def clear(self, now: float) -> Program[None]:
-        """Delete all notes about the thing."""
+        """Delete all notes about the subject."""
         following: tuple[Any, ...] | None = None
         while True:
             rows, following = yield from self._items.scan(self._tenant, self._namespace, None, _AT_ONCE, following, now)
@@ -131,13 +130,13 @@ class Notes:
 
 
 def notes_of_thread(backend: Backend, thread: ThreadKey) -> Notes:
-    """The notes about a thread."""
+    """Return the notes about a thread."""
     return Notes(backend, thread.tenant, "thread", thread.thread_id)
 
 
 @storage_program
 def and_noted(program: Program[T], notes: Notes, name: str, value: Mapping[str, Any]) -> Program[T]:
-    """A storage program that changes something, and a note about it, the only one that is left."""
+    """Return a storage program that runs another one, then replaces all notes about a subject by one note."""
     result = yield from program
     now = time.time()
     yield from notes.clear(now)
@@ -147,7 +146,7 @@ def and_noted(program: Program[T], notes: Notes, name: str, value: Mapping[str, 
 
 @storage_program
 def and_cleared(program: Program[T], notes: Notes) -> Program[T]:
-    """A storage program that deletes something, and the notes about it with it."""
+    """Return a storage program that runs another one, then deletes all notes about a subject."""
     result = yield from program
     yield from notes.clear(time.time())
     return result

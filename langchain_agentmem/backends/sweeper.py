@@ -1,6 +1,6 @@
-"""Deleting what has expired, now and then, in small batches, after a write: nobody has to start a sweeper.
+"""Deletion of expired data in small batches, after some of the writes. No background task is needed.
 
-Expired data is never returned, whether it was swept or not; sweeping only gives the space back.
+Expired data is never returned, even before it is deleted. Sweeping frees its space.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from langchain_agentmem.programs import Program, Write, storage_program
 from langchain_agentmem.programs.locks import forkable_lock
 
 BATCH = 100
-"""The most sessions, items and threads that one transaction deletes, so that writers never wait long."""
+"""The maximum number of sessions, of items and of threads that one transaction deletes, so that writers wait briefly."""
 
 INTERVAL_SECONDS = 300.0
-"""The time between two sweeps that writes bring about."""
-
+"""Seconds between two sweeps after writes."""
 
 FIRST_SECONDS = 10.0
-"""The time until the first of them, so that programs which run for a short time sweep too."""
+"""Seconds until the first sweep, so that short-lived processes sweep as well."""
 
 
 class Sweeper:
     """Sweeps one tenant of one backend.
 
     Args:
-        backend: Where.
-        tenant: Whose data.
-        interval: Seconds between two sweeps that writes bring about. Default: `INTERVAL_SECONDS`.
+        backend: The backend.
+        tenant: The tenant.
+        interval: Seconds between two sweeps after writes. Default: `INTERVAL_SECONDS`.
     """
 
     def __init__(self, backend: Backend, tenant: str, interval: float = INTERVAL_SECONDS) -> None:
@@ -40,16 +39,16 @@ class Sweeper:
         self._claiming = forkable_lock()
 
     def sweep(self) -> Program[int]:
-        """Delete all that has expired; returns how many sessions, items and threads that were."""
+        """Delete all expired sessions, items and threads, and return their number."""
         total = 0
         while True:
-            deleted: int = yield from Write(self._backend, self._batch(time.time()))
+            deleted = yield from Write(self._backend, self._batch(time.time()))
             total += deleted
             if not deleted:
                 return total
 
     def after_write(self) -> Program[None]:
-        """Sweep one batch if the last sweep was long ago, or left something."""
+        """Sweep one batch if the interval has passed, or the last batch was full."""
         if time.monotonic() - self._last < self._interval:
             return
         with self._claiming:
@@ -57,7 +56,7 @@ class Sweeper:
                 return
             self._last = time.monotonic()
         deleted = yield from Write(self._backend, self._batch(time.time()))
-        if deleted >= BATCH:  # there is more: the next write goes on
+        if deleted >= BATCH:  # more data has expired: the next write sweeps again
             self._last -= self._interval
 
     @storage_program

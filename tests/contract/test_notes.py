@@ -59,5 +59,5 @@ def test_no_store_shows_notes(memory):
 
 
 def test_an_application_cannot_choose_the_tenant_of_notes(url):
-    with pytest.raises(InvalidInputError, match="kept for what the package writes down"):
+    with pytest.raises(InvalidInputError, match="which is reserved"):
         AgentMemory.from_url(url, tenant=f"{TENANT_OF_NOTES}default")

@@ -129,7 +129,7 @@ async def test_more_dimensions_than_there_can_be_are_refused_before_anything_is_
     with AgentMemory.from_url(postgres_url, embeddings=Noise(16)) as memory:
         await call(memory.store.put, NS, "k", {"text": "a fact"}, ["text"])
         changed = AgentMemory(memory.backend, embeddings=Noise(16_001))
-        with pytest.raises(ConfigurationError, match=r"16001 dimensions.*up to 16000"):
+        with pytest.raises(ConfigurationError, match=r"16001 dimensions.*at most 16000"):
             await call(changed.reindex)
         (found,) = await call(memory.store.search, NS, query="a fact")
         assert found.score == pytest.approx(1.0)

@@ -1,4 +1,4 @@
-"""The Postgres backend: its tables on one driver."""
+"""The Postgres backend: three tables on one driver."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class PostgresBackend(Backend):
-    """Memory in one Postgres database, beside LangGraph's own tables."""
+    """Memory in one Postgres database. Items and checkpoints are in LangGraph's tables."""
 
     name = "postgres"
 
@@ -32,12 +32,12 @@ class PostgresBackend(Backend):
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:
-        """The backend for a `postgresql://` URL; see `langchain_agentmem.backends.connect`."""
+        """Create the backend for a `postgresql://` URL; see `langchain_agentmem.backends.connect`."""
         return cls(PostgresDriver(connection_settings(url)))
 
     @staticmethod
     def url_of(conninfo: str) -> str:
-        """The URL for a connection string of libpq, such as `"host=localhost dbname=app"`.
+        """Return the URL for a connection string of libpq, such as `"host=localhost dbname=app"`.
 
         Raises:
             ConfigurationError: libpq cannot parse it.
@@ -46,16 +46,16 @@ class PostgresBackend(Backend):
 
     @classmethod
     def from_connection(cls, connection: Any, **options: str) -> PostgresBackend:
-        """The backend on the application's own pool or connection, which stays open on `close`."""
+        """Create the backend on a pool or connection of the application, which stays open after `close`."""
         return cls(PostgresDriver(settings_of(options), connection))
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:
         self._items.use_vectors(vector_settings(config))
 
     def __repr__(self) -> str:
-        place = self.driver.settings.database if self.driver.given is None else type(self.driver.given).__name__
+        database = self.driver.settings.database if self.driver.given is None else type(self.driver.given).__name__
         schema = self.driver.settings.schema
-        shown = repr(place) if schema is None else f"{place!r}, schema={schema!r}"
+        shown = repr(database) if schema is None else f"{database!r}, schema={schema!r}"
         return f"PostgresBackend({shown}{self.closed_mark})"
 
     @property

@@ -1,4 +1,4 @@
-"""The checkpoint table on Postgres: LangGraph's own tables, with what makes their rows compact beside them."""
+"""The checkpoint table in Postgres: LangGraph's tables, and tables of the compact layout beside them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
 from langchain_agentmem.programs import Fetch, Program, one_statement, storage_program
 
 _COMPACT = "agentmem"
-"""The type of the rows of LangGraph's tables that are ours to read."""
+"""The type of the rows in LangGraph's tables that only this package can read."""
 _DEFAULT_TENANT = "default"
 _FIRST_VERSION = f"{1:032}.{0:016}"
-"""The version of a channel that none is known of, in the form of `PostgresSaver`; each reader finds the same."""
+"""The version of a channel without version, in the form of `PostgresSaver`. It is the same for each reader."""
 
 
 class PostgresCheckpoints:
-    """See `langchain_agentmem.backends.contract.CheckpointTable`."""
+    """Implements `langchain_agentmem.backends.contract.CheckpointTable`."""
 
     def __init__(self, schema: str | None) -> None:
         self._sql = statements("checkpoints.sql", schema)
@@ -49,27 +49,20 @@ class PostgresCheckpoints:
 
     @one_statement
     def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
-        ((type_, secret),) = yield from Fetch(self._sql["secret"], (*_named(thread, use), *proposal))
+        ((type_, secret),) = yield from Fetch(self._sql["secret"], (*_use(thread, use), *proposal))
         return Typed(type_, secret)
 
     @one_statement
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         row = put.row
         if put.plain:
-            place = (*_named(thread, use), *row.key, row.parent_id)
-            ((stored,),) = yield from Fetch(self._sql["put_plain"], (*place, *_plain(put, codec)))
+            keys = (*_use(thread, use), *row.key, row.parent_id)
+            ((stored,),) = yield from Fetch(self._sql["put_plain"], (*keys, *_plain(put, codec)))
             return bool(stored)
         checkpoint, metadata = _compact(put, codec, use.now)
         parameters = (
-            *(
-                *_named(thread, use),
-                *(use.secret or (None, None)),
-                *row.key,
-                row.parent_id,
-                _COMPACT,
-                checkpoint,
-                metadata,
-            ),
+            *(*_use(thread, use), *(use.secret or (None, None))),
+            *(*row.key, row.parent_id, _COMPACT, checkpoint, metadata),
             *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
         )
         ((stored,),) = yield from Fetch(self._sql["put"], parameters)
@@ -77,18 +70,15 @@ class PostgresCheckpoints:
 
     @one_statement
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
-        # In one statement a place may be written once: the last write counts where writes replace, else the first.
-        places: dict[int, StoredWrite] = {}
+        # One statement may write an index once: the last write to a negative index counts, the first to any other.
+        by_index: dict[int, StoredWrite] = {}
         for write in put.writes:
-            if write.write_index < 0 or write.write_index not in places:
-                places[write.write_index] = write
-        writes = list(places.values())
-        if not writes:
-            writes, task_id, task_path = [], "", ""
-        else:
-            task_id, task_path = writes[0].task_id, writes[0].task_path
+            if write.write_index < 0 or write.write_index not in by_index:
+                by_index[write.write_index] = write
+        writes = list(by_index.values())
+        task_id, task_path = (writes[0].task_id, writes[0].task_path) if writes else ("", "")
         parameters = (
-            *(*_named(thread, use), *(use.secret or (None, None)), *put.checkpoint, task_id, task_path),
+            *(*_use(thread, use), *(use.secret or (None, None)), *put.checkpoint, task_id, task_path),
             [write.write_index for write in writes],
             [write.channel for write in writes],
             [_write_type(write) for write in writes],
@@ -172,7 +162,7 @@ class PostgresCheckpoints:
 
     @storage_program
     def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
-        # Who asks is about to delete: from here on nobody writes to the thread.
+        # The caller will delete checkpoints. The lock keeps other writers away from the thread until then.
         yield from Fetch(self._sql["lock"], (_name(thread),))
         rows = yield from Fetch(self._sql["entries"], (_name(thread),))
         return [CheckpointEntry(CheckpointKey(namespace, id_), *rest) for namespace, id_, *rest in rows]
@@ -207,8 +197,8 @@ class PostgresCheckpoints:
         self,
         thread: ThreadKey,
         checkpoints: Collection[CheckpointKey],
-        codec: Codec,  # noqa: ARG002 (the database sees what is needed)
-        known: Collection[CheckpointEntry],  # noqa: ARG002 (and the thread is locked)
+        codec: Codec,  # noqa: ARG002 (the database finds the needed values)
+        known: Collection[CheckpointEntry],  # noqa: ARG002 (the thread is locked)
     ) -> Program[None]:
         namespaces = [checkpoint.namespace for checkpoint in checkpoints]
         yield from Fetch(self._sql["delete"], (_name(thread), namespaces, [one.checkpoint_id for one in checkpoints]))
@@ -246,7 +236,7 @@ class PostgresCheckpoints:
 
 
 class _Answer(NamedTuple):
-    """What the functions `agentmem_get` and `agentmem_parts_of` gave, sorted."""
+    """The rows of the functions `agentmem_get` and `agentmem_parts_of`, sorted."""
 
     secret: Typed | None
     pending: dict[CheckpointKey, list[StoredWrite]]
@@ -255,15 +245,15 @@ class _Answer(NamedTuple):
 
     @classmethod
     def of(cls, thread_id: str, rows: Iterable[Sequence[Any]]) -> _Answer:
-        """Sort the rows.
+        """Return the sorted rows.
 
         Raises:
-            DamagedDataError: A row is not as it was written.
+            DamagedDataError: A row was altered.
         """
         try:
             return cls._of(rows)
         except (AttributeError, TypeError, ValueError) as error:
-            msg = f"Thread {thread_id!r} cannot be read: a row was damaged or altered ({error})."
+            msg = f"Thread {thread_id!r} cannot be read. A row was damaged or altered: {error}."
             raise DamagedDataError(msg) from error
 
     @classmethod
@@ -291,22 +281,25 @@ class _Answer(NamedTuple):
         return cls(secret, pending, chains, elements)
 
     def writes(self, checkpoint: CheckpointKey) -> list[StoredWrite]:
+        """Return the pending writes of a checkpoint in order."""
         pending = self.pending.get(checkpoint, ())
         return sorted(pending, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.write_index))
 
     def parts(self, rows: Sequence[CheckpointRow]) -> Parts:
+        """Return the parts of checkpoints."""
         return Parts.of(rows, self.pending, self.chains, self.elements, self.secret)
 
 
 def _name(thread: ThreadKey) -> str:
-    """What LangGraph's tables, which know no tenants, know a thread by: its id, for the default tenant."""
+    """Return the `thread_id` in LangGraph's tables, which have no tenants: the thread's ID for the default tenant."""
     tenant, thread_id = thread
     if tenant == _DEFAULT_TENANT and not thread_id.startswith(f"{_COMPACT}:"):
         return thread_id
     return f"{_COMPACT}:{len(tenant)}:{tenant}:{thread_id}"
 
 
-def _named(thread: ThreadKey, use: ThreadUse) -> tuple[Any, ...]:
+def _use(thread: ThreadKey, use: ThreadUse) -> tuple[Any, ...]:
+    """Return the parameters that `checkpoints.sql` calls a use."""
     return (_name(thread), *thread, use.user_id or "", use.now, use.ttl)
 
 
@@ -327,16 +320,11 @@ def _wanted(digests: Mapping[ValueKey, str]) -> list[tuple[str, ...]]:
 
 
 def _added(values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> tuple[Any, ...]:
+    """Return the last five parameters of the fragment `added_values`."""
     rows = [
         (
-            *value.key,
-            value.kind,
-            value.type,
-            value.number,
-            *(value.base or (None,) * 3),
-            value.head,
-            value.tail,
-            value.digest,
+            *(*value.key, value.kind, value.type, value.number),
+            *(*(value.base or (None,) * 3), value.head, value.tail, value.digest),
         )
         for value in values
     ]
@@ -350,7 +338,7 @@ def _added(values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> tu
 
 
 def _compact(put: CheckpointPut, codec: Codec, now: float) -> tuple[str, str]:
-    """The columns `checkpoint` and `metadata` of a compact row: what SQL may see of it, and all of it packed."""
+    """Return the columns `checkpoint` and `metadata` of a compact row: the document, and the fields that SQL reads."""
     row = put.row
     document: dict[str, Any] = {"checkpoint": row.checkpoint, "inline": row.inline, "stored": row.stored}
     metadata = None if codec.secret else dump_exact_json(row.metadata)
@@ -370,14 +358,14 @@ def _compact(put: CheckpointPut, codec: Codec, now: float) -> tuple[str, str]:
 
 
 def _plain(put: CheckpointPut, codec: Codec) -> tuple[Any, ...]:
-    """The columns of a row as LangGraph's own saver writes it, and those of its values."""
+    """Return the columns of a row as `PostgresSaver` writes it, and those of its values."""
     row = put.row
     values = [*put.values, *put.unchanged]
     inline: dict[str, Any] = {}
     for channel, value in row.inline.items():
         if dump_exact_json(value) is not None or channel not in row.checkpoint["channel_versions"]:
             inline[channel] = value
-        else:  # what Postgres' JSON would alter; the saver finds it among the other values as well
+        else:  # Postgres' JSON would alter the value; the saver also reads it from a row of its own
             key = ValueKey(row.key.namespace, channel, str(row.checkpoint["channel_versions"][channel]))
             values.append(StoredValue(key, PLAIN, *codec.dump_plain(value)))
     inline.update(dict.fromkeys(put.snapshots, True))
@@ -385,7 +373,7 @@ def _plain(put: CheckpointPut, codec: Codec) -> tuple[Any, ...]:
         checkpoint = json.dumps({**row.checkpoint, "channel_values": inline}, allow_nan=False)
         metadata = json.dumps(_without_nul(row.metadata), allow_nan=False)
     except (TypeError, ValueError) as error:
-        msg = f"With compact=False a checkpoint and its metadata must be plain JSON, as for PostgresSaver: {error}."
+        msg = f"With compact=False, a checkpoint and its metadata must be JSON-serialisable, as for PostgresSaver: {error}."
         raise UnsupportedValueError(msg) from error
     return (
         checkpoint,
@@ -398,7 +386,7 @@ def _plain(put: CheckpointPut, codec: Codec) -> tuple[Any, ...]:
 
 
 def _without_nul(value: Any) -> Any:
-    """A value without the NUL characters that Postgres' JSON cannot hold: LangGraph's own saver drops them as well."""
+    """Return a value without NUL characters, which Postgres' JSON cannot contain. `PostgresSaver` drops them as well."""
     if isinstance(value, str):
         return value.replace("\x00", "")
     if isinstance(value, dict):
@@ -411,8 +399,8 @@ def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointR
     key = CheckpointKey(namespace, checkpoint_id)
     if type_ != _COMPACT and codec.secret:
         msg = (
-            f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is not encrypted although a key is in use: it was not "
-            f"written by us. Open the thread without the key, or delete it."
+            f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is not encrypted, but the memory has a key. Another "
+            f"program wrote the checkpoint. Open the thread without the key, or delete it."
         )
         raise DamagedDataError(msg)
     try:
@@ -426,18 +414,20 @@ def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointR
             inline = {name: value for name, value in values.items() if name not in versions}
         known = _mapping(_mapping(checkpoint)["channel_versions"])
         if sends:
-            # Threads from before version 4 of LangGraph's format keep the tasks that were sent as writes of the parent.
+            # Before version 4 of LangGraph's format, sent tasks were stored as pending writes of the parent.
             inline[TASKS] = [codec.load((sent, base64.b64decode(blob))) for sent, blob in sends]
             known[TASKS] = max(known.values(), default=_FIRST_VERSION)
         return CheckpointRow(thread_id, key, parent_id, checkpoint, _mapping(metadata), inline, versions)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        msg = f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} cannot be read: it was damaged or altered ({reason})."
+        msg = (
+            f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} cannot be read. It was damaged or altered: {reason}."
+        )
         raise DamagedDataError(msg) from error
 
 
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        msg = f"a {type(value).__name__} where a mapping belongs"
+        msg = f"expected a mapping, got {type(value).__name__}"
         raise TypeError(msg)
     return value

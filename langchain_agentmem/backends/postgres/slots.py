@@ -1,7 +1,7 @@
-"""Slots: which callers may use one of a few connections, and how long each of them waits.
+"""Slots: the right to use one of a limited number of connections, and the time limit for waiting.
 
-A signal handler may raise an exception between any two instructions. Taking and leaving a slot are therefore one atomic step
-each, both may be repeated, and no lock is held in between: an exception never leaves a slot taken.
+A signal handler may raise an exception between any two instructions. So taking a slot and leaving it are one atomic step
+each, both can be repeated, and no lock is held in between. An exception never leaves a slot taken.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from langchain_agentmem.programs import OuterStep, Program
 
 
 class SlotTimeoutError(Exception):
-    """No slot came free in time."""
+    """No slot came free within the time limit."""
 
 
 class TimeLimit:
-    """How long one operation may take, all of its attempts included.
+    """The time limit of one operation, including all of its attempts.
 
     Args:
-        seconds: The limit. A small part of it is kept back for the end, in which a statement is cancelled on the server.
+        seconds: The limit. A small part of it is reserved for cancelling the statement on the server.
     """
 
     __slots__ = ("_deadline", "_since", "reserve", "seconds")
@@ -42,47 +42,47 @@ class TimeLimit:
         self.restart()
 
     def restart(self) -> None:
-        """Count from now."""
+        """Restart the limit now."""
         self.count_from(time.monotonic())
 
     def count_from(self, moment: float) -> None:
-        """Count from a moment (`time.monotonic`), if that is later than the one counted from so far."""
+        """Restart the limit at a moment (`time.monotonic`), if that is later than the last start."""
         self._since = max(self._since, moment)
         self._deadline = self._since + self.seconds - self.reserve
 
     def extend(self, seconds: float) -> None:
-        """Allow more time, if `seconds` is above zero."""
+        """Extend the limit if `seconds` is positive."""
         if seconds > 0:
             self._since += seconds
             self._deadline += seconds
 
     def use_reserve(self) -> None:
-        """Allow what was kept back, from now on."""
+        """Use the reserved time, from now on."""
         self._deadline = time.monotonic() + self.reserve
 
     @property
     def left(self) -> float:
-        """Seconds that are left; not above zero when there are none."""
+        """The seconds that are left; zero or negative after the end."""
         return self._deadline - time.monotonic()
 
 
 class Slots:
-    """A number of slots, given to callers in the order in which they ask.
+    """A number of slots, which callers get in the order of their requests.
 
     Args:
-        count: How many callers have a slot at the same time.
+        count: The number of slots.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.progressed = -math.inf
-        """When a caller last left its slot with an answer of the server (`time.monotonic`)."""
+        """The last time that a caller left its slot after an answer of the server (`time.monotonic`)."""
         self.closed = False
-        # The first `count` have a slot, the others wait. Weak references: a caller that is gone does not keep its slot.
+        # The first `count` callers have a slot, the others wait. With weak references, a lost caller does not keep its slot.
         self._order: OrderedDict[object, weakref.ref[Slot]] = OrderedDict()
 
     def close(self) -> None:
-        """Refuse callers that wait, and later ones."""
+        """Refuse waiting and later callers."""
         self.closed = True
         for slot in self._slots(len(self._order)):
             slot.ring()
@@ -98,7 +98,7 @@ class Slots:
 
 
 class Slot:
-    """One caller's place among the `Slots`."""
+    """The slot of one caller, or its turn in the queue."""
 
     __slots__ = ("__weakref__", "_future", "_key", "_rung", "_slots", "_waiting")
 
@@ -111,14 +111,14 @@ class Slot:
 
     @property
     def is_taken(self) -> bool:
-        """Whether this caller is one of those that may go on."""
+        """True if the caller has the slot."""
         return self._key in islice(self._slots._order, self._slots.count)
 
     def take(self, limit: TimeLimit) -> Program[None]:
-        """Wait for the slot. Time in which other callers get answers does not count.
+        """Wait for the slot. The time limit restarts when another caller gets an answer.
 
         Raises:
-            SlotTimeoutError: Nobody got an answer within the limit, and no slot came free.
+            SlotTimeoutError: No slot came free within the limit, and no other caller got an answer.
             StorageClosedError: The connections were closed.
         """
         self._slots._order[self._key] = weakref.ref(self)
@@ -132,21 +132,21 @@ class Slot:
                 raise SlotTimeoutError
             if self.is_taken:
                 break
-            # A wake-up can be lost with the caller that owed it: look again now and then.
+            # A wake-up is lost if the caller that sends it is interrupted, so the wait is bounded.
             seconds = min(limit.left, 1.0 + len(self._slots._order) / 1000)
             asked = time.monotonic()
             yield from _Wait(self, seconds)
-            # What this process needed to come back does not count: others could not progress either.
+            # A delay of this process does not count: other callers could not progress either.
             limit.extend(time.monotonic() - asked - seconds)
             collect_garbage(max(asked, self._slots.progressed))
             self._slots._forget_lost()
         self._waiting = False
 
     def leave(self, *, answered: bool) -> None:
-        """Give the slot to the caller that waits longest; may be repeated.
+        """Give the slot to the next caller. Calling it twice has no effect.
 
         Args:
-            answered: Whether the server answered: then those that wait know that it makes progress.
+            answered: True if the server answered. The time limits of waiting callers restart then.
         """
         if answered:
             self._slots.progressed = time.monotonic()
@@ -155,7 +155,7 @@ class Slot:
             slot.ring()
 
     def ring(self) -> None:
-        """Wake the caller up, if it waits."""
+        """Wake the caller if it waits."""
         if not self._waiting:
             return
         future = self._future
@@ -164,13 +164,13 @@ class Slot:
         elif asyncio._get_running_loop() is future.get_loop():
             _resolve(future)
         else:
-            with contextlib.suppress(RuntimeError):  # its loop is closed
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 future.get_loop().call_soon_threadsafe(_resolve, future)
 
 
 @dataclass(slots=True)
 class _Wait(OuterStep[Any]):
-    """Outer step: wait until a slot rings, or for some seconds."""
+    """Outer step: wait until a slot rings, at most for some seconds."""
 
     slot: Slot
     seconds: float

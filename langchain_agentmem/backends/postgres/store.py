@@ -1,4 +1,4 @@
-"""The item table on Postgres: LangGraph's own table, full text by `tsvector`, vectors by pgvector."""
+"""The item table in Postgres: LangGraph's table, with full-text search by `tsvector` and vector search by pgvector."""
 
 from __future__ import annotations
 
@@ -28,47 +28,47 @@ from langchain_agentmem.programs import Fetch, OffLoop, Program, one_statement, 
 from langchain_agentmem.programs.sizes import LARGE, is_long
 
 EXACT_ITEMS = 2_000
-"""Below a namespace of at most so many items a search looks at every one; above it asks the indexes for the best."""
+"""The number of items below a namespace up to which a search compares all. Above it, the indexes find the best ones."""
 
 MAX_INDEXED_DIMENSIONS = {"vector": 2_000, "halfvec": 4_000}
-"""What pgvector can index."""
+"""The maximum dimensions that pgvector can index, by type."""
 
 MAX_DIMENSIONS = 16_000
-"""What it can store."""
+"""The maximum dimensions that pgvector can store."""
 
 _TEXT_PART = 50_000
 _UNEMBEDDED_AT_ONCE = 10_000
 _REMEMBERED, _REMEMBERED_SECONDS = 10_000, 60.0
 _TENANT = "\U0010ffff"
-"""Begins the first label of a tenant's namespaces, those of the default tenant excepted: nothing sorts after it."""
+"""The first character of a tenant's namespaces, except the default tenant's. It sorts after all others."""
 _ESCAPES = str.maketrans({"\x1a": "\x1a0", ".": "\x1a1", _TENANT: "\x1a2"})
 _WRAPPED = "agentmem:json"
-"""The only key of a value that Postgres would not give back as it was: its JSON text."""
+"""The only key of the object that wraps a value whose JSON text Postgres would alter."""
 
 
 class VectorSettings(NamedTuple):
-    """How vectors are indexed."""
+    """The settings of the vector index."""
 
     kind: str = "hnsw"
     """`"hnsw"`, `"ivfflat"` or `"flat"` (exact)."""
     type: str | None = None
-    """`"vector"` or `"halfvec"`; None for what the dimension asks for."""
+    """`"vector"` or `"halfvec"`; None to choose by the dimensions."""
     parameters: Mapping[str, int] = MappingProxyType({})
-    """Those of the index: `m`, `ef_construction`, `lists`."""
+    """The parameters of the index: `m`, `ef_construction`, `lists`."""
 
 
 class PostgresItems:
-    """See `langchain_agentmem.backends.contract.ItemTable`."""
+    """Implements `langchain_agentmem.backends.contract.ItemTable`."""
 
     def __init__(self, schema: str | None) -> None:
         self._sql = statements("store.sql", schema)
         self._vectors = VectorSettings()
         self._has_vectors = False
         self._large: dict[tuple[str, Namespace], float] = {}
-        """Namespaces that were seen to have more than `EXACT_ITEMS` items, and until when that is taken for granted."""
+        """Namespaces with more than `EXACT_ITEMS` items, each with the time after which a search counts again."""
 
     def use_vectors(self, settings: VectorSettings) -> None:
-        """Say how vectors are to be indexed."""
+        """Set the vector index, before the first vector is stored."""
         self._vectors = settings
 
     @one_statement
@@ -95,11 +95,11 @@ class PostgresItems:
         puts = [swap.put for swap in swaps if swap.put]
         yield from self._ensure_vectors([vector for put in puts for vector in put.vectors])
         places = _columns([(_encode(tenant, swap.namespace), swap.key) for swap in swaps])
-        fates = [swap.expected for swap in swaps], [swap.keep for swap in swaps], token
+        expectations = [swap.expected for swap in swaps], [swap.keep for swap in swaps], token
         paths = _paths(tenant, puts)
         statement = self._sql["swap_with_paths" if paths else "swap"]
         noted = (token, *paths) if paths else ()
-        ((swapped, *_),) = yield from Fetch(statement, (*places, *fates, *_put(tenant, puts, now), *noted))
+        ((swapped, *_),) = yield from Fetch(statement, (*places, *expectations, *_put(tenant, puts, now), *noted))
         return bool(swapped)
 
     @one_statement
@@ -125,9 +125,9 @@ class PostgresItems:
     ) -> Program[None]:
         every = [*touches, *deletes, *((put.namespace, put.key) for put in puts)]
         columns = _columns([(_encode(tenant, namespace), key) for namespace, key in every])
-        made = [at >= len(touches) for at in range(len(every))]
-        locked = {tuple(row) for row in (yield from Fetch(self._sql["lock"], (*columns, made, now)))}
-        # Touching an item that another writer has created since would lock it out of order.
+        created = [at >= len(touches) for at in range(len(every))]
+        locked = {tuple(row) for row in (yield from Fetch(self._sql["lock"], (*columns, created, now)))}
+        # An item that another writer has created since was not locked: touching it would lock it out of order.
         touched = [(namespace, key) for namespace, key in touches if (_encode(tenant, namespace), key) in locked]
         if touched:
             yield from self.touch(tenant, touched, now)
@@ -190,7 +190,7 @@ class PostgresItems:
         return int(deleted)
 
     @one_statement
-    def fits(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (all tenants have one table)
+    def fits(self, tenant: str, dimensions: int) -> Program[str | None]:  # noqa: ARG002 (all tenants share one table)
         if dimensions > MAX_DIMENSIONS:
             return _too_many(dimensions)
         ((stored,),) = yield from Fetch(self._sql["dimensions"])
@@ -198,8 +198,8 @@ class PostgresItems:
             return None
         return (
             f"The table store_vectors holds vectors of {stored} dimensions, and the embedding model gives vectors of "
-            f"{dimensions}. Call memory.reindex(), which makes all vectors anew; or give this memory a schema of its own "
-            f"(?schema= in the URL); or use the model that the stored vectors came from."
+            f"{dimensions}. Call memory.reindex(), which computes all vectors again; or use a separate schema (?schema= in "
+            f"the URL); or use the model of the stored vectors."
         )
 
     @one_statement
@@ -210,13 +210,13 @@ class PostgresItems:
         if others is None or others == dimensions:
             return None
         return (
-            f"The table store_vectors holds vectors of {others} dimensions for other tenants, and Postgres wants all in one "
-            f"table to have as many: give this tenant a schema of its own (?schema= in the URL), or delete all vectors "
-            f"(TRUNCATE store_vectors) and call reindex() for each tenant, with a model of {dimensions} dimensions."
+            f"The table store_vectors holds vectors of {others} dimensions for other tenants, and all vectors of a table "
+            f"must have the same dimensions. Use a separate schema for this tenant (?schema= in the URL), or delete all "
+            f"vectors (TRUNCATE store_vectors) and call reindex() for each tenant, with a model of {dimensions} dimensions."
         )
 
     @storage_program
-    def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002 (what is gone is gone)
+    def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002 (deleted vectors are not found again)
         first, last = _below(tenant, ())[1:]
         ((deleted,),) = yield from Fetch(self._sql["unembed"], (first, last, _UNEMBEDDED_AT_ONCE))
         if deleted:
@@ -228,7 +228,7 @@ class PostgresItems:
     def unembedded(
         self,
         tenant: str,
-        dimensions: int,  # noqa: ARG002 (all have as many)
+        dimensions: int,  # noqa: ARG002 (all vectors have the same dimensions)
         after: Any,
         limit: int,
         now: float,
@@ -250,7 +250,7 @@ class PostgresItems:
         return int(embedded)
 
     def _ensure_vectors(self, vectors: Sequence[bytes]) -> Program[None]:
-        """Make the table of vectors before the first one is stored: only then is their dimension known."""
+        """Create the table of vectors before the first vector is stored, because its dimensions are known then."""
         if not vectors or self._has_vectors:
             return
         ((self._has_vectors,),) = yield from Fetch(self._sql["has_vectors"])
@@ -259,7 +259,7 @@ class PostgresItems:
             yield from Fetch(self._sql["make_vectors"], (dimensions, *self._column(dimensions)))
 
     def _column(self, dimensions: int) -> tuple[str, str, str]:
-        """The type of a column of vectors; the kind and the options of its index."""
+        """Return the type of the column of vectors, and the kind and the options of its index."""
         kind, type_, parameters = self._vectors
         if type_ is None:
             type_ = "vector" if dimensions <= MAX_INDEXED_DIMENSIONS["vector"] else "halfvec"
@@ -270,7 +270,7 @@ class PostgresItems:
 
 
 class _Items(Mapping[Any, ItemRow]):
-    """Items by id, decoded when they are asked for: most of what a search finds is not among its best."""
+    """Items by ID. An item is decoded when it is used, because the caller uses only the best of the found items."""
 
     def __init__(self, rows: dict[Any, tuple[Any, ...]]) -> None:
         self._rows = rows
@@ -290,24 +290,24 @@ class _Items(Mapping[Any, ItemRow]):
 
 def _too_many(dimensions: int) -> str:
     return (
-        f"The embedding model gives vectors of {dimensions} dimensions, and Postgres (pgvector) takes up to "
-        f"{MAX_DIMENSIONS}: use a model with fewer."
+        f"The embedding model returns vectors of {dimensions} dimensions, but pgvector stores at most {MAX_DIMENSIONS}. Use "
+        f"a model with fewer dimensions."
     )
 
 
 def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
-    """The settings in LangGraph's index configuration (`ann_index_config`).
+    """Return the settings in LangGraph's index configuration (`ann_index_config`).
 
     Raises:
-        ConfigurationError: One of them is not known.
+        ConfigurationError: A setting is unknown.
     """
     given = dict(config)
     kind, type_ = given.pop("kind", "hnsw"), given.pop("vector_type", None)
     if kind not in ("hnsw", "ivfflat", "flat"):
-        msg = f"Unknown kind of vector index {shown(kind)}: use hnsw, ivfflat or flat."
+        msg = f"Unknown kind of vector index {shown(kind)}. Use hnsw, ivfflat or flat."
         raise ConfigurationError(msg)
     if type_ not in (None, "vector", "halfvec"):
-        msg = f"Unknown vector_type {shown(type_)}: use vector or halfvec."
+        msg = f"Unknown vector_type {shown(type_)}. Use vector or halfvec."
         raise ConfigurationError(msg)
     if "nlist" in given:
         given["lists"] = given.pop("nlist")
@@ -315,12 +315,13 @@ def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
     for name, number in given.items():
         if name not in known or not isinstance(number, int) or number < 1:
             options = ", ".join(known) or "none"
-            msg = f"Unknown setting {name}={shown(number)} of a vector index of kind {kind}: known are {options}."
+            msg = f"Unknown setting {name}={shown(number)} of a vector index of kind {kind}. Known settings are {options}."
             raise ConfigurationError(msg)
     return VectorSettings(kind, type_, given)
 
 
 def _put(tenant: str, puts: Sequence[ItemPut], now: float) -> tuple[Any, ...]:
+    """Return the parameters of the fragment `put_arguments`."""
     texts = [(at, part) for at, put in enumerate(puts, 1) if put.text is not None for part in _parts(put.text)]
     vectors = [(at, field, vector) for at, put in enumerate(puts, 1) for field, vector in enumerate(put.vectors)]
     return (
@@ -335,7 +336,7 @@ def _put(tenant: str, puts: Sequence[ItemPut], now: float) -> tuple[Any, ...]:
 
 
 def _vector_columns(vectors: Sequence[tuple[int, int, bytes]]) -> tuple[list[int], list[str], Floats]:
-    """Vectors as functions take them: whose they are, counted from 1, and of which field; all in one."""
+    """Return the numbers of the items (from 1) and the fields that vectors belong to, and all vectors in one array."""
     return (
         [at for at, _, _ in vectors],
         [str(field) for _, field, _ in vectors],
@@ -344,7 +345,7 @@ def _vector_columns(vectors: Sequence[tuple[int, int, bytes]]) -> tuple[list[int
 
 
 def _paths(tenant: str, puts: Sequence[ItemPut]) -> tuple[list[str], list[str], list[str]] | tuple[()]:
-    """The paths of puts that have some, as a function takes them; nothing when none has."""
+    """Return the prefixes, keys and paths of puts that name paths; nothing if no put does."""
     noted = [put for put in puts if put.paths is not None]
     if not noted:
         return ()
@@ -352,7 +353,7 @@ def _paths(tenant: str, puts: Sequence[ItemPut]) -> tuple[list[str], list[str], 
 
 
 def _parts(text: str) -> list[str]:
-    """A text in pieces that Postgres can index one by one, without what its texts cannot hold."""
+    """Return a text in pieces that Postgres can index, without NUL characters, which its texts cannot contain."""
     text = text.replace("\x00", " ")
     return [text[at : at + _TEXT_PART] for at in range(0, len(text), _TEXT_PART)]
 
@@ -363,7 +364,7 @@ def _columns(places: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
 
 @lru_cache(maxsize=4_000)
 def _encode(tenant: str, namespace: Namespace) -> str:
-    """A namespace as LangGraph's store writes it, with dots between the labels; dots within labels are escaped."""
+    """Return a namespace as LangGraph's store writes it, with dots between labels. Dots within labels are escaped."""
     labels = [_escape(label) for label in namespace]
     return ".".join(labels if tenant == "default" else [_TENANT + _escape(tenant), *labels])
 
@@ -383,7 +384,7 @@ def _escape(label: str) -> str:
 
 
 def _below(tenant: str, prefix: Namespace) -> tuple[str | None, str, str]:
-    """A namespace itself, and the range of bytes that those below it lie in."""
+    """Return the prefix of a namespace, and the range of the prefixes below it."""
     own = _encode(tenant, prefix)
     if not own:
         return None, "", _TENANT
@@ -391,7 +392,7 @@ def _below(tenant: str, prefix: Namespace) -> tuple[str | None, str, str]:
 
 
 def _wrap(value: str) -> str:
-    """JSON text that Postgres gives back as it was."""
+    """Return JSON text that Postgres stores unchanged."""
     if "\\u0000" in value or "e+" in value or "-0.0" in value or _WRAPPED in value:
         loaded = json.loads(value)
         if dump_exact_json(loaded) is None or loaded.keys() == {_WRAPPED}:
@@ -410,9 +411,7 @@ def _unwrap(value: str) -> str:
 def _item(row: Sequence[Any]) -> ItemRow:
     prefix, key, value, *rest = row
     if rest[0] is None or rest[1] is None:
-        msg = (
-            f"Item {key!r} cannot be read: the time at which it was stored is missing, the row was damaged or altered."
-        )
+        msg = f"Item {key!r} cannot be read. The row was damaged or altered: the time of its creation or update is missing."
         raise DamagedDataError(msg)
     return ItemRow(_decode(prefix), key, _unwrap(value), *rest)
 
@@ -421,7 +420,7 @@ _COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
 def _path(condition: Mapping[str, Any] | None) -> str | None:
-    """As much of a filter as Postgres answers in the same way, as a path expression; None for nothing of it."""
+    """Return the part of a filter that Postgres evaluates as we do, as a JSON path expression; None for no part."""
     parts = []
     for field, wanted in (condition or {}).items():
         operators = wanted if isinstance(wanted, Mapping) else {"$eq": wanted}
