@@ -17,12 +17,14 @@ import sqlite3
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.backends.failures import Rule, Translated, error_for, first_line
+from langchain_agentmem.backends.lifetimes import keep_inherited, refuse_closed
 from langchain_agentmem.backends.sqlite import forks, tables
 from langchain_agentmem.backends.sqlite.line import Line, Ticket
 from langchain_agentmem.backends.sqlite.traces import WORDS, Replaced, Traces, Trim, deletes
@@ -140,7 +142,7 @@ class SqliteDriver:
         self._check()
         ticket = Ticket(sys._getframe())
         try:
-            with self._errors():
+            with Translated(_ERRORS, self._translate):
                 if begin is WRITE:
                     self._enter(self._writing, ticket)
                 self._enter(self._free, ticket)
@@ -221,9 +223,7 @@ class SqliteDriver:
     # Connections
 
     def _check(self) -> None:
-        if self.closed:
-            msg = "This memory is closed: make a new one, or call close() later."
-            raise StorageClosedError(msg)
+        refuse_closed(self.closed)
         if self._process != os.getpid() and self._adopted is None:  # forked by something other than Python
             self.after_fork_in_child()
         unusable = self._unusable or _stranded.get(self.path)
@@ -371,7 +371,7 @@ class SqliteDriver:
                 self._ready = ready
         elif inherited:
             # Closing them would release the parent's locks.
-            _inherited.extend(inherited)
+            keep_inherited(*inherited)
             self._unusable = str(self._forked_within())
             if not self._is_shared:
                 _stranded[self.path] = self._unusable
@@ -430,51 +430,55 @@ class SqliteDriver:
 
     # Errors
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._translate(error) from error
-        except OverflowError as error:
-            msg = f"A value is too large for SQLite ({error}); nothing was written."
-            raise InvalidInputError(msg) from error
-
     def _busy(self) -> StorageBusyError:
         msg = f"{self._name} was held by another writer for more than {self._timeout:g} seconds; nothing was written."
         return StorageBusyError(msg)
 
-    def _translate(self, error: sqlite3.Error) -> Exception:
-        text = str(error)
-        if _is_busy(error):
+    def _translate(self, error: Exception) -> Exception:
+        if isinstance(error, sqlite3.Error) and _is_busy(error):
             return self._busy()
-        if "unable to open database file" in text:
-            folder = Path(self.path).parent
-            why = f"the folder {folder} does not exist" if not folder.is_dir() else "it is not a readable file"
-            return ConfigurationError(f"Cannot open {self._name}: {why}.")
-        for sign, kind, meaning in _MEANINGS:
-            if sign in text:
-                return kind(meaning.format(path=self._name, text=text))
-        return StorageError(f"SQLite refused the operation in {self._name}: {text}.")
+        folder = Path(self.path).parent
+        reason = f"the folder {folder} does not exist" if not folder.is_dir() else "it is not a readable file"
+        text = first_line(error)
+        return error_for(_RULES, error, path=self._name, reason=reason, text=text) or StorageError(
+            f"SQLite refused the operation in {self._name}: {text}."
+        )
 
 
-_MEANINGS: tuple[tuple[str, type[Exception], str], ...] = (
-    ("not a database", DamagedDataError, "{path} is not a SQLite database, or is damaged ({text})."),
-    ("malformed", DamagedDataError, "{path} is damaged ({text})."),
-    ("Could not decode", DamagedDataError, "{path} is damaged ({text})."),
-    ("closed database", StorageClosedError, "The application closed the connection that this memory was made from."),
-    ("created in a thread", ConfigurationError,
-     "The connection can only be used by the thread that created it. Open it with check_same_thread=False."),
-    ("readonly", StorageError, "{path} may be read but not written ({text})."),
-    ("invalid fts5 file format", ConfigurationError,
-     "{path} was written by SQLite 3.42 or newer. Open it again, or use a Python that has this version ({text})."),
-    ("fts5", ConfigurationError, "Python's SQLite has no full-text search (FTS5): use another Python ({text})."),
-    ("too big", InvalidInputError, "A value is too large for SQLite ({text}); nothing was written."),
-)  # fmt: skip
-"""Our error for a part of SQLite's message."""
-
-_inherited: list[Any] = []
-"""Connections inherited from a parent process. They are never closed: that would release the parent's locks."""
+_ERRORS = (sqlite3.Error, OverflowError)
+_RULES = (
+    Rule(OverflowError, InvalidInputError, "A value is too large for SQLite ({text}); nothing was written."),
+    Rule(sqlite3.Error, ConfigurationError, "Cannot open {path}: {reason}.", "unable to open database file"),
+    Rule(sqlite3.Error, DamagedDataError, "{path} is not a SQLite database, or is damaged ({text}).", "not a database"),
+    Rule(sqlite3.Error, DamagedDataError, "{path} is damaged ({text}).", "malformed"),
+    Rule(sqlite3.Error, DamagedDataError, "{path} is damaged ({text}).", "Could not decode"),
+    Rule(
+        sqlite3.Error,
+        StorageClosedError,
+        "The application closed the connection that this memory was made from.",
+        "closed database",
+    ),
+    Rule(
+        sqlite3.Error,
+        ConfigurationError,
+        "The connection can only be used by the thread that created it. Open it with check_same_thread=False.",
+        "created in a thread",
+    ),
+    Rule(sqlite3.Error, StorageError, "{path} may be read but not written ({text}).", "readonly"),
+    Rule(
+        sqlite3.Error,
+        ConfigurationError,
+        "{path} was written by SQLite 3.42 or newer. Open it again, or use a Python that has this version ({text}).",
+        "invalid fts5 file format",
+    ),
+    Rule(
+        sqlite3.Error,
+        ConfigurationError,
+        "Python's SQLite has no full-text search (FTS5): use another Python ({text}).",
+        "fts5",
+    ),
+    Rule(sqlite3.Error, InvalidInputError, "A value is too large for SQLite ({text}); nothing was written.", "too big"),
+)
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:
