@@ -37,6 +37,7 @@ class MiddlewareSettings(NamedTuple):
     when: Literal["turn", "background", "debounce"]
     learn: bool
     tools: bool
+    context_tools: bool
     compressor: MemoryCompressor | None
     extractor: ProfileExtractor | None
 
@@ -61,7 +62,7 @@ class MiddlewareSettings(NamedTuple):
         if self.extractor is not None and self.when != "background":
             msg = f"when={shown(self.when, 40)} has no effect beside extractor, which has its own: omit one."
             raise InvalidInputError(msg)
-        for name in ("entities", "learn", "tools"):
+        for name in ("entities", "learn", "tools", "context_tools"):
             check_flag(name, getattr(self, name))
         if self.extractor is not None and not self.learn:
             msg = "learn=False contradicts extractor, which learns: omit one."

@@ -134,15 +134,18 @@ class AgentMethods(CompressionMethods):
         when: Literal["turn", "background", "debounce"] = "background",
         learn: bool = True,
         tools: bool = False,
+        context_tools: bool = False,
         compressor: MemoryCompressor | None = None,
         extractor: ProfileExtractor | None = None,
     ) -> MemoryMiddleware:
         """Return a middleware for LangChain's `create_agent`. It requires the extra `agents`.
 
-        - Before each call to the model, it adds the user's profile, facts and memories to the system message, quoted as
-          data. Half of the facts and memories match the question; the other half are the most recent ones.
+        - Before each call to the model, it adds the user's profile, facts and memories to the request, quoted as data. Half
+          of the facts and memories match the question; the other half are the most recent ones. The text after the system
+          message stays the same within a thread, for the prompt caches of providers; what later questions find follows the
+          question.
         - It keeps the request within its budget, with less of this text if necessary. The messages of the state stay
-          unchanged.
+          unchanged. If the provider refuses a request because of its size, it is compacted and sent once more.
         - After the answer, it extracts profile, facts and entities from the new messages.
 
         The run names the user (`user_id` in the config, the runtime's context or the state). A run without a user raises.
@@ -163,6 +166,8 @@ class AgentMethods(CompressionMethods):
                 `"background"`.
             learn: If false, nothing is extracted. Default: True.
             tools: If true, the agent gets the tools of `tools()`. Default: False.
+            context_tools: If true, the agent gets `read_stored_result`, which returns a shortened tool result in full, and
+                `compact_conversation`, which summarises the earlier turns. Default: False.
             compressor: A compressor instead of `max_tokens`. Default: None.
             extractor: A node of `profile_node` instead of `schema`, `entities` and `when`. Default: None.
 
@@ -202,6 +207,7 @@ class AgentMethods(CompressionMethods):
             when,
             learn,
             tools,
+            context_tools,
             compressor,
             extractor,
         )
@@ -212,5 +218,9 @@ class AgentMethods(CompressionMethods):
         if extractor is None and learn and model is not None:
             extractor = self.profile_node(model, schema, entities=entities, when=when)
         return MemoryMiddleware(
-            compressor, settings.recall(self.store.engine), extractor, self.tools() if tools else ()
+            compressor,
+            settings.recall(self.store.engine),
+            extractor,
+            self.tools() if tools else (),
+            manages_context=context_tools,
         )

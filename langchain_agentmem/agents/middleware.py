@@ -1,38 +1,37 @@
-"""Memory for agents in one piece: what is known goes in, the conversation stays in its budget, what is new is learned."""
+"""The middleware that gives an agent its memory: it recalls, keeps requests within a budget, and extracts what is new."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
-from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 
+from langchain_agentmem.agents.prefix import ThreadPrefixes
 from langchain_agentmem.agents.recall import Recall
 from langchain_agentmem.compression.compressor import MemoryCompressor
-from langchain_agentmem.compression.middleware import compressed_request
-from langchain_agentmem.errors import BudgetError, ConfigurationError
+from langchain_agentmem.compression.context_tools import context_tools
+from langchain_agentmem.compression.model_calls import ModelCalls, Texts
+from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.knowledge.namespaces import user_of
 from langchain_agentmem.programs import Program, arun, run
 
-_log = logging.getLogger(__name__)
-
 _SHARES = (1.0, 0.25)
-"""How much of what is known is tried, before a request goes without it."""
+"""The shares of what is known that a request gets, the next one if there is no room for the former."""
 
 
 class MemoryMiddleware(AgentMiddleware[Any, Any]):
     """A middleware for `create_agent`; see `AgentMemory.middleware`.
 
     Args:
-        compressor: What keeps the request in its budget.
-        recall: What gives what is known.
-        extractor: What learns from the conversation; None to learn nothing.
-        tools: Tools that the agent gets. Default: none.
+        compressor: Keeps requests within its budget.
+        recall: Reads what is stored about the user.
+        extractor: Extracts from the conversation; None to extract nothing.
+        tools: Tools for the agent. Default: none.
+        manages_context: If true, the agent also gets `read_stored_result` and `compact_conversation`. Default: False.
     """
 
     def __init__(
@@ -41,40 +40,43 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         recall: Recall,
         extractor: ProfileExtractor | None,
         tools: Sequence[BaseTool] = (),
+        *,
+        manages_context: bool = False,
     ) -> None:
         super().__init__()
-        self._recall = recall
+        self._prefixes = ThreadPrefixes(recall)
         self.compressor = compressor
-        """What keeps the request in its budget; its `events` tell what it did."""
+        """Keeps requests within its budget; its `events` report what it did."""
+        self._calls = ModelCalls(compressor.engine, is_readable=manages_context)
         self._extractor = extractor
-        self.tools = list(tools)
+        self.tools = [*tools, *(context_tools() if manages_context else ())]
 
     @property
     def extractor(self) -> ProfileExtractor:
-        """What learns from the conversation; its `flush` reads pending conversations now.
+        """Extracts from the conversation; its `flush` runs pending extraction now.
 
         Raises:
-            ConfigurationError: This middleware learns nothing: it was made without a model, or with `learn=False`.
+            ConfigurationError: This middleware extracts nothing: it was created without a model, or with `learn=False`.
         """
         if self._extractor is None:
-            msg = "This middleware has no extractor: it was made without a model, or with learn=False."
+            msg = "This middleware has no extractor: it was created without a model, or with learn=False."
             raise ConfigurationError(msg)
         return self._extractor
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Add what is known, keep the request in its budget, and call the model."""
-        return handler(run(self._prepared(request)))
+        """Add what is known, keep the request within its budget, and call the model."""
+        return run(self._calls.answered(request, handler, lambda: self._texts(request)))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Same as `wrap_model_call`, but without blocking the event loop."""
-        return await handler(await arun(self._prepared(request)))
+        return await arun(self._calls.answered(request, handler, lambda: self._texts(request)))
 
     def after_agent(self, state: Any, runtime: Any) -> None:  # noqa: ARG002 (the config has it)
-        """Learn from what is new in the conversation."""
+        """Extract what is new in the conversation."""
         if self._extractor is not None:
             self._extractor.invoke(state, get_config())
 
@@ -83,25 +85,13 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         if self._extractor is not None:
             await self._extractor.ainvoke(state, get_config())
 
-    def _prepared(self, request: ModelRequest[Any]) -> Program[ModelRequest[Any]]:
-        asked = next((one for one in reversed(request.messages) if isinstance(one, HumanMessage)), None)
-        user_id = user_of(get_config(), request.state)
-        known = yield from self._recall.known(user_id, "" if asked is None else str(asked.text))
-        for share in _SHARES:
-            text = self._recall.text(known, share)
-            if text:
-                try:
-                    extended = request.override(system_message=_with(request.system_message, text))
-                    return (yield from compressed_request(self.compressor.engine, extended))
-                except BudgetError as error:
-                    _log.warning("A request has no room for all that is known: it gets less of it. %s", error)
-        return (yield from compressed_request(self.compressor.engine, request))
+    def _texts(self, request: ModelRequest[Any]) -> Program[list[Texts]]:
+        config = get_config()
+        user_id = user_of(config, request.state)
+        told = yield from self._prefixes.told(user_id, request.messages, config)
+        texts = [Texts(*self._prefixes.texts(told, share)) for share in _SHARES]
+        return [one for one in texts if any(one)]
 
-
-def _with(system: SystemMessage | None, text: str) -> SystemMessage:
-    """A system message with a text after it."""
-    if system is None:
-        return SystemMessage(text)
-    content: Any = system.content
-    joined = f"{content}\n\n{text}" if isinstance(content, str) else [*content, {"type": "text", "text": text}]
-    return system.model_copy(update={"content": joined})
+    def __repr__(self) -> str:
+        extractor = "None" if self._extractor is None else repr(self._extractor)
+        return f"MemoryMiddleware(compressor={self.compressor!r}, extractor={extractor}, tools={len(self.tools)})"

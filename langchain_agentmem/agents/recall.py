@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from langgraph.store.base import GetOp, SearchOp
+from langgraph.store.base import GetOp, Item, SearchOp
 
 from langchain_agentmem.knowledge.collections import CollectionEngine, collection_names
 from langchain_agentmem.knowledge.entities.engine import EntityEngine, relevant_searches
@@ -23,6 +23,23 @@ _MAX_QUERY = 1_000
 
 _MAX_TEXT = 500
 """Characters: a longer text is shortened."""
+
+
+_BEGIN = f"What is known, and may help. {ABOUT_QUOTED}\n"
+
+ENTITY_ITEMS = "entity items"
+"""The kind of the items from which entities and relations are described."""
+
+
+class Recalled(NamedTuple):
+    """What is stored about a user and matches a question."""
+
+    known: dict[str, Any]
+    """The profile, and the texts of each other kind."""
+    valid: dict[str, list[Any]]
+    """The texts of each kind that are still stored: of these, and of what the model had been told."""
+    references: dict[str, tuple[tuple[tuple[str, ...], str], ...]]
+    """Namespace and key of the items of each kind."""
 
 
 class Recall:
@@ -57,20 +74,20 @@ class Recall:
         self._shared = CollectionEngine(store)
         self._existing: set[str] = set()
         """Collections that are known to exist."""
-        self._max_characters = max_characters
+        self.max_characters = max_characters
 
-    def known(self, user_id: str, question: str) -> Program[dict[str, Any]]:
+    def known(self, user_id: str, question: str, told: Recalled | None = None) -> Program[Recalled]:
         """Return the profile, and of each other kind the best matches of a question and the most recent ones.
 
         Args:
             user_id: The user.
             question: The question.
+            told: What the model has been told already: its items are read too. Default: None.
 
         Raises:
             UnknownCollectionError: A collection of shared knowledge does not exist.
         """
         query = question.encode(errors="replace").decode().strip()[-_MAX_QUERY:] or None
-        key = profile_key(user_id, self._schema.name)
         kinds: list[tuple[str, tuple[str, ...], dict[str, Any] | None, int]] = []
         if self._facts and self._schema.has_facts:
             kinds.append(("facts", user_namespace(user_id, FACTS), {"valid_to": None}, self._facts))
@@ -83,36 +100,88 @@ class Recall:
         ]
         searches += [SearchOp(shared_namespace(name), None, self._facts or 5, 0, query) for name in self._knowledge]
         about = relevant_searches(user_id, query, self._entities) if self._entities else []
-        item, *found = yield from read_batch(self._store, [GetOp(*key), *searches, *about])
-        spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
-        profile = readable([item] if item else [], lambda one: Fields(user_id, one.value).document)
-        known: dict[str, Any] = {"profile": next(profile, {})}
+        profile, found, earlier = yield from self._read(user_id, [*searches, *about], told)
+        lists: dict[str, list[Item]] = {}
         for number, (name, _, _, most) in enumerate(kinds):
             # Full-text search finds little, so the most recent items are always included.
             both = {one.key: one for one in [*found[2 * number], *found[2 * number + 1]]}
-            known[name] = _texts(list(both.values())[:most])
+            lists[name] = list(both.values())[:most]
         for name, items in zip(self._knowledge, found[2 * len(kinds) : len(searches)], strict=True):
-            known[f"knowledge: {name}"] = _texts(items)
+            lists[f"knowledge: {name}"] = items
             if not items and name not in self._existing:
                 yield from self._shared.require([name])
             self._existing.add(name)
-        entities = list(spoken_of.values())[: self._entities]
-        now = datetime.now(UTC)
-        known |= yield from EntityEngine(self._store).described(
-            user_id, entities, self._entities, self._max_characters // 3, now
-        )
-        return {name: value for name, value in known.items() if value}
+        spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
+        lists[ENTITY_ITEMS] = list(spoken_of.values())[: self._entities]
+        return (yield from self._recalled(user_id, profile, lists, earlier))
 
-    def text(self, known: Mapping[str, Any], share: float = 1.0) -> str:
+    def still_known(self, user_id: str, told: Recalled) -> Program[Recalled]:
+        """Return the part of what the model has been told that is still stored, without any search.
+
+        Args:
+            user_id: The user.
+            told: What the model has been told.
+        """
+        profile, _, earlier = yield from self._read(user_id, [], told)
+        return (yield from self._recalled(user_id, profile, {}, earlier))
+
+    def text(self, known: Mapping[str, Any], share: float = 1.0, taken: int = 0) -> str:
         """Return the text for a prompt; `""` if nothing is known, or nothing fits.
 
         Args:
-            known: The result of `known`.
+            known: What to tell.
             share: The share of `max_characters` that the text may have. Default: 1.0.
+            taken: The number of these characters that another text has. Default: 0.
         """
-        begin = f"What is known, and may help. {ABOUT_QUOTED}\n"
-        kept = _bounded(known, int(self._max_characters * share) - len(begin) - len(quoted({})))
-        return f"{begin}{quoted(kept)}" if kept else ""
+        kept = self.bounded(known, share, taken)
+        return f"{_BEGIN}{quoted(kept)}" if kept else ""
+
+    def bounded(self, known: Mapping[str, Any], share: float = 1.0, taken: int = 0) -> dict[str, Any]:
+        """Return the part of `known` that `text` contains."""
+        return _bounded(known, int(self.max_characters * share) - taken - len(_BEGIN) - len(quoted({})))
+
+    def _read(
+        self, user_id: str, searches: Sequence[SearchOp], told: Recalled | None
+    ) -> Program[tuple[dict[str, Any], list[Any], dict[str, list[Item]]]]:
+        """Read the profile, the results of searches, and the items that the model has been told, by kind."""
+        references = [] if told is None else [(kind, *one) for kind, ones in told.references.items() for one in ones]
+        gets = [GetOp(namespace, key) for _, namespace, key in references]
+        key = profile_key(user_id, self._schema.name)
+        item, *found = yield from read_batch(self._store, [GetOp(*key), *searches, *gets])
+        document = readable([item] if item else [], lambda one: Fields(user_id, one.value).document)
+        earlier: dict[str, list[Item]] = {}
+        for (kind, _, _), read in zip(references, found[len(searches) :], strict=True):
+            if read is not None and read.value.get("valid_to") is None:
+                earlier.setdefault(kind, []).append(read)
+        return next(document, {}), found[: len(searches)], earlier
+
+    def _recalled(
+        self,
+        user_id: str,
+        profile: dict[str, Any],
+        lists: dict[str, list[Item]],
+        earlier: dict[str, list[Item]],
+    ) -> Program[Recalled]:
+        known: dict[str, Any] = {"profile": profile}
+        valid: dict[str, list[Any]] = {}
+        for name in dict.fromkeys([*lists, *earlier]):
+            if name != ENTITY_ITEMS:
+                known[name] = _texts(lists.get(name, ()))
+                valid[name] = _texts([*earlier.get(name, ()), *lists.get(name, ())])
+        entities = [*earlier.get(ENTITY_ITEMS, ()), *lists.get(ENTITY_ITEMS, ())]
+        count = self._entities + len(earlier.get(ENTITY_ITEMS, ()))
+        described = yield from EntityEngine(self._store).described(
+            user_id, entities, count, self.max_characters // 3, datetime.now(UTC)
+        )
+        valid |= described
+        known |= described
+        references = {
+            name: tuple(
+                dict.fromkeys((tuple(one.namespace), one.key) for one in (*earlier.get(name, ()), *lists.get(name, ())))
+            )
+            for name in dict.fromkeys([*lists, *earlier])
+        }
+        return Recalled({name: value for name, value in known.items() if value}, valid, references)
 
 
 def _texts(items: Sequence[Any]) -> list[str]:

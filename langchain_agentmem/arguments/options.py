@@ -82,6 +82,8 @@ class CompressorOptions(TypedDict, total=False):
     time_limit: timedelta | float
     on_event: Callable[[CompressionEvent], None] | None
     language: str
+    trigger: tuple[str, float] | list[tuple[str, float]] | None
+    shrink: bool
 
 
 class ExtractorOptions(TypedDict, total=False):

@@ -21,20 +21,72 @@ _MIN_TOKENS, _MIN_MESSAGES = 32, 2
 _MIN_SUMMARY_TOKENS = 16
 
 
-def checked_budget(counter: TokenCounter, max_tokens: int | None, max_messages: int | None) -> Budget:
-    """Return the budget of a compressor.
+def checked_budget(
+    counter: TokenCounter, max_tokens: int | None, max_messages: int | None, trigger: Budget | None
+) -> Budget:
+    """Return the budget of a compressor. Without a budget, the trigger is the budget.
 
     Raises:
         InvalidInputError: There is no budget, or it is too small.
     """
     if max_tokens is None and max_messages is None:
-        msg = "A compressor needs a budget: pass max_tokens, max_messages, or both."
+        if trigger is not None:
+            return trigger
+        msg = "A compressor needs a budget: pass max_tokens, max_messages, both, or trigger."
         raise InvalidInputError(msg)
     return Budget(
         counter,
         None if max_tokens is None else check_count("max_tokens", max_tokens, least=_MIN_TOKENS),
         None if max_messages is None else check_count("max_messages", max_messages, least=_MIN_MESSAGES),
     )
+
+
+def checked_trigger(counter: TokenCounter, trigger: Any, model: Any) -> Budget | None:
+    """Return the budget above which compaction begins; None if there is no trigger.
+
+    Args:
+        counter: Counts tokens.
+        trigger: A pair of a unit and a number, or a list of such pairs.
+        model: The model whose limit a fraction refers to.
+
+    Raises:
+        InvalidInputError: A unit or a number is not accepted, or the model's profile states no limit.
+        InvalidTypeError: The trigger is not a pair, or a list of pairs.
+    """
+    if trigger is None:
+        return None
+    clauses = trigger if isinstance(trigger, list) else [trigger]
+    tokens: list[int] = []
+    messages: list[int] = []
+    for clause in clauses:
+        if not isinstance(clause, tuple) or len(clause) != 2:
+            msg = f"trigger must be a pair such as ('tokens', 3000), or a list of pairs, got {shown(trigger)}."
+            raise InvalidTypeError(msg)
+        unit, number = clause
+        if unit == "tokens":
+            tokens.append(check_count("trigger tokens", number, least=_MIN_TOKENS))
+        elif unit == "messages":
+            messages.append(check_count("trigger messages", number, least=_MIN_MESSAGES))
+        elif unit == "fraction":
+            tokens.append(_tokens_of_fraction(number, model))
+        else:
+            msg = f"The unit of a trigger must be 'tokens', 'messages' or 'fraction', got {shown(unit, 40)}."
+            raise InvalidInputError(msg)
+    return Budget(counter, min(tokens, default=None), min(messages, default=None))
+
+
+def _tokens_of_fraction(fraction: Any, model: Any) -> int:
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction <= 1:
+        msg = f"The fraction of a trigger must be a number above 0 and at most 1, got {shown(fraction, 40)}."
+        raise InvalidInputError(msg)
+    limit = input_limit(model)
+    if limit is None:
+        msg = (
+            "A trigger by fraction needs a model whose profile states max_input_tokens. Pass ('tokens', …), or a model "
+            "with a profile."
+        )
+        raise InvalidInputError(msg)
+    return max(_MIN_TOKENS, int(limit * fraction))
 
 
 def summary_model(model: Any) -> Runnable[Any, Any] | None:

@@ -18,6 +18,7 @@ from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.compression.arguments import (
     checked_budget,
     checked_tools,
+    checked_trigger,
     input_bound,
     kept_budget,
     summary_bound,
@@ -69,6 +70,11 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
             after it; the next turn continues. Default: 60.
         on_event: Called with a `CompressionEvent` after each compression that changed something. Default: None.
         language: The language of the conversation, without a model. Default: `"english"`.
+        trigger: When compaction begins, if that is before the budget is exceeded: `("tokens", 3_000)`, `("messages", 50)`,
+            `("fraction", 0.5)` of the limit in the model's profile, or a list of these, of which one suffices. Without
+            `max_tokens` and `max_messages`, it is the budget too. Default: None (when the budget is exceeded).
+        shrink: If true, old tool results and long arguments of tool calls are shortened before anything is summarised; a
+            summary is written only if that does not suffice. Default: True.
         place_of: Internal: returns the storage of summaries for a run's config. `AgentMemory.compressor` sets it. Default:
             None (summaries are kept in this process).
 
@@ -103,18 +109,22 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         time_limit: timedelta | float = 60.0,
         on_event: Callable[[CompressionEvent], None] | None = None,
         language: str = "english",
+        trigger: tuple[str, float] | list[tuple[str, float]] | None = None,
+        shrink: bool = True,
         place_of: Callable[[RunnableConfig], RecordStorage | None] | None = None,
     ) -> None:
         if summary_role not in ("human", "system"):
             msg = f"summary_role must be 'human' or 'system', got {shown(summary_role)}."
             raise InvalidInputError(msg)
         runnable = summary_model(model)
-        budget = checked_budget(TokenCounter.of(token_counter, runnable), max_tokens, max_messages)
+        counter = TokenCounter.of(token_counter, runnable)
+        started = checked_trigger(counter, trigger, runnable)
+        budget = checked_budget(counter, max_tokens, max_messages, started)
         writer = SummaryWriter(
             runnable,
             budget.counter,
-            summary_bound(max_tokens, summary_tokens),
-            input_bound(runnable, max_tokens, input_tokens),
+            summary_bound(budget.max_tokens, summary_tokens),
+            input_bound(runnable, budget.max_tokens, input_tokens),
             instructions,
             check_flag("structured", structured),
             seconds("time_limit", time_limit) or 60.0,
@@ -123,13 +133,15 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         check_function("on_event", on_event)
         self.engine = CompressionEngine(
             budget,
-            kept_budget(budget, keep_recent),
+            kept_budget(started or budget, keep_recent),
             writer,
             checked_tools(tools),
             summary_role,
             digest_of_ids(check_content("instructions", instructions), str(structured), size=8).hex(),
             on_event,
             place_of,
+            started,
+            check_flag("shrink", shrink),
         )
 
     @property
@@ -194,13 +206,20 @@ class MemoryCompressor(Runnable[Any, list[BaseMessage]]):
         """Return the `pre_model_hook` for LangGraph's `create_react_agent`."""
         return self.as_node()
 
-    def as_middleware(self) -> AgentMiddleware[Any, Any]:
-        """Return a middleware for LangChain's `create_agent` that compresses each request. Requires the extra `agents`."""
+    def as_middleware(self, *, tools: bool = False) -> AgentMiddleware[Any, Any]:
+        """Return a middleware for LangChain's `create_agent` that compresses each request. Requires the extra `agents`.
+
+        If the provider refuses a request because of its size, the middleware compacts it and sends it once more.
+
+        Args:
+            tools: If true, the agent gets the tools `read_stored_result`, which returns a shortened tool result in full, and
+                `compact_conversation`. Default: False.
+        """
         try:
             from langchain_agentmem.compression.middleware import CompressionMiddleware
         except ImportError:
             raise missing_extra(what="A middleware for create_agent", extra="agents") from None
-        return CompressionMiddleware(self.engine)
+        return CompressionMiddleware(self.engine, tools=check_flag("tools", tools))
 
     def __repr__(self) -> str:
         writer = self.engine.writer

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
@@ -15,6 +15,7 @@ from langchain_agentmem.backends.contract import SessionKey
 from langchain_agentmem.compression.claims import Progress, is_claimed, summarise_claimed
 from langchain_agentmem.compression.conversations import Conversation, Coverage, MessageList
 from langchain_agentmem.compression.events import CompressionEvent, CompressionEvents
+from langchain_agentmem.compression.excerpts import Excerpts
 from langchain_agentmem.compression.inputs import messages_in
 from langchain_agentmem.compression.records import NotAMessageError, RecordStorage
 from langchain_agentmem.compression.request import Plan, Request
@@ -40,6 +41,27 @@ _WAIT_SECONDS = 15.0
 """How long a turn waits while another one summarises. Then it goes on with the newest messages that fit."""
 
 
+class Demand(NamedTuple):
+    """What a request demands beside the budget.
+
+    Args:
+        tokens: Other tokens of the request, such as those of its tools.
+        messages: Other messages of the request.
+        limit: An upper bound of the tokens, if it is lower than the budget.
+        compact: If true, summarise all turns but the last, even if the conversation fits.
+        was_compacted: If true, an earlier request was compacted on demand: the stored summary is used even if the
+            conversation fits.
+        is_readable: If true, the agent has the tool that reads shortened tool results.
+    """
+
+    tokens: int = 0
+    messages: int = 0
+    limit: int | None = None
+    compact: bool = False
+    was_compacted: bool = False
+    is_readable: bool = False
+
+
 @dataclass
 class CompressionEngine:
     """Fits conversations into a budget.
@@ -53,6 +75,8 @@ class CompressionEngine:
         style: Digest of the instructions; see `langchain_agentmem.compression.records.Entry`.
         on_event: Called with each event. Default: None.
         storage_of: Returns the storage for a run's config, or None. Default: None (in this process).
+        trigger: Compaction begins when a request exceeds this budget. Default: None (`budget`).
+        shrink: If true, shorten old tool results and arguments before anything is summarised. Default: True.
     """
 
     budget: Budget
@@ -63,6 +87,8 @@ class CompressionEngine:
     style: str
     on_event: Callable[[CompressionEvent], None] | None = None
     storage_of: Callable[[RunnableConfig], RecordStorage | None] | None = None
+    trigger: Budget | None = None
+    shrink: bool = True
     events: CompressionEvents = field(default_factory=lambda: CompressionEvents(maxlen=_EVENTS))
     in_process: ProcessRecords = field(default_factory=ProcessRecords)
     coverage: Coverage = field(default_factory=Coverage)
@@ -73,23 +99,24 @@ class CompressionEngine:
         return self.budget.counter
 
     def compress(
-        self, given: Any, config: RunnableConfig, tokens: int = 0, *, is_private: bool = False
+        self, given: Any, config: RunnableConfig, demand: Demand | None = None, *, is_private: bool = False
     ) -> Program[list[BaseMessage]]:
         """Return an input's messages within the budget.
 
         Args:
             given: Messages, a prompt, or a state with messages.
             config: The config of the run.
-            tokens: Other tokens of the request. Default: 0.
+            demand: What the request demands beside the budget. Default: None (nothing).
             is_private: If true, nothing is written to a database. Default: False.
 
         Raises:
             BudgetError: A message does not fit, and cannot be truncated far enough.
         """
         messages = messages_in(given)
+        demand = demand or Demand()
         large = is_large(messages, LONG)
         try:
-            return (yield from off_loop(self._compressed(messages, config, tokens, is_private=is_private), large))
+            return (yield from off_loop(self._compressed(messages, config, demand, is_private=is_private), large))
         except NotAMessageError:
             converted = as_messages(messages)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -97,7 +124,7 @@ class CompressionEngine:
             converted = [repaired(message) for message in as_messages(messages)]
             if came_by_signal(error) or all(one is given for one, given in zip(converted, messages, strict=True)):
                 raise
-        return (yield from off_loop(self._compressed(converted, config, tokens, is_private=is_private), large))
+        return (yield from off_loop(self._compressed(converted, config, demand, is_private=is_private), large))
 
     def compress_session(
         self, history: HistoryEngine, key: SessionKey, agent: str | None, config: RunnableConfig
@@ -113,7 +140,7 @@ class CompressionEngine:
         Raises:
             BudgetError: A message does not fit, and cannot be truncated far enough.
         """
-        return (yield from self._fit(SessionMessages(history, key, agent, self.style), config, 0))
+        return (yield from self._fit(SessionMessages(history, key, agent, self.style), config, Demand()))
 
     def summarise(self, conversation: Conversation, config: RunnableConfig) -> Program[SessionSummary | None]:
         """Return a summary of a whole conversation; None if it has no messages.
@@ -142,7 +169,7 @@ class CompressionEngine:
             yield from off_loop(self._summarised(conversation, request, request.everything(), config, progress), large)
 
     def _compressed(
-        self, messages: Sequence[BaseMessage], config: RunnableConfig, tokens: int, *, is_private: bool
+        self, messages: Sequence[BaseMessage], config: RunnableConfig, demand: Demand, *, is_private: bool
     ) -> Program[list[BaseMessage]]:
         if not messages:
             return []
@@ -152,10 +179,10 @@ class CompressionEngine:
         if isinstance(storage, SessionRecords):
             storage = FallbackRecords(storage, in_process)
         conversation.storage = storage or in_process
-        return (yield from self._fit(conversation, config, tokens))
+        return (yield from self._fit(conversation, config, demand))
 
-    def _fit(self, conversation: Conversation, config: RunnableConfig, tokens: int) -> Program[list[BaseMessage]]:
-        """Summarise the oldest messages until the request fits, and return the request."""
+    def _fit(self, conversation: Conversation, config: RunnableConfig, demand: Demand) -> Program[list[BaseMessage]]:
+        """Shorten and summarise the oldest messages until the request fits, and return the request."""
         yield from self.counter.prepare()
         began = time.monotonic()
         progress = Progress(self.writer.seconds)
@@ -163,13 +190,20 @@ class CompressionEngine:
         error: str | None = None
         spare = 0
         while True:
-            room = self._room(tokens + spare)
-            snapshot = yield from conversation.load(room)
+            room = self._room(self._bounds(demand), demand, spare)
+            trigger = None if self.trigger is None else self._room(self._lower(demand), demand, spare)
+            snapshot = yield from conversation.load(self._loaded(trigger or room, demand))
             large = is_large(snapshot.tail, LONG)
             yield from OffLoop(large)
-            request = Request(snapshot, room, self.role, self.writer)
+            keep = self._keep(room, demand)
+            excerpts = Excerpts(keep, demand.is_readable) if self.shrink else None
+            request = Request(snapshot, room, self.role, self.writer, trigger, excerpts)
             first = first or request
-            plan = None if request.fits or error is not None else request.plan(self.keep)
+            plan = None
+            if demand.compact and not progress.folded and error is None:
+                plan = request.plan(Budget(self.counter, max_messages=0))
+            elif not request.is_small and error is None:
+                plan = request.plan(keep)
             if plan is not None:
                 try:
                     yield from off_loop(self._summarised(conversation, request, plan, config, progress), large)
@@ -182,12 +216,12 @@ class CompressionEngine:
                     )
                 continue
             messages = request.messages()
-            excess = self._excess(messages, tokens)
-            if excess <= 0 or spare > (self.budget.max_tokens or 0):
+            excess = self._excess(messages, demand)
+            if excess <= 0 or spare > (room.max_tokens or 0):
                 break
             # An application's function may count more for all messages than for each of them.
             spare += excess + excess // 8
-        if progress.folded or not request.fits:
+        if progress.folded or error is not None or not request.is_whole:
             yield from OffLoop(large=False)  # `on_event` is called on the application's thread
             self._report(first, messages, progress, time.monotonic() - began, error)
         return messages
@@ -215,25 +249,51 @@ class CompressionEngine:
                 msg = "Another turn or process is still summarising the conversation."
                 raise TimeoutError(msg)
 
-    def _room(self, tokens: int) -> Budget:
-        """Return the budget of the messages, without tools and other tokens."""
-        if self.budget.max_tokens is None:
-            return self.budget
-        tokens += self.counter.tools(self.tools)
-        room = self.budget.minus((), self.counter.base + tokens)
-        if room.max_tokens is not None and room.max_tokens <= 0:
+    def _bounds(self, demand: Demand) -> Budget:
+        """Return the budget of the whole request."""
+        limits = [one for one in (self.budget.max_tokens, demand.limit) if one is not None]
+        return Budget(self.counter, min(limits, default=None), self.budget.max_messages)
+
+    def _lower(self, demand: Demand) -> Budget:
+        """Return the budget of the whole request above which compaction begins."""
+        bounds = self._bounds(demand)
+        assert self.trigger is not None
+        tokens = [one for one in (bounds.max_tokens, self.trigger.max_tokens) if one is not None]
+        messages = [one for one in (bounds.max_messages, self.trigger.max_messages) if one is not None]
+        return Budget(self.counter, min(tokens, default=None), min(messages, default=None))
+
+    def _room(self, budget: Budget, demand: Demand, spare: int) -> Budget:
+        """Return the budget of the conversation: without tools, other tokens and other messages."""
+        messages = None if budget.max_messages is None else budget.max_messages - demand.messages
+        if budget.max_tokens is None:
+            return Budget(self.counter, None, messages)
+        others = self.counter.tools(self.tools) + demand.tokens
+        left = budget.max_tokens - self.counter.base - others - spare
+        if left <= 0:
             msg = (
-                f"The tools and what else stands in the request count {tokens:,} tokens, which leaves no room in "
-                f"max_tokens={self.budget.max_tokens:,}. Raise it, or pass fewer tools."
+                f"The tools and what else stands in the request count {others:,} tokens, which leaves no room in "
+                f"max_tokens={budget.max_tokens:,}. Raise it, or pass fewer tools."
             )
             raise BudgetError(msg)
-        return room
+        return Budget(self.counter, left, messages)
 
-    def _excess(self, messages: list[BaseMessage], tokens: int) -> int:
+    def _keep(self, room: Budget, demand: Demand) -> Budget:
+        """Return the budget of the newest messages that stay unchanged."""
+        if demand.limit is None or room.max_tokens is None:
+            return self.keep
+        tokens = [one for one in (self.keep.max_tokens, room.max_tokens // 4) if one is not None]
+        return Budget(self.counter, min(tokens), self.keep.max_messages)
+
+    def _loaded(self, room: Budget, demand: Demand) -> Budget:
+        """Return the budget within which a conversation is used without its stored summary."""
+        return Budget(self.counter, max_messages=0) if demand.compact or demand.was_compacted else room
+
+    def _excess(self, messages: list[BaseMessage], demand: Demand) -> int:
         """Return by how many tokens a request exceeds the budget if it is counted as a whole."""
-        if self.budget.max_tokens is None:
+        max_tokens = self._bounds(demand).max_tokens
+        if max_tokens is None:
             return 0
-        return self.counter.whole(messages) + self.counter.tools(self.tools) + tokens - self.budget.max_tokens
+        return self.counter.whole(messages) + self.counter.tools(self.tools) + demand.tokens - max_tokens
 
     def _report(
         self, first: Request, messages: list[BaseMessage], progress: Progress, seconds: float, error: str | None

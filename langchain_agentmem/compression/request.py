@@ -10,6 +10,7 @@ from langchain_core.messages import BaseMessage, SystemMessage
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.compression.conversations import SAME_HUMAN, Snapshot
+from langchain_agentmem.compression.excerpts import Excerpts
 from langchain_agentmem.compression.summaries import SessionSummary, summary_message
 from langchain_agentmem.compression.writer import SummaryWriter
 from langchain_agentmem.errors import BudgetError
@@ -34,9 +35,19 @@ class Request:
         budget: The budget of the request.
         role: The role of the message with the summary: `"human"` or `"system"`.
         writer: Its `summary_tokens` bound the summary.
+        trigger: Compaction begins when the conversation exceeds this budget. Default: None (`budget`).
+        excerpts: Shortens old tool results and arguments before anything is summarised. Default: None (nothing is shortened).
     """
 
-    def __init__(self, snapshot: Snapshot, budget: Budget, role: str, writer: SummaryWriter) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        budget: Budget,
+        role: str,
+        writer: SummaryWriter,
+        trigger: Budget | None = None,
+        excerpts: Excerpts | None = None,
+    ) -> None:
         self.snapshot = snapshot
         self._budget = budget
         self._role = role
@@ -57,8 +68,19 @@ class Request:
         self._atoms = [*self._resumed, *atoms]
         self.head = self._head(snapshot.summary)
         """The system messages and the summary."""
-        self.fits = budget.minus(self.head).holds(messages_of(self._atoms))
-        """True if the whole conversation fits the budget."""
+        left = (trigger or budget).minus(self.head)
+        self.is_whole = left.holds(messages_of(self._atoms))
+        """True if the conversation does not exceed the trigger: it stays unchanged."""
+        self.is_small = self.is_whole
+        """True if nothing has to be summarised."""
+        self.fits = self.is_whole
+        """True if all messages fit the budget."""
+        if not self.is_whole:
+            if excerpts is not None:
+                self._atoms = excerpts.of(self._atoms)
+            messages = messages_of(self._atoms)
+            self.is_small = left.holds(messages)
+            self.fits = budget.minus(self.head).holds(messages)
 
     def messages(self) -> list[BaseMessage]:
         """Return the messages of the request: all of them if they fit, or the newest.

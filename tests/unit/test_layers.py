@@ -32,6 +32,7 @@ OPTIONAL_AT_TOP = {
     "backends.redis.servers": {"redis"},
     "agents.middleware": {"langchain"},
     "compression.middleware": {"langchain"},
+    "compression.model_calls": {"langchain"},
 }
 """The modules that are loaded only when the package that they need is."""
 

@@ -1,0 +1,155 @@
+"""What an agent is told about its user: a text that stays the same within a thread, and a text for each turn.
+
+Providers cache the beginning of a prompt. A beginning that changed with every question would be billed in full in every turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from cachetools import LRUCache
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+
+from langchain_agentmem.agents.recall import Recall, Recalled
+from langchain_agentmem.programs import Program
+from langchain_agentmem.programs.locks import forkable_lock
+
+_THREADS = 1_000
+"""The number of threads whose text is kept in this process."""
+_SHARE_OF_TURNS = 0.25
+"""The share of the characters that is left for the texts of later turns."""
+
+
+class Told(NamedTuple):
+    """What a thread's model is told."""
+
+    prefix: dict[str, Any]
+    """For all turns of the thread."""
+    turn: dict[str, Any]
+    """For the current turn alone."""
+    question: str
+    """The question of that turn."""
+    first: Recalled
+    """The items of the first part."""
+    recalled: Recalled
+    """The items of both parts."""
+
+
+class ThreadPrefixes:
+    """Recalls what an agent is told, and keeps the part for all turns of a thread unchanged.
+
+    A later turn adds what its question finds. What was deleted or superseded since is removed from both parts.
+
+    Args:
+        recall: Reads what is stored.
+    """
+
+    def __init__(self, recall: Recall) -> None:
+        self.recall = recall
+        self._told: LRUCache[tuple[str, str], Told] = LRUCache(_THREADS)
+        self._lock = forkable_lock()
+
+    def told(self, user_id: str, messages: Sequence[BaseMessage], config: RunnableConfig) -> Program[Told]:
+        """Return what the model is told in this turn.
+
+        Args:
+            user_id: The user.
+            messages: The conversation.
+            config: The config of the run. It names the thread.
+
+        Raises:
+            UnknownCollectionError: A collection of shared knowledge does not exist.
+        """
+        questions = [str(one.text) for one in messages if isinstance(one, HumanMessage)] or [""]
+        key = user_id, _thread_of(config, questions[0])
+        with self._lock:
+            told = self._told.get(key)
+        if told is None:
+            found = yield from self.recall.known(user_id, questions[0])
+            told = Told(found.known, {}, questions[0], found, found)
+        elif told.question == questions[-1]:
+            told = _still_valid(told, (yield from self.recall.still_known(user_id, told.recalled)))
+        if told.question != questions[-1]:
+            found = yield from self.recall.known(user_id, questions[-1], told.first)
+            told = _still_valid(told._replace(turn={}, question=questions[-1]), found)
+            told = self._with_turn(told, found)
+        with self._lock:
+            self._told[key] = told
+        return told
+
+    def texts(self, told: Told, share: float) -> tuple[str, str]:
+        """Return the text for all turns and the text for the current turn.
+
+        Args:
+            told: What the model is told.
+            share: The share of the maximum characters of both.
+        """
+        prefix = self.recall.text(told.prefix, share)
+        return prefix, self.recall.text(told.turn, share, len(prefix))
+
+    def _with_turn(self, told: Told, found: Recalled) -> Told:
+        """Add what a question found and the model has not been told."""
+        told = told._replace(turn=_without(found.known, told.prefix))
+        room = self.recall.max_characters * (1 - _SHARE_OF_TURNS)
+        if told.turn and len(self.recall.text(told.prefix)) > room:
+            prefix = self.recall.bounded(told.prefix, 1 - _SHARE_OF_TURNS)
+            told = told._replace(prefix=prefix, turn=_without(found.known, prefix))
+        return told
+
+
+def _thread_of(config: RunnableConfig, first_question: str) -> str:
+    """Return a text that identifies the thread: by its ID, or by its first question."""
+    configurable = config.get("configurable") or {}
+    thread_id = configurable.get("thread_id")
+    if thread_id is not None:
+        return f"thread {thread_id} {configurable.get('checkpoint_ns', '').partition(':')[0]}"
+    return f"question {blake2b(first_question.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
+
+
+def _still_valid(told: Told, found: Recalled) -> Told:
+    """Remove what is no longer stored."""
+    profile = found.known.get("profile", {})
+    prefix = _valid(told.prefix, found)
+    if not _contains(profile, told.prefix.get("profile", {})):
+        prefix = {**({"profile": profile} if profile else {}), **prefix}
+    elif "profile" in told.prefix:
+        prefix = {"profile": told.prefix["profile"], **prefix}
+    turn = _valid(told.turn, found)
+    changed = _without({"profile": profile}, prefix) if "profile" in told.turn else {}
+    return told._replace(prefix=prefix, turn={**changed, **turn}, recalled=found)
+
+
+def _valid(known: Mapping[str, Any], found: Recalled) -> dict[str, Any]:
+    """Return the lists of `known` without texts that are no longer stored."""
+    lists = {
+        name: [one for one in texts if one in found.valid.get(name, ())]
+        for name, texts in known.items()
+        if name != "profile"
+    }
+    return {name: texts for name, texts in lists.items() if texts}
+
+
+def _without(known: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of `known` that is not in `told`."""
+    rest: dict[str, Any] = {}
+    for name, value in known.items():
+        former = told.get(name)
+        if name == "profile":
+            rest[name] = {key: one for key, one in value.items() if not former or former.get(key) != one}
+        else:
+            rest[name] = [one for one in value if one not in (former or ())]
+    return {name: value for name, value in rest.items() if value}
+
+
+def _contains(whole: Any, part: Any) -> bool:
+    """Return true if all values of `part` are in `whole`."""
+    if isinstance(part, Mapping):
+        return isinstance(whole, Mapping) and all(
+            key in whole and _contains(whole[key], one) for key, one in part.items()
+        )
+    if isinstance(part, list):
+        return isinstance(whole, list) and all(one in whole for one in part)
+    return bool(whole == part)

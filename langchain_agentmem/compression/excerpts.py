@@ -1,0 +1,115 @@
+"""Excerpts: old tool results and long tool arguments, shortened in requests. The transcript keeps them in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+from langchain_agentmem.messages.atoms import Atom
+from langchain_agentmem.messages.blocks import THOUGHTS, as_json, is_call
+from langchain_agentmem.messages.budgets import Budget
+from langchain_agentmem.messages.truncation import with_message_texts
+
+READ_TOOL = "read_stored_result"
+"""The name of the tool that returns a shortened result in full."""
+
+_LONG = 900
+"""Characters: longer texts are shortened."""
+_HEAD, _TAIL = 300, 150
+"""The number of characters that an excerpt keeps."""
+_SIGNED = ("signature", "thought_signature", "encrypted_content", "extras")
+"""Fields of blocks that a provider verifies or encrypts."""
+
+
+class Excerpts(NamedTuple):
+    """Shortens old tool results and arguments.
+
+    Args:
+        keep: The newest messages stay unchanged, up to the first that exceeds this budget.
+        is_readable: If true, the mark in a result names the tool that returns it in full.
+    """
+
+    keep: Budget
+    is_readable: bool
+
+    def of(self, atoms: Sequence[Atom]) -> list[Atom]:
+        """Return the atoms of a conversation with shortened old ones.
+
+        The boundary moves in steps of the size of `keep`: the beginning of a request stays the same for several turns, and a
+        provider's prompt cache stays valid.
+
+        Args:
+            atoms: The conversation.
+        """
+        is_tokens = self.keep.max_tokens is not None
+        kept = (self.keep.max_tokens if is_tokens else self.keep.max_messages) or 0
+        sizes = [self.keep.tokens(atom.request) if is_tokens else len(atom.request) for atom in atoms]
+        step = max(1, kept)
+        boundary = max(0, sum(sizes) - kept) // step * step
+        total = 0
+        shortened: list[Atom] = []
+        for number, (atom, size) in enumerate(zip(atoms, sizes, strict=True), 1):
+            total += size
+            is_old = total <= boundary and number < len(atoms)
+            shortened.append(atom._replace(request=tuple(map(self._of, atom.request))) if is_old else atom)
+        return shortened
+
+    def _of(self, message: BaseMessage) -> BaseMessage:
+        if isinstance(message, ToolMessage):
+            return self._result(message)
+        if isinstance(message, AIMessage) and message.tool_calls and not _is_signed(message):
+            return _call(message)
+        return message
+
+    def _result(self, message: ToolMessage) -> ToolMessage:
+        read = f'; {READ_TOOL}("{result_id(message)}") returns it in full' if self.is_readable else ""
+
+        def shorten(text: str) -> str:
+            return _shortened(text, read)
+
+        found = with_message_texts(message, shorten)
+        assert isinstance(found, ToolMessage)
+        return found if found.content != message.content else message
+
+
+def result_id(message: ToolMessage) -> str:
+    """Return the ID by which `read_stored_result` finds a tool result: a digest of its call and its content."""
+    content = message.content if isinstance(message.content, str) else as_json(message.content)
+    return blake2b(f"{message.tool_call_id}\x1f{content}".encode(errors="surrogatepass"), digest_size=6).hexdigest()
+
+
+def _call(message: AIMessage) -> AIMessage:
+    """Return a message with shortened arguments of its tool calls, and its own text unchanged."""
+
+    def shorten(text: str) -> str:
+        return _shortened(text, "")
+
+    if not any(len(as_json(call["args"])) > _LONG for call in message.tool_calls):
+        return message
+    found = with_message_texts(message, shorten)
+    content: Any = message.content
+    if isinstance(content, list):
+        pairs = zip(content, found.content, strict=True)
+        content = [after if is_call(before) else before for before, after in pairs]
+    copy = found.model_copy(update={"content": content})
+    assert isinstance(copy, AIMessage)
+    return copy
+
+
+def _shortened(text: str, note: str) -> str:
+    if len(text) <= _LONG:
+        return text
+    return f"{text[:_HEAD]} [… {len(text) - _HEAD - _TAIL:,} characters left out{note} …] {text[-_TAIL:]}"
+
+
+def _is_signed(message: AIMessage) -> bool:
+    """Return true if the provider verifies the message: its calls depend on reasoning that it contains."""
+    if isinstance(message.content, str):
+        return any("signature" in key for key in message.additional_kwargs)
+    return any(
+        isinstance(block, Mapping) and (block.get("type") in THOUGHTS or any(name in block for name in _SIGNED))
+        for block in message.content
+    )
