@@ -15,6 +15,10 @@ from langgraph.store.base import PutOp
 from test_redis_scripts import graph_on
 
 from langchain_agentmem import AgentMemError, AgentMemory, DamagedDataError, Retention
+from langchain_agentmem.backends.redis import history
+from langchain_agentmem.backends.redis.damage import checked
+from langchain_agentmem.backends.redis.scripts import Invoke
+from langchain_agentmem.programs import OffLoop, run
 
 CONFIG: Any = {"configurable": {"thread_id": "1", "user_id": "alice"}}
 
@@ -149,3 +153,15 @@ def test_a_damaged_item_is_named(redis_url):
         client.set(key, "short")
         with pytest.raises(DamagedDataError, match=r"item 'a' in \('n',\)"):
             memory.store.search(("n",))
+
+
+def test_an_answer_that_a_worker_thread_cannot_decode_is_damaged_data():
+    """Between the script and the code that decodes its answer, the program moves off the event loop."""
+
+    def program() -> Any:
+        answer = yield from Invoke(history.LUA["index"], ("agentmem:{tag}:session",))
+        yield from OffLoop(large=True)
+        return int(answer)
+
+    with pytest.raises(DamagedDataError, match=r"What is stored of a session .key 'agentmem:{tag}:session'.*ValueError"):
+        run(checked(program()), lambda step: "nonsense")

@@ -131,23 +131,37 @@ def listing_of(
     last = None if limit is None else offset + limit
     depth = _CHUNK if last is None else min(last + 10, 10 * _CHUNK)
     while True:
-        newest = yield from _newest_of(several, depth)
-        # An index with unread members may contain members up to the time of the last member that was read.
-        known_since = max((members[-1][0] for members in newest if len(members) == depth), default=-math.inf)
-        is_complete = known_since == -math.inf
-        ranked = sorted(
-            (used, index, member)
-            for index, members in zip(several, newest, strict=True)
-            for used, member in members
-            if used >= known_since
-        )
+        ranked, is_complete = yield from _merged(several, depth)
         if is_complete or (last is not None and len(ranked) >= last):
-            kept, gone = yield from _described(ranked[::-1], describe, is_listed, last)
+            kept, gone = yield from _described(ranked, describe, is_listed, last)
             if is_complete or len(kept) == last:
                 missing = {index: [(one, now - GRACE_SECONDS) for one in members] for index, members in gone.items()}
                 yield from InvokeAll([heal(index, members) for index, members in missing.items()])
                 return kept[offset:last]
         depth *= 4
+
+
+def _merged(several: Sequence[str], depth: int) -> Program[tuple[list[tuple[float, str, bytes]], bool]]:
+    """Merge the newest members of several indexes.
+
+    Args:
+        several: The indexes.
+        depth: The maximum number of members to read of each.
+
+    Returns:
+        The merged members, the most recently used first: the time of the last use, the index and the member. Then whether
+        these are all members.
+    """
+    newest = yield from _newest_of(several, depth)
+    # An index with unread members may contain members that were used up to the time of its last member that was read.
+    known_since = max((members[-1][0] for members in newest if len(members) == depth), default=-math.inf)
+    ranked = sorted(
+        (used, index, member)
+        for index, members in zip(several, newest, strict=True)
+        for used, member in members
+        if used >= known_since
+    )
+    return ranked[::-1], known_since == -math.inf
 
 
 def _described(
@@ -156,7 +170,7 @@ def _described(
     is_listed: Callable[[Any], bool],
     last: int | None,
 ) -> Program[tuple[list[tuple[str, bytes, Any]], dict[str, list[bytes]]]]:
-    """Read what members refer to until `last` belong to the listing; return these, and the others by their index."""
+    """Read what members refer to, until `last` of them belong to the listing. Return these, and the others by index."""
     kept: list[tuple[str, bytes, Any]] = []
     gone: dict[str, list[bytes]] = {}
     at = 0
