@@ -163,5 +163,7 @@ def test_an_answer_that_a_worker_thread_cannot_decode_is_damaged_data():
         yield from OffLoop(large=True)
         return int(answer)
 
-    with pytest.raises(DamagedDataError, match=r"What is stored of a session .key 'agentmem:{tag}:session'.*ValueError"):
+    with pytest.raises(
+        DamagedDataError, match=r"What is stored of a session .key 'agentmem:{tag}:session'.*ValueError"
+    ):
         run(checked(program()), lambda step: "nonsense")

@@ -53,7 +53,7 @@ def pack(typed: Typed) -> bytes:
 
 
 def unpack(packed: bytes) -> Typed:
-    """Return the value that `pack` made a byte string from."""
+    """Return the serialised value in a byte string from `pack`."""
     (length,) = _TYPE_LENGTH.unpack_from(packed)
     start = _TYPE_LENGTH.size + length
     return Typed(packed[_TYPE_LENGTH.size : start].decode(), packed[start:])

@@ -50,7 +50,7 @@ _AFTER_ALL = b"\xff"
 
 
 class RedisCheckpoints:
-    """See `langchain_agentmem.backends.contract.CheckpointTable`."""
+    """Checkpoints on Redis. See `langchain_agentmem.backends.contract.CheckpointTable`."""
 
     # Writing
 
@@ -182,18 +182,18 @@ class RedisCheckpoints:
         def describe(member: bytes) -> Invoke:
             return _invoke("describe", ThreadKey(tenant, member.decode()))
 
-        def is_listed(found: Any) -> bool:
+        def is_listed(found: Sequence[Any]) -> bool:
             _, _, created_at, _, expires_at, users, _ = found
             belongs = not isinstance(user_id, str) or user_id.encode() in users
             return created_at is not None and belongs and indexes.is_alive(expires_at, now)
 
-        def is_nobodys(found: Any) -> bool:
+        def has_no_user(found: Sequence[Any]) -> bool:
             last_user, _, _, _, _, users, _ = found
             return not last_user and not users
 
         index = _threads_of(tenant, user_id) if isinstance(user_id, str) else _threads(tenant)
         entries = yield from indexes.listing(
-            index, describe, is_listed, limit, offset, now, is_nobodys if user_id is None else None
+            index, describe, is_listed, limit, offset, now, has_no_user if user_id is None else None
         )
         return [thread_row(member.decode(), *found) for member, found in entries]
 
@@ -215,7 +215,7 @@ class RedisCheckpoints:
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
         _, used, _, users = yield from _invoke("delete_thread", thread, ("",))
         if used is not None:
-            yield from InvokeAll(_unlisted(thread, users, float(used)))
+            yield from InvokeAll(_unlist(thread, users, float(used)))
 
     @storage_program
     def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
@@ -225,7 +225,7 @@ class RedisCheckpoints:
         users, ttl, *dumps = found
         use = ThreadUse(now, ttl=None if ttl is None else float(ttl))
         arguments = (_identity(target), optional(now), _identity(source), *dumps)
-        steps = _enlisted(target, use, _each(users))
+        steps = _enlist(target, use, _users_in(users))
         (*_, copied) = yield from InvokeAll([*steps, _invoke("restore", target, arguments)])
         return bool(copied)
 
@@ -239,7 +239,7 @@ class RedisCheckpoints:
         if ttl is None:
             yield from indexes.reschedule(index, [(name, "")])
         else:
-            yield from indexes.schedule(index, name, float(expires), notes=_each(users))
+            yield from indexes.schedule(index, name, float(expires), notes=_users_in(users))
         return True
 
     @storage_program
@@ -252,7 +252,7 @@ class RedisCheckpoints:
         for thread, (_, noted), (gone, _, expires, users) in zip(threads, due, states, strict=True):
             deleted += gone
             if gone:
-                steps += _unlisted(thread, b"\x00".join((noted, users)), now)
+                steps += _unlist(thread, b"\x00".join((noted, users)), now)
             else:
                 steps.append(indexes.reschedule(_expiring(tenant), [(thread.thread_id, optional(expires))]))
         yield from InvokeAll(steps)
@@ -270,12 +270,12 @@ def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any
     used = (_identity(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret)
     named = [] if use.user_id is None else [use.user_id]
     (*_, (result, *users)) = yield from InvokeAll(
-        [*_enlisted(thread, use, named), _invoke(name, thread, (*used, *arguments))]
+        [*_enlist(thread, use, named), _invoke(name, thread, (*used, *arguments))]
     )
-    others = [user for user in _each(*users) if user != use.user_id] if result else []
+    others = [user for user in _users_in(*users) if user != use.user_id] if result else []
     if others:
         # The thread also belongs to these users, whom this write does not name.
-        yield from InvokeAll(_enlisted(thread, use, others))
+        yield from InvokeAll(_enlist(thread, use, others))
     return result
 
 
@@ -286,24 +286,28 @@ def _parts(
     values: Collection[ValueKey],
 ) -> Invoke:
     members = [field_of(key) for key in checkpoints]
-    wanted = (-1,) if channels is None else (len(channels), *channels)
-    return _invoke("parts", thread, (len(members), *members, *wanted, *map(field_of, dict.fromkeys(values))))
+    filter_ = (-1,) if channels is None else (len(channels), *channels)
+    return _invoke("parts", thread, (len(members), *members, *filter_, *map(field_of, dict.fromkeys(values))))
 
 
 def _unchanged(found: list[Any] | None) -> list[Any]:
-    """Start the program again if a checkpoint was deleted after it was read."""
+    """Check that no checkpoint was deleted after the program read it.
+
+    Raises:
+        Changed: One was.
+    """
     if found is None:
         raise Changed
     return found
 
 
-def _each(users: bytes = b"") -> list[str]:
+def _users_in(users: bytes = b"") -> list[str]:
     """Return the users in an answer of a script."""
     return [user.decode() for user in users.split(b"\x00") if user]
 
 
-def _enlisted(thread: ThreadKey, use: ThreadUse, users: Sequence[str]) -> list[Invoke]:
-    """Add a thread to the indexes, including those of some users."""
+def _enlist(thread: ThreadKey, use: ThreadUse, users: Sequence[str]) -> list[Invoke]:
+    """Return the steps that add a thread to the indexes, including those of some users."""
     tenant, name = thread
     steps = [indexes.enlist(_threads(tenant), name, use.now)]
     steps += [indexes.enlist(_threads_of(tenant, user), name, use.now) for user in users]
@@ -312,12 +316,12 @@ def _enlisted(thread: ThreadKey, use: ThreadUse, users: Sequence[str]) -> list[I
     return steps
 
 
-def _unlisted(thread: ThreadKey, users: bytes, used: float) -> list[Invoke]:
-    """Remove a thread from the indexes, unless it was used after a time."""
+def _unlist(thread: ThreadKey, users: bytes, used: float) -> list[Invoke]:
+    """Return the steps that remove a thread from the indexes, unless it was used after a time."""
     tenant, name = thread
     gone = [(name, used)]
     steps = [indexes.heal(_threads(tenant), gone), indexes.reschedule(_expiring(tenant), [(name, "")])]
-    steps += [indexes.heal(_threads_of(tenant, user), gone) for user in dict.fromkeys(_each(users))]
+    steps += [indexes.heal(_threads_of(tenant, user), gone) for user in dict.fromkeys(_users_in(users))]
     return steps
 
 
@@ -337,11 +341,12 @@ def _expiring(tenant: str) -> str:
 
 
 def _identity(thread: ThreadKey) -> bytes:
+    """Return a thread's key as one byte string."""
     return ormsgpack.packb(tuple(thread))
 
 
-def _after(thread_id: str, after: tuple[str, str, str] | None) -> tuple[Any, Any]:
-    """Return the ID and the namespace that precede the next page of a thread."""
+def _after(thread_id: str, after: tuple[str, str, str] | None) -> tuple[str, str | bytes]:
+    """Return the ID and the namespace after which the next page of a thread begins."""
     if after is None:
         return "", ""
     last_id, last_thread, last_namespace = after

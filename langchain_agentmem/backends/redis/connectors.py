@@ -29,7 +29,7 @@ Client = redis.Redis | redis.RedisCluster | redis.asyncio.Redis | redis.asyncio.
 """A client of the application."""
 
 _DRIVER_INFO = redis.DriverInfo() if hasattr(redis, "DriverInfo") else None
-"""What connections tell the server about redis-py. It is made once, because redis-py reads files to make it."""
+"""Name and version of redis-py, which connections send to the server. Created once, because redis-py reads files for it."""
 
 _OWN_OPTIONS = {
     *("connection_pool", "retry", "retry_on_timeout", "retry_on_error"),

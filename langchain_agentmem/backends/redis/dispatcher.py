@@ -16,7 +16,7 @@ from redis.exceptions import AuthenticationError, NoScriptError
 from langchain_agentmem.backends.redis.connectors import Client, addresses_of
 from langchain_agentmem.backends.redis.damage import raise_script_error
 from langchain_agentmem.backends.redis.exchange import Exchange, Part, Result, Words
-from langchain_agentmem.backends.redis.failures import check_open, code_of, is_lost, is_retryable
+from langchain_agentmem.backends.redis.failures import RETRY_CODES, check_open, code_of, is_lost
 from langchain_agentmem.backends.redis.limits import TimeLimit
 from langchain_agentmem.backends.redis.routing import (
     ClusterRoute,
@@ -171,7 +171,7 @@ class Dispatcher:
             if code == "MOVED" and command.slot is not None:
                 self.route.move(command.slot, target)
             return None
-        if is_retryable(answer) or (code == "READONLY" and self.route.moves):
+        if code in RETRY_CODES or (code == "READONLY" and self.route.moves):
             return cast("Exception", answer)
         del pending[index]
         return None

@@ -70,16 +70,16 @@ class Exchange(OuterStep[list[Result]]):
     def perform(self) -> list[Result]:
         results: list[Result | None] = [None] * len(self.parts)
         while missing := [index for index, result in enumerate(results) if result is None]:
-            self._round(missing, results)
+            self._exchange(missing, results)
         return cast("list[Result]", results)
 
     async def aperform(self) -> list[Result]:
         results: list[Result | None] = [None] * len(self.parts)
         while missing := [index for index, result in enumerate(results) if result is None]:
-            await self._around(missing, results)
+            await self._aexchange(missing, results)
         return cast("list[Result]", results)
 
-    def _round(self, missing: list[int], results: list[Result | None]) -> None:
+    def _exchange(self, missing: list[int], results: list[Result | None]) -> None:
         """Perform the parts for which connections are free. A caller that has one does not wait for others."""
         handled = sys.exc_info()[1]
         leases: _Leases[SyncConnection] = _Leases()
@@ -122,8 +122,8 @@ class Exchange(OuterStep[list[Result]]):
             return connection_error(error, handled)
         return answers
 
-    async def _around(self, missing: list[int], results: list[Result | None]) -> None:
-        """Same as `_round`, but without blocking the event loop."""
+    async def _aexchange(self, missing: list[int], results: list[Result | None]) -> None:
+        """Same as `_exchange`, but without blocking the event loop."""
         handled = sys.exc_info()[1]
         leases: _Leases[AsyncConnection] = _Leases()
         try:

@@ -39,7 +39,7 @@ DRIVER_ERRORS = (RedisError, RedisClusterException, PoolTimeoutError, Unreachabl
 
 _LOST = (LostConnectionError, NoAnswerError, UnreachableError)
 
-_RETRY_CODES = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"}
+RETRY_CODES = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"}
 """Codes of errors that a server returns when it cannot do the work yet."""
 
 _CODES = {
@@ -123,11 +123,6 @@ def is_lost(error: object) -> bool:
     return isinstance(error, _LOST)
 
 
-def is_retryable(answer: Any) -> bool:
-    """Return true if a server will do later what it was asked to do."""
-    return code_of(answer) in _RETRY_CODES
-
-
 # Errors for the caller
 
 
@@ -172,7 +167,7 @@ def translated(error: Exception, limit: TimeLimit, timeout: float, *, writes: bo
     known = error_for(_RULES, error, text=text, outcome=end)
     if known is not None:
         return known
-    if is_retryable(error):
+    if code_of(error) in RETRY_CODES:
         return StorageBusyError(f"Redis is busy: {text}.{end}")
     return StorageError(f"Redis refused the operation: {text}.")
 

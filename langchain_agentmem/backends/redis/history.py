@@ -38,7 +38,7 @@ _SESSIONS_AT_ONCE = 200
 
 
 class RedisMessages:
-    """See `langchain_agentmem.backends.contract.MessageLog`."""
+    """Messages on Redis. See `langchain_agentmem.backends.contract.MessageLog`."""
 
     @storage_program
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
@@ -139,7 +139,7 @@ class RedisMessages:
         def describe(index: str, member: bytes) -> Invoke:
             return _invoke("describe", SessionKey(tenant, owners[index], member.decode()), ())
 
-        def is_listed(found: Any) -> bool:
+        def is_listed(found: Sequence[Any]) -> bool:
             _, _, created_at, _, expires_at, *_ = found
             return created_at is not None and indexes.is_alive(expires_at, now)
 
@@ -257,7 +257,7 @@ def _owner(tenant: str, user_id: str | None) -> str:
 
 
 def _owners(tenant: str) -> str:
-    """Return the index of the users with sessions. The empty string stands for nobody."""
+    """Return the index of the users with sessions. The empty string means nobody."""
     return slot("tenant", tenant) + "owners"
 
 
@@ -267,6 +267,7 @@ def _expiring(tenant: str) -> str:
 
 
 def _identity(key: SessionKey) -> bytes:
+    """Return a session's key as one byte string."""
     return ormsgpack.packb(tuple(key))
 
 

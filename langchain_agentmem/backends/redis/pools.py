@@ -27,9 +27,9 @@ C = TypeVar("C")
 
 _NEVER = -math.inf
 _GRACE_SECONDS = 0.05
-"""How long a loop that stood still has to notice the progress of other tasks, before waiting tasks fail."""
+"""Seconds in which a loop that was blocked can notice the progress of other tasks, before waiting tasks fail."""
 _CHECK_SECONDS = 0.25
-"""Seconds between two checks of the callers that wait."""
+"""Seconds between two checks of the waiting callers."""
 
 
 class PoolTimeoutError(Exception):
@@ -342,7 +342,7 @@ class LoopPool:
                 elif again:
                     future.set_exception(PoolTimeoutError())
                 else:
-                    # The loop may have stood still, and may learn only now that other tasks made progress.
+                    # The loop may have been blocked, and may notice only now that other tasks made progress.
                     self._next_check = now
                     self._timer = asyncio.get_running_loop().call_later(
                         _GRACE_SECONDS, partial(self._check, again=True)

@@ -61,7 +61,7 @@ class _Changes(NamedTuple):
 
 
 class RedisItems:
-    """See `langchain_agentmem.backends.contract.ItemTable`."""
+    """Items on Redis. See `langchain_agentmem.backends.contract.ItemTable`."""
 
     def __init__(self, language: str) -> None:
         self._language = language
