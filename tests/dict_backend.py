@@ -152,9 +152,9 @@ class Messages:
         ]
 
     @program
-    def rows(self, scope, places, now):
+    def rows(self, scope, positions, now):
         found = {(id_, row.position): row._replace(words=None, vector=None) for id_, row in self._scope(scope, now)}
-        return {place: found[place] for place in places if place in found}
+        return {position: found[position] for position in positions if position in found}
 
     @program
     def summary(self, key, agent, now):

@@ -6,25 +6,43 @@ from importlib.resources import files
 
 import pytest
 
+from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.backends.statements import load_statements
 
-FILES = [("sqlite", name) for name in ("history.sql", "store.sql", "checkpoints.sql", "fragments.sql")]
+NAMES = ("history.sql", "store.sql", "checkpoints.sql", "fragments.sql")
+MIGRATIONS = "postgres.migrations"
+NEWEST = sorted(
+    one.name for one in files(f"langchain_agentmem.backends.{MIGRATIONS}").iterdir() if one.name.startswith("4_")
+)
+FILES = [
+    *((backend, name) for backend in ("sqlite", "postgres") for name in NAMES),
+    *((MIGRATIONS, name) for name in ("fragments.sql", *NEWEST)),
+]
 
 
 @pytest.mark.parametrize(("backend", "file"), FILES)
 def test_each_statement_is_described(backend, file):
-    statements = load_statements(f"langchain_agentmem.backends.{backend}", file)
-    assert statements
-    assert [name for name, text in statements.items() if not text.startswith("-- ")] == []
+    found = load_statements(f"langchain_agentmem.backends.{backend}", file)
+    assert found
+    assert [name for name, text in found.items() if not text.startswith("-- ")] == []
 
 
 def test_a_fragment_is_expanded_with_the_alias_of_its_table():
-    statements = load_statements("langchain_agentmem.backends.sqlite", "history.sql")
-    assert "(expires_at IS NULL OR expires_at > :now)" in statements["count"]
-    assert "(session.expires_at IS NULL OR session.expires_at > :now)" in statements["index"]
+    found = load_statements("langchain_agentmem.backends.sqlite", "history.sql")
+    assert "(expires_at IS NULL OR expires_at > :now)" in found["count"]
+    assert "(session.expires_at IS NULL OR session.expires_at > :now)" in found["index"]
 
 
-@pytest.mark.parametrize("file", ["history.sql", "store.sql", "checkpoints.sql"])
-def test_the_rule_for_living_rows_is_written_once(file):
-    text = files("langchain_agentmem.backends.sqlite").joinpath(file).read_text(encoding="utf-8")
+def test_statements_of_postgres_have_the_schema_of_the_tables_and_no_comment():
+    for name in ("history.sql", "store.sql", "checkpoints.sql"):
+        for text in statements(name, 'my "schema"').values():
+            assert not text.startswith("--")
+            assert "{" not in text.replace("'{}'", "")
+    assert '"my ""schema""".agentmem_sessions' in statements("history.sql", 'my "schema"')["count"]
+    assert " agentmem_sessions " in statements("history.sql", None)["count"]
+
+
+@pytest.mark.parametrize(("backend", "file"), [one for one in FILES if one[1] != "fragments.sql"])
+def test_the_rule_for_living_rows_is_written_once(backend, file):
+    text = files(f"langchain_agentmem.backends.{backend}").joinpath(file).read_text(encoding="utf-8")
     assert "expires_at IS NULL OR" not in text

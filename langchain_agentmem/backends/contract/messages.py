@@ -142,7 +142,7 @@ class MessageLog(Protocol):
         """Return the index entries of messages. Those of a session are adjacent and in order."""
 
     def rows(
-        self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
+        self, scope: HistoryScope, positions: Sequence[tuple[str, int]], now: float
     ) -> Program[dict[tuple[str, int], MessageRow]]:
         """Return messages by (session ID, position). Messages that were deleted are omitted."""
 

@@ -77,11 +77,11 @@ class PostgresMessages:
 
     @one_statement
     def rows(
-        self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
+        self, scope: HistoryScope, positions: Sequence[tuple[str, int]], now: float
     ) -> Program[dict[tuple[str, int], MessageRow]]:
         parameters = {
-            "places": [_place(SessionKey(scope.tenant, scope.user_id, session_id)) for session_id, _ in places],
-            "positions": [position for _, position in places],
+            "places": [_place(SessionKey(scope.tenant, scope.user_id, session_id)) for session_id, _ in positions],
+            "positions": [position for _, position in positions],
             "now": now,
         }
         rows = yield from Fetch(self._sql["rows"], parameters)

@@ -107,15 +107,15 @@ class SqliteMessages:
         return [_entry(row) for row in rows]
 
     def rows(
-        self, scope: HistoryScope, places: Sequence[tuple[str, int]], now: float
+        self, scope: HistoryScope, positions: Sequence[tuple[str, int]], now: float
     ) -> Program[dict[tuple[str, int], MessageRow]]:
         by_session: dict[str, list[int]] = {}
-        for session_id, position in places:
+        for session_id, position in positions:
             by_session.setdefault(session_id, []).append(position)
         found: dict[tuple[str, int], MessageRow] = {}
-        for session_id, positions in by_session.items():
+        for session_id, wanted in by_session.items():
             key = SessionKey(scope.tenant, scope.user_id, session_id)
-            parameters = {**_named(key, None, now), "positions": json.dumps(positions)}
+            parameters = {**_named(key, None, now), "positions": json.dumps(wanted)}
             for row in (yield from Fetch(SQL["rows"], parameters)):
                 found[session_id, row[0]] = _message(row)
         return found
