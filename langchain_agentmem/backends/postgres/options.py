@@ -100,6 +100,9 @@ def split_url(url: str) -> tuple[Settings, dict[str, str]]:
     """
     rest = url.partition("://")[2]
     location, _, query = rest.partition("?")
+    if any(character.isspace() for character in location):  # older versions of libpq accept spaces
+        reason = ": it contains a space. Write it as %20"
+        raise wrong_url(reason)
     authority, _, path = location.partition("/")
     if ":" in authority and "@" not in authority and ("@" in path or any("@" in one for one in query.split("&"))):
         names = {one.partition("=")[0] for one in query.split("&") if one}
