@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from langchain_agentmem.arguments.ids import check_text
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
 from langchain_agentmem.knowledge.entities.stored import check_period
 from langchain_agentmem.knowledge.extraction.conversations import USER
-from langchain_agentmem.knowledge.extraction.operations import Operation, apply_to_field
+from langchain_agentmem.knowledge.extraction.edits import change_fields
+from langchain_agentmem.knowledge.extraction.operations import Operation
 from langchain_agentmem.knowledge.extraction.proposals import MAX_VALUE, Proposal, UnusableAnswerError
 from langchain_agentmem.knowledge.extraction.selection import ShownMessage
+from langchain_agentmem.knowledge.facts.facts import Fact
 from langchain_agentmem.knowledge.facts.fields import Fields
+from langchain_agentmem.knowledge.facts.normalization import normalized
 from langchain_agentmem.knowledge.facts.paths import path_of
+from langchain_agentmem.knowledge.facts.placeholders import is_placeholder, states_nothing
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.statements import Statement
 
@@ -45,35 +49,42 @@ class ProposalChecker:
 
     Args:
         messages: The messages that the model was shown; the first one has the number 1.
-        facts: IDs of the facts that the model was shown; the first one has the number 1.
+        facts: The facts that the model was shown; the first one has the number 1.
         schema: Schema of the profile.
         fields: Fields of the profile. They are not changed.
+        user_id: ID of the user.
     """
 
-    def __init__(self, messages: Sequence[ShownMessage], facts: Sequence[str], schema: Schema, fields: Fields) -> None:
+    def __init__(
+        self, messages: Sequence[ShownMessage], facts: Sequence[Fact], schema: Schema, fields: Fields, user_id: str
+    ) -> None:
         self._messages = messages
         self._facts = facts
         self._schema = schema
-        self._fields = Fields("", {"fields": fields.document})
-        """The fields as the operations so far change them, without history."""
+        self._fields = fields
+        self._user_id = user_id
 
-    def operations(self, proposals: Sequence[Proposal]) -> list[Operation]:
-        """Return the operations of proposals.
+    def operations(self, proposals: Iterable[tuple[int, Proposal]]) -> tuple[list[Operation], list[str]]:
+        """Return the operations of the valid proposals, and what is wrong with the others.
 
-        Raises:
-            UnusableAnswerError: A proposal is not valid.
+        Args:
+            proposals: The proposals, with their numbers in the answer.
         """
-        operations = []
-        for number, proposal in enumerate(proposals, 1):
+        numbers: list[int] = []
+        operations: list[Operation] = []
+        faults: dict[int, str] = {}
+        for number, proposal in proposals:
             try:
                 operations.append(self._operation(proposal))
+                numbers.append(number)
             except RecursionError:
-                msg = f"Change {number}: its lists and objects are nested too deep."
-                raise UnusableAnswerError(msg) from None
+                faults[number] = "its lists and objects are nested too deep."
             except (AgentMemError, ValueError) as error:
-                msg = f"Change {number}: {error}"
-                raise UnusableAnswerError(msg) from None
-        return operations
+                faults[number] = str(error)
+        refused = change_fields(operations, self._schema, self._fields, self._user_id).refused
+        faults |= {numbers[at]: reason for at, reason in refused.items()}
+        kept = [one for at, one in enumerate(operations) if at not in refused]
+        return kept, [f"Change {number}: {faults[number]}" for number in sorted(faults)]
 
     def _operation(self, proposal: Proposal) -> Operation:
         basis = self._basis(proposal)
@@ -85,13 +96,16 @@ class ProposalChecker:
             proposal.reason or "ended",
         )
         if proposal.field is not None:
-            return self._of_field(replace(operation, path=path_of(proposal.field), value=proposal.value))
+            _check_size(proposal.value)
+            for name in (path := path_of(proposal.field)):
+                check_text("A field's name", name)
+            return replace(operation, path=path, value=proposal.value)
         return self._of_fact(operation, proposal, basis)
 
     def _basis(self, proposal: Proposal) -> _Basis:
-        shown = self._messages
-        named = [shown[number - 1] for number in proposal.messages if 1 <= number <= len(shown)]
-        behind = named or [one for one in shown if one.role == USER]
+        messages = self._messages
+        named = [messages[number - 1] for number in proposal.messages if 1 <= number <= len(messages)]
+        behind = named or [one for one in messages if one.role == USER]
         return _Basis(named, behind, max(behind, key=lambda one: one.at))
 
     def _of_fact(self, operation: Operation, proposal: Proposal, basis: _Basis) -> Operation:
@@ -101,8 +115,9 @@ class ProposalChecker:
         if proposal.fact is not None and not 1 <= proposal.fact <= len(self._facts):
             msg = f"there is no known fact {proposal.fact}."
             raise UnusableAnswerError(msg)
-        fact = None if proposal.fact is None else self._facts[proposal.fact - 1]
+        fact = None if proposal.fact is None else self._facts[proposal.fact - 1].id
         if proposal.action == "remove":
+            fact = fact or self._known_as(proposal.text)
             if fact is None:
                 msg = "name the field or the number of the fact to remove."
                 raise UnusableAnswerError(msg)
@@ -110,11 +125,14 @@ class ProposalChecker:
         if proposal.text is None:
             msg = "say the text of the fact."
             raise UnusableAnswerError(msg)
+        if states_nothing(proposal.text):
+            msg = f"{shown(proposal.text, 60)} states nothing that is known. Leave the change out."
+            raise UnusableAnswerError(msg)
         start = proposal.valid_from()
         statement = Statement.checked(
             proposal.text,
             operation.at,
-            proposal.topics,
+            [one for one in proposal.topics if not is_placeholder(one)],
             [one.source for one in basis.all],
             timed=operation.timed,
             valid_from=None if start is None else min(start, operation.at),
@@ -122,34 +140,10 @@ class ProposalChecker:
         )
         return replace(operation, fact=fact, statement=statement)
 
-    def _of_field(self, operation: Operation) -> Operation:
-        """Return an operation on a field whose value fits the schema.
-
-        Small models write values as text, so a text that does not fit is read as JSON.
-        """
-        for name in operation.path:
-            check_text("A field's name", name)
-        self._schema.check_path(operation.path)
-        if operation.action != "remove" and operation.value is None:
-            operation = replace(operation, action="remove")
-        options = [operation.value]
-        if isinstance(operation.value, str):
-            with suppress(ValueError):
-                options.append(json.loads(operation.value))
-        for value in options[:-1]:
-            _check_size(value)
-            with suppress(AgentMemError):
-                return self._tried(replace(operation, value=value))
-        _check_size(options[-1])
-        return self._tried(replace(operation, value=options[-1]))
-
-    def _tried(self, operation: Operation) -> Operation:
-        """Apply an operation to the document, and return the operation if the result fits the schema."""
-        fields = Fields("", self._fields.value)
-        apply_to_field(operation, self._schema, fields)
-        self._schema.check(fields.document)
-        self._fields.document = fields.document
-        return operation
+    def _known_as(self, text: str | None) -> str | None:
+        """Return the ID of the shown fact that a text states; None if there is none."""
+        same = [one.id for one in self._facts if text is not None and normalized(one.text) == normalized(text)]
+        return same[0] if same else None
 
 
 def _check_size(value: Any) -> None:

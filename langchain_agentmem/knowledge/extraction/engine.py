@@ -16,10 +16,11 @@ from langchain_agentmem.knowledge.entities.stored import GraphChanges, StoredGra
 from langchain_agentmem.knowledge.extraction.answers import proposals_in
 from langchain_agentmem.knowledge.extraction.checks import ProposalChecker, check_entities
 from langchain_agentmem.knowledge.extraction.conversations import Conversation
+from langchain_agentmem.knowledge.extraction.edits import FieldChanges, change_fields
 from langchain_agentmem.knowledge.extraction.known import read_known, shown_fields
 from langchain_agentmem.knowledge.extraction.markers import MAX_FAILURES, Marker, digests_of
 from langchain_agentmem.knowledge.extraction.model import ModelFailedError, ProposingModel, text_of_answer
-from langchain_agentmem.knowledge.extraction.operations import FactChanges, Operation, apply_operations
+from langchain_agentmem.knowledge.extraction.operations import FactChanges, Operation, change_facts
 from langchain_agentmem.knowledge.extraction.prompts import extraction_prompt, with_error
 from langchain_agentmem.knowledge.extraction.proposals import RefusedError, UnusableAnswerError
 from langchain_agentmem.knowledge.extraction.results import Extraction
@@ -55,6 +56,7 @@ class _Stored(NamedTuple):
     """The changes that the transaction of an extraction stored."""
 
     facts: FactChanges
+    fields: FieldChanges
     graph: GraphChanges
 
 
@@ -169,14 +171,16 @@ class ExtractionEngine:
             known.entities,
             self.model.schema_in_prompt,
         )
-        checker_inputs = messages, [fact.id for fact in known.facts], self.schema, fields
+        checker = ProposalChecker(messages, known.facts, self.schema, fields, run.conversation.user_id)
         while True:
             answer: Any = None
             run.calls += 1
             try:
                 answer = yield from self.model.ask(prompt, config)
                 proposed = proposals_in(answer, entities=self.entities)
-                operations = ProposalChecker(*checker_inputs).operations(proposed.changes)
+                operations, faults = checker.operations(enumerate(proposed.changes, 1))
+                if faults:
+                    raise UnusableAnswerError(" ".join(faults))
                 check_entities(proposed.entities)
             except RefusedError:
                 raise
@@ -200,7 +204,9 @@ class ExtractionEngine:
             admission = Admission(selection, marker.start(run.read), recent)
             fields = load_fields(unit, self.schema.name)
             operations = [one for one in checked.operations if admission.admits(one.positions)]
-            facts = apply_operations(operations, StoredFacts(unit), self.schema, fields)
+            changed = change_fields(operations, self.schema, fields, user_id)
+            fields = changed.fields
+            facts = change_facts(operations, StoredFacts(unit))
             for one in selection.of_user:
                 if one.position in recent:
                     fields.record_interaction(one.at)
@@ -209,7 +215,7 @@ class ExtractionEngine:
             unit[run.marker] = marker.after(run.read, None if run.more else conversation.now)
             graph = StoredGraph(unit, utc(conversation.now).isoformat())
             graph.apply(_admitted(checked.entities, admission), sources)
-            return _Stored(facts, graph.changes())
+            return _Stored(facts, changed, graph.changes())
 
         keys = [run.marker, profile_key(user_id, self.schema.name), forgotten_user_key(user_id)]
         keys += _keys_of(user_id, checked, self.store.language)
@@ -273,7 +279,9 @@ def _time_of(tombstone: Mapping[str, Any] | None) -> float | None:
 
 
 def _succeeded(run: _Run, stored: _Stored) -> Extraction:
-    facts, graph = stored
+    facts, fields, graph = stored
+    if fields.refused:  # a concurrent change is in the way
+        _log.warning("Changes from %d messages were refused: %s", run.count, " ".join(fields.refused.values()))
     return Extraction(
         run.conversation.user_id,
         run.count,
@@ -282,7 +290,7 @@ def _succeeded(run: _Run, stored: _Stored) -> Extraction:
         facts.updated,
         facts.ended,
         facts.forgotten,
-        tuple(facts.fields),
+        tuple(".".join(path) for path in fields.changed),
         tuple(graph.entities),
         graph.relations,
         graph.forgotten,

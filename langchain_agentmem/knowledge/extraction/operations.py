@@ -1,4 +1,4 @@
-"""Checked changes of a user's facts and fields, and how they are applied."""
+"""Checked changes of a user's facts and fields, and how those of facts are applied. For fields see `edits`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from langchain_agentmem.knowledge.facts.facts import Facts
-from langchain_agentmem.knowledge.facts.fields import Fields
-from langchain_agentmem.knowledge.facts.paths import Path, value_at
-from langchain_agentmem.knowledge.facts.schema import Schema
+from langchain_agentmem.knowledge.facts.paths import Path
 from langchain_agentmem.knowledge.facts.statements import Statement
 from langchain_agentmem.knowledge.facts.stored import StoredFacts
 
@@ -34,37 +32,31 @@ class Operation:
     statement: Statement | None = None
     """The new statement; None for a removal."""
     path: Path = ()
+    """Path of the field as the model names it."""
     value: Any = None
+    """The value that the model gives; None if it gives none."""
 
 
 @dataclass
 class FactChanges:
-    """Summary of the changes to a profile."""
+    """Summary of the changes to facts."""
 
     added: Facts = field(default_factory=Facts)
     updated: Facts = field(default_factory=Facts)
     ended: Facts = field(default_factory=Facts)
     forgotten: int = 0
-    fields: list[str] = field(default_factory=list)
 
 
-def apply_operations(
-    operations: Sequence[Operation], stored: StoredFacts, schema: Schema, fields: Fields
-) -> FactChanges:
-    """Apply operations to facts and fields.
+def change_facts(operations: Sequence[Operation], stored: StoredFacts) -> FactChanges:
+    """Apply the operations on facts.
 
     Args:
-        operations: The operations.
+        operations: The operations. Those on fields are left out.
         stored: The facts.
-        schema: Schema of the profile.
-        fields: Fields of the profile.
     """
     changes = FactChanges()
     for one in operations:
-        if one.path:
-            if apply_to_field(one, schema, fields):
-                changes.fields.append(".".join(one.path))
-        elif one.statement is not None:
+        if one.statement is not None:
             _state(one, one.statement, stored, changes)
         elif one.fact is not None:
             _remove(one, one.fact, stored, changes)
@@ -96,27 +88,3 @@ def _remove(one: Operation, id_: str, stored: StoredFacts, changes: FactChanges)
     else:
         ended = stored.end(id_, one.at)
         changes.ended += [ended] if ended else []
-
-
-def apply_to_field(one: Operation, schema: Schema, fields: Fields) -> bool:
-    """Apply an operation to the field that it names.
-
-    Args:
-        one: The operation.
-        schema: Schema of the profile.
-        fields: Fields of the profile.
-
-    Returns:
-        True if the document changed.
-    """
-    if one.action == "remove" and one.value is None:
-        return fields.forget(one.path, one.at) if one.reason == "forget" else fields.remove(one.path, one.at)
-    value = one.value
-    if schema.is_list(one.path) and one.action in ("add", "remove") and not isinstance(value, list):
-        if one.action == "remove" and one.reason == "forget":
-            return fields.forget_element(one.path, value, one.at)
-        if one.action == "add" and fields.has_forgotten(one.path, value, one.at, timed=one.timed):
-            return False
-        others = [each for each in value_at(fields.document, one.path) or [] if each != value]
-        value = [*others, value] if one.action == "add" else others
-    return fields.set(one.path, value, one.at, timed=one.timed)

@@ -28,8 +28,9 @@ _FACTS = (
     "ended), or that the user asks to forget (reason: forget). Never add a fact for what a field holds."
 )
 _FIELDS = (
-    "Fields hold values. Update sets a field, add adds one element to a field that is a list, remove removes a field, or the "
-    "given value from a list. The fields are those of this JSON schema: {schema}"
+    "Fields hold values. Update sets a field, add adds elements to a field that is a list, remove removes a field or, with a "
+    "value, only that value. Give add and update a value that the user stated; leave out what is not known. The fields are "
+    "those of this JSON schema: {schema}"
 )
 _ENTITIES = (
     "Under entities say what is new of the people, organisations, places, things and events that the user speaks of, and of "

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
+from langchain_agentmem.knowledge.facts.equality import same
 from langchain_agentmem.knowledge.facts.paths import Path
 
 REMOVED = object()
@@ -34,21 +33,9 @@ def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any], path: Pa
         old = before.get(name, REMOVED)
         if isinstance(old, Mapping) and isinstance(value, Mapping):
             changes += changed_fields(old, value, (*path, name))
-        elif old is REMOVED or old != value:
+        elif old is REMOVED or not same(old, value):
             changes.append(((*path, name), value))
     return changes
-
-
-def set_fields(profile: BaseModel, document: Mapping[str, Any]) -> list[Change]:
-    """Return the fields that are set explicitly in a profile that was not read from the store.
-
-    Args:
-        profile: The profile.
-        document: The fields of the profile, by name or alias.
-    """
-    fields = type(profile).model_fields.items()
-    names = {info.alias or name for name, info in fields if name in profile.model_fields_set}
-    return [((name,), value) for name, value in document.items() if name in names]
 
 
 def removed_elements(before: Any, after: Any) -> list[Any]:
@@ -56,5 +43,5 @@ def removed_elements(before: Any, after: Any) -> list[Any]:
     if not isinstance(before, list) or not isinstance(after, list):
         return []
     rest = iter(before)
-    only_removed = all(any(one == other for other in rest) for one in after)
-    return [one for one in before if one not in after] if only_removed else []
+    only_removed = all(any(same(one, other) for other in rest) for one in after)
+    return [one for one in before if not any(same(one, other) for other in after)] if only_removed else []

@@ -5,10 +5,12 @@ Changes by the application override: they count as stated later than everything 
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from langgraph.store.base import GetOp, PutOp, SearchOp
 from pydantic import BaseModel
@@ -21,7 +23,6 @@ from langchain_agentmem.knowledge.facts.differences import (
     Change,
     changed_fields,
     removed_elements,
-    set_fields,
 )
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts, in_order
 from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
@@ -106,11 +107,13 @@ class ProfileEngine:
         if not isinstance(profile, BaseModel) or user_id is None:
             msg = f"A profile must be a UserProfile or another model with a user_id; got {type(profile).__name__}."
             raise InvalidTypeError(msg)
-        check_id("user_id", user_id)
+        # A schema may hold the user's ID as a number or a UUID.
+        user_id = check_id("user_id", str(user_id) if type(user_id) in (int, UUID) else user_id)
         schema, at = Schema(type(profile)), now()
         loaded = loaded_fields(profile)
         document = schema.fields_of(profile)
-        changes = set_fields(profile, document) if loaded is None else changed_fields(loaded, document)
+        own = [((name,), value) for name, value in schema.set_fields(profile).items()]
+        changes = own if loaded is None else changed_fields(loaded, document)
         facts: list[Any] = getattr(profile, "facts", []) if schema.has_facts else []
         new = [index for index, fact in enumerate(facts) if not getattr(fact, "id", "")]
         statements = given_statements(at, [facts[index] for index in new])
@@ -118,7 +121,7 @@ class ProfileEngine:
         def edit(unit: UnitOfWork) -> list[Fact | None]:
             fields = load_fields(unit, schema.name)
             _apply(changes, fields, at)
-            schema.check(fields.document)
+            schema.check(fields.document, user_id)
             save_fields(unit, schema.name, fields)
             return _add(unit, statements)
 
@@ -131,15 +134,17 @@ class ProfileEngine:
 
     def update_preference(self, user_id: str, key: str, value: Any, schema: Schema) -> Program[None]:
         """Set a preference; forget it if the value is None."""
-        path, at = path_of(["preferences", check_name("key", key)]), now()
-        schema.check_path(path)
+        at, given = now(), path_of(["preferences", check_name("key", key)])
+        path = (schema.field(given, {})[0], key)
 
         def edit(unit: UnitOfWork) -> None:
             fields = load_fields(unit, schema.name)
             if value is None:
                 fields.forget(path, at)
             else:
+                before = copy.deepcopy(fields.document)
                 fields.set(path, value, at, override=True)
+                schema.check(fields.document, user_id, before)
             save_fields(unit, schema.name, fields)
 
         yield from commit(self.store, user_id, [profile_key(user_id, schema.name)], edit)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import check_json
 from langchain_agentmem.errors import InvalidInputError, UnsupportedValueError
+from langchain_agentmem.knowledge.facts.equality import same
 from langchain_agentmem.knowledge.facts.paths import (
     MAX_DEPTH,
     Path,
@@ -84,6 +85,10 @@ class Fields:
             "last_interaction": self.last_interaction,
         }
 
+    def copy(self) -> Fields:
+        """Return a copy, which changes independently."""
+        return Fields(self._user_id, self.value)
+
     def as_of(self, moment: datetime) -> dict[str, Any]:
         """Return the document as it was at a time."""
         document: dict[str, Any] = copy.deepcopy(self.document)
@@ -115,10 +120,19 @@ class Fields:
             InvalidInputError: The value is not valid, the document would become too long, or a field on the path is not
                 an object.
         """
-        exists, before = find_field(self.document, path)
-        if (exists and before == new) or (not override and self._is_outdated(path, at, timed=timed)):
-            return False
+        for length in range(1, len(path)):
+            exists, holder = find_field(self.document, path[:length])
+            if exists and holder is None:
+                # The field's object has the value None, which is a value to record.
+                return self.set(path[:length], nested(path[length:], new), at, timed=timed, override=override)
         _check_value(path, new)
+        exists, before = find_field(self.document, path)
+        if not override:
+            if self._is_outdated(path, at, timed=timed):
+                return False
+            new = self._without_forgotten(path, new, at, timed=timed)
+        if exists and same(before, new):
+            return False
         # Length of the shortest part of the path that does not exist yet.
         created = next((n for n in range(1, len(path)) if not find_field(self.document, path[:n])[0]), None)
         set_field(self.document, path, new)
@@ -199,9 +213,34 @@ class Fields:
             self._forgotten[self._digest(_element_path(path, element))] = at.isoformat()
         return found
 
-    def has_forgotten(self, path: Path, element: Any, at: datetime, *, timed: bool = True) -> bool:
-        """Return true if an element of a list was forgotten and a statement of it is not known to be later."""
-        return self._is_outdated(_element_path(path, element), at, timed=timed)
+    def _without_forgotten(self, path: Path, value: Any, at: datetime, *, timed: bool) -> Any:
+        """Return a value without the entries and elements that were forgotten after it was stated."""
+        if not self._forgotten:
+            return value
+        if isinstance(value, list):
+            return [one for one in value if not self._is_forgotten(_element_path(path, one), at, timed=timed)]
+        if isinstance(value, dict):
+            return {
+                name: self._without_forgotten((*path, name), one, at, timed=timed)
+                for name, one in value.items()
+                if not self._is_forgotten((*path, name), at, timed=timed)
+            }
+        return value
+
+    def has_changed(self, path: Path, since: datetime | None = None) -> bool:
+        """Return true if a change of a field, of a field that contains it, or of a field in it is stored.
+
+        Args:
+            path: Path of the field.
+            since: Only changes count that were stated at this time or later. Default: None (all).
+        """
+        tombstones = (self._forgotten.get(self._digest(path[:length])) for length in range(1, len(path) + 1))
+        forgotten = (datetime.fromisoformat(one) for one in tombstones if one is not None)
+        return any(since is None or at >= since for at in (*forgotten, *self._stated(path)))
+
+    def has_forgotten(self, path: Path, element: Any) -> bool:
+        """Return true if an element of a list was forgotten."""
+        return self._digest(_element_path(path, element)) in self._forgotten
 
     def record_interaction(self, at: datetime) -> None:
         """Record when the user last wrote something."""
@@ -210,16 +249,20 @@ class Fields:
 
     def _is_outdated(self, path: Path, at: datetime, *, timed: bool = True) -> bool:
         """Return true if a later statement is stored about a field, a field that contains it, or a field in it."""
-        for length in range(1, len(path) + 1):
-            forgotten = self._forgotten.get(self._digest(path[:length]))
-            if forgotten is not None and (not timed or at <= datetime.fromisoformat(forgotten)):
-                return True
-        stated = (
-            _times(change)["said"]
-            for change in self._changes
-            if all(one == other for one, other in zip(change["path"], path, strict=False))
-        )
-        return any(at < datetime.fromisoformat(one) for one in stated)
+        if any(self._is_forgotten(path[:length], at, timed=timed) for length in range(1, len(path) + 1)):
+            return True
+        return any(at < stated for stated in self._stated(path))
+
+    def _stated(self, path: Path) -> Iterator[datetime]:
+        """Yield when the stored changes of a field were stated, also those of fields that contain it or that it contains."""
+        for change in self._changes:
+            if all(one == other for one, other in zip(change["path"], path, strict=False)):
+                yield datetime.fromisoformat(_times(change)["said"])
+
+    def _is_forgotten(self, path: Path, at: datetime, *, timed: bool) -> bool:
+        """Return true if a field was forgotten and a statement of it is not known to be later."""
+        forgotten = self._forgotten.get(self._digest(path))
+        return forgotten is not None and (not timed or at <= datetime.fromisoformat(forgotten))
 
     def _record(
         self, path: Path, at: datetime, exists: bool, before: Any, created: int | None = None, *, override: bool = False
@@ -280,6 +323,19 @@ def _check_value(path: Path, value: Any) -> None:
     except UnsupportedValueError as error:
         msg = f"Field values must be JSON-serialisable; {shown(name)} is {type(value).__name__} {shown(value)}: {error}"
         raise InvalidInputError(msg) from None
+
+
+def nested(path: Path, value: Any) -> Any:
+    """Return a value inside the objects that a path names.
+
+    Example:
+        >>> from langchain_agentmem.knowledge.facts.fields import nested
+        >>> nested(("home", "city"), "Oslo")
+        {'home': {'city': 'Oslo'}}
+    """
+    for name in reversed(path):
+        value = {name: value}
+    return value
 
 
 def _element_path(path: Path, element: Any) -> Path:

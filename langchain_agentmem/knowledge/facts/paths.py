@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.knowledge.facts.equality import same
 
 MAX_DEPTH, MAX_NAME = 10, 200
 """Largest number of names in a path, and the longest name in characters."""
 
 Path = tuple[str, ...]
 
+_BRACKETS = re.compile(r"""\.?\[\s*(?:"([^"\]]*)"|'([^'\]]*)')\s*\]""")
+"""A name in brackets and quotes: `["node.js"]`."""
+
 
 def path_of(field: str | Sequence[str]) -> Path:
     """Return the path of a field.
 
     Args:
-        field: Names separated by dots, or a list of names.
+        field: Names separated by dots, or a list of names. A name with dots may be in brackets: `preferences["node.js"]`.
 
     Raises:
         InvalidTypeError: A name is not a string.
         InvalidInputError: The path or a name is empty or too long.
     """
-    path = tuple(field.split(".")) if isinstance(field, str) else tuple(field)
+    path = _names_in(field) if isinstance(field, str) else tuple(field)
     expected = "A field must be a string such as 'preferences.language', or a list of names"
     if not all(isinstance(name, str) for name in path):
         msg = f"{expected}; got {shown(field)}."
@@ -36,6 +41,21 @@ def path_of(field: str | Sequence[str]) -> Path:
         msg = f"A field may have at most {MAX_DEPTH} names of at most {MAX_NAME} characters; got {shown(field)}."
         raise InvalidInputError(msg)
     return path
+
+
+def _names_in(field: str) -> Path:
+    """Return the names in a field that a text names."""
+    names: list[str] = []
+    after = 0
+    for found in _BRACKETS.finditer(field):
+        before = field[after : found.start()]
+        names += before.lstrip(".").split(".") if before else []
+        names.append(found[1] or found[2] or "")
+        after = found.end()
+    rest = field[after:]
+    if not names:
+        return tuple(rest.split("."))
+    return (*names, *(rest.removeprefix(".").split(".") if rest else ()))
 
 
 def find_field(document: Mapping[str, Any], path: Path) -> tuple[bool, Any]:
@@ -54,13 +74,15 @@ def value_at(document: Mapping[str, Any], path: Path) -> Any:
 
 
 def set_field(document: dict[str, Any], path: Path, value: Any) -> None:
-    """Set a field and create the objects on its path.
+    """Set a field and create the objects on its path, also in place of None.
 
     Raises:
         InvalidInputError: A field on the path exists and is not an object.
     """
     for index, name in enumerate(path[:-1]):
-        inner = document.setdefault(name, {})
+        if document.get(name) is None:
+            document[name] = {}
+        inner = document[name]
         if not isinstance(inner, dict):
             msg = f"{'.'.join(path)} cannot be set: {'.'.join(path[: index + 1])} is not an object."
             raise InvalidInputError(msg)
@@ -87,9 +109,12 @@ def delete_field(document: dict[str, Any], path: Path) -> bool:
 def delete_element(document: dict[str, Any], path: Path, element: Any) -> bool:
     """Delete an element of a list field; return true if the list had it."""
     elements = value_at(document, path)
-    if not isinstance(elements, list) or element not in elements:
+    if not isinstance(elements, list):
         return False
-    set_field(document, path, [one for one in elements if one != element])
+    others = [one for one in elements if not same(one, element)]
+    if len(others) == len(elements):
+        return False
+    set_field(document, path, others)
     return True
 
 

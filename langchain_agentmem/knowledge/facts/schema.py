@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import logging
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,11 +20,16 @@ from langchain_agentmem.errors import (
     missing_extra,
 )
 from langchain_agentmem.knowledge.facts.facts import Fact, in_order, timeline_html
+from langchain_agentmem.knowledge.facts.faults import Fault, faults_of_errors, faults_of_model, without_incomplete
+from langchain_agentmem.knowledge.facts.json_schemas import SPELLINGS, SchemaTree, key_of, schema_of
 from langchain_agentmem.knowledge.facts.paths import Path
 from langchain_agentmem.text.tables import html_table
 
-_MANAGED = frozenset(("user_id", "facts", "past", "last_interaction"))
+_USER = "user_id"
+_MANAGED = frozenset((_USER, "facts", "past", "last_interaction"))
 """Fields that follow from what is stored, so no change may name them."""
+
+_log = logging.getLogger(__name__)
 
 
 class Loaded:
@@ -97,7 +104,7 @@ class Schema:
         self.model: type[BaseModel] | None = None
         if isinstance(schema, type) and issubclass(schema, BaseModel):
             self.model = schema
-            self._json_schema: Mapping[str, Any] = schema.model_json_schema()
+            self._json_schema: Mapping[str, Any] = schema_of(schema)
             name = schema.__name__
         elif isinstance(schema, Mapping) and ("properties" in schema or "additionalProperties" in schema):
             self._json_schema = schema
@@ -107,49 +114,63 @@ class Schema:
             raise InvalidTypeError(msg)
         self.name = check_id("The schema's name", name)
         """Name of the schema. A user has one profile for each name."""
+        self.tree = SchemaTree(self._json_schema)
         self.has_facts = self.model is not None and issubclass(self.model, UserProfile)
         """True if the profile has facts."""
+        self._managed = {name: self._key(name) for name in (_MANAGED if self.has_facts else (_USER,))}
+        """Names of managed fields, and the names under which a document would hold them."""
         self._validator: Any = None if self.model is not None else self._json_validator()
 
     def described(self) -> dict[str, Any]:
         """Return the JSON schema of the fields that a change may name."""
-        properties = {
-            name: one for name, one in self._json_schema.get("properties", {}).items() if name not in self._hidden()
-        }
+        properties = {name: one for name, one in self._properties().items() if not self._is_managed(name)}
         described = {"type": "object", "properties": properties}
         needed = {name: one for name, one in (self._json_schema.get("$defs") or {}).items() if name != "Fact"}
-        return {**described, "$defs": needed} if needed else described
+        return dict(_without_spellings({**described, "$defs": needed} if needed else described))
 
-    def check_path(self, path: Path) -> None:
-        """Refuse an unknown field.
+    def field(self, path: Path, document: Mapping[str, Any]) -> Path:
+        """Return the path of the field that a path names in a document. Names may contain dots; see `SchemaTree.resolve`.
 
         Raises:
             InvalidInputError: The schema does not have the field.
         """
-        if path[0] in self._hidden() or not self._knows(self._json_schema, path):
-            known = ", ".join(name for name in self._json_schema.get("properties", {}) if name not in self._hidden())
+        found = self.tree.resolve(path, document)
+        if found is None or self._is_managed(found[0]):
+            known = ", ".join(name for name in self._properties() if not self._is_managed(name))
             msg = f"There is no field {shown('.'.join(path))} in the schema {self.name}. Its fields: {known or 'any'}."
             raise InvalidInputError(msg)
+        return found
 
-    def is_list(self, path: Path) -> bool:
-        """Return true if a field holds a list."""
-        return any(one.get("type") == "array" for one in self._at(self._json_schema, path))
+    def faults(self, document: Mapping[str, Any], user_id: str) -> list[Fault]:
+        """Return the errors of a document of a user's fields, missing fields included."""
+        whole = {**document, **self._user(user_id)}
+        if self.model is not None:
+            return faults_of_model(self.model, whole)
+        return faults_of_errors(self._validator.iter_errors(whole))
 
-    def check(self, document: Mapping[str, Any]) -> None:
+    def check(self, document: Mapping[str, Any], user_id: str, before: Mapping[str, Any] | None = None) -> None:
         """Refuse a document that does not fit the schema. Required fields may be missing.
+
+        Args:
+            document: The document.
+            user_id: ID of the user.
+            before: The document before a change, whose faults are accepted. Default: None (none are).
 
         Raises:
             InvalidInputError: The document does not fit.
         """
-        faults = [f"{'.'.join(map(str, path)) or 'the document'}: {text}" for path, text in self._faults(document)]
+        known = () if before is None else self.faults(before, user_id)
+        faults = [one for one in self.faults(document, user_id) if not one.missing and one not in known]
         if faults:
-            msg = f"The profile would not fit the schema {self.name}: {'; '.join(faults[:3])}."
+            msg = f"The profile would not fit the schema {self.name}: {'; '.join(map(str, faults[:3]))}."
             raise InvalidInputError(msg)
 
     def build(
         self, user_id: str, document: Mapping[str, Any], facts: Iterable[Fact], past: Iterable[Fact], last: str | None
     ) -> BaseModel | dict[str, Any] | None:
         """Return a user's profile in the form of the schema.
+
+        An object that lacks required fields is left out, which is logged.
 
         Args:
             user_id: ID of the user.
@@ -164,48 +185,76 @@ class Schema:
         Raises:
             DamagedDataError: The fields do not fit the schema.
         """
+        managed = self._user(user_id) | self._known(facts, past, last)
         if self.model is None:
-            return dict(document) if all(name in document for name in self._json_schema.get("required", ())) else None
-        managed = {"user_id": user_id, "facts": list(facts), "past": list(past), "last_interaction": last}
-        known = (
-            {name: value for name, value in managed.items() if name in self.model.model_fields}
-            if self.has_facts
-            else {}
-        )
-        if "user_id" in self.model.model_fields:
-            known["user_id"] = user_id
+            found = self._complete(document, user_id)
+            return None if found is None else {**found, **managed}
         try:
-            built = self.model.model_validate({**document, **known})
-        except ValidationError as error:
-            if all(one["type"] == "missing" for one in error.errors()):
+            built = _built(self.model, {**document, **managed})
+        except ValidationError:
+            complete = self._complete(document, user_id)
+            if complete is None:
                 return None
-            msg = f"The stored profile of {shown(user_id)} does not fit the schema {self.name}: {error}"
-            raise DamagedDataError(msg) from error
+            built = _built(self.model, {**complete, **managed})
         if isinstance(built, UserProfile):
             record_loaded(built, self.fields_of(built))
         return built
 
+    def _complete(self, document: Mapping[str, Any], user_id: str) -> dict[str, Any] | None:
+        """Return a document without its incomplete objects; None if a required field is not known yet.
+
+        Raises:
+            InvalidInputError: The user's ID does not fit the schema.
+            DamagedDataError: The fields do not fit the schema.
+        """
+        complete, faults = without_incomplete(document, lambda one: self.faults(one, user_id))
+        wrong = [one for one in faults if not one.missing]
+        if any(one.path[:1] == (self._managed[_USER],) for one in wrong):
+            msg = f"The user's ID {shown(user_id)} does not fit the schema {self.name}: {wrong[0]}. Use another schema or ID."
+            raise InvalidInputError(msg)
+        if wrong:
+            errors = "; ".join(map(str, wrong[:3]))
+            msg = f"The stored profile of {shown(user_id)} does not fit the schema {self.name}: {errors}."
+            raise DamagedDataError(msg)
+        if complete is not None and faults:
+            left_out = "; ".join(map(str, faults[:3]))
+            _log.warning("Incomplete parts of the profile of %s were left out: %s.", shown(user_id), left_out)
+        return complete
+
     def fields_of(self, profile: BaseModel) -> dict[str, Any]:
-        """Return the fields of a profile that changes may name."""
-        return profile.model_dump(mode="json", exclude=set(self._hidden()), by_alias=True)
+        """Return the fields of a profile that changes may name, as a document holds them."""
+        dumped = profile.model_dump(mode="json", exclude=set(self._managed), by_alias=False, round_trip=True)
+        fields: dict[str, Any] = self.tree.keyed(self.tree.at(()), dumped)
+        return fields
 
-    def _hidden(self) -> frozenset[str]:
-        return _MANAGED if self.has_facts else frozenset(("user_id",)) if self.model is not None else frozenset()
+    def set_fields(self, profile: BaseModel) -> dict[str, Any]:
+        """Same as `fields_of`, without fields that the application did not set."""
+        names = {self._key(name) for name in profile.model_fields_set}
+        return {name: value for name, value in self.fields_of(profile).items() if name in names}
 
-    def _faults(self, document: Mapping[str, Any]) -> Iterator[tuple[Iterable[Any], str]]:
-        """Yield the path and the text of each error in a document, apart from missing fields."""
-        if self.model is None:
-            for error in self._validator.iter_errors(dict(document)):
-                if error.validator != "required":
-                    yield error.absolute_path, str(error.message)[:300]
-            return
-        known = {"user_id": "user"} if "user_id" in self.model.model_fields else {}
-        try:
-            self.model.model_validate({**document, **known})
-        except ValidationError as error:
-            for one in error.errors():
-                if one["type"] != "missing":
-                    yield one["loc"], one["msg"]
+    def _properties(self) -> Mapping[str, Any]:
+        properties: Mapping[str, Any] = self._json_schema.get("properties", {})
+        return properties
+
+    def _key(self, name: str) -> str:
+        """Return the name under which a document holds a field of the model."""
+        info = None if self.model is None else self.model.model_fields.get(name)
+        return name if info is None else key_of(name, info)
+
+    def _is_managed(self, name: str) -> bool:
+        return name in self._managed or name in self._managed.values()
+
+    def _user(self, user_id: str) -> dict[str, Any]:
+        """Return the field that holds the user's ID, in the type of the schema; nothing if there is no such field."""
+        key = self._managed[_USER]
+        return {key: self.tree.coerced(self.tree.at((key,)), user_id)} if key in self._properties() else {}
+
+    def _known(self, facts: Iterable[Fact], past: Iterable[Fact], last: str | None) -> dict[str, Any]:
+        """Return the other managed fields; nothing if the profile has no facts."""
+        if not self.has_facts:
+            return {}
+        values = {"facts": list(facts), "past": list(past), "last_interaction": last}
+        return {self._managed[name]: value for name, value in values.items()}
 
     def _json_validator(self) -> Any:
         try:
@@ -221,45 +270,20 @@ class Schema:
             raise InvalidInputError(msg) from None
         return validator(self._json_schema)
 
-    def _knows(self, schema: Any, path: Path) -> bool:
-        return not path or bool(self._at(schema, path))
 
-    def _at(self, schema: Any, path: Path) -> list[Mapping[str, Any]]:
-        """Return the schemas that the value at a path may have; none if there is no such field."""
-        alternatives = list(self._alternatives(schema, 0))
-        for name in path:
-            inner: list[Mapping[str, Any]] = []
-            for one in alternatives:
-                properties = one.get("properties", {})
-                if name in properties:
-                    inner += self._alternatives(properties[name], 0)
-                elif _is_open(one):
-                    more = one.get("additionalProperties", True)
-                    inner += self._alternatives(more if isinstance(more, Mapping) else {}, 0)
-            alternatives = inner
-        return alternatives
+def _built(model: type[BaseModel], fields: dict[str, Any]) -> BaseModel:
+    """Return an instance of a model. Strict models accept dates, sets and the like from JSON only.
 
-    def _alternatives(self, schema: Any, depth: int) -> Iterator[Mapping[str, Any]]:
-        """Yield the schemas that a schema refers to or combines."""
-        if not isinstance(schema, Mapping) or depth > 20:
-            return
-        reference = schema.get("$ref")
-        if isinstance(reference, str) and reference.startswith("#/"):
-            target: Any = self._json_schema
-            for part in reference[2:].split("/"):
-                target = target.get(part, {}) if isinstance(target, Mapping) else {}
-            yield from self._alternatives(target, depth + 1)
-        elif any(several in schema for several in ("anyOf", "oneOf", "allOf")):
-            for several in ("anyOf", "oneOf", "allOf"):
-                for one in schema.get(several, ()):
-                    yield from self._alternatives(one, depth + 1)
-        else:
-            yield schema
+    Raises:
+        ValidationError: The fields do not fit the model.
+    """
+    if model is UserProfile:
+        return model.model_validate(fields)
+    return model.model_validate_json(json.dumps(fields, default=lambda fact: fact.model_dump(mode="json")))
 
 
-def _is_open(schema: Mapping[str, Any]) -> bool:
-    """Return true if an object may have fields that the schema does not name."""
-    if schema.get("type", "object") != "object":
-        return False
-    more = schema.get("additionalProperties")
-    return more is not None and more is not False if "properties" in schema else more is not False
+def _without_spellings(schema: Any) -> Any:
+    """Return a JSON schema as a model is shown it."""
+    if isinstance(schema, Mapping):
+        return {name: _without_spellings(one) for name, one in schema.items() if name != SPELLINGS}
+    return [_without_spellings(one) for one in schema] if isinstance(schema, list) else schema
