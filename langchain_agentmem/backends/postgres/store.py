@@ -77,10 +77,10 @@ class PostgresItems:
     ) -> Program[list[ItemRow | None]]:
         if not keys:
             return []
-        places = [(_encode(tenant, namespace), key) for namespace, key in keys]
-        rows = yield from Fetch(self._sql["get_with_paths" if paths else "get"], (*_columns(places), now))
+        prefixed = [(_encode(tenant, namespace), key) for namespace, key in keys]
+        rows = yield from Fetch(self._sql["get_with_paths" if paths else "get"], (*_columns(prefixed), now))
         found = {(row[0], row[1]): _item(row) for row in rows}
-        return [found.get(place) for place in places]
+        return [found.get(one) for one in prefixed]
 
     @one_statement
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
@@ -94,12 +94,12 @@ class PostgresItems:
     def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
         puts = [swap.put for swap in swaps if swap.put]
         yield from self._ensure_vectors([vector for put in puts for vector in put.vectors])
-        places = _columns([(_encode(tenant, swap.namespace), swap.key) for swap in swaps])
+        prefixed = _columns([(_encode(tenant, swap.namespace), swap.key) for swap in swaps])
         expectations = [swap.expected for swap in swaps], [swap.keep for swap in swaps], token
         paths = _paths(tenant, puts)
         statement = self._sql["swap_with_paths" if paths else "swap"]
         noted = (token, *paths) if paths else ()
-        ((swapped, *_),) = yield from Fetch(statement, (*places, *expectations, *_put(tenant, puts, now), *noted))
+        ((swapped, *_),) = yield from Fetch(statement, (*prefixed, *expectations, *_put(tenant, puts, now), *noted))
         return bool(swapped)
 
     @one_statement
@@ -111,8 +111,8 @@ class PostgresItems:
 
     @one_statement
     def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
-        places = [(_encode(tenant, namespace), key) for namespace, key in keys]
-        yield from Fetch(self._sql["touch"], (*_columns(places), now))
+        prefixed = [(_encode(tenant, namespace), key) for namespace, key in keys]
+        yield from Fetch(self._sql["touch"], (*_columns(prefixed), now))
 
     @storage_program
     def change(
@@ -154,14 +154,14 @@ class PostgresItems:
     @one_statement
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
         vector = None if query.vector is None else Floats(query.vector)
-        place = (tenant, query.prefix)
-        exact = 0 if self._large.get(place, 0.0) > time.monotonic() else EXACT_ITEMS
-        what = (list(query.terms), vector, _path(query.condition), now, query.depth, exact)
-        rows = yield from Fetch(self._sql["find"], (*_below(tenant, query.prefix), *what))
+        namespace = (tenant, query.prefix)
+        exact = 0 if self._large.get(namespace, 0.0) > time.monotonic() else EXACT_ITEMS
+        wanted = (list(query.terms), vector, _path(query.condition), now, query.depth, exact)
+        rows = yield from Fetch(self._sql["find"], (*_below(tenant, query.prefix), *wanted))
         if exact and rows and rows[0][6] is not None:
             if len(self._large) >= _REMEMBERED:
                 self._large.clear()
-            self._large[place] = time.monotonic() + _REMEMBERED_SECONDS
+            self._large[namespace] = time.monotonic() + _REMEMBERED_SECONDS
         candidates = [Candidate((row[2], row[0], row[1]), row[3], row[4]) for row in rows]
         whole = {
             candidate.id: (*row[:2], *row[6:])
@@ -358,8 +358,9 @@ def _parts(text: str) -> list[str]:
     return [text[at : at + _TEXT_PART] for at in range(0, len(text), _TEXT_PART)]
 
 
-def _columns(places: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    return [prefix for prefix, _ in places], [key for _, key in places]
+def _columns(prefixed: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Return the prefixes and the keys of items."""
+    return [prefix for prefix, _ in prefixed], [key for _, key in prefixed]
 
 
 @lru_cache(maxsize=4_000)
