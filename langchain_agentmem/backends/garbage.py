@@ -14,10 +14,14 @@ PATIENCE = 0.2
 """Seconds without progress after which garbage is collected."""
 
 _INTERVAL = 1.0
-"""Seconds between two collections: each stops all threads of the process."""
+"""Minimum time in seconds between two collections."""
 
-_last = float("-inf")
-"""When this module last collected garbage (`time.monotonic`)."""
+_SHARE = 20
+"""After a collection, this many times its duration passes until the next: it stops all threads of the process, and in a large
+process it takes seconds."""
+
+_next = float("-inf")
+"""When this module may collect garbage again (`time.monotonic`)."""
 
 
 def collect_garbage(since: float) -> None:
@@ -26,8 +30,13 @@ def collect_garbage(since: float) -> None:
     Args:
         since: When the wait began or a caller last made progress (`time.monotonic`).
     """
-    global _last  # noqa: PLW0603 (garbage belongs to the process)
+    global _next  # noqa: PLW0603 (garbage belongs to the process)
     now = time.monotonic()
-    if now - since >= PATIENCE and now - _last >= _INTERVAL:
-        _last = now
+    if now - since < PATIENCE or now < _next:
+        return
+    _next = float("inf")  # other threads skip it
+    try:
         gc.collect()
+    finally:
+        ended = time.monotonic()
+        _next = ended + max(_INTERVAL, _SHARE * (ended - now))
