@@ -231,6 +231,7 @@ TABLES = {
     "agentmem_thread_users",
     "agentmem_threads",
     "agentmem_tokens",
+    "agentmem_unanalyzed_items",
     "checkpoint_blobs",
     "checkpoint_writes",
     "checkpoints",

@@ -29,7 +29,7 @@ def connect(url: str) -> Backend:
               (`full`, the default, survives a power failure; `normal` survives a crash of the process), `language` (the
               language of full-text search, fixed when the tables are created: one of Snowball's; default `english`).
             * `postgresql://user:password@host/database`. Options: those of libpq, and `schema` (of the tables; default: the
-              first of the search path), `language` (a text search configuration of the server; default `english`),
+              first of the search path), `language` (as for SQLite, or `simple`; default `english`),
               `pool_size` (default 10), `timeout` (the time limit of an operation in seconds, including retries; default 30;
               waiting for a connection counts only while no other call gets an answer), `prepare` (`true` for prepared
               statements, which a PgBouncer must support; default `false`).

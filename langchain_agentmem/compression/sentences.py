@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 from langchain_agentmem.search.ranking import terms
-from langchain_agentmem.text.words import ENGLISH, stemmed
+from langchain_agentmem.text.words import ENGLISH, words_of
 
 _SENTENCE = re.compile(r"[^\n.!?。！？]+(?:[.!?。！？]+(?=\s|$|[^\x00-\x7f])|[.!?。！？]|\n+)?")
 _SPEAKER = re.compile(r"(?:human|ai|system|user|assistant|tool(?: [^\s:]{1,64})?): ")
@@ -77,7 +77,7 @@ def _score(words: Sequence[str], probability: Mapping[str, float]) -> float:
 
 
 def _words(sentence: str, language: str) -> list[str]:
-    return [stemmed(term, language) for term in terms(_without_speaker(sentence))]
+    return words_of(" ".join(terms(_without_speaker(sentence))), language)
 
 
 def _without_speaker(sentence: str) -> str:

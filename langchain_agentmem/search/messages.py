@@ -27,7 +27,7 @@ from langchain_agentmem.messages.properties import datetime_of, text_of
 from langchain_agentmem.messages.roles import types_of_role
 from langchain_agentmem.programs import OffLoop, Program, Read
 from langchain_agentmem.search.fingerprint import Indexer
-from langchain_agentmem.search.ranking import fuse, terms
+from langchain_agentmem.search.ranking import fuse, query_words
 from langchain_agentmem.search.rows import are_large, message_of, stored_message
 from langchain_agentmem.text.vectors import similarities_to
 from langchain_agentmem.text.words import analyze, checked_words, frequencies, numbers_of, scores
@@ -194,7 +194,7 @@ def _ranked(
             first, session_id = at, entry.session_id
         before = words[max(first, at - CONTEXT) : at]
         texts.append(b"".join((*before, words[at] * OWN_WEIGHT, _date_words(entry.created_at // 86400, language))))
-    lexical = [score or None for score in scores(texts, terms(query, language), language)]
+    lexical = [score or None for score in scores(texts, query_words(query, language))]
     dense = similarities_to([entry.vector for entry in entries], vector)
     matching = [at for at in range(len(entries)) if lexical[at] is not None or dense[at] is not None]
     newest_first = sorted(matching, key=lambda at: entries[at].created_at)[::-1]

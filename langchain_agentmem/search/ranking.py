@@ -7,7 +7,7 @@ cosine similarity alone 43.7 %, and with reciprocal rank fusion 55.3 % (same emb
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from operator import itemgetter
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Candidate
 from langchain_agentmem.backends.statements import load_statements
-from langchain_agentmem.text.words import ENGLISH, spaced, without_endings
+from langchain_agentmem.text.words import ENGLISH, split_words, without_endings, words_of
 
 Id = TypeVar("Id")
 
@@ -35,8 +35,6 @@ STOP_WORDS = frozenset(
     """.split()  # noqa: SIM905 (a list of one word a line would be five times as long)
 )
 """English function words."""
-
-_WORD = re.compile(r"\w+")
 
 
 @cache
@@ -81,10 +79,25 @@ def terms(query: str, language: str = ENGLISH) -> list[str]:
         >>> terms("What does Alice like to eat?")
         ['alice', 'eat']
     """
-    found = _WORD.findall(spaced(without_endings(query.lower())))
+    found = split_words(without_endings(unicodedata.normalize("NFC", query.lower())))
     words = [word for word in dict.fromkeys(found) if word.strip("_")]
     dropped = stop_words(language)
     return ([word for word in words if word not in dropped] or words)[:MAX_TERMS]
+
+
+def query_words(query: str, language: str = ENGLISH) -> list[str]:
+    """Return the words that full-text search looks for: those of `terms` as `words_of` analyses them, without duplicates.
+
+    Args:
+        query: The query. It has no operators.
+        language: The language of the query. Default: `"english"`.
+
+    Example:
+        >>> from langchain_agentmem.search.ranking import query_words
+        >>> query_words("Who is running with the dogs?")
+        ['run', 'dog']
+    """
+    return list(dict.fromkeys(words_of(" ".join(terms(query, language)), language)))[:MAX_TERMS]
 
 
 def rank(candidates: Sequence[Candidate]) -> list[tuple[Any, float]]:

@@ -60,12 +60,12 @@ class Put(NamedTuple):
     pieces: Sequence[str] = ()
     """The texts to embed."""
 
-    def words(self) -> str | None:
-        """Return the words that full-text search finds; None if the item is not indexed.
+    def words(self, language: str) -> str | None:
+        """Return the words that full-text search finds, for `ItemPut.text`; None if the item is not indexed.
 
         They are computed when the item is stored: in a burst, a later put of the key may replace this one.
         """
-        return None if self.fields is None else indexed_words(load_json(self.text), self.fields)
+        return None if self.fields is None else indexed_words(load_json(self.text), self.fields, language)
 
 
 class Batch:
@@ -205,17 +205,21 @@ class Batch:
                 return f"unique {id(op)}"  # different values in the filter may have the same `repr`
         return repr(op)
 
-    def analysed_puts(self) -> Program[list[ItemPut]]:
+    def analysed_puts(self, language: str) -> Program[list[ItemPut]]:
         """Same as `item_puts`, in a worker thread if the puts are many or long."""
         if not self.puts:
             return []
         large = len(self.puts) > MANY_PUTS or self.characters > LONG
-        return (yield from Compute(large, self.item_puts))
+        return (yield from Compute(large, self.item_puts, language))
 
-    def item_puts(self) -> list[ItemPut]:
-        """Return the items to store, sorted by key, so that all backends store those of one moment in the same order."""
+    def item_puts(self, language: str) -> list[ItemPut]:
+        """Return the items to store, sorted by key, so that all backends store those of one moment in the same order.
+
+        Args:
+            language: The language of full-text search.
+        """
         return [
-            ItemPut(*key, put.text, put.ttl, put.words(), self.vectors(key), put.paths)
+            ItemPut(*key, put.text, put.ttl, put.words(language), self.vectors(key), put.paths)
             for key, put in sorted(self.puts.items(), key=itemgetter(0))
         ]
 

@@ -249,7 +249,7 @@ class StoreEngine:
             batch = yield from self.prepare(ops)
             if self.indexer is not None:
                 yield from self._embed(batch, self.indexer)
-            return (yield from batch.analysed_puts())
+            return (yield from batch.analysed_puts(self.backend.language))
 
         values = yield from updated(self.backend, self.tenant, keys, decide, prepare)
         yield from self._settle(batch)
@@ -352,7 +352,7 @@ class StoreEngine:
         """
         if self.indexer is not None:
             yield from self._embed(batch, self.indexer)
-        puts = (yield from batch.analysed_puts()) if batch.puts else []
+        puts = (yield from batch.analysed_puts(self.backend.language)) if batch.puts else []
         now = time.time()
         answers, used = yield from self._execute(batch, puts, now)
         if batch.writes:

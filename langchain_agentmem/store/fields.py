@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from langgraph.store.base import get_text_at_path, tokenize_path
@@ -11,7 +10,7 @@ from langgraph.store.base import get_text_at_path, tokenize_path
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import ItemRow
 from langchain_agentmem.errors import InvalidTypeError
-from langchain_agentmem.text.words import searched, spaced
+from langchain_agentmem.text.words import searched, texts_in, words_of
 
 Index = Literal[False] | list[str] | None
 """The `index` argument of a put: paths of fields, False for none, None for the configured ones."""
@@ -60,27 +59,14 @@ def embedded_texts(value: dict[str, Any], fields: Fields) -> list[str]:
     return list(dict.fromkeys(text for _, tokens in fields for text in _texts_at(value, tokens)))
 
 
-def indexed_words(value: dict[str, Any], fields: Fields) -> str:
-    """Return the words of a value that full-text search finds, separated by spaces."""
+def indexed_words(value: dict[str, Any], fields: Fields, language: str) -> str:
+    """Return the words of a value that full-text search finds, as `words_of` returns them, separated by spaces."""
     texts = (
-        text for path, tokens in fields for text in (_words(value) if path == _WHOLE else _texts_at(value, tokens))
+        text for path, tokens in fields for text in (texts_in(value) if path == _WHOLE else _texts_at(value, tokens))
     )
-    return spaced(searched("\n".join(texts)), characters=True)
+    return " ".join(words_of(searched("\n".join(texts)), language, characters=True))
 
 
 def _texts_at(value: dict[str, Any], tokens: Any) -> list[str]:
     """Return the texts at a path. For the whole value it is one JSON text, as LangGraph embeds it."""
     return [text for text in get_text_at_path(value, tokens) if text]
-
-
-def _words(value: Any) -> Iterable[str]:
-    """Return the keys and the scalar values of a value, at any depth."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            yield from _words(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _words(inner)
-    elif value is not None:
-        yield str(value)

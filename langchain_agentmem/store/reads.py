@@ -12,7 +12,7 @@ from langchain_agentmem.backends.contract import Backend, Found, ItemRow, Query
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.programs import Compute, Program
 from langchain_agentmem.programs.sizes import LARGE, is_long
-from langchain_agentmem.search.ranking import rank, terms
+from langchain_agentmem.search.ranking import query_words, rank
 from langchain_agentmem.store.arguments import ItemKey, Namespace
 from langchain_agentmem.store.batches import Batch, ReadOp
 from langchain_agentmem.store.filters import Filter, compile_filter
@@ -88,7 +88,7 @@ class Reader:
         passes = compile_filter(op.filter) if op.filter else None
         last = op.offset + op.limit
         depth = max(_LEAST_DEPTH, 2 * last)
-        words = terms(op.query or "", self._backend.language)
+        words = query_words(op.query or "", self._backend.language)
         query = Query(op.namespace_prefix, words, vector, op.filter, depth)
         while True:
             found = yield from self._transact(self._items.find(self._tenant, query, now))

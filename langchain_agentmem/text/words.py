@@ -1,6 +1,14 @@
-"""Full-text search for data that no database engine has indexed.
+"""The analysis of texts for full-text search, the same on every backend.
 
-A text is represented by the stems of its words, each as a number of 32 bits. Texts are ranked with BM25 (Robertson and
+A text is split into words, and a word is reduced to its stem:
+
+* Letters are compared without case and accents, and in compatible forms (`ß` is `ss`, `ｱ` is `ア`). Vowel signs, as in Hindi
+  and Tamil, are parts of words; the vowel points of Arabic and Hebrew are not.
+* Text in scripts without spaces between words becomes overlapping pairs of characters. So does Korean, where particles are
+  written together with nouns.
+* An emoji is a word.
+
+Where no database engine indexes the words, each is a number of 32 bits, and texts are ranked with BM25 (Robertson and
 Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009; k1 = 1.2, b = 0.75, as in SQLite's FTS5).
 """
 
@@ -8,9 +16,10 @@ from __future__ import annotations
 
 import re
 import struct
+import threading
 import unicodedata
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -25,11 +34,23 @@ _WORD = re.compile(r"[^\W_]+")
 _BYTES = 4
 _LONGEST = 64
 """The length of the longest word that is stemmed, in characters."""
+_LONGEST_INDEXED = 500
+"""Longer words are cut after this number of characters: an index entry of Postgres holds 2,046 bytes."""
 _ORDINAL = re.compile(r"^(\d+)(?:st|nd|rd|th)$")
 _UNSPACED = re.compile(
-    r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)"
+    r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff"
+    r"\U0001f1e6-\U0001f1ff\U00020000-\U0003ffff]+)"
 )
-"""Text in scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+"""Text that becomes pairs of characters: Thai, Lao, Burmese, Khmer, Japanese, Chinese, Korean; and flags, which are pairs."""
+_MARKLESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+"""Scripts whose pairs consist of letters only: Thai, Lao, Burmese, Khmer."""
+_VOWEL_SIGN_CLASSES = frozenset((0, 7, 8, 9, 84, 91, 129, 130, 132))
+"""The Unicode combining classes of marks that change a letter: vowel signs, viramas, the voicing marks of Japanese."""
+_IGNORED = re.compile(r"[\u0640\u093c\u034f\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef]")
+"""Characters that writers leave out as they like: the Arabic tatweel, the Hindi nukta, variants and skin tones of emoji."""
+_SYMBOLS = re.compile(r"[\u2300-\u24ff\u25a0-\u27ff\u2b00-\U0001faff]")
+"""Where the Unicode category "other symbol" consists of emoji and pictographs."""
+_REMEMBERED_CHARACTERS = 20_000
 _APOSTROPHES = "'\u2019\u02bc\uff07"
 _ENDING = re.compile(
     rf"(?<=\w)(?:(?<!\bca)n(?=[{_APOSTROPHES}]t\b))?[{_APOSTROPHES}](?:s|t|ll|re|ve|m|d)\b", re.IGNORECASE
@@ -52,21 +73,48 @@ def check_language(language: str) -> str:
     return language
 
 
-def analyze(text: str, language: str = ENGLISH, *, characters: bool = True) -> bytes:
+def words_of(text: str, language: str = ENGLISH, *, characters: bool = False) -> list[str]:
+    """Return the words of a text in order, each reduced to its stem.
+
+    Args:
+        text: The text.
+        language: The language of the stemmer. Words of a language without a stemmer are not stemmed. Default: `"english"`.
+        characters: If true, the single characters of text without spaces between words follow its pairs, so that a query
+            finds words of one character. Use true for texts and false for queries. Default: False.
+
+    Example:
+        >>> from langchain_agentmem.text.words import words_of
+        >>> words_of("I am running in 東京都! 🎉")
+        ['i', 'am', 'run', 'in', '東京', '京都', '🎉']
+        >>> words_of("東京都", characters=True)
+        ['東京', '京都', '東', '京', '都']
+    """
+    return [_stem(word, language) for word in _words(text, characters=characters)]
+
+
+def analyze(text: str, language: str = ENGLISH) -> bytes:
     """Return the word numbers of a text: little-endian, 32 bits each.
 
     Args:
         text: The text, of which the first `MAX_SEARCHED_CHARACTERS` characters are used.
-        language: The language of the stemmer. Words of a language without a stemmer are not stemmed. Default: `"english"`.
-        characters: Same as in `spaced`. Default: True.
+        language: Same as in `words_of`. Default: `"english"`.
 
     Example:
         >>> from langchain_agentmem.text.words import analyze
         >>> analyze("Running dogs") == analyze("run, dog!")
         True
     """
-    numbers = [_number(word, language) for word in _words(searched(text), characters=characters)]
-    return struct.pack(f"<{len(numbers)}I", *numbers)
+    return pack_words(words_of(searched(text), language, characters=True))
+
+
+def pack_words(words: Sequence[str]) -> bytes:
+    """Return the numbers of words that `words_of` returned, in the form of `analyze`."""
+    return struct.pack(f"<{len(words)}I", *map(number_of, words))
+
+
+def number_of(word: str) -> int:
+    """Return the number of a word that `words_of` returned."""
+    return zlib.crc32(word.encode())
 
 
 def searched(text: str) -> str:
@@ -84,6 +132,19 @@ def searched(text: str) -> str:
     return part[:whole] if whole > 0 else part[:-1]
 
 
+def texts_in(value: Any) -> Iterable[str]:
+    """Return the keys and the scalar values of a JSON value, at any depth, as texts."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from texts_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_in(inner)
+    elif value is not None:
+        yield str(value)
+
+
 def checked_words(words: bytes) -> bytes:
     """Return stored word numbers.
 
@@ -96,49 +157,28 @@ def checked_words(words: bytes) -> bytes:
     return words
 
 
-def scores(texts: Sequence[bytes], terms: Iterable[str], language: str = ENGLISH) -> list[float]:
+def scores(texts: Sequence[bytes], words: Iterable[str]) -> list[float]:
     """Return the BM25 scores of texts; 0 for a text without any word of the query.
 
     Args:
         texts: The texts, as results of `analyze`.
-        terms: The words of the query.
-        language: The language of the texts and the query. Default: `"english"`.
+        words: The words of the query, as results of `words_of`.
     """
     import numpy as np
 
     result = np.zeros(len(texts))
     lengths = np.array([len(text) // _BYTES for text in texts], dtype=np.int64)
     if lengths.any():
-        words = np.frombuffer(b"".join(texts), dtype="<u4")
+        numbers = np.frombuffer(b"".join(texts), dtype="<u4")
         ends = np.cumsum(lengths)
         norms = _K1 * (1 - _B + _B * lengths / lengths.mean())
-        for number in {number for term in terms for number in numbers_of(term, language)}:
-            positions = np.flatnonzero(words == number)
+        for number in {number_of(word) for word in words}:
+            positions = np.flatnonzero(numbers == number)
             owners, counts = np.unique(np.searchsorted(ends, positions, side="right"), return_counts=True)
             rarity = np.log1p((len(texts) - len(owners) + 0.5) / (len(owners) + 0.5))
             result[owners] += rarity * counts * (_K1 + 1) / (counts + norms[owners])
     found: list[float] = result.tolist()
     return found
-
-
-def spaced(text: str, *, characters: bool = False) -> str:
-    """Return a text with spaces for engines that need them: scripts without spaces become overlapping pairs of characters.
-
-    Args:
-        text: The text.
-        characters: If true, the single characters follow, so that a query finds words of one character. Use true for texts
-            and false for queries. Default: False.
-
-    Example:
-        >>> from langchain_agentmem.text.words import spaced
-        >>> spaced("I am in 東京都!").split()
-        ['I', 'am', 'in', '東京', '京都', '!']
-        >>> spaced("東京都", characters=True).split()
-        ['東京', '京都', '東', '京', '都']
-    """
-    if text.isascii():
-        return text
-    return _UNSPACED.sub(lambda run: f" {' '.join(_pairs(_letters(run.group()), characters))} ", text)
 
 
 def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int]:
@@ -160,12 +200,18 @@ def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int
 
 def numbers_of(text: str, language: str = ENGLISH) -> list[int]:
     """Return the word numbers of a text, in order."""
-    return [_number(word, language) for word in _words(text)]
+    return [number_of(word) for word in words_of(text, language)]
 
 
-def stemmed(text: str, language: str) -> str:
-    """Return a text with its words stemmed, for engines that do not know the language."""
-    return " ".join(_stem(word, language) for word in _words(text))
+def split_words(text: str) -> list[str]:
+    """Return the words of a text as they are written. Words with underscores and text without spaces are not divided.
+
+    Example:
+        >>> from langchain_agentmem.text.words import split_words
+        >>> split_words("Où est snake_case? हिन्दी 👍🏽!")
+        ['Où', 'est', 'snake_case', 'हिन्दी', '👍🏽']
+    """
+    return text.translate(_WRITTEN).split()
 
 
 def without_endings(text: str) -> str:
@@ -179,17 +225,18 @@ def without_endings(text: str) -> str:
     return _ENDING.sub("", text) if any(one in text for one in _APOSTROPHES) else text
 
 
-def _words(text: str, *, characters: bool = False) -> Iterable[str]:
-    plain = text.casefold()
-    if plain.isascii():
-        return _WORD.findall(plain)
-    decomposed = unicodedata.normalize("NFKD", plain)
-    plain = "".join(one for one in decomposed if not unicodedata.combining(one))
-    return (part for word in _WORD.findall(plain) for part in _parts(word, characters))
+def _words(text: str, *, characters: bool) -> Iterable[str]:
+    """Split a text into words, with their letters in a common form."""
+    if text.isascii():
+        return _WORD.findall(text.casefold())
+    # Letters in styles, such as bold ones, have no lower case before they are decomposed; others decompose further after it.
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    plain = unicodedata.normalize("NFC", decomposed.translate(_FOLDED))
+    return (part for word in plain.split() for part in _parts(word, characters))
 
 
 def _parts(word: str, characters: bool) -> Iterable[str]:
-    """Split a run of letters into words, and into pairs of characters where the script has no spaces."""
+    """Divide text without spaces between words into pairs of characters."""
     if word.isascii():
         yield word
         return
@@ -200,31 +247,80 @@ def _parts(word: str, characters: bool) -> Iterable[str]:
             yield part
 
 
-def _letters(run: str) -> str:
-    """Return a text without combining marks, at which engines split words."""
-    return "".join(one for one in run if not unicodedata.category(one).startswith("M"))
-
-
 def _pairs(run: str, characters: bool) -> Iterable[str]:
     yield from (run[at : at + 2] for at in range(max(1, len(run) - 1)))
     if characters and len(run) > 1:
         yield from run
 
 
+class _Characters(dict[int, str]):
+    """A table for `str.translate` that is filled as characters occur.
+
+    Args:
+        replacement: Returns what replaces a character.
+    """
+
+    def __init__(self, replacement: Callable[[str], str]) -> None:
+        super().__init__()
+        self._replacement = replacement
+
+    def __missing__(self, code: int) -> str:
+        found = self._replacement(chr(code))
+        if len(self) < _REMEMBERED_CHARACTERS:
+            self[code] = found
+        return found
+
+
+def _written(character: str) -> str:
+    """Return a character if it is part of a word, with spaces around an emoji; else a space."""
+    if character == "_":
+        return character
+    category = unicodedata.category(character)
+    if category[0] in "LNM" or (category == "Cf" and character != "\u200b") or _IGNORED.match(character):
+        return character
+    if category == "So" and _SYMBOLS.match(character):
+        return character if _UNSPACED.match(character) else f" {character}"
+    return " "
+
+
+def _folded(character: str) -> str:
+    """Same as `_written`, but nothing for a character that does not distinguish words, and no underscores."""
+    if character == "_":
+        return " "
+    if _IGNORED.match(character):
+        return ""
+    category = unicodedata.category(character)
+    if category == "Cf" and character != "\u200b":
+        return ""
+    if category[0] == "M":
+        kept = category != "Me" and unicodedata.combining(character) in _VOWEL_SIGN_CLASSES
+        return character if kept and not _MARKLESS.match(character) else ""
+    written = _written(character)
+    return f"{written} " if written[0] == " " else written
+
+
+_WRITTEN, _FOLDED = _Characters(_written), _Characters(_folded)
+
+
 @lru_cache(maxsize=50_000)
-def _number(word: str, language: str) -> int:
-    return zlib.crc32(_stem(word, language).encode())
-
-
 def _stem(word: str, language: str) -> str:
     """Return the stem of a word: `8` for `8th`, `dog` for `dogs`."""
-    from snowballstemmer import stemmer
+    if len(word) > _LONGEST or word.isdecimal() or language not in _languages():
+        return word[:_LONGEST_INDEXED]
+    return str(_stemmer(language).stemWord(_ORDINAL.sub(r"\1", word)))
 
-    if len(word) > _LONGEST or language not in _languages():
-        return word
-    # A stemmer object has a state, so concurrent calls cannot share one.
-    own: Any = stemmer(language)
-    return str(own.stemWord(_ORDINAL.sub(r"\1", word)))
+
+def _stemmer(language: str) -> Any:
+    """Return the stemmer of this thread: it has a state, so concurrent calls cannot share it."""
+    own: dict[str, Any] = _local.__dict__
+    if language not in own:
+        from snowballstemmer import stemmer
+
+        own[language] = stemmer(language)
+    return own[language]
+
+
+_local = threading.local()
 
 
 @cache

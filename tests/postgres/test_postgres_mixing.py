@@ -305,6 +305,34 @@ async def test_both_stores_find_what_the_other_put(postgres_url, call, first):
         await call(store.close)
 
 
+async def test_what_langgraphs_store_put_is_analysed_as_ours(postgres_url, call):
+    texts = {
+        "hindi": "मुझे हिन्दी पसंद है",
+        "korean": "저는 서울에서 살아요",
+        "german": "Lange Straße",
+        "cake": "Two cakes 🎂",
+    }
+    with connection(postgres_url) as one, AgentMemory.from_url(postgres_url) as memory:
+        await call(memory.store.put, ("a",), "ours", {"text": "Nothing"})
+        peer = PostgresStore(one)
+        for key, text in texts.items():
+            peer.put(("a",), key, {"text": text, "tags": ["दाल", 7]})
+        queries = {"हिन्दी": "hindi", "서울": "korean", "STRASSE": "german", "cake": "cake", "🎂": "cake"}
+        for query, key in queries.items():
+            assert [item.key for item in await call(memory.store.search, ("a",), query=query)] == [key]
+        assert len(await call(memory.store.search, ("a",), query="दाल")) == len(texts)
+        # What this package puts is not analysed again as a whole value.
+        peer.put(("a",), "hindi", {"text": "தமிழ்"})
+        await call(memory.store.put, ("a",), "hindi", {"text": "বাংলা", "other": "తెలుగు"}, ["text"])
+        assert await call(memory.store.search, ("a",), query="తెలుగు தமிழ்") == []
+        peer.put(("a",), "gone", {"text": "gone"})
+        peer.delete(("a",), "gone")
+        assert await call(memory.store.search, ("a",), query="gone") == []
+        with database(postgres_url) as opened:
+            assert opened.execute("SELECT count(*) FROM agentmem_unanalyzed_items") == [(0,)]
+        await call(memory.close)
+
+
 def test_the_items_of_an_existing_store_are_indexed_in_batches(postgres_url):
     with connection(postgres_url) as one:
         peer = PostgresStore(one)

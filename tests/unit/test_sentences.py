@@ -8,7 +8,7 @@ import pytest
 
 from langchain_agentmem.compression.sentences import select_sentences, split_sentences
 from langchain_agentmem.search.ranking import terms
-from langchain_agentmem.text.words import ENGLISH, stemmed
+from langchain_agentmem.text.words import words_of
 
 
 def test_no_text_is_lost_between_sentences():
@@ -44,7 +44,7 @@ def test_who_speaks_does_not_count_as_a_word():
 def test_the_best_sentence_is_chosen_each_time():
     """As SumBasic says, done the long way."""
     texts = [f"The {'budget' if at % 3 else 'plan'} of project {at % 7} is number {at}." for at in range(60)]
-    words = [[stemmed(term, ENGLISH) for term in terms(text)] for text in texts]
+    words = [words_of(" ".join(terms(text))) for text in texts]
     counts = Counter(word for one in words for word in one)
     probability = {word: count / sum(counts.values()) for word, count in counts.items()}
     taken: list[int] = []

@@ -38,7 +38,7 @@ class ItemPut(NamedTuple):
     ttl: float | None
     """The TTL in seconds, counted from the last use; None: the item never expires."""
     text: str | None
-    """The text for full-text search; None if the item is not indexed."""
+    """The words for full-text search, as `words_of` returns them, separated by spaces; None if the item is not indexed."""
     vectors: Sequence[bytes] = ()
     """The embeddings, as little-endian float32 of length 1."""
     paths: str | None = None
@@ -76,7 +76,8 @@ class Query(NamedTuple):
     """A search in the item table."""
 
     prefix: Namespace
-    terms: Sequence[str]
+    words: Sequence[str]
+    """The words to find, as `words_of` returns them."""
     vector: bytes | None
     condition: Mapping[str, Any] | None = None
     """The filter that the caller applies to the results. A backend may omit items that do not pass it."""

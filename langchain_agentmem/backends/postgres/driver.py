@@ -22,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from langchain_agentmem.backends.existing import warn_of_existing
 from langchain_agentmem.backends.failures import Translated
 from langchain_agentmem.backends.lifetimes import PerLoop, keep_inherited, refuse_closed
+from langchain_agentmem.backends.postgres.analysis import NOT_ANALYZED, analyze_items
 from langchain_agentmem.backends.postgres.failures import (
     CREATED_BY_OTHERS,
     DRIVER_ERRORS,
@@ -30,7 +31,7 @@ from langchain_agentmem.backends.postgres.failures import (
     translated,
 )
 from langchain_agentmem.backends.postgres.leases import Operation, Source
-from langchain_agentmem.backends.postgres.migrating import index_items, migrate, settled
+from langchain_agentmem.backends.postgres.migrating import migrate, settled
 from langchain_agentmem.backends.postgres.options import Settings
 from langchain_agentmem.backends.postgres.slots import TimeLimit
 from langchain_agentmem.backends.postgres.sources import (
@@ -107,7 +108,13 @@ class PostgresDriver:
         with Translated(DRIVER_ERRORS, lambda error: translated(error, operation, closed=self.closed)):
             if not self._ready:
                 yield from self._prepare(operation)
-            return (yield from self._attempts(program, begin, operation))
+            while True:
+                try:
+                    return (yield from self._attempts(program, begin, operation))
+                except psycopg.Error as error:
+                    if error.sqlstate != NOT_ANALYZED or not isinstance(program, StorageProgram):
+                        raise
+                yield from self._analyze(operation)
 
     def _attempts(self, program: Program[T], begin: str | None, operation: Operation) -> Program[T]:
         """Run a program. Retry it if the connection was lost, or Postgres resolved a deadlock."""
@@ -137,14 +144,18 @@ class PostgresDriver:
                     # Other programs, such as LangGraph's `setup`, create the same tables without our lock.
                     if attempt == _ATTEMPTS:
                         raise
-            state = yield from self._attempts(settled(schema, language), None, operation)
-        indexed = state is not None and state.indexed
-        operation.restarts = not indexed
-        while not indexed:
-            indexed = yield from self._attempts(index_items(schema), WRITE, operation)
-        operation.restarts = False
+            yield from self._attempts(settled(schema, language), None, operation)
+            operation.restarts = False
         self._ready = True
         warn_of_existing("The Postgres database", others)
+
+    def _analyze(self, operation: Operation) -> Program[None]:
+        """Analyse the words of the items that LangGraph's own store wrote."""
+        settings = self.settings
+        operation.restarts = True
+        while (yield from self._attempts(analyze_items(settings.schema, settings.language), WRITE, operation)):
+            pass
+        operation.restarts = False
 
     def _check_usable(self) -> None:
         refuse_closed(self.closed)

@@ -15,6 +15,7 @@ from langchain_agentmem.backends.postgres.statements import qualifier
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.programs import Execute, Fetch, Program, storage_program
+from langchain_agentmem.text.words import check_language
 
 VERSION = 4
 """The version of the tables that this package uses."""
@@ -25,7 +26,9 @@ _LOCK = 0x6167656E746D656D
 _VECTORS_LOCK = 0x6167656E74766563
 """The key of the advisory lock of the first writer of vectors, who changes functions as well: "agentvec" in ASCII."""
 
-_BATCH = 500
+UNSTEMMED = "simple"
+"""The language of texts whose words are not stemmed."""
+
 _PACKAGE = "langchain_agentmem.backends.postgres.migrations"
 _MIGRATIONS = {
     file: load_statements(_PACKAGE, file)
@@ -59,15 +62,13 @@ class TablesState(NamedTuple):
 
     version: int
     language: str
-    indexed: bool
-    """True if all items that LangGraph's own store wrote are in the text index."""
 
 
 def tables_state(schema: str | None) -> Program[TablesState | None]:
     """Return the state of the tables; None if they do not exist."""
     if not (yield from Fetch(_FIND_TABLE, (schema,))):
         return None
-    (state,) = yield from Fetch(f"SELECT version, language, indexed FROM {qualifier(schema)}agentmem_schema")
+    (state,) = yield from Fetch(f"SELECT version, language FROM {qualifier(schema)}agentmem_schema")
     return TablesState(*state)
 
 
@@ -108,7 +109,7 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
         If the tables were created, descriptions of other packages' data that a memory does not read.
 
     Raises:
-        ConfigurationError: The server has no text search configuration for the language.
+        ConfigurationError: There is no stemmer for the language.
     """
     yield from Fetch("SELECT pg_advisory_xact_lock(%s), pg_advisory_xact_lock(%s)", (_LOCK, _VECTORS_LOCK))
     ((path,),) = yield from Fetch("SELECT current_setting('search_path')")
@@ -122,8 +123,9 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
         return []  # another process has migrated the tables in the meantime
     others: list[str] = []
     if state is None:
+        if language != UNSTEMMED:
+            check_language(language)
         others = yield from _others()
-        yield from _make_text_search(language)
     # From here on, no name may be resolved in another schema: it may contain the tables of another memory.
     yield from Fetch("SELECT set_config('search_path', coalesce(quote_ident(current_schema()), ''), true)")
     if state is None:
@@ -140,13 +142,6 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
         yield from Execute("UPDATE agentmem_schema SET version = %s", (VERSION,))
     yield from Fetch("SELECT set_config('search_path', %s, true)", (path,))
     return others
-
-
-@storage_program
-def index_items(schema: str | None) -> Program[bool]:
-    """Index some of the items that LangGraph's own store wrote, and return whether all are indexed now."""
-    ((indexed,),) = yield from Fetch(f"SELECT {qualifier(schema)}agentmem_index_items(%s)", (_BATCH,))
-    return bool(indexed)
 
 
 _FIND_OTHERS = """
@@ -176,23 +171,6 @@ def _others() -> Program[list[str]]:
             kind = "vectors of langchain-postgres" if holds_vectors else "a PostgresChatMessageHistory"
             others.append(f"{kind} (table {table})")
     return others
-
-
-def _make_text_search(language: str) -> Program[None]:
-    """Create a text search configuration that stems words and keeps stop words. Queries drop stop words themselves."""
-    if not (yield from Fetch("SELECT 1 FROM pg_ts_config WHERE cfgname = %s", (language,))):
-        msg = (
-            f"Postgres has no text search configuration {shown(language)}. The command \\dF in psql lists all of them."
-        )
-        raise ConfigurationError(msg)
-    ((quoted,),) = yield from Fetch("SELECT quote_ident(%s)", (language,))
-    yield from Execute(f"CREATE TEXT SEARCH CONFIGURATION agentmem_words (COPY = {quoted})")
-    stem = f"{language}_stem"
-    if (yield from Fetch("SELECT 1 FROM pg_ts_dict WHERE dictname = %s", (stem,))):
-        ((stem,),) = yield from Fetch("SELECT quote_ident(%s)", (stem,))
-        yield from Execute(f"CREATE TEXT SEARCH DICTIONARY agentmem_stem (TEMPLATE = snowball, Language = {quoted})")
-        mapping = f"REPLACE {stem} WITH agentmem_stem"
-        yield from Execute(f"ALTER TEXT SEARCH CONFIGURATION agentmem_words ALTER MAPPING {mapping}")
 
 
 def _migrate_langgraph() -> Program[None]:

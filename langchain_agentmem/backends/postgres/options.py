@@ -44,7 +44,7 @@ class PostgresOptions(PooledOptions):
 
     schema_: Name | None = Field(default=None, alias="schema", description="a name of 1 to 63 bytes")
     """The schema of the tables; None for the first schema of the search path."""
-    language: Name = Field(default="english", description="the name of a text search configuration of the server")
+    language: Name = Field(default="english", description="a language of Snowball, or simple")
     prepare: Flag = False
     """If true, psycopg prepares statements on the server; a PgBouncer between must support that."""
 

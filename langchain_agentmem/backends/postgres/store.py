@@ -36,7 +36,9 @@ MAX_INDEXED_DIMENSIONS = {"vector": 2_000, "halfvec": 4_000}
 MAX_DIMENSIONS = 16_000
 """The maximum dimensions that pgvector can store."""
 
-_TEXT_PART = 50_000
+_WORDS_OF_A_PART = 8_000
+"""A `tsvector` contains up to 16,383 positions and one megabyte."""
+
 _UNEMBEDDED_AT_ONCE = 10_000
 _REMEMBERED, _REMEMBERED_SECONDS = 10_000, 60.0
 _TENANT = "\U0010ffff"
@@ -156,7 +158,7 @@ class PostgresItems:
         vector = None if query.vector is None else Floats(query.vector)
         namespace = (tenant, query.prefix)
         exact = 0 if self._large.get(namespace, 0.0) > time.monotonic() else EXACT_ITEMS
-        wanted = (list(query.terms), vector, _path(query.condition), now, query.depth, exact)
+        wanted = (list(query.words), vector, _path(query.condition), now, query.depth, exact)
         rows = yield from Fetch(self._sql["find"], (*_below(tenant, query.prefix), *wanted))
         if exact and rows and rows[0][6] is not None:
             if len(self._large) >= _REMEMBERED:
@@ -322,7 +324,7 @@ def vector_settings(config: Mapping[str, Any]) -> VectorSettings:
 
 def _put(tenant: str, puts: Sequence[ItemPut], now: float) -> tuple[Any, ...]:
     """Return the parameters of the fragment `put_arguments`."""
-    texts = [(at, part) for at, put in enumerate(puts, 1) if put.text is not None for part in _parts(put.text)]
+    texts = [(at, part) for at, put in enumerate(puts, 1) if put.text is not None for part in text_vectors(put.text)]
     vectors = [(at, field, vector) for at, put in enumerate(puts, 1) for field, vector in enumerate(put.vectors)]
     return (
         *_columns([(_encode(tenant, put.namespace), put.key) for put in puts]),
@@ -352,10 +354,21 @@ def _paths(tenant: str, puts: Sequence[ItemPut]) -> tuple[list[str], list[str], 
     return (*_columns([(_encode(tenant, put.namespace), put.key) for put in noted]), [put.paths or "" for put in noted])
 
 
-def _parts(text: str) -> list[str]:
-    """Return a text in pieces that Postgres can index, without NUL characters, which its texts cannot contain."""
-    text = text.replace("\x00", " ")
-    return [text[at : at + _TEXT_PART] for at in range(0, len(text), _TEXT_PART)]
+def text_vectors(text: str) -> list[str]:
+    """Return analysed words in the format of `tsvector`, divided into parts that Postgres can index.
+
+    Args:
+        text: The words, separated by spaces. They contain no quotes.
+    """
+    words = text.split()
+    return [_text_vector(words[at : at + _WORDS_OF_A_PART]) for at in range(0, len(words), _WORDS_OF_A_PART)] or [""]
+
+
+def _text_vector(words: Sequence[str]) -> str:
+    positions: dict[str, list[str]] = {}
+    for at, word in enumerate(words, 1):
+        positions.setdefault(word, []).append(str(at))
+    return " ".join(f"'{word}':{','.join(found)}" for word, found in positions.items())
 
 
 def _columns(prefixed: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
@@ -401,7 +414,8 @@ def _wrap(value: str) -> str:
     return value
 
 
-def _unwrap(value: str) -> str:
+def unwrapped(value: str) -> str:
+    """Return the JSON text of a stored value."""
     if value.startswith(f'{{"{_WRAPPED}"'):
         loaded = json.loads(value)
         if loaded.keys() == {_WRAPPED} and isinstance(loaded[_WRAPPED], str):
@@ -414,7 +428,7 @@ def _item(row: Sequence[Any]) -> ItemRow:
     if rest[0] is None or rest[1] is None:
         msg = f"Item {key!r} cannot be read. The row was damaged or altered: the time of its creation or update is missing."
         raise DamagedDataError(msg)
-    return ItemRow(_decode(prefix), key, _unwrap(value), *rest)
+    return ItemRow(_decode(prefix), key, unwrapped(value), *rest)
 
 
 _COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}

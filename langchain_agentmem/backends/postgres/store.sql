@@ -67,6 +67,14 @@ ORDER BY item.updated_at DESC, item.prefix COLLATE "C" DESC, item.key COLLATE "C
 -- (the number of items up to which all are compared).
 SELECT * FROM {schema}agentmem_find(%s, %s, %s, %b::text[], %s::real[], %s::jsonpath, %s, %s, %s)
 
+-- lock_unanalyzed --
+-- Lock items whose words are to be analysed, and return them with their values. Parameter: limit.
+SELECT * FROM {schema}agentmem_lock_unanalyzed(%s)
+
+-- add_texts --
+-- Store the words of items. Parameters: prefixes, keys; the numbers of the items that the texts belong to (from 1), the texts.
+SELECT {schema}agentmem_add_texts(%b::text[], %b::text[], %s::int[], %b::text[])
+
 -- namespaces --
 -- Return the prefixes that contain items. Parameters: first, last, own, now.
 SELECT * FROM {schema}agentmem_namespaces(%s, %s, %s, %s)

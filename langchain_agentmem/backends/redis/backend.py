@@ -27,7 +27,7 @@ class RedisBackend(Backend):
         self.driver = driver
         self.messages = RedisMessages()
         self.language = driver.settings.language
-        self.items = RedisItems(self.language)
+        self.items = RedisItems()
         self.checkpoints = RedisCheckpoints()
 
     @classmethod

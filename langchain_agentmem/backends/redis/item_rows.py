@@ -12,7 +12,7 @@ from langchain_agentmem.backends.contract import ItemPut, ItemRow, Namespace
 from langchain_agentmem.backends.namespaces import encode_namespace
 from langchain_agentmem.backends.redis.scripts import optional
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.text.words import analyze
+from langchain_agentmem.text.words import pack_words
 
 _HEAD = struct.Struct(">6d")
 _STAMP, _LENGTH = struct.Struct(">d"), struct.Struct(">I")
@@ -47,9 +47,9 @@ def flat_keys(keys: Iterable[ItemKey]) -> list[bytes | str]:
     return [one for namespace, key in keys for one in (encode_namespace(namespace), key)]
 
 
-def put_arguments(put: ItemPut, language: str) -> tuple[Any, ...]:
+def put_arguments(put: ItemPut) -> tuple[Any, ...]:
     """Return an item to store, as scripts take it."""
-    words = "" if put.text is None else analyze(put.text, language, characters=False)
+    words = b"" if put.text is None else pack_words(put.text.split())
     width = len(put.vectors[0]) if put.vectors else 0 if put.text is not None else -1
     key = (encode_namespace(put.namespace), put.key)
     return (*key, put.value, optional(put.ttl), words, b"".join(put.vectors), width, put.paths or "")

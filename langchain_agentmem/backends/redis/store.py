@@ -63,9 +63,6 @@ class _Changes(NamedTuple):
 class RedisItems:
     """Items on Redis. See `langchain_agentmem.backends.contract.ItemTable`."""
 
-    def __init__(self, language: str) -> None:
-        self._language = language
-
     @storage_program
     def get(
         self, tenant: str, keys: Sequence[ItemKey], now: float, *, paths: bool = False
@@ -114,7 +111,7 @@ class RedisItems:
         for root, (own_puts, deleted, touched) in by_root.items():
             counts = (len(touched), len(deleted), len(own_puts))
             yield from OffLoop(is_long(put.text for put in own_puts))
-            items = [one for put in own_puts for one in put_arguments(put, self._language)]
+            items = [one for put in own_puts for one in put_arguments(put)]
             arguments = (optional(now), *counts, *flat_keys(touched), *flat_keys(deleted), *items)
             steps.append(_invoke("change", tenant, root, arguments))
         yield from InvokeAll(steps, together=len(by_root) > 1)
@@ -139,7 +136,7 @@ class RedisItems:
             token,
             len(swaps),
             *changes,
-            *(one for put in puts for one in put_arguments(put, self._language)),
+            *(one for put in puts for one in put_arguments(put)),
         )
         steps = _enlist(tenant, root, puts, now) if puts else []
         (*_, swapped) = yield from InvokeAll([*steps, _invoke("swap", tenant, root, arguments)])
@@ -187,7 +184,7 @@ class RedisItems:
         for root in (yield from self._roots(tenant, query.prefix)):
             yield from self._read(tenant, root, query, now, words, dense)
         yield from OffLoop(len(words) > _MANY_ITEMS)
-        found = scores(list(words.values()), query.terms, self._language)
+        found = scores(list(words.values()), query.words)
         lexical = {id_: score for id_, score in zip(words, found, strict=True) if score > 0}
         return Found([Candidate(id_, lexical.get(id_), dense.get(id_)) for id_ in lexical.keys() | dense.keys()])
 

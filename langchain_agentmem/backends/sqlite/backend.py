@@ -25,7 +25,7 @@ class SqliteBackend(Backend):
         self.driver = driver
         self.messages = SqliteMessages()
         self.language = driver.language
-        self.items = SqliteItems(driver.language)
+        self.items = SqliteItems()
         self.checkpoints = SqliteCheckpoints()
 
     @classmethod

@@ -95,8 +95,9 @@ CREATE INDEX agentmem_items_by_age ON agentmem_items (tenant, updated_at, id)
 CREATE INDEX agentmem_items_by_expiry ON agentmem_items (tenant, expires_at) WHERE expires_at IS NOT NULL
 
 -- item_texts --
--- What full-text search finds an item by; its rowid is the item's id.
-CREATE VIRTUAL TABLE agentmem_item_texts USING fts5(text, tokenize = 'porter unicode61 remove_diacritics 2')
+-- The words that full-text search finds an item by, analysed and separated by spaces, which is where this tokenizer splits them.
+-- The rowid is the item's id.
+CREATE VIRTUAL TABLE agentmem_item_texts USING fts5(text, tokenize = 'ascii')
 
 -- item_vectors --
 CREATE TABLE agentmem_item_vectors (

@@ -24,7 +24,6 @@ from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.programs import ExecuteMany, Fetch, Program
 from langchain_agentmem.text.vectors import similarities
-from langchain_agentmem.text.words import ENGLISH, stemmed
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
 
@@ -45,9 +44,6 @@ class _Id(NamedTuple):
 
 class SqliteItems:
     """See `langchain_agentmem.backends.contract.ItemTable`."""
-
-    def __init__(self, language: str) -> None:
-        self._language = language
 
     def get(
         self,
@@ -86,9 +82,7 @@ class SqliteItems:
             yield from Replaced()
         yield from self._unindex(ids)
         numbered = list(zip((item for (item,) in ids), puts, strict=True))
-        yield from ExecuteMany(
-            SQL["add_text"], [(item, self._text(put.text)) for item, put in numbered if put.text is not None]
-        )
+        yield from ExecuteMany(SQL["add_text"], [(item, put.text) for item, put in numbered if put.text is not None])
         yield from ExecuteMany(SQL["add_vector"], [(item, vector) for item, put in numbered for vector in put.vectors])
 
     def swap(
@@ -146,9 +140,9 @@ class SqliteItems:
         below = _below(tenant, query.prefix, now)
         lexical: dict[_Id, float] = {}
         dense: dict[_Id, float] = {}
-        if query.terms:
-            expression = " OR ".join(f'"{self._text(term)}"' for term in query.terms)
-            rows = yield from Fetch(SQL["match"], {**below, "terms": expression})
+        if query.words:
+            expression = " OR ".join(f'"{word}"' for word in query.words)
+            rows = yield from Fetch(SQL["match"], {**below, "words": expression})
             lexical = {_Id(*found): score for *found, score in rows}
         if query.vector is not None:
             rows = yield from Fetch(SQL["vectors"], below)
@@ -199,10 +193,6 @@ class SqliteItems:
                 yield from ExecuteMany(SQL["add_vector"], [(item, vector) for vector in vectors])
                 embedded += 1
         return embedded
-
-    def _text(self, text: str) -> str:
-        """Return a text for the index, stemmed unless it is English: the tokenizer of FTS5 stems only English."""
-        return text if self._language == ENGLISH else stemmed(text, self._language)
 
     def _delete(self, ids: Sequence[tuple[int]]) -> Program[None]:
         if ids:

@@ -33,7 +33,7 @@ DELETE FROM agentmem_items WHERE id = ?
 SELECT id FROM agentmem_items WHERE tenant = ? AND namespace = ? AND key = ?
 
 -- add_text --
--- Add a text to the full-text index. Parameters: the item's ID, the text.
+-- Add the words of an item to the full-text index. Parameters: the item's ID, its words.
 INSERT INTO agentmem_item_texts (rowid, text) VALUES (?, ?)
 
 -- delete_text --
@@ -72,11 +72,11 @@ ORDER BY +updated_at DESC, id DESC LIMIT :limit
 
 -- match --
 -- Return the items that match a full-text query, with their BM25 scores. Parameters: tenant, first and last (the
--- namespaces), terms, now.
+-- namespaces), words, now.
 SELECT item.updated_at, item.namespace, item.key, item.id, -bm25(agentmem_item_texts)
 FROM agentmem_item_texts
 CROSS JOIN agentmem_items AS item ON item.id = agentmem_item_texts.rowid
-WHERE agentmem_item_texts MATCH :terms
+WHERE agentmem_item_texts MATCH :words
   AND item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last
   AND {alive:item}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from langchain_agentmem.backends.existing import warn_of_existing
 from langchain_agentmem.backends.sqlite.traces import WORDS
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.text.words import ENGLISH, words_of
 
 SCHEMA_VERSION = 4
 _SECURE_WORDS_SQLITE = (3, 42, 0)
@@ -46,13 +47,14 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
                 others = _others(cursor)
                 for statement in _SCHEMA.values():
                     cursor.execute(statement)
-                if sqlite_version >= _SECURE_WORDS_SQLITE:
-                    cursor.execute(f"INSERT INTO {WORDS} ({WORDS}, rank) VALUES ('secure-delete', 1)")
+                _delete_words_at_once(cursor, sqlite_version)
                 cursor.execute("INSERT INTO agentmem_schema VALUES (?, ?)", (SCHEMA_VERSION, language))
             elif found < SCHEMA_VERSION:
                 for name, statement in _MIGRATIONS.items():
                     if int(name.removeprefix("v").partition("_")[0]) > found:
                         cursor.execute(statement)
+                _analyze_words(cursor)
+                _delete_words_at_once(cursor, sqlite_version)
                 cursor.execute("UPDATE agentmem_schema SET version = ?", (SCHEMA_VERSION,))
     _check_types(cursor)
     version = schema_version(cursor)
@@ -95,13 +97,46 @@ def _make_words_readable(cursor: Any) -> None:
         return
     with _transaction(cursor):
         if cursor.execute(newer).fetchall():
-            cursor.execute(f"CREATE TABLE {WORDS}_copy AS SELECT id, c0 FROM {WORDS}_content")
-            # SQLite refuses to drop an index of another version.
-            cursor.execute(f"UPDATE {WORDS}_config SET v = 4 WHERE k = 'version'")
-            cursor.execute(f"DROP TABLE {WORDS}")
-            cursor.execute(_SCHEMA["item_texts"])
-            cursor.execute(f"INSERT INTO {WORDS} (rowid, text) SELECT id, c0 FROM {WORDS}_copy")
-            cursor.execute(f"DROP TABLE {WORDS}_copy")
+            _replace_words(cursor, lambda words: words)
+
+
+def _analyze_words(cursor: Any) -> None:
+    """Create the full-text index of a former version again, from the texts in it: FTS5 split and stemmed them itself.
+
+    In other languages than English, the index holds stems already.
+    """
+    ((language,),) = cursor.execute("SELECT language FROM agentmem_schema").fetchall()
+    _replace_words(cursor, lambda text: " ".join(words_of(text, characters=True)) if language == ENGLISH else text)
+
+
+def _replace_words(cursor: Any, analysis: Callable[[str], str]) -> None:
+    """Create the full-text index again.
+
+    Args:
+        cursor: A cursor in a transaction.
+        analysis: Returns the words of a text in the former index.
+    """
+    cursor.execute(f"CREATE TABLE {WORDS}_copy (id INTEGER PRIMARY KEY, c0 TEXT NOT NULL)")
+    cursor.execute(f"INSERT INTO {WORDS}_copy SELECT id, c0 FROM {WORDS}_content")
+    # SQLite refuses to drop an index of another version.
+    cursor.execute(f"UPDATE {WORDS}_config SET v = 4 WHERE k = 'version'")
+    cursor.execute(f"DROP TABLE {WORDS}")
+    cursor.execute(_SCHEMA["item_texts"])
+    last = -1
+    while page := cursor.execute(
+        f"SELECT id, c0 FROM {WORDS}_copy WHERE id > ? ORDER BY id LIMIT 1000", (last,)
+    ).fetchall():
+        cursor.executemany(
+            f"INSERT INTO {WORDS} (rowid, text) VALUES (?, ?)", [(item, analysis(text)) for item, text in page]
+        )
+        last = page[-1][0]
+    cursor.execute(f"DROP TABLE {WORDS}_copy")
+
+
+def _delete_words_at_once(cursor: Any, sqlite_version: tuple[int, ...]) -> None:
+    """Make a new full-text index remove the words of deleted texts at once, if SQLite can."""
+    if sqlite_version >= _SECURE_WORDS_SQLITE:
+        cursor.execute(f"INSERT INTO {WORDS} ({WORDS}, rank) VALUES ('secure-delete', 1)")
 
 
 @contextmanager

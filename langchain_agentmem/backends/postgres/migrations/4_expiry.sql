@@ -2,7 +2,7 @@ A late clock never brings the expiry of an item forward.
 
 -- put_items --
 -- Store items. Parameters: the columns, `now_`; the numbers of the items that the texts belong to (`readers_`, from 1), the
--- texts; the numbers of the items that the vectors belong to (`owners_`), the names of their fields, all vectors in one array.
+-- texts in the format of `tsvector`; the numbers of the items that the vectors belong to (`owners_`), the names of their fields, all vectors in one array.
 -- An existing item keeps its creation time, unless it has expired. Its TTL counts at least from its last use, so a late clock
 -- never brings the expiry forward, but a shorter TTL does.
 CREATE OR REPLACE FUNCTION agentmem_put_items(
@@ -28,13 +28,7 @@ BEGIN
                 store.ttl_minutes * 60.0
             ) * interval '1 second'
         ) END;
-    DELETE FROM agentmem_item_texts AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
-    WHERE stale.prefix = added.prefix AND stale.key = added.key;
-    INSERT INTO agentmem_item_texts
-    SELECT prefixes_[added.reader], keys_[added.reader],
-        row_number() OVER (PARTITION BY added.reader ORDER BY added.place), words.words
-    FROM unnest(readers_, texts_) WITH ORDINALITY AS added (reader, text, place)
-        CROSS JOIN LATERAL agentmem_words(added.text) AS words;
+    PERFORM agentmem_add_texts(prefixes_, keys_, readers_, texts_);
     DELETE FROM agentmem_item_ttls AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
     WHERE stale.prefix = added.prefix AND stale.key = added.key;
     INSERT INTO agentmem_item_ttls

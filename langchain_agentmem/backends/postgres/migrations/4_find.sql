@@ -1,8 +1,9 @@
 A search by vectors considers only the vectors in its own schema.
 
 -- find --
--- Return the items that match a query by words or by vector, with both scores. Parameters: the prefix itself and the range
--- below it, the words, the vector, a JSON path condition on the values, `now_`, `depth_`, `exact_`. Below a prefix of at most
+-- Return the items that match a query by words or by vector, with both scores. The error AM001 means that the words of some
+-- items are to be analysed first. Parameters: the prefix itself and the range
+-- below it, the analysed words, the vector, a JSON path condition on the values, `now_`, `depth_`, `exact_`. Below a prefix of at most
 -- `exact_` items, all items are compared. Below a larger one, the indexes find the best `depth_` items by words and by vector;
 -- these are returned with their values, and `more` is true if there are further ones.
 CREATE OR REPLACE FUNCTION agentmem_find(
@@ -20,6 +21,9 @@ DECLARE
     places_ agentmem_place[];
     near_ agentmem_place[];
 BEGIN
+    IF query_ IS NOT NULL AND EXISTS (SELECT FROM agentmem_unanalyzed_items) THEN
+        RAISE EXCEPTION 'the words of some items are not analysed yet' USING ERRCODE = 'AM001';
+    END IF;
     IF to_regclass(quote_ident(current_schema()) || '.store_vectors') IS NULL THEN
         vector_ := NULL;
     END IF;
