@@ -34,6 +34,10 @@ _abandoned: deque[int] = deque(maxlen=1_000)
 """Claims of this process whose turns were cancelled: nobody waits for them."""
 
 
+class ClaimedError(TimeoutError):
+    """Another turn or process is still summarising the conversation."""
+
+
 class Progress:
     """The progress of one compression, and its time limit.
 
@@ -73,6 +77,7 @@ def summarise_claimed(
     writer: SummaryWriter,
     config: RunnableConfig,
     progress: Progress,
+    tries: int = TRIES,
 ) -> Program[bool]:
     """Claim the summary of a conversation and extend it.
 
@@ -83,6 +88,7 @@ def summarise_claimed(
         writer: Writes the summary.
         config: The config of the run.
         progress: Is updated.
+        tries: How often the model is called for each part if there are several. Default: `TRIES`.
 
     Returns:
         False if another turn or process claimed it first.
@@ -107,7 +113,7 @@ def summarise_claimed(
             if progress.is_late and number > 1:
                 msg = f"It took longer than {writer.seconds:g} seconds; the next turn goes on with it."
                 raise TimeoutError(msg)
-            summary = yield from _extended(writer, summary, part, config, progress, len(parts))
+            summary = yield from _extended(writer, summary, part, config, progress, tries if len(parts) > 1 else 1)
             before = entry
             if part.completes:  # false for a piece of a message that is too long for one call
                 folded += part.completes
@@ -132,9 +138,9 @@ def _extended(
     part: Part,
     config: RunnableConfig,
     progress: Progress,
-    parts: int,
+    tries: int,
 ) -> Program[SessionSummary]:
-    for left in reversed(range(TRIES if parts > 1 else 1)):
+    for left in reversed(range(tries)):
         progress.calls += writer.model is not None
         try:
             return (yield from writer.extend(summary, part, config, progress.spend))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,12 +12,13 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
 from langchain_agentmem.backends.contract import SessionKey
-from langchain_agentmem.compression.claims import Progress, is_claimed, summarise_claimed
-from langchain_agentmem.compression.conversations import Conversation, Coverage, MessageList
+from langchain_agentmem.compression.backoff import Backoff
+from langchain_agentmem.compression.claims import TRIES, ClaimedError, Progress, is_claimed, summarise_claimed
+from langchain_agentmem.compression.conversations import Conversation, Coverage, MessageList, Snapshot
 from langchain_agentmem.compression.events import CompressionEvent, CompressionEvents
 from langchain_agentmem.compression.excerpts import Excerpts
 from langchain_agentmem.compression.inputs import messages_in
-from langchain_agentmem.compression.records import NotAMessageError, RecordStorage
+from langchain_agentmem.compression.records import NotAMessageError, RecordStorage, chained
 from langchain_agentmem.compression.request import Plan, Request
 from langchain_agentmem.compression.sessions import SessionMessages
 from langchain_agentmem.compression.storage import FallbackRecords, ProcessRecords, SessionRecords
@@ -36,6 +37,8 @@ from langchain_agentmem.programs.sizes import LONG, is_large
 _log = logging.getLogger(__name__)
 
 _EVENTS = 1_000
+_BEGINNING = 2
+"""The number of messages that distinguish conversations of one thread in `backoff`, such as those of two nodes."""
 _POLL_SECONDS = 0.05
 _WAIT_SECONDS = 15.0
 """How long a turn waits while another one summarises. Then it goes on with the newest messages that fit."""
@@ -60,6 +63,21 @@ class Demand(NamedTuple):
     compact: bool = False
     was_compacted: bool = False
     is_readable: bool = False
+
+
+class Limits(NamedTuple):
+    """The budgets of a conversation."""
+
+    room: Budget
+    """The conversation in a request."""
+    trigger: Budget | None
+    """Compaction begins when the conversation exceeds it; None for `room`."""
+    keep: Budget
+    """The newest messages that stay unchanged."""
+    loaded: Budget
+    """A conversation that fits is used without its stored summary."""
+    excerpts: Excerpts | None
+    """Shortens old tool results and arguments."""
 
 
 @dataclass
@@ -92,6 +110,7 @@ class CompressionEngine:
     events: CompressionEvents = field(default_factory=lambda: CompressionEvents(maxlen=_EVENTS))
     in_process: ProcessRecords = field(default_factory=ProcessRecords)
     coverage: Coverage = field(default_factory=Coverage)
+    backoff: Backoff = field(default_factory=Backoff)
 
     @property
     def counter(self) -> TokenCounter:
@@ -140,7 +159,11 @@ class CompressionEngine:
         Raises:
             BudgetError: A message does not fit, and cannot be truncated far enough.
         """
-        return (yield from self._fit(SessionMessages(history, key, agent, self.style), config, Demand()))
+        return (
+            yield from self._fit(
+                SessionMessages(history, key, agent, self.style), config, Demand(), (self.style, key, agent)
+            )
+        )
 
     def summarise(self, conversation: Conversation, config: RunnableConfig) -> Program[SessionSummary | None]:
         """Return a summary of a whole conversation; None if it has no messages.
@@ -166,7 +189,9 @@ class CompressionEngine:
             large = is_large(snapshot.tail, LONG)
             yield from OffLoop(large)
             request = Request(snapshot, nothing, self.role, self.writer)
-            yield from off_loop(self._summarised(conversation, request, request.everything(), config, progress), large)
+            yield from off_loop(
+                self._summarised(conversation, request, request.everything(), config, progress, None), large
+            )
 
     def _compressed(
         self, messages: Sequence[BaseMessage], config: RunnableConfig, demand: Demand, *, is_private: bool
@@ -179,10 +204,22 @@ class CompressionEngine:
         if isinstance(storage, SessionRecords):
             storage = FallbackRecords(storage, in_process)
         conversation.storage = storage or in_process
-        return (yield from self._fit(conversation, config, demand))
+        configurable = config.get("configurable") or {}
+        ids = tuple(str(configurable.get(name)) for name in ("user_id", "thread_id", "checkpoint_ns", "session_id"))
+        name = (self.style, *ids, chained("", conversation.beginning[:_BEGINNING]))
+        return (yield from self._fit(conversation, config, demand, name))
 
-    def _fit(self, conversation: Conversation, config: RunnableConfig, demand: Demand) -> Program[list[BaseMessage]]:
-        """Shorten and summarise the oldest messages until the request fits, and return the request."""
+    def _fit(
+        self, conversation: Conversation, config: RunnableConfig, demand: Demand, name: Hashable
+    ) -> Program[list[BaseMessage]]:
+        """Shorten and summarise the oldest messages until the request fits, and return the request.
+
+        Args:
+            conversation: The conversation.
+            config: The config of the run.
+            demand: What the request demands beside the budget.
+            name: Identifies the conversation in `backoff`.
+        """
         yield from self.counter.prepare()
         began = time.monotonic()
         progress = Progress(self.writer.seconds)
@@ -190,34 +227,28 @@ class CompressionEngine:
         error: str | None = None
         spare = 0
         while True:
-            room = self._room(self._bounds(demand), demand, spare)
-            trigger = None if self.trigger is None else self._room(self._lower(demand), demand, spare)
-            snapshot = yield from conversation.load(self._loaded(trigger or room, demand))
+            limits = self._limits(demand, spare)
+            snapshot = yield from conversation.load(limits.loaded)
             large = is_large(snapshot.tail, LONG)
             yield from OffLoop(large)
-            keep = self._keep(room, demand)
-            excerpts = Excerpts(keep, demand.is_readable) if self.shrink else None
-            request = Request(snapshot, room, self.role, self.writer, trigger, excerpts)
+            request = Request(snapshot, limits.room, self.role, self.writer, limits.trigger, limits.excerpts)
             first = first or request
             plan = None
             if demand.compact and not progress.folded and error is None:
                 plan = request.plan(Budget(self.counter, max_messages=0))
-            elif not request.is_small and error is None:
-                plan = request.plan(keep)
+            elif not request.is_small:
+                plan = request.plan(limits.keep)
             if plan is not None:
-                try:
-                    yield from off_loop(self._summarised(conversation, request, plan, config, progress), large)
-                except Exception as problem:  # each provider raises its own
-                    if came_by_signal(problem):
-                        raise
-                    error = f"{type(problem).__name__}: {problem}"
-                    _log.warning(
-                        "The oldest messages are left out of this request; the next turn tries again. %s", error
-                    )
+                omitting, note = self._omitting(name, snapshot, limits, error)
+                if omitting is not None:
+                    request, plan, error = omitting, None, note
+            if plan is not None and error is None:
+                tried = self._tried(conversation, request, plan, config, progress, name)
+                error = yield from off_loop(tried, large)
                 continue
             messages = request.messages()
             excess = self._excess(messages, demand)
-            if excess <= 0 or spare > (room.max_tokens or 0):
+            if excess <= 0 or spare > (limits.room.max_tokens or 0):
                 break
             # An application's function may count more for all messages than for each of them.
             spare += excess + excess // 8
@@ -226,17 +257,74 @@ class CompressionEngine:
             self._report(first, messages, progress, time.monotonic() - began, error)
         return messages
 
+    def _omitting(
+        self, name: Hashable, snapshot: Snapshot, limits: Limits, error: str | None
+    ) -> tuple[Request | None, str | None]:
+        """Return a request without the messages that the model repeatedly failed to summarise, and the error.
+
+        None if there are no such messages, or the request does not fit without them and a summary may be tried.
+        """
+        failures = self.backoff.of(name)
+        shortened = None if failures is None else failures.shortened(snapshot)
+        if failures is None or shortened is None:
+            return None, error
+        request = Request(shortened, limits.room, self.role, self.writer, limits.trigger, limits.excerpts)
+        return (request, error or failures.error) if request.is_small or error is not None else (None, error)
+
+    def _tried(
+        self,
+        conversation: Conversation,
+        request: Request,
+        plan: Plan,
+        config: RunnableConfig,
+        progress: Progress,
+        name: Hashable,
+    ) -> Program[str | None]:
+        """Try to summarise messages; return the error if that fails, or if the model failed repeatedly and is not called."""
+        skipped = self.backoff.skip(name, request.snapshot, plan)
+        if skipped is not None:
+            return skipped
+        folded = progress.folded
+        try:
+            yield from self._summarised(conversation, request, plan, config, progress, name)
+        except Exception as problem:  # each provider raises its own
+            if came_by_signal(problem):
+                raise
+            error = f"{type(problem).__name__}: {problem}"
+            if progress.folded > folded:
+                self.backoff.succeed(name)
+            elif not isinstance(problem, ClaimedError):
+                self.backoff.fail(name, request.snapshot, plan, error)
+            _log.warning("The oldest messages are left out of this request; a later turn tries again. %s", error)
+            return error
+        self.backoff.succeed(name)
+        return None
+
     def _summarised(
-        self, conversation: Conversation, request: Request, plan: Plan, config: RunnableConfig, progress: Progress
+        self,
+        conversation: Conversation,
+        request: Request,
+        plan: Plan,
+        config: RunnableConfig,
+        progress: Progress,
+        name: Hashable,
     ) -> Program[None]:
         """Summarise messages, or wait for the turn or process that does.
 
         Raises:
-            TimeoutError: The other turn or process took too long.
+            ClaimedError: The other turn or process took too long.
             Exception: The model raised it.
         """
         if not is_claimed(request.snapshot.record) and (
-            yield from summarise_claimed(conversation, request, plan, self.writer, config, progress)
+            yield from summarise_claimed(
+                conversation,
+                request,
+                plan,
+                self.writer,
+                config,
+                progress,
+                1 if self.backoff.has_failed(name) else TRIES,
+            )
         ):
             return
         limit = time.monotonic() + min(_WAIT_SECONDS, self.writer.seconds)
@@ -247,7 +335,7 @@ class CompressionEngine:
                 return
             if time.monotonic() > limit:
                 msg = "Another turn or process is still summarising the conversation."
-                raise TimeoutError(msg)
+                raise ClaimedError(msg)
 
     def _bounds(self, demand: Demand) -> Budget:
         """Return the budget of the whole request."""
@@ -277,16 +365,22 @@ class CompressionEngine:
             raise BudgetError(msg)
         return Budget(self.counter, left, messages)
 
-    def _keep(self, room: Budget, demand: Demand) -> Budget:
-        """Return the budget of the newest messages that stay unchanged."""
-        if demand.limit is None or room.max_tokens is None:
-            return self.keep
-        tokens = [one for one in (self.keep.max_tokens, room.max_tokens // 4) if one is not None]
-        return Budget(self.counter, min(tokens), self.keep.max_messages)
+    def _limits(self, demand: Demand, spare: int) -> Limits:
+        """Return the budgets of a conversation.
 
-    def _loaded(self, room: Budget, demand: Demand) -> Budget:
-        """Return the budget within which a conversation is used without its stored summary."""
-        return Budget(self.counter, max_messages=0) if demand.compact or demand.was_compacted else room
+        Args:
+            demand: What the request demands beside the budget.
+            spare: The number of tokens to leave free.
+        """
+        room = self._room(self._bounds(demand), demand, spare)
+        trigger = None if self.trigger is None else self._room(self._lower(demand), demand, spare)
+        keep = self.keep
+        if demand.limit is not None and room.max_tokens is not None:
+            tokens = [one for one in (keep.max_tokens, room.max_tokens // 4) if one is not None]
+            keep = Budget(self.counter, min(tokens), keep.max_messages)
+        with_summary = demand.compact or demand.was_compacted
+        loaded = Budget(self.counter, max_messages=0) if with_summary else trigger or room
+        return Limits(room, trigger, keep, loaded, Excerpts(keep, demand.is_readable) if self.shrink else None)
 
     def _excess(self, messages: list[BaseMessage], demand: Demand) -> int:
         """Return by how many tokens a request exceeds the budget if it is counted as a whole."""

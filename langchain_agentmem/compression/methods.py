@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
@@ -12,6 +13,7 @@ from langchain_agentmem.checkpointing.face import AgentMemSaver
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
 
+    from langchain_agentmem.compression.backoff import Backoff
     from langchain_agentmem.compression.compressor import MemoryCompressor
 
 
@@ -42,6 +44,15 @@ class CompressionMethods:
         from langchain_agentmem.compression.storage import storage_of_run
 
         check_options("memory.compressor", options, CompressorOptions)
-        return MemoryCompressor(
+        compressor = MemoryCompressor(
             model, place_of=lambda config: storage_of_run(self.checkpointer.engine, config), **options
         )
+        compressor.engine.backoff = self._backoff
+        return compressor
+
+    @cached_property
+    def _backoff(self) -> Backoff:
+        """The failures of the memory's conversations: an application may create a compressor for each turn."""
+        from langchain_agentmem.compression.backoff import Backoff
+
+        return Backoff()

@@ -211,11 +211,11 @@ async def test_long_arguments_are_shortened_unless_the_provider_verifies_the_mes
         ToolMessage("ok", tool_call_id="1"),
         AIMessage("Done."),
     ]
-    summaries = ScriptedChatModel(["A summary."])
+    summaries = ScriptedChatModel(["A summary."] * 9)
     compressor = memory.compressor(summaries, max_tokens=7_000)
     sent = await call(compressor.invoke, turn * 8)
     assert compressor.counter.messages(sent) <= 7_000
-    assert len(summaries.requests) == signed
+    assert bool(summaries.requests) is signed
     found = [one for one in sent if isinstance(one, AIMessage) and one.tool_calls]
     queries = [one.tool_calls[0]["args"]["query"] for one in found]
     assert [one.content[-1]["input"]["query"] for one in found] == queries
