@@ -192,8 +192,9 @@ def _read(lease: Lease[SyncConnection], limit: TimeLimit) -> Any:
 
 
 async def _aread(lease: Lease[AsyncConnection]) -> Any:
+    link: Any = lease.link
     try:
-        return await lease.connected.connection.read_response(disable_decoding=True)
+        return await link.connection.read_response(disable_decoding=True)
     except ResponseError as error:
         return error
 
@@ -204,6 +205,7 @@ def _apply(limit: TimeLimit, lease: Lease[SyncConnection]) -> SyncConnection:
     if left <= 0:
         msg = "Timeout reading from server"
         raise NoAnswerError(msg)
-    link = lease.connected
-    set_timeout(link.connection, min(left, link.longest))
-    return link.connection
+    link: Any = lease.link  # `connect` of the pool has set it
+    connection: SyncConnection = link.connection
+    set_timeout(connection, min(left, link.longest))
+    return connection

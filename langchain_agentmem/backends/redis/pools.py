@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar
 
 from langchain_agentmem.backends.garbage import collect_garbage
 from langchain_agentmem.backends.redis.connections import AsyncConnection, SyncConnection
@@ -86,11 +86,6 @@ class Lease(Generic[C]):
         self.link: Link[C] | None = None
         self.clean = False
         """True if every answer was read, so that other callers may use the connection."""
-
-    @property
-    def connected(self) -> Link[C]:
-        """The connection, after the pool's `connect`."""
-        return cast("Link[C]", self.link)
 
     def end(self) -> None:
         """Return the connection to the pool if it is clean; otherwise close it. A second call has no effect."""
