@@ -1,7 +1,7 @@
 """How a proposed change of a field is applied to a profile.
 
-A change that cannot be made is refused with a reason, for the model and for the application. Nothing is guessed: a removal
-never sets a field, an addition never replaces one, and only a removal removes.
+A change that cannot be made is refused with a reason, for the model and for the application. A removal never sets a field, an
+addition keeps the other elements and entries, and only a removal removes.
 
 The schema says what a field is. Where the schema is open, as in `preferences`, the stored value says it: a list stays a list,
 and an object stays an object.
@@ -92,7 +92,7 @@ def change_fields(operations: Sequence[Operation], schema: Schema, fields: Field
             for number in culprits
             if len(culprits) > 1 and faults[0] not in faults_after(applied({**dropped, number: ""})[0])
         ]
-        reason = f"the profile would not fit the schema: {faults[0]}"
+        reason = f"the profile would not fit the schema: {faults[0]}."
         dropped |= dict.fromkeys(alone or culprits or paths, reason)
 
 

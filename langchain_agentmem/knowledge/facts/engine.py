@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from langchain_agentmem.arguments.ids import check_id, check_name
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.knowledge.facts.context import entries_of, profile_block
 from langchain_agentmem.knowledge.facts.differences import (
     REMOVED,
     Change,
@@ -45,8 +46,12 @@ from langchain_agentmem.knowledge.namespaces import (
 )
 from langchain_agentmem.knowledge.times import now, utc
 from langchain_agentmem.knowledge.unit import UnitOfWork, commit
+from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import Program
 from langchain_agentmem.store.engine import StoreEngine
+
+_BEST = 20
+"""Number of facts that match a query and come before the newest ones in `context`."""
 
 
 class ProfileEngine:
@@ -66,9 +71,7 @@ class ProfileEngine:
     ) -> Program[BaseModel | dict[str, Any] | None]:
         """Return a user's profile in the form of a schema."""
         moment = None if as_of is None else utc(as_of, "as_of")
-        items = yield from read_batch(self.store, [GetOp(*profile_key(user_id, schema.name))])
-        stored = readable([item for item in items if item], lambda item: Fields(user_id, item.value))
-        fields = next(stored, Fields(user_id, None))
+        fields = yield from self._fields(user_id, schema)
         facts = (yield from self.timeline(user_id)) if schema.has_facts else Facts()
         at = now() if moment is None else moment
         valid = [fact for fact in facts if fact.is_valid(at)]
@@ -78,6 +81,38 @@ class ProfileEngine:
         if last is not None and moment is not None and datetime.fromisoformat(last) > moment:
             last = None
         return schema.build(user_id, document, valid, past, last)
+
+    def context(
+        self,
+        user_id: str,
+        query: str | None,
+        max_tokens: int,
+        as_of: datetime | str | None,
+        schema: Schema,
+        counter: TokenCounter,
+    ) -> Program[str]:
+        """Return the part of a prompt that quotes a user's profile."""
+        check_count("max_tokens", max_tokens)
+        moment = None if as_of is None else utc(as_of, "as_of")
+        at = now() if moment is None else moment
+        yield from counter.prepare()
+        fields = yield from self._fields(user_id, schema)
+        facts: list[Fact] = []
+        if schema.has_facts:
+            found = (
+                Facts() if query is None else (yield from self.search(user_id, query, _BEST, past=moment is not None))
+            )
+            newest = sorted((yield from self.timeline(user_id)), key=_last_stated, reverse=True)
+            unique = {fact.id: fact for fact in (*found, *newest)}
+            facts = [fact for fact in unique.values() if fact.is_valid(at)]
+        document = fields.document if moment is None else fields.as_of(moment)
+        return profile_block(entries_of(document, facts), max_tokens, counter.text)
+
+    def _fields(self, user_id: str, schema: Schema) -> Program[Fields]:
+        """Return the fields of a user's profile; no fields if there are none, or if they are damaged."""
+        items = yield from read_batch(self.store, [GetOp(*profile_key(user_id, schema.name))])
+        stored = readable([item for item in items if item], lambda item: Fields(user_id, item.value))
+        return next(stored, Fields(user_id, None))
 
     def search(self, user_id: str, query: str, k: int, *, past: bool) -> Program[Facts]:
         """Return the facts that answer a query best."""
@@ -188,6 +223,10 @@ class ProfileEngine:
 
     def _keys_of(self, user_id: str, statements: Sequence[Statement]) -> list[ItemKey]:
         return [key for one in statements for key in keys_of_text(user_id, one.text, self.store.language)]
+
+
+def _last_stated(fact: Fact) -> datetime:
+    return fact.last_seen or fact.valid_from or datetime.min.replace(tzinfo=UTC)
 
 
 def _apply(changes: Sequence[Change], fields: Fields, at: datetime) -> None:

@@ -9,11 +9,13 @@ from typing import Any, TypeVar, overload
 from pydantic import BaseModel
 
 from langchain_agentmem.knowledge.face import KnowledgeFace
+from langchain_agentmem.knowledge.facts.context import MAX_TOKENS
 from langchain_agentmem.knowledge.facts.engine import ProfileEngine
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.knowledge.facts.statements import given_statement, given_statements
 from langchain_agentmem.knowledge.times import now
+from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
@@ -106,6 +108,61 @@ class Profiles(KnowledgeFace[ProfileEngine]):
     ) -> BaseModel | dict[str, Any] | None:
         """Same as `get`, without blocking the event loop."""
         return await arun(self.engine.get(user_id, as_of, Schema(schema)))
+
+    def context(
+        self,
+        user_id: str,
+        *,
+        query: str | None = None,
+        max_tokens: int = MAX_TOKENS,
+        as_of: Moment | None = None,
+        schema: SchemaLike = UserProfile,
+        token_counter: Any = None,
+    ) -> str:
+        """Return the part of a prompt that says what is known about a user. It quotes everything as data.
+
+        Fields come first, then facts: those that answer the query best, then those that were stated last. What does not fit
+        in the budget is left out.
+
+        Args:
+            user_id: ID of the user.
+            query: Text that the most important facts answer, such as the user's message. Default: None.
+            max_tokens: Budget of the text. Default: 1,000.
+            as_of: Quote the profile as it was at this time, as in `get`. Default: None (now).
+            schema: Schema of the profile, as in `get`. Default: `UserProfile`.
+            token_counter: Counts tokens: the name of a model, a model, or a function. Default: None (approximately).
+
+        Returns:
+            The text; an empty string if nothing is known, or nothing fits.
+
+        Raises:
+            InvalidInputError: An argument is not valid.
+            InvalidTypeError: An argument has the wrong type.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.profiles.update_preference("alice", "language", "Greek")
+            ...     fact = memory.profiles.add_fact("alice", "Lives in Athens")
+            ...     print(memory.profiles.context("alice").splitlines()[1])
+            <data>{"profile": {"preferences": {"language": "Greek"}}, "facts": ["Lives in Athens"]}</data>
+        """
+        counter = TokenCounter.of(token_counter)
+        return run(self.engine.context(user_id, query, max_tokens, as_of, Schema(schema), counter))
+
+    async def acontext(
+        self,
+        user_id: str,
+        *,
+        query: str | None = None,
+        max_tokens: int = MAX_TOKENS,
+        as_of: Moment | None = None,
+        schema: SchemaLike = UserProfile,
+        token_counter: Any = None,
+    ) -> str:
+        """Same as `context`, without blocking the event loop."""
+        counter = TokenCounter.of(token_counter)
+        return await arun(self.engine.context(user_id, query, max_tokens, as_of, Schema(schema), counter))
 
     def search(self, user_id: str, query: str, k: int = 10, *, past: bool = False) -> Facts:
         """Return the facts about a user that answer a query best, by words and, with embeddings, by meaning.
