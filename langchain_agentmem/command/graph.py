@@ -66,7 +66,7 @@ def _route(state: Conversation, runtime: Runtime[Step]) -> str:
 def _model(state: Conversation, runtime: Runtime[Step]) -> dict[str, Any]:
     """Reply to the newest messages."""
     step, messages = runtime.context, state["messages"]
-    recorded, window = step.answers_after(messages), newest(messages, WINDOW)
+    recorded, window = step.answers_after(messages), newest(messages, WINDOW).messages
     model = step.model_at(step.turn.end - len(recorded))
     config = get_config()
     reply = model_reply(model, window, config) if model else recorded_reply(recorded[0], window, config)

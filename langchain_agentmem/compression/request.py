@@ -14,8 +14,10 @@ from langchain_agentmem.compression.excerpts import Excerpts
 from langchain_agentmem.compression.summaries import SessionSummary, summary_message
 from langchain_agentmem.compression.writer import SummaryWriter
 from langchain_agentmem.errors import BudgetError
-from langchain_agentmem.messages.atoms import Atom, atoms_of
+from langchain_agentmem.messages.atoms import Atom, atoms_of, from_human
 from langchain_agentmem.messages.budgets import Budget, messages_of, newest_atoms, newest_messages
+from langchain_agentmem.messages.content import is_said
+from langchain_agentmem.messages.forms import as_plain, is_system
 
 
 class Plan(NamedTuple):
@@ -53,8 +55,9 @@ class Request:
         self._role = role
         self._writer = writer
         tail = snapshot.tail
-        self._systems = [*snapshot.systems, *(one for one in tail if isinstance(one, SystemMessage))]
-        indexes = [at for at, one in enumerate(tail) if not isinstance(one, SystemMessage)]
+        systems = [as_plain(one) for one in (*snapshot.systems, *tail) if is_system(one)]
+        self._systems = [one for one in systems if is_said(one.content)]
+        indexes = [at for at, one in enumerate(tail) if not is_system(one)]
         atoms = atoms_of([tail[at] for at in indexes])
         self._starts: list[int] = []
         """The index in the tail of each atom's first message."""
@@ -89,7 +92,8 @@ class Request:
             BudgetError: A message does not fit, and cannot be truncated far enough.
         """
         if self.fits:
-            return [*self.head, *messages_of(self._atoms)]
+            begins_with_user = len(self.head) > len(self._systems)  # the summary is the user's
+            return [*self.head, *messages_of(self._atoms if begins_with_user else from_human(self._atoms))]
         problem: BudgetError | None = None
         for head in (self.head, self._systems):  # the summary is left out if it leaves no room
             left = self._budget.minus(head)

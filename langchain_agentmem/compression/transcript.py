@@ -1,4 +1,7 @@
-"""Transcripts of messages for a model that summarises them: speakers, texts, and tool calls."""
+"""Transcripts of messages for a model that summarises them: speakers, texts, and tool calls.
+
+A model's reasoning and encrypted content are left out.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage, ToolMessage
 
-from langchain_agentmem.messages.blocks import THOUGHTS, as_json, blocks_of, calls_of, content_of_block, is_call
+from langchain_agentmem.messages.blocks import as_json, blocks_of, calls_of, content_of_block
+from langchain_agentmem.messages.call_types import THOUGHTS, is_call, kind_of
+from langchain_agentmem.messages.roles import role_of
 
 
 def transcribed(message: BaseMessage) -> str:
@@ -31,14 +36,14 @@ def transcribed(message: BaseMessage) -> str:
 def _speaker(message: BaseMessage) -> str:
     if isinstance(message, ToolMessage):
         return f"tool {message.name or ''}".rstrip()
-    return message.name or (message.role if isinstance(message, ChatMessage) else message.type)
+    return message.name or (message.role if isinstance(message, ChatMessage) else role_of(message))
 
 
 def _text(block: Any) -> str:
+    if kind_of(block) in THOUGHTS:
+        return ""
     content = content_of_block(block)
-    if isinstance(block, dict) and block.get("type") in THOUGHTS:
-        return f"[thinks {as_json(content)}]" if content else ""
-    if isinstance(content, str) and (content or isinstance(block, str) or block.get("type") == "text"):
+    if isinstance(content, str) and (content or isinstance(block, str) or kind_of(block) == "text"):
         return content
-    kind = block.get("type") or "content"
+    kind = kind_of(block) or "content"
     return f"[{kind} {as_json(content)}]" if content else f"[{kind}]"

@@ -26,6 +26,7 @@ from langchain_agentmem.history.chains import answers_stored
 from langchain_agentmem.history.substitutes import mark_for, substitute_for
 from langchain_agentmem.messages.conversion import as_messages
 from langchain_agentmem.messages.properties import text_of, time_of
+from langchain_agentmem.messages.roles import role_of
 from langchain_agentmem.programs import OffLoop, Program
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.programs.sizes import LONG, is_large
@@ -67,7 +68,7 @@ class Turn(NamedTuple):
         return [
             MessageRow(
                 first + at,
-                message.type,
+                role_of(message),
                 agent,
                 ends_with_session,
                 time_of(message, now),

@@ -8,13 +8,16 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.history.logs import Log
 from langchain_agentmem.messages.tokens import TokenCounter
-from langchain_agentmem.messages.windows import newest, newest_within
+from langchain_agentmem.messages.windows import Window, newest, newest_within
 from langchain_agentmem.programs import Program
 
 _SMALLEST_READ = 20
 """The minimum number of messages that the first read of a window within tokens fetches."""
 _TOKENS_OF_SHORT_MESSAGE = 20
 """The first read fetches as many messages as fit the budget if each has this number of tokens."""
+
+_LARGEST_SEARCH = 200
+"""A question of the user that is older than a full window is searched in at least this number of messages."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +36,28 @@ class WindowBudget:
 
 
 def window_of(log: Log, budget: WindowBudget) -> Program[list[BaseMessage]]:
-    """Return the newest messages of a log within a budget, oldest first.
-
-    The newest system message is included. A tool result without its call is left out.
+    """Return the newest messages of a log within a budget, oldest first, as a request that model providers accept.
 
     Args:
         log: The messages.
         budget: The upper bounds.
     """
+    limit = budget.max_messages
     if budget.max_tokens is not None:
-        return (yield from _within_tokens(log, budget, budget.max_tokens))
-    return newest((yield from log.newest(budget.max_messages)), budget.max_messages)
-
-
-def _within_tokens(log: Log, budget: WindowBudget, max_tokens: int) -> Program[list[BaseMessage]]:
-    """Read more messages until those that were read exceed the budget."""
-    yield from budget.counter.prepare()
-    size = max(_SMALLEST_READ, max_tokens // _TOKENS_OF_SHORT_MESSAGE)
+        yield from budget.counter.prepare()
+        size = max(_SMALLEST_READ, budget.max_tokens // _TOKENS_OF_SHORT_MESSAGE)
+        limit = size if limit is None else min(size, limit)
     while True:
-        limit = size if budget.max_messages is None else min(size, budget.max_messages)
         messages = yield from log.newest(limit)
-        window, is_complete = newest_within(messages, budget.max_messages, max_tokens, budget.counter)
-        if is_complete or len(messages) < limit or limit == budget.max_messages:
-            return window
-        size *= 4
+        window = _window(messages, budget)
+        if window.is_complete or limit is None or len(messages) < limit:
+            return window.messages
+        if window.is_full and limit > _LARGEST_SEARCH:
+            return window.messages
+        limit = max(_SMALLEST_READ, limit) * 4
+
+
+def _window(messages: list[BaseMessage], budget: WindowBudget) -> Window:
+    if budget.max_tokens is None:
+        return newest(messages, budget.max_messages)
+    return newest_within(messages, budget.max_messages, budget.max_tokens, budget.counter)

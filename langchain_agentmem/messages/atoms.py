@@ -1,18 +1,27 @@
 """Conversations as atoms: groups of messages that a request contains as a whole or not at all.
 
-Model providers refuse a request with a tool result without its call, or a call without its result. Therefore a message with
-tool calls and all results of these calls are one atom. Calls and results that are orphaned in the conversation itself are
-left out of requests, but a summary includes them.
+Windows, compressors and the middleware read conversations only through `atoms_of`. Model providers refuse a tool result
+without its call, or a call without its result. Therefore a message with tool calls and all results of these calls are one atom.
+Requests leave out calls and results that are orphaned in the conversation itself; a summary includes them. A call at the very
+end stays in the request, because its result may be the next message.
+
+These messages are in no request: `RemoveMessage`s, and messages without content.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
 
-from langchain_agentmem.messages.blocks import THOUGHTS, calls_of, id_of_call, is_call, is_from_human, results_in
+from langchain_agentmem.messages.answers import continued, continues, requested
+from langchain_agentmem.messages.content import is_said, without_results
+from langchain_agentmem.messages.forms import as_plain, is_named_speaker
+from langchain_agentmem.messages.pairing import Key, Pairing, calls_in, results_of
+
+_LATEST = 20
+"""The maximum number of messages after a call in which its result is searched."""
 
 
 class Atom(NamedTuple):
@@ -23,7 +32,7 @@ class Atom(NamedTuple):
     request: tuple[BaseMessage, ...]
     """The messages for a request, without orphaned calls and results."""
     is_human: bool
-    """True if a request may begin with this atom, after the system messages."""
+    """True if a request may begin with this atom, after the system messages: it begins a turn, or it is a summary."""
 
 
 def atoms_of(messages: Sequence[BaseMessage]) -> list[Atom]:
@@ -41,89 +50,142 @@ def atoms_of(messages: Sequence[BaseMessage]) -> list[Atom]:
         [1, 2, 1]
     """
     atoms: list[Atom] = []
+    reading = _Reading(messages)
     at = 0
     while at < len(messages):
         message = messages[at]
-        end = at + 1
-        if isinstance(message, AIMessage) and _ids_in(message):
-            end = _end_of_results(messages, at)
-            atoms.append(_answered(messages[at:end]))
-        elif isinstance(message, (ToolMessage, RemoveMessage)):
-            atoms.append(Atom((message,), (), False))
+        if _is_plain(message):
+            atoms.append(Atom((message,), (message,), isinstance(message, HumanMessage)))
+            at += 1
         else:
-            # Tool results in a human message do not begin the user's turn.
-            atoms.append(Atom((message,), (message,), is_from_human(message) and not results_in(message)))
-        at = end
+            atom = reading.atom(at)
+            atoms.append(atom)
+            at += len(atom.originals)
     return atoms
 
 
-def _ids_in(message: BaseMessage) -> list[Any]:
-    """Return the IDs of a message's calls. Legacy function calls have none and need no result."""
-    return [call["id"] for call in calls_of(message) if call["id"] is not None]
+def from_human(atoms: Sequence[Atom]) -> Sequence[Atom]:
+    """Return atoms from the first on with which a request may begin; all of them if there is none.
+
+    Args:
+        atoms: The atoms of a conversation.
+    """
+    return atoms[next((at for at, atom in enumerate(atoms) if atom.is_human), 0) :]
 
 
-def _answers(message: BaseMessage) -> set[str]:
-    """Return the IDs of the calls whose results a message contains."""
-    return {message.tool_call_id} if isinstance(message, ToolMessage) else results_in(message)
+def is_plain(messages: Sequence[BaseMessage]) -> bool:
+    """Return true if each message is a text of the user or the model, so that each is an atom and its own request."""
+    return all(map(_is_plain, messages))
 
 
-def _end_of_results(messages: Sequence[BaseMessage], start: int) -> int:
-    """Return the end of a message's results: the index after the last result before the model's next message."""
-    wanted = set(_ids_in(messages[start]))
-    end = start + 1
-    for at in range(start + 1, len(messages)):
-        if isinstance(messages[at], AIMessage):
-            break
-        if wanted & _answers(messages[at]):
-            end = at + 1
-    return end
-
-
-def _answered(group: Sequence[BaseMessage]) -> Atom:
-    """Return the atom of a message with tool calls and the messages up to its last result."""
-    call = group[0]
-    assert isinstance(call, AIMessage)
-    ids = set(_ids_in(call))
-    results: dict[str, ToolMessage] = {}
-    others: list[BaseMessage] = []
-    answered: set[str] = set()
-    for message in group[1:]:
-        if isinstance(message, ToolMessage):
-            if message.tool_call_id in ids:
-                results.setdefault(message.tool_call_id, message)
-        elif not isinstance(message, RemoveMessage):
-            others.append(message)
-            answered |= results_in(message)
-    unanswered = ids - results.keys() - answered
-    kept = _without_calls(call, unanswered) if unanswered else call
-    request = (*([kept] if kept else []), *(results.values()), *others)
-    return Atom(tuple(group), request, False)
-
-
-def _without_calls(message: AIMessage, ids: Iterable[str | None]) -> AIMessage | None:
-    """Return a copy of a message without some of its tool calls, or None if the copy would be empty."""
-    removed = set(ids)
-    content: Any = message.content
-    if isinstance(content, list):
-        content = [block for block in content if not (is_call(block) and id_of_call(block) in removed)]
-    calls = [call for call in message.tool_calls if call["id"] not in removed]
-    invalid = [call for call in message.invalid_tool_calls if call["id"] not in removed]
-    more = {
-        key: value for key, value in message.additional_kwargs.items() if key not in ("tool_calls", "function_call")
-    }
-    copy = message.model_copy(
-        update={"content": content, "tool_calls": calls, "invalid_tool_calls": invalid, "additional_kwargs": more}
+def _is_plain(message: BaseMessage) -> bool:
+    kind = type(message)
+    if kind is HumanMessage:
+        return isinstance(message.content, str) and is_said(message.content)
+    return (
+        kind is AIMessage
+        and isinstance(message.content, str)
+        and is_said(message.content)
+        and not message.tool_calls  # type: ignore[attr-defined]
+        and not message.invalid_tool_calls  # type: ignore[attr-defined]
+        and not message.additional_kwargs
     )
-    return copy if calls_of(copy) or _has_content(content) else None
 
 
-def _has_content(content: Any) -> bool:
-    """Return true if providers accept a message without calls that has this content: more than reasoning."""
-    if isinstance(content, str):
-        return bool(content.strip())
-    return any(
-        bool(block.strip())
-        if isinstance(block, str)
-        else block.get("type") not in THOUGHTS and (block.get("type") != "text" or bool(block.get("text")))
-        for block in content
-    )
+class _Reading:
+    """Reads the messages of a conversation that are more than text.
+
+    Args:
+        messages: The conversation, without system messages.
+    """
+
+    def __init__(self, messages: Sequence[BaseMessage]) -> None:
+        self._messages = messages
+        self._used: set[str] = set()
+        """The IDs that calls have in the request. An ID that a later message uses again is replaced."""
+        self._last_ids: tuple[int, set[str]] | None = None
+
+    def atom(self, at: int) -> Atom:
+        """Return the atom that begins at an index."""
+        message = as_plain(self._messages[at])
+        if isinstance(message, AIMessage):
+            answer, end = self._answer(message, at + 1)
+            if calls_in(answer):
+                return self._with_results(answer, at, end)
+            originals = tuple(self._messages[at:end])
+            kept = requested(answer, Pairing(answer, ()), is_open=end == len(self._messages))
+            return Atom(originals, () if kept is None else (kept,), False)
+        originals = (self._messages[at],)
+        if isinstance(message, (ToolMessage, RemoveMessage)):
+            return Atom(originals, (), False)
+        own = without_results(message)
+        if own is None:
+            return Atom(originals, (), False)
+        return Atom(originals, (own,), isinstance(own, HumanMessage) and not is_named_speaker(self._messages[at]))
+
+    def _answer(self, message: AIMessage, end: int) -> tuple[AIMessage, int]:
+        """Return a model's answer, with the messages in which it continues after a pause, and the index after it."""
+        at = end
+        while at < len(self._messages):
+            following = as_plain(self._messages[at])
+            at += 1
+            if isinstance(following, RemoveMessage):
+                continue
+            if not (isinstance(following, AIMessage) and continues(message, following)):
+                break
+            message, end = continued(message, following), at
+        return message, end
+
+    def _with_results(self, call: AIMessage, start: int, first: int) -> Atom:
+        """Return the atom of a message with calls and the messages up to its last result."""
+        wanted = set(calls_in(call))
+        group, end = self._up_to_last_result(wanted, first)
+        pairing = Pairing(call, [one for one in group if results_of(one)])
+        others = [kept for one in group if (kept := _requested_beside_results(one)) is not None]
+        is_open = end == len(self._messages) and not others and pairing.has_open_calls
+        self._used |= pairing.name_calls(self._used if is_open else self._used | self._open_ids(start), is_open=is_open)
+        answer = requested(call, pairing, is_open=is_open)
+        answers = () if answer is None else (answer,)
+        return Atom(tuple(self._messages[start:end]), (*answers, *pairing.results(), *others), False)
+
+    def _up_to_last_result(self, wanted: set[Key], first: int) -> tuple[list[BaseMessage], int]:
+        """Return the messages after a call up to its last result, and the index after them."""
+        group: list[BaseMessage] = []
+        end = first
+        for at in range(first, len(self._messages)):
+            message = as_plain(self._messages[at])
+            keys = results_of(message)
+            if at >= first + _LATEST and not isinstance(message, ToolMessage):
+                break
+            if isinstance(message, AIMessage) and calls_in(message):
+                break
+            group.append(message)
+            if any(key in wanted for key in keys):
+                end = at + 1
+        return group[: end - first], end
+
+    def _open_ids(self, start: int) -> set[str]:
+        """Return the IDs of the calls of the last answer if it comes after an index: results may still refer to them."""
+        if self._last_ids is None:
+            at = next(
+                (at for at in range(len(self._messages) - 1, -1, -1) if not _is_result_or_removal(self._messages[at])),
+                -1,
+            )
+            last = as_plain(self._messages[at])
+            keys = calls_in(last) if isinstance(last, AIMessage) else []
+            self._last_ids = at, {id_ for _, id_ in keys}
+        at, ids = self._last_ids
+        return ids if start < at else set()
+
+
+def _is_result_or_removal(message: BaseMessage) -> bool:
+    return isinstance(message, (ToolMessage, RemoveMessage)) or bool(results_of(message))
+
+
+def _requested_beside_results(message: BaseMessage) -> BaseMessage | None:
+    """Return what a request contains of a message between a call and its last result, apart from the result."""
+    if isinstance(message, (ToolMessage, RemoveMessage)):
+        return None
+    if isinstance(message, AIMessage):
+        return requested(message, Pairing(message, ()), is_open=False)
+    return without_results(message)

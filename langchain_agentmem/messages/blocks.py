@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
-CALLS = {"tool_use", "tool_call", "function_call"}
-"""The types of blocks that are tool calls, which the application answers."""
-THOUGHTS = {"thinking", "redacted_thinking", "reasoning", "reasoning_content"}
-"""The types of blocks that contain a model's reasoning. Providers accept them unchanged or not at all."""
+from langchain_agentmem.messages.call_types import THOUGHTS, args_of, id_of_call, is_call, name_of_call, opened
 
-_IMAGES = {"image", "image_url", "input_image"}
+_IMAGES = {"image", "image_url", "input_image", "computer_screenshot", "image_generation_call"}
 _IMAGE_FIELDS = {
     "type", "image", "image_url", "source", "source_type", "url", "data", "base64", "bytes", "detail", "format", "id",
-    "index", "file_id", "media_type", "mime_type", "cache_control",
+    "index", "file_id", "media_type", "mime_type", "cache_control", "result", "status", "output_format", "quality", "size",
+    "background", "partial_image_b64", "partial_image_index", "b64_json", "action",
 }  # fmt: skip
-_SEALED = {"signature", "encrypted_content"}
-"""Fields with encrypted content."""
+_SEALED = {
+    "signature", "encrypted_content", "encrypted_index", "encrypted_stdout", "thought_signature", "thoughtSignature",
+    "redacted_content", "redactedContent",
+}  # fmt: skip
+"""Fields with encrypted or signed content, at any depth. Providers accept them unchanged or not at all."""
 _METADATA = _SEALED | {
     "type",
     "id",
@@ -36,9 +38,10 @@ _METADATA = _SEALED | {
     "mime_type",
 }
 """Fields of a block that are not part of its text."""
-_FILES = {"data", "base64", "file_data", "bytes"}
+_FILES = {"data", "base64", "file_data", "bytes", "blob", "b64_json", "result", "partial_image_b64"}
 _URLS = {"url", "uri", "image_url", "file_url"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/=_\r\n-]+")
+_SOUNDS = {"wav", "mp3", "flac", "opus", "pcm16", "aac", "ogg", "m4a", "webm"}
 _SHORTEST_FILE = 200
 """A shorter string is text, in characters."""
 _SAMPLE = 2_000
@@ -73,45 +76,16 @@ def calls_of(message: BaseMessage) -> list[dict[str, Any]]:
         for call in (group if isinstance(group, list) else ())
         if isinstance(call, Mapping)
     ]
-    known = {call["id"] for call in calls}
+    known = Counter(call["id"] or "" for call in calls)
     for block in message.content if isinstance(message.content, list) else ():
-        if is_call(block) and id_of_call(block) not in known:
-            calls.append({"id": id_of_call(block), "name": block.get("name"), "args": args_of(block)})
-            known.add(id_of_call(block))
+        if is_call(block):
+            known[id_of_call(block)] -= 1
+            if known[id_of_call(block)] < 0:
+                calls.append({"id": id_of_call(block), "name": name_of_call(block), "args": args_of(block)})
     function = message.additional_kwargs.get("function_call")
     if not calls and isinstance(function, Mapping):
         calls.append({"id": None, "name": function.get("name"), "args": function.get("arguments")})
     return calls
-
-
-def is_call(block: Any) -> TypeGuard[dict[str, Any]]:
-    """Return true if a content block is a tool call."""
-    return isinstance(block, dict) and block.get("type") in CALLS
-
-
-def id_of_call(block: Mapping[str, Any]) -> Any:
-    """Return the ID by which a tool result refers to a call."""
-    return block.get("call_id") or block.get("id")
-
-
-def args_of(block: Mapping[str, Any]) -> Any:
-    """Return the arguments of a call: a dict, or JSON text."""
-    return next((block[name] for name in ("input", "args", "arguments") if name in block), {})
-
-
-def results_in(message: BaseMessage) -> set[str]:
-    """Return the IDs of the calls whose results are blocks of a human message."""
-    if not is_from_human(message) or isinstance(message.content, str):
-        return set()
-    blocks = (block for block in message.content if isinstance(block, dict) and block.get("type") == "tool_result")
-    return {str(block["tool_use_id"]) for block in blocks if block.get("tool_use_id")}
-
-
-def is_from_human(message: BaseMessage) -> bool:
-    """Return true if a message is from the user."""
-    return isinstance(message, HumanMessage) or (
-        isinstance(message, ChatMessage) and message.role.lower() in ("user", "human")
-    )
 
 
 def content_of_block(block: Any, files: list[File] | None = None) -> Any:
@@ -129,12 +103,11 @@ def content_of_block(block: Any, files: list[File] | None = None) -> Any:
             files.append(file)
         return f"[{'file' if file.characters else 'image'}]"
 
+    block = opened(block)
     kind = block.get("type")
     content = _changed(block, str, left_out)
     if not isinstance(content, dict):  # an image
         return ""
-    if files is not None:
-        files += [File(len(block[key]), "sealed") for key in _SEALED & block.keys() if isinstance(block[key], str)]
     rest = {key: value for key, value in content.items() if key not in _METADATA}
     if kind in THOUGHTS or kind == "text" or len(rest) == 1:
         for name in ("text", "thinking", "reasoning"):
@@ -203,11 +176,12 @@ def _changed(
     key: str = "",
 ) -> Any:
     """Return a value with changed texts. Its files and images are left out by `leave_out`, or stay if that is None."""
+    if key in _SEALED:
+        if leave_out is not None and isinstance(value, (str, bytes)):
+            leave_out(File(len(value), "sealed"))
+        return value
     if isinstance(value, str):
-        file = _file(value, key, owner or {})
-        if leave_out is None:
-            return value if file is not None or key in _URLS else change(value)
-        return change(value) if file is None else leave_out(file)
+        return _changed_text(value, change, leave_out, owner or {}, key)
     if isinstance(value, (bytes, bytearray)):
         return value if leave_out is None else leave_out(File(len(value) * 4 // 3, _kind(owner or {})))
     if isinstance(value, Mapping):
@@ -217,6 +191,15 @@ def _changed(
     return value
 
 
+def _changed_text(
+    text: str, change: Change, leave_out: Callable[[File], str] | None, owner: Mapping[str, Any], key: str
+) -> str:
+    file = _file(text, key, owner)
+    if leave_out is None:
+        return text if file is not None or key in _URLS else change(text)
+    return change(text) if file is None else leave_out(file)
+
+
 def _changed_object(value: Mapping[str, Any], change: Change, leave_out: Callable[[File], str] | None) -> Any:
     image = _is_image(value)
     rest = {name: inner for name, inner in value.items() if not image or name not in _IMAGE_FIELDS}
@@ -224,6 +207,8 @@ def _changed_object(value: Mapping[str, Any], change: Change, leave_out: Callabl
     if mark is not None and not rest:
         return mark
     found = {name: _changed(inner, change, leave_out, value, name) for name, inner in rest.items()}
+    if leave_out is not None:
+        found = {name: inner for name, inner in found.items() if name not in _SEALED}
     return {**value, **found} if image and leave_out is None else found
 
 
@@ -262,7 +247,9 @@ def _file(text: str, key: str, owner: Mapping[str, Any]) -> File | None:
 def _kind(owner: Mapping[str, Any]) -> str:
     if owner.get("type") == "redacted_thinking":
         return "sealed"
-    return str(owner.get("media_type") or owner.get("mime_type") or "")
+    sound = owner.get("format")
+    kind = owner.get("media_type") or owner.get("mime_type") or owner.get("mimeType")
+    return str(kind or (f"audio/{sound}" if sound in _SOUNDS else ""))
 
 
 def blocks_of(message: BaseMessage) -> Sequence[Any]:

@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import BudgetError
+from langchain_agentmem.messages.answers import joined
 from langchain_agentmem.messages.atoms import Atom
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.messages.truncation import truncated
@@ -33,9 +34,12 @@ class Budget:
 
     def minus(self, messages: Sequence[BaseMessage], tokens: int = 0) -> Budget:
         """Return the budget that is left after some messages and a number of other tokens."""
-        tokens_left = None if self.max_tokens is None else self.max_tokens - tokens - self.tokens(messages)
-        messages_left = None if self.max_messages is None else self.max_messages - len(messages)
-        return Budget(self.counter, tokens_left, messages_left)
+        return self.reduced(tokens + self.tokens(messages), len(messages))
+
+    def reduced(self, tokens: int, count: int) -> Budget:
+        """Return the budget that is left after a number of messages with a number of tokens."""
+        tokens_left = None if self.max_tokens is None else self.max_tokens - tokens
+        return Budget(self.counter, tokens_left, None if self.max_messages is None else self.max_messages - count)
 
     def holds(self, messages: Sequence[BaseMessage]) -> bool:
         """Return true if messages fit the budget."""
@@ -54,7 +58,7 @@ class Budget:
 
 def messages_of(atoms: Sequence[Atom]) -> list[BaseMessage]:
     """Return the messages of atoms, for a request."""
-    return [message for atom in atoms for message in atom.request]
+    return joined([message for atom in atoms for message in atom.request])
 
 
 def newest_atoms(atoms: Sequence[Atom], budget: Budget, keep: Budget | None = None) -> tuple[int | None, int]:
@@ -114,11 +118,19 @@ def newest_messages(atoms: Sequence[Atom], budget: Budget) -> list[BaseMessage]:
         return []
     human, start = newest_atoms(atoms, budget)
     kept = messages_of([*([] if human is None else [atoms[human]]), *atoms[start:]])
-    return kept if budget.holds(kept) else _truncated(kept, budget)
+    return kept if budget.holds(kept) else truncated_to(kept, budget)
 
 
-def _truncated(messages: list[BaseMessage], budget: Budget) -> list[BaseMessage]:
-    """Truncate the largest messages until all fit."""
+def truncated_to(messages: list[BaseMessage], budget: Budget) -> list[BaseMessage]:
+    """Truncate the largest messages until all fit, with a visible mark.
+
+    Args:
+        messages: The messages. The list is changed.
+        budget: The budget.
+
+    Raises:
+        BudgetError: There are too many messages, or one cannot be truncated far enough.
+    """
     if budget.max_messages is not None and len(messages) > budget.max_messages:
         msg = (
             f"The last turn has {len(messages)} messages, which must stay together, and the budget leaves room for "

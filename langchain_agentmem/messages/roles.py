@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_core.messages import BaseMessage, ChatMessage, HumanMessage
+
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
@@ -17,6 +19,8 @@ ROLES = {
     "remove": frozenset(("remove",)),
 }
 """Each role with the values of `BaseMessage.type` that have it."""
+
+_ROLE_OF_TYPE = {type_: role for role, types in ROLES.items() for type_ in types}
 
 _OTHER_NAMES = {"user": "human", "assistant": "ai", "developer": "system"}
 
@@ -44,3 +48,22 @@ def types_of_role(role: Any) -> frozenset[str] | None:
         msg = f"Unknown role {shown(role)}.{hint} Use one of {', '.join(ROLES)}."
         raise InvalidInputError(msg)
     return ROLES[role]
+
+
+def role_of(message: BaseMessage) -> str:
+    """Return the role of a message. A chunk of a streamed answer has the role of the answer.
+
+    Example:
+        >>> from langchain_core.messages import AIMessageChunk
+        >>> from langchain_agentmem.messages.roles import role_of
+        >>> role_of(AIMessageChunk("Hel"))
+        'ai'
+    """
+    return _ROLE_OF_TYPE.get(message.type, message.type)
+
+
+def is_from_human(message: BaseMessage) -> bool:
+    """Return true if a message is from the user."""
+    return isinstance(message, HumanMessage) or (
+        isinstance(message, ChatMessage) and message.role.lower() in ("user", "human")
+    )

@@ -19,7 +19,8 @@ from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.messages.approximation import approximate_tokens
-from langchain_agentmem.messages.blocks import File, as_json, blocks_of, calls_of, content_of_block, is_call
+from langchain_agentmem.messages.blocks import File, as_json, blocks_of, calls_of, content_of_block
+from langchain_agentmem.messages.call_types import is_call
 from langchain_agentmem.messages.vocabularies import Vocabulary, encoding_of, vocabulary
 from langchain_agentmem.programs import Compute, Program
 from langchain_agentmem.programs.locks import forkable_lock
@@ -44,6 +45,9 @@ _CHARACTERS_PER_TOKEN = 30
 """Characters of a file's base64 per token: a page of a PDF has 50 kB or more and about 1,500 tokens."""
 _CHARACTERS_PER_TOKEN_OF_TEXT = 4
 """The same for a text in base64, such as encrypted content."""
+_CHARACTERS_PER_TOKEN_OF_SOUND = 500
+"""The same for sound and video. A second of sound has 20 kB of base64 and 10 (OpenAI) to 32 tokens (Gemini). A second of
+video has 160 kB and about 300 tokens."""
 
 CACHED_MESSAGES = 20_000
 """The number of messages whose counts are cached."""
@@ -258,8 +262,12 @@ class TokenCounter:
             return self._tokens_per_image
         if file.kind == "small image":
             return min(TOKENS_PER_SMALL_IMAGE, self._tokens_per_image)
-        is_text = file.kind.startswith(("text/", "application/json", "application/xml")) or file.kind == "sealed"
-        return PER_MESSAGE + file.characters // (_CHARACTERS_PER_TOKEN_OF_TEXT if is_text else _CHARACTERS_PER_TOKEN)
+        per_token = _CHARACTERS_PER_TOKEN
+        if file.kind.startswith(("text/", "application/json", "application/xml")) or file.kind == "sealed":
+            per_token = _CHARACTERS_PER_TOKEN_OF_TEXT
+        elif file.kind.startswith(("audio/", "video/")):
+            per_token = _CHARACTERS_PER_TOKEN_OF_SOUND
+        return PER_MESSAGE + file.characters // per_token
 
     def _counted(self, messages: list[Any]) -> int | None:
         """Return the count of the application's function; None, with one warning, if it raises an error."""

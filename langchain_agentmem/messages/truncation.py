@@ -7,7 +7,9 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from langchain_agentmem.messages.blocks import THOUGHTS, args_of, as_json, id_of_call, is_call, with_strings, with_texts
+from langchain_agentmem.messages.answers import without_item_ids
+from langchain_agentmem.messages.blocks import as_json, with_strings, with_texts
+from langchain_agentmem.messages.call_types import THOUGHTS, args_of, id_of_call, is_call, is_result, kind_of
 from langchain_agentmem.messages.tokens import TokenCounter
 
 _SHORTEST = 8
@@ -35,8 +37,7 @@ def truncated(message: BaseMessage, tokens: int, counter: TokenCounter) -> BaseM
         return counter.message(_shortened(message, characters, counter), remember=False)
 
     if not isinstance(message.content, str) and count(_SHORTEST) > tokens:
-        content = [found for block in message.content if (found := _described(block)) is not None]
-        message = message.model_copy(update={"content": content})
+        message = message.model_copy(update={"content": _described(message)})
     longest = max(map(len, _texts(message)), default=0)
     # However large the message is, the search never counts copies much larger than the result.
     low, high = _SHORTEST, min(longest, max(_SHORTEST, tokens * _CHARACTERS_PER_TOKEN))
@@ -115,19 +116,25 @@ def _changed_call(block: Mapping[str, Any], args: Mapping[Any, Any], change: Cha
     return changed
 
 
-def _described(block: Any) -> Any:
-    """Return a mark in place of a block that cannot be truncated; None for reasoning, which leaves no mark.
+def _described(message: BaseMessage) -> list[Any]:
+    """Return the content of a message with marks in place of blocks that cannot be truncated. Reasoning leaves no mark.
 
     The call of a provider's own tool and its result are both replaced.
     """
-    if isinstance(block, str) or is_call(block) or isinstance(block.get("text"), str):
+    content = [_mark(block) for block in message.content if kind_of(block) not in THOUGHTS]
+    has_reasoning = len(content) < len(message.content)
+    return without_item_ids(content) if has_reasoning else content
+
+
+def _mark(block: Any) -> Any:
+    if isinstance(block, str) or is_call(block) or kind_of(block) == "computer_call_output":
         return block
-    kind = block.get("type")
-    if kind in THOUGHTS:
-        return None
-    if kind == "tool_result":  # the call before it requires it
-        return {**block, "content": "[left out]"}
-    return {"type": "text", "text": f"[{kind or 'content'} left out]"}
+    if isinstance(block.get("text"), str):  # without citations and signatures
+        return {name: block[name] for name in ("type", "text", "id") if name in block}
+    for name in ("content", "output"):
+        if is_result(block) and name in block:  # the call before it requires it
+            return {**block, name: "[left out]"}
+    return block if is_result(block) else {"type": "text", "text": f"[{kind_of(block) or 'content'} left out]"}
 
 
 def _texts(message: BaseMessage) -> list[str]:

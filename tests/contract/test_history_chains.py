@@ -127,7 +127,7 @@ async def test_a_chain_is_given_a_window_while_everything_is_stored(memory, call
     for n, request in enumerate(model.requests):
         given = texts(request)[1:] if wire is with_a_key else texts(request)
         turns = [text for k in range(n) for text in (f"question {k}", f"answer {k}")]
-        assert given == ["rules", *texts(conversation(100))[61 + 2 * n :], *turns, f"question {n}"]
+        assert given == ["rules", *texts(conversation(100))[62 + 2 * n :], *turns, f"question {n}"]
     assert await call(memory.history("s").count) == 101 + 6
     assert texts(await call(memory.history("s").get_recent, 6)) == [
         text for k in range(3) for text in (f"question {k}", f"answer {k}")

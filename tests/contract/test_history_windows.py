@@ -55,22 +55,27 @@ async def test_a_window_holds_the_newest_messages_that_fit_and_make_a_valid_requ
     window = await call(Window(history).read)
 
     assert len(window) <= n
-    places = [conversation.index(message) for message in window]
-    assert places == sorted(places)
     systems = [message for message in conversation if isinstance(message, SystemMessage)]
-    if systems:
-        assert systems[-1] in window
+    number = sum(isinstance(message, SystemMessage) for message in window)
+    kept = window[number:]
+    assert all(isinstance(message, SystemMessage) for message in window[:number])
+    assert not systems or window[number - 1] == systems[-1]
+    assert not kept or isinstance(kept[0], HumanMessage)
+    places = [conversation.index(message) for message in kept]
+    assert places == sorted(places)
     called: set[str] = set()
-    for message in window:
+    for message in kept:
+        if isinstance(message, ToolMessage):
+            called.remove(message.tool_call_id)
+            continue
+        assert not called
         if isinstance(message, AIMessage):
             called.update(one["id"] for one in message.tool_calls)
-        if isinstance(message, ToolMessage):
-            assert message.tool_call_id in called
-    room = n if not systems or systems[-1] in conversation[-n:] else n - 1
-    recent = conversation[len(conversation) - min(room, len(conversation)) :]
-    calls_within = {one["id"] for message in recent if isinstance(message, AIMessage) for one in message.tool_calls}
-    for message in recent:
-        assert message in window or (isinstance(message, ToolMessage) and message.tool_call_id not in calls_within)
+    assert not called
+    last = max(at for at, message in enumerate(conversation) if isinstance(message, HumanMessage))
+    assert number == n or conversation[last] in kept
+    if len(conversation) <= n:
+        assert len(window) == len(conversation)
 
     assert await call(history.count) == len(conversation)
     assert await call(memory.history(session).get_recent, 1000) == conversation
@@ -92,23 +97,36 @@ async def test_a_call_that_is_cut_off_takes_all_its_results_with_it(memory, call
         AIMessage("answer"),
     ]
     await call(memory.history("s").add_messages, conversation)
-    for n, expected in ((5, 5), (4, 4), (3, 1), (2, 1), (1, 1)):
-        assert await call(Window(memory.history("s", max_messages=n)).read) == conversation[-expected:]
+    for n, expected in ((5, conversation), (4, [conversation[0], conversation[-1]]), (1, conversation[:1])):
+        assert await call(Window(memory.history("s", max_messages=n)).read) == expected
 
 
 async def test_calls_with_invalid_arguments_keep_their_results(memory, call):
     invalid = AIMessage("", invalid_tool_calls=[{"name": "f", "args": "{", "id": "1", "error": "bad"}])
-    conversation = [invalid, ToolMessage("error", tool_call_id="1", status="error")]
-    await call(memory.history("s").add_messages, conversation)
-    assert await call(Window(memory.history("s", max_messages=2)).read) == conversation
+    result = ToolMessage("error", tool_call_id="1", status="error")
+    await call(memory.history("s").add_messages, [invalid, result])
+    asked, answered = await call(Window(memory.history("s", max_messages=2)).read)
+    assert asked.tool_calls == [{"name": "f", "args": {"invalid_json": "{"}, "id": "1", "type": "tool_call"}]
+    assert answered == result
 
 
 async def test_the_newest_system_message_stays_however_old_it_is(memory, call):
     system = SystemMessage("new rules")
-    conversation = [SystemMessage("old rules"), HumanMessage("a"), system, *(AIMessage(str(n)) for n in range(300))]
+    conversation = [SystemMessage("old rules"), HumanMessage("a"), system, *(AIMessage(str(n)) for n in range(100))]
     await call(memory.history("s").add_messages, conversation)
-    assert await call(Window(memory.history("s", max_messages=3)).read) == [system, *conversation[-2:]]
+    assert await call(Window(memory.history("s", max_messages=3)).read) == [system, HumanMessage("a"), conversation[-1]]
     assert await call(Window(memory.history("s", max_messages=1)).read) == [system]
+
+
+async def test_a_question_far_before_the_window_is_found_and_a_session_without_one_stays(memory, call):
+    steps = [one for n in range(60) for one in (calling(str(n)), ToolMessage("r", tool_call_id=str(n)))]
+    conversation = [HumanMessage("older"), AIMessage("a"), HumanMessage("q"), *steps]
+    await call(memory.history("s").add_messages, conversation)
+    assert await call(Window(memory.history("s", max_messages=7)).read) == [conversation[2], *conversation[-6:]]
+    short = await call(Window(memory.history("s", max_tokens=100)).read)
+    assert (short[0], short[-1]) == (conversation[2], conversation[-1])
+    await call(memory.history("drafts").add_messages, [AIMessage(str(n)) for n in range(9)])
+    assert await call(Window(memory.history("drafts", max_messages=2)).read) == [AIMessage("7"), AIMessage("8")]
 
 
 async def test_the_windows_size_can_be_set_for_the_memory_and_for_one_history(url, call):

@@ -65,7 +65,7 @@ def assert_valid(messages: list[BaseMessage]) -> None:
             assert not open_calls
             if isinstance(message, AIMessage):
                 open_calls = {call["id"] for call in message.tool_calls}
-    assert not open_calls
+    assert not open_calls or isinstance(messages[-1], (AIMessage, ToolMessage))  # a result may be the next message
 
 
 def summarised() -> tuple[RunnableLambda[Any, Any], list[str]]:

@@ -107,10 +107,14 @@ def test_the_text_of_every_block_is_shown_and_can_be_cut(block):
         assert json.loads(kept["arguments"])["q"].startswith("begin")
 
 
-def test_thoughts_are_shown():
-    assert transcribed(AIMessage([THOUGHT, "Yes."])) == "ai: [thinks Hm.] Yes."
+def test_thoughts_and_sealed_content_are_not_shown():
+    assert transcribed(AIMessage([THOUGHT, "Yes."])) == "ai: Yes."
     reasoning = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Rome is warm."}]}
-    assert "Rome is warm." in transcribed(AIMessage([reasoning]))
+    assert transcribed(AIMessage([reasoning, "Yes."])) == "ai: Yes."
+    page = {"type": "web_search_result", "title": "Tower", "encrypted_content": "EqgfCioI" * 90}
+    assert transcribed(AIMessage([{"type": "web_search_tool_result", "tool_use_id": "1", "content": [page]}])) == (
+        'ai: [web_search_tool_result {"content": [{"type": "web_search_result", "title": "Tower"}]}]'
+    )
 
 
 def test_files_and_images_are_shown_by_their_kind():

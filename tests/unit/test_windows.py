@@ -10,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
+from langchain_agentmem.messages import windows
 from langchain_agentmem.messages.tokens import TokenCounter
-from langchain_agentmem.messages.windows import newest, newest_within
+
+
+def newest(messages: list[BaseMessage], limit: int | None) -> list[BaseMessage]:
+    return windows.newest(messages, limit).messages
 
 
 def calling(*ids: str) -> AIMessage:
@@ -50,31 +54,27 @@ def test_a_window_is_bounded_ordered_and_holds_no_result_without_its_call(messag
     window = newest(messages, limit)
     assert messages == before
     assert limit is None or len(window) <= limit
-    places = [next(at for at, message in enumerate(messages) if message is one) for one in window]
-    assert places == sorted(set(places))
-    called: set[str] = set()
-    for message in window:
-        if isinstance(message, AIMessage):
-            called.update(one["id"] for one in message.tool_calls)
+    number = sum(isinstance(message, SystemMessage) for message in window)
+    assert all(isinstance(message, SystemMessage) for message in window[:number])
+    called: list[str] = []
+    for message in window[number:]:
         if isinstance(message, ToolMessage):
-            assert message.tool_call_id in called
+            called.remove(message.tool_call_id)
+        elif isinstance(message, AIMessage):
+            called = [one["id"] for one in message.tool_calls]
 
 
 @settings(deadline=None, max_examples=examples(300))
 @given(messages=any_messages(), limit=st.none() | st.integers(1, 30))
-def test_a_window_leaves_out_nothing_that_fits(messages, limit):
+def test_a_window_leaves_out_no_text_of_its_turns(messages, limit):
     window = newest(messages, limit)
     systems = [message for message in messages if isinstance(message, SystemMessage)]
     assert not systems or any(message is systems[-1] for message in window)
-    room = len(messages) if limit is None else min(limit, len(messages))
-    if systems and not any(message is systems[-1] for message in messages[len(messages) - room :]):
-        room -= 1
-    recent = messages[len(messages) - room :]
-    called: set[str] = set()
-    for message in recent:
-        called.update(one["id"] for one in getattr(message, "tool_calls", []))
-        if not isinstance(message, ToolMessage) or message.tool_call_id in called:
-            assert any(message is one for one in window)
+    rest = [message for message in messages if not isinstance(message, SystemMessage)]
+    first = next((at for at, one in enumerate(rest) if isinstance(one, HumanMessage)), None)
+    if limit is None and first is not None:
+        texts = [message.text for message in window]
+        assert all(one.text in texts for one in rest[first:] if isinstance(one, HumanMessage))
 
 
 @pytest.mark.parametrize("limit", [None, 1, 5])
@@ -90,33 +90,41 @@ def test_the_newest_system_message_counts_and_comes_first():
     assert newest(messages, 7) == messages
 
 
-def test_a_system_message_among_the_newest_stays_in_its_place():
+def test_system_messages_come_first():
     messages = [HumanMessage("a"), SystemMessage("rules"), HumanMessage("b")]
     assert newest(messages, 2) == messages[1:]
-    assert newest(messages, 3) == messages
+    assert newest(messages, 3) == [messages[1], messages[0], messages[2]]
 
 
 def test_parallel_results_whose_call_is_cut_off_all_go():
-    messages = [calling("1", "2"), result("1"), result("2"), AIMessage("answer")]
-    assert newest(messages, 4) == messages
-    for limit in (1, 2, 3):
-        assert newest(messages, limit) == [AIMessage("answer")]
+    messages = [HumanMessage("a"), calling("1", "2"), result("1"), result("2"), AIMessage("answer")]
+    assert newest(messages, 5) == messages
+    for limit in (2, 3, 4):
+        assert newest(messages, limit) == [messages[0], AIMessage("answer")]
 
 
 def test_a_system_message_that_takes_the_calls_place_takes_its_results_along():
-    messages = [SystemMessage("rules"), calling("1"), result("1"), HumanMessage("b")]
-    assert newest(messages, 4) == messages
+    messages = [SystemMessage("rules"), HumanMessage("a"), calling("1"), result("1"), HumanMessage("b")]
+    assert newest(messages, 5) == messages
     assert newest(messages, 3) == [SystemMessage("rules"), HumanMessage("b")]
 
 
 def test_a_result_before_its_call_has_no_call():
     messages = [result("1"), calling("1"), HumanMessage("a")]
-    assert newest(messages, None) == messages[1:]
+    assert newest(messages, None) == messages[2:]
 
 
-def test_calls_whose_arguments_were_invalid_are_calls():
+def test_an_invalid_call_that_was_answered_becomes_valid():
     invalid = AIMessage("", invalid_tool_calls=[{"name": "f", "args": "{", "id": "1", "error": "e"}])
-    assert newest([invalid, result("1")], 2) == [invalid, result("1")]
+    call, answer = newest([invalid, result("1")], 2)
+    assert call.tool_calls[0]["args"] == {"invalid_json": "{"}
+    assert (call.invalid_tool_calls, answer) == ([], result("1"))
+
+
+def test_an_open_call_at_the_end_stays():
+    messages = [HumanMessage("a"), calling("1", "2"), result("1")]
+    assert newest(messages, None) == messages
+    assert newest([*messages, HumanMessage("b")], None)[1].tool_calls == calling("1").tool_calls
 
 
 TEN_EACH = TokenCounter.of(lambda messages: sum(len(str(message.content)) + 10 for message in messages))
@@ -125,22 +133,55 @@ TEN_EACH = TokenCounter.of(lambda messages: sum(len(str(message.content)) + 10 f
 @settings(deadline=None, max_examples=examples(300))
 @given(messages=any_messages(), limit=st.none() | st.integers(1, 30), most=st.integers(0, 300))
 def test_a_window_of_tokens_is_never_over_its_budget(messages, limit, most):
-    window, _ = newest_within(messages, limit, most, TEN_EACH)
+    window = windows.newest_within(messages, limit, most, TEN_EACH).messages
     assert TEN_EACH.messages(window) <= most or not window
     assert limit is None or len(window) <= limit
-    if most == 300:
+    if most == 300 and TEN_EACH.messages(newest(messages, None)) < 150:
         assert window == newest(messages, limit)
+
+
+def within(messages: list[BaseMessage], tokens: int) -> list[str]:
+    return [message.text for message in windows.newest_within(messages, None, tokens, TEN_EACH).messages]
 
 
 def test_a_system_message_that_does_not_fit_is_left_out():
     messages = [SystemMessage("rules " * 500), HumanMessage("a"), AIMessage("b")]
-    assert newest_within(messages, None, 30, TEN_EACH) == (messages[1:], False)
-    assert newest_within(messages, None, 11, TEN_EACH) == (messages[2:], True)
-    assert newest_within(messages, None, 9, TEN_EACH) == ([], True)
-    assert newest_within([SystemMessage("rules"), *messages[1:]], None, 26, TEN_EACH)[0] == [
-        SystemMessage("rules"),
-        AIMessage("b"),
+    assert within(messages, 30) == ["a", "b"]
+    assert within(messages, 11) == ["a"]
+    assert within(messages, 9) == []
+    assert within([SystemMessage("rules"), *messages[1:]], 37) == ["rules", "a", "b"]
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_message_larger_than_the_budget_is_truncated_and_hides_no_older_one(at):
+    messages = [HumanMessage("I am Anna"), AIMessage("Hello"), HumanMessage("Who am I?"), AIMessage("Anna")]
+    messages[at] = AIMessage("Once upon a time. " * 2000)
+    texts = within(messages, 500)
+    assert [text[:9] for text in texts] == [message.text[:9] for message in messages]
+    assert "tokens left out" in texts[at]
+
+
+def test_a_long_turn_keeps_its_question_and_its_newest_messages():
+    messages = [HumanMessage("q"), *[one for n in range(9) for one in (calling(str(n)), result(str(n)))]]
+    assert newest(messages, 5) == [messages[0], *messages[-4:]]
+    assert newest(messages, 4) == [messages[0], *messages[-2:]]
+
+
+def test_calls_with_equal_or_empty_ids_get_their_own():
+    messages = [
+        HumanMessage("q"),
+        calling("x", "x", ""),
+        result("x"),
+        result("x"),
+        ToolMessage("e", tool_call_id=""),
+        calling("x"),
+        result("x"),
     ]
+    window = newest(messages, None)
+    ids = [call["id"] for message in window if isinstance(message, AIMessage) for call in message.tool_calls]
+    assert len({*ids, ""}) == 5
+    assert [message.tool_call_id for message in window if isinstance(message, ToolMessage)] == ids
+    assert [message.content for message in window] == [message.content for message in messages]
 
 
 def test_calls_that_stand_only_in_the_content_are_calls():

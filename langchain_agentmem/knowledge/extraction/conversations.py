@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage
 
+from langchain_agentmem.messages import roles
+
 USER, ASSISTANT = "user", "assistant"
 _ROLES = {"human": USER, "user": USER, "ai": ASSISTANT, "assistant": ASSISTANT}
 
@@ -44,7 +46,7 @@ class Conversation:
 
 def role_of(message: BaseMessage) -> str | None:
     """Return who wrote a message: `USER`, `ASSISTANT`, or None for neither."""
-    return _ROLES.get(message.role.lower() if isinstance(message, ChatMessage) else message.type)
+    return _ROLES.get(message.role.lower() if isinstance(message, ChatMessage) else roles.role_of(message))
 
 
 def storable(text: str) -> str:
