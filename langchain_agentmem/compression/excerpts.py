@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from langchain_agentmem.messages.atoms import Atom
-from langchain_agentmem.messages.blocks import THOUGHTS, as_json, is_call
+from langchain_agentmem.messages.blocks import as_json
 from langchain_agentmem.messages.budgets import Budget
+from langchain_agentmem.messages.call_types import THOUGHTS, is_call
 from langchain_agentmem.messages.truncation import with_message_texts
 
 READ_TOOL = "read_stored_result"
@@ -76,9 +77,12 @@ class Excerpts(NamedTuple):
 
 
 def result_id(message: ToolMessage) -> str:
-    """Return the ID by which `read_stored_result` finds a tool result: a digest of its call and its content."""
+    """Return the ID by which `read_stored_result` finds a tool result: a digest of its content.
+
+    The ID of its call is not part of it, because requests rename calls that share an ID.
+    """
     content = message.content if isinstance(message.content, str) else as_json(message.content)
-    return blake2b(f"{message.tool_call_id}\x1f{content}".encode(errors="surrogatepass"), digest_size=6).hexdigest()
+    return blake2b(content.encode(errors="surrogatepass"), digest_size=6).hexdigest()
 
 
 def _call(message: AIMessage) -> AIMessage:
