@@ -1,7 +1,8 @@
 """Conversations as atoms: groups of messages that a request contains as a whole or not at all.
 
 Windows, compressors and the middleware read conversations only through `atoms_of`. Model providers refuse a tool result
-without its call, or a call without its result. Therefore a message with tool calls and all results of these calls are an atom.
+without its call, or a call without its result. Therefore a message with tool calls and all results of these calls are an
+atom.
 Requests leave out calls and results that are orphaned in the conversation itself; a summary includes them. A call at the very
 end stays in the request, because its result may be the next message.
 
