@@ -16,6 +16,7 @@ Classes:
     ProfileExtractor: Extracts profiles, facts and entities from conversations; see `memory.profile_node`.
     Profiles: Profiles of users and facts about them; see `memory.profiles`.
     Retention: The retention policy of sessions.
+    TokenCounter: Counts the tokens of messages, with a price for images; see `token_counter=`.
     UserProfile: The default schema of a profile.
 
 Results:
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.lifecycle.summaries import ConversationSummary
     from langchain_agentmem.memory import AgentMemory
     from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
+    from langchain_agentmem.messages.tokens import TokenCounter
     from langchain_agentmem.store.face import AgentMemStore
 
 __all__ = [
@@ -150,6 +152,7 @@ __all__ = [
     "StoredMessage",
     "ThreadInUseError",
     "ThreadInfo",
+    "TokenCounter",
     "UnknownCollectionError",
     "UnsupportedValueError",
     "UserProfile",
@@ -182,6 +185,7 @@ _LATER = {
     "SessionSummary": "compression.summaries",
     "StoredMessage": "messages.models",
     "ThreadInfo": "checkpointing.models",
+    "TokenCounter": "messages.tokens",
     "UserProfile": "knowledge.facts.schema",
 }
 """The modules of the names that are imported on first use, so that importing the package stays fast."""

@@ -107,3 +107,9 @@ def test_a_memory_is_made_for_a_connection_string_and_set_up() -> None:
 def test_a_shared_constructor_names_the_class_in_its_errors() -> None:
     with pytest.raises(TypeError, match=r"AgentMemSaver\.from_conn_string has no argument 'colour'"):
         AgentMemSaver.from_conn_string(":memory:", colour="red")  # type: ignore[call-arg]
+
+
+def test_a_module_that_moved_is_found_under_its_old_name_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="from langchain_agentmem import TokenCounter"):
+        from langchain_agentmem.tokens import TokenCounter
+    assert TokenCounter is langchain_agentmem.TokenCounter
