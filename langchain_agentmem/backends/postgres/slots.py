@@ -123,6 +123,7 @@ class Slot:
         """
         self._slots._order[self._key] = weakref.ref(self)
         self._waiting = True
+        began = time.monotonic()
         while True:
             if self._slots.closed:
                 msg = "This memory was closed while a call waited for a connection."
@@ -133,12 +134,13 @@ class Slot:
             if self.is_taken:
                 break
             # A wake-up is lost if the caller that sends it is interrupted, so the wait is bounded.
-            seconds = min(limit.left, 1.0 + len(self._slots._order) / 1000)
+            seconds = min(limit.left, limit.seconds / 2, 1.0 + len(self._slots._order) / 1000)
             asked = time.monotonic()
             yield from _Wait(self, seconds)
+            # A collection delays all callers, so it waits until this caller is at risk of failing.
+            collect_garbage(max(began, self._slots.progressed) + limit.seconds / 4)
             # A delay of this process does not count: other callers could not progress either.
             limit.extend(time.monotonic() - asked - seconds)
-            collect_garbage(max(asked, self._slots.progressed))
             self._slots._forget_lost()
         self._waiting = False
 
