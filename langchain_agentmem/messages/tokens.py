@@ -93,6 +93,11 @@ class TokenCounter:
         self._single: int | None = None
         self._warned = False
 
+    def __repr__(self) -> str:
+        counted = self._messages or self._text or approximate_tokens
+        name = getattr(counted, "__qualname__", type(counted).__name__)
+        return f"TokenCounter(by={name!r}, tokens_per_image={self._tokens_per_image})"
+
     @classmethod
     def of(cls, counter: Any = None, model: Any = None, tokens_per_image: int = TOKENS_PER_IMAGE) -> TokenCounter:
         """Return the counter for a `token_counter` argument.

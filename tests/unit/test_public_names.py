@@ -54,7 +54,7 @@ def test_dir_of_a_memory_lists_what_users_use_and_nothing_else() -> None:
         assert all(hasattr(memory, name) for name in dir(memory))
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name not in {"MemoryCompressor", "Retention"}])
+@pytest.mark.parametrize("name", [name for name in CLASSES if name not in {"Retention", "TokenCounter"}])
 def test_a_notebook_shows_every_public_object_as_a_table(name: str) -> None:
     kind = getattr(langchain_agentmem, name)
     assert callable(kind._repr_html_)
@@ -113,3 +113,13 @@ def test_a_module_that_moved_is_found_under_its_old_name_with_a_warning():
     with pytest.warns(DeprecationWarning, match="from langchain_agentmem import TokenCounter"):
         from langchain_agentmem.tokens import TokenCounter
     assert TokenCounter is langchain_agentmem.TokenCounter
+
+
+def test_a_token_counter_says_how_it_counts():
+    def characters(messages: Any) -> int:
+        return len(messages)
+
+    shown = repr(langchain_agentmem.TokenCounter.of(characters, tokens_per_image=7))
+    assert "characters" in shown
+    assert shown.endswith("tokens_per_image=7)")
+    assert repr(langchain_agentmem.TokenCounter()) == "TokenCounter(by='approximate_tokens', tokens_per_image=1445)"
