@@ -38,8 +38,8 @@ from langchain_agentmem.encoding.layout import PLAIN, VALUE
 from langchain_agentmem.encoding.references import each_reference
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import run
-from langchain_agentmem.text.vectors import similarities
-from langchain_agentmem.text.words import analyze, scores
+from langchain_agentmem.text.vectors import similarities, width_of
+from langchain_agentmem.text.words import pack_words, scores
 
 
 def program(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -243,10 +243,17 @@ class Messages:
             for key, session in self._sessions.items()
             if key.tenant == tenant and alive(session, now)
             for row in session.rows.values()
-            if row.vector is None or len(row.vector) != 4 * dimensions
+            if row.vector is None or len(row.vector) != width_of(dimensions)
         ]
         start = after or 0
         return found[start : start + limit], None
+
+    @program
+    def set_words(self, tenant, messages):
+        for key, row in messages:
+            session = self._sessions.get(key)
+            if session and row.position in session.rows and session.rows[row.position].body == row.body:
+                session.rows[row.position] = session.rows[row.position]._replace(words=row.words)
 
     @program
     def embed(self, tenant, messages):
@@ -296,7 +303,7 @@ class Items:
         row = ItemRow(put.namespace, put.key, put.value, before.row.created_at if before else now, now, put.ttl, number)
         used = max(now, before.row.updated_at, (before.expires_at or now) - (before.row.ttl or 0)) if before else now
         expires_at = None if put.ttl is None else used + put.ttl
-        text = None if put.text is None else analyze(put.text)
+        text = None if put.text is None else pack_words(put.text.split())
         self._items[tenant, put.namespace, put.key] = StoredItem(
             row, text, list(put.vectors), put.paths, expires_at, number
         )
@@ -360,7 +367,7 @@ class Items:
         indexed = {id_: item.text for id_, item in items.items() if item.text is not None}
         lexical = {
             id_: score
-            for id_, score in zip(indexed, scores(list(indexed.values()), query.terms), strict=True)
+            for id_, score in zip(indexed, scores(list(indexed.values()), query.words), strict=True)
             if score > 0
         }
         dense: dict[Any, float] = {}
@@ -403,9 +410,16 @@ class Items:
         found = [
             IndexedItem(item.row, item.paths)
             for item in self._below(tenant, (), now)
-            if item.text is not None and not any(len(vector) == 4 * dimensions for vector in item.vectors)
+            if item.text is not None and not any(len(vector) == width_of(dimensions) for vector in item.vectors)
         ]
         return found[:limit], None
+
+    @program
+    def set_words(self, tenant, items):
+        for row, words in items:
+            item = self._items.get((tenant, row.namespace, row.key))
+            if item is not None and item.text is not None and item.row.revision == row.revision:
+                item.text = pack_words(words.split())
 
     @program
     def embed(self, tenant, items):

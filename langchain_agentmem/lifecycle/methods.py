@@ -136,7 +136,10 @@ class LifecycleMethods(CompressionMethods):
     def reindex(
         self, *, batch_size: int = _BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
     ) -> Reindexed:
-        """Embed all items and messages that have no vectors of the memory's embedding model.
+        """Bring the search index up to date: embed what has no vectors of the memory's embedding model.
+
+        In a database of an earlier release, the words of stored texts are analysed again first. A memory without embeddings
+        does nothing else.
 
         Run it after the embedding model was changed, or to embed data that was stored without a model or while the model
         failed. A call that was interrupted continues where it stopped when you call it again. Other processes may write
@@ -154,7 +157,7 @@ class LifecycleMethods(CompressionMethods):
             The number of items and messages that were embedded, and of those that the model refused.
 
         Raises:
-            ConfigurationError: The memory has no embeddings, or other tenants' vectors have other dimensions (on Postgres).
+            ConfigurationError: Other tenants' vectors have other dimensions (on Postgres).
             EmbeddingError: The model failed. Vectors that were stored stay.
             EmbeddingsChangedError: Another process started to reindex with another model.
 

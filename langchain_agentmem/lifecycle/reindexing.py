@@ -1,4 +1,4 @@
-"""`memory.reindex()`: replace the vectors of a tenant, or add missing ones.
+"""`memory.reindex()`: replace the vectors of a tenant, or add missing ones, after its words are analysed.
 
 If the embedding model was changed, `reindex` first deletes the vectors of the former model. Then it embeds every item and
 message that has no vectors, so it needs no list of what is done: a call after an interruption continues. Concurrent writers
@@ -21,6 +21,7 @@ from langchain_agentmem.errors import (
     EmbeddingsChangedError,
 )
 from langchain_agentmem.history.engine import HistoryEngine
+from langchain_agentmem.lifecycle.analysis import StoredWords
 from langchain_agentmem.lifecycle.embeddables import Embeddable, EmbeddableItems, EmbeddableMessages, Embeddables
 from langchain_agentmem.lifecycle.progress import Report, reporting
 from langchain_agentmem.programs import Call, Program, Read, Sleep
@@ -68,7 +69,7 @@ def reindex(
     everything: bool = False,
     progress: bool | Callable[[Reindexed], Any] = False,
 ) -> Program[Reindexed]:
-    """Embed the items and messages without vectors of the configured model; see `AgentMemory.reindex`.
+    """Analyse the words of stored texts and embed the texts without vectors; see `AgentMemory.reindex`.
 
     Args:
         store: The engine of the store.
@@ -77,12 +78,13 @@ def reindex(
         everything: If true, replace all vectors even if the model's fingerprint is unchanged. Default: False.
         progress: Reports the progress; see `reporting`. Default: False.
     """
-    if store.indexer is None:
-        msg = "This memory has no embeddings: pass some, as in AgentMemory.from_url(url, embeddings=…)."
-        raise ConfigurationError(msg)
+    batch_size, everything = check_count("batch_size", batch_size), check_flag("everything", everything)
     with reporting(progress) as report:
-        work = Reindexing(store, history, store.indexer, check_count("batch_size", batch_size), report)
-        return (yield from work.program(everything=check_flag("everything", everything)))
+        yield from StoredWords(store, history, batch_size).analyze(everything=everything)
+        if store.indexer is None:
+            return Reindexed()
+        work = Reindexing(store, history, store.indexer, batch_size, report)
+        return (yield from work.program(everything=everything))
 
 
 class Reindexing:

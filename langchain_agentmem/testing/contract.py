@@ -372,6 +372,20 @@ class BackendContract:
             == 0
         )
 
+    def test_words_are_replaced(self, backend: Backend) -> None:
+        self.write(backend, backend.items.put("default", [item("a", text="tea"), item("b")], NOW))
+        self.write(backend, backend.messages.append(KEY, turn("a")))
+        items, _ = self.read(backend, backend.items.unembedded("default", None, None, 10, NOW))
+        self.write(backend, backend.items.set_words("default", [(one.row, "coffee") for one in items]))
+        for word, count in (("tea", 0), ("coffee", 1)):
+            found = self.read(backend, backend.items.find("default", Query(NOTES, [word], None, None, 10), NOW))
+            assert len(found.candidates) == count
+        messages, _ = self.read(backend, backend.messages.unembedded("default", None, None, 10, NOW))
+        changed = [LoggedMessage(key, row._replace(words=analyze("b"))) for key, row in messages]
+        self.write(backend, backend.messages.set_words("default", changed))
+        (entry,) = self.read(backend, backend.messages.index(HistoryScope("default", "alice"), NOW, vectors=False))
+        assert entry.words == analyze("b")
+
     def test_tenants_are_apart(self, backend: Backend) -> None:
         self.write(backend, backend.items.put("default", [item("k")], NOW))
         self.write(backend, backend.messages.append(KEY, turn("a")))

@@ -37,6 +37,17 @@ def unit(vector: Sequence[float]) -> bytes:
     return (array / length if length else array).astype("<f4").tobytes()
 
 
+def width_of(dimensions: int | None) -> int:
+    """Return the bytes of a stored vector. Without dimensions, return -1, which no vector has.
+
+    Example:
+        >>> from langchain_agentmem.text.vectors import width_of
+        >>> width_of(384), width_of(None)
+        (1536, -1)
+    """
+    return -1 if dimensions is None else 4 * dimensions
+
+
 def similarities_to(vectors: Sequence[bytes | None], query: bytes | None) -> list[float | None]:
     """Return the cosine similarity of each vector to a query; None for a missing vector, or one of other dimensions.
 

@@ -26,6 +26,9 @@ from typing import Any
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import ConfigurationError
 
+ANALYSIS_VERSION = 2
+"""The version of the analysis. After it was changed, `memory.reindex()` analyses stored texts again."""
+
 MAX_SEARCHED_CHARACTERS = 100_000
 """The number of characters of a text that are indexed, about 40 pages. Search does not find later words."""
 

@@ -773,8 +773,6 @@ async def test_progress_may_be_a_coroutine_function(memory):
 
 
 async def test_what_makes_no_sense_is_refused(memory, call):
-    with pytest.raises(ConfigurationError, match="has no embeddings"):
-        await call(memory.reindex)
     with pytest.raises(InvalidInputError, match="batch_size"):
         await call(having(memory, Model()).reindex, batch_size=0)
     await call(memory.store.put, NS, "k", {"text": "a fact"})

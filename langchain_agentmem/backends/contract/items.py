@@ -211,12 +211,16 @@ class ItemTable(Protocol):
         """
 
     def unembedded(
-        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+        self, tenant: str, dimensions: int | None, after: Any, limit: int, now: float
     ) -> Program[tuple[list[IndexedItem], Any]]:
         """Return about `limit` indexed items without a vector of these dimensions, and a continuation as in `unembed`.
 
+        If `dimensions` is None, return all indexed items.
         The order is the same in every call. The `paths` of an item are those of its last put; None if the put named none.
         """
+
+    def set_words(self, tenant: str, items: Sequence[tuple[ItemRow, str]]) -> Program[None]:
+        """Replace the words of indexed items that still have the revision. The words have the form of `ItemPut.text`."""
 
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
         """Store the vectors of items whose revision is unchanged, and return the number of these items."""

@@ -196,12 +196,16 @@ class MessageLog(Protocol):
         """
 
     def unembedded(
-        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+        self, tenant: str, dimensions: int | None, after: Any, limit: int, now: float
     ) -> Program[tuple[list[LoggedMessage], Any]]:
         """Return about `limit` messages of all users without a vector of these dimensions, and a continuation.
 
+        If `dimensions` is None, return all messages.
         The order is the same in every call. The continuation works as in `unembed`.
         """
+
+    def set_words(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[None]:
+        """Replace the words of messages that still exist."""
 
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:
         """Store the vectors of messages that still exist, and return their number."""

@@ -21,6 +21,7 @@ from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.programs import Execute, Fetch, Program, one_statement, storage_program
+from langchain_agentmem.text.vectors import width_of
 
 _SESSIONS_AT_ONCE = 100
 
@@ -153,14 +154,14 @@ class PostgresMessages:
 
     @one_statement
     def unembedded(
-        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+        self, tenant: str, dimensions: int | None, after: Any, limit: int, now: float
     ) -> Program[tuple[list[LoggedMessage], Any]]:
         session, position = after or (0, 0)
         parameters = {
             "tenant": tenant,
             "session": session,
             "position": position,
-            "bytes": 4 * dimensions,
+            "bytes": width_of(dimensions),
             "limit": limit,
             "now": now,
         }
@@ -170,6 +171,16 @@ class PostgresMessages:
             for _, user_id, session_id, *row in rows
         ]
         return found, (rows[-1][0], rows[-1][3]) if len(rows) == limit else None
+
+    @one_statement
+    def set_words(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[None]:  # noqa: ARG002
+        parameters = (
+            [_digest(key) for key, _ in messages],
+            [row.position for _, row in messages],
+            [row.body.data for _, row in messages],
+            [row.words for _, row in messages],
+        )
+        yield from Execute(self._sql["set_words"], parameters)
 
     @one_statement
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (the keys contain it)

@@ -116,3 +116,10 @@ UPDATE {schema}agentmem_messages AS message SET vector = embedded.vector
 FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[]) AS embedded (place, position, body, vector)
     JOIN {schema}agentmem_sessions AS session ON session.place = embedded.place
 WHERE message.session = session.id AND message.position = embedded.position AND message.body = embedded.body
+
+-- set_words --
+-- Set the words of messages, unless another message has the position now. Parameters: places, positions, bodies, words.
+UPDATE {schema}agentmem_messages AS message SET words = analyzed.words
+FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[]) AS analyzed (place, position, body, words)
+    JOIN {schema}agentmem_sessions AS session ON session.place = analyzed.place
+WHERE message.session = session.id AND message.position = analyzed.position AND message.body = analyzed.body

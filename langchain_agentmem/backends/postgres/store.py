@@ -230,14 +230,24 @@ class PostgresItems:
     def unembedded(
         self,
         tenant: str,
-        dimensions: int,  # noqa: ARG002 (all vectors have the same dimensions)
+        dimensions: int | None,  # all vectors have the same
         after: Any,
         limit: int,
         now: float,
     ) -> Program[tuple[list[IndexedItem], Any]]:
         first, last = _below(tenant, ())[1:]
-        rows = yield from Fetch(self._sql["unembedded"], (first, last, *(after or ("", "")), limit, now))
+        statement = self._sql["indexed" if dimensions is None else "unembedded"]
+        rows = yield from Fetch(statement, (first, last, *(after or ("", "")), limit, now))
         return [IndexedItem(_item(row[:7]), row[7]) for row in rows], rows[-1][:2] if len(rows) == limit else None
+
+    @storage_program
+    def set_words(self, tenant: str, items: Sequence[tuple[ItemRow, str]]) -> Program[None]:
+        words = {(_encode(tenant, row.namespace), row.key): text for row, text in items}
+        parameters = (*_columns(list(words)), [row.revision for row, _ in items])
+        unchanged = [(prefix, key) for prefix, key in (yield from Fetch(self._sql["lock_unchanged"], parameters))]
+        texts = [(at, part) for at, place in enumerate(unchanged, 1) for part in text_vectors(words[place])]
+        columns = (*_columns(unchanged), [at for at, _ in texts], [text for _, text in texts])
+        yield from Fetch(self._sql["add_texts"], columns)
 
     @storage_program
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:

@@ -113,6 +113,21 @@ SELECT {schema}agentmem_resize_vectors(%s, %s, %s, %s, %s, %s)
 -- item), limit, now.
 SELECT * FROM {schema}agentmem_unembedded_items(%s, %s, %b, %b, %s, %s)
 
+-- indexed --
+-- Return searchable items, with the paths of their fields. Parameters: those of `unembedded`.
+SELECT * FROM {schema}agentmem_indexed_items(%s, %s, %b, %b, %s, %s)
+
+-- lock_unchanged --
+-- Lock searchable items that have the revisions, and return them. Parameters: prefixes, keys, revisions.
+SELECT item.prefix, item.key
+FROM {schema}store AS item
+    JOIN unnest(%b::text[], %b::text[], %s::bigint[]) AS known (prefix, key, revision)
+    ON known.prefix = item.prefix AND known.key = item.key
+WHERE {schema}agentmem_revision(item.updated_at, item.value) = known.revision AND EXISTS (
+    SELECT FROM {schema}agentmem_item_texts AS text WHERE text.prefix = item.prefix AND text.key = item.key
+)
+ORDER BY item.prefix, item.key FOR SHARE OF item
+
 -- embed --
 -- Store the vectors of items that have the revisions, and return the number of items. Parameters: prefixes, keys, revisions;
 -- the last three of `put_arguments`.

@@ -509,11 +509,13 @@ return 0
 -- unembedded --
 -- Return the positions of the messages that have no vector of some width.
 -- KEYS: the keys of the session.
--- ARGV: now, width.
+-- ARGV: now, width (-1 for all messages).
 if not session_is_alive(tonumber(ARGV[1])) then return '' end
 local width, has, found = tonumber(ARGV[2]), {}, {}
-local all = call('GET', log_of(width)) or ''
-for at = 1, #all, record_length(width) do has[struct.unpack('<d', all, at)] = true end
+if width >= 0 then
+  local all = call('GET', log_of(width)) or ''
+  for at = 1, #all, record_length(width) do has[struct.unpack('<d', all, at)] = true end
+end
 for _, position in ipairs(call('HKEYS', WORDS)) do
   if not has[tonumber(position)] then found[#found + 1] = position end
 end
@@ -546,3 +548,16 @@ add_vectors(records)
 local expiry = call('HGET', SESSION, 'at')
 if expiry then expire(data_keys(), expiry) end
 return count
+
+-- set_words --
+-- Replace the search entries of messages that have not changed.
+-- KEYS: the keys of the session.
+-- ARGV: for each message: position, message, search entry.
+for at = 1, ARGC, 3 do
+  local position = tonumber(ARGV[at])
+  local entry, name = call('XRANGE', MESSAGES, id_of(position), id_of(position))[1], string.format('%.0f', position)
+  if entry and entry[2][2] == ARGV[at + 1] and call('HEXISTS', WORDS, name) == 1 then
+    call('HSET', WORDS, name, ARGV[at + 2])
+  end
+end
+return 0

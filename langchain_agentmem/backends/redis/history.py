@@ -29,6 +29,7 @@ from langchain_agentmem.backends.redis.message_rows import (
 )
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, load_scripts, optional, slot
 from langchain_agentmem.programs import Program, storage_program
+from langchain_agentmem.text.vectors import width_of
 
 LUA = load_scripts("history.lua", "a session")
 
@@ -195,13 +196,13 @@ class RedisMessages:
 
     @storage_program
     def unembedded(
-        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+        self, tenant: str, dimensions: int | None, after: Any, limit: int, now: float
     ) -> Program[tuple[list[LoggedMessage], Any]]:
         sessions, at, positions = after or ((yield from self._sessions(tenant)), 0, None)
         found: list[LoggedMessage] = []
         while at < len(sessions) and len(found) < limit:
             if positions is None:
-                lacking = yield from _invoke("unembedded", sessions[at], (optional(now), 4 * dimensions))
+                lacking = yield from _invoke("unembedded", sessions[at], (optional(now), width_of(dimensions)))
                 positions = sorted(map(int, lacking.split()))
             page, positions = positions[: limit - len(found)], positions[limit - len(found) :]
             if page:
@@ -210,6 +211,13 @@ class RedisMessages:
             if not positions:
                 at, positions = at + 1, None
         return found, (sessions, at, positions) if at < len(sessions) else None
+
+    @storage_program
+    def set_words(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[None]:  # noqa: ARG002
+        by_session: dict[SessionKey, list[Any]] = {}
+        for key, row in messages:
+            by_session.setdefault(key, []).extend((row.position, pack_message(row), pack_entry(row)))
+        yield from InvokeAll([_invoke("set_words", key, groups) for key, groups in by_session.items()])
 
     @storage_program
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (each key contains it)

@@ -488,3 +488,17 @@ end
 -- The stamp of an item stays. Without this compaction, its old vectors would count beside those that it gets later.
 for _, log in pairs(emptied) do compact(log[1], log[2]) end
 return embedded
+
+-- set_words --
+-- Replace the words of indexed items that have not changed.
+-- KEYS: the namespaces of the root.
+-- ARGV: for each item: namespace, key, stamp, words.
+for at = 1, ARGC, 4 do
+  local namespace, key = ARGV[at], ARGV[at + 1]
+  local head, index = head_of(namespace, key), PREFIX .. 'words:' .. namespace
+  local entry = call('HGET', index, key)
+  if head and entry and string.format('%.0f', head.stamp) == ARGV[at + 2] then
+    call('HSET', index, key, string.sub(entry, 1, 12) .. ARGV[at + 3])
+  end
+end
+return 0

@@ -34,8 +34,8 @@ from langchain_agentmem.backends.redis.item_rows import (
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
 from langchain_agentmem.programs import OffLoop, Program, storage_program
 from langchain_agentmem.programs.sizes import is_large, is_long
-from langchain_agentmem.text.vectors import different_dimensions
-from langchain_agentmem.text.words import scores
+from langchain_agentmem.text.vectors import different_dimensions, width_of
+from langchain_agentmem.text.words import pack_words, scores
 
 LUA = load_scripts("store.lua", "the store's items")
 
@@ -263,18 +263,26 @@ class RedisItems:
 
     @storage_program
     def unembedded(
-        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+        self, tenant: str, dimensions: int | None, after: Any, limit: int, now: float
     ) -> Program[tuple[list[IndexedItem], Any]]:
         roots, at, namespace, cursor = after or ((yield from self._roots(tenant, ())), 0, b"", b"0")
         flat: list[Any] = []
         if at < len(roots):
-            arguments = (optional(now), namespace, cursor, limit, 4 * dimensions)
+            arguments = (optional(now), namespace, cursor, limit, width_of(dimensions))
             namespace, cursor, *flat = yield from _invoke("unembedded", tenant, roots[at], arguments)
         found = [
             IndexedItem(item_row(decode_namespace(name), key.decode(), item), None if paths is None else paths.decode())
             for name, key, item, paths in zip(*(flat[start::4] for start in range(4)), strict=True)
         ]
         return found, _following(roots, at, namespace, cursor)
+
+    @storage_program
+    def set_words(self, tenant: str, items: Sequence[tuple[ItemRow, str]]) -> Program[None]:
+        by_root: dict[str, list[Any]] = {}
+        for row, text in items:
+            group = (encode_namespace(row.namespace), row.key, row.revision, pack_words(text.split()))
+            by_root.setdefault(row.namespace[0], []).extend(group)
+        yield from InvokeAll([_invoke("set_words", tenant, root, groups) for root, groups in by_root.items()])
 
     @storage_program
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:

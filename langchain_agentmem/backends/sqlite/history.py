@@ -21,6 +21,7 @@ from langchain_agentmem.backends.sqlite.traces import Replaced, Trim
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
+from langchain_agentmem.text.vectors import width_of
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "history.sql")
 
@@ -184,15 +185,19 @@ class SqliteMessages:
         return sessions[-1][0] if len(sessions) == _SESSIONS_AT_ONCE else None
 
     def unembedded(
-        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+        self, tenant: str, dimensions: int | None, after: Any, limit: int, now: float
     ) -> Program[tuple[list[LoggedMessage], Any]]:
-        parameters = {"tenant": tenant, "bytes": 4 * dimensions, "after": after or 0, "limit": limit, "now": now}
+        parameters = {"tenant": tenant, "bytes": width_of(dimensions), "after": after or 0, "limit": limit, "now": now}
         rows = yield from Fetch(SQL["unembedded"], parameters)
         found = [
             LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(tuple(row)))
             for _, user_id, session_id, *row in rows
         ]
         return found, rows[-1][0] if len(rows) == limit else None
+
+    def set_words(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[None]:  # noqa: ARG002 (keys contain it)
+        rows = [(row.words, *_where(key), row.position, row.body.data) for key, row in messages]
+        yield from ExecuteMany(SQL["set_words"], rows)
 
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (keys say it)
         rows = [(row.vector, *_where(key), row.position, row.body.data) for key, row in messages]

@@ -202,3 +202,10 @@ ORDER BY message.id LIMIT :limit
 UPDATE agentmem_messages SET vector = ?
 WHERE session = (SELECT id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?)
   AND position = ? AND body = ?
+
+-- set_words --
+-- Set a message's words, unless another message has its position now. Parameters: words, tenant, user_id, session_id, position,
+-- body.
+UPDATE agentmem_messages SET words = ?
+WHERE session = (SELECT id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?)
+  AND position = ? AND body = ?

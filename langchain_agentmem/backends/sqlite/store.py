@@ -22,8 +22,8 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
-from langchain_agentmem.programs import ExecuteMany, Fetch, Program
-from langchain_agentmem.text.vectors import similarities
+from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
+from langchain_agentmem.text.vectors import similarities, width_of
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
 
@@ -177,12 +177,18 @@ class SqliteItems:
         return ids[-1][0] if len(ids) == _UNEMBEDDED_AT_ONCE else None
 
     def unembedded(
-        self, tenant: str, dimensions: int, after: Any, limit: int, now: float
+        self, tenant: str, dimensions: int | None, after: Any, limit: int, now: float
     ) -> Program[tuple[list[IndexedItem], Any]]:
-        parameters = {"tenant": tenant, "bytes": 4 * dimensions, "after": after or 0, "limit": limit, "now": now}
+        parameters = {"tenant": tenant, "bytes": width_of(dimensions), "after": after or 0, "limit": limit, "now": now}
         rows = yield from Fetch(SQL["unembedded"], parameters)
         following = rows[-1][0] if len(rows) == limit else None
         return [IndexedItem(_item(row[:-1]), row[-1]) for row in rows], following
+
+    def set_words(self, tenant: str, items: Sequence[tuple[ItemRow, str]]) -> Program[None]:
+        for row, words in items:
+            unchanged = (tenant, encode_namespace(row.namespace), row.key, row.revision)
+            for (item,) in (yield from Fetch(SQL["find_unchanged"], unchanged)):
+                yield from Execute(SQL["set_text"], (words, item))
 
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
         embedded = 0

@@ -36,6 +36,10 @@ SELECT id FROM agentmem_items WHERE tenant = ? AND namespace = ? AND key = ?
 -- Add the words of an item to the full-text index. Parameters: the item's ID, its words.
 INSERT INTO agentmem_item_texts (rowid, text) VALUES (?, ?)
 
+-- set_text --
+-- Replace the words of an item that is in the full-text index. Parameters: its words, its ID.
+UPDATE agentmem_item_texts SET text = ? WHERE rowid = ?
+
 -- delete_text --
 -- Delete an item's text from the full-text index. Parameter: the item's ID.
 DELETE FROM agentmem_item_texts WHERE rowid = ?

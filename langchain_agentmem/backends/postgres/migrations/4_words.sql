@@ -1,7 +1,8 @@
 Full-text search uses words that the client has analysed, and no text search configuration of the server.
 
 -- unanalyzed_items --
--- Create the table of items whose words are to be analysed: those that LangGraph's own store wrote since the last search.
+-- Create the table of items whose words are to be analysed: those that LangGraph's own store wrote since the last search. Their
+-- text has no words until then.
 CREATE TABLE agentmem_unanalyzed_items (
     prefix text NOT NULL,
     key text NOT NULL,
@@ -27,10 +28,14 @@ BEGIN
         WHERE changed.prefix = former.prefix AND changed.key = former.key
           AND changed.updated_at <> former.updated_at
           AND stale.prefix = changed.prefix AND stale.key = changed.key;
+        INSERT INTO agentmem_item_texts
+        SELECT changed.prefix, changed.key, 0, '' FROM changed JOIN former USING (prefix, key)
+        WHERE changed.value <> former.value ON CONFLICT DO NOTHING;
         INSERT INTO agentmem_unanalyzed_items
-        SELECT changed.prefix, changed.key FROM changed JOIN former USING (prefix, key) WHERE changed.value <> former.value
-        ON CONFLICT DO NOTHING;
+        SELECT changed.prefix, changed.key FROM changed JOIN former USING (prefix, key)
+        WHERE changed.value <> former.value ON CONFLICT DO NOTHING;
     ELSE
+        INSERT INTO agentmem_item_texts SELECT changed.prefix, changed.key, 0, '' FROM changed ON CONFLICT DO NOTHING;
         INSERT INTO agentmem_unanalyzed_items SELECT changed.prefix, changed.key FROM changed ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;
@@ -72,6 +77,35 @@ BEGIN
         JOIN agentmem_unanalyzed_items AS noted USING (prefix, key) JOIN store AS item USING (prefix, key);
 END $$
 
+-- indexed_items --
+-- Return a tenant's searchable items after one, with the paths of their fields where its last put named them. Parameters: the
+-- range of the tenant's prefixes, prefix and key of the last item, limit, `now_`.
+CREATE FUNCTION agentmem_indexed_items(
+    first_ text, last_ text, prefix_ text, key_ text, limit_ bigint, now_ double precision
+) RETURNS TABLE (
+    prefix text, key text, value text, created_at double precision, updated_at double precision, ttl double precision,
+    revision bigint, paths text
+) LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    at_ timestamptz := to_timestamp(now_);
+    prefixes_ text[];
+    keys_ text[];
+BEGIN
+    SELECT array_agg(found.prefix), array_agg(found.key) INTO prefixes_, keys_ FROM (
+        SELECT item.prefix, item.key FROM store AS item
+        WHERE item.prefix ~>=~ first_ AND item.prefix ~<~ last_ AND (item.prefix, item.key) > (prefix_, key_)
+          AND {item_alive:item}
+          AND EXISTS (SELECT FROM agentmem_item_texts AS text WHERE text.prefix = item.prefix AND text.key = item.key)
+        ORDER BY item.prefix, item.key LIMIT limit_
+    ) AS found;
+    RETURN QUERY
+    SELECT item.prefix, item.key, item.value, item.created_at, item.updated_at, item.ttl, item.revision, noted.paths
+    FROM agentmem_get_items(prefixes_, keys_, now_) AS item LEFT JOIN agentmem_item_paths AS noted
+        ON noted.prefix = item.prefix AND noted.key = item.key AND noted.revision = item.revision
+    ORDER BY item.prefix, item.key;
+END $$
+
 -- query --
 -- Return a query for any of some analysed words. Nothing in them is an operator.
 CREATE OR REPLACE FUNCTION agentmem_query(terms_ text[]) RETURNS tsquery LANGUAGE sql IMMUTABLE AS $$
@@ -101,30 +135,40 @@ BEGIN
 END $$
 
 -- drop_index_items --
+-- Drop the function that indexed the items of LangGraph's own store at the first use.
 DROP FUNCTION agentmem_index_items(integer)
 
 -- drop_words --
+-- Drop the analysis on the server.
 DROP FUNCTION agentmem_words(text)
 
 -- drop_plain --
+-- Same as `drop_words`: without accents and punctuation.
 DROP FUNCTION agentmem_plain(text)
 
 -- drop_all_words --
+-- Same as `drop_words`: the texts in a value.
 DROP FUNCTION agentmem_all_words(jsonb)
 
 -- drop_configuration --
+-- Drop the text search configuration of earlier versions.
 DROP TEXT SEARCH CONFIGURATION IF EXISTS agentmem_words
 
 -- drop_dictionary --
+-- Drop the dictionary of that configuration.
 DROP TEXT SEARCH DICTIONARY IF EXISTS agentmem_stem
 
 -- note_items --
 -- Note the items that were in LangGraph's table before these tables.
-INSERT INTO agentmem_unanalyzed_items
-SELECT item.prefix, item.key FROM store AS item
-WHERE NOT coalesce((SELECT indexed FROM agentmem_schema), false) AND NOT EXISTS (
-    SELECT FROM agentmem_item_texts AS known WHERE known.prefix = item.prefix AND known.key = item.key
+WITH added AS (
+    INSERT INTO agentmem_item_texts
+    SELECT item.prefix, item.key, 0, '' FROM store AS item
+    WHERE NOT coalesce((SELECT indexed FROM agentmem_schema), false) AND NOT EXISTS (
+        SELECT FROM agentmem_item_texts AS known WHERE known.prefix = item.prefix AND known.key = item.key
+    ) RETURNING prefix, key
 )
+INSERT INTO agentmem_unanalyzed_items SELECT prefix, key FROM added
 
 -- drop_indexed --
+-- Drop the column that `drop_index_items` needed.
 ALTER TABLE agentmem_schema DROP COLUMN indexed
