@@ -7,6 +7,7 @@ unavailable database are errors of the application and are raised.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,9 @@ NAMES = ("save_memory", "search_memory", "forget_memory")
 
 READING = ("search_memory",)
 """The names of the tools that change nothing."""
+
+_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{20}(?![0-9a-z])")
+"""IDs of memories."""
 
 _OUTSIDE: Any = object()
 """The runtime of a tool that does not run in a graph."""
@@ -122,10 +126,12 @@ def _personal(memories: Memories, k: int, max_length: int) -> Mapping[str, _Tool
         return _quoted([{"id": one.id, "memory": one.text, "saved": f"{one.updated_at:%Y-%m-%d}"} for one in found])
 
     def forget(user_id: str, memory_id: str) -> Program[str]:
-        if not (yield from memories.engine.forget(user_id, memory_id)):
-            msg = f"There is no memory with the id {shown(memory_id, 60)}. Use an id that search_memory shows."
-            raise InvalidInputError(msg)
-        return f"Memory {memory_id} is forgotten."
+        # Models copy an ID with quotation marks, spaces or other words around it.
+        for one in dict.fromkeys((memory_id, *_ids_in(memory_id))):
+            if one.strip() and (yield from memories.engine.forget(user_id, one)):
+                return f"Memory {one} is forgotten."
+        msg = f"There is no memory with the id {shown(memory_id, 60)}. Use an id that search_memory shows."
+        raise InvalidInputError(msg)
 
     tools = (
         _Tool(
@@ -149,6 +155,12 @@ def _personal(memories: Memories, k: int, max_length: int) -> Mapping[str, _Tool
         ),
     )
     return {tool.name: tool for tool in tools}
+
+
+def _ids_in(text: str) -> list[str]:
+    """Return the ID in a text; none if the text has several, for it is not clear which one is meant."""
+    found = list(dict.fromkeys(_ID.findall(text.casefold())))
+    return found if len(found) == 1 else []
 
 
 def _knowledge(shared: SharedKnowledge, names: Sequence[str], k: int) -> _Tool:

@@ -95,6 +95,8 @@ class ExtractorOptions(TypedDict, total=False):
     entities: bool
     time_limit: timedelta | float
     instructions: str | None
+    language: str | None
+    from_assistant: bool
     messages_key: str
     on_extraction: Callable[[Extraction], Any] | None
 

@@ -16,6 +16,7 @@ from langchain_agentmem.compression.prompts import INSTRUCTIONS, summary_request
 from langchain_agentmem.compression.sentences import select_sentences
 from langchain_agentmem.compression.summaries import LISTS, SessionSummary, summary_message
 from langchain_agentmem.compression.transcript import transcribed
+from langchain_agentmem.messages.callbacks import without_streaming
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import Ask, Program, Within
 from langchain_agentmem.text.quoting import quoted
@@ -175,11 +176,11 @@ class SummaryWriter(NamedTuple):
 
 
 def _hidden(config: RunnableConfig | None) -> RunnableConfig:
-    """Return the config of a call whose tokens are not streamed to the user."""
+    """Return the config of a call that is not streamed."""
     from langgraph.constants import TAG_NOSTREAM
 
     own: RunnableConfig = {"tags": [TAG_NOSTREAM], "metadata": {"lc_source": "summarization"}, "run_name": "summarize"}
-    return merge_configs(config, own)
+    return merge_configs(without_streaming(config), own)
 
 
 def _tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -30,15 +30,31 @@ def time_of(message: BaseMessage, now: float) -> float:
         message: The message.
         now: The time of a message without such a date, in Unix seconds.
     """
+    moment = local_time_of(message)
+    return now if moment is None else moment.timestamp()
+
+
+def local_time_of(message: BaseMessage) -> datetime | None:
+    """Return the time of a message in its own offset, as `time_of` reads it; None if it has none.
+
+    Example:
+        >>> from langchain_core.messages import HumanMessage
+        >>> from langchain_agentmem.messages.properties import local_time_of
+        >>> message = HumanMessage("Hello", additional_kwargs={"created_at": "2026-03-02T20:30:00-08:00"})
+        >>> f"{local_time_of(message):%Y-%m-%d}"
+        '2026-03-02'
+    """
     given = message.additional_kwargs.get("created_at")
-    if not isinstance(given, str):
-        return now
+    if not isinstance(given, (str, datetime)):
+        return None
     try:
-        moment = datetime.fromisoformat(given)
+        moment = given if isinstance(given, datetime) else datetime.fromisoformat(given)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         # The conversion to UTC fails for dates at either end of the calendar (years 1 and 9999).
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+        moment.astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
-        return now
+        return None
+    return moment
 
 
 def datetime_of(seconds: float) -> datetime:

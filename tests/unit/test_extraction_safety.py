@@ -231,7 +231,7 @@ def test_commas_too_many_and_fences_are_forgiven():
         'Here: {"changes": [{"action": "add", "text": "Says ,] and \\",}",}, ], }',
         '```json\n{"changes": []}\n```',
     ):
-        assert all(one.text == 'Says ,] and ",}' for one in proposals_in(text).changes)
+        assert all(one.text == 'Says ,] and ",}' for _, one in proposals_in(text).changes)
     assert len(proposals_in('{"changes": [{"action": "add", "text": "x",},],}').changes) == 1
 
 

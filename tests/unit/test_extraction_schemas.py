@@ -124,10 +124,19 @@ async def test_fields_change_by_path(memory, call, schema):
     ],
     ids=ascii,
 )
-def test_what_does_not_fit_the_schema_changes_nothing(memory, schema, change, caplog):
+def test_a_change_that_does_not_fit_the_schema_is_refused_alone(memory, schema, change, caplog):
     node = memory.profile_node(ScriptedChatModel([answer(put("mood", "bad"), change)] * 2), schema)
     done = node.invoke([human("…", "a")], config())
-    assert done.error
+    assert (done.error, done.calls, done.fields) == (None, 2, ("mood",))
+    assert done.refused[0].startswith("Change 2: ")
+    assert value_of(memory, schema) == {"mood": "bad"}
+
+
+@FORMS
+def test_an_answer_without_a_valid_change_changes_nothing(memory, schema, caplog):
+    node = memory.profile_node(ScriptedChatModel([answer(put("shoe", 42))] * 2), schema)
+    done = node.invoke([human("…", "a")], config())
+    assert "Change 1: " in done.error
     assert value_of(memory, schema) == {}
 
 

@@ -73,6 +73,15 @@ class EntityEngine:
         """Make several changes in one transaction."""
         return self._change(user_id, lambda graph: graph.apply(changes, sources))
 
+    def split(self, user_id: str, name: str, part: str | None) -> Program[EntityList]:
+        """Undo a merge of an entity; return the separated entities."""
+        name, part = check_name("name", name), None if part is None else check_name("part", part)
+
+        def edit(graph: StoredGraph) -> EntityList:
+            return EntityList(Entity.from_value(one) for one in graph.split(name, part))
+
+        return (yield from self._change(user_id, edit))
+
     def forget(self, user_id: str, name: str) -> Program[bool]:
         """Delete an entity; return true if there was one."""
         return self._change(user_id, lambda graph: graph.forget(name))

@@ -28,9 +28,16 @@ if TYPE_CHECKING:
 class Entities(KnowledgeFace[EntityEngine]):
     """The entities and relations of users: `memory.entities`. Every method has an async twin with the prefix `a`.
 
-    An entity is known by its names. Names are equal if they differ only in case, in compatibility forms of characters, or in
-    spaces. Entities that share a name are merged: the result has all names, attributes and relations. Where they differ, the
-    value that was updated last wins, and the others are kept in `other_values`. Entities do not expire.
+    An entity is known by its names. Names are equal if they differ only in case, in compatibility forms of characters, or
+    in spaces. Entities that share a name are merged: the result has all names, attributes and relations. Where they differ,
+    the value that was updated last wins, and the others are kept in `other_values`. `split` undoes a merge. Entities do not
+    expire.
+
+    If two names differ in capital letters and the kinds differ, the entities are different: Apple, an organisation, and
+    apple, a fruit. The second one is named `apple (fruit)`.
+
+    Of the aliases that a model gives, pronouns, roles such as "my brother" and words for the user are left out, and a known
+    entity is merged with another one only if the model gives two of its names.
 
     Args:
         store: The store, such as `memory.store`.
@@ -188,6 +195,38 @@ class Entities(KnowledgeFace[EntityEngine]):
     ) -> None:
         """Same as `apply`, without blocking the event loop."""
         await arun(self.engine.apply(user_id, given_changes(changes), source_ids(sources)))
+
+    def split(self, user_id: str, name: str, part: str | None = None) -> EntityList:
+        """Undo a merge: the merged entities are separate again, as they were before.
+
+        Later changes stay with the entity whose name was known first. A relation goes back to the entity that had the name
+        with which the relation was added. The last 10 merges of an entity can be undone.
+
+        Args:
+            user_id: ID of the user.
+            name: One of the entity's names.
+            part: A name of an entity that was merged. Default: None (the last merge).
+
+        Returns:
+            The separate entities.
+
+        Raises:
+            InvalidInputError: There is no such entity, or it was not merged; nothing was written.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> memory = AgentMemory.from_url("sqlite:///:memory:")
+            >>> _ = memory.entities.upsert("alice", "Tom", "person", attributes={"age": "30"})
+            >>> _ = memory.entities.upsert("alice", "Jim", "person", aliases=["Tom"], attributes={"age": "40"})
+            >>> [(one.name, one.attributes) for one in memory.entities.split("alice", "Tom")]
+            [('Tom', {'age': '30'}), ('Jim', {'age': '40'})]
+            >>> memory.close()
+        """
+        return run(self.engine.split(user_id, name, part))
+
+    async def asplit(self, user_id: str, name: str, part: str | None = None) -> EntityList:
+        """Same as `split`, without blocking the event loop."""
+        return await arun(self.engine.split(user_id, name, part))
 
     def forget(self, user_id: str, name: str) -> bool:
         """Delete an entity with all its names and relations.

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from langchain_agentmem.knowledge.entities.changes import EntityChange
-from langchain_agentmem.knowledge.entities.values import new_entity
+from langchain_agentmem.knowledge.entities.values import keys_of, merges_of, new_entity
 from langchain_agentmem.knowledge.names import folded
 from langchain_agentmem.knowledge.unit import Value
+
+MAX_MERGES = 10
+"""Number of merges of an entity that can be undone: the last ones."""
 
 MAX_SOURCES = 50
 """Number of message IDs that an entity and a relation keep: the last ones."""
 
 
-def merged(entities: Sequence[Value]) -> Value:
+def merged(entities: Sequence[Value], now: str) -> Value:
     """Merge entities that share a name.
 
     The result has the main name of the first entity, and all other names as aliases. If two entities have different
@@ -21,6 +24,7 @@ def merged(entities: Sequence[Value]) -> Value:
 
     Args:
         entities: The values of one or more entities.
+        now: The current time, as ISO 8601 in UTC.
     """
     first = entities[0]
     result = new_entity(first["name"], first["created_at"])
@@ -40,7 +44,78 @@ def merged(entities: Sequence[Value]) -> Value:
         result["sources"] = joined_sources(result["sources"], one["sources"])
         result["created_at"] = min(result["created_at"], one["created_at"])
     add_names(result, {})
+    if merges_of(first):
+        result["merges"] = merges_of(first)
+    if len(entities) > 1:
+        note_merge(result, first, entities[1:], now)
     return result
+
+
+def note_merge(entity: Value, kept: Value, others: Sequence[Value], now: str) -> None:
+    """Note in an entity what was merged, so that `separated` can undo it.
+
+    Args:
+        entity: The entity after the merge.
+        kept: The entity that keeps later changes if the merge is undone, as it was.
+        others: The other entities, as they were.
+        now: The current time, as ISO 8601 in UTC.
+    """
+    parts = [{name: value for name, value in one.items() if name != "text"} for one in (kept, *others)]
+    parts[0].pop("merges", None)  # the entity has them still
+    merge = {"kept": parts[0], "others": parts[1:], "at": now}
+    entity["merges"] = [*merges_of(entity), merge][-MAX_MERGES:]
+
+
+def separated(entity: Value, merge: Value) -> list[Value]:
+    """Undo a merge.
+
+    The entities that were merged are as they were. What was added later stays with the entity that was kept.
+
+    Args:
+        entity: The entity.
+        merge: One of its merges.
+
+    Returns:
+        The entity that was kept, and the others.
+    """
+    kept, others = merge["kept"], merge["others"]
+    own = set(keys_of(kept))
+    foreign = {key for one in others for key in keys_of(one)} - own
+    names = [kept["name"], *kept["aliases"], entity["name"], *entity["aliases"]]
+    names = [name for name in names if folded(name) not in foreign]
+    result = {**entity, "name": names[0], "aliases": names[1:], "attributes": dict(entity["attributes"])}
+    for name in ("kind", "description"):
+        if result[name] != kept[name] and any(result[name] == one[name] for one in others):
+            result[name] = kept[name]
+    before = {folded(name): value for name, value in kept["attributes"].items()}
+    for name, value in entity["attributes"].items():
+        given = [one["attributes"].get(attribute_name(one, name)) for one in others]
+        if value in given and before.get(folded(name)) != value:
+            del result["attributes"][name]
+            if folded(name) in before:
+                result["attributes"][name] = before[folded(name)]
+    mine = kept["other_values"]
+    result["other_values"] = {
+        name: left
+        for name, values in entity["other_values"].items()
+        if (left := [one for one in values if one in mine.get(name, ()) or not _is_of(one, name, [kept, *others])])
+    }
+    foreign_sources = {source for one in others for source in one["sources"]} - set(kept["sources"])
+    result["sources"] = [source for source in entity["sources"] if source not in foreign_sources]
+    result["created_at"] = kept["created_at"]
+    result["merges"] = [one for one in merges_of(entity) if one != merge]
+    add_names(result, {})
+    restored = [{**one, "aliases": [name for name in one["aliases"] if folded(name) not in own]} for one in others]
+    return [result, *restored]
+
+
+def _is_of(value: str, name: str, entities: Iterable[Value]) -> bool:
+    """Return true if one of some entities has a value, under `kind`, `description` or an attribute's name."""
+    return any(
+        value == (one[name] if name in ("kind", "description") else one["attributes"].get(attribute_name(one, name)))
+        or value in one["other_values"].get(name, ())
+        for one in entities
+    )
 
 
 def _keep_other_value(entity: Value, name: str, old: str | None, new: str | None) -> None:

@@ -5,19 +5,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChange, EntityChanges, RelationChange, RelationRemoval
-from langchain_agentmem.knowledge.entities.merging import add_names, describe, joined_sources, merged, search_text
+from langchain_agentmem.knowledge.entities.merging import (
+    add_names,
+    describe,
+    joined_sources,
+    merged,
+    note_merge,
+    search_text,
+    separated,
+)
 from langchain_agentmem.knowledge.entities.values import (
     check_name_item,
     check_relations_item,
     ends_of,
     is_alias,
     keys_of,
+    merges_of,
     new_entity,
     new_relation,
     relations_in,
@@ -25,6 +36,8 @@ from langchain_agentmem.knowledge.entities.values import (
 from langchain_agentmem.knowledge.names import folded, name_key
 from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, ItemKey, Namespace, user_namespace
 from langchain_agentmem.knowledge.unit import UnitOfWork, Value
+
+T = TypeVar("T")
 
 MAX_NAMES = 200
 """Upper bound of the names of an entity."""
@@ -80,32 +93,140 @@ class StoredGraph:
         for name in changes.forgotten:
             self.forget(name)
 
-    def upsert(self, change: EntityChange, sources: Sequence[str] = ()) -> Value:
+    def apply_valid(self, changes: EntityChanges, sources: Sequence[str] = ()) -> list[str]:
+        """Make those of a model's changes that fit what is stored.
+
+        Args:
+            changes: The changes.
+            sources: Message IDs for changes that name none. Default: none.
+
+        Returns:
+            What is wrong with the other changes.
+        """
+        self._read_ahead(changes)
+        faults: list[str] = []
+
+        def each(what: str, items: Sequence[T], change: Callable[[T], object]) -> None:
+            for number, item in enumerate(items, 1):
+                before = dict(self._unit.changes)
+                try:
+                    change(item)
+                except InvalidInputError as error:
+                    self._unit.changes = before
+                    faults.append(f"{what} {number}: {error}")
+
+        each("Entity", changes.entities, lambda one: self.upsert(one, sources, by_model=True))
+        each("Wrong relation", changes.wrong_relations, self.unrelate)
+        each("Relation", changes.relations, lambda one: self.relate(one, sources))
+        each("Forgotten entity", changes.forgotten, self.forget)
+        return faults
+
+    def upsert(self, change: EntityChange, sources: Sequence[str] = (), *, by_model: bool = False) -> Value:
         """Add or update an entity. Entities that share one of its names are merged with it.
 
         Args:
             change: The change.
             sources: Message IDs if the change names none. Default: none.
+            by_model: If true, a known entity is merged with another one only if the change has two of its names.
+                Default: False.
 
         Returns:
             The value of the entity.
         """
+        change = self._distinguished(change)
         names = {name_key("name", name): name for name in (change.name, *change.aliases)}
         found = self._entities_of(names)
         own = self._main_key(next(iter(names)))
+        if by_model:
+            found = self._certain(found, own, names)
+            names = {key: name for key, name in names.items() if (main := self._main_key(key)) is None or main in found}
         known = [found.pop(own)] if own in found else []
         known += sorted(found.values(), key=lambda one: (one["updated_at"], one["name"]), reverse=True)
-        entity = merged(known) if known else new_entity(change.name, self._now)
+        entity = merged(known, self._now) if known else new_entity(change.name, self._now)
         if own is None:
             # The new name becomes the main name; the old main name becomes an alias.
             entity["aliases"] = [entity["name"], *entity["aliases"]] if known else []
             entity["name"] = change.name
+            if known:
+                kept = {key for one in known for key in keys_of(one)}
+                new = new_entity(change.name, self._now)
+                add_names(new, {key: name for key, name in names.items() if key not in kept})
+                describe(new, change)
+                new["sources"] = list(change.sources or sources)
+                note_merge(entity, known[0], [new], self._now)
         add_names(entity, names)
         describe(entity, change)
         entity["sources"] = joined_sources(entity["sources"], change.sources or sources)
         entity["updated_at"] = self._now
         self._store_entity(entity)
         return entity
+
+    def _distinguished(self, change: EntityChange) -> EntityChange:
+        """Return a change whose name tells apart what one word names: Apple, an organisation, and apple, a fruit.
+
+        These are names that differ in capital letters, of entities of different kinds.
+        """
+        known = self._find(change.name)
+        if known is None or not change.kind or not known["kind"] or folded(change.kind) == known["kind"]:
+            return change
+        key = name_key("name", change.name)
+        spelling = next((name for name in (known["name"], *known["aliases"]) if folded(name) == key), known["name"])
+        if spelling.islower() == change.name.islower():
+            return change
+        return change.model_copy(update={"name": f"{change.name} ({folded(change.kind)})"})
+
+    def _certain(self, found: Mapping[str, Value], own: str | None, names: Iterable[str]) -> dict[str, Value]:
+        """Return the known entities that a model's change is about.
+
+        Args:
+            found: Entities that have one of the names, by the keys of their main names.
+            own: Key of the main name of the entity that has the first name; None if there is none.
+            names: Keys of the names.
+        """
+        shared = Counter(main for key in names if (main := self._main_key(key)) is not None)
+        ranked = shared.most_common(2)
+        best = own
+        if own is None and ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
+            best = ranked[0][0]
+        return {main: one for main, one in found.items() if main == best or shared[main] > 1}
+
+    def split(self, name: str, part: str | None) -> list[Value]:
+        """Undo a merge of an entity.
+
+        Args:
+            name: A name of the entity.
+            part: A name of an entity in the merge; None for the last merge.
+
+        Returns:
+            The entity that was kept, and those that were merged with it.
+
+        Raises:
+            InvalidInputError: There is no such entity or merge.
+        """
+        self._need_names([name], relations=False)
+        entity = self._find(name)
+        if entity is None:
+            msg = f"There is no entity {shown(name, 60)} to split. `list` returns the names of all entities."
+            raise InvalidInputError(msg)
+        key = None if part is None else name_key("part", part)
+        merges = merges_of(entity)
+        if key is not None:
+            added = [one for one in merges if _is_in(key, one["others"])]
+            merges = added or [one for one in merges if _is_in(key, [one["kept"]])]
+        if not merges:
+            merged_with = "" if part is None else f" with {shown(part, 60)}"
+            msg = f"The entity {shown(entity['name'], 60)} was not merged{merged_with}, so it cannot be split."
+            raise InvalidInputError(msg)
+        parts = separated(entity, merges[-1])
+        parts[0]["updated_at"] = self._now
+        kept = {key for one in parts for key in keys_of(one)}
+        self._need(self._entities, [*kept, *keys_of(entity)])
+        for old in keys_of(entity):
+            if old not in kept:
+                self._unit[self._entities, old] = None
+        for one in parts:
+            self._store_entity(one)
+        return parts
 
     def relate(self, change: RelationChange, sources: Sequence[str] = ()) -> Value:
         """Add or update a relation. Entities that do not exist are added.
@@ -308,6 +429,11 @@ class StoredGraph:
             left = dict((self._relations_item(key) or {"relations": {}})["relations"])
             left.pop(relation["id"], None)
             self._unit[self._relations, key] = {"relations": left} if left else None
+
+
+def _is_in(key: str, entities: Iterable[Value]) -> bool:
+    """Return true if one of some entities has a name."""
+    return any(key in keys_of(one) for one in entities)
 
 
 def check_period(change: RelationChange) -> None:

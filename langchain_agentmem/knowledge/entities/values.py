@@ -4,6 +4,7 @@ Every name of an entity has an item, whose key is the normalised name:
 
 * The item of the main name holds the entity.
 * The item of an alias holds `{"same_as": key}`, the key of the main name.
+* An entity that was merged holds the merged parts as they were (`merges`), so that the merge can be undone.
 
 The relations of a name are one item in another namespace. A relation is stored twice, under its subject and under its
 object, with the names that they had at that time. Merging two entities therefore rewrites only the items of names:
@@ -48,6 +49,8 @@ _RELATION: Mapping[str, Any] = {
     "updated_at": str,
 }
 
+_MERGE: Mapping[str, Any] = {"kept": dict, "others": list, "at": str}
+
 IS_ENTITY = {"same_as": {"$exists": False}}
 """Filter of searches: entities without the items of aliases."""
 
@@ -80,6 +83,11 @@ def new_relation(subject: str, predicate: str, object_: str, now: str) -> Value:
         "created_at": now,
         "updated_at": now,
     }
+
+
+def merges_of(entity: Mapping[str, Any]) -> list[Value]:
+    """Return the merges that made an entity, the newest last: what was merged, as it was before."""
+    return list(entity.get("merges", ()))
 
 
 def is_alias(value: Mapping[str, Any]) -> bool:
@@ -134,6 +142,10 @@ def check_entity(value: Mapping[str, Any]) -> None:
         DamagedDataError: It does not.
     """
     _check_fields("An entity", value, _ENTITY)
+    for merge in merges_of(value):
+        _check_fields("A merge of entities", merge, _MERGE)
+        for part in (merge["kept"], *merge["others"]):
+            check_entity(part)
     if not all(isinstance(one, str) for one in (*value["aliases"], *value["attributes"].values())):
         msg = f"The entity {shown(value['name'], 60)} cannot be read: the stored item was damaged or altered."
         raise DamagedDataError(msg)

@@ -1,152 +1,131 @@
-"""Reading the proposals in a model's answer: a tool call, structured output, or JSON in a text."""
+"""Reading the proposals in a model's answer: a tool call, structured output, or JSON in a text.
+
+A change that cannot be read does not make the others unusable: `Proposed.faults` says what is wrong with it.
+"""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from langchain_core.messages import AIMessage
 from pydantic import ValidationError
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
+from langchain_agentmem.knowledge.extraction.candidates import answer_in, as_answer
+from langchain_agentmem.knowledge.extraction.completion import check_complete
+from langchain_agentmem.knowledge.extraction.entity_proposals import proposed_entities
+from langchain_agentmem.knowledge.extraction.loose_json import LooseJSONError, decoded, from_string
 from langchain_agentmem.knowledge.extraction.proposals import (
     MAX_CHANGES,
+    NO_CHANGE,
     Proposal,
-    Proposals,
-    ProposalsWithEntities,
     Proposed,
-    RefusedError,
     UnusableAnswerError,
+    action_of,
+    described,
+    is_omitted,
 )
+from langchain_agentmem.text.thoughts import without_thoughts
 
-MAX_ANSWER = 60_000
-"""Upper bound of the characters of a text that is searched for an answer."""
-
-_TRIES = 50
-"""Number of positions in a text where JSON may start."""
-
-_FENCE = "```"
-_START = re.compile(r"[{\[]")
-# A comma before a closing bracket, outside of strings. The end of a string is optional: that makes matching linear.
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*"?)|,(\s*[}\]])', re.DOTALL)
+_LONGEST_DENIAL = 120
+_DENIAL = re.compile(
+    r"\W*(?:(?:there (?:is|are|was|were)|i (?:have|see|found|find)|the user (?:has|did|said|says))\s+)?"
+    r"(?:no(?:\W*$|(?:\s\w+){0,3}?\s(?:change|update|fact|info|modif|entit|need|action|data|detail|memor|relation))"
+    r"|(?:none|nothing|nada|ning[uú]n\w*|sin|keine?|nichts|rien|aucune?|pas de|niente|nessun\w*|nenhum\w*|sem|geen|niets"
+    r"|inga?|inget|brak|нет|ничего|нічого|немає|لا|कोई नहीं|hiçbir|yok|null|n/a)(?![\w,])"
+    r"|無|无|没有|沒有|なし|変更なし|特になし|없음|없습니다|변경)",
+    re.IGNORECASE,
+)
+"""The start of a short text that says that nothing changes."""
 
 
 def proposals_in(answer: Any, *, entities: bool = False) -> Proposed:
-    """Return the changes that an answer proposes.
+    """Return the changes that an answer proposes, without those that cannot be read.
 
     Args:
         answer: A message, or a mapping with a message under `"raw"` (`with_structured_output(include_raw=True)`).
         entities: True if the model was asked for changes of entities too. Default: False.
 
     Raises:
-        UnusableAnswerError: The answer has no valid proposals. The error says why, for the model.
+        RefusedError: The model, or a filter of its provider, refused to answer.
+        UnusableAnswerError: The answer is no proposal, or it was cut off. The error says why, for the model.
     """
     if isinstance(answer, dict) and "raw" in answer:
         answer = answer["raw"]
-    shape: type[Proposals] = ProposalsWithEntities if entities else Proposals
-    changes: list[Proposal] = []
-    of_entities: dict[str, list[Any]] = {name: [] for name in EntityChanges.model_fields}
-    try:
-        for part in _parts_of(answer, nested=entities):
-            read = shape.model_validate({"changes": part} if isinstance(part, list) else part)
-            changes += read.changes
-            if isinstance(read, ProposalsWithEntities):
-                for name in of_entities:
-                    of_entities[name] += getattr(read.entities, name)
-        together = EntityChanges.model_validate(of_entities)
-    except ValidationError as error:
-        raise UnusableAnswerError(_described(error)) from None
-    if len(changes) > MAX_CHANGES:
-        msg = (
-            f"The answer proposes {len(changes)} changes; at most {MAX_CHANGES} are accepted. "
-            "Propose the most important ones."
-        )
+    parts = _parts_of(answer, entities=entities)
+    given = [one for part in parts for one in _changes_in(part)]
+    changes: list[tuple[int, Proposal]] = []
+    faults: list[str] = []
+    for number, one in enumerate(given, 1):
+        if isinstance(one, dict) and action_of(one.get("action")) == NO_CHANGE:
+            continue
+        if number > MAX_CHANGES:
+            faults.append(
+                f"The answer proposes {len(given)} changes; at most {MAX_CHANGES} are accepted. "
+                "Propose the most important ones."
+            )
+            break
+        try:
+            changes.append((number, Proposal.model_validate(one)))
+        except ValidationError as error:
+            faults.append(f"Change {number}: {described(error)}")
+    if not entities:
+        return Proposed(changes, EntityChanges(), faults)
+    of_entities = proposed_entities(parts)
+    return Proposed(changes, of_entities.changes, faults + of_entities.faults)
+
+
+def _changes_in(part: dict[str, Any]) -> list[Any]:
+    given = from_string(part["changes"])
+    if is_omitted(given):
+        return []
+    if isinstance(given, dict):
+        # One change without its list, or several by their numbers.
+        numbered = "action" not in given and given and all(isinstance(one, dict) for one in given.values())
+        given = list(given.values()) if numbered else [given] if given else []
+    if not isinstance(given, (list, tuple)):
+        msg = f"changes must be a list of objects; got {type(given).__name__}: {shown(given, 60)}."
         raise UnusableAnswerError(msg)
-    return Proposed(changes, together)
+    return [from_string(one) for one in given]
 
 
-def _parts_of(answer: Any, *, nested: bool) -> list[Any]:
-    """Return the arguments of each tool call, or the JSON in the text if there is no tool call."""
+def _parts_of(answer: Any, *, entities: bool) -> list[dict[str, Any]]:
+    """Return the arguments of each tool call, or the answer in the text if there is no tool call."""
     if not isinstance(answer, AIMessage):
-        return [answer if isinstance(answer, dict) else _json_in(str(getattr(answer, "text", answer)), nested=nested)]
-    refusal = answer.additional_kwargs.get("refusal")
-    if refusal:
-        msg = f"The model refused: {refusal!s:.300}"
-        raise RefusedError(msg)
-    metadata = answer.response_metadata
-    if metadata.get("finish_reason", metadata.get("stop_reason")) in ("length", "max_tokens"):
-        msg = "The answer was cut off because it was too long. Propose fewer changes, in shorter words."
+        return [_part(answer if isinstance(answer, dict) else str(getattr(answer, "text", answer)), entities=entities)]
+    check_complete(answer)
+    calls: list[Any] = [call["args"] for call in answer.tool_calls]
+    for call in answer.invalid_tool_calls:
+        try:
+            calls.append(decoded(call["args"] or "{}"))
+        except LooseJSONError:
+            msg = f"The arguments of the tool call are not valid JSON: {call.get('error')!s:.300}"
+            raise UnusableAnswerError(msg) from None
+    return [_part(call, entities=entities) for call in calls] or [_part(str(answer.text), entities=entities)]
+
+
+def _part(given: Any, *, entities: bool) -> dict[str, Any]:
+    found = answer_in(given, entities=entities) if isinstance(given, str) else as_answer(given, entities=entities)
+    if found is None and _changes_nothing(given):
+        found = {"changes": []}
+    if found is None:
+        msg = "There is no valid JSON object with a list of changes in the answer."
         raise UnusableAnswerError(msg)
-    if answer.invalid_tool_calls:
-        error = answer.invalid_tool_calls[0].get("error")
-        msg = f"The arguments of the tool call are not valid JSON: {error!s:.300}"
-        raise UnusableAnswerError(msg)
-    return [call["args"] for call in answer.tool_calls] or [_json_in(str(answer.text), nested=nested)]
+    return found
 
 
-def _described(error: ValidationError) -> str:
-    faults = [f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}" for one in error.errors()[:5]]
-    return f"The answer does not fit the schema: {'; '.join(faults)}."
+def _changes_nothing(given: Any) -> bool:
+    """Return true if an answer without JSON says that nothing changes: it is empty, or a short text that denies it.
 
-
-def _json_in(text: str, *, nested: bool) -> Any:
-    """Return the one answer in a text, which may be in a fence, or between other words.
-
-    Several different answers are refused: a model may repeat in its text what a user wrote.
-
-    Args:
-        text: The text.
-        nested: If true, only an object is an answer. A list of changes may be a part of a damaged object.
+    An answer that ends within a thought, or with a draft in a thought, says nothing.
     """
-    if len(text) > MAX_ANSWER:
-        msg = (
-            f"The answer has {len(text):,} characters; at most {MAX_ANSWER:,} are read. "
-            "Propose the most important changes."
-        )
-        raise UnusableAnswerError(msg)
-    parts = text.split(_FENCE)[1:-1:2] or [text]
-    found: list[Any] = []
-    for one in (one for part in parts for one in _answers_in(part, nested=nested)):
-        if one not in found:
-            found.append(one)
-    if len(found) == 1:
-        return found[0]
-    msg = (
-        "There are several JSON objects with changes in the answer: give one."
-        if found
-        else "There is no valid JSON object with a list of changes in the answer."
-    )
-    raise UnusableAnswerError(msg)
-
-
-def _answers_in(text: str, *, nested: bool) -> Iterator[Any]:
-    after, tries = 0, 0
-    while tries < _TRIES and (start := _START.search(text, after)):
-        tries += 1
-        after = start.start() + 1
-        rest = text[start.start() :]
-        decoded = _decoded(rest) or _decoded(_TRAILING_COMMA.sub(lambda comma: comma[1] or f" {comma[2]}", rest))
-        if decoded is not None and _is_answer(decoded[0], nested=nested):
-            yield decoded[0]
-            after = start.start() + decoded[1]
-
-
-def _decoded(text: str) -> tuple[Any, int] | None:
-    """Return the JSON value at the start of a text, and its length; None if there is none."""
-    try:
-        return json.JSONDecoder(parse_constant=_refuse).raw_decode(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _refuse(constant: str) -> None:
-    msg = f"{constant} is not JSON"
-    raise ValueError(msg)
-
-
-def _is_answer(found: Any, *, nested: bool) -> bool:
-    if isinstance(found, dict):
-        return "changes" in found
-    return not nested and isinstance(found, list) and all(isinstance(one, dict) and "action" in one for one in found)
+    if not isinstance(given, str):
+        return not given
+    mark = "\0"
+    outside = without_thoughts(f"{given}{mark}")
+    text = outside.removesuffix(mark).strip()
+    if not outside.endswith(mark) or "{" in given:
+        return False
+    return not text or (len(text) <= _LONGEST_DENIAL and _DENIAL.match(text) is not None)

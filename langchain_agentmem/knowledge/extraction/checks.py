@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.errors import AgentMemError, InvalidInputError
-from langchain_agentmem.knowledge.entities.changes import EntityChanges
-from langchain_agentmem.knowledge.entities.stored import check_period
+from langchain_agentmem.errors import AgentMemError
+from langchain_agentmem.knowledge.entities.changes import EntityChange, EntityChanges, RelationChange
 from langchain_agentmem.knowledge.extraction.conversations import USER
 from langchain_agentmem.knowledge.extraction.edits import change_fields
 from langchain_agentmem.knowledge.extraction.operations import Operation
@@ -24,6 +23,9 @@ from langchain_agentmem.knowledge.facts.paths import path_of
 from langchain_agentmem.knowledge.facts.placeholders import is_placeholder, states_nothing
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.statements import Statement
+from langchain_agentmem.knowledge.names import folded
+
+T = TypeVar("T", EntityChange, RelationChange)
 
 
 class _Basis(NamedTuple):
@@ -53,16 +55,25 @@ class ProposalChecker:
         schema: Schema of the profile.
         fields: Fields of the profile. They are not changed.
         user_id: ID of the user.
+        from_assistant: If true, proposals may rest on messages of the assistant alone. Default: False.
     """
 
     def __init__(
-        self, messages: Sequence[ShownMessage], facts: Sequence[Fact], schema: Schema, fields: Fields, user_id: str
+        self,
+        messages: Sequence[ShownMessage],
+        facts: Sequence[Fact],
+        schema: Schema,
+        fields: Fields,
+        user_id: str,
+        *,
+        from_assistant: bool = False,
     ) -> None:
         self._messages = messages
         self._facts = facts
         self._schema = schema
         self._fields = fields
         self._user_id = user_id
+        self._from_assistant = from_assistant
 
     def operations(self, proposals: Iterable[tuple[int, Proposal]]) -> tuple[list[Operation], list[str]]:
         """Return the operations of the valid proposals, and what is wrong with the others.
@@ -88,6 +99,9 @@ class ProposalChecker:
 
     def _operation(self, proposal: Proposal) -> Operation:
         basis = self._basis(proposal)
+        if not self._from_assistant:
+            check_sources(basis.named)
+            self._check_unnamed(proposal, basis)
         operation = Operation(
             proposal.action,
             tuple(one.position for one in basis.named),
@@ -107,6 +121,21 @@ class ProposalChecker:
         named = [messages[number - 1] for number in proposal.messages if 1 <= number <= len(messages)]
         behind = named or [one for one in messages if one.role == USER]
         return _Basis(named, behind, max(behind, key=lambda one: one.at))
+
+    def _check_unnamed(self, proposal: Proposal, basis: _Basis) -> None:
+        """Refuse a value that names no message, and that only the assistant wrote."""
+        value = proposal.value
+        if basis.named or not isinstance(value, str) or not folded(value):
+            return
+        by_user, by_assistant = (
+            any(folded(value) in folded(one.text) for one in self._messages if (one.role == USER) is of_user)
+            for of_user in (True, False)
+        )
+        if by_assistant and not by_user:
+            msg = (
+                f"only the assistant says {shown(value, 60)}: give the numbers of the user's messages, or leave it out."
+            )
+            raise UnusableAnswerError(msg)
 
     def _of_fact(self, operation: Operation, proposal: Proposal, basis: _Basis) -> Operation:
         if not self._schema.has_facts:
@@ -154,15 +183,42 @@ def _check_size(value: Any) -> None:
         raise UnusableAnswerError(msg)
 
 
-def check_entities(changes: EntityChanges) -> None:
-    """Check what can be checked of changes of entities before items are read.
+def check_sources(named: Sequence[ShownMessage]) -> None:
+    """Refuse a proposal if the messages that it names are all of the assistant.
 
     Raises:
-        UnusableAnswerError: A relation ends before it begins.
+        UnusableAnswerError: They are.
     """
-    for number, relation in enumerate(changes.relations, 1):
-        try:
-            check_period(relation)
-        except InvalidInputError as error:
-            msg = f"Relation {number}: {error}"
-            raise UnusableAnswerError(msg) from None
+    if named and all(one.role != USER for one in named):
+        msg = "only the assistant says so: give the numbers of the user's messages that say so, or leave it out."
+        raise UnusableAnswerError(msg)
+
+
+def checked_entities(
+    changes: EntityChanges, messages: Sequence[ShownMessage], *, from_assistant: bool
+) -> tuple[EntityChanges, list[str]]:
+    """Return the changes of entities that rest on messages of the user, and what is wrong with the others.
+
+    Args:
+        changes: The changes. Their sources are numbers of messages.
+        messages: The messages that the model was shown; the first one has the number 1.
+        from_assistant: If true, changes may rest on messages of the assistant alone.
+    """
+    if from_assistant:
+        return changes, []
+    shown_as = {str(number): one for number, one in enumerate(messages, 1)}
+    faults: list[str] = []
+
+    def kept(what: str, given: Sequence[T]) -> list[T]:
+        valid: list[T] = []
+        for number, one in enumerate(given, 1):
+            try:
+                check_sources([shown_as[source] for source in one.sources if source in shown_as])
+            except UnusableAnswerError as error:
+                faults.append(f"{what} {number}: {error}")
+            else:
+                valid.append(one)
+        return valid
+
+    of_user = {"entities": kept("Entity", changes.entities), "relations": kept("Relation", changes.relations)}
+    return changes.model_copy(update=of_user), faults

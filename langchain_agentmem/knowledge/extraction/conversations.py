@@ -12,6 +12,12 @@ from langchain_agentmem.messages import roles
 USER, ASSISTANT = "user", "assistant"
 _ROLES = {"human": USER, "user": USER, "ai": ASSISTANT, "assistant": ASSISTANT}
 
+_SUMMARIZATION = "summarization"
+"""The mark of summaries that a middleware puts into the messages: LangChain's, that of Deep Agents, and ours."""
+
+_SUMMARY = "Here is a summary of the conversation to date:"
+"""The start of the summaries of LangChain 1.0, which have no mark."""
+
 
 @dataclass(frozen=True)
 class Conversation:
@@ -45,7 +51,9 @@ class Conversation:
 
 
 def role_of(message: BaseMessage) -> str | None:
-    """Return who wrote a message: `USER`, `ASSISTANT`, or None for neither."""
+    """Return who wrote a message: `USER`, `ASSISTANT`, or None for neither, such as a summary of earlier messages."""
+    if message.additional_kwargs.get("lc_source") == _SUMMARIZATION or str(message.text).startswith(_SUMMARY):
+        return None
     return _ROLES.get(message.role.lower() if isinstance(message, ChatMessage) else roles.role_of(message))
 
 

@@ -14,7 +14,7 @@ from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
 from langchain_agentmem.knowledge.entities.stored import GraphChanges, StoredGraph
 from langchain_agentmem.knowledge.extraction.answers import proposals_in
-from langchain_agentmem.knowledge.extraction.checks import ProposalChecker, check_entities
+from langchain_agentmem.knowledge.extraction.checks import ProposalChecker, checked_entities
 from langchain_agentmem.knowledge.extraction.conversations import Conversation
 from langchain_agentmem.knowledge.extraction.edits import FieldChanges, change_fields
 from langchain_agentmem.knowledge.extraction.known import read_known, shown_fields
@@ -24,8 +24,14 @@ from langchain_agentmem.knowledge.extraction.operations import FactChanges, Oper
 from langchain_agentmem.knowledge.extraction.prompts import extraction_prompt, with_error
 from langchain_agentmem.knowledge.extraction.proposals import RefusedError, UnusableAnswerError
 from langchain_agentmem.knowledge.extraction.results import Extraction
-from langchain_agentmem.knowledge.extraction.selection import Admission, Selection, positions_after, select
+from langchain_agentmem.knowledge.extraction.selection import (
+    Admission,
+    Selection,
+    positions_after,
+    select,
+)
 from langchain_agentmem.knowledge.extraction.speakers import messages_of_others
+from langchain_agentmem.knowledge.facts.facts import Fact
 from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_digest, keys_of_text
@@ -41,12 +47,25 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_MAX_CALLS = 2
+"""Upper bound of the calls to the model in one extraction."""
+
+_MAX_FAULTS = 10
+"""Upper bound of the faults of an answer that the model is told."""
+
 
 class _Checked(NamedTuple):
-    """Checked proposals of the model."""
+    """The valid proposals of the model."""
 
     operations: Sequence[Operation]
     entities: EntityChanges
+    faults: Sequence[str] = ()
+    """What is wrong with the other proposals."""
+
+    @property
+    def any_valid(self) -> bool:
+        """True if there is a valid proposal."""
+        return bool(self.operations or self.entities)
 
 
 _NOTHING = _Checked((), EntityChanges())
@@ -58,6 +77,8 @@ class _Stored(NamedTuple):
     facts: FactChanges
     fields: FieldChanges
     graph: GraphChanges
+    faults: Sequence[str]
+    """What is wrong with the proposals that were not stored."""
 
 
 @dataclass
@@ -88,6 +109,11 @@ class _Run:
         """Number of new messages that this extraction reads."""
         return self.selection.end - self.start
 
+    @property
+    def repeated(self) -> list[str]:
+        """Digests of the messages that this extraction reads again."""
+        return [self.digests[at] for at in sorted(self.selection.again)]
+
 
 @dataclass(frozen=True)
 class ExtractionEngine:
@@ -99,6 +125,8 @@ class ExtractionEngine:
         schema: Schema of the profiles.
         instructions: Instructions for the model, which the prompt starts with.
         entities: If true, the model is asked for entities and relations too.
+        language: Language of the facts. Default: None (that of the user).
+        from_assistant: If true, changes may rest on messages of the assistant alone. Default: False.
     """
 
     model: ProposingModel
@@ -106,6 +134,8 @@ class ExtractionEngine:
     schema: Schema
     instructions: str
     entities: bool
+    language: str | None = None
+    from_assistant: bool = False
 
     def register(self, conversation: Conversation) -> Program[frozenset[int]]:
         """Store to which user the new messages of a thread belong, as soon as a run hands them over.
@@ -138,9 +168,10 @@ class ExtractionEngine:
         marker, profile = yield from _values(self.store, keys)
         # Without a thread, the same message without ID may come from another conversation, so it is read again.
         digests = digests_of(conversation.messages, None if conversation.thread else str(conversation.now))
-        start = Marker(marker).start(digests)
+        read = Marker(marker)
+        start = read.start(digests)
         others = yield from self.register(conversation)
-        run = _Run(conversation, keys[0], digests, select(conversation, digests, start, others), start)
+        run = _Run(conversation, keys[0], digests, select(conversation, digests, start, others, read.due), start)
         if not run.count:
             return Extraction(user_id)
         if not run.selection.of_user:
@@ -152,12 +183,15 @@ class ExtractionEngine:
         except ModelFailedError as error:  # the next run reads the messages
             return _failed(run, error)
         except (UnusableAnswerError, InvalidInputError) as error:  # the latter: concurrent changes are in the way
-            yield from self._count_failure(run)
+            yield from self._count_failure(run, may_read_again=not isinstance(error, RefusedError))
             return _failed(run, error)
         return _succeeded(run, stored)
 
     def _ask(self, run: _Run, fields: Fields, config: RunnableConfig | None) -> Program[_Checked]:
-        """Ask the model for proposals. If its answer cannot be used, ask once more, with the error."""
+        """Ask the model for proposals. If something is wrong with its answer, ask once more, and say what.
+
+        If the second answer is wrong too, the valid proposals of the newest answer that has any are returned.
+        """
         messages = run.selection.messages
         known = yield from read_known(
             self.store, run.conversation.user_id, run.selection, facts=self.schema.has_facts, entities=self.entities
@@ -170,26 +204,48 @@ class ExtractionEngine:
             messages,
             known.entities,
             self.model.schema_in_prompt,
+            self.language,
         )
-        checker = ProposalChecker(messages, known.facts, self.schema, fields, run.conversation.user_id)
+        usable: _Checked | None = None
         while True:
             answer: Any = None
             run.calls += 1
             try:
                 answer = yield from self.model.ask(prompt, config)
-                proposed = proposals_in(answer, entities=self.entities)
-                operations, faults = checker.operations(enumerate(proposed.changes, 1))
-                if faults:
-                    raise UnusableAnswerError(" ".join(faults))
-                check_entities(proposed.entities)
-            except RefusedError:
-                raise
+                checked = self._checked(answer, run, known.facts, fields)
             except UnusableAnswerError as error:
-                if run.calls == 2:
+                if usable is not None:
+                    return usable
+                if run.calls == _MAX_CALLS or isinstance(error, RefusedError):
                     raise
-                prompt = with_error(prompt, text_of_answer(answer), str(error))
+                fault = str(error)
             else:
-                return _Checked(operations, proposed.entities)
+                if not checked.faults:
+                    return checked
+                usable = checked if checked.any_valid else usable
+                fault = " ".join(checked.faults[:_MAX_FAULTS])
+                if run.calls == _MAX_CALLS:
+                    if usable is None:
+                        raise UnusableAnswerError(fault)
+                    return usable
+            prompt = with_error(prompt, text_of_answer(answer), fault)
+
+    def _checked(self, answer: Any, run: _Run, facts: Sequence[Fact], fields: Fields) -> _Checked:
+        """Return the valid proposals in an answer of the model.
+
+        Args:
+            answer: The answer.
+            run: The extraction.
+            facts: The facts that the model was shown.
+            fields: Fields of the profile.
+        """
+        messages, from_assistant = run.selection.messages, self.from_assistant
+        proposed = proposals_in(answer, entities=self.entities)
+        user_id = run.conversation.user_id
+        checker = ProposalChecker(messages, facts, self.schema, fields, user_id, from_assistant=from_assistant)
+        operations, faults = checker.operations(proposed.changes)
+        entities, of_entities = checked_entities(proposed.entities, messages, from_assistant=from_assistant)
+        return _Checked(operations, entities, [*proposed.faults, *faults, *of_entities])
 
     def _store(self, run: _Run, checked: _Checked) -> Program[_Stored]:
         """Store the changes and the marker in one transaction."""
@@ -201,7 +257,8 @@ class ExtractionEngine:
             marker = Marker(unit[run.marker])
             forgotten = _time_of(unit[forgotten_user_key(user_id)])
             recent = positions_after(forgotten, conversation, marker, selection.messages)
-            admission = Admission(selection, marker.start(run.read), recent)
+            again = frozenset(at for at in selection.again if run.digests[at] in marker.again)
+            admission = Admission(selection, marker.start(run.read), recent, again)
             fields = load_fields(unit, self.schema.name)
             operations = [one for one in checked.operations if admission.admits(one.positions)]
             changed = change_fields(operations, self.schema, fields, user_id)
@@ -212,26 +269,41 @@ class ExtractionEngine:
                     fields.record_interaction(one.at)
             if recent:
                 save_fields(unit, self.schema.name, fields)
-            unit[run.marker] = marker.after(run.read, None if run.more else conversation.now)
             graph = StoredGraph(unit, utc(conversation.now).isoformat())
-            graph.apply(_admitted(checked.entities, admission), sources)
-            return _Stored(facts, changed, graph.changes())
+            of_graph = graph.apply_valid(_admitted(checked.entities, admission), sources)
+            faults = [*checked.faults, *changed.refused.values(), *of_graph]
+            if faults:
+                new = [run.digests[one.position] for one in selection.of_user if one.position not in selection.again]
+                marker.not_answered(run.repeated, new)
+            else:
+                marker.answered(run.repeated)
+            unit[run.marker] = marker.after(run.read, None if run.more else conversation.now)
+            return _Stored(facts, changed, graph.changes(), faults)
 
         keys = [run.marker, profile_key(user_id, self.schema.name), forgotten_user_key(user_id)]
         keys += _keys_of(user_id, checked, self.store.language)
         return (yield from commit(self.store, user_id, keys, edit))
 
-    def _count_failure(self, run: _Run) -> Program[None]:
-        """Count a failed extraction. After several in a row, skip the messages that the first of them read."""
+    def _count_failure(self, run: _Run, *, may_read_again: bool) -> Program[None]:
+        """Count a failed extraction. After several in a row, skip the messages that the first of them read.
+
+        Args:
+            run: The extraction.
+            may_read_again: If true, skipped messages are read again later.
+        """
 
         def edit(unit: UnitOfWork) -> None:
             marker = Marker(unit[run.marker])
             start = marker.start(run.read)
             if marker.failures + 1 < MAX_FAILURES:
+                marker.not_answered(run.repeated)
                 unit[run.marker] = marker.after_failure(len(run.read) - start)
             else:
                 _log.warning("Messages are skipped: %d answers about them could not be used.", MAX_FAILURES)
-                unit[run.marker] = marker.after(run.read[: start + marker.failed_messages])
+                end = start + marker.failed_messages
+                of_user = [run.digests[one.position] for one in run.selection.of_user if start <= one.position < end]
+                marker.not_answered(run.repeated, of_user if may_read_again else ())
+                unit[run.marker] = marker.after(run.read[:end])
 
         yield from commit(self.store, run.conversation.user_id, [run.marker], edit)
 
@@ -250,7 +322,7 @@ def _keys_of(user_id: str, checked: _Checked, language: str) -> list[ItemKey]:
         if one.fact is not None:
             keys += keys_of_digest(user_id, one.fact.rpartition("-")[0])
     try:
-        StoredGraph(UnitOfWork(user_id, {}), "").apply(checked.entities)
+        StoredGraph(UnitOfWork(user_id, {}), "").apply_valid(checked.entities)
     except UnreadItemsError as unread:
         keys += unread.keys
     return keys
@@ -279,9 +351,9 @@ def _time_of(tombstone: Mapping[str, Any] | None) -> float | None:
 
 
 def _succeeded(run: _Run, stored: _Stored) -> Extraction:
-    facts, fields, graph = stored
-    if fields.refused:  # a concurrent change is in the way
-        _log.warning("Changes from %d messages were refused: %s", run.count, " ".join(fields.refused.values()))
+    facts, fields, graph, faults = stored
+    if faults:
+        _log.warning("Some changes from %d messages were refused: %s", run.count, " ".join(faults[:_MAX_FAULTS]))
     return Extraction(
         run.conversation.user_id,
         run.count,
@@ -294,6 +366,7 @@ def _succeeded(run: _Run, stored: _Stored) -> Extraction:
         tuple(graph.entities),
         graph.relations,
         graph.forgotten,
+        refused=tuple(faults),
         more=run.more,
     )
 

@@ -25,12 +25,13 @@ from langchain_agentmem.knowledge.extraction.conversations import Conversation, 
 from langchain_agentmem.knowledge.extraction.engine import ExtractionEngine
 from langchain_agentmem.knowledge.extraction.jobs import Job
 from langchain_agentmem.knowledge.extraction.model import Method, ProposingModel
-from langchain_agentmem.knowledge.extraction.prompts import INSTRUCTIONS
+from langchain_agentmem.knowledge.extraction.prompts import default_instructions
 from langchain_agentmem.knowledge.extraction.proposals import answer_schema
 from langchain_agentmem.knowledge.extraction.results import Extraction
 from langchain_agentmem.knowledge.extraction.scheduler import Schedule
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.knowledge.namespaces import user_of
+from langchain_agentmem.messages.callbacks import is_streaming
 from langchain_agentmem.messages.conversion import as_messages
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.face import AgentMemStore
@@ -50,8 +51,6 @@ DELAY = 30.0
 TIME_LIMIT = 60.0
 """Default time limit of a call to the model, in seconds."""
 
-_STREAMS = ("langgraph", "langchain_core.tracers.event_stream", "langchain_core.tracers.log_stream")
-
 
 class ProfileExtractor(Runnable[Any, Any]):
     """Extracts facts, profile fields and entities from what users say.
@@ -62,8 +61,10 @@ class ProfileExtractor(Runnable[Any, Any]):
 
     The config, the runtime's context or the state names the user (`user_id`); the model cannot.
 
-    Errors of the model, and answers that cannot be used, are logged and change nothing. The next run reads the messages
-    again. After three runs in a row without a usable answer, the messages of the first one are skipped.
+    Of an answer that is wrong in part, the valid changes are stored; `Extraction.refused` names the others. Errors of the
+    model, and answers that cannot be used, are logged and change nothing. The next run reads the messages again. After three
+    runs in a row without a usable answer, the messages of the first one are skipped. Once the model gives a usable answer,
+    skipped messages, and those of a partly wrong answer, are read again, at most three times.
 
     Args:
         model: A chat model.
@@ -81,6 +82,8 @@ class ProfileExtractor(Runnable[Any, Any]):
         time_limit: Time limit of a call to the model, in seconds or as a `timedelta`. A call that takes longer changes
             nothing and is logged; the next run reads the messages. Default: 60.
         instructions: Instructions for the model, instead of the default ones. Default: None.
+        language: Language in which facts are written, such as `"English"`. Default: None (that of the user).
+        from_assistant: If true, changes are accepted that only messages of the assistant support. Default: False.
         messages_key: Key of the messages in a state. Default: `"messages"`.
         on_extraction: Called with each `Extraction`. Default: None.
 
@@ -111,6 +114,8 @@ class ProfileExtractor(Runnable[Any, Any]):
         entities: bool = False,
         time_limit: timedelta | float = TIME_LIMIT,
         instructions: str | None = None,
+        language: str | None = None,
+        from_assistant: bool = False,
         messages_key: str = "messages",
         on_extraction: Callable[[Extraction], Any] | None = None,
     ) -> None:
@@ -119,14 +124,21 @@ class ProfileExtractor(Runnable[Any, Any]):
             raise InvalidTypeError(msg)
         check_when(when)
         check_flag("entities", entities)
+        check_flag("from_assistant", from_assistant)
         check_function("on_extraction", on_extraction)
         check_id("messages_key", messages_key)
         wait = seconds("delay", delay) or 0.0
         limit = seconds("time_limit", time_limit) or TIME_LIMIT
-        given = INSTRUCTIONS if instructions is None else check_content("instructions", instructions)
+        given = default_instructions(from_assistant=from_assistant)
+        if instructions is not None:
+            given = check_content("instructions", instructions)
+        if language is not None:
+            check_id("language", language)
         shape = Schema(schema)
         proposing = ProposingModel(model, method, answer_schema(facts=shape.has_facts, entities=entities), limit)
-        self.engine = ExtractionEngine(proposing, store.engine, shape, given, entities)
+        self.engine = ExtractionEngine(
+            proposing, store.engine, shape, given, entities, language=language, from_assistant=from_assistant
+        )
         self._when = when
         self._messages_key = messages_key
         self._on_extraction = on_extraction
@@ -263,7 +275,7 @@ def _detached(config: RunnableConfig) -> RunnableConfig:
     callbacks: Any = config.get("callbacks")
     handlers: list[BaseCallbackHandler] = list(getattr(callbacks, "inheritable_handlers", None) or ())
     return {
-        "callbacks": [one for one in handlers if not type(one).__module__.startswith(_STREAMS)],
+        "callbacks": [one for one in handlers if not is_streaming(one)],
         "tags": list(config.get("tags") or ()),
         "metadata": dict(config.get("metadata") or {}),
         "configurable": {

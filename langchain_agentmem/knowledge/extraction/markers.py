@@ -3,6 +3,9 @@
 A marker holds digests of the last messages that were read, so extraction works although a history was trimmed or two runs
 overlap. Messages with an ID are known by ID and text; messages after the last known one are new. Messages without an ID are
 known by their text. They may repeat, so the longest known sequence of them counts; messages after it are new.
+
+A marker also holds messages to read again: those whose answers could not be used, or only in part. They are due once the
+model has given an answer without faults, so a model that always fails is not asked more often because of them.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ REMEMBERED = 200
 
 MAX_FAILURES = 3
 """Number of failed extractions in a row after which the messages of the first one are skipped."""
+
+MAX_AGAIN = 40
+"""Upper bound of the messages to read again: those that were read last."""
 
 _BY_ID, _BY_TEXT = "i", "t"
 
@@ -45,6 +51,9 @@ class Marker:
             """Number of extractions in a row that failed."""
             self.failed_messages = int(given.get("failed_messages", 0))
             """Number of messages that the first of these extractions read."""
+            self.again = {str(digest): int(times) for digest, times in given.get("again", {}).items()}
+            """Digests of messages to read again, with how often they were read again."""
+            self._is_due = bool(given.get("due", False))
 
     def start(self, digests: Sequence[str]) -> int:
         """Return the position of the first message that was not read.
@@ -68,6 +77,11 @@ class Marker:
                     longest, end = length, after
         return max(known, end)
 
+    @property
+    def due(self) -> frozenset[str]:
+        """Digests of the messages that the next extraction reads again."""
+        return frozenset(self.again) if self._is_due else frozenset()
+
     def after(self, digests: Sequence[str], handed_over: float | None = None) -> dict[str, Any]:
         """Return the value to store once messages were read.
 
@@ -87,12 +101,36 @@ class Marker:
         first = self.failed_messages if self.failures else messages
         return {**self._value(), "failures": self.failures + 1, "failed_messages": first}
 
+    def answered(self, repeated: Sequence[str]) -> None:
+        """Note an answer without faults: messages that were read again are done, and the others are due.
+
+        Args:
+            repeated: Digests of the messages that were read again.
+        """
+        self.again = {digest: times for digest, times in self.again.items() if digest not in repeated}
+        self._is_due = bool(self.again)
+
+    def not_answered(self, repeated: Sequence[str], skipped: Sequence[str] = ()) -> None:
+        """Note an answer that could not be used, or only in part.
+
+        Args:
+            repeated: Digests of the messages that were read again. Each is read again `MAX_FAILURES` times at most.
+            skipped: Digests of the messages that no later extraction reads as new. Default: none.
+        """
+        counted = {digest: times + (digest in repeated) for digest, times in self.again.items()}
+        left = {digest: times for digest, times in counted.items() if times < MAX_FAILURES}
+        new = {digest: 0 for digest in skipped if digest not in counted}
+        self.again = dict([*left.items(), *new.items()][-MAX_AGAIN:])
+        self._is_due = False
+
     def _value(self) -> dict[str, Any]:
         return {
             "seen": self._seen,
             "handed_over": self.handed_over,
             "failures": self.failures,
             "failed_messages": self.failed_messages,
+            "again": self.again,
+            "due": self._is_due,
         }
 
 

@@ -12,9 +12,11 @@ from langchain_core.runnables import Runnable
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.extraction.proposals import TOOL, RefusedError, UnusableAnswerError
+from langchain_agentmem.messages.callbacks import without_streaming
 from langchain_agentmem.messages.limits import tool_calling
 from langchain_agentmem.programs import Ask, Program, Within
 from langchain_agentmem.programs.signals import came_by_signal
+from langchain_agentmem.text.thoughts import without_thoughts
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -54,7 +56,7 @@ class ProposingModel:
             method = "tools" if _supports_tools(model) else "json"
         self.schema_in_prompt = schema if method == "json" else None
         """The schema if the prompt must state it; None if the provider gets it in another way."""
-        self._runnable = _bound(model, method, schema)
+        self._runnable = _bound(_unstreamed(model), method, schema)
         self._seconds = seconds
 
     def ask(self, prompt: Sequence[BaseMessage], config: RunnableConfig | None) -> Program[Any]:
@@ -69,7 +71,7 @@ class ProposingModel:
             RefusedError: The model, or its provider, refused the messages.
             UnusableAnswerError: The answer was cut off.
         """
-        given = config or {}
+        given = without_streaming(config)
         quiet = cast("RunnableConfig", {**given, "tags": [*(given.get("tags") or ()), _NOSTREAM]})
         try:
             return (yield from Within(Ask(self._runnable, prompt, quiet), self._seconds))
@@ -94,6 +96,13 @@ def _bound(model: Any, method: str, schema: dict[str, Any]) -> Runnable[Any, Any
     raise InvalidInputError(msg)
 
 
+def _unstreamed(model: Any) -> Any:
+    """Return a model that answers in one piece: a stream that ends early would look like a complete answer."""
+    if isinstance(model, BaseChatModel) and getattr(model, "streaming", False) is True:
+        return model.model_copy(update={"disable_streaming": True})
+    return model
+
+
 def _supports_tools(model: Any) -> bool:
     binds = isinstance(model, BaseChatModel) and type(model).bind_tools is not BaseChatModel.bind_tools
     return binds and tool_calling(model) is not False
@@ -108,7 +117,7 @@ def text_of_answer(answer: Any) -> str:
             return str([call.get("args") for call in calls])
         except RecursionError:
             return ""
-    return str(getattr(message, "text", message) or "")
+    return without_thoughts(str(getattr(message, "text", message) or ""))
 
 
 def _failure(error: Exception) -> AgentMemError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -13,13 +14,15 @@ from langchain_agentmem.knowledge.facts.facts import Fact
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
 
-INSTRUCTIONS = (
+_INSTRUCTIONS = (
     "You keep the profile of one user. You are shown what is known of the user and the new messages of a conversation "
     "between the user and an assistant. Say what is to change in the profile because of what the user says about himself or "
-    "herself: nothing that only the assistant says, no guesses, nothing that matters today alone, no passwords or keys. Most "
+    "herself: {assistant}no guesses, nothing that matters today alone, no passwords or keys. Most "
     "messages change nothing: then answer with an empty list."
 )
-"""Default instructions; an application may pass its own."""
+_NOT_OF_ASSISTANT = "nothing that only the assistant says, "
+_LANGUAGE = "Write facts, topics and values in {language}, whatever the language of these instructions is."
+_OF_USER = "the language in which the user writes (unless the instructions above name another)"
 
 _FACTS = (
     "Facts are short sentences about the user, one statement each. Add what is new. Where a known fact says the same in "
@@ -37,7 +40,17 @@ _ENTITIES = (
     "how they relate to each other and to the user, who is the entity named 'user'. Call what is known by the name under "
     "which it is known. Leave the lists empty where there is nothing new."
 )
+_NEW = "New messages, the last one of {today} (words such as 'yesterday' count from the date of their own message)"
 _JSON = "Answer with one JSON object and nothing else, which fits this JSON schema: {schema}"
+
+
+def default_instructions(*, from_assistant: bool) -> str:
+    """Return the instructions of an application that passes none.
+
+    Args:
+        from_assistant: If true, changes may rest on what only the assistant says.
+    """
+    return _INSTRUCTIONS.format(assistant="" if from_assistant else _NOT_OF_ASSISTANT)
 
 
 def extraction_prompt(
@@ -48,6 +61,7 @@ def extraction_prompt(
     messages: Sequence[ShownMessage],
     entities: dict[str, list[Any]] | None,
     answer: dict[str, Any] | None,
+    language: str | None,
 ) -> list[BaseMessage]:
     """Return the messages that ask for proposals.
 
@@ -59,8 +73,9 @@ def extraction_prompt(
         messages: New messages, which are numbered from 1.
         entities: Known entities and relations; None if the model is not asked for entities.
         answer: JSON schema of the answer; None if the provider gets it in another way.
+        language: Language of the facts; None for that of the user.
     """
-    parts = [instructions, ABOUT_QUOTED]
+    parts = [instructions, _LANGUAGE.format(language=language or _OF_USER), ABOUT_QUOTED]
     if schema.has_facts:
         parts.append(_FACTS)
     parts.append(_FIELDS.format(schema=json.dumps(schema.described(), ensure_ascii=False)))
@@ -75,13 +90,19 @@ def extraction_prompt(
         ]
     known |= entities or {}
     new = [_shown(number, message) for number, message in enumerate(messages, 1)]
-    question = f"Known: {quoted(known)}\n\nNew messages, of {messages[-1].at:%A, %Y-%m-%d}: {quoted(new)}"
+    read = messages[-1].local or messages[-1].at
+    question = f"Known: {quoted(known)}\n\n{_NEW.format(today=f'{read:%A, %Y-%m-%d}')}: {quoted(new)}"
     return [SystemMessage("\n\n".join(parts)), HumanMessage(question)]
 
 
 def _shown(number: int, message: ShownMessage) -> dict[str, Any]:
     name = {"name": message.name} if message.name else {}
-    return {"number": number, "role": message.role, **name, "text": message.text}
+    written = {} if message.local is None else {"written": _date(message.local)}
+    return {"number": number, "role": message.role, **name, **written, "text": message.text}
+
+
+def _date(moment: datetime) -> str:
+    return f"{moment:%A}, {moment.isoformat(sep=' ', timespec='minutes')}"
 
 
 def with_error(prompt: Sequence[BaseMessage], answer: str, error: str) -> list[BaseMessage]:

@@ -6,19 +6,24 @@ them, so no text in a conversation can reach another user's profile.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 from langchain_core.utils.json_schema import dereference_refs
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.knowledge.entities.changes import EntityChanges, moment
-from langchain_agentmem.knowledge.facts.statements import MAX_TEXT, MAX_TOPICS
+from langchain_agentmem.knowledge.extraction.loose_json import from_string
+from langchain_agentmem.knowledge.facts.statements import MAX_TEXT, MAX_TOPIC, MAX_TOPICS
 
 TOOL = "change_profile"
 """Name of the tool and of the schema that ask for changes."""
+
+NO_CHANGE = "none"
+"""The action of a change that changes nothing."""
 
 MAX_CHANGES = 20
 """Upper bound of the changes in one answer."""
@@ -35,37 +40,110 @@ class RefusedError(UnusableAnswerError):
     """The model refused to answer; nothing was changed."""
 
 
-def _as_list(value: Any) -> Any:
-    return [] if value is None else [value] if isinstance(value, (str, int)) else value
+_ACTIONS = {
+    "add": ("add", "added", "create", "insert", "append", "new", "save", "store", "remember"),
+    "update": ("update", "updated", "modify", "change", "replace", "set", "edit", "upsert", "correct"),
+    "remove": ("remove", "removed", "delete", "forget", "erase", "end", "ended"),
+    NO_CHANGE: (
+        "none",
+        "noop",
+        "no",
+        "nothing",
+        "keep",
+        "skip",
+        "ignore",
+        "unchanged",
+        "nochange",
+        "donothing",
+        "null",
+    ),
+}
+_ACTION_OF = {word: action for action, words in _ACTIONS.items() for word in words}
+_OMITTED = ("", "null", "none", "undefined")
+
+
+def action_of(given: Any) -> str | None:
+    """Return the action that a model names, or `NO_CHANGE`; None if it is unknown."""
+    return _ACTION_OF.get(re.sub(r"[^a-z]", "", given.casefold())) if isinstance(given, str) else None
+
+
+def is_omitted(value: Any) -> bool:
+    """Return true for null, and for what small models write instead of it."""
+    return value is None or (isinstance(value, str) and value.strip().casefold() in _OMITTED)
+
+
+def _as_number(value: Any) -> Any:
+    """Return the number of a fact. Small models write 0 or -1 if there is none, and a text such as "fact 2"."""
+    if isinstance(value, str) and (found := re.fullmatch(r"\D*?(-?\d+)(?:\.0*)?\D*", value)):
+        value = int(found[1])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return None if isinstance(value, bool) or (isinstance(value, int) and value < 1) else value
+
+
+def as_numbers(value: Any) -> Any:
+    """Return the numbers of messages, which small models write as one number, as texts or as objects."""
+    if isinstance(value, str):
+        return [
+            int(one) for one in re.findall(r"(?<![\w.-])-?\d{1,9}(?![\w.])", value.replace("[", " ").replace("]", " "))
+        ]
+    if isinstance(value, Mapping):
+        return as_numbers(value.get("number", value.get("id")))
+    if isinstance(value, (list, tuple)):
+        return [number for one in value for number in as_numbers(one)]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else []
+
+
+def _as_topics(value: Any) -> Any:
+    """Return those topics that are accepted: a fact is not refused because of a topic."""
+    value = from_string(value)
+    if value is None or isinstance(value, (str, int, float)):
+        value = [value]
+    if not isinstance(value, list):
+        return []
+    texts = (str(one).strip() for one in value if isinstance(one, (str, int, float)) and not is_omitted(one))
+    return [one for one in texts if 0 < len(one) <= MAX_TOPIC][:MAX_TOPICS]
 
 
 def _as_confidence(value: Any) -> Any:
     """Return a number from 0 to 1, or None if a model wrote anything else."""
     try:
         confidence = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return confidence if 0 <= confidence <= 1 else None
 
 
 class Proposal(BaseModel):
-    """A change of a fact or a field that a model proposes."""
+    """A change of a fact or a field that a model proposes. Values of small models are read as they are meant."""
 
     @model_validator(mode="before")
     @classmethod
-    def _without_blanks(cls, given: Any) -> Any:
-        """Drop empty strings, which small models write for what they omit."""
-        if not isinstance(given, dict):
+    def _as_meant(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
             return given
-        return {name: value for name, value in given.items() if value != "" or name == "value"}
+        meant = {name: value for name, value in given.items() if name == "value" or not is_omitted(value)}
+        action = action_of(meant.get("action"))
+        if action is not None:
+            if meant["action"].strip().casefold() in ("forget", "erase"):
+                meant.setdefault("reason", "forget")
+            meant["action"] = action
+        if meant.get("reason") not in ("ended", "forget"):
+            meant.pop("reason", None)
+        since = meant.get("since")
+        if not isinstance(since, str):
+            meant["since"] = str(since) if isinstance(since, int) else None
+        return meant
 
     action: Literal["add", "update", "remove"]
-    fact: int | None = None
+    fact: Annotated[int | None, BeforeValidator(_as_number)] = None
     field: str | list[str] | None = None
     text: str | None = Field(default=None, max_length=MAX_TEXT)
     value: Any = None
-    topics: Annotated[list[str], BeforeValidator(_as_list), Field(max_length=MAX_TOPICS)] = Field(default_factory=list)
-    messages: Annotated[list[int], BeforeValidator(_as_list)] = Field(default_factory=list)
+    topics: Annotated[list[str], BeforeValidator(_as_topics)] = Field(default_factory=list)
+    messages: Annotated[list[int], BeforeValidator(as_numbers)] = Field(default_factory=list)
     confidence: Annotated[float | None, BeforeValidator(_as_confidence)] = None
     since: str | None = None
     reason: Literal["ended", "forget"] | None = None
@@ -78,34 +156,24 @@ class Proposal(BaseModel):
             return None
 
 
-class Proposals(BaseModel):
-    """The form of an answer with changes of facts and fields."""
-
-    changes: Annotated[list[Proposal], BeforeValidator(lambda value: [] if value is None else value)] = Field(
-        max_length=MAX_CHANGES
+def described(error: ValidationError) -> str:
+    """Return what is wrong with a part of an answer, for the model."""
+    prefix = "Value error, "
+    faults = (
+        f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one['msg'].removeprefix(prefix)}"
+        for one in error.errors()[:5]
     )
-
-
-class ProposalsWithEntities(Proposals):
-    """The form of an answer with changes of entities too. Their sources are numbers of messages."""
-
-    entities: EntityChanges = Field(default_factory=EntityChanges)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gathered(cls, given: Any) -> Any:
-        """Accept entities beside the changes, or none at all: small models do not nest them."""
-        if not isinstance(given, dict) or isinstance(given.get("entities"), dict):
-            return given
-        beside = {name: given[name] for name in EntityChanges.model_fields if given.get(name) is not None}
-        return {**given, "entities": beside}
+    return f"{'; '.join(faults).rstrip('.')}."
 
 
 class Proposed(NamedTuple):
-    """All changes that an answer proposes."""
+    """The changes that an answer proposes."""
 
-    changes: list[Proposal]
+    changes: list[tuple[int, Proposal]]
+    """Changes of facts and fields, with their numbers in the answer."""
     entities: EntityChanges
+    faults: list[str]
+    """What is wrong with the other changes, for the model and the application."""
 
 
 def answer_schema(*, facts: bool, entities: bool = False) -> dict[str, Any]:

@@ -33,6 +33,8 @@ class Extraction:
     """Number of entities that were forgotten."""
     error: str | None = None
     """Why nothing changed, if the model failed or its answer could not be used; else None."""
+    refused: tuple[str, ...] = ()
+    """Why some changes of the answer were refused; the others were stored."""
     more: bool = False
     """True if there are new messages that did not fit in this extraction."""
 
@@ -54,6 +56,7 @@ class Extraction:
             ("entities", ", ".join(self.entities)),
             ("relations", self.relations),
             ("forgotten entities", self.forgotten_entities),
+            ("refused", " ".join(self.refused)),
             ("error", self.error),
         ]
         return html_table([row for row in rows if row[1]], caption="Extraction", row_headers=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 from langchain_agentmem.knowledge.extraction.conversations import ASSISTANT, USER, Conversation, role_of, storable
 from langchain_agentmem.knowledge.extraction.markers import Marker
 from langchain_agentmem.knowledge.times import utc
-from langchain_agentmem.messages.properties import time_of
+from langchain_agentmem.messages.properties import local_time_of, time_of
 
 MAX_MESSAGES, MAX_MESSAGE_CHARACTERS = 40, 12_000
 """Upper bounds of the new messages that one extraction reads, and of their characters. The next one reads the others."""
@@ -39,6 +39,8 @@ class ShownMessage:
     """Name of the writer, if the message tells it."""
     dated: bool = False
     """True if the message itself tells when it was written."""
+    local: datetime | None = None
+    """When the message was written, in its own offset; None if that is unknown."""
 
 
 class Selection(NamedTuple):
@@ -47,6 +49,8 @@ class Selection(NamedTuple):
     messages: list[ShownMessage]
     end: int
     """Position after the last one. Messages before it that are not shown are not read later either."""
+    again: frozenset[int] = frozenset()
+    """Positions of messages among them that an earlier extraction read without a usable answer."""
 
     @property
     def of_user(self) -> list[ShownMessage]:
@@ -54,8 +58,14 @@ class Selection(NamedTuple):
         return [one for one in self.messages if one.role == USER]
 
 
-def select(conversation: Conversation, digests: Sequence[str], start: int, others: frozenset[int]) -> Selection:
-    """Select the new messages that one extraction reads.
+def select(
+    conversation: Conversation,
+    digests: Sequence[str],
+    start: int,
+    others: frozenset[int],
+    again: Collection[str] = (),
+) -> Selection:
+    """Select the messages that one extraction reads: the new ones, and earlier ones that it reads again.
 
     Turns of other users are left out, with the assistant's answers to them.
 
@@ -64,26 +74,33 @@ def select(conversation: Conversation, digests: Sequence[str], start: int, other
         digests: Digests of its messages.
         start: Position of the first new message.
         others: Positions of messages of other users.
+        again: Digests of earlier messages to read again, if there are new messages. They take at most half of the bounds.
+            Default: none.
     """
     messages = conversation.messages
     last_turn = max((at for at, message in enumerate(messages) if role_of(message) == USER), default=0)
     turn = -1
     shown: list[ShownMessage] = []
     left = MAX_MESSAGE_CHARACTERS
+    repeated: set[int] = set()
     for at, message in enumerate(messages):
         role = role_of(message)
         turn = at if role == USER else turn
-        if at < start or turn in others or role is None:
+        is_new = at >= start
+        if turn in others or role is None or not (is_new or digests[at] in again):
             continue
         text = clipped(storable(str(message.text)).strip(), _LONGEST[role])
         if not text:
             continue
-        if shown and (len(text) > left or len(shown) == MAX_MESSAGES):
-            return Selection(shown, at)
+        if not is_new and (len(text) > left - MAX_MESSAGE_CHARACTERS // 2 or len(shown) >= MAX_MESSAGES // 2):
+            continue
+        if len(shown) > len(repeated) and (len(text) > left or len(shown) == MAX_MESSAGES):
+            return Selection(shown, at, frozenset(repeated))
         left -= len(text)
+        repeated |= set() if is_new else {at}
         source = storable(message.id or digests[at])
         shown.append(_shown(message, at, source, role, text, conversation.now, in_last_turn=at >= last_turn))
-    return Selection(shown, len(messages))
+    return Selection(shown, len(messages), frozenset(repeated))
 
 
 def _shown(
@@ -95,7 +112,9 @@ def _shown(
     dated = written >= 0
     name = clipped(storable(message.name or ""), _LONGEST_NAME)
     when = utc(written if dated else now)
-    return ShownMessage(at, source, role, text, when, dated or in_last_turn, name, dated)
+    offset = local_time_of(message)
+    local = when.astimezone(offset.tzinfo) if offset else when if in_last_turn else None
+    return ShownMessage(at, source, role, text, when, dated or in_last_turn, name, dated, local)
 
 
 def clipped(text: str, longest: int) -> str:
@@ -122,6 +141,8 @@ class Admission:
     """Position of the first message that no other extraction has read."""
     recent: frozenset[int]
     """Positions of the messages that were written after the user was forgotten."""
+    again: frozenset[int] = frozenset()
+    """Positions of earlier messages that this extraction reads again, and no other one did in the meantime."""
 
     def admits(self, positions: Sequence[int]) -> bool:
         """Return true if a proposal is applied: at least one of its messages is unread, and all are recent.
@@ -130,11 +151,16 @@ class Admission:
             positions: Positions of the messages that it names. If it names none, all messages of the user count.
         """
         behind = positions or [one.position for one in self.selection.of_user]
-        return max(positions, default=self.selection.end - 1) >= self.start and self.recent.issuperset(behind)
+        is_unread = any(at >= self.start or at in self.again for at in positions) if positions else self._any_unread
+        return is_unread and self.recent.issuperset(behind)
 
     def admits_unnamed(self) -> bool:
         """Return true if proposals are applied that cannot name messages: any message is unread and any is recent."""
-        return self.start < self.selection.end and any(one.position in self.recent for one in self.selection.of_user)
+        return self._any_unread and any(one.position in self.recent for one in self.selection.of_user)
+
+    @property
+    def _any_unread(self) -> bool:
+        return self.start < self.selection.end or bool(self.again)
 
 
 def positions_after(
