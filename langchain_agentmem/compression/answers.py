@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from langchain_agentmem.compression.summaries import LISTS
 from langchain_agentmem.errors import AgentMemError
+from langchain_agentmem.text.thoughts import without_thoughts
 
 _MAX_POINTS = 20
 """The maximum number of entries of a list in a structured summary."""
@@ -20,10 +21,6 @@ _MAX_POINT = 500
 """The maximum number of characters of such an entry."""
 _TEXT_FIELDS = ("summary", "text", "content", "output")
 """The fields of a structured answer that may contain the text, the best first."""
-_DRAFT_TAG = r"(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)"
-_DRAFT = re.compile(rf"<({_DRAFT_TAG})\b[^>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_DRAFT_START = re.compile(rf"<{_DRAFT_TAG}\b[^>]*>", re.IGNORECASE)
-_DRAFT_END = re.compile(rf"</{_DRAFT_TAG}\s*>", re.IGNORECASE)
 _OBJECT_START = re.compile(r'\{\s*"')
 _DECODER = json.JSONDecoder()
 
@@ -62,7 +59,7 @@ def read_answer(answer: Any, *, structured: bool) -> Answer:
     fields = _fields_of(answer)
     if fields is not None:
         return _read_fields(fields, answer)
-    text = without_drafts(text_of(answer))
+    text = without_thoughts(text_of(answer)).strip()
     if _is_json_list(text) or _has_incomplete_json(text):
         raise _no_summary(answer)
     found = json_in(text)
@@ -83,18 +80,6 @@ def text_of(answer: Any) -> str:
 def message_of(answer: Any) -> Any:
     """Return the model's message in an answer, which reports the tokens; the answer itself if there is none."""
     return answer["raw"] if isinstance(answer, Mapping) and "raw" in answer else answer
-
-
-def without_drafts(text: str) -> str:
-    """Return a text without a model's drafts: text in `<think>` tags, which may be unclosed or unopened."""
-    text = _DRAFT.sub("", text)
-    ends = list(_DRAFT_END.finditer(text))
-    if ends:  # some chat templates send the opening tag as part of the prompt
-        text = text[ends[-1].end() :]
-    start = _DRAFT_START.search(text)
-    if start:
-        text = text[: start.start()]
-    return text.strip()
 
 
 def json_in(text: str) -> Mapping[str, Any] | None:
@@ -160,7 +145,7 @@ def _read_fields(fields: Mapping[str, Any], answer: Any) -> Answer:
     """Return the summary in the fields of a structured answer."""
     texts = [fields[name] for name in _TEXT_FIELDS if isinstance(fields.get(name), str)][:1]
     texts = texts or [value for name, value in fields.items() if isinstance(value, str) and name not in LISTS]
-    text = without_drafts("\n".join(texts))
+    text = without_thoughts("\n".join(texts)).strip()
     if not text:
         raise _no_summary(answer)
     return Answer(_encodable(text), {name: _points(fields.get(name)) for name in LISTS})

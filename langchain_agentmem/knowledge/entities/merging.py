@@ -81,8 +81,9 @@ def separated(entity: Value, merge: Value) -> list[Value]:
     kept, others = merge["kept"], merge["others"]
     own = set(keys_of(kept))
     foreign = {key for one in others for key in keys_of(one)} - own
-    names = [kept["name"], *kept["aliases"], entity["name"], *entity["aliases"]]
-    names = [name for name in names if folded(name) not in foreign]
+    # Names that the kept entity has lost since are not restored.
+    names = [name for name in (entity["name"], *entity["aliases"]) if folded(name) not in foreign]
+    names.sort(key=lambda name: folded(name) != folded(kept["name"]))
     result = {**entity, "name": names[0], "aliases": names[1:], "attributes": dict(entity["attributes"])}
     for name in ("kind", "description"):
         if result[name] != kept[name] and any(result[name] == one[name] for one in others):

@@ -130,7 +130,7 @@ class _Search:
         tag, thoughts = next(tags, None), 0
         while tries < _TRIES:
             mark = None if thoughts else _MARK.search(text, position)
-            if tag is not None and (mark is None or tag.start < mark.start()):
+            if tag is not None and (mark is None or tag.start <= mark.start()):
                 if tag.start >= position:  # tags within strings are no tags
                     thoughts = self._after_tag(tag.kind, thoughts)
                     position = tag.end
