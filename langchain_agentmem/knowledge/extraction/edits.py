@@ -60,7 +60,7 @@ def change_fields(operations: Sequence[Operation], schema: Schema, fields: Field
             if not one.path or number in left_out:
                 continue
             # Of a value with several parts, some may be applied before another one is refused.
-            edited = done.fields.copy() if isinstance(one.value, (dict, list)) else done.fields
+            edited = done.fields.copy() if _has_parts(one.value) else done.fields
             try:
                 path = schema.field(one.path, edited.document)
                 if _FieldEdit(one, schema, edited).apply(path):
@@ -94,6 +94,11 @@ def change_fields(operations: Sequence[Operation], schema: Schema, fields: Field
         ]
         reason = f"the profile would not fit the schema: {faults[0]}."
         dropped |= dict.fromkeys(alone or culprits or paths, reason)
+
+
+def _has_parts(value: Any) -> bool:
+    """Return true if a value is a list or an object, or may be one as text."""
+    return isinstance(value, (dict, list)) or (isinstance(value, str) and value.lstrip()[:1] in ("[", "{"))
 
 
 def _counts(fault: Fault, known: Sequence[Fault], before: Mapping[str, Any]) -> bool:
@@ -209,6 +214,11 @@ class _FieldEdit:
         if not isinstance(value, dict) or not value:
             raise _refused(path, stored, "an object", f"Name the entry to change, such as {named((*path, 'name'))}.")
         if self._operation.action == "update":
+            left_out = [name for name, one in stored.items() if one is not None and name not in value]
+            if left_out and not self._schema.tree.names_fields(path):
+                entry = named((*path, next(iter(value))))
+                advice = f"Give {', '.join(left_out[:5])} too, or change one entry, such as {entry}."
+                raise _refused(path, stored, "an object", advice)
             return self._set(path, value)
         other = [name for name, one in value.items() if stored.get(name) is not None and not same(stored[name], one)]
         nested = [name for name in other if isinstance(stored[name], (dict, list))]
@@ -229,20 +239,24 @@ class _FieldEdit:
             InvalidInputError: Nothing matches.
         """
         stored = find_field(self._fields.document, path)[1]
-        try:
-            if isinstance(stored, list) and value is not None:
-                return self._remove_elements(path, stored, value)
-            is_given = value is not None and not is_placeholder(value)
-            if isinstance(stored, dict) and is_given and not same(stored, value):
-                return self._remove_entries(path, stored, value)
-            if stored is not None and is_given and not _means(value, stored):
-                raise _refused(path, stored, "another value", f"It is not {shown(value, 60)}.")
-        except InvalidInputError:
-            # Something that was stated later counts. So does the same removal, if a conversation is read again.
-            if self._fields.has_changed(path, self._operation.at):
-                return False
-            raise
+        if isinstance(stored, list) and value is not None:
+            return self._remove_elements(path, stored, value)
+        is_given = value is not None and not is_placeholder(value)
+        if isinstance(stored, dict) and is_given and not same(stored, value):
+            return self._remove_entries(path, stored, value)
+        if stored is not None and is_given and not _means(value, stored):
+            return self._unmatched(path, stored, "another value", f"It is not {shown(value, 60)}.")
         return self._remove_field(path)
+
+    def _unmatched(self, path: Path, stored: Any, kind: str, advice: str) -> bool:
+        """Return false if something that was stated later explains why nothing matches. The removal itself may do so.
+
+        Raises:
+            InvalidInputError: Nothing explains it.
+        """
+        if self._fields.has_changed(path, self._operation.at):
+            return False
+        raise _refused(path, stored, kind, advice)
 
     def _remove_field(self, path: Path) -> bool:
         one = self._operation
@@ -269,7 +283,7 @@ class _FieldEdit:
                 return False
         elif gone:
             return self._set(path, [one for one in stored if not any(one is each for each in gone)])
-        raise _refused(path, stored, "a list", f"{shown(value, 60)} is not in it.")
+        return self._unmatched(path, stored, "a list", f"{shown(value, 60)} is not in it.")
 
     def _remove_entries(self, path: Path, stored: dict[str, Any], value: Any) -> bool:
         """Remove entries of an object: a name, several names, or names with their values."""
@@ -280,7 +294,7 @@ class _FieldEdit:
             or len(known) != len(entries)
             or not all(find_field(self._fields.document, one)[0] for one in known)
         ):
-            raise _refused(path, stored, "an object", f"{shown(value, 60)} is not in it.")
+            return self._unmatched(path, stored, "an object", f"{shown(value, 60)} is not in it.")
         removed = [self._remove(entry, one) for entry, one in known.items()]
         return any(removed)
 

@@ -134,12 +134,17 @@ class SchemaTree:
         holder = {} if value is None else value
         if not isinstance(holder, Mapping):
             return
+        is_blocked = False
         for length in range(1, len(rest) + 1):
             name = _spelled(nodes, holder, ".".join(rest[:length]))
             inner = self.inside(nodes, name)
-            if not inner:
-                continue
             exists = name in holder
+            if not inner or (is_blocked and not exists):
+                continue
+            # Where a value could be an object but is none, a longer name would hide what the path means.
+            could_be_object = length < len(rest) and bool(self.inside(inner, rest[length]))
+            is_object = isinstance(holder.get(name), (Mapping, type(None)))
+            is_blocked = is_blocked or (could_be_object and not is_object)
             for more, others in self._candidates(inner, holder.get(name), rest[length:]):
                 yield (length + more if exists else 0), (name, *others)
 
@@ -170,6 +175,10 @@ class SchemaTree:
         return bool(nodes) and all(
             "object" in types_of([one]) and is_open(one) and not one.get("properties") for one in nodes
         )
+
+    def names_fields(self, path: Path) -> bool:
+        """Return true if the schema names the fields of the object under a path."""
+        return any(one.get("properties") for one in self.at(path))
 
     def accepts_list(self, path: Path) -> bool:
         """Return true if a field may hold a list."""

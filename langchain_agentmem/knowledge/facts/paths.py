@@ -15,8 +15,8 @@ MAX_DEPTH, MAX_NAME = 10, 200
 
 Path = tuple[str, ...]
 
-_BRACKETS = re.compile(r"""\.?\[\s*(?:"([^"\]]*)"|'([^'\]]*)')\s*\]""")
-"""A name in brackets and quotes: `["node.js"]`."""
+_BRACKETS = re.compile(r"""\.?\[\s*(?:"([^"\]]*)"|'([^'\]]*)'|(\d+))\s*\]""")
+"""A name in brackets and quotes, or a number in brackets: `["node.js"]`, `[7]`."""
 
 
 def path_of(field: str | Sequence[str]) -> Path:
@@ -50,7 +50,7 @@ def _names_in(field: str) -> Path:
     for found in _BRACKETS.finditer(field):
         before = field[after : found.start()]
         names += before.lstrip(".").split(".") if before else []
-        names.append(found[1] or found[2] or "")
+        names.append(found[1] or found[2] or found[3] or "")
         after = found.end()
     rest = field[after:]
     if not names:

@@ -22,7 +22,7 @@ from langchain_agentmem.errors import (
 from langchain_agentmem.knowledge.facts.facts import Fact, in_order, timeline_html
 from langchain_agentmem.knowledge.facts.faults import Fault, faults_of_errors, faults_of_model, without_incomplete
 from langchain_agentmem.knowledge.facts.json_schemas import SPELLINGS, SchemaTree, key_of, schema_of
-from langchain_agentmem.knowledge.facts.paths import Path
+from langchain_agentmem.knowledge.facts.paths import Path, find_field
 from langchain_agentmem.text.tables import html_table
 
 _USER = "user_id"
@@ -135,11 +135,16 @@ class Schema:
             InvalidInputError: The schema does not have the field.
         """
         found = self.tree.resolve(path, document)
-        if found is None or self._is_managed(found[0]):
-            known = ", ".join(name for name in self._properties() if not self._is_managed(name))
-            msg = f"There is no field {shown('.'.join(path))} in the schema {self.name}. Its fields: {known or 'any'}."
-            raise InvalidInputError(msg)
-        return found
+        if found is not None and not self._is_managed(found[0]):
+            return found
+        msg = f"There is no field {shown('.'.join(path))} in the schema {self.name}."
+        for length in range(1, len(path)):
+            exists, value = find_field(document, path[:length])
+            if exists and found is None and not isinstance(value, Mapping):
+                msg += f" {'.'.join(path[:length])} holds {shown(value, 60)}."
+        known = ", ".join(name for name in self._properties() if not self._is_managed(name))
+        msg += f" Its fields: {known or 'any'}."
+        raise InvalidInputError(msg)
 
     def faults(self, document: Mapping[str, Any], user_id: str) -> list[Fault]:
         """Return the errors of a document of a user's fields, missing fields included."""
