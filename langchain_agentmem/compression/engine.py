@@ -359,7 +359,7 @@ class CompressionEngine:
         left = budget.max_tokens - self.counter.base - others - spare
         if left <= 0:
             msg = (
-                f"The tools and what else stands in the request count {others:,} tokens, which leaves no room in "
+                f"Tools and other parts of the request have {others:,} tokens, which leaves no room in "
                 f"max_tokens={budget.max_tokens:,}. Raise it, or pass fewer tools."
             )
             raise BudgetError(msg)

@@ -118,7 +118,7 @@ class ModelCalls:
             try:
                 return (yield from self._compressed(request, texts, config, limit))
             except BudgetError as error:
-                _log.warning("A request has no room for all that is known: it gets less of it. %s", error)
+                _log.warning("A request has no room for all known data about the user and gets less of it. %s", error)
         return (yield from self._compressed(request, Texts(""), config, limit))
 
     def _compressed(
