@@ -310,8 +310,8 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
         except AgentMemError as error:  # a closed history, or one without a server, is shown with the error
             return html_table([], caption=f"{self.session_id}: {error}")
         return html_table(
-            ((entry.position, entry.message.type, entry.agent, str(entry.message.text)) for entry in entries),
-            header=("position", "type", "agent", "text"),
+            ((entry.position, entry.role, entry.agent, str(entry.message.text)) for entry in entries),
+            header=("position", "role", "agent", "text"),
             caption=f"{self.session_id}: the newest {len(entries)} of {count} messages",
         )
 

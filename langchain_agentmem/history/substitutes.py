@@ -9,10 +9,12 @@ from enum import Enum
 from typing import Any
 
 from langchain_core.messages import BaseMessage, ChatMessage
+from pydantic import BaseModel
 
 from langchain_agentmem.arguments.nesting import MAX_DEPTH
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.message_classes import message_class
+from langchain_agentmem.encoding.refusals import text_of_error
 from langchain_agentmem.encoding.repairs import built, completed, repaired
 from langchain_agentmem.errors import UnsupportedValueError
 from langchain_agentmem.programs.signals import came_by_signal
@@ -22,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 def substitute_for(codec: Codec, message: BaseMessage) -> BaseMessage:
     """Return a message that the codec accepts, as similar to the given one as possible."""
-    message = repaired(_of_known_class(message))
+    message = repaired(_of_known_class(codec, message))
     extra = message.__pydantic_extra__ or {}
     return built(
         type(message),
@@ -36,11 +38,12 @@ def mark_for(value: Any) -> str:
     return f"[a value of type {type(value).__module__}.{type(value).__qualname__}, which cannot be stored]"
 
 
-def _of_known_class(message: BaseMessage) -> BaseMessage:
+def _of_known_class(codec: Codec, message: BaseMessage) -> BaseMessage:
     """Return a message as one of langchain-core's own classes."""
     cls = message_class(type(message))
     if cls is type(message):
         return message
+    codec.reported.add(type(message))
     fields = {**message.__dict__, **(message.__pydantic_extra__ or {})}
     if cls is None:
         cls = ChatMessage
@@ -92,11 +95,18 @@ def _fields_of(value: Any) -> Any:
     Raises:
         UnsupportedValueError: The object has no method or fields for that.
     """
-    for method in ("model_dump", "_asdict", "tolist"):
+    if isinstance(value, BaseModel):
+        try:
+            return value.model_dump(mode="json")
+        except ValueError:  # a field that has no form in JSON
+            return value.model_dump()
+    for method in ("model_dump", "_asdict", "tolist", "to_dict"):
         if callable(getattr(value, method, None)):
             return getattr(value, method)()
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, BaseException):
+        return text_of_error(value)
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     msg = f"A value of type {type(value).__name__} has no plain data."

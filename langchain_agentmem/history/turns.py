@@ -136,15 +136,17 @@ def serialized_turn(
             if not repair:
                 msg = f"messages[{at}]: {error}"
                 raise type(error)(msg) from error
+            known = len(codec.reported)
             one = substitute_for(codec, one)
             body = codec.dump_message(one)
-            _log.warning(
-                "messages[%d] of a turn in session %r is stored in a repaired form, because RunnableWithMessageHistory "
-                "would lose the turn: %s",
-                at,
-                session_id,
-                error,
-            )
+            if isinstance(error, InvalidInputError) or len(codec.reported) > known:
+                _log.warning(
+                    "messages[%d] of a turn in session %r is stored in a repaired form, because "
+                    "RunnableWithMessageHistory would lose the turn: %s",
+                    at,
+                    session_id,
+                    error,
+                )
         checked.append(one)
         bodies.append(body)
     return Turn(checked, bodies, stored_metadata)

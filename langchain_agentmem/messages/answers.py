@@ -51,6 +51,8 @@ def requested(message: AIMessage, pairing: Pairing, *, is_open: bool) -> AIMessa
         in_tool_calls = Counter(call["id"] or "" for call in calls["tool_calls"] + calls["invalid_tool_calls"])
         content = _blocks(content, pairing, in_tool_calls, is_open=is_open)
         content = _with_signatures(content, message, calls["tool_calls"], pairing)
+    elif content.isspace():  # Anthropic refuses it beside calls
+        content = ""
     changed = {name: found for name, found in calls.items() if found != getattr(message, name)}
     if content != message.content:
         changed["content"] = content
@@ -88,18 +90,17 @@ def continued(first: AIMessage, second: AIMessage) -> AIMessage:
 
 
 def joined(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return messages with an answer joined to a call that follows it: Gemini refuses a call after an answer.
+    """Return messages with answers joined to a call that follows them: Gemini refuses a call after an answer.
 
     Args:
         messages: The messages of a request.
     """
     result: list[BaseMessage] = []
     for message in messages:
-        before = result[-1] if result else None
-        if isinstance(before, AIMessage) and isinstance(message, AIMessage) and message.tool_calls:
-            result[-1] = continued(before, message)
-        else:
-            result.append(message)
+        one = message
+        while isinstance(one, AIMessage) and one.tool_calls and result and isinstance(result[-1], AIMessage):
+            one = continued(result.pop(), one)
+        result.append(one)
     return result
 
 

@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, FunctionMessage, HumanMessage, RemoveMessage, ToolMessage
 
 from langchain_agentmem.messages.answers import continued, continues, requested
+from langchain_agentmem.messages.call_types import CALLS, THOUGHTS, id_of_call
 from langchain_agentmem.messages.content import is_said, without_results
 from langchain_agentmem.messages.forms import as_plain, is_named_speaker
 from langchain_agentmem.messages.pairing import Key, Pairing, calls_in, results_of
 
+_USUAL = {"text", "tool_use", "function_call"} | THOUGHTS
 _LATEST = 20
 """The maximum number of messages after a call in which its result is searched."""
 
@@ -108,6 +110,33 @@ class _Reading:
 
     def atom(self, at: int) -> Atom:
         """Return the atom that begins at an index."""
+        return self._answered_call(at) or self._read(at)
+
+    def _answered_call(self, at: int) -> Atom | None:
+        """Return the atom of a call that needs no change: its results follow it, and no other call has its IDs."""
+        call = self._messages[at]
+        if type(call) is not AIMessage or not call.tool_calls or call.invalid_tool_calls:
+            return None
+        ids = {one["id"] or "" for one in call.tool_calls}
+        end = at + 1 + len(call.tool_calls)
+        results = self._messages[at + 1 : end]
+        is_usual = (
+            len(results) == len(ids)
+            and "" not in ids
+            and ids.isdisjoint(self._used)
+            and all(type(one) is ToolMessage and not one.additional_kwargs for one in results)
+            and {one.tool_call_id for one in results if isinstance(one, ToolMessage)} == ids
+            and not (end < len(self._messages) and isinstance(self._messages[end], (ToolMessage, FunctionMessage)))
+            and _has_usual_blocks(call, ids)
+            and ids.isdisjoint(self._open_ids(at))
+        )
+        if not is_usual:
+            return None
+        self._used |= ids
+        group = (call, *results)
+        return Atom(group, group, False)
+
+    def _read(self, at: int) -> Atom:
         message = as_plain(self._messages[at])
         if isinstance(message, AIMessage):
             answer, end = self._answer(message, at + 1)
@@ -177,6 +206,17 @@ class _Reading:
             self._last_ids = at, {id_ for _, id_ in keys}
         at, ids = self._last_ids
         return ids if start < at else set()
+
+
+def _has_usual_blocks(call: AIMessage, ids: set[str]) -> bool:
+    """Return true if the content is text, or blocks of text, reasoning and the given calls that end with no reasoning."""
+    if isinstance(call.content, str):
+        return not call.content.isspace()
+    for block in call.content:
+        kind = block.get("type") if isinstance(block, dict) else "text"
+        if kind not in _USUAL or (kind in CALLS and id_of_call(block) not in ids):
+            return False
+    return not call.content or not isinstance(last := call.content[-1], dict) or last.get("type") not in THOUGHTS
 
 
 def _is_result_or_removal(message: BaseMessage) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from langchain_agentmem.messages.roles import role_of
 from langchain_agentmem.text.tables import html_table
 
 
@@ -25,10 +26,15 @@ class StoredMessage:
     agent: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def role(self) -> str:
+        """The role of the message, as `search(role=…)` names it: `"ai"` for a streamed answer too."""
+        return role_of(self.message)
+
     def _repr_html_(self) -> str:
         text = ("text", str(self.message.text))
         rows = [(name, getattr(self, name)) for name in ("session_id", "position", "created_at", "user_id", "agent")]
-        return html_table([("type", self.message.type), text, *rows], caption=type(self).__name__, row_headers=True)
+        return html_table([("role", self.role), text, *rows], caption=type(self).__name__, row_headers=True)
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,6 @@ class FoundMessages(list[FoundMessage]):
 
     def _repr_html_(self) -> str:
         return html_table(
-            ((one.score, one.session_id, one.created_at, one.message.type, str(one.message.text)) for one in self),
-            header=("score", "session", "date", "type", "text"),
+            ((one.score, one.session_id, one.created_at, one.role, str(one.message.text)) for one in self),
+            header=("score", "session", "date", "role", "text"),
         )

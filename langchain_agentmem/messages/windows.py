@@ -6,6 +6,7 @@ their results are kept or left out together; see `langchain_agentmem.messages.at
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -105,8 +106,9 @@ def newest_within(messages: Sequence[BaseMessage], limit: int | None, max_tokens
     walk = _Walk(atoms_of(rest), budget.minus(kept))
     chosen, is_full, has_question = walk.chosen()
     result = messages_of(chosen)
-    while result and not walk.budget.holds(result):  # an application's function may count more for joined messages
-        chosen = chosen[1:]
+    is_joined = len(result) < sum(len(atom.request) for atom in chosen)
+    while is_joined and result and not walk.budget.holds(result):  # an application's function may count more for them
+        chosen = list(from_human(chosen[1:]))
         result = messages_of(chosen)
     return Window([*kept, *result], is_full or (limit is not None and len(messages) >= limit), has_question)
 
@@ -179,17 +181,20 @@ class _Walk:
     def _newest(self, first: int, left: Budget) -> tuple[list[Atom], bool]:
         """Return the newest atoms from an index on that fit, and whether a budget was exhausted."""
         kept: list[Atom] = []
+        room = left.max_tokens or 0
+        free = sys.maxsize if left.max_messages is None else left.max_messages
         for at in range(len(self._atoms) - 1, first - 1, -1):
             atom = self._atoms[at]
             tokens = left.tokens(atom.request)
-            if not left.allows(tokens, len(atom.request)):
-                if not left.allows(0, len(atom.request)) or not self._is_large(tokens):
-                    return kept[::-1], True
-                short = self._fitted(atom, left, _SHARE)
+            if len(atom.request) > free or (tokens > room and not self._is_large(tokens)):
+                return kept[::-1], True
+            if tokens > room:
+                short = self._fitted(atom, Budget(left.counter, room), _SHARE)
                 if short is None:
                     continue  # left out alone
                 atom, tokens = short, left.tokens(short.request)
-            left = left.reduced(tokens, len(atom.request))
+            room -= tokens
+            free -= len(atom.request)
             kept.append(atom)
         return kept[::-1], False
 

@@ -27,7 +27,7 @@ from langchain_core.messages.tool import invalid_tool_call
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from pydantic import BaseModel
+from pydantic import AnyUrl, BaseModel
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, InvalidInputError
 from langchain_agentmem.backends.contract import Append, MessageRow, SessionKey
@@ -392,11 +392,16 @@ class Note(AIMessage):
     pass
 
 
+class Link(BaseModel):
+    uri: AnyUrl
+
+
 OPAQUE = f"[a value of type {__name__}.Opaque, which cannot be stored]"
 ARTIFACTS: list[tuple[Any, Any]] = [
     (Colour.RED, "red"),
     (Parsed(rows=[Row("a", Colour.RED)]), {"rows": [{"name": "a", "colour": "red"}]}),
     (np.float32(1.5), 1.5),
+    ([Link(uri="https://example.org/")], [{"uri": "https://example.org/"}]),
     ({"n": np.array([(1, 2.0)], dtype=[("a", int), ("b", float)])}, {"n": [(1, 2.0)]}),
     ([Opaque(), 1], [OPAQUE, 1]),
     ({Opaque: 1}, {str(Opaque): 1}),

@@ -188,3 +188,62 @@ def test_of_several_large_messages_one_makes_up_for_another_that_cannot_be_cut()
     conversation = [SystemMessage("Be kind."), HumanMessage(many), AIMessage(LONG), HumanMessage(LONG)]
     result = MemoryCompressor(max_tokens=400).invoke(conversation)
     assert TokenCounter().messages(result) <= 400
+
+
+SEAL = "EqgfCioIARgBIiQ3" + "YTAwMmRk" * 100
+SEALED: list[list[Any]] = [
+    [{"type": "web_search_tool_result", "tool_use_id": "1", "content": [{"title": LONG, "encrypted_content": SEAL}]}],
+    [{"type": "text", "text": LONG, "citations": [{"title": "Tower", "encrypted_index": SEAL}]}],
+    [{"type": "text", "text": LONG, "extras": {"signature": SEAL}}],
+    [{"type": "compaction", "id": "cmp_1", "encrypted_content": SEAL}, {"type": "text", "text": LONG}],
+    [{"type": "non_standard", "value": {"type": "x", "inner": [{"thought_signature": SEAL, "text": LONG}]}}],
+]
+
+
+def seals_in(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value.startswith("Eqgf") else []
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [seal for one in inner for seal in seals_in(one)]
+
+
+@pytest.mark.parametrize("content", SEALED, ids=lambda content: content[0]["type"])
+def test_sealed_content_stays_whole_at_any_depth_or_its_block_goes(content):
+    message = AIMessage(content)
+    for tokens in range(40, 900, 40):
+        assert set(seals_in(truncated(message, tokens, COUNTER).content)) <= {SEAL}
+    assert "YTAwMmRk" not in transcribed(message)
+    assert seals_in(truncated(message, 100, COUNTER).content) == []
+
+
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAA" + "Zk9h" * 20_000
+PICTURES: list[dict[str, Any]] = [
+    {"type": "image_generation_call", "id": "ig_1", "status": "completed", "output_format": "png", "result": PICTURE},
+    {"type": "non_standard", "value": {"type": "image_generation_call", "id": "ig_1", "result": PICTURE}},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PICTURE}},
+    {"type": "image", "base64": PICTURE, "mime_type": "image/png"},
+    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}},
+    {"type": "computer_call_output", "call_id": "1", "output": {"type": "computer_screenshot", "image_url": PICTURE}},
+    {"type": "media", "mime_type": "image/png", "data": PICTURE},
+    {"image": {"format": "png", "source": {"bytes": b"x" * 60_000}}},
+]
+
+
+@pytest.mark.parametrize("block", PICTURES, ids=lambda block: block.get("type", "bedrock"))
+def test_a_picture_counts_as_a_picture_and_is_shown_in_a_line(block):
+    message = AIMessage([block, {"type": "text", "text": "Here it is."}])
+    assert 1_445 < COUNTER.message(message) < 1_520
+    assert len(transcribed(message)) < 150
+    assert truncated(message, 1_600, COUNTER).content[0] == block
+
+
+def test_the_reasoning_before_a_removed_call_goes_and_the_ids_that_depend_on_it():
+    content = [
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"type": "function_call", "id": "fc_1", "call_id": "1", "name": "look", "arguments": "{}"},
+        {"type": "text", "text": "Wait.", "id": "msg_1"},
+        {"type": "reasoning", "id": "rs_2", "summary": []},
+        {"type": "text", "text": "Now.", "id": "msg_2"},
+    ]
+    (_, kept, _) = request(HumanMessage("a"), AIMessage(content), HumanMessage("b"))
+    assert kept.content == [{"type": "text", "text": "Wait."}, *content[3:]]

@@ -187,3 +187,11 @@ def test_calls_with_equal_or_empty_ids_get_their_own():
 def test_calls_that_stand_only_in_the_content_are_calls():
     call = AIMessage([{"type": "tool_use", "id": "1", "name": "f", "input": {}}])
     assert newest([call, result("1")], 2) == [call, result("1")]
+
+
+def test_signatures_of_gemini_follow_their_calls():
+    call = calling("x", "y", "x")
+    call = call.model_copy(update={"additional_kwargs": {"__gemini_function_call_thought_signatures__": {"y": "sig"}}})
+    answer = newest([HumanMessage("q"), call, result("x"), result("y"), HumanMessage("b")], None)[1]
+    assert [one["id"] for one in answer.tool_calls] == ["x", "y"]
+    assert answer.additional_kwargs["__gemini_function_call_thought_signatures__"] == {"y": "sig"}

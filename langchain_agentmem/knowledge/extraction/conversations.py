@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from langchain_core.messages import BaseMessage, ChatMessage, RemoveMessage
 
 from langchain_agentmem.messages import roles
+from langchain_agentmem.messages.content import without_results
+from langchain_agentmem.messages.pairing import results_of
 
 USER, ASSISTANT = "user", "assistant"
 _ROLES = {"human": USER, "user": USER, "ai": ASSISTANT, "assistant": ASSISTANT}
@@ -51,8 +53,13 @@ class Conversation:
 
 
 def role_of(message: BaseMessage) -> str | None:
-    """Return who wrote a message: `USER`, `ASSISTANT`, or None for neither, such as a summary of earlier messages."""
+    """Return who wrote a message: `USER`, `ASSISTANT`, or None for neither.
+
+    A summary of earlier messages has no author, nor has a message that only answers a call, such as an approval.
+    """
     if message.additional_kwargs.get("lc_source") == _SUMMARIZATION or str(message.text).startswith(_SUMMARY):
+        return None
+    if results_of(message) and without_results(message) is None:
         return None
     return _ROLES.get(message.role.lower() if isinstance(message, ChatMessage) else roles.role_of(message))
 
