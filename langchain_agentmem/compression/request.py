@@ -14,7 +14,7 @@ from langchain_agentmem.compression.excerpts import Excerpts
 from langchain_agentmem.compression.summaries import SessionSummary, summary_message
 from langchain_agentmem.compression.writer import SummaryWriter
 from langchain_agentmem.errors import BudgetError
-from langchain_agentmem.messages.atoms import Atom, atoms_of, from_human
+from langchain_agentmem.messages.atoms import atoms_of, from_human
 from langchain_agentmem.messages.budgets import Budget, messages_of, newest_atoms, newest_messages
 from langchain_agentmem.messages.content import is_said
 from langchain_agentmem.messages.forms import as_plain, is_system
@@ -65,7 +65,7 @@ class Request:
         for atom in atoms:
             self._starts.append(indexes[at])
             at += len(atom.originals)
-        self._resumed = [] if snapshot.human is None else [Atom((snapshot.human,), (snapshot.human,), True)]
+        self._resumed = [] if snapshot.human is None else atoms_of([snapshot.human])
         if atoms and atoms[0].is_human:
             self._resumed = []
         self._atoms = [*self._resumed, *atoms]

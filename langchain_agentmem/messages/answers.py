@@ -98,8 +98,9 @@ def joined(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     result: list[BaseMessage] = []
     for message in messages:
         one = message
-        while isinstance(one, AIMessage) and one.tool_calls and result and isinstance(result[-1], AIMessage):
-            one = continued(result.pop(), one)
+        while isinstance(one, AIMessage) and one.tool_calls and result and isinstance(before := result[-1], AIMessage):
+            one = continued(before, one)
+            del result[-1]
         result.append(one)
     return result
 
