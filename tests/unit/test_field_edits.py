@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from profiles import ALICE, START
+from profiles import ALICE, START, answer, config, human
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
@@ -20,6 +20,7 @@ from langchain_agentmem.knowledge.facts.fields import Fields
 from langchain_agentmem.knowledge.facts.paths import path_of
 from langchain_agentmem.knowledge.facts.placeholders import is_placeholder, states_nothing
 from langchain_agentmem.knowledge.facts.schema import Schema
+from langchain_agentmem.testing import ScriptedChatModel
 
 ID = "5e81f883-712b-416f-8d3a-5b7fff5ea217"
 DOGS = [{"name": "Rex", "kind": "dog"}, {"name": "Max", "kind": "dog"}]
@@ -285,8 +286,11 @@ def test_a_schema_may_hold_the_user_id_in_its_own_type(sqlite_memory: AgentMemor
     assert changed(Numbered, {}, ("update", "userId", 43), user_id="42") == [
         "There is no field 'userId' in the schema Numbered. Its fields: city."
     ]
-    with pytest.raises(InvalidInputError, match="does not fit the schema Numbered"):
-        profiles.get("alice", schema=Numbered)
+    node = sqlite_memory.profile_node(ScriptedChatModel([answer()]), Numbered)
+    for call, *arguments in ((profiles.get, "alice"), (node.invoke, [human("Hello")], config("alice"))):
+        options = {"schema": Numbered} if call == profiles.get else {}
+        with pytest.raises(InvalidInputError, match="does not fit the schema Numbered"):
+            call(*arguments, **options)
 
 
 def test_a_preference_must_fit_the_schema(sqlite_memory: AgentMemory):

@@ -238,6 +238,7 @@ class ProfileExtractor(Runnable[Any, Any]):
         """Return the conversation of an input, and whether the input is a state."""
         messages, is_state = self._messages(given)
         user_id = user_of(config, given if is_state else None)
+        self.engine.schema.check_user(user_id)
         configurable = config.get("configurable") or {}
         thread = configurable.get("thread_id") or configurable.get("session_id") or ""
         of_thread = bool(configurable.get("thread_id"))

@@ -171,6 +171,7 @@ class ProfileEngine:
         """Set a preference; forget it if the value is None."""
         at, given = now(), path_of(["preferences", check_name("key", key)])
         path = (schema.field(given, {})[0], key)
+        schema.check_user(check_id("user_id", user_id))
 
         def edit(unit: UnitOfWork) -> None:
             fields = load_fields(unit, schema.name)

@@ -146,6 +146,22 @@ class Schema:
         msg += f" Its fields: {known or 'any'}."
         raise InvalidInputError(msg)
 
+    def check_user(self, user_id: str) -> None:
+        """Refuse the ID of a user that the schema cannot hold, such as a name if `user_id` is a number.
+
+        Raises:
+            InvalidInputError: The ID does not fit the schema.
+        """
+        key = self._managed[_USER]
+        if self.model is UserProfile or key not in self._properties():
+            return
+        faults = [one for one in self.faults({}, user_id) if one.path[:1] == (key,)]
+        if faults:
+            msg = (
+                f"The user's ID {shown(user_id)} does not fit the schema {self.name}: {faults[0]}. Use another schema."
+            )
+            raise InvalidInputError(msg)
+
     def faults(self, document: Mapping[str, Any], user_id: str) -> list[Fault]:
         """Return the errors of a document of a user's fields, missing fields included."""
         whole = {**document, **self._user(user_id)}
@@ -212,11 +228,9 @@ class Schema:
             InvalidInputError: The user's ID does not fit the schema.
             DamagedDataError: The fields do not fit the schema.
         """
+        self.check_user(user_id)
         complete, faults = without_incomplete(document, lambda one: self.faults(one, user_id))
         wrong = [one for one in faults if not one.missing]
-        if any(one.path[:1] == (self._managed[_USER],) for one in wrong):
-            msg = f"The user's ID {shown(user_id)} does not fit the schema {self.name}: {wrong[0]}. Use another schema or ID."
-            raise InvalidInputError(msg)
         if wrong:
             errors = "; ".join(map(str, wrong[:3]))
             msg = f"The stored profile of {shown(user_id)} does not fit the schema {self.name}: {errors}."
