@@ -42,7 +42,7 @@ class MiddlewareSettings(NamedTuple):
     extractor: ProfileExtractor | None
 
     def check(self) -> None:
-        """Refuse values that are not accepted, and arguments that contradict each other.
+        """Check the arguments and their combinations.
 
         Raises:
             InvalidInputError: A value is not accepted, or two arguments contradict each other.
@@ -56,16 +56,20 @@ class MiddlewareSettings(NamedTuple):
                 raise InvalidTypeError(msg)
         if self.max_tokens is not None and self.compressor is not None:
             msg = (
-                f"max_tokens={shown(self.max_tokens, 40)} has no effect beside compressor, which has its own: omit one."
+                f"max_tokens={shown(self.max_tokens, 40)} has no effect beside compressor, which has a budget of its own. "
+                "Pass one of the two."
             )
             raise InvalidInputError(msg)
         if self.extractor is not None and self.when != "background":
-            msg = f"when={shown(self.when, 40)} has no effect beside extractor, which has its own: omit one."
+            msg = (
+                f"when={shown(self.when, 40)} has no effect beside extractor, which has a setting of its own. "
+                "Pass one of the two."
+            )
             raise InvalidInputError(msg)
         for name in ("entities", "learn", "tools", "context_tools"):
             check_flag(name, getattr(self, name))
         if self.extractor is not None and not self.learn:
-            msg = "learn=False contradicts extractor, which learns: omit one."
+            msg = "learn=False cannot be combined with extractor: an extractor extracts from every turn. Pass one of the two."
             raise InvalidInputError(msg)
 
     def token_budget(self, model: Any) -> int:
@@ -76,7 +80,7 @@ class MiddlewareSettings(NamedTuple):
         return DEFAULT_TOKENS if limit is None else int(limit * _SHARE_OF_LIMIT)
 
     def recall(self, store: StoreEngine) -> Recall:
-        """Return the part that looks up what a request is given about its user."""
+        """Return the object that reads a user's profile, facts and memories for a request."""
         return Recall(
             store,
             Schema(UserProfile if self.schema is None else self.schema),

@@ -1,4 +1,4 @@
-"""The middleware that gives an agent its memory: it recalls, keeps requests within a budget, and extracts what is new."""
+"""The middleware that gives an agent its memory: recall, compression and extraction."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from langchain_agentmem.knowledge.namespaces import user_of
 from langchain_agentmem.programs import Program, arun, run
 
 _SHARES = (1.0, 0.25)
-"""The shares of what is known that a request gets, the next one if there is no room for the former."""
+"""Shares of the recalled text to try in this order. The last one is for requests that have little room."""
 
 
 class MemoryMiddleware(AgentMiddleware[Any, Any]):
@@ -66,7 +66,7 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Add what is known, keep the request within its budget, and call the model."""
+        """Add the recalled text to the request, fit the request into its budget, and call the model."""
         return run(self._calls.answered(request, handler, lambda: self._texts(request)))
 
     async def awrap_model_call(
@@ -76,7 +76,7 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         return await arun(self._calls.answered(request, handler, lambda: self._texts(request)))
 
     def after_agent(self, state: Any, runtime: Any) -> None:  # noqa: ARG002 (the config has it)
-        """Extract what is new in the conversation."""
+        """Extract profile, facts and entities from the new messages."""
         if self._extractor is not None:
             self._extractor.invoke(state, get_config())
 

@@ -1,4 +1,4 @@
-"""What an agent is told about its user: a text that stays the same within a thread, and a text for each turn.
+"""Recalled text for the prompts of a thread: one part is the same in all turns, the other is for one turn.
 
 Providers cache the beginning of a prompt. A beginning that changed with every question would be billed in full in every turn.
 """
@@ -20,28 +20,28 @@ from langchain_agentmem.programs.locks import forkable_lock
 _THREADS = 1_000
 """The number of threads whose text is kept in this process."""
 _SHARE_OF_TURNS = 0.25
-"""The share of the characters that is left for the texts of later turns."""
+"""The share of the characters that is reserved for the turn part."""
 
 
 class Told(NamedTuple):
-    """What a thread's model is told."""
+    """The recalled knowledge in the prompts of a thread."""
 
     prefix: dict[str, Any]
-    """For all turns of the thread."""
+    """The part for all turns of the thread."""
     turn: dict[str, Any]
-    """For the current turn alone."""
+    """The part for the current turn."""
     question: str
-    """The question of that turn."""
+    """The question of the current turn."""
     first: Recalled
-    """The items of the first part."""
+    """The items behind `prefix`."""
     recalled: Recalled
-    """The items of both parts."""
+    """The items behind `prefix` and `turn`."""
 
 
 class ThreadPrefixes:
-    """Recalls what an agent is told, and keeps the part for all turns of a thread unchanged.
+    """Recalls knowledge for the prompts of threads. The part for all turns stays the same within a thread.
 
-    A later turn adds what its question finds. What was deleted or superseded since is removed from both parts.
+    A later turn adds the matches of its question. Items that were deleted or superseded since are removed from both parts.
 
     Args:
         recall: Reads what is stored.
@@ -53,7 +53,7 @@ class ThreadPrefixes:
         self._lock = forkable_lock()
 
     def told(self, user_id: str, messages: Sequence[BaseMessage], config: RunnableConfig) -> Program[Told]:
-        """Return what the model is told in this turn.
+        """Return the recalled knowledge for this turn.
 
         Args:
             user_id: The user.
@@ -84,14 +84,14 @@ class ThreadPrefixes:
         """Return the text for all turns and the text for the current turn.
 
         Args:
-            told: What the model is told.
+            told: The recalled knowledge.
             share: The share of the maximum characters of both.
         """
         prefix = self.recall.text(told.prefix, share)
         return prefix, self.recall.text(told.turn, share, len(prefix))
 
     def _with_turn(self, told: Told, found: Recalled) -> Told:
-        """Add what a question found and the model has not been told."""
+        """Add the matches of a question that are not in the prefix."""
         told = told._replace(turn=_without(found.known, told.prefix))
         room = self.recall.max_characters * (1 - _SHARE_OF_TURNS)
         if told.turn and len(self.recall.text(told.prefix)) > room:
@@ -110,7 +110,7 @@ def _thread_of(config: RunnableConfig, first_question: str) -> str:
 
 
 def _still_valid(told: Told, found: Recalled) -> Told:
-    """Remove what is no longer stored."""
+    """Remove items that are no longer stored."""
     profile = found.known.get("profile", {})
     prefix = _valid(told.prefix, found)
     if not _contains(profile, told.prefix.get("profile", {})):

@@ -1,4 +1,4 @@
-"""Recall: what is stored about a user and matches a question, as a bounded and quoted text for a prompt."""
+"""Recall: a user's profile, facts, memories and entities as a bounded and quoted text for a prompt."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
 
 _MAX_QUERY = 1_000
-"""Characters: only the end of a longer question is searched for."""
+"""Maximum number of characters of a query. Of a longer question, only the end is used."""
 
 _MAX_TEXT = 500
-"""Characters: a longer text is shortened."""
+"""Maximum number of characters of one recalled text. A longer text is shortened."""
 
 
 _BEGIN = f"What is known, and may help. {ABOUT_QUOTED}\n"
@@ -32,12 +32,12 @@ ENTITY_ITEMS = "entity items"
 
 
 class Recalled(NamedTuple):
-    """What is stored about a user and matches a question."""
+    """The stored knowledge about a user that matches a question."""
 
     known: dict[str, Any]
     """The profile, and the texts of each other kind."""
     valid: dict[str, list[Any]]
-    """The texts of each kind that are still stored: of these, and of what the model had been told."""
+    """The texts of each kind that are still stored, among those of `known` and of the former turns."""
     references: dict[str, tuple[tuple[tuple[str, ...], str], ...]]
     """Namespace and key of the items of each kind."""
 
@@ -82,7 +82,7 @@ class Recall:
         Args:
             user_id: The user.
             question: The question.
-            told: What the model has been told already: its items are read too. Default: None.
+            told: The knowledge recalled in former turns: its items are read too. Default: None.
 
         Raises:
             UnknownCollectionError: A collection of shared knowledge does not exist.
@@ -116,22 +116,22 @@ class Recall:
         return (yield from self._recalled(user_id, profile, lists, earlier))
 
     def still_known(self, user_id: str, told: Recalled) -> Program[Recalled]:
-        """Return the part of what the model has been told that is still stored, without any search.
+        """Return the formerly recalled knowledge that is still stored. Nothing is searched.
 
         Args:
             user_id: The user.
-            told: What the model has been told.
+            told: The knowledge recalled in former turns.
         """
         profile, _, earlier = yield from self._read(user_id, [], told)
         return (yield from self._recalled(user_id, profile, {}, earlier))
 
     def text(self, known: Mapping[str, Any], share: float = 1.0, taken: int = 0) -> str:
-        """Return the text for a prompt; `""` if nothing is known, or nothing fits.
+        """Return the text for a prompt; `""` if nothing is known or nothing fits.
 
         Args:
-            known: What to tell.
+            known: The knowledge for the text.
             share: The share of `max_characters` that the text may have. Default: 1.0.
-            taken: The number of these characters that another text has. Default: 0.
+            taken: The number of these characters that another text uses already. Default: 0.
         """
         kept = self.bounded(known, share, taken)
         return f"{_BEGIN}{quoted(kept)}" if kept else ""
@@ -203,7 +203,7 @@ def _name_length(name: str) -> int:
 
 
 def _bounded(known: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """Return what fits `most` characters: the profile, then the best of each kind in turn.
+    """Return the part that fits in `most` characters: the profile, then the best items of each kind in turn.
 
     The profile leaves half of the characters to the others if they need them.
     """

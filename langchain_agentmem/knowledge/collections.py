@@ -102,7 +102,7 @@ class CollectionEngine:
                 return ids
 
     def delete(self, name: str, ids: Sequence[str] | None) -> Program[int]:
-        """Delete entries of a collection, damaged ones too, or the collection; return the number of entries."""
+        """Delete entries of a collection, even damaged ones, or the collection; return the number of entries."""
         namespace = shared_namespace(name)
         wanted = None if ids is None else {check_id("id", one) for one in check_list("ids", ids)}
         rows = yield from rows_in(self.store, namespace)

@@ -16,7 +16,7 @@ E = TypeVar("E", bound=_Engine)
 
 
 class KnowledgeFace(Generic[E]):
-    """Holds an engine. Its repr and its table in a notebook name the store, and never what is stored.
+    """Holds an engine. Its repr and its table in a notebook name the store and show no stored data.
 
     Args:
         engine: The operations as programs.

@@ -1,4 +1,4 @@
-"""Reading items of knowledge. One damaged item does not hide the others: it is logged and left out.
+"""Reading items of knowledge. Damaged items are logged and left out, and the others are returned.
 
 An item is damaged if its row cannot be decoded, or if its value does not have the form that this package writes. Items that
 the application stores in namespaces below are left out.
@@ -85,7 +85,7 @@ def items_in(
 def rows_in(
     engine: StoreEngine, namespace: Namespace, condition: Mapping[str, Any] | None = None
 ) -> Program[list[ItemRow]]:
-    """Return all rows of exactly one namespace, damaged ones too, the last updated first.
+    """Return all rows of exactly one namespace, including damaged ones, the last updated first.
 
     Args:
         engine: The store.

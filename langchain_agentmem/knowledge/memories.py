@@ -1,4 +1,4 @@
-"""Memories: short texts that users, or agents on their behalf, asked to keep."""
+"""Memories: short texts that a user or an agent asked to keep."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ class MemoryEngine:
         return (yield from self._found(SearchOp(user_namespace(user_id, MEMORIES), None, limit, offset)))
 
     def forget(self, user_id: str, memory_id: str) -> Program[bool]:
-        """Delete a memory, a damaged one too; return true if there was one."""
+        """Delete a memory, even a damaged one; return true if it existed."""
         namespace = user_namespace(user_id, MEMORIES)
         try:
             item = yield from self.store.get(namespace, check_id("memory_id", memory_id), refresh_ttl=False)

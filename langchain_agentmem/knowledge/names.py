@@ -1,4 +1,4 @@
-"""Normal forms of names and sentences, by which differently written texts count as equal."""
+"""Normal forms of names and sentences. Texts with equal normal forms count as equal."""
 
 from __future__ import annotations
 

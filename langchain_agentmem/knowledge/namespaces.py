@@ -89,7 +89,7 @@ def marker_key(user_id: str, thread: str, *purpose: str) -> ItemKey:
     Args:
         user_id: ID of the user.
         thread: ID of the thread.
-        *purpose: What the messages are read for. Each purpose has a marker of its own.
+        *purpose: Purpose of reading the messages. Each purpose has a marker of its own.
     """
     return user_namespace(user_id, SEEN), digest_of_ids(thread, *purpose).hex()
 
@@ -111,7 +111,7 @@ def indexed_fields(user_id: str) -> dict[Namespace, Literal[False] | list[str]]:
 
 
 def user_of(config: RunnableConfig | None, state: Any = None, context: Any = None) -> str:
-    """Return the user of a run: named by the config, else by the runtime's context, else by the graph's state.
+    """Return the ID of a run's user: from the config, else from the runtime's context, else from the graph's state.
 
     An empty ID names no user. Neither the model nor the messages can name the user.
 

@@ -23,7 +23,7 @@ def utc(moment: Any, what: str = "A time") -> datetime:
         what: Name of the argument, for error messages. Default: `"A time"`.
 
     Raises:
-        InvalidTypeError: The value has none of these types.
+        InvalidTypeError: The value has another type.
         InvalidInputError: The string is not ISO 8601, or the time is out of range.
 
     Example:

@@ -1,4 +1,4 @@
-"""The unit of work: the one way in which a user's knowledge changes.
+"""The unit of work, through which every change of a user's knowledge is stored.
 
 A change is a function that gets a `UnitOfWork`. It reads items with `unit[key]` and sets them with `unit[key] = value`.
 `commit` reads the items, calls the function, and stores all changes together. It calls the function again in two cases:
@@ -81,7 +81,7 @@ class UnitOfWork:
         return self._values.get(key)
 
     def need(self, keys: Iterable[ItemKey]) -> None:
-        """Declare the items that a change needs, so that `commit` reads all missing ones together.
+        """Declare the items that a change needs. `commit` reads all missing ones together.
 
         Args:
             keys: Keys of the items.
@@ -97,7 +97,7 @@ class UnitOfWork:
 def commit(engine: StoreEngine, user_id: str, keys: Iterable[ItemKey], edit: Callable[[UnitOfWork], T]) -> Program[T]:
     """Change items of a user in one transaction, so that no concurrent change is lost.
 
-    The items never expire, whatever the store's default TTL is. A profile of which parts expire would mislead.
+    The items never expire: the store's default TTL does not apply to them.
 
     Args:
         engine: The store.

@@ -34,7 +34,7 @@ class Embeddables(ABC):
 
         Args:
             dimensions: The length of the vectors.
-            after: Where the page before ended; None for the first page.
+            after: The end of the preceding page; None for the first page.
             limit: The approximate number of rows in a page.
         """
 
@@ -48,7 +48,7 @@ class Embeddables(ABC):
 
         Args:
             dimensions: The length of the vectors that will be stored instead.
-            after: Where the call before ended; None for the first call.
+            after: The position that the preceding call returned; None for the first call.
         """
 
 

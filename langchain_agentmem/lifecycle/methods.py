@@ -30,7 +30,7 @@ _BATCH = 100
 """The number of items or messages in one call to the embedding model."""
 
 _ON_DEMAND_MESSAGES = 2
-"""The budget of a compressor that summarises on demand: it requires one, although such a summary covers all messages."""
+"""The budget of a compressor that summarises on demand. It has no effect: such a summary covers all messages."""
 
 
 class LifecycleMethods(CompressionMethods):
@@ -136,7 +136,7 @@ class LifecycleMethods(CompressionMethods):
     def reindex(
         self, *, batch_size: int = _BATCH, everything: bool = False, progress: bool | Callable[[Reindexed], Any] = False
     ) -> Reindexed:
-        """Bring the search index up to date: embed what has no vectors of the memory's embedding model.
+        """Bring the search index up to date: embed items and messages that lack vectors of the memory's embedding model.
 
         In a database of an earlier release, the words of stored texts are analysed again first. A memory without embeddings
         does nothing else.
@@ -186,7 +186,7 @@ class LifecycleMethods(CompressionMethods):
         return reindex(self.store.engine, history, batch_size=batch_size, everything=everything, progress=progress)
 
     def sweep(self) -> int:
-        """Delete all expired sessions, items and threads; return how many. Writes do the same regularly."""
+        """Delete all expired sessions, items and threads; return their number. Writes do the same regularly."""
         return run(self._histories.engine.sweeper.sweep())
 
     async def asweep(self) -> int:

@@ -1,4 +1,4 @@
-"""Reports of a long operation: a progress bar, a function of the caller, or nothing."""
+"""Progress reports of a long operation: a progress bar, calls of a function, or none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def reporting(progress: bool | Report) -> Iterator[Report]:
         progress: True shows a progress bar, False reports nothing; a function is called itself.
 
     Raises:
-        InvalidTypeError: It is neither a bool nor a function.
+        InvalidTypeError: `progress` is neither a bool nor a function.
     """
     if not callable(progress) and not isinstance(progress, bool):
         msg = f"progress must be True, False or a function, got {type(progress).__name__}: {shown(progress)}."

@@ -236,7 +236,7 @@ class Reindexing:
             if len(texts) == 1:
                 yield from self._probe()
                 self._refused.update(texts)
-                _log.warning("The embedding model refuses a text, which is found by its words only: %s", error)
+                _log.warning("The embedding model refused a text. Searches find this text by its words only: %s", error)
                 return {}
         middle = len(texts) // 2
         return {**(yield from self._vectors(texts[:middle])), **(yield from self._vectors(texts[middle:]))}

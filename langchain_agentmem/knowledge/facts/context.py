@@ -17,14 +17,14 @@ _SEPARATOR = 2
 """Tokens that JSON needs beside a value."""
 
 _MISSES = 50
-"""Number of values that do not fit after which no smaller one is looked for."""
+"""The search for values that fit ends after this number of values that do not fit."""
 
 Entry = tuple[Path, Any]
 """A value that the text may contain: the path of a field with its value, or `("facts",)` with the text of a fact."""
 
 
 def entries_of(document: Mapping[str, Any], facts: Iterable[Fact]) -> list[Entry]:
-    """Return what a text may contain, the more important first: fields, then facts.
+    """Return the values that a text may contain, the more important first: fields, then facts.
 
     Args:
         document: The fields of the profile.
@@ -38,7 +38,7 @@ def profile_block(entries: Sequence[Entry], budget: int, count: Callable[[str], 
     """Return the part of a prompt that quotes a profile; an empty string if nothing is known, or nothing fits.
 
     Args:
-        entries: What it may contain, the more important first.
+        entries: Values that the text may contain, the more important first.
         budget: Upper bound of its tokens.
         count: Returns the number of tokens of a text.
     """

@@ -9,19 +9,19 @@ from langchain_agentmem.knowledge.facts.equality import same
 from langchain_agentmem.knowledge.facts.paths import Path
 
 REMOVED = object()
-"""Stands for the new value of a field that was removed."""
+"""Marks a removed field, in place of a new value."""
 
 Change = tuple[Path, Any]
 """Path of a field, and its new value."""
 
 
 def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any], path: Path = ()) -> list[Change]:
-    """Return the fields that differ between two documents, as deep as both hold objects.
+    """Return the fields that differ between two documents, nested fields included.
 
     Args:
         before: The document as it was read.
         after: The document to save.
-        path: Path of both documents in a larger one. Default: `()`.
+        path: Path of both documents in the document that contains them. Default: `()`.
 
     Example:
         >>> from langchain_agentmem.knowledge.facts.differences import changed_fields

@@ -1,4 +1,4 @@
-"""Profiles as programs: reading and changing what is known about a user, without a model.
+"""Profiles as programs: read and change the knowledge about a user, without a model.
 
 Changes by the application override: they count as stated later than everything stored, whatever the times of messages are.
 """
@@ -137,7 +137,7 @@ class ProfileEngine:
     # Changing
 
     def save(self, profile: BaseModel) -> Program[None]:
-        """Store the fields and facts of a profile that the application changed or made."""
+        """Store the fields and facts of a profile that the application changed or created."""
         user_id = getattr(profile, "user_id", None)
         if not isinstance(profile, BaseModel) or user_id is None:
             msg = f"A profile must be a UserProfile or another model with a user_id; got {type(profile).__name__}."
@@ -197,13 +197,13 @@ class ProfileEngine:
         return (yield from commit(self.store, user_id, self._keys_of(user_id, statements), edit))
 
     def end(self, user_id: str, fact: Fact | str, at: datetime | str | None) -> Program[bool]:
-        """End the validity period of a fact; return true if it was true until then."""
+        """End the validity period of a fact; return true if the fact had not ended."""
         id_, moment = checked_fact_id(fact), now() if at is None else utc(at, "at")
         ended = yield from commit(self.store, user_id, [], lambda unit: StoredFacts(unit).end(id_, moment))
         return ended is not None
 
     def forget_fact(self, user_id: str, fact: Fact | str) -> Program[bool]:
-        """Delete a fact and what it superseded; return true if there was one."""
+        """Delete a fact and the facts that it superseded; return true if the fact existed."""
         id_, at = checked_fact_id(fact), now()
         return (yield from commit(self.store, user_id, [], lambda unit: StoredFacts(unit).forget(id_, at)))
 
@@ -231,7 +231,7 @@ def _last_stated(fact: Fact) -> datetime:
 
 
 def _apply(changes: Sequence[Change], fields: Fields, at: datetime) -> None:
-    """Make the changes of an application. A field that it removed or set to None is forgotten with its history."""
+    """Apply the application's changes. A field that it removed or set to None is forgotten with its history."""
     for path, value in changes:
         if value is REMOVED or value is None:
             fields.forget(path, at, keep_name=value is None)

@@ -1,4 +1,4 @@
-"""When two JSON values are the same, and when one stands for the other."""
+"""Comparison of JSON values: exact, as text, and as models write values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from langchain_agentmem.knowledge.names import folded_sentence
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return true if two JSON values are equal. `True` and 1 are not.
+    """Return true if two JSON values are equal. `True` and 1 differ.
 
     Example:
         >>> from langchain_agentmem.knowledge.facts.equality import same
@@ -39,7 +39,7 @@ def same_scalar(one: Any, other: Any) -> bool:
 
 
 def matches(given: Any, stored: Any) -> bool:
-    """Return true if a value that a model names means a stored value: capitals, spaces and a final stop do not count.
+    """Return true if a value that a model wrote refers to a stored value. Case, spaces and a final full stop are ignored.
 
     Example:
         >>> from langchain_agentmem.knowledge.facts.equality import matches

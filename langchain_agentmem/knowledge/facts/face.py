@@ -1,4 +1,4 @@
-"""`Profiles`: read and change what is known about users, without a model."""
+"""`Profiles`: read and change the profiles and facts of users, without a model."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ class Profiles(KnowledgeFace[ProfileEngine]):
         return await arun(self.engine.by_topic(user_id, topic, past=past))
 
     def timeline(self, user_id: str) -> Facts:
-        """Return all facts about a user, ended ones too, by the start of their validity periods."""
+        """Return all facts about a user, including ended ones, ordered by the start of their validity periods."""
         return run(self.engine.timeline(user_id))
 
     async def atimeline(self, user_id: str) -> Facts:
@@ -204,7 +204,7 @@ class Profiles(KnowledgeFace[ProfileEngine]):
     # Changing
 
     def save(self, profile: BaseModel) -> None:
-        """Store the changes of a profile that `get` returned, or a profile that the application made.
+        """Store the changes of a profile that `get` returned, or a profile that the application created.
 
         Of a `UserProfile` from `get`, only the fields that changed since are stored; concurrent changes of other fields
         stay. Of any other model, all fields that are set are stored. Facts without an ID are added. No fact is removed:
@@ -305,10 +305,10 @@ class Profiles(KnowledgeFace[ProfileEngine]):
         Args:
             user_id: ID of the user.
             fact: The fact, or its ID.
-            at: When it ended. Default: None (now).
+            at: The end of the validity period. Default: None (now).
 
         Returns:
-            True if the fact was true until then.
+            True if the fact had not ended before.
         """
         return run(self.engine.end(user_id, fact, at))
 

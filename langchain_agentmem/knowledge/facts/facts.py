@@ -26,9 +26,9 @@ class Fact(FieldTable, BaseModel):
     sources: list[str] = Field(default_factory=list)
     """IDs of the messages that state it."""
     first_seen: datetime | None = None
-    """When it was first stated."""
+    """Time of the first statement."""
     last_seen: datetime | None = None
-    """When it was last stated."""
+    """Time of the latest statement."""
     valid_from: datetime | None = None
     """Start of the validity period. If no source states it, this is the time of the first statement."""
     valid_to: datetime | None = None

@@ -22,14 +22,14 @@ _LONGEST_TEXT = 300
 _MISSING = ("missing", "union_tag_not_found")
 """Types of Pydantic's errors for a missing field. The second one is that of a union without its discriminator."""
 _REQUIRED = ("required", "dependentRequired")
-"""Keywords of JSON schemas that ask for a field."""
+"""Keywords of JSON schemas that require a field."""
 
 
 class Fault(NamedTuple):
     """One error of a document."""
 
     path: Location
-    """The value with the error; for a missing field the object without it."""
+    """The invalid value; for a missing field, the object that lacks it."""
     text: str
     missing: bool
     """True if the value lacks a required field."""
@@ -44,13 +44,13 @@ class _Located(NamedTuple):
     path: Location
     """The part of the location that the document has."""
     rest: Location
-    """The other part. It begins with the name of a union's member, which no document has."""
+    """The rest of the location. It begins with the name of a union's member, which no document contains."""
     text: str
     missing: bool
 
 
 def named(path: Iterable[str | int]) -> str:
-    """Return a path for people and models: `home.city`."""
+    """Return a path as text, such as `home.city`."""
     return ".".join(map(str, path)) or "the document"
 
 
@@ -141,7 +141,7 @@ def without_incomplete(
 def _without(
     document: dict[str, Any], path: Location, faults_of: Callable[[Mapping[str, Any]], list[Fault]]
 ) -> dict[str, Any]:
-    """Return a document without a value, or with None in its place if the schema asks for the field."""
+    """Return a document without a value, or with None instead of it if the schema requires the field."""
     holder: Any = document
     for part in path[:-1]:
         holder = holder[part]

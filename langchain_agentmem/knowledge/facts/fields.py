@@ -86,7 +86,7 @@ class Fields:
         }
 
     def copy(self) -> Fields:
-        """Return a copy, which changes independently."""
+        """Return an independent copy."""
         return Fields(self._user_id, self.value)
 
     def as_of(self, moment: datetime) -> dict[str, Any]:
@@ -109,8 +109,8 @@ class Fields:
             path: Path of the field.
             new: The value.
             at: When it was stated.
-            timed: True if `at` is known, false if it was assumed. Only a statement with a known time brings a forgotten
-                field back. Default: True.
+            timed: True if `at` is known, false if it is an assumption. Only a statement with a known time restores a forgotten
+                field. Default: True.
             override: If true, the value counts as stated later than everything stored. Default: False.
 
         Returns:
@@ -145,11 +145,11 @@ class Fields:
         return True
 
     def remove(self, path: Path, at: datetime, *, override: bool = False) -> bool:
-        """Remove a field that is no longer true; its history is kept.
+        """Remove a field whose value is no longer true. Its history is kept.
 
         Args:
             path: Path of the field.
-            at: When that was stated.
+            at: The time of that statement.
             override: As in `set`.
 
         Returns:
@@ -243,7 +243,7 @@ class Fields:
         return self._digest(_element_path(path, element)) in self._forgotten
 
     def record_interaction(self, at: datetime) -> None:
-        """Record when the user last wrote something."""
+        """Record the time of the user's latest message."""
         if self.last_interaction is None or datetime.fromisoformat(self.last_interaction) < at:
             self.last_interaction = at.isoformat()
 
@@ -254,13 +254,13 @@ class Fields:
         return any(at < stated for stated in self._stated(path))
 
     def _stated(self, path: Path) -> Iterator[datetime]:
-        """Yield when the stored changes of a field were stated, also those of fields that contain it or that it contains."""
+        """Yield the times of the stored changes of a field, of fields that contain it, and of fields in it."""
         for change in self._changes:
             if all(one == other for one, other in zip(change["path"], path, strict=False)):
                 yield datetime.fromisoformat(_times(change)["said"])
 
     def _is_forgotten(self, path: Path, at: datetime, *, timed: bool) -> bool:
-        """Return true if a field was forgotten and a statement of it is not known to be later."""
+        """Return true if a field was forgotten and the statement may be older than that."""
         forgotten = self._forgotten.get(self._digest(path))
         return forgotten is not None and (not timed or at <= datetime.fromisoformat(forgotten))
 
@@ -313,7 +313,7 @@ def save_fields(unit: UnitOfWork, schema: str, fields: Fields) -> None:
 
 
 def _check_value(path: Path, value: Any) -> None:
-    """Refuse a value that is not JSON, or nested too deep."""
+    """Raise an error if a value is not JSON-serialisable or nested too deeply."""
     name = ".".join(path)
     if is_deeper(value, MAX_DEPTH):
         msg = f"The value of {shown(name)} is nested deeper than {MAX_DEPTH} levels. Nothing changed."
@@ -344,5 +344,5 @@ def _element_path(path: Path, element: Any) -> Path:
 
 
 def _times(change: Mapping[str, Any]) -> dict[str, str]:
-    """Return when a change was made (`at`) and when it was stated (`said`)."""
+    """Return the times of a change: the change itself (`at`) and its statement (`said`)."""
     return {"at": change["at"], "said": change.get("said", change["at"])}

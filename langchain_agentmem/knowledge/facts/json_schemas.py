@@ -1,4 +1,4 @@
-"""A JSON schema as a tree: which fields a document may have, and what their values are."""
+"""A JSON schema as a tree: the fields of a document and the types of their values."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ class SchemaTree:
             yield node
 
     def is_list(self, path: Path) -> bool:
-        """Return true if a field holds nothing but a list."""
+        """Return true if the only accepted values of a field are lists."""
         return types_of(self.at(path)) - {"null"} == {"array"}
 
     def is_map(self, path: Path) -> bool:
@@ -226,7 +226,7 @@ class SchemaTree:
         kind = _type_of(decoded)
         if types and not {kind, "number" if kind == "integer" else kind} & types:
             return value
-        # Where the schema is open, a text is a text, unless it is a list or an object.
+        # If the schema names no type, a text stays a text, except when it contains a JSON list or object.
         return (
             self.keyed(nodes, decoded, self._from_text) if kind in ("array", "object") else decoded if types else value
         )
@@ -276,7 +276,7 @@ def found_at(document: Mapping[str, Any], path: Sequence[str | int]) -> list[Any
 
 
 def _spelled(nodes: Iterable[Node], holder: Mapping[str, Any], name: str) -> str:
-    """Return the name of the field of an object that a name means."""
+    """Return the name of the object's field that a name refers to."""
     nodes = list(nodes)
     properties = {key for one in nodes for key in one.get("properties", {})}
     if name in properties or name in holder:

@@ -133,7 +133,7 @@ def _stripped(raw: str) -> str:
 
 
 def _is_ignored(word: _Word, before: str, following: str, *, is_first: bool) -> bool:
-    """Return true if a word does not count.
+    """Return true if the comparison ignores a word.
 
     Args:
         word: The word.
@@ -151,7 +151,7 @@ def _is_ignored(word: _Word, before: str, following: str, *, is_first: bool) -> 
 
 
 def _expanded(word: str) -> Iterable[str]:
-    """Return the words that a contraction stands for."""
+    """Return the words of an expanded contraction."""
     if word in _CONTRACTIONS:
         return _CONTRACTIONS[word]
     if word in _CONTRACTED_IS:

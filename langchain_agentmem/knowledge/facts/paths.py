@@ -44,7 +44,7 @@ def path_of(field: str | Sequence[str]) -> Path:
 
 
 def _names_in(field: str) -> Path:
-    """Return the names in a field that a text names."""
+    """Return the names in the text form of a path."""
     names: list[str] = []
     after = 0
     for found in _BRACKETS.finditer(field):
@@ -59,7 +59,7 @@ def _names_in(field: str) -> Path:
 
 
 def find_field(document: Mapping[str, Any], path: Path) -> tuple[bool, Any]:
-    """Return whether a document has a field, and the field's value."""
+    """Return true and the value of a field if the document has the field; else false and None."""
     value: Any = document
     for name in path:
         if not isinstance(value, Mapping) or name not in value:

@@ -1,4 +1,4 @@
-"""Texts that models write where they know no value, such as "N/A" or "<UNKNOWN>". They never become knowledge."""
+"""Placeholders that models write instead of an unknown value, such as "N/A" or "<UNKNOWN>". They are never stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLACEHOLDERS = frozenset(
     folded(one)
     for one in (files("langchain_agentmem.knowledge.facts") / "placeholders.txt").read_text("utf-8").splitlines()
 )
-"""Texts in several languages. A text that is an ordinary answer too, such as "no", is none of them."""
+"""Placeholders in several languages. Texts that are ordinary answers too, such as "no", are left out."""
 
 _NAMES = frozenset(("Na", "Nan"))
 """Names of people that are placeholders in other capitals."""
@@ -31,7 +31,7 @@ _USER = re.compile(r"^(?:the\s+)?(?:user|i|he|she|they|it)$", re.IGNORECASE)
 
 
 def is_placeholder(value: Any) -> bool:
-    """Return true if a value is an empty text, or a text that stands for a value that is not known.
+    """Return true if a value is an empty text or a placeholder for an unknown value.
 
     Example:
         >>> from langchain_agentmem.knowledge.facts.placeholders import is_placeholder
@@ -62,7 +62,7 @@ def states_nothing(text: str) -> bool:
 
 
 def without_placeholders(value: Any) -> Any:
-    """Return a JSON value without the elements and entries that are placeholders; None if it is one itself.
+    """Return a JSON value without placeholders in lists and objects; None if the value is a placeholder itself.
 
     Example:
         >>> from langchain_agentmem.knowledge.facts.placeholders import without_placeholders

@@ -27,7 +27,7 @@ from langchain_agentmem.text.tables import html_table
 
 _USER = "user_id"
 _MANAGED = frozenset((_USER, "facts", "past", "last_interaction"))
-"""Fields that follow from what is stored, so no change may name them."""
+"""Fields that are computed from stored data. Changes must not name them."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class UserProfile(BaseModel):
     past: list[Fact] = Field(default_factory=list)
     """Facts that ended before that time."""
     last_interaction: datetime | None = None
-    """When the user last wrote something."""
+    """Time of the user's latest message."""
 
     _loaded: Loaded = PrivateAttr(default_factory=Loaded)
 
@@ -95,7 +95,7 @@ class Schema:
         schema: A Pydantic model, or a JSON schema of an object. A JSON schema needs the extra `jsonschema`.
 
     Raises:
-        InvalidTypeError: The schema is neither.
+        InvalidTypeError: The schema is neither a Pydantic model nor a JSON schema.
         InvalidInputError: The JSON schema is not valid.
         ConfigurationError: A package is missing.
     """
@@ -198,7 +198,7 @@ class Schema:
             document: The fields.
             facts: The facts that are true.
             past: The facts that have ended.
-            last: When the user last wrote something, in ISO 8601; None if never.
+            last: Time of the user's latest message, in ISO 8601; None if there is none.
 
         Returns:
             An instance of the model, or a dict for a JSON schema; None if a required field is not known yet.
@@ -302,7 +302,7 @@ def _built(model: type[BaseModel], fields: dict[str, Any]) -> BaseModel:
 
 
 def _without_spellings(schema: Any) -> Any:
-    """Return a JSON schema as a model is shown it."""
+    """Return a JSON schema in the form that prompts contain."""
     if isinstance(schema, Mapping):
         return {name: _without_spellings(one) for name, one in schema.items() if name != SPELLINGS}
     return [_without_spellings(one) for one in schema] if isinstance(schema, list) else schema

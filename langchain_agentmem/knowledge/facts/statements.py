@@ -29,7 +29,7 @@ class Statement:
 
     text: str
     at: datetime
-    """When it was stated."""
+    """Time of the statement."""
     timed: bool = True
     """True if `at` is known, false if it was assumed."""
     topics: Sequence[str] = ()
@@ -57,10 +57,10 @@ def given_statement(
     valid_from: datetime | str | None = None,
     confidence: float = 1.0,
 ) -> Statement:
-    """Return the statement that the arguments of `Profiles.add_fact` make.
+    """Return the statement with the arguments of `Profiles.add_fact`.
 
     Args:
-        at: When the application states it.
+        at: Time of the statement.
         text: As in `add_fact`, like the other arguments.
         topics: See `text`.
         sources: See `text`.
@@ -85,7 +85,7 @@ def given_statement(
 
 
 def given_statements(at: datetime, facts: Any) -> list[Statement]:
-    """Return the statements that the argument of `Profiles.add_facts` makes: each a text, a `Fact` or a dict.
+    """Return the statements in the argument of `Profiles.add_facts`: each a text, a `Fact` or a dict.
 
     Raises:
         InvalidInputError: One of them is not valid.
