@@ -77,10 +77,10 @@ def user_of(configurable: Mapping[str, Any], state: Mapping[str, Any]) -> str | 
 
 
 def check_mapping(what: str, value: Any, example: str) -> None:
-    """Refuse a value that is not a mapping.
+    """Check that a value is a mapping.
 
     Raises:
-        InvalidTypeError: It is not a mapping.
+        InvalidTypeError: The value is not a mapping.
     """
     if not isinstance(value, Mapping):
         msg = f"{what} must be a dict such as {example}, got {type(value).__name__}: {shown(value)}."
@@ -99,7 +99,7 @@ def thread_ids_of(what: str, values: Any) -> list[str]:
     """Return IDs as strings.
 
     Raises:
-        InvalidTypeError: They are not a list, or one has the wrong type.
+        InvalidTypeError: `values` is not a list, or an ID has the wrong type.
     """
     if isinstance(values, (str, bytes)) or not isinstance(values, Sequence):
         msg = f"{what} must be a list of strings, got {type(values).__name__}: {shown(values)}."
@@ -128,14 +128,14 @@ def channels_of(writes: Any) -> list[Any]:
     """Return the channels of pending writes.
 
     Raises:
-        InvalidTypeError: They are not a list of pairs.
+        InvalidTypeError: `writes` is not a list of pairs.
     """
     if isinstance(writes, (str, bytes)) or not isinstance(writes, Sequence):
         msg = f"writes must be a list of pairs of a channel and a value, got {type(writes).__name__}: {shown(writes)}."
         raise InvalidTypeError(msg)
     for write in writes:
         if not isinstance(write, (tuple, list)) or len(write) != 2:
-            msg = f"writes must be a list of pairs of a channel and a value; one of them is {shown(write)}."
+            msg = f"writes must be a list of pairs of a channel and a value; it contains {shown(write)}."
             raise InvalidTypeError(msg)
     return [channel for channel, _ in writes]
 

@@ -1,4 +1,4 @@
-"""Filters on checkpoint metadata. A filter means what it means to `PostgresSaver`: containment, Postgres' `@>`.
+"""Filters on checkpoint metadata, with the semantics of `PostgresSaver`: containment, Postgres' `@>`.
 
 - A mapping contains another if it has all of its keys and each value contains the other's value.
 - A list contains another if each element of the other is contained in one of its own elements, in any order.
@@ -18,8 +18,8 @@ def checked_filter(condition: Any) -> dict[str, Any]:
     """Check a filter on metadata and return it as a dict; empty for None.
 
     Raises:
-        InvalidTypeError: It is not a mapping.
-        InvalidInputError: It is nested too deeply, or contains itself.
+        InvalidTypeError: The filter is not a mapping.
+        InvalidInputError: The filter is nested too deeply, or contains itself.
     """
     if condition is None:
         return {}
@@ -31,7 +31,7 @@ def checked_filter(condition: Any) -> dict[str, Any]:
 
 
 def contains(value: Any, wanted: Any) -> bool:
-    """Return whether a value contains another one.
+    """Return true if a value contains another one.
 
     Args:
         value: The metadata, or a value in it.

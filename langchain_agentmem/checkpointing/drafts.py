@@ -70,7 +70,7 @@ class Draft:
         self.values: list[StoredValue] = []
         """The new values."""
         self.unchanged: list[StoredValue] = []
-        """With `plain`: the other values, in case that they are stored in another layout."""
+        """With `plain`: values that did not change. They are stored too if their rows have another layout."""
         self.snapshots: list[str] = []
         """With `plain`: the channels whose value is the snapshot of a delta channel."""
         self.elements: dict[bytes, Typed] = {}
@@ -78,7 +78,7 @@ class Draft:
         self.requires: dict[ValueKey, str] = {}
         """The stored values that the rows refer to, with their digests (empty: any)."""
         self.learned: list[Known] = []
-        """What to remember once the rows are stored."""
+        """Values to add to the cache after the rows are stored."""
 
     def add_values(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> None:
         """Add the values of a checkpoint: rows for those that changed, references to the rows of the others."""

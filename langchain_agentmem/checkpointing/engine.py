@@ -242,8 +242,8 @@ class CheckpointEngine:
                 return
             self.known.forget(thread)
         msg = (
-            f"Could not store {what}: another writer replaced thread {thread.thread_id!r} at the same time. Nothing was "
-            f"written; run the graph again."
+            f"Could not store {what}: another writer replaced thread {thread.thread_id!r} concurrently. Nothing was "
+            f"written. Run the graph again."
         )
         raise ConflictError(msg)
 
@@ -259,7 +259,7 @@ class CheckpointEngine:
         return bytes(self.codec.load(stored)), use._replace(secret=stored)
 
     def set_ttl(self, thread_id: str, ttl: timedelta | float | None) -> Program[bool]:
-        """Set a thread's TTL and that of the notes about it; return whether the thread exists."""
+        """Set a thread's TTL and that of the notes about it; return true if the thread exists."""
         thread = self._thread("thread_id", thread_id)
         duration = seconds("ttl", ttl)
         program = self.backend.checkpoints.set_ttl(thread, duration, time.time())
@@ -274,7 +274,9 @@ class CheckpointEngine:
         with reading_thread(source.thread_id):
             copied = yield from Write(self.backend, program)
         if not copied:
-            msg = f"Thread {target.thread_id!r} holds checkpoints already: delete it first, or copy to another ID."
+            msg = (
+                f"Thread {target.thread_id!r} already has checkpoints. Delete the thread first, or copy to another ID."
+            )
             raise ThreadInUseError(msg)
         self.known.forget(target)
 
@@ -306,7 +308,7 @@ class CheckpointEngine:
         """Delete threads, or all their checkpoints except the latest ones."""
         threads = [ThreadKey(self.tenant, thread_id) for thread_id in thread_ids_of("thread_ids", thread_ids)]
         if strategy not in ("keep_latest", "delete"):
-            msg = f"Unknown prune strategy {shown(strategy)}: use 'keep_latest' or 'delete'."
+            msg = f"strategy must be 'keep_latest' or 'delete'; got {shown(strategy)}."
             raise InvalidInputError(msg)
         for thread in threads:
             if strategy == "delete":
@@ -315,7 +317,7 @@ class CheckpointEngine:
                 yield from self._keep_latest(thread)
 
     def expire_checkpoints(self, older_than: timedelta | float, thread_ids: Sequence[str] | None) -> Program[int]:
-        """Delete old checkpoints of some threads, or of all (None), except the latest ones; return how many."""
+        """Delete old checkpoints of some threads, or of all (None), except the latest ones; return their number."""
         cutoff = time.time() - required_seconds("older_than", older_than)
         if thread_ids is None:
             thread_ids = [info.thread_id for info in (yield from self.threads())]

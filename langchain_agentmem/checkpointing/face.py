@@ -101,7 +101,8 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             plain,
         )
         if plain and self._engine.codec.secret:
-            msg = "compact=False stores metadata in plain text: leave it out, or use LangGraph's JsonPlusSerializer."
+            msg = "compact=False stores metadata in plain text, so it cannot be combined with a serializer that encrypts. "
+                "Omit it, or use LangGraph's JsonPlusSerializer."
             raise ConfigurationError(msg)
 
     @property
@@ -338,7 +339,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             ttl: A `timedelta` or seconds; None for never.
 
         Returns:
-            Whether the thread exists.
+            True if the thread exists.
         """
         return run(self.engine.set_ttl(thread_id, ttl))
 
@@ -374,7 +375,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
 
 
 def saver_rows(saver: AgentMemSaver) -> Sequence[tuple[str, object]]:
-    """Return what a notebook shows about a checkpointer."""
+    """Return the HTML table of a checkpointer for a notebook."""
     engine = saver.engine
     rows: list[tuple[str, object]] = [
         ("backend", repr(engine.backend)),

@@ -19,7 +19,7 @@ _MAX_SECRETS = 256
 class KnownValues:
     """The latest stored value of each channel, as far as this process knows.
 
-    A missing or outdated entry costs space in the database, never correctness: a backend stores a splice only if the value
+    A missing or outdated entry only costs space in the database: a backend stores a splice only if the value
     that it refers to is stored.
     """
 
@@ -29,7 +29,7 @@ class KnownValues:
 
     def _clear(self) -> None:
         self._values: LRUCache[tuple[ThreadKey, str, str], Known] = LRUCache(_MAX_BYTES, _size)
-        """By thread, namespace and channel."""
+        """The latest values by thread, namespace and channel."""
         self._namespaces: LRUCache[tuple[ThreadKey, str], str] = LRUCache(_MAX_VALUES)
         """The namespace of the latest value, by thread and channel."""
         self._secrets: LRUCache[ThreadKey, Typed] = LRUCache(_MAX_SECRETS)
@@ -85,6 +85,6 @@ class KnownValues:
 
 
 def _size(known: Known) -> int:
-    """Return the number of bytes that a value counts in the cache, at least an equal share of it."""
+    """Return the size of a value for the cache's bound, in bytes: at least an equal share of the bound."""
     size = len(known.references) + sum([len(identity.data) for identity in known.identities])
     return max(size, _MAX_BYTES // _MAX_VALUES)

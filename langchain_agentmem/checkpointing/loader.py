@@ -198,7 +198,7 @@ def checkpoint_config(thread_id: Any, namespace: str, checkpoint_id: str) -> Run
 
 
 def reading_thread(thread_id: str | None = None) -> reading:
-    """Context manager: report errors as damage to a thread's stored data.
+    """Context manager: raise errors as `DamagedDataError` of a thread.
 
     Args:
         thread_id: The thread. Default: None (any thread).

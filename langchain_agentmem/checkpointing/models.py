@@ -18,11 +18,11 @@ class ThreadInfo:
     """The user of the last turn; None if no turn named a user."""
     checkpoint_count: int
     created_at: datetime
-    """When the first checkpoint was stored."""
+    """Time at which the first checkpoint was stored."""
     updated_at: datetime
-    """When the newest checkpoint was stored."""
+    """Time at which the newest checkpoint was stored."""
     expires_at: datetime | None = None
-    """When the thread expires unless it is used again; None if it does not expire."""
+    """Time at which the thread expires unless it is used again; None if it does not expire."""
     users: Mapping[str, datetime] = field(default_factory=dict, compare=False)
     """Every user of the thread, with the time of the user's last turn."""
 

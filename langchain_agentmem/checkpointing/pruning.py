@@ -138,7 +138,7 @@ def _rebuilt_channels(row: CheckpointRow) -> set[str]:
 
 
 def _sends_with_parent(row: CheckpointRow) -> bool:
-    """Return whether the parent stores the tasks that the checkpoint has sent, as before version 4 of LangGraph's format."""
+    """Return true if the parent stores the tasks that the checkpoint sent, as before version 4 of LangGraph's format."""
     version = row.checkpoint.get("v")
     return TASKS in row.inline and isinstance(version, int) and version < 4
 

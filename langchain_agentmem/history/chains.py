@@ -50,7 +50,7 @@ def chain_read() -> ChainRead | None:
 
 
 def is_chain_storing() -> bool:
-    """Return whether a chain stores a turn. A chain only logs the errors that storing raises."""
+    """Return true if a chain is storing a turn. A chain only logs the errors that storing raises."""
     return _frame_of(_READS_AFTER) is not None
 
 

@@ -191,7 +191,7 @@ class HistoryEngine:
             return (yield from Read(self.backend, listed))
 
     def rename(self, key: SessionKey, title: str) -> Program[bool]:
-        """Set the title of a session; return whether the session exists."""
+        """Set the title of a session; return true if the session exists."""
         return (yield from Write(self.backend, self.backend.messages.rename(key, title, time.time())))
 
     def end(self, key: SessionKey) -> Program[int]:
@@ -199,7 +199,7 @@ class HistoryEngine:
         return (yield from Write(self.backend, self.backend.messages.end(key)))
 
     def delete(self, key: SessionKey) -> Program[bool]:
-        """Delete a session with its messages; return whether it existed."""
+        """Delete a session with its messages; return true if it existed."""
         return (yield from Write(self.backend, self.backend.messages.delete(key)))
 
     def _embedded(self, key: SessionKey, messages: Sequence[BaseMessage], *, repair: bool) -> Program[Embedded]:

@@ -1,4 +1,4 @@
-"""The messages behind one history object: a session in the database, or a log of a single run in this process."""
+"""The messages of one history object: a session in the database, or a log of a single run in this process."""
 
 from __future__ import annotations
 

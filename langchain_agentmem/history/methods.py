@@ -29,7 +29,7 @@ class Window(NamedTuple):
     compressor: MemoryCompressor | None = None
 
     def checked(self) -> Window:
-        """Refuse a budget beside a compressor, which has its own.
+        """Raise an error if a budget is given together with a compressor, which has its own.
 
         Raises:
             InvalidInputError: Both are given.
@@ -38,7 +38,10 @@ class Window(NamedTuple):
             for name in ("max_messages", "max_tokens", "token_counter"):
                 value = getattr(self, name)
                 if value is not None:
-                    msg = f"{name}={shown(value, 60)} has no effect beside compressor, which has its own budget: omit one."
+                    msg = (
+                        f"{name}={shown(value, 60)} has no effect beside compressor, which has a budget of its own. "
+                        "Pass one of the two."
+                    )
                     raise InvalidInputError(msg)
         return self
 
@@ -162,7 +165,9 @@ class HistoryMethods:
             >>> memory.close()
         """
         window = Window(max_messages, max_tokens, token_counter, compressor).checked()
-        self._histories.create("any", None, agent, window, retention, turn=True)  # refuses wrong settings now
+        self._histories.create(
+            "any", None, agent, window, retention, turn=True
+        )  # raises an error for wrong settings now
 
         def get_session_history(session_id: str, user_id: str | None = None) -> AgentMemHistory:
             return self._histories.create(session_id, user_id, agent, window, retention, turn=True)

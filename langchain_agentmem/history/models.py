@@ -25,9 +25,9 @@ class SessionInfo(FieldTable):
     """
     message_count: int
     created_at: datetime
-    """When the session's first message was stored, in UTC."""
+    """Time at which the session's first message was stored, in UTC."""
     updated_at: datetime
-    """When the session's newest message was stored, in UTC."""
+    """Time at which the session's newest message was stored, in UTC."""
     expires_at: datetime | None = None
     summary: SessionSummary | None = None
     """The running summary that a compressor stored, as `AgentMemory.summary` returns it; None if there is none."""

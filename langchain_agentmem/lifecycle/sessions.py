@@ -124,7 +124,7 @@ class Sessions:
     def _repr_html_(self) -> str:
         try:
             return self.list(limit=_ROWS_SHOWN)._repr_html_()
-        except AgentMemError as error:  # the table shows the state of a closed memory, too
+        except AgentMemError as error:  # of a closed memory, the caption shows the error
             return html_table([], caption=f"Sessions: {error}")
 
     def _key(self, session_id: str, user_id: str | None) -> SessionKey:

@@ -71,7 +71,7 @@ class Embedder:
 
         Raises:
             ConfigurationError: LangChain cannot create a model of this name.
-            InvalidTypeError: The argument is none of these.
+            InvalidTypeError: The argument has another type.
         """
         if model is None or isinstance(model, Embedder):
             return model
@@ -125,7 +125,7 @@ class Embedder:
             self._bytes = None
 
     def probe(self) -> Program[bytes]:
-        """Return a vector that was not cached. Raises as `vectors`."""
+        """Return the vector of a text, without the cache. Raises the same errors as `vectors`."""
         (vector,) = self._units((yield from EmbedDocuments(self.model, [_PROBE])), 1)
         self._check(vector)
         return vector

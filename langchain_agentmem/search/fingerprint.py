@@ -31,7 +31,7 @@ RECHECK_SECONDS = 60.0
 """The time after which a process checks the fingerprint again."""
 
 GRACE_SECONDS = 0.2
-"""The time after a check in which a writer need not check again. `reindex()` waits so long before it deletes vectors."""
+"""Seconds for which a check is valid for a writer. `reindex()` waits that time before it deletes vectors."""
 
 COMPLETE, CLEARING, EMBEDDING = "complete", "clearing", "embedding"
 """The phases of a generation: it has all vectors; those of the former one are being deleted; its own are being added."""
@@ -76,7 +76,7 @@ class Check(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """The vectors of texts that are about to be stored, by text, and the last check before they were made."""
+    """The vectors of texts that are about to be stored, by text, and the last check before they were computed."""
 
     vectors: Mapping[str, bytes] = MappingProxyType({})
     check: Check | None = None
@@ -214,7 +214,7 @@ class Indexer:
         self._checked = check if settled else None
         if check.state is not None and check.state.generation != self._generation:
             if self._generation is not None:
-                self.embedder.forget()  # the model may have changed under its name
+                self.embedder.forget()  # the model may have changed without a new name
             self._generation = check.state.generation
         return check
 
@@ -236,7 +236,7 @@ class Indexer:
             phase: The phase to store. `CLEARING` begins a new generation.
 
         Returns:
-            Whether it was stored.
+            True if it was stored.
         """
         generation = (state.generation if state else 0) + (phase == CLEARING)
         value = {**fingerprint._asdict(), "phase": phase, "generation": generation}
@@ -265,7 +265,7 @@ class Indexer:
         )
 
     def _refuse_other(self, state: State, own: Fingerprint | None) -> None:
-        """Refuse a model that is not the one of the stored vectors. If `own` is None, compare the names only."""
+        """Raise an error if the model is not the one of the stored vectors. If `own` is None, compare the names only."""
         stored = state.fingerprint
         if stored == own or (own is None and stored.model == self.embedder.name):
             return

@@ -24,7 +24,7 @@ _INDEX_ENTRIES = ("embed", "dims", "fields", "ann_index_config", "distance_type"
 
 
 class NamespaceError(InvalidInputError, InvalidNamespaceError):
-    """The store does not accept a namespace. Nothing was written."""
+    """A namespace is not valid. Nothing was written."""
 
 
 def check_namespace(namespace: Any, *, least: int = 0) -> Namespace:

@@ -40,7 +40,7 @@ MANY_PUTS = 200
 """Under `arun`, a worker thread analyses the texts of more puts than this, because it takes about a millisecond."""
 
 _FEW_ENTRIES, _SHORT_TEXT = 10, 1_000
-"""A value with at most this many entries, and texts of at most this length, is small without a closer look."""
+"""A value with at most this number of entries, and texts of at most this length, counts as small."""
 
 _NO_VECTORS = Embedded()
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
@@ -69,7 +69,7 @@ class Put(NamedTuple):
 
 
 class Batch:
-    """Operations grouped by kind: reads by their index in the batch, puts by the item's key.
+    """Operations of a batch, grouped by kind. Reads have their index in the batch, puts the item's key.
 
     Thousands of batches can wait at the same time, and each object costs the garbage collector time. So a batch with a
     single read has no dicts of its own.
@@ -99,7 +99,7 @@ class Batch:
         Args:
             ops: The operations. Of several puts or deletes of a key, the last counts.
             fields: The indexed fields of items whose put names none.
-            embedding: Whether there is an embedding model.
+            embedding: True if the store has an embedding model.
             tenant: The tenant, which counts towards the maximum length of an item's key. Default: `"default"`.
 
         Raises:
@@ -146,7 +146,7 @@ class Batch:
 
     @classmethod
     def merged(cls, batches: Sequence[Batch]) -> Batch:
-        """Merge batches that write different items into one. Its results are theirs, one after the other."""
+        """Merge batches that write different items into one. Its results are those of the batches, in their order."""
         merged = cls(sum(batch.size for batch in batches))
         merged.merged_from = len(batches)
         starts = accumulate((batch.size for batch in batches), initial=0)
@@ -170,14 +170,14 @@ class Batch:
 
     @property
     def is_gets(self) -> bool:
-        """Whether all operations are gets."""
+        """True if all operations are gets."""
         if self.size == 1:
             return isinstance(self.single_read, GetOp)
         return 0 < len(self.reads) == self.size and all(isinstance(op, GetOp) for op in self.reads.values())
 
     @property
     def writes(self) -> bool:
-        """Whether an operation is a put or a delete."""
+        """True if an operation is a put or a delete."""
         return bool(self.puts or self.deletes)
 
     @property
@@ -190,7 +190,7 @@ class Batch:
         return [*self.puts, *self.deletes]
 
     def question(self) -> Hashable:
-        """Return a value that is equal for equal searches and listings; None unless the batch is a single one."""
+        """Return a key for a single search or listing, equal for equal ones; None for any other batch."""
         op = self.single_read
         if op is None or isinstance(op, GetOp):
             return None

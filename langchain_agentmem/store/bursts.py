@@ -42,7 +42,7 @@ MOST_JOBS = 8
 """The maximum number of concurrent jobs. Each needs a connection."""
 
 _MOST_PASSED_OVER = 20
-"""The number of blocked batches that are passed over in search of one that is not blocked."""
+"""The number of blocked batches that are skipped to find one that can start."""
 
 _FALLBACK_SECONDS = 0.05
 """The time after which jobs are started in any case, even if an exception interrupted the callback at the end of the tick."""
@@ -52,8 +52,8 @@ class Burst:
     """The operations of one event loop.
 
     Args:
-        perform: Does a batch.
-        embedding: Whether there is an embedding model.
+        perform: Runs a batch.
+        embedding: True if the store has an embedding model.
     """
 
     def __init__(self, perform: Perform, *, embedding: bool) -> None:
@@ -71,7 +71,7 @@ class Burst:
         self._callers: set[Caller] = set()
         """All callers, of waiting and of running batches."""
         self._scheduled = False
-        """Whether `_flush` is called when this tick ends."""
+        """True if `_flush` is scheduled for the end of this tick."""
         self._fallback: asyncio.TimerHandle | None = None
 
     def add(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> asyncio.Future[list[Result]]:

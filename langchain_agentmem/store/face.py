@@ -40,9 +40,9 @@ from langchain_agentmem.text.tables import html_table
 
 
 class AgentMemStore(Surface, BaseStore):
-    """LangGraph's store: items by namespace and key, with filters, search and TTLs.
+    """LangGraph's store of items by namespace and key, with filters, search and TTLs.
 
-    `AgentMemory.store` is usually the object to use; `from_url` creates one that stands alone. Every method has an async twin
+    Use it as `AgentMemory.store`, or create one alone with `from_url`. Every method has an async twin
     with the prefix `a`. One object serves both kinds of caller, on any thread and any event loop. In contrast to other
     stores, it accepts any label, such as an e-mail address.
 
@@ -448,7 +448,7 @@ class AgentMemStore(Surface, BaseStore):
     # Bursts
 
     def _submit(self, ops: Sequence[Op]) -> Awaitable[list[Any]]:
-        """Do operations together with others that are submitted in this tick of the event loop."""
+        """Run operations together with others that are submitted in this tick of the event loop."""
         return self._submit_heavy(ops) if is_heavy(ops) else self._add(self.engine.batch_of(ops))
 
     async def _submit_heavy(self, ops: Sequence[Op]) -> list[Any]:
@@ -465,6 +465,6 @@ class AgentMemStore(Surface, BaseStore):
 
 
 def _calling(function: Callable[..., Any]) -> Callable[..., Call[Any]]:
-    """Return a function that makes the step of a call: under `arun`, `function` may be a coroutine function."""
+    """Return a function that returns the step of a call: under `arun`, `function` may be a coroutine function."""
     check_callable("function", function)
     return functools.partial(Call, function)

@@ -25,10 +25,10 @@ _PARTS = 32
 """The number of parts of a failed job."""
 
 _QUICK_SECONDS = 5.0
-"""If a job fails after a longer time than this, the database is slow or unreachable, and no part is tried."""
+"""Seconds. A job that fails later is not tried again in parts: the database is slow or unreachable."""
 
 Perform = Callable[[Batch, "Sequence[int] | None"], Program[list[list[Result]]]]
-"""Does a batch; see `StoreEngine.perform`."""
+"""Runs a batch; see `StoreEngine.perform`."""
 
 
 class Caller(asyncio.Future[list[Result]]):
@@ -46,7 +46,7 @@ class Caller(asyncio.Future[list[Result]]):
         self.job: Job | None = None
         """The job that includes the batch; None before it starts and after it ends."""
         self.left = False
-        """Whether the caller was cancelled, and with it the job."""
+        """True if the caller was cancelled, and the job with it."""
 
     def cancel(self, msg: Any = None) -> bool:
         if not self.done() and self.job is not None and self.job.cancel_for(self):
@@ -56,7 +56,7 @@ class Caller(asyncio.Future[list[Result]]):
 
     @property
     def waits(self) -> bool:
-        """Whether the caller still waits for results."""
+        """True while the caller waits for results."""
         return not self.done() and not self.left
 
     def end(self) -> None:
@@ -71,7 +71,7 @@ class Job:
     Args:
         groups: The groups. The last batch of a group is done for the whole group.
         perform: Does a batch.
-        alike: If true, the callers of a group asked the same, and each gets results of its own. If false, they wrote to the
+        alike: If true, the callers of a group sent equal reads, and each gets results of its own. If false, they wrote to the
             same item.
     """
 
@@ -94,13 +94,13 @@ class Job:
         return itertools.chain.from_iterable(group[-1].batch.written_keys() for group in self.groups)
 
     def cancel_for(self, caller: Caller) -> bool:
-        """Cancel the job if nobody waits for it but this caller; returns whether it was cancelled."""
+        """Cancel the job if only this caller waits for it; return true if it was cancelled."""
         if any(other is not caller and not other.done() for other in self.callers()):
             return False
         return self.task is not None and not self.task.done() and self.task.cancel()
 
     async def run(self) -> None:
-        """Do the job. Each caller gets its results or an error."""
+        """Run the job. Each caller gets its results or an error."""
         began = time.monotonic()
         try:
             await self._complete()
@@ -130,7 +130,7 @@ class Job:
                 _answer(caller, results)
 
     async def _split(self) -> None:
-        """Do a failed job in parts, so that an operation that cannot be done fails alone."""
+        """Run a failed job in parts, so that only the invalid operation fails."""
         size = -(-len(self.groups) // _PARTS)
         failed: tuple[type[Exception], str] | None = None
         for start in range(0, len(self.groups), size):
@@ -140,7 +140,7 @@ class Job:
             except Exception as error:
                 same = (type(error), str(error))
                 if (same == failed and type(error) is StorageError) or came_by_signal(error):
-                    # Two parts in a row fail in the same way: the database is at fault, not an operation.
+                    # Two parts in a row fail in the same way: the cause is the database, not an operation.
                     await self._part(self.groups[start:])._fail(error)
                     return
                 failed = same
@@ -157,7 +157,7 @@ class Job:
     async def _fail(self, error: Exception) -> None:
         for group in self.groups:
             if len(group) > 1 and not (self.alike or isinstance(error, StorageError) or came_by_signal(error)):
-                # The last write of the group cannot be done; earlier ones may be possible.
+                # The last write of the group failed; earlier ones may succeed.
                 for caller in group:
                     await self._part([[caller]]).run()
             else:

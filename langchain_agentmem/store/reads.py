@@ -22,10 +22,10 @@ MANY_ROWS = 500
 """Under `arun`, a worker thread decodes and ranks more items than this, because it takes about a millisecond."""
 
 _CHUNK = 200
-"""The number of items that a filter is first applied to."""
+"""The number of items that a filtered search reads first."""
 
 _LEAST_DEPTH = 20
-"""The minimum number of best items by words, and by vector, that are fused, whatever the limit."""
+"""The minimum number of best items by words, and by vector, that are fused. It applies to smaller limits too."""
 
 Scored = tuple[ItemRow, float | None]
 """An item that a search found, with its score."""

@@ -1,4 +1,4 @@
-"""Updates of items without lost changes: read, decide, then compare and swap. If another writer was faster, try again."""
+"""Updates of items without lost changes: read, decide, then compare and swap. After a conflict, try again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from langchain_agentmem.store.arguments import ItemKey, check_item_key, check_it
 from langchain_agentmem.store.items import Value, value_of
 
 UPDATE_SECONDS = 30.0
-"""The time for which an update is tried again while other writers change the items."""
+"""Seconds for which a conflicting update is retried."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.001, 0.064
 """The bounds of the random time before the next attempt, in seconds. It doubles with each attempt."""
@@ -40,7 +40,7 @@ def updated(
         tenant: The tenant.
         keys: The items to read. `decide` may change others too: if one of them exists, it is read and `decide` is called
             again.
-        decide: Decides on the changes. It is called again if another writer was faster.
+        decide: Returns the changes. It is called again if another writer changed an item first.
         prepare: Encodes the changed values.
 
     Returns:

@@ -390,7 +390,7 @@ async def test_copying_onto_a_thread_that_exists_is_refused(memory, call):
         await converse(memory, call, 2, config)
     before = await call(memory.checkpointer.list, None)
     for target in ("2", "1"):
-        with pytest.raises(ThreadInUseError, match=f"'{target}' holds checkpoints already"):
+        with pytest.raises(ThreadInUseError, match=f"'{target}' already has checkpoints"):
             await call(memory.checkpointer.copy_thread, "1", target)
     assert await call(memory.checkpointer.list, None) == before
 

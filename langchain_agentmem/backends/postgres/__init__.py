@@ -1,4 +1,4 @@
-"""The backend on Postgres, beside LangGraph's own tables: see `migrations` for what it adds to them."""
+"""The backend on Postgres. It uses LangGraph's tables; `migrations` holds the objects that it adds."""
 
 from langchain_agentmem.backends.postgres.backend import PostgresBackend
 

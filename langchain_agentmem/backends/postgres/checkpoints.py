@@ -70,7 +70,7 @@ class PostgresCheckpoints:
 
     @one_statement
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
-        # One statement may write an index once: the last write to a negative index counts, the first to any other.
+        # A statement may write each index once: of the writes to a negative index the last counts, else the first.
         by_index: dict[int, StoredWrite] = {}
         for write in put.writes:
             if write.write_index < 0 or write.write_index not in by_index:
@@ -299,7 +299,7 @@ def _name(thread: ThreadKey) -> str:
 
 
 def _use(thread: ThreadKey, use: ThreadUse) -> tuple[Any, ...]:
-    """Return the parameters that `checkpoints.sql` calls a use."""
+    """Return the parameters for the use of a thread in `checkpoints.sql`."""
     return (_name(thread), *thread, use.user_id or "", use.now, use.ttl)
 
 

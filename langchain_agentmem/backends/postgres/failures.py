@@ -32,7 +32,7 @@ _INTERRUPTED_BY_OTHERS = (pg.DeadlockDetected, pg.SerializationFailure)
 
 
 def is_lasting(error: psycopg.Error) -> bool:
-    """Return true if a server refuses connections for a reason that time does not change."""
+    """Return true if a server refuses connections for a permanent reason."""
     return any(sign in str(error) for sign in _LASTING)
 
 
@@ -61,7 +61,7 @@ def translated(error: Exception, operation: Operation, *, closed: bool) -> Agent
     """
     outcome, limit = operation.outcome, f"within {operation.limit.seconds:g} seconds"
     if isinstance(error, (SlotTimeoutError, PoolTimeout, TooManyRequests)):
-        return StorageBusyError(f"No connection to Postgres came free {limit}.{outcome}")
+        return StorageBusyError(f"No connection to Postgres became free {limit}.{outcome}")
     if isinstance(error, NoAnswerError):
         failure = "Could not connect to Postgres" if operation.connecting else "Postgres did not answer"
         return StorageBusyError(f"{failure} {limit}.{outcome} The URL option timeout sets this limit.")

@@ -19,7 +19,7 @@ Connection = Any
 
 
 class Operation:
-    """One call: its time limit, and whether its writes were stored."""
+    """One call: its time limit, and the outcome of its writes."""
 
     def __init__(self, limit: TimeLimit, *, writes: bool) -> None:
         self.limit = limit
@@ -40,11 +40,11 @@ class Operation:
     )
 
     def may_store(self) -> None:
-        """Note that the next statement stores the writes."""
+        """Record that the next statement stores the writes."""
         self._effect = self._UNKNOWN
 
     def settle(self, *, stored: bool) -> None:
-        """Note the server's answer to the statement that stores the writes."""
+        """Record the server's answer to the statement that stores the writes."""
         if self._effect == self._UNKNOWN:
             self._effect = self._STORED if stored else self._NOTHING
 
@@ -60,7 +60,7 @@ class Operation:
 
     @property
     def outcome(self) -> str:
-        """A sentence, after a space, that says what became of the writes of a failed call; empty for a reading call."""
+        """A sentence, after a space, about the outcome of a failed call's writes; empty for a call that only reads."""
         if not self.writes:
             return ""
         return self._UNKNOWN if self._doubtful and self._effect == self._NOTHING else self._effect
@@ -116,7 +116,7 @@ class Lease:
         self.operation = operation
         self.slot = Slot(source.slots)
         self.held: deque[Connection] = deque()
-        """The connection, or nothing. It is added and removed in one step each."""
+        """The connection, or nothing. It is added in one step, and removed in one step."""
         self.over = False
         """True after the end of the lease."""
         self.clean = True

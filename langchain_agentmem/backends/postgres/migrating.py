@@ -1,7 +1,7 @@
 """Migrations: LangGraph's own migrations create its tables, the files in `migrations` ours.
 
 The name of a file begins with the version that it migrates to. All migrations run in one transaction, which holds an advisory
-lock. So any number of processes may start at the same time, and a process that dies leaves no partial migration.
+lock. Any number of processes may start concurrently, and a process that is killed leaves no partial migration.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
     ((wide,),) = yield from Fetch("SELECT current_setting('search_path')")
     state = yield from tables_state(schema)
     if state is not None and state.version >= VERSION:
-        return []  # another process has migrated the tables in the meantime
+        return []  # another process migrated the tables concurrently
     others: list[str] = []
     if state is None:
         if language != UNSTEMMED:

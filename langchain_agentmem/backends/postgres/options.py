@@ -14,7 +14,7 @@ from langchain_agentmem.backends.urls import Flag, PooledOptions, is_whole_numbe
 from langchain_agentmem.errors import ConfigurationError
 
 WHERE = "the Postgres URL"
-"""The URL in errors. It is never shown itself, because any part of it may belong to a password."""
+"""Errors say this instead of the URL, because any part of a malformed URL may belong to a password."""
 
 _LONGEST_NAME = 63
 _INTEGERS = (
@@ -46,7 +46,7 @@ class PostgresOptions(PooledOptions):
     """The schema of the tables; None for the first schema of the search path."""
     language: Name = Field(default="english", description="a language of Snowball, or simple")
     prepare: Flag = False
-    """If true, psycopg prepares statements on the server; a PgBouncer between must support that."""
+    """If true, psycopg prepares statements on the server. A PgBouncer in between must support them."""
 
 
 OPTIONS = option_names(PostgresOptions)
@@ -132,7 +132,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
 
 
 def check_names(options: Mapping[str, str], of_libpq: Collection[str]) -> None:
-    """Refuse options that neither this package nor libpq knows.
+    """Raise an error for options that neither this package nor libpq knows.
 
     Raises:
         ConfigurationError: An option is unknown.
@@ -143,7 +143,7 @@ def check_names(options: Mapping[str, str], of_libpq: Collection[str]) -> None:
 
 
 def check_values(connecting: Mapping[str, str]) -> None:
-    """Refuse values that libpq would refuse only when it connects.
+    """Check values that libpq would check only when it connects.
 
     Raises:
         ConfigurationError: A value is wrong.

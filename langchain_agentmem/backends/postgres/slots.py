@@ -23,7 +23,7 @@ from langchain_agentmem.programs import OuterStep, Program
 
 
 class SlotTimeoutError(Exception):
-    """No slot came free within the time limit."""
+    """No slot became free within the time limit."""
 
 
 class TimeLimit:
@@ -118,7 +118,7 @@ class Slot:
         """Wait for the slot. The time limit restarts when another caller gets an answer.
 
         Raises:
-            SlotTimeoutError: No slot came free within the limit, and no other caller got an answer.
+            SlotTimeoutError: No slot became free within the limit, and no other caller got an answer.
             StorageClosedError: The connections were closed.
         """
         self._slots._order[self._key] = weakref.ref(self)
@@ -139,7 +139,7 @@ class Slot:
             yield from _Wait(self, seconds)
             # A collection delays all callers, so it waits until this caller is at risk of failing.
             collect_garbage(max(began, self._slots.progressed) + limit.seconds / 4)
-            # A delay of this process does not count: other callers could not progress either.
+            # A delay of the whole process does not count towards the limit: no caller could progress.
             limit.extend(time.monotonic() - asked - seconds)
             self._slots._forget_lost()
         self._waiting = False
@@ -172,7 +172,7 @@ class Slot:
 
 @dataclass(slots=True)
 class _Wait(OuterStep[Any]):
-    """Outer step: wait until a slot rings, at most for some seconds."""
+    """Outer step: wait until the caller of a slot is woken, at most for some seconds."""
 
     slot: Slot
     seconds: float

@@ -88,7 +88,7 @@ class OwnConnections(Source):
         if lease.clean and not self.slots.closed:
             with contextlib.suppress(IndexError):
                 move(lease.held, self._idle)
-            if self.slots.closed:  # in the meantime
+            if self.slots.closed:  # concurrently
                 self._close_idle()
         else:
             lease.discard()

@@ -45,7 +45,7 @@ _TENANT = "\U0010ffff"
 """The first character of a tenant's namespaces, except the default tenant's. It sorts after all others."""
 _ESCAPES = str.maketrans({"\x1a": "\x1a0", ".": "\x1a1", _TENANT: "\x1a2"})
 _WRAPPED = "agentmem:json"
-"""The only key of the object that wraps a value whose JSON text Postgres would alter."""
+"""The key of the object that wraps a value whose JSON text Postgres would alter."""
 
 
 class VectorSettings(NamedTuple):
@@ -129,7 +129,7 @@ class PostgresItems:
         columns = _columns([(_encode(tenant, namespace), key) for namespace, key in every])
         created = [at >= len(touches) for at in range(len(every))]
         locked = {tuple(row) for row in (yield from Fetch(self._sql["lock"], (*columns, created, now)))}
-        # An item that another writer has created since was not locked: touching it would lock it out of order.
+        # An item that another writer created since is not locked: an update now would lock it out of order.
         touched = [(namespace, key) for namespace, key in touches if (_encode(tenant, namespace), key) in locked]
         if touched:
             yield from self.touch(tenant, touched, now)
@@ -445,7 +445,7 @@ _COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
 def _path(condition: Mapping[str, Any] | None) -> str | None:
-    """Return the part of a filter that Postgres evaluates as we do, as a JSON path expression; None for no part."""
+    """Return the part of a filter that Postgres evaluates with our semantics, as a JSON path; None if there is none."""
     parts = []
     for field, wanted in (condition or {}).items():
         operators = wanted if isinstance(wanted, Mapping) else {"$eq": wanted}

@@ -89,7 +89,7 @@ async def await_within(coroutine: Any, seconds: float, dispose: Callable[[Any], 
     Args:
         coroutine: The coroutine.
         seconds: The time limit.
-        dispose: Function that receives a result that arrives after the caller stopped waiting. Default: None.
+        dispose: Called with a result that arrives after the caller stopped waiting. Default: None.
 
     Raises:
         NoAnswerError: The time limit ended.

@@ -109,8 +109,8 @@ class Fields:
             path: Path of the field.
             new: The value.
             at: When it was stated.
-            timed: True if `at` is known, false if it is an assumption. Only a statement with a known time restores a forgotten
-                field. Default: True.
+            timed: True if `at` is known, false if it is an assumption. A forgotten field is set again only by a statement
+                with a known time. Default: True.
             override: If true, the value counts as stated later than everything stored. Default: False.
 
         Returns:
