@@ -101,8 +101,10 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             plain,
         )
         if plain and self._engine.codec.secret:
-            msg = "compact=False stores metadata in plain text, so it cannot be combined with a serializer that encrypts. "
+            msg = (
+                "compact=False stores metadata in plain text, so it cannot be combined with a serializer that encrypts. "
                 "Omit it, or use LangGraph's JsonPlusSerializer."
+            )
             raise ConfigurationError(msg)
 
     @property
