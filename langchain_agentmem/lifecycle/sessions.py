@@ -22,14 +22,23 @@ class SessionList(list[SessionInfo]):
     """A list of sessions. A notebook shows it as a table."""
 
     def _repr_html_(self) -> str:
+        return self.table(None, len(self))
+
+    def table(self, caption: str | None, most: int) -> str:
+        """Return an HTML table of the first sessions.
+
+        Args:
+            caption: The caption; None for none.
+            most: The maximum number of sessions.
+        """
         has_several_users = len({info.user_id for info in self}) > 1
         header = ("session", *(("user",) if has_several_users else ()), "title", "messages", "first", "newest")
         rows = []
-        for info in self:
+        for info in self[:most]:
             user = (info.user_id,) if has_several_users else ()
             times = info.created_at, info.updated_at
             rows.append((info.session_id, *user, info.title, info.message_count, *times))
-        return html_table(rows, header=header)
+        return html_table(rows, header=header, caption=caption)
 
 
 class Sessions:
@@ -123,7 +132,9 @@ class Sessions:
 
     def _repr_html_(self) -> str:
         try:
-            return self.list(limit=_ROWS_SHOWN)._repr_html_()
+            newest = self.list(limit=_ROWS_SHOWN + 1)
+            caption = None if len(newest) <= _ROWS_SHOWN else f"The {_ROWS_SHOWN} most recently used sessions"
+            return newest.table(caption, _ROWS_SHOWN)
         except AgentMemError as error:  # of a closed memory, the caption shows the error
             return html_table([], caption=f"Sessions: {error}")
 

@@ -141,3 +141,15 @@ def test_no_error_about_a_url_shows_the_password(url):
     while errors[-1] is not None:
         errors.append(errors[-1].__cause__ or errors[-1].__context__)
     assert SECRET not in "\n".join(f"{error}" for error in errors)
+
+
+def test_a_password_with_an_at_sign_is_refused_and_not_shown():
+    with pytest.raises(ConfigurationError, match="%40") as raised:
+        AgentMemory.from_url("postgresql://u:p@ss@127.0.0.1/d")
+    assert "ss@" not in str(raised.value)
+
+
+def test_the_repr_names_the_port():
+    memory = AgentMemory.from_url("postgresql://u:secret@127.0.0.1:5433/d")
+    assert "'127.0.0.1:5433/d'" in repr(memory.backend)
+    memory.close()

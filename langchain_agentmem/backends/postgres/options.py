@@ -87,9 +87,10 @@ class Settings(NamedTuple):
 
     @property
     def database(self) -> str:
-        """The host and the database, for a `repr`."""
+        """The host, the port if the URL names one, and the database, for a `repr`."""
         host = self.connecting.get("host") or self.connecting.get("hostaddr", "")
-        return f"{host}/{self.connecting.get('dbname', '')}"
+        port = self.connecting.get("port")
+        return f"{host}{f':{port}' if port else ''}/{self.connecting.get('dbname', '')}"
 
 
 def split_url(url: str) -> tuple[Settings, dict[str, str]]:
@@ -104,6 +105,8 @@ def split_url(url: str) -> tuple[Settings, dict[str, str]]:
         reason = ": it contains a space. Write it as %20"
         raise wrong_url(reason)
     authority, _, path = location.partition("/")
+    if authority.count("@") > 1:  # libpq would take a part of the password for the host
+        raise wrong_url()
     if ":" in authority and "@" not in authority and ("@" in path or any("@" in one for one in query.split("&"))):
         names = {one.partition("=")[0] for one in query.split("&") if one}
         if "@" in path or not names & {"user", "password"}:  # the text before the @ is a password
