@@ -109,7 +109,16 @@ async def test_an_answer_that_cannot_be_used_is_asked_for_once_more_with_what_wa
     assert "What is wrong with it: <data>" in second[1]["content"]
 
 
-@pytest.mark.parametrize("fault", UNUSABLE)
+@pytest.mark.parametrize("fault", ["too many", "one of several"])
+def test_the_valid_changes_of_a_second_answer_are_stored(server, memory, model, fault, caplog):
+    server.will(UNUSABLE[fault], UNUSABLE[fault])
+    done = memory.profile_node(model).invoke(SAID, config())
+    assert (done.error, done.calls, len(done.refused)) == (None, 2, 1)
+    assert len(done.added) == (20 if fault == "too many" else 1)
+    assert done.refused[0] in caplog.text
+
+
+@pytest.mark.parametrize("fault", [one for one in UNUSABLE if one not in ("too many", "one of several")])
 def test_a_second_answer_that_cannot_be_used_changes_nothing_and_is_reported(server, memory, model, fault, caplog):
     server.will(UNUSABLE[fault], UNUSABLE[fault], calls(TOOL, LIKES))
     node = memory.profile_node(model)
@@ -240,4 +249,4 @@ async def test_wrong_entities_are_asked_for_once_more_with_what_was_wrong(server
     server.will(calls(TOOL, wrong), calls(TOOL, WITH_ENTITIES))
     done = await memory.profile_node(model, entities=True).ainvoke(SAID, config())
     assert (done.error, done.calls, done.relations) == (None, 2, 1)
-    assert "entities.relations.0.object" in server.requests[1]["messages"][1]["content"]
+    assert "Relation 1: object" in server.requests[1]["messages"][1]["content"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from langchain_agentmem.knowledge.entities.changes import EntityChange
 from langchain_agentmem.knowledge.entities.values import keys_of, merges_of, new_entity
@@ -151,10 +152,27 @@ def describe(entity: Value, change: EntityChange) -> None:
         if attribute.value:
             attributes[name] = attribute.value
         else:  # values that merged entities had are removed too
-            entity["other_values"] = {
-                known: values for known, values in entity["other_values"].items() if folded(known) != folded(name)
-            }
+            entity["other_values"] = _without(entity["other_values"], name)
+            if merges_of(entity):
+                entity["merges"] = _merges_without(entity, name)
     entity["attributes"] = attributes
+
+
+def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {known: value for known, value in values.items() if folded(known) != folded(name)}
+
+
+def _merges_without(entity: Value, name: str) -> list[Value]:
+    """Return the merges of an entity without an attribute, so that a removed attribute leaves no text."""
+
+    def cleaned(part: Value) -> Value:
+        values = {key: _without(part[key], name) for key in ("attributes", "other_values")}
+        return {**part, **values, **({"merges": _merges_without(part, name)} if merges_of(part) else {})}
+
+    return [
+        {**one, "kept": cleaned(one["kept"]), "others": [cleaned(part) for part in one["others"]]}
+        for one in merges_of(entity)
+    ]
 
 
 def attribute_name(entity: Value, name: str) -> str:

@@ -97,6 +97,9 @@ def _parts_of(answer: Any, *, entities: bool) -> list[dict[str, Any]]:
         return [_part(answer if isinstance(answer, dict) else str(getattr(answer, "text", answer)), entities=entities)]
     check_complete(answer)
     calls: list[Any] = [call["args"] for call in answer.tool_calls]
+    function = answer.additional_kwargs.get("function_call")
+    if not calls and isinstance(function, dict):  # of older models
+        calls.append(function.get("arguments") or {})
     for call in answer.invalid_tool_calls:
         try:
             calls.append(decoded(call["args"] or "{}"))

@@ -165,12 +165,14 @@ class _Reader:
         return result, at + 1
 
     def _after_element(self, at: int, end: str) -> int:
-        at = _after_space(self._text, at)
-        if self._text[at] == ",":
-            return at + 1
-        if self._text[at] != end:
-            raise LooseJSONError(started=True)
-        return at
+        text = self._text
+        after = at = _after_space(text, at)
+        while text[after] == ",":
+            after = _after_space(text, after + 1)
+        # Between two objects in a list, a comma may be missing.
+        if after > at or text[at] == end or (text[at] == "{" and end != "}" and text[:at].rstrip().endswith("}")):
+            return after
+        raise LooseJSONError(started=True)
 
     def _string(self, at: int) -> tuple[str, int]:
         """Read a string. A quotation mark ends it only before a comma, a colon, a closing bracket or a comment."""

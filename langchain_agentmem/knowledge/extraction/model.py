@@ -99,7 +99,7 @@ def _bound(model: Any, method: str, schema: dict[str, Any]) -> Runnable[Any, Any
 def _unstreamed(model: Any) -> Any:
     """Return a model that answers in one piece: a stream that ends early would look like a complete answer."""
     if isinstance(model, BaseChatModel) and getattr(model, "streaming", False) is True:
-        return model.model_copy(update={"disable_streaming": True})
+        return model.model_copy(update={"streaming": False})
     return model
 
 
