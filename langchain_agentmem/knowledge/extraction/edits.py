@@ -144,6 +144,7 @@ class _FieldEdit:
         value = self._schema.tree.coerced(nodes, one.value)
         if one.action == "remove":
             return self._remove(path, value)
+        value = value.strip() if isinstance(value, str) else value
         if value is None or (isinstance(value, dict) and all(each is None for each in value.values())):
             msg = f"the change of {named(path)} has no value. Give the value; use remove to remove the field."
             raise InvalidInputError(msg)
@@ -199,7 +200,7 @@ class _FieldEdit:
         )
 
     def _change_list(self, path: Path, stored: list[Any], value: Any) -> bool:
-        given = value if isinstance(value, list) and not _is_element(value, stored) else [value]
+        given = self._elements_in(path, stored, value)
         if self._operation.action == "add":
             new: list[Any] = []
             for one in given:
@@ -209,6 +210,12 @@ class _FieldEdit:
         if stored and (not isinstance(value, list) or not value):
             raise _refused(path, stored, "a list", "Give the whole list to replace it, or use add or remove.")
         return self._set(path, given)
+
+    def _elements_in(self, path: Path, stored: list[Any], value: Any) -> list[Any]:
+        """Return the elements that a value names, in the type that the schema asks for."""
+        tree = self._schema.tree
+        nodes = tree.elements(tree.at(path))
+        return [tree.coerced(nodes, one) for one in (value if _has_elements(value, stored) else [value])]
 
     def _change_object(self, path: Path, stored: dict[str, Any], value: Any) -> bool:
         if not isinstance(value, dict) or not value:
@@ -271,7 +278,7 @@ class _FieldEdit:
         raise InvalidInputError(msg)
 
     def _remove_elements(self, path: Path, stored: list[Any], value: Any) -> bool:
-        given = value if isinstance(value, list) and not _is_element(value, stored) else [value]
+        given = self._elements_in(path, stored, value)
         gone = [one for each in given for one in _elements_meant(path, each, stored)]
         one = self._operation
         if one.reason == "forget":
@@ -309,9 +316,11 @@ def _means(value: Any, stored: Any) -> bool:
     return matches(value, stored)
 
 
-def _is_element(value: list[Any], stored: list[Any]) -> bool:
-    """Return true if a list is an element of a list of lists, rather than several elements."""
-    return any(isinstance(one, list) for one in stored) and not any(isinstance(one, list) for one in value)
+def _has_elements(value: Any, stored: list[Any]) -> bool:
+    """Return true if a value is a list of elements, and no element of a list of lists."""
+    return isinstance(value, list) and (
+        not any(isinstance(one, list) for one in stored) or any(isinstance(one, list) for one in value)
+    )
 
 
 def _elements_meant(path: Path, given: Any, stored: list[Any]) -> list[Any]:

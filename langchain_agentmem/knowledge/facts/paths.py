@@ -49,13 +49,17 @@ def _names_in(field: str) -> Path:
     after = 0
     for found in _BRACKETS.finditer(field):
         before = field[after : found.start()]
-        names += before.lstrip(".").split(".") if before else []
+        names += _split(before.lstrip(".")) if before else []
         names.append(found[1] or found[2] or found[3] or "")
         after = found.end()
     rest = field[after:]
     if not names:
-        return tuple(rest.split("."))
-    return (*names, *(rest.removeprefix(".").split(".") if rest else ()))
+        return tuple(_split(rest))
+    return (*names, *(_split(rest.removeprefix(".")) if rest else ()))
+
+
+def _split(field: str) -> list[str]:
+    return [name.strip() for name in field.split(".")]
 
 
 def find_field(document: Mapping[str, Any], path: Path) -> tuple[bool, Any]:

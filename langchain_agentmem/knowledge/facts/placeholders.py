@@ -62,7 +62,7 @@ def states_nothing(text: str) -> bool:
 
 
 def without_placeholders(value: Any) -> Any:
-    """Return a JSON value without placeholders in lists and objects; None if the value is a placeholder itself.
+    """Return a JSON value without the placeholders in it, and without elements that are None; None for a placeholder.
 
     Example:
         >>> from langchain_agentmem.knowledge.facts.placeholders import without_placeholders
@@ -72,7 +72,7 @@ def without_placeholders(value: Any) -> Any:
     if is_placeholder(value):
         return None
     if isinstance(value, list):
-        return [without_placeholders(one) for one in value if not is_placeholder(one)]
+        return [without_placeholders(one) for one in value if one is not None and not is_placeholder(one)]
     if isinstance(value, dict):
         return {name: without_placeholders(one) for name, one in value.items() if not is_placeholder(one)}
     return value
