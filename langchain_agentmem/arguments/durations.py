@@ -19,7 +19,7 @@ def seconds(what: str, value: timedelta | float | None) -> float | None:
         value: A `timedelta`, a number of seconds, or None.
 
     Raises:
-        InvalidTypeError: The value is none of these.
+        InvalidTypeError: The value has another type.
         InvalidInputError: The duration is not positive, or longer than 3,000 years.
 
     Example:

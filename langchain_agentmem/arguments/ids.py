@@ -70,7 +70,7 @@ def check_tenant(tenant: Any) -> str:
 
 
 def check_name(what: str, value: Any) -> str:
-    """Same as `check_id`, but accept an empty string and any length: LangGraph names parts of a graph so."""
+    """Same as `check_id`, but accept an empty string and any length, as LangGraph does for parts of a graph."""
     if not isinstance(value, str):
         msg = f"{what} must be a string, got {type(value).__name__}: {shown(value)}."
         raise InvalidTypeError(msg)

@@ -32,7 +32,7 @@ def shown_url(url: str) -> str:
 
 
 def masked_url(url: str) -> str:
-    """Return a URL with `***` in location of each password.
+    """Return a URL with `***` in place of each password.
 
     Args:
         url: The URL; it may be malformed.

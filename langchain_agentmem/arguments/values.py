@@ -81,7 +81,7 @@ def check_function(what: str, value: Any) -> None:
         value: A plain function or None.
 
     Raises:
-        InvalidTypeError: The value is neither.
+        InvalidTypeError: The value is neither a plain function nor None.
     """
     if value is None:
         return

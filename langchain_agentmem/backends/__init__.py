@@ -63,7 +63,7 @@ def connect(url: str) -> Backend:
         return _postgres().from_url(url)
     if separator and scheme in _REDIS_SCHEMES:
         return _redis().from_url(url)
-    # A text that is no scheme may contain a password, such as "host=… password=…" of libpq.
+    # A text without a scheme may contain a password, such as libpq's "host=… password=…".
     is_scheme = separator and _SCHEME.fullmatch(scheme)
     unknown = f"Unknown URL scheme {shown(scheme, 60)}" if is_scheme else "A URL begins with a scheme and a colon"
     msg = (
@@ -81,8 +81,8 @@ def connect_string(conn_string: str, *, pool_size: int | None = None) -> Backend
         pool_size: The maximum number of connections to Postgres or Redis. Default: None (as the URL says).
 
     Raises:
-        InvalidTypeError: It is not a string.
-        ConfigurationError: It has none of these forms, or one of its options is unknown.
+        InvalidTypeError: `conn_string` is not a string.
+        ConfigurationError: `conn_string` has another form, or one of its options is unknown.
 
     Example:
         >>> from langchain_agentmem.backends import connect_string
@@ -100,7 +100,7 @@ def connect_string(conn_string: str, *, pool_size: int | None = None) -> Backend
             url = f"sqlite:///{quote(conn_string, safe='/:')}"
         else:
             msg = (
-                "The connection string has none of the known forms. Write a URL such as "
+                "The connection string cannot be parsed. Write a URL such as "
                 "postgresql://user@host/database or redis://host:6379/0, or the path of a SQLite file with an extension, "
                 "such as memory.db."
             )

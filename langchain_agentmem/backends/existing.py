@@ -9,11 +9,11 @@ from langchain_agentmem.errors import ExistingDataWarning
 
 
 def warn_of_existing(database: str, found: Sequence[str]) -> None:
-    """Warn that a database contains other data. A driver calls this once, after it created the tables.
+    """Warn that a database contains data of other packages. A driver calls this once, after it created the tables.
 
     Args:
         database: The name of the database, without its password.
-        found: Descriptions of the data. If it is empty, nothing is warned of.
+        found: Descriptions of the data. If there are none, no warning is issued.
     """
     if found:
         msg = (

@@ -21,14 +21,14 @@ _SHARE = 20
 process it takes seconds."""
 
 _next = float("-inf")
-"""When this module may collect garbage again (`time.monotonic`)."""
+"""Earliest time of the next collection (`time.monotonic`)."""
 
 
 def collect_garbage(since: float) -> None:
     """Collect garbage if no caller has made progress for `PATIENCE` seconds.
 
     Args:
-        since: When the wait began or a caller last made progress (`time.monotonic`).
+        since: Time at which the wait began or a caller last made progress (`time.monotonic`).
     """
     global _next  # noqa: PLW0603 (garbage belongs to the process)
     now = time.monotonic()

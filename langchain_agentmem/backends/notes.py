@@ -22,7 +22,7 @@ T = TypeVar("T")
 _AT_ONCE = 100
 
 TTL = "ttl"
-"""The name of the note with the TTL of a thread in seconds, if it was set for that thread."""
+"""The name of the note that holds a thread's own TTL in seconds."""
 
 
 class Note(NamedTuple):
@@ -109,7 +109,7 @@ class Notes:
             ttl: Seconds until it expires. Default: None (never).
 
         Returns:
-            Whether the note was written or deleted.
+            True if the note was written or deleted.
         """
         put = None if value is None else self._put(name, value, ttl)
         # The token is chosen outside of the program, so that a retry has the same one.

@@ -45,7 +45,7 @@ def _read(text: str) -> dict[str, str]:
 
 
 def _expanded(text: str, fragments: Mapping[str, str]) -> str:
-    """Return a statement with its fragments; a name in braces that is no fragment stays."""
+    """Return a statement with its fragments inserted. Other names in braces stay unchanged."""
 
     def replace(found: re.Match[str]) -> str:
         fragment = fragments.get(found[1])

@@ -220,14 +220,14 @@ class Surface:
 
 
 def backend_of(given: Any, call: str) -> tuple[Backend, bool]:
-    """Return the backend for the first argument of a constructor, and whether the constructed object owns it.
+    """Return the backend for the first argument of a constructor, and true if the constructed object owns it.
 
     Args:
         given: A backend, a URL, or a pool, connection or client of the application.
         call: An example call with a URL, for the error.
 
     Raises:
-        InvalidTypeError: It is none of these.
+        InvalidTypeError: `given` has another type.
         ConfigurationError: The URL cannot be used.
     """
     if isinstance(given, Backend):
@@ -245,7 +245,7 @@ def pool_size_of(pool_config: Mapping[str, Any] | None) -> int | None:
     """Return the maximum number of connections that a LangGraph `PoolConfig` sets; None if it sets none.
 
     Raises:
-        InvalidTypeError: It is not a mapping, or a size is not a whole number.
+        InvalidTypeError: `pool_config` is not a mapping, or a size is not a whole number.
         ConfigurationError: One of its entries is not supported.
     """
     if pool_config is None:
@@ -257,7 +257,7 @@ def pool_size_of(pool_config: Mapping[str, Any] | None) -> int | None:
     unknown = [name for name, value in pool_config.items() if name not in ("min_size", "max_size") and value]
     if unknown:
         msg = (
-            f"pool_config has an entry {shown(unknown[0])} that has no meaning here. Known entries are min_size "
+            f"Unknown entry {shown(unknown[0])} in pool_config. Known entries are min_size "
             f"and max_size. "
             f"Write options of the connections into the URL, or create a pool and pass it to from_connection."
         )
@@ -270,7 +270,7 @@ def pool_size_of(pool_config: Mapping[str, Any] | None) -> int | None:
 
 
 def is_url(text: Any) -> bool:
-    """Return whether a value is the URL of a database."""
+    """Return true if a value is the URL of a database."""
     return isinstance(text, str) and _URL.match(text) is not None
 
 

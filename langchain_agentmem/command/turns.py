@@ -52,7 +52,7 @@ class Turn:
 
     @property
     def asked(self) -> bool:
-        """Whether it contains a human message, which a model can answer."""
+        """True if it contains a human message, which a model can answer."""
         return any(isinstance(message, HumanMessage) for message in self.questions)
 
     def questions_from(self, position: int) -> list[BaseMessage]:

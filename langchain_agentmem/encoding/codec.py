@@ -267,7 +267,7 @@ class Codec:
     # Encryption
 
     def open(self, typed: tuple[str, bytes]) -> Typed:
-        """Decrypt a stored form. Without a key, and under a serializer of another kind, return it unchanged.
+        """Decrypt a stored form. Without a key, or with another kind of serializer, return it unchanged.
 
         Raises:
             DamagedDataError: The bytes were damaged or altered, or are not encrypted although a key is in use.
@@ -318,7 +318,7 @@ def _decompressed(data: bytes) -> bytes:
     inflater = zlib.decompressobj()
     value = inflater.decompress(data, most + 1)
     if len(value) > most:
-        msg = f"it is larger than {most:,} bytes once decompressed, which is the most that is accepted"
+        msg = f"it is larger than {most:,} bytes once decompressed, the maximum size"
         raise ValueError(msg)
     if not inflater.eof:
         msg = "its compressed data end too early"

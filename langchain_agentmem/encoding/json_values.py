@@ -68,7 +68,7 @@ def load_json(text: str) -> dict[str, Any]:
 
 
 def is_plain_json(value: Any, depth: int = 0) -> bool:
-    """Return true if a value comes back from JSON unchanged. Values of unusual types give false without a closer look."""
+    """Return true if a value is known to come back from JSON unchanged; false for values of unusual types."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return True

@@ -33,7 +33,7 @@ class Budget:
     max_messages: int | None = None
 
     def minus(self, messages: Sequence[BaseMessage], tokens: int = 0) -> Budget:
-        """Return the budget that is left after some messages and a number of other tokens."""
+        """Return the rest of the budget after some messages and a number of other tokens."""
         return self.reduced(tokens + self.tokens(messages), len(messages))
 
     def reduced(self, tokens: int, count: int) -> Budget:

@@ -25,7 +25,7 @@ def input_limit(model: Any) -> int | None:
 
 
 def tool_calling(model: Any) -> bool | None:
-    """Return whether a chat model supports tool calls; None if its profile does not state it.
+    """Return true if a chat model supports tool calls; None if its profile does not state it.
 
     Args:
         model: A chat model. An object without a profile gives None.

@@ -42,7 +42,7 @@ class FoundMessage(StoredMessage):
     """A message that a search found."""
 
     score: float = 0.0
-    """How well the message matches the query, from 0 to 1. Scores are comparable within one result only."""
+    """Relevance to the query, from 0 to 1. Scores are comparable within one result only."""
     around: list[BaseMessage] = field(default_factory=list)
     """The message with its neighbours in the session, in order; empty unless the search asked for neighbours."""
 

@@ -116,7 +116,7 @@ class TokenCounter:
             tokens_per_image: The tokens of an image, unless a model's own counter or a function counts it. Default: 1,445.
 
         Raises:
-            InvalidTypeError: The counter is none of these.
+            InvalidTypeError: The counter has another type.
             InvalidInputError: tiktoken does not know the name, or `tokens_per_image` is negative.
         """
         if isinstance(counter, TokenCounter):

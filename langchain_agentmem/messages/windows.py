@@ -133,7 +133,7 @@ def _begun(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 
 def _newest_turns(atoms: Sequence[Atom], room: int) -> tuple[list[Atom], bool]:
-    """Return the newest atoms with at most `room` messages, and whether they begin with a message of the user."""
+    """Return the newest atoms with at most `room` messages, and true if they begin with a message of the user."""
     start, left = len(atoms), room
     while start > 0 and len(atoms[start - 1].request) <= left:
         start -= 1

@@ -142,7 +142,7 @@ def test_the_error_says_what_kind_of_key_is_of_another_type(redis_url, pattern, 
         fill(memory)
         for key in list(client.scan_iter(pattern)):
             of_another_type(client, key, client.type(key))
-        with pytest.raises(DamagedDataError, match=f"What is stored of {kind} .key 'agentmem:.*WRONGTYPE"):
+        with pytest.raises(DamagedDataError, match=f"The stored data of {kind} .key 'agentmem:.*WRONGTYPE"):
             method(memory)
 
 
@@ -164,6 +164,6 @@ def test_an_answer_that_a_worker_thread_cannot_decode_is_damaged_data():
         return int(answer)
 
     with pytest.raises(
-        DamagedDataError, match=r"What is stored of a session .key 'agentmem:{tag}:session'.*ValueError"
+        DamagedDataError, match=r"The stored data of a session .key 'agentmem:{tag}:session'.*ValueError"
     ):
         run(checked(program()), lambda step: "nonsense")

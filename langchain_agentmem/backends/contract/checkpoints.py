@@ -173,7 +173,7 @@ class WritesPut(NamedTuple):
     values: Sequence[StoredValue]
     elements: Mapping[bytes, Typed]
     requires: Mapping[ValueKey, str] = MappingProxyType({})
-    """As in `CheckpointPut`."""
+    """Same as `CheckpointPut.requires`."""
 
 
 class CheckpointTable(Protocol):
@@ -183,7 +183,7 @@ class CheckpointTable(Protocol):
         """Return the thread's secret. A thread without secret gets `proposal`."""
 
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
-        """Store a checkpoint, and return whether it was stored.
+        """Store a checkpoint; return true if it was stored.
 
         Nothing is stored in these cases:
 
@@ -193,7 +193,7 @@ class CheckpointTable(Protocol):
         """
 
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
-        """Store pending writes, and return whether they were stored.
+        """Store pending writes; return true if they were stored.
 
         A write with a negative index replaces the stored one. Any other write leaves the stored one unchanged. Nothing is
         stored if a required value does not exist, or the thread has another secret.
@@ -278,7 +278,7 @@ class CheckpointTable(Protocol):
         """List the threads with turns of one user, of nobody (None), or all (`OMITTED`), most recently used first."""
 
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
-        """Set the TTL of a thread, which counts from its last use, and return whether the thread exists."""
+        """Set the TTL of a thread, counted from its last use; return true if the thread exists."""
 
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         """Delete at most `limit` expired threads, and return their number."""

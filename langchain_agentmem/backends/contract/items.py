@@ -135,7 +135,7 @@ class ItemTable(Protocol):
             token: Idempotency token, a random number: a retried swap recognises its own write.
 
         Returns:
-            Whether the items had the expected revisions. If not, nothing was changed.
+            True if all items had the expected revisions. If false, nothing was changed.
         """
 
     def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
@@ -190,7 +190,7 @@ class ItemTable(Protocol):
         """Delete at most `limit` expired items, and return their number."""
 
     def fits(self, tenant: str, dimensions: int) -> Program[str | None]:
-        """Return None if vectors of these dimensions can be stored beside the stored ones.
+        """Return None if vectors of these dimensions can be stored together with the stored ones.
 
         Otherwise return the reason, and what the user can do, as the text of an error.
         """

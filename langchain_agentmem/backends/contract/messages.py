@@ -149,8 +149,8 @@ class MessageLog(Protocol):
     def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
         """Return the summary of a session's messages (of one agent, or all).
 
-        Clearing or ending messages of the session empties the summary and changes its revision. So a summary of deleted
-        messages, which another process still computes, is never written.
+        Clearing or ending messages of the session empties the summary and changes its revision. So a concurrent process
+        never writes a summary of deleted messages.
         """
 
     def swap_summary(
@@ -158,7 +158,7 @@ class MessageLog(Protocol):
     ) -> Program[bool]:
         """Write a summary if the session exists and the stored revision is `expected` (None: no summary is stored).
 
-        Returns whether the summary was written.
+        Returns true if the summary was written.
         """
 
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
@@ -176,10 +176,10 @@ class MessageLog(Protocol):
         """List the sessions of one user, of nobody (None), or of all users (`OMITTED`), most recently used first."""
 
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        """Set a session's title, and return whether the session exists."""
+        """Set a session's title; return true if the session exists."""
 
     def delete(self, key: SessionKey) -> Program[bool]:
-        """Delete a session with its messages, and return whether it existed."""
+        """Delete a session with its messages; return true if it existed."""
 
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         """Delete at most `limit` expired sessions, and return their number."""

@@ -1,4 +1,4 @@
-"""The Postgres backend: three tables on one driver."""
+"""The Postgres backend: message log, item table and checkpoint table on one driver."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ tables. A `use` is: name, tenant, thread_id, user_id, now, ttl.
 SELECT * FROM {schema}agentmem_secret(%s, %s, %s, %s, %s, %s, %s, %s)
 
 -- put --
--- Store a checkpoint, and return whether it was stored. Parameters: use; type and data of the secret; namespace, checkpoint_id,
+-- Store a checkpoint; return true if it was stored. Parameters: use; type and data of the secret; namespace, checkpoint_id,
 -- parent_id, type, checkpoint, metadata; `added_values`.
 SELECT {schema}agentmem_put(
     %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb,
@@ -21,7 +21,7 @@ SELECT {schema}agentmem_put_plain(
 )
 
 -- put_writes --
--- Store pending writes, and return whether they were stored. Parameters: use; type and data of the secret; namespace,
+-- Store pending writes; return true if they were stored. Parameters: use; type and data of the secret; namespace,
 -- checkpoint_id, task_id, task_path; the indexes, channels, types and data of the writes; `added_values`.
 SELECT {schema}agentmem_put_writes(
     %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::int[], %b::text[], %b::text[], %s::bytea[],
@@ -101,7 +101,7 @@ SELECT {schema}agentmem_delete_thread(%s)
 SELECT {schema}agentmem_copy_thread(%s, %s, %s, %s, %s)
 
 -- set_ttl --
--- Set the TTL of a thread, and return whether the thread exists. Parameters: name, tenant, thread_id, ttl, now.
+-- Set the TTL of a thread; return true if the thread exists. Parameters: name, tenant, thread_id, ttl, now.
 SELECT {schema}agentmem_set_ttl(%s, %s, %s, %s, %s)
 
 -- threads --

@@ -79,7 +79,7 @@ ORDER BY updated_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 UPDATE {schema}agentmem_sessions SET title = %(title)s, title_position = NULL WHERE place = %(place)s AND {alive}
 
 -- delete --
--- Delete a session with its messages, and return whether it existed. Parameter: place.
+-- Delete a session with its messages; return true if it existed. Parameter: place.
 SELECT {schema}agentmem_delete_session(%s)
 
 -- sweep --

@@ -85,7 +85,7 @@ SELECT * FROM {schema}agentmem_namespaces(%s, %s, %s, %s)
 SELECT {schema}agentmem_sweep_items(%s, %s, %s, %s, %s)
 
 -- has_vectors --
--- Return whether the table of vectors exists.
+-- Return true if the table of vectors exists.
 SELECT {schema}agentmem_has_vectors()
 
 -- make_vectors --

@@ -1,4 +1,4 @@
-"""The Redis backend: three tables on one driver."""
+"""The Redis backend: message log, item table and checkpoint table on one driver."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def each_write(rows: bytes) -> Iterator[StoredWrite]:
 def pack_additions(
     requires: Mapping[ValueKey, str], values: Collection[StoredValue], elements: Mapping[bytes, Typed]
 ) -> list[Any]:
-    """Return the additions of a write, as scripts take them: requirements, values and elements, each after their number."""
+    """Return the additions of a write as arguments of scripts: requirements, values and elements, each after their number."""
     groups: tuple[list[tuple[Any, Any]], ...] = (
         [(field_of(key), digest) for key, digest in requires.items()],
         [(field_of(value.key), _pack_value(value)) for value in values],

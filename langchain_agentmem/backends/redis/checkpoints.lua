@@ -58,7 +58,7 @@ local function all_users()
 end
 
 -- Prepare a write to the thread. If the thread has expired, delete it first.
--- Return whether the thread has the expected secret, and a function. The function creates the thread if necessary, stores its user,
+-- Return true if the thread has the expected secret, and a function. The function creates the thread if necessary, stores its user,
 -- secret and last use, and returns its TTL.
 -- Arguments from `at`, called the use: identity, now, user ('' for none), ttl ('' for none), secret ('' for none).
 local function use(at)

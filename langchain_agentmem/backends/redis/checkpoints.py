@@ -294,7 +294,7 @@ def _unchanged(found: list[Any] | None) -> list[Any]:
     """Check that no checkpoint was deleted after the program read it.
 
     Raises:
-        Changed: One was.
+        Changed: A checkpoint was deleted.
     """
     if found is None:
         raise Changed

@@ -1,7 +1,7 @@
 """Connectors: redis-py's connection class and options, as a URL or a client of the application specifies them.
 
-redis-py's own clients are used only to learn these. When a signal interrupts a call, they put the connection back with the
-answer unread, and each of their attempts has a time limit of its own. A memory on a client of the application opens
+redis-py's own clients only supply the class and the options. When a signal interrupts a call, they put the connection back
+with the answer unread, and each of their attempts has a time limit of its own. A memory on a client of the application opens
 connections of its own with the client's options, so neither can harm the other.
 """
 
@@ -128,7 +128,7 @@ def connector_of(settings: Settings, client: Client | None, *, asynchronous: boo
     if isinstance(client, redis.RedisCluster):
         manager: Any = client.nodes_manager
         first = next(iter(manager.startup_nodes.values()))
-        # The new client opens no connection. It only holds the options for one.
+        # The new client opens no connection. It only supplies the options for one.
         client = manager.create_redis_node(first.host, first.port, **manager.connection_kwargs)
     pool = cast("redis.Redis | redis.asyncio.Redis", client).connection_pool
     return _connector_of_pool(pool, asynchronous=asynchronous)

@@ -73,6 +73,6 @@ def _first_invocation(step: Invoke | InvokeAll | None) -> Invoke | None:
 
 def _damaged(invocation: Invoke, text: str) -> DamagedDataError:
     return DamagedDataError(
-        f"What is stored of {invocation.script.kind} (key {invocation.keys[0]!r} and related keys) cannot be read: it was "
+        f"The stored data of {invocation.script.kind} (key {invocation.keys[0]!r} and related keys) cannot be read: it was "
         f"damaged or altered ({text})."
     )

@@ -103,13 +103,13 @@ class Dispatcher:
     def send(
         self, commands: Sequence[Command], limit: TimeLimit, *, writes: bool, whole: bool = False
     ) -> Program[list[Any]]:
-        """Send commands to the servers that they are for, and send them again if a server was lost.
+        """Send commands to their servers, and send them again if a server was lost.
 
         Args:
             commands: The commands.
             limit: The time limit of the operation.
             writes: True if the operation writes.
-            whole: If true, all commands are sent again if one of them must be.
+            whole: If true, one command that must be sent again causes all to be sent again.
 
         Returns:
             The answers. Errors of servers are answers.

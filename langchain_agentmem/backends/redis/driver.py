@@ -26,7 +26,7 @@ from langchain_agentmem.programs import OuterStep, Program, StorageProgram, arun
 T = TypeVar("T")
 
 _ATTEMPTS = 10
-"""Number of times that a program starts again because another writer changed what it was reading."""
+"""Number of attempts of a program whose reads conflict with other writers."""
 
 
 class RedisDriver:
@@ -81,7 +81,7 @@ class RedisDriver:
                 except Changed:
                     if not isinstance(program, StorageProgram):
                         raise
-            msg = f"Other writers changed the data during each of {_ATTEMPTS} attempts to read it. Try again."
+            msg = f"Could not read: other writers changed the data during each of {_ATTEMPTS} attempts. Try again."
             raise StorageBusyError(msg)
 
     def _translated(self, error: Exception, limit: TimeLimit, *, writes: bool) -> AgentMemError:

@@ -38,7 +38,7 @@ class Part(NamedTuple):
     """The indexes of these commands among all commands of the call."""
     commands: list[Words]
     skipped: int
-    """Number of leading answers that belong to none of these commands."""
+    """Number of leading answers to other commands, which are dropped."""
 
 
 class _Leases(dict[int, Lease[C]], Generic[C]):
@@ -92,7 +92,7 @@ class Exchange(OuterStep[list[Result]]):
         finally:
             try:
                 leases.end()
-            finally:  # an exception may have interrupted the first call
+            finally:  # an exception may interrupt the first call
                 leases.end()
 
     def _send(self, index: int, leases: _Leases[SyncConnection], handled: BaseException | None) -> Exception | None:

@@ -40,7 +40,7 @@ DRIVER_ERRORS = (RedisError, RedisClusterException, PoolTimeoutError, Unreachabl
 _LOST = (LostConnectionError, NoAnswerError, UnreachableError)
 
 RETRY_CODES = {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "TRYAGAIN"}
-"""Codes of errors that a server returns when it cannot do the work yet."""
+"""Error codes of a server that is temporarily unable to execute commands."""
 
 _CODES = {
     "AskError": "ASK",
@@ -85,7 +85,7 @@ def connection_error(error: Exception, handled: BaseException | None) -> Excepti
 
 
 def raise_if_foreign(error: BaseException, handled: BaseException | None) -> None:
-    """Raise the exception of a signal handler that an error is, or that redis-py made it from. See `connection_error`."""
+    """Raise the signal handler's exception if an error is one, or wraps one. See `connection_error`."""
     seen: BaseException | None = error
     while seen is not None and seen is not handled:
         if not isinstance(seen, (RedisError, EOFError)) and _is_foreign(seen):
@@ -127,7 +127,7 @@ def is_lost(error: object) -> bool:
 
 
 def outcome(limit: TimeLimit, *, writes: bool) -> str:
-    """Return a sentence, after a space, that says what became of the writes of a failed call."""
+    """Return a sentence, after a space, about the outcome of a failed call's writes."""
     if not writes:
         return ""
     return " The write may have been stored: its answer was lost." if limit.sent else " Nothing was stored."
@@ -137,7 +137,7 @@ def check_open(closed: bool, limit: TimeLimit, *, writes: bool) -> None:
     """Check that the memory was not closed during a call.
 
     Raises:
-        StorageClosedError: It was.
+        StorageClosedError: The memory was closed.
     """
     if closed:
         msg = f"This memory was closed during the call.{outcome(limit, writes=writes)}"
@@ -160,7 +160,7 @@ def translated(error: Exception, limit: TimeLimit, timeout: float, *, writes: bo
         return StorageError(f"Redis has no memory left (maxmemory). {stored}. Delete data or raise maxmemory.")
     if isinstance(error, PoolTimeoutError):
         return StorageBusyError(
-            f"No connection to Redis came free within {timeout:g} seconds, and no other caller made progress.{end}"
+            f"No connection to Redis became free within {timeout:g} seconds, and no other caller made progress.{end}"
         )
     if isinstance(error, NoAnswerError):
         return StorageBusyError(f"Redis did not answer within {timeout:g} seconds: {text}.{end}")

@@ -223,7 +223,7 @@ end
 -- append --
 -- Add messages at the end of a session, and create the session if necessary. Return the position of the first message.
 -- KEYS: the keys of the session.
--- ARGV: now, identity, proposed titles (framed: an index among the messages, and a text; the first author message stays is used),
+-- ARGV: now, identity, proposed titles (framed: an index among the messages, and a text; the first whose message stays is used),
 --   agent, number of messages to keep ('' for all), ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token; then
 --   for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none).
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -385,7 +385,7 @@ end
 return table.concat(found)
 
 -- index --
--- Return what searches need: the positions, lengths and texts of the entries of `words`; pairs of a width and a log of vectors.
+-- Return the data for searches: the positions, lengths and texts of the entries of `words`; pairs of a width and a log of vectors.
 -- KEYS: the keys of the session.
 -- ARGV: now, 1 to return vectors.
 if not session_is_alive(tonumber(ARGV[1])) then return {'', '', '', {}} end

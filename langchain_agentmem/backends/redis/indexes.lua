@@ -5,7 +5,7 @@ the next check, and a hash with the notes of each member).
 -- shared --
 
 -- enlist --
--- Add a member, or note that it was used again.
+-- Add a member, or update the time of its last use.
 -- KEYS: the index.
 -- ARGV: the member, now.
 call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])

@@ -34,7 +34,7 @@ def is_alive(expires_at: bytes | None, now: float) -> bool:
 
 
 def enlist(index: str, member: str | bytes, now: float) -> Invoke:
-    """Add a member, or note that it was used again."""
+    """Add a member, or update the time of its last use."""
     return Invoke(LUA["enlist"], (index,), (member, optional(now)))
 
 
@@ -73,11 +73,11 @@ def listing(
     Args:
         index: The index.
         describe: Returns the call that reads what a member refers to.
-        is_listed: Returns whether the data that was read exists and belongs to the index.
+        is_listed: Returns true if the data that was read exists and belongs to the index.
         limit: The maximum number of entries; None for all.
         offset: The number of entries to skip.
         now: Members whose data is missing and that were last used an hour before this time are removed.
-        is_wanted: Returns whether an entry belongs to the page. Default: None (all do).
+        is_wanted: Returns true if an entry belongs to the page. Default: None (all entries do).
 
     Returns:
         The entries, with the data that was read.
@@ -116,7 +116,7 @@ def listing_of(
     Args:
         several: The indexes.
         describe: Returns the call that reads what a member of an index refers to.
-        is_listed: Returns whether the data that was read belongs to the listing.
+        is_listed: Returns true if the data that was read belongs to the listing.
         limit: The maximum number of entries; None for all.
         offset: The number of entries to skip.
         now: Members whose data is missing and that were last used an hour before this time are removed.
@@ -149,7 +149,7 @@ def _merged(several: Sequence[str], depth: int) -> Program[tuple[list[tuple[floa
         depth: The maximum number of members to read of each.
 
     Returns:
-        The merged members, the most recently used first: the time of the last use, the index and the member. Then whether
+        The merged members, the most recently used first: the time of the last use, the index and the member. Then true if
         these are all members.
     """
     newest = yield from _newest_of(several, depth)
@@ -217,7 +217,7 @@ def schedule(
     Args:
         index: The schedule.
         member: The member.
-        time: When to check it.
+        time: Time of the check.
         notes: Texts without zero bytes, which are added to the member's notes.
         earliest: If true, an earlier time in the schedule stays.
     """

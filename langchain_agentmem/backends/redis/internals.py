@@ -43,7 +43,7 @@ def is_clean(connection: AsyncConnection) -> bool:
         return False
     if reader._buffer or reader.at_eof() or reader.exception():
         return False
-    # The loop may not know yet what arrived since it last polled, such as the end of the connection.
+    # Data, or the end of the connection, may have arrived since the loop last polled.
     socket = writer.transport.get_extra_info("socket")
     return not (_HAS_POLL and socket is not None and _is_readable(socket.fileno()))
 
@@ -64,7 +64,7 @@ def interrupt(connection: AsyncConnection) -> None:
 def abort(connection: AsyncConnection) -> None:
     """Close an asynchronous connection of a running loop without waiting."""
     parts: Any = connection
-    writer = getattr(parts, "_writer", None)  # it is missing if the connection's constructor was interrupted
+    writer = getattr(parts, "_writer", None)  # the attribute is missing if the connection's constructor was interrupted
     parts._reader = parts._writer = None
     if writer is not None:
         writer.transport.abort()

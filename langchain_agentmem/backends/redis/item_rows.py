@@ -1,4 +1,4 @@
-"""Items as bytes: what the scripts of the item table take and return."""
+"""Items as bytes: the arguments and results of the item table's scripts."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ class TimeLimit:
         """Return the end of the limit for a caller that waits for a connection.
 
         Args:
-            since: When the wait began.
-            progress: When another caller last finished an exchange.
+            since: Time at which the wait began.
+            progress: Time at which another caller last finished an exchange.
         """
         return self.ends_at + max(0.0, progress - since)
 

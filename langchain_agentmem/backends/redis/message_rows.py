@@ -1,4 +1,4 @@
-"""Messages as bytes: what the scripts of the message log take and return."""
+"""Messages as bytes: the arguments and results of the message log's scripts."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 An exception may interrupt a caller between any two bytecodes: a signal handler raises it, or a task is cancelled.
 Therefore no lock is held, and a caller owns the connection that it uses. If the caller does not return the connection, it is
-closed and never used again. Its permit becomes available when no object refers to it any more.
+closed and never used again. Its permit becomes available when the last reference to it is gone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CHECK_SECONDS = 0.25
 
 
 class PoolTimeoutError(Exception):
-    """No connection came free within the time limit, and no other caller made progress."""
+    """No connection became free within the time limit, and no other caller made progress."""
 
 
 class Permit:

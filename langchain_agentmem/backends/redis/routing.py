@@ -30,7 +30,7 @@ Ask = Callable[[Endpoint, Sequence[Any], TimeLimit], Program[Any]]
 
 
 class UnreachableError(Exception):
-    """No server names the server that holds the data."""
+    """The server that holds the data is unknown: no server names it."""
 
 
 class Route:
@@ -51,7 +51,7 @@ class Route:
         return [(yield from self.locate(0, limit))]
 
     def move(self, slot: int, endpoint: Endpoint) -> None:
-        """Note that a slot has moved."""
+        """Record that a slot has moved."""
 
     def forget(self) -> None:
         """Discard the known addresses, and ask for them when they are needed next."""

@@ -32,7 +32,7 @@ class Script(NamedTuple):
 
     name: str
     kind: str
-    """What its keys store, for errors: "a session"."""
+    """Description of the data in its keys, for errors: "a session"."""
     source: str
     digest: str
     """The SHA-1 digest by which a server finds a script that it has run before."""
@@ -94,7 +94,7 @@ def _packed(arguments: Sequence[Any]) -> list[bytes]:
 
 
 class Changed(Exception):  # noqa: N818 (only the driver catches it)
-    """Another writer changed what a storage program was reading. The driver starts the program again."""
+    """Another writer changed the data that a storage program was reading. The driver starts the program again."""
 
 
 def load_scripts(file: str, kind: str) -> dict[str, Script]:
@@ -102,7 +102,7 @@ def load_scripts(file: str, kind: str) -> dict[str, Script]:
 
     Args:
         file: The name of the file.
-        kind: What the keys of the scripts store, for errors: "a session".
+        kind: Description of the data in the scripts' keys, for errors: "a session".
     """
     common = load_statements(_PACKAGE, "common.lua")["common"]
     parts = load_statements(_PACKAGE, file)

@@ -114,7 +114,7 @@ def _abandon(loop: asyncio.AbstractEventLoop, pools: Mapping[Endpoint, LoopPool]
     if loop.is_running() and _running_loop() is not loop:
         try:
             loop.call_soon_threadsafe(discard, loop, connections)
-        except RuntimeError:  # the loop was closed in the meantime
+        except RuntimeError:  # the loop was closed concurrently
             discard(loop, connections)
     else:
         discard(loop, connections)

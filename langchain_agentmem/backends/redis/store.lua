@@ -219,7 +219,7 @@ if deleted <= ARGC then
 end
 
 -- swap --
--- Replace or delete items if all of them have the expected stamps. Return 1 if they had.
+-- Replace or delete items if all of them have the expected stamps. Return 1 on success.
 -- KEYS: the namespaces of the root.
 -- ARGV: now, token, number of items; for each item: namespace, key, expected stamp ('' for no item), 1 to delete it; the items to
 --   store (see `put`).

@@ -1,4 +1,4 @@
-"""The SQLite backend: three tables on one driver."""
+"""The SQLite backend: message log, item table and checkpoint table on one driver."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SqliteBackend(Backend):
 
     @classmethod
     def from_connection(cls, connection: Any, *, language: str = ENGLISH) -> SqliteBackend:
-        """Create the backend on a connection of the application, which `close` leaves open."""
+        """Create the backend on a connection of the application. `close` does not close the connection."""
         return cls(SqliteDriver.on(connection, language))
 
     def __repr__(self) -> str:

@@ -231,7 +231,7 @@ class SqliteDriver:
             raise StorageError(unusable)
 
     def _take(self, ticket: Ticket) -> sqlite3.Cursor:
-        """Give a call a connection, and a cursor whose rows are tuples whatever row factory the connection has."""
+        """Give a call a connection, and a cursor whose rows are tuples even if the connection has a row factory."""
         if not self._is_shared:
             try:
                 connection = self._idle.pop()
@@ -403,7 +403,7 @@ class SqliteDriver:
             while True:
                 try:
                     connection = self._idle.pop()
-                except IndexError:  # another call was faster
+                except IndexError:  # another call took it
                     return
                 if not self._idle and self._traces.left:
                     self._remove_traces(connection)
@@ -411,7 +411,7 @@ class SqliteDriver:
             return
         ticket = Ticket(sys._getframe())
         try:
-            # If the line is busy, the call that is served closes the connection at its end.
+            # If the line is busy, the running call closes the connection when it ends.
             if self._free.enter(ticket, 0) and self._adopted is None:
                 _close_all(self._idle)
         finally:
@@ -431,7 +431,7 @@ class SqliteDriver:
     # Errors
 
     def _busy(self) -> StorageBusyError:
-        msg = f"{self._name} was held by another writer for more than {self._timeout:g} seconds; nothing was written."
+        msg = f"{self._name} was locked by another writer for more than {self._timeout:g} seconds. Nothing was written."
         return StorageBusyError(msg)
 
     def _translate(self, error: Exception) -> Exception:
@@ -455,7 +455,7 @@ _RULES = (
     Rule(
         sqlite3.Error,
         StorageClosedError,
-        "The application closed the connection that this memory was made from.",
+        "The application closed the connection of this memory.",
         "closed database",
     ),
     Rule(

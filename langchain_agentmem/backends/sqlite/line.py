@@ -120,10 +120,10 @@ class Line:
         self._holds[threading.get_ident()] = queue.SimpleQueue()
 
     def drained(self, deadline: float) -> bool:
-        """Wait until only calls of this thread are served.
+        """Wait until no call of another thread is served.
 
         Args:
-            deadline: When to stop waiting, on the clock of `time.monotonic`.
+            deadline: End of the wait, on the clock of `time.monotonic`.
 
         Returns:
             True if that was the case before the deadline.

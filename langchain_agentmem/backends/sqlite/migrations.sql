@@ -1,4 +1,4 @@
-What brings tables of an older version to a newer one; the names begin with the version that a statement leads to.
+Statements that migrate tables to a newer version. Each name begins with the version that the statement migrates to.
 
 -- v2_words --
 ALTER TABLE agentmem_messages ADD COLUMN words BLOB

@@ -30,7 +30,7 @@ SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
 _UNEMBEDDED_AT_ONCE = 1_000
 
 _END = b"\xff"
-"""A suffix greater than any: no UTF-8 text contains this byte."""
+"""A suffix that sorts after every text: no UTF-8 text contains this byte."""
 
 
 class _Id(NamedTuple):

@@ -60,8 +60,8 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
     version = schema_version(cursor)
     if version != SCHEMA_VERSION:
         msg = (
-            f"The tables in {path} have version {version}; this package knows version {SCHEMA_VERSION}. "
-            f"Install the langchain-agentmem that wrote them."
+            f"The tables in {path} have version {version}, but this package supports version {SCHEMA_VERSION}. "
+            f"Upgrade langchain-agentmem to the release that wrote them."
         )
         raise ConfigurationError(msg)
     ((found_language,),) = cursor.execute("SELECT language FROM agentmem_schema").fetchall()
@@ -77,7 +77,7 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
 
 
 def schema_version(cursor: Any) -> int | None:
-    """Return the version of the tables; None if there are none."""
+    """Return the version of the tables; None if they do not exist."""
     if not _has_table(cursor, "agentmem_schema"):
         return None
     # An expression has no declared type, so no converter of the application changes it.
@@ -151,7 +151,7 @@ def _transaction(cursor: Any) -> Iterator[None]:
 
 
 def _check_types(cursor: Any) -> None:
-    """Refuse a connection of the application whose converters change the types of our columns."""
+    """Raise an error if the converters of the application's connection change the types of our columns."""
     probe = (1, "a", 1.5, b"\x00")
     statement = (
         "SELECT session, role, created_at, body FROM agentmem_messages WHERE false UNION ALL SELECT 1, 'a', 1.5, x'00'"

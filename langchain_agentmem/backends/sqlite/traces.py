@@ -36,7 +36,7 @@ _CHEAP_SECONDS = 0.02
 """A merge of at most this duration (seconds) runs at once."""
 
 _SHARE = 10
-"""After a longer merge, the next one waits this many times its duration."""
+"""After a longer merge, the next one waits its duration times this factor."""
 
 _BUSY_MILLISECONDS = 100
 """Time for which truncating the log waits for readers of earlier states."""
@@ -44,7 +44,7 @@ _BUSY_MILLISECONDS = 100
 
 @dataclass(slots=True)
 class Replaced(Step[None]):
-    """Storage step: note that the transaction replaced stored text."""
+    """Storage step: record that the transaction replaced stored text."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Traces:
         self._merged_at = 0.0
 
     def note(self, *, words: bool = False, can_wait: bool = False) -> None:
-        """Note that text was deleted or replaced.
+        """Record that text was deleted or replaced.
 
         Args:
             words: True if the text is in the full-text index.
@@ -119,7 +119,7 @@ class Traces:
         return True
 
     def merged(self) -> None:
-        """Note that a merge of the full-text index was committed."""
+        """Record that a merge of the full-text index was committed."""
         self._words = False
 
     def truncate_log(self, cursor: Any, *, busy: bool, closing: bool = False) -> None:

@@ -262,7 +262,7 @@ def entity_change(
 
 
 def _given(what: str, value: Any) -> Any:
-    """Return a value, and refuse None."""
+    """Return a value that must not be None."""
     if value is None:
         msg = f"{what} must be a string; got None."
         raise InvalidTypeError(msg)

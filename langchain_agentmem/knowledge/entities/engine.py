@@ -201,7 +201,7 @@ class EntityEngine:
     def described(
         self, user_id: str, found: Sequence[Item], most: int, budget: int, at: datetime
     ) -> Program[dict[str, Any]]:
-        """Return what a prompt says about entities that searches found, and about their relations.
+        """Return the part of a prompt about entities that searches found, and about their relations.
 
         Args:
             user_id: ID of the user.

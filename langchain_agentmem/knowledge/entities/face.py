@@ -73,10 +73,10 @@ class Entities(KnowledgeFace[EntityEngine]):
         Args:
             user_id: ID of the user.
             name: The entity's name, or one of its names.
-            kind: What the entity is, in one word. Default: unchanged.
+            kind: Kind of the entity, in one word, such as `person`. Default: unchanged.
             aliases: Other names. Entities that have one of them are merged with this one. Default: none.
             attributes: Attributes by name, stored as text. An empty text removes an attribute. Default: none.
-            description: What the entity is, in one sentence. Default: unchanged.
+            description: Description of the entity, in one sentence. Default: unchanged.
             sources: IDs of messages that mention the entity. Default: none.
 
         Returns:

@@ -1,4 +1,4 @@
-"""How the values of entities change: merging entities that share a name, and adding what a change says."""
+"""Changes of the values of entities: merge entities that share a name, and add the parts of a change."""
 
 from __future__ import annotations
 

@@ -29,13 +29,13 @@ class Entity:
     attributes: dict[str, str] = field(default_factory=dict)
     description: str = ""
     other_values: dict[str, list[str]] = field(default_factory=dict)
-    """Values that lost when entities were merged: by attribute, and under `kind` and `description`."""
+    """Values that were replaced when entities were merged: by attribute, and under `kind` and `description`."""
     sources: tuple[str, ...] = ()
     """IDs of the messages that mention the entity; the last 50 are kept."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
     score: float | None = None
-    """How well the entity answers the query, from 0 to 1; None if there was no query."""
+    """Relevance to the query of a search, from 0 to 1; None if there was no query."""
 
     @classmethod
     def from_value(cls, value: Mapping[str, Any], score: float | None = None) -> Entity:
