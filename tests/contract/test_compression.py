@@ -358,7 +358,7 @@ def test_a_window_of_tokens_never_begins_with_the_result_of_a_call(memory):
     history = memory.history("s", max_tokens=30, token_counter=lambda messages: 10 * len(messages))
     call = AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": "1"}])
     history.add_messages([call, ToolMessage("5", tool_call_id="1"), AIMessage("5"), HumanMessage("Thanks")])
-    assert texts(history.messages) == ["5", "Thanks"]
+    assert texts(history.messages) == ["Thanks"]
 
 
 def test_a_summary_without_a_model_is_made_of_the_conversations_own_sentences(memory):

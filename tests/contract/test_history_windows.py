@@ -8,7 +8,7 @@ from typing import Any
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_agentmem import AgentMemHistory, AgentMemory
 
@@ -158,3 +158,13 @@ async def test_what_a_turn_was_given_stays_the_same_until_the_turn_is_stored(mem
     assert await call(Window(turn).read) == []
     await call(turn.add_messages, [HumanMessage("mine")])
     assert await call(Window(turn).read) == [HumanMessage("other"), HumanMessage("mine")]
+
+
+async def test_a_streamed_answer_is_the_assistants(memory, call):
+    history = memory.history("s")
+    await call(
+        history.add_messages, [HumanMessage("Where is the bird?"), AIMessageChunk("The parrot sits in the tree.")]
+    )
+    assert [entry.role for entry in await call(history.stored)] == ["human", "ai"]
+    assert [entry.position for entry in await call(history.search, "parrot", role="ai")] == [1]
+    assert [message.type for message in await call(Window(history).read)] == ["human", "ai"]
