@@ -91,7 +91,7 @@ def _is_plain(message: BaseMessage) -> bool:
         and is_said(message.content)
         and not message.tool_calls  # type: ignore[attr-defined]
         and not message.invalid_tool_calls  # type: ignore[attr-defined]
-        and not message.additional_kwargs
+        and "function_call" not in message.additional_kwargs
     )
 
 
