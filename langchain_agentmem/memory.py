@@ -61,7 +61,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, Surface):
         max_messages: The maximum number of messages that a history gives to a chain. All messages stay stored. Default: None
             (all).
         retention: Which messages are kept, and for how long: one `Retention`, or a mapping of agents to `Retention`, in which
-            None stands for all other agents. Default: all messages, forever.
+            The key None is for all other agents. Default: all messages, forever.
         serde: The serializer of the checkpointer. Default: None (LangGraph's `JsonPlusSerializer`).
         compact: If true, a checkpoint takes space in proportion to what changed; see `AgentMemSaver`. Default: True.
         embed_history: If true, `embeddings` also embeds messages, with one call for each turn. Default: True.

@@ -46,7 +46,7 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         super().__init__()
         self._prefixes = ThreadPrefixes(recall)
         self.compressor = compressor
-        """Keeps requests within its budget; its `events` report what it did."""
+        """Keeps requests within its budget. Its `events` report each compression."""
         self._calls = ModelCalls(compressor.engine, is_readable=manages_context)
         self._extractor = extractor
         self.tools = [*tools, *(context_tools() if manages_context else ())]

@@ -43,7 +43,7 @@ class Recalled(NamedTuple):
 
 
 class Recall:
-    """Reads what is stored about a user, and shared knowledge, for a question.
+    """Reads a user's knowledge, and shared knowledge, for a question.
 
     Args:
         store: The engine of the store.

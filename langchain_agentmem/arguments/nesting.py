@@ -1,4 +1,4 @@
-"""The bound of nesting: readers, filters and JSON are recursive."""
+"""The maximum nesting depth of values: readers, filters and JSON encoding are recursive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_DEPTH = 200
 
 
 def check_depth(what: str, value: Any, depth: int = 0) -> None:
-    """Check how deep a value is nested.
+    """Check the nesting depth of a value.
 
     Args:
         what: The name of the value, for the error.

@@ -33,9 +33,9 @@ class Failures(NamedTuple):
     number: int
     error: str
     retry_at: float
-    """When a summary is tried again in any case (Unix seconds)."""
+    """Time after which a summary is tried again in any case (Unix seconds)."""
     skips: int
-    """How often no summary is tried before."""
+    """Number of requests that skip the summary before the next attempt."""
     covered: int | None
     """`Entry.covered` of the summary so far; None without a summary."""
     omitted: int
@@ -78,7 +78,7 @@ class Backoff:
             return name in self._failures
 
     def fail(self, name: Hashable, snapshot: Snapshot, plan: Plan, error: str) -> None:
-        """Note a failure."""
+        """Record a failure."""
         with self._lock:
             former = self._failures.get(name)
             number = 1 if former is None else former.number + 1

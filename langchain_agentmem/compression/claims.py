@@ -1,4 +1,4 @@
-"""Claims: of all turns and processes, one summarises a part of a conversation; the others wait for it.
+"""Claims: one turn of one process summarises a part of a conversation, and the others wait for it.
 
 The process writes a claim into the record before it calls the model. A claim expires, so that it does not outlive a process
 that was killed.
@@ -28,10 +28,10 @@ _GRACE_SECONDS = 5.0
 """A claim outlives the time limit of a call by this number of seconds."""
 
 TRIES = 3
-"""How often the model is asked for each part if there are several: one failure must not undo the parts before it."""
+"""Number of attempts for each part if there are several: a failure must not undo the parts before it."""
 
 _abandoned: deque[int] = deque(maxlen=1_000)
-"""Claims of this process whose turns were cancelled: nobody waits for them."""
+"""Claims of cancelled turns of this process. They count as expired."""
 
 
 class ClaimedError(TimeoutError):
@@ -100,7 +100,7 @@ def summarise_claimed(
     """
     claim = secrets.randbits(53)
     now, snapshot = time.time(), request.snapshot
-    # A clock that is late never shortens a claim.
+    # A clock that is behind never shortens a claim.
     until = max(snapshot.record.until, now + writer.seconds + _GRACE_SECONDS)
     claimed = snapshot.record._replace(claim=claim, until=until)
     if not (yield from conversation.storage.swap(claimed, snapshot.revision, now)):

@@ -41,7 +41,7 @@ _BEGINNING = 2
 """The number of messages that distinguish conversations of one thread in `backoff`, such as those of two nodes."""
 _POLL_SECONDS = 0.05
 _WAIT_SECONDS = 15.0
-"""How long a turn waits while another one summarises. Then it goes on with the newest messages that fit."""
+"""Seconds for which a turn waits while another one summarises. Then it uses the newest messages that fit."""
 
 
 class Demand(NamedTuple):

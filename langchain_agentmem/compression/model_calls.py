@@ -86,7 +86,7 @@ class ModelCalls:
         Args:
             request: The request.
             handler: Calls the model.
-            texts: Returns the texts to add, the best first: the next are used if a request has no room for them.
+            texts: Returns the texts to add, the best first. The next ones are used if a request has no room for the best.
         """
         config = get_config()
         thread_id = str((config.get("configurable") or {}).get("thread_id"))

@@ -90,7 +90,7 @@ class RecordStorage(Protocol):
         """Return the record and its revision; an empty record and None if none is stored."""
 
     def swap(self, record: Record, revision: int | None, now: float) -> Program[bool]:
-        """Store the record if the stored revision is still `revision`; return whether it was stored."""
+        """Store the record if the stored revision is still `revision`; return true if it was stored."""
 
 
 class NotAMessageError(InvalidTypeError):

@@ -1,4 +1,4 @@
-"""Where records of summaries are stored: with a thread, with a session, or in this process."""
+"""Storage of the records of summaries: with a thread, with a session, or in this process."""
 
 from __future__ import annotations
 
@@ -146,15 +146,15 @@ class ProcessRecords:
         """Return a record and its revision.
 
         Args:
-            beginning: The digest of the first messages: finds the summaries.
-            whole: The digest of the whole conversation: finds the claim.
+            beginning: The digest of the first messages, which is the key of the summaries.
+            whole: The digest of the whole conversation, which is the key of the claim.
         """
         with self._lock:
             claim, until, revision = self._claims.get(whole, (None, 0.0, None))
             return Record(self._entries.get(beginning, ()), claim, until), revision
 
     def swap(self, beginning: str, whole: str, record: Record, revision: int | None) -> bool:
-        """Store a record if its revision is still `revision`; return whether it was stored."""
+        """Store a record if its revision is still `revision`; return true if it was stored."""
         with self._lock:
             if self._claims.get(whole, (None, 0.0, None))[2] != revision:
                 return False

@@ -212,7 +212,7 @@ class Codec:
             return Typed(*self.serde.dumps_typed(text_of_error(value)))
 
     def _report_losses(self, value: Any, typed: Typed) -> None:
-        """Warn once for each type in a value that does not come back as it was."""
+        """Warn once for each type in a value that does not come back unchanged."""
         if self._verify or isinstance(value, BaseException) or is_exact(value):
             return
         try:

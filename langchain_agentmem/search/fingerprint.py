@@ -34,7 +34,7 @@ GRACE_SECONDS = 0.2
 """Seconds for which a check is valid for a writer. `reindex()` waits that time before it deletes vectors."""
 
 COMPLETE, CLEARING, EMBEDDING = "complete", "clearing", "embedding"
-"""The phases of a generation: it has all vectors; those of the former one are being deleted; its own are being added."""
+"""The phases of a generation: all vectors are stored; the former vectors are being deleted; new ones are being added."""
 
 _NOTE = "model"
 _FLOAT_BYTES = 4

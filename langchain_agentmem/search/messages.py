@@ -52,7 +52,7 @@ _FEWEST_FOR_COMMON = 20
 """With fewer messages than this, no word counts as common."""
 
 _MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
-"""English names of the months, whatever the locale of the process."""
+"""English names of the months. They do not depend on the locale of the process."""
 
 Address = tuple[str, int]
 """A message's session and position."""

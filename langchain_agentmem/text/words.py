@@ -121,7 +121,7 @@ def number_of(word: str) -> int:
 
 
 def searched(text: str) -> str:
-    """Return the indexed part of a text: its first `MAX_SEARCHED_CHARACTERS` characters, whole words only.
+    """Return the indexed part of a text: the complete words in its first `MAX_SEARCHED_CHARACTERS` characters.
 
     Example:
         >>> from langchain_agentmem.text.words import searched

@@ -1,4 +1,4 @@
-"""The message log on Redis: one stream for each session, and keys beside it in the same slot."""
+"""The message log on Redis: one stream for each session, and further keys in the same slot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time limit of an operation, which also records whether its writes reached a server."""
+"""The time limit of an operation. It also records if a write reached a server."""
 
 from __future__ import annotations
 

@@ -29,10 +29,10 @@ def read_neighbourhood(snapshot: Snapshot, keys: Iterable[str], budget: int, at:
     """Read entities and their relations for a prompt.
 
     Args:
-        snapshot: Holds what was read.
+        snapshot: The items that were read before.
         keys: Keys of the entities' names.
         budget: Budget of the prompt, in characters. Relations that cannot fit are not read.
-        at: When the relations must hold.
+        at: Time at which the relations must hold.
     """
     keys = list(keys)
     yield from snapshot.load(keys, relations=True)
@@ -64,7 +64,7 @@ def fitting(entities: Sequence[Entity], relations: Sequence[Relation], budget: i
     shown: dict[str, list[Any]] = {"entities": [], "relations": []}
     left = budget - len(quoted(shown))
     reserved = left // 2 if relations else 0
-    """Characters that descriptions and attributes leave to relations."""
+    """Characters that are reserved for relations."""
 
     def add(part: str, form: Any, reserve: int = 0) -> bool:
         nonlocal left

@@ -183,7 +183,7 @@ class EntityEngine:
         max_entities: int,
         as_of: When | None,
     ) -> Program[str]:
-        """Return the part of a prompt that quotes what is known about some entities."""
+        """Return the part of a prompt that quotes some entities and their relations."""
         check_count("max_characters", max_characters)
         check_count("max_entities", max_entities)
         if isinstance(names_or_query, str):

@@ -197,7 +197,7 @@ class Entities(KnowledgeFace[EntityEngine]):
         await arun(self.engine.apply(user_id, given_changes(changes), source_ids(sources)))
 
     def split(self, user_id: str, name: str, part: str | None = None) -> EntityList:
-        """Undo a merge: the merged entities are separate again, as they were before.
+        """Undo a merge: restore the entities as they were before it.
 
         Later changes stay with the entity whose name was known first. A relation goes back to the entity that had the name
         with which the relation was added. The last 10 merges of an entity can be undone.
@@ -311,7 +311,7 @@ class Entities(KnowledgeFace[EntityEngine]):
             user_id: ID of the user.
             name: One of the entity's names. The graph is empty if there is no such entity.
             depth: Number of relations between the entity and the farthest one, from 1 to 5. Default: 1.
-            as_of: When the relations must hold. Default: None (now).
+            as_of: Time at which the relations must hold. Default: None (now).
             limit: Upper bound of the number of entities; the nearest ones are returned. Default: 100.
 
         Returns:
@@ -355,7 +355,7 @@ class Entities(KnowledgeFace[EntityEngine]):
         max_entities: int = 10,
         as_of: When | None = None,
     ) -> str:
-        """Return the part of a prompt that says what is known about some entities. It quotes everything as data.
+        """Return the part of a prompt about some entities and their relations. It quotes everything as data.
 
         Args:
             user_id: ID of the user.

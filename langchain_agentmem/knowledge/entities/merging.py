@@ -53,7 +53,7 @@ def merged(entities: Sequence[Value], now: str) -> Value:
 
 
 def note_merge(entity: Value, kept: Value, others: Sequence[Value], now: str) -> None:
-    """Note in an entity what was merged, so that `separated` can undo it.
+    """Record a merge in an entity, so that `separated` can undo it.
 
     Args:
         entity: The entity after the merge.
@@ -62,7 +62,7 @@ def note_merge(entity: Value, kept: Value, others: Sequence[Value], now: str) ->
         now: The current time, as ISO 8601 in UTC.
     """
     parts = [{name: value for name, value in one.items() if name != "text"} for one in (kept, *others)]
-    parts[0].pop("merges", None)  # the entity has them still
+    parts[0].pop("merges", None)  # the merged entity holds them
     merge = {"kept": parts[0], "others": parts[1:], "at": now}
     entity["merges"] = [*merges_of(entity), merge][-MAX_MERGES:]
 
@@ -70,7 +70,7 @@ def note_merge(entity: Value, kept: Value, others: Sequence[Value], now: str) ->
 def separated(entity: Value, merge: Value) -> list[Value]:
     """Undo a merge.
 
-    The entities that were merged are as they were. What was added later stays with the entity that was kept.
+    The merged entities are restored. Later additions stay with the entity that was kept.
 
     Args:
         entity: The entity.

@@ -10,7 +10,7 @@ import re
 from langchain_agentmem.knowledge.names import folded
 
 USER = "user"
-"""Name of the entity that stands for the user."""
+"""Name of the entity that represents the user."""
 
 
 def _words(*lines: str) -> frozenset[str]:
@@ -91,12 +91,12 @@ _OWNED_IN_CJK = re.compile(r"(?:我|你|他|她|我们|我們)的?|(?:私|僕|�
 
 
 def is_user(name: str) -> bool:
-    """Return true if a name stands for the user, such as "the user" or "I"."""
+    """Return true if a name refers to the user, such as "the user" or "I"."""
     return folded(name) in _USER
 
 
 def is_pronoun(name: str) -> bool:
-    """Return true if a name is a pronoun. Abbreviations in capital letters, such as "US", are none.
+    """Return true if a name is a pronoun. Abbreviations in capital letters, such as "US", are not.
 
     Example:
         >>> from langchain_agentmem.knowledge.entities.references import is_pronoun
@@ -110,7 +110,7 @@ def is_pronoun(name: str) -> bool:
 
 
 def is_role(name: str) -> bool:
-    """Return true if a name says what somebody is to somebody, such as "my older brother", "the boss" or "Tom's wife".
+    """Return true if a name is a role towards somebody, such as "my older brother", "the boss" or "Tom's wife".
 
     Example:
         >>> from langchain_agentmem.knowledge.entities.references import is_role
@@ -134,11 +134,11 @@ def is_role(name: str) -> bool:
 
 
 def _is_role(words: list[str]) -> bool:
-    """Return true if one of some words is a role and the others are no names."""
+    """Return true if one of some words is a role and no other word is a name."""
     others = [word for word in words if folded(word.strip(".,-()")) not in _ROLES]
     return len(others) < len(words) and all(word == word.lower() and not word.isdigit() for word in others)
 
 
 def identifies(name: str) -> bool:
-    """Return true if a name identifies an entity: it is no pronoun, no role and no word for the user."""
+    """Return true if a name identifies an entity: it is neither a pronoun nor a role nor a word for the user."""
     return not (is_user(name) or is_pronoun(name) or is_role(name))

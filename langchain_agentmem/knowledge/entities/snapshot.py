@@ -65,7 +65,7 @@ class Snapshot:
             self.add((*item_key, item and item.value) for item_key, item in zip(missing, items, strict=True))
 
     def add(self, items: Iterable[tuple[Namespace, str, Value | None]]) -> None:
-        """Add items that were read. An entity also tells the items of its aliases.
+        """Add items that were read. An entity also supplies the items of its aliases.
 
         Args:
             items: Namespace, key and value of each item; the value is None if there is no such item.

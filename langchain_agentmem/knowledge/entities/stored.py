@@ -94,14 +94,14 @@ class StoredGraph:
             self.forget(name)
 
     def apply_valid(self, changes: EntityChanges, sources: Sequence[str] = ()) -> list[str]:
-        """Make those of a model's changes that fit what is stored.
+        """Make those of a model's changes that are valid for the stored graph.
 
         Args:
             changes: The changes.
             sources: Message IDs for changes that name none. Default: none.
 
         Returns:
-            What is wrong with the other changes.
+            The errors of the other changes.
         """
         self._read_ahead(changes)
         faults: list[str] = []
@@ -162,7 +162,7 @@ class StoredGraph:
         return entity
 
     def _distinguished(self, change: EntityChange) -> EntityChange:
-        """Return a change whose name tells apart what one word names: Apple, an organisation, and apple, a fruit.
+        """Return a change with a distinct name for another entity of the same word: Apple, an organisation; apple, a fruit.
 
         These are names that differ in capital letters, of entities of different kinds.
         """
@@ -176,7 +176,7 @@ class StoredGraph:
         return change.model_copy(update={"name": f"{change.name} ({folded(change.kind)})"})
 
     def _certain(self, found: Mapping[str, Value], own: str | None, names: Iterable[str]) -> dict[str, Value]:
-        """Return the known entities that a model's change is about.
+        """Return the known entities that a model's change refers to.
 
         Args:
             found: Entities that have one of the names, by the keys of their main names.
@@ -313,7 +313,7 @@ class StoredGraph:
     # Reading
 
     def _read_ahead(self, changes: EntityChanges) -> None:
-        """Make sure that all items that several changes touch are read together."""
+        """Declare all items that several changes read or write, so that they are read together."""
         related: list[RelationChange | RelationRemoval] = [*changes.relations, *changes.wrong_relations]
         names = [name for one in changes.entities for name in (one.name, *one.aliases)]
         ends = [*(name for one in related for name in (one.subject, one.object)), *changes.forgotten]
@@ -386,7 +386,7 @@ class StoredGraph:
                     yield relation
 
     def _between(self, subject: Value, predicate: str, object_: Value) -> list[Value]:
-        """Return all validity periods of a relation, under whichever names they are stored."""
+        """Return all validity periods of a relation, under all names of its entities."""
         subjects, objects = set(keys_of(subject)), set(keys_of(object_))
         found = []
         for one in self._relations_of(keys_of(subject)):

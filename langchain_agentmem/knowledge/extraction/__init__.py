@@ -1,1 +1,1 @@
-"""Extraction: what a model proposes after it has read new messages becomes changes of a user's knowledge."""
+"""Extraction: a model reads new messages and proposes changes of a user's knowledge, which are checked and stored."""

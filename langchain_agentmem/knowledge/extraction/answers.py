@@ -1,6 +1,6 @@
 """Reading the proposals in a model's answer: a tool call, structured output, or JSON in a text.
 
-A change that cannot be read does not make the others unusable: `Proposed.faults` says what is wrong with it.
+A change that cannot be read does not make the others unusable: its error is in `Proposed.faults`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def proposals_in(answer: Any, *, entities: bool = False) -> Proposed:
 
     Raises:
         RefusedError: The model, or a filter of its provider, refused to answer.
-        UnusableAnswerError: The answer is no proposal, or it was cut off. The error says why, for the model.
+        UnusableAnswerError: The answer contains no proposal, or it was cut off. The error's text is for the model.
     """
     if isinstance(answer, dict) and "raw" in answer:
         answer = answer["raw"]

@@ -33,7 +33,7 @@ class _Found(NamedTuple):
 
 
 def answer_in(text: str, *, entities: bool) -> Any:
-    """Return the one answer in a text, in the form of `as_answer`; None if the text has nothing that might be one.
+    """Return the one answer in a text, in the form of `as_answer`; None if the text contains nothing like an answer.
 
     Several different answers are refused: a model may repeat in its text what a user wrote.
 
@@ -65,7 +65,7 @@ def answer_in(text: str, *, entities: bool) -> Any:
 
 
 def as_answer(value: Any, *, entities: bool, depth: int = 0) -> dict[str, Any] | None:
-    """Return a value as an object with a list of changes, as it is meant; None if it is no answer.
+    """Convert a value to an object with a list of changes; return None if it is not an answer.
 
     Args:
         value: The value: such an object, one that holds it, a list of changes, one change, or one of these as a string.
@@ -100,7 +100,7 @@ def is_list_of_changes(value: list[Any]) -> bool:
 
 
 def _without_quotes(text: str) -> str:
-    """Return the text that a JSON string holds; the text itself if it is none."""
+    """Return the text that a JSON string holds; the text itself if it is not a JSON string."""
     try:
         inner = decoded(text)
     except LooseJSONError:
@@ -120,7 +120,7 @@ class _Search:
         self._text = text
         self._entities = entities
         self._damaged = False
-        """True once a value was damaged. Lists and changes after it may be parts of it, and are no answers."""
+        """True after a damaged value. Lists and changes after it may be parts of it, so they are not answers."""
         self._found: list[_Found] = []
 
     def answers(self) -> list[_Found]:
@@ -131,7 +131,7 @@ class _Search:
         while tries < _TRIES:
             mark = None if thoughts else _MARK.search(text, position)
             if tag is not None and (mark is None or tag.start <= mark.start()):
-                if tag.start >= position:  # tags within strings are no tags
+                if tag.start >= position:  # text in strings is not a tag
                     thoughts = self._after_tag(tag.kind, thoughts)
                     position = tag.end
                 tag = next(tags, None)
@@ -157,7 +157,7 @@ class _Search:
             return thoughts + 1
         if kind == "end" and thoughts:
             return thoughts - 1
-        if kind == "end":  # the start of the thought is missing: all before it was a thought
+        if kind == "end":  # the opening tag is missing: all text before it is a thought
             self._found.clear()
             self._damaged = False
         return 0
@@ -179,7 +179,7 @@ class _Search:
         self._found.append(_Found(answer, start, end, fenced))
 
     def _is_alone(self, start: int, end: int) -> bool:
-        """Return true if a text has no words beside a value."""
+        """Return true if a text has no words besides a value."""
         return not re.search(r"\w{5,}", self._text[:start] + self._text[end:])
 
 

@@ -34,7 +34,7 @@ class _Basis(NamedTuple):
     named: list[ShownMessage]
     """Messages that the proposal names."""
     all: list[ShownMessage]
-    """The same; all messages of the user if it names none."""
+    """The messages in `named`; all messages of the user if it names none."""
     newest: ShownMessage
 
     @property
@@ -55,7 +55,7 @@ class ProposalChecker:
         schema: Schema of the profile.
         fields: Fields of the profile. They are not changed.
         user_id: ID of the user.
-        from_assistant: If true, proposals may rest on messages of the assistant alone. Default: False.
+        from_assistant: If true, proposals may be based on messages of the assistant alone. Default: False.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ProposalChecker:
         self._from_assistant = from_assistant
 
     def operations(self, proposals: Iterable[tuple[int, Proposal]]) -> tuple[list[Operation], list[str]]:
-        """Return the operations of the valid proposals, and what is wrong with the others.
+        """Return the operations of the valid proposals, and the errors of the others.
 
         Args:
             proposals: The proposals, with their numbers in the answer.
@@ -123,7 +123,7 @@ class ProposalChecker:
         return _Basis(named, behind, max(behind, key=lambda one: one.at))
 
     def _check_unnamed(self, proposal: Proposal, basis: _Basis) -> None:
-        """Refuse a value that names no message, and that only the assistant wrote."""
+        """Raise an error for a value without message numbers that only the assistant wrote."""
         value = proposal.value
         if basis.named or not isinstance(value, str) or not folded(value):
             return
@@ -184,10 +184,10 @@ def _check_size(value: Any) -> None:
 
 
 def check_sources(named: Sequence[ShownMessage]) -> None:
-    """Refuse a proposal if the messages that it names are all of the assistant.
+    """Raise an error if all messages that a proposal names are the assistant's.
 
     Raises:
-        UnusableAnswerError: They are.
+        UnusableAnswerError: All of them are the assistant's.
     """
     if named and all(one.role != USER for one in named):
         msg = "only the assistant says so: give the numbers of the user's messages that say so, or leave it out."
@@ -197,12 +197,12 @@ def check_sources(named: Sequence[ShownMessage]) -> None:
 def checked_entities(
     changes: EntityChanges, messages: Sequence[ShownMessage], *, from_assistant: bool
 ) -> tuple[EntityChanges, list[str]]:
-    """Return the changes of entities that rest on messages of the user, and what is wrong with the others.
+    """Return the changes of entities that are based on messages of the user, and the errors of the others.
 
     Args:
         changes: The changes. Their sources are numbers of messages.
         messages: The messages that the model was shown; the first one has the number 1.
-        from_assistant: If true, changes may rest on messages of the assistant alone.
+        from_assistant: If true, changes may be based on messages of the assistant alone.
     """
     if from_assistant:
         return changes, []

@@ -29,7 +29,7 @@ class Conversation:
     thread: str
     messages: Sequence[BaseMessage]
     now: float
-    """When the run handed them over, in Unix seconds."""
+    """Time at which the run handed them over, in Unix seconds."""
     of_thread: bool = False
     """True if the thread is one of a graph, in which several users may take part."""
 
@@ -53,7 +53,7 @@ class Conversation:
 
 
 def role_of(message: BaseMessage) -> str | None:
-    """Return who wrote a message: `USER`, `ASSISTANT`, or None for neither.
+    """Return the writer of a message: `USER`, `ASSISTANT`, or None for neither.
 
     A summary of earlier messages has no author, nor has a message that only answers a call, such as an approval.
     """

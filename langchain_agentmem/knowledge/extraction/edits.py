@@ -1,4 +1,4 @@
-"""How a proposed change of a field is applied to a profile.
+"""Applying proposed changes of fields to a profile.
 
 A change that cannot be made is refused with a reason, for the model and for the application. A removal never sets a field, an
 addition keeps the other elements and entries, and only a removal removes.
@@ -34,7 +34,7 @@ class FieldChanges:
     changed: list[Path] = field(default_factory=list)
     """Paths of the changed fields."""
     refused: dict[int, str] = field(default_factory=dict)
-    """Why operations were refused, by their position."""
+    """The reasons why operations were refused, by the operation's position."""
 
 
 def change_fields(operations: Sequence[Operation], schema: Schema, fields: Fields, user_id: str) -> FieldChanges:

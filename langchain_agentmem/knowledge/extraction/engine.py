@@ -51,7 +51,7 @@ _MAX_CALLS = 2
 """Upper bound of the calls to the model in one extraction."""
 
 _MAX_FAULTS = 10
-"""Upper bound of the faults of an answer that the model is told."""
+"""Upper bound of the errors of an answer that the second request lists."""
 
 
 class _Checked(NamedTuple):
@@ -60,7 +60,7 @@ class _Checked(NamedTuple):
     operations: Sequence[Operation]
     entities: EntityChanges
     faults: Sequence[str] = ()
-    """What is wrong with the other proposals."""
+    """The errors of the other proposals."""
 
     @property
     def any_valid(self) -> bool:
@@ -78,7 +78,7 @@ class _Stored(NamedTuple):
     fields: FieldChanges
     graph: GraphChanges
     faults: Sequence[str]
-    """What is wrong with the proposals that were not stored."""
+    """The errors of the proposals that were not stored."""
 
 
 @dataclass
@@ -126,7 +126,7 @@ class ExtractionEngine:
         instructions: Instructions for the model, which the prompt starts with.
         entities: If true, the model is asked for entities and relations too.
         language: Language of the facts. Default: None (that of the user).
-        from_assistant: If true, changes may rest on messages of the assistant alone. Default: False.
+        from_assistant: If true, changes may be based on messages of the assistant alone. Default: False.
     """
 
     model: ProposingModel
@@ -138,7 +138,7 @@ class ExtractionEngine:
     from_assistant: bool = False
 
     def register(self, conversation: Conversation) -> Program[frozenset[int]]:
-        """Store to which user the new messages of a thread belong, as soon as a run hands them over.
+        """Store the user of a thread's new messages, as soon as a run hands them over.
 
         Args:
             conversation: The conversation.
@@ -182,13 +182,13 @@ class ExtractionEngine:
             stored = yield from self._store(run, checked)
         except ModelFailedError as error:  # the next run reads the messages
             return _failed(run, error)
-        except (UnusableAnswerError, InvalidInputError) as error:  # the latter: concurrent changes are in the way
+        except (UnusableAnswerError, InvalidInputError) as error:  # the latter: concurrent changes conflict
             yield from self._count_failure(run, may_read_again=not isinstance(error, RefusedError))
             return _failed(run, error)
         return _succeeded(run, stored)
 
     def _ask(self, run: _Run, fields: Fields, config: RunnableConfig | None) -> Program[_Checked]:
-        """Ask the model for proposals. If something is wrong with its answer, ask once more, and say what.
+        """Ask the model for proposals. If its answer has errors, send the errors and ask once more.
 
         If the second answer is wrong too, the valid proposals of the newest answer that has any are returned.
         """
@@ -345,7 +345,7 @@ def _admitted(changes: EntityChanges, admission: Admission) -> EntityChanges:
 
 
 def _time_of(tombstone: Mapping[str, Any] | None) -> float | None:
-    """Return when a user was forgotten, in Unix seconds."""
+    """Return the time at which a user was forgotten, in Unix seconds."""
     with reading("The tombstone of a forgotten user"):
         return None if tombstone is None else float(tombstone["at"])
 

@@ -1,4 +1,4 @@
-"""The changes of entities in an answer. Each is checked alone, and values of small models are read as they are meant."""
+"""The changes of entities in an answer. Each is checked alone, and the values of small models are converted."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class ProposedEntities(NamedTuple):
 
     changes: EntityChanges
     faults: list[str]
-    """What is wrong with the other changes."""
+    """The errors of the other changes."""
 
 
 class _PronounError(ValueError):
-    """A pronoun stands for a name."""
+    """A name is a pronoun."""
 
 
 def proposed_entities(answers: Iterable[Mapping[str, Any]]) -> ProposedEntities:
@@ -78,7 +78,7 @@ def _as_list(given: Any) -> list[Any]:
 
 
 def _valid(what: str, items: list[Any], read: Callable[[Any], Any], faults: list[str]) -> list[Any]:
-    """Return the valid changes among some items, and add what is wrong with the others to `faults`."""
+    """Return the valid changes among some items, and add the errors of the others to `faults`."""
     valid = []
     for number, item in enumerate(items, 1):
         try:
@@ -164,7 +164,7 @@ def _forgotten(given: Any) -> str:
 
 
 def _name(given: Any) -> Any:
-    """Return the name of an entity. The user has one name, whatever a model calls the user.
+    """Return the name of an entity. The user always has the same name.
 
     Raises:
         _PronounError: The name is a pronoun.

@@ -35,7 +35,7 @@ class Job:
     conversation: Conversation
     config: RunnableConfig
     due: float
-    """When it may start, on the monotonic clock."""
+    """Earliest start, on the monotonic clock."""
     loop: asyncio.AbstractEventLoop | None
     """The event loop whose tasks run the job; None for threads."""
     ended: Future[None] = field(default_factory=_future)

@@ -1,4 +1,4 @@
-"""The part of a user's knowledge that the model is shown beside the new messages."""
+"""The part of a user's knowledge that the prompt contains in addition to the new messages."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Marker:
         with reading("The marker of the messages that were read"):
             self._seen = [str(one) for one in given.get("seen", ())]
             self.handed_over: float | None = given.get("handed_over")
-            """When a run last handed over messages that were all read, in Unix seconds."""
+            """Time of the latest hand-over whose messages were all read, in Unix seconds."""
             self.failures = int(given.get("failures", 0))
             """Number of extractions in a row that failed."""
             self.failed_messages = int(given.get("failed_messages", 0))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Method = Literal["auto", "tools", "json_schema", "json"]
 
 _NOSTREAM = "nostream"
-"""LangGraph's `TAG_NOSTREAM`: the tokens of a call with this tag are not streamed to the user."""
+"""LangGraph's `TAG_NOSTREAM`: LangGraph does not stream the tokens of a call with this tag to the user."""
 
 _NOT_ACCEPTED = (400, 413, 422)
 """HTTP statuses of a provider that never accepts these messages: they are too long, filtered or not valid."""

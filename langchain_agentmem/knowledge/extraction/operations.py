@@ -22,11 +22,11 @@ class Operation:
     positions: tuple[int, ...]
     """Positions of the messages that it names; empty if it names none."""
     at: datetime
-    """When the user stated it."""
+    """Time of the user's statement."""
     timed: bool
     """True if `at` is known, false if it was assumed."""
     reason: str
-    """Why something is removed: `"ended"` or `"forget"`."""
+    """Reason of a removal: `"ended"` or `"forget"`."""
     fact: str | None = None
     """ID of the fact that is updated, confirmed or removed."""
     statement: Statement | None = None

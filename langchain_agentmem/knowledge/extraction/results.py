@@ -32,7 +32,7 @@ class Extraction:
     forgotten_entities: int = 0
     """Number of entities that were forgotten."""
     error: str | None = None
-    """Why nothing changed, if the model failed or its answer could not be used; else None."""
+    """The reason why nothing changed, if the model failed or its answer could not be used; else None."""
     refused: tuple[str, ...] = ()
     """Why some changes of the answer were refused; the others were stored."""
     more: bool = False

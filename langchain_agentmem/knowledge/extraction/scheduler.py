@@ -40,7 +40,7 @@ TIME_LIMIT = 30.0
 """Default number of seconds that closing waits for running jobs."""
 
 _ROUND = 1.0
-"""Seconds after which a flush looks again at what it waits for: an event loop may have ended."""
+"""Seconds after which a flush checks its jobs again: an event loop may have ended."""
 
 Loop = asyncio.AbstractEventLoop | None
 
@@ -56,7 +56,7 @@ pending: set[Schedule] = set()
 
 @dataclass
 class _Outcome:
-    """How a job ended."""
+    """The outcome of a job."""
 
     succeeded: bool = False
     interrupted: bool = False

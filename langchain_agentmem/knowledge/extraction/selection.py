@@ -32,7 +32,7 @@ class ShownMessage:
     role: str
     text: str
     at: datetime
-    """When the message was written. If it does not tell, when it was handed over."""
+    """Time at which the message was written; if the message does not state it, the time of the hand-over."""
     timed: bool
     """True if it was not written long before `at`."""
     name: str = ""
@@ -129,7 +129,7 @@ def clipped(text: str, longest: int) -> str:
 
 @dataclass(frozen=True)
 class Admission:
-    """Decides which proposals are applied, at the moment when they are stored.
+    """Decides which proposals are applied, in the transaction that stores them.
 
     While the model answered, a concurrent extraction may have read some of the same messages and applied its own proposals
     for them. The user may also have been forgotten, and older messages must not bring the knowledge back.

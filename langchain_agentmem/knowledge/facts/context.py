@@ -14,7 +14,7 @@ MAX_TOKENS = 1_000
 
 _FACTS = "facts"
 _SEPARATOR = 2
-"""Tokens that JSON needs beside a value."""
+"""Tokens of the JSON syntax around a value."""
 
 _MISSES = 50
 """The search for values that fit ends after this number of values that do not fit."""

@@ -1,6 +1,6 @@
 """Profiles as programs: read and change the knowledge about a user, without a model.
 
-Changes by the application override: they count as stated later than everything stored, whatever the times of messages are.
+Changes by the application override: they count as stated later than everything stored, even than messages with later times.
 """
 
 from __future__ import annotations

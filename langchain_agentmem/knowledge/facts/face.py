@@ -119,7 +119,7 @@ class Profiles(KnowledgeFace[ProfileEngine]):
         schema: SchemaLike = UserProfile,
         token_counter: Any = None,
     ) -> str:
-        """Return the part of a prompt that says what is known about a user. It quotes everything as data.
+        """Return the part of a prompt with the knowledge about a user. It quotes everything as data.
 
         Fields come first, then facts: those that answer the query best, then those that were stated last. What does not fit
         in the budget is left out.
