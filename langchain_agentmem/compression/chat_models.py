@@ -21,11 +21,11 @@ def chat_model(model: Any) -> Any:
     try:
         from langchain.chat_models import init_chat_model
     except ImportError:
-        raise missing_extra(what=f"A chat model made from its name ({shown(model)})", extra="agents") from None
+        raise missing_extra(what=f"Creating a chat model from its name ({shown(model)})", extra="agents") from None
     try:
         return init_chat_model(check_content("model", model))
     except (ImportError, ValueError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        msg = f"The model {shown(model)} could not be made: {error!s:.300} Give one such as 'openai:gpt-4o-mini'."
+        msg = f"Could not create the model {shown(model)}: {error!s:.300} Pass a name such as 'openai:gpt-4o-mini'."
         raise ConfigurationError(msg) from error

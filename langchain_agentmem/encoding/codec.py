@@ -321,6 +321,6 @@ def _decompressed(data: bytes) -> bytes:
         msg = f"it is larger than {most:,} bytes once decompressed, the maximum size"
         raise ValueError(msg)
     if not inflater.eof:
-        msg = "its compressed data end too early"
+        msg = "its compressed data is incomplete"
         raise ValueError(msg)
     return value

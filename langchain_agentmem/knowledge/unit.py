@@ -33,7 +33,7 @@ class UnreadItemsError(Exception):
 
     def __init__(self, keys: Iterable[ItemKey]) -> None:
         self.keys = tuple(keys)
-        super().__init__(f"{len(self.keys)} items were not read: {shown(self.keys, 200)}")
+        super().__init__(f"The change needs {len(self.keys)} items that were not read: {shown(self.keys, 200)}")
 
 
 class UnitOfWork:

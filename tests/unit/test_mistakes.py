@@ -219,7 +219,7 @@ MISTAKES: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "a model's name": (
         lambda m: m.middleware("no such model"),
         errors.ConfigurationError,
-        "The model 'no such model' could not be made",
+        "Could not create the model 'no such model'",
     ),
     "no name": (lambda m: m.profile_node(""), InvalidInputError, "model must not be empty"),
     "an async function": (

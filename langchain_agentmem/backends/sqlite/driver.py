@@ -61,7 +61,7 @@ class SqliteDriver:
 
     def __init__(self, path: str, *, timeout: float = 30.0, synchronous: str = "full", language: str = ENGLISH) -> None:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-            msg = f"Python's SQLite is {sqlite3.sqlite_version}; 3.35 or newer is needed. Use a newer Python."
+            msg = f"SQLite 3.35 or newer is required; Python has {sqlite3.sqlite_version}. Use a newer Python."
             raise ConfigurationError(msg)
         self.given_path = path
         self.path = path if path == MEMORY else str(Path(path).expanduser().absolute())
@@ -171,7 +171,7 @@ class SqliteDriver:
             if line.is_held_by(ticket.thread):
                 msg = (
                     f"This call was made within another call of the same thread that uses {self._name}, for example by a "
-                    f"signal handler. It would wait forever, so nothing was done. Make it after the other call."
+                    f"signal handler. It would wait forever, so nothing was done. Call it after the other call has returned."
                 )
                 raise StorageBusyError(msg)
             raise self._busy()
@@ -250,14 +250,14 @@ class SqliteDriver:
     def _use_adopted(self, ticket: Ticket, connection: sqlite3.Connection) -> None:
         if self._process != os.getpid() and _file_of(connection):
             msg = (
-                "This process was forked after the application opened its connection, and SQLite cannot share a connection "
-                "between processes: open it in the child, or make the memory from a URL."
+                "This process was forked after the application opened its connection. SQLite cannot share a connection "
+                "between processes. Open one in the child, or create the memory from a URL."
             )
             raise StorageError(msg)
         if connection.in_transaction and not self._began:
             msg = (
-                "The connection is in a transaction of the application: commit it or roll it back before the memory is "
-                "used, and make the connection without autocommit=False."
+                "The connection is in a transaction of the application. Commit it or roll it back before you use the "
+                "memory, and open the connection without autocommit=False."
             )
             raise StorageError(msg)
         ticket.connection = connection
@@ -447,11 +447,16 @@ class SqliteDriver:
 
 _ERRORS = (sqlite3.Error, OverflowError)
 _RULES = (
-    Rule(OverflowError, InvalidInputError, "A value is too large for SQLite ({text}); nothing was written."),
-    Rule(sqlite3.Error, ConfigurationError, "Cannot open {path}: {reason}.", "unable to open database file"),
-    Rule(sqlite3.Error, DamagedDataError, "{path} is not a SQLite database, or is damaged ({text}).", "not a database"),
-    Rule(sqlite3.Error, DamagedDataError, "{path} is damaged ({text}).", "malformed"),
-    Rule(sqlite3.Error, DamagedDataError, "{path} is damaged ({text}).", "Could not decode"),
+    Rule(OverflowError, InvalidInputError, "A value is too large for SQLite: {text}. Nothing was written."),
+    Rule(
+        sqlite3.Error,
+        ConfigurationError,
+        "Cannot open {path}: {reason}. Check the path.",
+        "unable to open database file",
+    ),
+    Rule(sqlite3.Error, DamagedDataError, "{path} is not a SQLite database, or is damaged: {text}.", "not a database"),
+    Rule(sqlite3.Error, DamagedDataError, "{path} is damaged: {text}. Restore a backup.", "malformed"),
+    Rule(sqlite3.Error, DamagedDataError, "{path} is damaged: {text}. Restore a backup.", "Could not decode"),
     Rule(
         sqlite3.Error,
         StorageClosedError,
@@ -464,7 +469,7 @@ _RULES = (
         "The connection can only be used by the thread that created it. Open it with check_same_thread=False.",
         "created in a thread",
     ),
-    Rule(sqlite3.Error, StorageError, "{path} may be read but not written ({text}).", "readonly"),
+    Rule(sqlite3.Error, StorageError, "Cannot write to {path}: {text}. Check its permissions.", "readonly"),
     Rule(
         sqlite3.Error,
         ConfigurationError,
@@ -474,10 +479,10 @@ _RULES = (
     Rule(
         sqlite3.Error,
         ConfigurationError,
-        "Python's SQLite has no full-text search (FTS5): use another Python ({text}).",
+        "Python's SQLite has no full-text search (FTS5): {text}. Use another Python.",
         "fts5",
     ),
-    Rule(sqlite3.Error, InvalidInputError, "A value is too large for SQLite ({text}); nothing was written.", "too big"),
+    Rule(sqlite3.Error, InvalidInputError, "A value is too large for SQLite: {text}. Nothing was written.", "too big"),
 )
 
 

@@ -299,7 +299,7 @@ class ExtractionEngine:
                 marker.not_answered(run.repeated)
                 unit[run.marker] = marker.after_failure(len(run.read) - start)
             else:
-                _log.warning("Messages are skipped: %d answers about them could not be used.", MAX_FAILURES)
+                _log.warning("Skipped messages after %d answers of the model that could not be used.", MAX_FAILURES)
                 end = start + marker.failed_messages
                 of_user = [run.digests[one.position] for one in run.selection.of_user if start <= one.position < end]
                 marker.not_answered(run.repeated, of_user if may_read_again else ())

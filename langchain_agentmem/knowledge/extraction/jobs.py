@@ -77,7 +77,10 @@ class Jobs:
         while self.failed and len(self.waiting) + len(self.failed) >= MAX_WAITING:
             self.failed.pop(next(iter(self.failed)))
         if len(self.waiting) >= MAX_WAITING:
-            _log.warning("%d conversations wait already: this one is left to the next run of its thread.", MAX_WAITING)
+            _log.warning(
+                "%d conversations wait already. The next run of this conversation's thread extracts from it.",
+                MAX_WAITING,
+            )
             return False
         self.waiting[job.key] = job
         return True

@@ -115,7 +115,7 @@ class Schedule:
         job = Job(conversation, config, time.monotonic() + self._delay, loop)
         with self._lock:
             if self._closed:
-                msg = "Cannot schedule an extraction: the memory is closed. Call close() later, or make a new memory."
+                msg = "Cannot schedule an extraction: the memory is closed. Call close() later, or create a new memory."
                 raise StorageClosedError(msg)
             if self._jobs.add(job):
                 pending.add(self)
@@ -271,11 +271,11 @@ class Schedule:
         try:
             yield outcome
         except StorageClosedError as error:
-            _log.warning("A conversation could not be read; it is read with its next turn: %s", error)
+            _log.warning("The extraction from a conversation failed. It is tried again with the next turn: %s", error)
         except Exception as error:  # the model, the store and the application's callbacks each raise their own
             if came_by_signal(error):
                 raise
-            _log.exception("A conversation could not be read; it is read with its next turn.")
+            _log.exception("The extraction from a conversation failed. It is tried again with the next turn.")
         except asyncio.CancelledError:
             # The event loop ends. In a thread, the exception comes from the work, and the job counts as failed.
             outcome.interrupted = job.loop is not None
