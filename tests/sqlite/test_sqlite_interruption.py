@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sqlite3
 import sys
@@ -50,13 +51,15 @@ def tracer(line: int) -> Callable[..., Any]:
 
 @contextmanager
 def broken_off(line: int) -> Iterator[None]:
-    """Raise `Stop` at a line of the driver."""
+    """Raise `Stop` at a line of the driver. A finalizer that the garbage collector calls would swallow it."""
     before = sys.gettrace()
+    gc.disable()
     sys.settrace(tracer(line))
     try:
         yield
     finally:
         sys.settrace(before)
+        gc.enable()
 
 
 def fail_and_break_off(memory: AgentMemory, line: int) -> None:
