@@ -111,7 +111,7 @@ def summarise_claimed(
         parts = writer.parts(plan.groups)
         for number, part in enumerate(parts, 1):
             if progress.is_late and number > 1:
-                msg = f"It took longer than {writer.seconds:g} seconds; the next turn goes on with it."
+                msg = f"The summary took longer than {writer.seconds:g} seconds. The next turn continues it."
                 raise TimeoutError(msg)
             summary = yield from _extended(writer, summary, part, config, progress, tries if len(parts) > 1 else 1)
             before = entry
