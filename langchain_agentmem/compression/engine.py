@@ -45,7 +45,7 @@ _WAIT_SECONDS = 15.0
 
 
 class Demand(NamedTuple):
-    """What a request demands beside the budget.
+    """Requirements of a request in addition to the budget.
 
     Args:
         tokens: Other tokens of the request, such as those of its tools.
@@ -125,7 +125,7 @@ class CompressionEngine:
         Args:
             given: Messages, a prompt, or a state with messages.
             config: The config of the run.
-            demand: What the request demands beside the budget. Default: None (nothing).
+            demand: Requirements of the request in addition to the budget. Default: None (nothing).
             is_private: If true, nothing is written to a database. Default: False.
 
         Raises:
@@ -217,7 +217,7 @@ class CompressionEngine:
         Args:
             conversation: The conversation.
             config: The config of the run.
-            demand: What the request demands beside the budget.
+            demand: Requirements of the request in addition to the budget.
             name: Identifies the conversation in `backoff`.
         """
         yield from self.counter.prepare()
@@ -369,7 +369,7 @@ class CompressionEngine:
         """Return the budgets of a conversation.
 
         Args:
-            demand: What the request demands beside the budget.
+            demand: Requirements of the request in addition to the budget.
             spare: The number of tokens to leave free.
         """
         room = self._room(self._bounds(demand), demand, spare)

@@ -44,7 +44,7 @@ class ScriptedChatModel(BaseChatModel):
 
     @property
     def requests(self) -> list[list[BaseMessage]]:
-        """What the model was asked, one list of messages a call."""
+        """The requests to the model: one list of messages for each call."""
         return self._requests
 
     def bind_tools(self, tools: Any, **options: Any) -> ScriptedChatModel:

@@ -96,7 +96,7 @@ async def test_what_has_no_room_in_the_request_is_left_out(memory, call, caplog)
     memory.profiles.add_fact(ALICE, "Allergic to peanuts")
     text = await told(memory, call, "tag?", max_tokens=500)
     assert "Allergic to peanuts" in text
-    assert "no room for all that is known" in caplog.text
+    assert "no room for all known data about the user" in caplog.text
     assert await told(memory, call, "tag?", max_tokens=100) == ""
     agent = create_agent(
         ScriptedChatModel(), [], system_prompt="long " * 500, middleware=[memory.middleware(max_tokens=100)]
