@@ -82,7 +82,8 @@ class PerLoop(Generic[T]):
 
     def pop_current(self) -> T | None:
         """Remove the object of the running event loop, and return it."""
-        return self._objects.pop(asyncio.get_running_loop(), None)
+        with self._lock:
+            return self._objects.pop(asyncio.get_running_loop(), None)
 
     def close(self) -> None:
         """Drop the objects of all event loops."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -71,9 +73,17 @@ class Surface:
 
     _options: ClassVar[type]
     """The `TypedDict` of the keyword arguments that the constructors accept."""
+    _required: ClassVar[tuple[str, ...]] = ()
+    """The constructors' required arguments after the database."""
     _backend: Backend
     _stands_alone: bool
     """If true, the object owns its backend: leaving a `with` block closes it."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "_options" in cls.__dict__:
+            for name, own in _OWN_OPTIONS.items():
+                setattr(cls, name, _constructor(cls, name, own))
 
     @classmethod
     def from_url(cls, url: str, *arguments: Any, **options: Any) -> Self:
@@ -160,7 +170,8 @@ class Surface:
     def _split(cls, constructor: str, options: dict[str, Any], *own: str) -> dict[str, Any]:
         """Remove a constructor's own arguments from `options`, check the others, and return the removed ones."""
         given = {name: options.pop(name) for name in own if name in options}
-        check_options(f"{cls.__name__}.{constructor}", options, cls._options)
+        others = {name: value for name, value in options.items() if name not in cls._required}
+        check_options(f"{cls.__name__}.{constructor}", others, cls._options)
         return given
 
     @classmethod
@@ -217,6 +228,32 @@ class Surface:
 
     def _setup(self) -> Program[None]:
         yield from Read(self._backend, _nothing())
+
+
+_OWN_OPTIONS = {
+    "from_url": (),
+    "from_conn_string": ("pool_config", "pipeline"),
+    "from_connection": ("schema", "language"),
+    "from_client": ("allow_eviction",),
+}
+"""The constructors, each with its own keyword arguments."""
+
+
+def _constructor(owner: type[Surface], name: str, own: tuple[str, ...]) -> Any:
+    """Return a constructor of `Surface` whose signature at run time names the arguments of a subclass."""
+    function = Surface.__dict__[name].__func__
+
+    @wraps(function)
+    def construct(cls: Any, *arguments: Any, **options: Any) -> Any:
+        return function(cls, *arguments, **options)
+
+    kind, only = Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY
+    first, second, *_ = signature(function).parameters.values()
+    keywords = [*owner._options.__annotations__, *own]
+    parameters = [first, second, *(Parameter(one, kind) for one in owner._required)]
+    parameters += [Parameter(one, only, default=...) for one in dict.fromkeys(keywords)]
+    construct.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # `inspect.signature` reads it
+    return classmethod(construct)
 
 
 def backend_of(given: Any, call: str) -> tuple[Backend, bool]:

@@ -83,6 +83,7 @@ class AgentMemHistory(Surface, BaseChatMessageHistory):
     """
 
     _options = HistoryOptions
+    _required = ("session_id",)
 
     def __init__(
         self,

@@ -94,16 +94,6 @@ def marker_key(user_id: str, thread: str, *purpose: str) -> ItemKey:
     return user_namespace(user_id, SEEN), digest_of_ids(thread, *purpose).hex()
 
 
-def entity_key(user_id: str, name_key: str) -> ItemKey:
-    """Return the key of an entity, or of the alias of one, by the normalised name."""
-    return user_namespace(user_id, ENTITIES), name_key
-
-
-def relations_key(user_id: str, name_key: str) -> ItemKey:
-    """Return the key of the relations of an entity's name, by the normalised name."""
-    return user_namespace(user_id, RELATIONS), name_key
-
-
 def indexed_fields(user_id: str) -> dict[Namespace, Literal[False] | list[str]]:
     """Return the fields that search reads of a user's items, by namespace; False for items that it does not find."""
     labels = (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS, SEEN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_core.messages import BaseMessage, ChatMessage, HumanMessage
+from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
@@ -60,10 +60,3 @@ def role_of(message: BaseMessage) -> str:
         'ai'
     """
     return _ROLE_OF_TYPE.get(message.type, message.type)
-
-
-def is_from_human(message: BaseMessage) -> bool:
-    """Return true if a message is from the user."""
-    return isinstance(message, HumanMessage) or (
-        isinstance(message, ChatMessage) and message.role.lower() in ("user", "human")
-    )

@@ -104,6 +104,7 @@ class Burst:
         self._scheduled = False
         if self._fallback is not None:
             self._fallback.cancel()
+            self._fallback = None  # a cancelled handle refers to its event loop
         if self._gets or self._writes or self._searches or self._batches:
             try:
                 self._start()

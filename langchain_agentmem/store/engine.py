@@ -102,7 +102,7 @@ class StoreEngine:
         """The indexed fields of items whose put names none."""
         self._default_ttl = (self.ttl_config or {}).get("default_ttl")
         self._refresh_on_read = (self.ttl_config or {}).get("refresh_on_read", True)
-        self._reader = Reader(backend, tenant, self._read)
+        self._reader = Reader(backend, tenant, _transactions(backend))
         """Runs each storage program in a transaction of its own."""
         self._reader_within = Reader(backend, tenant, lambda program: program)
         """Runs all storage programs in the current transaction."""
@@ -391,9 +391,6 @@ class StoreEngine:
             yield from self.backend.items.change(self.tenant, puts, batch.deletes, used, now)
         return answers, used
 
-    def _read(self, program: Program[T]) -> Program[T]:
-        return (yield from Read(self.backend, program))
-
     def _embed(self, batch: Batch, indexer: Indexer) -> Program[None]:
         """Embed the texts and the queries of a batch."""
         texts = batch.texts_to_embed()
@@ -435,3 +432,15 @@ def _result_of(changed: Any) -> Program[Any]:
     if isinstance(changed, (Generator, Step)):
         changed = yield from changed
     return changed
+
+
+def _transactions(backend: Backend) -> Callable[[Program[Any]], Program[Any]]:
+    """Return a function that runs each storage program in a transaction of its own.
+
+    It is no method: that would be a reference cycle, which keeps the connections of a dropped memory open.
+    """
+
+    def read(program: Program[T]) -> Program[T]:
+        return (yield from Read(backend, program))
+
+    return read

@@ -1,0 +1,56 @@
+"""The constructors that the public classes share."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import weakref
+from pathlib import Path
+
+import pytest
+
+from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore
+
+CONSTRUCTORS = ["from_url", "from_conn_string", "from_connection", "from_client"]
+
+
+@pytest.mark.parametrize("name", ["from_url", "from_conn_string"])
+def test_the_session_may_be_a_keyword(name):
+    history = getattr(AgentMemHistory, name)("sqlite:///:memory:", session_id="s", user_id="alice")
+    assert (history.session_id, history.user_id) == ("s", "alice")
+    history.close()
+
+
+@pytest.mark.parametrize("name", CONSTRUCTORS)
+@pytest.mark.parametrize("kind", [AgentMemory, AgentMemHistory, AgentMemStore, AgentMemSaver])
+def test_a_signature_at_run_time_names_the_arguments(kind, name):
+    parameters = inspect.signature(getattr(kind, name)).parameters
+    assert ("session_id" in parameters) == (kind is AgentMemHistory)
+    assert "tenant" in parameters
+    assert not {"arguments", "options"} & parameters.keys()
+
+
+@pytest.mark.parametrize("kind", [AgentMemory, AgentMemStore, AgentMemSaver])
+def test_connections_of_a_dropped_object_are_closed_at_once(kind, tmp_path: Path):
+    gc.collect()
+    gc.disable()
+    try:
+        dropped = kind.from_url(f"sqlite:///{tmp_path}/a.db")
+        dropped.setup()
+        backend = weakref.ref(dropped._backend)
+        del dropped
+        assert backend() is None
+    finally:
+        gc.enable()
+
+
+def test_a_store_keeps_no_closed_event_loop():
+    async def put(store: AgentMemStore) -> weakref.ref[asyncio.AbstractEventLoop]:
+        await store.aput(("n",), "k", {"n": 1})
+        return weakref.ref(asyncio.get_running_loop())
+
+    with AgentMemStore.from_url("sqlite:///:memory:") as store:
+        loops = [asyncio.run(put(store)) for _ in range(3)]
+        gc.collect()
+        assert [loop() for loop in loops[:2]] == [None, None]
