@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from cachetools import LRUCache
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from langchain_agentmem.agents.recall import Recall, Recalled
 from langchain_agentmem.programs import Program
-from langchain_agentmem.programs.locks import forkable_lock
+from langchain_agentmem.programs.caches import RecentValues
 
 _THREADS = 1_000
 """The number of threads whose text is kept in this process."""
@@ -49,8 +48,7 @@ class ThreadPrefixes:
 
     def __init__(self, recall: Recall) -> None:
         self.recall = recall
-        self._told: LRUCache[tuple[str, str], Told] = LRUCache(_THREADS)
-        self._lock = forkable_lock()
+        self._told: RecentValues[tuple[str, str], Told] = RecentValues(_THREADS)
 
     def told(self, user_id: str, messages: Sequence[BaseMessage], config: RunnableConfig) -> Program[Told]:
         """Return the recalled knowledge for this turn.
@@ -65,8 +63,7 @@ class ThreadPrefixes:
         """
         questions = [str(one.text) for one in messages if isinstance(one, HumanMessage)] or [""]
         key = user_id, _thread_of(config, questions[0])
-        with self._lock:
-            told = self._told.get(key)
+        told = self._told.get(key)
         if told is None:
             found = yield from self.recall.known(user_id, questions[0])
             told = Told(found.known, {}, questions[0], found, found)
@@ -76,8 +73,7 @@ class ThreadPrefixes:
             found = yield from self.recall.known(user_id, questions[-1], told.first)
             told = _still_valid(told._replace(turn={}, question=questions[-1]), found)
             told = self._with_turn(told, found)
-        with self._lock:
-            self._told[key] = told
+        self._told.put(key, told)
         return told
 
     def texts(self, told: Told, share: float) -> tuple[str, str]:
@@ -105,7 +101,7 @@ def _thread_of(config: RunnableConfig, first_question: str) -> str:
     configurable = config.get("configurable") or {}
     thread_id = configurable.get("thread_id")
     if thread_id is not None:
-        return f"thread {thread_id} {configurable.get('checkpoint_ns', '').partition(':')[0]}"
+        return f"thread {thread_id} {(configurable.get('checkpoint_ns') or '').partition(':')[0]}"
     return f"question {blake2b(first_question.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
 
 

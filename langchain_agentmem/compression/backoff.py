@@ -6,11 +6,11 @@ import time
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from cachetools import LRUCache
 from langchain_core.messages import SystemMessage
 
 from langchain_agentmem.compression.conversations import SAME_HUMAN, Snapshot
 from langchain_agentmem.compression.request import Plan
+from langchain_agentmem.programs.caches import RecentValues
 from langchain_agentmem.programs.locks import forkable_lock
 
 _CONVERSATIONS = 1_000
@@ -63,19 +63,17 @@ class Backoff:
     """Remembers the failures of each conversation."""
 
     def __init__(self) -> None:
-        self._failures: LRUCache[Hashable, Failures] = LRUCache(_CONVERSATIONS)
+        self._failures: RecentValues[Hashable, Failures] = RecentValues(_CONVERSATIONS)
         self._lock = forkable_lock()
 
     def of(self, name: Hashable) -> Failures | None:
         """Return the failures of a conversation if there are several; None otherwise."""
-        with self._lock:
-            found = self._failures.get(name)
+        found = self._failures.get(name)
         return found if found is not None and found.number >= _TOLERATED else None
 
     def has_failed(self, name: Hashable) -> bool:
         """Return true if the last summary of a conversation failed."""
-        with self._lock:
-            return name in self._failures
+        return self._failures.get(name) is not None
 
     def fail(self, name: Hashable, snapshot: Snapshot, plan: Plan, error: str) -> None:
         """Record a failure."""
@@ -84,7 +82,7 @@ class Backoff:
             number = 1 if former is None else former.number + 1
             skips = min(_MAX_SKIPS, 2 ** max(0, number - _TOLERATED) - 1)
             failures = Failures(number, error, time.time() + _MAX_SECONDS, skips, None, 0, None)
-            self._failures[name] = failures.moved(snapshot, plan)
+            self._failures.put(name, failures.moved(snapshot, plan))
 
     def skip(self, name: Hashable, snapshot: Snapshot, plan: Plan) -> str | None:
         """Return the last error if no summary is to be tried now, and leave out the messages of the plan; else None."""
@@ -92,10 +90,10 @@ class Backoff:
             failures = self._failures.get(name)
             if failures is None or failures.skips <= 0 or time.time() > failures.retry_at:
                 return None
-            self._failures[name] = failures.moved(snapshot, plan)._replace(skips=failures.skips - 1)
+            self._failures.put(name, failures.moved(snapshot, plan)._replace(skips=failures.skips - 1))
             return failures.error
 
     def succeed(self, name: Hashable) -> None:
         """Forget the failures of a conversation."""
         with self._lock:
-            self._failures.pop(name, None)
+            self._failures.discard(name)

@@ -8,14 +8,13 @@ from itertools import islice
 from operator import is_
 from typing import NamedTuple, Protocol
 
-from cachetools import LRUCache
 from langchain_core.messages import BaseMessage, SystemMessage
 
 from langchain_agentmem.compression.records import Entry, Record, RecordStorage, chained, checked
 from langchain_agentmem.compression.summaries import SessionSummary
 from langchain_agentmem.messages.budgets import Budget
 from langchain_agentmem.programs import Program
-from langchain_agentmem.programs.locks import forkable_lock
+from langchain_agentmem.programs.caches import RecentValues
 
 SAME_HUMAN = -1
 """In place of an index: the human message that is kept already, because its turn has not ended."""
@@ -73,16 +72,14 @@ class Coverage:
     """Remembers which message objects a summary covers."""
 
     def __init__(self) -> None:
-        self._known: LRUCache[str, list[BaseMessage]] = LRUCache(_KNOWN_CONVERSATIONS)
-        self._lock = forkable_lock()
+        self._known: RecentValues[str, list[BaseMessage]] = RecentValues(_KNOWN_CONVERSATIONS)
 
     def matches(self, entry: Entry, messages: list[BaseMessage], first: int) -> bool:
         """Return true if a summary covers the messages that follow the first `first` messages."""
         end = first + entry.covered
         if len(messages) < end:
             return False
-        with self._lock:
-            known = self._known.get(entry.chain)
+        known = self._known.get(entry.chain)
         if known and _are_same(known, messages, first):
             return True
         if chained("", messages[first:end]) != entry.chain:
@@ -92,8 +89,7 @@ class Coverage:
 
     def remember(self, entry: Entry, messages: list[BaseMessage], first: int) -> None:
         """Remember the messages that a summary covers."""
-        with self._lock:
-            self._known[entry.chain] = messages[first : first + entry.covered]
+        self._known.put(entry.chain, messages[first : first + entry.covered])
 
 
 def _are_same(known: list[BaseMessage], messages: list[BaseMessage], first: int) -> bool:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from cachetools import LRUCache
 from langchain.agents.middleware import ModelRequest, ModelResponse
 from langchain.agents.structured_output import OutputToolBinding, ProviderStrategy, ToolStrategy
 from langchain_core.exceptions import ContextOverflowError
@@ -19,7 +18,8 @@ from langchain_agentmem.compression.context_tools import COMPACT_TOOL
 from langchain_agentmem.compression.engine import CompressionEngine, Demand
 from langchain_agentmem.errors import BudgetError
 from langchain_agentmem.programs import Call, Program
-from langchain_agentmem.programs.locks import forkable_lock
+from langchain_agentmem.programs.caches import RecentValues
+from langchain_agentmem.search.embeddings import name_of
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _MARKING_MODELS = ("ChatAnthropic", "ChatAnthropicVertex", "ChatAnthropicBedrock
 """Models whose middleware may mark the last block of the system message."""
 _SHARE_AFTER_OVERFLOW = 0.5
 _THREADS = 1_000
-"""The number of threads whose smaller limits are remembered."""
+"""The number of smaller limits that are remembered, one for each thread and model."""
 _REFUSALS = (
     "context_length_exceeded",
     "contextwindowexceedederror",
@@ -69,8 +69,7 @@ class ModelCalls:
     def __init__(self, engine: CompressionEngine, *, is_readable: bool) -> None:
         self._engine = engine
         self._is_readable = is_readable
-        self._limits: LRUCache[str, int] = LRUCache(_THREADS)
-        self._lock = forkable_lock()
+        self._limits: RecentValues[tuple[str, str], int] = RecentValues(_THREADS)
 
     def answered(
         self,
@@ -80,8 +79,8 @@ class ModelCalls:
     ) -> Program[ModelResponse[Any]]:
         """Call the model with a request within the budget.
 
-        If the provider refuses the request because of its size, it is compacted to half of its tokens and sent once more. The
-        thread keeps the smaller limit.
+        If the provider refuses the request because of its size, it is compacted to half of its tokens and sent once more.
+        Later requests of the thread to the same model keep the smaller limit. A run without a thread keeps no limit.
 
         Args:
             request: The request.
@@ -89,9 +88,8 @@ class ModelCalls:
             texts: Returns the texts to add, the best first. The next ones are used if a request has no room for the best.
         """
         config = get_config()
-        thread_id = str((config.get("configurable") or {}).get("thread_id"))
-        with self._lock:
-            limit = self._limits.get(thread_id)
+        key = _limit_key(request, config)
+        limit = None if key is None else self._limits.get(key)
         added = yield from texts()
         prepared, tokens = yield from self._prepared(request, added, config, limit)
         try:
@@ -105,8 +103,8 @@ class ModelCalls:
                 prepared, _ = yield from self._prepared(request, added, config, limit)
             except BudgetError:
                 raise error from None
-            with self._lock:
-                self._limits[thread_id] = limit
+            if key is not None:
+                self._limits.put(key, limit)
         return (yield from Call(handler, prepared))
 
     def _prepared(
@@ -153,6 +151,12 @@ class ModelCalls:
         settings = [request.model_settings[name] for name in _SCHEMA_SETTINGS if name in request.model_settings]
         further = [one for given in settings for one in (given if isinstance(given, list) else [given])]
         return self._engine.counter.tools([*request.tools, *_response_schemas(request.response_format), *further])
+
+
+def _limit_key(request: ModelRequest[Any], config: RunnableConfig) -> tuple[str, str] | None:
+    """Return the thread and the model that a smaller limit applies to; None without a thread."""
+    thread_id = (config.get("configurable") or {}).get("thread_id")
+    return None if thread_id is None else (str(thread_id), name_of(request.model))
 
 
 def is_context_overflow(error: Exception) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from cachetools import LRUCache
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import RunnableConfig
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -25,6 +24,7 @@ from langchain_agentmem.compression.records import Entry, Record, RecordStorage,
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.programs import Program, Read, Write
+from langchain_agentmem.programs.caches import RecentValues
 from langchain_agentmem.programs.locks import forkable_lock
 
 _log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class ProcessRecords:
     """
 
     def __init__(self) -> None:
-        self._entries: LRUCache[str, tuple[Entry, ...]] = LRUCache(_CONVERSATIONS)
+        self._entries: RecentValues[str, tuple[Entry, ...]] = RecentValues(_CONVERSATIONS)
         self._claims: dict[str, tuple[int, float, int]] = {}
         self._revisions = count()
         self._lock = forkable_lock()
@@ -151,7 +151,7 @@ class ProcessRecords:
         """
         with self._lock:
             claim, until, revision = self._claims.get(whole, (None, 0.0, None))
-            return Record(self._entries.get(beginning, ()), claim, until), revision
+            return Record(self._entries.get(beginning) or (), claim, until), revision
 
     def swap(self, beginning: str, whole: str, record: Record, revision: int | None) -> bool:
         """Store a record if its revision is still `revision`; return true if it was stored."""
@@ -162,8 +162,8 @@ class ProcessRecords:
             if record.claim is not None:
                 self._claims[whole] = record.claim, record.until, next(self._revisions)
             keys = {entry.key for entry in record.entries}
-            others = [entry for entry in self._entries.get(beginning, ()) if entry.key not in keys]
-            self._entries[beginning] = (*record.entries, *others)[:_ALIKE]
+            others = [entry for entry in self._entries.get(beginning) or () if entry.key not in keys]
+            self._entries.put(beginning, (*record.entries, *others)[:_ALIKE])
             return True
 
 

@@ -13,7 +13,6 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cachetools import LRUCache
 from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 
 from langchain_agentmem.arguments.values import check_count, shown
@@ -23,7 +22,7 @@ from langchain_agentmem.messages.blocks import File, as_json, blocks_of, calls_o
 from langchain_agentmem.messages.call_types import is_call
 from langchain_agentmem.messages.vocabularies import Vocabulary, encoding_of, vocabulary
 from langchain_agentmem.programs import Compute, Program
-from langchain_agentmem.programs.locks import forkable_lock
+from langchain_agentmem.programs.caches import RecentValues
 from langchain_agentmem.programs.signals import came_by_signal
 
 if TYPE_CHECKING:
@@ -86,9 +85,8 @@ class TokenCounter:
         self._text = text
         self._messages = messages
         self._tokens_per_image = check_count("tokens_per_image", tokens_per_image, least=0)
-        self._counts: LRUCache[Any, int] = LRUCache(CACHED_MESSAGES)
-        self._tool_counts: LRUCache[Any, tuple[Any, int]] = LRUCache(_CACHED_TOOLS)
-        self._lock = forkable_lock()
+        self._counts: RecentValues[Any, int] = RecentValues(CACHED_MESSAGES)
+        self._tool_counts: RecentValues[Any, tuple[Any, int]] = RecentValues(_CACHED_TOOLS)
         self._base: int | None = None
         self._single: int | None = None
         self._warned = False
@@ -179,14 +177,12 @@ class TokenCounter:
             remember: If true, the count is cached. Default: True.
         """
         key = _key_of(message)
-        with self._lock:
-            known = self._counts.get(key)
+        known = self._counts.get(key)
         if known is not None:
             return known
         count = self._count(message)
         if remember:
-            with self._lock:
-                self._counts[key] = count
+            self._counts.put(key, count)
         return count
 
     def messages(self, messages: Iterable[BaseMessage]) -> int:
@@ -228,13 +224,11 @@ class TokenCounter:
         else:
             # Applications change these attributes of a tool object in place.
             key = id(tool), getattr(tool, "name", None), getattr(tool, "description", None)
-        with self._lock:
-            known = self._tool_counts.get(key)
+        known = self._tool_counts.get(key)
         if known is not None:
             return known[1]
         count = self.text(_schema_of(tool))
-        with self._lock:
-            self._tool_counts[key] = tool, count  # keeps the tool alive, so that no other object gets its id
+        self._tool_counts.put(key, (tool, count))  # keeps the tool alive, so that no other object gets its id
         return count
 
     def _count(self, message: BaseMessage) -> int:

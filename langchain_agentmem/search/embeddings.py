@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from cachetools import LRUCache
 from langchain_core.embeddings import Embeddings
 
 from langchain_agentmem.arguments.values import check_count, shown
@@ -22,6 +21,7 @@ from langchain_agentmem.errors import (
     InvalidVectorsError,
 )
 from langchain_agentmem.programs import Program
+from langchain_agentmem.programs.caches import RecentValues
 from langchain_agentmem.programs.locks import forkable_lock
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.search.inference import EmbedDocuments, EmbedQuery
@@ -58,7 +58,7 @@ class Embedder:
         self.model = model
         self.dimensions = None if dimensions is None else check_count('index["dims"]', dimensions)
         self.name = name_of(model) if name is None else name
-        self._cache: LRUCache[tuple[Kind, str], bytes] = LRUCache(CACHED_VECTORS)
+        self._cache: RecentValues[tuple[Kind, str], bytes] = RecentValues(CACHED_VECTORS)
         self._bytes: int | None = None
         """The length of the vectors so far."""
         self._lock = forkable_lock()
@@ -94,34 +94,47 @@ class Embedder:
             InvalidVectorsError: The model returned something else than one vector for each text.
             EmbeddingDimensionsError: The vectors have another number of dimensions than configured.
         """
+        found, missing = self._found(texts)
+        if not missing:
+            return found
         try:
-            return (yield from self.vectors(texts))
+            embedded = yield from self._embedded(found, missing)
         except InvalidVectorsError:
             raise
         except Exception as error:  # each provider has errors of its own
             if came_by_signal(error):
                 raise
-            count = len(set(texts))
+            count = len(found) + len(missing)
             _log.warning("The embedding model failed; %d texts are stored without vectors: %s", count, error)
             return {}
-
-    def vectors(self, texts: Sequence[str]) -> Program[dict[str, bytes]]:
-        """Same as `documents`, but raise the error of the model."""
-        wanted = list(dict.fromkeys(texts))
-        found = {text: vector for text in wanted if (vector := self._cached("document", text)) is not None}
-        missing = [text for text in wanted if text not in found]
-        if not missing:
-            return found
-        vectors = self._units((yield from EmbedDocuments(self.model, missing)), len(missing))
-        self._check(*found.values(), *vectors)
-        embedded = dict(zip(missing, vectors, strict=True))
         self._keep("document", embedded)
         return {**found, **embedded}
 
+    def vectors(self, texts: Sequence[str]) -> Program[dict[str, bytes]]:
+        """Same as `documents`, but raise the error of the model."""
+        found, missing = self._found(texts)
+        if not missing:
+            return found
+        embedded = yield from self._embedded(found, missing)
+        self._keep("document", embedded)
+        return {**found, **embedded}
+
+    def _found(self, texts: Sequence[str]) -> tuple[dict[str, bytes], list[str]]:
+        """Return the cached vectors of texts, by text, and the other texts."""
+        wanted = list(dict.fromkeys(texts))
+        found = {text: vector for text in wanted if (vector := self._cached("document", text)) is not None}
+        return found, [text for text in wanted if text not in found]
+
+    def _embedded(self, found: Mapping[str, bytes], missing: list[str]) -> Program[dict[str, bytes]]:
+        """Return the model's vectors of the missing texts, by text. They must fit the vectors that were found."""
+        vectors = self._units((yield from EmbedDocuments(self.model, missing)), len(missing))
+        self._check(*found.values(), *vectors)
+        return dict(zip(missing, vectors, strict=True))
+
     def forget(self) -> None:
         """Empty the cache."""
+        self._cache.clear()
         with self._lock:
-            self._cache.clear()
             self._bytes = None
 
     def probe(self) -> Program[bytes]:
@@ -193,13 +206,11 @@ class Embedder:
             self._bytes = lengths.pop()
 
     def _cached(self, kind: Kind, text: str) -> bytes | None:
-        with self._lock:
-            return self._cache.get((kind, text))
+        return self._cache.get((kind, text))
 
     def _keep(self, kind: Kind, vectors: dict[str, bytes]) -> None:
-        with self._lock:
-            for text, vector in vectors.items():
-                self._cache[kind, text] = vector
+        for text, vector in vectors.items():
+            self._cache.put((kind, text), vector)
 
 
 class _Function(Embeddings):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import wrap_model_call
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -264,6 +265,44 @@ async def test_a_refused_request_is_compacted_and_sent_once_more(memory, call):
     await ask(call, agent, "And now?")
     assert count(model.requests[2]) <= count(refused) // 2
     assert len(summaries.requests) == 1
+
+
+async def test_a_run_without_a_thread_keeps_no_smaller_limit(memory, call):
+    compressor = memory.compressor(max_tokens=50_000)
+    model = Continued([OVERFLOW, "Yes.", "Again."])
+    agent = create_agent(model, [], middleware=[compressor.as_middleware()])
+    given = {"messages": [*talk(60), HumanMessage("Well?")]}
+    for _ in range(2):
+        await call(agent.invoke, given)
+    refused, accepted, later = map(compressor.counter.messages, model.requests)
+    assert accepted <= refused // 2
+    assert later == refused
+
+
+class Named(Continued):
+    """A model of a name."""
+
+    model_name: str = "large"
+
+
+async def test_the_smaller_limit_of_a_thread_is_that_of_one_model(memory, call):
+    small, large = Named([OVERFLOW, "Yes.", "Again."], model_name="small"), Named(["Yes."])
+    chosen: list[Named] = []
+
+    @wrap_model_call
+    async def choose(request, handler):
+        return await handler(request.override(model=chosen[-1]))
+
+    compressor = memory.compressor(max_tokens=50_000)
+    agent = create_agent(small, [], middleware=[choose, compressor.as_middleware()])
+    given = {"messages": [*talk(60), HumanMessage("Well?")]}
+    for model in (small, large, small):
+        chosen.append(model)
+        await agent.ainvoke(given, config())
+    refused, accepted, later = map(compressor.counter.messages, small.requests)
+    (request,) = map(compressor.counter.messages, large.requests)
+    assert max(accepted, later) <= refused // 2
+    assert request == refused
 
 
 async def test_a_second_refusal_and_other_errors_are_raised(memory, call):

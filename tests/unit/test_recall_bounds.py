@@ -9,11 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
 from profiles import ALICE, config
 
 from langchain_agentmem import AgentMemory, BudgetError
 from langchain_agentmem.agents.recall import Recall
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
+from langchain_agentmem.programs import run
 from langchain_agentmem.testing import ScriptedChatModel
 
 _texts = st.text('<>"\\a\nß…', max_size=300)
@@ -129,3 +131,14 @@ async def test_a_text_that_was_cut_says_so(memory, call):
 async def test_half_of_a_surrogate_pair_in_a_question_is_no_reason_to_fail(memory, call):
     memory.profiles.add_fact(ALICE, "Sails")
     assert data(await told(memory, call, "I sail \ud83d"))["facts"] == ["Sails"]
+
+
+@pytest.mark.parametrize("named", [{"checkpoint_ns": None}, {"checkpoint_ns": ""}, {}])
+def test_a_thread_without_a_checkpoint_namespace_keeps_its_text(memory, named):
+    prefixes = memory.middleware(ScriptedChatModel())._prefixes
+    memory.profiles.add_fact("alice", "likes pizza")
+    messages = [HumanMessage("What do I like?")]
+    first = run(prefixes.told("alice", messages, {"configurable": {"thread_id": "1"}}))
+    assert first.prefix["facts"]
+    assert run(prefixes.told("alice", messages, {"configurable": {"thread_id": "1", **named}})).prefix == first.prefix
+    assert len(prefixes._told) == 1

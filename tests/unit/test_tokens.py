@@ -362,7 +362,7 @@ def test_images_are_not_kept():
     for at in range(20):
         counter.message(HumanMessage([{"type": "image", "base64": FILE + str(at), "mime_type": "image/png"}]))
     assert len(counter._counts) == 20
-    assert sum(len(repr(key)) for key in counter._counts) < 20 * 300
+    assert sum(len(repr(key)) for key in counter._counts._values) < 20 * 300
 
 
 def test_a_text_and_blocks_that_read_the_same_are_told_apart():

@@ -1,0 +1,66 @@
+"""A cache of the most recently used values that stays consistent when an exception interrupts a change of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from langchain_agentmem.programs.locks import forkable_lock
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class RecentValues(Generic[K, V]):
+    """A bounded cache: a new value evicts the least recently used one. Threads may share it.
+
+    A signal handler's exception may interrupt any method. Each change of the dictionary is one call of a C function, which
+    a signal cannot interrupt, and there is no second structure that must agree with it. After an interruption, the cache
+    holds at most one value too many until the next `put`.
+
+    Args:
+        most: The maximum number of values.
+
+    Example:
+        >>> from langchain_agentmem.programs.caches import RecentValues
+        >>> cache = RecentValues[str, int](2)
+        >>> for name in ("a", "b", "c"):
+        ...     cache.put(name, ord(name))
+        >>> cache.get("a"), cache.get("c")
+        (None, 99)
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._lock = forkable_lock()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: K) -> V | None:
+        """Return the value of a key, or None if the cache has none."""
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: K, value: V) -> None:
+        """Remember a value. It must not be None."""
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
+
+    def discard(self, key: K) -> None:
+        """Forget the value of a key, if the cache has one."""
+        with self._lock:
+            self._values.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget all values."""
+        with self._lock:
+            self._values.clear()
