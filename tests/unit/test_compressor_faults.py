@@ -170,7 +170,7 @@ def test_a_turn_begins_no_call_after_its_time_and_the_next_goes_on(monkeypatch):
     conversation = [HumanMessage(f"#{at}# " + "word " * 100) for at in range(60)]
     compressor.invoke(conversation)
     assert len(shown) == 3
-    assert "the next turn goes on" in (compressor.events[-1].error or "")
+    assert "The next turn continues it" in (compressor.events[-1].error or "")
     for _ in range(8):
         compressor.invoke(conversation)
     assert all(" ".join(shown).count(f"#{at}# ") == 1 for at in range(40))
