@@ -441,7 +441,7 @@ async def test_an_unknown_strategy_is_refused_before_anything_is_deleted(memory,
     saver = memory.checkpointer
     for _ in range(3):
         await put(saver, call)
-    with pytest.raises(InvalidInputError, match="use 'keep_latest' or 'delete'"):
+    with pytest.raises(InvalidInputError, match="must be 'keep_latest' or 'delete'"):
         await call(saver.prune, ["1"], strategy=strategy)
     with pytest.raises(AgentMemError):
         await call(saver.prune, ["1", ""], strategy="delete")

@@ -342,7 +342,7 @@ def test_a_fork_of_a_thread_gets_a_summary_of_its_own(memory):
 async def test_a_window_of_tokens(memory, call):
     history = memory.history("s", max_tokens=40, token_counter=lambda messages: 10 * len(messages))
     history.add_messages([SystemMessage("Be kind."), *talk(0, 100)])
-    assert texts(history.messages) == ["Be kind.", *texts(talk(0, 100))[-3:]]
+    assert texts(history.messages) == ["Be kind.", *texts(talk(0, 100))[-2:]]
     assert await history.aget_messages() == history.messages
     tiny = memory.history("s", max_tokens=5, token_counter=lambda messages: 10 * len(messages))
     assert tiny.messages == []

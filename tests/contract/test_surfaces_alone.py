@@ -144,8 +144,8 @@ async def test_a_pool_of_from_conn_string_is_ours(url):
         ({"max_size": "20"}, "max_size"),
         ({"max_size": 0}, "max_size"),
         ({"min_size": -1}, "min_size"),
-        ({"max_size": 5, "kwargs": {"sslmode": "require"}}, "'kwargs' that has no meaning"),
-        ({"max_size": 5, "reconnect_timeout": 3}, "'reconnect_timeout' that has no meaning"),
+        ({"max_size": 5, "kwargs": {"sslmode": "require"}}, "Unknown entry 'kwargs'"),
+        ({"max_size": 5, "reconnect_timeout": 3}, "Unknown entry 'reconnect_timeout'"),
     ],
     ids=repr,
 )

@@ -54,7 +54,9 @@ BEGIN
     INSERT INTO agentmem_item_texts
     SELECT prefixes_[added.reader], keys_[added.reader],
         row_number() OVER (PARTITION BY added.reader ORDER BY added.place), added.text::tsvector
-    FROM unnest(readers_, texts_) WITH ORDINALITY AS added (reader, text, place);
+    FROM unnest(readers_, texts_) WITH ORDINALITY AS added (reader, text, place)
+    -- Two transactions may analyse the same item.
+    ON CONFLICT (prefix, key, part) DO UPDATE SET words = excluded.words;
 END $$
 
 -- lock_unanalyzed --
