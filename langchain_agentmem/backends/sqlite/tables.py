@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.existing import warn_of_existing
-from langchain_agentmem.backends.sqlite.traces import WORDS
+from langchain_agentmem.backends.sqlite.traces import MOST_LEVELS, REBUILD, WORDS, levels
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.text.words import ENGLISH, words_of
@@ -73,6 +73,7 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
         raise ConfigurationError(msg)
     if sqlite_version < _SECURE_WORDS_SQLITE:
         _make_words_readable(cursor)
+        _reduce_levels(cursor)
     warn_of_existing(path, others)
 
 
@@ -98,6 +99,19 @@ def _make_words_readable(cursor: Any) -> None:
     with _transaction(cursor):
         if cursor.execute(newer).fetchall():
             _replace_words(cursor, lambda words: words)
+
+
+def _reduce_levels(cursor: Any) -> None:
+    """Create the full-text index again if earlier versions of this package merged it so often that FTS5 refuses it."""
+    if levels(cursor) < MOST_LEVELS:
+        return
+    with _transaction(cursor):
+        if levels(cursor) >= MOST_LEVELS:
+            # FTS5 opens no index with too many levels, so it first becomes an empty one.
+            cursor.execute(f"DELETE FROM {WORDS}_idx")
+            cursor.execute(f"DELETE FROM {WORDS}_data")
+            cursor.execute(f"INSERT INTO {WORDS}_data (id, block) VALUES (1, x''), (10, x'00000000000000')")
+            cursor.execute(REBUILD)
 
 
 def _analyze_words(cursor: Any) -> None:

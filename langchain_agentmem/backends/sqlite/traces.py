@@ -29,6 +29,17 @@ WORDS = "agentmem_item_texts"
 MERGE = f"INSERT INTO {WORDS} ({WORDS}) VALUES ('optimize')"
 """Merges the segments of the full-text index into one without the words of deleted texts."""
 
+REBUILD = f"INSERT INTO {WORDS} ({WORDS}) VALUES ('rebuild')"
+"""Creates the full-text index again from the stored texts."""
+
+MOST_LEVELS = 500
+"""The number of levels from which the index is rebuilt. Each merge adds a level, and FTS5 refuses an index of 1,000 levels as
+malformed."""
+
+_STRUCTURE = f"SELECT block FROM {WORDS}_data WHERE id = 10"
+"""The structure of the index: a cookie of 4 bytes, and then the number of levels as a varint (`fts5_index.c`)."""
+_COOKIE_BYTES = 4
+
 _PATIENCE_SECONDS = 1.0
 """Seconds for which waiting writers may postpone the work."""
 
@@ -60,6 +71,17 @@ def deletes(statement: str) -> str | None:
     """Return the table that a statement deletes from; None if it is no DELETE statement."""
     found = re.match(r"(?:\s*--[^\n]*\n)*\s*DELETE FROM (\w+)", statement)
     return found and found[1]
+
+
+def levels(cursor: Any) -> int:
+    """Return the number of levels of the full-text index. SQLite below 3.42 adds one with each merge."""
+    rows = cursor.execute(_STRUCTURE).fetchall()
+    number = 0
+    for byte in rows[0][0][_COOKIE_BYTES:] if rows else b"":
+        number = number << 7 | byte & 0x7F
+        if byte < 0x80:
+            break
+    return number
 
 
 class Traces:
@@ -113,7 +135,7 @@ class Traces:
         affordable = self._cost <= _CHEAP_SECONDS or now - self._merged_at >= _SHARE * self._cost
         if not self._words or not (closing or (affordable and self._is_due(busy=busy))):
             return False
-        cursor.execute(MERGE)
+        cursor.execute(REBUILD if levels(cursor) >= MOST_LEVELS else MERGE)
         self._merged_at = time.monotonic()
         self._cost = self._merged_at - now
         return True
