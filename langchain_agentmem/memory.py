@@ -17,12 +17,12 @@ from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.options import MemoryOptions, check_options
 from langchain_agentmem.arguments.retention import Retention
-from langchain_agentmem.arguments.values import check_count, check_flag
+from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.surface import Surface, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.face import AgentMemSaver
-from langchain_agentmem.errors import AgentMemError
+from langchain_agentmem.errors import AgentMemError, InvalidTypeError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.methods import Histories, HistoryMethods, retention_by_agent
 from langchain_agentmem.lifecycle.methods import LifecycleMethods
@@ -157,6 +157,9 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, Surface):
             from langchain_agentmem.settings import settings_of_environment
 
             settings = settings_of_environment()
+        elif not hasattr(settings, "url"):
+            msg = f"settings must be an AgentMemSettings, got {shown(settings)}. For a URL, call AgentMemory.from_url."
+            raise InvalidTypeError(msg)
         described: MemoryOptions = {
             "tenant": settings.tenant,
             "ttl": settings.ttl,

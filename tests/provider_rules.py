@@ -1,4 +1,4 @@
-"""What providers refuse: each function returns the problems of a request, an empty list if the provider accepts it.
+"""Rules of model providers: each function returns the problems of a request, an empty list if the provider accepts it.
 
 Each provider's own client package converts the messages; what it raises is a problem. The rules on the converted request are
 the documented ones of the provider's API:

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.errors import ConfigurationError, InvalidTypeError, missing_extra
+from langchain_agentmem.arguments.values import check_flag, shown
+from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError, missing_extra
 from langchain_agentmem.programs.imports import load
 
 if TYPE_CHECKING:
@@ -130,10 +130,18 @@ def adopt(
         The backend.
 
     Raises:
+        InvalidInputError: `schema` is passed for another database than Postgres, or `allow_eviction` for another than Redis.
         InvalidTypeError: The type of the connection is not supported.
     """
     bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in type(connection).__mro__}
     texts = {} if language is None else {"language": language}
+    check_flag("allow_eviction", allow_eviction)
+    if schema is not None and not bases & _POSTGRES_CONNECTIONS:
+        msg = f"schema={shown(schema)} needs a connection of Postgres, got {_shown_type(connection)}. Leave schema out."
+        raise InvalidInputError(msg)
+    if allow_eviction and not bases & _REDIS_CLIENTS:
+        msg = f"allow_eviction=True needs a client of Redis, got {_shown_type(connection)}. Leave allow_eviction out."
+        raise InvalidInputError(msg)
     if "sqlite3.Connection" in bases:
         return _sqlite().from_connection(connection, **texts)
     if bases & _POSTGRES_CONNECTIONS:
@@ -147,12 +155,16 @@ def adopt(
         raise InvalidTypeError(msg)
     if bases & _REDIS_CLIENTS:
         return _redis().from_connection(connection, allow_eviction=allow_eviction, **texts)
-    kind = "None" if connection is None else f"a {type(connection).__module__}.{type(connection).__qualname__}"
     msg = (
-        f"Cannot use {kind} as a connection. Pass a connection of sqlite3 or psycopg, a pool of psycopg or a client of "
-        f"redis; or pass a URL to from_url."
+        f"Cannot use {_shown_type(connection)} as a connection. Pass a connection of sqlite3 or psycopg, a pool of psycopg "
+        f"or a client of redis; or pass a URL to from_url."
     )
     raise InvalidTypeError(msg)
+
+
+def _shown_type(value: object) -> str:
+    """Return the type of a value for an error, with its module."""
+    return "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"
 
 
 _POSTGRES_CONNECTIONS = {

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.programs.workers import in_worker
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Call(OuterStep[T]):
             if inspect.iscoroutine(result):
                 result.close()
             msg = f"{self.function!r} is a coroutine function: use the method with the prefix `a` and await it."
-            raise TypeError(msg)
+            raise InvalidTypeError(msg)
         return result
 
     async def aperform(self) -> T:

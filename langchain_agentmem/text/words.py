@@ -52,7 +52,7 @@ _VOWEL_SIGN_CLASSES = frozenset((0, 7, 8, 9, 84, 91, 129, 130, 132))
 _IGNORED = re.compile(r"[\u0640\u093c\u034f\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0100-\U000e01ef]")
 """Characters that writers leave out as they like: the Arabic tatweel, the Hindi nukta, variants and skin tones of emoji."""
 _SYMBOLS = re.compile(r"[\u2300-\u24ff\u25a0-\u27ff\u2b00-\U0001faff]")
-"""Where the Unicode category "other symbol" consists of emoji and pictographs."""
+"""Ranges in which the Unicode category "other symbol" consists of emoji and pictographs."""
 _REMEMBERED_CHARACTERS = 20_000
 _APOSTROPHES = "'\u2019\u02bc\uff07"
 _ENDING = re.compile(

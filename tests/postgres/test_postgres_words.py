@@ -12,7 +12,7 @@ CREATE TEXT SEARCH CONFIGURATION agentmem_words (COPY = english);
 CREATE TEXT SEARCH DICTIONARY agentmem_stem (TEMPLATE = snowball, Language = english);
 ALTER TEXT SEARCH CONFIGURATION agentmem_words ALTER MAPPING REPLACE english_stem WITH agentmem_stem
 """
-"""What version 3 created for its analysis on the server."""
+"""Statements that create the analysis of version 3 on the server."""
 
 
 async def test_the_index_of_version_3_is_used_and_brought_up_to_date(postgres_url, call, monkeypatch):

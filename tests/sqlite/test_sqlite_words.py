@@ -20,7 +20,7 @@ TEXTS = {
     },
     "german": {"cat": "ich lieb katz", "street": "lang strass"},
 }
-"""What version 3 indexed: texts in English, stems in other languages."""
+"""Texts in the index of version 3: whole texts in English, stems in other languages."""
 QUERIES = {
     "english": {"हिन्दी": "hindi", "서울": "korean", "runs": "dog", "🎂": "cake"},
     "german": {"Katzen": "cat", "Straße": "street"},

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import sqlite3
 import weakref
 from pathlib import Path
 
 import pytest
 
-from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore
+from langchain_agentmem import (
+    AgentMemHistory,
+    AgentMemory,
+    AgentMemSaver,
+    AgentMemStore,
+    InvalidInputError,
+    InvalidTypeError,
+)
 
 CONSTRUCTORS = ["from_url", "from_conn_string", "from_connection", "from_client"]
 
@@ -54,3 +62,31 @@ def test_a_store_keeps_no_closed_event_loop():
         loops = [asyncio.run(put(store)) for _ in range(3)]
         gc.collect()
         assert [loop() for loop in loops[:2]] == [None, None]
+
+
+def test_an_option_of_another_database_is_refused():
+    with sqlite3.connect(":memory:", check_same_thread=False) as connection:
+        with pytest.raises(InvalidInputError, match=r"schema='s' needs a connection of Postgres"):
+            AgentMemory.from_connection(connection, schema="s")
+        with pytest.raises(InvalidInputError, match="allow_eviction=True needs a client of Redis"):
+            AgentMemory.from_client(connection, allow_eviction=True)
+        with pytest.raises(InvalidTypeError, match="allow_eviction"):
+            AgentMemory.from_client(connection, allow_eviction="yes")
+    connection.close()
+
+
+def test_settings_of_another_type_are_refused():
+    with pytest.raises(InvalidTypeError, match="settings must be an AgentMemSettings, got 3"):
+        AgentMemory.from_settings(3)
+
+
+async def plus_one(value: dict[str, int] | None) -> dict[str, int]:
+    return {"n": 1}
+
+
+def test_a_synchronous_update_refuses_a_coroutine_function():
+    with (
+        AgentMemStore.from_url("sqlite:///:memory:") as store,
+        pytest.raises(InvalidTypeError, match="use the method with the prefix `a`"),
+    ):
+        store.update(("n",), "k", plus_one)

@@ -1,4 +1,4 @@
-"""Who wrote a message, for extraction."""
+"""Extraction tells the author of a message by its role."""
 
 from __future__ import annotations
 

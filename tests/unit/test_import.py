@@ -56,7 +56,7 @@ def test_importing_the_package_does_not_import(module, base, ours):
 
 
 LIGHT = {"langchain_agentmem", "cachetools"}
-"""What the package may load besides the standard library: its own modules, and small ones without dependencies."""
+"""Modules that the package may load: its own, and small ones without dependencies."""
 
 
 def test_importing_the_package_imports_nothing_heavy(base, ours):

@@ -1,4 +1,4 @@
-"""What knowledge shows of itself: its store, tables of results, and never a secret or markup of a user."""
+"""Representations and tables of knowledge name its store, and contain no secret and no markup of a user."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ SURFACES: dict[str, Callable[[AgentMemory], Any]] = {
 INHERITED = {"close", "aclose", "from_url", "from_connection", "from_client", "from_conn_string", "from_settings"}
 
 OPTIONS = ("token_counter", "embeddings", "tenant", "index", "ttl", "retention", "max_messages", "nobody")
-"""What is given as `**options`."""
+"""Values of `**options`."""
 
 GIVEN: dict[str, Any] = {
     "url": URL,

@@ -1,4 +1,4 @@
-"""What windows and the compressor give is a request that every provider accepts, whatever the conversation is."""
+"""Windows and the compressor return requests that every provider accepts, for any conversation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user sees of the package: its names, its version, and how its objects are shown."""
+"""The public names, the version, and the representations of public objects."""
 
 from __future__ import annotations
 

@@ -333,7 +333,7 @@ def test_a_call_counts_once_wherever_it_stands():
     [
         ({"type": "file", "base64": FILE, "mime_type": "application/pdf"}, 600, 800),
         ({"type": "file", "file": {"file_data": f"data:application/pdf;base64,{FILE}"}}, 600, 800),
-        ({"type": "input_audio", "input_audio": {"data": FILE, "format": "wav"}}, 40, 800),
+        ({"type": "input_audio", "input_audio": {"data": FILE, "format": "wav"}}, 40, 90),
         ({"type": "file", "base64": FILE, "mime_type": "text/plain"}, 5_000, 5_100),
         ({"type": "redacted_thinking", "data": FILE}, 5_000, 5_100),
         ({"image": {"format": "png", "source": {"bytes": b"123"}}}, 1_445, 1_460),

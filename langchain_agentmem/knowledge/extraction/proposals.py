@@ -173,7 +173,7 @@ class Proposed(NamedTuple):
     """Changes of facts and fields, with their numbers in the answer."""
     entities: EntityChanges
     faults: list[str]
-    """What is wrong with the other changes, for the model and the application."""
+    """The errors of the other changes, for the model and the application."""
 
 
 def answer_schema(*, facts: bool, entities: bool = False) -> dict[str, Any]:

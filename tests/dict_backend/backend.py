@@ -1,0 +1,64 @@
+"""The backend: its tables, and transactions on them."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+from typing import Any
+
+from dict_backend.checkpoints import Checkpoints
+from dict_backend.items import Items
+from dict_backend.messages import Messages
+from langchain_agentmem.backends.contract import (
+    Backend,
+)
+from langchain_agentmem.errors import StorageClosedError
+from langchain_agentmem.programs import run
+
+
+class DictBackend(Backend):
+    """Runs one program at a time, and restores the state if one fails."""
+
+    name = "dict"
+
+    def __init__(self) -> None:
+        self.messages, self.items, self.checkpoints = Messages(), Items(), Checkpoints()
+        self._lock = threading.RLock()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def read(self, program):
+        return self.write(program)
+
+    async def aread(self, program):
+        return await self.awrite(program)
+
+    def write(self, program):
+        with self._lock:
+            if self._closed:
+                raise StorageClosedError("This memory is closed: create a new one.")
+            tables = (self.messages, self.items, self.checkpoints)
+            before = [copy.deepcopy(vars(table)) for table in tables]
+            try:
+                return run(program, self._refuse)
+            except BaseException:
+                for table, state in zip(tables, before, strict=True):
+                    vars(table).update(state)
+                raise
+
+    async def awrite(self, program):
+        return await asyncio.to_thread(self.write, program)
+
+    def close(self) -> None:
+        self._closed = True
+
+    async def aclose(self) -> None:
+        self.close()
+
+    @staticmethod
+    def _refuse(step: Any) -> Any:
+        raise TypeError(f"A program of this backend yields no steps, got {step!r}.")

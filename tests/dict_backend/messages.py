@@ -1,0 +1,229 @@
+"""The message log."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from dict_backend.programs import alive, program
+from langchain_agentmem.arguments.omitted import OMITTED
+from langchain_agentmem.backends.contract import (
+    LIST_SUMMARY,
+    IndexEntry,
+    LoggedMessage,
+    MessageRow,
+    SessionKey,
+    SessionRow,
+    StoredSummary,
+)
+from langchain_agentmem.text.vectors import width_of
+
+
+@dataclass
+class Session:
+    created_at: float
+    updated_at: float
+    expires_at: float | None = None
+    title: str | None = None
+    title_position: int | None = None
+    next_position: int = 0
+    rows: dict[int, MessageRow] = field(default_factory=dict)
+    summaries: dict[str, StoredSummary] = field(default_factory=dict)
+
+
+class Messages:
+    def __init__(self) -> None:
+        self._sessions: dict[SessionKey, Session] = {}
+        self.revisions = itertools.count(1)
+
+    def _alive(self, key: SessionKey, now: float) -> Session | None:
+        session = self._sessions.get(key)
+        return session if alive(session, now) else None
+
+    def _of(self, key: SessionKey, agent: str | None, now: float) -> list[MessageRow]:
+        session = self._alive(key, now)
+        rows = session.rows.values() if session else ()
+        return [row._replace(words=None, vector=None) for row in rows if agent is None or row.agent == agent]
+
+    @program
+    def append(self, key, addition):
+        session = self._alive(key, addition.now)
+        if session is None:
+            session = self._sessions[key] = Session(addition.now, addition.now)
+        session.updated_at = max(session.updated_at, addition.now)
+        if addition.ttl is not None and (session.expires_at is None or addition.sliding):
+            session.expires_at = session.updated_at + addition.ttl
+        first = session.next_position
+        for row in addition.rows:
+            session.rows[first + row.position] = row._replace(position=first + row.position)
+        session.next_position = first + len(addition.rows)
+        if addition.keep is not None:
+            self._trim(session, addition.agent, addition.keep)
+            self._settle(session)
+        for title in addition.titles or ():
+            if session.title is None and first + title.position in session.rows:
+                session.title, session.title_position = title.text, first + title.position
+        return first
+
+    @staticmethod
+    def _trim(session: Session, agent: str | None, keep: int) -> None:
+        own = [row for row in session.rows.values() if row.agent == agent]
+        system = [row for row in own if row.role == "system"][-1:]
+        rest = [row for row in own if row not in system]
+        if len(own) > keep:
+            kept = own[-keep:]
+            kept = kept if not system or system[0] in kept else [*system, *(rest[1 - keep :] if keep > 1 else ())]
+            for row in own:
+                if row not in kept:
+                    del session.rows[row.position]
+
+    @staticmethod
+    def _settle(session: Session) -> None:
+        gone = session.title_position is not None and session.title_position not in session.rows
+        if gone or not session.rows:
+            session.title = session.title_position = None
+
+    @program
+    def window(self, key, agent, limit, now):
+        rows = self._of(key, agent, now)
+        newest = rows if limit is None else rows[max(0, len(rows) - limit) :]
+        system = [row for row in rows if row.role == "system"][-1:]
+        return [*(row for row in system if newest and row.position < newest[0].position), *newest]
+
+    @program
+    def page(self, key, agent, after, limit, now):
+        return [row for row in self._of(key, agent, now) if row.position > after][:limit]
+
+    @program
+    def count(self, key, agent, now):
+        return len(self._of(key, agent, now))
+
+    def _scope(self, scope, now) -> Iterable[tuple[str, MessageRow]]:
+        for key, session in self._sessions.items():
+            wanted = key.session_id if scope.session_id is None else scope.session_id
+            if key == SessionKey(scope.tenant, scope.user_id, wanted) and alive(session, now):
+                for row in session.rows.values():
+                    if scope.agent is None or row.agent == scope.agent:
+                        yield key.session_id, row
+
+    @program
+    def index(self, scope, now, *, vectors):
+        return [
+            IndexEntry(id_, row.position, row.role, row.created_at, row.words, row.vector if vectors else None)
+            for id_, row in self._scope(scope, now)
+        ]
+
+    @program
+    def rows(self, scope, positions, now):
+        found = {(id_, row.position): row._replace(words=None, vector=None) for id_, row in self._scope(scope, now)}
+        return {position: found[position] for position in positions if position in found}
+
+    @program
+    def summary(self, key, agent, now):
+        session = self._alive(key, now)
+        return session.summaries.get(agent or "") if session else None
+
+    @program
+    def swap_summary(self, key, agent, summary, expected, now):
+        session = self._alive(key, now)
+        if session is None:
+            return False
+        stored = session.summaries.get(agent or "")
+        if (stored.revision if stored else None) != expected:
+            return False
+        session.summaries[agent or ""] = summary
+        return True
+
+    def _remove(self, key: SessionKey, agent: str | None, doomed: Callable[[MessageRow], bool]) -> int:
+        session = self._sessions.get(key)
+        if session is None:
+            return 0
+        kept = {position: row for position, row in session.rows.items() if not doomed(row)}
+        removed, session.rows = len(session.rows) - len(kept), kept
+        self._settle(session)
+        for name in {"", agent or "", *session.summaries}:
+            session.summaries[name] = StoredSummary("", -next(self.revisions))
+        return removed
+
+    @program
+    def clear(self, key, agent):
+        self._remove(key, agent, lambda row: agent is None or row.agent == agent)
+
+    @program
+    def end(self, key):
+        session = self._sessions.get(key)
+        if session is None or not any(row.ends_with_session for row in session.rows.values()):
+            return 0
+        return self._remove(key, None, lambda row: row.ends_with_session)
+
+    @program
+    def sessions(self, tenant, user_id, limit, offset, now):
+        listed = [
+            SessionRow(
+                key,
+                session.title,
+                len(session.rows),
+                session.created_at,
+                session.updated_at,
+                session.expires_at,
+                [one.value for name in ("", LIST_SUMMARY) if (one := session.summaries.get(name)) and one.value],
+            )
+            for key, session in self._sessions.items()
+            if key.tenant == tenant and user_id in (OMITTED, key.user_id) and alive(session, now)
+        ]
+        listed.sort(key=lambda row: row.updated_at, reverse=True)
+        return listed[offset : None if limit is None else offset + limit]
+
+    @program
+    def rename(self, key, title, now):
+        session = self._alive(key, now)
+        if session is not None:
+            session.title, session.title_position = title, None
+        return session is not None
+
+    @program
+    def delete(self, key):
+        return self._sessions.pop(key, None) is not None
+
+    @program
+    def sweep(self, tenant, now, limit):
+        expired = [key for key, session in self._sessions.items() if key.tenant == tenant and not alive(session, now)]
+        for key in expired[:limit]:
+            del self._sessions[key]
+        return len(expired[:limit])
+
+    @program
+    def unembed(self, tenant, after):
+        for key, session in self._sessions.items():
+            if key.tenant == tenant:
+                session.rows = {at: row._replace(vector=None) for at, row in session.rows.items()}
+
+    @program
+    def unembedded(self, tenant, dimensions, after, limit, now):
+        found = [
+            LoggedMessage(key, row)
+            for key, session in self._sessions.items()
+            if key.tenant == tenant and alive(session, now)
+            for row in session.rows.values()
+            if row.vector is None or len(row.vector) != width_of(dimensions)
+        ]
+        start = after or 0
+        return found[start : start + limit], None
+
+    @program
+    def set_words(self, tenant, messages):
+        for key, row in messages:
+            session = self._sessions.get(key)
+            if session and row.position in session.rows and session.rows[row.position].body == row.body:
+                session.rows[row.position] = session.rows[row.position]._replace(words=row.words)
+
+    @program
+    def embed(self, tenant, messages):
+        done = 0
+        for key, row in messages:
+            session = self._sessions.get(key)
+            if session and row.position in session.rows and session.rows[row.position].body == row.body:
+                session.rows[row.position] = session.rows[row.position]._replace(vector=row.vector)
+                done += 1
+        return done
