@@ -115,6 +115,7 @@ def pack_words(words: Sequence[str]) -> bytes:
     return struct.pack(f"<{len(words)}I", *map(number_of, words))
 
 
+@lru_cache(maxsize=50_000)
 def number_of(word: str) -> int:
     """Return the number of a word that `words_of` returned."""
     return zlib.crc32(word.encode())
