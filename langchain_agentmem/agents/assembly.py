@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from langchain_agentmem.agents.recall import Recall
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.compression.compressor import MemoryCompressor
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor, check_when
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.messages.limits import input_limit
+from langchain_agentmem.prompting.recall.user_knowledge import UserKnowledge
 from langchain_agentmem.store.engine import StoreEngine
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ class MiddlewareSettings(NamedTuple):
         limit = input_limit(model)
         return DEFAULT_TOKENS if limit is None else int(limit * _SHARE_OF_LIMIT)
 
-    def recall(self, store: StoreEngine) -> Recall:
+    def recall(self, store: StoreEngine) -> UserKnowledge:
         """Return the object that reads a user's profile, facts and memories for a request."""
-        return Recall(
+        return UserKnowledge(
             store,
             Schema(UserProfile if self.schema is None else self.schema),
             check_count("facts", self.facts, least=0),

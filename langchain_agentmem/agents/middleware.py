@@ -10,7 +10,6 @@ from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 
 from langchain_agentmem.agents.prefix import ThreadPrefixes
-from langchain_agentmem.agents.recall import Recall
 from langchain_agentmem.compression.compressor import MemoryCompressor
 from langchain_agentmem.compression.context_tools import context_tools
 from langchain_agentmem.compression.model_calls import ModelCalls, Texts
@@ -18,6 +17,7 @@ from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.knowledge.namespaces import user_of
 from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.prompting.recall.user_knowledge import UserKnowledge
 
 _SHARES = (1.0, 0.25)
 """Shares of the recalled text to try in this order. The last one is for requests that have little room."""
@@ -37,7 +37,7 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
     def __init__(
         self,
         compressor: MemoryCompressor,
-        recall: Recall,
+        recall: UserKnowledge,
         extractor: ProfileExtractor | None,
         tools: Sequence[BaseTool] = (),
         *,

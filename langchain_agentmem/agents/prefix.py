@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from langchain_agentmem.agents.recall import Recall, Recalled
 from langchain_agentmem.programs import Program
 from langchain_agentmem.programs.caches import RecentValues
+from langchain_agentmem.prompting.recall.user_knowledge import Recalled, UserKnowledge
 
 _THREADS = 1_000
 """The number of threads whose text is kept in this process."""
@@ -46,7 +46,7 @@ class ThreadPrefixes:
         recall: Reads what is stored.
     """
 
-    def __init__(self, recall: Recall) -> None:
+    def __init__(self, recall: UserKnowledge) -> None:
         self.recall = recall
         self._told: RecentValues[tuple[str, str], Told] = RecentValues(_THREADS)
 

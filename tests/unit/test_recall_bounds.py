@@ -13,9 +13,9 @@ from langchain_core.messages import HumanMessage
 from profiles import ALICE, config
 
 from langchain_agentmem import AgentMemory, BudgetError
-from langchain_agentmem.agents.recall import Recall
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.programs import run
+from langchain_agentmem.prompting.recall.user_knowledge import UserKnowledge
 from langchain_agentmem.testing import ScriptedChatModel
 
 _texts = st.text('<>"\\a\nß…', max_size=300)
@@ -49,7 +49,7 @@ COMMA = len(", ")
 
 def length(known: dict[str, Any]) -> int:
     """How long the text is that tells all of this."""
-    return len(Recall(None, Schema(UserProfile), 5, 5, 0, (), 10**9).text(known))
+    return len(UserKnowledge(None, Schema(UserProfile), 5, 5, 0, (), 10**9).text(known))
 
 
 def narrow(known: dict[str, Any]) -> int:
@@ -67,7 +67,7 @@ PROFILE_ALONE = {"profile": {"a": "<b>"}, "facts": []}
 @settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional={"profile": _documents, "facts": st.lists(_texts)}), st.integers(0, 3000))
 def test_it_is_as_long_as_it_may_be_and_no_longer(known, most):
-    recall = Recall(None, Schema(UserProfile), 5, 5, 0, (), most)
+    recall = UserKnowledge(None, Schema(UserProfile), 5, 5, 0, (), most)
     text = recall.text(known)
     assert len(text) <= most
     kept = data(text) if text else {}

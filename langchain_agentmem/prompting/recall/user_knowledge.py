@@ -1,4 +1,4 @@
-"""Recall: a user's profile, facts, memories and entities as a bounded and quoted text for a prompt."""
+"""A user's profile, facts, memories and entities as a bounded and quoted text for the prompts of an agent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Recalled(NamedTuple):
     """Namespace and key of the items of each kind."""
 
 
-class Recall:
+class UserKnowledge:
     """Reads a user's knowledge, and shared knowledge, for a question.
 
     Args:

@@ -1,0 +1,1 @@
+"""Text for prompts: variables, templates, and what is stored about a user."""

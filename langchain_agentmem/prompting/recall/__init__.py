@@ -1,0 +1,1 @@
+"""Recall: the stored knowledge that answers a message."""
