@@ -35,9 +35,9 @@ def connect(url: str) -> Backend:
               statements, which a PgBouncer must support; default `false`).
             * `redis://user:password@host:6379/0`, `rediss://…` (with TLS), `unix:///path/of/the/socket`,
               `redis+cluster://host:7000` or `redis+sentinel://host:26379,other:26379/service/0`. Options: `timeout` (as for
-              Postgres), `pool_size` (default 10), `retries` (after a lost connection; default 5), `language` (as for SQLite),
-              `allow_eviction` (`true` to accept a server that may evict stored data; default `false`), and options of
-              redis-py such as `ssl_ca_certs`.
+              Postgres), `pool_size` (default 10), `retries` (after a lost connection; default: until `timeout` is over),
+              `language` (as for SQLite), `allow_eviction` (`true` to accept a server that may evict stored data; default
+              `false`), and options of redis-py such as `ssl_ca_certs`.
 
     Returns:
         The backend. The caller closes it.

@@ -12,6 +12,8 @@ import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,7 +34,9 @@ from langchain_agentmem import (
     StorageError,
 )
 from langchain_agentmem.backends import connect
+from langchain_agentmem.backends.redis import dispatcher, limits
 from langchain_agentmem.backends.redis.internals import discard
+from langchain_agentmem.programs import OuterStep
 
 
 @pytest.fixture
@@ -209,15 +213,85 @@ async def test_what_was_acknowledged_survives_a_crash_of_the_server(call):
         await call(memory.close)
 
 
-async def test_operations_ride_out_a_restart(call):
+@pytest.fixture
+def pauses(monkeypatch) -> Pauses:
+    """The pauses between attempts. They take no time, but the clock of time limits moves on."""
+    made = Pauses()
+    monkeypatch.setattr(limits, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + sum(made)))
+    monkeypatch.setattr(dispatcher, "Sleep", lambda seconds: Pause(made, seconds))
+    return made
+
+
+class Pauses(list[float]):
+    """The seconds of each pause.
+
+    Attributes:
+        at: The number of the pause that does something. Default: 0 (none).
+        action: What that pause does.
+    """
+
+    at = 0
+    action = staticmethod(lambda: None)
+
+
+@dataclass
+class Pause(OuterStep[None]):
+    """One of the pauses between attempts."""
+
+    pauses: Pauses
+    seconds: float
+
+    def perform(self) -> None:
+        self.pauses.append(self.seconds)
+        if len(self.pauses) == self.pauses.at:
+            self.pauses.action()
+
+    async def aperform(self) -> None:
+        await asyncio.to_thread(self.perform)
+
+
+async def test_operations_ride_out_a_restart(call, pauses):
+    """The server starts while a call pauses after its twelfth failure."""
     with redis_server(appendonly="yes") as server, AgentMemory.from_url(server.url) as memory:
         await use(memory, call, 0)
         server.stop()
-        starting = threading.Timer(0.3, server.start)
-        starting.start()
+        pauses.at, pauses.action = 12, server.start
         await use(memory, call, 1)
-        starting.join()
+        assert len(pauses) == 12
+        assert max(pauses) <= 1
         await assert_used(memory, call, 2)
+        await call(memory.close)
+
+
+async def test_a_call_waits_for_a_server_until_the_time_limit(server, call, pauses):
+    with AgentMemory.from_url(f"{server.url}?timeout=1000") as memory:
+        await call(memory.history("s").count)
+        server.stop()
+        with pytest.raises(StorageError, match="Cannot reach Redis"):
+            await call(memory.history("s").count)
+        assert 900 < sum(pauses) < 1000
+        await call(memory.close)
+
+
+async def test_a_server_that_was_never_reached_is_an_error_at_once(call, pauses):
+    for options, attempts in ("", 1), ("?retries=3", 4):
+        pauses.clear()
+        with AgentMemory.from_url(f"redis://127.0.0.1:{free_port()}/0{options}") as memory:
+            with pytest.raises(StorageError, match=r"Cannot reach Redis.*Nothing was stored\.$"):
+                await call(memory.history("s").add_messages, [HumanMessage("a")])
+            assert len(pauses) == attempts - 1
+            await call(memory.close)
+
+
+async def test_the_pauses_of_a_long_wait_stay_within_a_second(call, pauses):
+    """A limit of a day allows more than a thousand attempts."""
+    with redis_server(appendonly="yes") as server, AgentMemory.from_url(f"{server.url}?timeout=86400") as memory:
+        await use(memory, call, 0)
+        server.stop()
+        pauses.at, pauses.action = 1100, server.start
+        await use(memory, call, 1)
+        assert len(pauses) == 1100
+        assert max(pauses) <= 1
         await call(memory.close)
 
 

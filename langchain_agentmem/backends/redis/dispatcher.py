@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import redis
 import redis.asyncio
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import AuthenticationError, NoScriptError
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError
 
 from langchain_agentmem.backends.redis.connectors import Client, addresses_of
 from langchain_agentmem.backends.redis.damage import raise_script_error
@@ -32,6 +32,8 @@ from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.programs import Program, Sleep
 
 _BACK_OFF = ExponentialWithJitterBackoff(1.0, 0.05)
+_MAX_DOUBLINGS = 10
+"""Number of failures after which the pauses between attempts grow no longer."""
 _MAX_REDIRECTS = 16
 """Number of times that commands follow a moved slot before the attempt counts as failed."""
 
@@ -59,6 +61,8 @@ class Dispatcher:
     def __init__(self, servers: Servers, settings: Settings, client: Client | None = None) -> None:
         self._servers, self._settings, self._client = servers, settings, client
         self._route: Route | None = None
+        self._reached = False
+        """True after a server answered. A server that was reached before may be restarting."""
 
     def invoke(self, step: Invoke | InvokeAll, limit: TimeLimit, *, writes: bool) -> Program[Any]:
         """Perform one step of a storage program. A script that the server does not know is sent with its source.
@@ -132,13 +136,18 @@ class Dispatcher:
                 redirects += 1
                 continue
             failures += 1
-            pause = _BACK_OFF.compute(failures)
-            if trouble is None or failures > self._settings.retries or limit.left() <= pause:
+            pause = _BACK_OFF.compute(min(failures, _MAX_DOUBLINGS))
+            if trouble is None or not self._may_retry(failures) or limit.left() <= pause:
                 raise trouble or answers[next(iter(pending))]
             self.route.forget()
             if whole:
                 pending = dict.fromkeys(range(len(commands)))
             yield from Sleep(pause)
+
+    def _may_retry(self, failures: int) -> bool:
+        """Return true if another attempt is allowed, apart from the time limit."""
+        retries = self._settings.retries
+        return self._reached if retries is None else failures <= retries
 
     def _collect(
         self,
@@ -151,6 +160,7 @@ class Dispatcher:
         """Store the answers of servers. Return an error that makes a server unusable for now."""
         trouble: Exception | None = None
         for part, result in zip(parts, results, strict=True):
+            self._note(part.server, result)
             if not isinstance(result, Exception):
                 for index, answer in zip(part.indexes, result[part.skipped :], strict=True):
                     answers[index] = answer
@@ -194,11 +204,17 @@ class Dispatcher:
     def _ask(self, server: Endpoint, words: Words, limit: TimeLimit) -> Program[Any]:
         """Send one command to one server, once. See `routing.Ask`."""
         (result,) = yield from Exchange(self._servers, [Part(server, [0], [words], 0)], limit, writes=False)
+        self._note(server, result)
         if not isinstance(result, Exception):
             return result[0]
         if is_lost(result) and not isinstance(result, AuthenticationError):
             return result
         raise result
+
+    def _note(self, server: Endpoint, result: Result) -> None:
+        """Record if a server answered. Sentinels do not count: they hold no data."""
+        answered = not isinstance(result, Exception) or isinstance(result, BusyLoadingError)
+        self._reached = self._reached or (answered and not server.sentinel)
 
     @property
     def route(self) -> Route:

@@ -26,8 +26,8 @@ Number = Annotated[str, Field(pattern=r"^[0-9]{1,9}\Z")]
 class RedisOptions(PooledOptions):
     """Our own options of a Redis URL."""
 
-    retries: Count = Field(default=5, ge=0, le=100, description="a whole number from 0 to 100")
-    """The number of further attempts after a lost connection."""
+    retries: Count | None = Field(default=None, ge=0, le=100, description="a whole number from 0 to 100")
+    """The maximum number of further attempts after a lost connection. None: `timeout` is the only limit."""
     allow_eviction: Flag = False
     """If true, accept a server that may evict stored data."""
     language: Annotated[str, AfterValidator(check_language)] = ENGLISH

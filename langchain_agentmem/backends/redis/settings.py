@@ -24,8 +24,8 @@ class Settings(NamedTuple):
     """Seconds that an operation may take, including connecting and all attempts."""
     pool_size: int = 10
     """Maximum number of connections to each server: one pool for threads, and one for each event loop."""
-    retries: int = 5
-    """Number of further attempts after a server was lost."""
+    retries: int | None = None
+    """Maximum number of further attempts after a server was lost. None: until the time limit."""
     allow_eviction: bool = False
     """If true, accept a server that may evict stored data."""
     language: str = "english"
