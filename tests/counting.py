@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.waiting import Wait
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.postgres import transactions
@@ -102,11 +103,13 @@ class RoundTrips:
         return taken
 
     def _watched(self, program: Any) -> Any:
-        """The same generator; one that never waits for the server is not counted."""
+        """The same generator; one that never waits for an answer of the server is not counted."""
+        waits = False
         try:
             wanted = next(program)
-            self.count += 1
             while True:
+                self.count += wanted == Wait.R and not waits
+                waits = waits or wanted == Wait.R
                 wanted = program.send((yield wanted))
         except StopIteration as done:
             return done.value

@@ -6,7 +6,7 @@ runners know nothing about particular steps.
 
 Two kinds of program exist:
 
-* A *storage program* yields statements (`Fetch`, `Execute`, `ExecuteMany`). It owns one connection and is one
+* A *storage program* yields statements (`Fetch`, `Execute`, `ExecuteMany`, `All`). It owns one connection and is one
   transaction: the database stores all of it or nothing.
 * An *outer program* yields `Read` and `Write`, which run a storage program in its own transaction, and every step that
   must not run inside a transaction: asking a model, calling a user's function, waiting.
@@ -17,6 +17,7 @@ Both kinds may yield `Compute` and `OffLoop`, which keep heavy work off the even
 
 from langchain_agentmem.programs.runners import arun, off_loop, run
 from langchain_agentmem.programs.steps import (
+    All,
     Ask,
     Call,
     Compute,
@@ -34,9 +35,11 @@ from langchain_agentmem.programs.steps import (
     Write,
 )
 from langchain_agentmem.programs.storage import StorageProgram, one_statement, storage_program
+from langchain_agentmem.programs.together import together
 from langchain_agentmem.programs.workers import in_worker
 
 __all__ = [
+    "All",
     "Ask",
     "Call",
     "Compute",
@@ -59,4 +62,5 @@ __all__ = [
     "one_statement",
     "run",
     "storage_program",
+    "together",
 ]

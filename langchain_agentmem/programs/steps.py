@@ -134,6 +134,13 @@ class ExecuteMany(Step[int]):
 
 
 @dataclass(slots=True)
+class All(Step[list[Any]]):
+    """Storage step: perform several storage steps that only read, in one round trip, and return their results."""
+
+    steps: Sequence[Step[Any]]
+
+
+@dataclass(slots=True)
 class Read(OuterStep[T]):
     """Outer step: run a storage program on one consistent view of the database."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -20,6 +20,7 @@ from langchain_agentmem.backends.postgres.statements import Floats, array_of
 from langchain_agentmem.backends.postgres.waits import NoAnswerError
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.programs import (
+    All,
     Compute,
     Execute,
     ExecuteMany,
@@ -74,6 +75,13 @@ class _AsyncCursor(psycopg.AsyncCursor[Any]):
     @property
     def adapters(self) -> AdaptersMap:
         return _ADAPTERS
+
+
+def _cursor(connection: Connection) -> Any:
+    kind: Any = _Cursor if isinstance(connection, psycopg.Connection) else _AsyncCursor
+    cursor = kind(connection, row_factory=tuple_row)
+    cursor.format = Format.BINARY
+    return cursor
 
 
 class Do(OuterStep[Any]):
@@ -139,9 +147,7 @@ class Transaction(OuterStep[Any]):
         yield from lease.source.take(lease)
         connection = lease.connection
         lease.limit()
-        kind: Any = _Cursor if isinstance(connection, psycopg.Connection) else _AsyncCursor
-        cursor = kind(connection, row_factory=tuple_row)
-        cursor.format = Format.BINARY
+        cursor = _cursor(connection)
         before = connection.pgconn.transaction_status
         try:
             lease.clean = False  # until the server has answered
@@ -232,14 +238,41 @@ def perform(program: Program[Any], cursor: Any, operation: Operation) -> Program
 def _answer(cursor: Any, step: Any) -> Program[Any]:
     if isinstance(step, (Compute, OffLoop)):
         return (yield step)
+    if isinstance(step, All):
+        return (yield from _pipelined(cursor.connection, step.steps))
     if isinstance(step, ExecuteMany):
         yield from Do(cursor.executemany, step.statement, step.rows)
         return cursor.rowcount
     if not isinstance(step, (Fetch, Execute)):
-        msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {shown(step)}."
+        msg = f"A storage program may yield Fetch, Execute, ExecuteMany and All, not {shown(step)}."
         raise TypeError(msg)
     yield from Do(cursor.execute, step.statement, step.parameters)
     return (yield from Do(cursor.fetchall)) if isinstance(step, Fetch) else cursor.rowcount
+
+
+def _pipelined(connection: Connection, steps: Sequence[Any]) -> Program[list[Any]]:
+    """Return the rows of several statements, which are sent together if libpq can do so."""
+    cursors = [_cursor(connection) for _ in steps]
+    if not psycopg.capabilities.has_pipeline():
+        results = []
+        for cursor, step in zip(cursors, steps, strict=True):
+            results.append((yield from _answer(cursor, step)))
+        return results
+    pipeline: Any = connection.pipeline()
+    is_blocking = isinstance(connection, psycopg.Connection)
+    yield from Do(pipeline.__enter__ if is_blocking else pipeline.__aenter__)
+    leave = pipeline.__exit__ if is_blocking else pipeline.__aexit__
+    try:
+        for cursor, step in zip(cursors, steps, strict=True):
+            yield from Do(cursor.execute, step.statement, step.parameters)
+    except Exception as error:
+        yield from Do(leave, type(error), error, error.__traceback__)
+        raise
+    yield from Do(leave, None, None, None)
+    results = []
+    for cursor in cursors:
+        results.append((yield from Do(cursor.fetchall)))
+    return results
 
 
 def _is_clean(connection: Connection, before: int) -> bool:

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll
 from langchain_agentmem.errors import AgentMemError, DamagedDataError
-from langchain_agentmem.programs import Program, Step
+from langchain_agentmem.programs import All, Program, Step
 from langchain_agentmem.programs.signals import came_by_signal
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def raise_script_error(invocation: Invoke, error: Exception) -> None:
 def checked(program: Program[T]) -> Program[T]:
     """Run a storage program, and raise a `DamagedDataError` if it cannot decode an answer."""
     inner = iter(program)
-    last: Invoke | InvokeAll | None = None
+    last: Invoke | InvokeAll | All | None = None
     proceed: Callable[[Any], Step[Any]] = inner.send
     value: Any = None
     try:
@@ -55,7 +55,7 @@ def checked(program: Program[T]) -> Program[T]:
                 if invocation is None or error is value or isinstance(error, AgentMemError) or came_by_signal(error):
                     raise
                 raise _damaged(invocation, f"{type(error).__name__}: {error}") from error
-            if isinstance(step, (Invoke, InvokeAll)):
+            if isinstance(step, (Invoke, InvokeAll, All)):
                 last = step
             try:
                 value = yield step
@@ -67,7 +67,9 @@ def checked(program: Program[T]) -> Program[T]:
         inner.close()
 
 
-def _first_invocation(step: Invoke | InvokeAll | None) -> Invoke | None:
+def _first_invocation(step: Any) -> Invoke | None:
+    if isinstance(step, All):
+        step = next(iter(step.steps), None)
     return next(iter(step.invocations), None) if isinstance(step, InvokeAll) else step
 
 

@@ -17,11 +17,11 @@ from langchain_agentmem.backends.redis.dispatcher import Dispatcher
 from langchain_agentmem.backends.redis.failures import DRIVER_ERRORS, check_open, is_lost, translated
 from langchain_agentmem.backends.redis.inspection import inspect
 from langchain_agentmem.backends.redis.limits import TimeLimit
-from langchain_agentmem.backends.redis.scripts import Changed
+from langchain_agentmem.backends.redis.scripts import Changed, InvokeAll
 from langchain_agentmem.backends.redis.servers import Servers
 from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.errors import AgentMemError, StorageBusyError
-from langchain_agentmem.programs import OuterStep, Program, StorageProgram, arun, run
+from langchain_agentmem.programs import All, OuterStep, Program, StorageProgram, arun, run
 
 T = TypeVar("T")
 
@@ -106,7 +106,7 @@ class RedisDriver:
 
 @dataclass(slots=True)
 class _Drive(OuterStep[Any]):
-    """Outer step: run a storage program. Each of its steps is an `Invoke` or `InvokeAll`."""
+    """Outer step: run a storage program. Each of its steps is an `Invoke` or `InvokeAll`, or an `All` of them."""
 
     dispatcher: Dispatcher
     program: Program[Any]
@@ -120,4 +120,12 @@ class _Drive(OuterStep[Any]):
         return await arun(checked(self.program), lambda step: arun(self._invoke(step)))
 
     def _invoke(self, step: Any) -> Program[Any]:
-        return self.dispatcher.invoke(step, self.limit, writes=self.writes)
+        if not isinstance(step, All):
+            return (yield from self.dispatcher.invoke(step, self.limit, writes=self.writes))
+        every: list[Any] = [one.invocations if isinstance(one, InvokeAll) else [one] for one in step.steps]
+        flat = InvokeAll([invocation for invocations in every for invocation in invocations])
+        answers = iter((yield from self.dispatcher.invoke(flat, self.limit, writes=self.writes)))
+        return [
+            [next(answers) for _ in invocations] if isinstance(one, InvokeAll) else next(answers)
+            for one, invocations in zip(step.steps, every, strict=True)
+        ]

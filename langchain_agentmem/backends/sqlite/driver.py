@@ -36,7 +36,7 @@ from langchain_agentmem.errors import (
     StorageClosedError,
     StorageError,
 )
-from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program, run
+from langchain_agentmem.programs import All, Execute, ExecuteMany, Fetch, Program, run
 from langchain_agentmem.text.words import ENGLISH, check_language
 
 T = TypeVar("T")
@@ -204,6 +204,8 @@ class SqliteDriver:
                 raise self._forked_within()
             if isinstance(step, Fetch):
                 return cursor.execute(step.statement, step.parameters).fetchall()
+            if isinstance(step, All):
+                return [perform(one) for one in step.steps]
             if isinstance(step, ExecuteMany):
                 count = cursor.executemany(step.statement, step.rows).rowcount
             elif isinstance(step, (Execute, Trim)):

@@ -1,0 +1,1 @@
+"""Templates: tags such as `{{user_name}}` in the texts of a prompt, which memory fills in."""
