@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import Unpack
 
-from langchain_agentmem.arguments.options import ExtractorOptions, check_options
+from langchain_agentmem.arguments.ids import check_id, check_optional_id
+from langchain_agentmem.arguments.options import ExtractorOptions, LearnOptions, check_options
 from langchain_agentmem.compression.methods import CompressionMethods
 from langchain_agentmem.errors import missing_extra
+from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.agents.middleware import MemoryMiddleware
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
+    from langchain_agentmem.knowledge.extraction.results import Extraction
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
     from langchain_agentmem.knowledge.memories import Memories
     from langchain_agentmem.knowledge.shared import SharedKnowledge
@@ -119,6 +122,81 @@ class AgentMethods(CompressionMethods):
         if extractor.schedule is not None:
             self._schedules.add(extractor.schedule)
         return extractor
+
+    def learn(
+        self,
+        messages: Sequence[Any],
+        *,
+        user_id: str,
+        model: BaseChatModel | Runnable[Any, Any] | str,
+        session_id: str | None = None,
+        agent: str | None = None,
+        schema: type[BaseModel] | Mapping[str, Any] | None = None,
+        **options: Unpack[LearnOptions],
+    ) -> Extraction:
+        """Extract profile, facts and entities from messages, outside of a graph.
+
+        Messages that were read before are not read again; see `ProfileExtractor`. Messages without a session need IDs for
+        that.
+
+        Args:
+            messages: The messages: LangChain's, role dictionaries, or pairs such as `("user", "Hello")`.
+            user_id: The user who wrote them.
+            model: A chat model, or its name such as `"openai:gpt-4o-mini"` (requires the extra `agents`).
+            session_id: The session of the messages. Default: None.
+            agent: The agent that saves the facts. Default: None.
+            schema: The schema of the profile, as in `profile_node`. Default: None (`UserProfile`).
+            **options: Keyword arguments of `ProfileExtractor`, such as `entities=True`.
+
+        Returns:
+            The messages that were read and the changes, as a node of `profile_node` reports them.
+
+        Raises:
+            InvalidTypeError: An argument has the wrong type.
+            InvalidInputError: A value is not accepted.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> from langchain_agentmem.testing import ScriptedChatModel
+            >>> model = ScriptedChatModel(['{"changes": [{"action": "add", "text": "Likes hiking", "messages": [1]}]}'])
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     done = memory.learn([("user", "I love to hike.")], user_id="alice@example.com", model=model)
+            ...     done.added[0].text
+            'Likes hiking'
+        """
+        return run(self._learned(messages, user_id, model, session_id, agent, schema, options))
+
+    async def alearn(
+        self,
+        messages: Sequence[Any],
+        *,
+        user_id: str,
+        model: BaseChatModel | Runnable[Any, Any] | str,
+        session_id: str | None = None,
+        agent: str | None = None,
+        schema: type[BaseModel] | Mapping[str, Any] | None = None,
+        **options: Unpack[LearnOptions],
+    ) -> Extraction:
+        """Same as `learn`, but without blocking the event loop."""
+        return await arun(self._learned(messages, user_id, model, session_id, agent, schema, options))
+
+    def _learned(
+        self,
+        messages: Sequence[Any],
+        user_id: str,
+        model: BaseChatModel | Runnable[Any, Any] | str,
+        session_id: str | None,
+        agent: str | None,
+        schema: type[BaseModel] | Mapping[str, Any] | None,
+        options: LearnOptions,
+    ) -> Program[Extraction]:
+        check_options("memory.learn", options, LearnOptions)
+        configurable = {
+            "user_id": check_id("user_id", user_id),
+            "session_id": check_optional_id("session_id", session_id),
+            "agent": check_optional_id("agent", agent),
+        }
+        return self.profile_node(model, schema, **options).all_of(messages, {"configurable": configurable})
 
     def middleware(
         self,

@@ -17,6 +17,7 @@ from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field, ValidationError
 
 from langchain_agentmem.arguments.ids import check_id
+from langchain_agentmem.arguments.runs import agent_of
 from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
 from langchain_agentmem.knowledge.collections import collection_names
@@ -66,6 +67,13 @@ class SearchKnowledge(BaseModel):
     query: str = Field(description="What to look for: a question or a few words.")
 
 
+class _Caller(NamedTuple):
+    """The run that calls a tool."""
+
+    user_id: str
+    agent: str | None
+
+
 class _Tool(NamedTuple):
     """A tool before it is bound to a user."""
 
@@ -73,7 +81,7 @@ class _Tool(NamedTuple):
     description: str
     arguments: type[BaseModel]
     program: Callable[..., Program[str]]
-    """Takes the user's ID, if `personal`, and the model's arguments."""
+    """Takes the caller, if `personal`, and the model's arguments."""
     personal: bool = True
 
 
@@ -113,22 +121,22 @@ def _chosen(include: Collection[str] | None, read_only: bool) -> set[str]:
 
 
 def _personal(memories: Memories, k: int, max_length: int) -> Mapping[str, _Tool]:
-    def save(user_id: str, memory: str) -> Program[str]:
-        saved = yield from memories.engine.save(user_id, memory, max_length)
+    def save(caller: _Caller, memory: str) -> Program[str]:
+        saved = yield from memories.engine.save(caller.user_id, memory, max_length, agent=caller.agent)
         if saved.times == 1:
             return f"Saved as memory {saved.id}."
         return f"This was known already, as memory {saved.id}, saved {saved.times} times. {_quoted(saved.text)}"
 
-    def search(user_id: str, query: str) -> Program[str]:
-        found = yield from memories.engine.search(user_id, _asked(query), k)
+    def search(caller: _Caller, query: str) -> Program[str]:
+        found = yield from memories.engine.search(caller.user_id, _asked(query), k)
         if not found:
             return "No memory was found."
         return _quoted([{"id": one.id, "memory": one.text, "saved": f"{one.updated_at:%Y-%m-%d}"} for one in found])
 
-    def forget(user_id: str, memory_id: str) -> Program[str]:
+    def forget(caller: _Caller, memory_id: str) -> Program[str]:
         # Models copy an ID with quotation marks, spaces or other words around it.
         for one in dict.fromkeys((memory_id, *_ids_in(memory_id))):
-            if one.strip() and (yield from memories.engine.forget(user_id, one)):
+            if one.strip() and (yield from memories.engine.forget(caller.user_id, one)):
                 return f"Memory {one} is forgotten."
         msg = f"There is no memory with the id {shown(memory_id, 60)}. Use an id that search_memory shows."
         raise InvalidInputError(msg)
@@ -195,12 +203,13 @@ def _bound(tool: _Tool, user_id: str | None) -> BaseTool:
     def answer(config: RunnableConfig, runtime: Any, arguments: dict[str, Any]) -> Program[str]:
         # A model's arguments are JSON: none of them can be a `ToolRuntime`.
         inside = runtime if isinstance(runtime, ToolRuntime) else None
-        whose = []
+        caller = []
         if tool.personal:
             state, context = (None, None) if inside is None else (inside.state, inside.context)
-            whose = [user_of(config, state, context) if user_id is None else user_id]
+            whose = user_of(config, state, context) if user_id is None else user_id
+            caller = [_Caller(whose, agent_of(config))]
         try:
-            return (yield from tool.program(*whose, **arguments))
+            return (yield from tool.program(*caller, **arguments))
         except UnknownCollectionError:  # the application named it, not the model
             raise
         except (InvalidInputError, InvalidTypeError) as error:

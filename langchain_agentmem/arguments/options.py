@@ -86,19 +86,24 @@ class CompressorOptions(TypedDict, total=False):
     shrink: bool
 
 
-class ExtractorOptions(TypedDict, total=False):
-    """The keyword arguments of `ProfileExtractor` that `AgentMemory.profile_node` takes."""
+class LearnOptions(TypedDict, total=False):
+    """The keyword arguments of `ProfileExtractor` that `AgentMemory.learn` takes."""
 
     method: Literal["auto", "tools", "json_schema", "json"]
-    when: Literal["turn", "background", "debounce"]
-    delay: timedelta | float
     entities: bool
     time_limit: timedelta | float
     instructions: str | None
     language: str | None
     from_assistant: bool
-    messages_key: str
     on_extraction: Callable[[Extraction], Any] | None
+
+
+class ExtractorOptions(LearnOptions, total=False):
+    """The keyword arguments of `ProfileExtractor` that `AgentMemory.profile_node` takes."""
+
+    when: Literal["turn", "background", "debounce"]
+    delay: timedelta | float
+    messages_key: str
 
 
 def check_options(function: str, given: Mapping[str, object], known: type) -> None:

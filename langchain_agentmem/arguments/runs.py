@@ -1,9 +1,11 @@
-"""The user ID and the context in a LangGraph run's config."""
+"""The user ID, the agent and the context in a LangGraph run's config."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from langchain_agentmem.arguments.ids import check_id
 
 
 def user_named_by(source: Any) -> Any:
@@ -27,6 +29,29 @@ def user_named_by(source: Any) -> Any:
     """
     named = source.get("user_id") if isinstance(source, Mapping) else getattr(source, "user_id", None)
     return None if isinstance(named, str) and not named else named
+
+
+def agent_of(config: Mapping[str, Any] | None) -> str | None:
+    """Return the agent of a run: `agent` in the config's `configurable`, or the name of an agent of `create_agent`.
+
+    Args:
+        config: The config of the run.
+
+    Returns:
+        The name; None if the run names no agent.
+
+    Raises:
+        InvalidInputError: The name is too long, or cannot be stored.
+        InvalidTypeError: The name is not a string.
+
+    Example:
+        >>> from langchain_agentmem.arguments.runs import agent_of
+        >>> agent_of({"configurable": {"agent": "travel"}}), agent_of({"metadata": {"lc_agent_name": "support"}})
+        ('travel', 'support')
+    """
+    parts = config or {}
+    named = (parts.get("configurable") or {}).get("agent") or (parts.get("metadata") or {}).get("lc_agent_name")
+    return check_id("agent", named) if named else None
 
 
 def context_of(configurable: Mapping[str, Any]) -> Any:

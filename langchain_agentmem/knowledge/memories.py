@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any
 
 from langgraph.store.base import SearchOp
 
-from langchain_agentmem.arguments.ids import check_id, check_name
+from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import DamagedDataError
@@ -17,6 +18,7 @@ from langchain_agentmem.knowledge.face import KnowledgeFace
 from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.names import checked_content, folded_sentence, text_id
 from langchain_agentmem.knowledge.namespaces import MEMORIES, user_namespace
+from langchain_agentmem.knowledge.provenance import AGENT, METADATA, checked_metadata, condition_of
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.store.face import AgentMemStore
@@ -41,6 +43,9 @@ class SavedMemory(FieldTable):
     updated_at: datetime
     score: float | None = None
     """Relevance to the query of a search, from 0 to 1; None if there was no query."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    agent: str | None = None
+    """Agent that saved it first; None if it is unknown."""
 
 
 class SavedMemories(list[SavedMemory]):
@@ -75,53 +80,108 @@ class Memories(KnowledgeFace["MemoryEngine"]):
     def __init__(self, store: AgentMemStore) -> None:
         super().__init__(MemoryEngine(store.engine))
 
-    def save(self, user_id: str, text: str, *, max_length: int = LONGEST_MEMORY) -> SavedMemory:
+    def save(
+        self,
+        user_id: str,
+        text: str,
+        *,
+        max_length: int = LONGEST_MEMORY,
+        metadata: Mapping[str, Any] | None = None,
+        agent: str | None = None,
+    ) -> SavedMemory:
         """Save a memory.
 
         Args:
             user_id: ID of the user.
             text: Text of the memory.
             max_length: Longest accepted text, in characters. Default: `LONGEST_MEMORY`.
+            metadata: JSON-serialisable metadata, by which memories can be filtered. If the memory was saved before, the keys
+                are added to its metadata. Default: None.
+            agent: Agent that saves the memory. A memory that was saved before keeps its agent. Default: None.
 
         Returns:
             The memory; its `times` is greater than 1 if it was saved before.
 
         Raises:
-            InvalidInputError: The text is empty or too long; nothing was stored.
+            InvalidInputError: The text is empty or too long, or the metadata are not JSON-serialisable; nothing was stored.
         """
-        return run(self.engine.save(user_id, text, max_length))
+        return run(self.engine.save(user_id, text, max_length, metadata, agent))
 
-    async def asave(self, user_id: str, text: str, *, max_length: int = LONGEST_MEMORY) -> SavedMemory:
+    async def asave(
+        self,
+        user_id: str,
+        text: str,
+        *,
+        max_length: int = LONGEST_MEMORY,
+        metadata: Mapping[str, Any] | None = None,
+        agent: str | None = None,
+    ) -> SavedMemory:
         """Same as `save`, without blocking the event loop."""
-        return await arun(self.engine.save(user_id, text, max_length))
+        return await arun(self.engine.save(user_id, text, max_length, metadata, agent))
 
-    def search(self, user_id: str, query: str, k: int = 5) -> SavedMemories:
+    def search(
+        self,
+        user_id: str,
+        query: str,
+        k: int = 5,
+        *,
+        agent: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> SavedMemories:
         """Return the memories that answer a query best.
 
         Args:
             user_id: ID of the user.
             query: Text to search for; see `AgentMemStore.search`.
             k: Largest number of memories. Default: 5.
+            agent: Only memories that this agent saved. Default: None (all).
+            filter: Filter of the metadata; see `langchain_agentmem.store.filters`. Default: None.
         """
-        return run(self.engine.search(user_id, query, k))
+        return run(self.engine.search(user_id, query, k, agent, filter))
 
-    async def asearch(self, user_id: str, query: str, k: int = 5) -> SavedMemories:
+    async def asearch(
+        self,
+        user_id: str,
+        query: str,
+        k: int = 5,
+        *,
+        agent: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> SavedMemories:
         """Same as `search`, without blocking the event loop."""
-        return await arun(self.engine.search(user_id, query, k))
+        return await arun(self.engine.search(user_id, query, k, agent, filter))
 
-    def list(self, user_id: str, *, limit: int = 100, offset: int = 0) -> SavedMemories:
+    def list(
+        self,
+        user_id: str,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        agent: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> SavedMemories:
         """Return a user's memories, the last saved first.
 
         Args:
             user_id: ID of the user.
             limit: Largest number of memories. Default: 100.
             offset: Number of memories to skip. Default: 0.
+            agent: Only memories that this agent saved. Default: None (all).
+            filter: Filter of the metadata; see `langchain_agentmem.store.filters`. Default: None.
         """
-        return run(self.engine.list(user_id, limit, offset))
+        return run(self.engine.list(user_id, limit, offset, agent, filter))
 
-    async def alist(self, user_id: str, *, limit: int = 100, offset: int = 0) -> SavedMemories:
+    async def alist(
+        self,
+        user_id: str,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        agent: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> SavedMemories:
         """Same as `list`, without blocking the event loop."""
-        return await arun(self.engine.list(user_id, limit, offset))
+        return await arun(self.engine.list(user_id, limit, offset, agent, filter))
 
     def forget(self, user_id: str, memory_id: str) -> bool:
         """Delete a memory.
@@ -150,34 +210,51 @@ class MemoryEngine:
     def __init__(self, store: StoreEngine) -> None:
         self.store = store
 
-    def save(self, user_id: str, text: str, max_length: int = LONGEST_MEMORY) -> Program[SavedMemory]:
+    def save(
+        self,
+        user_id: str,
+        text: str,
+        max_length: int = LONGEST_MEMORY,
+        metadata: Any = None,
+        agent: str | None = None,
+    ) -> Program[SavedMemory]:
         """Save a memory."""
         namespace = user_namespace(user_id, MEMORIES)
         content = checked_content("The memory", text, max_length)
         key = text_id(folded_sentence(content))
+        more, own_agent = checked_metadata(metadata), check_optional_id(AGENT, agent)
         now = datetime.now(UTC).isoformat()
 
         def saved(value: dict[str, Any] | None) -> dict[str, Any]:
             if value is not None:
                 _memory(key, value)
             known = value or {"text": content, "times": 0, "created_at": now}
-            return {**known, "times": known["times"] + 1, "updated_at": now}
+            own = {METADATA: {**known.get(METADATA, {}), **more}, AGENT: known.get(AGENT) or own_agent}
+            return {**known, **own, "times": known["times"] + 1, "updated_at": now}
 
         value = yield from self.store.update(namespace, key, saved, index=_INDEX)
         return _memory(key, value)
 
-    def search(self, user_id: str, query: str, k: int) -> Program[SavedMemories]:
+    def search(
+        self, user_id: str, query: str, k: int, agent: str | None = None, filter: Any = None
+    ) -> Program[SavedMemories]:
         """Return the memories that answer a query best."""
         check_name("query", query)
-        return (
-            yield from self._found(SearchOp(user_namespace(user_id, MEMORIES), None, check_count("k", k), 0, query))
-        )
+        condition = condition_of(agent, filter)
+        search = SearchOp(user_namespace(user_id, MEMORIES), condition, check_count("k", k), 0, query)
+        return (yield from self._found(search))
 
-    def list(self, user_id: str, limit: int, offset: int) -> Program[SavedMemories]:
+    def list(
+        self, user_id: str, limit: int, offset: int, agent: str | None = None, filter: Any = None
+    ) -> Program[SavedMemories]:
         """Return a user's memories, the last saved first."""
         check_count("limit", limit)
         check_count("offset", offset, least=0)
-        return (yield from self._found(SearchOp(user_namespace(user_id, MEMORIES), None, limit, offset)))
+        return (
+            yield from self._found(
+                SearchOp(user_namespace(user_id, MEMORIES), condition_of(agent, filter), limit, offset)
+            )
+        )
 
     def forget(self, user_id: str, memory_id: str) -> Program[bool]:
         """Delete a memory, even a damaged one; return true if it existed."""
@@ -206,7 +283,11 @@ def _memory(key: str, value: Mapping[str, Any], score: float | None = None) -> S
     with reading(f"The memory {shown(key)}"):
         first, last = (datetime.fromisoformat(value[name]) for name in ("created_at", "updated_at"))
         text, times = value["text"], value["times"]
+        metadata, agent = value.get(METADATA, {}), value.get(AGENT)
         if not isinstance(text, str) or not isinstance(times, int):
             msg = f"text is {shown(text, 60)} and times is {shown(times, 60)}"
             raise TypeError(msg)
-    return SavedMemory(key, text, times, first, last, score)
+        if not isinstance(metadata, dict) or not isinstance(agent, (str, NoneType)):
+            msg = f"metadata is {shown(metadata, 60)} and agent is {shown(agent, 60)}"
+            raise TypeError(msg)
+    return SavedMemory(key, text, times, first, last, score, metadata, agent)

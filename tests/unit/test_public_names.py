@@ -25,6 +25,7 @@ PUBLIC = {
     *("profiles", "entities", "memories", "knowledge", "store", "checkpointer", "sessions", "backend", "tenant"),
     *("history", "get_session_history", "session_history", "search_history", "asearch_history"),
     *("compressor", "summary", "asummary", "summaries", "asummaries", "tools", "profile_node", "middleware"),
+    *("learn", "alearn"),
     *("reindex", "areindex", "sweep", "asweep", "setup", "asetup", "close", "aclose"),
 }
 

@@ -55,6 +55,7 @@ class ProposalChecker:
         schema: Schema of the profile.
         fields: Fields of the profile. They are not changed.
         user_id: ID of the user.
+        agent: Agent that saves the facts. Default: None.
         from_assistant: If true, proposals may be based on messages of the assistant alone. Default: False.
     """
 
@@ -66,6 +67,7 @@ class ProposalChecker:
         fields: Fields,
         user_id: str,
         *,
+        agent: str | None = None,
         from_assistant: bool = False,
     ) -> None:
         self._messages = messages
@@ -73,6 +75,7 @@ class ProposalChecker:
         self._schema = schema
         self._fields = fields
         self._user_id = user_id
+        self._agent = agent
         self._from_assistant = from_assistant
 
     def operations(self, proposals: Iterable[tuple[int, Proposal]]) -> tuple[list[Operation], list[str]]:
@@ -166,6 +169,7 @@ class ProposalChecker:
             timed=operation.timed,
             valid_from=None if start is None else min(start, operation.at),
             confidence=1.0 if proposal.confidence is None else proposal.confidence,
+            agent=self._agent,
         )
         return replace(operation, fact=fact, statement=statement)
 

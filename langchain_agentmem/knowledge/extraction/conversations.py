@@ -32,6 +32,8 @@ class Conversation:
     """Time at which the run handed them over, in Unix seconds."""
     of_thread: bool = False
     """True if the thread is one of a graph, in which several users may take part."""
+    agent: str | None = None
+    """Agent of the run."""
 
     def preceded_by(self, earlier: Conversation) -> Conversation:
         """Return this conversation with those messages of an earlier hand-over that it lacks in front.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -187,6 +187,25 @@ class ExtractionEngine:
             return _failed(run, error)
         return _succeeded(run, stored)
 
+    def extract_all(
+        self, conversation: Conversation, config: RunnableConfig | None, report: Callable[[Extraction], Any]
+    ) -> Program[Extraction]:
+        """Extract knowledge from a conversation until no new message is left or an extraction fails.
+
+        Args:
+            conversation: The conversation.
+            config: Config of the run, for the model.
+            report: Called with each extraction.
+
+        Returns:
+            All extractions as one.
+        """
+        every: list[Extraction] = []
+        while not every or (every[-1].error is None and every[-1].more):
+            every.append((yield from self.extract(conversation, config)))
+            report(every[-1])
+        return Extraction.joined(every)
+
     def _ask(self, run: _Run, fields: Fields, config: RunnableConfig | None) -> Program[_Checked]:
         """Ask the model for proposals. If its answer has errors, send the errors and ask once more.
 
@@ -241,8 +260,10 @@ class ExtractionEngine:
         """
         messages, from_assistant = run.selection.messages, self.from_assistant
         proposed = proposals_in(answer, entities=self.entities)
-        user_id = run.conversation.user_id
-        checker = ProposalChecker(messages, facts, self.schema, fields, user_id, from_assistant=from_assistant)
+        user_id, agent = run.conversation.user_id, run.conversation.agent
+        checker = ProposalChecker(
+            messages, facts, self.schema, fields, user_id, agent=agent, from_assistant=from_assistant
+        )
         operations, faults = checker.operations(proposed.changes)
         entities, of_entities = checked_entities(proposed.entities, messages, from_assistant=from_assistant)
         return _Checked(operations, entities, [*proposed.faults, *faults, *of_entities])

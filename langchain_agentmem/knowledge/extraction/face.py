@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_content, check_id
+from langchain_agentmem.arguments.runs import agent_of
 from langchain_agentmem.arguments.values import check_flag, check_function, shown
 from langchain_agentmem.encoding.repairs import repaired
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
@@ -180,6 +181,19 @@ class ProfileExtractor(Runnable[Any, Any]):
         """Same as `invoke`, without blocking the event loop."""
         return await self._acall_with_config(cast("Any", self._ainvoke), input, config)
 
+    def all_of(self, messages: Any, config: RunnableConfig) -> Program[Extraction]:
+        """Return the program that extracts from all new messages of a conversation now; see `AgentMemory.learn`.
+
+        Args:
+            messages: As in `invoke`.
+            config: As in `invoke`.
+
+        Raises:
+            InvalidInputError: The config names no user, or there are no messages.
+        """
+        conversation, _ = self._conversation(messages, config)
+        return (yield from self.engine.extract_all(conversation, None, self._report))
+
     def flush(self) -> None:
         """Run pending background extraction now, and wait for it."""
         if self.schedule is not None:
@@ -224,11 +238,8 @@ class ProfileExtractor(Runnable[Any, Any]):
 
     def _extract_all(self, job: Job) -> Program[bool]:
         """Extract until no new message is left; return true unless an extraction failed."""
-        while True:
-            extraction = yield from self.engine.extract(job.conversation, job.config)
-            self._report(extraction)
-            if extraction.error is not None or not extraction.more:
-                return extraction.error is None
+        extraction = yield from self.engine.extract_all(job.conversation, job.config, self._report)
+        return extraction.error is None
 
     def _report(self, extraction: Extraction) -> None:
         if self._on_extraction is not None:
@@ -243,7 +254,8 @@ class ProfileExtractor(Runnable[Any, Any]):
         thread = configurable.get("thread_id") or configurable.get("session_id") or ""
         of_thread = bool(configurable.get("thread_id"))
         messages = [repaired(message) for message in without_removals(messages)]
-        return Conversation(user_id, str(thread), messages, time.time(), of_thread), is_state
+        agent = agent_of(config)
+        return Conversation(user_id, str(thread), messages, time.time(), of_thread, agent), is_state
 
     def _messages(self, given: Any) -> tuple[Sequence[BaseMessage], bool]:
         if isinstance(given, PromptValue):

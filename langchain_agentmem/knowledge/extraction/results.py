@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from langchain_agentmem.knowledge.facts.facts import Facts
 from langchain_agentmem.text.tables import html_table
@@ -43,6 +44,29 @@ class Extraction:
         """True if anything changed."""
         facts = self.added or self.updated or self.ended or self.forgotten
         return bool(facts or self.fields or self.entities or self.relations or self.forgotten_entities)
+
+    @classmethod
+    def joined(cls, every: Sequence[Extraction]) -> Extraction:
+        """Return several extractions of one user, in order, as one.
+
+        Args:
+            every: The extractions, at least one.
+        """
+        last = every[-1]
+        return replace(
+            last,
+            messages=sum(one.messages for one in every),
+            calls=sum(one.calls for one in every),
+            added=Facts(fact for one in every for fact in one.added),
+            updated=Facts(fact for one in every for fact in one.updated),
+            ended=Facts(fact for one in every for fact in one.ended),
+            forgotten=sum(one.forgotten for one in every),
+            fields=tuple(dict.fromkeys(name for one in every for name in one.fields)),
+            entities=tuple(dict.fromkeys(name for one in every for name in one.entities)),
+            relations=sum(one.relations for one in every),
+            forgotten_entities=sum(one.forgotten_entities for one in every),
+            refused=tuple(reason for one in every for reason in one.refused),
+        )
 
     def _repr_html_(self) -> str:
         facts = {"added": self.added, "updated": self.updated, "ended": self.ended}

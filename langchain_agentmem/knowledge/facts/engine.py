@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 
 from langchain_agentmem.arguments.ids import check_id, check_name
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
-from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import DamagedDataError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.facts.context import entries_of, profile_block
 from langchain_agentmem.knowledge.facts.differences import (
     REMOVED,
@@ -44,6 +45,7 @@ from langchain_agentmem.knowledge.namespaces import (
     profile_key,
     user_namespace,
 )
+from langchain_agentmem.knowledge.provenance import condition_of
 from langchain_agentmem.knowledge.times import now, utc
 from langchain_agentmem.knowledge.unit import UnitOfWork, commit
 from langchain_agentmem.messages.tokens import TokenCounter
@@ -71,16 +73,15 @@ class ProfileEngine:
     ) -> Program[BaseModel | dict[str, Any] | None]:
         """Return a user's profile in the form of a schema."""
         moment = None if as_of is None else utc(as_of, "as_of")
-        fields = yield from self._fields(user_id, schema)
+        fields, changed = yield from self._fields_and_changes(user_id, schema)
         facts = (yield from self.timeline(user_id)) if schema.has_facts else Facts()
         at = now() if moment is None else moment
         valid = [fact for fact in facts if fact.is_valid(at)]
         past = [fact for fact in facts if fact.valid_to is not None and fact.valid_to <= at]
         document = fields.document if moment is None else fields.as_of(moment)
-        last = fields.last_interaction
-        if last is not None and moment is not None and datetime.fromisoformat(last) > moment:
-            last = None
-        return schema.build(user_id, document, valid, past, last)
+        known = (*changed, *(fact.last_seen for fact in facts))
+        last = max((one for one in known if one is not None and (moment is None or one <= moment)), default=None)
+        return schema.build(user_id, document, valid, past, None if last is None else last.isoformat())
 
     def context(
         self,
@@ -108,29 +109,51 @@ class ProfileEngine:
         document = fields.document if moment is None else fields.as_of(moment)
         return profile_block(entries_of(document, facts), max_tokens, counter.text)
 
+    def _fields_and_changes(self, user_id: str, schema: Schema) -> Program[tuple[Fields, list[datetime]]]:
+        """Return the fields of a user's profile, and the stored times of the user's interactions.
+
+        An interaction that changes no field is recorded in the default profile, or by the newest memory.
+        """
+        if not schema.has_facts:
+            return (yield from self._fields(user_id, schema)), []
+        keys = dict.fromkeys(profile_key(user_id, name) for name in (schema.name, UserProfile.__name__))
+        memories = SearchOp(user_namespace(user_id, MEMORIES), None, 1, refresh_ttl=False)
+        *items, newest = yield from read_batch(self.store, [*(GetOp(*key) for key in keys), memories])
+        stored = [
+            next(readable([item] if item else [], lambda one: Fields(user_id, one.value)), Fields(user_id, None))
+            for item in items
+        ]
+        times = [datetime.fromisoformat(one.last_interaction) for one in stored if one.last_interaction]
+        return stored[0], [*times, *(item.updated_at for item in newest)]
+
     def _fields(self, user_id: str, schema: Schema) -> Program[Fields]:
         """Return the fields of a user's profile; no fields if there are none, or if they are damaged."""
         items = yield from read_batch(self.store, [GetOp(*profile_key(user_id, schema.name))])
         stored = readable([item for item in items if item], lambda item: Fields(user_id, item.value))
         return next(stored, Fields(user_id, None))
 
-    def search(self, user_id: str, query: str, k: int, *, past: bool) -> Program[Facts]:
+    def search(
+        self, user_id: str, query: str, k: int, *, past: bool, agent: str | None = None, filter: Any = None
+    ) -> Program[Facts]:
         """Return the facts that answer a query best."""
         check_name("query", query)
-        condition = None if check_flag("past", past) else {"valid_to": None}
+        condition = _condition(past, agent, filter)
         search = SearchOp(user_namespace(user_id, FACTS), condition, check_count("k", k), 0, query)
         (items,) = yield from read_batch(self.store, [search])
         return Facts(readable(items, Fact.of_item))
 
-    def by_topic(self, user_id: str, topic: str, *, past: bool) -> Program[Facts]:
+    def by_topic(
+        self, user_id: str, topic: str, *, past: bool, agent: str | None = None, filter: Any = None
+    ) -> Program[Facts]:
         """Return the facts on a topic, the oldest first."""
-        condition: dict[str, Any] = {"topics": {"$contains": checked_topic(topic)}}
-        if not check_flag("past", past):
-            condition["valid_to"] = None
-        return (yield from self.timeline(user_id, condition))
+        topics = {"topics": {"$contains": checked_topic(topic)}}
+        return (yield from self._facts(user_id, {**topics, **_condition(past, agent, filter)}))
 
-    def timeline(self, user_id: str, condition: dict[str, Any] | None = None) -> Program[Facts]:
-        """Return all facts, or those that pass a filter, the oldest first."""
+    def timeline(self, user_id: str, *, agent: str | None = None, filter: Any = None) -> Program[Facts]:
+        """Return all facts, the oldest first."""
+        return (yield from self._facts(user_id, condition_of(agent, filter)))
+
+    def _facts(self, user_id: str, condition: dict[str, Any]) -> Program[Facts]:
         items = yield from items_in(self.store, user_namespace(user_id, FACTS), condition)
         return Facts(in_order(readable(items, Fact.of_item)))
 
@@ -157,6 +180,7 @@ class ProfileEngine:
             fields = load_fields(unit, schema.name)
             _apply(changes, fields, at)
             schema.check(fields.document, user_id)
+            fields.record_interaction(at)
             save_fields(unit, schema.name, fields)
             return _add(unit, statements)
 
@@ -181,6 +205,7 @@ class ProfileEngine:
                 before = copy.deepcopy(fields.document)
                 fields.set(path, value, at, override=True)
                 schema.check(fields.document, user_id, before)
+            fields.record_interaction(at)
             save_fields(unit, schema.name, fields)
 
         yield from commit(self.store, user_id, [profile_key(user_id, schema.name)], edit)
@@ -199,13 +224,19 @@ class ProfileEngine:
     def end(self, user_id: str, fact: Fact | str, at: datetime | str | None) -> Program[bool]:
         """End the validity period of a fact; return true if the fact had not ended."""
         id_, moment = checked_fact_id(fact), now() if at is None else utc(at, "at")
-        ended = yield from commit(self.store, user_id, [], lambda unit: StoredFacts(unit).end(id_, moment))
-        return ended is not None
+
+        def edit(unit: UnitOfWork) -> bool:
+            ended = StoredFacts(unit).end(id_, moment) is not None
+            return _recorded(unit, ended)
+
+        return (yield from commit(self.store, user_id, [], edit))
 
     def forget_fact(self, user_id: str, fact: Fact | str) -> Program[bool]:
         """Delete a fact and the facts that it superseded; return true if the fact existed."""
         id_, at = checked_fact_id(fact), now()
-        return (yield from commit(self.store, user_id, [], lambda unit: StoredFacts(unit).forget(id_, at)))
+        return (
+            yield from commit(self.store, user_id, [], lambda unit: _recorded(unit, StoredFacts(unit).forget(id_, at)))
+        )
 
     def forget(self, user_id: str) -> Program[int]:
         """Delete everything known about a user; return the number of deleted items."""
@@ -224,6 +255,22 @@ class ProfileEngine:
 
     def _keys_of(self, user_id: str, statements: Sequence[Statement]) -> list[ItemKey]:
         return [key for one in statements for key in keys_of_text(user_id, one.text, self.store.language)]
+
+
+def _condition(past: bool, agent: str | None, filter: Any) -> dict[str, Any]:
+    """Return the condition of the arguments of a search."""
+    valid: dict[str, Any] = {} if check_flag("past", past) else {"valid_to": None}
+    return {**condition_of(agent, filter), **valid}
+
+
+def _recorded(unit: UnitOfWork, changed: bool) -> bool:
+    """Record an interaction in the default profile if a fact was changed; return `changed`."""
+    if changed:
+        with suppress(DamagedDataError):  # a fact can be ended and forgotten although the profile is damaged
+            fields = load_fields(unit, UserProfile.__name__)
+            fields.record_interaction(now())
+            save_fields(unit, UserProfile.__name__, fields)
+    return changed
 
 
 def _last_stated(fact: Fact) -> datetime:

@@ -164,7 +164,16 @@ class Profiles(KnowledgeFace[ProfileEngine]):
         counter = TokenCounter.of(token_counter)
         return await arun(self.engine.context(user_id, query, max_tokens, as_of, Schema(schema), counter))
 
-    def search(self, user_id: str, query: str, k: int = 10, *, past: bool = False) -> Facts:
+    def search(
+        self,
+        user_id: str,
+        query: str,
+        k: int = 10,
+        *,
+        past: bool = False,
+        agent: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Facts:
         """Return the facts about a user that answer a query best, by words and, with embeddings, by meaning.
 
         Args:
@@ -172,34 +181,71 @@ class Profiles(KnowledgeFace[ProfileEngine]):
             query: Text to search for.
             k: Largest number of facts. Default: 10.
             past: If true, search ended facts too. Default: False.
+            agent: Only facts that this agent saved. Default: None (all).
+            filter: Filter of the metadata; see `langchain_agentmem.store.filters`. Default: None.
         """
-        return run(self.engine.search(user_id, query, k, past=past))
+        return run(self.engine.search(user_id, query, k, past=past, agent=agent, filter=filter))
 
-    async def asearch(self, user_id: str, query: str, k: int = 10, *, past: bool = False) -> Facts:
+    async def asearch(
+        self,
+        user_id: str,
+        query: str,
+        k: int = 10,
+        *,
+        past: bool = False,
+        agent: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Facts:
         """Same as `search`, without blocking the event loop."""
-        return await arun(self.engine.search(user_id, query, k, past=past))
+        return await arun(self.engine.search(user_id, query, k, past=past, agent=agent, filter=filter))
 
-    def by_topic(self, user_id: str, topic: str, *, past: bool = False) -> Facts:
+    def by_topic(
+        self,
+        user_id: str,
+        topic: str,
+        *,
+        past: bool = False,
+        agent: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Facts:
         """Return the facts about a user on a topic, the oldest first.
 
         Args:
             user_id: ID of the user.
             topic: The topic, in capitals or not.
             past: If true, return ended facts too. Default: False.
+            agent: Only facts that this agent saved. Default: None (all).
+            filter: Filter of the metadata; see `langchain_agentmem.store.filters`. Default: None.
         """
-        return run(self.engine.by_topic(user_id, topic, past=past))
+        return run(self.engine.by_topic(user_id, topic, past=past, agent=agent, filter=filter))
 
-    async def aby_topic(self, user_id: str, topic: str, *, past: bool = False) -> Facts:
+    async def aby_topic(
+        self,
+        user_id: str,
+        topic: str,
+        *,
+        past: bool = False,
+        agent: str | None = None,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Facts:
         """Same as `by_topic`, without blocking the event loop."""
-        return await arun(self.engine.by_topic(user_id, topic, past=past))
+        return await arun(self.engine.by_topic(user_id, topic, past=past, agent=agent, filter=filter))
 
-    def timeline(self, user_id: str) -> Facts:
-        """Return all facts about a user, including ended ones, ordered by the start of their validity periods."""
-        return run(self.engine.timeline(user_id))
+    def timeline(self, user_id: str, *, agent: str | None = None, filter: Mapping[str, Any] | None = None) -> Facts:
+        """Return all facts about a user, including ended ones, ordered by the start of their validity periods.
 
-    async def atimeline(self, user_id: str) -> Facts:
+        Args:
+            user_id: ID of the user.
+            agent: Only facts that this agent saved. Default: None (all).
+            filter: Filter of the metadata; see `langchain_agentmem.store.filters`. Default: None.
+        """
+        return run(self.engine.timeline(user_id, agent=agent, filter=filter))
+
+    async def atimeline(
+        self, user_id: str, *, agent: str | None = None, filter: Mapping[str, Any] | None = None
+    ) -> Facts:
         """Same as `timeline`, without blocking the event loop."""
-        return await arun(self.engine.timeline(user_id))
+        return await arun(self.engine.timeline(user_id, agent=agent, filter=filter))
 
     # Changing
 
@@ -249,6 +295,8 @@ class Profiles(KnowledgeFace[ProfileEngine]):
         sources: Iterable[str] = (),
         valid_from: Moment | None = None,
         confidence: float = 1.0,
+        metadata: Mapping[str, Any] | None = None,
+        agent: str | None = None,
         replaces: Fact | str | None = None,
     ) -> Fact:
         """Add a fact, or confirm the stored fact that says the same. A forgotten fact comes back.
@@ -260,12 +308,15 @@ class Profiles(KnowledgeFace[ProfileEngine]):
             sources: IDs of the messages that state it. Default: none.
             valid_from: Start of the validity period. Default: None (now).
             confidence: Confidence in the fact, from 0 to 1. Default: 1.
+            metadata: JSON-serialisable metadata, by which facts can be filtered. If the fact is stored already, the keys are
+                added to its metadata. Default: None.
+            agent: Agent that saves the fact. A stored fact keeps its agent. Default: None.
             replaces: The fact that this one supersedes, or its ID. Default: None.
 
         Returns:
             The fact as it is stored.
         """
-        statement = given_statement(now(), text, topics, sources, valid_from, confidence)
+        statement = given_statement(now(), text, topics, sources, valid_from, confidence, metadata, agent)
         return run(self.engine.add(user_id, [statement], replaces))[0]
 
     async def aadd_fact(
@@ -277,10 +328,12 @@ class Profiles(KnowledgeFace[ProfileEngine]):
         sources: Iterable[str] = (),
         valid_from: Moment | None = None,
         confidence: float = 1.0,
+        metadata: Mapping[str, Any] | None = None,
+        agent: str | None = None,
         replaces: Fact | str | None = None,
     ) -> Fact:
         """Same as `add_fact`, without blocking the event loop."""
-        statement = given_statement(now(), text, topics, sources, valid_from, confidence)
+        statement = given_statement(now(), text, topics, sources, valid_from, confidence, metadata, agent)
         return (await arun(self.engine.add(user_id, [statement], replaces)))[0]
 
     def add_facts(self, user_id: str, facts: Iterable[Fact | Mapping[str, Any] | str]) -> Facts:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from langgraph.store.base import Item
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.encoding.damage import reading
@@ -35,12 +35,22 @@ class Fact(FieldTable, BaseModel):
     """End of the validity period; None while the fact is true."""
     confidence: float = 1.0
     """Confidence in the fact, from 0 to 1."""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    """JSON-serialisable metadata of the application."""
+    agent: str | None = None
+    """Agent that saved the fact; None if it is unknown."""
     replaces: str | None = None
     """ID of the fact that this one superseded."""
     replaced_by: str | None = None
     """ID of the fact that superseded this one."""
     score: float | None = Field(default=None, exclude=True)
     """Relevance to the query of a search, from 0 to 1; None if there was no query."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, given: Any) -> Any:
+        """Accept a text in place of a fact."""
+        return {"text": given} if isinstance(given, str) else given
 
     def is_valid(self, at: datetime | None = None) -> bool:
         """Return true if the fact is true at a time.

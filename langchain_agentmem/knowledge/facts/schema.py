@@ -47,6 +47,8 @@ class Loaded:
 class UserProfile(BaseModel):
     """The default profile of a user. Subclass it to add fields. A notebook shows it with a timeline of its facts.
 
+    A text in `facts` counts as a `Fact` with that text.
+
     Example:
         >>> from langchain_agentmem import AgentMemory
         >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
@@ -65,7 +67,7 @@ class UserProfile(BaseModel):
     past: list[Fact] = Field(default_factory=list)
     """Facts that ended before that time."""
     last_interaction: datetime | None = None
-    """Time of the user's latest message."""
+    """Time of the user's latest message, or of the latest change by the application."""
 
     _loaded: Loaded = PrivateAttr(default_factory=Loaded)
 

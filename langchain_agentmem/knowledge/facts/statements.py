@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from langchain_agentmem.arguments.ids import check_id, check_text
+from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_text
 from langchain_agentmem.arguments.values import check_list, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.facts.facts import Fact
+from langchain_agentmem.knowledge.provenance import checked_metadata
 from langchain_agentmem.knowledge.sources import source_ids
 from langchain_agentmem.knowledge.times import utc
 
@@ -20,7 +21,7 @@ MAX_TEXT = 500
 MAX_TOPICS, MAX_TOPIC = 10, 60
 """Largest number of topics of a fact, and the longest topic in characters."""
 
-_PARTS = ("text", "topics", "sources", "valid_from", "confidence")
+_PARTS = ("text", "topics", "sources", "valid_from", "confidence", "metadata", "agent")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Statement:
     valid_from: datetime | None = None
     """Start of the validity period. Default: None (`at`)."""
     confidence: float = 1.0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    agent: str | None = None
+    """Agent that saves it."""
 
     @classmethod
     def checked(cls, text: Any, at: datetime, topics: Any = (), sources: Iterable[str] = (), **more: Any) -> Statement:
@@ -56,6 +60,8 @@ def given_statement(
     sources: Any = (),
     valid_from: datetime | str | None = None,
     confidence: float = 1.0,
+    metadata: Any = None,
+    agent: Any = None,
 ) -> Statement:
     """Return the statement with the arguments of `Profiles.add_fact`.
 
@@ -66,6 +72,8 @@ def given_statement(
         sources: See `text`.
         valid_from: See `text`.
         confidence: See `text`.
+        metadata: See `text`.
+        agent: See `text`.
 
     Raises:
         InvalidInputError: An argument is not valid.
@@ -81,6 +89,8 @@ def given_statement(
         source_ids(sources),
         valid_from=None if valid_from is None else utc(valid_from, "valid_from"),
         confidence=confidence,
+        metadata=checked_metadata(metadata),
+        agent=check_optional_id("agent", agent),
     )
 
 
@@ -96,7 +106,8 @@ def given_statements(at: datetime, facts: Any) -> list[Statement]:
 
 def _given(at: datetime, one: Any) -> Statement:
     if isinstance(one, Fact):
-        return given_statement(at, one.text, one.topics, one.sources, one.valid_from, one.confidence)
+        parts: dict[str, Any] = {name: getattr(one, name) for name in _PARTS}
+        return given_statement(at, **parts)
     if not isinstance(one, Mapping):
         return given_statement(at, one)
     unknown = [name for name in one if name not in _PARTS]

@@ -102,6 +102,8 @@ class StoredFacts:
             last_seen=statement.at,
             valid_from=statement.valid_from or statement.at,
             confidence=statement.confidence,
+            metadata=dict(statement.metadata),
+            agent=statement.agent,
         )
         self._store(StoredFact(self._key(digest), fact, number))
         self._end_earlier_periods(fact, number)
@@ -273,7 +275,7 @@ class StoredFacts:
         self._unit[stored.key] = stored.fact.to_value(stored.number)
 
     def _confirm(self, stored: StoredFact, statement: Statement) -> Fact:
-        """Add the topics, sources, times and confidence of a statement to a fact that says the same."""
+        """Add the topics, sources, times, confidence and metadata of a statement to a fact that says the same."""
         fact = stored.fact
         fact.topics = list(dict.fromkeys([*fact.topics, *statement.topics]))[:MAX_TOPICS]
         sources = list(dict.fromkeys([*fact.sources, *statement.sources]))
@@ -283,6 +285,8 @@ class StoredFacts:
         start = statement.valid_from or statement.at
         fact.valid_from = min(fact.valid_from or start, start)
         fact.confidence = max(fact.confidence, statement.confidence)
+        fact.metadata = {**fact.metadata, **statement.metadata}
+        fact.agent = fact.agent or statement.agent
         self._store(stored)
         self._end_earlier_periods(fact, stored.number)
         return fact
