@@ -27,6 +27,7 @@ from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.methods import Histories, HistoryMethods, retention_by_agent
 from langchain_agentmem.lifecycle.methods import LifecycleMethods
 from langchain_agentmem.lifecycle.overview import overview
+from langchain_agentmem.lifecycle.records import RecordEngine, Records
 from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.programs import run
 from langchain_agentmem.store.face import AgentMemStore
@@ -113,6 +114,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, Surface):
         engine = HistoryEngine(self.backend, tenant, indexer=indexer, sweeper=sweeper)
         self._histories = Histories(engine, kept, duration, limit)
         self.sessions = Sessions(engine)
+        self.records = Records(RecordEngine(self._histories))
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
 
     if TYPE_CHECKING:  # `Surface` implements the constructors

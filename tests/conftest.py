@@ -225,6 +225,7 @@ TABLES = {
     "agentmem_item_texts",
     "agentmem_item_ttls",
     "agentmem_messages",
+    "agentmem_records",
     "agentmem_schema",
     "agentmem_sessions",
     "agentmem_summaries",

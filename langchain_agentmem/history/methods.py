@@ -74,7 +74,6 @@ class Histories:
     ) -> AgentMemHistory:
         """Create the history of a session. With `turn`, it serves one turn of a chain."""
         check_optional_id("agent", agent)
-        kept = check_retention(retention) or self.retention.get(agent) or self.retention[None]
         return AgentMemHistory(
             self.engine,
             session_id,
@@ -84,9 +83,19 @@ class Histories:
             max_tokens=window.max_tokens,
             token_counter=window.token_counter,
             compressor=window.compressor,
-            retention=replace(kept, ttl=self.ttl) if kept.ttl is None else kept,
+            retention=self.retention_of(agent, check_retention(retention)),
             turn=turn,
         )
+
+    def retention_of(self, agent: str | None, given: Retention | None = None) -> Retention:
+        """Return the retention of an agent, with the TTL of the memory if it has none.
+
+        Args:
+            agent: The agent; None for no agent.
+            given: Takes precedence over the configured retention. Default: None.
+        """
+        kept = given or self.retention.get(agent) or self.retention[None]
+        return replace(kept, ttl=self.ttl) if kept.ttl is None else kept
 
 
 class HistoryMethods:

@@ -49,6 +49,7 @@ from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import Program
+from langchain_agentmem.testing.records import RecordContract
 from langchain_agentmem.text.vectors import unit
 from langchain_agentmem.text.words import analyze
 
@@ -102,7 +103,7 @@ def item(key: str, value: str = "{}", *, namespace: tuple[str, ...] = NOTES, **o
     return ItemPut(namespace, key, value, options.pop("ttl", None), options.pop("text", None), **options)
 
 
-class BackendContract:
+class BackendContract(RecordContract):
     """The contract of a backend as tests. Derive a class, and provide a fixture `backend` with an empty backend."""
 
     def read(self, backend: Backend, program: Program[T]) -> T:

@@ -34,9 +34,9 @@ class Losing:
 
     def next_swap(self, between: Callable[[AgentMemory], Any], name: str = "swap") -> None:
         if self.backend == "redis":
-            from langchain_agentmem.backends.redis import history, store
+            from langchain_agentmem.backends.redis import session_keys, store
 
-            script = (store.LUA if name == "swap" else history.LUA)[name]
+            script = (store.LUA if name == "swap" else session_keys.LUA)[name]
             marker = script.digest.encode()
         else:
             marker = b"agentmem_swap_items" if name == "swap" else f"agentmem_{name}".encode()
@@ -215,4 +215,21 @@ async def test_a_turn_that_another_writer_removed_is_not_added_again(losing, cal
         assert texts == (["other"] if removal not in ("clear", "delete") else [])
     if removal == "delete":
         assert losing.other.sessions.list() == []
+    await call(losing.memory.close)
+
+
+@pytest.mark.parametrize("session_id", ["s", None])
+async def test_a_record_is_saved_once(losing, call, session_id):
+    await call(losing.memory.records.save, "writer", {"step": 0}, session_id=session_id)
+    marker = b"agentmem_add_record"
+    if losing.backend == "redis":
+        from langchain_agentmem.backends.redis import records, session_keys
+
+        script = session_keys.LUA["add_record"] if session_id else records.LUA["refer"]
+        marker = script.digest.encode()
+    losing.proxy.lose(marker, lambda: None)
+    saved = await call(losing.memory.records.save, "writer", {"step": 1}, session_id=session_id)
+    losing.check()
+    assert [(one.id, one.record["step"]) for one in losing.other.records.query(limit=1)] == [(saved, 1)]
+    assert len(losing.other.records.query()) == 2
     await call(losing.memory.close)

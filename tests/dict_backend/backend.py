@@ -10,6 +10,7 @@ from typing import Any
 from dict_backend.checkpoints import Checkpoints
 from dict_backend.items import Items
 from dict_backend.messages import Messages
+from dict_backend.records import Records
 from langchain_agentmem.backends.contract import (
     Backend,
 )
@@ -24,6 +25,7 @@ class DictBackend(Backend):
 
     def __init__(self) -> None:
         self.messages, self.items, self.checkpoints = Messages(), Items(), Checkpoints()
+        self.records = Records(self.messages)
         self._lock = threading.RLock()
         self._closed = False
 
@@ -41,7 +43,7 @@ class DictBackend(Backend):
         with self._lock:
             if self._closed:
                 raise StorageClosedError("This memory is closed: create a new one.")
-            tables = (self.messages, self.items, self.checkpoints)
+            tables = (self.messages, self.items, self.checkpoints, self.records)
             before = [copy.deepcopy(vars(table)) for table in tables]
             try:
                 return run(program, self._refuse)

@@ -13,6 +13,7 @@ from langchain_agentmem.backends.contract import (
     IndexEntry,
     LoggedMessage,
     MessageRow,
+    RecordRow,
     SessionKey,
     SessionRow,
     StoredSummary,
@@ -30,6 +31,7 @@ class Session:
     next_position: int = 0
     rows: dict[int, MessageRow] = field(default_factory=dict)
     summaries: dict[str, StoredSummary] = field(default_factory=dict)
+    records: list[RecordRow] = field(default_factory=list)
 
 
 class Messages:
@@ -46,14 +48,31 @@ class Messages:
         rows = session.rows.values() if session else ()
         return [row._replace(words=None, vector=None) for row in rows if agent is None or row.agent == agent]
 
+    def use(self, key: SessionKey, ttl: float | None, sliding: bool, now: float) -> Session:
+        """Note the use of a session, and create it if it does not exist or has expired."""
+        session = self._alive(key, now)
+        if session is None:
+            session = self._sessions[key] = Session(now, now)
+        session.updated_at = max(session.updated_at, now)
+        if ttl is not None and (session.expires_at is None or sliding):
+            session.expires_at = session.updated_at + ttl
+        return session
+
+    def records(self, tenant: str, now: float | None) -> Iterable[RecordRow]:
+        """Yield the records of all sessions, or with `now` of those that have not expired."""
+        for key, session in self._sessions.items():
+            if key.tenant == tenant and (now is None or alive(session, now)):
+                yield from session.records
+
+    def remove_records(self, tenant: str, ids: set[str]) -> None:
+        """Remove records by ID."""
+        for key, session in self._sessions.items():
+            if key.tenant == tenant:
+                session.records = [row for row in session.records if row.id not in ids]
+
     @program
     def append(self, key, addition):
-        session = self._alive(key, addition.now)
-        if session is None:
-            session = self._sessions[key] = Session(addition.now, addition.now)
-        session.updated_at = max(session.updated_at, addition.now)
-        if addition.ttl is not None and (session.expires_at is None or addition.sliding):
-            session.expires_at = session.updated_at + addition.ttl
+        session = self.use(key, addition.ttl, addition.sliding, addition.now)
         first = session.next_position
         for row in addition.rows:
             session.rows[first + row.position] = row._replace(position=first + row.position)
@@ -153,6 +172,8 @@ class Messages:
     @program
     def end(self, key):
         session = self._sessions.get(key)
+        if session is not None:
+            session.records = [row for row in session.records if not row.ends_with_session]
         if session is None or not any(row.ends_with_session for row in session.rows.values()):
             return 0
         return self._remove(key, None, lambda row: row.ends_with_session)

@@ -15,7 +15,7 @@ from langgraph.store.base import PutOp
 from test_redis_scripts import graph_on
 
 from langchain_agentmem import AgentMemError, AgentMemory, DamagedDataError, Retention
-from langchain_agentmem.backends.redis import history
+from langchain_agentmem.backends.redis import session_keys
 from langchain_agentmem.backends.redis.damage import checked
 from langchain_agentmem.backends.redis.scripts import Invoke
 from langchain_agentmem.programs import OffLoop, run
@@ -159,7 +159,7 @@ def test_an_answer_that_a_worker_thread_cannot_decode_is_damaged_data():
     """Between the script and the code that decodes its answer, the program moves off the event loop."""
 
     def program() -> Any:
-        answer = yield from Invoke(history.LUA["index"], ("agentmem:{tag}:session",))
+        answer = yield from Invoke(session_keys.LUA["index"], ("agentmem:{tag}:session",))
         yield from OffLoop(large=True)
         return int(answer)
 

@@ -15,7 +15,7 @@ from proxies import LosingProxy
 from servers import RedisCluster, RedisServer, free_port, redis_server
 
 from langchain_agentmem import AgentMemory, StorageBusyError, StorageError
-from langchain_agentmem.backends.redis import exchange, history
+from langchain_agentmem.backends.redis import exchange, session_keys
 
 TURN = [HumanMessage("question"), AIMessage("answer")]
 
@@ -157,11 +157,11 @@ async def test_an_error_says_that_a_write_whose_answer_was_lost_may_be_stored(re
         messages = memory.history("s")
         await call(messages.add_messages, TURN)
         await call(messages.count)
-        proxy.lose(history.LUA["append"].digest.encode(), bool)
+        proxy.lose(session_keys.LUA["append"].digest.encode(), bool)
         with pytest.raises(StorageError, match="may have been stored"):
             await call(messages.add_messages, TURN)
         assert await call(messages.count) == 4
-        proxy.lose(history.LUA["count"].digest.encode(), bool)
+        proxy.lose(session_keys.LUA["count"].digest.encode(), bool)
         with pytest.raises(StorageError) as caught:
             await call(messages.count)
         assert "stored" not in str(caught.value)

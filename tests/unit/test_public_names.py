@@ -22,7 +22,18 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = langchain_agentmem.__all__
 CLASSES = [name for name in NAMES if not issubclass(getattr(langchain_agentmem, name), BaseException)]
 PUBLIC = {
-    *("profiles", "entities", "memories", "knowledge", "store", "checkpointer", "sessions", "backend", "tenant"),
+    *(
+        "profiles",
+        "entities",
+        "memories",
+        "knowledge",
+        "store",
+        "checkpointer",
+        "sessions",
+        "records",
+        "backend",
+        "tenant",
+    ),
     *("history", "get_session_history", "session_history", "search_history", "asearch_history"),
     *("compressor", "summary", "asummary", "summaries", "asummaries", "tools", "profile_node", "middleware"),
     *("learn", "alearn"),

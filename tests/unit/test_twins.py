@@ -15,6 +15,7 @@ from langchain_agentmem.knowledge.extraction.scheduler import Schedule
 from langchain_agentmem.knowledge.facts.face import Profiles
 from langchain_agentmem.knowledge.memories import Memories
 from langchain_agentmem.knowledge.shared import SharedKnowledge
+from langchain_agentmem.lifecycle.records import Records
 from langchain_agentmem.lifecycle.sessions import Sessions
 
 CLASSES = (
@@ -28,6 +29,7 @@ CLASSES = (
     MemoryMiddleware,
     ProfileExtractor,
     Profiles,
+    Records,
     Schedule,
     Sessions,
     SharedKnowledge,

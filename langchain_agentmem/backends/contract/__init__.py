@@ -1,7 +1,7 @@
-"""The contract of a backend: a message log, an item table, a checkpoint table, and transactions.
+"""The contract of a backend: a message log, an item table, a checkpoint table, a record table, and transactions.
 
-A backend is a package with one subclass of `Backend`. Its three tables implement `MessageLog`, `ItemTable` and
-`CheckpointTable`. Engines use these classes only, so they work with every backend.
+A backend is a package with one subclass of `Backend`. Its four tables implement `MessageLog`, `ItemTable`, `CheckpointTable`
+and `RecordTable`. Engines use these classes only, so they work with every backend.
 
 Rules for an implementation:
 
@@ -53,6 +53,15 @@ from langchain_agentmem.backends.contract.messages import (
     StoredSummary,
     Title,
 )
+from langchain_agentmem.backends.contract.records import (
+    RecordQuery,
+    RecordRow,
+    RecordTable,
+    first_record_id,
+    new_record_id,
+    session_of,
+    time_of_record,
+)
 
 __all__ = [
     "LIST_SUMMARY",
@@ -79,6 +88,9 @@ __all__ = [
     "Namespace",
     "Parts",
     "Query",
+    "RecordQuery",
+    "RecordRow",
+    "RecordTable",
     "SessionKey",
     "SessionRow",
     "StoredSummary",
@@ -89,4 +101,8 @@ __all__ = [
     "ThreadUse",
     "Title",
     "WritesPut",
+    "first_record_id",
+    "new_record_id",
+    "session_of",
+    "time_of_record",
 ]

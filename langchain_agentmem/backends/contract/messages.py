@@ -168,7 +168,10 @@ class MessageLog(Protocol):
         """
 
     def end(self, key: SessionKey) -> Program[int]:
-        """Delete the messages with `ends_with_session`, and return their number. Titles are handled as in `clear`."""
+        """Delete the messages and records with `ends_with_session`, and return the number of messages.
+
+        Titles are handled as in `clear`.
+        """
 
     def sessions(
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
@@ -179,7 +182,7 @@ class MessageLog(Protocol):
         """Set a session's title; return true if the session exists."""
 
     def delete(self, key: SessionKey) -> Program[bool]:
-        """Delete a session with its messages; return true if it existed."""
+        """Delete a session with its messages and records; return true if it existed."""
 
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         """Delete at most `limit` expired sessions, and return their number."""

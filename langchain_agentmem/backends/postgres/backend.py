@@ -1,4 +1,4 @@
-"""The Postgres backend: message log, item table and checkpoint table on one driver."""
+"""The Postgres backend: message log, item table, checkpoint table and record table on one driver."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from langchain_agentmem.backends.postgres.conninfo import connection_settings, u
 from langchain_agentmem.backends.postgres.driver import PostgresDriver
 from langchain_agentmem.backends.postgres.history import PostgresMessages
 from langchain_agentmem.backends.postgres.options import settings_of
+from langchain_agentmem.backends.postgres.records import PostgresRecords
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
 from langchain_agentmem.programs import Program
 
@@ -29,6 +30,7 @@ class PostgresBackend(Backend):
         self.messages = PostgresMessages(schema)
         self.items = self._items = PostgresItems(schema)
         self.checkpoints = PostgresCheckpoints(schema)
+        self.records = PostgresRecords(schema)
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:

@@ -32,3 +32,18 @@ user_id, session_id, title, message_count, created_at, updated_at, expires_at,
 -- The last arguments of the functions that store values. Parameters: the required values and their digests, the rows of the new
 -- values (both JSON lists), the data of these rows; the references, types and data of new elements.
 %s::jsonb, %s::jsonb, %s::bytea[], %s::bytea[], %b::text[], %s::bytea[]
+
+-- record --
+-- The columns of a record.
+record.id, record.user_id, session.session_id, record.agent, record.status, record.started_at, record.duration,
+    record.created_at, record.record, record.ends_with_session
+
+-- wanted_records --
+-- Records of living sessions and of no session. Parameters: session_id, agent, status, lowest, above, below (NULL: any), now.
+FROM {schema}agentmem_records AS record LEFT JOIN {schema}agentmem_sessions AS session ON session.id = record.session
+WHERE (%(lowest)s::text IS NULL OR record.id >= %(lowest)s) AND (%(above)s::text IS NULL OR record.id > %(above)s)
+  AND (%(below)s::text IS NULL OR record.id < %(below)s)
+  AND (record.session IS NULL OR (session.id IS NOT NULL AND {alive:session}))
+  AND (%(session_id)s::text IS NULL OR session.session_id = %(session_id)s)
+  AND (%(agent)s::text IS NULL OR record.agent = %(agent)s)
+  AND (%(status)s::text IS NULL OR record.status = %(status)s)

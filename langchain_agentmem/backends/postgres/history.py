@@ -36,7 +36,13 @@ class PostgresMessages:
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
         rows = addition.rows
         parameters = (
-            *(_digest(key), _owner(key.tenant, key.user_id), key.tenant, key.user_id or "", key.session_id),
+            *(
+                session_digest(key),
+                owner_digest(key.tenant, key.user_id),
+                key.tenant,
+                key.user_id or "",
+                key.session_id,
+            ),
             [title.text.encode() for title in addition.titles or ()],
             [title.position for title in addition.titles or ()],
             *(addition.now, addition.agent, addition.keep, addition.ttl, addition.sliding, addition.token),
@@ -55,7 +61,7 @@ class PostgresMessages:
 
     @one_statement
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
-        rows = yield from Fetch(self._sql["window"], (_digest(key), agent, limit, now))
+        rows = yield from Fetch(self._sql["window"], (session_digest(key), agent, limit, now))
         return [_message(row) for row in sorted(rows)]
 
     @one_statement
@@ -71,8 +77,14 @@ class PostgresMessages:
     @one_statement
     def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
         tenant, user_id, session_id, agent = scope
-        digest = None if session_id is None else _digest(SessionKey(tenant, user_id, session_id))
-        parameters = {"owner": _owner(tenant, user_id), "place": digest, "agent": agent, "now": now, "vectors": vectors}
+        digest = None if session_id is None else session_digest(SessionKey(tenant, user_id, session_id))
+        parameters = {
+            "owner": owner_digest(tenant, user_id),
+            "place": digest,
+            "agent": agent,
+            "now": now,
+            "vectors": vectors,
+        }
         rows = yield from Fetch(self._sql["index"], parameters)
         return [_entry(row) for row in rows]
 
@@ -81,7 +93,9 @@ class PostgresMessages:
         self, scope: HistoryScope, positions: Sequence[tuple[str, int]], now: float
     ) -> Program[dict[tuple[str, int], MessageRow]]:
         parameters = {
-            "places": [_digest(SessionKey(scope.tenant, scope.user_id, session_id)) for session_id, _ in positions],
+            "places": [
+                session_digest(SessionKey(scope.tenant, scope.user_id, session_id)) for session_id, _ in positions
+            ],
             "positions": [position for _, position in positions],
             "now": now,
         }
@@ -97,17 +111,17 @@ class PostgresMessages:
     def swap_summary(
         self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
     ) -> Program[bool]:
-        parameters = (_digest(key), agent or "", *summary, expected, now)
+        parameters = (session_digest(key), agent or "", *summary, expected, now)
         ((swapped,),) = yield from Fetch(self._sql["swap_summary"], parameters)
         return bool(swapped)
 
     @one_statement
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        yield from Fetch(self._sql["forget"], (_digest(key), agent, False))
+        yield from Fetch(self._sql["forget"], (session_digest(key), agent, False))
 
     @one_statement
     def end(self, key: SessionKey) -> Program[int]:
-        ((removed,),) = yield from Fetch(self._sql["forget"], (_digest(key), None, True))
+        ((removed,),) = yield from Fetch(self._sql["forget"], (session_digest(key), None, True))
         return int(removed)
 
     @one_statement
@@ -118,7 +132,7 @@ class PostgresMessages:
         if user_id is OMITTED:
             rows = yield from Fetch(self._sql["sessions_of_all"], {**parameters, "tenant": tenant})
         else:
-            rows = yield from Fetch(self._sql["sessions"], {**parameters, "owner": _owner(tenant, user_id)})
+            rows = yield from Fetch(self._sql["sessions"], {**parameters, "owner": owner_digest(tenant, user_id)})
         return [
             SessionRow(
                 SessionKey(tenant, user or None, session_id),
@@ -132,13 +146,13 @@ class PostgresMessages:
     @one_statement
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
         # A title is stored as bytes: it may contain a NUL, which Postgres' type `text` cannot.
-        parameters = {"title": title.encode(), "place": _digest(key), "now": now}
+        parameters = {"title": title.encode(), "place": session_digest(key), "now": now}
         changed = yield from Execute(self._sql["rename"], parameters)
         return bool(changed)
 
     @one_statement
     def delete(self, key: SessionKey) -> Program[bool]:
-        ((deleted,),) = yield from Fetch(self._sql["delete"], (_digest(key),))
+        ((deleted,),) = yield from Fetch(self._sql["delete"], (session_digest(key),))
         return bool(deleted)
 
     @one_statement
@@ -175,7 +189,7 @@ class PostgresMessages:
     @one_statement
     def set_words(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[None]:  # noqa: ARG002
         parameters = (
-            [_digest(key) for key, _ in messages],
+            [session_digest(key) for key, _ in messages],
             [row.position for _, row in messages],
             [row.body.data for _, row in messages],
             [row.words for _, row in messages],
@@ -185,7 +199,7 @@ class PostgresMessages:
     @one_statement
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (the keys contain it)
         parameters = (
-            [_digest(key) for key, _ in messages],
+            [session_digest(key) for key, _ in messages],
             [row.position for _, row in messages],
             [row.body.data for _, row in messages],
             [row.vector for _, row in messages],
@@ -201,18 +215,18 @@ def _read_title(session_id: str, title: bytes | None) -> str | None:
         raise DamagedDataError(msg) from error
 
 
-def _digest(key: SessionKey) -> bytes:
+def session_digest(key: SessionKey) -> bytes:
     """Return the digest that identifies a session."""
     return digest_of_ids(key.tenant, key.user_id or "", key.session_id)
 
 
-def _owner(tenant: str, user_id: str | None) -> bytes:
+def owner_digest(tenant: str, user_id: str | None) -> bytes:
     """Return the digest that identifies a user of a tenant, or nobody."""
     return digest_of_ids(tenant, user_id or "")
 
 
 def _named(key: SessionKey, agent: str | None, now: float) -> dict[str, Any]:
-    return {"place": _digest(key), "agent": agent, "now": now}
+    return {"place": session_digest(key), "agent": agent, "now": now}
 
 
 def _entry(row: Sequence[Any]) -> IndexEntry:

@@ -1,4 +1,4 @@
-"""The Redis backend: message log, item table and checkpoint table on one driver."""
+"""The Redis backend: message log, item table, checkpoint table and record table on one driver."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
 from langchain_agentmem.backends.redis.driver import RedisDriver
 from langchain_agentmem.backends.redis.history import RedisMessages
 from langchain_agentmem.backends.redis.options import settings_of
+from langchain_agentmem.backends.redis.records import RedisRecords
 from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.programs import Program
@@ -29,6 +30,7 @@ class RedisBackend(Backend):
         self.language = driver.settings.language
         self.items = RedisItems()
         self.checkpoints = RedisCheckpoints()
+        self.records = RedisRecords()
 
     @classmethod
     def from_url(cls, url: str) -> RedisBackend:

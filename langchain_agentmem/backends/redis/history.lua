@@ -20,9 +20,10 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
               position, and a vector of <width> bytes. The last record of a position counts. Records are only appended; compaction
               removes the records that no message needs.
   tokens:old  A hash: older tokens.
+  records     A sorted set of the session's records; see records.lua.
 
 -- shared --
-local SESSION, MESSAGES, INDEX, NEW_TOKENS, WORDS, VECTORS, OLD_TOKENS = unpack(KEYS)
+local SESSION, MESSAGES, INDEX, NEW_TOKENS, WORDS, VECTORS, OLD_TOKENS, RECORDS = unpack(KEYS)
 local TOKENS, MOST_TOKENS = {NEW_TOKENS, OLD_TOKENS}, 500
 local SPARE = 200  -- number of unneeded records that a log may hold
 
@@ -126,7 +127,7 @@ end
 
 -- Return the keys of the session, without the tokens.
 local function data_keys()
-  local keys = {SESSION, MESSAGES, INDEX, WORDS}
+  local keys = {SESSION, MESSAGES, INDEX, WORDS, RECORDS}
   for _, width in ipairs(widths()) do keys[#keys + 1] = log_of(width) end
   return keys
 end
@@ -457,18 +458,6 @@ local low, high = range_of('a', string.sub(ARGV[1], 2))
 local removed = remove(call('ZRANGEBYLEX', INDEX, low, high))
 if removed > 0 then rewrite_messages() end
 settled_title()
-return removed
-
--- end --
--- Delete the messages that end with the session. Return their number.
--- KEYS: the keys of the session.
--- ARGV: none.
-local removed = remove(call('ZRANGEBYLEX', INDEX, range_of('e')))
-if removed > 0 then
-  empty_summaries('')
-  rewrite_messages()
-  settled_title()
-end
 return removed
 
 -- describe --

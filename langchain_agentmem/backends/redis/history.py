@@ -27,14 +27,19 @@ from langchain_agentmem.backends.redis.message_rows import (
     pack_message,
     session_row,
 )
-from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, load_scripts, optional, slot
+from langchain_agentmem.backends.redis.records import delete_references, forget_sessions
+from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, optional
+from langchain_agentmem.backends.redis.session_keys import (
+    expiry_schedule,
+    identity_of,
+    invoke,
+    owner_index,
+    owners_index,
+)
 from langchain_agentmem.programs import Program, storage_program
 from langchain_agentmem.text.vectors import width_of
 
-LUA = load_scripts("history.lua", "a session")
-
 _POSITION = struct.Struct(">I")
-_KEYS = ("session", "messages", "index", "tokens", "words", "vectors", "tokens:old")
 _SESSIONS_AT_ONCE = 200
 
 
@@ -46,7 +51,7 @@ class RedisMessages:
         now, ttl = addition.now, addition.ttl
         arguments: list[Any] = [
             optional(now),
-            _identity(key),
+            identity_of(key),
             b"".join(framed(_POSITION.pack(title.position) + title.text.encode()) for title in addition.titles or ()),
             addition.agent or "",
             optional(addition.keep),
@@ -58,38 +63,38 @@ class RedisMessages:
             marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
             arguments += (marks, row.agent or "", pack_message(row), pack_entry(row), row.vector or b"")
         steps = [
-            indexes.enlist(_owners(key.tenant), key.user_id or "", now),
-            indexes.enlist(_owner(key.tenant, key.user_id), key.session_id, now),
+            indexes.enlist(owners_index(key.tenant), key.user_id or "", now),
+            indexes.enlist(owner_index(key.tenant, key.user_id), key.session_id, now),
         ]
         if ttl is not None:
-            steps.append(indexes.schedule(_expiring(key.tenant), _identity(key), now + ttl))
-        (*_, first) = yield from InvokeAll([*steps, _invoke("append", key, arguments)])
+            steps.append(indexes.schedule(expiry_schedule(key.tenant), identity_of(key), now + ttl))
+        (*_, first) = yield from InvokeAll([*steps, invoke("append", key, arguments)])
         return int(first)
 
     @storage_program
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
         count = -1 if limit is None else limit
-        return message_rows((yield from _invoke("window", key, (optional(now), _filter_for(agent), count))))
+        return message_rows((yield from invoke("window", key, (optional(now), _filter_for(agent), count))))
 
     @storage_program
     def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
-        return message_rows((yield from _invoke("page", key, (optional(now), _filter_for(agent), after, limit))))
+        return message_rows((yield from invoke("page", key, (optional(now), _filter_for(agent), after, limit))))
 
     @storage_program
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
-        return int((yield from _invoke("count", key, (optional(now), _filter_for(agent)))))
+        return int((yield from invoke("count", key, (optional(now), _filter_for(agent)))))
 
     @storage_program
     def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
         tenant, user_id, session_id, agent = scope
         sessions = [session_id]
         if session_id is None:
-            members = yield from indexes.members(_owner(tenant, user_id))
+            members = yield from indexes.members(owner_index(tenant, user_id))
             sessions = [member.decode() for member in members]
         found: list[IndexEntry] = []
         for start in range(0, len(sessions), _SESSIONS_AT_ONCE):
             keys = [SessionKey(tenant, user_id, one or "") for one in sessions[start : start + _SESSIONS_AT_ONCE]]
-            answers = yield from InvokeAll([_invoke("index", key, (optional(now), int(vectors))) for key in keys])
+            answers = yield from InvokeAll([invoke("index", key, (optional(now), int(vectors))) for key in keys])
             for key, answer in zip(keys, answers, strict=True):
                 found += index_entries(key.session_id, agent, *answer)
         return found
@@ -103,7 +108,7 @@ class RedisMessages:
             by_session.setdefault(session_id, []).append(position)
         answers = yield from InvokeAll(
             [
-                _invoke("rows", SessionKey(scope.tenant, scope.user_id, session_id), (optional(now), *own))
+                invoke("rows", SessionKey(scope.tenant, scope.user_id, session_id), (optional(now), *own))
                 for session_id, own in by_session.items()
             ]
         )
@@ -115,7 +120,7 @@ class RedisMessages:
 
     @storage_program
     def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
-        found = yield from _invoke("summary", key, (optional(now), agent or ""))
+        found = yield from invoke("summary", key, (optional(now), agent or ""))
         return StoredSummary(found[0].decode(), int(found[1])) if found and found[0] is not None else None
 
     @storage_program
@@ -123,29 +128,31 @@ class RedisMessages:
         self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
     ) -> Program[bool]:
         arguments = (optional(now), agent or "", *summary, optional(expected))
-        return bool((yield from _invoke("swap_summary", key, arguments)))
+        return bool((yield from invoke("swap_summary", key, arguments)))
 
     @storage_program
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        yield from _invoke("clear", key, (_filter_for(agent),))
+        yield from invoke("clear", key, (_filter_for(agent),))
 
     @storage_program
     def end(self, key: SessionKey) -> Program[int]:
-        return int((yield from _invoke("end", key, ())))
+        messages, *records = yield from invoke("end", key, ())
+        yield from delete_references(key, [one.decode() for one in records])
+        return int(messages)
 
     @storage_program
     def sessions(
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[SessionRow]]:
         def describe(index: str, member: bytes) -> Invoke:
-            return _invoke("describe", SessionKey(tenant, owners[index], member.decode()), ())
+            return invoke("describe", SessionKey(tenant, owners[index], member.decode()), ())
 
         def is_listed(found: Sequence[Any]) -> bool:
             _, _, created_at, _, expires_at, *_ = found
             return created_at is not None and indexes.is_alive(expires_at, now)
 
         users = (yield from self._users(tenant)) if user_id is OMITTED else [user_id]
-        owners = {_owner(tenant, user): user for user in users}
+        owners = {owner_index(tenant, user): user for user in users}
         entries = yield from indexes.listing_of(list(owners), describe, is_listed, limit, offset, now)
         return [
             session_row(SessionKey(tenant, owners[index], member.decode()), found) for index, member, found in entries
@@ -153,44 +160,46 @@ class RedisMessages:
 
     @storage_program
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
-        return bool((yield from _invoke("rename", key, (title, optional(now)))))
+        return bool((yield from invoke("rename", key, (title, optional(now)))))
 
     @storage_program
     def delete(self, key: SessionKey) -> Program[bool]:
-        _, used, _ = yield from _invoke("delete", key, ("",))
+        _, used, _ = yield from invoke("delete", key, ("",))
         if used is None:
             return False
         left, _ = yield from InvokeAll(
             [
-                indexes.heal(_owner(key.tenant, key.user_id), [(key.session_id, float(used))]),
-                indexes.reschedule(_expiring(key.tenant), [(_identity(key), "")]),
+                indexes.heal(owner_index(key.tenant, key.user_id), [(key.session_id, float(used))]),
+                indexes.reschedule(expiry_schedule(key.tenant), [(identity_of(key), "")]),
             ]
         )
         if not left:
-            yield from indexes.heal(_owners(key.tenant), [(key.user_id or "", float(used))])
+            yield from indexes.heal(owners_index(key.tenant), [(key.user_id or "", float(used))])
+        yield from forget_sessions(key.tenant, [key], float(used))
         return True
 
     @storage_program
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
-        members = [member for member, _ in (yield from indexes.due(_expiring(tenant), now, limit))]
+        members = [member for member, _ in (yield from indexes.due(expiry_schedule(tenant), now, limit))]
         keys = [SessionKey(*ormsgpack.unpackb(member)) for member in members]
-        states = yield from InvokeAll([_invoke("delete", key, (optional(now),)) for key in keys])
+        states = yield from InvokeAll([invoke("delete", key, (optional(now),)) for key in keys])
         gone = [key for key, (deleted, *_) in zip(keys, states, strict=True) if deleted]
         later = [
             (member, "" if deleted else optional(expires))
             for member, (deleted, _, expires) in zip(members, states, strict=True)
         ]
-        steps = [indexes.heal(_owner(tenant, key.user_id), [(key.session_id, now)]) for key in gone]
-        (*left, _) = yield from InvokeAll([*steps, indexes.reschedule(_expiring(tenant), later)])
+        steps = [indexes.heal(owner_index(tenant, key.user_id), [(key.session_id, now)]) for key in gone]
+        (*left, _) = yield from InvokeAll([*steps, indexes.reschedule(expiry_schedule(tenant), later)])
         idle = [(key.user_id or "", now) for key, sessions in zip(gone, left, strict=True) if not sessions]
         if idle:
-            yield from indexes.heal(_owners(tenant), idle)
+            yield from indexes.heal(owners_index(tenant), idle)
+        yield from forget_sessions(tenant, gone, now)
         return len(gone)
 
     @storage_program
     def unembed(self, tenant: str, after: Any) -> Program[Any]:
         sessions, at = after or ((yield from self._sessions(tenant)), 0)
-        yield from InvokeAll([_invoke("unembed", key, ()) for key in sessions[at : at + _SESSIONS_AT_ONCE]])
+        yield from InvokeAll([invoke("unembed", key, ()) for key in sessions[at : at + _SESSIONS_AT_ONCE]])
         at += _SESSIONS_AT_ONCE
         return (sessions, at) if at < len(sessions) else None
 
@@ -202,11 +211,11 @@ class RedisMessages:
         found: list[LoggedMessage] = []
         while at < len(sessions) and len(found) < limit:
             if positions is None:
-                lacking = yield from _invoke("unembedded", sessions[at], (optional(now), width_of(dimensions)))
+                lacking = yield from invoke("unembedded", sessions[at], (optional(now), width_of(dimensions)))
                 positions = sorted(map(int, lacking.split()))
             page, positions = positions[: limit - len(found)], positions[limit - len(found) :]
             if page:
-                records = yield from _invoke("rows", sessions[at], (optional(now), *page))
+                records = yield from invoke("rows", sessions[at], (optional(now), *page))
                 found += [LoggedMessage(sessions[at], row) for row in message_rows(records)]
             if not positions:
                 at, positions = at + 1, None
@@ -217,20 +226,20 @@ class RedisMessages:
         by_session: dict[SessionKey, list[Any]] = {}
         for key, row in messages:
             by_session.setdefault(key, []).extend((row.position, pack_message(row), pack_entry(row)))
-        yield from InvokeAll([_invoke("set_words", key, groups) for key, groups in by_session.items()])
+        yield from InvokeAll([invoke("set_words", key, groups) for key, groups in by_session.items()])
 
     @storage_program
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (each key contains it)
         by_session: dict[SessionKey, list[Any]] = {}
         for key, row in messages:
             by_session.setdefault(key, []).extend((row.position, pack_message(row), row.vector or b""))
-        return sum((yield from InvokeAll([_invoke("embed", key, groups) for key, groups in by_session.items()])))
+        return sum((yield from InvokeAll([invoke("embed", key, groups) for key, groups in by_session.items()])))
 
     def _sessions(self, tenant: str) -> Program[list[SessionKey]]:
         """Return the keys of all sessions of a tenant, in a stable order."""
         keys = yield from self._expiring_sessions(tenant)
         users = yield from self._users(tenant, keys)
-        listed = yield from indexes.members_of([_owner(tenant, user) for user in users])
+        listed = yield from indexes.members_of([owner_index(tenant, user) for user in users])
         keys.update(
             SessionKey(tenant, user, member.decode())
             for user, members in zip(users, listed, strict=True)
@@ -244,39 +253,14 @@ class RedisMessages:
         Databases of earlier versions do not list every user in the index of owners. Their sessions that expire are in
         the index of expiring sessions.
         """
-        owners = [member.decode() for member in (yield from indexes.members(_owners(tenant)))]
+        owners = [member.decode() for member in (yield from indexes.members(owners_index(tenant)))]
         if expiring is None:
             expiring = yield from self._expiring_sessions(tenant)
         return [user or None for user in {"", *owners, *(key.user_id or "" for key in expiring)}]
 
     def _expiring_sessions(self, tenant: str) -> Program[set[SessionKey]]:
-        members = yield from indexes.members(_expiring(tenant))
+        members = yield from indexes.members(expiry_schedule(tenant))
         return {SessionKey(*ormsgpack.unpackb(member)) for member in members}
-
-
-def _invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:
-    prefix = slot("session", key.tenant, key.user_id or "", key.session_id)
-    return Invoke(LUA[name], [prefix + part for part in _KEYS], arguments)
-
-
-def _owner(tenant: str, user_id: str | None) -> str:
-    """Return the index of a user's sessions."""
-    return slot("sessions", tenant, user_id or "") + "sessions"
-
-
-def _owners(tenant: str) -> str:
-    """Return the index of the users with sessions. The empty string means nobody."""
-    return slot("tenant", tenant) + "owners"
-
-
-def _expiring(tenant: str) -> str:
-    """Return the schedule of the sessions that have a TTL."""
-    return slot("tenant", tenant) + "expiring-sessions"
-
-
-def _identity(key: SessionKey) -> bytes:
-    """Return a session's key as one byte string."""
-    return ormsgpack.packb(tuple(key))
 
 
 def _filter_for(agent: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The SQLite backend: message log, item table and checkpoint table on one driver."""
+"""The SQLite backend: message log, item table, checkpoint table and record table on one driver."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from langchain_agentmem.backends.sqlite.checkpoints import SqliteCheckpoints
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
 from langchain_agentmem.backends.sqlite.history import SqliteMessages
 from langchain_agentmem.backends.sqlite.options import split_url
+from langchain_agentmem.backends.sqlite.records import SqliteRecords
 from langchain_agentmem.backends.sqlite.store import SqliteItems
 from langchain_agentmem.programs import Program
 from langchain_agentmem.text.words import ENGLISH
@@ -27,6 +28,7 @@ class SqliteBackend(Backend):
         self.language = driver.language
         self.items = SqliteItems()
         self.checkpoints = SqliteCheckpoints()
+        self.records = SqliteRecords()
 
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:

@@ -34,3 +34,18 @@ namespace, checkpoint_id, parent_id, type, document
 id, thread_id, agentmem_threads.user_id,
     (SELECT count(*) FROM agentmem_checkpoints WHERE thread = agentmem_threads.id),
     created_at, updated_at, expires_at
+
+-- record --
+-- The columns of a record.
+record.id, record.user_id, session.session_id, record.agent, record.status, record.started_at, record.duration,
+    record.created_at, record.record, record.ends_with_session
+
+-- wanted_records --
+-- Records of living sessions and of no session. Parameters: tenant, session_id, agent, status, lowest, above, below (NULL: any),
+-- now.
+FROM agentmem_records AS record LEFT JOIN agentmem_sessions AS session ON session.id = record.session
+WHERE record.tenant = :tenant AND record.id >= coalesce(:lowest, '') AND record.id > coalesce(:above, '')
+  AND record.id < coalesce(:below, 'g')
+  AND (record.session IS NULL OR (session.id IS NOT NULL AND {alive:session}))
+  AND (:session_id IS NULL OR session.session_id = :session_id)
+  AND (:agent IS NULL OR record.agent = :agent) AND (:status IS NULL OR record.status = :status)

@@ -29,39 +29,67 @@ SQL = load_statements("langchain_agentmem.backends.sqlite", "history.sql")
 _SESSIONS_AT_ONCE = 100
 
 
+def use_session(
+    key: SessionKey,
+    now: float,
+    ttl: float | None,
+    sliding: bool,
+    *,
+    added: int = 0,
+    title: str | None = None,
+    title_position: int | None = None,
+) -> Program[tuple[int, int]]:
+    """Note the use of a session; create it if it does not exist or has expired.
+
+    Args:
+        key: The session.
+        now: The current time.
+        ttl: The TTL in seconds; None leaves the expiry unchanged.
+        sliding: If false, a session that has an expiry keeps it.
+        added: The number of messages that are added. Default: 0.
+        title: The title of a session without title. Default: None.
+        title_position: The position of the title's message among the added ones. Default: None.
+
+    Returns:
+        The ID of the session, and the position of the next message.
+    """
+    found = yield from Fetch(SQL["session"], _where(key))
+    if not found:
+        expires_at = None if ttl is None else now + ttl
+        columns = (*_where(key), title, title_position, added, added, now, now, expires_at)
+        ((session,),) = yield from Fetch(SQL["add_session"], columns)
+        return session, 0
+    session, first, updated_at, until = found[0]
+    if until is not None and until <= now:
+        yield from Execute(SQL["delete_messages"], (session,))
+        yield from Execute(SQL["restart_session"], (now, now, session))
+        first, updated_at, until = 0, now, None
+    now = max(now, updated_at)
+    expires_at = until
+    if ttl is not None and (until is None or sliding):
+        expires_at = now + ttl
+    parameters = {
+        "session": session,
+        "title": title,
+        "title_position": None if title_position is None else first + title_position,
+        "added": added,
+        "next": first + added,
+        "now": now,
+        "expires_at": expires_at,
+    }
+    yield from Execute(SQL["grow_session"], parameters)
+    return session, first
+
+
 class SqliteMessages:
     """See `langchain_agentmem.backends.contract.MessageLog`."""
 
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
-        now, count = addition.now, len(addition.rows)
+        count = len(addition.rows)
         place, title = addition.titles[0] if addition.titles else (None, None)
-        found = yield from Fetch(SQL["session"], _where(key))
-        if not found:
-            first = 0
-            expires_at = None if addition.ttl is None else now + addition.ttl
-            ((session,),) = yield from Fetch(
-                SQL["add_session"], (*_where(key), title, place, count, count, now, now, expires_at)
-            )
-        else:
-            session, first, updated_at, until = found[0]
-            if until is not None and until <= now:
-                yield from Execute(SQL["delete_messages"], (session,))
-                yield from Execute(SQL["restart_session"], (now, now, session))
-                first, updated_at, until = 0, now, None
-            now = max(now, updated_at)
-            expires_at = until
-            if addition.ttl is not None and (until is None or addition.sliding):
-                expires_at = now + addition.ttl
-            parameters = {
-                "session": session,
-                "title": title,
-                "title_position": None if place is None else first + place,
-                "added": count,
-                "next": first + count,
-                "now": now,
-                "expires_at": expires_at,
-            }
-            yield from Execute(SQL["grow_session"], parameters)
+        session, first = yield from use_session(
+            key, addition.now, addition.ttl, addition.sliding, added=count, title=title, title_position=place
+        )
         yield from ExecuteMany(
             SQL["add_message"],
             [
@@ -85,8 +113,7 @@ class SqliteMessages:
             yield from Execute(SQL["settle_title"], {"session": session})
             for place, title in addition.titles or ():
                 yield from Execute(SQL["take_title"], {"session": session, "position": first + place, "title": title})
-        start: int = first
-        return start
+        return first
 
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
         name = "window" if agent is None else "window_of_agent"
@@ -141,6 +168,7 @@ class SqliteMessages:
             yield from self._remove(key, "delete_messages_of_agent", agent)
 
     def end(self, key: SessionKey) -> Program[int]:
+        yield from Execute(SQL["delete_records_of_session"], _where(key))
         return (yield from self._remove(key, "delete_messages_of_session"))
 
     def sessions(

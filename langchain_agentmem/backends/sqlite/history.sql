@@ -144,6 +144,12 @@ DELETE FROM agentmem_messages WHERE session = ? AND agent = ?
 -- Delete the messages with the retention policy `session`. Parameter: session.
 DELETE FROM agentmem_messages WHERE session = ? AND ends_with_session
 
+-- delete_records_of_session --
+-- Delete the records with the retention policy `session`. Parameters: tenant, user_id, session_id.
+DELETE FROM agentmem_records WHERE ends_with_session AND session = (
+    SELECT id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?
+)
+
 -- shrink_session --
 -- Subtract deleted messages from the count. Parameters: their number, session.
 UPDATE agentmem_sessions SET message_count = message_count - ? WHERE id = ?

@@ -67,3 +67,36 @@ END
 
 -- v4_owners --
 INSERT INTO agentmem_thread_users SELECT id, user_id, updated_at FROM agentmem_threads WHERE user_id <> ''
+
+-- v4_records --
+CREATE TABLE agentmem_records (
+    id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    session INTEGER,
+    agent TEXT NOT NULL,
+    status TEXT NOT NULL,
+    started_at REAL,
+    duration REAL,
+    created_at REAL NOT NULL,
+    record TEXT NOT NULL,
+    ends_with_session INTEGER NOT NULL,
+    UNIQUE (tenant, id)
+)
+
+-- v4_records_by_user --
+CREATE INDEX agentmem_records_by_user ON agentmem_records (tenant, user_id, id)
+
+-- v4_records_by_session --
+CREATE INDEX agentmem_records_by_session ON agentmem_records (session, id) WHERE session IS NOT NULL
+
+-- v4_records_end --
+CREATE TRIGGER agentmem_records_end AFTER DELETE ON agentmem_sessions BEGIN
+    DELETE FROM agentmem_records WHERE session = old.id;
+END
+
+-- v4_records_restart --
+CREATE TRIGGER agentmem_records_restart AFTER UPDATE OF created_at ON agentmem_sessions
+WHEN old.created_at <> new.created_at BEGIN
+    DELETE FROM agentmem_records WHERE session = old.id;
+END

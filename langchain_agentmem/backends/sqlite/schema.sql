@@ -71,6 +71,40 @@ WHEN old.created_at <> new.created_at BEGIN
     DELETE FROM agentmem_summaries WHERE session = old.id;
 END
 
+-- records --
+-- `session` is NULL for a record without a session. The ID begins with the time.
+CREATE TABLE agentmem_records (
+    id TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    session INTEGER,
+    agent TEXT NOT NULL,
+    status TEXT NOT NULL,
+    started_at REAL,
+    duration REAL,
+    created_at REAL NOT NULL,
+    record TEXT NOT NULL,
+    ends_with_session INTEGER NOT NULL,
+    UNIQUE (tenant, id)
+)
+
+-- records_by_user --
+CREATE INDEX agentmem_records_by_user ON agentmem_records (tenant, user_id, id)
+
+-- records_by_session --
+CREATE INDEX agentmem_records_by_session ON agentmem_records (session, id) WHERE session IS NOT NULL
+
+-- records_end --
+CREATE TRIGGER agentmem_records_end AFTER DELETE ON agentmem_sessions BEGIN
+    DELETE FROM agentmem_records WHERE session = old.id;
+END
+
+-- records_restart --
+CREATE TRIGGER agentmem_records_restart AFTER UPDATE OF created_at ON agentmem_sessions
+WHEN old.created_at <> new.created_at BEGIN
+    DELETE FROM agentmem_records WHERE session = old.id;
+END
+
 -- items --
 -- A namespace is its labels in UTF-8, each followed by a zero byte, which no label holds.
 CREATE TABLE agentmem_items (

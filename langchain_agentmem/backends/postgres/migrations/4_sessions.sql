@@ -117,6 +117,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN 0;
     END IF;
+    IF ending_ THEN
+        DELETE FROM agentmem_records WHERE session = session_ AND ends_with_session;
+    END IF;
     DELETE FROM agentmem_messages
     WHERE session = session_ AND (agent_ IS NULL OR agent = agent_) AND (ends_with_session OR NOT ending_);
     GET DIAGNOSTICS removed_ = ROW_COUNT;
