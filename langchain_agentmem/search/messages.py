@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -72,6 +72,8 @@ class MessageQuery:
     """Unix seconds; infinity if there is no bound."""
     around: int
     """The number of neighbours before and after each message to return with it."""
+    without_session: str | None = None
+    """A session whose messages are not accepted."""
 
     @classmethod
     def of(
@@ -103,14 +105,16 @@ class MessageQuery:
         )
 
     def accepts(self, entry: IndexEntry) -> bool:
-        """Return true if the role and the time of a message are accepted."""
+        """Return true if the role, the time and the session of a message are accepted."""
+        if entry.session_id == self.without_session:
+            return False
         return (self.types is None or entry.role in self.types) and self.since <= entry.created_at < self.until
 
 
-def search_messages(
-    backend: Backend, codec: Codec, indexer: Indexer | None, scope: HistoryScope, query: MessageQuery
-) -> Program[FoundMessages]:
-    """Find messages.
+class MessageSearch:
+    """A search in chat histories, in parts: a caller may read other data in the same round trips.
+
+    The parts are `index` and `rank`, then `rows` and `found`.
 
     Args:
         backend: The backend that stores the messages.
@@ -118,43 +122,97 @@ def search_messages(
         indexer: Embeds the query; None to search by words only.
         scope: The messages to search.
         query: The query.
+    """
+
+    def __init__(
+        self, backend: Backend, codec: Codec, indexer: Indexer | None, scope: HistoryScope, query: MessageQuery
+    ) -> None:
+        self._backend = backend
+        self._codec = codec
+        self._indexer = indexer if query.text.strip() else None
+        self._with_vectors = indexer is not None
+        self._scope = scope
+        self._query = query
+        self._now = time.time()
+        self._entries: Sequence[IndexEntry] = ()
+        self._best: list[tuple[int, float]] = []
+        self._neighbours: dict[int, list[int]] = {}
+
+    def ready(self) -> Program[None]:
+        """Check that the stored vectors belong to the embedding model.
+
+        Raises:
+            EmbeddingsChangedError: They belong to another model.
+        """
+        if self._indexer is not None:
+            yield from self._indexer.ready()
+
+    def index(self) -> Program[list[IndexEntry]]:
+        """Return the storage program that reads the index entries of the messages."""
+        return self._backend.messages.index(self._scope, self._now, vectors=self._with_vectors)
+
+    def rank(self, entries: Sequence[IndexEntry]) -> Program[bool]:
+        """Rank the messages; return true if any was found.
+
+        Args:
+            entries: The result of `index`.
+        """
+        query, language = self._query, self._backend.language
+        many = len(entries) > MANY_ENTRIES
+        yield from OffLoop(many)
+        words = [_words_of(entry, self._codec, language) for entry in entries]
+        vector = None
+        if self._indexer is not None and any(entry.vector for entry in entries):
+            vector = yield from self._indexer.query(without_common_words(query.text, words, language))
+        yield from OffLoop(many)
+        ranked = _ranked(entries, words, query.text, vector, language)
+        self._entries = entries
+        self._best = list(islice((pair for pair in ranked if query.accepts(entries[pair[0]])), query.k))
+        self._neighbours = {at: _neighbours(entries, at, query.around) for at, _ in self._best}
+        return bool(self._best)
+
+    def rows(self) -> Program[dict[Address, MessageRow]]:
+        """Return the storage program that reads the messages that were found."""
+        addresses = sorted({_address(self._entries[at]) for group in self._neighbours.values() for at in group})
+        return self._backend.messages.rows(self._scope, addresses, self._now)
+
+    def found(self, rows: Mapping[Address, MessageRow]) -> Program[FoundMessages]:
+        """Return the messages that were found, best first.
+
+        Args:
+            rows: The result of `rows`.
+        """
+        codec, scope, entries = self._codec, self._scope, self._entries
+        yield from OffLoop(are_large(rows.values()))
+        found = FoundMessages()
+        for at, score in self._best:
+            session_id = entries[at].session_id
+            row = rows.get(_address(entries[at]))
+            if row is not None:
+                near = [rows[address] for one in self._neighbours[at] if (address := _address(entries[one])) in rows]
+                around = [message_of(codec, one, session_id) for one in near] if self._query.around else []
+                stored = stored_message(codec, row, session_id, scope.user_id)
+                found.append(FoundMessage(**vars(stored), score=score, around=around))
+        return found
+
+
+def search_messages(
+    backend: Backend, codec: Codec, indexer: Indexer | None, scope: HistoryScope, query: MessageQuery
+) -> Program[FoundMessages]:
+    """Find messages; see `MessageSearch` for the arguments.
 
     Returns:
         The messages, best first.
     """
-    now = time.time()
-    has_words = bool(query.text.strip())
-    if indexer is not None and has_words:
-        yield from indexer.ready()
+    search = MessageSearch(backend, codec, indexer, scope, query)
+    yield from search.ready()
     with reading("The index of a user's messages"):
-        entries = yield from Read(backend, backend.messages.index(scope, now, vectors=indexer is not None))
-    language = backend.language
-    many = len(entries) > MANY_ENTRIES
-    yield from OffLoop(many)
-    words = [_words_of(entry, codec, language) for entry in entries]
-    vector = None
-    if indexer is not None and has_words and any(entry.vector for entry in entries):
-        vector = yield from indexer.query(without_common_words(query.text, words, language))
-    yield from OffLoop(many)
-    ranked = _ranked(entries, words, query.text, vector, language)
-    best = list(islice((pair for pair in ranked if query.accepts(entries[pair[0]])), query.k))
-    neighbours = {at: _neighbours(entries, at, query.around) for at, _ in best}
+        entries = yield from Read(backend, search.index())
     rows: dict[Address, MessageRow] = {}
-    if best:
-        addresses = sorted({_address(entries[at]) for group in neighbours.values() for at in group})
+    if (yield from search.rank(entries)):
         with reading("One of a user's messages"):
-            rows = yield from Read(backend, backend.messages.rows(scope, addresses, now))
-    yield from OffLoop(are_large(rows.values()))
-    found = FoundMessages()
-    for at, score in best:
-        session_id = entries[at].session_id
-        row = rows.get(_address(entries[at]))
-        if row is not None:
-            near = [rows[address] for one in neighbours[at] if (address := _address(entries[one])) in rows]
-            around = [message_of(codec, one, session_id) for one in near] if query.around else []
-            stored = stored_message(codec, row, session_id, scope.user_id)
-            found.append(FoundMessage(**vars(stored), score=score, around=around))
-    return found
+            rows = yield from Read(backend, search.rows())
+    return (yield from search.found(rows))
 
 
 def _bound(what: str, moment: datetime | None, default: float) -> float:

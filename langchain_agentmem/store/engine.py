@@ -32,7 +32,7 @@ from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.errors import InvalidTypeError, StorageBusyError
-from langchain_agentmem.programs import Compute, Program, Read, Step, Write, storage_program
+from langchain_agentmem.programs import Compute, Program, Read, Step, Write, storage_program, together
 from langchain_agentmem.search.fingerprint import Embedded, Indexer
 from langchain_agentmem.search.ranking import stop_words
 from langchain_agentmem.store.arguments import (
@@ -358,11 +358,42 @@ class StoreEngine:
         if batch.writes:
             yield from self._settle(batch)
             yield from self.sweeper.after_write()
-        elif used:
-            # If another writer holds the database, the results are returned and the TTLs do not start again.
+        else:
+            yield from self._touch(used, now)
+        return (yield from results_of(batch, answers, callers))
+
+    def read_beside(
+        self, ops: Sequence[GetOp | SearchOp], programs: Sequence[Program[Any]]
+    ) -> Program[tuple[list[Any], list[Any]]]:
+        """Do several reads, and run storage programs that read, in the same round trips and one transaction.
+
+        Args:
+            ops: The reads.
+            programs: The storage programs.
+
+        Returns:
+            The results of the reads, and those of the programs.
+
+        Raises:
+            DamagedDataError: An item cannot be decoded, or a program raised it.
+        """
+        batch = yield from self.prepare(ops)
+        if self.indexer is not None:
+            yield from self._embed(batch, self.indexer)
+        now = time.time()
+        transaction = self._transaction(batch, (), now)
+        (answers, used), *others = yield from Read(self.backend, together([transaction, *programs]))
+        yield from self._touch(used, now)
+        return [result for (result,) in (yield from results_of(batch, answers, None))], others
+
+    def _touch(self, used: Sequence[ItemKey], now: float) -> Program[None]:
+        """Restart the TTLs of items that were read.
+
+        If another writer holds the database, the results are returned and the TTLs do not start again.
+        """
+        if used:
             with contextlib.suppress(StorageBusyError):
                 yield from Write(self.backend, self.backend.items.touch(self.tenant, used, now))
-        return (yield from results_of(batch, answers, callers))
 
     def _execute(
         self, batch: Batch, puts: Sequence[ItemPut], now: float

@@ -10,7 +10,7 @@ from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, Result
 
 from langchain_agentmem.backends.contract import Backend, Found, ItemRow, Query
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.programs import Compute, Program
+from langchain_agentmem.programs import Compute, Program, together
 from langchain_agentmem.programs.sizes import LARGE, is_long
 from langchain_agentmem.search.ranking import query_words, rank
 from langchain_agentmem.store.arguments import ItemKey, Namespace
@@ -63,25 +63,26 @@ class Reader:
             return (yield from self._answer(batch, now))
 
     def _answer(self, batch: Batch, now: float) -> Program[tuple[dict[int, Answer], list[ItemKey]]]:
-        answers: dict[int, Answer] = {}
-        used: list[ItemRow] = []
-        gets = batch.of_kind(GetOp)
-        if gets:
-            keys = list(dict.fromkeys((op.namespace, op.key) for op in gets.values()))
-            found = yield from self._transact(self._items.get(self._tenant, keys, now))
-            rows = dict(zip(keys, found, strict=True))
-            for index, op in gets.items():
-                row = answers[index] = rows[op.namespace, op.key]
-                if row and op.refresh_ttl:
-                    used.append(row)
-        for index, search in batch.of_kind(SearchOp).items():
+        gets, searches = batch.of_kind(GetOp), batch.of_kind(SearchOp)
+        listings = batch.of_kind(ListNamespacesOp)
+        programs: list[Program[Any]] = [self._gets(gets, now)] if gets else []
+        for search in searches.values():
             vector = batch.query_vectors.get(search.query or "")
-            scored = yield from (self._ranked(search, vector, now) if search.query else self._newest(search, now))
-            answers[index] = scored
-            used.extend(row for row, _ in scored if search.refresh_ttl)
-        for index, listing in batch.of_kind(ListNamespacesOp).items():
-            answers[index] = yield from self._namespaces(listing, now)
+            programs.append(self._ranked(search, vector, now) if search.query else self._newest(search, now))
+        programs += [self._namespaces(listing, now) for listing in listings.values()]
+        results = yield from together(programs)
+        found: dict[int, ItemRow | None] = results.pop(0) if gets else {}
+        listed: dict[int, list[Any]] = dict(zip([*searches, *listings], results, strict=True))
+        used = [row for index, row in found.items() if row and gets[index].refresh_ttl]
+        used += [row for index, op in searches.items() if op.refresh_ttl for row, _ in listed[index]]
+        answers: dict[int, Answer] = {**found, **listed}
         return answers, list(dict.fromkeys((row.namespace, row.key) for row in used if row.ttl is not None))
+
+    def _gets(self, gets: Mapping[int, GetOp], now: float) -> Program[dict[int, ItemRow | None]]:
+        keys = list(dict.fromkeys((op.namespace, op.key) for op in gets.values()))
+        found = yield from self._transact(self._items.get(self._tenant, keys, now))
+        rows = dict(zip(keys, found, strict=True))
+        return {index: rows[op.namespace, op.key] for index, op in gets.items()}
 
     def _ranked(self, op: SearchOp, vector: bytes | None, now: float) -> Program[list[Scored]]:
         """Search with a query: the best items first."""

@@ -8,12 +8,13 @@ import zlib
 from typing import Any
 
 import pytest
+from counting import Costs
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import HumanMessage
-from langgraph.store.base import PutOp, SearchOp
+from langgraph.store.base import GetOp, PutOp, SearchOp
 
 from langchain_agentmem import AgentMemory, AgentMemStore, EmbeddingsChangedError, InvalidInputError, InvalidTypeError
 
@@ -619,3 +620,20 @@ async def test_items_with_equal_best_fields_come_newest_first(url, call):
     assert [item.key for item in await call(store.search, ("a",), query="zebra", limit=5)] == alone[:5]
     assert [item.key for item in await call(store.search, ("a",), limit=50)] == alone
     await call(store.close)
+
+
+async def test_the_searches_of_a_batch_share_their_round_trips(memory, call, monkeypatch):
+    for label in "abcd":
+        await call(memory.store.put, ("root", label), "k", {"text": f"pizza {label}"})
+    ops = [SearchOp(("root", label), query="pizza", limit=5) for label in "abcd"]
+    alone = [await call(memory.store.batch, [op]) for op in ops]
+    together = [*ops, GetOp(("root", "a"), "k")]
+    await call(memory.store.batch, together)  # a server learns its scripts
+    costs = Costs(memory, monkeypatch)
+    found = await call(memory.store.batch, together)
+    ((kind, statements),) = costs.reset()
+    assert (kind, statements) == ("read", 2)  # the candidates, then their items
+    assert [[(item.key, item.score) for item in items] for items in found[:4]] == [
+        [(item.key, item.score) for item in items] for (items,) in alone
+    ]
+    assert found[4].value == {"text": "pizza a"}
