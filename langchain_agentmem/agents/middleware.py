@@ -10,6 +10,7 @@ from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 
 from langchain_agentmem.agents.prefix import ThreadPrefixes
+from langchain_agentmem.agents.turns import CurrentTurns
 from langchain_agentmem.compression.compressor import MemoryCompressor
 from langchain_agentmem.compression.context_tools import context_tools
 from langchain_agentmem.compression.model_calls import ModelCalls, Texts
@@ -49,6 +50,7 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         """Keeps requests within its budget. Its `events` report each compression."""
         self._calls = ModelCalls(compressor.engine, is_readable=manages_context)
         self._extractor = extractor
+        self._turns = CurrentTurns()
         self.tools = [*tools, *(context_tools() if manages_context else ())]
 
     @property
@@ -78,16 +80,23 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
     def after_agent(self, state: Any, runtime: Any) -> None:  # noqa: ARG002 (the config has it)
         """Extract profile, facts and entities from the new messages."""
         if self._extractor is not None:
-            self._extractor.invoke(state, get_config())
+            self._extractor.invoke(self._restored(state), get_config())
 
     async def aafter_agent(self, state: Any, runtime: Any) -> None:  # noqa: ARG002 (the config has it)
         """Same as `after_agent`, but without blocking the event loop."""
         if self._extractor is not None:
-            await self._extractor.ainvoke(state, get_config())
+            await self._extractor.ainvoke(self._restored(state), get_config())
+
+    def _restored(self, state: Any) -> dict[str, Any]:
+        """Return a state with the user's messages that another middleware removed from it in this turn."""
+        config = get_config()
+        return {**state, "messages": self._turns.restored(user_of(config, state), state["messages"], config)}
 
     def _texts(self, request: ModelRequest[Any]) -> Program[list[Texts]]:
         config = get_config()
         user_id = user_of(config, request.state)
+        if self._extractor is not None:
+            self._turns.record(user_id, request.messages, config)
         told = yield from self._prefixes.told(user_id, request.messages, config)
         texts = [Texts(*self._prefixes.texts(told, share)) for share in _SHARES]
         return [one for one in texts if any(one)]

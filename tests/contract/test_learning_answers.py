@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -210,6 +211,18 @@ async def test_each_message_is_shown_with_its_own_date(memory, call, written, da
     shown_as = shown(model.requests[0])["messages"]
     assert [one.get("written") for one in shown_as] == [date, None, "Thursday, 2026-04-16 20:30-08:00"]
     assert "the last one of Thursday, 2026-04-16" in model.requests[0][1].text
+
+
+async def test_an_answer_without_a_date_is_of_the_day_of_the_user(memory, call):
+    written = {"created_at": "2026-03-02T20:30:00-08:00"}
+    said = [
+        HumanMessage("It is my birthday today.", id="1", additional_kwargs=written),
+        assistant("Congratulations!", "2"),
+    ]
+    _, model = await learned(memory, call, answer(), said=said)
+    now = datetime.now(timezone(timedelta(hours=-8)))
+    assert f"the last one of {now:%A, %Y-%m-%d}" in model.requests[0][1].text
+    assert shown(model.requests[0])["messages"][1]["written"].endswith("-08:00")
 
 
 async def test_a_summary_in_the_messages_is_nobodys_words(memory, call):

@@ -3,73 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import date
-from typing import Annotated, Any, Literal
+from datetime import date, timedelta
+from typing import Any
 
 import pytest
+from customers import Card, Customer, Home, drop, more, put
 from langchain_core.messages import BaseMessage
-from profiles import ALICE, add, answer, config, human, shown, texts
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from profiles import ALICE, START, add, answer, config, human, shown, texts
 
 from langchain_agentmem import AgentMemory, InvalidInputError, UserProfile
 from langchain_agentmem.testing import ScriptedChatModel
-
-
-class Home(BaseModel):
-    city: str
-    street: str
-    door: str | None = None
-
-
-class Card(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    kind: Literal["card"]
-    number: str
-
-
-class Account(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    kind: Literal["account"]
-    iban: str
-
-
-class Trip(BaseModel):
-    start: int | None = None
-    end: int | None = None
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Trip:
-        if self.start is not None and self.end is not None and self.start > self.end:
-            msg = "it ends before it starts"
-            raise ValueError(msg)
-        return self
-
-
-class Customer(UserProfile):
-    home: Home | None = None
-    office: Home | None = None
-    homes: dict[str, Home] = Field(default_factory=dict)
-    pets: list[dict[str, str]] = Field(default_factory=list)
-    tags: list[str] = Field(default_factory=list)
-    sizes: set[int] = Field(default_factory=set)
-    born: date | None = None
-    milk: Literal["none", "some"] | None = None
-    payment: Annotated[Card | Account, Field(discriminator="kind")] | None = None
-    trip: Trip = Trip()
-    zip_code: str | None = Field(default=None, validation_alias="zipCode", serialization_alias="ZIP")
-
-
-def put(field: str | list[str], value: Any) -> dict[str, Any]:
-    return {"action": "update", "field": field, "value": value}
-
-
-def more(field: str, value: Any) -> dict[str, Any]:
-    return {"action": "add", "field": field, "value": value}
-
-
-def drop(field: str, *value: Any, reason: str = "ended") -> dict[str, Any]:
-    return {"action": "remove", "field": field, "reason": reason, **({"value": value[0]} if value else {})}
-
 
 PLACEHOLDERS = [
     "N/A",
@@ -282,3 +225,71 @@ async def test_the_model_is_shown_the_names_that_it_may_use(memory, call):
     prompt = str(model.requests[0][0].text)
     assert "zipCode" in prompt
     assert "spellings" not in prompt
+
+
+async def said(memory: AgentMemory, call: Any, day: float, *changes: dict[str, Any]) -> Any:
+    """The result of a run on one message, which the model answers with the same changes as often as it is asked."""
+    node = memory.profile_node(ScriptedChatModel([answer(*changes)] * 2), Customer)
+    return await call(node.invoke, [human(f"Message of day {day}", f"m{day}", day)], config(thread=f"t{day}"))
+
+
+async def stored(memory: AgentMemory, call: Any) -> str:
+    return json.dumps([item.value for item in await call(memory.store.search, ("user:" + ALICE,), limit=1000)])
+
+
+async def test_former_values_are_forgotten(memory, call):
+    home = {"city": "Oslo", "street": "Storgata", "door": "red"}
+    history = [
+        [
+            put("name", "Ann"),
+            put("preferences.pets", ["Rex", "Max"]),
+            put("home", home),
+            put("preferences.tea", "Oolong"),
+        ],
+        [put("name", "Ben"), drop("preferences.pets", "rex"), put("home.door", "blue")],
+        [put("name", "Carl"), put("home", {**home, "door": "green"}), drop("preferences.tea")],
+    ]
+    for day, changes in enumerate(history, 1):
+        assert not (await said(memory, call, day, *changes)).refused
+    forgotten = [
+        drop("name", "ben", reason="forget"),
+        drop("preferences.pets", "REX", reason="forget"),
+        drop("home.door", "Blue", reason="forget"),
+        drop("preferences", "tea", reason="forget"),
+    ]
+    for day in (4, 5):  # The second time changes nothing, and nothing is refused.
+        done = await said(memory, call, day, *forgotten)
+        assert (done.refused, done.error, done.changed) == ((), None, day == 4)
+    assert not [word for word in ("Ben", "ben", "Rex", "blue", "Blue", "Oolong") if word in await stored(memory, call)]
+    shown_as = {
+        day: await call(memory.profiles.get, ALICE, schema=Customer, as_of=START + timedelta(days=day + 0.5))
+        for day in (1, 2, 3, 5)
+    }
+    assert [(one.name, one.home.door, one.preferences) for one in shown_as.values()] == [
+        ("Ann", "red", {"pets": ["Max"]}),
+        (None, None, {"pets": ["Max"]}),
+        ("Carl", "green", {"pets": ["Max"]}),
+        ("Carl", "green", {"pets": ["Max"]}),
+    ]
+    # What was said before it was forgotten does not come back, what is said later does.
+    late = [put("name", "Ben"), put("home", {**home, "door": "blue"}), more("preferences.pets", "Rex")]
+    await said(memory, call, 3.5, *late)
+    profile = await call(memory.profiles.get, ALICE, schema=Customer)
+    assert (profile.name, profile.home.door, profile.preferences) == ("Carl", None, {"pets": ["Max"]})
+    await said(memory, call, 6, *late)
+    profile = await call(memory.profiles.get, ALICE, schema=Customer)
+    assert (profile.name, profile.home.door, profile.preferences) == ("Ben", "blue", {"pets": ["Max", "Rex"]})
+
+
+async def test_what_a_field_never_was_is_not_forgotten(memory, call):
+    await said(memory, call, 1, put("name", "Ben"), put("preferences.diet", "vegan"))
+    await said(memory, call, 2, drop("name", "Ben"))
+    for change in (
+        drop("name", "Carl", reason="forget"),
+        drop("preferences.diet", "kosher", reason="forget"),
+        drop("preferences", "tea", reason="forget"),
+    ):
+        done = await said(memory, call, 3, change)
+        assert done.error, change
+    then = await call(memory.profiles.get, ALICE, schema=Customer, as_of=START + timedelta(days=1.5))
+    assert (then.name, then.preferences) == ("Ben", {"diet": "vegan"})

@@ -251,9 +251,31 @@ class _FieldEdit:
         is_given = value is not None and not is_placeholder(value)
         if isinstance(stored, dict) and is_given and not same(stored, value):
             return self._remove_entries(path, stored, value)
-        if stored is not None and is_given and not _means(value, stored):
-            return self._unmatched(path, stored, "another value", f"It is not {shown(value, 60)}.")
+        if is_given and (stored is None or not _means(value, stored)):
+            if self._operation.reason == "forget":
+                given = value if isinstance(value, list) else [value]
+                return self._forget_former(path, given) or self._already_forgotten(path, given, stored, value)
+            if stored is not None:
+                return self._unmatched(path, stored, "another value", f"It is not {shown(value, 60)}.")
         return self._remove_field(path)
+
+    def _forget_former(self, path: Path, given: Sequence[Any]) -> bool:
+        """Forget values that the field, or the list in it, had before; return true if the history had one."""
+        return self._fields.forget_former(
+            path, given, lambda former: any(matches(one, former) for one in given), self._operation.at
+        )
+
+    def _already_forgotten(self, path: Path, given: Sequence[Any], stored: Any, value: Any) -> bool:
+        """Return false if values were forgotten before.
+
+        Raises:
+            InvalidInputError: They were not.
+        """
+        if all(self._fields.has_forgotten(path, one) for one in given):
+            return False
+        if stored is None and not self._fields.has_former(path):
+            return self._remove_field(path)
+        return self._unmatched(path, stored, "another value", f"It never was {shown(value, 60)}.")
 
     def _unmatched(self, path: Path, stored: Any, kind: str, advice: str) -> bool:
         """Return false if something that was stated later explains why nothing matches. The removal itself may do so.
@@ -284,7 +306,7 @@ class _FieldEdit:
         if one.reason == "forget":
             # An element that ended before is still in the history.
             forgotten = [self._fields.forget_element(path, element, one.at) for element in gone or given]
-            if any(forgotten):
+            if self._forget_former(path, given) or any(forgotten):
                 return True
             if all(self._fields.has_forgotten(path, element) for element in given):
                 return False
@@ -296,14 +318,17 @@ class _FieldEdit:
         """Remove entries of an object: a name, several names, or names with their values."""
         entries = value if isinstance(value, dict) else dict.fromkeys(value if isinstance(value, list) else [value])
         known = {self._entry(path, name): one for name, one in entries.items() if isinstance(name, str)}
-        if (
-            not entries
-            or len(known) != len(entries)
-            or not all(find_field(self._fields.document, one)[0] for one in known)
-        ):
+        if not entries or len(known) != len(entries) or not all(self._has_entry(one) for one in known):
             return self._unmatched(path, stored, "an object", f"{shown(value, 60)} is not in it.")
         removed = [self._remove(entry, one) for entry, one in known.items()]
         return any(removed)
+
+    def _has_entry(self, path: Path) -> bool:
+        """Return true if an object has an entry. To forget one, it is enough that the object had it."""
+        if find_field(self._fields.document, path)[0]:
+            return True
+        had = self._fields.has_former(path) or self._fields.was_forgotten(path)
+        return had and self._operation.reason == "forget"
 
     def _entry(self, path: Path, name: str) -> Path:
         return self._schema.field((*path, name), self._fields.document)

@@ -383,7 +383,7 @@ def _succeeded(run: _Run, stored: _Stored) -> Extraction:
         facts.updated,
         facts.ended,
         facts.forgotten,
-        tuple(".".join(path) for path in fields.changed),
+        tuple(dict.fromkeys(".".join(path) for path in fields.changed)),
         tuple(graph.entities),
         graph.relations,
         graph.forgotten,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import NamedTuple
 
 from langchain_core.messages import BaseMessage
@@ -80,12 +80,14 @@ def select(
     messages = conversation.messages
     last_turn = max((at for at, message in enumerate(messages) if role_of(message) == USER), default=0)
     turn = -1
+    zone: tzinfo = UTC
     shown: list[ShownMessage] = []
     left = MAX_MESSAGE_CHARACTERS
     repeated: set[int] = set()
     for at, message in enumerate(messages):
         role = role_of(message)
         turn = at if role == USER else turn
+        zone = _zone_of(message) or zone
         is_new = at >= start
         if turn in others or role is None or not (is_new or digests[at] in again):
             continue
@@ -99,12 +101,17 @@ def select(
         left -= len(text)
         repeated |= set() if is_new else {at}
         source = storable(message.id or digests[at])
-        shown.append(_shown(message, at, source, role, text, conversation.now, in_last_turn=at >= last_turn))
+        shown.append(_shown(message, at, source, role, text, conversation.now, zone, in_last_turn=at >= last_turn))
     return Selection(shown, len(messages), frozenset(repeated))
 
 
+def _zone_of(message: BaseMessage) -> tzinfo | None:
+    written = local_time_of(message)
+    return None if written is None else written.tzinfo
+
+
 def _shown(
-    message: BaseMessage, at: int, source: str, role: str, text: str, now: float, *, in_last_turn: bool
+    message: BaseMessage, at: int, source: str, role: str, text: str, now: float, zone: tzinfo, *, in_last_turn: bool
 ) -> ShownMessage:
     # A message with a time in the future, from a clock that is ahead, counts as written now. Otherwise later statements
     # would lose against it until that time.
@@ -112,8 +119,9 @@ def _shown(
     dated = written >= 0
     name = clipped(storable(message.name or ""), _LONGEST_NAME)
     when = utc(written if dated else now)
-    offset = local_time_of(message)
-    local = when.astimezone(offset.tzinfo) if offset else when if in_last_turn else None
+    # An undated answer has the offset of the dated message before it: its day is that of the user.
+    has_time = _zone_of(message) is not None or in_last_turn
+    local = when.astimezone(zone) if has_time else None
     return ShownMessage(at, source, role, text, when, dated or in_last_turn, name, dated, local)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -128,7 +128,7 @@ class Fields:
         _check_value(path, new)
         exists, before = find_field(self.document, path)
         if not override:
-            if self._is_outdated(path, at, timed=timed):
+            if self._is_outdated(path, at, timed=timed) or self._is_forgotten_value(path, new, at, timed=timed):
                 return False
             new = self._without_forgotten(path, new, at, timed=timed)
         if exists and same(before, new):
@@ -213,6 +213,51 @@ class Fields:
             self._forgotten[self._digest(_element_path(path, element))] = at.isoformat()
         return found
 
+    def forget_former(self, path: Path, given: Sequence[Any], is_meant: Callable[[Any], bool], at: datetime) -> bool:
+        """Delete former values of a field, or elements of former lists, from the history. The field keeps its value.
+
+        Args:
+            path: Path of the field.
+            given: The values as they were named.
+            is_meant: Returns true for a former value that they mean.
+            at: When they were forgotten.
+
+        Returns:
+            True if the history had such a value.
+        """
+        forgotten: list[Any] = []
+        for change in self._changes:
+            own = tuple(change["path"])
+            within = ("before", *path[len(own) :])
+            exists, former = find_field(change, within) if path[: len(own)] == own else (False, None)
+            if exists and is_meant(former):
+                delete_field(change, within)  # `as_of` then shows the field without a value.
+                forgotten.append(former)
+            elif isinstance(former, list):
+                gone = [one for one in former if is_meant(one)]
+                for one in gone:
+                    delete_element(change, within, one)
+                forgotten += gone
+        if not forgotten:
+            return False
+        for one in (*given, *forgotten):
+            self._forgotten[self._digest(_element_path(path, one))] = at.isoformat()
+        return True
+
+    def has_former(self, path: Path) -> bool:
+        """Return true if the history holds a value of a field, or of a field in it."""
+        return any(
+            own[: len(path)] == path
+            or (path[: len(own)] == own and find_field(change, ("before", *path[len(own) :]))[0])
+            for change in self._changes
+            for own in [tuple(change["path"])]
+        )
+
+    def _is_forgotten_value(self, path: Path, value: Any, at: datetime, *, timed: bool) -> bool:
+        """Return true if a value that is neither a list nor an object was forgotten after it was stated."""
+        is_scalar = not isinstance(value, (dict, list))
+        return is_scalar and self._is_forgotten(_element_path(path, value), at, timed=timed)
+
     def _without_forgotten(self, path: Path, value: Any, at: datetime, *, timed: bool) -> Any:
         """Return a value without the entries and elements that were forgotten after it was stated."""
         if not self._forgotten:
@@ -224,6 +269,7 @@ class Fields:
                 name: self._without_forgotten((*path, name), one, at, timed=timed)
                 for name, one in value.items()
                 if not self._is_forgotten((*path, name), at, timed=timed)
+                and not self._is_forgotten_value((*path, name), one, at, timed=timed)
             }
         return value
 
@@ -239,8 +285,12 @@ class Fields:
         return any(since is None or at >= since for at in (*forgotten, *self._stated(path)))
 
     def has_forgotten(self, path: Path, element: Any) -> bool:
-        """Return true if an element of a list was forgotten."""
-        return self._digest(_element_path(path, element)) in self._forgotten
+        """Return true if an element of a list, or a former value of a field, was forgotten."""
+        return self.was_forgotten(_element_path(path, element))
+
+    def was_forgotten(self, path: Path) -> bool:
+        """Return true if a field was forgotten and not set again."""
+        return self._digest(path) in self._forgotten
 
     def record_interaction(self, at: datetime) -> None:
         """Record the time of the user's latest message."""
