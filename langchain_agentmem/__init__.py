@@ -38,6 +38,7 @@ Results:
     SavedMemory: A text that a user or an agent asked to keep.
     KnowledgeEntry: A text in a collection of shared knowledge.
     Reindexed: The result of `memory.reindex()`.
+    Variable: A variable that `memory.variables.search` found.
 
 Errors:
     AgentMemError: Base class of all errors of this package.
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.memory import AgentMemory
     from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
     from langchain_agentmem.messages.tokens import TokenCounter
+    from langchain_agentmem.prompting.variables.models import Variable
     from langchain_agentmem.store.face import AgentMemStore
 
 __all__ = [
@@ -156,6 +158,7 @@ __all__ = [
     "UnknownCollectionError",
     "UnsupportedValueError",
     "UserProfile",
+    "Variable",
 ]
 
 _LATER = {
@@ -187,6 +190,7 @@ _LATER = {
     "ThreadInfo": "checkpointing.models",
     "TokenCounter": "messages.tokens",
     "UserProfile": "knowledge.facts.schema",
+    "Variable": "prompting.variables.models",
 }
 """The modules of the names that are imported on first use, so that importing the package stays fast."""
 

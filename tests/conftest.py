@@ -233,6 +233,7 @@ TABLES = {
     "agentmem_threads",
     "agentmem_tokens",
     "agentmem_unanalyzed_items",
+    "agentmem_variables",
     "checkpoint_blobs",
     "checkpoint_writes",
     "checkpoints",

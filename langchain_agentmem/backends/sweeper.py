@@ -13,7 +13,7 @@ from langchain_agentmem.programs import Program, Write, storage_program
 from langchain_agentmem.programs.locks import forkable_lock
 
 BATCH = 100
-"""The maximum number of sessions, of items and of threads that one transaction deletes, so that writers wait briefly."""
+"""The maximum number of rows of each kind that one transaction deletes, so that writers wait briefly."""
 
 INTERVAL_SECONDS = 300.0
 """Seconds between two sweeps after writes."""
@@ -39,7 +39,7 @@ class Sweeper:
         self._claiming = forkable_lock()
 
     def sweep(self) -> Program[int]:
-        """Delete all expired sessions, items and threads, and return their number."""
+        """Delete all expired sessions, items, threads and variables, and return their number."""
         total = 0
         while True:
             deleted = yield from Write(self._backend, self._batch(time.time()))
@@ -62,7 +62,8 @@ class Sweeper:
     @storage_program
     def _batch(self, now: float) -> Program[int]:
         deleted = 0
-        for table in (self._backend.messages, self._backend.items, self._backend.checkpoints):
+        backend = self._backend
+        for table in (backend.messages, backend.items, backend.checkpoints, backend.variables):
             deleted += yield from table.sweep(self._tenant, now, BATCH)
-        yield from self._backend.items.sweep(TENANT_OF_NOTES + self._tenant, now, BATCH)
+        yield from backend.items.sweep(TENANT_OF_NOTES + self._tenant, now, BATCH)
         return deleted

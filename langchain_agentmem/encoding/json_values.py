@@ -1,4 +1,4 @@
-"""Store values as JSON text, which LangGraph's store contract promises and every database can filter."""
+"""Values as JSON text, which LangGraph's store contract promises and every database can filter."""
 
 from __future__ import annotations
 
@@ -36,11 +36,26 @@ def dump_json(value: Mapping[str, Any], what: str = "A store value") -> str:
     if not isinstance(value, Mapping):
         msg = f"{what} must be a mapping such as a dict, got {type(value).__name__}: {shown(value)}."
         raise UnsupportedValueError(msg)
-    text = _encode(value if is_plain_json(value) else plain_json(value, "value"))
+    return dump_json_value(value, "value")
+
+
+def dump_json_value(value: Any, where: str) -> str:
+    """Return a JSON value of any type as JSON text; see `dump_json`.
+
+    Args:
+        value: The value.
+        where: The name of the value, for errors.
+
+    Example:
+        >>> from langchain_agentmem.encoding.json_values import dump_json_value
+        >>> dump_json_value(["pizza", 3], "The value")
+        '["pizza",3]'
+    """
+    text = _encode(value if is_plain_json(value) else plain_json(value, where))
     try:
         text.encode()
     except UnicodeEncodeError:
-        _check_texts("value", value)
+        _check_texts(where, value)
         raise
     if len(text) > limits.MAX_VALUE_BYTES:
         msg = (
@@ -56,15 +71,24 @@ def load_json(text: str) -> dict[str, Any]:
     Raises:
         DamagedDataError: The text is not a JSON object.
     """
-    try:
-        value = json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
-        msg = f"A stored value is not JSON: the row was damaged or altered. Cause: {reason_of(error)}."
-        raise DamagedDataError(msg) from error
+    value = load_json_value(text)
     if not isinstance(value, dict):
         msg = f"Expected a stored mapping, found a {type(value).__name__}: the row was damaged or altered."
         raise DamagedDataError(msg)
     return value
+
+
+def load_json_value(text: str) -> Any:
+    """Return the value that `dump_json_value` wrote.
+
+    Raises:
+        DamagedDataError: The text is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        msg = f"A stored value is not JSON: the row was damaged or altered. Cause: {reason_of(error)}."
+        raise DamagedDataError(msg) from error
 
 
 def is_plain_json(value: Any, depth: int = 0) -> bool:
@@ -157,7 +181,7 @@ def plain_json(value: Any, where: str, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain_json(inner, f"{where}[{index}]", depth + 1) for index, inner in enumerate(value)]
     msg = (
-        f"{where} is of type {type(value).__name__}: a store value may contain only mappings, lists, strings, numbers, "
+        f"{where} is of type {type(value).__name__}: a stored value may contain only mappings, lists, strings, numbers, "
         f"booleans and None. Convert it first, for example a datetime with .isoformat()."
     )
     raise UnsupportedValueError(msg)

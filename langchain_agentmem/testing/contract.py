@@ -35,9 +35,7 @@ from langchain_agentmem.backends.contract import (
     Backend,
     EmbeddedItem,
     HistoryScope,
-    ItemPut,
     LoggedMessage,
-    MessageRow,
     Query,
     SessionKey,
     StoredSummary,
@@ -46,73 +44,19 @@ from langchain_agentmem.backends.contract import (
     Title,
 )
 from langchain_agentmem.checkpointing.face import AgentMemSaver
-from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import Program
+from langchain_agentmem.testing.cases import HOSTILE_IDS, KEY, NOTES, NOW, item, message, turn
 from langchain_agentmem.testing.records import RecordContract
+from langchain_agentmem.testing.variables import VariableContract
 from langchain_agentmem.text.vectors import unit
 from langchain_agentmem.text.words import analyze
 
 T = TypeVar("T")
 
-NOW = 1_800_000_000.0
-"""The time of the tests, in seconds since 1970."""
 
-NOTES = ("users", "alice")
-KEY = SessionKey("default", "alice", "session-1")
-
-HOSTILE_IDS = (
-    "a",
-    "a:b",
-    "a%",
-    "a_",
-    "*",
-    "a*",
-    "{a}",
-    "[a]",
-    "a.b",
-    "a/b",
-    "../a",
-    "a'b",
-    'a"b',
-    "a\\b",
-    "A",
-    " a",
-    "ä",
-    "\U0001f600",
-)
-"""IDs that a backend must keep apart: patterns, separators, quotes, and names that begin alike."""
-
-
-def message(
-    position: int, text: str, *, role: str = "human", agent: str | None = None, ends: bool = False
-) -> MessageRow:
-    """Return a message to append, with its search index."""
-    return MessageRow(position, role, agent, ends, NOW, None, Typed("json", text.encode()), analyze(text))
-
-
-def turn(*texts: str, **options: Any) -> Append:
-    """Return an addition of several human messages."""
-    now = options.pop("now", NOW)
-    rows = [message(position, text, agent=options.get("agent")) for position, text in enumerate(texts)]
-    return Append(rows, options.pop("titles", None), now, token=secrets.randbits(62), **options)
-
-
-def item(key: str, value: str = "{}", *, namespace: tuple[str, ...] = NOTES, **options: Any) -> ItemPut:
-    """Return an item to store."""
-    return ItemPut(namespace, key, value, options.pop("ttl", None), options.pop("text", None), **options)
-
-
-class BackendContract(RecordContract):
+class BackendContract(RecordContract, VariableContract):
     """The contract of a backend as tests. Derive a class, and provide a fixture `backend` with an empty backend."""
-
-    def read(self, backend: Backend, program: Program[T]) -> T:
-        """Run a program that only reads."""
-        return backend.read(program)
-
-    def write(self, backend: Backend, program: Program[T]) -> T:
-        """Run a program that writes."""
-        return backend.write(program)
 
     # Transactions
 
@@ -141,10 +85,6 @@ class BackendContract(RecordContract):
         raise AssertionError(msg)
 
     # Messages
-
-    def _texts(self, backend: Backend, key: SessionKey = KEY, agent: str | None = None, now: float = NOW) -> list[str]:
-        rows = self.read(backend, backend.messages.window(key, agent, None, now))
-        return [row.body.data.decode() for row in rows]
 
     def test_messages_have_consecutive_positions(self, backend: Backend) -> None:
         assert self.write(backend, backend.messages.append(KEY, turn("a", "b"))) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain_agentmem.arguments.omitted import OMITTED
 from langchain_agentmem.backends.contract import (
@@ -14,11 +14,7 @@ from langchain_agentmem.backends.contract import (
     first_record_id,
     new_record_id,
 )
-from langchain_agentmem.programs import Program
-
-T = TypeVar("T")
-
-NOW = 1_800_000_000.0
+from langchain_agentmem.testing.cases import NOW, ContractCase
 
 
 def record(at: float = 0.0, **columns: Any) -> RecordRow:
@@ -27,16 +23,8 @@ def record(at: float = 0.0, **columns: Any) -> RecordRow:
     return row._replace(**columns)
 
 
-class RecordContract:
+class RecordContract(ContractCase):
     """The contract of a record table. `BackendContract` includes it."""
-
-    def read(self, backend: Backend, program: Program[T]) -> T:
-        """Run a program that only reads."""
-        return backend.read(program)
-
-    def write(self, backend: Backend, program: Program[T]) -> T:
-        """Run a program that writes."""
-        return backend.write(program)
 
     def _add(self, backend: Backend, *rows: RecordRow, ttl: float | None = None, now: float = NOW) -> None:
         for row in rows:

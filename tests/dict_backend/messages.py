@@ -17,6 +17,7 @@ from langchain_agentmem.backends.contract import (
     SessionKey,
     SessionRow,
     StoredSummary,
+    VariableRow,
 )
 from langchain_agentmem.text.vectors import width_of
 
@@ -32,6 +33,7 @@ class Session:
     rows: dict[int, MessageRow] = field(default_factory=dict)
     summaries: dict[str, StoredSummary] = field(default_factory=dict)
     records: list[RecordRow] = field(default_factory=list)
+    variables: dict[str | None, dict[str, VariableRow]] = field(default_factory=dict)
 
 
 class Messages:
@@ -39,24 +41,28 @@ class Messages:
         self._sessions: dict[SessionKey, Session] = {}
         self.revisions = itertools.count(1)
 
-    def _alive(self, key: SessionKey, now: float) -> Session | None:
+    def alive(self, key: SessionKey, now: float) -> Session | None:
         session = self._sessions.get(key)
         return session if alive(session, now) else None
 
     def _of(self, key: SessionKey, agent: str | None, now: float) -> list[MessageRow]:
-        session = self._alive(key, now)
+        session = self.alive(key, now)
         rows = session.rows.values() if session else ()
         return [row._replace(words=None, vector=None) for row in rows if agent is None or row.agent == agent]
 
     def use(self, key: SessionKey, ttl: float | None, sliding: bool, now: float) -> Session:
         """Note the use of a session, and create it if it does not exist or has expired."""
-        session = self._alive(key, now)
+        session = self.alive(key, now)
         if session is None:
             session = self._sessions[key] = Session(now, now)
         session.updated_at = max(session.updated_at, now)
         if ttl is not None and (session.expires_at is None or sliding):
             session.expires_at = session.updated_at + ttl
         return session
+
+    def of(self, tenant: str) -> list[Session]:
+        """All sessions of a tenant."""
+        return [session for key, session in self._sessions.items() if key.tenant == tenant]
 
     def records(self, tenant: str, now: float | None) -> Iterable[RecordRow]:
         """Yield the records of all sessions, or with `now` of those that have not expired."""
@@ -140,12 +146,12 @@ class Messages:
 
     @program
     def summary(self, key, agent, now):
-        session = self._alive(key, now)
+        session = self.alive(key, now)
         return session.summaries.get(agent or "") if session else None
 
     @program
     def swap_summary(self, key, agent, summary, expected, now):
-        session = self._alive(key, now)
+        session = self.alive(key, now)
         if session is None:
             return False
         stored = session.summaries.get(agent or "")
@@ -174,6 +180,7 @@ class Messages:
         session = self._sessions.get(key)
         if session is not None:
             session.records = [row for row in session.records if not row.ends_with_session]
+            session.variables.clear()
         if session is None or not any(row.ends_with_session for row in session.rows.values()):
             return 0
         return self._remove(key, None, lambda row: row.ends_with_session)
@@ -198,7 +205,7 @@ class Messages:
 
     @program
     def rename(self, key, title, now):
-        session = self._alive(key, now)
+        session = self.alive(key, now)
         if session is not None:
             session.title, session.title_position = title, None
         return session is not None

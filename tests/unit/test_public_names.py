@@ -22,6 +22,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = langchain_agentmem.__all__
 CLASSES = [name for name in NAMES if not issubclass(getattr(langchain_agentmem, name), BaseException)]
 PUBLIC = {
+    "variables",
     *(
         "profiles",
         "entities",

@@ -9,7 +9,7 @@ import pytest
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.backends.statements import load_statements
 
-NAMES = ("history.sql", "store.sql", "checkpoints.sql", "records.sql", "fragments.sql")
+NAMES = ("history.sql", "store.sql", "checkpoints.sql", "records.sql", "variables.sql", "fragments.sql")
 MIGRATIONS = "postgres.migrations"
 NEWEST = sorted(
     one.name for one in files(f"langchain_agentmem.backends.{MIGRATIONS}").iterdir() if one.name.startswith("4_")
@@ -34,7 +34,7 @@ def test_a_fragment_is_expanded_with_the_alias_of_its_table():
 
 
 def test_statements_of_postgres_have_the_schema_of_the_tables_and_no_comment():
-    for name in ("history.sql", "store.sql", "checkpoints.sql", "records.sql"):
+    for name in ("history.sql", "store.sql", "checkpoints.sql", "records.sql", "variables.sql"):
         for text in statements(name, 'my "schema"').values():
             assert not text.startswith("--")
             assert "{" not in text.replace("'{}'", "")

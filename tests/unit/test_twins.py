@@ -17,6 +17,7 @@ from langchain_agentmem.knowledge.memories import Memories
 from langchain_agentmem.knowledge.shared import SharedKnowledge
 from langchain_agentmem.lifecycle.records import Records
 from langchain_agentmem.lifecycle.sessions import Sessions
+from langchain_agentmem.prompting.variables.face import Variables
 
 CLASSES = (
     AgentMemory,
@@ -33,6 +34,7 @@ CLASSES = (
     Schedule,
     Sessions,
     SharedKnowledge,
+    Variables,
 )
 
 AWAITED = {

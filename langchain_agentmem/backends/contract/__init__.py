@@ -1,7 +1,7 @@
-"""The contract of a backend: a message log, an item table, a checkpoint table, a record table, and transactions.
+"""The contract of a backend: tables of messages, items, checkpoints, records and variables, and transactions.
 
-A backend is a package with one subclass of `Backend`. Its four tables implement `MessageLog`, `ItemTable`, `CheckpointTable`
-and `RecordTable`. Engines use these classes only, so they work with every backend.
+A backend is a package with one subclass of `Backend`. Its five tables implement `MessageLog`, `ItemTable`, `CheckpointTable`,
+`RecordTable` and `VariableTable`. Engines use these classes only, so they work with every backend.
 
 Rules for an implementation:
 
@@ -62,8 +62,17 @@ from langchain_agentmem.backends.contract.records import (
     session_of,
     time_of_record,
 )
+from langchain_agentmem.backends.contract.variables import (
+    KEEP_EXPIRY,
+    SessionUse,
+    VariablePut,
+    VariableRow,
+    VariableScope,
+    VariableTable,
+)
 
 __all__ = [
+    "KEEP_EXPIRY",
     "LIST_SUMMARY",
     "Append",
     "Backend",
@@ -93,6 +102,7 @@ __all__ = [
     "RecordTable",
     "SessionKey",
     "SessionRow",
+    "SessionUse",
     "StoredSummary",
     "StoredWrite",
     "Swap",
@@ -100,6 +110,10 @@ __all__ = [
     "ThreadRow",
     "ThreadUse",
     "Title",
+    "VariablePut",
+    "VariableRow",
+    "VariableScope",
+    "VariableTable",
     "WritesPut",
     "first_record_id",
     "new_record_id",

@@ -1,4 +1,4 @@
-"""The base class of backends: four tables, and transactions on them."""
+"""The base class of backends: five tables, and transactions on them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from langchain_agentmem.backends.contract.checkpoints import CheckpointTable
 from langchain_agentmem.backends.contract.items import ItemTable
 from langchain_agentmem.backends.contract.messages import MessageLog
 from langchain_agentmem.backends.contract.records import RecordTable
+from langchain_agentmem.backends.contract.variables import VariableTable
 from langchain_agentmem.programs import Program
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class Backend(ABC):
     items: ItemTable
     checkpoints: CheckpointTable
     records: RecordTable
+    variables: VariableTable
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)
         """Set the index of the vectors, before the first is stored.

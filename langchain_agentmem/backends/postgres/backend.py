@@ -1,4 +1,4 @@
-"""The Postgres backend: message log, item table, checkpoint table and record table on one driver."""
+"""The Postgres backend: its tables on one driver."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from langchain_agentmem.backends.postgres.history import PostgresMessages
 from langchain_agentmem.backends.postgres.options import settings_of
 from langchain_agentmem.backends.postgres.records import PostgresRecords
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
+from langchain_agentmem.backends.postgres.variables import PostgresVariables
 from langchain_agentmem.programs import Program
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class PostgresBackend(Backend):
         self.items = self._items = PostgresItems(schema)
         self.checkpoints = PostgresCheckpoints(schema)
         self.records = PostgresRecords(schema)
+        self.variables = PostgresVariables(schema)
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:

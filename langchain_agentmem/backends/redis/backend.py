@@ -1,4 +1,4 @@
-"""The Redis backend: message log, item table, checkpoint table and record table on one driver."""
+"""The Redis backend: its tables on one driver."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from langchain_agentmem.backends.redis.options import settings_of
 from langchain_agentmem.backends.redis.records import RedisRecords
 from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.backends.redis.store import RedisItems
+from langchain_agentmem.backends.redis.variables import RedisVariables
 from langchain_agentmem.programs import Program
 from langchain_agentmem.text.words import ENGLISH, check_language
 
@@ -31,6 +32,7 @@ class RedisBackend(Backend):
         self.items = RedisItems()
         self.checkpoints = RedisCheckpoints()
         self.records = RedisRecords()
+        self.variables = RedisVariables()
 
     @classmethod
     def from_url(cls, url: str) -> RedisBackend:

@@ -21,9 +21,10 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
               removes the records that no message needs.
   tokens:old  A hash: older tokens.
   records     A sorted set of the session's records; see records.lua.
+  variables   A hash: the variables of the session; see variables.lua.
 
 -- shared --
-local SESSION, MESSAGES, INDEX, NEW_TOKENS, WORDS, VECTORS, OLD_TOKENS, RECORDS = unpack(KEYS)
+local SESSION, MESSAGES, INDEX, NEW_TOKENS, WORDS, VECTORS, OLD_TOKENS, RECORDS, VARIABLES = unpack(KEYS)
 local TOKENS, MOST_TOKENS = {NEW_TOKENS, OLD_TOKENS}, 500
 local SPARE = 200  -- number of unneeded records that a log may hold
 
@@ -127,7 +128,7 @@ end
 
 -- Return the keys of the session, without the tokens.
 local function data_keys()
-  local keys = {SESSION, MESSAGES, INDEX, WORDS, RECORDS}
+  local keys = {SESSION, MESSAGES, INDEX, WORDS, RECORDS, VARIABLES}
   for _, width in ipairs(widths()) do keys[#keys + 1] = log_of(width) end
   return keys
 end

@@ -33,8 +33,10 @@ from langchain_agentmem.backends.redis.session_keys import (
     expiry_schedule,
     identity_of,
     invoke,
+    listed,
     owner_index,
     owners_index,
+    variable_schedule,
 )
 from langchain_agentmem.programs import Program, storage_program
 from langchain_agentmem.text.vectors import width_of
@@ -62,13 +64,7 @@ class RedisMessages:
         for row in addition.rows:
             marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
             arguments += (marks, row.agent or "", pack_message(row), pack_entry(row), row.vector or b"")
-        steps = [
-            indexes.enlist(owners_index(key.tenant), key.user_id or "", now),
-            indexes.enlist(owner_index(key.tenant, key.user_id), key.session_id, now),
-        ]
-        if ttl is not None:
-            steps.append(indexes.schedule(expiry_schedule(key.tenant), identity_of(key), now + ttl))
-        (*_, first) = yield from InvokeAll([*steps, invoke("append", key, arguments)])
+        (*_, first) = yield from InvokeAll([*listed(key, now, ttl), invoke("append", key, arguments)])
         return int(first)
 
     @storage_program
@@ -167,10 +163,11 @@ class RedisMessages:
         _, used, _ = yield from invoke("delete", key, ("",))
         if used is None:
             return False
-        left, _ = yield from InvokeAll(
+        left, *_ = yield from InvokeAll(
             [
                 indexes.heal(owner_index(key.tenant, key.user_id), [(key.session_id, float(used))]),
                 indexes.reschedule(expiry_schedule(key.tenant), [(identity_of(key), "")]),
+                indexes.reschedule(variable_schedule(key.tenant), [(identity_of(key), "")]),
             ]
         )
         if not left:
@@ -189,7 +186,11 @@ class RedisMessages:
             for member, (deleted, _, expires) in zip(members, states, strict=True)
         ]
         steps = [indexes.heal(owner_index(tenant, key.user_id), [(key.session_id, now)]) for key in gone]
-        (*left, _) = yield from InvokeAll([*steps, indexes.reschedule(expiry_schedule(tenant), later)])
+        schedules = [
+            indexes.reschedule(expiry_schedule(tenant), later),
+            indexes.reschedule(variable_schedule(tenant), [(identity_of(key), "") for key in gone]),
+        ]
+        (*left, _, _) = yield from InvokeAll([*steps, *schedules])
         idle = [(key.user_id or "", now) for key, sessions in zip(gone, left, strict=True) if not sessions]
         if idle:
             yield from indexes.heal(owners_index(tenant), idle)

@@ -14,11 +14,9 @@ from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, frames, load_scripts, optional, slot
 from langchain_agentmem.backends.redis.session_keys import (
-    expiry_schedule,
     identity_of,
     invoke,
-    owner_index,
-    owners_index,
+    listed,
     session_slot,
 )
 from langchain_agentmem.programs import Program, storage_program
@@ -81,12 +79,9 @@ class RedisRecords:
             steps.append(_refer(tenant, row.user_id, None, _member(row, _LASTING, data)))
         else:
             steps += [
-                indexes.enlist(owners_index(tenant), user, now),
-                indexes.enlist(owner_index(tenant, row.user_id), key.session_id, now),
+                *listed(key, now, ttl),
                 _refer(tenant, row.user_id, key, _member(row, _REFERENCE, key.session_id.encode())),
             ]
-            if ttl is not None:
-                steps.append(indexes.schedule(expiry_schedule(tenant), identity_of(key), now + ttl))
             member = _member(row, _ENDING if row.ends_with_session else _LASTING, data)
             arguments = (optional(now), identity_of(key), optional(ttl), int(sliding), member)
             steps.append(invoke("add_record", key, arguments))

@@ -97,19 +97,19 @@ class Changed(Exception):  # noqa: N818 (only the driver catches it)
     """Another writer changed the data that a storage program was reading. The driver starts the program again."""
 
 
-def load_scripts(file: str, kind: str, *, base: str | None = None) -> dict[str, Script]:
+def load_scripts(file: str, kind: str, *bases: str) -> dict[str, Script]:
     """Return the scripts of a file, by name.
 
     Args:
         file: The name of the file.
         kind: Description of the data in the scripts' keys, for errors: "a session".
-        base: A file whose shared functions the scripts use as well. Default: None.
+        *bases: The files whose shared functions the scripts use as well, in this order.
     """
     common = load_statements(_PACKAGE, "common.lua")["common"]
-    if base is not None:
+    for base in bases:
         common += "\n" + load_statements(_PACKAGE, base)["shared"]
     parts = load_statements(_PACKAGE, file)
-    shared = parts.pop("shared")
+    shared = parts.pop("shared", "")
     scripts = {}
     for name, body in parts.items():
         source = "\n".join((common, shared, body))

@@ -7,14 +7,16 @@ from typing import Any
 import ormsgpack
 
 from langchain_agentmem.backends.contract import SessionKey
+from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Invoke, load_scripts, slot
 
 LUA = {
     **load_scripts("history.lua", "a session"),
-    **load_scripts("sessions.lua", "a session", base="history.lua"),
+    **load_scripts("sessions.lua", "a session", "history.lua"),
+    **load_scripts("session_variables.lua", "a session", "history.lua", "sessions.lua", "variables.lua"),
 }
 
-_KEYS = ("session", "messages", "index", "tokens", "words", "vectors", "tokens:old", "records")
+_KEYS = ("session", "messages", "index", "tokens", "words", "vectors", "tokens:old", "records", "variables")
 
 
 def invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:
@@ -28,9 +30,31 @@ def session_slot(key: SessionKey) -> str:
     return slot("session", key.tenant, key.user_id or "", key.session_id)
 
 
+def user_slot(tenant: str, user_id: str | None) -> str:
+    """Return the prefix of the keys of a user, or of nobody."""
+    return slot("sessions", tenant, user_id or "")
+
+
+def listed(key: SessionKey, now: float, ttl: float | None) -> list[Invoke]:
+    """Return the calls that list a session, which come before those that write it.
+
+    Args:
+        key: The session.
+        now: The time of its use.
+        ttl: The session's TTL in seconds; None for none.
+    """
+    steps = [
+        indexes.enlist(owners_index(key.tenant), key.user_id or "", now),
+        indexes.enlist(owner_index(key.tenant, key.user_id), key.session_id, now),
+    ]
+    if ttl is not None:
+        steps.append(indexes.schedule(expiry_schedule(key.tenant), identity_of(key), now + ttl))
+    return steps
+
+
 def owner_index(tenant: str, user_id: str | None) -> str:
     """Return the index of a user's sessions."""
-    return slot("sessions", tenant, user_id or "") + "sessions"
+    return user_slot(tenant, user_id) + "sessions"
 
 
 def owners_index(tenant: str) -> str:
@@ -41,6 +65,11 @@ def owners_index(tenant: str) -> str:
 def expiry_schedule(tenant: str) -> str:
     """Return the schedule of the sessions that have a TTL."""
     return slot("tenant", tenant) + "expiring-sessions"
+
+
+def variable_schedule(tenant: str) -> str:
+    """Return the schedule of the hashes with variables that have a TTL."""
+    return slot("tenant", tenant) + "expiring-variables"
 
 
 def identity_of(key: SessionKey) -> bytes:

@@ -35,9 +35,11 @@ call('ZADD', RECORDS, 0, ARGV[5])
 keep_expiry()
 
 -- end --
--- Delete the messages and records that end with the session. Return the number of messages, then the IDs of the records.
+-- Delete the variables, and the messages and records that end with the session. Return the number of messages, then the IDs of
+-- the records.
 -- KEYS: the keys of the session.
 -- ARGV: none.
+call('UNLINK', VARIABLES)
 local removed = remove(call('ZRANGEBYLEX', INDEX, range_of('e')))
 local result = {removed}
 if removed > 0 then

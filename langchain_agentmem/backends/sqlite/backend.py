@@ -1,4 +1,4 @@
-"""The SQLite backend: message log, item table, checkpoint table and record table on one driver."""
+"""The SQLite backend: its tables on one driver."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from langchain_agentmem.backends.sqlite.history import SqliteMessages
 from langchain_agentmem.backends.sqlite.options import split_url
 from langchain_agentmem.backends.sqlite.records import SqliteRecords
 from langchain_agentmem.backends.sqlite.store import SqliteItems
+from langchain_agentmem.backends.sqlite.variables import SqliteVariables
 from langchain_agentmem.programs import Program
 from langchain_agentmem.text.words import ENGLISH
 
@@ -29,6 +30,7 @@ class SqliteBackend(Backend):
         self.items = SqliteItems()
         self.checkpoints = SqliteCheckpoints()
         self.records = SqliteRecords()
+        self.variables = SqliteVariables()
 
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:

@@ -63,6 +63,7 @@ def use_session(
     if until is not None and until <= now:
         yield from Execute(SQL["delete_messages"], (session,))
         yield from Execute(SQL["restart_session"], (now, now, session))
+        yield from Replaced()
         first, updated_at, until = 0, now, None
     now = max(now, updated_at)
     expires_at = until
@@ -169,6 +170,7 @@ class SqliteMessages:
 
     def end(self, key: SessionKey) -> Program[int]:
         yield from Execute(SQL["delete_records_of_session"], _where(key))
+        yield from Execute(SQL["delete_variables_of_session"], _where(key))
         return (yield from self._remove(key, "delete_messages_of_session"))
 
     def sessions(

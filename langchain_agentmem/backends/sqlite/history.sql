@@ -150,6 +150,12 @@ DELETE FROM agentmem_records WHERE ends_with_session AND session = (
     SELECT id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?
 )
 
+-- delete_variables_of_session --
+-- Delete the variables of a session. Parameters: tenant, user_id, session_id.
+DELETE FROM agentmem_variables WHERE session <> 0 AND session = (
+    SELECT id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?
+)
+
 -- shrink_session --
 -- Subtract deleted messages from the count. Parameters: their number, session.
 UPDATE agentmem_sessions SET message_count = message_count - ? WHERE id = ?

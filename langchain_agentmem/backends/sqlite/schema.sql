@@ -105,6 +105,40 @@ WHEN old.created_at <> new.created_at BEGIN
     DELETE FROM agentmem_records WHERE session = old.id;
 END
 
+-- variables --
+-- Variables for prompts. `session` is 0 outside of sessions, and `agent` is '' for all agents.
+CREATE TABLE agentmem_variables (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    session INTEGER NOT NULL,
+    agent TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    expires_at REAL,
+    UNIQUE (tenant, user_id, session, agent, name)
+)
+
+-- variables_by_session --
+CREATE INDEX agentmem_variables_by_session ON agentmem_variables (session) WHERE session <> 0
+
+-- variables_by_expiry --
+CREATE INDEX agentmem_variables_by_expiry ON agentmem_variables (tenant, expires_at) WHERE expires_at IS NOT NULL
+
+-- variables_end --
+CREATE TRIGGER agentmem_variables_end AFTER DELETE ON agentmem_sessions BEGIN
+    DELETE FROM agentmem_variables WHERE session = old.id AND session <> 0;
+END
+
+-- variables_restart --
+-- An expired session that is used again is a new one.
+CREATE TRIGGER agentmem_variables_restart AFTER UPDATE OF created_at ON agentmem_sessions
+WHEN old.created_at <> new.created_at BEGIN
+    DELETE FROM agentmem_variables WHERE session = old.id AND session <> 0;
+END
+
 -- items --
 -- A namespace is its labels in UTF-8, each followed by a zero byte, which no label holds.
 CREATE TABLE agentmem_items (

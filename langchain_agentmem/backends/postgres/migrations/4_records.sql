@@ -32,6 +32,7 @@ CREATE OR REPLACE FUNCTION agentmem_restart_summaries() RETURNS trigger LANGUAGE
 BEGIN
     DELETE FROM agentmem_summaries WHERE session = OLD.id;
     DELETE FROM agentmem_records WHERE session = OLD.id;
+    DELETE FROM agentmem_variables WHERE session = OLD.id;
     RETURN NULL;
 END $$
 

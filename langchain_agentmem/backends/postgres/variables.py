@@ -1,0 +1,66 @@
+"""The variable table in Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_agentmem.backends.contract import KEEP_EXPIRY, SessionUse, VariablePut, VariableRow, VariableScope
+from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.backends.postgres.history import owner_digest, session_digest
+from langchain_agentmem.backends.postgres.statements import statements
+from langchain_agentmem.programs import Execute, Fetch, Program, one_statement
+
+
+class PostgresVariables:
+    """Implements `langchain_agentmem.backends.contract.VariableTable`."""
+
+    def __init__(self, schema: str | None) -> None:
+        self._sql = statements("variables.sql", schema)
+
+    @one_statement
+    def set(
+        self, scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse = KEEP_EXPIRY
+    ) -> Program[None]:
+        parameters = (
+            *(_digest(scope), _session(scope), owner_digest(scope.tenant, scope.user_id), scope.tenant),
+            *(scope.user_id or "", scope.session_id, scope.agent or ""),
+            [put.name for put in puts],
+            [put.value for put in puts],
+            [put.ttl for put in puts],
+            *(now, use.ttl, use.sliding),
+        )
+        yield from Fetch(self._sql["set"], parameters)
+
+    @one_statement
+    def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
+        scopes = {_digest(one): one for one in scope.ranked}
+        parameters = {"places": list(scopes), "names": None if names is None else list(names), "now": now}
+        rows = yield from Fetch(self._sql["read"], parameters)
+        return [VariableRow(scopes[bytes(place)], *row) for place, *row in rows]
+
+    @one_statement
+    def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
+        parameters = (_digest(scope), _session(scope), None if names is None else list(names), now)
+        ((removed,),) = yield from Fetch(self._sql["remove"], parameters)
+        return int(removed)
+
+    @one_statement
+    def forget(self, tenant: str, user_id: str, now: float) -> Program[int]:  # noqa: ARG002
+        return (yield from Execute(self._sql["forget"], (owner_digest(tenant, user_id),)))
+
+    @one_statement
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        return [user for (user,) in (yield from Fetch(self._sql["users"], {"tenant": tenant, "now": now}))]
+
+    @one_statement
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        return (yield from Execute(self._sql["sweep"], (tenant, now, limit)))
+
+
+def _digest(scope: VariableScope) -> bytes:
+    """Return the digest that identifies a scope."""
+    return digest_of_ids(scope.tenant, scope.user_id or "", scope.session_id or "", scope.agent or "")
+
+
+def _session(scope: VariableScope) -> bytes | None:
+    return None if scope.session is None else session_digest(scope.session)

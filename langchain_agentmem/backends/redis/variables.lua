@@ -1,0 +1,105 @@
+Scripts of the variable table. A hash holds the variables of a session, of a user, of an agent, or of all users. A field is the
+agent ('' for none), a zero byte and the name. A value is the times of the creation, the last update and the expiry (0: never), as
+doubles, and the JSON text.
+
+-- shared --
+local function write_variable(hash, agent, name, value, now, ttl)
+  local field = agent .. '\0' .. name
+  local known, created, updated = call('HGET', hash, field), now, now
+  if known then
+    local before, last, expires = struct.unpack('>ddd', known)
+    updated = math.max(now, last)
+    if is_alive(expires, now) then created = before end
+  end
+  call('HSET', hash, field, struct.pack('>ddd', created, updated, ttl and updated + ttl or 0) .. value)
+end
+
+-- Write the variables in the arguments from a position on: for each its name, JSON text and ttl ('' for none).
+local function write_variables(hash, agent, now, from)
+  for at = from, ARGC, 3 do write_variable(hash, agent, ARGV[at], ARGV[at + 1], now, tonumber(ARGV[at + 2])) end
+end
+
+-- Return the fields of an agent that are in the hash, or those with the names in the arguments from a position on.
+local function fields_of(hash, agent, every, from)
+  local found, prefix = {}, agent .. '\0'
+  if every then
+    for _, field in ipairs(call('HKEYS', hash)) do
+      if string.sub(field, 1, #prefix) == prefix then found[#found + 1] = field end
+    end
+  else
+    for at = from, ARGC do found[#found + 1] = prefix .. ARGV[at] end
+  end
+  return found
+end
+
+-- Return false if the hash belongs to a session (its key follows that of the hash) that has expired.
+local function scope_is_alive(now)
+  return not KEYS[2] or is_alive(call('HGET', KEYS[2], 'expires'), now)
+end
+
+-- set --
+-- Set variables.
+-- KEYS: the hash.
+-- ARGV: now, agent, then for each variable: name, JSON text, ttl ('' for none).
+write_variables(KEYS[1], ARGV[2], tonumber(ARGV[1]), 3)
+
+-- read --
+-- Return the expiry of the session, and the living variables: pairs of a field and a value.
+-- KEYS: the hash, and for a session the key `session`.
+-- ARGV: now, 1 for all variables, number of agents, agents, names.
+local now, every, agents, found = tonumber(ARGV[1]), ARGV[2] == '1', tonumber(ARGV[3]), {}
+if not scope_is_alive(now) then return {'', found} end
+for at = 4, 3 + agents do
+  for _, field in ipairs(fields_of(KEYS[1], ARGV[at], every, 4 + agents)) do
+    local value = call('HGET', KEYS[1], field)
+    if value and is_alive(select(3, struct.unpack('>ddd', value)), now) then
+      found[#found + 1] = field
+      found[#found + 1] = value
+    end
+  end
+end
+return {KEYS[2] and call('HGET', KEYS[2], 'expires') or '', found}
+
+-- remove --
+-- Delete variables. Return the number of those that had not expired, and the number of remaining ones.
+-- KEYS: the hash, and for a session the key `session`.
+-- ARGV: now, 1 for all variables, agent, names.
+local now, removed = tonumber(ARGV[1]), 0
+if not scope_is_alive(now) then return {0, 1} end
+for _, field in ipairs(fields_of(KEYS[1], ARGV[3], ARGV[2] == '1', 4)) do
+  local value = call('HGET', KEYS[1], field)
+  if value then
+    if is_alive(select(3, struct.unpack('>ddd', value)), now) then removed = removed + 1 end
+    call('HDEL', KEYS[1], field)
+  end
+end
+return {removed, call('HLEN', KEYS[1])}
+
+-- forget --
+-- Delete all variables. Return their number.
+-- KEYS: the hash.
+-- ARGV: none.
+local count = call('HLEN', KEYS[1])
+call('UNLINK', KEYS[1])
+return count
+
+-- size --
+-- Return the number of variables.
+-- KEYS: the hash.
+-- ARGV: none.
+return call('HLEN', KEYS[1])
+
+-- expire --
+-- Delete expired variables. Return their number, the number of remaining ones, and the next expiry ('' for none).
+-- KEYS: the hash.
+-- ARGV: now.
+local now, removed, following = tonumber(ARGV[1]), 0, nil
+for _, field in ipairs(call('HKEYS', KEYS[1])) do
+  local expires = select(3, struct.unpack('>ddd', call('HGET', KEYS[1], field)))
+  if not is_alive(expires, now) then
+    removed = removed + call('HDEL', KEYS[1], field)
+  elseif expires > 0 then
+    following = math.min(expires, following or expires)
+  end
+end
+return {removed, call('HLEN', KEYS[1]), following and string.format('%.17g', following) or ''}

@@ -1,0 +1,153 @@
+"""The variable table on Redis: hashes in the slots of sessions, users and tenants."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import ormsgpack
+
+from langchain_agentmem.backends.contract import KEEP_EXPIRY, SessionUse, VariablePut, VariableRow, VariableScope
+from langchain_agentmem.backends.redis import indexes
+from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, load_scripts, optional, slot
+from langchain_agentmem.backends.redis.session_keys import (
+    identity_of,
+    invoke,
+    listed,
+    session_slot,
+    user_slot,
+    variable_schedule,
+)
+from langchain_agentmem.programs import Program, storage_program
+
+LUA = load_scripts("variables.lua", "variables")
+
+_TIMES = struct.Struct(">ddd")
+
+
+class RedisVariables:
+    """Variables on Redis. See `langchain_agentmem.backends.contract.VariableTable`."""
+
+    @storage_program
+    def set(
+        self, scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse = KEEP_EXPIRY
+    ) -> Program[None]:
+        steps: list[Invoke] = []
+        ttls = [put.ttl for put in puts if put.ttl is not None]
+        if ttls:
+            due = now + min(ttls)
+            steps.append(indexes.schedule(variable_schedule(scope.tenant), _identity(scope), due, earliest=True))
+        written = [scope.agent or "", *(one for put in puts for one in (put.name, put.value, optional(put.ttl)))]
+        session = scope.session
+        if session is not None:
+            arguments = (optional(now), identity_of(session), optional(use.ttl), int(use.sliding), *written)
+            steps += [*listed(session, now, use.ttl), invoke("set_variables", session, arguments)]
+        else:
+            if scope.user_id is not None:
+                steps.append(indexes.enlist(_users(scope.tenant), scope.user_id, now))
+            steps.append(Invoke(LUA["set"], _keys(scope), (optional(now), *written)))
+        yield from InvokeAll(steps)
+
+    @storage_program
+    def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
+        groups: dict[tuple[str, ...], list[VariableScope]] = {}
+        for one in scope.ranked:
+            groups.setdefault(tuple(_keys(one)), []).append(one)
+        answers = yield from InvokeAll(
+            [
+                Invoke(
+                    LUA["read"],
+                    keys,
+                    (optional(now), int(names is None), len(own), *(one.agent or "" for one in own), *(names or ())),
+                )
+                for keys, own in groups.items()
+            ]
+        )
+        return [
+            _row(own[0]._replace(agent=None), field, value, expires)
+            for own, (expires, found) in zip(groups.values(), answers, strict=True)
+            for field, value in zip(found[::2], found[1::2], strict=True)
+        ]
+
+    @storage_program
+    def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
+        arguments = (optional(now), int(names is None), scope.agent or "", *(names or ()))
+        removed, left = yield from Invoke(LUA["remove"], _keys(scope), arguments)
+        if not left:
+            yield from InvokeAll(_delisted(scope, now))
+        return int(removed)
+
+    @storage_program
+    def forget(self, tenant: str, user_id: str, now: float) -> Program[int]:
+        scope = VariableScope(tenant, user_id)
+        forgotten = yield from Invoke(LUA["forget"], _keys(scope))
+        yield from InvokeAll(_delisted(scope, now))
+        return int(forgotten)
+
+    @storage_program
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        def size(member: bytes) -> Invoke:
+            return Invoke(LUA["size"], _keys(VariableScope(tenant, member.decode())))
+
+        entries = yield from indexes.listing(_users(tenant), size, bool, None, 0, now)
+        return [entry.member.decode() for entry in entries]
+
+    @storage_program
+    def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
+        members = [member for member, _ in (yield from indexes.due(variable_schedule(tenant), now, limit))]
+        scopes = [VariableScope(*ormsgpack.unpackb(member)) for member in members]
+        answers = yield from InvokeAll([Invoke(LUA["expire"], _keys(scope), (optional(now),)) for scope in scopes])
+        later = [(member, following) for member, (_, _, following) in zip(members, answers, strict=True)]
+        steps = [indexes.reschedule(variable_schedule(tenant), later)]
+        for scope, (_, left, _) in zip(scopes, answers, strict=True):
+            if not left:
+                steps += _delisted(scope, now)
+        if members:
+            yield from InvokeAll(steps)
+        return sum(int(removed) for removed, *_ in answers)
+
+
+def _keys(scope: VariableScope) -> list[str]:
+    """Return the key of the hash with the variables of a scope; for a session, also the key `session`."""
+    if scope.session is not None:
+        prefix = session_slot(scope.session)
+        return [prefix + "variables", prefix + "session"]
+    if scope.user_id is not None:
+        return [user_slot(scope.tenant, scope.user_id) + "variables"]
+    name = "variables" if scope.agent is None else f"variables:{scope.agent}"
+    return [slot("tenant", scope.tenant) + name]
+
+
+def _identity(scope: VariableScope) -> bytes:
+    """Return the scope of a hash as one byte string: the hash of a session or a user holds those of all agents."""
+    if scope.session is not None:
+        return identity_of(scope.session)
+    return ormsgpack.packb((scope.tenant, scope.user_id, None, scope.agent if scope.user_id is None else None))
+
+
+def _users(tenant: str) -> str:
+    """Return the index of the users that have variables outside of sessions."""
+    return slot("tenant", tenant) + "variable-users"
+
+
+def _delisted(scope: VariableScope, now: float) -> list[Invoke]:
+    """Return the calls that remove an empty hash from the indexes, unless it was used again."""
+    steps = [indexes.reschedule(variable_schedule(scope.tenant), [(_identity(scope), "")])]
+    if scope.session is None and scope.user_id is not None:
+        steps.append(indexes.heal(_users(scope.tenant), [(scope.user_id, now)]))
+    return steps
+
+
+def _row(scope: VariableScope, field: bytes, value: bytes, session_expires: Any) -> VariableRow:
+    agent, _, name = field.decode().partition("\0")
+    created, updated, own = _TIMES.unpack_from(value)
+    ends = [float(one) for one in (own, session_expires) if one]
+    return VariableRow(
+        scope._replace(agent=agent or None),
+        name,
+        value[_TIMES.size :].decode(),
+        created,
+        updated,
+        min(ends) if ends else None,
+    )

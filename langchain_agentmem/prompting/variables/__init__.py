@@ -1,0 +1,1 @@
+"""Variables: named values of sessions, users and agents, which prompts contain."""

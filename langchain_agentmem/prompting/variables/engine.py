@@ -1,0 +1,189 @@
+"""The operations on variables, as programs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from langchain_agentmem.arguments.durations import seconds
+from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
+from langchain_agentmem.arguments.retention import Retention
+from langchain_agentmem.arguments.values import check_count, shown
+from langchain_agentmem.backends.contract import Backend, SessionUse, VariablePut, VariableRow, VariableScope
+from langchain_agentmem.backends.sweeper import Sweeper
+from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.encoding.json_values import dump_json_value, load_json_value
+from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.programs import OffLoop, Program, Read, Write
+from langchain_agentmem.programs.sizes import LONG, is_large
+from langchain_agentmem.prompting.variables.models import FoundVariables, Variable
+from langchain_agentmem.search.ranking import query_words
+from langchain_agentmem.text.words import analyze, scores, texts_in
+
+
+class VariableEngine:
+    """The variables of one tenant.
+
+    Args:
+        backend: The backend that stores the variables.
+        tenant: The tenant.
+        retention_of: Returns the retention of an agent's sessions, whose TTL a session gets from its variables too.
+        sweeper: Deletes expired data after writes.
+
+    Example:
+        >>> from langchain_agentmem import Retention
+        >>> from langchain_agentmem.backends import connect
+        >>> from langchain_agentmem.backends.sweeper import Sweeper
+        >>> from langchain_agentmem.programs import run
+        >>> from langchain_agentmem.prompting.variables.engine import VariableEngine
+        >>> backend = connect("sqlite:///:memory:")
+        >>> engine = VariableEngine(backend, "default", lambda agent: Retention(), Sweeper(backend, "default"))
+        >>> run(engine.set(engine.scope("alice"), {"tone": "friendly"}))
+        >>> run(engine.all(engine.scope("alice", "session-1")))
+        {'tone': 'friendly'}
+        >>> backend.close()
+    """
+
+    def __init__(
+        self, backend: Backend, tenant: str, retention_of: Callable[[str | None], Retention], sweeper: Sweeper
+    ) -> None:
+        self.backend = backend
+        self.tenant = tenant
+        self._retention_of = retention_of
+        self._sweeper = sweeper
+
+    def scope(
+        self, user_id: str | None = None, session_id: str | None = None, agent: str | None = None
+    ) -> VariableScope:
+        """Return a scope.
+
+        Raises:
+            InvalidInputError: An ID is not accepted.
+            InvalidTypeError: An ID is not a string.
+        """
+        return VariableScope(
+            self.tenant,
+            check_optional_id("user_id", user_id),
+            check_optional_id("session_id", session_id),
+            check_optional_id("agent", agent),
+        )
+
+    def set(
+        self, scope: VariableScope, values: Mapping[str, Any], ttl: timedelta | float | None = None
+    ) -> Program[None]:
+        """Set variables of one scope, all of them or none.
+
+        Args:
+            scope: The scope.
+            values: JSON values by name.
+            ttl: The time until the variables expire. Default: None (they live as long as their scope).
+
+        Raises:
+            UnsupportedValueError: A value is not a JSON value.
+            InvalidInputError: A name or the TTL is not accepted, or a value is too large.
+        """
+        if not isinstance(values, Mapping):
+            msg = f"Variables must be a mapping of names to values, got {type(values).__name__}: {shown(values)}."
+            raise InvalidTypeError(msg)
+        duration = seconds("ttl", ttl)
+        yield from OffLoop(is_large(values))
+        puts = [
+            VariablePut(check_id("name", name), dump_json_value(value, f"The value of {shown(name)}"), duration)
+            for name, value in values.items()
+        ]
+        if not puts:
+            return
+        kept = self._retention_of(scope.agent)
+        use = SessionUse(seconds("Retention.ttl", kept.ttl), kept.sliding)
+        yield from Write(self.backend, self.backend.variables.set(scope, puts, time.time(), use))
+        yield from self._sweeper.after_write()
+
+    def visible(self, scope: VariableScope, names: Iterable[str] | None = None) -> Program[dict[str, VariableRow]]:
+        """Return the variables that a scope sees, by name: of several with one name, the most specific one.
+
+        Args:
+            scope: The scope.
+            names: Only variables with these names. Default: None (all).
+        """
+        wanted = None if names is None else list(dict.fromkeys(names))
+        with reading("A variable"):
+            rows = yield from Read(self.backend, self.backend.variables.read(scope, wanted, time.time()))
+        return most_specific(scope, rows)
+
+    def get(self, scope: VariableScope, name: str, default: Any) -> Program[Any]:
+        """Return the value of the most specific variable, or a default if there is none."""
+        rows = yield from self.visible(scope, [check_id("name", name)])
+        return (yield from values_of(rows)).get(name, default)
+
+    def all(self, scope: VariableScope, names: Iterable[str] | None = None) -> Program[dict[str, Any]]:
+        """Return the values that a scope sees, by name. `names` is that of `visible`."""
+        return (yield from values_of((yield from self.visible(scope, names))))
+
+    def delete(self, scope: VariableScope, name: str) -> Program[bool]:
+        """Delete a variable of exactly this scope; return true if it existed."""
+        return bool((yield from self._remove(scope, [check_id("name", name)])))
+
+    def clear(self, scope: VariableScope) -> Program[int]:
+        """Delete all variables of exactly this scope; return their number."""
+        return (yield from self._remove(scope, None))
+
+    def search(self, scope: VariableScope, query: str, limit: int) -> Program[FoundVariables]:
+        """Return the variables that a scope sees and whose name or value contains words of a query, the best first."""
+        words = query_words(check_name("query", query), self.backend.language)
+        limit = check_count("limit", limit)
+        rows = list((yield from self.visible(scope)).values())
+        yield from OffLoop(is_large([row.value for row in rows], LONG))
+        found = [_variable(row) for row in rows]
+        texts = [
+            analyze(" ".join([one.name, *texts_in(one.value)]), self.backend.language) if words else b""
+            for one in found
+        ]
+        ranked = sorted(zip(scores(texts, words), found, strict=True), key=lambda pair: (-pair[0], pair[1].name))
+        return FoundVariables(_scored(one, score) for score, one in ranked[:limit] if score > 0)
+
+    def listed(self, scope: VariableScope) -> Program[FoundVariables]:
+        """Return the variables that a scope sees, by name."""
+        return FoundVariables(map(_variable, (yield from self.visible(scope)).values()))
+
+    def _remove(self, scope: VariableScope, names: Sequence[str] | None) -> Program[int]:
+        return (yield from Write(self.backend, self.backend.variables.remove(scope, names, time.time())))
+
+
+def most_specific(scope: VariableScope, rows: Iterable[VariableRow]) -> dict[str, VariableRow]:
+    """Return the most specific of the variables with each name, sorted by name.
+
+    Args:
+        scope: The scope that sees the variables.
+        rows: The variables.
+    """
+    ranks = {one: rank for rank, one in enumerate(scope.ranked)}
+    widest_first = sorted(rows, key=lambda row: (row.name, -ranks[row.scope]))
+    return {row.name: row for row in widest_first}
+
+
+def values_of(rows: Mapping[str, VariableRow]) -> Program[dict[str, Any]]:
+    """Return the values of variables by name."""
+    yield from OffLoop(is_large([row.value for row in rows.values()]))
+    return {name: _value(row) for name, row in rows.items()}
+
+
+def _value(row: VariableRow) -> Any:
+    with reading(lambda: f"Variable {row.name!r}"):
+        return load_json_value(row.value)
+
+
+def _variable(row: VariableRow) -> Variable:
+    return Variable(
+        row.name,
+        _value(row),
+        *row.scope[1:],
+        datetime.fromtimestamp(row.created_at, UTC),
+        datetime.fromtimestamp(row.updated_at, UTC),
+        None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, UTC),
+    )
+
+
+def _scored(variable: Variable, score: float) -> Variable:
+    return Variable(**{**vars(variable), "score": score})
