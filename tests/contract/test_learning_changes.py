@@ -176,7 +176,8 @@ async def test_a_conversation_ends_in_exactly_the_expected_profile(memory, call)
 async def test_a_half_known_object_hides_nothing_else(memory, call, caplog):
     await call(memory.profiles.add_fact, ALICE, "Allergic to peanuts")
     node = memory.profile_node(ScriptedChatModel([answer(put("name", "Ben"), put("home.city", "Oslo"))]), Customer)
-    await call(node.invoke, [human("…", "a")], config())
+    done = await call(node.invoke, [human("…", "a")], config())
+    assert done.incomplete == ("home: street is missing",)
     profile = await call(memory.profiles.get, ALICE, schema=Customer)
     assert (profile.name, profile.home, texts(profile.facts)) == ("Ben", None, ["Allergic to peanuts"])
     assert "home: street is missing" in caplog.text
@@ -184,7 +185,7 @@ async def test_a_half_known_object_hides_nothing_else(memory, call, caplog):
     profile.name = "Benjamin"
     await call(memory.profiles.save, profile)
     node = memory.profile_node(ScriptedChatModel([answer(put("home.street", "Storgata"))]), Customer)
-    await call(node.invoke, [human("…", "b")], config())
+    assert (await call(node.invoke, [human("…", "b")], config())).incomplete == ()
     profile = await call(memory.profiles.get, ALICE, schema=Customer)
     assert (profile.name, profile.home) == ("Benjamin", Home(city="Oslo", street="Storgata"))
 

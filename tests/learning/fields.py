@@ -28,6 +28,8 @@ CITIES = (
 
 CODE = "Wants ```python``` fences, <think> tags and {braces}"
 
+OFFICE, SUMMER = "office: street is missing", "homes.summer: street is missing"
+
 
 BEN = [
     Turn(
@@ -137,14 +139,14 @@ BEN = [
         "A4 A7",
         "My office is in Patras.",
         [[put("office", {"city": "Patras", "street": "unknown"})]],
-        report={"fields": ["office"]},
+        report={"incomplete": [OFFICE], "fields": ["office"]},
     ),
     Turn(
         "ben",
         "A7",
         "I live in Storgata in Oslo, behind the red door.",
         [[put("home", {"city": "Oslo", "street": "Storgata", "door": "red"})]],
-        report={"fields": ["home"]},
+        report={"incomplete": [OFFICE], "fields": ["home"]},
         shown=["I am learning Latin.", "I own a bike.", "I live in Storgata in Oslo, behind the red door.", "I see."],
     ),
     Turn(
@@ -153,6 +155,7 @@ BEN = [
         "I am in Bergen a lot, and in Volos in summer.",
         [[put("home", {"city": "Bergen"}), drop("home.street"), put("homes.summer.city", "Volos")]] * 2,
         report={
+            "incomplete": [OFFICE, SUMMER],
             "calls": 2,
             "fields": ["homes.summer.city"],
             "refused": [
@@ -166,14 +169,14 @@ BEN = [
         "A7",
         "I travel from 1 to 5.",
         [[put("trip.start", 1), put("trip.end", 5)]],
-        report={"fields": ["trip.start", "trip.end"]},
+        report={"incomplete": [OFFICE, SUMMER], "fields": ["trip.start", "trip.end"]},
     ),
     Turn(
         "ben",
         "A7",
         "No, from 10 to 20.",
         [[put("trip.start", 10), put("trip.end", 20)]],
-        report={"fields": ["trip.start", "trip.end"]},
+        report={"incomplete": [OFFICE, SUMMER], "fields": ["trip.start", "trip.end"]},
         shown=["I am in Bergen a lot, and in Volos in summer.", "No, from 10 to 20.", "I see."],
     ),
     Turn(
@@ -181,14 +184,14 @@ BEN = [
         "A7",
         "I pay with card 123.",
         [[put("payment.number", "123"), put("payment.kind", "card")]],
-        report={"fields": ["payment.number", "payment.kind"]},
+        report={"incomplete": [OFFICE, SUMMER], "fields": ["payment.number", "payment.kind"]},
     ),
     Turn(
         "ben",
         "A7",
         "No, from the account GR16.",
         [[put("payment.iban", "GR16"), drop("payment.number"), put("payment.kind", "account")]],
-        report={"fields": ["payment.iban", "payment.number", "payment.kind"]},
+        report={"incomplete": [OFFICE, SUMMER], "fields": ["payment.iban", "payment.number", "payment.kind"]},
     ),
     Turn(
         "ben",
@@ -202,14 +205,17 @@ BEN = [
                 put(["preferences", "a.b", "d"], 2),
             ]
         ],
-        report={"fields": ["preferences.node.js", "preferences.a.b.c", "preferences.a.b.d"]},
+        report={
+            "incomplete": [OFFICE, SUMMER],
+            "fields": ["preferences.node.js", "preferences.a.b.c", "preferences.a.b.d"],
+        },
     ),
     Turn(
         "ben",
         "B13 A1",
         "My numbers are 7 and 8. Not 8.",
         [[put("preferences.numbers", [7]), more("preferences.numbers", "7"), more("preferences.numbers", 8)]],
-        report={"fields": ["preferences.numbers"]},
+        report={"incomplete": [OFFICE, SUMMER], "fields": ["preferences.numbers"]},
     ),
     Turn(
         "ben",
@@ -227,7 +233,7 @@ BEN = [
                 put("milk", "none"),
             ]
         ],
-        report={"fields": ["preferences.numbers", "sizes", "born", "zipCode", "milk"]},
+        report={"incomplete": [OFFICE, SUMMER], "fields": ["preferences.numbers", "sizes", "born", "zipCode", "milk"]},
     ),
     Turn(
         "ben",
@@ -272,7 +278,7 @@ BEN = [
         "B12",
         f"My code: {CODE}",
         [(fenced, [put("preferences.code", CODE)])],
-        report={"fields": ["preferences.code"]},
+        report={"incomplete": [OFFICE, SUMMER], "fields": ["preferences.code"]},
     ),
     Turn("ben", "B12", "I like milk.", [(in_python, [add("Likes milk", fact=None)])], report={"added": ["Likes milk"]}),
     Turn("ben", "B12", "I like water.", [(with_comments, [add("Likes water")])], report={"added": ["Likes water"]}),

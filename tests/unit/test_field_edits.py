@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 from profiles import ALICE, START, answer, config, human
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, Secret, SecretBytes, SecretStr, create_model
 from pydantic.alias_generators import to_camel
 
 from langchain_agentmem import AgentMemory, InvalidInputError, UserProfile
@@ -332,3 +332,40 @@ def test_placeholders_are_recognised(text):
 def test_other_texts_are_no_placeholders(text):
     assert not is_placeholder(text)
     assert not states_nothing(text)
+
+
+class Located(UserProfile):
+    city: str | None = Field(default=None, validation_alias=AliasChoices("city", AliasPath("address", "city")))
+
+
+def test_a_path_may_be_another_name_of_a_field(sqlite_memory):
+    sqlite_memory.profiles.save(Located.model_validate({"user_id": ALICE, "address": {"city": "Oslo"}}))
+    profile = sqlite_memory.profiles.get(ALICE, schema=Located)
+    assert profile.city == "Oslo"
+    profile.city = "Bergen"
+    sqlite_memory.profiles.save(profile)
+    assert sqlite_memory.profiles.get(ALICE, schema=Located).city == "Bergen"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "info", "match"),
+    [
+        (SecretStr, {}, "code of the schema Odd is a SecretStr"),
+        (list[SecretBytes] | None, {"default": None}, "code of the schema Odd is a SecretBytes"),
+        (dict[str, Annotated[Secret[date], "hidden"]], {"default": {}}, r"code of the schema Odd is a Secret\."),
+        (str | None, {"default": None, "validation_alias": AliasPath("a", "code")}, r'AliasChoices\("code"'),
+        (str, {"validation_alias": AliasChoices(AliasPath("a", 0), AliasPath("b", 0))}, r'AliasChoices\("code"'),
+    ],
+)
+def test_fields_that_a_profile_cannot_hold_are_refused(sqlite_memory, annotation, info, match):
+    odd = create_model("Odd", user_id=(str, ...), code=(annotation, Field(**info)))
+    for schema in (odd, create_model("Outer", user_id=(str, ...), inner=(list[odd] | None, None))):
+        profile = schema.model_construct(user_id=ALICE)
+        for use in (
+            lambda schema=schema: sqlite_memory.profile_node(ScriptedChatModel(), schema),
+            lambda schema=schema: sqlite_memory.profiles.get(ALICE, schema=schema),
+            lambda profile=profile: sqlite_memory.profiles.save(profile),
+        ):
+            with pytest.raises(InvalidInputError, match=match):
+                use()
+    assert sqlite_memory.store.search((), limit=10) == []

@@ -32,6 +32,7 @@ from langchain_agentmem.knowledge.extraction.selection import (
 )
 from langchain_agentmem.knowledge.extraction.speakers import messages_of_others
 from langchain_agentmem.knowledge.facts.facts import Fact
+from langchain_agentmem.knowledge.facts.faults import Fault
 from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_digest, keys_of_text
@@ -79,6 +80,8 @@ class _Stored(NamedTuple):
     graph: GraphChanges
     faults: Sequence[str]
     """The errors of the proposals that were not stored."""
+    incomplete: Sequence[Fault]
+    """The required fields that objects of the changed profile lack."""
 
 
 @dataclass
@@ -299,7 +302,8 @@ class ExtractionEngine:
             else:
                 marker.answered(run.repeated)
             unit[run.marker] = marker.after(run.read, None if run.more else conversation.now)
-            return _Stored(facts, changed, graph.changes(), faults)
+            incomplete = self.schema.lacks(fields.document, user_id) if changed.changed else []
+            return _Stored(facts, changed, graph.changes(), faults, incomplete)
 
         keys = [run.marker, profile_key(user_id, self.schema.name), forgotten_user_key(user_id)]
         keys += _keys_of(user_id, checked, self.store.language)
@@ -372,7 +376,7 @@ def _time_of(tombstone: Mapping[str, Any] | None) -> float | None:
 
 
 def _succeeded(run: _Run, stored: _Stored) -> Extraction:
-    facts, fields, graph, faults = stored
+    facts, fields, graph, faults, incomplete = stored
     if faults:
         _log.warning("Some changes from %d messages were refused: %s", run.count, " ".join(faults[:_MAX_FAULTS]))
     return Extraction(
@@ -388,6 +392,7 @@ def _succeeded(run: _Run, stored: _Stored) -> Extraction:
         graph.relations,
         graph.forgotten,
         refused=tuple(faults),
+        incomplete=tuple(map(str, incomplete)),
         more=run.more,
     )
 

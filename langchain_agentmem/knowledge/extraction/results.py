@@ -36,6 +36,9 @@ class Extraction:
     """The reason why nothing changed, if the model failed or its answer could not be used; else None."""
     refused: tuple[str, ...] = ()
     """Why some changes of the answer were refused; the others were stored."""
+    incomplete: tuple[str, ...] = ()
+    """Objects of the profile that lack required fields, if fields changed. `profiles.get` leaves them out; a lack in the
+    document itself makes it return None."""
     more: bool = False
     """True if there are new messages that did not fit in this extraction."""
 
@@ -66,6 +69,7 @@ class Extraction:
             relations=sum(one.relations for one in every),
             forgotten_entities=sum(one.forgotten_entities for one in every),
             refused=tuple(reason for one in every for reason in one.refused),
+            incomplete=next((one.incomplete for one in reversed(every) if one.fields), ()),
         )
 
     def _repr_html_(self) -> str:
@@ -81,6 +85,7 @@ class Extraction:
             ("relations", self.relations),
             ("forgotten entities", self.forgotten_entities),
             ("refused", " ".join(self.refused)),
+            ("incomplete", "; ".join(self.incomplete)),
             ("error", self.error),
         ]
         return html_table([row for row in rows if row[1]], caption="Extraction", row_headers=True)

@@ -12,6 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from langchain_agentmem.knowledge.facts.equality import same
 from langchain_agentmem.knowledge.facts.paths import Path
+from langchain_agentmem.knowledge.facts.unsupported_fields import check_fields
 
 Node = Mapping[str, Any]
 """A part of the schema: the schema of a value."""
@@ -27,13 +28,18 @@ class _WithSpellings(GenerateJsonSchema):
     """Adds the other names of fields to the schema of each model."""
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
+        check_fields(schema["cls"])
         described = super().model_schema(schema)
         others = spellings(schema["cls"])
         return {**described, SPELLINGS: others} if others and "properties" in described else described
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a Pydantic model, with the other names of its fields."""
+    """Return the JSON schema of a Pydantic model, with the other names of its fields.
+
+    Raises:
+        InvalidInputError: The model, or a model in it, has a field that a profile cannot hold.
+    """
     return model.model_json_schema(schema_generator=_WithSpellings)
 
 

@@ -98,7 +98,7 @@ class Schema:
 
     Raises:
         InvalidTypeError: The schema is neither a Pydantic model nor a JSON schema.
-        InvalidInputError: The JSON schema is not valid.
+        InvalidInputError: The JSON schema is not valid, or the model has secrets or other fields that a profile cannot hold.
         ConfigurationError: A package is missing.
     """
 
@@ -170,6 +170,10 @@ class Schema:
         if self.model is not None:
             return faults_of_model(self.model, whole)
         return faults_of_errors(self._validator.iter_errors(whole))
+
+    def lacks(self, document: Mapping[str, Any], user_id: str) -> list[Fault]:
+        """Return the required fields that a document of a user's fields, or an object in it, lacks."""
+        return [one for one in self.faults(document, user_id) if one.missing]
 
     def check(self, document: Mapping[str, Any], user_id: str, before: Mapping[str, Any] | None = None) -> None:
         """Refuse a document that does not fit the schema. Required fields may be missing.
