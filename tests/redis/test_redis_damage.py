@@ -18,7 +18,7 @@ from langchain_agentmem import AgentMemError, AgentMemory, DamagedDataError, Ret
 from langchain_agentmem.backends.redis import session_keys
 from langchain_agentmem.backends.redis.damage import checked
 from langchain_agentmem.backends.redis.scripts import Invoke
-from langchain_agentmem.programs import OffLoop, run
+from langchain_agentmem.programs import Call, OffLoop, run
 
 CONFIG: Any = {"configurable": {"thread_id": "1", "user_id": "alice"}}
 
@@ -166,4 +166,4 @@ def test_an_answer_that_a_worker_thread_cannot_decode_is_damaged_data():
     with pytest.raises(
         DamagedDataError, match=r"The stored data of a session .key 'agentmem:{tag}:session'.*ValueError"
     ):
-        run(checked(program()), lambda step: "nonsense")
+        run(checked(program(), lambda step: Call(lambda: "nonsense")))

@@ -18,6 +18,8 @@ from langgraph.store.base import GetOp, PutOp
 from redis.crc import key_slot
 
 from langchain_agentmem import AgentMemory
+from langchain_agentmem.backends.redis.history import LUA
+from langchain_agentmem.backends.redis.protocol import packed
 from langchain_agentmem.backends.statements import load_statements
 
 BIG = "long enough to be stored by reference " * 10
@@ -269,3 +271,19 @@ def test_one_function_decides_what_is_alive():
         (file, line) for file, text in sources.items() for line in text.splitlines() if re.search(r"[<>]=? now\b", line)
     ]
     assert comparisons == [("common", "  return at == 0 or at > now")]
+
+
+@pytest.mark.parametrize("length", [0, 1, 49_999, 50_000, 200_000])
+def test_commands_are_packed_as_redis_py_packs_them(length):
+    commands = [("EVALSHA", "é", 3, b"\x00" * length, 0.1, -7, "", b"end"), ("MULTI",), ("GET", "k" * length)]
+    expected = b"".join(redis.connection.Connection().pack_commands(commands))
+    assert b"".join(packed(commands)) == expected
+    assert len(packed(commands)) == (1 if length < 50_000 else 5)
+
+
+def test_a_script_contains_the_functions_that_it_calls_and_no_others():
+    for script in LUA.values():
+        defined = re.findall(r"^local function (\w+)", script.source, re.MULTILINE)
+        assert all(len(re.findall(rf"\b{name}\b", script.source)) > 1 for name in defined)
+    assert "local function record(" in LUA["window"].source
+    assert "local function compact(" not in LUA["window"].source

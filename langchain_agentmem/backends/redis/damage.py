@@ -38,8 +38,13 @@ def raise_script_error(invocation: Invoke, error: Exception) -> None:
     raise error
 
 
-def checked(program: Program[T]) -> Program[T]:
-    """Run a storage program, and raise a `DamagedDataError` if it cannot decode an answer."""
+def checked(program: Program[T], perform: Callable[[Invoke | InvokeAll | All], Program[Any]]) -> Program[T]:
+    """Run a storage program, and raise a `DamagedDataError` if it cannot decode an answer.
+
+    Args:
+        program: The program.
+        perform: Performs the steps that run scripts.
+    """
     inner = iter(program)
     last: Invoke | InvokeAll | All | None = None
     proceed: Callable[[Any], Step[Any]] = inner.send
@@ -55,10 +60,12 @@ def checked(program: Program[T]) -> Program[T]:
                 if invocation is None or error is value or isinstance(error, AgentMemError) or came_by_signal(error):
                     raise
                 raise _damaged(invocation, f"{type(error).__name__}: {error}") from error
-            if isinstance(step, (Invoke, InvokeAll, All)):
-                last = step
             try:
-                value = yield step
+                if isinstance(step, (Invoke, InvokeAll, All)):
+                    last = step
+                    value = yield from perform(step)
+                else:
+                    value = yield step
                 proceed = inner.send
             except Exception as error:
                 value, proceed = error, inner.throw

@@ -15,16 +15,16 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptErro
 
 from langchain_agentmem.backends.redis.connectors import Client, addresses_of
 from langchain_agentmem.backends.redis.damage import raise_script_error
-from langchain_agentmem.backends.redis.exchange import Exchange, Part, Result, Words
+from langchain_agentmem.backends.redis.exchange import Exchange, Part, Result
 from langchain_agentmem.backends.redis.failures import RETRY_CODES, check_open, code_of, is_lost
 from langchain_agentmem.backends.redis.limits import TimeLimit
+from langchain_agentmem.backends.redis.protocol import Words
 from langchain_agentmem.backends.redis.routing import (
     ClusterRoute,
     Endpoint,
     Route,
     SentinelRoute,
     UnreachableError,
-    slot_of,
 )
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, command_words
 from langchain_agentmem.backends.redis.servers import Servers
@@ -42,10 +42,10 @@ Pending = dict[int, Endpoint | None]
 
 
 class Command(NamedTuple):
-    """A command, and the slot or the server that it is for."""
+    """A command, and its first key or the server that it is for."""
 
     words: Words
-    slot: int | None = None
+    key: str | None = None
     server: Endpoint | None = None
 
 
@@ -178,8 +178,8 @@ class Dispatcher:
             host, _, port = str(answer).split()[-1].rpartition(":")
             target = Endpoint(host, int(port))
             pending[index] = target if code == "ASK" else None
-            if code == "MOVED" and command.slot is not None:
-                self.route.move(command.slot, target)
+            if code == "MOVED" and command.key is not None:
+                self.route.move(command.key, target)
             return None
         if code in RETRY_CODES or (code == "READONLY" and self.route.moves):
             return cast("Exception", answer)
@@ -188,10 +188,15 @@ class Dispatcher:
 
     def _parts(self, commands: Sequence[Command], pending: Pending, limit: TimeLimit) -> Program[list[Part]]:
         """Group pending commands by server, in an order that is the same for all callers."""
+        route = self.route
+        only: Endpoint | None = None
         groups: dict[tuple[Endpoint, bool], list[int]] = {}
         for index, asked in pending.items():
             command = commands[index]
-            server = asked or command.server or (yield from self.route.locate(command.slot or 0, limit))
+            server = asked or command.server or only
+            if server is None:
+                server = yield from route.locate(command.key, limit)
+                only = None if route.scattered else server
             groups.setdefault((server, asked is not None), []).append(index)
         parts = []
         for (server, asking), group in sorted(groups.items()):
@@ -241,4 +246,4 @@ class Dispatcher:
 
 
 def _command(name: str, invocation: Invoke) -> Command:
-    return Command(command_words(name, invocation), slot_of(invocation.keys[0]))
+    return Command(command_words(name, invocation), invocation.keys[0])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import redis
 
@@ -17,11 +16,11 @@ from langchain_agentmem.backends.redis.dispatcher import Dispatcher
 from langchain_agentmem.backends.redis.failures import DRIVER_ERRORS, check_open, is_lost, translated
 from langchain_agentmem.backends.redis.inspection import inspect
 from langchain_agentmem.backends.redis.limits import TimeLimit
-from langchain_agentmem.backends.redis.scripts import Changed, InvokeAll
+from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll
 from langchain_agentmem.backends.redis.servers import Servers
 from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.errors import AgentMemError, StorageBusyError
-from langchain_agentmem.programs import All, OuterStep, Program, StorageProgram, arun, run
+from langchain_agentmem.programs import All, Program, StorageProgram, arun, run
 
 T = TypeVar("T")
 
@@ -77,12 +76,23 @@ class RedisDriver:
                 self._inspected = True
             for _ in range(_ATTEMPTS):
                 try:
-                    return cast("T", (yield from _Drive(self._dispatcher, program, limit, writes)))
+                    return (yield from checked(program, lambda step: self._perform(step, limit, writes)))
                 except Changed:
                     if not isinstance(program, StorageProgram):
                         raise
             msg = f"Could not read: other writers changed the data during each of {_ATTEMPTS} attempts. Try again."
             raise StorageBusyError(msg)
+
+    def _perform(self, step: Invoke | InvokeAll | All, limit: TimeLimit, writes: bool) -> Program[Any]:
+        if not isinstance(step, All):
+            return (yield from self._dispatcher.invoke(step, limit, writes=writes))
+        every: list[Any] = [one.invocations if isinstance(one, InvokeAll) else [one] for one in step.steps]
+        flat = InvokeAll([invocation for invocations in every for invocation in invocations])
+        answers = iter((yield from self._dispatcher.invoke(flat, limit, writes=writes)))
+        return [
+            [next(answers) for _ in invocations] if isinstance(one, InvokeAll) else next(answers)
+            for one, invocations in zip(step.steps, every, strict=True)
+        ]
 
     def _translated(self, error: Exception, limit: TimeLimit, *, writes: bool) -> AgentMemError:
         if is_lost(error):
@@ -102,30 +112,3 @@ class RedisDriver:
     async def aclose(self) -> None:
         """Same as `close`, but without blocking the event loop."""
         await self.servers.aclose()
-
-
-@dataclass(slots=True)
-class _Drive(OuterStep[Any]):
-    """Outer step: run a storage program. Each of its steps is an `Invoke` or `InvokeAll`, or an `All` of them."""
-
-    dispatcher: Dispatcher
-    program: Program[Any]
-    limit: TimeLimit
-    writes: bool
-
-    def perform(self) -> Any:
-        return run(checked(self.program), lambda step: run(self._invoke(step)))
-
-    async def aperform(self) -> Any:
-        return await arun(checked(self.program), lambda step: arun(self._invoke(step)))
-
-    def _invoke(self, step: Any) -> Program[Any]:
-        if not isinstance(step, All):
-            return (yield from self.dispatcher.invoke(step, self.limit, writes=self.writes))
-        every: list[Any] = [one.invocations if isinstance(one, InvokeAll) else [one] for one in step.steps]
-        flat = InvokeAll([invocation for invocations in every for invocation in invocations])
-        answers = iter((yield from self.dispatcher.invoke(flat, self.limit, writes=self.writes)))
-        return [
-            [next(answers) for _ in invocations] if isinstance(one, InvokeAll) else next(answers)
-            for one, invocations in zip(step.steps, every, strict=True)
-        ]

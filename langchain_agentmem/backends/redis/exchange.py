@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -17,14 +16,12 @@ from langchain_agentmem.backends.redis.failures import CONNECTION_ERRORS, connec
 from langchain_agentmem.backends.redis.internals import interrupt, set_timeout
 from langchain_agentmem.backends.redis.limits import TimeLimit
 from langchain_agentmem.backends.redis.pools import Lease
+from langchain_agentmem.backends.redis.protocol import Words, packed
 from langchain_agentmem.backends.redis.routing import Endpoint
 from langchain_agentmem.backends.redis.servers import Servers
 from langchain_agentmem.programs import OuterStep
 
 C = TypeVar("C")
-
-Words = Sequence[Any]
-"""A command and its arguments."""
 
 Result = list[Any] | Exception
 """The answers of a server to the commands of a part, or the reason why they are missing."""
@@ -105,10 +102,10 @@ class Exchange(OuterStep[list[Result]]):
             return None
         try:
             connection = pool.connect(lease, self.limit)
-            packed = connection.pack_commands(part.commands)
+            chunks = packed(part.commands)
             _apply(self.limit, lease)
             self.limit.sent = self.limit.sent or self.writes
-            connection.send_packed_command(packed)
+            connection.send_packed_command(chunks)
         except CONNECTION_ERRORS as error:
             return connection_error(error, handled)
         return None
@@ -153,7 +150,7 @@ class Exchange(OuterStep[list[Result]]):
             if leases.timer is None:
                 leases.timer = self._timer(leases)
             self.limit.sent = self.limit.sent or self.writes
-            await connection.send_packed_command(connection.pack_commands(part.commands))
+            await connection.send_packed_command(packed(part.commands))
         except CONNECTION_ERRORS as error:
             return self._timed_out(connection_error(error, handled))
         return None

@@ -229,7 +229,7 @@ end
 --   agent, number of messages to keep ('' for all), ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token; then
 --   for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none).
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
-local state = call('HMGET', SESSION, 'next', 'expires', 'at', 'indexed', 'updated')
+local state = call('HMGET', SESSION, 'next', 'expires', 'at', 'indexed', 'updated', 'count', 'title', 'titled')
 if not is_alive(state[2], now) then
   call('UNLINK', unpack(data_keys()))
   state = {}
@@ -284,17 +284,17 @@ for at = 9, ARGC, 5 do
   end
 end
 if not state[1] then
-  call('HSET', SESSION, 'identity', ARGV[2], 'created', ARGV[1], 'count', 0)
+  call('HSET', SESSION, 'identity', ARGV[2], 'created', ARGV[1])
 end
-call('HSET', SESSION, 'next', first + count)
 -- A clock may be behind that of the last addition. The time to live counts from the later time.
 now = math.max(now, tonumber(state[5] or 0))
-call('HSET', SESSION, 'updated', string.format('%.17g', now))
-call('HINCRBY', SESSION, 'count', count)
+local fields = {'next', first + count, 'count', tonumber(state[6] or 0) + count, 'updated', string.format('%.17g', now)}
+call('HSET', SESSION, unpack(fields))
 
 add_vectors(vectors)
 
 -- Delete all but the newest messages of the agent. The newest system message stays, and counts among them.
+local is_titled = state[7] and state[8]
 if keep then
   local low, high = range_of('a', agent)
   local over = call('ZLEXCOUNT', INDEX, low, high) - keep
@@ -307,10 +307,11 @@ if keep then
     end
     if #oldest > over then table.remove(oldest, spared) end
     remove(oldest)
+    is_titled = false  -- the message that the title was taken from may be gone
   end
 end
 
-if (keep or ARGV[3] ~= '') and not settled_title() then
+if not is_titled and (keep or ARGV[3] ~= '') and not settled_title() then
   local at = 1
   while at <= #ARGV[3] do
     local length, index = struct.unpack('>II', ARGV[3], at)

@@ -41,17 +41,17 @@ class Route:
     moves = False
     """True if the data may move to another server."""
 
-    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (it has all slots)
-        """Return the server of a slot."""
+    def locate(self, key: str | None, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (it has all keys)
+        """Return the server of a key."""
         yield from ()
         return HOME
 
     def every(self, limit: TimeLimit) -> Program[list[Endpoint]]:
         """Return all servers that accept writes."""
-        return [(yield from self.locate(0, limit))]
+        return [(yield from self.locate(None, limit))]
 
-    def move(self, slot: int, endpoint: Endpoint) -> None:
-        """Record that a slot has moved."""
+    def move(self, key: str, endpoint: Endpoint) -> None:
+        """Record that the slot of a key has moved."""
 
     def forget(self) -> None:
         """Discard the known addresses, and ask for them when they are needed next."""
@@ -73,7 +73,7 @@ class SentinelRoute(Route):
         self._service, self._ask = service, ask
         self._master: Endpoint | None = None
 
-    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (the master has all slots)
+    def locate(self, key: str | None, limit: TimeLimit) -> Program[Endpoint]:  # noqa: ARG002 (the master has all keys)
         known = self._master
         if known is None:
             known = self._master = yield from self._discover(limit)
@@ -116,18 +116,19 @@ class ClusterRoute(Route):
         """The first slots of ranges, and the owners of these ranges."""
         self._moved: dict[int, Endpoint] = {}
 
-    def locate(self, slot: int, limit: TimeLimit) -> Program[Endpoint]:
+    def locate(self, key: str | None, limit: TimeLimit) -> Program[Endpoint]:
         firsts, owners = self._table or (yield from self._discover(limit))
+        slot = 0 if key is None else _slot_of(key)
         return self._moved.get(slot) or owners[max(0, bisect_right(firsts, slot) - 1)]
 
     def every(self, limit: TimeLimit) -> Program[list[Endpoint]]:
         _, owners = self._table or (yield from self._discover(limit))
         return list(dict.fromkeys(owners))
 
-    def move(self, slot: int, endpoint: Endpoint) -> None:
+    def move(self, key: str, endpoint: Endpoint) -> None:
         if len(self._moved) >= SLOTS // 16:
             self.forget()
-        self._moved[slot] = self._mapped(endpoint)
+        self._moved[_slot_of(key)] = self._mapped(endpoint)
 
     def forget(self) -> None:
         known, self._table = self._table, None
@@ -166,7 +167,7 @@ def _with_cause(text: str, found: Any) -> str:
     return f"{text} (last error: {found})" if isinstance(found, Exception) else text
 
 
-def slot_of(key: str) -> int:
+def _slot_of(key: str) -> int:
     """Return the slot of a key with a hash tag."""
     tag = key[key.index("{") + 1 : key.index("}")]
     return crc_hqx(tag.encode(), 0) % SLOTS

@@ -1,10 +1,12 @@
 """The Lua scripts of the Redis backend, the steps that run them, and their keys and arguments.
 
-A `.lua` file contains several scripts, each after a line `-- name --`. The code under `-- shared --` is part of each script.
+A `.lua` file contains several scripts, each after a line `-- name --`. A script begins with `common.lua` and the code under
+`-- shared --`, without the functions that it does not call.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
@@ -19,6 +21,8 @@ from langchain_agentmem.programs import Step
 
 _PACKAGE = "langchain_agentmem.backends.redis"
 _LENGTH = struct.Struct(">I")
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_FUNCTION = re.compile(r"^local function (\w+).*?^end\n", re.MULTILINE | re.DOTALL)
 
 MAX_ARGUMENTS = 20_000
 """Maximum number of arguments of a command; more are packed. Redis allows 1,048,576."""
@@ -112,9 +116,19 @@ def load_scripts(file: str, kind: str, *bases: str) -> dict[str, Script]:
     shared = parts.pop("shared", "")
     scripts = {}
     for name, body in parts.items():
-        source = "\n".join((common, shared, body))
+        source = _without_unused("\n".join((common, shared, body)))
         scripts[name] = Script(name, kind, source, sha1(source.encode(), usedforsecurity=False).hexdigest())
     return scripts
+
+
+def _without_unused(source: str) -> str:
+    """Return a script without comments and unused functions: a server would create all functions at every run."""
+    source = _COMMENT.sub("", source)
+    for found in reversed(list(_FUNCTION.finditer(source))):
+        below = source[found.end() :]
+        if not re.search(rf"\b{found[1]}\b", below):  # code above a local function cannot call it
+            source = source[: found.start()] + below
+    return source
 
 
 def slot(*ids: str) -> str:
