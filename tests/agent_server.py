@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from patience import PATIENCE
 from servers import free_port
 
 GRAPH = """
@@ -99,7 +100,7 @@ def agent_server(folder: Path, memory_url: str, *, objects: bool = False) -> Ite
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not _answers(url):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"The agent server did not start: {output.read_text()[-4000:]}")
@@ -111,7 +112,7 @@ def agent_server(folder: Path, memory_url: str, *, objects: bool = False) -> Ite
     finally:
         process.terminate()
         try:
-            process.wait(60)
+            process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -127,5 +128,5 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/ok", timeout=5) as response:
             return bool(response.status == 200)
-    except urllib.error.URLError:
+    except OSError:  # also a timeout
         return False

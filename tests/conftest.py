@@ -55,7 +55,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set how many examples Hypothesis tries, and where it keeps what it needs while the tests run."""
     full = config.getoption("--full-matrix")
     examples.SHARE = 1.0 if full else 0.25
-    hypothesis.settings.register_profile("ours", max_examples=examples.examples(100), database=None)
+    hypothesis.settings.register_profile(
+        "ours",
+        max_examples=examples.examples(100),
+        database=None,
+        deadline=None,  # on a busy machine an example may take any time
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
     hypothesis.settings.load_profile("ours")
     folder = tempfile.mkdtemp(prefix="agentmem-hypothesis-")
     set_hypothesis_home_dir(folder)

@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
+from patience import PATIENCE
+
 COUNT = 8
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -36,13 +38,13 @@ class Team:
     """Eight processes."""
 
     def __init__(self) -> None:
-        barrier = CONTEXT.Barrier(COUNT, timeout=60)
+        barrier = CONTEXT.Barrier(COUNT, timeout=PATIENCE)
         self._pool = ProcessPoolExecutor(COUNT, mp_context=CONTEXT, initializer=_start, initargs=(barrier,))
 
     def together(self, job: Callable[[str, str], Any], url: str) -> list[Any]:
         """Run a job in all processes at once, with a name for each; raises what one of them raised."""
         futures = [self._pool.submit(_at_once, job, url, str(name)) for name in range(COUNT)]
-        return [future.result(timeout=80) for future in futures]
+        return [future.result(timeout=2 * PATIENCE) for future in futures]
 
     def close(self) -> None:
         self._pool.shutdown()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -15,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import redis
+from patience import PATIENCE
 
 NOBODY = 65534
 """Postgres refuses to run as root."""
@@ -81,7 +83,7 @@ class PostgresServer:
                 cwd=self.folder,
                 **self._user(),
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         ready = [str(self.bin / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
         while subprocess.run(ready, capture_output=True, check=False).returncode:
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -92,7 +94,7 @@ class PostgresServer:
         """Stop it: SIGINT breaks all connections at once, SIGQUIT is a crash."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(60)
+            self.process.wait(PATIENCE)
             self.process = None
 
     def close(self) -> None:
@@ -155,7 +157,7 @@ class RedisServer:
         flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([str(redis_program()), *flags], stdout=log, stderr=log, cwd=self.folder)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"Redis did not start: {(self.folder / 'log').read_text()[-2000:]}")
@@ -172,7 +174,7 @@ class RedisServer:
         """Stop it: SIGKILL is a crash."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(60)
+            self.process.wait(PATIENCE)
             self.process = None
 
     def close(self) -> None:
@@ -194,7 +196,7 @@ class RedisCluster:
             client.execute_command("CLUSTER", "ADDSLOTS", *range(bounds[at], bounds[at + 1]))
         for node in self.nodes[1:]:
             clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", node.port)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not all(self._is_complete(client) for client in clients):
             if time.monotonic() > deadline:
                 raise RuntimeError("The Redis cluster did not form.")
@@ -247,16 +249,19 @@ def postgres_server(*settings: str) -> Iterator[PostgresServer]:
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A free port, of those that no system gives to a client: it stays free while a server restarts."""
+    return _free_port(0)
 
 
 def free_ports_of_a_cluster() -> int:
     """A free port below one that is free as well, 10,000 higher, where the nodes of a Redis cluster meet."""
+    return _free_port(0, 10_000)
+
+
+def _free_port(*offsets: int) -> int:
     while True:
-        port = 10_000 + free_port() % 40_000
-        with socket.socket() as clients, socket.socket() as nodes, contextlib.suppress(OSError):
-            clients.bind(("127.0.0.1", port))
-            nodes.bind(("127.0.0.1", port + 10_000))
+        port = 10_000 + secrets.randbelow(12_000)
+        with contextlib.ExitStack() as bound, contextlib.suppress(OSError):
+            for offset in offsets:
+                bound.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
             return port

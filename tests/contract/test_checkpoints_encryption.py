@@ -19,6 +19,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
+from patience import PATIENCE
 from typing_extensions import TypedDict
 
 from langchain_agentmem import AgentMemory, AgentMemSaver, ConflictError, DamagedDataError
@@ -540,5 +541,5 @@ def test_a_graph_in_strict_mode_gets_its_own_types_back_and_no_others(lasting_ur
     """LangGraph derives the list of allowed types from the graph's schema."""
     strict_mode = {**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"}
     command = [sys.executable, "-c", STRICT, lasting_url]
-    done = subprocess.run(command, env=strict_mode, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=strict_mode, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.stdout.split() == ["Address", "Address", "dict"], done.stderr

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
+from patience import PATIENCE
 from processes import killed
 
 from langchain_agentmem import AgentMemory, AgentMemSaver
@@ -347,7 +348,7 @@ def test_a_forked_process_works_on_its_own_and_harms_nothing(lasting_url):
         child = multiprocessing.get_context("fork").Process(target=put_steps, args=(memory.checkpointer, "child", 5))
         child.start()
         put_steps(memory.checkpointer, "parent too", 5)
-        child.join(30)
+        child.join(PATIENCE)
         assert child.exitcode == 0
         assert_steps(memory.checkpointer, "parent", 3)
         assert_steps(memory.checkpointer, "parent too", 5)

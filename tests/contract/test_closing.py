@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
+from patience import PATIENCE
 
 from langchain_agentmem import AgentMemory, AgentMemSaver, AgentMemStore, StorageClosedError
 
@@ -54,10 +55,10 @@ def test_threads_in_the_middle_of_calls_get_a_clear_error(url, rounds):
     for thread in threads:
         thread.start()
     for _ in range(rounds):
-        assert began.acquire(timeout=60)
+        assert began.acquire(timeout=PATIENCE)
     memory.close()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert_only_closed(ended)
 
 
@@ -81,14 +82,14 @@ async def test_tasks_in_the_middle_of_calls_get_a_clear_error(url, closing, roun
 
     tasks = [asyncio.create_task(use(number)) for number in range(USERS)]
     for _ in range(rounds):
-        await asyncio.wait_for(began.acquire(), 60)
+        await asyncio.wait_for(began.acquire(), PATIENCE)
     if closing == "aclose":
         await memory.aclose()
     elif closing == "close":
         memory.close()
     else:
         await asyncio.to_thread(memory.close)
-    await asyncio.wait_for(asyncio.gather(*tasks), 60)
+    await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
     assert_only_closed(ended)
 
 

@@ -23,6 +23,7 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
+from patience import PATIENCE
 from pydantic import PrivateAttr
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, InvalidInputError, MemoryCompressor, Retention
@@ -56,7 +57,7 @@ class Noting(BaseChatModel):
         self._shown.append(str(messages[-1].content))
         self._begun.set()
         if self._gate is not None:
-            assert self._gate.wait(30)
+            assert self._gate.wait(PATIENCE)
         text = f"Summary {len(self._shown)}."
         return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
 
@@ -154,10 +155,10 @@ def test_no_summary_of_cleared_messages_is_written_afterwards(memory):
     history.add_messages(talk(0, 10))
     with ThreadPoolExecutor() as pool:
         running = pool.submit(lambda: history.messages)
-        assert model.begun.wait(30)
+        assert model.begun.wait(PATIENCE)
         memory.history("s").clear()
         gate.set()
-        running.result(30)
+        running.result(PATIENCE)
     history.add_messages(talk(50, 51))
     assert texts(history.messages) == ["fact 50 is 50", "noted 50"]
     assert "fact 0" not in str(memory.summary("s"))
@@ -195,9 +196,9 @@ def test_parallel_turns_of_a_session_summarise_once(memory):
     memory.history("s").add_messages(talk(0, 10))
     with ThreadPoolExecutor(8) as pool:
         running = [pool.submit(lambda: memory.history("s", compressor=compressor).messages) for _ in range(8)]
-        assert model.begun.wait(30)
+        assert model.begun.wait(PATIENCE)
         gate.set()
-        windows = [one.result(60) for one in running]
+        windows = [one.result(PATIENCE) for one in running]
     assert len(model.shown) == 1
     assert all(window == windows[0] for window in windows)
 
@@ -599,5 +600,5 @@ def test_processes_that_want_the_same_summary_make_it_once(lasting_url):
         memory.history("s").add_messages(talk(0, 10))
     command = [sys.executable, "-c", SUMMARISE, lasting_url]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    said = [process.communicate(timeout=50)[0].split() for process in running]
+    said = [process.communicate(timeout=PATIENCE)[0].split() for process in running]
     assert sorted(said) == [["1"], ["1"], ["called", "1"]]

@@ -18,6 +18,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.store.base import PutOp
+from patience import PATIENCE
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.programs import Compute, OffLoop, arun, off_loop, run
@@ -122,7 +123,7 @@ async def test_heavy_work_is_done_while_all_threads_of_the_loops_executor_wait(m
 
     def node(number: int) -> None:
         added = memory.history(f"s{number}").aadd_messages([HumanMessage("word " * 10_000)])
-        asyncio.run_coroutine_threadsafe(added, loop).result(60)
+        asyncio.run_coroutine_threadsafe(added, loop).result(PATIENCE)
 
     await asyncio.gather(*(asyncio.to_thread(node, number) for number in range(2)))
     assert [await memory.history(f"s{number}").acount() for number in range(2)] == [1, 1]
@@ -182,13 +183,13 @@ async def test_a_cancelled_program_ends_after_what_it_computes_off_the_loop():
         yield from OffLoop(large=True)
         try:
             began.set()
-            go_on.wait(60)
+            go_on.wait(PATIENCE)
             yield from Compute(False, int)
         finally:
             ended.append(True)
 
     task = asyncio.create_task(arun(slow()))
-    await asyncio.to_thread(began.wait, 60)
+    await asyncio.to_thread(began.wait, PATIENCE)
     task.cancel()
     await asyncio.sleep(0)
     task.cancel()

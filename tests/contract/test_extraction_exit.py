@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 
+from patience import PATIENCE
 from profiles import texts
 
 from langchain_agentmem import AgentMemory
@@ -43,7 +44,9 @@ BEGIN = """
 def exited(url: str, script: str) -> subprocess.CompletedProcess[str]:
     """A process that did what a script says and ended by itself."""
     program = textwrap.dedent(BEGIN).format(path=sys.path, url=url) + textwrap.dedent(script)
-    return subprocess.run([sys.executable, "-c", program], timeout=50, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", program], timeout=PATIENCE, capture_output=True, text=True, check=False
+    )
 
 
 def learned(url: str, *users: str) -> bool:
@@ -123,16 +126,16 @@ def test_children_read_their_own_conversations_and_no_process_hangs(sqlite_url: 
 
 
 def test_a_model_that_does_not_answer_is_given_up_with_a_warning(sqlite_url: str) -> None:
-    began = time.monotonic()
     done = exited(
         sqlite_url,
         """
         shutdown.time_left = 0.2
         blocked = RunnableLambda(lambda messages: threading.Event().wait())
         memories = [turn("alice", blocked), turn("bob", blocked)]
+        print(time.monotonic())
         """,
     )
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - float(done.stdout) < 20
     assert done.returncode == 0
     assert done.stderr.count("1 conversations were not read: the next runs of their threads read them.") == 2
     assert not learned(sqlite_url, "alice")
@@ -150,7 +153,7 @@ def test_nothing_is_waited_for_after_close(sqlite_url: str) -> None:
         began = time.monotonic()
         import atexit
         atexit._run_exitfuncs()
-        print(time.monotonic() - began < 10)
+        print(time.monotonic() - began < 20)
         """,
     )
     assert done.stdout == "True\n", done.stderr

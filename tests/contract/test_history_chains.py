@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
+from patience import PATIENCE
 from pydantic import PrivateAttr
 
 from langchain_agentmem import AgentMemHistory, AgentMemory
@@ -153,7 +154,7 @@ class Meeting:
     """A model whose answers wait until `parties` turns have all read their history and asked their question."""
 
     def __init__(self, parties: int) -> None:
-        self.threads = threading.Barrier(parties, timeout=20)
+        self.threads = threading.Barrier(parties, timeout=PATIENCE)
         self.waiting = parties
         self.tasks = asyncio.Event()
         self.model = RunnableLambda(self.answer, self.aanswer)
@@ -166,7 +167,7 @@ class Meeting:
         self.waiting -= 1
         if not self.waiting:
             self.tasks.set()
-        await asyncio.wait_for(self.tasks.wait(), 20)
+        await asyncio.wait_for(self.tasks.wait(), PATIENCE)
         return AIMessage("re: " + last(messages))
 
 
@@ -262,7 +263,7 @@ BLOCKS: list[Any] = [
 class Waiting(ScriptedChatModel):
     """A chat model whose answers wait until two turns have read their history."""
 
-    _barrier: threading.Barrier = PrivateAttr(default_factory=lambda: threading.Barrier(2, timeout=20))
+    _barrier: threading.Barrier = PrivateAttr(default_factory=lambda: threading.Barrier(2, timeout=PATIENCE))
 
     def _generate(self, *args: Any, **options: Any) -> Any:
         self._barrier.wait()

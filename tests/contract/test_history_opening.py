@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from database import database
 from langchain_core.messages import HumanMessage
+from patience import PATIENCE
 
 from langchain_agentmem import (
     AgentMemory,
@@ -193,7 +194,7 @@ async def test_a_database_that_was_never_written_can_be_read_first(memory, call)
 
 @pytest.mark.parametrize("first_use", ["read", "write"])
 def test_many_threads_may_use_a_new_database_first(url, first_use):
-    barrier = threading.Barrier(6, timeout=20)
+    barrier = threading.Barrier(6, timeout=PATIENCE)
     with AgentMemory.from_url(url) as memory:
 
         def use(number: int) -> int:
@@ -207,7 +208,7 @@ def test_many_threads_may_use_a_new_database_first(url, first_use):
 
 
 def test_several_memories_of_one_process_may_use_a_new_database_first(lasting_url):
-    barrier = threading.Barrier(6, timeout=20)
+    barrier = threading.Barrier(6, timeout=PATIENCE)
 
     def use(number: int) -> None:
         with AgentMemory.from_url(lasting_url) as memory:
@@ -237,7 +238,7 @@ def test_one_memory_serves_several_event_loops_one_after_the_other(url):
 
 
 def test_one_memory_serves_several_event_loops_at_once(url):
-    barrier = threading.Barrier(4, timeout=20)
+    barrier = threading.Barrier(4, timeout=PATIENCE)
     with AgentMemory.from_url(url) as memory:
 
         async def turns(number: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from patience import PATIENCE
 from processes import killed
 
 from langchain_agentmem import AgentMemory
@@ -171,7 +172,7 @@ def test_a_forked_process_works_on_its_own_and_harms_nothing(lasting_url):
         child = multiprocessing.get_context("fork").Process(target=_append_as_child, args=(memory,))
         child.start()
         memory.history("s").add_messages(turn("parent", 1))
-        child.join(30)
+        child.join(PATIENCE)
         assert child.exitcode == 0
         memory.history("s").add_messages(turn("parent", 2))
         contents = [message.content for message in memory.history("s").get_recent(100)]

@@ -17,6 +17,7 @@ from counting import Costs
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.store.base import PutOp, SearchOp
+from patience import PATIENCE
 
 from langchain_agentmem import (
     AgentMemory,
@@ -163,7 +164,7 @@ async def test_of_two_models_that_begin_at_once_one_wins(lasting_url, call):
     barrier = threading.Barrier(2)
     models = Model("one"), Model("two")
     for model in models:
-        model.meanwhile = lambda _: barrier.wait(20)
+        model.meanwhile = lambda _: barrier.wait(PATIENCE)
     outcome: dict[str, Any] = {}
 
     def begin(model: Model) -> None:
@@ -179,7 +180,7 @@ async def test_of_two_models_that_begin_at_once_one_wins(lasting_url, call):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     (winner,) = [name for name, error in outcome.items() if error is None]
     with AgentMemory.from_url(lasting_url) as memory:
         assert [item.key for item in await call(memory.store.search, ())] == [winner]
@@ -503,14 +504,14 @@ async def test_two_may_do_it_at_once(lasting_url, call):
 
     def begin() -> None:
         with AgentMemory.from_url(lasting_url, embeddings=Model("new", 24)) as one:
-            barrier.wait(20)
+            barrier.wait(PATIENCE)
             asyncio.run(call(one.reindex, batch_size=7))
 
     threads = [threading.Thread(target=begin) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     with AgentMemory.from_url(lasting_url, embeddings=Model("new", 24)) as memory:
         check_whole(memory, Model("new", 24), 60)
         assert await call(memory.reindex) == Reindexed()

@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.messages.utils import count_tokens_approximately
 from langchain_openai import ChatOpenAI
 from openai_server import OpenAIServer, fails, garbles, says
+from patience import PATIENCE
 
 from langchain_agentmem import AgentMemory
 
@@ -34,7 +35,7 @@ def memory() -> Iterator[AgentMemory]:
 
 @pytest.fixture(scope="module")
 def model(running: OpenAIServer) -> ChatOpenAI:
-    return ChatOpenAI(base_url=running.url, api_key="none", model="test", max_retries=0, timeout=5)
+    return ChatOpenAI(base_url=running.url, api_key="none", model="test", max_retries=0, timeout=PATIENCE)
 
 
 def talk(turns: int) -> list[BaseMessage]:

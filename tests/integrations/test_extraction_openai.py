@@ -12,6 +12,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
 from openai_server import Answer, OpenAIServer, calls, cut_off, fails, garbles, refuses, says
+from patience import PATIENCE
 from profiles import ALICE, add, answer, config, human, texts
 
 from langchain_agentmem import AgentMemory
@@ -41,7 +42,7 @@ def memory() -> Iterator[AgentMemory]:
 
 @pytest.fixture(scope="module")
 def model(running: OpenAIServer) -> ChatOpenAI:
-    return ChatOpenAI(base_url=running.url, api_key="none", model="test", max_retries=0, timeout=5)
+    return ChatOpenAI(base_url=running.url, api_key="none", model="test", max_retries=0, timeout=PATIENCE)
 
 
 def known(memory: AgentMemory) -> list[str]:

@@ -31,7 +31,7 @@ def test_a_notebook_runs_again(file: Path, tmp_path: Path) -> None:
             cell.outputs = []
     resources = {"metadata": {"path": str(tmp_path)}}
     environment = {**os.environ, "TMPDIR": str(tmp_path)}  # where the notebook makes its folder
-    NotebookClient(fresh, timeout=120, kernel_name="python3", resources=resources).execute(env=environment)
+    NotebookClient(fresh, timeout=600, kernel_name="python3", resources=resources).execute(env=environment)
     printed = [
         [output.text for output in cell.get("outputs", []) if output.output_type == "stream"] for cell in fresh.cells
     ]

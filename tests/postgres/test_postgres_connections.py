@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from database import database
 from langchain_core.messages import AIMessage, HumanMessage
+from patience import PATIENCE
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from servers import PostgresServer, free_port
 from surfaces import assert_used, talk, use
@@ -115,17 +116,17 @@ async def test_as_many_connections_are_used_as_operations_run(postgres_url):
 
         with ThreadPoolExecutor(6) as pool:
             adding = [pool.submit(add, number) for number in range(6)]
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while waiting() < 6 and time.monotonic() < deadline:
                 await asyncio.sleep(0.01)
             assert waiting() == 6
             opened.execute("COMMIT")
             for one in adding:
-                one.result(20)
+                one.result(PATIENCE)
         opened.execute("BEGIN")
         opened.execute("SELECT * FROM agentmem_sessions FOR UPDATE")
         tasks = [asyncio.ensure_future(memory.history(f"s{n}").aadd_messages([HumanMessage("c")])) for n in range(6)]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while await asyncio.to_thread(waiting) < 6 and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         assert waiting() == 6
@@ -186,7 +187,7 @@ async def test_a_restart_in_the_middle_of_many_turns_doubles_and_loses_nothing(s
         workers = [threading.Thread(target=turns, args=(name,)) for name in range(4)]
         for worker in workers:
             worker.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while len(done) < 20 and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         server.stop(signal.SIGINT)
@@ -229,7 +230,7 @@ async def test_what_cannot_be_connected_to_is_a_clear_error_at_once(server, call
     started = time.monotonic()
     with pytest.raises(AgentMemError, match=reason):
         await call(memory.history("s").get_recent)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20
     await call(memory.close)
 
 
@@ -270,7 +271,7 @@ async def test_closing_leaves_no_connection_no_thread_and_no_warning(postgres_ur
         gc.collect()
     assert {thread for thread in threading.enumerate() if "agentmem" in thread.name} <= before
     with database(postgres_url) as opened:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         of_ours = f"query LIKE '%{opened.schema}%agentmem_append%'"
         query = f"SELECT count(*) FROM pg_stat_activity WHERE {of_ours} AND pid <> pg_backend_pid()"
         while opened.execute(query)[0][0] and time.monotonic() < deadline:
@@ -300,7 +301,7 @@ def test_a_program_that_never_closes_ends_without_a_word(postgres_url):
         [sys.executable, "-X", "dev", "-W", "error", "-c", FORGETFUL, postgres_url],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stdout.strip()) == (0, "25"), done.stderr
@@ -333,7 +334,7 @@ def test_a_forked_process_harms_nothing_when_it_ends(postgres_url):
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, postgres_url],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -362,7 +363,7 @@ async def test_nothing_leaves_a_transaction_open(postgres_url, call):
             "WHERE query LIKE '%" + opened.schema + "%' AND pid <> pg_backend_pid()"
         )
         # A connection whose answer has just come may still be called active for a moment.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while (states := opened.execute(query)) != [("idle",)] and time.monotonic() < deadline:
             pass
         assert states == [("idle",)]

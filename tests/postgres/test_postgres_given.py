@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
+from patience import PATIENCE
 from psycopg import AsyncClientCursor, AsyncRawCursor, ClientCursor, RawCursor
 from psycopg.rows import class_row, dict_row, namedtuple_row, scalar_row
 from psycopg.types.json import set_json_loads
@@ -159,7 +160,7 @@ def test_what_the_application_opened_before_a_fork_is_refused_after_it(postgres_
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
         env=os.environ,
     )

@@ -19,6 +19,7 @@ import psycopg
 import pytest
 from database import database
 from langgraph.store.base import GetOp, PutOp
+from patience import PATIENCE
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
@@ -47,11 +48,11 @@ def opened(source: str, url: str) -> Iterator[AgentMemory]:
     """A memory with one connection of some kind."""
     base, _, schema = url.partition("?schema=")
     if source == "own":
-        with AgentMemory.from_url(f"{url}&pool_size=1&timeout=5") as memory:
+        with AgentMemory.from_url(f"{url}&pool_size=1") as memory:
             yield memory
     elif source == "pool":
         settings = {"autocommit": True}
-        with ConnectionPool(base, kwargs=settings, min_size=1, max_size=1, timeout=5, open=True) as pool:
+        with ConnectionPool(base, kwargs=settings, min_size=1, max_size=1, timeout=PATIENCE, open=True) as pool:
             yield AgentMemory.from_connection(pool, schema=schema)
     else:
         with psycopg.connect(base, autocommit=source == "connection") as connection:
@@ -141,6 +142,15 @@ def test_signals_at_any_moment_leave_nothing_behind(postgres_url, source, error,
         caplog.clear()
 
 
+def stop_when_a_call_waits(url: str) -> None:
+    """Send a signal to the main thread when a call waits for a lock."""
+    with database(url) as one:
+        query = f"SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{one.schema}%'"
+        while not one.execute(query):
+            time.sleep(0.01)
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+
 def test_a_call_that_waits_for_a_lock_is_cancelled_on_the_server(postgres_url):
     def stop(*_: object) -> None:
         raise Stopped
@@ -151,9 +161,11 @@ def test_a_call_that_waits_for_a_lock_is_cancelled_on_the_server(postgres_url):
             one_statement(memory, 0)
             other.execute("BEGIN")
             other.execute("SELECT * FROM store FOR UPDATE")
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            stopping = threading.Thread(target=stop_when_a_call_waits, args=(postgres_url,))
+            stopping.start()
             with pytest.raises(Stopped):
                 one_statement(memory, 1)
+            stopping.join(PATIENCE)
             other.execute("COMMIT")
             assert memory.store.get(("a",), "k").value == {"n": 0}
     finally:
@@ -180,11 +192,13 @@ class Cancelling:
 async def aopened(source: str, url: str) -> Any:
     base, _, schema = url.partition("?schema=")
     if source == "own":
-        async with AgentMemory.from_url(f"{url}&pool_size=1&timeout=5") as memory:
+        async with AgentMemory.from_url(f"{url}&pool_size=1") as memory:
             yield memory
     elif source == "pool":
         settings = {"autocommit": True}
-        async with AsyncConnectionPool(base, kwargs=settings, min_size=1, max_size=1, timeout=5, open=False) as pool:
+        async with AsyncConnectionPool(
+            base, kwargs=settings, min_size=1, max_size=1, timeout=PATIENCE, open=False
+        ) as pool:
             yield AgentMemory.from_connection(pool, schema=schema)
     else:
         async with await psycopg.AsyncConnection.connect(base, autocommit=source == "connection") as connection:
@@ -236,12 +250,12 @@ async def test_tasks_that_are_cancelled_while_they_wait_leave_nothing_behind(pos
 
 def test_a_slot_whose_caller_is_gone_is_given_to_the_next():
     slots = Slots(1)
-    limit = TimeLimit(5)
+    limit = TimeLimit(PATIENCE)
     lost, next_ = Slot(slots), Slot(slots)
     langchain_agentmem.programs.run(lost.take(limit))
     waiting = threading.Thread(target=lambda: langchain_agentmem.programs.run(next_.take(limit)))
     waiting.start()
     del lost
     gc.collect()
-    waiting.join(5)
+    waiting.join(PATIENCE)
     assert next_.is_taken

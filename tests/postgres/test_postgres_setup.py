@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.postgres import PostgresStore
+from patience import PATIENCE
 from processes import CONTEXT
 from profiles import taking_turns
 from psycopg.rows import dict_row
@@ -52,7 +53,7 @@ def set_up_theirs(url: str) -> None:
 
 def begin(url: str, number: int, barrier: Any) -> None:
     with AgentMemory.from_url(url) as memory:
-        barrier.wait(60)
+        barrier.wait(PATIENCE)
         memory.history("s").add_messages([HumanMessage(str(number))])
         memory.store.put(("a",), str(number), {"n": number})
 
@@ -71,7 +72,7 @@ def test_16_processes_may_be_the_first_at_once(fresh_url):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(120)
+        process.join(PATIENCE)
     assert [process.exitcode for process in processes] == [0] * 16
     with AgentMemory.from_url(fresh_url) as memory:
         assert memory.history("s").count() == 16

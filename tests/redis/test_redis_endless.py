@@ -16,6 +16,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.store.base import PutOp
+from patience import PATIENCE
 from servers import RedisServer, redis_server
 from test_redis_damage import fill, operations
 from test_redis_scripts import graph_on
@@ -35,7 +36,7 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def client(server: RedisServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url, socket_timeout=5) as opened:
+    with redis.Redis.from_url(server.url, socket_timeout=PATIENCE) as opened:
         with contextlib.suppress(redis.ResponseError):
             opened.script_kill()  # of a test that failed
         opened.flushall()
@@ -43,7 +44,7 @@ def client(server: RedisServer) -> Iterator[redis.Redis]:
 
 
 def memory_on(server: RedisServer, size: int = 8) -> AgentMemory:
-    return AgentMemory.from_url(f"{server.url}?timeout=3", embeddings=DeterministicFakeEmbedding(size=size))
+    return AgentMemory.from_url(f"{server.url}?timeout=20", embeddings=DeterministicFakeEmbedding(size=size))
 
 
 def never_endless(client: redis.Redis, what: Any, operation: Callable[[], Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 from packaging.specifiers import SpecifierSet
+from patience import PATIENCE
 
 from langchain_agentmem.backends.redis import internals
 
@@ -43,13 +44,13 @@ def test_the_tested_versions_are_those_that_the_package_requires():
 
 
 def test_a_timeout_bounds_the_wait_of_a_synchronous_connection(redis_url):
-    with redis.Redis.from_url(redis_url, retry=None, protocol=2) as client:
+    with redis.Redis.from_url(redis_url, retry=None, protocol=2, socket_timeout=None) as client:
         connection = client.connection_pool.get_connection()
         internals.set_timeout(connection, 0.05)
         began = time.monotonic()
         with pytest.raises(redis.exceptions.TimeoutError):
             connection.read_response()
-        assert 0.04 < time.monotonic() - began < 2
+        assert time.monotonic() - began > 0.04
         internals.set_timeout(connection, 1.0)  # of a closed connection
         client.connection_pool.release(connection)
 
@@ -65,7 +66,7 @@ async def test_an_unread_answer_and_the_end_of_a_connection_are_noticed(redis_ur
     connection, number = await connected(redis_url)
     assert internals.is_clean(connection)
     await connection.send_command("ECHO", "unread")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while internals.is_clean(connection):
         assert time.monotonic() < deadline
         await asyncio.sleep(0)
@@ -84,7 +85,7 @@ async def test_an_interrupted_connection_fails_the_task_that_waits(redis_url):
     await asyncio.sleep(0)
     internals.interrupt(connection)
     with pytest.raises(redis.exceptions.ConnectionError):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, PATIENCE)
     internals.interrupt(connection)  # which is closed
 
 
@@ -101,7 +102,7 @@ def test_a_discarded_connection_is_closed_at_the_server(redis_url, loop_is):
             loop.call_soon(internals.discard, loop, [connection])
             loop.run_until_complete(asyncio.sleep(0))
             loop.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while number in {int(one["id"]) for one in client.client_list()}:
             assert time.monotonic() < deadline
     internals.discard(loop, [connection])

@@ -18,6 +18,7 @@ import pytest
 import redis
 from langchain_core.messages import HumanMessage
 from langgraph.store.base import GetOp, PutOp
+from patience import PATIENCE
 from servers import redis_server
 
 from langchain_agentmem import AgentMemory, StorageError
@@ -26,7 +27,7 @@ from langchain_agentmem import AgentMemory, StorageError
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
 KEYS = [str(number) for number in range(8)]
-OPTIONS = "?pool_size=1&timeout=5&retries=0"
+OPTIONS = "?pool_size=1&retries=0"
 CONFIG: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
 
 
@@ -231,7 +232,7 @@ def test_a_connection_with_an_unread_answer_is_not_used(redis_url):
         (pool,) = memory.backend.driver.servers._pools.values()
         (link,) = pool._idle
         link.connection.send_command("ECHO", "somebody else's answer")
-        link.connection.can_read(timeout=5)
+        link.connection.can_read(timeout=PATIENCE)
         for number in range(3):
             assert_own_answers(memory, number)
 

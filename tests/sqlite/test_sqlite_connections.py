@@ -14,6 +14,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
+from patience import PATIENCE
 from surfaces import assert_used, use
 
 from langchain_agentmem import (
@@ -180,13 +181,13 @@ async def test_a_thousand_turns_of_chains_at_once(sqlite_url):
 
 
 def test_a_caller_waits_as_long_as_those_ahead_finish(sqlite_url):
-    """Each writer takes half of the time limit, so the last of six waits longer than the limit."""
-    with AgentMemory.from_url(f"{sqlite_url}?timeout=0.4") as memory:
+    """Each writer takes a quarter of the time limit, so the last of six waits longer than the limit."""
+    with AgentMemory.from_url(f"{sqlite_url}?timeout=2") as memory:
         memory.store.put(("a",), "0", {})
         gate, failed = threading.Event(), []
 
         def program():
-            gate.wait(0.2)
+            gate.wait(0.5)
             yield from ()
 
         def write() -> None:
@@ -199,7 +200,7 @@ def test_a_caller_waits_as_long_as_those_ahead_finish(sqlite_url):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert failed == []
 
 
@@ -210,16 +211,16 @@ def test_a_caller_gives_up_when_nobody_ahead_finishes(sqlite_url):
 
         def program():
             holds.set()
-            end.wait(20)
+            end.wait(PATIENCE)
             yield from ()
 
         thread = threading.Thread(target=memory.backend.write, args=(program(),))
         thread.start()
-        assert holds.wait(20)
+        assert holds.wait(PATIENCE)
         with pytest.raises(StorageBusyError, match=r"more than 0\.1 seconds"):
             memory.store.put(("a",), "1", {})
         end.set()
-        thread.join(20)
+        thread.join(PATIENCE)
         memory.store.put(("a",), "2", {})
         assert sorted(item.key for item in memory.store.search(("a",))) == ["0", "2"]
 
@@ -245,7 +246,7 @@ def test_a_call_within_a_call_of_the_same_thread_does_not_wait_for_it(sqlite_url
 
 def test_another_process_that_keeps_writing_counts_as_progress(sqlite_url):
     path = sqlite_url.removeprefix("sqlite:///")
-    with AgentMemory.from_url(f"{sqlite_url}?timeout=0.2") as memory:
+    with AgentMemory.from_url(f"{sqlite_url}?timeout=2") as memory:
         memory.store.put(("a",), "0", {})
         other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         other.execute("CREATE TABLE others (n)")
@@ -254,8 +255,8 @@ def test_another_process_that_keeps_writing_counts_as_progress(sqlite_url):
         writing = threading.Thread(target=lambda: (memory.store.put(("a",), "1", {}), done.set()))
         writing.start()
         pause = threading.Event()
-        for _ in range(5):  # each holds the file for most of the time limit
-            pause.wait(0.15)
+        for _ in range(6):  # each holds the file for a quarter of the time limit
+            pause.wait(0.5)
             other.execute("INSERT INTO others VALUES (1)")
             other.execute("COMMIT")
             try:
@@ -264,7 +265,7 @@ def test_another_process_that_keeps_writing_counts_as_progress(sqlite_url):
                 break
         if other.in_transaction:
             other.execute("COMMIT")
-        writing.join(20)
+        writing.join(PATIENCE)
         assert done.is_set()
         other.close()
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from patience import PATIENCE
 from surfaces import CONFIG, talk
 
 from langchain_agentmem import AgentMemory, Retention
@@ -194,7 +195,7 @@ def test_a_reader_of_an_earlier_state_only_puts_it_off(sqlite_url):
         reader.execute("SELECT count(*) FROM agentmem_items").fetchone()
         began = time.monotonic()
         memory.store.delete(("a",), "k")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 20  # less than the time limit
         assert left(sqlite_url)
         reader.execute("COMMIT")
         reader.close()
@@ -220,7 +221,7 @@ def test_other_threads_that_read_and_write_do_not_keep_it(sqlite_url):
             memory.store.delete(("a",), "k")
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
         assert left(sqlite_url) == []
 
 

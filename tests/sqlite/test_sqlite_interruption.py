@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
+from patience import PATIENCE
 
 import langchain_agentmem.backends.sqlite
 from langchain_agentmem import AgentMemory
@@ -224,7 +225,7 @@ def test_threads_go_on_when_one_is_broken_off(tmp_path):
     kept = each_line(call)
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert len(kept) > 30
     assert failed == []
     works(memory, 0)

@@ -12,8 +12,9 @@ import pytest
 from langchain_core.messages import RemoveMessage
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
+from patience import PATIENCE
 from profiles import ALICE, START, add, answer, assistant, config, human, shown, texts
-from pydantic import BaseModel
+from pydantic import BaseModel, PrivateAttr
 
 from langchain_agentmem import InvalidInputError, InvalidTypeError, StorageClosedError
 from langchain_agentmem.knowledge.extraction.markers import Marker
@@ -53,11 +54,17 @@ async def test_messages_without_ids_trimmed_histories_and_repetitions(memory, ca
 
 
 class Slow(ScriptedChatModel):
-    """Answers its first request too late."""
+    """Answers its first request too late: after `late` is set."""
+
+    _late: threading.Event = PrivateAttr(default_factory=threading.Event)
+
+    @property
+    def late(self) -> threading.Event:
+        return self._late
 
     def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
         if not self.requests:
-            threading.Event().wait(1)
+            assert self._late.wait(PATIENCE)
         return super()._generate(messages, *args, **kwargs)
 
     async def _agenerate(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
@@ -76,9 +83,10 @@ async def test_a_model_that_takes_too_long_changes_nothing_and_the_next_run_read
     assert "It took longer than 0.1 seconds" in late.error
     assert "Nothing was extracted from 1 messages: TimeoutError" in caplog.text
     assert (await call(memory.profiles.get, ALICE)).facts == []
+    model.late.set()
     while not model.requests:  # what the model says too late is lost
         await asyncio.sleep(0)
-    again = await call(node.invoke, [human("I have two dogs.", "a")], config())
+    again = await call(memory.profile_node(model).invoke, [human("I have two dogs.", "a")], config())
     assert (texts(again.added), again.error) == (["Has two dogs"], None)
 
 

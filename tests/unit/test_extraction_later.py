@@ -18,6 +18,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START as BEGIN
 from langgraph.graph import MessagesState, StateGraph
+from patience import PATIENCE
 from profiles import ALICE, add, answer, config, human, shown, texts
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError, StorageClosedError
@@ -35,11 +36,11 @@ class Gated(ScriptedChatModel):
         self._gate = threading.Event()
 
     def _generate(self, *args: Any, **options: Any) -> Any:
-        assert self._gate.wait(10)
+        assert self._gate.wait(PATIENCE)
         return super()._generate(*args, **options)
 
     async def _agenerate(self, *args: Any, **options: Any) -> Any:
-        await asyncio.to_thread(self._gate.wait, 10)
+        await asyncio.to_thread(self._gate.wait, PATIENCE)
         return super()._generate(*args, **options)
 
 
@@ -106,7 +107,7 @@ async def test_the_quiet_ends_by_itself(memory, call):
         on_extraction=lambda _: done.set(),
     )
     await call(node.invoke, [human("I have two dogs", "a")], config())
-    assert await asyncio.to_thread(done.wait, 10)
+    assert await asyncio.to_thread(done.wait, PATIENCE)
     await call(node.flush)
     assert facts(memory) == ["Has two dogs"]
 
@@ -227,7 +228,18 @@ async def test_nothing_is_left_running(sqlite_url, call, when):
 
 def test_what_an_event_loop_left_behind_is_read_when_the_memory_closes(sqlite_url):
     memory = AgentMemory.from_url(sqlite_url)
-    model = Gated([answer(add("Has two dogs")), answer(add("Has a cat")), answer(add("Has a cat"))])
+
+    class Cancelled(Gated):
+        """Answers after its task was cancelled."""
+
+        async def _agenerate(self, *args: Any, **options: Any) -> Any:
+            try:
+                return await super()._agenerate(*args, **options)
+            except asyncio.CancelledError:
+                self._gate.set()
+                raise
+
+    model = Cancelled([answer(add("Has two dogs")), answer(add("Has a cat")), answer(add("Has a cat"))])
     node = memory.profile_node(model, when="background")
 
     async def main() -> None:
@@ -235,7 +247,6 @@ def test_what_an_event_loop_left_behind_is_read_when_the_memory_closes(sqlite_ur
         while not node.schedule._jobs.running:
             await asyncio.sleep(0)
         await node.ainvoke([human("I have a cat", "b")], config("bob"))
-        threading.Timer(0.05, model._gate.set).start()
 
     asyncio.run(main())  # its tasks are cancelled
     assert node.schedule.pending == 2
@@ -254,7 +265,7 @@ async def test_closing_from_a_running_event_loop_does_not_wait_for_ever(sqlite_u
         await asyncio.sleep(0)
     started = time.monotonic()
     node.close()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert "were not read" in caplog.text
     model._gate.set()
     await memory.aclose()
@@ -269,7 +280,7 @@ def test_a_job_of_an_event_loop_that_was_stopped_is_not_waited_for(memory, caplo
         loop.run_until_complete(asyncio.sleep(0))  # the loop stops and never runs again; its task is not cancelled
     started = time.monotonic()
     node.flush()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     model._gate.set()
     loop.run_until_complete(node.aflush())
     assert facts(memory) == ["Has two dogs"]
@@ -328,11 +339,11 @@ async def test_conversations_are_flushed_at_once(memory, call):
 
     class Met(ScriptedChatModel):
         def _generate(self, *args: Any, **options: Any) -> Any:
-            together.wait(10)
+            together.wait(PATIENCE)
             return super()._generate(*args, **options)
 
         async def _agenerate(self, *args: Any, **options: Any) -> Any:
-            await asyncio.to_thread(together.wait, 10)
+            await asyncio.to_thread(together.wait, PATIENCE)
             return super()._generate(*args, **options)
 
     model = Met([answer(add("Has two dogs"))] * 2 * WORKERS)
@@ -447,7 +458,7 @@ def test_a_child_process_reads_its_own_conversations_alone(sqlite_url):
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
         os._exit(0)
     """
-    done = subprocess.run([sys.executable, "-c", script], timeout=50, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], timeout=PATIENCE, capture_output=True, text=True, check=False)
     assert done.stdout == "0\n", done.stderr
 
 

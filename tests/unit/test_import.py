@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 
 import langchain_agentmem
 
@@ -34,7 +35,7 @@ REPORT = "; import json, sys; print(json.dumps(sorted(sys.modules)))"
 def modules_after(statement: str) -> set[str]:
     """The modules that a new Python has loaded after a statement."""
     done = subprocess.run(
-        [sys.executable, "-c", statement + REPORT], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", statement + REPORT], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     return set(json.loads(done.stdout))
 

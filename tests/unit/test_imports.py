@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 
 PROGRAM = """
 import importlib.abc, os, signal, sys
@@ -42,5 +43,5 @@ for _ in range(2):
 
 @pytest.mark.parametrize("module", ["numpy", "numpy.exceptions", "numpy.dtypes", "numpy.linalg"])
 def test_a_signal_during_the_import_of_numpy_harms_no_later_call(module):
-    done = subprocess.run([sys.executable, "-c", PROGRAM, module], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", PROGRAM, module], capture_output=True, text=True, timeout=PATIENCE)
     assert done.stdout.strip() == "True ['k']", done.stderr
