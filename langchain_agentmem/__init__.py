@@ -37,6 +37,8 @@ Results:
     Extraction: The result of one extraction, for `on_extraction`.
     SavedMemory: A text that a user or an agent asked to keep.
     KnowledgeEntry: A text in a collection of shared knowledge.
+    Recall: The stored knowledge that answers a message; see `memory.recall`.
+    RecalledItem: One item of it.
     Reindexed: The result of `memory.reindex()`.
     Variable: A variable that `memory.variables.search` found.
 
@@ -108,6 +110,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.memory import AgentMemory
     from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
     from langchain_agentmem.messages.tokens import TokenCounter
+    from langchain_agentmem.prompting.recall.results import Recall, RecalledItem
     from langchain_agentmem.prompting.variables.models import Variable
     from langchain_agentmem.store.face import AgentMemStore
 
@@ -142,6 +145,8 @@ __all__ = [
     "MemoryCompressor",
     "ProfileExtractor",
     "Profiles",
+    "Recall",
+    "RecalledItem",
     "Reindexed",
     "Relation",
     "Retention",
@@ -180,6 +185,8 @@ _LATER = {
     "MemoryCompressor": "compression.compressor",
     "ProfileExtractor": "knowledge.extraction.face",
     "Profiles": "knowledge.facts.face",
+    "Recall": "prompting.recall.results",
+    "RecalledItem": "prompting.recall.results",
     "Reindexed": "lifecycle.reindexing",
     "Relation": "knowledge.entities.models",
     "Retention": "arguments.retention",

@@ -31,6 +31,7 @@ from langchain_agentmem.lifecycle.records import RecordEngine, Records
 from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.programs import run
 from langchain_agentmem.prompting.methods import PromptingMethods
+from langchain_agentmem.prompting.recall.methods import RecallMethods
 from langchain_agentmem.store.face import AgentMemStore
 from langchain_agentmem.text.tables import html_table
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.settings import AgentMemSettings
 
 
-class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMethods, Surface):
+class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMethods, RecallMethods, Surface):
     """The memory of an application: chat history, store, checkpointer and knowledge about users on one database.
 
     Create one object per process, with `from_url`, and share it between threads and event loops. It is a context manager,

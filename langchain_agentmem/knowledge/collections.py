@@ -69,6 +69,8 @@ class CollectionEngine:
 
     def __init__(self, store: StoreEngine) -> None:
         self.store = store
+        self._existing: set[str] = set()
+        """Names of collections that `require_unfound` has seen."""
 
     def add(self, name: str, texts: Any, metadata: Any) -> Program[Ids]:
         """Add texts to a collection. Entries that are stored already are neither written nor embedded again."""
@@ -131,7 +133,7 @@ class CollectionEngine:
             shared_namespace(name), None, check_count("limit", limit), check_count("offset", offset, least=0)
         )
         (items,) = yield from read_batch(self.store, [search])
-        return KnowledgeEntries(readable(items, _entry))
+        return KnowledgeEntries(readable(items, entry_of))
 
     def search(
         self, query: str, names: Sequence[str] | None, k: int, condition: Mapping[str, Any] | None
@@ -152,7 +154,7 @@ class CollectionEngine:
             if len(chosen) == 1:
                 namespace = shared_namespace(chosen[0])
         items = yield from self.store.search(namespace, query=query, filter=where, limit=k)
-        found = KnowledgeEntries(readable((item for item in items if len(item.namespace) == len(_ROOT) + 1), _entry))
+        found = KnowledgeEntries(readable((item for item in items if len(item.namespace) == len(_ROOT) + 1), entry_of))
         yield from self.require(name for name in chosen or () if all(one.name != name for one in found))
         return found
 
@@ -172,6 +174,17 @@ class CollectionEngine:
                     f"Add texts to the collection first."
                 )
                 raise UnknownCollectionError(msg)
+
+    def require_unfound(self, names: Sequence[str], found: Iterable[str]) -> Program[None]:
+        """Same as `require`, after a search in the collections: only names without a result are looked up, each once.
+
+        Args:
+            names: The names.
+            found: Names of collections in which the search found entries.
+        """
+        self._existing.update(found)
+        yield from self.require(name for name in names if name not in self._existing)
+        self._existing.update(names)
 
     def _version(self, name: str) -> Program[Value | None]:
         """Return the value of a collection's marker; None if it was never replaced."""
@@ -228,7 +241,7 @@ def _values(name: str, texts: Any, metadata: Any) -> tuple[Ids, dict[str, Value]
     return ids, values
 
 
-def _entry(item: SearchItem) -> KnowledgeEntry:
+def entry_of(item: SearchItem) -> KnowledgeEntry:
     """Return the entry in an item of the store.
 
     Raises:

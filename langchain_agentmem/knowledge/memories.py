@@ -227,13 +227,13 @@ class MemoryEngine:
 
         def saved(value: dict[str, Any] | None) -> dict[str, Any]:
             if value is not None:
-                _memory(key, value)
+                memory_of(key, value)
             known = value or {"text": content, "times": 0, "created_at": now}
             own = {METADATA: {**known.get(METADATA, {}), **more}, AGENT: known.get(AGENT) or own_agent}
             return {**known, **own, "times": known["times"] + 1, "updated_at": now}
 
         value = yield from self.store.update(namespace, key, saved, index=_INDEX)
-        return _memory(key, value)
+        return memory_of(key, value)
 
     def search(
         self, user_id: str, query: str, k: int, agent: str | None = None, filter: Any = None
@@ -271,10 +271,10 @@ class MemoryEngine:
 
     def _found(self, search: SearchOp) -> Program[SavedMemories]:
         (items,) = yield from read_batch(self.store, [search])
-        return SavedMemories(readable(items, lambda item: _memory(item.key, item.value, item.score)))
+        return SavedMemories(readable(items, lambda item: memory_of(item.key, item.value, item.score)))
 
 
-def _memory(key: str, value: Mapping[str, Any], score: float | None = None) -> SavedMemory:
+def memory_of(key: str, value: Mapping[str, Any], score: float | None = None) -> SavedMemory:
     """Return the memory in a stored value.
 
     Raises:

@@ -53,9 +53,12 @@ def _side_by_side(programs: Sequence[Program[Any]]) -> Program[list[Any]]:
 
 
 def _answers(steps: Sequence[Step[Any]]) -> Program[list[Any]]:
-    if len(steps) > 1:
-        return (yield from All(steps))
-    return [(yield from steps[0])] if steps else []
+    if len(steps) < 2:
+        return [(yield from steps[0])] if steps else []
+    groups = [step.steps if isinstance(step, All) else None for step in steps]  # a program may itself be several
+    flat = [one for step, group in zip(steps, groups, strict=True) for one in ([step] if group is None else group)]
+    answers = iter((yield from All(flat)))
+    return [next(answers) if group is None else [next(answers) for _ in group] for group in groups]
 
 
 def _advanced(program: Program[Any], answer: Any) -> Program[tuple[Step[Any] | None, Any]]:

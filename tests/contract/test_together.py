@@ -67,6 +67,16 @@ async def test_each_result_is_that_of_the_program_alone(memory, drive):
     assert await drive(side_by_side(memory, [one()])) == alone[:1]
 
 
+async def test_programs_that_are_several_share_the_round_trip(memory, drive, monkeypatch):
+    memory.history("s").add_user_message("hello")
+    one, two, three = reads(memory)
+    alone = [await drive(iter(Read(memory.backend, make()))) for make in (one, two, three)]
+    costs = Costs(memory, monkeypatch)
+    nested = await drive(side_by_side(memory, [together([one(), two()]), three(), together([two()])]))
+    assert nested == [alone[:2], alone[2], [alone[1]]]
+    assert costs.reset() == [("read", 2 if memory.backend.name == "sqlite" else 1)]  # SQLite's window is two statements
+
+
 async def test_programs_of_different_length_end_side_by_side(memory, drive):
     make, *_ = reads(memory)
 

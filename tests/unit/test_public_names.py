@@ -37,7 +37,7 @@ PUBLIC = {
     ),
     *("history", "get_session_history", "session_history", "search_history", "asearch_history"),
     *("compressor", "summary", "asummary", "summaries", "asummaries", "tools", "profile_node", "middleware"),
-    *("learn", "alearn"),
+    *("learn", "alearn", "recall", "arecall", "as_retriever"),
     *("reindex", "areindex", "sweep", "asweep", "setup", "asetup", "close", "aclose"),
 }
 

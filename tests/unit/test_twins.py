@@ -90,6 +90,7 @@ def _methods(kind: type) -> set[str]:
 
 WITHOUT_TWIN = {
     AgentMemory: {
+        "as_retriever",
         "compressor",
         "get_session_history",
         "history",

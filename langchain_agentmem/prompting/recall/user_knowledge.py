@@ -15,17 +15,13 @@ from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, profile_key, shared_namespace, user_namespace
 from langchain_agentmem.programs import Program
+from langchain_agentmem.prompting.recall.engine import query_of
+from langchain_agentmem.prompting.recall.text import BEGIN, clipped
 from langchain_agentmem.store.engine import StoreEngine
-from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
-
-_MAX_QUERY = 1_000
-"""Maximum number of characters of a query. Of a longer question, only the end is used."""
+from langchain_agentmem.text.quoting import quoted
 
 _MAX_TEXT = 500
 """Maximum number of characters of one recalled text. A longer text is shortened."""
-
-
-_BEGIN = f"What is known, and may help. {ABOUT_QUOTED}\n"
 
 ENTITY_ITEMS = "entity items"
 """The kind of the items from which entities and relations are described."""
@@ -72,8 +68,6 @@ class UserKnowledge:
         self._entities = entities
         self._knowledge = collection_names("knowledge", knowledge)
         self._shared = CollectionEngine(store)
-        self._existing: set[str] = set()
-        """Collections that are known to exist."""
         self.max_characters = max_characters
 
     def known(self, user_id: str, question: str, told: Recalled | None = None) -> Program[Recalled]:
@@ -87,7 +81,7 @@ class UserKnowledge:
         Raises:
             UnknownCollectionError: A collection of shared knowledge does not exist.
         """
-        query = question.encode(errors="replace").decode().strip()[-_MAX_QUERY:] or None
+        query = query_of(question) or None
         kinds: list[tuple[str, tuple[str, ...], dict[str, Any] | None, int]] = []
         if self._facts and self._schema.has_facts:
             kinds.append(("facts", user_namespace(user_id, FACTS), {"valid_to": None}, self._facts))
@@ -108,9 +102,7 @@ class UserKnowledge:
             lists[name] = list(both.values())[:most]
         for name, items in zip(self._knowledge, found[2 * len(kinds) : len(searches)], strict=True):
             lists[f"knowledge: {name}"] = items
-            if not items and name not in self._existing:
-                yield from self._shared.require([name])
-            self._existing.add(name)
+            yield from self._shared.require_unfound([name], [name] if items else ())
         spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
         lists[ENTITY_ITEMS] = list(spoken_of.values())[: self._entities]
         return (yield from self._recalled(user_id, profile, lists, earlier))
@@ -134,11 +126,11 @@ class UserKnowledge:
             taken: The number of these characters that another text uses already. Default: 0.
         """
         kept = self.bounded(known, share, taken)
-        return f"{_BEGIN}{quoted(kept)}" if kept else ""
+        return f"{BEGIN}{quoted(kept)}" if kept else ""
 
     def bounded(self, known: Mapping[str, Any], share: float = 1.0, taken: int = 0) -> dict[str, Any]:
         """Return the part of `known` that `text` contains."""
-        return _bounded(known, int(self.max_characters * share) - taken - len(_BEGIN) - len(quoted({})))
+        return _bounded(known, int(self.max_characters * share) - taken - len(BEGIN) - len(quoted({})))
 
     def _read(
         self, user_id: str, searches: Sequence[SearchOp], told: Recalled | None
@@ -185,11 +177,7 @@ class UserKnowledge:
 
 
 def _texts(items: Sequence[Any]) -> list[str]:
-    return [_clipped(text) for one in items if isinstance(text := one.value.get("text"), str)]
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
+    return [clipped(text, _MAX_TEXT) for one in items if isinstance(text := one.value.get("text"), str)]
 
 
 def _length(value: Any) -> int:
@@ -235,7 +223,7 @@ def _part(value: Any, room: int) -> Any:
     if _length(value) <= room:
         return value
     if isinstance(value, str):
-        short = _clipped(value)
+        short = clipped(value, _MAX_TEXT)
         return short if _length(short) <= room else None
     if not isinstance(value, (dict, list)):
         return None

@@ -1,0 +1,67 @@
+"""LangChain's retriever for `AgentMemory.recall`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import Field
+
+from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.prompting.recall.engine import RecallEngine
+from langchain_agentmem.prompting.recall.results import RecalledItem
+
+
+class MemoryRetriever(BaseRetriever):
+    """A retriever of what is stored about a user; `AgentMemory.as_retriever` creates it.
+
+    A document's metadata are those of the item, with `kind`, `score`, `source` and `time` (ISO 8601).
+    """
+
+    engine: RecallEngine = Field(exclude=True, repr=False)
+    user_id: str
+    session_id: str | None = None
+    k: int = 10
+    knowledge: Sequence[str] = ()
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 (LangChain's signature)
+        k: int | None = None,
+    ) -> list[Document]:
+        return run(self._documents(query, k))
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 (LangChain's signature)
+        k: int | None = None,
+    ) -> list[Document]:
+        return await arun(self._documents(query, k))
+
+    def _documents(self, query: str, k: int | None) -> Program[list[Document]]:
+        most = self.k if k is None else k
+        found = yield from self.engine.recall(query, self.user_id, self.session_id, most, knowledge=self.knowledge)
+        return [_document(item) for item in found]
+
+    def __repr__(self) -> str:
+        return f"MemoryRetriever(k={self.k}, knowledge={list(self.knowledge)!r})"
+
+
+def _document(item: RecalledItem) -> Document:
+    source = item.source
+    ids = {name: one for name, one in source.items() if name not in ("message_ids", "agent", "message_id")}
+    metadata: dict[str, Any] = {
+        **item.metadata,
+        "kind": item.kind,
+        "score": item.score,
+        "source": dict(source),
+        "time": None if item.time is None else item.time.isoformat(),
+    }
+    return Document(item.text, id=":".join(map(str, (item.kind, *ids.values()))), metadata=metadata)
