@@ -18,7 +18,7 @@ from langgraph.store.base import GetOp, PutOp
 from redis.crc import key_slot
 
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.backends.redis.history import LUA
+from langchain_agentmem.backends.redis.session_keys import LUA
 from langchain_agentmem.backends.redis.protocol import packed
 from langchain_agentmem.backends.statements import load_statements
 
