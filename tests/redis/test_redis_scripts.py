@@ -18,8 +18,8 @@ from langgraph.store.base import GetOp, PutOp
 from redis.crc import key_slot
 
 from langchain_agentmem import AgentMemory
-from langchain_agentmem.backends.redis.session_keys import LUA
 from langchain_agentmem.backends.redis.protocol import packed
+from langchain_agentmem.backends.redis.session_keys import LUA
 from langchain_agentmem.backends.statements import load_statements
 
 BIG = "long enough to be stored by reference " * 10
@@ -31,7 +31,7 @@ CORE_COMMANDS = {
     *("hget", "hset", "hsetnx", "hmget", "hdel", "hlen", "hkeys", "hvals", "hgetall", "hexists", "hincrby", "hscan"),
     *("zadd", "zrem", "zscore", "zrange", "zrevrange", "zrangebyscore", "zrevrangebyscore", "zcard"),
     *("zrangebylex", "zrevrangebylex", "zlexcount"),
-    *("sadd", "sismember"),
+    *("sadd", "sismember", "spop"),
     *("xadd", "xdel", "xlen", "xrange", "xrevrange"),
     *("eval", "evalsha", "script", "multi", "exec"),
     "scan",  # once, when the memory is made: a thousand keys of each server
