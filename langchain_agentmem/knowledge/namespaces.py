@@ -28,6 +28,9 @@ SEEN = "seen"
 SHARED = "shared"
 """Root label of the collections of shared knowledge."""
 
+_USER = "user:"
+"""Beginning of a user's root label."""
+
 Namespace = tuple[str, ...]
 ItemKey = tuple[Namespace, str]
 """Identifies one item of the store: its namespace, and its key in the namespace."""
@@ -51,7 +54,12 @@ def user_namespace(user_id: str, *labels: str) -> Namespace:
         >>> user_namespace("alice@example.com", FACTS)
         ('user:alice@example.com', 'facts')
     """
-    return (f"user:{check_id('user_id', user_id)}", *labels)
+    return (f"{_USER}{check_id('user_id', user_id)}", *labels)
+
+
+def user_in(namespace: Namespace) -> str | None:
+    """Return the ID of the user whose knowledge a namespace holds; None if it is another namespace."""
+    return namespace[0].removeprefix(_USER) if namespace[0].startswith(_USER) else None
 
 
 def shared_namespace(name: str) -> Namespace:

@@ -138,8 +138,8 @@ class LifecycleMethods(CompressionMethods):
     ) -> Reindexed:
         """Bring the search index up to date: embed items and messages that lack vectors of the memory's embedding model.
 
-        In a database of an earlier release, the words of stored texts are analysed again first. A memory without embeddings
-        does nothing else.
+        In a database of an earlier release, the words of stored texts are analysed again first, and facts of users move to
+        the IDs by which equal statements find them. A memory without embeddings does nothing else.
 
         Run it after the embedding model was changed, or to embed data that was stored without a model or while the model
         failed. A call that was interrupted continues where it stopped when you call it again. Other processes may write

@@ -22,6 +22,7 @@ from langchain_agentmem.errors import (
 )
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.lifecycle.analysis import StoredWords
+from langchain_agentmem.lifecycle.digests import update_digests
 from langchain_agentmem.lifecycle.embeddables import Embeddable, EmbeddableItems, EmbeddableMessages, Embeddables
 from langchain_agentmem.lifecycle.progress import Report, reporting
 from langchain_agentmem.programs import Call, Program, Read, Sleep
@@ -81,6 +82,7 @@ def reindex(
     batch_size, everything = check_count("batch_size", batch_size), check_flag("everything", everything)
     with reporting(progress) as report:
         yield from StoredWords(store, history, batch_size).analyze(everything=everything)
+        yield from update_digests(store, everything=everything)
         if store.indexer is None:
             return Reindexed()
         work = Reindexing(store, history, store.indexer, batch_size, report)

@@ -26,6 +26,9 @@ from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.knowledge.facts.inflections import first_person, may_be_english, singular
 from langchain_agentmem.text.words import ENGLISH
 
+RULE_VERSION = 2
+"""Version of the rule. Facts that an earlier version stored have other digests."""
+
 _SUBJECTS = frozenset("the user users user's i my he she they his their".split())  # noqa: SIM905
 _IGNORED = frozenset("the is are be".split())  # noqa: SIM905
 _ARTICLES = frozenset("a an".split())  # noqa: SIM905

@@ -11,6 +11,7 @@ A forgotten fact leaves a tombstone, which holds the time and nothing of the tex
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -24,6 +25,12 @@ from langchain_agentmem.knowledge.unit import UnitOfWork
 
 MAX_SOURCES = 20
 """Number of message IDs that a fact keeps: the first one, and the last ones."""
+
+
+def joined_sources(known: Iterable[str], new: Iterable[str]) -> list[str]:
+    """Return the sources of a fact after a statement with further sources."""
+    sources = list(dict.fromkeys([*known, *new]))
+    return sources if len(sources) <= MAX_SOURCES else [sources[0], *sources[1 - MAX_SOURCES :]]
 
 
 class StoredFact(NamedTuple):
@@ -204,13 +211,17 @@ class StoredFacts:
             numbers = range(1, number) if isinstance(number, int) else ()
             earlier = [self._key(fact_id(digest, number)) for number in numbers]
             unit.need(earlier)
-            for period in (value, *(unit[key] for key in earlier)):
+            periods = [unit[key] for key in earlier]
+            for period in (value, *periods):
                 superseded = (period or {}).get("replaces")
                 if isinstance(superseded, str) and not self._is_true(superseded):
                     pending.append(digest_in(superseded))
             for key in (self._key(digest), *earlier):
                 unit[key] = None
-            unit[forgotten_fact_key(unit.user_id, digest)] = {"at": at.isoformat()}
+            # An earlier version may have stored the fact under another digest than the one that statements have now.
+            texts = {text for period in (value, *periods) if isinstance(text := (period or {}).get("text"), str)}
+            for each in {digest, *(digest_of_fact(unit.user_id, text, unit.language) for text in texts)}:
+                unit[forgotten_fact_key(unit.user_id, each)] = {"at": at.isoformat()}
         return True
 
     # Reading
@@ -278,8 +289,7 @@ class StoredFacts:
         """Add the topics, sources, times, confidence and metadata of a statement to a fact that says the same."""
         fact = stored.fact
         fact.topics = list(dict.fromkeys([*fact.topics, *statement.topics]))[:MAX_TOPICS]
-        sources = list(dict.fromkeys([*fact.sources, *statement.sources]))
-        fact.sources = sources if len(sources) <= MAX_SOURCES else [sources[0], *sources[1 - MAX_SOURCES :]]
+        fact.sources = joined_sources(fact.sources, statement.sources)
         fact.first_seen = min(fact.first_seen or statement.at, statement.at)
         fact.last_seen = max(fact.last_seen or statement.at, statement.at)
         start = statement.valid_from or statement.at
