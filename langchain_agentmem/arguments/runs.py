@@ -38,11 +38,10 @@ def agent_of(config: Mapping[str, Any] | None) -> str | None:
         config: The config of the run.
 
     Returns:
-        The name; None if the run names no agent.
+        The name; None if the run names no agent, or by a value that is not a string.
 
     Raises:
         InvalidInputError: The name is too long, or cannot be stored.
-        InvalidTypeError: The name is not a string.
 
     Example:
         >>> from langchain_agentmem.arguments.runs import agent_of
@@ -51,7 +50,7 @@ def agent_of(config: Mapping[str, Any] | None) -> str | None:
     """
     parts = config or {}
     named = (parts.get("configurable") or {}).get("agent") or (parts.get("metadata") or {}).get("lc_agent_name")
-    return check_id("agent", named) if named else None
+    return check_id("agent", named) if isinstance(named, str) and named else None
 
 
 def context_of(configurable: Mapping[str, Any]) -> Any:

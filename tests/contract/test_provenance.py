@@ -184,6 +184,9 @@ async def test_tools_and_nodes_record_the_agent_of_the_run(memory, call):
     node = memory.profile_node(ScriptedChatModel([answer(add("Swims", messages=[1]))]))
     await call(node.invoke, [human("I swim")], config(agent="support"))
     assert texts(await call(memory.profiles.search, ALICE, "swims", agent="support")) == ["Swims"]
+    node = memory.profile_node(ScriptedChatModel([answer(add("Dives", messages=[1]))]))
+    await call(node.invoke, [human("I dive")], config(agent=model))  # an application's own value
+    assert [fact.agent for fact in await call(memory.profiles.search, ALICE, "dives")] == [None]
 
 
 MESSAGES: list[Any] = [

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
+from langchain_core.documents import Document
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from pydantic import BaseModel
 
@@ -46,6 +47,9 @@ def synchronous() -> None:
     assert_type(memory.profiles.get("alice", schema=SCHEMA), dict[str, Any] | None)
     assert_type(memory.profiles.get("alice").facts, list[Fact])
     assert_type(memory.profiles.add_facts("alice", ["Likes tea", {"text": "Has a dog"}]), Facts)
+    assert_type(memory.profiles.search("alice", "tea", agent="travel", filter={"rating": {"$gt": 3}}), Facts)
+    assert_type(memory.recall("tea?", user_id="alice", knowledge=["rules"])[0].source, Mapping[str, Any])
+    assert_type(memory.as_retriever(user_id="alice").invoke("tea?"), list[Document])
 
 
 async def asynchronous(memory: AgentMemory) -> None:
