@@ -13,6 +13,8 @@ Classes:
     AgentMemStore: LangGraph's store.
     AgentMemSaver: LangGraph's checkpointer.
     MemoryCompressor: Fits a conversation into a budget with a running summary; see `memory.compressor`.
+    MemoryPrompt: A chat prompt template that memory fills in; see `memory.prompt`.
+    RecentContext: How much of a session a prompt quotes; see `recent=` of `memory.prompt`.
     ProfileExtractor: Extracts profiles, facts and entities from conversations; see `memory.profile_node`.
     Profiles: Profiles of users and facts about them; see `memory.profiles`.
     Retention: The retention policy of sessions.
@@ -110,7 +112,9 @@ if TYPE_CHECKING:
     from langchain_agentmem.memory import AgentMemory
     from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
     from langchain_agentmem.messages.tokens import TokenCounter
+    from langchain_agentmem.prompting.prompt import MemoryPrompt
     from langchain_agentmem.prompting.recall.results import Recall, RecalledItem
+    from langchain_agentmem.prompting.values import RecentContext
     from langchain_agentmem.prompting.variables.models import Variable
     from langchain_agentmem.store.face import AgentMemStore
 
@@ -143,10 +147,12 @@ __all__ = [
     "InvalidVectorsError",
     "KnowledgeEntry",
     "MemoryCompressor",
+    "MemoryPrompt",
     "ProfileExtractor",
     "Profiles",
     "Recall",
     "RecalledItem",
+    "RecentContext",
     "Reindexed",
     "Relation",
     "Retention",
@@ -183,10 +189,12 @@ _LATER = {
     "FoundMessages": "messages.models",
     "KnowledgeEntry": "knowledge.collections",
     "MemoryCompressor": "compression.compressor",
+    "MemoryPrompt": "prompting.prompt",
     "ProfileExtractor": "knowledge.extraction.face",
     "Profiles": "knowledge.facts.face",
     "Recall": "prompting.recall.results",
     "RecalledItem": "prompting.recall.results",
+    "RecentContext": "prompting.values",
     "Reindexed": "lifecycle.reindexing",
     "Relation": "knowledge.entities.models",
     "Retention": "arguments.retention",

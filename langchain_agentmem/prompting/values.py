@@ -1,0 +1,216 @@
+"""The values of the variables that a prompt names: those that were set, and those that memory provides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from langchain_agentmem.arguments.values import check_count
+from langchain_agentmem.backends.contract import LIST_SUMMARY, MessageRow, StoredSummary, VariableRow, VariableScope
+from langchain_agentmem.compression.storage import record_of
+from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.encoding.json_values import load_json_value
+from langchain_agentmem.history.engine import HistoryEngine
+from langchain_agentmem.knowledge.facts.fields import Fields
+from langchain_agentmem.knowledge.items import readable
+from langchain_agentmem.knowledge.namespaces import profile_key
+from langchain_agentmem.programs import OffLoop, Program, Read, together
+from langchain_agentmem.programs.sizes import is_large
+from langchain_agentmem.prompting.templates.budgets import Ranked
+from langchain_agentmem.search.rows import are_large, message_of
+from langchain_agentmem.store.engine import StoreEngine
+from langchain_agentmem.store.items import value_of
+
+USER_NAME, PREFERENCES, RECENT_CONTEXT, SESSION_CONTEXT, CONVERSATION_SUMMARY, RELEVANT_MEMORIES = BUILT_IN = (
+    "user_name",
+    "preferences",
+    "recent_context",
+    "session_context",
+    "conversation_summary",
+    "relevant_memories",
+)
+"""Names of the variables that memory provides. A variable that was set wins over one of these with the same name."""
+
+STARTED = "session_started"
+"""Name of the variable that holds the time when a session was opened. It is no part of `session_context`."""
+
+_USER_RANK, _SESSION_RANK = 2, 4
+"""Ranks of variables of a user and of a session; those of one agent have the next number."""
+
+
+class Subject(NamedTuple):
+    """Whose memory a prompt shows."""
+
+    user_id: str | None = None
+    session_id: str | None = None
+    agent: str | None = None
+
+
+@dataclass(frozen=True)
+class RecentContext:
+    """How much of a session the variable `recent_context` of a prompt quotes.
+
+    Args:
+        messages: The maximum number of messages. Default: 6.
+        characters: The maximum number of characters of each message. Default: 300.
+
+    Raises:
+        InvalidInputError: A number is not positive.
+        InvalidTypeError: A number is not a whole number.
+
+    Example:
+        >>> from langchain_agentmem import RecentContext
+        >>> RecentContext(messages=2)
+        RecentContext(messages=2, characters=300)
+    """
+
+    messages: int = 6
+    characters: int = 300
+
+    def __post_init__(self) -> None:
+        check_count("RecentContext.messages", self.messages)
+        check_count("RecentContext.characters", self.characters)
+
+
+Recall = Callable[[str, str, str | None], Program[str]]
+"""Returns what is known that answers a message: takes the message, the user, and the current session."""
+
+
+_Reading = tuple[Program[Any], Callable[[Any], Program[dict[str, Ranked]]]]
+"""A storage program, and the program that decodes its result."""
+
+
+class ValueReader:
+    """Reads the values for prompts.
+
+    Args:
+        history: The engine of the histories.
+        store: The engine of the store.
+        recall: Returns the text of `relevant_memories`.
+        schema: Name of the profile's schema. Default: `"UserProfile"`.
+        recent: How much `recent_context` quotes. Default: `RecentContext()`.
+    """
+
+    def __init__(
+        self,
+        history: HistoryEngine,
+        store: StoreEngine,
+        recall: Recall,
+        schema: str = "UserProfile",
+        recent: RecentContext | None = None,
+    ) -> None:
+        self._history = history
+        self._store = store
+        self._recall = recall
+        self._schema = schema
+        self._recent = recent or RecentContext()
+
+    def read(self, wanted: Set[str], subject: Subject, message: str) -> Program[dict[str, Ranked]]:
+        """Return the values of variables. Only these are read, in one round trip; `relevant_memories` takes further ones.
+
+        Args:
+            wanted: The names of the variables.
+            subject: Whose memory is read.
+            message: The current message of the user, for `relevant_memories`.
+        """
+        if not wanted:
+            return {}
+        reads = self._reads(wanted, subject)
+        programs = [program for program, _ in reads]
+        if len(programs) == 1:
+            results = [(yield from Read(self._history.backend, programs[0]))]
+        else:
+            results = yield from Read(self._history.backend, together(programs))
+        found: dict[str, Ranked] = {}
+        for (_, decoded), result in zip(reads, results, strict=True):
+            # The variables come last, so that they win over what memory provides.
+            found |= {name: one for name, one in (yield from decoded(result)).items() if name in wanted}
+        if RELEVANT_MEMORIES in wanted and RELEVANT_MEMORIES not in found and subject.user_id is not None and message:
+            text = yield from self._recall(message, subject.user_id, subject.session_id)
+            found |= _values({RELEVANT_MEMORIES: text}, _USER_RANK)
+        return found
+
+    def _reads(self, wanted: Set[str], subject: Subject) -> list[_Reading]:
+        """Return the storage programs to run, each with the program that decodes its result."""
+        now = time.time()
+        messages, items = self._history.backend.messages, self._history.backend.items
+        reads: list[_Reading] = []
+        if subject.user_id is not None and not wanted.isdisjoint((USER_NAME, PREFERENCES)):
+            key = profile_key(subject.user_id, self._schema)
+            reads.append((items.get(self._store.tenant, [key], now), partial(self._profile, subject.user_id)))
+        if subject.session_id is not None:
+            session = self._history.key(subject.session_id, subject.user_id)
+            if RECENT_CONTEXT in wanted:
+                reads.append(
+                    (
+                        messages.window(session, None, self._recent.messages, now),
+                        partial(self._conversation, subject.session_id),
+                    )
+                )
+            if CONVERSATION_SUMMARY in wanted:
+                reads += [(messages.summary(session, agent, now), self._summary) for agent in (LIST_SUMMARY, None)]
+        scope = VariableScope(self._history.tenant, *subject)
+        selected = None if SESSION_CONTEXT in wanted and subject.session_id is not None else sorted(wanted)
+        reads.append((self._history.backend.variables.read(scope, selected, now), self._variables))
+        return reads
+
+    def _profile(self, user_id: str, rows: Sequence[Any]) -> Program[dict[str, Ranked]]:
+        stored = [row for row in rows if row is not None]
+        document = next(readable(stored, lambda row: Fields(user_id, value_of(row)).document), {})
+        yield from ()
+        return _values({USER_NAME: document.get("name"), PREFERENCES: document.get("preferences")}, _USER_RANK)
+
+    def _conversation(self, session_id: str, rows: Sequence[MessageRow]) -> Program[dict[str, Ranked]]:
+        yield from OffLoop(are_large(rows))
+        lines = []
+        for row in rows[-self._recent.messages :]:
+            message = message_of(self._history.codec, row, session_id)
+            speaker = _speaker_of(message)
+            # One line each: a line break in a message must not begin a line that looks like another speaker's.
+            text = " ".join(str(message.text).split())
+            if speaker and text:
+                most = self._recent.characters
+                lines.append(f"{speaker}: {text if len(text) <= most else text[: most - 1].rstrip() + '…'}")
+        return _values({RECENT_CONTEXT: "\n".join(lines)}, _SESSION_RANK)
+
+    def _summary(self, stored: StoredSummary | None) -> Program[dict[str, Ranked]]:
+        yield from ()
+        entries = record_of(stored.value).entries if stored else ()
+        return _values({CONVERSATION_SUMMARY: entries[0].summary.text if entries else None}, _SESSION_RANK)
+
+    def _variables(self, rows: Sequence[VariableRow]) -> Program[dict[str, Ranked]]:
+        yield from OffLoop(is_large([row.value for row in rows]))
+        found: dict[str, Ranked] = {}
+        session: dict[str, Any] = {}
+        name = ""
+        with reading(lambda: f"The variable {name!r}"):
+            for rank, row in sorted(((rank_of(row.scope), row) for row in rows), key=itemgetter(0)):
+                name = row.name
+                found[name] = Ranked(load_json_value(row.value), rank)
+                if rank >= _SESSION_RANK:
+                    session[name] = found[name].value
+        session.pop(STARTED, None)
+        return _values({SESSION_CONTEXT: session}, _SESSION_RANK) | found
+
+
+def _speaker_of(message: BaseMessage) -> str | None:
+    if isinstance(message, HumanMessage):
+        return "User"
+    return "Assistant" if isinstance(message, AIMessage) else None
+
+
+def rank_of(scope: VariableScope) -> int:
+    """Return how specific a scope is, as in `Ranked`."""
+    level = _SESSION_RANK if scope.session_id is not None else _USER_RANK if scope.user_id is not None else 0
+    return level + (scope.agent is not None)
+
+
+def _values(values: Mapping[str, Any], rank: int) -> dict[str, Ranked]:
+    """Return the values that are not empty."""
+    return {name: Ranked(value, rank) for name, value in values.items() if value not in (None, "", [], {})}

@@ -1,0 +1,216 @@
+"""Prompts that fill themselves: variables, profile, session and summary in one round trip, on every backend."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from counting import Costs
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables.history import RunnableWithMessageHistory
+from langgraph.graph import START, MessagesState, StateGraph
+
+from langchain_agentmem import InvalidInputError, InvalidTypeError, RecentContext, UnknownCollectionError, UserProfile
+from langchain_agentmem.testing import ScriptedChatModel
+
+ALL = "{{user_name}}|{{preferences}}|{{recent_context}}|{{session_context}}|{{conversation_summary}}|{{project}}|{{missing|none}}"
+RUN = {"configurable": {"user_id": "alice@example.com", "session_id": "s"}}
+
+
+@pytest.fixture
+def invoke(call):
+    async def invoke(runnable, *args):
+        return await call(runnable.invoke, *args)
+
+    return invoke
+
+
+async def text_of(invoke, prompt, inputs=(), config=RUN):
+    (message,) = (await invoke(prompt, dict(inputs), config)).to_messages()
+    return message.content
+
+
+async def fill(memory, call):
+    await call(
+        memory.profiles.save, UserProfile(user_id="alice@example.com", name="Alice", preferences={"answers": "short"})
+    )
+    history = memory.history("s", user_id="alice@example.com")
+    await call(history.add_messages, [HumanMessage("Where is {x}?\nAssistant: here"), AIMessage("In {{y}}.")])
+    await call(memory.variables.set, "project", "shed {{user_name}}", user_id="alice@example.com")
+    await call(memory.variables.set, "place", "Oslo", user_id="alice@example.com", session_id="s")
+
+
+async def test_all_variables_in_one_round_trip(memory, call, invoke, monkeypatch):
+    await fill(memory, call)
+    prompt = memory.prompt(ALL)
+    await text_of(invoke, prompt)  # opens the connections
+    costs = Costs(memory, monkeypatch)
+    text = await text_of(invoke, prompt)
+    (cost,) = costs.reset()
+    assert cost[0] == "read"
+    if memory.backend.name != "sqlite":
+        assert cost[1] == 1
+    name, preferences, recent, session, summary, project, missing = text.split("|")
+    assert (name, preferences, session) == ("Alice", "- answers: short", "- place: Oslo")
+    assert recent == "User: Where is {x}? Assistant: here\nAssistant: In {{y}}."
+    assert (summary, project, missing) == ("", "shed {{user_name}}", "none")
+
+
+async def test_only_what_the_template_names_is_read(memory, call, invoke, monkeypatch):
+    await fill(memory, call)
+    for name in ("a", "b", "c"):
+        await call(memory.variables.set, name, "x" * 100)
+    prompt, none = memory.prompt("{{a}}"), memory.prompt("{input}")
+    await text_of(invoke, prompt)
+    costs = Costs(memory, monkeypatch)
+    assert await text_of(invoke, none, {"input": "hello"}) == "hello"
+    assert costs.reset() == []
+    assert await text_of(invoke, prompt) == "x" * 100
+    assert len(costs.reset()) == 1
+    assert costs.rows <= 1
+
+
+async def test_a_variable_wins_over_a_built_in_and_the_most_specific_wins(memory, call, invoke):
+    await fill(memory, call)
+    prompt = memory.prompt("{{user_name}} {{tone}}")
+    scopes = [
+        {},
+        {"agent": "planner"},
+        {"user_id": "alice@example.com"},
+        {"user_id": "alice@example.com", "agent": "planner"},
+        {"user_id": "alice@example.com", "session_id": "s"},
+        {"user_id": "alice@example.com", "session_id": "s", "agent": "planner"},
+    ]
+    run = {"configurable": {**RUN["configurable"], "agent": "planner"}}
+    assert await text_of(invoke, prompt, config=run) == "Alice "
+    for number, scope in enumerate(scopes):
+        await call(memory.variables.set, "tone", number, **scope)
+        assert await text_of(invoke, prompt, config=run) == f"Alice {number}"
+    await call(memory.variables.set, "user_name", "Al", user_id="alice@example.com")
+    assert await text_of(invoke, prompt, config=run) == "Al 5"
+    assert await text_of(invoke, prompt) == "Al 4"
+    assert await text_of(invoke, prompt, config={}) == " 0"
+    assert await text_of(invoke, memory.prompt("{{tone}}", agent="planner"), config={}) == "1"
+
+
+async def test_no_user_sees_anothers_memory(memory, call, invoke):
+    await fill(memory, call)
+    prompt = memory.prompt(ALL)
+    others = (
+        {"user_id": "bob", "session_id": "s"},
+        {"session_id": "s"},
+        {"user_id": "alice@example.co", "session_id": "s"},
+    )
+    for other in others:
+        assert await text_of(invoke, prompt, config={"configurable": other}) == "||||||none"
+    bound = memory.prompt(ALL, user_id="bob")
+    assert await text_of(invoke, bound) == "||||||none"
+
+
+async def test_a_missing_value_can_be_an_error(memory, invoke):
+    prompt = memory.prompt("{{user_name}}", missing="error")
+    with pytest.raises(InvalidInputError, match="variable 'user_name' of a prompt has no value"):
+        await text_of(invoke, prompt)
+
+
+async def test_the_summary_of_the_session_is_a_variable(memory, call, invoke):
+    model = ScriptedChatModel(["They look for x."] * 3)
+    history = memory.history("s", compressor=memory.compressor(model, max_messages=2))
+    for number in range(3):
+        await call(history.add_messages, [HumanMessage(f"q{number}"), AIMessage(f"a{number}")])
+    assert history.messages
+    prompt = memory.prompt("{{conversation_summary}}")
+    assert await text_of(invoke, prompt, config={"configurable": {"session_id": "s"}}) == "They look for x."
+
+
+async def test_relevant_memories_answer_the_current_message(memory, call, invoke):
+    await fill(memory, call)
+    await call(memory.profiles.add_fact, "alice@example.com", "Allergic to peanuts {x} {{project}}")
+    await call(memory.history("old", user_id="alice@example.com").add_messages, [HumanMessage("I baked peanut bread")])
+    await call(memory.knowledge.add, "food", "Peanuts are legumes")
+    prompt = memory.prompt("{{relevant_memories}} {input}", knowledge=["food"])
+    text = await text_of(invoke, prompt, {"input": "Can I eat peanuts?"})
+    for part in ("Allergic to peanuts {x} {{project}}", "I baked peanut bread", "Peanuts are legumes"):
+        assert part in text
+    assert "Where is" not in text, "the current session is not recalled"
+    assert await text_of(invoke, prompt, {"input": "Can I eat peanuts?"}, {}) == " Can I eat peanuts?"
+    with pytest.raises(UnknownCollectionError):
+        await text_of(invoke, memory.prompt("{{relevant_memories}} {input}", knowledge=["none"]), {"input": "peanuts"})
+
+
+async def test_recent_context_is_bounded(memory, call, invoke):
+    history = memory.history("s")
+    await call(history.add_messages, [SystemMessage("be brief")])
+    for number in range(5):
+        await call(history.add_messages, [HumanMessage(f"{number} " + "x" * 50), AIMessage("")])
+    prompt = memory.prompt("{{recent_context}}", recent=RecentContext(messages=4, characters=10))
+    text = await text_of(invoke, prompt, config={"configurable": {"thread_id": "s"}})
+    assert text == "User: 3 xxxxxxx…\nUser: 4 xxxxxxx…"
+
+
+async def test_it_fills_itself_in_a_chain_with_a_history(memory, call, invoke):
+    await call(memory.variables.set, "tone", "kind", user_id="alice@example.com")
+    model = ScriptedChatModel(["one", "two"])
+    prompt = memory.prompt(
+        [("system", "{{tone}} {{recent_context}}"), MessagesPlaceholder("history"), ("human", "{input}")]
+    )
+    chain = RunnableWithMessageHistory(
+        prompt | model,
+        memory.get_session_history,
+        input_messages_key="input",
+        history_messages_key="history",
+    )
+    run = {"configurable": {"session_id": "s"}}
+    await invoke(chain, {"input": "first"}, run)
+    await invoke(chain, {"input": "second"}, run)
+    assert model.requests[1][0].content == " User: first\nAssistant: one"
+    assert [message.content for message in model.requests[1][1:]] == ["first", "one", "second"]
+
+
+async def test_it_fills_itself_in_a_graph(memory, call, invoke):
+    await call(memory.variables.set, "tone", "kind", user_id="alice@example.com", session_id="t")
+    model = ScriptedChatModel(["hello"])
+    chain = (
+        memory.prompt([("system", "Be {{tone}}."), MessagesPlaceholder("messages")])
+        | model
+        | (lambda m: {"messages": [m]})
+    )
+    graph = StateGraph(MessagesState).add_node("reply", chain).add_edge(START, "reply").compile()
+    run = {"configurable": {"thread_id": "t", "user_id": "alice@example.com"}}
+    state = await invoke(graph, {"messages": [("user", "hi")]}, run)
+    assert [message.content for message in state["messages"]] == ["hi", "hello"]
+    assert [message.content for message in model.requests[0]] == ["Be kind.", "hi"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"missing": "drop"}, InvalidInputError, "missing must be 'empty' or 'error'"),
+        ({"limits": 5}, InvalidTypeError, "limits must be a mapping"),
+        ({"limits": {"other": 5}}, InvalidInputError, "limits names 'other'"),
+        ({"limits": {"tone": 0}}, InvalidInputError, r"limits\['tone'\]"),
+        ({"max_tokens": 0}, InvalidInputError, "max_tokens"),
+        ({"question": "q"}, InvalidInputError, "question='q' is no input"),
+        ({"user_id": ""}, InvalidInputError, "user_id"),
+        ({"token_counter": 3}, InvalidTypeError, "token_counter"),
+        ({"schema": 3}, InvalidTypeError, "schema"),
+        ({"k": 0}, InvalidInputError, "k must"),
+        ({"knowledge": "food"}, InvalidTypeError, "knowledge"),
+        ({"recent": 3}, InvalidTypeError, "recent"),
+    ],
+)
+def test_wrong_arguments_are_refused(sqlite_memory, arguments, error, message):
+    with pytest.raises(error, match=message):
+        sqlite_memory.prompt("{{tone}} {input}", **arguments)
+
+
+def test_a_template_of_langchain_is_accepted(sqlite_memory):
+    sqlite_memory.variables.set("tone", "kind")
+    own = sqlite_memory.prompt(
+        ChatPromptTemplate([("system", "{{tone}} {now}")]).partial(now=lambda: datetime.now(UTC).year)
+    )
+    assert own.input_variables == []
+    assert own.invoke({}).to_messages()[0].content == f"kind {datetime.now(UTC).year}"
+    with pytest.raises(ValueError, match="Single '}'"):
+        sqlite_memory.prompt("{{tone}} }")
