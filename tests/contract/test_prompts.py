@@ -128,7 +128,7 @@ async def test_relevant_memories_answer_the_current_message(memory, call, invoke
     await fill(memory, call)
     await call(memory.profiles.add_fact, "alice@example.com", "Allergic to peanuts {x} {{project}}")
     await call(memory.history("old", user_id="alice@example.com").add_messages, [HumanMessage("I baked peanut bread")])
-    await call(memory.knowledge.add, "food", "Peanuts are legumes")
+    await call(memory.knowledge.add, "food", ["Peanuts are legumes"])
     prompt = memory.prompt("{{relevant_memories}} {input}", knowledge=["food"])
     text = await text_of(invoke, prompt, {"input": "Can I eat peanuts?"})
     for part in ("Allergic to peanuts {x} {{project}}", "I baked peanut bread", "Peanuts are legumes"):

@@ -22,6 +22,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = langchain_agentmem.__all__
 CLASSES = [name for name in NAMES if not issubclass(getattr(langchain_agentmem, name), BaseException)]
 PUBLIC = {
+    "prompt",
     "variables",
     *(
         "profiles",
@@ -67,7 +68,9 @@ def test_dir_of_a_memory_lists_what_users_use_and_nothing_else() -> None:
         assert all(hasattr(memory, name) for name in dir(memory))
 
 
-@pytest.mark.parametrize("name", [name for name in CLASSES if name not in {"RecentContext", "Retention", "TokenCounter"}])
+@pytest.mark.parametrize(
+    "name", [name for name in CLASSES if name not in {"RecentContext", "Retention", "TokenCounter"}]
+)
 def test_a_notebook_shows_every_public_object_as_a_table(name: str) -> None:
     kind = getattr(langchain_agentmem, name)
     assert callable(kind._repr_html_)

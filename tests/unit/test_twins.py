@@ -91,6 +91,7 @@ def _methods(kind: type) -> set[str]:
 WITHOUT_TWIN = {
     AgentMemory: {
         "as_retriever",
+        "prompt",
         "compressor",
         "get_session_history",
         "history",
