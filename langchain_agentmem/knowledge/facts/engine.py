@@ -26,6 +26,7 @@ from langchain_agentmem.knowledge.facts.differences import (
     changed_fields,
     removed_elements,
 )
+from langchain_agentmem.knowledge.facts.equality import matches
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts, in_order
 from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
 from langchain_agentmem.knowledge.facts.paths import path_of, value_at
@@ -247,6 +248,21 @@ class ProfileEngine:
         return (
             yield from commit(self.store, user_id, [], lambda unit: _recorded(unit, StoredFacts(unit).forget(id_, at)))
         )
+
+    def forget_value(self, user_id: str, field: str | Sequence[str], value: Any, schema: Schema) -> Program[bool]:
+        """Delete a value of a field, present or former; return true if the field had it."""
+        at, given = now(), path_of(field)
+        schema.check_user(check_id("user_id", user_id))
+
+        def edit(unit: UnitOfWork) -> bool:
+            fields = load_fields(unit, schema.name)
+            path = schema.field(given, fields.document)
+            found = fields.forget_value(path, value, lambda stored: matches(value, stored), at)
+            if found:
+                save_fields(unit, schema.name, fields)
+            return found
+
+        return (yield from commit(self.store, user_id, [profile_key(user_id, schema.name)], edit))
 
     def forget(self, user_id: str) -> Program[int]:
         """Delete everything known about a user; return the number of deleted items."""
