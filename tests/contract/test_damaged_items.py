@@ -12,6 +12,7 @@ from profiles import ALICE, add, answer, config, human, taking_turns
 
 from langchain_agentmem import DamagedDataError, UserProfile
 from langchain_agentmem.backends.contract import ItemPut
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.programs import Write, run
 from langchain_agentmem.testing import ScriptedChatModel
 
@@ -172,3 +173,46 @@ async def test_learning_goes_on_beside_a_damaged_fact(memory, call):
     node = memory.profile_node(ScriptedChatModel([answer(add("Has two dogs"))]))
     extraction = await call(node.invoke, [human("I have two dogs", "a")], config())
     assert [fact.text for fact in extraction.added] == ["Has two dogs"]
+
+
+DAMAGED_PROVENANCE: tuple[dict[str, Any], ...] = ({"metadata": 5}, {"metadata": None}, {"agent": 5}, {"agent": ["a"]})
+
+
+async def test_damaged_metadata_and_agents_are_reported_and_the_others_are_returned(memory, call, caplog):
+    fact = await call(memory.profiles.add_fact, ALICE, "Likes tea", metadata={"a": 1})
+    saved = await call(memory.memories.save, ALICE, "Likes tea", metadata={"a": 1})
+    for number, part in enumerate(DAMAGED_PROVENANCE):
+        for label, key in (("facts", fact.id.partition("-")[0]), ("memories", saved.id)):
+            value = (await call(memory.store.get, (USER, label), key)).value
+            damage(memory, (USER, label), f"0123abc{number}", {**value, **part})
+    assert [one.metadata for one in (await call(memory.profiles.get, ALICE)).facts] == [{"a": 1}]
+    assert [one.metadata for one in await call(memory.memories.list, ALICE)] == [{"a": 1}]
+    assert caplog.text.count("is damaged and was left out") == 2 * len(DAMAGED_PROVENANCE)
+
+
+@pytest.mark.parametrize("label", ["facts", "memories", "entities", "relations"])
+async def test_a_recall_leaves_out_damaged_items(memory, call, caplog, label):
+    await call(memory.profiles.add_fact, ALICE, "Likes tea")
+    await call(memory.memories.save, ALICE, "Wants tea")
+    await call(memory.entities.upsert, ALICE, "Tea", kind="drink")
+    await call(memory.history("monday", user_id=ALICE).add_messages, [human("Where is my tea?")])
+    for number, stored in enumerate(([1], "text", {"text": 5}, {})):
+        damage(memory, (USER, label), "tea" if label == "relations" and number == 0 else f"0123abc{number}", stored)
+    found = await call(memory.recall, "tea?", user_id=ALICE)
+    assert {item.text for item in found} == {"Likes tea", "Wants tea", "Tea (drink)", "user: Where is my tea?"}
+    assert "is damaged and was left out" in caplog.text
+
+
+async def test_a_recall_leaves_out_damaged_messages(memory, call, caplog, monkeypatch):
+    load = Codec.load_message
+
+    def damaged(self: Codec, typed: Any) -> Any:
+        message = load(self, typed)
+        return load(self, ("message:HumanMessage", b"\x80")) if "pizza" in str(message.content) else message
+
+    await call(memory.profiles.add_fact, ALICE, "Likes pizza")
+    await call(memory.history("monday", user_id=ALICE).add_messages, [human("Where is my pizza?")])
+    monkeypatch.setattr(Codec, "load_message", damaged)
+    found = await call(memory.recall, "pizza?", user_id=ALICE)
+    assert [item.text for item in found] == ["Likes pizza"]
+    assert "Earlier sessions were left out of a recall" in caplog.text
