@@ -17,7 +17,6 @@ Classes:
     RecentContext: How much of a session a prompt quotes; see `recent=` of `memory.prompt`.
     ProfileExtractor: Extracts profiles, facts and entities from conversations; see `memory.profile_node`.
     Profiles: Profiles of users and facts about them; see `memory.profiles`.
-    ReadCache: The settings of a cache of variables and profiles; see `read_cache=`.
     Retention: The retention policy of sessions.
     TokenCounter: Counts the tokens of messages, with a price for images; see `token_counter=`.
     UserProfile: The default schema of a profile.
@@ -38,6 +37,9 @@ Results:
     EntityGraph: Entities with their relations.
     EntityChanges: Proposed changes of entities and relations, as a model returns them.
     Extraction: The result of one extraction, for `on_extraction`.
+    Record: One record of an agent; see `memory.records`.
+    Session: A session as a context manager; see `memory.session`.
+    SessionOverview: The contents of a session in numbers, as `Session.summary` returns them.
     SavedMemory: A text that a user or an agent asked to keep.
     KnowledgeEntry: A text in a collection of shared knowledge.
     Recall: The stored knowledge that answers a message; see `memory.recall`.
@@ -91,7 +93,6 @@ from langchain_agentmem.errors import (
 )
 
 if TYPE_CHECKING:
-    from langchain_agentmem.arguments.caching import ReadCache
     from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.checkpointing.face import AgentMemSaver
     from langchain_agentmem.checkpointing.models import ThreadInfo
@@ -109,7 +110,9 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.facts.facts import Fact, Facts
     from langchain_agentmem.knowledge.facts.schema import UserProfile
     from langchain_agentmem.knowledge.memories import SavedMemory
+    from langchain_agentmem.lifecycle.records import Record
     from langchain_agentmem.lifecycle.reindexing import Reindexed
+    from langchain_agentmem.lifecycle.session import Session, SessionOverview
     from langchain_agentmem.lifecycle.summaries import ConversationSummary
     from langchain_agentmem.memory import AgentMemory
     from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
@@ -152,15 +155,17 @@ __all__ = [
     "MemoryPrompt",
     "ProfileExtractor",
     "Profiles",
-    "ReadCache",
     "Recall",
     "RecalledItem",
     "RecentContext",
+    "Record",
     "Reindexed",
     "Relation",
     "Retention",
     "SavedMemory",
+    "Session",
     "SessionInfo",
+    "SessionOverview",
     "SessionSummary",
     "StorageBusyError",
     "StorageClosedError",
@@ -195,15 +200,17 @@ _LATER = {
     "MemoryPrompt": "prompting.prompt",
     "ProfileExtractor": "knowledge.extraction.face",
     "Profiles": "knowledge.facts.face",
-    "ReadCache": "arguments.caching",
     "Recall": "prompting.recall.results",
     "RecalledItem": "prompting.recall.results",
     "RecentContext": "prompting.values",
+    "Record": "lifecycle.records",
     "Reindexed": "lifecycle.reindexing",
     "Relation": "knowledge.entities.models",
     "Retention": "arguments.retention",
     "SavedMemory": "knowledge.memories",
+    "Session": "lifecycle.session",
     "SessionInfo": "history.models",
+    "SessionOverview": "lifecycle.session",
     "SessionSummary": "compression.summaries",
     "StoredMessage": "messages.models",
     "ThreadInfo": "checkpointing.models",

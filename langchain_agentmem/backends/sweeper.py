@@ -39,7 +39,7 @@ class Sweeper:
         self._claiming = forkable_lock()
 
     def sweep(self) -> Program[int]:
-        """Delete all expired sessions, items, threads and variables, and return their number."""
+        """Delete all expired sessions, items, threads and variables, and end abandoned sessions; return their number."""
         total = 0
         while True:
             deleted = yield from Write(self._backend, self._batch(time.time()))
@@ -65,5 +65,6 @@ class Sweeper:
         backend = self._backend
         for table in (backend.messages, backend.items, backend.checkpoints, backend.variables):
             deleted += yield from table.sweep(self._tenant, now, BATCH)
+        deleted += yield from backend.openings.end_abandoned(self._tenant, now, BATCH)
         yield from backend.items.sweep(TENANT_OF_NOTES + self._tenant, now, BATCH)
         return deleted

@@ -36,7 +36,8 @@ def log_of(engine: HistoryEngine, key: SessionKey, agent: str | None, retention:
         retention: The messages that are kept, and their TTL.
     """
     if retention.policy == "single_run":
-        return RunLog(engine.codec, key, agent, retention.max_messages)
+        rows = None if engine.run_rows is None else engine.run_rows.setdefault(key, [])
+        return RunLog(engine.codec, key, agent, retention.max_messages, rows)
     return SessionLog(engine, key, agent, retention)
 
 
@@ -169,23 +170,44 @@ class RunLog(Log):
         agent: The agent's name for new messages.
         keep: The maximum number of messages. If it is exceeded, the oldest are deleted, except the newest system message.
             None for no maximum.
+        rows: The messages of the run, which other logs of it share. Default: None (they belong to this log).
     """
 
-    def __init__(self, codec: Codec, key: SessionKey, agent: str | None, keep: int | None) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        key: SessionKey,
+        agent: str | None,
+        keep: int | None,
+        rows: list[MessageRow] | None = None,
+    ) -> None:
         super().__init__(codec, key, agent)
         self._keep = keep
-        self._rows: list[MessageRow] = []
+        self._run = [] if rows is None else rows
+
+    @property
+    def _rows(self) -> list[MessageRow]:
+        """The messages of the agent, or of all agents."""
+        return [row for row in self._run if self.agent in (None, row.agent)]
+
+    @_rows.setter
+    def _rows(self, rows: Sequence[MessageRow]) -> None:
+        others = [row for row in self._run if self.agent not in (None, row.agent)]
+        self._run[:] = sorted([*others, *rows], key=lambda row: row.position)
 
     def append(
         self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None, *, repair: bool
     ) -> Program[None]:
         turn = yield from serialized_turn(self.codec, messages, metadata, self.key.session_id, repair=repair)
-        first = self._rows[-1].position + 1 if self._rows else 0
-        self._rows += turn.rows(self.agent, time.time(), first=first)
-        if self._keep is not None and len(self._rows) > self._keep:
-            newest = self._rows[-self._keep :]
-            spared = [row for row in self._newest_system() if row not in newest]
-            self._rows = [*spared, *newest[len(spared) :]]
+        first = self._run[-1].position + 1 if self._run else 0
+        self._run += turn.rows(self.agent, time.time(), first=first)
+        own = [row for row in self._run if row.agent == self.agent]
+        if self._keep is not None and len(own) > self._keep:
+            newest = own[-self._keep :]
+            spared = [row for row in own if row.role == "system" and row not in newest][-1:]
+            spared = [] if any(row.role == "system" for row in newest) else spared
+            kept = {row.position for row in (*spared, *newest[len(spared) :])}
+            self._run[:] = [row for row in self._run if row.agent != self.agent or row.position in kept]
 
     def count(self) -> Program[int]:
         yield from ()
@@ -193,7 +215,7 @@ class RunLog(Log):
 
     def clear(self) -> Program[None]:
         yield from ()
-        self._rows.clear()
+        self._rows = []
 
     def search(
         self,
@@ -217,8 +239,8 @@ class RunLog(Log):
 
     def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
         yield from ()
-        start = 0 if limit is None else max(0, len(self._rows) - limit)
-        newest = self._rows[start:]
+        rows = self._rows
+        newest = rows if limit is None else rows[max(0, len(rows) - limit) :]
         return [*(row for row in self._newest_system() if row.position < newest[0].position), *newest]
 
     def _page_rows(self, after: int, size: int) -> Program[list[MessageRow]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_agentmem.text.tables import FieldTable
 
@@ -25,9 +25,11 @@ class SessionInfo(FieldTable):
     """
     message_count: int
     created_at: datetime
-    """Time at which the session's first message was stored, in UTC."""
+    """Time at which the session was created, by its first message, record, variable or opening, in UTC."""
     updated_at: datetime
-    """Time at which the session's newest message was stored, in UTC."""
+    """Time at which the session was last used, in UTC."""
     expires_at: datetime | None = None
     summary: SessionSummary | None = None
     """The running summary that a compressor stored, as `AgentMemory.summary` returns it; None if there is none."""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """The metadata that `AgentMemory.session` stored."""

@@ -1,18 +1,20 @@
-"""The methods of `AgentMemory` that summarise, reindex, sweep and close."""
+"""The methods of `AgentMemory` that open sessions, summarise, reindex, sweep and close."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
+from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.compression.methods import CompressionMethods
 from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.lifecycle.closing import CLOSING_SECONDS, Deadline, aclose_schedules, close_schedules
 from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.prompting.methods import PromptingMethods
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
     from langchain_agentmem.compression.summaries import SessionSummary
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
+    from langchain_agentmem.lifecycle.records import Records
     from langchain_agentmem.lifecycle.reindexing import Reindexed
+    from langchain_agentmem.lifecycle.session import Session
     from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
 
 _BATCH = 100
@@ -33,12 +37,17 @@ _ON_DEMAND_MESSAGES = 2
 """The budget of a compressor that summarises on demand. It has no effect: such a summary covers all messages."""
 
 
-class LifecycleMethods(CompressionMethods):
-    """Summarise, reindex, sweep and close."""
+SESSION_TIMEOUT = 3600.0
+"""The default timeout of an open session, in seconds."""
+
+
+class LifecycleMethods(CompressionMethods, PromptingMethods):
+    """Open sessions, summarise, reindex, sweep and close."""
 
     backend: Backend
     store: AgentMemStore
     checkpointer: AgentMemSaver
+    records: Records
     _histories: Histories
     _schedules: weakref.WeakSet[Schedule]
 
@@ -185,8 +194,70 @@ class LifecycleMethods(CompressionMethods):
         history = self._histories.engine
         return reindex(self.store.engine, history, batch_size=batch_size, everything=everything, progress=progress)
 
+    def session(
+        self,
+        session_id: str | None = None,
+        *,
+        user_id: str | None = None,
+        agent: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        timeout: timedelta | float | None = SESSION_TIMEOUT,
+        retention: Retention | Mapping[str | None, Retention] | None = None,
+    ) -> Session:
+        """Return a session as a context manager, for `with` and `async with`.
+
+        The session is opened at the beginning of the block. At the end of the block, also after an error, its messages,
+        variables and records follow their retention; see `Session`.
+
+        Args:
+            session_id: The session. Default: None (a new ID).
+            user_id: The user of the session. Default: None (nobody).
+            agent: The agent whose histories and variables the session returns by default. Default: None (all agents).
+            context: Variables of the session to set at the beginning, as JSON values by name. The variable `session_started`
+                is set as well. Default: None.
+            metadata: A JSON-serialisable mapping that replaces the session's metadata. Default: None (unchanged).
+            timeout: The time without activity after which the session is ended although it is open, as a `timedelta` or in
+                seconds; None for never. Default: 3600.
+            retention: The retention in this session: one `Retention`, or a mapping of agents to `Retention`, in which the key
+                None is for all other agents. Default: None (as configured for the memory).
+
+        Raises:
+            InvalidInputError: A value is not accepted.
+            InvalidTypeError: An argument has the wrong type.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> memory = AgentMemory.from_url("sqlite:///:memory:")
+            >>> with memory.session("campaign-1", context={"goal": "launch"}) as session:
+            ...     session.history(agent="writer").add_ai_message("Draft headline")
+            ...     session.variables.get("goal"), session.summary().agents
+            ('launch', ('writer',))
+            >>> memory.close()
+        """
+        from langchain_agentmem.lifecycle.session import Session
+
+        return Session(
+            self._histories,
+            self.records.engine,
+            self.variables.engine,
+            session_id=session_id,
+            user_id=user_id,
+            agent=agent,
+            context=context,
+            metadata=metadata,
+            timeout=timeout,
+            retention=retention,
+        )
+
     def sweep(self) -> int:
-        """Delete all expired sessions, items and threads; return their number. Writes do the same regularly."""
+        """Delete all expired sessions, items, threads and variables, and end open sessions whose timeout is over.
+
+        Writes do the same regularly.
+
+        Returns:
+            The number of deleted and ended ones.
+        """
         return run(self._histories.engine.sweeper.sweep())
 
     async def asweep(self) -> int:

@@ -23,7 +23,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import dump_json, load_json
-from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, missing_extra
+from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidTypeError, missing_extra
 from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.knowledge.times import utc
 from langchain_agentmem.programs import Program, Read, Write, arun, run
@@ -110,7 +110,7 @@ class Records:
     """
 
     def __init__(self, engine: RecordEngine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     def save(
         self,
@@ -139,7 +139,7 @@ class Records:
             InvalidInputError: A value is not accepted.
             InvalidTypeError: An argument has the wrong type, or the record contains a value that JSON cannot express.
         """
-        return run(self._engine.save(agent, record, session_id, user_id, status, started_at, duration))
+        return run(self.engine.save(agent, record, session_id, user_id, status, started_at, duration))
 
     async def asave(
         self,
@@ -153,7 +153,7 @@ class Records:
         duration: timedelta | float | None = None,
     ) -> str:
         """Same as `save`, but without blocking the event loop."""
-        return await arun(self._engine.save(agent, record, session_id, user_id, status, started_at, duration))
+        return await arun(self.engine.save(agent, record, session_id, user_id, status, started_at, duration))
 
     def query(
         self,
@@ -191,7 +191,7 @@ class Records:
             ...     [one.record["step"] for one in (*page, *following)]
             [4, 3, 2, 1]
         """
-        return run(self._engine.query(agent, session_id, user_id, status, since, until, limit, after, newest_first))
+        return run(self.engine.query(agent, session_id, user_id, status, since, until, limit, after, newest_first))
 
     async def aquery(
         self,
@@ -208,12 +208,17 @@ class Records:
     ) -> RecordList:
         """Same as `query`, but without blocking the event loop."""
         return await arun(
-            self._engine.query(agent, session_id, user_id, status, since, until, limit, after, newest_first)
+            self.engine.query(agent, session_id, user_id, status, since, until, limit, after, newest_first)
         )
 
     def __repr__(self) -> str:
-        histories = self._engine.histories.engine
-        return f"Records({histories.backend!r}, tenant={histories.tenant!r})"
+        return f"Records({self.engine.backend!r}, tenant={self.engine.tenant!r})"
+
+    def _repr_html_(self) -> str:
+        try:
+            return self.query(limit=_ROWS_SHOWN)._repr_html_()
+        except AgentMemError as error:  # of a closed memory, the caption shows the error
+            return html_table([], caption=f"Records: {error}")
 
 
 class RecordEngine:

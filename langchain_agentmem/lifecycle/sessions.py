@@ -9,6 +9,7 @@ from langchain_agentmem.arguments.omitted import OMITTED, Omitted, check_id_or_o
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import SessionKey, SessionRow
 from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.encoding.json_values import load_json
 from langchain_agentmem.errors import AgentMemError, InvalidTypeError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.models import SessionInfo
@@ -78,6 +79,26 @@ class Sessions:
         """Same as `list`, but without blocking the event loop."""
         return await arun(listed_sessions(self._engine, user_id, limit, offset))
 
+    def get(self, session_id: str, *, user_id: str | None = None) -> SessionInfo | None:
+        """Return one session, or None if it does not exist.
+
+        Args:
+            session_id: The session.
+            user_id: The user of the session. Default: None (nobody).
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     with memory.session("campaign-1", metadata={"channel": "email"}):
+            ...         memory.sessions.get("campaign-1").metadata, memory.sessions.get("campaign-2")
+            ({'channel': 'email'}, None)
+        """
+        return run(self._get(session_id, user_id))
+
+    async def aget(self, session_id: str, *, user_id: str | None = None) -> SessionInfo | None:
+        """Same as `get`, but without blocking the event loop."""
+        return await arun(self._get(session_id, user_id))
+
     def rename(self, session_id: str, title: str, *, user_id: str | None = None) -> bool:
         """Set the title of a session.
 
@@ -96,7 +117,7 @@ class Sessions:
         return await arun(self._rename(session_id, title, user_id))
 
     def end(self, session_id: str, *, user_id: str | None = None) -> int:
-        """End a session: delete the messages that were added under the retention policy `"session"`.
+        """End a session: delete its variables, and the messages and records of the retention policy `"session"`.
 
         Args:
             session_id: The session.
@@ -141,6 +162,10 @@ class Sessions:
     def _key(self, session_id: str, user_id: str | None) -> SessionKey:
         return self._engine.key(check_id("session_id", session_id), check_optional_id("user_id", user_id))
 
+    def _get(self, session_id: str, user_id: str | None) -> Program[SessionInfo | None]:
+        row = yield from self._engine.session(self._key(session_id, user_id))
+        return None if row is None else _info(row)
+
     def _rename(self, session_id: str, title: str, user_id: str | None) -> Program[bool]:
         key = self._key(session_id, user_id)
         if not isinstance(title, str):
@@ -174,4 +199,5 @@ def _info(row: SessionRow) -> SessionInfo:
             datetime.fromtimestamp(row.updated_at, UTC),
             None if row.expires_at is None else datetime.fromtimestamp(row.expires_at, UTC),
             next((record.entries[0].summary for record in map(record_of, row.summaries) if record.entries), None),
+            {} if row.metadata is None else load_json(row.metadata),
         )

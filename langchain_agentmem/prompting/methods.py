@@ -41,9 +41,7 @@ class PromptingMethods:
 
         engine = self._histories.engine
         return Variables(
-            VariableEngine(
-                engine.backend, engine.tenant, self._histories.retention_of, engine.sweeper, cache=engine.cache
-            )
+            VariableEngine(engine.backend, engine.tenant, self._histories.retention_of, engine.sweeper),
         )
 
     def prompt(

@@ -204,16 +204,7 @@ def search_messages(
     Returns:
         The messages, best first.
     """
-    return (yield from found_messages(backend, MessageSearch(backend, codec, indexer, scope, query)))
-
-
-def found_messages(backend: Backend, search: MessageSearch) -> Program[FoundMessages]:
-    """Do all parts of a search.
-
-    Args:
-        backend: The backend that stores the messages.
-        search: The search.
-    """
+    search = MessageSearch(backend, codec, indexer, scope, query)
     yield from search.ready()
     with reading("The index of a user's messages"):
         entries = yield from Read(backend, search.index())

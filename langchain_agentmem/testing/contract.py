@@ -47,6 +47,7 @@ from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import Program
 from langchain_agentmem.testing.cases import HOSTILE_IDS, KEY, NOTES, NOW, item, message, turn
+from langchain_agentmem.testing.openings import OpeningContract
 from langchain_agentmem.testing.records import RecordContract
 from langchain_agentmem.testing.variables import VariableContract
 from langchain_agentmem.text.vectors import unit
@@ -55,7 +56,7 @@ from langchain_agentmem.text.words import analyze
 T = TypeVar("T")
 
 
-class BackendContract(RecordContract, VariableContract):
+class BackendContract(OpeningContract, RecordContract, VariableContract):
     """The contract of a backend as tests. Derive a class, and provide a fixture `backend` with an empty backend."""
 
     # Transactions

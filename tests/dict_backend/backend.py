@@ -10,6 +10,7 @@ from typing import Any
 from dict_backend.checkpoints import Checkpoints
 from dict_backend.items import Items
 from dict_backend.messages import Messages
+from dict_backend.openings import Openings
 from dict_backend.records import Records
 from dict_backend.variables import Variables
 from langchain_agentmem.backends.contract import (
@@ -28,6 +29,7 @@ class DictBackend(Backend):
         self.messages, self.items, self.checkpoints = Messages(), Items(), Checkpoints()
         self.records = Records(self.messages)
         self.variables = Variables(self.messages)
+        self.openings = Openings(self.messages)
         self._lock = threading.RLock()
         self._closed = False
 
@@ -45,7 +47,7 @@ class DictBackend(Backend):
         with self._lock:
             if self._closed:
                 raise StorageClosedError("This memory is closed: create a new one.")
-            tables = (self.messages, self.items, self.checkpoints, self.records, self.variables)
+            tables = (self.messages, self.items, self.checkpoints, self.records, self.variables, self.openings)
             before = [copy.deepcopy(vars(table)) for table in tables]
             try:
                 return run(program, self._refuse)

@@ -10,6 +10,7 @@ from dict_backend.programs import alive, program
 from langchain_agentmem.arguments.omitted import OMITTED
 from langchain_agentmem.backends.contract import (
     LIST_SUMMARY,
+    Ending,
     IndexEntry,
     LoggedMessage,
     MessageRow,
@@ -34,6 +35,10 @@ class Session:
     summaries: dict[str, StoredSummary] = field(default_factory=dict)
     records: list[RecordRow] = field(default_factory=list)
     variables: dict[str | None, dict[str, VariableRow]] = field(default_factory=dict)
+    metadata: str | None = None
+    timeout: float | None = None
+    openings: set[int] = field(default_factory=set)
+    ending: Ending = field(default_factory=lambda: Ending(False))
 
 
 class Messages:
@@ -177,10 +182,37 @@ class Messages:
 
     @program
     def end(self, key):
+        if key in self._sessions:
+            self._sessions[key].variables.clear()
+        return self.finish(key)
+
+    @staticmethod
+    def row(key: SessionKey, session: Session) -> SessionRow:
+        """Return a session as it is listed."""
+        return SessionRow(
+            key,
+            session.title,
+            len(session.rows),
+            session.created_at,
+            session.updated_at,
+            session.expires_at,
+            [one.value for name in ("", LIST_SUMMARY) if (one := session.summaries.get(name)) and one.value],
+            session.metadata,
+        )
+
+    def open_sessions(self, tenant: str) -> list[tuple[SessionKey, Session]]:
+        """Return the sessions with openings."""
+        return [(key, one) for key, one in self._sessions.items() if key.tenant == tenant and one.openings]
+
+    def drop(self, key: SessionKey) -> None:
+        """Delete a session."""
+        self._sessions.pop(key, None)
+
+    def finish(self, key: SessionKey) -> int:
+        """Delete the messages and records that end with a session."""
         session = self._sessions.get(key)
         if session is not None:
             session.records = [row for row in session.records if not row.ends_with_session]
-            session.variables.clear()
         if session is None or not any(row.ends_with_session for row in session.rows.values()):
             return 0
         return self._remove(key, None, lambda row: row.ends_with_session)
@@ -188,15 +220,7 @@ class Messages:
     @program
     def sessions(self, tenant, user_id, limit, offset, now):
         listed = [
-            SessionRow(
-                key,
-                session.title,
-                len(session.rows),
-                session.created_at,
-                session.updated_at,
-                session.expires_at,
-                [one.value for name in ("", LIST_SUMMARY) if (one := session.summaries.get(name)) and one.value],
-            )
+            self.row(key, session)
             for key, session in self._sessions.items()
             if key.tenant == tenant and user_id in (OMITTED, key.user_id) and alive(session, now)
         ]

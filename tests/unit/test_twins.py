@@ -16,6 +16,8 @@ from langchain_agentmem.knowledge.facts.face import Profiles
 from langchain_agentmem.knowledge.memories import Memories
 from langchain_agentmem.knowledge.shared import SharedKnowledge
 from langchain_agentmem.lifecycle.records import Records
+from langchain_agentmem.lifecycle.session import Session
+from langchain_agentmem.lifecycle.session_parts import SessionRecords, SessionVariables
 from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.prompting.variables.face import Variables
 
@@ -32,6 +34,9 @@ CLASSES = (
     Profiles,
     Records,
     Schedule,
+    Session,
+    SessionRecords,
+    SessionVariables,
     Sessions,
     SharedKnowledge,
     Variables,
@@ -97,6 +102,7 @@ WITHOUT_TWIN = {
         "history",
         "middleware",
         "profile_node",
+        "session",
         "session_history",
         "tools",
     },
@@ -105,6 +111,7 @@ WITHOUT_TWIN = {
     AgentMemStore: {"start_ttl_sweeper", "stop_ttl_sweeper"},
     MemoryCompressor: {"as_middleware", "as_node", "as_pre_model_hook"},
     Schedule: {"forked", "submit"},
+    Session: {"history", "retention_of"},
 }
 """Methods that touch no database, so that they need no async twin."""
 
@@ -118,6 +125,6 @@ def test_every_public_method_has_an_async_twin(kind: type) -> None:
 
 def test_every_class_that_belongs_to_a_memory_is_compared() -> None:
     with AgentMemory.from_url("sqlite:///:memory:") as memory:
-        names = [name for name in dir(memory) if not name.startswith("_") and name not in {"backend", "read_cache"}]
+        names = [name for name in dir(memory) if not name.startswith("_") and name != "backend"]
         attributes = [getattr(memory, name) for name in names]
     assert {type(one) for one in attributes if _is_ours(one)} - {*CLASSES} == set()

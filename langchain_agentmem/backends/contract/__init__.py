@@ -1,7 +1,7 @@
-"""The contract of a backend: tables of messages, items, checkpoints, records and variables, and transactions.
+"""The contract of a backend: its tables, and transactions on them.
 
-A backend is a package with one subclass of `Backend`. Its five tables implement `MessageLog`, `ItemTable`, `CheckpointTable`,
-`RecordTable` and `VariableTable`. Engines use these classes only, so they work with every backend.
+A backend is a package with one subclass of `Backend`. Its tables implement `MessageLog`, `ItemTable`, `CheckpointTable`,
+`RecordTable`, `VariableTable` and `OpeningTable`. Engines use these classes only, so they work with every backend.
 
 Rules for an implementation:
 
@@ -53,6 +53,7 @@ from langchain_agentmem.backends.contract.messages import (
     StoredSummary,
     Title,
 )
+from langchain_agentmem.backends.contract.openings import Ending, Opening, OpeningTable, SessionActivity
 from langchain_agentmem.backends.contract.records import (
     RecordQuery,
     RecordRow,
@@ -83,6 +84,7 @@ __all__ = [
     "CheckpointRow",
     "CheckpointTable",
     "EmbeddedItem",
+    "Ending",
     "Found",
     "HistoryScope",
     "IndexEntry",
@@ -95,11 +97,14 @@ __all__ = [
     "MessageLog",
     "MessageRow",
     "Namespace",
+    "Opening",
+    "OpeningTable",
     "Parts",
     "Query",
     "RecordQuery",
     "RecordRow",
     "RecordTable",
+    "SessionActivity",
     "SessionKey",
     "SessionRow",
     "SessionUse",

@@ -1,4 +1,4 @@
-"""The base class of backends: five tables, and transactions on them."""
+"""The base class of backends: its tables, and transactions on them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from langchain_agentmem.backends.contract.checkpoints import CheckpointTable
 from langchain_agentmem.backends.contract.items import ItemTable
 from langchain_agentmem.backends.contract.messages import MessageLog
+from langchain_agentmem.backends.contract.openings import OpeningTable
 from langchain_agentmem.backends.contract.records import RecordTable
 from langchain_agentmem.backends.contract.variables import VariableTable
 from langchain_agentmem.programs import Program
@@ -27,6 +28,7 @@ class Backend(ABC):
     checkpoints: CheckpointTable
     records: RecordTable
     variables: VariableTable
+    openings: OpeningTable
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)
         """Set the index of the vectors, before the first is stored.

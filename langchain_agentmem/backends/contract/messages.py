@@ -71,6 +71,8 @@ class SessionRow(NamedTuple):
     summaries: Sequence[str] = ()
     """The running summaries of all agents' messages, as in `StoredSummary.value`: first the summary of the session's
     history, then that of messages passed as a list (`LIST_SUMMARY`). Empty summaries are omitted."""
+    metadata: str | None = None
+    """JSON text; None if the session has no metadata."""
 
 
 LIST_SUMMARY = "\x1flist"

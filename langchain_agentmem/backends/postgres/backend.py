@@ -10,6 +10,7 @@ from langchain_agentmem.backends.postgres.checkpoints import PostgresCheckpoints
 from langchain_agentmem.backends.postgres.conninfo import connection_settings, url_of_conninfo
 from langchain_agentmem.backends.postgres.driver import PostgresDriver
 from langchain_agentmem.backends.postgres.history import PostgresMessages
+from langchain_agentmem.backends.postgres.openings import PostgresOpenings
 from langchain_agentmem.backends.postgres.options import settings_of
 from langchain_agentmem.backends.postgres.records import PostgresRecords
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
@@ -33,6 +34,7 @@ class PostgresBackend(Backend):
         self.checkpoints = PostgresCheckpoints(schema)
         self.records = PostgresRecords(schema)
         self.variables = PostgresVariables(schema)
+        self.openings = PostgresOpenings(schema)
 
     @classmethod
     def from_url(cls, url: str) -> PostgresBackend:

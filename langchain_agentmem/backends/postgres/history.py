@@ -117,11 +117,11 @@ class PostgresMessages:
 
     @one_statement
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        yield from Fetch(self._sql["forget"], (session_digest(key), agent, False))
+        yield from Fetch(self._sql["forget"], (session_digest(key), agent))
 
     @one_statement
     def end(self, key: SessionKey) -> Program[int]:
-        ((removed,),) = yield from Fetch(self._sql["forget"], (session_digest(key), None, True))
+        ((removed,),) = yield from Fetch(self._sql["end"], (session_digest(key),))
         return int(removed)
 
     @one_statement
@@ -133,15 +133,7 @@ class PostgresMessages:
             rows = yield from Fetch(self._sql["sessions_of_all"], {**parameters, "tenant": tenant})
         else:
             rows = yield from Fetch(self._sql["sessions"], {**parameters, "owner": owner_digest(tenant, user_id)})
-        return [
-            SessionRow(
-                SessionKey(tenant, user or None, session_id),
-                _read_title(session_id, title),
-                *(count, created_at, updated_at, expires_at),
-                [one for one in (history, listed) if one],
-            )
-            for user, session_id, title, count, created_at, updated_at, expires_at, history, listed in rows
-        ]
+        return [listed_session(tenant, row) for row in rows]
 
     @one_statement
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
@@ -205,6 +197,14 @@ class PostgresMessages:
             [row.vector for _, row in messages],
         )
         return (yield from Execute(self._sql["embed"], parameters))
+
+
+def listed_session(tenant: str, row: Sequence[Any]) -> SessionRow:
+    """Return a session, from the columns of the fragment `listed_session`."""
+    user, session_id, title, count, created_at, updated_at, expires_at, history, listed, metadata = row
+    key, times = SessionKey(tenant, user or None, session_id), (created_at, updated_at, expires_at)
+    summaries = [one for one in (history, listed) if one]
+    return SessionRow(key, _read_title(session_id, title), count, *times, summaries, metadata)
 
 
 def _read_title(session_id: str, title: bytes | None) -> str | None:

@@ -58,9 +58,13 @@ WHERE session = {living_session} AND agent = coalesce(%(agent)s, '')
 SELECT {schema}agentmem_swap_summary(%s, %s, %s, %s, %s, %s)
 
 -- forget --
--- Delete messages, and return their number. Parameters: place, agent (NULL: all), whether to delete only messages that end with
--- the session.
-SELECT {schema}agentmem_forget_messages(%s, %s, %s)
+-- Delete messages. Parameters: place, agent (NULL: all).
+SELECT {schema}agentmem_forget_messages(%s, %s, false)
+
+-- end --
+-- Delete the variables of a session, and the messages and records that end with it; return the number of messages. Parameter:
+-- place.
+SELECT {schema}agentmem_end_all(%s)
 
 -- sessions --
 -- Return a user's sessions, most recently used first. Parameters: owner, limit, offset, now.

@@ -22,7 +22,7 @@ class PostgresVariables:
         self, scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse = KEEP_EXPIRY
     ) -> Program[None]:
         parameters = (
-            *(_digest(scope), _session(scope), owner_digest(scope.tenant, scope.user_id), scope.tenant),
+            *(scope_digest(scope), _session(scope), owner_digest(scope.tenant, scope.user_id), scope.tenant),
             *(scope.user_id or "", scope.session_id, scope.agent or ""),
             [put.name for put in puts],
             [put.value for put in puts],
@@ -33,14 +33,14 @@ class PostgresVariables:
 
     @one_statement
     def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
-        scopes = {_digest(one): one for one in scope.ranked}
+        scopes = {scope_digest(one): one for one in scope.ranked}
         parameters = {"places": list(scopes), "names": None if names is None else list(names), "now": now}
         rows = yield from Fetch(self._sql["read"], parameters)
         return [VariableRow(scopes[bytes(place)], *row) for place, *row in rows]
 
     @one_statement
     def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
-        parameters = (_digest(scope), _session(scope), None if names is None else list(names), now)
+        parameters = (scope_digest(scope), _session(scope), None if names is None else list(names), now)
         ((removed,),) = yield from Fetch(self._sql["remove"], parameters)
         return int(removed)
 
@@ -57,7 +57,7 @@ class PostgresVariables:
         return (yield from Execute(self._sql["sweep"], (tenant, now, limit)))
 
 
-def _digest(scope: VariableScope) -> bytes:
+def scope_digest(scope: VariableScope) -> bytes:
     """Return the digest that identifies a scope."""
     return digest_of_ids(scope.tenant, scope.user_id or "", scope.session_id or "", scope.agent or "")
 

@@ -9,6 +9,7 @@ from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
 from langchain_agentmem.backends.redis.driver import RedisDriver
 from langchain_agentmem.backends.redis.history import RedisMessages
+from langchain_agentmem.backends.redis.openings import RedisOpenings
 from langchain_agentmem.backends.redis.options import settings_of
 from langchain_agentmem.backends.redis.records import RedisRecords
 from langchain_agentmem.backends.redis.settings import Settings
@@ -33,6 +34,7 @@ class RedisBackend(Backend):
         self.checkpoints = RedisCheckpoints()
         self.records = RedisRecords()
         self.variables = RedisVariables()
+        self.openings = RedisOpenings()
 
     @classmethod
     def from_url(cls, url: str) -> RedisBackend:

@@ -9,6 +9,9 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
               indexed         set if the index contains the messages of no agent
               bound:<width>   for each log of vectors: the length that triggers its compaction
               summary:, summary:<agent>, revision:, revision:<agent>   the running summaries and their revisions
+              metadata
+              openings, timeout   the tokens of the openings, and the seconds without use after which they end
+              ends, exceptions    1 if the end of the session deletes its variables, and the agents for which the opposite holds
   messages    A stream. The message at position n has the ID (n+1)-0, the field m, and the field a if an agent wrote it.
   index       A sorted set of members: a kind, for some kinds an agent and a zero byte, and a position of 12 digits. The kinds are
               a (messages of an agent), e (messages that end with the session), s (system messages), t (system messages of an
@@ -463,13 +466,13 @@ settled_title()
 return removed
 
 -- describe --
--- Describe a session: its title, number of messages, creation, last use and expiry, and two summaries.
+-- Describe a session: its title, number of messages, creation, last use, expiry and metadata, and two summaries.
 -- The summaries are that of its history, and that of messages that were passed as a list.
 -- KEYS: the keys of the session.
 -- ARGV: none.
 local title = settled_title()
-local state = call('HMGET', SESSION, 'count', 'created', 'updated', 'expires', 'summary:', 'summary:\31list')
-return {title, state[1], state[2], state[3], state[4], state[5], state[6]}
+local state = call('HMGET', SESSION, 'count', 'created', 'updated', 'expires', 'metadata', 'summary:', 'summary:\31list')
+return {title, unpack(state, 1, 7)}
 
 -- rename --
 -- Set the title. Return 1 if the session exists.

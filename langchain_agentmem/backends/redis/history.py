@@ -27,7 +27,7 @@ from langchain_agentmem.backends.redis.message_rows import (
     pack_message,
     session_row,
 )
-from langchain_agentmem.backends.redis.records import delete_references, forget_sessions
+from langchain_agentmem.backends.redis.records import delete_references, delisted, forget_sessions
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, optional
 from langchain_agentmem.backends.redis.session_keys import (
     expiry_schedule,
@@ -132,7 +132,7 @@ class RedisMessages:
 
     @storage_program
     def end(self, key: SessionKey) -> Program[int]:
-        messages, *records = yield from invoke("end", key, ())
+        messages, records = yield from invoke("end", key, ())
         yield from delete_references(key, [one.decode() for one in records])
         return int(messages)
 
@@ -163,16 +163,7 @@ class RedisMessages:
         _, used, _ = yield from invoke("delete", key, ("",))
         if used is None:
             return False
-        left, *_ = yield from InvokeAll(
-            [
-                indexes.heal(owner_index(key.tenant, key.user_id), [(key.session_id, float(used))]),
-                indexes.reschedule(expiry_schedule(key.tenant), [(identity_of(key), "")]),
-                indexes.reschedule(variable_schedule(key.tenant), [(identity_of(key), "")]),
-            ]
-        )
-        if not left:
-            yield from indexes.heal(owners_index(key.tenant), [(key.user_id or "", float(used))])
-        yield from forget_sessions(key.tenant, [key], float(used))
+        yield from delisted(key, float(used))
         return True
 
     @storage_program

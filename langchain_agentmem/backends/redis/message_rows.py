@@ -72,7 +72,7 @@ def index_entries(
 
 def session_row(key: SessionKey, described: Sequence[Any]) -> SessionRow:
     """Return a session, as the script `describe` describes it."""
-    title, count, created_at, updated_at, expires_at, *summaries = described
+    title, count, created_at, updated_at, expires_at, metadata, *summaries = described
     return SessionRow(
         key,
         None if title is None else title.decode(),
@@ -81,4 +81,5 @@ def session_row(key: SessionKey, described: Sequence[Any]) -> SessionRow:
         float(updated_at),
         None if expires_at is None else float(expires_at),
         [one.decode() for one in summaries if one],
+        None if metadata is None else metadata.decode(),
     )

@@ -14,10 +14,14 @@ from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, frames, load_scripts, optional, slot
 from langchain_agentmem.backends.redis.session_keys import (
+    expiry_schedule,
     identity_of,
     invoke,
     listed,
+    owner_index,
+    owners_index,
     session_slot,
+    variable_schedule,
 )
 from langchain_agentmem.programs import Program, storage_program
 
@@ -144,6 +148,25 @@ def delete_references(key: SessionKey, ids: Sequence[str]) -> Program[None]:
     """
     if ids:
         yield from _delete(key.tenant, [(key.user_id, key.session_id, one) for one in ids])
+
+
+def delisted(key: SessionKey, used: float) -> Program[None]:
+    """Remove a deleted session from all indexes, unless it was used again.
+
+    Args:
+        key: The session.
+        used: The time of its last use.
+    """
+    left, *_ = yield from InvokeAll(
+        [
+            indexes.heal(owner_index(key.tenant, key.user_id), [(key.session_id, used)]),
+            indexes.reschedule(expiry_schedule(key.tenant), [(identity_of(key), "")]),
+            indexes.reschedule(variable_schedule(key.tenant), [(identity_of(key), "")]),
+        ]
+    )
+    if not left:
+        yield from indexes.heal(owners_index(key.tenant), [(key.user_id or "", used)])
+    yield from forget_sessions(key.tenant, [key], used)
 
 
 def forget_sessions(tenant: str, keys: Sequence[SessionKey], now: float) -> Program[None]:

@@ -72,6 +72,11 @@ def variable_schedule(tenant: str) -> str:
     return slot("tenant", tenant) + "expiring-variables"
 
 
+def check_schedule(tenant: str) -> str:
+    """Return the schedule of the open sessions that have a timeout."""
+    return slot("tenant", tenant) + "open-sessions"
+
+
 def identity_of(key: SessionKey) -> bytes:
     """Return a session's key as one byte string."""
     return ormsgpack.packb(tuple(key))

@@ -26,6 +26,55 @@ local function keep_expiry()
   if at then expire(data_keys(), at) end
 end
 
+-- Delete the messages and records that end with the session. Return the number of messages, and the IDs of the records.
+local function remove_ending()
+  local removed, ids = remove(call('ZRANGEBYLEX', INDEX, range_of('e'))), {}
+  if removed > 0 then
+    empty_summaries('')
+    rewrite_messages()
+    settled_title()
+  end
+  local low, found = '-', nil
+  repeat
+    found = call('ZRANGEBYLEX', RECORDS, low, '+', 'LIMIT', 0, 100)
+    for _, member in ipairs(found) do
+      low = '(' .. member
+      if string.sub(member, 37, 37) == 'e' then
+        ids[#ids + 1] = string.sub(member, 1, 36)
+        call('ZREM', RECORDS, member)
+      end
+    end
+  until #found < 100
+  return removed, ids
+end
+
+-- Return the time at which the open session is ended if it is not used until then.
+local function time_of_end()
+  local state = call('HMGET', SESSION, 'updated', 'timeout')
+  return state[2] and tonumber(state[1]) + tonumber(state[2]) or math.huge
+end
+
+-- End the session: close its openings, and delete what its ending says. Return 1 if nothing is left and it was deleted, and the IDs of
+-- deleted records.
+local function end_session()
+  local _, ids = remove_ending()
+  call('HDEL', SESSION, 'openings', 'timeout')
+  local state = call('HMGET', SESSION, 'ends', 'count', 'exceptions')
+  local exceptions, at = {}, 1
+  while at <= #(state[3] or '') do
+    local length = struct.unpack('>I', state[3], at)
+    exceptions[string.sub(state[3], at + 4, at + 3 + length)] = true
+    at = at + 4 + length
+  end
+  for _, field in ipairs(call('HKEYS', VARIABLES)) do
+    local agent = string.match(field, '^(%Z*)')
+    if (exceptions[agent] or false) ~= (state[1] == '1') then call('HDEL', VARIABLES, field) end
+  end
+  if state[1] ~= '1' or tonumber(state[2]) > 0 or call('EXISTS', RECORDS, VARIABLES) > 0 then return 0, ids end
+  call('UNLINK', unpack(data_keys()))
+  return 1, ids
+end
+
 -- add_record --
 -- Add a record to the session.
 -- KEYS: the keys of the session.
@@ -40,22 +89,97 @@ keep_expiry()
 -- KEYS: the keys of the session.
 -- ARGV: none.
 call('UNLINK', VARIABLES)
-local removed = remove(call('ZRANGEBYLEX', INDEX, range_of('e')))
-local result = {removed}
-if removed > 0 then
-  empty_summaries('')
-  rewrite_messages()
-  settled_title()
+local removed, ids = remove_ending()
+return {removed, ids}
+
+-- open --
+-- Open the session. An open session keeps the longer timeout. Return the metadata.
+-- KEYS: the keys of the session.
+-- ARGV: now, identity, ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token, timeout ('' for none), metadata (''
+--   to leave them unchanged), ends, exceptions (framed).
+local now, timeout = tonumber(ARGV[1]), tonumber(ARGV[6])
+if session_is_alive(now) and time_of_end() <= now then end_session() end
+use_session(now, ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1')
+local state = call('HMGET', SESSION, 'openings', 'timeout')
+local openings = state[1] or ''
+if openings ~= '' then
+  timeout = timeout and state[2] and math.max(timeout, tonumber(state[2]))
 end
-local low, found = '-', nil
+if not string.find(' ' .. openings .. ' ', ' ' .. ARGV[5] .. ' ', 1, true) then
+  openings = openings == '' and ARGV[5] or openings .. ' ' .. ARGV[5]
+end
+call('HSET', SESSION, 'openings', openings, 'ends', ARGV[8], 'exceptions', ARGV[9])
+if timeout then call('HSET', SESSION, 'timeout', string.format('%.17g', timeout)) else call('HDEL', SESSION, 'timeout') end
+if ARGV[7] ~= '' then call('HSET', SESSION, 'metadata', ARGV[7]) end
+keep_expiry()
+return call('HGET', SESSION, 'metadata')
+
+-- close --
+-- Close an opening. If it was the last one, end the session. Return 1 if it was ended; 1 if it was deleted, too; its last use; the
+-- IDs of deleted records.
+-- KEYS: the keys of the session.
+-- ARGV: now, token.
+local state = call('HMGET', SESSION, 'created', 'updated', 'openings')
+if not state[1] or not session_is_alive(tonumber(ARGV[1])) then return {0, 0, '', {}} end
+local left = {}
+for token in string.gmatch(state[3] or '', '%S+') do
+  if token ~= ARGV[2] then left[#left + 1] = token end
+end
+if #left > 0 then
+  call('HSET', SESSION, 'openings', table.concat(left, ' '))
+  return {0, 0, '', {}}
+end
+local deleted, ids = end_session()
+return {1, deleted, state[2], ids}
+
+-- check --
+-- End the session if its timeout is over. Return the time of the next check ('' if the session is not open), and the same as `close`.
+-- KEYS: the keys of the session.
+-- ARGV: now.
+local now, used = tonumber(ARGV[1]), call('HGET', SESSION, 'updated')
+if not used or not session_is_alive(now) or time_of_end() == math.huge then return {'', 0, 0, '', {}} end
+if time_of_end() > now then return {string.format('%.17g', time_of_end()), 0, 0, '', {}} end
+local deleted, ids = end_session()
+return {'', 1, deleted, used, ids}
+
+-- change --
+-- Replace the ending or the metadata. Return 1 if the session exists.
+-- KEYS: the keys of the session.
+-- ARGV: now, ends ('' to leave the ending unchanged), exceptions (framed), metadata ('' to leave them unchanged).
+if call('EXISTS', SESSION) == 0 or not session_is_alive(tonumber(ARGV[1])) then return 0 end
+if ARGV[2] ~= '' then call('HSET', SESSION, 'ends', ARGV[2], 'exceptions', ARGV[3]) end
+if ARGV[4] ~= '' then call('HSET', SESSION, 'metadata', ARGV[4]) end
+return 1
+
+-- activity --
+-- Count messages by agent and records by agent and status. Return two flat lists: agents ('' for none) and counts; agents, statuses
+-- and counts.
+-- KEYS: the keys of the session.
+-- ARGV: now.
+local messages, records = {}, {}
+if not session_is_alive(tonumber(ARGV[1])) then return {messages, records} end
+local others, low, high = tonumber(call('HGET', SESSION, 'count') or 0), '[a\1', '[a\255'
+while true do
+  local member = call('ZRANGEBYLEX', INDEX, low, high, 'LIMIT', 0, 1)[1]
+  if not member then break end
+  local agent = string.sub(member, 2, -14)
+  local first, last = range_of('a', agent)
+  local count = call('ZLEXCOUNT', INDEX, first, last)
+  messages[#messages + 1], messages[#messages + 2] = agent, count
+  others, low = others - count, '(' .. string.sub(last, 2)
+end
+if others > 0 then messages[#messages + 1], messages[#messages + 2] = '', others end
+local counts, bound, page = {}, '-', nil
 repeat
-  found = call('ZRANGEBYLEX', RECORDS, low, '+', 'LIMIT', 0, 100)
-  for _, member in ipairs(found) do
-    low = '(' .. member
-    if string.sub(member, 37, 37) == 'e' then
-      result[#result + 1] = string.sub(member, 1, 36)
-      call('ZREM', RECORDS, member)
-    end
+  page = call('ZRANGEBYLEX', RECORDS, bound, '+', 'LIMIT', 0, 100)
+  for _, member in ipairs(page) do
+    bound = '(' .. member
+    local length = struct.unpack('>I', member, 38)
+    local names = string.sub(member, 38, 45 + length + struct.unpack('>I', member, 42 + length))
+    counts[names] = (counts[names] or 0) + 1
   end
-until #found < 100
-return result
+until #page < 100
+for names, count in pairs(counts) do
+  records[#records + 1], records[#records + 2] = names, count
+end
+return {messages, records}

@@ -33,21 +33,9 @@ class RedisVariables:
     def set(
         self, scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse = KEEP_EXPIRY
     ) -> Program[None]:
-        steps: list[Invoke] = []
-        ttls = [put.ttl for put in puts if put.ttl is not None]
-        if ttls:
-            due = now + min(ttls)
-            steps.append(indexes.schedule(variable_schedule(scope.tenant), _identity(scope), due, earliest=True))
-        written = [scope.agent or "", *(one for put in puts for one in (put.name, put.value, optional(put.ttl)))]
         session = scope.session
-        if session is not None:
-            arguments = (optional(now), identity_of(session), optional(use.ttl), int(use.sliding), *written)
-            steps += [*listed(session, now, use.ttl), invoke("set_variables", session, arguments)]
-        else:
-            if scope.user_id is not None:
-                steps.append(indexes.enlist(_users(scope.tenant), scope.user_id, now))
-            steps.append(Invoke(LUA["set"], _keys(scope), (optional(now), *written)))
-        yield from InvokeAll(steps)
+        steps = [] if session is None else listed(session, now, use.ttl)
+        yield from InvokeAll([*steps, *set_steps(scope, puts, now, use)])
 
     @storage_program
     def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
@@ -106,6 +94,30 @@ class RedisVariables:
         if members:
             yield from InvokeAll(steps)
         return sum(int(removed) for removed, *_ in answers)
+
+
+def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse) -> list[Invoke]:
+    """Return the calls that set variables. The session of the scope is listed already.
+
+    Args:
+        scope: The scope.
+        puts: The variables.
+        now: The current time.
+        use: How this extends the life of the session.
+    """
+    steps: list[Invoke] = []
+    ttls = [put.ttl for put in puts if put.ttl is not None]
+    if ttls:
+        due = now + min(ttls)
+        steps.append(indexes.schedule(variable_schedule(scope.tenant), _identity(scope), due, earliest=True))
+    written = [scope.agent or "", *(one for put in puts for one in (put.name, put.value, optional(put.ttl)))]
+    session = scope.session
+    if session is not None:
+        arguments = (optional(now), identity_of(session), optional(use.ttl), int(use.sliding), *written)
+        return [*steps, invoke("set_variables", session, arguments)]
+    if scope.user_id is not None:
+        steps.append(indexes.enlist(_users(scope.tenant), scope.user_id, now))
+    return [*steps, Invoke(LUA["set"], _keys(scope), (optional(now), *written))]
 
 
 def _keys(scope: VariableScope) -> list[str]:

@@ -8,6 +8,7 @@ from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.sqlite.checkpoints import SqliteCheckpoints
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
 from langchain_agentmem.backends.sqlite.history import SqliteMessages
+from langchain_agentmem.backends.sqlite.openings import SqliteOpenings
 from langchain_agentmem.backends.sqlite.options import split_url
 from langchain_agentmem.backends.sqlite.records import SqliteRecords
 from langchain_agentmem.backends.sqlite.store import SqliteItems
@@ -31,6 +32,7 @@ class SqliteBackend(Backend):
         self.checkpoints = SqliteCheckpoints()
         self.records = SqliteRecords()
         self.variables = SqliteVariables()
+        self.openings = SqliteOpenings()
 
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:

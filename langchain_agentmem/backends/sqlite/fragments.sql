@@ -19,7 +19,8 @@ position, role, agent, ends_with_session, created_at, metadata, type, body
 -- The columns of a listed session: with the summary of its history, and that of messages that are passed as a list.
 user_id, session_id, title, message_count, created_at, updated_at, expires_at,
     (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''),
-    (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = char(31) || 'list')
+    (SELECT value FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = char(31) || 'list'),
+    metadata
 
 -- item --
 -- The columns of an item.

@@ -53,10 +53,10 @@ def use_session(
     Returns:
         The ID of the session, and the position of the next message.
     """
-    found = yield from Fetch(SQL["session"], _where(key))
+    found = yield from Fetch(SQL["session"], session_columns(key))
     if not found:
         expires_at = None if ttl is None else now + ttl
-        columns = (*_where(key), title, title_position, added, added, now, now, expires_at)
+        columns = (*session_columns(key), title, title_position, added, added, now, now, expires_at)
         ((session,),) = yield from Fetch(SQL["add_session"], columns)
         return session, 0
     session, first, updated_at, until = found[0]
@@ -164,14 +164,13 @@ class SqliteMessages:
 
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
         if agent is None:
-            yield from self._remove(key, "delete_messages")
+            yield from _remove(key, "delete_messages")
         else:
-            yield from self._remove(key, "delete_messages_of_agent", agent)
+            yield from _remove(key, "delete_messages_of_agent", agent)
 
     def end(self, key: SessionKey) -> Program[int]:
-        yield from Execute(SQL["delete_records_of_session"], _where(key))
-        yield from Execute(SQL["delete_variables_of_session"], _where(key))
-        return (yield from self._remove(key, "delete_messages_of_session"))
+        yield from Execute(SQL["delete_variables_of_session"], session_columns(key))
+        return (yield from end_session(key))
 
     def sessions(
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
@@ -181,14 +180,7 @@ class SqliteMessages:
             rows = yield from Fetch(SQL["sessions_of_all"], parameters)
         else:
             rows = yield from Fetch(SQL["sessions"], {**parameters, "user_id": user_id or ""})
-        return [
-            SessionRow(
-                SessionKey(tenant, user or None, session_id),
-                *(title, count, created_at, updated_at, expires_at),
-                [one for one in (history, listed) if one],
-            )
-            for user, session_id, title, count, created_at, updated_at, expires_at, history, listed in rows
-        ]
+        return [listed_session(tenant, row) for row in rows]
 
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
         changed = yield from Execute(SQL["rename"], {**_named(key, None, now), "title": title})
@@ -197,7 +189,7 @@ class SqliteMessages:
         return bool(changed)
 
     def delete(self, key: SessionKey) -> Program[bool]:
-        found = yield from Fetch(SQL["session"], _where(key))
+        found = yield from Fetch(SQL["session"], session_columns(key))
         for session, *_ in found:
             yield from Execute(SQL["delete_messages"], (session,))
             yield from Execute(SQL["delete_session"], (session,))
@@ -226,11 +218,11 @@ class SqliteMessages:
         return found, rows[-1][0] if len(rows) == limit else None
 
     def set_words(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[None]:  # noqa: ARG002 (keys contain it)
-        rows = [(row.words, *_where(key), row.position, row.body.data) for key, row in messages]
+        rows = [(row.words, *session_columns(key), row.position, row.body.data) for key, row in messages]
         yield from ExecuteMany(SQL["set_words"], rows)
 
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (keys say it)
-        rows = [(row.vector, *_where(key), row.position, row.body.data) for key, row in messages]
+        rows = [(row.vector, *session_columns(key), row.position, row.body.data) for key, row in messages]
         embedded: int = yield from ExecuteMany(SQL["embed"], rows)
         return embedded
 
@@ -247,18 +239,34 @@ class SqliteMessages:
         trimmed = yield from Trim(SQL["trim"], (session, agent, oldest, system))
         yield from Execute(SQL["shrink_session"], (trimmed, session))
 
-    def _remove(self, key: SessionKey, statement: str, *more: str) -> Program[int]:
-        removed = 0
-        for session, *_ in (yield from Fetch(SQL["session"], _where(key))):
-            removed = yield from Execute(SQL[statement], (session, *more))
-            yield from Execute(SQL["shrink_session"], (removed, session))
-            if removed or statement != "delete_messages_of_session":
-                yield from Execute(SQL["settle_title"], {"session": session})
-                yield from Execute(SQL["empty_summaries"], {"session": session, "agent": more[0] if more else None})
-        return removed
+
+def end_session(key: SessionKey) -> Program[int]:
+    """Delete the messages and records that end with the session, and return the number of messages."""
+    yield from Execute(SQL["delete_records_of_session"], session_columns(key))
+    return (yield from _remove(key, "delete_messages_of_session"))
 
 
-def _where(key: SessionKey) -> tuple[str, str, str]:
+def _remove(key: SessionKey, statement: str, *more: str) -> Program[int]:
+    removed = 0
+    for session, *_ in (yield from Fetch(SQL["session"], session_columns(key))):
+        removed = yield from Execute(SQL[statement], (session, *more))
+        yield from Execute(SQL["shrink_session"], (removed, session))
+        if removed or statement != "delete_messages_of_session":
+            yield from Execute(SQL["settle_title"], {"session": session})
+            yield from Execute(SQL["empty_summaries"], {"session": session, "agent": more[0] if more else None})
+    return removed
+
+
+def listed_session(tenant: str, row: Sequence[Any]) -> SessionRow:
+    """Return a session, from the columns of the fragment `listed_session`."""
+    user, session_id, title, count, created_at, updated_at, expires_at, history, listed, metadata = row
+    key = SessionKey(tenant, user or None, session_id)
+    summaries = [one for one in (history, listed) if one]
+    return SessionRow(key, title, count, created_at, updated_at, expires_at, summaries, metadata)
+
+
+def session_columns(key: SessionKey) -> tuple[str, str, str]:
+    """Return the columns that identify a session."""
     return key.tenant, key.user_id or "", key.session_id
 
 

@@ -202,7 +202,7 @@ UPDATE agentmem_messages SET vector = NULL WHERE session = ? AND vector IS NOT N
 -- Return messages of all users without vectors of a size. Parameters: tenant, bytes (the size), after (the last ID), limit,
 -- now.
 SELECT message.id, session.user_id, session.session_id,
-    position, role, agent, ends_with_session, message.created_at, metadata, message.type, body
+    position, role, agent, ends_with_session, message.created_at, message.metadata, message.type, body
 FROM agentmem_messages AS message CROSS JOIN agentmem_sessions AS session ON session.id = message.session
 WHERE message.id > :after AND (message.vector IS NULL OR length(message.vector) <> :bytes) AND session.tenant = :tenant
   AND {alive:session}

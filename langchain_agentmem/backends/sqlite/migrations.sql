@@ -134,3 +134,32 @@ CREATE TRIGGER agentmem_variables_restart AFTER UPDATE OF created_at ON agentmem
 WHEN old.created_at <> new.created_at BEGIN
     DELETE FROM agentmem_variables WHERE session = old.id AND session <> 0;
 END
+
+-- v4_metadata --
+ALTER TABLE agentmem_sessions ADD COLUMN metadata TEXT
+
+-- v4_timeout --
+ALTER TABLE agentmem_sessions ADD COLUMN timeout REAL
+
+-- v4_check_at --
+ALTER TABLE agentmem_sessions ADD COLUMN check_at REAL
+
+-- v4_openings --
+ALTER TABLE agentmem_sessions ADD COLUMN openings TEXT NOT NULL DEFAULT '[]'
+
+-- v4_ends --
+ALTER TABLE agentmem_sessions ADD COLUMN ends INTEGER NOT NULL DEFAULT 0
+
+-- v4_exceptions --
+ALTER TABLE agentmem_sessions ADD COLUMN exceptions TEXT NOT NULL DEFAULT '[]'
+
+-- v4_sessions_by_check --
+CREATE INDEX agentmem_sessions_by_check ON agentmem_sessions (tenant, check_at) WHERE check_at IS NOT NULL
+
+-- v4_openings_restart --
+CREATE TRIGGER agentmem_openings_restart AFTER UPDATE OF created_at ON agentmem_sessions
+WHEN old.created_at <> new.created_at BEGIN
+    UPDATE agentmem_sessions
+    SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '[]', ends = 0, exceptions = '[]'
+    WHERE id = old.id;
+END

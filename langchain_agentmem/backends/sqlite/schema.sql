@@ -5,7 +5,9 @@ The tables. Times are seconds since 1970 in UTC; user_id is '' for no user, sinc
 CREATE TABLE agentmem_schema (version INTEGER NOT NULL, language TEXT NOT NULL DEFAULT 'english')
 
 -- sessions --
--- `title_position` is that of the message that the title was taken from; NULL for a title that was set by `rename`.
+-- `title_position` is that of the message that the title was taken from; NULL for a title that was set by `rename`. `openings` is
+-- a JSON list of tokens. If the session is open and has a timeout, its last use is checked at `check_at`. `ends` and `exceptions`
+-- (a JSON list of agents) are the `Ending`.
 CREATE TABLE agentmem_sessions (
     id INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
@@ -18,6 +20,12 @@ CREATE TABLE agentmem_sessions (
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL,
     expires_at REAL,
+    metadata TEXT,
+    timeout REAL,
+    check_at REAL,
+    openings TEXT NOT NULL DEFAULT '[]',
+    ends INTEGER NOT NULL DEFAULT 0,
+    exceptions TEXT NOT NULL DEFAULT '[]',
     UNIQUE (tenant, user_id, session_id)
 )
 
@@ -26,6 +34,17 @@ CREATE INDEX agentmem_sessions_by_age ON agentmem_sessions (tenant, user_id, upd
 
 -- sessions_by_expiry --
 CREATE INDEX agentmem_sessions_by_expiry ON agentmem_sessions (tenant, expires_at) WHERE expires_at IS NOT NULL
+
+-- sessions_by_check --
+CREATE INDEX agentmem_sessions_by_check ON agentmem_sessions (tenant, check_at) WHERE check_at IS NOT NULL
+
+-- openings_restart --
+CREATE TRIGGER agentmem_openings_restart AFTER UPDATE OF created_at ON agentmem_sessions
+WHEN old.created_at <> new.created_at BEGIN
+    UPDATE agentmem_sessions
+    SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '[]', ends = 0, exceptions = '[]'
+    WHERE id = old.id;
+END
 
 -- messages --
 CREATE TABLE agentmem_messages (

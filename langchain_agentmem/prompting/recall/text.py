@@ -20,10 +20,7 @@ _SHORTER = (500, 125)
 _SEPARATOR = 2
 """Tokens of the JSON syntax around an item."""
 
-TURNS = "earlier conversations"
-"""Title of the turns of earlier sessions."""
-
-_TITLES = {"fact": "facts", "memory": "memories", "entity": "entities", "turn": TURNS}
+_TITLES = {"fact": "facts", "memory": "memories", "entity": "entities", "turn": "earlier conversations"}
 
 
 def clipped(text: str, longest: int = LONGEST) -> str:

@@ -26,16 +26,6 @@ CREATE INDEX agentmem_records_by_owner ON agentmem_records (owner, id)
 -- Index the records of a session.
 CREATE INDEX agentmem_records_by_session ON agentmem_records (session, id) WHERE session IS NOT NULL
 
--- restart --
--- Delete what belongs to a session that has expired and is used again as a new one.
-CREATE OR REPLACE FUNCTION agentmem_restart_summaries() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-    DELETE FROM agentmem_summaries WHERE session = OLD.id;
-    DELETE FROM agentmem_records WHERE session = OLD.id;
-    DELETE FROM agentmem_variables WHERE session = OLD.id;
-    RETURN NULL;
-END $$
-
 -- use_session --
 -- Note the use of a session, and return its ID. A session that does not exist or has expired is created. Parameters: place,
 -- owner, tenant, user_id, session_id, `now_`, TTL (NULL: leave the expiry unchanged), whether the TTL is sliding.

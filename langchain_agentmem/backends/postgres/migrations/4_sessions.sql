@@ -119,7 +119,6 @@ BEGIN
     END IF;
     IF ending_ THEN
         DELETE FROM agentmem_records WHERE session = session_ AND ends_with_session;
-        DELETE FROM agentmem_variables WHERE session = session_;
     END IF;
     DELETE FROM agentmem_messages
     WHERE session = session_ AND (agent_ IS NULL OR agent = agent_) AND (ends_with_session OR NOT ending_);

@@ -1,0 +1,78 @@
+"""The openings of sessions: which workers have a session open, and what is deleted when the last one closes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from langchain_agentmem.backends.contract.messages import SessionKey, SessionRow
+from langchain_agentmem.backends.contract.variables import VariablePut
+from langchain_agentmem.programs import Program
+
+
+class Ending(NamedTuple):
+    """What the end of a session deletes, besides the messages and records with `ends_with_session`."""
+
+    ends: bool
+    """If true, the variables of the session are deleted, and a session with nothing left is deleted itself."""
+    exceptions: Sequence[str] = ()
+    """Agents for whose variables the opposite holds."""
+
+
+class Opening(NamedTuple):
+    """A worker's opening of a session."""
+
+    token: int
+    """A random number that identifies the opening. It is the idempotency token as well."""
+    now: float
+    ending: Ending
+    timeout: float | None = None
+    """Seconds without activity after which the session is ended although it is open; None for never."""
+    metadata: str | None = None
+    """JSON text that replaces the session's metadata; None leaves it unchanged."""
+    ttl: float | None = None
+    """The session's TTL in seconds; None leaves its expiry unchanged."""
+    sliding: bool = True
+    """If false, a session that has an expiry keeps it."""
+    variables: Sequence[VariablePut] = ()
+    """Variables of the session, for all agents, to set in the same transaction."""
+
+
+class SessionActivity(NamedTuple):
+    """What a session contains."""
+
+    row: SessionRow
+    messages: Sequence[tuple[str | None, int]]
+    """The number of messages of each agent, and of no agent (None)."""
+    records: Sequence[tuple[str, str, int]]
+    """The number of records of each agent and status."""
+
+
+class OpeningTable(Protocol):
+    """The openings of sessions.
+
+    A session is open from its first opening until its last opening is closed, or until no worker has used it for its timeout.
+    Then it is ended: messages and records with `ends_with_session` are deleted, and the variables that its `Ending` names.
+    A message, a record, a variable or an opening is a use.
+    """
+
+    def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
+        """Open a session, and return its metadata.
+
+        A session that does not exist or has expired is created. A session whose timeout is over is ended first.
+        """
+
+    def close(self, key: SessionKey, token: int, now: float) -> Program[bool]:
+        """Close an opening. If no other opening is left, end the session and return true."""
+
+    def change(self, key: SessionKey, ending: Ending | None, metadata: str | None, now: float) -> Program[bool]:
+        """Replace the ending or the metadata of a session (None: leave it unchanged); return true if the session exists."""
+
+    def get(self, key: SessionKey, now: float) -> Program[SessionRow | None]:
+        """Return a session, or None."""
+
+    def activity(self, key: SessionKey, now: float) -> Program[SessionActivity | None]:
+        """Return the contents of a session, or None if it does not exist."""
+
+    def end_abandoned(self, tenant: str, now: float, limit: int) -> Program[int]:
+        """End about `limit` open sessions whose timeout is over. Return the number of sessions that were checked."""

@@ -1,0 +1,130 @@
+The openings of sessions. A session is ended when its last opening is closed, or when its timeout is over.
+
+-- openings --
+-- Add the state of openings: their tokens; the seconds without use after which the session is ended, and the time of the next check
+-- (NULL: never); the `Ending` of the session.
+ALTER TABLE agentmem_sessions
+    ADD COLUMN metadata text, ADD COLUMN timeout double precision, ADD COLUMN check_at double precision,
+    ADD COLUMN openings bigint[] NOT NULL DEFAULT '{}', ADD COLUMN ends boolean NOT NULL DEFAULT false,
+    ADD COLUMN exceptions text[] NOT NULL DEFAULT '{}'
+
+-- sessions_by_check --
+-- Index the open sessions by their next check. A message changes neither column, so its session is updated in place.
+CREATE INDEX agentmem_sessions_by_check ON agentmem_sessions (tenant, check_at) WHERE check_at IS NOT NULL
+
+-- restart --
+-- Delete what belongs to a session that has expired and is used again as a new one.
+CREATE OR REPLACE FUNCTION agentmem_restart_summaries() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    DELETE FROM agentmem_summaries WHERE session = OLD.id;
+    DELETE FROM agentmem_records WHERE session = OLD.id;
+    DELETE FROM agentmem_variables WHERE session = OLD.id;
+    UPDATE agentmem_sessions
+    SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '{}', ends = false, exceptions = '{}'
+    WHERE id = OLD.id AND (metadata IS NOT NULL OR openings <> '{}' OR ends);
+    RETURN NULL;
+END $$
+
+-- end_all --
+-- Delete the variables of a session, and the messages and records that end with it; return the number of messages. Parameter: place.
+CREATE FUNCTION agentmem_end_all(place_ bytea) RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    session_ bigint;
+BEGIN
+    SELECT id INTO session_ FROM agentmem_sessions WHERE place = place_ FOR UPDATE;
+    DELETE FROM agentmem_variables WHERE session = session_;
+    RETURN agentmem_forget_messages(place_, NULL, true);
+END $$
+
+-- end_session --
+-- End a session that the transaction has locked: close its openings, and delete what its `Ending` says. Parameters: its row.
+CREATE FUNCTION agentmem_end_session(found_ agentmem_sessions) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM agentmem_forget_messages(found_.place, NULL, true);
+    DELETE FROM agentmem_variables
+    WHERE session = found_.id AND (agent = ANY (found_.exceptions)) <> found_.ends;
+    UPDATE agentmem_sessions SET openings = '{}', timeout = NULL, check_at = NULL WHERE id = found_.id;
+    IF found_.ends THEN
+        DELETE FROM agentmem_sessions WHERE id = found_.id AND message_count = 0
+            AND NOT EXISTS (SELECT 1 FROM agentmem_records WHERE session = found_.id)
+            AND NOT EXISTS (SELECT 1 FROM agentmem_variables WHERE session = found_.id);
+    END IF;
+END $$
+
+-- open_session --
+-- Open a session, set variables of it, and return its metadata. Parameters: those of the statement `open`. An open session keeps the
+-- longer timeout.
+CREATE FUNCTION agentmem_open_session(
+    place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, now_ double precision, ttl_ double precision,
+    sliding_ boolean, token_ bigint, timeout_ double precision, metadata_ text, ends_ boolean, exceptions_ text[],
+    scope_ bytea, names_ text[], values_ text[], ttls_ double precision[]
+) RETURNS text LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    found_ agentmem_sessions;
+BEGIN
+    SELECT * INTO found_ FROM agentmem_sessions WHERE place = place_ AND {alive} FOR UPDATE;
+    IF found_.updated_at + found_.timeout <= now_ THEN
+        PERFORM agentmem_end_session(found_);
+    END IF;
+    PERFORM agentmem_use_session(place_, owner_, tenant_, user_, session_, now_, ttl_, sliding_);
+    UPDATE agentmem_sessions SET
+        openings = CASE WHEN token_ = ANY (openings) THEN openings ELSE openings || token_ END,
+        timeout = CASE
+            WHEN openings = '{}' THEN timeout_
+            WHEN timeout IS NOT NULL AND timeout_ IS NOT NULL THEN greatest(timeout, timeout_) END,
+        check_at = updated_at + CASE
+            WHEN openings = '{}' THEN timeout_
+            WHEN timeout IS NOT NULL AND timeout_ IS NOT NULL THEN greatest(timeout, timeout_) END,
+        metadata = coalesce(metadata_, metadata), ends = ends_, exceptions = exceptions_
+    WHERE place = place_ RETURNING metadata INTO metadata_;
+    IF cardinality(names_) > 0 THEN
+        PERFORM agentmem_set_variables(
+            scope_, place_, owner_, tenant_, user_, session_, '', names_, values_, ttls_, now_, NULL, true
+        );
+    END IF;
+    RETURN metadata_;
+END $$
+
+-- close_session --
+-- Close an opening. If it was the last one, end the session and return true. Parameters: place, token, `now_`.
+CREATE FUNCTION agentmem_close_session(place_ bytea, token_ bigint, now_ double precision) RETURNS boolean
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    found_ agentmem_sessions;
+BEGIN
+    SELECT * INTO found_ FROM agentmem_sessions WHERE place = place_ AND {alive} FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF array_remove(found_.openings, token_) <> '{}' THEN
+        UPDATE agentmem_sessions SET openings = array_remove(openings, token_) WHERE id = found_.id;
+        RETURN false;
+    END IF;
+    PERFORM agentmem_end_session(found_);
+    RETURN true;
+END $$
+
+-- end_abandoned --
+-- End sessions whose timeout is over, except those that a writer has locked, and return their number. Parameters: tenant, `now_`,
+-- limit.
+CREATE FUNCTION agentmem_end_abandoned(tenant_ text, now_ double precision, limit_ bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    found_ agentmem_sessions;
+    ended_ bigint := 0;
+BEGIN
+    FOR found_ IN
+        SELECT * FROM agentmem_sessions WHERE tenant = tenant_ AND check_at <= now_ AND {alive}
+        FOR UPDATE SKIP LOCKED
+    LOOP
+        IF found_.updated_at + found_.timeout > now_ THEN
+            UPDATE agentmem_sessions SET check_at = updated_at + timeout WHERE id = found_.id;
+        ELSE
+            EXIT WHEN ended_ = limit_;
+            PERFORM agentmem_end_session(found_);
+            ended_ := ended_ + 1;
+        END IF;
+    END LOOP;
+    RETURN ended_;
+END $$

@@ -1,0 +1,76 @@
+"""The openings of sessions in Postgres."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_agentmem.backends.contract import (
+    Ending,
+    Opening,
+    SessionActivity,
+    SessionKey,
+    SessionRow,
+    VariableScope,
+)
+from langchain_agentmem.backends.postgres.history import listed_session, owner_digest, session_digest
+from langchain_agentmem.backends.postgres.statements import statements
+from langchain_agentmem.backends.postgres.variables import scope_digest
+from langchain_agentmem.programs import All, Execute, Fetch, Program, one_statement, storage_program
+
+
+class PostgresOpenings:
+    """Implements `langchain_agentmem.backends.contract.OpeningTable`."""
+
+    def __init__(self, schema: str | None) -> None:
+        self._sql = statements("openings.sql", schema)
+
+    @one_statement
+    def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
+        parameters = (
+            *(
+                session_digest(key),
+                owner_digest(key.tenant, key.user_id),
+                key.tenant,
+                key.user_id or "",
+                key.session_id,
+            ),
+            *(opening.now, opening.ttl, opening.sliding, opening.token, opening.timeout, opening.metadata),
+            *(opening.ending.ends, list(opening.ending.exceptions), scope_digest(VariableScope(*key))),
+            [put.name for put in opening.variables],
+            [put.value for put in opening.variables],
+            [put.ttl for put in opening.variables],
+        )
+        ((metadata,),) = yield from Fetch(self._sql["open"], parameters)
+        return None if metadata is None else str(metadata)
+
+    @one_statement
+    def close(self, key: SessionKey, token: int, now: float) -> Program[bool]:
+        ((ended,),) = yield from Fetch(self._sql["close"], (session_digest(key), token, now))
+        return bool(ended)
+
+    @one_statement
+    def change(self, key: SessionKey, ending: Ending | None, metadata: str | None, now: float) -> Program[bool]:
+        ends, exceptions = (None, []) if ending is None else (ending.ends, list(ending.exceptions))
+        parameters = {**_named(key, now), "ends": ends, "exceptions": exceptions, "metadata": metadata}
+        return bool((yield from Execute(self._sql["change"], parameters)))
+
+    @one_statement
+    def get(self, key: SessionKey, now: float) -> Program[SessionRow | None]:
+        rows = yield from Fetch(self._sql["get"], _named(key, now))
+        return listed_session(key.tenant, rows[0]) if rows else None
+
+    @storage_program
+    def activity(self, key: SessionKey, now: float) -> Program[SessionActivity | None]:
+        named = _named(key, now)
+        steps = [Fetch(self._sql[name], named) for name in ("get", "agents", "tally")]
+        rows, messages, records = yield from All(steps)
+        return SessionActivity(listed_session(key.tenant, rows[0]), messages, records) if rows else None
+
+    @one_statement
+    def end_abandoned(self, tenant: str, now: float, limit: int) -> Program[int]:
+        ((ended,),) = yield from Fetch(self._sql["end_abandoned"], (tenant, now, limit))
+        return int(ended)
+
+
+def _named(key: SessionKey, now: float) -> dict[str, Any]:
+    return {"place": session_digest(key), "now": now}

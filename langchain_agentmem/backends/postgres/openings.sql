@@ -1,0 +1,37 @@
+The statements of the openings of sessions. `fragments.sql` explains the names in braces.
+
+-- open --
+-- Open a session, set variables of it, and return its metadata. Parameters: place (the digest of the session's key), owner (the
+-- digest of tenant and user), tenant, user_id, session_id, now, ttl, sliding, token, timeout, metadata (NULL: unchanged), ends,
+-- exceptions; place (the digest of the scope of the variables), names, values, TTLs in seconds.
+SELECT {schema}agentmem_open_session(
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %b::text[], %s, %b::text[], %b::text[], %s::double precision[]
+)
+
+-- close --
+-- Close an opening; return true if the session was ended. Parameters: place, token, now.
+SELECT {schema}agentmem_close_session(%s, %s, %s)
+
+-- change --
+-- Replace the ending (`ends` NULL: unchanged) or the metadata (NULL: unchanged). Parameters: place, ends, exceptions, metadata, now.
+UPDATE {schema}agentmem_sessions SET
+    ends = coalesce(%(ends)s, ends), exceptions = CASE WHEN %(ends)s IS NULL THEN exceptions ELSE %(exceptions)b::text[] END,
+    metadata = coalesce(%(metadata)s, metadata)
+WHERE place = %(place)s AND {alive}
+
+-- get --
+-- Return a session. Parameters: place, now.
+SELECT {listed_session} FROM {schema}agentmem_sessions WHERE place = %(place)s AND {alive}
+
+-- agents --
+-- Count the messages of each agent. Parameters: those of `living_session`.
+SELECT agent, count(*) FROM {schema}agentmem_messages WHERE session = {living_session} GROUP BY agent ORDER BY min(position)
+
+-- tally --
+-- Count the records of each agent and status. Parameters: those of `living_session`.
+SELECT agent, status, count(*) FROM {schema}agentmem_records WHERE session = {living_session}
+GROUP BY agent, status ORDER BY min(id)
+
+-- end_abandoned --
+-- End sessions whose timeout is over, and return their number. Parameters: tenant, now, limit.
+SELECT {schema}agentmem_end_abandoned(%s, %s, %s)

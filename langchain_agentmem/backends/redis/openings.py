@@ -1,0 +1,126 @@
+"""The openings of sessions on Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ormsgpack
+
+from langchain_agentmem.backends.contract import (
+    KEEP_EXPIRY,
+    Ending,
+    Opening,
+    SessionActivity,
+    SessionKey,
+    SessionRow,
+    VariableScope,
+)
+from langchain_agentmem.backends.redis import indexes
+from langchain_agentmem.backends.redis.message_rows import session_row
+from langchain_agentmem.backends.redis.records import delete_references, delisted
+from langchain_agentmem.backends.redis.scripts import InvokeAll, framed, frames, optional
+from langchain_agentmem.backends.redis.session_keys import (
+    check_schedule,
+    identity_of,
+    invoke,
+    listed,
+)
+from langchain_agentmem.backends.redis.variables import set_steps
+from langchain_agentmem.programs import Program, storage_program
+
+
+class RedisOpenings:
+    """Openings on Redis. See `langchain_agentmem.backends.contract.OpeningTable`."""
+
+    @storage_program
+    def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
+        now = opening.now
+        steps = listed(key, now, opening.ttl)
+        if opening.timeout is not None:
+            steps.append(indexes.schedule(check_schedule(key.tenant), identity_of(key), now + opening.timeout))
+        arguments = (
+            *(optional(now), identity_of(key), optional(opening.ttl), int(opening.sliding), opening.token),
+            *(optional(opening.timeout), opening.metadata or "", *_ending(opening.ending)),
+        )
+        position = len(steps)
+        steps.append(invoke("open", key, arguments))
+        if opening.variables:
+            steps += set_steps(VariableScope(*key), opening.variables, now, KEEP_EXPIRY)
+        metadata = (yield from InvokeAll(steps))[position]
+        return None if metadata is None else str(metadata.decode())
+
+    @storage_program
+    def close(self, key: SessionKey, token: int, now: float) -> Program[bool]:
+        ended, *result = yield from invoke("close", key, (optional(now), token))
+        yield from _settle(key, *result)
+        return bool(ended)
+
+    @storage_program
+    def change(self, key: SessionKey, ending: Ending | None, metadata: str | None, now: float) -> Program[bool]:
+        stored = ("", "") if ending is None else _ending(ending)
+        return bool((yield from invoke("change", key, (optional(now), *stored, metadata or ""))))
+
+    @storage_program
+    def get(self, key: SessionKey, now: float) -> Program[SessionRow | None]:
+        return _row(key, (yield from invoke("describe", key, ())), now)
+
+    @storage_program
+    def activity(self, key: SessionKey, now: float) -> Program[SessionActivity | None]:
+        described, (messages, records) = yield from InvokeAll(
+            [invoke("describe", key, ()), invoke("activity", key, (optional(now),))]
+        )
+        row = _row(key, described, now)
+        if row is None:
+            return None
+        counts = [(agent.decode() or None, count) for agent, count in zip(messages[::2], messages[1::2], strict=True)]
+        tally = [
+            (agent.decode(), status.decode(), count)
+            for names, count in zip(records[::2], records[1::2], strict=True)
+            for agent, status in [[*frames(names)]]
+        ]
+        return SessionActivity(row, counts, tally)
+
+    @storage_program
+    def end_abandoned(self, tenant: str, now: float, limit: int) -> Program[int]:
+        total = 0
+        while not total:
+            members = [member for member, _ in (yield from indexes.due(check_schedule(tenant), now, limit))]
+            if not members:
+                break
+            keys = [SessionKey(*ormsgpack.unpackb(member)) for member in members]
+            results = yield from InvokeAll([invoke("check", key, (optional(now),)) for key in keys])
+            for key, (_, ended, *result) in zip(keys, results, strict=True):
+                yield from _settle(key, *result)
+                total += ended
+            later = [(one, float(at)) for one, (at, *_) in zip(members, results, strict=True) if at]
+            done = [(one, now) for one, (at, *_) in zip(members, results, strict=True) if not at]
+            # A session that was opened again since has a later time in the schedule, and stays in it.
+            yield from InvokeAll(
+                [indexes.reschedule(check_schedule(tenant), later), indexes.heal(check_schedule(tenant), done)]
+            )
+        return total
+
+
+def _settle(key: SessionKey, deleted: int, used: bytes, records: Sequence[bytes]) -> Program[None]:
+    """Update the indexes after a session was ended.
+
+    Args:
+        key: The session.
+        deleted: 1 if the session was deleted.
+        used: The time of its last use.
+        records: The IDs of deleted records.
+    """
+    if deleted:
+        yield from delisted(key, float(used))
+    else:
+        yield from delete_references(key, [one.decode() for one in records])
+
+
+def _row(key: SessionKey, described: Sequence[Any], now: float) -> SessionRow | None:
+    _, _, created_at, _, expires_at, *_ = described
+    return session_row(key, described) if created_at is not None and indexes.is_alive(expires_at, now) else None
+
+
+def _ending(ending: Ending) -> tuple[int, bytes]:
+    return int(ending.ends), b"".join(framed(agent.encode()) for agent in ending.exceptions)

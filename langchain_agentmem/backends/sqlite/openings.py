@@ -1,0 +1,103 @@
+"""The openings of sessions in SQLite."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from langchain_agentmem.backends.contract import (
+    Ending,
+    Opening,
+    SessionActivity,
+    SessionKey,
+    SessionRow,
+    VariableScope,
+)
+from langchain_agentmem.backends.sqlite.history import end_session, listed_session, session_columns, use_session
+from langchain_agentmem.backends.sqlite.traces import Replaced
+from langchain_agentmem.backends.sqlite.variables import SqliteVariables
+from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.programs import Execute, Fetch, Program
+
+SQL = load_statements("langchain_agentmem.backends.sqlite", "openings.sql")
+
+
+class SqliteOpenings:
+    """See `langchain_agentmem.backends.contract.OpeningTable`."""
+
+    def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
+        now, timeout = opening.now, opening.timeout
+        for _, updated_at, _, stored, *_ in (yield from Fetch(SQL["state"], _named(key, now))):
+            if stored is not None and updated_at + stored <= now:
+                yield from self._end(key, now)
+        session, _ = yield from use_session(key, now, opening.ttl, opening.sliding)
+        ((_, used_at, metadata, stored, openings, *_),) = yield from Fetch(SQL["state"], _named(key, now))
+        tokens = json.loads(openings)
+        if tokens:  # a session that is open already keeps the longer timeout
+            timeout = None if stored is None or timeout is None else max(stored, timeout)
+        metadata = metadata if opening.metadata is None else opening.metadata
+        parameters = {
+            "session": session,
+            "openings": json.dumps(sorted({*tokens, opening.token})),
+            "timeout": timeout,
+            "check_at": None if timeout is None else used_at + timeout,
+            "metadata": metadata,
+            **_ending(opening.ending),
+        }
+        yield from Execute(SQL["open"], parameters)
+        if opening.variables:
+            yield from SqliteVariables().set(VariableScope(*key), opening.variables, now)
+        return metadata
+
+    def close(self, key: SessionKey, token: int, now: float) -> Program[bool]:
+        for session, _, _, _, openings, *_ in (yield from Fetch(SQL["state"], _named(key, now))):
+            left = [one for one in json.loads(openings) if one != token]
+            if not left:
+                return (yield from self._end(key, now))
+            yield from Execute(SQL["close"], (json.dumps(left), session))
+        return False
+
+    def change(self, key: SessionKey, ending: Ending | None, metadata: str | None, now: float) -> Program[bool]:
+        if ending is not None:
+            yield from Execute(SQL["change_ending"], {**_named(key, now), **_ending(ending)})
+        if metadata is not None:
+            yield from Execute(SQL["change_metadata"], {**_named(key, now), "metadata": metadata})
+            yield from Replaced()
+        return bool((yield from Fetch(SQL["state"], _named(key, now))))
+
+    def get(self, key: SessionKey, now: float) -> Program[SessionRow | None]:
+        rows = yield from Fetch(SQL["get"], _named(key, now))
+        return listed_session(key.tenant, rows[0]) if rows else None
+
+    def activity(self, key: SessionKey, now: float) -> Program[SessionActivity | None]:
+        row = yield from self.get(key, now)
+        messages = yield from Fetch(SQL["agents"], _named(key, now))
+        records = yield from Fetch(SQL["tally"], _named(key, now))
+        return None if row is None else SessionActivity(row, [*map(tuple, messages)], [*map(tuple, records)])
+
+    def end_abandoned(self, tenant: str, now: float, limit: int) -> Program[int]:
+        yield from Execute(SQL["postpone"], {"tenant": tenant, "now": now})
+        rows = yield from Fetch(SQL["abandoned"], {"tenant": tenant, "now": now, "limit": limit})
+        for user_id, session_id in rows:
+            yield from self._end(SessionKey(tenant, user_id or None, session_id), now)
+        return len(rows)
+
+    def _end(self, key: SessionKey, now: float) -> Program[bool]:
+        """End a session as its `Ending` says, and return true."""
+        for session, *_, ends, exceptions in (yield from Fetch(SQL["state"], _named(key, now))):
+            yield from end_session(key)
+            named = {"session": session, "ends": ends, "exceptions": exceptions}
+            yield from Execute(SQL["delete_variables"], named)
+            yield from Execute(SQL["close_all"], (session,))
+            if ends:
+                yield from Execute(SQL["delete_empty"], {"session": session})
+        return True
+
+
+def _ending(ending: Ending) -> dict[str, Any]:
+    return {"ends": ending.ends, "exceptions": json.dumps(list(ending.exceptions))}
+
+
+def _named(key: SessionKey, now: float) -> dict[str, Any]:
+    names = ("tenant", "user_id", "session_id")
+    return {**dict(zip(names, session_columns(key), strict=True)), "now": now}

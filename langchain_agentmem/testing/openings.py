@@ -1,0 +1,201 @@
+"""Tests of the openings of sessions, which the contract of a backend includes."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from langchain_agentmem.arguments.omitted import OMITTED
+from langchain_agentmem.backends.contract import (
+    Append,
+    Backend,
+    Ending,
+    Opening,
+    RecordQuery,
+    SessionKey,
+    VariablePut,
+    VariableScope,
+)
+from langchain_agentmem.testing.cases import NOW, ContractCase, message
+from langchain_agentmem.testing.records import record
+
+KEY = SessionKey("default", "alice", "campaign-1")
+KEPT, ENDED = Ending(False), Ending(True)
+
+
+class OpeningContract(ContractCase):
+    """The contract of the openings of sessions. `BackendContract` includes it."""
+
+    def _open(self, backend: Backend, token: int = 1, at: float = 0.0, **options: Any) -> str | None:
+        opening = Opening(token, NOW + at, options.pop("ending", ENDED), **options)
+        return self.write(backend, backend.openings.open(KEY, opening))
+
+    def _close(self, backend: Backend, token: int = 1, at: float = 0.0) -> bool:
+        return self.write(backend, backend.openings.close(KEY, token, NOW + at))
+
+    def _say(self, backend: Backend, text: str, *, agent: str | None = None, ends: bool, at: float = 0.0) -> None:
+        row = message(0, text, agent=agent, ends=ends)
+        self.write(
+            backend, backend.messages.append(KEY, Append([row], None, NOW + at, agent, token=secrets.randbits(62)))
+        )
+
+    def _end_abandoned(self, backend: Backend, at: float, limit: int = 10) -> int:
+        return self.write(backend, backend.openings.end_abandoned("default", NOW + at, limit))
+
+    def _listed(self, backend: Backend, at: float = 0.0) -> list[tuple[str, int, str | None]]:
+        rows = self.read(backend, backend.messages.sessions("default", OMITTED, None, 0, NOW + at))
+        return [(row.key.session_id, row.message_count, row.metadata) for row in rows]
+
+    def test_an_open_session_is_listed(self, backend: Backend) -> None:
+        assert self._open(backend, metadata='{"a":1}') == '{"a":1}'
+        assert self._listed(backend) == [("campaign-1", 0, '{"a":1}')]
+        row = self.read(backend, backend.openings.get(KEY, NOW))
+        assert row is not None
+        assert (row.key, row.title, row.metadata, row.created_at) == (KEY, None, '{"a":1}', NOW)
+        assert self.read(backend, backend.openings.get(KEY._replace(user_id=None), NOW)) is None
+
+    def test_the_last_closing_ends_a_session(self, backend: Backend) -> None:
+        self._open(backend, 1)
+        self._open(backend, 2)
+        self._open(backend, 2)
+        self._say(backend, "a", ends=True)
+        self._say(backend, "b", ends=False)
+        assert not self._close(backend, 1)
+        assert not self._close(backend, 1)
+        assert self._texts(backend, KEY) == ["a", "b"]
+        assert self._close(backend, 2)
+        assert self._texts(backend, KEY) == ["b"]
+        assert self._listed(backend) == [("campaign-1", 1, None)]
+
+    def test_a_session_with_nothing_left_is_deleted(self, backend: Backend) -> None:
+        self._open(backend)
+        self._say(backend, "a", ends=True)
+        self.write(
+            backend,
+            backend.records.add(
+                "default", record(user_id="alice", session_id="campaign-1", ends_with_session=True), None, True, NOW
+            ),
+        )
+        assert self._close(backend)
+        assert self._listed(backend) == []
+        assert self.read(backend, backend.records.query(RecordQuery("default"), NOW)) == []
+        assert self.read(backend, backend.records.count("default", OMITTED)) == 0
+        assert not self._close(backend)
+
+    def test_an_opening_sets_variables_that_end_with_the_session(self, backend: Backend) -> None:
+        scope = VariableScope(*KEY)
+        self._open(backend, variables=[VariablePut("goal", '"launch"'), VariablePut("n", "1")])
+        found = self.read(backend, backend.variables.read(scope, None, NOW))
+        assert sorted((row.name, row.value, row.scope) for row in found) == [
+            ("goal", '"launch"', scope),
+            ("n", "1", scope),
+        ]
+        assert self._close(backend)
+        assert self.read(backend, backend.variables.read(scope, None, NOW)) == []
+        assert self._listed(backend) == []
+
+    def test_an_ending_names_the_agents_whose_variables_stay(self, backend: Backend) -> None:
+        for number, (ending, left) in enumerate(
+            [(Ending(True, ["a"]), ["a"]), (Ending(False, ["a", "b"]), ["", "c"]), (KEPT, ["", "a", "b", "c"])]
+        ):
+            key = KEY._replace(session_id=str(number))
+            self.write(backend, backend.openings.open(key, Opening(1, NOW, ending)))
+            for agent in (None, "a", "b", "c"):
+                put = VariablePut("x", "1")
+                self.write(backend, backend.variables.set(VariableScope(*key, agent), [put], NOW))
+            assert self.write(backend, backend.openings.close(key, 1, NOW))
+            scopes = [VariableScope(*key, agent) for agent in (None, "a", "b", "c")]
+            found = [
+                scope.agent or ""
+                for scope in scopes
+                for row in self.read(backend, backend.variables.read(scope, None, NOW))
+                if row.scope == scope
+            ]
+            assert found == left
+            row = self.read(backend, backend.openings.get(key, NOW))
+            assert row is not None
+
+    def test_an_ending_that_keeps_everything_keeps_the_session(self, backend: Backend) -> None:
+        self._open(backend, ending=KEPT, metadata="{}")
+        self._say(backend, "a", ends=True)
+        assert self._close(backend)
+        assert self._listed(backend) == [("campaign-1", 0, "{}")]
+        kept = record(user_id="alice", session_id="campaign-1")
+        self.write(backend, backend.records.add("default", kept, None, True, NOW))
+        self._open(backend, 2)
+        assert self._close(backend, 2)
+        assert self.read(backend, backend.records.query(RecordQuery("default"), NOW)) == [kept]
+
+    def test_a_session_without_activity_is_ended(self, backend: Backend) -> None:
+        self._open(backend, timeout=10.0)
+        self._say(backend, "a", ends=True, at=5)
+        self._say(backend, "b", ends=False, at=5)
+        assert self._end_abandoned(backend, 14) == 0
+        assert self._texts(backend, KEY, now=NOW + 14) == ["a", "b"]
+        assert self._end_abandoned(backend, 15) == 1
+        assert self._texts(backend, KEY, now=NOW + 15) == ["b"]
+        assert self._end_abandoned(backend, 5000) == 0
+        assert self._end_abandoned(backend, 10_000) == 0
+
+    def test_abandoned_sessions_are_ended_in_batches(self, backend: Backend) -> None:
+        for number in range(5):
+            key = KEY._replace(session_id=str(number))
+            self.write(backend, backend.openings.open(key, Opening(number, NOW, ENDED, 10.0)))
+        self._open(backend, timeout=None)
+        assert [self._end_abandoned(backend, 11, 2) for _ in range(4)] == [2, 2, 1, 0]
+        assert [name for name, *_ in self._listed(backend, 11)] == ["campaign-1"]
+
+    def test_the_next_opening_ends_an_abandoned_session(self, backend: Backend) -> None:
+        self._open(backend, 1, timeout=10.0, metadata='{"first":true}')
+        self._say(backend, "a", ends=True)
+        assert self._open(backend, 2, at=9, timeout=10.0) == '{"first":true}'
+        assert self._texts(backend, KEY, now=NOW + 9) == ["a"]
+        assert self._open(backend, 3, at=19, timeout=10.0) is None
+        assert self._texts(backend, KEY, now=NOW + 19) == []
+        self._say(backend, "b", ends=True, at=19)
+        assert not self._close(backend, 1, at=20)
+        assert self._texts(backend, KEY, now=NOW + 20) == ["b"]
+        assert self._close(backend, 3, at=20)
+        assert self._texts(backend, KEY, now=NOW + 20) == []
+
+    def test_the_longer_timeout_of_two_openings_holds(self, backend: Backend) -> None:
+        self._open(backend, 1, timeout=100.0)
+        self._open(backend, 2, timeout=10.0)
+        assert self._end_abandoned(backend, 99) == 0
+        assert self._end_abandoned(backend, 100) == 1
+        self._open(backend, 3, at=100, timeout=None)
+        self._open(backend, 4, at=100, timeout=10.0)
+        assert self._end_abandoned(backend, 1_000_000) == 0
+
+    def test_the_ending_and_the_metadata_are_changed(self, backend: Backend) -> None:
+        assert not self.write(backend, backend.openings.change(KEY, KEPT, "{}", NOW))
+        assert self._listed(backend) == []
+        self._open(backend, ending=ENDED, metadata="{}")
+        assert self.write(backend, backend.openings.change(KEY, None, '{"n":2}', NOW))
+        assert self.write(backend, backend.openings.change(KEY, KEPT, None, NOW))
+        assert self._close(backend)
+        assert self._listed(backend) == [("campaign-1", 0, '{"n":2}')]
+
+    def test_an_expired_session_has_no_openings(self, backend: Backend) -> None:
+        self._open(backend, 1, ttl=10.0, metadata="{}", ending=KEPT)
+        assert self.read(backend, backend.openings.get(KEY, NOW + 10)) is None
+        assert self.read(backend, backend.openings.activity(KEY, NOW + 10)) is None
+        assert not self._close(backend, at=10)
+        self._say(backend, "a", ends=False, at=11)
+        assert self._listed(backend, 11) == [("campaign-1", 1, None)]
+        assert self._open(backend, 2, at=11) is None
+        assert self._close(backend, 2, at=11)
+
+    def test_the_activity_of_a_session_is_counted(self, backend: Backend) -> None:
+        assert self.read(backend, backend.openings.activity(KEY, NOW)) is None
+        self._open(backend)
+        for text, agent in (("a", "writer"), ("b", None), ("c", "critic"), ("d", "writer")):
+            self._say(backend, text, agent=agent, ends=False, at=3)
+        for agent, status in (("writer", "ok"), ("writer", "bad"), ("writer", "ok"), ("judge", "ok")):
+            row = record(user_id="alice", session_id="campaign-1", agent=agent, status=status)
+            self.write(backend, backend.records.add("default", row, None, True, NOW + 4))
+        found = self.read(backend, backend.openings.activity(KEY, NOW + 5))
+        assert found is not None
+        assert sorted(found.messages, key=str) == [("critic", 1), ("writer", 2), (None, 1)]
+        assert sorted(found.records) == [("judge", "ok", 1), ("writer", "bad", 1), ("writer", "ok", 2)]
+        assert (found.row.created_at, found.row.updated_at) == (NOW, NOW + 4)
