@@ -18,9 +18,9 @@ def test_old_tokens_are_deleted_by_changes_and_by_sweeps(postgres_url):
                 "INSERT INTO agentmem_tokens "
                 "SELECT -number, now() - interval '11 minutes' FROM generate_series(1, 100) AS number"
             )
-            for number in range(10):
-                memory.store.update(("n",), "k", lambda _, number=number: {"n": number})
-            assert 0 < connection.execute(count).fetchone()[0] < 90
+            for token, left in ((1, 100), (16, 36), (17, 36)):
+                connection.execute("SELECT agentmem_take_token(%s)", (token,))
+                assert connection.execute(count).fetchone()[0] == left
             memory.sweep()
             assert connection.execute(count).fetchone()[0] == 0
-            assert connection.execute("SELECT count(*) FROM agentmem_tokens").fetchone()[0] == 11
+            assert connection.execute("SELECT count(*) FROM agentmem_tokens").fetchone()[0] == 4

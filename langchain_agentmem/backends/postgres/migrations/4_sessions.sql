@@ -104,6 +104,48 @@ BEGIN
     RETURN first_;
 END $$
 
+-- window --
+-- Return the newest messages of a session, and the newest system message if that is older. Parameters: the session's place, the
+-- agent (NULL: all), limit (NULL: all), `now_`.
+CREATE OR REPLACE FUNCTION agentmem_window(place_ bytea, agent_ text, limit_ bigint, now_ double precision)
+RETURNS TABLE (
+    "position" bigint, role text, agent text, ends_with_session boolean, created_at double precision, metadata text,
+    type text, body bytea
+) LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    session_ bigint;
+    system_ bigint;
+    oldest_ bigint;
+BEGIN
+    SELECT id INTO session_ FROM agentmem_sessions WHERE place = place_ AND {alive};
+    IF session_ IS NULL THEN
+        RETURN;
+    END IF;
+    -- Two statements, because each has an index of its own.
+    IF agent_ IS NULL THEN
+        RETURN QUERY SELECT {message:m} FROM agentmem_messages AS m WHERE m.session = session_
+        ORDER BY m.position DESC LIMIT limit_;
+    ELSE
+        RETURN QUERY SELECT {message:m} FROM agentmem_messages AS m WHERE m.session = session_ AND m.agent = agent_
+        ORDER BY m.position DESC LIMIT limit_;
+    END IF;
+    IF limit_ IS NULL OR NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT m.position INTO system_ FROM agentmem_messages AS m
+    WHERE m.session = session_ AND m.role = 'system' AND (agent_ IS NULL OR m.agent = agent_)
+    ORDER BY m.position DESC LIMIT 1;
+    IF system_ IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT m.position INTO oldest_ FROM agentmem_messages AS m
+    WHERE m.session = session_ AND (agent_ IS NULL OR m.agent = agent_)
+    ORDER BY m.position DESC LIMIT 1 OFFSET limit_ - 1;
+    RETURN QUERY SELECT {message:m} FROM agentmem_messages AS m
+    WHERE m.session = session_ AND m.position = system_ AND m.position < oldest_;
+END $$
+
 -- forget_messages --
 -- Delete messages of a session, empty its summaries, and return the number of messages. Parameters: the session's place, the
 -- agent (NULL: all), whether to delete only messages that end with the session.

@@ -12,13 +12,16 @@ CREATE TABLE agentmem_tokens (
 CREATE INDEX agentmem_tokens_stored_at ON agentmem_tokens (stored_at)
 
 -- take_token --
--- Store a token, and return false if it is stored already. Wait for an attempt with the same token that still runs.
+-- Store a token, and return false if it is stored already. Wait for an attempt with the same token that still runs. Tokens are
+-- random: one call of 16 also deletes old tokens.
 CREATE FUNCTION agentmem_take_token(token_ bigint) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    DELETE FROM agentmem_tokens WHERE token IN (
-        SELECT token FROM agentmem_tokens WHERE stored_at < now() - interval '10 minutes'
-        ORDER BY stored_at LIMIT 4 FOR UPDATE SKIP LOCKED
-    );
+    IF token_ % 16 = 0 THEN
+        DELETE FROM agentmem_tokens WHERE token = ANY (ARRAY (
+            SELECT token FROM agentmem_tokens WHERE stored_at < now() - interval '10 minutes'
+            ORDER BY stored_at LIMIT 64 FOR UPDATE SKIP LOCKED
+        ));
+    END IF;
     INSERT INTO agentmem_tokens (token) VALUES (token_) ON CONFLICT (token) DO NOTHING;
     RETURN FOUND;
 END $$
