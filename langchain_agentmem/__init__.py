@@ -17,6 +17,7 @@ Classes:
     RecentContext: How much of a session a prompt quotes; see `recent=` of `memory.prompt`.
     ProfileExtractor: Extracts profiles, facts and entities from conversations; see `memory.profile_node`.
     Profiles: Profiles of users and facts about them; see `memory.profiles`.
+    ReadCache: The settings of a cache of variables and profiles; see `read_cache=`.
     Retention: The retention policy of sessions.
     TokenCounter: Counts the tokens of messages, with a price for images; see `token_counter=`.
     UserProfile: The default schema of a profile.
@@ -93,6 +94,7 @@ from langchain_agentmem.errors import (
 )
 
 if TYPE_CHECKING:
+    from langchain_agentmem.arguments.caching import ReadCache
     from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.checkpointing.face import AgentMemSaver
     from langchain_agentmem.checkpointing.models import ThreadInfo
@@ -155,6 +157,7 @@ __all__ = [
     "MemoryPrompt",
     "ProfileExtractor",
     "Profiles",
+    "ReadCache",
     "Recall",
     "RecalledItem",
     "RecentContext",
@@ -200,6 +203,7 @@ _LATER = {
     "MemoryPrompt": "prompting.prompt",
     "ProfileExtractor": "knowledge.extraction.face",
     "Profiles": "knowledge.facts.face",
+    "ReadCache": "arguments.caching",
     "Recall": "prompting.recall.results",
     "RecalledItem": "prompting.recall.results",
     "RecentContext": "prompting.values",

@@ -13,12 +13,14 @@ from langgraph.store.base import IndexConfig, TTLConfig
 from typing_extensions import Unpack
 
 from langchain_agentmem.agents.methods import AgentMethods
+from langchain_agentmem.arguments.caching import ReadCache, check_read_cache
 from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.options import MemoryOptions, check_options
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.surface import Surface, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.face import AgentMemSaver
@@ -68,6 +70,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         serde: The serializer of the checkpointer. Default: None (LangGraph's `JsonPlusSerializer`).
         compact: If true, a checkpoint takes space in proportion to what changed; see `AgentMemSaver`. Default: True.
         embed_history: If true, `embeddings` also embeds messages, with one call for each turn. Default: True.
+        read_cache: Keeps variables and profiles that were read in the process. Default: None (every read asks the database).
 
     Raises:
         InvalidInputError: A value is not accepted.
@@ -97,6 +100,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         serde: SerializerProtocol | None = None,
         compact: bool = True,
         embed_history: bool = True,
+        read_cache: ReadCache | None = None,
     ) -> None:
         self.backend, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
         self._backend = self.backend
@@ -105,15 +109,18 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         duration = seconds("ttl", ttl)
         kept = retention_by_agent(retention)
         sweeper = Sweeper(self.backend, tenant)
+        self.read_cache = CachedReads(check_read_cache(read_cache))
         if embeddings is not None:
             index = {**(index or {}), "embed": embeddings}
         minutes: TTLConfig | None = None if duration is None else {"default_ttl": duration / 60}
-        self.store = AgentMemStore(self.backend, index=index, ttl=minutes, tenant=tenant, sweeper=sweeper)
+        self.store = AgentMemStore(
+            self.backend, index=index, ttl=minutes, tenant=tenant, sweeper=sweeper, cache=self.read_cache
+        )
         self.checkpointer = AgentMemSaver(
             self.backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=sweeper
         )
         indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
-        engine = HistoryEngine(self.backend, tenant, indexer=indexer, sweeper=sweeper)
+        engine = HistoryEngine(self.backend, tenant, indexer=indexer, sweeper=sweeper, cache=self.read_cache)
         self._histories = Histories(engine, kept, duration, limit)
         self.sessions = Sessions(engine)
         self.records = Records(RecordEngine(self._histories))

@@ -53,6 +53,7 @@ ENGINE = {
     "test_memory_tools.py",
     "test_profile_story.py",
     "test_profiles.py",
+    "test_read_cache.py",
     "test_recall.py",
     "test_runs_without_user.py",
     "test_shared_knowledge.py",

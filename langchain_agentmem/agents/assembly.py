@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.compression.compressor import MemoryCompressor
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor, check_when
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
 from langchain_agentmem.messages.limits import input_limit
@@ -30,6 +31,7 @@ class MiddlewareSettings(NamedTuple):
     max_tokens: int | None
     facts: int
     memories: int
+    turns: int
     knowledge: Sequence[str]
     max_characters: int
     schema: type[BaseModel] | Mapping[str, Any] | None
@@ -79,7 +81,7 @@ class MiddlewareSettings(NamedTuple):
         limit = input_limit(model)
         return DEFAULT_TOKENS if limit is None else int(limit * _SHARE_OF_LIMIT)
 
-    def recall(self, store: StoreEngine) -> UserKnowledge:
+    def recall(self, store: StoreEngine, history: HistoryEngine) -> UserKnowledge:
         """Return the object that reads a user's profile, facts and memories for a request."""
         return UserKnowledge(
             store,
@@ -89,4 +91,6 @@ class MiddlewareSettings(NamedTuple):
             _RECALLED_ENTITIES if self.entities else 0,
             self.knowledge,
             check_count("max_characters", self.max_characters),
+            check_count("turns", self.turns, least=0),
+            history,
         )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from langchain_agentmem.agents.middleware import MemoryMiddleware
     from langchain_agentmem.compression.compressor import MemoryCompressor
+    from langchain_agentmem.history.methods import Histories
     from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
     from langchain_agentmem.knowledge.extraction.results import Extraction
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
@@ -35,6 +36,7 @@ class AgentMethods(CompressionMethods):
     """Create tools, nodes and middleware for agents."""
 
     store: AgentMemStore
+    _histories: Histories
     _schedules: weakref.WeakSet[Schedule]
 
     if TYPE_CHECKING:  # `AgentMemory` creates them on first use
@@ -205,6 +207,7 @@ class AgentMethods(CompressionMethods):
         max_tokens: int | None = None,
         facts: int = 8,
         memories: int = 5,
+        turns: int = 0,
         knowledge: Sequence[str] = (),
         max_characters: int = 4_000,
         schema: type[BaseModel] | Mapping[str, Any] | None = None,
@@ -235,6 +238,8 @@ class AgentMethods(CompressionMethods):
                 model's profile, or 16,000 if it has none.
             facts: The maximum number of facts to add. Default: 8.
             memories: The maximum number of memories to add; agents save them with `tools`. Default: 5.
+            turns: The maximum number of turns of the user's earlier sessions to add, which are read from chat histories.
+                Default: 0.
             knowledge: Collections of shared knowledge to search. Default: none.
             max_characters: The maximum number of characters to add. Default: 4,000.
             schema: The schema of the profile. Default: None (`UserProfile`).
@@ -278,6 +283,7 @@ class AgentMethods(CompressionMethods):
             max_tokens,
             facts,
             memories,
+            turns,
             knowledge,
             max_characters,
             schema,
@@ -297,7 +303,7 @@ class AgentMethods(CompressionMethods):
             extractor = self.profile_node(model, schema, entities=entities, when=when)
         return MemoryMiddleware(
             compressor,
-            settings.recall(self.store.engine),
+            settings.recall(self.store.engine, self._histories.engine),
             extractor,
             self.tools() if tools else (),
             manages_context=context_tools,

@@ -63,14 +63,15 @@ class ThreadPrefixes:
         """
         questions = [str(one.text) for one in messages if isinstance(one, HumanMessage)] or [""]
         key = user_id, _thread_of(config, questions[0])
+        session = _session_of(config)
         told = self._told.get(key)
         if told is None:
-            found = yield from self.recall.known(user_id, questions[0])
+            found = yield from self.recall.known(user_id, questions[0], session_id=session)
             told = Told(found.known, {}, questions[0], found, found)
         elif told.question == questions[-1]:
             told = _still_valid(told, (yield from self.recall.still_known(user_id, told.recalled)))
         if told.question != questions[-1]:
-            found = yield from self.recall.known(user_id, questions[-1], told.first)
+            found = yield from self.recall.known(user_id, questions[-1], told.first, session)
             told = _still_valid(told._replace(turn={}, question=questions[-1]), found)
             told = self._with_turn(told, found)
         self._told.put(key, told)
@@ -103,6 +104,13 @@ def _thread_of(config: RunnableConfig, first_question: str) -> str:
     if thread_id is not None:
         return f"thread {thread_id} {(configurable.get('checkpoint_ns') or '').partition(':')[0]}"
     return f"question {blake2b(first_question.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
+
+
+def _session_of(config: RunnableConfig) -> str | None:
+    """Return the session of a run: `session_id` in its config, else the ID of its thread."""
+    configurable = config.get("configurable") or {}
+    session_id = configurable.get("session_id") or configurable.get("thread_id")
+    return None if session_id is None else str(session_id)
 
 
 def _still_valid(told: Told, found: Recalled) -> Told:

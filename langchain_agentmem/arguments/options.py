@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.serde.base import SerializerProtocol
     from langgraph.store.base import IndexConfig, TTLConfig
 
+    from langchain_agentmem.arguments.caching import ReadCache
     from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.compression.events import CompressionEvent
@@ -32,6 +33,7 @@ class MemoryOptions(TypedDict, total=False):
     serde: SerializerProtocol | None
     compact: bool
     embed_history: bool
+    read_cache: ReadCache | None
 
 
 class StoreOptions(TypedDict, total=False):

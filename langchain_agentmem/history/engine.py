@@ -24,6 +24,7 @@ from langchain_agentmem.backends.contract import (
     SessionKey,
     SessionRow,
 )
+from langchain_agentmem.backends.reads import CachedReads, session_group
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
@@ -52,6 +53,7 @@ class HistoryEngine:
         codec: Encodes and decodes messages. Default: `Codec()`.
         indexer: Embeds messages for search. Default: None (full-text search only).
         sweeper: Deletes expired data after writes. Default: a new `Sweeper`.
+        cache: The cache of reads, which ending or deleting a session invalidates. Default: None (nothing is cached).
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -74,12 +76,14 @@ class HistoryEngine:
         codec: Codec | None = None,
         indexer: Indexer | None = None,
         sweeper: Sweeper | None = None,
+        cache: CachedReads | None = None,
     ) -> None:
         self.backend = backend
         self.tenant = tenant
         self.codec = codec or Codec()
         self.indexer = indexer
         self.sweeper = sweeper or Sweeper(backend, tenant)
+        self.cache = cache or CachedReads()
         self.run_rows: dict[SessionKey, list[MessageRow]] | None = None
         """The messages of the policy `"single_run"` that histories of this engine share; None: each history has its own."""
         stop_words(backend.language)  # loads a file now; a search on an event loop must not block on it
@@ -203,11 +207,13 @@ class HistoryEngine:
 
     def end(self, key: SessionKey) -> Program[int]:
         """Delete the messages that were added under the retention policy `"session"`; return their number."""
-        return (yield from Write(self.backend, self.backend.messages.end(key)))
+        with self.cache.writing([session_group(key)]):
+            return (yield from Write(self.backend, self.backend.messages.end(key)))
 
     def delete(self, key: SessionKey) -> Program[bool]:
         """Delete a session with its messages; return true if it existed."""
-        return (yield from Write(self.backend, self.backend.messages.delete(key)))
+        with self.cache.writing([session_group(key)]):
+            return (yield from Write(self.backend, self.backend.messages.delete(key)))
 
     def _embedded(self, key: SessionKey, messages: Sequence[BaseMessage], *, repair: bool) -> Program[Embedded]:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from langgraph.store.base import GetOp, Item, SearchItem, SearchOp
@@ -20,7 +21,7 @@ from langchain_agentmem.programs import Compute, Program, Read
 from langchain_agentmem.programs.sizes import LARGE, is_long
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.store.filters import compile_filter
-from langchain_agentmem.store.items import search_item_of
+from langchain_agentmem.store.items import item_groups, search_item_of
 
 T = TypeVar("T")
 Stored = TypeVar("Stored", bound=Item | ItemRow)
@@ -31,16 +32,17 @@ PAGE = 1_000
 """Number of rows that one read asks for first."""
 
 
-def read_batch(engine: StoreEngine, ops: Sequence[GetOp | SearchOp]) -> Program[list[Any]]:
+def read_batch(engine: StoreEngine, ops: Sequence[GetOp | SearchOp], *, cached: bool = False) -> Program[list[Any]]:
     """Return the results of several reads. Items with a damaged row are logged and left out.
 
     Args:
         engine: The store.
         ops: The reads. A search finds items of exactly its namespace, not of namespaces below.
+        cached: If true, the cache of reads may answer. Default: False.
     """
     results: list[Any]
     try:
-        results = yield from engine.batch(ops)
+        results = yield from (engine.cached(ops) if cached else engine.batch(ops))
     except DamagedDataError:
         results = []
         for op in ops:
@@ -64,7 +66,7 @@ def _answer(engine: StoreEngine, op: GetOp | SearchOp) -> Program[Any]:
 
 
 def items_in(
-    engine: StoreEngine, namespace: Namespace, condition: Mapping[str, Any] | None = None
+    engine: StoreEngine, namespace: Namespace, condition: Mapping[str, Any] | None = None, *, cached: bool = False
 ) -> Program[list[SearchItem]]:
     """Return all items of exactly one namespace, the last updated first. Damaged items are logged and left out.
 
@@ -72,9 +74,14 @@ def items_in(
         engine: The store.
         namespace: The namespace.
         condition: Filter of the values; see `langchain_agentmem.store.filters`. Default: None.
+        cached: If true, the cache of reads may answer. Default: False.
     """
     passes = compile_filter(condition)
-    rows = yield from rows_in(engine, namespace, condition)
+    if cached:
+        key, groups = ("rows", namespace, repr(condition)), item_groups([namespace])
+        rows = yield from engine.cache.through(key, groups, partial(rows_in, engine, namespace, condition))
+    else:
+        rows = yield from rows_in(engine, namespace, condition)
 
     def decoded() -> list[SearchItem]:
         return [item for item in readable(rows, lambda row: search_item_of(row, None)) if passes(item.value)]

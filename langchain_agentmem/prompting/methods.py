@@ -41,7 +41,9 @@ class PromptingMethods:
 
         engine = self._histories.engine
         return Variables(
-            VariableEngine(engine.backend, engine.tenant, self._histories.retention_of, engine.sweeper),
+            VariableEngine(
+                engine.backend, engine.tenant, self._histories.retention_of, engine.sweeper, cache=engine.cache
+            )
         )
 
     def prompt(

@@ -204,7 +204,16 @@ def search_messages(
     Returns:
         The messages, best first.
     """
-    search = MessageSearch(backend, codec, indexer, scope, query)
+    return (yield from found_messages(backend, MessageSearch(backend, codec, indexer, scope, query)))
+
+
+def found_messages(backend: Backend, search: MessageSearch) -> Program[FoundMessages]:
+    """Do all parts of a search.
+
+    Args:
+        backend: The backend that stores the messages.
+        search: The search.
+    """
     yield from search.ready()
     with reading("The index of a user's messages"):
         entries = yield from Read(backend, search.index())

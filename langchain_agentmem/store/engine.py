@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from langgraph.store.base import (
@@ -28,6 +29,7 @@ from langgraph.store.base import (
 from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.values import check_flag, check_list, shown
 from langchain_agentmem.backends.contract import Backend, EmbeddedItem, ItemPut
+from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import load_json
@@ -45,7 +47,7 @@ from langchain_agentmem.store.arguments import (
 )
 from langchain_agentmem.store.batches import Batch, is_heavy
 from langchain_agentmem.store.fields import Index, field_paths, index_of
-from langchain_agentmem.store.items import Value, item_name
+from langchain_agentmem.store.items import Value, item_groups, item_name
 from langchain_agentmem.store.reads import Answer, Reader, results_of
 from langchain_agentmem.store.updates import Decide, Rows, Values, updated
 
@@ -67,6 +69,7 @@ class StoreEngine:
         index: LangGraph's index configuration. Default: None (full-text search over all fields).
         ttl: LangGraph's TTL configuration. Default: None (no expiry).
         sweeper: Deletes expired rows after writes. Default: None (a sweeper for this tenant).
+        cache: The cache of reads, which writes invalidate and `cached` uses. Default: None (nothing is cached).
 
     Example:
         >>> from langchain_agentmem.backends import connect
@@ -91,12 +94,14 @@ class StoreEngine:
         index: IndexConfig | None = None,
         ttl: TTLConfig | None = None,
         sweeper: Sweeper | None = None,
+        cache: CachedReads | None = None,
     ) -> None:
         self.backend = backend
         self.tenant = check_tenant(tenant)
         self.index_config = check_index_config(index)
         self.ttl_config = check_ttl_config(ttl)
         self.sweeper = sweeper or Sweeper(backend, tenant)
+        self.cache = cache or CachedReads()
         self.indexer = Indexer.of(index.get("embed"), backend, tenant, index.get("dims")) if index else None
         self.fields = field_paths((index or {}).get("fields") or ["$"])
         """The indexed fields of items whose put names none."""
@@ -251,7 +256,7 @@ class StoreEngine:
                 yield from self._embed(batch, self.indexer)
             return (yield from batch.analysed_puts(self.backend.language))
 
-        values = yield from updated(self.backend, self.tenant, keys, decide, prepare)
+        values = yield from updated(self.backend, self.tenant, keys, decide, prepare, self.cache)
         yield from self._settle(batch)
         yield from self.sweeper.after_write()
         return values
@@ -260,6 +265,24 @@ class StoreEngine:
         """Do several operations in one transaction; see `AgentMemStore.batch`."""
         batch = yield from self.prepare(ops)
         return [result for (result,) in (yield from self.perform(batch))]
+
+    def cached(self, ops: Sequence[GetOp | SearchOp]) -> Program[list[Result]]:
+        """Do several reads through the cache of reads. A read that the cache answers does not restart TTLs."""
+        if not self.cache.is_on:
+            return (yield from self.batch(ops))
+        groups = item_groups(op.namespace if isinstance(op, GetOp) else op.namespace_prefix for op in ops)
+        read = partial(self._answers, ops)
+        batch, answers = yield from self.cache.through(("items", *map(repr, ops)), groups, read)
+        return [result for (result,) in (yield from results_of(batch, answers, None))]
+
+    def _answers(self, ops: Sequence[GetOp | SearchOp]) -> Program[tuple[Batch, dict[int, Answer]]]:
+        batch = yield from self.prepare(ops)
+        if self.indexer is not None:
+            yield from self._embed(batch, self.indexer)
+        now = time.time()
+        answers, used = yield from self._execute(batch, (), now)
+        yield from self._touch(used, now)
+        return batch, answers
 
     def one(self, op: Op) -> Program[Any]:
         """Do one operation."""
@@ -404,13 +427,14 @@ class StoreEngine:
             return (yield from self._reader.answer(batch, now))
         if not batch.writes:
             return (yield from Read(self.backend, self._transaction(batch, puts, now)))
-        if batch.reads or (batch.puts and batch.deletes):
-            return (yield from Write(self.backend, self._transaction(batch, puts, now)))
-        if batch.puts:
-            yield from Write(self.backend, items.put(self.tenant, puts, now))
-        else:
-            yield from Write(self.backend, items.delete(self.tenant, batch.deletes))
-        return {}, []
+        with self.cache.writing(item_groups(namespace for namespace, _ in batch.written_keys())):
+            if batch.reads or (batch.puts and batch.deletes):
+                return (yield from Write(self.backend, self._transaction(batch, puts, now)))
+            if batch.puts:
+                yield from Write(self.backend, items.put(self.tenant, puts, now))
+            else:
+                yield from Write(self.backend, items.delete(self.tenant, batch.deletes))
+            return {}, []
 
     @storage_program
     def _transaction(

@@ -26,6 +26,7 @@ from typing_extensions import Unpack
 from langchain_agentmem.arguments.options import StoreOptions
 from langchain_agentmem.arguments.values import check_callable
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.surface import Surface, Work, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.programs import Call, arun, run
@@ -75,10 +76,11 @@ class AgentMemStore(Surface, BaseStore):
         ttl: TTLConfig | None = None,
         tenant: str = "default",
         sweeper: Sweeper | None = None,
+        cache: CachedReads | None = None,
     ) -> None:
         backend, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")')
         self._backend: Backend = backend
-        self.engine = StoreEngine(backend, tenant, index=index, ttl=ttl, sweeper=sweeper)
+        self.engine = StoreEngine(backend, tenant, index=index, ttl=ttl, sweeper=sweeper, cache=cache)
         self.index_config = self.engine.index_config
         self.ttl_config = self.engine.ttl_config
         self.embeddings: Embeddings | None = self.engine.indexer.embedder.model if self.engine.indexer else None

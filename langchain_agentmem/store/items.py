@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -15,6 +15,11 @@ from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import load_json
 
 Value = dict[str, Any]
+
+
+def item_groups(namespaces: Iterable[Sequence[str]]) -> set[Hashable]:
+    """Return the groups of items in the cache of reads: one for each root label."""
+    return {("items", *namespace[:1]) for namespace in namespaces}
 
 
 def item_name(namespace: Sequence[str], key: str) -> str:

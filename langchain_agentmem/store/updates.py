@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Swap
+from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import ConflictError, InvalidTypeError
 from langchain_agentmem.programs import Program, Read, Sleep, Write
 from langchain_agentmem.store.arguments import ItemKey, check_item_key, check_item_keys
-from langchain_agentmem.store.items import Value, value_of
+from langchain_agentmem.store.items import Value, item_groups, value_of
 
 UPDATE_SECONDS = 30.0
 """Seconds for which a conflicting update is retried."""
@@ -31,7 +32,7 @@ Prepare = Callable[[Mapping[ItemKey, Any], Rows], Program[list[ItemPut]]]
 
 
 def updated(
-    backend: Backend, tenant: str, keys: Iterable[ItemKey], decide: Decide, prepare: Prepare
+    backend: Backend, tenant: str, keys: Iterable[ItemKey], decide: Decide, prepare: Prepare, cache: CachedReads
 ) -> Program[dict[ItemKey, Any]]:
     """Change items together: all changes are stored, or none.
 
@@ -42,6 +43,7 @@ def updated(
             again.
         decide: Returns the changes. It is called again if another writer changed an item first.
         prepare: Encodes the changed values.
+        cache: The cache of reads, which the change invalidates.
 
     Returns:
         The values of all items afterwards; None where there is no item.
@@ -62,9 +64,7 @@ def updated(
         puts = yield from prepare({key: value for key, value in changes.items() if value is not None}, rows)
         put_of = {(put.namespace, put.key): put for put in puts}
         swaps = [_swap(key, rows.get(key), put_of.get(key), changed=key in changes) for key in every]
-        if all(swap.keep for swap in swaps) or (
-            yield from Write(backend, backend.items.swap(tenant, swaps, time.time(), secrets.randbits(53)))
-        ):
+        if all(swap.keep for swap in swaps) or (yield from _swapped(backend, tenant, swaps, cache)):
             kept = {key: row and value_of(row) for key, row in rows.items() if key not in changes}
             return {**kept, **changes}
         if time.monotonic() > deadline:
@@ -72,6 +72,11 @@ def updated(
         asked = every
         yield from Sleep(random.uniform(0, longest))
         longest = min(_LONGEST_WAIT, longest * 2)
+
+
+def _swapped(backend: Backend, tenant: str, swaps: Sequence[Swap], cache: CachedReads) -> Program[bool]:
+    with cache.writing(item_groups(swap.namespace for swap in swaps)):
+        return (yield from Write(backend, backend.items.swap(tenant, swaps, time.time(), secrets.randbits(53))))
 
 
 def _swap(key: ItemKey, row: ItemRow | None, put: ItemPut | None, *, changed: bool) -> Swap:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from profiles import ALICE, START, Clock, config, human, taking_turns
 from pydantic import Field
 
-from langchain_agentmem import UserProfile
+from langchain_agentmem import InvalidInputError, UserProfile
 from langchain_agentmem.testing import ScriptedChatModel
 
 SECRET = "xyzzy-forgotten"
@@ -189,3 +190,63 @@ async def test_an_attribute_that_is_removed_is_gone_with_what_other_entities_sai
     entity = await call(entities.get, ALICE, "Robert")
     assert SECRET not in stored_text(memory)
     assert (entity.attributes, entity.other_values) == ({"town": "Ulm"}, {"town": ["Bonn"]})
+
+
+async def test_one_value_of_a_field_is_forgotten(memory, call, clock):
+    profiles = memory.profiles
+    for name, cities in (("Ann", ["Oslo", SECRET]), (SECRET, ["Oslo"]), ("Alice", ["Oslo", SECRET.upper(), "Cork"])):
+        profile = await call(profiles.get, ALICE, schema=Traveller) or Traveller(user_id=ALICE)
+        profile.name, profile.cities, profile.preferences = name, cities, {"diet": name, "a.b": {"c": name}}
+        await call(profiles.save, profile)
+        clock.tick(days=1)
+    fields = ("name", "cities", "preferences.diet", ["preferences", "a.b", "c"])
+    for expected in (True, False):
+        for field in fields:
+            assert await call(profiles.forget_value, ALICE, field, SECRET, schema=Traveller) is expected, field
+    assert SECRET not in stored_text(memory).lower()
+    names = [
+        (await call(profiles.get, ALICE, schema=Traveller, as_of=START + timedelta(days=day, hours=1))).name
+        for day in range(3)
+    ]
+    assert names == ["Ann", None, "Alice"]
+    profile = await call(profiles.get, ALICE, schema=Traveller)
+    assert (profile.cities, profile.preferences) == (["Oslo", "Cork"], {"diet": "Alice", "a.b": {"c": "Alice"}})
+    assert await call(profiles.forget_value, ALICE, "name", "alice", schema=Traveller)
+    profile = await call(profiles.get, ALICE, schema=Traveller)
+    assert (profile.name, profile.preferences["diet"]) == (None, "Alice")
+    # An older message does not bring the value back, a later one does.
+    for day, name in ((2.5, None), (4, "Alice")):
+        proposal = json.dumps({"changes": [{"action": "update", "field": "name", "value": "Alice"}]})
+        node = memory.profile_node(ScriptedChatModel([proposal]), Traveller)
+        clock.tick(days=1)
+        await call(node.invoke, [human("I am Alice.", f"m{day}", day)], config(thread=f"t{day}"))
+        assert (await call(profiles.get, ALICE, schema=Traveller)).name == name
+    for wrong in ("nothing", "facts", ""):
+        with pytest.raises(InvalidInputError):
+            await call(profiles.forget_value, ALICE, wrong, "x", schema=Traveller)
+
+
+@pytest.mark.parametrize("by_model", [True, False])
+async def test_a_superseded_fact_is_forgotten(memory, call, by_model):
+    profiles = memory.profiles
+    secret = await call(profiles.add_fact, ALICE, f"Lives in {SECRET}")
+    await call(profiles.add_fact, ALICE, "Lives in Patras", replaces=secret)
+    if by_model:
+        forget = {"action": "remove", "text": f"The user lives in {SECRET}.", "reason": "forget"}
+        node = memory.profile_node(ScriptedChatModel([json.dumps({"changes": [forget]})]))
+        done = await call(node.invoke, [human("Forget where I lived before.", "m")], config())
+        assert (done.forgotten, done.refused) == (1, ())
+    else:
+        assert await call(profiles.forget_fact, ALICE, secret)
+    assert SECRET not in stored_text(memory)
+    assert [fact.text for fact in await call(profiles.timeline, ALICE)] == ["Lives in Patras"]
+
+
+async def test_a_model_ends_no_fact_that_it_is_not_shown(memory, call):
+    fact = await call(memory.profiles.add_fact, ALICE, "Likes tea")
+    await call(memory.profiles.end_fact, ALICE, fact, at=START)
+    for reason, text in (("ended", "Likes tea"), ("forget", "Likes coffee")):
+        change = {"action": "remove", "text": text, "reason": reason}
+        node = memory.profile_node(ScriptedChatModel([json.dumps({"changes": [change]})] * 2))
+        done = await call(node.invoke, [human("No tea.", reason)], config(thread=reason))
+        assert "number of the fact" in done.error

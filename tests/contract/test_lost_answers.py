@@ -233,3 +233,21 @@ async def test_a_record_is_saved_once(losing, call, session_id):
     assert [(one.id, one.record["step"]) for one in losing.other.records.query(limit=1)] == [(saved, 1)]
     assert len(losing.other.records.query()) == 2
     await call(losing.memory.close)
+
+
+@pytest.mark.parametrize("session_id", ["s", None])
+async def test_a_variable_is_set_after_a_lost_answer(losing, call, session_id):
+    await call(losing.memory.variables.set, "a", 0, session_id=session_id, user_id="alice")
+    marker = b"agentmem_set_variables"
+    if losing.backend == "redis":
+        from langchain_agentmem.backends.redis import session_keys, variables
+
+        script = session_keys.LUA["set_variables"] if session_id else variables.LUA["set"]
+        marker = script.digest.encode()
+    losing.proxy.lose(marker, lambda: None)
+    await call(losing.memory.variables.set_many, {"a": 1, "b": 2}, session_id=session_id, user_id="alice")
+    losing.check()
+    found = losing.other.variables.search("a 1 b 2", session_id=session_id, user_id="alice")
+    assert {one.name: one.value for one in found} == {"a": 1, "b": 2}
+    assert len(losing.other.sessions.list()) == bool(session_id)
+    await call(losing.memory.close)

@@ -114,6 +114,30 @@ async def unrelate(memory: AgentMemory, call: Any) -> None:
     await call(memory.entities.unrelate, USER, "Alice", f"keeps a {SECRET}", "Bob")
 
 
+async def delete_variable(memory: AgentMemory, call: Any) -> None:
+    await call(memory.variables.set, "pet", SECRET, user_id=USER)
+    yield
+    await call(memory.variables.delete, "pet", user_id=USER)
+
+
+async def replace_variable(memory: AgentMemory, call: Any) -> None:
+    await call(memory.variables.set, "pet", SAID, session_id="s")
+    yield
+    await call(memory.variables.set, "pet", "other", session_id="s")
+
+
+async def end_session_of_variables(memory: AgentMemory, call: Any) -> None:
+    await call(memory.variables.set, "pet", SAID, session_id="s", agent="writer")
+    yield
+    await call(memory.sessions.end, "s")
+
+
+async def delete_session_of_variables(memory: AgentMemory, call: Any) -> None:
+    await call(memory.variables.set, "pet", SAID, session_id="s")
+    yield
+    await call(memory.sessions.delete, "s")
+
+
 OPERATIONS = [
     delete_item,
     replace_item,
@@ -128,6 +152,10 @@ OPERATIONS = [
     forget_fact,
     forget_user,
     unrelate,
+    delete_variable,
+    replace_variable,
+    end_session_of_variables,
+    delete_session_of_variables,
 ]
 
 

@@ -56,6 +56,7 @@ class ProposalChecker:
         fields: Fields of the profile. They are not changed.
         user_id: ID of the user.
         agent: Agent that saves the facts. Default: None.
+        former: Facts that the model was not shown, and that it names by their text to have them forgotten. Default: none.
         from_assistant: If true, proposals may be based on messages of the assistant alone. Default: False.
     """
 
@@ -68,10 +69,12 @@ class ProposalChecker:
         user_id: str,
         *,
         agent: str | None = None,
+        former: Sequence[Fact] = (),
         from_assistant: bool = False,
     ) -> None:
         self._messages = messages
         self._facts = facts
+        self._former = former
         self._schema = schema
         self._fields = fields
         self._user_id = user_id
@@ -174,9 +177,10 @@ class ProposalChecker:
         return replace(operation, fact=fact, statement=statement)
 
     def _known_as(self, text: str | None) -> str | None:
-        """Return the ID of the shown fact that a text states; None if there is none."""
-        same = [one.id for one in self._facts if text is not None and normalized(one.text) == normalized(text)]
-        return same[0] if same else None
+        """Return the ID of the fact that a text states; None if there is none."""
+        meant = None if text is None else normalized(text)
+        known = (*self._facts, *self._former)
+        return next((one.id for one in known if normalized(one.text) == meant), None)
 
 
 def _check_size(value: Any) -> None:

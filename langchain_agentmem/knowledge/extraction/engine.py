@@ -22,7 +22,7 @@ from langchain_agentmem.knowledge.extraction.markers import MAX_FAILURES, Marker
 from langchain_agentmem.knowledge.extraction.model import ModelFailedError, ProposingModel, text_of_answer
 from langchain_agentmem.knowledge.extraction.operations import FactChanges, Operation, change_facts
 from langchain_agentmem.knowledge.extraction.prompts import extraction_prompt, with_error
-from langchain_agentmem.knowledge.extraction.proposals import RefusedError, UnusableAnswerError
+from langchain_agentmem.knowledge.extraction.proposals import Proposed, RefusedError, UnusableAnswerError
 from langchain_agentmem.knowledge.extraction.results import Extraction
 from langchain_agentmem.knowledge.extraction.selection import (
     Admission,
@@ -34,10 +34,11 @@ from langchain_agentmem.knowledge.extraction.speakers import messages_of_others
 from langchain_agentmem.knowledge.facts.facts import Fact
 from langchain_agentmem.knowledge.facts.faults import Fault
 from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
+from langchain_agentmem.knowledge.facts.normalization import digest_of_fact
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_digest, keys_of_text
-from langchain_agentmem.knowledge.items import read_batch
-from langchain_agentmem.knowledge.namespaces import ItemKey, forgotten_user_key, marker_key, profile_key
+from langchain_agentmem.knowledge.items import read_batch, readable
+from langchain_agentmem.knowledge.namespaces import ItemKey, fact_key, forgotten_user_key, marker_key, profile_key
 from langchain_agentmem.knowledge.times import utc
 from langchain_agentmem.knowledge.unit import UnitOfWork, UnreadItemsError, commit
 from langchain_agentmem.programs import Program
@@ -234,7 +235,9 @@ class ExtractionEngine:
             run.calls += 1
             try:
                 answer = yield from self.model.ask(prompt, config)
-                checked = self._checked(answer, run, known.facts, fields)
+                proposed = proposals_in(answer, entities=self.entities)
+                former = yield from self._former_facts(run, proposed)
+                checked = self._checked(proposed, run, known.facts, former, fields)
             except UnusableAnswerError as error:
                 if usable is not None:
                     return usable
@@ -252,20 +255,33 @@ class ExtractionEngine:
                     return usable
             prompt = with_error(prompt, text_of_answer(answer), fault)
 
-    def _checked(self, answer: Any, run: _Run, facts: Sequence[Fact], fields: Fields) -> _Checked:
-        """Return the valid proposals in an answer of the model.
+    def _former_facts(self, run: _Run, proposed: Proposed) -> Program[list[Fact]]:
+        """Return the facts that a model names by their text to have them forgotten. They may have ended."""
+        forgotten = [one for _, one in proposed.changes if one.action == "remove" and one.reason == "forget"]
+        texts = [one.text for one in forgotten if one.text and one.fact is None and one.field is None]
+        if not texts or not self.schema.has_facts:
+            return []
+        user_id = run.conversation.user_id
+        keys = [fact_key(user_id, digest_of_fact(user_id, text, self.store.language)) for text in texts]
+        items = yield from read_batch(self.store, [GetOp(*key) for key in keys])
+        return list(readable([item for item in items if item], Fact.of_item))
+
+    def _checked(
+        self, proposed: Proposed, run: _Run, facts: Sequence[Fact], former: Sequence[Fact], fields: Fields
+    ) -> _Checked:
+        """Return the valid proposals of an answer.
 
         Args:
-            answer: The answer.
+            proposed: The proposals.
             run: The extraction.
             facts: The facts that the model was shown.
+            former: Facts that it was not shown, and that it names by their text to have them forgotten.
             fields: Fields of the profile.
         """
         messages, from_assistant = run.selection.messages, self.from_assistant
-        proposed = proposals_in(answer, entities=self.entities)
         user_id, agent = run.conversation.user_id, run.conversation.agent
         checker = ProposalChecker(
-            messages, facts, self.schema, fields, user_id, agent=agent, from_assistant=from_assistant
+            messages, facts, self.schema, fields, user_id, former=former, agent=agent, from_assistant=from_assistant
         )
         operations, faults = checker.operations(proposed.changes)
         entities, of_entities = checked_entities(proposed.entities, messages, from_assistant=from_assistant)

@@ -28,7 +28,8 @@ _FACTS = (
     "Facts are short sentences about the user, one statement each. Add what is new. Where a known fact says the same in "
     "other words, add with its number. Where the user contradicts a known fact, or corrects or extends it, update it: give "
     "its number and the new text. Remove a fact, by its number, that is true no longer and that nothing replaces (reason: "
-    "ended), or that the user asks to forget (reason: forget). Never add a fact for what a field holds."
+    "ended), or that the user asks to forget (reason: forget; a former fact by its text). Never add a "
+    "fact for what a field holds."
 )
 _FIELDS = (
     "Fields hold values. Update sets a field, add adds elements to a field that is a list, remove removes a field or, with a "

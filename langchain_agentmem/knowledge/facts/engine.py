@@ -26,6 +26,7 @@ from langchain_agentmem.knowledge.facts.differences import (
     changed_fields,
     removed_elements,
 )
+from langchain_agentmem.knowledge.facts.equality import matches
 from langchain_agentmem.knowledge.facts.facts import Fact, Facts, in_order
 from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_fields
 from langchain_agentmem.knowledge.facts.paths import path_of, value_at
@@ -74,7 +75,7 @@ class ProfileEngine:
         """Return a user's profile in the form of a schema."""
         moment = None if as_of is None else utc(as_of, "as_of")
         fields, changed = yield from self._fields_and_changes(user_id, schema)
-        facts = (yield from self.timeline(user_id)) if schema.has_facts else Facts()
+        facts = (yield from self._facts(user_id, {}, cached=True)) if schema.has_facts else Facts()
         at = now() if moment is None else moment
         valid = [fact for fact in facts if fact.is_valid(at)]
         past = [fact for fact in facts if fact.valid_to is not None and fact.valid_to <= at]
@@ -101,9 +102,11 @@ class ProfileEngine:
         facts: list[Fact] = []
         if schema.has_facts:
             found = (
-                Facts() if query is None else (yield from self.search(user_id, query, _BEST, past=moment is not None))
+                Facts()
+                if query is None
+                else (yield from self.search(user_id, query, _BEST, past=moment is not None, cached=True))
             )
-            newest = sorted((yield from self.timeline(user_id)), key=_last_stated, reverse=True)
+            newest = sorted((yield from self._facts(user_id, {}, cached=True)), key=_last_stated, reverse=True)
             unique = {fact.id: fact for fact in (*found, *newest)}
             facts = [fact for fact in unique.values() if fact.is_valid(at)]
         document = fields.document if moment is None else fields.as_of(moment)
@@ -118,7 +121,7 @@ class ProfileEngine:
             return (yield from self._fields(user_id, schema)), []
         keys = dict.fromkeys(profile_key(user_id, name) for name in (schema.name, UserProfile.__name__))
         memories = SearchOp(user_namespace(user_id, MEMORIES), None, 1, refresh_ttl=False)
-        *items, newest = yield from read_batch(self.store, [*(GetOp(*key) for key in keys), memories])
+        *items, newest = yield from read_batch(self.store, [*(GetOp(*key) for key in keys), memories], cached=True)
         stored = [
             next(readable([item] if item else [], lambda one: Fields(user_id, one.value)), Fields(user_id, None))
             for item in items
@@ -128,18 +131,26 @@ class ProfileEngine:
 
     def _fields(self, user_id: str, schema: Schema) -> Program[Fields]:
         """Return the fields of a user's profile; no fields if there are none, or if they are damaged."""
-        items = yield from read_batch(self.store, [GetOp(*profile_key(user_id, schema.name))])
+        items = yield from read_batch(self.store, [GetOp(*profile_key(user_id, schema.name))], cached=True)
         stored = readable([item for item in items if item], lambda item: Fields(user_id, item.value))
         return next(stored, Fields(user_id, None))
 
     def search(
-        self, user_id: str, query: str, k: int, *, past: bool, agent: str | None = None, filter: Any = None
+        self,
+        user_id: str,
+        query: str,
+        k: int,
+        *,
+        past: bool,
+        agent: str | None = None,
+        filter: Any = None,
+        cached: bool = False,
     ) -> Program[Facts]:
-        """Return the facts that answer a query best."""
+        """Return the facts that answer a query best. With `cached`, the cache of reads may answer."""
         check_name("query", query)
         condition = _condition(past, agent, filter)
         search = SearchOp(user_namespace(user_id, FACTS), condition, check_count("k", k), 0, query)
-        (items,) = yield from read_batch(self.store, [search])
+        (items,) = yield from read_batch(self.store, [search], cached=cached)
         return Facts(readable(items, Fact.of_item))
 
     def by_topic(
@@ -153,8 +164,8 @@ class ProfileEngine:
         """Return all facts, the oldest first."""
         return (yield from self._facts(user_id, condition_of(agent, filter)))
 
-    def _facts(self, user_id: str, condition: dict[str, Any]) -> Program[Facts]:
-        items = yield from items_in(self.store, user_namespace(user_id, FACTS), condition)
+    def _facts(self, user_id: str, condition: dict[str, Any], *, cached: bool = False) -> Program[Facts]:
+        items = yield from items_in(self.store, user_namespace(user_id, FACTS), condition, cached=cached)
         return Facts(in_order(readable(items, Fact.of_item)))
 
     # Changing
@@ -237,6 +248,21 @@ class ProfileEngine:
         return (
             yield from commit(self.store, user_id, [], lambda unit: _recorded(unit, StoredFacts(unit).forget(id_, at)))
         )
+
+    def forget_value(self, user_id: str, field: str | Sequence[str], value: Any, schema: Schema) -> Program[bool]:
+        """Delete a value of a field, present or former; return true if the field had it."""
+        at, given = now(), path_of(field)
+        schema.check_user(check_id("user_id", user_id))
+
+        def edit(unit: UnitOfWork) -> bool:
+            fields = load_fields(unit, schema.name)
+            path = schema.field(given, fields.document)
+            found = fields.forget_value(path, value, lambda stored: matches(value, stored), at)
+            if found:
+                save_fields(unit, schema.name, fields)
+            return found
+
+        return (yield from commit(self.store, user_id, [profile_key(user_id, schema.name)], edit))
 
     def forget(self, user_id: str) -> Program[int]:
         """Delete everything known about a user; return the number of deleted items."""

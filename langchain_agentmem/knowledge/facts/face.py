@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
@@ -384,6 +384,42 @@ class Profiles(KnowledgeFace[ProfileEngine]):
     async def aforget_fact(self, user_id: str, fact: Fact | str) -> bool:
         """Same as `forget_fact`, without blocking the event loop."""
         return await arun(self.engine.forget_fact(user_id, fact))
+
+    def forget_value(
+        self, user_id: str, field: str | Sequence[str], value: Any, *, schema: SchemaLike = UserProfile
+    ) -> bool:
+        """Delete one value of a field from the profile and from its history. Other values of the field stay.
+
+        Only a digest stays, so that old messages do not bring the value back. `update_preference` with None forgets a
+        preference with all its values.
+
+        Args:
+            user_id: ID of the user.
+            field: Path of the field, such as `"name"` or `"preferences.diet"`, or a list of names.
+            value: The present or former value, or an element of a list. Case and spaces of texts do not count.
+            schema: Schema of the profile to change, if the user has several. Default: `UserProfile`.
+
+        Returns:
+            True if the field had the value.
+
+        Raises:
+            InvalidInputError: The schema does not have the field.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory, UserProfile
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.profiles.save(UserProfile(user_id="alice@example.com", name="Al"))
+            ...     memory.profiles.save(UserProfile(user_id="alice@example.com", name="Alice"))
+            ...     memory.profiles.forget_value("alice@example.com", "name", "Al")
+            True
+        """
+        return run(self.engine.forget_value(user_id, field, value, Schema(schema)))
+
+    async def aforget_value(
+        self, user_id: str, field: str | Sequence[str], value: Any, *, schema: SchemaLike = UserProfile
+    ) -> bool:
+        """Same as `forget_value`, without blocking the event loop."""
+        return await arun(self.engine.forget_value(user_id, field, value, Schema(schema)))
 
     def forget(self, user_id: str) -> int:
         """Delete everything known about a user: profile, facts, memories and entities.

@@ -244,6 +244,30 @@ class Fields:
             self._forgotten[self._digest(_element_path(path, one))] = at.isoformat()
         return True
 
+    def forget_value(self, path: Path, value: Any, is_meant: Callable[[Any], bool], at: datetime) -> bool:
+        """Delete a value of a field, or an element of a list, from the document and from the history.
+
+        Args:
+            path: Path of the field.
+            value: The value as it was named.
+            is_meant: Returns true for a present or former value that it means.
+            at: When it was forgotten.
+
+        Returns:
+            True if the document or the history had the value.
+        """
+        exists, stored = find_field(self.document, path)
+        found = False
+        if exists and is_meant(stored):
+            found = delete_field(self.document, path)
+            self._forgotten[self._digest(_element_path(path, stored))] = at.isoformat()
+        elif isinstance(stored, list):
+            gone = [one for one in stored if is_meant(one)]
+            for one in gone:
+                self.forget_element(path, one, at)
+            found = bool(gone)
+        return self.forget_former(path, [value], is_meant, at) or found
+
     def has_former(self, path: Path) -> bool:
         """Return true if the history holds a value of a field, or of a field in it."""
         return any(

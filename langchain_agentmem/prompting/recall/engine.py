@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from langgraph.store.base import GetOp, SearchItem, SearchOp
 
 from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
 from langchain_agentmem.arguments.values import check_count
-from langchain_agentmem.backends.contract import HistoryScope
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.knowledge.collections import CollectionEngine, collection_names
@@ -33,7 +31,6 @@ from langchain_agentmem.knowledge.times import now
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import Compute, Program, Read
 from langchain_agentmem.prompting.recall.conversion import (
-    TYPES,
     entity_item,
     fact_item,
     knowledge_item,
@@ -42,14 +39,11 @@ from langchain_agentmem.prompting.recall.conversion import (
 )
 from langchain_agentmem.prompting.recall.results import Recall, RecalledItem
 from langchain_agentmem.prompting.recall.text import clipped, recalled_text
-from langchain_agentmem.search.messages import MessageQuery, MessageSearch
+from langchain_agentmem.prompting.recall.turns import EarlierTurns, unless_damaged
+from langchain_agentmem.search.messages import MessageSearch
 from langchain_agentmem.search.ranking import query_words
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.words import analyze, scores
-
-T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 MAX_QUERY = 1_000
 """Maximum number of characters of a query. Of a longer message, only the end is used."""
@@ -81,7 +75,7 @@ class RecallEngine:
 
     def __init__(self, store: StoreEngine, history: HistoryEngine) -> None:
         self._store = store
-        self._history = history
+        self._turns = EarlierTurns(history)
         self._shared = CollectionEngine(store)
 
     def recall(
@@ -105,7 +99,7 @@ class RecallEngine:
         text = query_of(query)
         if not text:
             return Recall(query)
-        messages = self._message_search(text, user_id, session_id, k)
+        messages = self._turns.search(text, user_id, session_id, k)
         items = yield from self._items(text, user_id, k, names, messages)
         best = (yield from Compute(len(items) > _MANY, _ranked_together, items, text, self._store.language))[:k]
         if budget is None:
@@ -113,12 +107,6 @@ class RecallEngine:
         counter = counter or TokenCounter()
         yield from counter.prepare()
         return Recall(query, tuple(best), recalled_text(best, budget, counter.text))
-
-    def _message_search(self, text: str, user_id: str, session_id: str | None, k: int) -> MessageSearch:
-        history = self._history
-        query = replace(MessageQuery.of(text, k, around=1), types=TYPES, without_session=session_id)
-        scope = HistoryScope(history.tenant, user_id)
-        return MessageSearch(history.backend, history.codec, history.indexer, scope, query)
 
     def _items(
         self, text: str, user_id: str, k: int, names: Sequence[str], messages: MessageSearch
@@ -173,7 +161,7 @@ class RecallEngine:
             entries: Its index entries; None if they cannot be read.
             found: The items of the entities.
         """
-        ranked = entries is not None and (yield from _logged(messages.rank(entries)))
+        ranked = entries is not None and (yield from unless_damaged(messages.rank(entries)))
         entities = dict(readable(found, lambda item: (item.key, Entity.from_value(item.value, item.score))))
         keys = [key for item in found if item.key in entities for key in keys_of(item.value)]
         gets = [GetOp(user_namespace(user_id, RELATIONS), key) for key in dict.fromkeys(keys)]
@@ -183,7 +171,7 @@ class RecallEngine:
         snapshot = Snapshot(self._store, user_id)
         snapshot.add((item.namespace, item.key, item.value) for item in found)
         snapshot.add((op.namespace, op.key, item and item.value) for op, item in zip(gets, related, strict=True))
-        turns = [] if rows is None else turn_items((yield from _logged(messages.found(rows))) or ())
+        turns = [] if rows is None else turn_items((yield from unless_damaged(messages.found(rows))) or ())
         return turns, [entity_item(one, _relations(snapshot, key)) for key, one in entities.items()]
 
     def _beside(
@@ -210,7 +198,7 @@ class RecallEngine:
             results = yield from separately()
             others = []
             if program is not None:
-                others = [(yield from _logged(iter(Read(self._store.backend, program()))))]
+                others = [(yield from unless_damaged(iter(Read(self._store.backend, program()))))]
         return results, others[0] if others else None
 
     def _separately(
@@ -251,12 +239,3 @@ def _relations(snapshot: Snapshot, key: str) -> list[Relation]:
     """Return the relations of an entity that hold now, with the names that they had when they were stored."""
     values: Iterable[Mapping[str, Any]] = snapshot.relations_at([key], now())[:MAX_RELATIONS]
     return [Relation.from_value(one, one["subject"], one["object"]) for one in values]
-
-
-def _logged(program: Program[T]) -> Program[T | None]:
-    """Return the result of a program that reads earlier sessions; None, with a warning in the log, if they are damaged."""
-    try:
-        return (yield from program)
-    except DamagedDataError as error:
-        _log.warning("Earlier sessions were left out of a recall, because stored data is damaged: %s", error)
-        return None

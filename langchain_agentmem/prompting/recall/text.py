@@ -20,7 +20,10 @@ _SHORTER = (500, 125)
 _SEPARATOR = 2
 """Tokens of the JSON syntax around an item."""
 
-_TITLES = {"fact": "facts", "memory": "memories", "entity": "entities", "turn": "earlier conversations"}
+TURNS = "earlier conversations"
+"""Title of the turns of earlier sessions."""
+
+_TITLES = {"fact": "facts", "memory": "memories", "entity": "entities", "turn": TURNS}
 
 
 def clipped(text: str, longest: int = LONGEST) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from langgraph.store.base import GetOp, Item, SearchOp
 
+from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.knowledge.collections import CollectionEngine, collection_names
 from langchain_agentmem.knowledge.entities.engine import EntityEngine, relevant_searches
 from langchain_agentmem.knowledge.facts.fields import Fields
@@ -16,7 +18,9 @@ from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, profile_key, shared_namespace, user_namespace
 from langchain_agentmem.programs import Program
 from langchain_agentmem.prompting.recall.engine import query_of
-from langchain_agentmem.prompting.recall.text import BEGIN, clipped
+from langchain_agentmem.prompting.recall.text import BEGIN, TURNS, clipped
+from langchain_agentmem.prompting.recall.turns import EarlierTurns, unless_damaged
+from langchain_agentmem.search.messages import Address
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.quoting import quoted
 
@@ -36,6 +40,8 @@ class Recalled(NamedTuple):
     """The texts of each kind that are still stored, among those of `known` and of the former turns."""
     references: dict[str, tuple[tuple[tuple[str, ...], str], ...]]
     """Namespace and key of the items of each kind."""
+    turns: Mapping[Address, str] = MappingProxyType({})
+    """The texts of the turns of earlier sessions, by session and position of a message."""
 
 
 class UserKnowledge:
@@ -49,6 +55,8 @@ class UserKnowledge:
         entities: The maximum number of entities, with their relations.
         knowledge: The names of collections of shared knowledge.
         max_characters: The maximum number of characters of the text.
+        turns: The maximum number of turns of earlier sessions. Default: 0.
+        history: The histories, which are read for `turns`. Default: None.
     """
 
     def __init__(
@@ -60,6 +68,8 @@ class UserKnowledge:
         entities: int,
         knowledge: Sequence[str],
         max_characters: int,
+        turns: int = 0,
+        history: HistoryEngine | None = None,
     ) -> None:
         self._store = store
         self._schema = schema
@@ -68,15 +78,20 @@ class UserKnowledge:
         self._entities = entities
         self._knowledge = collection_names("knowledge", knowledge)
         self._shared = CollectionEngine(store)
+        self._earlier = EarlierTurns(history) if history is not None and turns else None
+        self._most_turns = turns
         self.max_characters = max_characters
 
-    def known(self, user_id: str, question: str, told: Recalled | None = None) -> Program[Recalled]:
+    def known(
+        self, user_id: str, question: str, told: Recalled | None = None, session_id: str | None = None
+    ) -> Program[Recalled]:
         """Return the profile, and of each other kind the best matches of a question and the most recent ones.
 
         Args:
             user_id: The user.
             question: The question.
             told: The knowledge recalled in former turns: its items are read too. Default: None.
+            session_id: The current session, whose messages are left out. Default: None (all sessions are searched).
 
         Raises:
             UnknownCollectionError: A collection of shared knowledge does not exist.
@@ -105,7 +120,8 @@ class UserKnowledge:
             yield from self._shared.require_unfound([name], [name] if items else ())
         spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
         lists[ENTITY_ITEMS] = list(spoken_of.values())[: self._entities]
-        return (yield from self._recalled(user_id, profile, lists, earlier))
+        recalled = yield from self._recalled(user_id, profile, lists, earlier)
+        return (yield from self._with_turns(recalled, user_id, query, session_id, told))
 
     def still_known(self, user_id: str, told: Recalled) -> Program[Recalled]:
         """Return the formerly recalled knowledge that is still stored. Nothing is searched.
@@ -115,7 +131,8 @@ class UserKnowledge:
             told: The knowledge recalled in former turns.
         """
         profile, _, earlier = yield from self._read(user_id, [], told)
-        return (yield from self._recalled(user_id, profile, {}, earlier))
+        recalled = yield from self._recalled(user_id, profile, {}, earlier)
+        return (yield from self._with_turns(recalled, user_id, None, None, told))
 
     def text(self, known: Mapping[str, Any], share: float = 1.0, taken: int = 0) -> str:
         """Return the text for a prompt; `""` if nothing is known or nothing fits.
@@ -146,6 +163,23 @@ class UserKnowledge:
             if read is not None and read.value.get("valid_to") is None:
                 earlier.setdefault(kind, []).append(read)
         return next(document, {}), found[: len(searches)], earlier
+
+    def _with_turns(
+        self, recalled: Recalled, user_id: str, query: str | None, session_id: str | None, told: Recalled | None
+    ) -> Program[Recalled]:
+        """Add the turns of earlier sessions that answer a query, and keep those of former turns that are still stored."""
+        if self._earlier is None:
+            return recalled
+        turns: dict[Address, str] = {}
+        if query is not None:
+            for item in (yield from self._earlier.found(query, user_id, session_id, self._most_turns)):
+                address = item.source["session_id"], item.source["position"]
+                turns[address] = clipped(f"{item.time:%Y-%m-%d} {item.text}", _MAX_TEXT)
+        former = {} if told is None else told.turns
+        stored = yield from unless_damaged(self._earlier.stored(user_id, former.keys() - turns.keys()))
+        valid = {address: text for address, text in former.items() if address in (stored or ())} | turns
+        known = {**recalled.known, TURNS: list(turns.values())} if turns else recalled.known
+        return recalled._replace(known=known, valid={**recalled.valid, TURNS: list(valid.values())}, turns=valid)
 
     def _recalled(
         self,

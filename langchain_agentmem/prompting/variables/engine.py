@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from langchain_agentmem.arguments.durations import seconds
@@ -12,6 +13,7 @@ from langchain_agentmem.arguments.ids import check_id, check_name, check_optiona
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import Backend, SessionUse, VariablePut, VariableRow, VariableScope
+from langchain_agentmem.backends.reads import CachedReads, session_group
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import dump_json_value, load_json_value
@@ -31,11 +33,13 @@ class VariableEngine:
         tenant: The tenant.
         retention_of: Returns the retention of an agent's sessions, whose TTL a session gets from its variables too.
         sweeper: Deletes expired data after writes.
+        cache: The cache of reads. Default: None (nothing is cached).
 
     Example:
         >>> from langchain_agentmem import Retention
         >>> from langchain_agentmem.backends import connect
-        >>> from langchain_agentmem.backends.sweeper import Sweeper
+        >>> from langchain_agentmem.backends.reads import CachedReads, session_group
+    from langchain_agentmem.backends.sweeper import Sweeper
         >>> from langchain_agentmem.programs import run
         >>> from langchain_agentmem.prompting.variables.engine import VariableEngine
         >>> backend = connect("sqlite:///:memory:")
@@ -47,12 +51,19 @@ class VariableEngine:
     """
 
     def __init__(
-        self, backend: Backend, tenant: str, retention_of: Callable[[str | None], Retention], sweeper: Sweeper
+        self,
+        backend: Backend,
+        tenant: str,
+        retention_of: Callable[[str | None], Retention],
+        sweeper: Sweeper,
+        *,
+        cache: CachedReads | None = None,
     ) -> None:
         self.backend = backend
         self.tenant = tenant
         self._retention_of = retention_of
         self._sweeper = sweeper
+        self.cache = cache or CachedReads()
 
     def scope(
         self, user_id: str | None = None, session_id: str | None = None, agent: str | None = None
@@ -94,7 +105,8 @@ class VariableEngine:
             return
         kept = self._retention_of(scope.agent)
         use = SessionUse(seconds("Retention.ttl", kept.ttl), kept.sliding)
-        yield from Write(self.backend, self.backend.variables.set(scope, puts, time.time(), use))
+        with self.cache.writing([_group(scope)]):
+            yield from Write(self.backend, self.backend.variables.set(scope, puts, time.time(), use))
         yield from self._sweeper.after_write()
 
     def visible(self, scope: VariableScope, names: Iterable[str] | None = None) -> Program[dict[str, VariableRow]]:
@@ -106,8 +118,25 @@ class VariableEngine:
         """
         wanted = None if names is None else list(dict.fromkeys(names))
         with reading("A variable"):
-            rows = yield from Read(self.backend, self.backend.variables.read(scope, wanted, time.time()))
-        return most_specific(scope, rows)
+            if not self.cache.is_on:
+                return most_specific(scope, (yield from self._read(scope, wanted)))
+            # The cache holds all variables of a scope, so that reading one of them answers for the others too.
+            groups, read = list(map(_group, scope.ranked)), partial(self._read, scope)
+            ends_at = partial(self._ends_at, scope)
+            every = yield from self.cache.through(("variables", scope), groups, read, ends_at)
+        rows = most_specific(scope, every)
+        return rows if wanted is None else {name: row for name, row in rows.items() if name in wanted}
+
+    def _read(self, scope: VariableScope, names: Sequence[str] | None = None) -> Program[list[VariableRow]]:
+        return (yield from Read(self.backend, self.backend.variables.read(scope, names, time.time())))
+
+    def _ends_at(self, scope: VariableScope, rows: Sequence[VariableRow]) -> float | None:
+        """Return the time until which rows that were read now are true."""
+        times = [row.expires_at for row in rows]
+        if scope.session is not None:  # a session without expiry may get one right after it was read
+            ttl = seconds("Retention.ttl", self._retention_of(scope.agent).ttl)
+            times.append(None if ttl is None else time.time() + ttl)
+        return min((one for one in times if one is not None), default=None)
 
     def get(self, scope: VariableScope, name: str, default: Any) -> Program[Any]:
         """Return the value of the most specific variable, or a default if there is none."""
@@ -145,7 +174,8 @@ class VariableEngine:
         return FoundVariables(map(_variable, (yield from self.visible(scope)).values()))
 
     def _remove(self, scope: VariableScope, names: Sequence[str] | None) -> Program[int]:
-        return (yield from Write(self.backend, self.backend.variables.remove(scope, names, time.time())))
+        with self.cache.writing([_group(scope)]):
+            return (yield from Write(self.backend, self.backend.variables.remove(scope, names, time.time())))
 
 
 def variable_puts(values: Mapping[str, Any], ttl: float | None = None) -> list[VariablePut]:
@@ -175,6 +205,13 @@ def most_specific(scope: VariableScope, rows: Iterable[VariableRow]) -> dict[str
     ranks = {one: rank for rank, one in enumerate(scope.ranked)}
     widest_first = sorted(rows, key=lambda row: (row.name, -ranks[row.scope]))
     return {row.name: row for row in widest_first}
+
+
+def _group(scope: VariableScope) -> Hashable:
+    """Return the group of a scope's variables in the cache of reads. Those of a session are also deleted with it."""
+    if scope.session is not None:
+        return session_group(scope.session)
+    return ("variables", scope.user_id, None if scope.user_id is not None else scope.agent)
 
 
 def values_of(rows: Mapping[str, VariableRow]) -> Program[dict[str, Any]]:

@@ -1,0 +1,194 @@
+"""A cache of the results of programs that read.
+
+Each result belongs to groups, such as one for each user. Writing to a group invalidates its results. The groups are hashed to
+numbered slots, so the cache needs no more memory with more groups; groups in one slot invalidate one another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar, cast
+
+from langchain_agentmem.arguments.caching import ReadCache
+from langchain_agentmem.arguments.durations import required_seconds
+from langchain_agentmem.backends.contract import SessionKey
+from langchain_agentmem.programs.caches import RecentValues
+from langchain_agentmem.programs.locks import forkable_lock
+from langchain_agentmem.programs.steps import Program
+from langchain_agentmem.text.tables import html_table
+
+T = TypeVar("T")
+Groups = Collection[Hashable]
+
+_SLOTS = 4_096
+
+_UNCERTAIN_SECONDS = 60.0
+"""Seconds for which nothing is cached after a write that failed: the database may still carry it out."""
+
+
+class ReadCacheInfo(NamedTuple):
+    """The use of a cache of reads."""
+
+    hits: int
+    """The number of reads that the cache answered."""
+    misses: int
+    """The number of reads that the database answered."""
+    entries: int
+    """The number of results that the cache holds, including those that are too old."""
+    size: int
+    """The maximum number of results."""
+
+
+class _Entry(NamedTuple):
+    """A result. Its validity is checked when it is used."""
+
+    value: Any
+    groups: Groups
+    state: tuple[int, ...]
+    """The state of the groups when the read began."""
+    read_at: float
+    """The time on the monotonic clock."""
+    ends_at: float | None
+    """The wall-clock time at which the result is no longer true: some of the data expires."""
+
+
+class CachedReads:
+    """Caches results of programs that read. Threads and event loops may share it.
+
+    Results must be immutable, because callers share them.
+
+    Args:
+        settings: The size and the maximum age. Default: None (nothing is cached).
+
+    Example:
+        >>> from langchain_agentmem.arguments.caching import ReadCache
+        >>> from langchain_agentmem.programs import Call, run
+        >>> from langchain_agentmem.backends.reads import CachedReads
+        >>> cache = CachedReads(ReadCache(size=10))
+        >>> numbers = iter(range(10))
+        >>> def read():
+        ...     return run(cache.through("next", ["numbers"], lambda: iter(Call(next, numbers))))
+        >>> read(), read()
+        (0, 0)
+        >>> with cache.writing(["numbers"]):
+        ...     pass
+        >>> read()
+        1
+    """
+
+    def __init__(self, settings: ReadCache | None = None) -> None:
+        self.settings = settings
+        self._max_age = 0.0 if settings is None else required_seconds("ReadCache.max_age", settings.max_age)
+        self._entries: RecentValues[Hashable, _Entry] = RecentValues(settings.size if settings else 0)
+        self._lock = forkable_lock()
+        self._writes = [0] * _SLOTS
+        """The number of writes to the groups of each slot."""
+        self._running = [0] * _SLOTS
+        """The number of these writes that have not ended."""
+        self._uncertain_until = [0.0] * _SLOTS
+        self._cleared = 0
+        self._hits = self._misses = 0
+
+    @property
+    def is_on(self) -> bool:
+        """True if results are cached."""
+        return self.settings is not None
+
+    def through(
+        self,
+        key: Hashable,
+        groups: Groups,
+        read: Callable[[], Program[T]],
+        ends_at: Callable[[T], float | None] | None = None,
+    ) -> Program[T]:
+        """Return the result of a program from the cache. Run the program if the cache does not have it.
+
+        Args:
+            key: Identifies the result.
+            groups: The groups that the result belongs to.
+            read: Returns the program. It only reads.
+            ends_at: Returns the time (seconds since 1970) until which a result is true; None for any time. Default: None.
+        """
+        if self.settings is None:
+            return (yield from read())
+        entry = self._entries.get(key)
+        if entry is not None and self._is_valid(entry):
+            with self._lock:
+                self._hits += 1
+            return cast("T", entry.value)
+        with self._lock:
+            self._misses += 1
+        began, state = time.monotonic(), self._state(groups)
+        value = yield from read()
+        if self._is_certain(groups):
+            ends = None if ends_at is None else ends_at(value)
+            self._entries.put(key, _Entry(value, groups, state, began, ends))
+        return value
+
+    @contextmanager
+    def writing(self, groups: Groups) -> Iterator[None]:
+        """Context manager around a write to groups. What was read before its end is invalid then, also after an error."""
+        if self.settings is None:
+            yield
+            return
+        # If the exception of a signal handler interrupts the end, the write counts as running: nothing stale is cached.
+        self._count_writes(groups, running=1)
+        uncertain = True
+        try:
+            yield
+            uncertain = False
+        finally:
+            self._count_writes(groups, running=-1, uncertain=uncertain)
+
+    def clear(self) -> None:
+        """Remove all results."""
+        with self._lock:
+            self._cleared += 1
+        self._entries.clear()
+
+    def info(self) -> ReadCacheInfo:
+        """Return the numbers of hits, misses and entries, and the maximum number of entries."""
+        return ReadCacheInfo(self._hits, self._misses, len(self._entries), self.settings.size if self.settings else 0)
+
+    def __repr__(self) -> str:
+        hits, misses, entries, size = self.info()
+        return f"CachedReads({hits=}, {misses=}, {entries=}, {size=}, max_age={self._max_age:g})"
+
+    def _repr_html_(self) -> str:
+        rows = [*self.info()._asdict().items(), ("max_age", f"{self._max_age:g} seconds")]
+        return html_table(rows, caption="Cache of reads", row_headers=True)
+
+    def _count_writes(self, groups: Groups, *, running: int, uncertain: bool = False) -> None:
+        until = time.monotonic() + _UNCERTAIN_SECONDS
+        with self._lock:
+            for slot in _slots(groups):
+                if uncertain:
+                    self._uncertain_until[slot] = until
+                self._writes[slot] += 1
+                self._running[slot] += running
+
+    def _state(self, groups: Groups) -> tuple[int, ...]:
+        with self._lock:
+            return (self._cleared, *(self._writes[slot] for slot in _slots(groups)))
+
+    def _is_certain(self, groups: Groups) -> bool:
+        now = time.monotonic()
+        return all(self._uncertain_until[slot] <= now and not self._running[slot] for slot in _slots(groups))
+
+    def _is_valid(self, entry: _Entry) -> bool:
+        return (
+            time.monotonic() - entry.read_at < self._max_age
+            and (entry.ends_at is None or time.time() < entry.ends_at)
+            and entry.state == self._state(entry.groups)
+        )
+
+
+def session_group(key: SessionKey) -> Hashable:
+    """Return the group of what is deleted with a session."""
+    return "session", *key
+
+
+def _slots(groups: Groups) -> list[int]:
+    return [hash(group) % _SLOTS for group in groups]

@@ -1,0 +1,146 @@
+"""The cache of reads: what it answers, and what makes a result invalid."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+
+import pytest
+
+from langchain_agentmem.arguments.caching import ReadCache
+from langchain_agentmem.backends import reads
+from langchain_agentmem.backends.reads import CachedReads
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.programs import Call, run
+
+
+class Source:
+    """Data that a program reads: a number for each read."""
+
+    def __init__(self, cache: CachedReads) -> None:
+        self.cache = cache
+        self.numbers = itertools.count()
+        self.during = lambda: None
+
+    def _program(self):
+        number = yield from Call(next, self.numbers)
+        self.during()
+        return number
+
+    def read(self, key="key", groups=("a",), ends_at=None):
+        return run(self.cache.through(key, groups, self._program, ends_at))
+
+
+@pytest.fixture
+def source():
+    return Source(CachedReads(ReadCache(size=2, max_age=30)))
+
+
+class Stop(BaseException):
+    pass
+
+
+def test_a_result_is_kept_for_its_maximum_age(source, monkeypatch):
+    assert [source.read(), source.read()] == [0, 0]
+    began = reads.time.monotonic()
+    monkeypatch.setattr(reads.time, "monotonic", lambda: began + 29)
+    assert source.read() == 0
+    monkeypatch.setattr(reads.time, "monotonic", lambda: began + 31)
+    assert [source.read(), source.read()] == [1, 1]
+
+
+def test_a_result_is_not_used_after_the_data_expires(source, monkeypatch):
+    assert source.read(ends_at=lambda value: reads.time.time() + 100) == 0
+    assert source.read() == 0
+    later = reads.time.time() + 101
+    monkeypatch.setattr(reads.time, "time", lambda: later)
+    assert source.read() == 1
+
+
+def test_a_write_invalidates_the_results_of_its_groups_only(source):
+    assert source.read("1", ["a", "b"]) == 0
+    assert source.read("2", ["c"]) == 1
+    with source.cache.writing(["b", "d"]):
+        pass
+    assert [source.read("1", ["a", "b"]), source.read("2", ["c"])] == [2, 1]
+
+
+def test_a_read_that_overlaps_a_write_is_not_kept(source):
+    def write():
+        with source.cache.writing(["a"]):
+            pass
+
+    source.during = write
+    assert source.read() == 0
+    source.during = lambda: None
+    assert [source.read(), source.read()] == [1, 1]
+
+
+def test_a_read_during_a_write_is_not_kept(source):
+    with source.cache.writing(["a"]):
+        assert [source.read(), source.read()] == [0, 1]
+    assert [source.read(), source.read()] == [2, 2]
+
+
+@pytest.mark.parametrize("error", [ValueError, Stop])
+def test_nothing_is_kept_for_a_while_after_a_failed_write(source, monkeypatch, error):
+    assert source.read() == 0
+    with pytest.raises(error), source.cache.writing(["a"]):
+        raise error
+    assert [source.read(), source.read()] == [1, 2]
+    assert [source.read("2", ["b"]), source.read("2", ["b"])] == [3, 3]
+    began = reads.time.monotonic()
+    monkeypatch.setattr(reads.time, "monotonic", lambda: began + 61)
+    assert [source.read(), source.read()] == [4, 4]
+
+
+def test_a_clear_also_concerns_running_reads(source):
+    source.during = source.cache.clear
+    assert source.read() == 0
+    source.during = lambda: None
+    assert [source.read(), source.read()] == [1, 1]
+    source.cache.clear()
+    assert source.cache.info().entries == 0
+    assert source.read() == 2
+
+
+def test_a_failed_read_is_not_kept(source):
+    def fail():
+        raise ValueError("the read failed")
+
+    source.during = fail
+    with pytest.raises(ValueError, match="read failed"):
+        source.read()
+    source.during = lambda: None
+    assert source.read() == 1
+
+
+def test_the_number_of_results_is_bounded_and_hits_are_counted(source):
+    for key in ("1", "2", "3", "3", "2", "1"):
+        source.read(key)
+    assert source.cache.info() == (2, 4, 2, 2)
+    assert "hits=2, misses=4, entries=2, size=2" in repr(source.cache)
+    assert "<th>hits</th><td>2</td>" in source.cache._repr_html_()
+
+
+def test_without_settings_nothing_is_kept():
+    source = Source(CachedReads())
+    assert [source.read(), source.read()] == [0, 1]
+    with source.cache.writing(["a"]):
+        pass
+    assert source.cache.info() == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"size": 0}, InvalidInputError),
+        ({"size": 1.5}, InvalidTypeError),
+        ({"max_age": 0}, InvalidInputError),
+        ({"max_age": timedelta(seconds=-1)}, InvalidInputError),
+        ({"max_age": None}, InvalidTypeError),
+    ],
+)
+def test_wrong_settings_are_refused(options, error):
+    with pytest.raises(error, match=r"ReadCache\."):
+        ReadCache(**options)
