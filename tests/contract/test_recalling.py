@@ -145,10 +145,12 @@ async def test_kinds_are_ranked_by_the_words_that_they_share_with_the_message(me
 
 async def test_k_bounds_the_items(memory, call):
     await call(memory.profiles.add_facts, ALICE, [f"Boat number {number}" for number in range(8)])
-    await call(memory.history("monday", user_id=ALICE).add_messages, [HumanMessage(f"boat {n}") for n in range(8)])
-    for k in (1, 3, 50):
+    turns = [message for n in range(8) for message in (HumanMessage(f"boat {n}"), AIMessage(f"a boat {n}"))]
+    await call(memory.history("monday", user_id=ALICE).add_messages, turns)
+    await call(memory.history("tuesday", user_id=ALICE).add_messages, [AIMessage("A boat")] * 3)
+    for k in (1, 3, 50, 2**62):
         found = await call(memory.recall, "boat", user_id=ALICE, k=k)
-        assert len(found) == min(k, 16)
+        assert len(found) == min(k, 17)  # equal turns of a session are one
         assert max((sum(map(len, data(found.text).values()))), k) == max(len(found), k)
 
 

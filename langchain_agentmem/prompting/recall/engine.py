@@ -30,6 +30,7 @@ from langchain_agentmem.knowledge.namespaces import (
 from langchain_agentmem.knowledge.times import now
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import Compute, Program, Read
+from langchain_agentmem.programs.sizes import is_long
 from langchain_agentmem.prompting.recall.conversion import (
     entity_item,
     fact_item,
@@ -47,9 +48,6 @@ from langchain_agentmem.text.words import analyze, scores
 
 MAX_QUERY = 1_000
 """Maximum number of characters of a query. Of a longer message, only the end is used."""
-
-_MANY = 50
-"""Under `arun`, a worker thread ranks more items than this."""
 
 MAX_RELATIONS = 5
 """Maximum number of relations that are recalled with an entity: those that were updated last."""
@@ -101,7 +99,8 @@ class RecallEngine:
             return Recall(query)
         messages = self._turns.search(text, user_id, session_id, k)
         items = yield from self._items(text, user_id, k, names, messages)
-        best = (yield from Compute(len(items) > _MANY, _ranked_together, items, text, self._store.language))[:k]
+        large = is_long(item.text for item in items)
+        best = (yield from Compute(large, _ranked_together, items, text, self._store.language))[:k]
         if budget is None:
             return Recall(query, tuple(best), recalled_text(best, None, len))
         counter = counter or TokenCounter()

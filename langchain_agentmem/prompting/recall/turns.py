@@ -39,10 +39,10 @@ class EarlierTurns:
             text: The text to search for.
             user_id: The user.
             session_id: The current session, whose messages are left out; None for none.
-            k: The maximum number of messages.
+            k: The number of turns. Twice this number of messages is found, because a question and its answer are one turn.
         """
         history = self._history
-        query = replace(MessageQuery.of(text, k, around=1), types=TYPES, without_session=session_id)
+        query = replace(MessageQuery.of(text, 2 * k, around=1), types=TYPES, without_session=session_id)
         return MessageSearch(history.backend, history.codec, history.indexer, self._scope(user_id), query)
 
     def found(self, text: str, user_id: str, session_id: str | None, k: int) -> Program[list[RecalledItem]]:
@@ -52,10 +52,10 @@ class EarlierTurns:
             text: See `search`, as for the other arguments.
             user_id: See `text`.
             session_id: See `text`.
-            k: See `text`.
+            k: The maximum number of turns.
         """
         search = self.search(text, user_id, session_id, k)
-        return turn_items((yield from unless_damaged(found_messages(self._history.backend, search))) or ())
+        return turn_items((yield from unless_damaged(found_messages(self._history.backend, search))) or ())[:k]
 
     def stored(self, user_id: str, addresses: Iterable[Address]) -> Program[set[Address]]:
         """Return the addresses of messages that are still stored.
