@@ -19,6 +19,7 @@ from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.arguments.retention import Retention, check_retention
 from langchain_agentmem.arguments.values import reason_of, shown
 from langchain_agentmem.backends.contract import Ending, MessageRow, Opening, SessionKey
+from langchain_agentmem.backends.reads import session_group
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import dump_json, load_json
 from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidTypeError
@@ -272,7 +273,8 @@ class Session:
             kept.sliding,
             [*(variable_puts({STARTED: started}) if STARTED not in names else ()), *self._context],
         )
-        stored = yield from Write(self._backend, self._backend.openings.open(self._key, opening))
+        with self._histories.engine.cache.writing([session_group(self._key)]):
+            stored = yield from Write(self._backend, self._backend.openings.open(self._key, opening))
         self._token, self._was_opened = token, True
         with reading(f"The metadata of session {self.id!r}"):
             self._metadata = {} if stored is None else load_json(stored)
@@ -282,7 +284,8 @@ class Session:
         token, self._token = self._token, None
         if token is None:
             return
-        yield from Write(self._backend, self._backend.openings.close(self._key, token, time.time()))
+        with self._histories.engine.cache.writing([session_group(self._key)]):
+            yield from Write(self._backend, self._backend.openings.close(self._key, token, time.time()))
         for rows in self._run_rows.values():
             rows.clear()
 

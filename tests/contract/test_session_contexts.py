@@ -24,6 +24,7 @@ from langchain_agentmem import (
     Retention,
     StorageClosedError,
 )
+from langchain_agentmem.arguments.caching import ReadCache
 from langchain_agentmem.errors import UnsupportedValueError
 from langchain_agentmem.lifecycle.session import Session
 
@@ -388,6 +389,14 @@ async def test_the_context_becomes_variables(memory, call, clock):
         assert await call(session.variables.delete, "n")
         assert await call(session.variables.get, "n", 0) == 0
         assert await call(session.variables.clear) == 3
+
+
+async def test_a_session_invalidates_cached_variables(url, call):
+    with AgentMemory.from_url(url, read_cache=ReadCache()) as memory:
+        for goal in ("launch", "relaunch"):
+            async with opened(call, memory.session("s", context={"goal": goal}, retention=Retention("session"))):
+                assert await call(memory.variables.get, "goal", session_id="s") == goal
+            assert await call(memory.variables.get, "goal", session_id="s") is None
 
 
 async def test_the_agent_of_a_session_is_the_default(memory, call):

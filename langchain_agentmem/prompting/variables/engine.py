@@ -38,8 +38,7 @@ class VariableEngine:
     Example:
         >>> from langchain_agentmem import Retention
         >>> from langchain_agentmem.backends import connect
-        >>> from langchain_agentmem.backends.reads import CachedReads, session_group
-    from langchain_agentmem.backends.sweeper import Sweeper
+        >>> from langchain_agentmem.backends.sweeper import Sweeper
         >>> from langchain_agentmem.programs import run
         >>> from langchain_agentmem.prompting.variables.engine import VariableEngine
         >>> backend = connect("sqlite:///:memory:")
