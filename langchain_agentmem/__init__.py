@@ -55,6 +55,7 @@ Errors:
     UnsupportedValueError: A value would not come back equal.
     BudgetError: A message does not fit a budget.
     UnknownCollectionError: No collection of shared knowledge has this name.
+    UnknownMessageError: No message of the history has this ID.
     ConfigurationError: A URL, a setting or an installed package is wrong.
     EmbeddingsChangedError: The stored vectors belong to another embedding model.
     InvalidVectorsError: The embedding model returns no usable vectors.
@@ -90,6 +91,7 @@ from langchain_agentmem.errors import (
     StorageError,
     ThreadInUseError,
     UnknownCollectionError,
+    UnknownMessageError,
     UnsupportedValueError,
 )
 
@@ -178,6 +180,7 @@ __all__ = [
     "ThreadInfo",
     "TokenCounter",
     "UnknownCollectionError",
+    "UnknownMessageError",
     "UnsupportedValueError",
     "UserProfile",
     "Variable",

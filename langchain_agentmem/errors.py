@@ -3,7 +3,8 @@
     AgentMemError
     ├── InvalidInputError (ValueError)          an argument has a wrong value
     │   ├── BudgetError                         messages do not fit a budget
-    │   └── UnknownCollectionError              no such collection of shared knowledge
+    │   ├── UnknownCollectionError              no such collection of shared knowledge
+    │   └── UnknownMessageError                 no message of the history has this ID
     ├── InvalidTypeError (TypeError)            an argument has a wrong type
     │   └── UnsupportedValueError (ValueError)  a value would not come back equal
     ├── ConfigurationError (ValueError)         a URL, a setting or an installed package is wrong
@@ -35,6 +36,10 @@ class InvalidInputError(AgentMemError, ValueError):
 
 class UnknownCollectionError(InvalidInputError):
     """No collection of shared knowledge has this name. Nothing was written."""
+
+
+class UnknownMessageError(InvalidInputError):
+    """No message of the history has this ID. Nothing was changed."""
 
 
 class InvalidTypeError(AgentMemError, TypeError):

@@ -57,7 +57,7 @@ class SessionMessages:
         yield from OffLoop(is_large([row.body.data for row in rows]))
         systems: list[BaseMessage] = [one for one in self._kept.values() if isinstance(one, SystemMessage)]
         human = next((one for one in self._kept.values() if not isinstance(one, SystemMessage)), None)
-        tail = [message_of(self._engine.codec, row, self._key.session_id) for row in rows]
+        tail = [message_of(self._engine.codec, row, self._key) for row in rows]
         return Snapshot(record, revision, entry, systems, human, tail)
 
     def entry(self, snapshot: Snapshot, summary: SessionSummary, count: int, human: int | None) -> Entry:
@@ -84,9 +84,7 @@ class SessionMessages:
         scope = HistoryScope(self._key.tenant, self._key.user_id, self._key.session_id, self._agent)
         positions = [(self._key.session_id, position) for position in entry.kept]
         rows = yield from Read(backend, backend.messages.rows(scope, positions, now))
-        return {
-            position: message_of(self._engine.codec, row, session_id) for (session_id, position), row in rows.items()
-        }
+        return {row.position: message_of(self._engine.codec, row, self._key) for row in rows.values()}
 
 
 def newest_summary(storage: RecordStorage) -> Program[SessionSummary | None]:

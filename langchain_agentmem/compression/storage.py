@@ -60,7 +60,11 @@ class SessionRecords:
 
     def swap(self, record: Record, revision: int | None, now: float) -> Program[bool]:
         """See `RecordStorage`. Nothing is stored if the session does not exist."""
-        summary = StoredSummary(json.dumps(record.to_json()), secrets.randbits(53))
+        # A summary that is being written may tell any message. So may one of messages that were passed as a list.
+        covers = None
+        if record.claim is None and self._agent != LIST_SUMMARY:
+            covers = max((entry.covered for entry in record.entries), default=0)
+        summary = StoredSummary(json.dumps(record.to_json()), secrets.randbits(53), covers)
         return (
             yield from Write(
                 self._backend, self._backend.messages.swap_summary(self._key, self._agent, summary, revision, now)

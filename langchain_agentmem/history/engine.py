@@ -125,6 +125,7 @@ class HistoryEngine:
         embedded = yield from self._embedded(key, turn.messages, repair=repair)
         yield from OffLoop(is_large(turn.messages, LONG))
         rows = turn.rows(
+            key,
             agent,
             now,
             ends_with_session=retention.policy == "session",

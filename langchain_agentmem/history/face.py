@@ -22,6 +22,7 @@ from langchain_agentmem.backends.surface import Surface, backend_of, is_url
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history.chains import TurnWindows, chain_read, is_chain_storing
+from langchain_agentmem.history.edit_methods import EditMethods
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.logs import log_of
 from langchain_agentmem.history.turns import turn_of
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _ROWS_SHOWN = 20
 
 
-class AgentMemHistory(Surface, BaseChatMessageHistory):
+class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
     """The messages of one session.
 
     `AgentMemory.history` and `AgentMemory.get_session_history` create histories on the database of the memory; `from_url`

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.backends.contract import MessageRow, SessionKey
 from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.repairs import completed
 from langchain_agentmem.errors import InvalidInputError
+from langchain_agentmem.history.changes import Doomed, delete_messages, replace, truncate, unknown_message
 from langchain_agentmem.history.engine import HistoryEngine
-from langchain_agentmem.history.turns import serialized_turn
+from langchain_agentmem.history.turns import serialized_turn, with_id
 from langchain_agentmem.messages.models import FoundMessages, StoredMessage
 from langchain_agentmem.programs import OffLoop, Program
-from langchain_agentmem.search.rows import are_large, message_of, stored_message
+from langchain_agentmem.search.rows import are_large, digest_of_message, message_of, stored_message
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -64,7 +68,7 @@ class Log(ABC):
         rows = yield from self._newest_rows(limit)
         yield from OffLoop(are_large(rows))
         kept = rows if limit is None else rows[-limit:]
-        return [stored_message(self.codec, row, self.key.session_id, self.key.user_id) for row in kept]
+        return [stored_message(self.codec, row, self.key) for row in kept]
 
     def page(self, after: int, size: int) -> Program[tuple[list[BaseMessage], int | None]]:
         """Return at most `size` messages after a position, and the position to continue after (None: no more)."""
@@ -86,6 +90,20 @@ class Log(ABC):
         """Delete the messages."""
 
     @abstractmethod
+    def delete(self, doomed: Doomed) -> Program[int]:
+        """Delete messages, and return their number."""
+
+    @abstractmethod
+    def truncate(self, after: str) -> Program[int]:
+        """Delete the messages after the one with an ID, and return their number."""
+
+    @abstractmethod
+    def replace(
+        self, message_id: str, message: BaseMessage, metadata: Mapping[str, Any] | Omitted | None
+    ) -> Program[None]:
+        """Store a message in place of the one with an ID."""
+
+    @abstractmethod
     def search(
         self, query: str, k: int, *, role: str | None, since: datetime | None, until: datetime | None, around: int
     ) -> Program[FoundMessages]:
@@ -105,7 +123,7 @@ class Log(ABC):
 
     def _decoded(self, rows: Sequence[MessageRow]) -> Program[list[BaseMessage]]:
         yield from OffLoop(are_large(rows))
-        return [message_of(self.codec, row, self.key.session_id) for row in rows]
+        return [message_of(self.codec, row, self.key) for row in rows]
 
 
 class SessionLog(Log):
@@ -135,6 +153,17 @@ class SessionLog(Log):
 
     def clear(self) -> Program[None]:
         return self.engine.clear(self.key, self.agent)
+
+    def delete(self, doomed: Doomed) -> Program[int]:
+        return delete_messages(self.engine, self.key, self.agent, doomed)
+
+    def truncate(self, after: str) -> Program[int]:
+        return truncate(self.engine, self.key, self.agent, after)
+
+    def replace(
+        self, message_id: str, message: BaseMessage, metadata: Mapping[str, Any] | Omitted | None
+    ) -> Program[None]:
+        return replace(self.engine, self.key, self.agent, message_id, message, metadata)
 
     def search(
         self, query: str, k: int, *, role: str | None, since: datetime | None, until: datetime | None, around: int
@@ -200,7 +229,7 @@ class RunLog(Log):
     ) -> Program[None]:
         turn = yield from serialized_turn(self.codec, messages, metadata, self.key.session_id, repair=repair)
         first = self._run[-1].position + 1 if self._run else 0
-        self._run += turn.rows(self.agent, time.time(), first=first)
+        self._run += turn.rows(self.key, self.agent, time.time(), first=first)
         own = [row for row in self._run if row.agent == self.agent]
         if self._keep is not None and len(own) > self._keep:
             newest = own[-self._keep :]
@@ -216,6 +245,31 @@ class RunLog(Log):
     def clear(self) -> Program[None]:
         yield from ()
         self._rows = []
+
+    def delete(self, doomed: Doomed) -> Program[int]:
+        yield from ()
+        digests = None if doomed.ids is None else {digest_of_message(self.key, one) for one in doomed.ids}
+        return self._keep_rows(
+            row.created_at >= (doomed.before or 0) if digests is None else row.id_digest not in digests
+            for row in self._rows
+        )
+
+    def truncate(self, after: str) -> Program[int]:
+        yield from ()
+        last = self._with_id(after)[-1]
+        return self._keep_rows(row.position <= last.position for row in self._rows)
+
+    def replace(
+        self, message_id: str, message: BaseMessage, metadata: Mapping[str, Any] | Omitted | None
+    ) -> Program[None]:
+        given = None if metadata is OMITTED else metadata
+        one = with_id(completed(message), message_id)
+        turn = yield from serialized_turn(self.codec, [one], given, self.key.session_id, repair=False)
+        changed = {}
+        for old in self._with_id(message_id):
+            (row,) = turn.rows(self.key, old.agent, old.created_at, first=old.position)
+            changed[old.position] = row._replace(metadata=old.metadata) if metadata is OMITTED else row
+        self._rows = [changed.get(row.position, row) for row in self._rows]
 
     def search(
         self,
@@ -246,6 +300,19 @@ class RunLog(Log):
     def _page_rows(self, after: int, size: int) -> Program[list[MessageRow]]:
         yield from ()
         return [row for row in self._rows if row.position > after][:size]
+
+    def _with_id(self, message_id: str) -> list[MessageRow]:
+        digest = digest_of_message(self.key, message_id)
+        found = [row for row in self._rows if row.id_digest == digest]
+        if not found:
+            raise unknown_message(message_id, self.key.session_id, self.agent)
+        return found
+
+    def _keep_rows(self, kept: Iterable[bool]) -> int:
+        """Delete the rows for which `kept` is false, and return their number."""
+        before = len(self._rows)
+        self._rows = list(compress(self._rows, kept))
+        return before - len(self._rows)
 
     def _newest_system(self) -> list[MessageRow]:
         """Return the newest system message in a list; [] if there is none."""

@@ -12,15 +12,16 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.backends.contract import MessageRow
+from langchain_agentmem.backends.contract import MessageRow, SessionKey
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.json_values import dump_json
 from langchain_agentmem.encoding.references import Typed
-from langchain_agentmem.encoding.repairs import completed
+from langchain_agentmem.encoding.repairs import built, completed
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnsupportedValueError
 from langchain_agentmem.history.chains import answers_stored
 from langchain_agentmem.history.substitutes import mark_for, substitute_for
@@ -30,6 +31,7 @@ from langchain_agentmem.messages.roles import role_of
 from langchain_agentmem.programs import OffLoop, Program
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.programs.sizes import LONG, is_large
+from langchain_agentmem.search.rows import digest_of_message
 from langchain_agentmem.text.words import analyze
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class Turn(NamedTuple):
 
     def rows(
         self,
+        key: SessionKey,
         agent: str | None,
         now: float,
         *,
@@ -58,6 +61,7 @@ class Turn(NamedTuple):
         """Return the rows of the messages.
 
         Args:
+            key: The session.
             agent: The agent that adds the messages.
             now: The time of messages that state none, in Unix seconds.
             first: The position of the first message. Default: 0.
@@ -76,6 +80,7 @@ class Turn(NamedTuple):
                 body,
                 None if language is None else analyze(text_of(message), language),
                 vectors.get(text_of(message)),
+                digest_of_message(key, message.id or ""),
             )
             for at, (message, body) in enumerate(zip(self.messages, self.bodies, strict=True))
         ]
@@ -111,7 +116,7 @@ def serialized_turn(
     *,
     repair: bool,
 ) -> Program[Turn]:
-    """Check and serialize messages.
+    """Check and serialize messages. A message without an ID gets one.
 
     Args:
         codec: Serializes the messages.
@@ -129,7 +134,7 @@ def serialized_turn(
     checked: list[BaseMessage] = []
     bodies: list[Typed] = []
     for at, message in enumerate(messages):
-        one = completed(message)
+        one = _identified(completed(message))
         try:
             body = codec.dump_message(one)
         except (InvalidInputError, UnsupportedValueError) as error:
@@ -137,7 +142,7 @@ def serialized_turn(
                 msg = f"messages[{at}]: {error}"
                 raise type(error)(msg) from error
             known = len(codec.reported)
-            one = substitute_for(codec, one)
+            one = _identified(substitute_for(codec, one))
             body = codec.dump_message(one)
             if isinstance(error, InvalidInputError) or len(codec.reported) > known:
                 _log.warning(
@@ -150,6 +155,16 @@ def serialized_turn(
         checked.append(one)
         bodies.append(body)
     return Turn(checked, bodies, stored_metadata)
+
+
+def with_id(message: BaseMessage, message_id: str) -> BaseMessage:
+    """Return a copy of a message with another ID."""
+    return built(type(message), {**message.__dict__, "id": message_id}, message.__pydantic_extra__)
+
+
+def _identified(message: BaseMessage) -> BaseMessage:
+    """Return a message with an ID: itself, or a copy if it has none."""
+    return message if message.id else with_id(message, str(uuid4()))
 
 
 def _message_of(given: Any, *, is_answer: bool) -> BaseMessage:

@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_agentmem.arguments.values import check_count
-from langchain_agentmem.backends.contract import LIST_SUMMARY, MessageRow, StoredSummary, VariableRow, VariableScope
+from langchain_agentmem.backends.contract import (
+    LIST_SUMMARY,
+    MessageRow,
+    SessionKey,
+    StoredSummary,
+    VariableRow,
+    VariableScope,
+)
 from langchain_agentmem.compression.storage import record_of
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import load_json_value
@@ -150,7 +157,7 @@ class ValueReader:
                 reads.append(
                     (
                         messages.window(session, None, self._recent.messages, now),
-                        partial(self._conversation, subject.session_id),
+                        partial(self._conversation, session),
                     )
                 )
             if CONVERSATION_SUMMARY in wanted:
@@ -166,11 +173,11 @@ class ValueReader:
         yield from ()
         return _values({USER_NAME: document.get("name"), PREFERENCES: document.get("preferences")}, _USER_RANK)
 
-    def _conversation(self, session_id: str, rows: Sequence[MessageRow]) -> Program[dict[str, Ranked]]:
+    def _conversation(self, session: SessionKey, rows: Sequence[MessageRow]) -> Program[dict[str, Ranked]]:
         yield from OffLoop(are_large(rows))
         lines = []
         for row in rows[-self._recent.messages :]:
-            message = message_of(self._history.codec, row, session_id)
+            message = message_of(self._history.codec, row, session)
             speaker = _speaker_of(message)
             # One line each: a line break in a message must not begin a line that looks like another speaker's.
             text = " ".join(str(message.text).split())

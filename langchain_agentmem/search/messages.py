@@ -18,7 +18,7 @@ from itertools import islice
 
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import check_count, shown
-from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow
+from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow, SessionKey
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import InvalidTypeError
@@ -186,12 +186,12 @@ class MessageSearch:
         yield from OffLoop(are_large(rows.values()))
         found = FoundMessages()
         for at, score in self._best:
-            session_id = entries[at].session_id
             row = rows.get(_address(entries[at]))
             if row is not None:
                 near = [rows[address] for one in self._neighbours[at] if (address := _address(entries[one])) in rows]
-                around = [message_of(codec, one, session_id) for one in near] if self._query.around else []
-                stored = stored_message(codec, row, session_id, scope.user_id)
+                key = SessionKey(scope.tenant, scope.user_id, entries[at].session_id)
+                around = [message_of(codec, one, key) for one in near] if self._query.around else []
+                stored = stored_message(codec, row, key)
                 found.append(FoundMessage(**vars(stored), score=score, around=around))
         return found
 

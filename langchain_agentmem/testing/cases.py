@@ -6,6 +6,7 @@ import secrets
 from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Append, Backend, ItemPut, MessageRow, SessionKey
+from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program
 from langchain_agentmem.text.words import analyze
@@ -45,7 +46,13 @@ def message(
     position: int, text: str, *, role: str = "human", agent: str | None = None, ends: bool = False
 ) -> MessageRow:
     """Return a message to append, with its search index."""
-    return MessageRow(position, role, agent, ends, NOW, None, Typed("json", text.encode()), analyze(text))
+    body = Typed("json", text.encode())
+    return MessageRow(position, role, agent, ends, NOW, None, body, analyze(text), id_digest=digest(text))
+
+
+def digest(text: str) -> bytes:
+    """Return the digest of the ID of the message with a text."""
+    return digest_of_ids("id", text)
 
 
 def turn(*texts: str, **options: Any) -> Append:
@@ -74,3 +81,7 @@ class ContractCase:
     def _texts(self, backend: Backend, key: SessionKey = KEY, agent: str | None = None, now: float = NOW) -> list[str]:
         rows = self.read(backend, backend.messages.window(key, agent, None, now))
         return [row.body.data.decode() for row in rows]
+
+    def _titles(self, backend: Backend) -> list[str | None]:
+        rows = self.read(backend, backend.messages.sessions("default", "alice", None, 0, NOW))
+        return [row.title for row in rows]

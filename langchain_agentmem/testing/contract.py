@@ -47,6 +47,7 @@ from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import Program
 from langchain_agentmem.testing.cases import HOSTILE_IDS, KEY, NOTES, NOW, item, message, turn
+from langchain_agentmem.testing.edits import EditContract
 from langchain_agentmem.testing.openings import OpeningContract
 from langchain_agentmem.testing.records import RecordContract
 from langchain_agentmem.testing.variables import VariableContract
@@ -56,7 +57,7 @@ from langchain_agentmem.text.words import analyze
 T = TypeVar("T")
 
 
-class BackendContract(OpeningContract, RecordContract, VariableContract):
+class BackendContract(EditContract, OpeningContract, RecordContract, VariableContract):
     """The contract of a backend as tests. Derive a class, and provide a fixture `backend` with an empty backend."""
 
     # Transactions
@@ -130,10 +131,6 @@ class BackendContract(OpeningContract, RecordContract, VariableContract):
         self.write(backend, backend.messages.append(KEY, turn("b")))
         assert self.write(backend, backend.messages.rename(KEY, "my own", NOW))
         assert self._titles(backend) == ["my own"]
-
-    def _titles(self, backend: Backend) -> list[str | None]:
-        rows = self.read(backend, backend.messages.sessions("default", "alice", None, 0, NOW))
-        return [row.title for row in rows]
 
     def test_sessions_are_listed_by_user_and_use(self, backend: Backend) -> None:
         for number, user in enumerate(["alice", "bob", None, "alice"]):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from identity import without_ids
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -147,7 +148,7 @@ async def test_an_old_pickle_that_lacks_newer_fields_is_completed(memory, call):
         del message.__dict__[field]
     old = pickle.loads(pickle.dumps(message))
     await call(memory.history("s").add_messages, [old])
-    assert await call(memory.history("s").get_recent) == [AIMessage("said")]
+    assert without_ids(await call(memory.history("s").get_recent)) == [AIMessage("said")]
 
 
 # Stored by earlier versions
@@ -355,7 +356,7 @@ async def test_what_models_accept_as_messages_loses_no_turn(sqlite_memory, call,
     chain = chain_with(sqlite_memory, answer, factory)
     for _ in range(2):
         await call(chain.invoke, question, SESSION)
-    assert await call(sqlite_memory.history("s").get_recent) == stored * 2
+    assert without_ids(await call(sqlite_memory.history("s").get_recent)) == stored * 2
 
 
 def test_a_value_that_is_no_message_is_stored_as_text_with_a_warning(sqlite_memory, caplog):

@@ -15,6 +15,7 @@ import pytest
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from identity import without_ids
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -153,6 +154,7 @@ ALL_TYPES = {
 
 
 def assert_equal(restored: list[BaseMessage], messages: list[BaseMessage]) -> None:
+    restored = [one if other.id else without_ids(one) for one, other in zip(restored, messages, strict=True)]
     assert restored == messages
     assert [type(one) for one in restored] == [type(one) for one in messages]
     for one, other in zip(restored, messages, strict=True):
@@ -219,6 +221,7 @@ async def test_a_message_that_was_read_can_be_sent_on_and_stored_again(memory, c
     await call(second.add_messages, await call(first.get_recent, 100))
     assert_equal(await call(second.get_recent, 100), one_of_each())
     for restored, original in zip(await call(second.get_recent, 100), one_of_each(), strict=True):
+        restored = restored if original.id else without_ids(restored)
         assert restored.model_dump() == original.model_dump()
         assert restored.model_copy(deep=True) == original
         assert type(original).model_validate(restored.model_dump()) == original
@@ -363,7 +366,7 @@ async def test_an_unusual_key_comes_back_equal_or_is_refused(memory, call, key):
     except UnsupportedValueError:
         assert await call(history.count) == 0
     else:
-        assert await call(history.get_recent) == [message]
+        assert without_ids(await call(history.get_recent)) == [message]
 
 
 def itself() -> list[Any]:
@@ -414,7 +417,7 @@ async def test_what_would_not_come_back_equal_is_refused_and_nothing_is_written(
     for messages in ([message], [HumanMessage("fine"), message], [message, HumanMessage("fine")]):
         with pytest.raises(UnsupportedValueError):
             await call(history.add_messages, messages)
-    assert await call(history.get_recent) == [HumanMessage("before")]
+    assert without_ids(await call(history.get_recent)) == [HumanMessage("before")]
 
 
 async def test_a_refused_subclass_is_named_with_what_to_do(memory, call):
@@ -477,7 +480,7 @@ async def test_half_of_a_surrogate_pair_is_refused_and_nothing_is_written(memory
     for messages in ([message], [HumanMessage("fine"), message]):
         with pytest.raises(InvalidInputError, match="surrogate"):
             await call(history.add_messages, messages)
-    assert await call(history.get_recent) == [HumanMessage("before")]
+    assert without_ids(await call(history.get_recent)) == [HumanMessage("before")]
 
 
 async def test_ordered_and_other_dictionaries_come_back_equal(memory, call):
@@ -485,5 +488,5 @@ async def test_ordered_and_other_dictionaries_come_back_equal(memory, call):
     message = ToolMessage("r", tool_call_id="1", artifact=OrderedDict([("b", 1), ("a", 2)]))
     await call(history.add_messages, [message])
     (restored,) = await call(history.get_recent)
-    assert restored == message
+    assert without_ids(restored) == message
     assert list(restored.artifact) == ["b", "a"]

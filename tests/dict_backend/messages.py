@@ -10,6 +10,7 @@ from dict_backend.programs import alive, program
 from langchain_agentmem.arguments.omitted import OMITTED
 from langchain_agentmem.backends.contract import (
     LIST_SUMMARY,
+    UNKNOWN_MESSAGE,
     Ending,
     IndexEntry,
     LoggedMessage,
@@ -53,7 +54,9 @@ class Messages:
     def _of(self, key: SessionKey, agent: str | None, now: float) -> list[MessageRow]:
         session = self.alive(key, now)
         rows = session.rows.values() if session else ()
-        return [row._replace(words=None, vector=None) for row in rows if agent is None or row.agent == agent]
+        return [
+            row._replace(words=None, vector=None, id_digest=None) for row in rows if agent is None or row.agent == agent
+        ]
 
     def use(self, key: SessionKey, ttl: float | None, sliding: bool, now: float) -> Session:
         """Note the use of a session, and create it if it does not exist or has expired."""
@@ -146,7 +149,10 @@ class Messages:
 
     @program
     def rows(self, scope, positions, now):
-        found = {(id_, row.position): row._replace(words=None, vector=None) for id_, row in self._scope(scope, now)}
+        found = {
+            (id_, row.position): row._replace(words=None, vector=None, id_digest=None)
+            for id_, row in self._scope(scope, now)
+        }
         return {position: found[position] for position in positions if position in found}
 
     @program
@@ -165,20 +171,26 @@ class Messages:
         session.summaries[agent or ""] = summary
         return True
 
-    def _remove(self, key: SessionKey, agent: str | None, doomed: Callable[[MessageRow], bool]) -> int:
-        session = self._sessions.get(key)
-        if session is None:
-            return 0
-        kept = {position: row for position, row in session.rows.items() if not doomed(row)}
-        removed, session.rows = len(session.rows) - len(kept), kept
+    def _delete(self, session: Session, doomed: Callable[[MessageRow], bool]) -> list[MessageRow]:
+        gone = [row for row in session.rows.values() if doomed(row)]
+        for row in gone:
+            del session.rows[row.position]
         self._settle(session)
-        for name in {"", agent or "", *session.summaries}:
-            session.summaries[name] = StoredSummary("", -next(self.revisions))
-        return removed
+        return gone
+
+    def _revise(self, session: Session, agents: Iterable[str | None], first: int) -> None:
+        for name in {"", LIST_SUMMARY, *(agent or "" for agent in agents)}:
+            known = session.summaries.get(name, StoredSummary("", 0))
+            kept = known.covers is not None and known.covers <= first
+            revision = -next(self.revisions)
+            session.summaries[name] = known._replace(revision=revision) if kept else StoredSummary("", revision)
 
     @program
     def clear(self, key, agent):
-        self._remove(key, agent, lambda row: agent is None or row.agent == agent)
+        session = self._sessions.get(key)
+        if session is not None:
+            gone = self._delete(session, lambda row: agent is None or row.agent == agent)
+            self._revise(session, {agent, *session.summaries, *(row.agent for row in gone)}, -1)
 
     @program
     def end(self, key):
@@ -213,9 +225,74 @@ class Messages:
         session = self._sessions.get(key)
         if session is not None:
             session.records = [row for row in session.records if not row.ends_with_session]
-        if session is None or not any(row.ends_with_session for row in session.rows.values()):
-            return 0
-        return self._remove(key, None, lambda row: row.ends_with_session)
+        gone = self._delete(session, lambda row: row.ends_with_session) if session else []
+        if session and gone:
+            self._revise(session, {*session.summaries, *(row.agent for row in gone)}, -1)
+        return len(gone)
+
+    @staticmethod
+    def _is_unidentified(session: Session) -> bool:
+        return any(row.id_digest is None for row in session.rows.values())
+
+    @program
+    def remove(self, key, removal, now):
+        session = self.alive(key, now) or Session(now, now)
+        if removal.before is None and self._is_unidentified(session):
+            return None
+        own = [row for row in session.rows.values() if removal.agent is None or row.agent == removal.agent]
+        last = -1
+        if removal.after is not None:
+            last = max((row.position for row in own if row.id_digest == removal.after), default=UNKNOWN_MESSAGE)
+            if last == UNKNOWN_MESSAGE:
+                return UNKNOWN_MESSAGE
+        gone = self._delete(
+            session,
+            lambda row: (
+                row in own
+                and (removal.ids is None or row.id_digest in removal.ids)
+                and (removal.before is None or row.created_at < removal.before)
+                and row.position > last
+            ),
+        )
+        if gone:
+            self._revise(session, (row.agent for row in gone), gone[0].position)
+        return len(gone)
+
+    @program
+    def replace(self, key, replacement, now):
+        session = self.alive(key, now) or Session(now, now)
+        if self._is_unidentified(session):
+            return None
+        replaced = []
+        for old in [*session.rows.values()]:
+            if old.id_digest == replacement.id_digest and replacement.agent in (None, old.agent):
+                row = replacement.row._replace(
+                    position=old.position,
+                    agent=old.agent,
+                    ends_with_session=old.ends_with_session,
+                    created_at=old.created_at if replacement.keeps_time else replacement.row.created_at,
+                    metadata=old.metadata if replacement.keeps_metadata else replacement.row.metadata,
+                    id_digest=old.id_digest,
+                )
+                session.rows[old.position] = row
+                replaced.append(row._replace(words=None, vector=None, id_digest=None))
+        positions = [row.position for row in replaced]
+        if replaced and (session.title_position in positions or session.title is None):
+            session.title = replacement.title
+            session.title_position = replacement.title and (
+                positions[0] if session.title_position is None else session.title_position
+            )
+        if replaced:
+            self._revise(session, (row.agent for row in replaced), positions[0])
+        return replaced
+
+    @program
+    def identify(self, key, rows):
+        session = self._sessions.get(key)
+        for row in rows:
+            known = session.rows.get(row.position) if session else None
+            if known and known.id_digest is None and known.body == row.body:
+                session.rows[row.position] = known._replace(id_digest=row.id_digest)
 
     @program
     def sessions(self, tenant, user_id, limit, offset, now):

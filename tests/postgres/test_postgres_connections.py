@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from database import database
+from identity import without_ids
 from langchain_core.messages import AIMessage, HumanMessage
 from patience import PATIENCE
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -51,7 +52,7 @@ async def test_an_asynchronous_pool_serves_asynchronous_callers(postgres_url):
     async with AsyncConnectionPool(base_of(postgres_url), open=False, min_size=1) as pool:
         memory = AgentMemory.from_connection(pool, schema=schema_of(postgres_url))
         await memory.history("s").aadd_messages([HumanMessage("a")])
-        assert await memory.history("s").aget_recent() == [HumanMessage("a")]
+        assert without_ids(await memory.history("s").aget_recent()) == [HumanMessage("a")]
         with pytest.raises(ConfigurationError, match="asynchronous"):
             memory.history("s").get_recent()
         await memory.aclose()

@@ -42,12 +42,15 @@ from langchain_agentmem.backends.contract.items import (
 )
 from langchain_agentmem.backends.contract.messages import (
     LIST_SUMMARY,
+    UNKNOWN_MESSAGE,
     Append,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
     MessageLog,
     MessageRow,
+    Removal,
+    Replacement,
     SessionKey,
     SessionRow,
     StoredSummary,
@@ -75,6 +78,7 @@ from langchain_agentmem.backends.contract.variables import (
 __all__ = [
     "KEEP_EXPIRY",
     "LIST_SUMMARY",
+    "UNKNOWN_MESSAGE",
     "Append",
     "Backend",
     "Candidate",
@@ -104,6 +108,8 @@ __all__ = [
     "RecordQuery",
     "RecordRow",
     "RecordTable",
+    "Removal",
+    "Replacement",
     "SessionActivity",
     "SessionKey",
     "SessionRow",

@@ -33,6 +33,8 @@ class MessageRow(NamedTuple):
     """The word numbers that full-text search compares; see `langchain_agentmem.text.words`. None in rows that were read."""
     vector: bytes | None = None
     """The embedding, as little-endian float32 of length 1; None without embeddings, and in rows that were read."""
+    id_digest: bytes | None = None
+    """The digest of the message's ID, 16 bytes; None in rows that were read. Earlier versions stored none."""
 
 
 class HistoryScope(NamedTuple):
@@ -86,6 +88,8 @@ class StoredSummary(NamedTuple):
     """JSON text, or an empty string."""
     revision: int
     """A random number that changes with every write."""
+    covers: int | None = None
+    """The summary says nothing about messages at this position and after it. None: it may tell any message."""
 
 
 class Title(NamedTuple):
@@ -116,6 +120,44 @@ class Append(NamedTuple):
     """If false, a session that has an expiry keeps it."""
     token: int = 0
     """Idempotency token: a retried addition recognises its own messages among the newest, and adds nothing."""
+
+
+class Removal(NamedTuple):
+    """Messages to delete from a session: those that meet all conditions."""
+
+    agent: str | None = None
+    """Only this agent's messages; None for those of all agents."""
+    ids: Sequence[bytes] | None = None
+    """Only messages whose ID has one of these digests."""
+    before: float | None = None
+    """Only messages whose `created_at` is earlier."""
+    after: bytes | None = None
+    """Only messages after the last one whose ID has this digest, among those of the agent."""
+    token: int = 0
+    """Idempotency token: a retried deletion deletes nothing more, and returns the same number."""
+
+
+UNKNOWN_MESSAGE = -1
+"""The result of `MessageLog.remove` if no message has the ID `Removal.after`."""
+
+
+class Replacement(NamedTuple):
+    """A message to store in place of another one. Position, agent, `ends_with_session` and ID stay."""
+
+    id_digest: bytes
+    """The digest of the ID of the replaced message. If several messages have this ID, each of them is replaced."""
+    row: MessageRow
+    """The new message."""
+    agent: str | None = None
+    """Only messages of this agent are replaced; None for those of all agents."""
+    keeps_time: bool = True
+    """If true, `created_at` stays."""
+    keeps_metadata: bool = True
+    """If true, `metadata` stays."""
+    title: str | None = None
+    """The title that the new message suggests. It replaces a title that was taken from the replaced message, or none."""
+    token: int = 0
+    """Idempotency token: a retried replacement replaces nothing."""
 
 
 class LoggedMessage(NamedTuple):
@@ -152,7 +194,8 @@ class MessageLog(Protocol):
         """Return the summary of a session's messages (of one agent, or all).
 
         Clearing or ending messages of the session empties the summary and changes its revision. So a concurrent process
-        never writes a summary of deleted messages.
+        never writes a summary of deleted messages. `remove` and `replace` keep a summary that covers none of the changed
+        messages, and change its revision.
         """
 
     def swap_summary(
@@ -174,6 +217,21 @@ class MessageLog(Protocol):
 
         Titles are handled as in `clear`.
         """
+
+    def remove(self, key: SessionKey, removal: Removal, now: float) -> Program[int | None]:
+        """Delete messages and return their number, or `UNKNOWN_MESSAGE`. Titles are handled as in `clear`.
+
+        None: IDs were given, and some messages of the session have no digest. Nothing was deleted. Call `identify`.
+        """
+
+    def replace(self, key: SessionKey, replacement: Replacement, now: float) -> Program[list[MessageRow] | None]:
+        """Replace messages and return their new rows, oldest first; none if no message has the ID.
+
+        None: some messages of the session have no digest. Nothing was replaced. Call `identify`.
+        """
+
+    def identify(self, key: SessionKey, rows: Sequence[MessageRow]) -> Program[None]:
+        """Store the digests of IDs of messages that have none and did not change."""
 
     def sessions(
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float

@@ -12,6 +12,8 @@ from langchain_agentmem.backends.contract import (
     IndexEntry,
     LoggedMessage,
     MessageRow,
+    Removal,
+    Replacement,
     SessionKey,
     SessionRow,
     StoredSummary,
@@ -55,6 +57,7 @@ class PostgresMessages:
             [row.body.data for row in rows],
             [row.words for row in rows],
             [row.vector for row in rows],
+            [row.id_digest for row in rows],
         )
         ((first,),) = yield from Fetch(self._sql["append"], parameters)
         return int(first)
@@ -123,6 +126,40 @@ class PostgresMessages:
     def end(self, key: SessionKey) -> Program[int]:
         ((removed,),) = yield from Fetch(self._sql["end"], (session_digest(key),))
         return int(removed)
+
+    @one_statement
+    def remove(self, key: SessionKey, removal: Removal, now: float) -> Program[int | None]:
+        ids = None if removal.ids is None else [*removal.ids]
+        parameters = (session_digest(key), removal.agent, ids, removal.before, removal.after, removal.token, now)
+        ((removed,),) = yield from Fetch(self._sql["remove"], parameters)
+        return None if removed is None else int(removed)
+
+    @one_statement
+    def replace(self, key: SessionKey, replacement: Replacement, now: float) -> Program[list[MessageRow] | None]:
+        row, title = replacement.row, replacement.title
+        parameters = (
+            *(
+                session_digest(key),
+                replacement.agent,
+                replacement.id_digest,
+                replacement.keeps_time,
+                replacement.keeps_metadata,
+            ),
+            *(row.role, row.created_at, row.metadata, *row.body, row.words, row.vector),
+            *(None if title is None else title.encode(), replacement.token, now),
+        )
+        rows = yield from Fetch(self._sql["replace"], parameters)
+        return None if rows and rows[0][0] is None else [_message(one) for one in rows]
+
+    @one_statement
+    def identify(self, key: SessionKey, rows: Sequence[MessageRow]) -> Program[None]:
+        parameters = (
+            [row.position for row in rows],
+            [row.body.data for row in rows],
+            [row.id_digest for row in rows],
+            session_digest(key),
+        )
+        yield from Execute(self._sql["identify"], parameters)
 
     @one_statement
     def sessions(

@@ -7,7 +7,7 @@ The statements of the message log. `fragments.sql` explains the names in braces.
 SELECT {schema}agentmem_append(
     %s, %s, %s, %s, %s, %s::bytea[], %s::bigint[], %s, %s, %s, %s, %s, %s,
     %b::text[], %b::text[], %s::boolean[], %s::double precision[], %b::text[], %b::text[], %s::bytea[],
-    %s::bytea[], %s::bytea[]
+    %s::bytea[], %s::bytea[], %s::bytea[]
 )
 
 -- window --
@@ -49,13 +49,13 @@ SELECT count(*) FROM {schema}agentmem_messages WHERE session = {living_session} 
 
 -- summary --
 -- Return a summary and its revision. Parameters: those of `living_session`, agent (NULL: the summary of the history).
-SELECT value, revision FROM {schema}agentmem_summaries
+SELECT value, revision, covers FROM {schema}agentmem_summaries
 WHERE session = {living_session} AND agent = coalesce(%(agent)s, '')
 
 -- swap_summary --
 -- Write a summary, and return whether the session exists and the stored revision was expected. Parameters: place, agent, value,
--- revision, expected (NULL: no summary), now.
-SELECT {schema}agentmem_swap_summary(%s, %s, %s, %s, %s, %s)
+-- revision, covers, expected (NULL: no summary), now.
+SELECT {schema}agentmem_swap_summary(%s, %s, %s, %s, %s, %s, %s)
 
 -- forget --
 -- Delete messages. Parameters: place, agent (NULL: all).
@@ -65,6 +65,24 @@ SELECT {schema}agentmem_forget_messages(%s, %s, false)
 -- Delete the variables of a session, and the messages and records that end with it; return the number of messages. Parameter:
 -- place.
 SELECT {schema}agentmem_end_all(%s)
+
+-- remove --
+-- Delete messages, and return their number; NULL if a message has no digest of its ID. Parameters: place, agent (NULL: all),
+-- digests of IDs (NULL: any), before (NULL: any), the digest of the ID of the message before them (NULL: any), token, now.
+SELECT {schema}agentmem_remove_messages(%s, %s, %s::bytea[], %s, %s, %s, %s)
+
+-- replace --
+-- Replace messages, and return their new rows; a row of NULLs if a message has no digest of its ID. Parameters: place, agent
+-- (NULL: all), the digest of the ID, whether to keep time and metadata, role, created_at, metadata, type, body, words, vector,
+-- title, token, now.
+SELECT * FROM {schema}agentmem_replace_message(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+
+-- identify --
+-- Set the digests of the IDs of messages, unless they have one or changed. Parameters: positions, bodies, digests, place.
+UPDATE {schema}agentmem_messages AS message SET id_digest = known.id_digest
+FROM unnest(%s::bigint[], %s::bytea[], %s::bytea[]) AS known (position, body, id_digest)
+WHERE message.session = (SELECT id FROM {schema}agentmem_sessions WHERE place = %s)
+  AND message.position = known.position AND message.body = known.body AND message.id_digest IS NULL
 
 -- sessions --
 -- Return a user's sessions, most recently used first. Parameters: owner, limit, offset, now.

@@ -9,6 +9,7 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
               indexed         set if the index contains the messages of no agent
               bound:<width>   for each log of vectors: the length that triggers its compaction
               summary:, summary:<agent>, revision:, revision:<agent>   the running summaries and their revisions
+              covers:, covers:<agent>   the position after the last message that a summary tells; missing if it may tell any
               metadata
               openings, timeout   the tokens of the openings, and the seconds without use after which they end
               ends, exceptions    1 if the end of the session deletes its variables, and the agents for which the opposite holds
@@ -25,9 +26,10 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
   tokens:old  A hash: older tokens.
   records     A sorted set of the session's records; see records.lua.
   variables   A hash: the variables of the session; see variables.lua.
+  ids         A hash: by position, the digest of the ID of a message. Messages of earlier versions have none.
 
 -- shared --
-local SESSION, MESSAGES, INDEX, NEW_TOKENS, WORDS, VECTORS, OLD_TOKENS, RECORDS, VARIABLES = unpack(KEYS)
+local SESSION, MESSAGES, INDEX, NEW_TOKENS, WORDS, VECTORS, OLD_TOKENS, RECORDS, VARIABLES, IDS = unpack(KEYS)
 local TOKENS, MOST_TOKENS = {NEW_TOKENS, OLD_TOKENS}, 500
 local SPARE = 200  -- number of unneeded records that a log may hold
 
@@ -60,8 +62,9 @@ local function session_is_alive(now)
   return is_alive(call('HGET', SESSION, 'expires'), now)
 end
 
--- Delete the messages of index members. Return their number.
+-- Delete the messages of index members. Return their number, and their agents.
 local function remove(members)
+  local agents = {}
   for _, member in ipairs(members) do
     local position = position_in(member)
     local entry = call('XRANGE', MESSAGES, id_of(position), id_of(position))[1]
@@ -69,14 +72,16 @@ local function remove(members)
       local agent = entry[2][4] or ''
       local at = digits(position)
       call('XDEL', MESSAGES, entry[1])
+      agents[agent] = true
       call('HDEL', WORDS, string.format('%.0f', position))
+      call('HDEL', IDS, string.format('%.0f', position))
       call('ZREM', INDEX, 'a' .. agent .. '\0' .. at, 't' .. agent .. '\0' .. at, 's' .. at, 'e' .. at)
     end
   end
   if #members > 0 then
     call('HINCRBY', SESSION, 'count', -#members)
   end
-  return #members
+  return #members, agents
 end
 
 local function log_of(width)
@@ -131,13 +136,14 @@ end
 
 -- Return the keys of the session, without the tokens.
 local function data_keys()
-  local keys = {SESSION, MESSAGES, INDEX, WORDS, RECORDS, VARIABLES}
+  local keys = {SESSION, MESSAGES, INDEX, WORDS, RECORDS, VARIABLES, IDS}
   for _, width in ipairs(widths()) do keys[#keys + 1] = log_of(width) end
   return keys
 end
 
 -- Remove deleted messages from the stream and the logs: Redis keeps a deleted entry until its neighbours are deleted too.
-local function rewrite_messages()
+-- `changed` has new messages, by the ID of their entry.
+local function rewrite_messages(changed)
   for _, width in ipairs(widths()) do compact(width, {}) end
   local at = call('HGET', SESSION, 'at')
   if call('XLEN', MESSAGES) == 0 then
@@ -149,6 +155,7 @@ local function rewrite_messages()
   repeat
     local entries = call('XRANGE', MESSAGES, last, '+', 'COUNT', 500)
     for _, entry in ipairs(entries) do
+      if changed and changed[entry[1]] then entry[2][2] = changed[entry[1]] end
       call('XADD', fresh, entry[1], unpack(entry[2]))
       last = '(' .. entry[1]
     end
@@ -191,16 +198,29 @@ local function settled_title()
   return false
 end
 
--- Delete the summaries, because messages were deleted, and change their revisions: a summary that another process began before is
--- not stored.
-local function empty_summaries(agent)
+-- Change the revisions of the summaries of some agents and of all messages: a summary that another process began before is not
+-- stored. Empty those that tell messages from position `first` on.
+local function revise_summaries(agents, first)
   if call('EXISTS', SESSION) == 0 then return end
-  local time, agents = call('TIME'), {['']=true, [agent]=true}
+  local time = call('TIME')
+  local revision = string.format('%.0f', time[1] * 1000000 + time[2])
+  agents[''], agents['\31list'] = true, true
+  for agent in pairs(agents) do
+    local covers = tonumber(call('HGET', SESSION, 'covers:' .. agent))
+    if not covers or covers > first then
+      call('HSET', SESSION, 'summary:' .. agent, '')
+      call('HDEL', SESSION, 'covers:' .. agent)
+    end
+    call('HSET', SESSION, 'revision:' .. agent, revision)
+  end
+end
+
+-- Empty all summaries, and those of some agents that may be written just now.
+local function empty_summaries(agents)
   for _, field in ipairs(call('HKEYS', SESSION)) do
     if string.sub(field, 1, 8) == 'summary:' then agents[string.sub(field, 9)] = true end
   end
-  local revision = string.format('%.0f', time[1] * 1000000 + time[2])
-  for one in pairs(agents) do call('HSET', SESSION, 'summary:' .. one, '', 'revision:' .. one, revision) end
+  revise_summaries(agents, -1)
 end
 
 local function record(entry)
@@ -230,7 +250,7 @@ end
 -- KEYS: the keys of the session.
 -- ARGV: now, identity, proposed titles (framed: an index among the messages, and a text; the first whose message stays is used),
 --   agent, number of messages to keep ('' for all), ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token; then
---   for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none).
+--   for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none), digest.
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local state = call('HMGET', SESSION, 'next', 'expires', 'at', 'indexed', 'updated', 'count', 'title', 'titled')
 if not is_alive(state[2], now) then
@@ -260,12 +280,16 @@ if keep and agent == '' and not indexed then
 end
 
 local first = tonumber(state[1] or 0)
-local count, vectors = 0, {}
-for at = 9, ARGC, 5 do
+local count, vectors, ids = 0, {}, {}
+for at = 9, ARGC, 6 do
   local marks, author, message, vector = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local position = first + count
   count = count + 1
   call('HSET', WORDS, string.format('%.0f', position), ARGV[at + 3])
+  if ARGV[at + 5] ~= '' then
+    ids[#ids + 1] = string.format('%.0f', position)
+    ids[#ids + 1] = ARGV[at + 5]
+  end
   if vector ~= '' then
     local alike = vectors[#vector] or {}
     vectors[#vector] = alike
@@ -295,6 +319,7 @@ local fields = {'next', first + count, 'count', tonumber(state[6] or 0) + count,
 call('HSET', SESSION, unpack(fields))
 
 add_vectors(vectors)
+in_parts('HSET', IDS, ids, 1, #ids)
 
 -- Delete all but the newest messages of the agent. The newest system message stays, and counts among them.
 local is_titled = state[7] and state[8]
@@ -429,20 +454,22 @@ if ARGV[2] == '*' then return tonumber(call('HGET', SESSION, 'count') or 0) end
 return call('ZLEXCOUNT', INDEX, range_of('a', string.sub(ARGV[2], 2)))
 
 -- summary --
--- Return a running summary and its revision.
+-- Return a running summary, its revision, and the position after the last message that it tells.
 -- KEYS: the keys of the session.
 -- ARGV: now, agent ('' for the summary of all messages).
 if not session_is_alive(tonumber(ARGV[1])) then return {} end
-return call('HMGET', SESSION, 'summary:' .. ARGV[2], 'revision:' .. ARGV[2])
+return call('HMGET', SESSION, 'summary:' .. ARGV[2], 'revision:' .. ARGV[2], 'covers:' .. ARGV[2])
 
 -- swap_summary --
 -- Store a running summary if the stored one has the expected revision. Return 1 if it was stored. The revision is the token.
 -- KEYS: the keys of the session.
--- ARGV: now, agent ('' for the summary of all messages), summary, revision, expected revision ('' for no summary).
+-- ARGV: now, agent ('' for the summary of all messages), summary, revision, the position after the last message that it tells ('' if
+--   it may tell any), expected revision ('' for no summary).
 if call('EXISTS', SESSION) == 0 or not session_is_alive(tonumber(ARGV[1])) then return 0 end
 if result_by_token(TOKENS, ARGV[4]) then return 1 end
-if (call('HGET', SESSION, 'revision:' .. ARGV[2]) or '') ~= ARGV[5] then return 0 end
+if (call('HGET', SESSION, 'revision:' .. ARGV[2]) or '') ~= ARGV[6] then return 0 end
 call('HSET', SESSION, 'summary:' .. ARGV[2], ARGV[3], 'revision:' .. ARGV[2], ARGV[4])
+if ARGV[5] == '' then call('HDEL', SESSION, 'covers:' .. ARGV[2]) else call('HSET', SESSION, 'covers:' .. ARGV[2], ARGV[5]) end
 note_token(TOKENS, ARGV[4], 1, MOST_TOKENS)
 return 1
 
@@ -451,14 +478,16 @@ return 1
 -- KEYS: the keys of the session.
 -- ARGV: agent filter (see `window`).
 if ARGV[1] == '*' then
+  local agents = {}
+  for _, member in ipairs(call('ZRANGEBYLEX', INDEX, range_of('a'))) do agents[string.sub(member, 2, -14)] = true end
   unlink_vectors()
-  call('UNLINK', MESSAGES, INDEX, WORDS)
+  call('UNLINK', MESSAGES, INDEX, WORDS, IDS)
   if call('EXISTS', SESSION) == 1 then call('HSET', SESSION, 'count', 0) end
   call('HDEL', SESSION, 'title', 'titled')
-  empty_summaries('')
+  empty_summaries(agents)
   return 0
 end
-empty_summaries(string.sub(ARGV[1], 2))
+empty_summaries({[string.sub(ARGV[1], 2)]=true})
 local low, high = range_of('a', string.sub(ARGV[1], 2))
 local removed = remove(call('ZRANGEBYLEX', INDEX, low, high))
 if removed > 0 then rewrite_messages() end

@@ -15,6 +15,8 @@ from langchain_agentmem.backends.contract import (
     IndexEntry,
     LoggedMessage,
     MessageRow,
+    Removal,
+    Replacement,
     SessionKey,
     SessionRow,
     StoredSummary,
@@ -63,7 +65,14 @@ class RedisMessages:
         ]
         for row in addition.rows:
             marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
-            arguments += (marks, row.agent or "", pack_message(row), pack_entry(row), row.vector or b"")
+            arguments += (
+                marks,
+                row.agent or "",
+                pack_message(row),
+                pack_entry(row),
+                row.vector or b"",
+                row.id_digest or b"",
+            )
         (*_, first) = yield from InvokeAll([*listed(key, now, ttl), invoke("append", key, arguments)])
         return int(first)
 
@@ -117,13 +126,17 @@ class RedisMessages:
     @storage_program
     def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
         found = yield from invoke("summary", key, (optional(now), agent or ""))
-        return StoredSummary(found[0].decode(), int(found[1])) if found and found[0] is not None else None
+        if not found or found[0] is None:
+            return None
+        value, revision, covers = found
+        return StoredSummary(value.decode(), int(revision), None if covers is None else int(covers))
 
     @storage_program
     def swap_summary(
         self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
     ) -> Program[bool]:
-        arguments = (optional(now), agent or "", *summary, optional(expected))
+        value, revision, covers = summary
+        arguments = (optional(now), agent or "", value, revision, optional(covers), optional(expected))
         return bool((yield from invoke("swap_summary", key, arguments)))
 
     @storage_program
@@ -135,6 +148,32 @@ class RedisMessages:
         messages, records = yield from invoke("end", key, ())
         yield from delete_references(key, [one.decode() for one in records])
         return int(messages)
+
+    @storage_program
+    def remove(self, key: SessionKey, removal: Removal, now: float) -> Program[int | None]:
+        arguments = [optional(now), _filter_for(removal.agent), removal.token, optional(removal.before)]
+        chosen = (removal.after or b"", int(removal.ids is not None), *(removal.ids or ()))
+        removed = yield from invoke("remove_messages", key, [*arguments, *chosen])
+        return None if removed is None else int(removed)
+
+    @storage_program
+    def replace(self, key: SessionKey, replacement: Replacement, now: float) -> Program[list[MessageRow] | None]:
+        row = replacement.row
+        arguments = (
+            *(optional(now), _filter_for(replacement.agent), replacement.token, replacement.id_digest),
+            *(int(row.role == "system"), ormsgpack.packb(row.role)),
+            b"" if replacement.keeps_time else ormsgpack.packb(row.created_at),
+            b"" if replacement.keeps_metadata else ormsgpack.packb(row.metadata),
+            *(ormsgpack.packb(row.body.type) + ormsgpack.packb(row.body.data), row.words or b"", row.vector or b""),
+            replacement.title or "",
+        )
+        records = yield from invoke("replace", key, arguments)
+        return None if records is None else message_rows(records)
+
+    @storage_program
+    def identify(self, key: SessionKey, rows: Sequence[MessageRow]) -> Program[None]:
+        groups = [value for row in rows for value in (row.position, pack_message(row), row.id_digest or b"")]
+        yield from invoke("identify", key, groups)
 
     @storage_program
     def sessions(

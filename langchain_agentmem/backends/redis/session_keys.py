@@ -12,11 +12,12 @@ from langchain_agentmem.backends.redis.scripts import Invoke, load_scripts, slot
 
 LUA = {
     **load_scripts("history.lua", "a session"),
+    **load_scripts("edits.lua", "a session", "history.lua"),
     **load_scripts("sessions.lua", "a session", "history.lua"),
     **load_scripts("session_variables.lua", "a session", "history.lua", "sessions.lua", "variables.lua"),
 }
 
-_KEYS = ("session", "messages", "index", "tokens", "words", "vectors", "tokens:old", "records", "variables")
+_KEYS = ("session", "messages", "index", "tokens", "words", "vectors", "tokens:old", "records", "variables", "ids")
 
 
 def invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:

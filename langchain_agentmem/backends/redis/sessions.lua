@@ -28,9 +28,10 @@ end
 
 -- Delete the messages and records that end with the session. Return the number of messages, and the IDs of the records.
 local function remove_ending()
-  local removed, ids = remove(call('ZRANGEBYLEX', INDEX, range_of('e'))), {}
+  local removed, agents = remove(call('ZRANGEBYLEX', INDEX, range_of('e')))
+  local ids = {}
   if removed > 0 then
-    empty_summaries('')
+    empty_summaries(agents)
     rewrite_messages()
     settled_title()
   end

@@ -8,11 +8,15 @@ from typing import Any
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
+    LIST_SUMMARY,
+    UNKNOWN_MESSAGE,
     Append,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
     MessageRow,
+    Removal,
+    Replacement,
     SessionKey,
     SessionRow,
     StoredSummary,
@@ -27,6 +31,9 @@ SQL = load_statements("langchain_agentmem.backends.sqlite", "history.sql")
 
 
 _SESSIONS_AT_ONCE = 100
+
+_ANY = dict.fromkeys(("agent", "ids", "before", "after", "ending"))
+"""The parameters of the statement `chosen` that choose every message."""
 
 
 def use_session(
@@ -105,6 +112,7 @@ class SqliteMessages:
                     *row.body,
                     row.words,
                     row.vector,
+                    row.id_digest,
                 )
                 for row in addition.rows
             ],
@@ -163,14 +171,67 @@ class SqliteMessages:
         return bool(written)
 
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        if agent is None:
-            yield from _remove(key, "delete_messages")
-        else:
-            yield from _remove(key, "delete_messages_of_agent", agent)
+        for session, *_ in (yield from Fetch(SQL["session"], session_columns(key))):
+            agents = yield from _agents(session)
+            if agent is None:
+                yield from _settle(session, (yield from Execute(SQL["delete_messages"], (session,))))
+            else:
+                yield from _delete(session, agent=agent)
+            yield from _revise(session, [*agents, agent], -1)
 
     def end(self, key: SessionKey) -> Program[int]:
         yield from Execute(SQL["delete_variables_of_session"], session_columns(key))
         return (yield from end_session(key))
+
+    def remove(self, key: SessionKey, removal: Removal, now: float) -> Program[int | None]:
+        session = yield from _living(key, now)
+        conditions: dict[str, Any] = {"agent": removal.agent, "before": removal.before}
+        if removal.before is None and (yield from _is_unidentified(session)):
+            return None
+        if removal.ids is not None:
+            conditions["ids"] = _hexadecimal(removal.ids)
+        if removal.after is not None:
+            chosen = {"session": session, **_ANY, "agent": removal.agent, "ids": _hexadecimal([removal.after])}
+            found = yield from Fetch(SQL["chosen"], chosen)
+            if not found:
+                return UNKNOWN_MESSAGE
+            conditions["after"] = found[-1][0]
+        deleted = yield from _delete(session, **conditions)
+        if deleted:
+            yield from _revise(session, [agent for _, agent in deleted], deleted[0][0])
+        return len(deleted)
+
+    def replace(self, key: SessionKey, replacement: Replacement, now: float) -> Program[list[MessageRow] | None]:
+        session = yield from _living(key, now)
+        if (yield from _is_unidentified(session)):
+            return None
+        row = replacement.row
+        parameters = {
+            "session": session,
+            "agent": replacement.agent,
+            "id_digest": replacement.id_digest,
+            "role": row.role,
+            "keeps_time": replacement.keeps_time,
+            "created_at": row.created_at,
+            "keeps_metadata": replacement.keeps_metadata,
+            "metadata": row.metadata,
+            "type": row.body.type,
+            "body": row.body.data,
+            "words": row.words,
+            "vector": row.vector,
+        }
+        replaced = [_message(one) for one in sorted((yield from Fetch(SQL["replace"], parameters)))]
+        if replaced:
+            positions = json.dumps([one.position for one in replaced])
+            retitled = {"session": session, "title": replacement.title, "positions": positions}
+            yield from Execute(SQL["retitle"], retitled)
+            yield from _revise(session, [one.agent for one in replaced], replaced[0].position)
+            yield from Replaced()
+        return replaced
+
+    def identify(self, key: SessionKey, rows: Sequence[MessageRow]) -> Program[None]:
+        found = [(row.id_digest, *session_columns(key), row.position, row.body.data) for row in rows]
+        yield from ExecuteMany(SQL["identify"], found)
 
     def sessions(
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
@@ -243,18 +304,49 @@ class SqliteMessages:
 def end_session(key: SessionKey) -> Program[int]:
     """Delete the messages and records that end with the session, and return the number of messages."""
     yield from Execute(SQL["delete_records_of_session"], session_columns(key))
-    return (yield from _remove(key, "delete_messages_of_session"))
-
-
-def _remove(key: SessionKey, statement: str, *more: str) -> Program[int]:
-    removed = 0
     for session, *_ in (yield from Fetch(SQL["session"], session_columns(key))):
-        removed = yield from Execute(SQL[statement], (session, *more))
-        yield from Execute(SQL["shrink_session"], (removed, session))
-        if removed or statement != "delete_messages_of_session":
-            yield from Execute(SQL["settle_title"], {"session": session})
-            yield from Execute(SQL["empty_summaries"], {"session": session, "agent": more[0] if more else None})
-    return removed
+        agents = yield from _agents(session)
+        deleted = yield from _delete(session, ending=1)
+        if deleted:
+            yield from _revise(session, agents, -1)
+        return len(deleted)
+    return 0
+
+
+def _living(key: SessionKey, now: float) -> Program[int | None]:
+    """Return the ID of a session; None if it does not exist or has expired."""
+    for session, _, _, expires_at in (yield from Fetch(SQL["session"], session_columns(key))):
+        if expires_at is None or expires_at > now:
+            return int(session)
+    return None
+
+
+def _is_unidentified(session: int | None) -> Program[bool]:
+    return bool((yield from Fetch(SQL["unidentified"], (session,))))
+
+
+def _agents(session: int) -> Program[list[str]]:
+    return [agent for (agent,) in (yield from Fetch(SQL["agents"], {"session": session}))]
+
+
+def _delete(session: int | None, **conditions: Any) -> Program[list[tuple[int, str | None]]]:
+    """Delete messages, and return their positions and agents, oldest first."""
+    chosen: list[Any] = yield from Fetch(SQL["chosen"], {"session": session, **_ANY, **conditions})
+    if chosen:
+        positions = json.dumps([position for position, _ in chosen])
+        yield from _settle(session, (yield from Execute(SQL["delete_chosen"], (session, positions))))
+    return chosen
+
+
+def _settle(session: int | None, deleted: int) -> Program[None]:
+    yield from Execute(SQL["shrink_session"], (deleted, session))
+    yield from Execute(SQL["settle_title"], {"session": session})
+
+
+def _revise(session: int | None, agents: Sequence[str | None], first: int) -> Program[None]:
+    """Empty the summaries that tell messages from position `first` on, of some agents and of all."""
+    names = json.dumps(sorted({"", LIST_SUMMARY, *(agent or "" for agent in agents)}))
+    yield from Execute(SQL["revise_summaries"], {"session": session, "agents": names, "first": first})
 
 
 def listed_session(tenant: str, row: Sequence[Any]) -> SessionRow:
@@ -278,6 +370,10 @@ def _named(key: SessionKey, agent: str | None, now: float) -> dict[str, Any]:
         "agent": agent,
         "now": now,
     }
+
+
+def _hexadecimal(digests: Sequence[bytes]) -> str:
+    return json.dumps([digest.hex().upper() for digest in digests])
 
 
 def _entry(row: tuple[Any, ...]) -> IndexEntry:

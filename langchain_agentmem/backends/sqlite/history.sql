@@ -35,8 +35,8 @@ WHERE id = :session AND title IS NULL
 -- add_message --
 -- Add a message. Parameters: the columns.
 INSERT INTO agentmem_messages
-    (session, position, role, agent, ends_with_session, created_at, metadata, type, body, words, vector)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (session, position, role, agent, ends_with_session, created_at, metadata, type, body, words, vector, id_digest)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- oldest_of_newest --
 -- Return the position of an agent's n-th newest message, and of its newest system message. Parameters: session, agent, n.
@@ -102,26 +102,33 @@ WHERE message.session = {living_session}
 
 -- summary --
 -- Return a summary and its revision. Parameters: those of `living_session`, agent (NULL: the summary of the history).
-SELECT value, revision FROM agentmem_summaries WHERE session = {living_session} AND agent = coalesce(:agent, '')
+SELECT value, revision, covers FROM agentmem_summaries WHERE session = {living_session} AND agent = coalesce(:agent, '')
 
 -- swap_summary --
 -- Write a summary if the session exists and the stored revision is `expected` (NULL: no summary). Parameters: tenant,
--- user_id, session_id, agent, value, revision, expected, now.
-INSERT INTO agentmem_summaries (session, agent, value, revision)
-SELECT id, coalesce(:agent, ''), :value, :revision FROM agentmem_sessions
+-- user_id, session_id, agent, value, revision, covers, expected, now.
+INSERT INTO agentmem_summaries (session, agent, value, revision, covers)
+SELECT id, coalesce(:agent, ''), :value, :revision, :covers FROM agentmem_sessions
 WHERE tenant = :tenant AND user_id = :user_id AND session_id = :session_id AND {alive}
   AND :expected IS (
     SELECT revision FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = coalesce(:agent, '')
   )
-ON CONFLICT (session, agent) DO UPDATE SET value = excluded.value, revision = excluded.revision
+ON CONFLICT (session, agent) DO UPDATE SET value = excluded.value, revision = excluded.revision, covers = excluded.covers
 
--- empty_summaries --
--- Empty all summaries of a session, also one that is being written. Parameters: session, agent.
+-- revise_summaries --
+-- Change the revisions of summaries, and empty those that tell a changed message; one that is being written is one of them.
+-- Parameters: session, agents (a JSON list), first (the position of the first changed message).
 INSERT INTO agentmem_summaries (session, agent, value, revision)
-SELECT :session, agent, '', abs(random() % 9000000000000000)
-FROM (SELECT '' AS agent UNION SELECT coalesce(:agent, '') UNION SELECT agent FROM agentmem_summaries WHERE session = :session)
-WHERE true
-ON CONFLICT (session, agent) DO UPDATE SET value = excluded.value, revision = excluded.revision
+SELECT :session, json_each.value, '', abs(random() % 9000000000000000) FROM json_each(:agents) WHERE true
+ON CONFLICT (session, agent) DO UPDATE SET
+    value = CASE WHEN covers <= :first THEN value ELSE '' END,
+    covers = CASE WHEN covers <= :first THEN covers END,
+    revision = excluded.revision
+
+-- agents --
+-- Return the agents that have messages or summaries. Parameter: session.
+SELECT agent FROM agentmem_messages WHERE session = :session AND agent IS NOT NULL
+UNION SELECT agent FROM agentmem_summaries WHERE session = :session
 
 -- count --
 -- Count the messages of a session. Parameters: tenant, user_id, session_id, now.
@@ -136,13 +143,49 @@ SELECT count(*) FROM agentmem_messages WHERE session = {living_session} AND agen
 -- Delete all messages. Parameter: session.
 DELETE FROM agentmem_messages WHERE session = ?
 
--- delete_messages_of_agent --
--- Delete the messages of one agent. Parameters: session, agent.
-DELETE FROM agentmem_messages WHERE session = ? AND agent = ?
+-- chosen --
+-- Return the positions and agents of messages. Parameters: session; agent, ids (a JSON list of digests in hexadecimal), before,
+-- after (a position), ending (1 for messages with the retention policy `session`), each NULL for any.
+SELECT position, agent FROM agentmem_messages
+WHERE session = :session AND (:agent IS NULL OR agent = :agent)
+  AND (:ids IS NULL OR hex(id_digest) IN (SELECT value FROM json_each(:ids)))
+  AND (:before IS NULL OR created_at < :before) AND (:after IS NULL OR position > :after)
+  AND (:ending IS NULL OR ends_with_session = :ending)
+ORDER BY position
 
--- delete_messages_of_session --
--- Delete the messages with the retention policy `session`. Parameter: session.
-DELETE FROM agentmem_messages WHERE session = ? AND ends_with_session
+-- delete_chosen --
+-- Delete the messages at some positions. Parameters: session, positions (a JSON list).
+DELETE FROM agentmem_messages WHERE session = ? AND position IN (SELECT value FROM json_each(?))
+
+-- unidentified --
+-- Find a message without the digest of its ID. Parameter: session.
+SELECT 1 FROM agentmem_messages WHERE session = ? AND id_digest IS NULL LIMIT 1
+
+-- identify --
+-- Set the digest of a message's ID, unless it has one or the message changed. Parameters: id_digest, tenant, user_id,
+-- session_id, position, body.
+UPDATE agentmem_messages SET id_digest = ?
+WHERE session = (SELECT id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?)
+  AND position = ? AND body = ? AND id_digest IS NULL
+
+-- replace --
+-- Replace the messages with an ID, and return their new rows. Parameters: session, agent (NULL: any), id_digest, role,
+-- keeps_time, created_at, keeps_metadata, metadata, type, body, words, vector.
+UPDATE agentmem_messages SET
+    role = :role, type = :type, body = :body, words = :words, vector = :vector,
+    created_at = CASE WHEN :keeps_time THEN created_at ELSE :created_at END,
+    metadata = CASE WHEN :keeps_metadata THEN metadata ELSE :metadata END
+WHERE session = :session AND id_digest = :id_digest AND (:agent IS NULL OR agent = :agent)
+RETURNING {message}
+
+-- retitle --
+-- Set the title that a new message suggests, if the title was taken from a replaced message or there is none. Parameters:
+-- session, title (NULL: none), positions (a JSON list).
+UPDATE agentmem_sessions
+SET title = :title, title_position = CASE WHEN :title IS NOT NULL THEN coalesce(title_position, json_extract(:positions, '$[0]')) END
+WHERE id = :session AND (
+    title_position IN (SELECT value FROM json_each(:positions)) OR (title IS NULL AND :title IS NOT NULL)
+)
 
 -- delete_records_of_session --
 -- Delete the records with the retention policy `session`. Parameters: tenant, user_id, session_id.

@@ -163,3 +163,12 @@ WHEN old.created_at <> new.created_at BEGIN
     SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '[]', ends = 0, exceptions = '[]'
     WHERE id = old.id;
 END
+
+-- v4_id_digest --
+ALTER TABLE agentmem_messages ADD COLUMN id_digest BLOB
+
+-- v4_unidentified_messages --
+CREATE INDEX agentmem_unidentified_messages ON agentmem_messages (session) WHERE id_digest IS NULL
+
+-- v4_covers --
+ALTER TABLE agentmem_summaries ADD COLUMN covers INTEGER

@@ -60,8 +60,13 @@ CREATE TABLE agentmem_messages (
     body BLOB NOT NULL,
     words BLOB,
     vector BLOB,
+    id_digest BLOB,
     UNIQUE (session, position)
 )
+
+-- unidentified_messages --
+-- Messages without the digest of their ID, from earlier versions.
+CREATE INDEX agentmem_unidentified_messages ON agentmem_messages (session) WHERE id_digest IS NULL
 
 -- messages_by_agent --
 CREATE INDEX agentmem_messages_by_agent ON agentmem_messages (session, agent, position) WHERE agent IS NOT NULL
@@ -70,11 +75,13 @@ CREATE INDEX agentmem_messages_by_agent ON agentmem_messages (session, agent, po
 CREATE INDEX agentmem_system_messages ON agentmem_messages (session, position) WHERE role = 'system'
 
 -- summaries --
+-- `covers` is the position after the last message that a summary tells; NULL if it may tell any message.
 CREATE TABLE agentmem_summaries (
     session INTEGER NOT NULL,
     agent TEXT NOT NULL,
     value TEXT NOT NULL,
     revision INTEGER NOT NULL,
+    covers INTEGER,
     PRIMARY KEY (session, agent)
 ) WITHOUT ROWID
 

@@ -43,7 +43,7 @@ CREATE FUNCTION agentmem_append(
     place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, titles_ bytea[], positions_ bigint[],
     now_ double precision, agent_ text, keep_ bigint, ttl_ double precision, sliding_ boolean, token_ bigint,
     roles_ text[], agents_ text[], ends_ boolean[], times_ double precision[], metadata_ text[], types_ text[],
-    bodies_ bytea[], words_ bytea[], vectors_ bytea[]
+    bodies_ bytea[], words_ bytea[], vectors_ bytea[], ids_ bytea[]
 ) RETURNS bigint LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     found_ agentmem_sessions;
@@ -87,11 +87,12 @@ BEGIN
         next_position = first_ + added_, created_at = found_.created_at, updated_at = now_, expires_at = until_
     WHERE id = found_.id;
     INSERT INTO agentmem_messages (
-        session, position, role, agent, ends_with_session, created_at, metadata, type, body, token, words, vector
+        session, position, role, agent, ends_with_session, created_at, metadata, type, body, token, words, vector, id_digest
     )
-    SELECT found_.id, first_ + place - 1, role, agent, ends_with_session, created_at, metadata, type, body, token_, words, vector
-    FROM unnest(roles_, agents_, ends_, times_, metadata_, types_, bodies_, words_, vectors_) WITH ORDINALITY
-        AS added (role, agent, ends_with_session, created_at, metadata, type, body, words, vector, place);
+    SELECT found_.id, first_ + place - 1, role, agent, ends_with_session, created_at, metadata, type, body, token_, words, vector,
+        id_digest
+    FROM unnest(roles_, agents_, ends_, times_, metadata_, types_, bodies_, words_, vectors_, ids_) WITH ORDINALITY
+        AS added (role, agent, ends_with_session, created_at, metadata, type, body, words, vector, id_digest, place);
     IF keep_ IS NOT NULL THEN
         PERFORM agentmem_trim(found_.id, agent_, keep_, first_ + added_), agentmem_settle_title(found_.id);
         FOR at_ IN 1 .. cardinality(titles_) LOOP
@@ -153,6 +154,7 @@ CREATE OR REPLACE FUNCTION agentmem_forget_messages(place_ bytea, agent_ text, e
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     session_ bigint;
+    agents_ text[];
     removed_ bigint;
 BEGIN
     SELECT id INTO session_ FROM agentmem_sessions WHERE place = place_ FOR UPDATE;
@@ -162,20 +164,18 @@ BEGIN
     IF ending_ THEN
         DELETE FROM agentmem_records WHERE session = session_ AND ends_with_session;
     END IF;
-    DELETE FROM agentmem_messages
-    WHERE session = session_ AND (agent_ IS NULL OR agent = agent_) AND (ends_with_session OR NOT ending_);
-    GET DIAGNOSTICS removed_ = ROW_COUNT;
+    WITH removed AS (
+        DELETE FROM agentmem_messages
+        WHERE session = session_ AND (agent_ IS NULL OR agent = agent_) AND (ends_with_session OR NOT ending_)
+        RETURNING agent
+    )
+    SELECT count(*), array_agg(DISTINCT agent) INTO removed_, agents_ FROM removed;
     UPDATE agentmem_sessions SET message_count = message_count - removed_ WHERE id = session_;
     IF ending_ AND removed_ = 0 THEN
         RETURN 0;
     END IF;
-    PERFORM agentmem_settle_title(session_);
-    INSERT INTO agentmem_summaries (session, agent, value, revision)
-    SELECT session_, every.agent, '', (random() * 9e15)::bigint
-    FROM (
-        SELECT '' AS agent UNION SELECT coalesce(agent_, '')
-        UNION SELECT known.agent FROM agentmem_summaries AS known WHERE known.session = session_
-    ) AS every
-    ON CONFLICT (session, agent) DO UPDATE SET value = excluded.value, revision = excluded.revision;
+    PERFORM agentmem_settle_title(session_), agentmem_revise_summaries(
+        session_, agents_ || agent_ || ARRAY (SELECT agent FROM agentmem_summaries WHERE session = session_), -1
+    );
     RETURN removed_;
 END $$

@@ -1,10 +1,12 @@
 Idempotency tokens: a change that is retried after a lost connection recognises its own write.
 
 -- tokens --
--- Create the table of tokens. A token is kept for ten minutes, because retries end with the time limit of the operation.
+-- Create the table of tokens, with the results of some changes. A token is kept for ten minutes, because retries end with the
+-- time limit of the operation.
 CREATE TABLE agentmem_tokens (
     token bigint PRIMARY KEY,
-    stored_at timestamptz NOT NULL DEFAULT now()
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    result bigint
 )
 
 -- stored_at --
@@ -81,11 +83,16 @@ EXCEPTION WHEN SQLSTATE 'AM001' THEN
     RETURN false;  -- all changes are rolled back, including the token
 END $$
 
+-- drop_swap_summary --
+-- Remove the function of version 3, which does not know the messages that a summary covers.
+DROP FUNCTION agentmem_swap_summary(bytea, text, text, bigint, bigint, double precision)
+
 -- swap_summary --
 -- Write a summary if the session exists and the stored revision is `expected_` (NULL: no summary), and return whether it was
--- written. Parameters: the session's place, agent, value, revision, `expected_`, `now_`. The revision is the idempotency token.
-CREATE OR REPLACE FUNCTION agentmem_swap_summary(
-    place_ bytea, agent_ text, value_ text, revision_ bigint, expected_ bigint, now_ double precision
+-- written. Parameters: the session's place, agent, value, revision, covers, `expected_`, `now_`. The revision is the idempotency
+-- token.
+CREATE FUNCTION agentmem_swap_summary(
+    place_ bytea, agent_ text, value_ text, revision_ bigint, covers_ bigint, expected_ bigint, now_ double precision
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     session_ bigint;
@@ -104,8 +111,10 @@ BEGIN
         DELETE FROM agentmem_tokens WHERE token = revision_;
         RETURN false;
     END IF;
-    INSERT INTO agentmem_summaries VALUES (session_, agent_, value_, revision_)
-    ON CONFLICT (session, agent) DO UPDATE SET value = excluded.value, revision = excluded.revision;
+    INSERT INTO agentmem_summaries (session, agent, value, revision, covers)
+    VALUES (session_, agent_, value_, revision_, covers_)
+    ON CONFLICT (session, agent) DO UPDATE SET
+        value = excluded.value, revision = excluded.revision, covers = excluded.covers;
     RETURN true;
 END $$
 
