@@ -40,6 +40,7 @@ from langchain_agentmem.text.tables import html_table
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
+    from langchain_agentmem.backends.credentials import CredentialsFunction
     from langchain_agentmem.knowledge.entities.face import Entities
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
     from langchain_agentmem.knowledge.facts.face import Profiles
@@ -56,15 +57,17 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
 
     Args:
         backend: The database: a URL, see `langchain_agentmem.backends.connect`; or a pool, connection or client of the
-            application, see `langchain_agentmem.backends.adopt`.
+            application, see `langchain_agentmem.backends.adopt`. Default: None (the environment describes the database and
+            the arguments that are None, as in `from_settings`).
         embeddings: The embedding model for vector search: a LangChain `Embeddings`, a function from a list of texts to a list
             of vectors, or `"provider:model"`. Default: None (full-text search only).
         index: LangGraph's index configuration of the store, with options beside `embeddings`. Default: None.
-        tenant: The name of the application, if several share the database. Default: `"default"`.
+        tenant: The name of the application, if several share the database. Default: None (`"default"`).
         ttl: The time without use after which sessions, items and threads expire, as a `timedelta` or in seconds. Default:
             None (never).
         max_messages: The maximum number of messages that a history gives to a chain. All messages stay stored. Default: None
             (all).
+        max_tokens: The maximum number of tokens that a history gives to a chain. Default: None (any number).
         retention: Which messages are kept, and for how long: one `Retention`, or a mapping of agents to `Retention`, in which
             The key None is for all other agents. Default: all messages, forever.
         serde: The serializer of the checkpointer. Default: None (LangGraph's `JsonPlusSerializer`).
@@ -89,23 +92,34 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
 
     def __init__(
         self,
-        backend: Backend | str | Any,
+        backend: Backend | str | Any = None,
         *,
         embeddings: Embeddings | Callable[..., Any] | str | None = None,
         index: IndexConfig | None = None,
-        tenant: str = "default",
+        tenant: str | None = None,
         ttl: timedelta | float | None = None,
         max_messages: int | None = None,
+        max_tokens: int | None = None,
         retention: Retention | Mapping[str | None, Retention] | None = None,
         serde: SerializerProtocol | None = None,
         compact: bool = True,
         embed_history: bool = True,
         read_cache: ReadCache | None = None,
     ) -> None:
+        if backend is None:
+            settings = _settings_of_environment()
+            backend, described = settings.full_url, settings.options
+            tenant = described.get("tenant") if tenant is None else tenant
+            ttl = described.get("ttl") if ttl is None else ttl
+            max_messages = described.get("max_messages") if max_messages is None else max_messages
+            max_tokens = described.get("max_tokens") if max_tokens is None else max_tokens
+            embeddings = described.get("embeddings") if embeddings is None else embeddings
+            retention = described.get("retention") if retention is None else retention
         self.backend, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
         self._backend = self.backend
-        self.tenant = check_tenant(tenant)
+        self.tenant = tenant = check_tenant("default" if tenant is None else tenant)
         limit = None if max_messages is None else check_count("max_messages", max_messages)
+        budget = None if max_tokens is None else check_count("max_tokens", max_tokens)
         duration = seconds("ttl", ttl)
         kept = retention_by_agent(retention)
         sweeper = Sweeper(self.backend, tenant)
@@ -121,7 +135,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         )
         indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
         engine = HistoryEngine(self.backend, tenant, indexer=indexer, sweeper=sweeper, cache=self.read_cache)
-        self._histories = Histories(engine, kept, duration, limit)
+        self._histories = Histories(engine, kept, duration, limit, budget)
         self.sessions = Sessions(engine)
         self.records = Records(RecordEngine(self._histories))
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
@@ -129,7 +143,13 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
     if TYPE_CHECKING:  # `Surface` implements the constructors
 
         @classmethod
-        def from_url(cls, url: str, **options: Unpack[MemoryOptions]) -> Self: ...
+        def from_url(
+            cls,
+            url: str,
+            *,
+            credentials: CredentialsFunction | None = None,
+            **options: Unpack[MemoryOptions],
+        ) -> Self: ...
 
         @classmethod
         def from_conn_string(
@@ -157,28 +177,38 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         ) -> Self: ...
 
     @classmethod
-    def from_settings(cls, settings: AgentMemSettings | None = None, **options: Unpack[MemoryOptions]) -> Self:
+    def from_settings(
+        cls,
+        settings: AgentMemSettings | None = None,
+        *,
+        credentials: CredentialsFunction | None = None,
+        **options: Unpack[MemoryOptions],
+    ) -> Self:
         """Create the memory that the environment describes.
 
         Args:
             settings: The settings. Default: those of the environment (`AGENTMEM_URL` …) and `.env`.
+            credentials: As in `from_url`. Default: None (those of the URL).
             **options: The keyword arguments of `AgentMemory`. They take precedence over the settings.
+
+        Raises:
+            ConfigurationError: A variable of the environment is empty or has a wrong value.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> from langchain_agentmem.settings import AgentMemSettings
+            >>> AgentMemory.from_settings(AgentMemSettings(url="sqlite:///:memory:", max_messages=40))
+            AgentMemory(SqliteBackend(':memory:'), tenant='default', max_messages=40)
         """
         if settings is None:
-            from langchain_agentmem.settings import settings_of_environment
-
-            settings = settings_of_environment()
+            settings = _settings_of_environment()
         elif not hasattr(settings, "url"):
             msg = f"settings must be an AgentMemSettings, got {shown(settings)}. For a URL, call AgentMemory.from_url."
             raise InvalidTypeError(msg)
-        described: MemoryOptions = {
-            "tenant": settings.tenant,
-            "ttl": settings.ttl,
-            "max_messages": settings.max_messages,
-        }
         check_options("AgentMemory.from_settings", options, MemoryOptions)
+        described = settings.options
         described.update(options)
-        return cls.from_url(settings.url, **described)
+        return cls.from_url(settings.full_url, credentials=credentials, **described)
 
     @cached_property
     def profiles(self) -> Profiles:
@@ -230,3 +260,9 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         except AgentMemError as error:  # the table shows the state of a closed memory, too
             rows.append(("state", str(error)))
         return html_table(rows, caption="AgentMemory", row_headers=True)
+
+
+def _settings_of_environment() -> AgentMemSettings:
+    from langchain_agentmem.settings import settings_of_environment
+
+    return settings_of_environment()

@@ -2,19 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import difflib
+import json
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any, cast
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from langchain_agentmem.arguments.options import MemoryOptions
+from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.urls import masked_url
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import ConfigurationError
+
+_PREFIX = "AGENTMEM_"
+_FILE = ".env"
+_OTHERS = ("AGENTMEM_TEST_",)
+"""Beginnings of variables that other programs read."""
+
+
+def _retention(value: Any) -> Any:
+    """Return a `Retention` for a policy such as `session`, or for a JSON object of its arguments."""
+    if not isinstance(value, str):
+        return value
+    given = json.loads(value) if value.lstrip().startswith("{") else {"policy": value}
+    unknown = sorted(set(given).difference(one.name for one in fields(Retention)))
+    if unknown:
+        msg = f"Retention has no argument {shown(unknown[0])}"
+        raise ValueError(msg)
+    return Retention(**given)
 
 
 class AgentMemSettings(BaseSettings):
-    """The settings of `AgentMemory.from_settings`.
+    """The settings of `AgentMemory.from_settings`. Each can be set by an environment variable, or in the file `.env`.
 
     Example:
         >>> from langchain_agentmem.settings import AgentMemSettings
@@ -23,28 +49,59 @@ class AgentMemSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="AGENTMEM_", env_file=".env", extra="ignore", hide_input_in_errors=True
+        env_prefix=_PREFIX, env_file=_FILE, extra="ignore", hide_input_in_errors=True, arbitrary_types_allowed=True
     )
 
-    url: str = "sqlite:///agentmem.db"
+    url: str = Field(default="sqlite:///agentmem.db", min_length=1)
     """The URL of the database (`AGENTMEM_URL`)."""
-    tenant: str = "default"
+    tenant: str = Field(default="default", min_length=1)
     """The application, when several applications share a database (`AGENTMEM_TENANT`)."""
     ttl: float | timedelta | None = None
     """The time without use after which sessions, items and threads expire (`AGENTMEM_TTL`).
 
     Seconds or a `timedelta`; in the environment, seconds or a duration in ISO 8601 such as `P30D`.
     """
-    max_messages: int | None = None
+    max_messages: int | None = Field(default=None, ge=1)
     """The maximum number of messages that a history gives to a chain (`AGENTMEM_MAX_MESSAGES`)."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """The maximum number of tokens that a history gives to a chain (`AGENTMEM_MAX_TOKENS`)."""
+    embeddings: str | None = Field(default=None, min_length=1)
+    """The embedding model as `"provider:model"` (`AGENTMEM_EMBEDDINGS`)."""
+    retention: Annotated[SkipValidation[Retention] | None, NoDecode, BeforeValidator(_retention)] = None
+    """The retention of sessions (`AGENTMEM_RETENTION`).
+
+    In the environment, a policy such as `session`, or the arguments of `Retention` as JSON: `{"max_messages": 100}`.
+    """
+    pool_size: int | None = Field(default=None, ge=1, le=1000)
+    """The maximum number of connections to Postgres or Redis (`AGENTMEM_POOL_SIZE`). SQLite ignores it."""
+    timeout: float | None = Field(default=None, gt=0)
+    """The time limit of an operation in seconds (`AGENTMEM_TIMEOUT`)."""
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Return the fields that `repr` and `str` show, with the password in the URL masked."""
         return [(name, masked_url(value) if name == "url" else value) for name, value in super().__repr_args__()]
 
+    @property
+    def full_url(self) -> str:
+        """The URL with `pool_size` and `timeout` as options. Options that the URL has already take precedence."""
+        given = {"pool_size": None if self.url.startswith("sqlite:") else self.pool_size, "timeout": self.timeout}
+        query = self.url.partition("?")[2]
+        present = {one.partition("=")[0] for one in query.split("&")}
+        added = [f"{name}={value:g}" for name, value in given.items() if value is not None and name not in present]
+        if not added:
+            return self.url
+        return f"{self.url}{'&' if query else '' if self.url.endswith('?') else '?'}{'&'.join(added)}"
+
+    @property
+    def options(self) -> MemoryOptions:
+        """The keyword arguments of `AgentMemory`. Settings that are None are left out."""
+        names = ("tenant", "ttl", "max_messages", "max_tokens", "embeddings", "retention")
+        given = {name: getattr(self, name) for name in names}
+        return cast("MemoryOptions", {name: value for name, value in given.items() if value is not None})
+
 
 def settings_of_environment(url: str | None = None) -> AgentMemSettings:
-    """Read the settings from the environment and `.env`.
+    """Read the settings from the environment and `.env`. A variable that looks like one of ours but is none warns.
 
     Args:
         url: A URL that takes precedence over `AGENTMEM_URL`. Default: None.
@@ -57,18 +114,22 @@ def settings_of_environment(url: str | None = None) -> AgentMemSettings:
         >>> settings_of_environment().tenant
         'default'
     """
+    _check_names({**dotenv_values(_FILE), **os.environ})
     try:
-        settings = AgentMemSettings() if url is None else AgentMemSettings(url=url)
+        return AgentMemSettings() if url is None else AgentMemSettings(url=url)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        name = f"AGENTMEM_{str(first['loc'][0]).upper()}"
-        hint = " Set seconds, or a duration in ISO 8601 such as P30D." if name == "AGENTMEM_TTL" else ""
-        msg = f"{name}, in the environment or in .env, has a wrong value. Cause: {first['msg']}.{hint}"
-        raise ConfigurationError(msg) from None
-    for name in ("url", "tenant"):
-        if not getattr(settings, name):
-            msg = (
-                f"AGENTMEM_{name.upper()}, in the environment or in .env, is empty. Set a value or remove the variable."
-            )
-            raise ConfigurationError(msg)
-    return settings
+    name = f"{_PREFIX}{str(first['loc'][0]).upper()}"
+    hint = " Set seconds, or a duration in ISO 8601 such as P30D." if name == "AGENTMEM_TTL" else ""
+    msg = f"{name}, in the environment or in {_FILE}, is empty or has a wrong value. Cause: {first['msg']}.{hint}"
+    raise ConfigurationError(msg)
+
+
+def _check_names(environment: Mapping[str, Any]) -> None:
+    known = [f"{_PREFIX}{name.upper()}" for name in AgentMemSettings.model_fields]
+    for name in environment:
+        if not name.upper().startswith(_PREFIX) or name.upper() in known or name.upper().startswith(_OTHERS):
+            continue
+        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.7)
+        hint = f" Did you mean {near[0]}?" if near else f" Known variables are {', '.join(known)}."
+        warnings.warn(f"{name} is no setting of langchain-agentmem and has no effect.{hint}", stacklevel=4)

@@ -29,6 +29,7 @@ class MemoryOptions(TypedDict, total=False):
     tenant: str
     ttl: timedelta | float | None
     max_messages: int | None
+    max_tokens: int | None
     retention: Retention | Mapping[str | None, Retention] | None
     serde: SerializerProtocol | None
     compact: bool

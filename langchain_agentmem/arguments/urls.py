@@ -31,6 +31,20 @@ def shown_url(url: str) -> str:
     return f"{scheme}://{location.rpartition('@')[2]}"
 
 
+def has_password(url: str) -> bool:
+    """Return true if a URL contains a password.
+
+    Example:
+        >>> from langchain_agentmem.arguments.urls import has_password
+        >>> has_password("redis://:secret@localhost:6379/0"), has_password("postgresql://ann@localhost/app")
+        (True, False)
+    """
+    _, _, rest = url.partition("://")
+    location, _, query = rest.partition("?")
+    credentials, at, _ = location.rpartition("@")
+    return bool(at and ":" in credentials) or _SECRET.search(query) is not None
+
+
 def masked_url(url: str) -> str:
     """Return a URL with `***` in place of each password.
 

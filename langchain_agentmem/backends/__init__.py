@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from langchain_agentmem.arguments.values import check_flag, shown
+from langchain_agentmem.backends.credentials import CredentialsFunction, credentials_of
 from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError, missing_extra
 from langchain_agentmem.programs.imports import load
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.backends.sqlite import SqliteBackend
 
 
-def connect(url: str) -> Backend:
+def connect(url: str, *, credentials: CredentialsFunction | None = None) -> Backend:
     """Create the backend for a URL. No connection is opened until it is used.
 
     Args:
@@ -38,13 +39,16 @@ def connect(url: str) -> Backend:
               Postgres), `pool_size` (default 10), `retries` (after a lost connection; default: until `timeout` is over),
               `language` (as for SQLite), `allow_eviction` (`true` to accept a server that may evict stored data; default
               `false`), and options of redis-py such as `ssl_ca_certs`.
+        credentials: For Postgres and Redis, a function that is called for each new connection, for tokens that expire. It
+            returns a password, or a tuple of user name and password. For asynchronous callers, it may be a coroutine
+            function. Default: None (those of the URL).
 
     Returns:
         The backend. The caller closes it.
 
     Raises:
         InvalidTypeError: The URL is not a string.
-        ConfigurationError: The URL's scheme or one of its options is unknown.
+        ConfigurationError: The URL's scheme or one of its options is unknown, or it contains a password beside `credentials`.
 
     Example:
         >>> from langchain_agentmem.backends import connect
@@ -58,11 +62,14 @@ def connect(url: str) -> Backend:
         url = _postgres().url_of(url)
     scheme, separator, _ = url.partition(":")
     if separator and scheme == "sqlite":
+        if credentials is not None:
+            msg = "credentials is for Postgres and Redis only. Leave it out for SQLite."
+            raise ConfigurationError(msg)
         return _sqlite().from_url(url)
     if separator and scheme in ("postgresql", "postgres", "postgresql+psycopg"):
-        return _postgres().from_url(url)
+        return _postgres().from_url(url, credentials_of(credentials, url))
     if separator and scheme in _REDIS_SCHEMES:
-        return _redis().from_url(url)
+        return _redis().from_url(url, credentials_of(credentials, url))
     # A text without a scheme may contain a password, such as libpq's "host=… password=…".
     is_scheme = separator and _SCHEME.fullmatch(scheme)
     unknown = f"Unknown URL scheme {shown(scheme, 60)}" if is_scheme else "A URL begins with a scheme and a colon"

@@ -92,14 +92,17 @@ class Surface:
         Args:
             url: The database, such as `sqlite:///agentmem.db`; see `langchain_agentmem.backends.connect`.
             *arguments: `session_id`, for a history.
-            **options: The keyword arguments of the class.
+            **options: The keyword arguments of the class, and `credentials`: for Postgres and Redis, a function that is
+                called for each new connection and returns a password, or a tuple of user name and password. For
+                asynchronous callers, it may be a coroutine function. Default: None (those of the URL).
 
         Raises:
-            ConfigurationError: The URL's scheme or one of its options is unknown.
+            ConfigurationError: The URL's scheme or one of its options is unknown, or it contains a password beside
+                `credentials`.
             InvalidTypeError: A keyword argument is unknown.
         """
-        cls._split("from_url", options)
-        return cls._alone(connect(url), arguments, options)
+        given = cls._split("from_url", options, "credentials")
+        return cls._alone(connect(url, **given), arguments, options)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, *arguments: Any, **options: Any) -> Self:
@@ -231,7 +234,7 @@ class Surface:
 
 
 _OWN_OPTIONS = {
-    "from_url": (),
+    "from_url": ("credentials",),
     "from_conn_string": ("pool_config", "pipeline"),
     "from_connection": ("schema", "language"),
     "from_client": ("allow_eviction",),

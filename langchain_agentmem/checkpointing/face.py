@@ -26,6 +26,7 @@ from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.arguments.options import SaverOptions
 from langchain_agentmem.arguments.values import check_flag
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.credentials import CredentialsFunction
 from langchain_agentmem.backends.surface import Surface, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.arguments import number_of_version, serializer_of
@@ -121,7 +122,13 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
     if TYPE_CHECKING:  # `Surface` implements the constructors
 
         @classmethod
-        def from_url(cls, url: str, **options: Unpack[SaverOptions]) -> Self: ...
+        def from_url(
+            cls,
+            url: str,
+            *,
+            credentials: CredentialsFunction | None = None,
+            **options: Unpack[SaverOptions],
+        ) -> Self: ...
 
         @classmethod
         def from_conn_string(

@@ -35,6 +35,7 @@ from langchain_agentmem.search.fingerprint import Indexer
 from langchain_agentmem.text.tables import html_table
 
 if TYPE_CHECKING:
+    from langchain_agentmem.backends.credentials import CredentialsFunction
     from langchain_agentmem.compression.compressor import MemoryCompressor
 
 _ROWS_SHOWN = 20
@@ -131,7 +132,14 @@ class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
     if TYPE_CHECKING:  # `Surface` implements the constructors
 
         @classmethod
-        def from_url(cls, url: str, session_id: str, **options: Unpack[HistoryOptions]) -> Self: ...
+        def from_url(
+            cls,
+            url: str,
+            session_id: str,
+            *,
+            credentials: CredentialsFunction | None = None,
+            **options: Unpack[HistoryOptions],
+        ) -> Self: ...
 
         @classmethod
         def from_conn_string(

@@ -55,12 +55,14 @@ class Histories:
         retention: The retention by agent; None for all other agents.
         ttl: Seconds without use after which a session expires, unless its retention has a TTL; None for never.
         max_messages: The maximum number of messages in a window; None for all.
+        max_tokens: The maximum number of tokens in a window; None for any number.
     """
 
     engine: HistoryEngine
     retention: Mapping[str | None, Retention]
     ttl: float | None
     max_messages: int | None
+    max_tokens: int | None = None
 
     def create(
         self,
@@ -80,7 +82,7 @@ class Histories:
             user_id=None if turn and user_id == "" else user_id,  # a config names no user by an empty ID
             agent=agent,
             max_messages=self.max_messages if window.max_messages is None else window.max_messages,
-            max_tokens=window.max_tokens,
+            max_tokens=self.max_tokens if window.max_tokens is None else window.max_tokens,
             token_counter=window.token_counter,
             compressor=window.compressor,
             retention=self.retention_of(agent, check_retention(retention)),
@@ -123,7 +125,7 @@ class HistoryMethods:
             agent: The agent whose messages are read. Default: None (those of all agents).
             max_messages: The maximum number of messages in the window that `messages` returns. Default: as configured for
                 the memory.
-            max_tokens: The maximum number of tokens in that window. Default: None (any number).
+            max_tokens: The maximum number of tokens in that window. Default: as configured for the memory.
             token_counter: Counts tokens: the name of a model, a model, or a function. Default: None (approximately).
             compressor: Summarises the messages that exceed its own budget; see `compressor`. It replaces `max_messages`,
                 `max_tokens` and `token_counter`. Default: None.
@@ -160,7 +162,7 @@ class HistoryMethods:
         Args:
             agent: The agent whose messages are read. Default: None (those of all agents).
             max_messages: The maximum number of messages that a chain is given. Default: as configured for the memory.
-            max_tokens: The maximum number of tokens that a chain is given. Default: None (any number).
+            max_tokens: The maximum number of tokens that a chain is given. Default: as configured for the memory.
             token_counter: Counts tokens: the name of a model, a model, or a function. Default: None (approximately).
             compressor: Summarises the messages that exceed its own budget; see `compressor`. Default: None.
             retention: The messages that are kept, and their TTL. Default: as configured for the agent.

@@ -26,6 +26,7 @@ from typing_extensions import Unpack
 from langchain_agentmem.arguments.options import StoreOptions
 from langchain_agentmem.arguments.values import check_callable
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.credentials import CredentialsFunction
 from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.surface import Surface, Work, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
@@ -90,7 +91,13 @@ class AgentMemStore(Surface, BaseStore):
     if TYPE_CHECKING:  # `Surface` implements the constructors
 
         @classmethod
-        def from_url(cls, url: str, **options: Unpack[StoreOptions]) -> Self: ...
+        def from_url(
+            cls,
+            url: str,
+            *,
+            credentials: CredentialsFunction | None = None,
+            **options: Unpack[StoreOptions],
+        ) -> Self: ...
 
         @classmethod
         def from_conn_string(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_agentmem import AgentMemory, ConfigurationError
+from langchain_agentmem import AgentMemory, ConfigurationError, Retention
+from langchain_agentmem.settings import AgentMemSettings
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +46,109 @@ def test_a_wrong_value_is_not_shown(monkeypatch):
     with pytest.raises(ConfigurationError) as raised:
         AgentMemory.from_settings()
     assert "hunter2secret" not in str(raised.value)
+
+
+ENVIRONMENT = {
+    "AGENTMEM_URL": "sqlite:///other.db",
+    "AGENTMEM_TENANT": "shop",
+    "AGENTMEM_TTL": "60",
+    "AGENTMEM_MAX_MESSAGES": "9",
+    "AGENTMEM_MAX_TOKENS": "900",
+    "AGENTMEM_RETENTION": "session",
+    "AGENTMEM_TIMEOUT": "7.5",
+    "AGENTMEM_POOL_SIZE": "3",
+}
+
+
+@pytest.mark.parametrize("create", [AgentMemory, AgentMemory.from_settings], ids=["constructor", "from_settings"])
+def test_the_environment_describes_a_memory(monkeypatch, tmp_path, create):
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with create() as memory:
+        history = memory.history("s")
+        history.add_user_message("hello")
+        assert (tmp_path / "other.db").exists()
+        assert repr(memory).endswith("tenant='shop', ttl=60.0, max_messages=9)")
+        assert (history.max_messages, history.max_tokens, history.retention.policy) == (9, 900, "session")
+        assert memory.history("s", max_tokens=5).max_tokens == 5
+        assert memory.backend.driver._timeout == 7.5
+    with create(tenant="other", max_messages=3, retention=Retention()) as memory:
+        assert (memory.tenant, memory.history("s").max_messages) == ("other", 3)
+        assert memory.history("s").retention.policy == "persistent"
+
+
+def test_without_an_environment_the_defaults_count(tmp_path):
+    with AgentMemory() as memory:
+        memory.history("s").add_user_message("hello")
+        assert (tmp_path / "agentmem.db").exists()
+        assert repr(memory).endswith("tenant='default')")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:///a.db", "sqlite:///a.db?timeout=7.5"),
+        ("sqlite:///a.db?timeout=2", "sqlite:///a.db?timeout=2"),
+        ("postgresql://h/d", "postgresql://h/d?pool_size=3&timeout=7.5"),
+        ("redis://h/0?pool_size=5", "redis://h/0?pool_size=5&timeout=7.5"),
+        ("redis://h/0?retries=5", "redis://h/0?retries=5&pool_size=3&timeout=7.5"),
+    ],
+)
+def test_pool_size_and_timeout_are_options_of_the_url(url, expected):
+    settings = AgentMemSettings(url=url, pool_size=3, timeout=7.5)
+    assert settings.full_url == expected
+    assert AgentMemSettings(url=url).full_url == url
+
+
+@pytest.mark.parametrize(
+    ("value", "policy", "most"),
+    [("single_run", "single_run", None), ('{"policy": "session", "max_messages": 5}', "session", 5)],
+)
+def test_the_retention_is_a_policy_or_an_object(monkeypatch, value, policy, most):
+    monkeypatch.setenv("AGENTMEM_RETENTION", value)
+    kept = AgentMemSettings().retention
+    assert (kept.policy, kept.max_messages) == (policy, most)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AGENTMEM_RETENTION", "forever"),
+        ("AGENTMEM_RETENTION", '{"polic": "session"}'),
+        ("AGENTMEM_RETENTION", "{"),
+        ("AGENTMEM_RETENTION", ""),
+        ("AGENTMEM_MAX_TOKENS", "0"),
+        ("AGENTMEM_MAX_MESSAGES", "-1"),
+        ("AGENTMEM_POOL_SIZE", ""),
+        ("AGENTMEM_TIMEOUT", "0"),
+        ("AGENTMEM_EMBEDDINGS", ""),
+    ],
+)
+@pytest.mark.parametrize("create", [AgentMemory, AgentMemory.from_settings], ids=["constructor", "from_settings"])
+def test_a_wrong_setting_is_named(monkeypatch, create, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=name):
+        create()
+
+
+def test_an_embedding_model_is_named(monkeypatch):
+    monkeypatch.setenv("AGENTMEM_EMBEDDINGS", "no-such-provider:model")
+    with pytest.raises(ConfigurationError, match="no-such-provider"):
+        AgentMemory.from_settings()
+
+
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_an_unknown_name_warns_with_the_nearest(monkeypatch, tmp_path, where):
+    if where == "environment":
+        monkeypatch.setenv("AGENTMEM_URI", "sqlite:///x.db")
+    else:
+        (tmp_path / ".env").write_text("AGENTMEM_URI=sqlite:///x.db\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"AGENTMEM_URI is no setting .* Did you mean AGENTMEM_URL\?"):
+        AgentMemory().close()
+
+
+def test_names_of_others_do_not_warn(monkeypatch, recwarn):
+    monkeypatch.setenv("AGENTMEM_TEST_POSTGRES_URL", "x")
+    monkeypatch.setenv("AGENTMEMORY_URL", "x")
+    AgentMemory().close()
+    assert not recwarn.list

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.credentials import Credentials
 from langchain_agentmem.backends.postgres.checkpoints import PostgresCheckpoints
 from langchain_agentmem.backends.postgres.conninfo import connection_settings, url_of_conninfo
 from langchain_agentmem.backends.postgres.driver import PostgresDriver
@@ -37,9 +38,9 @@ class PostgresBackend(Backend):
         self.openings = PostgresOpenings(schema)
 
     @classmethod
-    def from_url(cls, url: str) -> PostgresBackend:
+    def from_url(cls, url: str, credentials: Credentials | None = None) -> PostgresBackend:
         """Create the backend for a `postgresql://` URL; see `langchain_agentmem.backends.connect`."""
-        return cls(PostgresDriver(connection_settings(url)))
+        return cls(PostgresDriver(connection_settings(url)._replace(credentials=credentials)))
 
     @staticmethod
     def url_of(conninfo: str) -> str:

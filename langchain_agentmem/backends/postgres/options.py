@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends import urls
+from langchain_agentmem.backends.credentials import Credentials
 from langchain_agentmem.backends.urls import Flag, PooledOptions, is_whole_number, option_names, parse_options
 from langchain_agentmem.errors import ConfigurationError
 
@@ -65,6 +66,8 @@ class Settings(NamedTuple):
     prepare: bool = False
     connecting: Mapping[str, str] = {}
     """The options in `conninfo` by libpq's keywords."""
+    credentials: Credentials | None = None
+    """Returns the credentials of each new connection; None for those in `conninfo`."""
 
     def __repr__(self) -> str:
         # The connection string may contain a password.

@@ -70,7 +70,7 @@ class OwnConnections(Source):
         lease.operation.connecting = True
         while True:
             try:
-                yield from _Connect(lease, self._kind, self._settings)
+                yield from _Connect(lease, self._kind, self._settings, (yield from self._login()))
                 break
             except psycopg.OperationalError as error:
                 # A server that was reached before may be restarting.
@@ -83,6 +83,13 @@ class OwnConnections(Source):
             self._all.add(lease.connection)
         if not self._reached.is_set():
             self._reached.set()
+
+    def _login(self) -> Program[dict[str, str]]:
+        """Return the options with the credentials of a new connection; none for those in the URL."""
+        if self._settings.credentials is None:
+            return {}
+        login = yield from self._settings.credentials
+        return {"password": login.password, **({} if login.user is None else {"user": login.user})}
 
     def give_back(self, lease: Lease) -> None:
         if lease.clean and not self.slots.closed:
@@ -118,17 +125,18 @@ class _Connect(OuterStep[None]):
     lease: Lease
     kind: type[Any]
     settings: Settings
+    login: dict[str, str]
 
     def perform(self) -> None:
         settings = self.settings
 
         def connect() -> None:
-            self.lease.adopt(self.kind.connect(settings.conninfo, **settings.arguments))
+            self.lease.adopt(self.kind.connect(settings.conninfo, **settings.arguments, **self.login))
 
         aside(connect, always=True, seconds=max(0.001, self.lease.operation.limit.left))
 
     async def aperform(self) -> None:
-        connecting = self.kind.connect(self.settings.conninfo, **self.settings.arguments)
+        connecting = self.kind.connect(self.settings.conninfo, **self.settings.arguments, **self.login)
         seconds = self.lease.operation.limit.left
         self.lease.held.append(await await_within(connecting, seconds, lambda late: late.pgconn.finish()))
 

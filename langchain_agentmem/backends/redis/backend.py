@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.credentials import Credentials
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
 from langchain_agentmem.backends.redis.driver import RedisDriver
 from langchain_agentmem.backends.redis.history import RedisMessages
@@ -37,9 +38,9 @@ class RedisBackend(Backend):
         self.openings = RedisOpenings()
 
     @classmethod
-    def from_url(cls, url: str) -> RedisBackend:
+    def from_url(cls, url: str, credentials: Credentials | None = None) -> RedisBackend:
         """Return the backend for a URL. See `langchain_agentmem.backends.connect`."""
-        return cls(RedisDriver(settings_of(url)))
+        return cls(RedisDriver(settings_of(url)._replace(credentials=credentials)))
 
     @classmethod
     def from_connection(cls, client: Any, *, allow_eviction: bool = False, language: str = ENGLISH) -> RedisBackend:

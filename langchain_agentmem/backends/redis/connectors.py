@@ -19,6 +19,7 @@ from redis.exceptions import TimeoutError as NoAnswerError
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection
 
+from langchain_agentmem.backends.credentials import Credentials, Login
 from langchain_agentmem.backends.redis.connections import AsyncConnection, SyncConnection
 from langchain_agentmem.backends.redis.internals import abort
 from langchain_agentmem.backends.redis.limits import TimeLimit
@@ -47,6 +48,29 @@ class Opening(NamedTuple):
 
     kind: Any
     options: dict[str, Any]
+
+
+class _Provider(redis.CredentialProvider):
+    """redis-py's form of a function that returns credentials.
+
+    Args:
+        credentials: The function.
+        user: The user name in the URL; None if there is none.
+    """
+
+    def __init__(self, credentials: Credentials, user: str | None) -> None:
+        self._credentials = credentials
+        self._user = user
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        return self._words(self._credentials.perform())
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self._words(await self._credentials.aperform())
+
+    def _words(self, login: Login) -> tuple[str] | tuple[str, str]:
+        user = self._user if login.user is None else login.user
+        return (login.password,) if user is None else (user, login.password)
 
 
 class Connector(NamedTuple):
@@ -117,6 +141,9 @@ def connector_of(settings: Settings, client: Client | None, *, asynchronous: boo
     module: Any = redis.asyncio if asynchronous else redis
     if client is None:
         pool = module.ConnectionPool.from_url(settings.url)
+        if settings.credentials is not None:
+            user = pool.connection_kwargs.pop("username", None)
+            pool.connection_kwargs["credential_provider"] = _Provider(settings.credentials, user)
         sentinels = {
             (host, port): Opening(module.Connection, {"host": host, "port": port, **settings.sentinel_options})
             for host, port in settings.sentinels

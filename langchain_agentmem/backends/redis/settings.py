@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from langchain_agentmem.arguments.urls import shown_url
+from langchain_agentmem.backends.credentials import Credentials
 
 
 class Settings(NamedTuple):
@@ -32,6 +33,8 @@ class Settings(NamedTuple):
     """Language of the texts, for full-text search."""
     sentinel_options: Mapping[str, Any] = MappingProxyType({})
     """redis-py's options for connections to sentinels."""
+    credentials: Credentials | None = None
+    """Returns the credentials of each new connection to a server; None for those in the URL."""
 
     def __repr__(self) -> str:
         # The URL and the options may contain passwords.
