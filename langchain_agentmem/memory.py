@@ -115,6 +115,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             max_tokens = described.get("max_tokens") if max_tokens is None else max_tokens
             embeddings = described.get("embeddings") if embeddings is None else embeddings
             retention = described.get("retention") if retention is None else retention
+            read_cache = described.get("read_cache") if read_cache is None else read_cache
         self.backend, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
         self._backend = self.backend
         self.tenant = tenant = check_tenant("default" if tenant is None else tenant)

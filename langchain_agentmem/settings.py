@@ -15,11 +15,12 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from langchain_agentmem.arguments.caching import ReadCache
 from langchain_agentmem.arguments.options import MemoryOptions
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.urls import masked_url
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
 
 _PREFIX = "AGENTMEM_"
 _FILE = ".env"
@@ -27,16 +28,28 @@ _OTHERS = ("AGENTMEM_TEST_",)
 """Beginnings of variables that other programs read."""
 
 
-def _retention(value: Any) -> Any:
-    """Return a `Retention` for a policy such as `session`, or for a JSON object of its arguments."""
+def _created(kind: type[Any], argument: str, value: Any) -> Any:
+    """Return an object for a text in the environment: the JSON object of its arguments, or one argument alone."""
     if not isinstance(value, str):
         return value
-    given = json.loads(value) if value.lstrip().startswith("{") else {"policy": value}
-    unknown = sorted(set(given).difference(one.name for one in fields(Retention)))
+    given = json.loads(value) if value.lstrip().startswith("{") else {argument: value}
+    unknown = sorted(set(given).difference(one.name for one in fields(kind)))
     if unknown:
-        msg = f"Retention has no argument {shown(unknown[0])}"
+        msg = f"{kind.__name__} has no argument {shown(unknown[0])}"
         raise ValueError(msg)
-    return Retention(**given)
+    try:
+        return kind(**given)
+    except InvalidTypeError as error:  # pydantic reports only a `ValueError` with the name of the field
+        raise ValueError(str(error)) from None
+
+
+def _retention(value: Any) -> Any:
+    return _created(Retention, "policy", value)
+
+
+def _read_cache(value: Any) -> Any:
+    number = isinstance(value, str) and value.replace(".", "", 1).isdecimal()
+    return _created(ReadCache, "max_age", json.dumps({"max_age": float(value)}) if number else value)
 
 
 class AgentMemSettings(BaseSettings):
@@ -72,6 +85,11 @@ class AgentMemSettings(BaseSettings):
 
     In the environment, a policy such as `session`, or the arguments of `Retention` as JSON: `{"max_messages": 100}`.
     """
+    read_cache: Annotated[SkipValidation[ReadCache] | None, NoDecode, BeforeValidator(_read_cache)] = None
+    """The cache of variables and profiles in the process (`AGENTMEM_READ_CACHE`).
+
+    In the environment, its `max_age` in seconds, or the arguments of `ReadCache` as JSON: `{"size": 500, "max_age": 10}`.
+    """
     pool_size: int | None = Field(default=None, ge=1, le=1000)
     """The maximum number of connections to Postgres or Redis (`AGENTMEM_POOL_SIZE`). SQLite ignores it."""
     timeout: float | None = Field(default=None, gt=0)
@@ -95,7 +113,7 @@ class AgentMemSettings(BaseSettings):
     @property
     def options(self) -> MemoryOptions:
         """The keyword arguments of `AgentMemory`. Settings that are None are left out."""
-        names = ("tenant", "ttl", "max_messages", "max_tokens", "embeddings", "retention")
+        names = ("tenant", "ttl", "max_messages", "max_tokens", "embeddings", "retention", "read_cache")
         given = {name: getattr(self, name) for name in names}
         return cast("MemoryOptions", {name: value for name, value in given.items() if value is not None})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_agentmem import AgentMemory, ConfigurationError, Retention
+from langchain_agentmem import AgentMemory, ConfigurationError, ReadCache, Retention
 from langchain_agentmem.settings import AgentMemSettings
 
 
@@ -55,6 +55,7 @@ ENVIRONMENT = {
     "AGENTMEM_MAX_MESSAGES": "9",
     "AGENTMEM_MAX_TOKENS": "900",
     "AGENTMEM_RETENTION": "session",
+    "AGENTMEM_READ_CACHE": '{"size": 5}',
     "AGENTMEM_TIMEOUT": "7.5",
     "AGENTMEM_POOL_SIZE": "3",
 }
@@ -72,6 +73,7 @@ def test_the_environment_describes_a_memory(monkeypatch, tmp_path, create):
         assert (history.max_messages, history.max_tokens, history.retention.policy) == (9, 900, "session")
         assert memory.history("s", max_tokens=5).max_tokens == 5
         assert memory.backend.driver._timeout == 7.5
+        assert memory.read_cache.info().size == 5
     with create(tenant="other", max_messages=3, retention=Retention()) as memory:
         assert (memory.tenant, memory.history("s").max_messages) == ("other", 3)
         assert memory.history("s").retention.policy == "persistent"
@@ -118,6 +120,9 @@ def test_the_retention_is_a_policy_or_an_object(monkeypatch, value, policy, most
         ("AGENTMEM_RETENTION", "{"),
         ("AGENTMEM_RETENTION", ""),
         ("AGENTMEM_MAX_TOKENS", "0"),
+        ("AGENTMEM_READ_CACHE", "0"),
+        ("AGENTMEM_READ_CACHE", "no"),
+        ("AGENTMEM_READ_CACHE", '{"age": 5}'),
         ("AGENTMEM_MAX_MESSAGES", "-1"),
         ("AGENTMEM_POOL_SIZE", ""),
         ("AGENTMEM_TIMEOUT", "0"),
@@ -129,6 +134,11 @@ def test_a_wrong_setting_is_named(monkeypatch, create, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name):
         create()
+
+
+def test_a_read_cache_is_described_by_its_age(monkeypatch):
+    monkeypatch.setenv("AGENTMEM_READ_CACHE", "2.5")
+    assert AgentMemSettings().read_cache == ReadCache(max_age=2.5)
 
 
 def test_an_embedding_model_is_named(monkeypatch):
