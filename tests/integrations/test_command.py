@@ -434,7 +434,7 @@ def test_settings(url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert "\n  python -m langchain_agentmem\n" in shown
     monkeypatch.setenv("AGENTMEM_TTL", "soon")
     assert main(["--turns", "1"]) == 2
-    assert "AGENTMEM_TTL, in the environment or in .env, has a wrong value" in capsys.readouterr().err
+    assert "AGENTMEM_TTL, in the environment or in .env, is empty or has a wrong value" in capsys.readouterr().err
 
 
 def test_passwords_are_not_shown() -> None:
