@@ -148,6 +148,8 @@ async def test_every_write_by_hand_moves_the_last_interaction(memory, call, cloc
     for write in (
         lambda: call(profiles.update_preference, ALICE, "tone", "short"),
         lambda: call(profiles.update_preference, ALICE, "tone", None),
+        lambda: call(profiles.update_preference, ALICE, "tone", "long"),
+        lambda: call(profiles.forget_value, ALICE, "preferences.tone", "long"),
         lambda: call(profiles.add_fact, ALICE, "Sails"),
         lambda: call(profiles.add_facts, ALICE, ["Rows", "Swims"]),
         save,

@@ -287,6 +287,7 @@ GOOD: dict[str, Any] = {
     "changes": {},
     "fact": "0123-1",
     "facts": ["Likes tea"],
+    "field": "preferences.drink",
     "key": "drink",
     "memory_id": "m",
     "model": MODEL,
@@ -313,7 +314,7 @@ def methods() -> list[str]:
             for name in dir(getattr(memory, part))
             if not name.startswith("_") and hasattr(getattr(memory, part), f"a{name}")
         ]
-    return [*found, "tools", "middleware", "profile_node", "compressor"]
+    return [*found, "tools", "middleware", "profile_node", "compressor", "recall", "as_retriever"]
 
 
 def calls(function: Callable[..., Any], known: type | None) -> Iterator[dict[str, Any]]:
@@ -331,7 +332,11 @@ def calls(function: Callable[..., Any], known: type | None) -> Iterator[dict[str
 async def test_no_argument_leads_to_an_error_that_is_not_ours(memory: Any, method: str) -> None:
     owner, _, name = method.rpartition(".")
     holder = getattr(memory, owner) if owner else memory
-    known = {"compressor": options.CompressorOptions, "profile_node": options.ExtractorOptions}.get(name)
+    known = {
+        "compressor": options.CompressorOptions,
+        "profile_node": options.ExtractorOptions,
+        "learn": options.LearnOptions,
+    }.get(name)
     for at, arguments in enumerate(calls(getattr(holder, name), known)):
         try:
             if at % 2 and owner:

@@ -117,9 +117,7 @@ class ProposalChecker:
         )
         if proposal.field is not None:
             _check_size(proposal.value)
-            for name in (path := path_of(proposal.field)):
-                check_text("A field's name", name)
-            return replace(operation, path=path, value=proposal.value)
+            return replace(operation, path=path_of(proposal.field), value=proposal.value)
         return self._of_fact(operation, proposal, basis)
 
     def _basis(self, proposal: Proposal) -> _Basis:

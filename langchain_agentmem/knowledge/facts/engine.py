@@ -259,6 +259,7 @@ class ProfileEngine:
             path = schema.field(given, fields.document)
             found = fields.forget_value(path, value, lambda stored: matches(value, stored), at)
             if found:
+                fields.record_interaction(at)
                 save_fields(unit, schema.name, fields)
             return found
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.arguments.ids import check_text
+from langchain_agentmem.arguments.values import check_list, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.facts.equality import same
 
@@ -29,7 +30,7 @@ def path_of(field: str | Sequence[str]) -> Path:
         InvalidTypeError: A name is not a string.
         InvalidInputError: The path or a name is empty or too long.
     """
-    path = _names_in(field) if isinstance(field, str) else tuple(field)
+    path = _names_in(field) if isinstance(field, str) else tuple(check_list("field", field, "names"))
     expected = "A field must be a string such as 'preferences.language', or a list of names"
     if not all(isinstance(name, str) for name in path):
         msg = f"{expected}; got {shown(field)}."
@@ -40,6 +41,8 @@ def path_of(field: str | Sequence[str]) -> Path:
     if len(path) > MAX_DEPTH or max(map(len, path)) > MAX_NAME:
         msg = f"A field may have at most {MAX_DEPTH} names of at most {MAX_NAME} characters; got {shown(field)}."
         raise InvalidInputError(msg)
+    for name in path:
+        check_text("A field's name", name)
     return path
 
 
