@@ -6,12 +6,14 @@ from typing import Any
 
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langchain_core.tools.base import TOOL_MESSAGE_BLOCK_TYPES
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.compression.excerpts import READ_TOOL, result_id
-from langchain_agentmem.messages.blocks import as_json
+from langchain_agentmem.messages.blocks import as_json, content_of_block, file_in
+from langchain_agentmem.messages.call_types import kind_of
 
 COMPACT_TOOL = "compact_conversation"
 """The name of the tool that compacts the conversation."""
@@ -61,11 +63,11 @@ def context_tools() -> list[BaseTool]:
     return [read, compact]
 
 
-def _read(result_id: str, runtime: ToolRuntime, offset: int = 0) -> str:
+def _read(result_id: str, runtime: ToolRuntime, offset: int = 0) -> str | list[Any]:
     return stored_result(runtime.state, result_id, offset)
 
 
-async def _aread(result_id: str, runtime: ToolRuntime, offset: int = 0) -> str:
+async def _aread(result_id: str, runtime: ToolRuntime, offset: int = 0) -> str | list[Any]:
     return stored_result(runtime.state, result_id, offset)
 
 
@@ -77,8 +79,8 @@ async def _acompact() -> str:
     return _compact()
 
 
-def stored_result(state: Any, wanted: str, offset: int = 0) -> str:
-    """Return a tool result of a thread in full, or a page of it.
+def stored_result(state: Any, wanted: str, offset: int = 0) -> str | list[Any]:
+    """Return a tool result of a thread in full, or a page of it. The first page contains its pictures and files.
 
     The thread's state contains all messages: requests are shortened, the transcript is not.
 
@@ -93,9 +95,16 @@ def stored_result(state: Any, wanted: str, offset: int = 0) -> str:
     messages = state.get("messages", ()) if isinstance(state, dict) else getattr(state, "messages", ())
     for message in reversed(messages):
         if isinstance(message, ToolMessage) and result_id(message) == wanted.strip():
-            text = message.content if isinstance(message.content, str) else as_json(message.content)
-            rest = len(text) - offset - _PAGE
-            more = f"\n[{rest:,} more characters: offset={offset + _PAGE}]" if rest > 0 else ""
-            return text[offset : offset + _PAGE] + more
+            return _page(message, offset)
     msg = f"There is no stored result with the ID {shown(wanted, 40)}. Use the ID in the mark of a shortened result."
     raise ToolException(msg)
+
+
+def _page(message: ToolMessage, offset: int) -> str | list[Any]:
+    blocks = [message.content] if isinstance(message.content, str) else message.content
+    files = [block for block in blocks if file_in(block) is not None and kind_of(block) in TOOL_MESSAGE_BLOCK_TYPES]
+    text = "\n".join(as_json(content_of_block(block)) for block in blocks if block not in files)
+    rest = len(text) - offset - _PAGE
+    more = f"\n[{rest:,} more characters: offset={offset + _PAGE}]" if rest > 0 else ""
+    page = text[offset : offset + _PAGE] + more
+    return [*([{"type": "text", "text": page}] if page else []), *files] if files and not offset else page

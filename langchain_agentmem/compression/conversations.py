@@ -39,6 +39,8 @@ class Snapshot(NamedTuple):
     """The messages that the summary does not cover."""
     stand_in: str | None = None
     """The ID of a covered message, which the message with the summary gets."""
+    is_loaded: bool = True
+    """False if the record was not read, because the whole conversation fits. Nothing can be stored then."""
 
     @property
     def summary(self) -> SessionSummary | None:
@@ -131,7 +133,7 @@ class MessageList:
         """
         messages, first = self._all, self._first
         if self._fits(room):
-            return Snapshot(Record(), None, None, self._systems, None, messages[first:])
+            return Snapshot(Record(), None, None, self._systems, None, messages[first:], is_loaded=False)
         record, revision = yield from self.storage.load(time.time())
         candidates = sorted(record.of(self._style), key=lambda entry: -entry.covered)
         entry = next((entry for entry in candidates if self._coverage.matches(entry, messages, first)), None)

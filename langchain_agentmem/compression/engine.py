@@ -55,6 +55,8 @@ class Demand(NamedTuple):
         was_compacted: If true, an earlier request was compacted on demand: the stored summary is used even if the
             conversation fits.
         is_readable: If true, the agent has the tool that reads shortened tool results.
+        opens: If true, a request without any message of the user begins with a message in its place. If false, the
+            conversation is only a part of a request.
     """
 
     tokens: int = 0
@@ -63,6 +65,7 @@ class Demand(NamedTuple):
     compact: bool = False
     was_compacted: bool = False
     is_readable: bool = False
+    opens: bool = True
 
 
 class Limits(NamedTuple):
@@ -74,10 +77,14 @@ class Limits(NamedTuple):
     """Compaction begins when the conversation exceeds it; None for `room`."""
     keep: Budget
     """The newest messages that stay unchanged."""
-    loaded: Budget
-    """A conversation that fits is used without its stored summary."""
     excerpts: Excerpts | None
     """Shortens old tool results and arguments."""
+    opens: bool
+    """See `Demand`."""
+
+    def request(self, snapshot: Snapshot, role: str, writer: SummaryWriter) -> Request:
+        """Return the request for a conversation."""
+        return Request(snapshot, self.room, role, writer, self.trigger, self.excerpts, opens=self.opens)
 
 
 @dataclass
@@ -118,7 +125,13 @@ class CompressionEngine:
         return self.budget.counter
 
     def compress(
-        self, given: Any, config: RunnableConfig, demand: Demand | None = None, *, is_private: bool = False
+        self,
+        given: Any,
+        config: RunnableConfig,
+        demand: Demand | None = None,
+        *,
+        is_private: bool = False,
+        opens: bool = True,
     ) -> Program[list[BaseMessage]]:
         """Return an input's messages within the budget.
 
@@ -127,12 +140,13 @@ class CompressionEngine:
             config: The config of the run.
             demand: Requirements of the request in addition to the budget. Default: None (nothing).
             is_private: If true, nothing is written to a database. Default: False.
+            opens: See `Demand`. It has no effect beside `demand`. Default: True.
 
         Raises:
             BudgetError: A message does not fit, and cannot be truncated far enough.
         """
         messages = messages_in(given)
-        demand = demand or Demand()
+        demand = demand or Demand(opens=opens)
         large = is_large(messages, LONG)
         try:
             return (yield from off_loop(self._compressed(messages, config, demand, is_private=is_private), large))
@@ -146,7 +160,7 @@ class CompressionEngine:
         return (yield from off_loop(self._compressed(converted, config, demand, is_private=is_private), large))
 
     def compress_session(
-        self, history: HistoryEngine, key: SessionKey, agent: str | None, config: RunnableConfig
+        self, history: HistoryEngine, key: SessionKey, agent: str | None, config: RunnableConfig, *, opens: bool
     ) -> Program[list[BaseMessage]]:
         """Return a session's messages within the budget.
 
@@ -155,15 +169,13 @@ class CompressionEngine:
             key: The session.
             agent: Only this agent's messages; None for those of all agents.
             config: The config of the run.
+            opens: See `Demand`.
 
         Raises:
             BudgetError: A message does not fit, and cannot be truncated far enough.
         """
-        return (
-            yield from self._fit(
-                SessionMessages(history, key, agent, self.style), config, Demand(), (self.style, key, agent)
-            )
-        )
+        conversation = SessionMessages(history, key, agent, self.style)
+        return (yield from self._fit(conversation, config, Demand(opens=opens), (self.style, key, agent)))
 
     def summarise(self, conversation: Conversation, config: RunnableConfig) -> Program[SessionSummary | None]:
         """Return a summary of a whole conversation; None if it has no messages.
@@ -197,6 +209,8 @@ class CompressionEngine:
         self, messages: Sequence[BaseMessage], config: RunnableConfig, demand: Demand, *, is_private: bool
     ) -> Program[list[BaseMessage]]:
         if not messages:
+            if demand.tokens:
+                self._room(self._bounds(demand), demand, 0)
             return []
         conversation = MessageList(messages, self.coverage, self.style)
         in_process = self.in_process.of(conversation.beginning)
@@ -226,12 +240,17 @@ class CompressionEngine:
         first: Request | None = None
         error: str | None = None
         spare = 0
+        must_load = demand.compact or demand.was_compacted
         while True:
             limits = self._limits(demand, spare)
-            snapshot = yield from conversation.load(limits.loaded)
+            nothing = Budget(self.counter, max_messages=0)
+            snapshot = yield from conversation.load(nothing if must_load else limits.trigger or limits.room)
             large = is_large(snapshot.tail, LONG)
             yield from OffLoop(large)
-            request = Request(snapshot, limits.room, self.role, self.writer, limits.trigger, limits.excerpts)
+            request = limits.request(snapshot, self.role, self.writer)
+            if not (request.is_small or snapshot.is_loaded or must_load):
+                must_load = True  # the request has more tokens than the messages: it repairs calls, or needs an opening
+                continue
             first = first or request
             plan = None
             if demand.compact and not progress.folded and error is None:
@@ -268,7 +287,7 @@ class CompressionEngine:
         shortened = None if failures is None else failures.shortened(snapshot)
         if failures is None or shortened is None:
             return None, error
-        request = Request(shortened, limits.room, self.role, self.writer, limits.trigger, limits.excerpts)
+        request = limits.request(shortened, self.role, self.writer)
         return (request, error or failures.error) if request.is_small or error is not None else (None, error)
 
     def _tried(
@@ -351,19 +370,26 @@ class CompressionEngine:
         return Budget(self.counter, min(tokens, default=None), min(messages, default=None))
 
     def _room(self, budget: Budget, demand: Demand, spare: int) -> Budget:
-        """Return the budget of the conversation: without tools, other tokens and other messages."""
-        messages = None if budget.max_messages is None else budget.max_messages - demand.messages
-        if budget.max_tokens is None:
-            return Budget(self.counter, None, messages)
-        others = self.counter.tools(self.tools) + demand.tokens
-        left = budget.max_tokens - self.counter.base - others - spare
-        if left <= 0:
+        """Return the budget of the conversation: without tools, other tokens and other messages.
+
+        Raises:
+            BudgetError: They leave no room.
+        """
+        left = self._left(budget, demand, spare)
+        if left.max_tokens is not None and left.max_tokens <= 0:
             msg = (
-                f"Tools and other parts of the request have {others:,} tokens, which leaves no room in "
+                f"Tools and other parts of the request have {self._others(demand):,} tokens, which leaves no room in "
                 f"max_tokens={budget.max_tokens:,}. Raise it, or pass fewer tools."
             )
             raise BudgetError(msg)
-        return Budget(self.counter, left, messages)
+        return left
+
+    def _left(self, budget: Budget, demand: Demand, spare: int) -> Budget:
+        tokens = 0 if budget.max_tokens is None else self.counter.base + self._others(demand) + spare
+        return budget.reduced(tokens, demand.messages)
+
+    def _others(self, demand: Demand) -> int:
+        return self.counter.tools(self.tools) + demand.tokens
 
     def _limits(self, demand: Demand, spare: int) -> Limits:
         """Return the budgets of a conversation.
@@ -373,21 +399,21 @@ class CompressionEngine:
             spare: The number of tokens to leave free.
         """
         room = self._room(self._bounds(demand), demand, spare)
-        trigger = None if self.trigger is None else self._room(self._lower(demand), demand, spare)
+        # The tools alone may exceed the trigger: then every request is compacted.
+        trigger = None if self.trigger is None else self._left(self._lower(demand), demand, spare)
         keep = self.keep
         if demand.limit is not None and room.max_tokens is not None:
             tokens = [one for one in (keep.max_tokens, room.max_tokens // 4) if one is not None]
             keep = Budget(self.counter, min(tokens), keep.max_messages)
-        with_summary = demand.compact or demand.was_compacted
-        loaded = Budget(self.counter, max_messages=0) if with_summary else trigger or room
-        return Limits(room, trigger, keep, loaded, Excerpts(keep, demand.is_readable) if self.shrink else None)
+        excerpts = Excerpts(keep, demand.is_readable) if self.shrink else None
+        return Limits(room, trigger, keep, excerpts, demand.opens)
 
     def _excess(self, messages: list[BaseMessage], demand: Demand) -> int:
         """Return by how many tokens a request exceeds the budget if it is counted as a whole."""
         max_tokens = self._bounds(demand).max_tokens
         if max_tokens is None:
             return 0
-        return self.counter.whole(messages) + self.counter.tools(self.tools) + demand.tokens - max_tokens
+        return self.counter.whole(messages) + self._others(demand) - max_tokens
 
     def _report(
         self, first: Request, messages: list[BaseMessage], progress: Progress, seconds: float, error: str | None

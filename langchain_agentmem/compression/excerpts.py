@@ -1,4 +1,7 @@
-"""Excerpts: old tool results and long tool arguments, shortened in requests. The transcript keeps them in full."""
+"""Excerpts: old tool results and long tool arguments, shortened in requests. The transcript keeps them in full.
+
+Pictures and files in old tool results are described in one line.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, NamedTuple
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from langchain_agentmem.messages.atoms import Atom
-from langchain_agentmem.messages.blocks import as_json
+from langchain_agentmem.messages.blocks import as_json, file_in
 from langchain_agentmem.messages.budgets import Budget
 from langchain_agentmem.messages.call_types import THOUGHTS, is_call
 from langchain_agentmem.messages.truncation import with_message_texts
@@ -73,6 +76,8 @@ class Excerpts(NamedTuple):
 
         found = with_message_texts(message, shorten)
         assert isinstance(found, ToolMessage)
+        if isinstance(found.content, list) and "type" not in message.additional_kwargs:  # a screenshot must stay one
+            found = found.model_copy(update={"content": [_described(block, read) for block in found.content]})
         return found if found.content != message.content else message
 
 
@@ -83,6 +88,15 @@ def result_id(message: ToolMessage) -> str:
     """
     content = message.content if isinstance(message.content, str) else as_json(message.content)
     return blake2b(content.encode(errors="surrogatepass"), digest_size=6).hexdigest()
+
+
+def _described(block: Any, note: str) -> Any:
+    """Return a line about a block that is a picture or a file; the block itself if it is not."""
+    file = file_in(block)
+    if file is None:
+        return block
+    kind = "image" if file.is_image else file.kind or "file"
+    return {"type": "text", "text": f"[{kind} left out{note}]"}
 
 
 def _call(message: AIMessage) -> AIMessage:

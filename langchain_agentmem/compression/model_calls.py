@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from langchain.agents.middleware import ModelRequest, ModelResponse
@@ -17,6 +18,7 @@ from langgraph.config import get_config
 from langchain_agentmem.compression.context_tools import COMPACT_TOOL
 from langchain_agentmem.compression.engine import CompressionEngine, Demand
 from langchain_agentmem.errors import BudgetError
+from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import Call, Program
 from langchain_agentmem.programs.caches import RecentValues
 from langchain_agentmem.search.embeddings import name_of
@@ -150,7 +152,9 @@ class ModelCalls:
         """
         settings = [request.model_settings[name] for name in _SCHEMA_SETTINGS if name in request.model_settings]
         further = [one for given in settings for one in (given if isinstance(given, list) else [given])]
-        return self._engine.counter.tools([*request.tools, *_response_schemas(request.response_format), *further])
+        return self._engine.counter.tools(
+            [*request.tools, *_response_schemas(request.response_format, self._engine.counter), *further]
+        )
 
 
 def _limit_key(request: ModelRequest[Any], config: RunnableConfig) -> tuple[str, str] | None:
@@ -178,17 +182,25 @@ def _newest_results(messages: Sequence[BaseMessage]) -> set[str | None]:
     return names
 
 
-def _response_schemas(response_format: Any) -> list[dict[str, Any]]:
-    """Return the schemas of a response format as tools. A provider that takes a JSON schema receives the same texts."""
+def _response_schemas(response_format: Any, counter: TokenCounter) -> list[Any]:
+    """Return the schemas of a response format as the model receives them: as tools, or as the JSON schema of a setting.
+
+    If the model decides which of the two it receives, the larger one is returned.
+    """
     if response_format is None:
         return []
     if isinstance(response_format, ProviderStrategy):
-        specs = [response_format.schema_spec]
-    elif isinstance(response_format, ToolStrategy):
-        specs = response_format.schema_specs
-    else:
-        specs = ToolStrategy(getattr(response_format, "schema", response_format)).schema_specs
-    return [convert_to_openai_tool(OutputToolBinding.from_schema_spec(spec).tool) for spec in specs]
+        return [response_format.to_model_kwargs()["response_format"]]
+    if isinstance(response_format, ToolStrategy):
+        return [
+            convert_to_openai_tool(OutputToolBinding.from_schema_spec(spec).tool)
+            for spec in response_format.schema_specs
+        ]
+    schema = getattr(response_format, "schema", response_format)
+    forms = [_response_schemas(ToolStrategy(schema), counter)]
+    with suppress(ValueError):  # a union of schemas, for which models always receive tools
+        forms += [_response_schemas(ProviderStrategy(schema), counter)]
+    return max(forms, key=counter.tools)
 
 
 def _with_prefix(request: ModelRequest[Any], text: str) -> tuple[ModelRequest[Any], list[SystemMessage]]:

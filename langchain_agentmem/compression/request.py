@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.compression.conversations import SAME_HUMAN, Snapshot
@@ -18,6 +18,7 @@ from langchain_agentmem.messages.atoms import atoms_of, from_human
 from langchain_agentmem.messages.budgets import Budget, messages_of, newest_atoms, newest_messages
 from langchain_agentmem.messages.content import is_said
 from langchain_agentmem.messages.forms import as_plain, is_system
+from langchain_agentmem.messages.openings import opened, opening
 
 
 class Plan(NamedTuple):
@@ -39,6 +40,7 @@ class Request:
         writer: Its `summary_tokens` bound the summary.
         trigger: Compaction begins when the conversation exceeds this budget. Default: None (`budget`).
         excerpts: Shortens old tool results and arguments before anything is summarised. Default: None (nothing is shortened).
+        opens: If true, a request without any message of the user begins with a message in its place. Default: False.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Request:
         writer: SummaryWriter,
         trigger: Budget | None = None,
         excerpts: Excerpts | None = None,
+        *,
+        opens: bool = False,
     ) -> None:
         self.snapshot = snapshot
         self._budget = budget
@@ -71,7 +75,9 @@ class Request:
         self._atoms = [*self._resumed, *atoms]
         self.head = self._head(snapshot.summary)
         """The system messages and the summary."""
-        left = (trigger or budget).minus(self.head)
+        self._opening = [opening()] if opens and atoms and not any(atom.is_human for atom in self._atoms) else []
+        start = self._start(self.head)
+        left = (trigger or budget).minus(start)
         self.is_whole = left.holds(messages_of(self._atoms))
         """True if the conversation does not exceed the trigger: it stays unchanged."""
         self.is_small = self.is_whole
@@ -83,7 +89,7 @@ class Request:
                 self._atoms = excerpts.of(self._atoms)
             messages = messages_of(self._atoms)
             self.is_small = left.holds(messages)
-            self.fits = budget.minus(self.head).holds(messages)
+            self.fits = budget.minus(start).holds(messages)
 
     def messages(self) -> list[BaseMessage]:
         """Return the messages of the request: all of them if they fit, or the newest.
@@ -92,17 +98,18 @@ class Request:
             BudgetError: A message does not fit, and cannot be truncated far enough.
         """
         if self.fits:
-            begins_with_user = len(self.head) > len(self._systems)  # the summary is the user's
-            return [*self.head, *messages_of(self._atoms if begins_with_user else from_human(self._atoms))]
+            atoms = self._atoms if _has_human(self.head) else from_human(self._atoms)
+            return self._opened(self.head, messages_of(atoms))
         problem: BudgetError | None = None
         for head in (self.head, self._systems):  # the summary is left out if it leaves no room
-            left = self._budget.minus(head)
+            start = self._start(head)
+            left = self._budget.minus(start)
             least = min(1, len(self._atoms))
-            if head and not left.allows(least, least):
-                problem = problem or self._no_room(head)
+            if start and not left.allows(least, least):
+                problem = problem or self._no_room(start)
                 continue
             try:
-                return [*head, *newest_messages(self._atoms, left)]
+                return self._opened(head, newest_messages(self._atoms, left))
             except BudgetError as error:
                 problem = error
         assert problem is not None
@@ -120,7 +127,8 @@ class Request:
             keep: The newest messages stay unchanged, up to the first that exceeds this budget.
         """
         summary = 0 if self._budget.max_tokens is None else self._writer.message_tokens
-        room = self._budget.minus(self._systems, summary)
+        systems = self._systems if self._role == "human" else self._start(self._systems)
+        room = self._budget.minus(systems, summary)
         if room.max_messages is not None and (self._role == "human" or not self._systems):
             room = Budget(room.counter, room.max_tokens, room.max_messages - 1)
         human_atom, start = newest_atoms(self._atoms, room, keep)
@@ -133,6 +141,14 @@ class Request:
         if human_atom is not None:
             human = SAME_HUMAN if human_atom < skipped else self._starts[human_atom - skipped]
         return Plan([self.snapshot.tail[bounds[at] : bounds[at + 1]] for at in range(end)], human)
+
+    def _start(self, head: list[BaseMessage]) -> list[BaseMessage]:
+        """Return the messages before the conversation: system messages, the summary, and the opening."""
+        return head if _has_human(head) else [*head, *self._opening]
+
+    def _opened(self, head: list[BaseMessage], messages: list[BaseMessage]) -> list[BaseMessage]:
+        has_opening = len(self._start(head)) > len(head)
+        return [*head, *(opened(messages) if has_opening else messages)]
 
     def _head(self, summary: SessionSummary | None) -> list[BaseMessage]:
         if summary is None:
@@ -157,3 +173,8 @@ class Request:
             f"max_messages."
         )
         return BudgetError(msg)
+
+
+def _has_human(head: Sequence[BaseMessage]) -> bool:
+    """Return true if system messages are followed by a summary that is a message of the user."""
+    return any(isinstance(message, HumanMessage) for message in head)

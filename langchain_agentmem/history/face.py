@@ -329,10 +329,11 @@ class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
         read = chain_read()
         window = self._windows.repeated(read)
         if window is None:
+            opens = read is not None  # the chain's question comes next
             if self._compressor is None:
-                window = yield from window_of(self._log, self._budget)
+                window = yield from window_of(self._log, self._budget, opens=opens)
             else:
-                window = yield from self._log.compressed(self._compressor, ensure_config())
+                window = yield from self._log.compressed(self._compressor, ensure_config(), opens=opens)
             self._windows.begin(read, window)
         return window
 

@@ -110,8 +110,16 @@ class Log(ABC):
         """Find messages; see `AgentMemHistory.search`."""
 
     @abstractmethod
-    def compressed(self, compressor: MemoryCompressor, config: RunnableConfig) -> Program[list[BaseMessage]]:
-        """Return the messages within the budget of a compressor."""
+    def compressed(
+        self, compressor: MemoryCompressor, config: RunnableConfig, *, opens: bool
+    ) -> Program[list[BaseMessage]]:
+        """Return the messages within the budget of a compressor.
+
+        Args:
+            compressor: The compressor.
+            config: The config of the run.
+            opens: If true and there is no message of the user, a message in its place comes first.
+        """
 
     @abstractmethod
     def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
@@ -180,8 +188,10 @@ class SessionLog(Log):
             around=around,
         )
 
-    def compressed(self, compressor: MemoryCompressor, config: RunnableConfig) -> Program[list[BaseMessage]]:
-        return compressor.engine.compress_session(self.engine, self.key, self.agent, config)
+    def compressed(
+        self, compressor: MemoryCompressor, config: RunnableConfig, *, opens: bool
+    ) -> Program[list[BaseMessage]]:
+        return compressor.engine.compress_session(self.engine, self.key, self.agent, config, opens=opens)
 
     def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
         return self.engine.newest(self.key, self.agent, limit)
@@ -287,9 +297,11 @@ class RunLog(Log):
         )
         raise InvalidInputError(msg)
 
-    def compressed(self, compressor: MemoryCompressor, config: RunnableConfig) -> Program[list[BaseMessage]]:
+    def compressed(
+        self, compressor: MemoryCompressor, config: RunnableConfig, *, opens: bool
+    ) -> Program[list[BaseMessage]]:
         messages = yield from self._decoded(self._rows)
-        return (yield from compressor.engine.compress(messages, config, is_private=True))
+        return (yield from compressor.engine.compress(messages, config, is_private=True, opens=opens))
 
     def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
         yield from ()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 
 from langchain_agentmem.history.logs import Log
+from langchain_agentmem.messages.forms import is_system
+from langchain_agentmem.messages.openings import opened, opening
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.messages.windows import Window, newest, newest_within
 from langchain_agentmem.programs import Program
@@ -35,12 +37,13 @@ class WindowBudget:
     counter: TokenCounter
 
 
-def window_of(log: Log, budget: WindowBudget) -> Program[list[BaseMessage]]:
+def window_of(log: Log, budget: WindowBudget, *, opens: bool = False) -> Program[list[BaseMessage]]:
     """Return the newest messages of a log within a budget, oldest first, as a request that model providers accept.
 
     Args:
         log: The messages.
         budget: The upper bounds.
+        opens: If true and there is no message of the user, a message in its place comes first. Default: False.
     """
     limit = budget.max_messages
     if budget.max_tokens is not None:
@@ -49,7 +52,7 @@ def window_of(log: Log, budget: WindowBudget) -> Program[list[BaseMessage]]:
         limit = size if limit is None else min(size, limit)
     while True:
         messages = yield from log.newest(limit)
-        window = _window(messages, budget)
+        window = _window(messages, budget, opens=opens)
         if window.is_complete or limit is None or len(messages) < limit:
             return window.messages
         if window.is_full and limit > _LARGEST_SEARCH:
@@ -57,7 +60,24 @@ def window_of(log: Log, budget: WindowBudget) -> Program[list[BaseMessage]]:
         limit = max(_SMALLEST_READ, limit) * 4
 
 
-def _window(messages: list[BaseMessage], budget: WindowBudget) -> Window:
+def _window(messages: list[BaseMessage], budget: WindowBudget, *, opens: bool) -> Window:
+    window = _newest(messages, budget)
+    if not opens or any(isinstance(one, HumanMessage) for one in window.messages):
+        return window
+    first = opening()
+    limit, tokens = budget.max_messages, budget.max_tokens
+    room = WindowBudget(
+        None if limit is None else limit - 1,
+        None if tokens is None else tokens - budget.counter.message(first),
+        budget.counter,
+    )
+    window = _newest(messages, room)
+    count = sum(map(is_system, window.messages))
+    systems, rest = window.messages[:count], window.messages[count:]
+    return window._replace(messages=[*systems, *(opened(rest) if rest else [])])
+
+
+def _newest(messages: list[BaseMessage], budget: WindowBudget) -> Window:
     if budget.max_tokens is None:
         return newest(messages, budget.max_messages)
     return newest_within(messages, budget.max_messages, budget.max_tokens, budget.counter)

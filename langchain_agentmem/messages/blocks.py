@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from langchain_agentmem.messages.call_types import THOUGHTS, args_of, id_of_call, is_call, name_of_call, opened
+from langchain_agentmem.messages.call_types import (
+    THOUGHTS,
+    args_of,
+    id_of_call,
+    is_call,
+    is_result,
+    kind_of,
+    name_of_call,
+    opened,
+)
 
 _IMAGES = {"image", "image_url", "input_image", "computer_screenshot", "image_generation_call"}
 _IMAGE_FIELDS = {
@@ -58,6 +67,11 @@ class File(NamedTuple):
     """The length of its base64; 0 for an image."""
     kind: str
     """Its media type if that is known, `"image"`, `"small image"`, or `"sealed"` for encrypted content."""
+
+    @property
+    def is_image(self) -> bool:
+        """True if it is an image."""
+        return self.kind in ("image", "small image") or self.kind.startswith("image/")
 
 
 def calls_of(message: BaseMessage) -> list[dict[str, Any]]:
@@ -116,6 +130,15 @@ def content_of_block(block: Any, files: list[File] | None = None) -> Any:
     if rest and all(value == "[file]" or not value for value in rest.values()):
         return ""
     return rest
+
+
+def file_in(block: Any) -> File | None:
+    """Return the file or the image that a block consists of; None if the block is text, reasoning, a call or a result."""
+    files: list[File] = []
+    if isinstance(block, str) or is_call(block) or is_result(block) or kind_of(block) in THOUGHTS:
+        return None
+    is_file = not content_of_block(block, files) and len(files) == 1
+    return files[0] if is_file and files[0].kind != "sealed" else None
 
 
 def with_texts(block: Any, change: Change) -> Any:

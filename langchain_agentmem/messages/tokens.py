@@ -257,10 +257,9 @@ class TokenCounter:
         return count + sum(map(self._file, files))
 
     def _file(self, file: File) -> int:
-        if file.kind == "image" or file.kind.startswith("image/"):
-            return self._tokens_per_image
-        if file.kind == "small image":
-            return min(TOKENS_PER_SMALL_IMAGE, self._tokens_per_image)
+        if file.is_image:
+            most = TOKENS_PER_SMALL_IMAGE if file.kind == "small image" else self._tokens_per_image
+            return min(most, self._tokens_per_image)
         per_token = _CHARACTERS_PER_TOKEN
         if file.kind.startswith(("text/", "application/json", "application/xml")) or file.kind == "sealed":
             per_token = _CHARACTERS_PER_TOKEN_OF_TEXT

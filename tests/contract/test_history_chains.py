@@ -84,6 +84,23 @@ async def test_a_chain_remembers_the_turns_of_a_session(memory, call, wire):
 
 
 @wirings
+@pytest.mark.parametrize("bound", [{}, {"max_messages": 2}, {"max_tokens": 40}, "compressor"])
+async def test_a_session_of_answers_only_begins_with_a_message_in_place_of_the_user(memory, call, wire, bound):
+    options = {"compressor": memory.compressor(max_messages=20)} if bound == "compressor" else bound
+    history = memory.history("s", **options)
+    greeting = AIMessage("Hello! How can I help?")
+    await call(history.add_messages, [greeting])
+    assert texts(history.messages) == texts(await history.aget_messages()) == [greeting.content]
+    model = ScriptedChatModel(["one", "two"])
+    chain, ask = wire(memory, model, factory=memory.session_history(**options))
+    await call(chain.invoke, ask("a"), session("s"))
+    first = [one for one in model.requests[0] if one.type != "system"]
+    assert [one.type for one in first] == ["human", "ai", "human"]
+    assert texts(first)[1:] == [greeting.content, "a"]
+    assert texts(await call(memory.history("s").get_recent)) == [greeting.content, "a", "one"]
+
+
+@wirings
 async def test_a_chain_keyed_by_user_and_session_keeps_users_apart(memory, call, wire):
     model = ScriptedChatModel(["one", "two", "three"])
     chain, ask = wire(memory, model, history_factory_config=BY_USER)

@@ -195,6 +195,29 @@ async def test_a_shortened_result_is_read_back(memory, call):
     assert read.text == f"q0: {LONG}"
 
 
+async def test_a_picture_in_an_old_result_is_described_in_one_line_and_read_back(memory, call):
+    picture = {"type": "image", "base64": "iVBORw0KGgo=" * 900, "mime_type": "image/png"}
+
+    @tool
+    def photograph(query: str) -> list[Any]:
+        """Take a photograph."""
+        return [{"type": "text", "text": f"Taken: {query}"}, picture]
+
+    middleware = memory.middleware(max_tokens=5_000, context_tools=True)
+    answers = [one for number in range(4) for one in (calling("photograph", number, query=f"q{number}"), "Taken.")]
+    model = Continued([*answers, "Wait."])
+    agent = create_agent(model, [photograph], checkpointer=memory.checkpointer, middleware=[middleware])
+    for question in ("One.", "Two.", "Three.", "Four.", "Wait."):
+        await ask(call, agent, question)
+    first, *_, last = [one.content for one in model.requests[-1] if isinstance(one, ToolMessage)]
+    assert last[1] == picture
+    assert first[0]["text"] == "Taken: q0"
+    (found,) = re.findall(r'^\[image left out; read_stored_result\("(\w+)"\) returns it in full\]$', first[1]["text"])
+    model.then(calling("read_stored_result", 1, result_id=found), "It is a tower.")
+    await ask(call, agent, "What is in the first one?")
+    assert model.requests[-1][-1].content == [{"type": "text", "text": "Taken: q0"}, picture]
+
+
 async def test_an_unknown_result_is_reported_to_the_model(memory, call):
     model = Continued([calling("read_stored_result", 1, result_id="nothing"), "There is none."])
     agent = create_agent(model, [], middleware=[memory.compressor(max_tokens=5_000).as_middleware(tools=True)])

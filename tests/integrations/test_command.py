@@ -21,6 +21,7 @@ from langchain_agentmem.command.conversations import load_conversation
 from langchain_agentmem.command.graph import facts_namespace
 from langchain_agentmem.command.player import Player, Progress
 from langchain_agentmem.command.turns import Session
+from langchain_agentmem.messages.openings import OPENING
 from langchain_agentmem.testing import ScriptedChatModel
 
 
@@ -357,7 +358,7 @@ def test_real_model(url: str, garden: str, monkeypatch: pytest.MonkeyPatch, caps
     assert "--model acme:large" in capsys.readouterr().out
     (session,) = load_conversation(garden)
     people = ["You are a gardener.", "Good morning!", "I have a small garden.", "It is full of snails."]
-    assert [message.content for message in model.requests[0]] == people
+    assert [message.content for message in model.requests[0]] == [people[0], OPENING, *people[1:]]
     with AgentMemory.from_url(url) as memory:
         history, thread, facts = stored(memory, session)
         for surface, answers in ((history, ["c1", "c2", "c3"]), (thread, ["g1", "g2", "g3"])):

@@ -14,9 +14,10 @@ from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 
-from langchain_agentmem import BudgetError, InvalidInputError, InvalidTypeError, MemoryCompressor
+from langchain_agentmem import AgentMemory, BudgetError, InvalidInputError, InvalidTypeError, MemoryCompressor
 from langchain_agentmem.compression import claims
 from langchain_agentmem.compression.records import Record
+from langchain_agentmem.messages.tokens import TokenCounter
 
 
 def turns(number: int, first: int = 0) -> list[BaseMessage]:
@@ -37,6 +38,44 @@ async def test_more_conversations_at_once_than_are_remembered():
     found = await compressor.abatch(conversations)
     assert all("ok" in one[0].text for one in found)
     assert len(calls) == 1_200
+
+
+@pytest.mark.parametrize("thread", [{}, {"thread_id": "thread-1"}])
+def test_a_conversation_that_fits_without_its_opening_is_summarised_once(thread):
+    calls: list[int] = []
+    counter = TokenCounter()
+    answers: list[BaseMessage] = [AIMessage(f"answer {number} " * 9) for number in range(6)]
+    with AgentMemory.from_url("sqlite:///:memory:") as memory:
+        compressor = memory.compressor(
+            lambda request: calls.append(1) or "ok", max_tokens=counter.messages(answers), token_counter=counter
+        )
+        for _ in range(2):
+            request = compressor.invoke(answers, {"configurable": thread})
+            assert "ok" in request[0].text
+            assert len(calls) == 1
+
+
+def test_a_conversation_without_a_message_of_the_user_begins_with_one_in_its_place():
+    answers: list[BaseMessage] = [AIMessage("Hello! How can I help?"), AIMessage("I wait.")]
+    compressor = MemoryCompressor(max_tokens=2_000)
+    request = compressor.invoke([SystemMessage("Be kind."), *answers])
+    assert [one.type for one in request] == ["system", "human", "ai", "ai"]
+    assert request[2:] == answers
+    assert compressor.invoke(request) == request
+
+
+def test_a_trigger_below_the_tokens_of_the_tools_compacts_every_request():
+    @tool
+    def look_up(query: str) -> str:
+        """Look up orders, customers, deliveries, invoices and reminders of all departments."""
+        return query
+
+    calls: list[int] = []
+    compressor = MemoryCompressor(
+        lambda request: calls.append(1) or "ok", max_tokens=2_000, trigger=("tokens", 32), tools=[look_up]
+    )
+    assert [one.text for one in compressor.invoke(turns(3))[1:]] == ["question 2", "answer 2"]
+    assert calls == [1]
 
 
 def test_conversations_that_begin_alike_pay_once_each():
