@@ -16,17 +16,18 @@ _POLICIES = ("single_run", "session", "persistent")
 
 @dataclass(frozen=True)
 class Retention:
-    """The retention policy of a session: the number of messages that are kept, and for how long.
+    """The retention policy of a session: which messages, records and variables are kept, and for how long.
 
     Args:
         policy: `"persistent"` keeps messages until they are deleted. `"session"` keeps them until the session is ended.
-            `"single_run"` keeps them as long as the history object exists, so that every run starts empty. Default:
-            `"persistent"`.
+            `"single_run"` keeps them as long as the history object or the open `Session` exists, so that every run starts
+            empty. Records, and the variables of an open `Session`, are kept until they are deleted (`"persistent"`) or the
+            session is ended. Default: `"persistent"`.
         max_messages: The maximum number of messages of each agent, and of no agent. A longer session loses its oldest
             messages. The newest system message is never deleted, and counts. Default: None (no maximum).
         ttl: The time after which the session expires, as a `timedelta` or in seconds. Default: None (never).
-        sliding: If true, the time starts again with each added message. If false, it starts with the first message.
-            Default: True.
+        sliding: If true, the time starts again with each use of the session: a message, record, variable or opening. If
+            false, it starts with the first one. Default: True.
 
     Raises:
         InvalidInputError: The policy is unknown, or a number is not positive.

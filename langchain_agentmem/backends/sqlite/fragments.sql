@@ -44,7 +44,7 @@ record.id, record.user_id, session.session_id, record.agent, record.status, reco
 -- wanted_records --
 -- Records of living sessions and of no session. Parameters: tenant, session_id, agent, status, lowest, above, below (NULL: any),
 -- now.
-FROM agentmem_records AS record LEFT JOIN agentmem_sessions AS session ON session.id = record.session
+LEFT JOIN agentmem_sessions AS session ON session.id = record.session
 WHERE record.tenant = :tenant AND record.id >= coalesce(:lowest, '') AND record.id > coalesce(:above, '')
   AND record.id < coalesce(:below, 'g')
   AND (record.session IS NULL OR (session.id IS NOT NULL AND {alive:session}))

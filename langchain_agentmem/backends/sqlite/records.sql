@@ -8,27 +8,29 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant, id) DO NOTHING
 
 -- newest --
 -- Return records of all users, the newest first. Parameters: those of `wanted_records`, limit.
-SELECT {record} {wanted_records} ORDER BY record.id DESC LIMIT :limit
+SELECT {record} FROM agentmem_records AS record {wanted_records} ORDER BY record.id DESC LIMIT :limit
 
 -- oldest --
 -- Same as `newest`, the oldest first.
-SELECT {record} {wanted_records} ORDER BY record.id LIMIT :limit
+SELECT {record} FROM agentmem_records AS record {wanted_records} ORDER BY record.id LIMIT :limit
 
 -- newest_of_user --
 -- Same as `newest`, for one user. Parameters: those of `newest`, user_id.
-SELECT {record} {wanted_records} AND record.user_id = :user_id ORDER BY record.id DESC LIMIT :limit
+SELECT {record} FROM agentmem_records AS record INDEXED BY agentmem_records_by_user {wanted_records}
+  AND record.user_id = :user_id ORDER BY record.id DESC LIMIT :limit
 
 -- oldest_of_user --
 -- Same as `newest_of_user`, the oldest first.
-SELECT {record} {wanted_records} AND record.user_id = :user_id ORDER BY record.id LIMIT :limit
+SELECT {record} FROM agentmem_records AS record INDEXED BY agentmem_records_by_user {wanted_records}
+  AND record.user_id = :user_id ORDER BY record.id LIMIT :limit
 
 -- newest_of_session --
 -- Same as `newest`, for one session. Parameters: those of `newest`, user_id, session_id.
-SELECT {record} {wanted_records} AND record.session = {living_session} ORDER BY record.id DESC LIMIT :limit
+SELECT {record} FROM agentmem_records AS record {wanted_records} AND record.session = {living_session} ORDER BY record.id DESC LIMIT :limit
 
 -- oldest_of_session --
 -- Same as `newest_of_session`, the oldest first.
-SELECT {record} {wanted_records} AND record.session = {living_session} ORDER BY record.id LIMIT :limit
+SELECT {record} FROM agentmem_records AS record {wanted_records} AND record.session = {living_session} ORDER BY record.id LIMIT :limit
 
 -- count --
 -- Count all records. Parameter: tenant.
