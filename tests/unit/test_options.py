@@ -15,7 +15,7 @@ from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.testing import ScriptedChatModel
 
 SQLITE = "sqlite:///:memory:"
-INTERNAL = {"sweeper", "codec", "place_of"}
+INTERNAL = {"sweeper", "codec", "place_of", "cache"}
 """What only this package passes."""
 
 OPTIONS = [
