@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from counting import Costs, RoundTrips
+from database import database
 from langchain_core.messages import HumanMessage
 from processes import killed
 
@@ -219,6 +220,25 @@ async def test_a_session_that_was_deleted_stays_deleted(memory, call):
         await call(memory.sessions.delete, "s")
     assert await call(memory.sessions.list) == []
     assert await left(call, memory, "writer") == NOTHING
+
+
+@pytest.mark.parametrize("by", ["exit", "deletion"])
+async def test_a_deleted_session_leaves_no_trace(lasting_url, call, by):
+    secret = "alice-4711"
+    with AgentMemory.from_url(lasting_url) as memory:
+        retention = Retention("session" if by == "exit" else "persistent")
+        session = memory.session(
+            "s", user_id=secret, context={"v": secret}, metadata={"m": secret}, retention=retention
+        )
+        async with opened(call, session):
+            await call(session.history(agent=secret).add_messages, [HumanMessage(secret)])
+            await call(session.variables.set, "w", secret, agent=secret, ttl=60)
+            await call(session.records.save, secret, {"r": secret}, status=secret)
+        if by == "deletion":
+            assert await call(memory.sessions.delete, "s", user_id=secret)
+        await call(memory.close)
+    with database(lasting_url) as opened_database:
+        assert [name for name, data in opened_database.everything().items() if secret.encode() in data] == []
 
 
 # Several workers

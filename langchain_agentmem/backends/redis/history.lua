@@ -11,7 +11,7 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
               summary:, summary:<agent>, revision:, revision:<agent>   the running summaries and their revisions
               covers:, covers:<agent>   the position after the last message that a summary tells; missing if it may tell any
               metadata
-              openings, timeout   the tokens of the openings, and the seconds without use after which they end
+              openings, timeout   the tokens of the openings, and the seconds without use after which an open session is ended
               ends, exceptions    1 if the end of the session deletes its variables, and the agents for which the opposite holds
   messages    A stream. The message at position n has the ID (n+1)-0, the field m, and the field a if an agent wrote it.
   index       A sorted set of members: a kind, for some kinds an agent and a zero byte, and a position of 12 digits. The kinds are
@@ -512,15 +512,16 @@ call('HSET', SESSION, 'title', ARGV[1], 'titled', '-')
 return 1
 
 -- delete --
--- Delete a session if it has expired. Return 1 if the session is gone, its last use (nil if it did not exist), and its expiry.
+-- Delete a session if it has expired. Return 1 if the session is gone, its last use (nil if it did not exist), its expiry, and its
+-- timeout.
 -- KEYS: the keys of the session.
 -- ARGV: now ('' to delete the session in any case).
-local found = call('HMGET', SESSION, 'updated', 'expires')
+local found = call('HMGET', SESSION, 'updated', 'expires', 'timeout')
 local kept = ARGV[1] ~= '' and found[1] and is_alive(found[2], tonumber(ARGV[1]))
 if not kept then
   call('UNLINK', unpack(data_keys()))
 end
-return {kept and 0 or 1, found[1], found[2]}
+return {kept and 0 or 1, found[1], found[2], found[3]}
 
 -- unembed --
 -- Delete all vectors.

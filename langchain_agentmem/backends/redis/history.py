@@ -199,10 +199,10 @@ class RedisMessages:
 
     @storage_program
     def delete(self, key: SessionKey) -> Program[bool]:
-        _, used, _ = yield from invoke("delete", key, ("",))
+        _, used, _, timeout = yield from invoke("delete", key, ("",))
         if used is None:
             return False
-        yield from delisted(key, float(used))
+        yield from delisted(key, float(used), float(timeout or 0))
         return True
 
     @storage_program
@@ -213,7 +213,7 @@ class RedisMessages:
         gone = [key for key, (deleted, *_) in zip(keys, states, strict=True) if deleted]
         later = [
             (member, "" if deleted else optional(expires))
-            for member, (deleted, _, expires) in zip(members, states, strict=True)
+            for member, (deleted, _, expires, _) in zip(members, states, strict=True)
         ]
         steps = [indexes.heal(owner_index(tenant, key.user_id), [(key.session_id, now)]) for key in gone]
         schedules = [

@@ -102,17 +102,18 @@ class RedisOpenings:
         return total
 
 
-def _settle(key: SessionKey, deleted: int, used: bytes, records: Sequence[bytes]) -> Program[None]:
+def _settle(key: SessionKey, deleted: int, used: bytes, timeout: bytes, records: Sequence[bytes]) -> Program[None]:
     """Update the indexes after a session was ended.
 
     Args:
         key: The session.
         deleted: 1 if the session was deleted.
         used: The time of its last use.
+        timeout: Its timeout; empty for none.
         records: The IDs of deleted records.
     """
     if deleted:
-        yield from delisted(key, float(used))
+        yield from delisted(key, float(used), float(timeout or 0))
     else:
         yield from delete_references(key, [one.decode() for one in records])
 

@@ -14,6 +14,7 @@ from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, frames, load_scripts, optional, slot
 from langchain_agentmem.backends.redis.session_keys import (
+    check_schedule,
     expiry_schedule,
     identity_of,
     invoke,
@@ -150,18 +151,20 @@ def delete_references(key: SessionKey, ids: Sequence[str]) -> Program[None]:
         yield from _delete(key.tenant, [(key.user_id, key.session_id, one) for one in ids])
 
 
-def delisted(key: SessionKey, used: float) -> Program[None]:
+def delisted(key: SessionKey, used: float, timeout: float) -> Program[None]:
     """Remove a deleted session from all indexes, unless it was used again.
 
     Args:
         key: The session.
         used: The time of its last use.
+        timeout: Its timeout in seconds; zero if it was never open with one.
     """
     left, *_ = yield from InvokeAll(
         [
             indexes.heal(owner_index(key.tenant, key.user_id), [(key.session_id, used)]),
             indexes.reschedule(expiry_schedule(key.tenant), [(identity_of(key), "")]),
             indexes.reschedule(variable_schedule(key.tenant), [(identity_of(key), "")]),
+            indexes.heal(check_schedule(key.tenant), [(identity_of(key), used + timeout)]),
         ]
     )
     if not left:

@@ -51,15 +51,15 @@ end
 
 -- Return the time at which the open session is ended if it is not used until then.
 local function time_of_end()
-  local state = call('HMGET', SESSION, 'updated', 'timeout')
-  return state[2] and tonumber(state[1]) + tonumber(state[2]) or math.huge
+  local state = call('HMGET', SESSION, 'updated', 'timeout', 'openings')
+  return state[2] and state[3] and tonumber(state[1]) + tonumber(state[2]) or math.huge
 end
 
 -- End the session: close its openings, and delete what its ending says. Return 1 if nothing is left and it was deleted, and the IDs of
 -- deleted records.
 local function end_session()
   local _, ids = remove_ending()
-  call('HDEL', SESSION, 'openings', 'timeout')
+  call('HDEL', SESSION, 'openings')
   local state = call('HMGET', SESSION, 'ends', 'count', 'exceptions')
   local exceptions, at = {}, 1
   while at <= #(state[3] or '') do
@@ -116,32 +116,32 @@ keep_expiry()
 return call('HGET', SESSION, 'metadata')
 
 -- close --
--- Close an opening. If it was the last one, end the session. Return 1 if it was ended; 1 if it was deleted, too; its last use; the
--- IDs of deleted records.
+-- Close an opening. If it was the last one, end the session. Return 1 if it was ended; 1 if it was deleted, too; its last use; its
+-- timeout; the IDs of deleted records.
 -- KEYS: the keys of the session.
 -- ARGV: now, token.
-local state = call('HMGET', SESSION, 'created', 'updated', 'openings')
-if not state[1] or not session_is_alive(tonumber(ARGV[1])) then return {0, 0, '', {}} end
+local state = call('HMGET', SESSION, 'created', 'updated', 'openings', 'timeout')
+if not state[1] or not session_is_alive(tonumber(ARGV[1])) then return {0, 0, '', '', {}} end
 local left = {}
 for token in string.gmatch(state[3] or '', '%S+') do
   if token ~= ARGV[2] then left[#left + 1] = token end
 end
 if #left > 0 then
   call('HSET', SESSION, 'openings', table.concat(left, ' '))
-  return {0, 0, '', {}}
+  return {0, 0, '', '', {}}
 end
 local deleted, ids = end_session()
-return {1, deleted, state[2], ids}
+return {1, deleted, state[2], state[4] or '', ids}
 
 -- check --
 -- End the session if its timeout is over. Return the time of the next check ('' if the session is not open), and the same as `close`.
 -- KEYS: the keys of the session.
 -- ARGV: now.
-local now, used = tonumber(ARGV[1]), call('HGET', SESSION, 'updated')
-if not used or not session_is_alive(now) or time_of_end() == math.huge then return {'', 0, 0, '', {}} end
-if time_of_end() > now then return {string.format('%.17g', time_of_end()), 0, 0, '', {}} end
+local now, state = tonumber(ARGV[1]), call('HMGET', SESSION, 'updated', 'timeout')
+if not state[1] or not session_is_alive(now) or time_of_end() == math.huge then return {'', 0, 0, '', '', {}} end
+if time_of_end() > now then return {string.format('%.17g', time_of_end()), 0, 0, '', '', {}} end
 local deleted, ids = end_session()
-return {'', 1, deleted, used, ids}
+return {'', 1, deleted, state[1], state[2], ids}
 
 -- change --
 -- Replace the ending or the metadata. Return 1 if the session exists.
