@@ -79,6 +79,16 @@ async def test_a_server_that_accepts_and_says_nothing(proxy, url, call):
         await call(memory.close)
 
 
+async def test_a_connect_timeout_that_ends_before_the_time_limit(proxy, url, call):
+    proxy.stall()
+    with AgentMemory.from_url(f"{url}&connect_timeout=2") as memory:
+        with pytest.raises(
+            StorageBusyError, match=r"Could not connect to Postgres: .*timeout expired\. Nothing was stored"
+        ):
+            await call(memory.history("s").add_messages, [HumanMessage("a")])
+        await call(memory.close)
+
+
 async def test_a_server_that_stops_to_answer(proxy, url, call):
     with AgentMemory.from_url(url) as memory:
         await use(memory, call, 0)
@@ -121,7 +131,7 @@ async def test_many_callers_of_a_silent_server_end_together(proxy, url, call):
         proxy.stall()
         with within_the_limit(memory):
             results = await asyncio.gather(*(memory.history("s").acount() for _ in range(30)), return_exceptions=True)
-        assert {type(result) for result in results} == {StorageBusyError}
+        assert {type(result) for result in results} == {StorageBusyError}, [str(one) for one in results]
         with ThreadPoolExecutor(30) as pool, within_the_limit(memory):
             errors = [one.exception() for one in [pool.submit(memory.history("s").count) for _ in range(30)]]
         assert {type(error) for error in errors} == {StorageBusyError}

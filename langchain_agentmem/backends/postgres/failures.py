@@ -100,6 +100,11 @@ _RULES = (
         "Postgres stopped waiting for other transactions: {text}.{outcome} Try again.",
     ),
     Rule(
+        pg.ConnectionTimeout,
+        StorageBusyError,
+        "Could not connect to Postgres: {text}.{outcome} Check the URL, and that the server is running.",
+    ),
+    Rule(
         (pg.InvalidPassword, pg.InvalidAuthorizationSpecification, pg.InvalidCatalogName),
         ConfigurationError,
         "Cannot connect to Postgres: {text}.",

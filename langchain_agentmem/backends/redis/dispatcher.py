@@ -12,6 +12,7 @@ import redis
 import redis.asyncio
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError
+from redis.exceptions import TimeoutError as NoAnswerError
 
 from langchain_agentmem.backends.redis.connectors import Client, addresses_of
 from langchain_agentmem.backends.redis.damage import raise_script_error
@@ -121,9 +122,10 @@ class Dispatcher:
         answers: list[Any] = [None] * len(commands)
         pending: Pending = dict.fromkeys(range(len(commands)))
         failures = redirects = 0
+        trouble: Exception | None = None
         while True:
             check_open(self._servers.closed, limit, writes=writes)
-            trouble: Exception | None = None
+            earlier, trouble = trouble, None
             try:
                 parts = yield from self._parts(commands, pending, limit)
                 results = yield from Exchange(self._servers, parts, limit, writes)
@@ -137,6 +139,8 @@ class Dispatcher:
                 continue
             failures += 1
             pause = _BACK_OFF.compute(min(failures, _MAX_DOUBLINGS))
+            if isinstance(trouble, NoAnswerError) and earlier is not None:
+                trouble = earlier  # the last attempt had too little time to show it again
             if trouble is None or not self._may_retry(failures) or limit.left() <= pause:
                 raise trouble or answers[next(iter(pending))]
             self.route.forget()

@@ -15,7 +15,7 @@ from langchain_agentmem.backends.redis.connections import AsyncConnection, SyncC
 from langchain_agentmem.backends.redis.failures import CONNECTION_ERRORS, connection_error
 from langchain_agentmem.backends.redis.internals import interrupt, set_timeout
 from langchain_agentmem.backends.redis.limits import TimeLimit
-from langchain_agentmem.backends.redis.pools import Lease
+from langchain_agentmem.backends.redis.pools import GRACE_SECONDS, Lease
 from langchain_agentmem.backends.redis.protocol import Words, packed
 from langchain_agentmem.backends.redis.routing import Endpoint
 from langchain_agentmem.backends.redis.servers import Servers
@@ -167,13 +167,20 @@ class Exchange(OuterStep[list[Result]]):
     def _timer(self, leases: _Leases[AsyncConnection]) -> asyncio.TimerHandle:
         """Schedule the end of the time limit: tasks that wait for an answer then get an error."""
         known = weakref.ref(leases)  # a timer that was not cancelled keeps no permit
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            found = known()
+            if found is not None:
+                # The loop may have been blocked, and may read only now an answer that came in time.
+                found.timer = loop.call_later(GRACE_SECONDS, stop)
 
         def stop() -> None:
             for lease in (known() or {}).values():
                 if lease.link is not None:
                     interrupt(lease.link.connection)
 
-        return asyncio.get_running_loop().call_later(max(0.0, self.limit.left()), stop)
+        return loop.call_later(max(0.0, self.limit.left()), end)
 
     def _timed_out(self, error: Exception) -> Exception:
         """Return a timeout in place of an error, if the time limit is over."""

@@ -26,8 +26,8 @@ from langchain_agentmem.backends.redis.limits import TimeLimit
 C = TypeVar("C")
 
 _NEVER = -math.inf
-_GRACE_SECONDS = 0.05
-"""Seconds in which a loop that was blocked can notice the progress of other tasks, before waiting tasks fail."""
+GRACE_SECONDS = 0.05
+"""Seconds in which a loop that was blocked can notice answers and the progress of other tasks, before waiting tasks fail."""
 _CHECK_SECONDS = 0.25
 """Seconds between two checks of the waiting callers."""
 
@@ -339,9 +339,7 @@ class LoopPool:
                 else:
                     # The loop may have been blocked, and may notice only now that other tasks made progress.
                     self._next_check = now
-                    self._timer = asyncio.get_running_loop().call_later(
-                        _GRACE_SECONDS, partial(self._check, again=True)
-                    )
+                    self._timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, partial(self._check, again=True))
                     return
         if ends:
             self._schedule_check(min(ends))
