@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.embeddings import Embeddings
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, MessageLikeRepresentation
 from langchain_core.runnables.config import ensure_config
 from typing_extensions import Unpack
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import MemoryCompressor
 
 _ROWS_SHOWN = 20
+
+_SETTINGS = frozenset({"session_id", "codec", *HistoryOptions.__annotations__})
+"""The arguments of `AgentMemHistory`. To assign one as an attribute would have no effect."""
 
 
 class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
@@ -168,6 +171,15 @@ class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
             cls, client: Any, session_id: str, *, allow_eviction: bool = False, **options: Unpack[HistoryOptions]
         ) -> Self: ...
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _SETTINGS and "_log" in self.__dict__:
+            msg = (
+                f"{name} of a history cannot be changed. Create another history, such as "
+                f"memory.history({self.session_id!r}, {name}=…)."
+            )
+            raise AttributeError(msg)
+        super().__setattr__(name, value)
+
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # the base class declares a plain attribute
         """The window: the newest messages within the budget, oldest first.
@@ -180,23 +192,36 @@ class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
         """Same as `messages`, but without blocking the event loop."""
         return await arun(self._window())
 
-    def add_messages(self, messages: Sequence[BaseMessage], *, metadata: Mapping[str, Any] | None = None) -> None:
+    def add_messages(
+        self, messages: Sequence[MessageLikeRepresentation], *, metadata: Mapping[str, Any] | None = None
+    ) -> None:
         """Add messages at the end, in one transaction: all of them, next to each other, or none.
 
+        A message without an ID gets one. The given object is not changed: `messages` returns another object, with the ID.
+
         Args:
-            messages: The messages. All message types of langchain-core round-trip.
+            messages: The messages: objects, or what `langchain_core.messages.convert_to_messages` accepts, such as
+                `("human", "hi")` and `{"role": "user", "content": "hi"}`. All message types of langchain-core round-trip.
             metadata: A JSON-serialisable mapping that is stored with each message. Default: None.
 
         Raises:
-            InvalidTypeError: A value in `messages` is not a message.
+            InvalidTypeError: A value in `messages` is not a message, and cannot be converted.
             UnsupportedValueError: A message would not round-trip, such as one with an artifact of an unknown class.
-            InvalidInputError: A message is too large, or its text is invalid (half of a surrogate pair).
+            InvalidInputError: A message is too large, its text is invalid (half of a surrogate pair), or its role is unknown.
             StorageError: The database could not store the messages. Nothing was stored.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     history = memory.history("session-1")
+            ...     history.add_messages([("human", "Hi"), {"role": "assistant", "content": "Hello"}])
+            ...     [(message.type, message.text) for message in history.messages]
+            [('human', 'Hi'), ('ai', 'Hello')]
         """
         run(self._append(messages, metadata))
 
     async def aadd_messages(
-        self, messages: Sequence[BaseMessage], *, metadata: Mapping[str, Any] | None = None
+        self, messages: Sequence[MessageLikeRepresentation], *, metadata: Mapping[str, Any] | None = None
     ) -> None:
         """Same as `add_messages`, but without blocking the event loop."""
         await arun(self._append(messages, metadata))
@@ -337,7 +362,9 @@ class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
             self._windows.begin(read, window)
         return window
 
-    def _append(self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None) -> Program[None]:
+    def _append(
+        self, messages: Sequence[MessageLikeRepresentation], metadata: Mapping[str, Any] | None
+    ) -> Program[None]:
         self._windows.end()
         yield from self._log.append(turn_of(messages), metadata, repair=is_chain_storing())
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import MemoryCompressor
 
 
+DEFAULT_SESSION = "default"
+"""The session of a history without a session ID."""
+
+
 class Window(NamedTuple):
     """The settings of the window that a history gives to a chain."""
 
@@ -107,7 +111,7 @@ class HistoryMethods:
 
     def history(
         self,
-        session_id: str,
+        session_id: str = DEFAULT_SESSION,
         *,
         user_id: str | None = None,
         agent: str | None = None,
@@ -120,7 +124,7 @@ class HistoryMethods:
         """Return the chat history of a session.
 
         Args:
-            session_id: The session: any string of 1 to 1,024 bytes.
+            session_id: The session: any string of 1 to 1,024 bytes. Default: `"default"`.
             user_id: The user of the session. Default: None (nobody).
             agent: The agent whose messages are read. Default: None (those of all agents).
             max_messages: The maximum number of messages in the window that `messages` returns. Default: as configured for
@@ -138,11 +142,11 @@ class HistoryMethods:
         window = Window(max_messages, max_tokens, token_counter, compressor).checked()
         return self._histories.create(session_id, user_id, agent, window, retention, turn=False)
 
-    def get_session_history(self, session_id: str, user_id: str | None = None) -> AgentMemHistory:
+    def get_session_history(self, session_id: str = DEFAULT_SESSION, user_id: str | None = None) -> AgentMemHistory:
         """Return the history of a session for one turn of a chain: the factory for `RunnableWithMessageHistory`.
 
         Args:
-            session_id: The session.
+            session_id: The session. Default: `"default"`.
             user_id: The user of the session. An empty ID, as in a config's default, names no user. Default: None (nobody).
         """
         return self._histories.create(session_id, user_id, None, Window(), None, turn=True)
@@ -180,7 +184,7 @@ class HistoryMethods:
             "any", None, agent, window, retention, turn=True
         )  # raises an error for wrong settings now
 
-        def get_session_history(session_id: str, user_id: str | None = None) -> AgentMemHistory:
+        def get_session_history(session_id: str = DEFAULT_SESSION, user_id: str | None = None) -> AgentMemHistory:
             return self._histories.create(session_id, user_id, agent, window, retention, turn=True)
 
         return get_session_history

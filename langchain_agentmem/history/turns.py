@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.prompt_values import PromptValue
+from pydantic import BaseModel
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import MessageRow, SessionKey
@@ -89,23 +91,36 @@ class Turn(NamedTuple):
 def turn_of(given: Any) -> list[BaseMessage]:
     """Return the messages in the argument of `add_messages`.
 
-    A chain passes on what its caller and its steps returned: pairs, dicts and strings, which models accept as messages.
-
     Args:
-        given: The argument.
+        given: The argument: messages, or what langchain-core converts to messages, such as `("human", "hi")`.
 
     Raises:
-        InvalidTypeError: It is not a list of messages, and no chain is storing a turn.
+        InvalidTypeError: It is not a list, or one of its values cannot be converted.
+        InvalidInputError: One of its values cannot be converted.
     """
-    is_list = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping))
+    if isinstance(given, PromptValue):
+        return given.to_messages()
+    is_list = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping, BaseModel))
     values: list[Any] = list(given) if is_list else []
     if is_list and all(isinstance(value, BaseMessage) for value in values):
         return values
     answers = answers_stored()
-    if not is_list or answers is None:
-        msg = f"add_messages takes a list of messages such as [HumanMessage('hi')], got {shown(given)}."
+    if is_list and answers is not None:  # a chain would only log an error
+        return [_message_of(value, is_answer=at >= len(values) - answers) for at, value in enumerate(values)]
+    if not is_list or _is_pair(given):
+        msg = f"add_messages takes a list of messages such as [HumanMessage('hi')], got {shown(given)}. Put it in brackets."
         raise InvalidTypeError(msg)
-    return [_message_of(value, is_answer=at >= len(values) - answers) for at, value in enumerate(values)]
+    return as_messages(values)
+
+
+def _is_pair(given: Any) -> bool:
+    """Return true for one message as a tuple of a role and a text, in which each string would become a message."""
+    return (
+        isinstance(given, tuple)
+        and len(given) == 2
+        and all(isinstance(one, str) for one in given)
+        and given[0] in {"human", "user", "ai", "assistant", "system", "developer"}
+    )
 
 
 def serialized_turn(

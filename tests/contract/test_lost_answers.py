@@ -252,3 +252,40 @@ async def test_a_variable_is_set_after_a_lost_answer(losing, call, session_id):
     assert {one.name: one.value for one in found} == {"a": 1, "b": 2}
     assert len(losing.other.sessions.list()) == bool(session_id)
     await call(losing.memory.close)
+
+
+@pytest.mark.parametrize("change", ["delete", "truncate", "replace"])
+async def test_a_message_is_changed_once(losing, call, change):
+    history = losing.memory.history("s")
+    await call(history.add_messages, [HumanMessage(text, id=text) for text in "abcd"])
+    # Redis knows the scripts from here on.
+    history.truncate("c")
+    history.replace("c", HumanMessage("c"))
+
+    def written_by_another(other: AgentMemory) -> None:
+        if change == "replace":
+            other.history("s").replace("a", HumanMessage("other"))
+        else:
+            other.history("s").add_messages([HumanMessage("other", id="b")])
+
+    changes: dict[str, tuple[Any, ...]] = {
+        "delete": (history.delete, ["b", "c"]),
+        "truncate": (history.truncate, "a"),
+        "replace": (history.replace, "a", HumanMessage("mine")),
+    }
+    losing.next_swap(written_by_another, changes_of(losing, change))
+    result = await call(*changes[change])
+    losing.check()
+    texts = [message.text for message in losing.other.history("s").messages]
+    if change == "replace":
+        assert texts == ["other", "b", "c"]
+    else:
+        assert (result, texts) == (2, ["a", "other"])
+    await call(losing.memory.close)
+
+
+def changes_of(losing: Losing, change: str) -> str:
+    """The name of the function or the script that makes a change."""
+    if change == "replace":
+        return "replace" if losing.backend == "redis" else "replace_message"
+    return "remove_messages"

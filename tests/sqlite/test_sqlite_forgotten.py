@@ -15,6 +15,7 @@ from surfaces import CONFIG, talk
 
 from langchain_agentmem import AgentMemory, Retention
 from langchain_agentmem.backends.sqlite import traces
+from langchain_agentmem.testing import ScriptedChatModel
 
 SECRET = "quetzalcoatl"
 SAID = f"My {SECRET} lives in Zanzibar. " + "It is long. " * 2_000
@@ -67,6 +68,31 @@ async def clear_history(memory: AgentMemory, call: Any) -> None:
     await call(memory.history("s").add_messages, [HumanMessage(SAID), AIMessage(SECRET)])
     yield
     await call(memory.history("s").clear)
+
+
+async def delete_messages(memory: AgentMemory, call: Any) -> None:
+    await call(memory.history("s").add_messages, [HumanMessage(SAID, id="1"), AIMessage(SECRET, id="2")])
+    yield
+    await call(memory.history("s").delete, ["1", "2"])
+
+
+async def delete_summarised_messages(memory: AgentMemory, call: Any) -> None:
+    await call(memory.history("s").add_messages, [HumanMessage(SAID, id="1"), AIMessage("yes", id="2")])
+    await call(memory.summary, "s", model=ScriptedChatModel([f"The {SECRET} lives in Zanzibar."] * 9))
+    yield
+    await call(memory.history("s").delete, before=time.time() + 10)
+
+
+async def truncate_history(memory: AgentMemory, call: Any) -> None:
+    await call(memory.history("s").add_messages, [HumanMessage("a", id="1"), HumanMessage(SAID), AIMessage(SECRET)])
+    yield
+    await call(memory.history("s").truncate, "1")
+
+
+async def replace_message(memory: AgentMemory, call: Any) -> None:
+    await call(memory.history("s").add_messages, [HumanMessage(SAID, id="1")])
+    yield
+    await call(memory.history("s").replace, "1", HumanMessage("other"))
 
 
 async def delete_session(memory: AgentMemory, call: Any) -> None:
@@ -145,6 +171,10 @@ OPERATIONS = [
     update_item,
     delete_after_replacing,
     clear_history,
+    delete_messages,
+    delete_summarised_messages,
+    truncate_history,
+    replace_message,
     delete_session,
     end_session,
     rename_session,
