@@ -289,3 +289,45 @@ def changes_of(losing: Losing, change: str) -> str:
     if change == "replace":
         return "replace" if losing.backend == "redis" else "replace_message"
     return "remove_messages"
+
+
+@pytest.mark.parametrize("what", ["open", "close"])
+async def test_a_session_is_opened_and_closed_once(losing, call, what):
+    def opened(memory: AgentMemory) -> Any:
+        return memory.session("s", retention=Retention("session"), context={"goal": "launch"})
+
+    async def enter(session: Any) -> None:
+        await call(_Block(session).enter)
+
+    outer, inner = opened(losing.other), opened(losing.memory)
+    await enter(outer)
+    await call(outer.history(agent="writer").add_messages, [HumanMessage("a")])
+    marker = f"agentmem_{what}_session".encode()
+    if losing.backend == "redis":
+        from langchain_agentmem.backends.redis import session_keys
+
+        marker = session_keys.LUA[what].digest.encode()
+    if what == "open":
+        losing.proxy.lose(marker, lambda: None)
+    await enter(inner)
+    if what == "close":
+        losing.proxy.lose(marker, lambda: None)
+    await call(inner.end)
+    losing.check()
+    assert losing.other.history("s").count() == 1
+    await call(outer.end)
+    assert losing.other.sessions.get("s") is None
+    await call(losing.memory.close)
+
+
+class _Block:
+    """`with` and `async with` as a pair of methods, for `call`."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+
+    def enter(self) -> Any:
+        return self.session.__enter__()
+
+    async def aenter(self) -> Any:
+        return await self.session.__aenter__()
