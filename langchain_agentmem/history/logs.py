@@ -243,8 +243,7 @@ class RunLog(Log):
         own = [row for row in self._run if row.agent == self.agent]
         if self._keep is not None and len(own) > self._keep:
             newest = own[-self._keep :]
-            spared = [row for row in own if row.role == "system" and row not in newest][-1:]
-            spared = [] if any(row.role == "system" for row in newest) else spared
+            spared = [row for row in _newest_system(own) if row not in newest]
             kept = {row.position for row in (*spared, *newest[len(spared) :])}
             self._run[:] = [row for row in self._run if row.agent != self.agent or row.position in kept]
 
@@ -307,7 +306,7 @@ class RunLog(Log):
         yield from ()
         rows = self._rows
         newest = rows if limit is None else rows[max(0, len(rows) - limit) :]
-        return [*(row for row in self._newest_system() if row.position < newest[0].position), *newest]
+        return [*(row for row in _newest_system(rows) if row.position < newest[0].position), *newest]
 
     def _page_rows(self, after: int, size: int) -> Program[list[MessageRow]]:
         yield from ()
@@ -326,6 +325,7 @@ class RunLog(Log):
         self._rows = list(compress(self._rows, kept))
         return before - len(self._rows)
 
-    def _newest_system(self) -> list[MessageRow]:
-        """Return the newest system message in a list; [] if there is none."""
-        return [row for row in self._rows if row.role == "system"][-1:]
+
+def _newest_system(rows: Sequence[MessageRow]) -> list[MessageRow]:
+    """Return the newest system message in a list; [] if there is none."""
+    return [row for row in rows if row.role == "system"][-1:]
