@@ -281,11 +281,12 @@ class Session:
         yield from self._histories.engine.sweeper.after_write()
 
     def _close(self) -> Program[None]:
-        token, self._token = self._token, None
-        if token is None:
+        if self._token is None:
             return
+        closing = self._backend.openings.close(self._key, self._token, time.time())
         with self._histories.engine.cache.writing([session_group(self._key)]):
-            yield from Write(self._backend, self._backend.openings.close(self._key, token, time.time()))
+            yield from Write(self._backend, closing)
+        self._token = None
         for rows in self._run_rows.values():
             rows.clear()
 

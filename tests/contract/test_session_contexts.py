@@ -23,6 +23,7 @@ from langchain_agentmem import (
     InvalidInputError,
     InvalidTypeError,
     Retention,
+    StorageBusyError,
     StorageClosedError,
 )
 from langchain_agentmem.arguments.caching import ReadCache
@@ -212,6 +213,22 @@ async def test_a_session_is_ended_before_the_end_of_the_block(memory, call):
         assert await left(call, memory, "writer") == NOTHING
         await call(memory.history("s", retention=Retention("session")).add_messages, [HumanMessage("later")])
     assert await call(memory.history("s").count) == 1
+
+
+async def test_a_closing_that_failed_is_repeated(memory, call, monkeypatch):
+    async with opened(call, memory.session("s", retention=Retention("session"))) as session:
+        await fill(call, session, "writer")
+        with monkeypatch.context() as patched:
+            patched.setattr(memory.backend, "write", broken)
+            patched.setattr(memory.backend, "awrite", broken)
+            with pytest.raises(StorageBusyError):
+                await call(session.end)
+        assert (await left(call, memory, "writer"))["messages"] == ["by writer"]
+    assert await left(call, memory, "writer") == NOTHING
+
+
+def broken(program: Any) -> Any:
+    raise StorageBusyError("another writer holds the database")
 
 
 async def test_a_session_that_was_deleted_stays_deleted(memory, call):
