@@ -30,6 +30,8 @@ def check_count(what: str, value: Any, *, least: int = 1) -> int:
         InvalidTypeError: The count is not an `int`.
         InvalidInputError: The count is smaller than `least`, or larger than 2**63 - 1.
     """
+    if type(value) is int and least <= value <= LARGEST_COUNT:
+        return value
     if isinstance(value, bool) or not isinstance(value, int):
         msg = f"{what} must be a whole number, got {type(value).__name__}: {shown(value)}."
         raise InvalidTypeError(msg)

@@ -13,7 +13,8 @@ from langchain_agentmem.encoding import limits
 from langchain_agentmem.encoding.limits import MAX_INTEGER_BITS, MAX_JSON_DEPTH
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError, UnsupportedValueError
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+"""Encodes values whose depth is checked: `is_plain_json` and `plain_json` refuse a value that contains itself."""
 
 
 def dump_json(value: Mapping[str, Any], what: str = "A store value") -> str:

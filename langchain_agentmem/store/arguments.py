@@ -140,11 +140,13 @@ def check_get(op: GetOp) -> GetOp:
 
 def check_search(op: SearchOp) -> SearchOp:
     """Return a search with checked arguments."""
-    compile_filter(op.filter)
-    if op.query is not None and not isinstance(op.query, str):
-        msg = f"query must be a string, got {type(op.query).__name__}: {shown(op.query)}."
-        raise InvalidTypeError(msg)
-    check_text("query", op.query or "")
+    if op.filter is not None:
+        compile_filter(op.filter)
+    if op.query is not None:
+        if not isinstance(op.query, str):
+            msg = f"query must be a string, got {type(op.query).__name__}: {shown(op.query)}."
+            raise InvalidTypeError(msg)
+        check_text("query", op.query)
     prefix = check_namespace(op.namespace_prefix)
     limit, offset = check_count("limit", op.limit, least=0), check_count("offset", op.offset, least=0)
     if (prefix, limit, offset) == (op.namespace_prefix, op.limit, op.offset):

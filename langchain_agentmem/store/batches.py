@@ -106,7 +106,7 @@ class Batch:
             NamespaceError: A namespace is not accepted.
             InvalidInputError: Another argument is not accepted.
         """
-        if len(ops) == 1 and isinstance(ops[0], (GetOp, PutOp)):
+        if len(ops) == 1:
             return cls._of_one(ops[0], fields, embedding=embedding, tenant=tenant)
         batch = cls(len(ops))
         reads: dict[int, ReadOp] = {}
@@ -117,10 +117,7 @@ class Batch:
             else:
                 reads[index] = _check_read(op)
         if reads:
-            if len(ops) == 1:
-                batch.single_read = reads[0]
-            else:
-                batch._reads = reads
+            batch._reads = reads
         if writes:
             puts = {
                 key: _prepare_put(op, fields, embedding=embedding) for key, op in writes.items() if op.value is not None
@@ -131,11 +128,11 @@ class Batch:
         return batch
 
     @classmethod
-    def _of_one(cls, op: GetOp | PutOp, fields: Fields, *, embedding: bool, tenant: str) -> Batch:
-        """Same as `of` for one operation on one item, with fewer objects."""
+    def _of_one(cls, op: Op, fields: Fields, *, embedding: bool, tenant: str) -> Batch:
+        """Same as `of` for one operation, with fewer objects."""
         batch = cls(1)
-        if isinstance(op, GetOp):
-            batch.single_read = check_get(op)
+        if not isinstance(op, PutOp):
+            batch.single_read = _check_read(op)
             return batch
         key = _check_write(op, tenant)
         if op.value is None:

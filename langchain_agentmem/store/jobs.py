@@ -62,7 +62,8 @@ class Caller(asyncio.Future[list[Result]]):
     def end(self) -> None:
         """Leave the job; cancel the future if it has no results."""
         self.job = None
-        super().cancel()
+        if not self.done():
+            super().cancel()
 
 
 class Job:
@@ -167,7 +168,7 @@ class Job:
 
 
 def _answer(caller: Caller, results: list[Result]) -> None:
-    if caller.waits:
+    if not caller.done() and not caller.left:
         caller.set_result(results)
 
 
