@@ -19,6 +19,7 @@ Classes:
     Profiles: Profiles of users and facts about them; see `memory.profiles`.
     ReadCache: The settings of a cache of variables and profiles; see `read_cache=`.
     Retention: The retention policy of sessions.
+    Guard: Rules for what must not be stored, such as credentials; see `guard=`.
     TokenCounter: Counts the tokens of messages, with a price for images; see `token_counter=`.
     UserProfile: The default schema of a profile.
 
@@ -51,6 +52,7 @@ Results:
 Errors:
     AgentMemError: Base class of all errors of this package.
     InvalidInputError: An argument has a wrong value.
+    SecretFoundError: A text contains a credential, which the guard refuses.
     InvalidTypeError: An argument has a wrong type.
     UnsupportedValueError: A value would not come back equal.
     BudgetError: A message does not fit a budget.
@@ -86,6 +88,7 @@ from langchain_agentmem.errors import (
     InvalidInputError,
     InvalidTypeError,
     InvalidVectorsError,
+    SecretFoundError,
     StorageBusyError,
     StorageClosedError,
     StorageError,
@@ -126,6 +129,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.prompting.values import RecentContext
     from langchain_agentmem.prompting.variables.models import Variable
     from langchain_agentmem.store.face import AgentMemStore
+    from langchain_agentmem.text.guard import Guard
 
 __all__ = [
     "AgentMemError",
@@ -151,6 +155,7 @@ __all__ = [
     "Facts",
     "FoundMessage",
     "FoundMessages",
+    "Guard",
     "InvalidInputError",
     "InvalidTypeError",
     "InvalidVectorsError",
@@ -168,6 +173,7 @@ __all__ = [
     "Relation",
     "Retention",
     "SavedMemory",
+    "SecretFoundError",
     "Session",
     "SessionInfo",
     "SessionOverview",
@@ -201,6 +207,7 @@ _LATER = {
     "Facts": "knowledge.facts.facts",
     "FoundMessage": "messages.models",
     "FoundMessages": "messages.models",
+    "Guard": "text.guard",
     "KnowledgeEntry": "knowledge.collections",
     "MemoryCompressor": "compression.compressor",
     "MemoryPrompt": "prompting.prompt",

@@ -3,6 +3,7 @@
     AgentMemError
     ├── InvalidInputError (ValueError)          an argument has a wrong value
     │   ├── BudgetError                         messages do not fit a budget
+    │   ├── SecretFoundError                    a text contains a credential
     │   ├── UnknownCollectionError              no such collection of shared knowledge
     │   └── UnknownMessageError                 no message of the history has this ID
     ├── InvalidTypeError (TypeError)            an argument has a wrong type
@@ -32,6 +33,10 @@ class AgentMemError(Exception):
 
 class InvalidInputError(AgentMemError, ValueError):
     """An argument has a value that is not accepted. Nothing was written."""
+
+
+class SecretFoundError(InvalidInputError):
+    """A text contains a credential, and the memory's guard refuses it. Nothing was written. The error shows no part of it."""
 
 
 class UnknownCollectionError(InvalidInputError):

@@ -35,6 +35,7 @@ from langchain_agentmem.programs import run
 from langchain_agentmem.prompting.methods import PromptingMethods
 from langchain_agentmem.prompting.recall.methods import RecallMethods
 from langchain_agentmem.store.face import AgentMemStore
+from langchain_agentmem.text.guard import Guard, check_guard
 from langchain_agentmem.text.tables import html_table
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         compact: If true, a checkpoint takes space in proportion to what changed; see `AgentMemSaver`. Default: True.
         embed_history: If true, `embeddings` also embeds messages, with one call for each turn. Default: True.
         read_cache: Keeps variables and profiles that were read in the process. Default: None (every read asks the database).
+        guard: The rules for what must not be stored, such as credentials; see `Guard`. Default: None (anything is stored).
 
     Raises:
         InvalidInputError: A value is not accepted.
@@ -105,6 +107,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         compact: bool = True,
         embed_history: bool = True,
         read_cache: ReadCache | None = None,
+        guard: Guard | None = None,
     ) -> None:
         if backend is None:
             settings = _settings_of_environment()
@@ -129,13 +132,21 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             index = {**(index or {}), "embed": embeddings}
         minutes: TTLConfig | None = None if duration is None else {"default_ttl": duration / 60}
         self.store = AgentMemStore(
-            self.backend, index=index, ttl=minutes, tenant=tenant, sweeper=sweeper, cache=self.read_cache
+            self.backend,
+            index=index,
+            ttl=minutes,
+            tenant=tenant,
+            sweeper=sweeper,
+            cache=self.read_cache,
+            guard=check_guard(guard),
         )
         self.checkpointer = AgentMemSaver(
-            self.backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=sweeper
+            self.backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=sweeper, guard=guard
         )
         indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
-        engine = HistoryEngine(self.backend, tenant, indexer=indexer, sweeper=sweeper, cache=self.read_cache)
+        engine = HistoryEngine(
+            self.backend, tenant, indexer=indexer, sweeper=sweeper, cache=self.read_cache, guard=guard
+        )
         self._histories = Histories(engine, kept, duration, limit, budget)
         self.sessions = Sessions(engine)
         self.records = Records(RecordEngine(self._histories))

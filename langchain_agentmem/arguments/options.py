@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.compression.events import CompressionEvent
     from langchain_agentmem.knowledge.extraction.results import Extraction
+    from langchain_agentmem.text.guard import Guard
 
 
 class MemoryOptions(TypedDict, total=False):
@@ -35,6 +36,7 @@ class MemoryOptions(TypedDict, total=False):
     compact: bool
     embed_history: bool
     read_cache: ReadCache | None
+    guard: Guard | None
 
 
 class StoreOptions(TypedDict, total=False):
@@ -43,6 +45,7 @@ class StoreOptions(TypedDict, total=False):
     index: IndexConfig | None
     ttl: TTLConfig | None
     tenant: str
+    guard: Guard | None
 
 
 class SaverOptions(TypedDict, total=False):
@@ -52,6 +55,7 @@ class SaverOptions(TypedDict, total=False):
     ttl: timedelta | float | None
     tenant: str
     compact: bool
+    guard: Guard | None
 
 
 class HistoryOptions(TypedDict, total=False):

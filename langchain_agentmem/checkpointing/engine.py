@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -54,8 +54,13 @@ from langchain_agentmem.checkpointing.pruning import delete_runs, keep_latest
 from langchain_agentmem.checkpointing.scan import Scan, read_page
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.errors import ConflictError, InvalidInputError, ThreadInUseError
+from langchain_agentmem.messages.guarding import guarded_value
 from langchain_agentmem.programs import OffLoop, Program, Read, Write
 from langchain_agentmem.programs.sizes import is_large
+from langchain_agentmem.text.guard import Guard
+
+_GUARDED = 1_000
+"""The number of characters from which a guard reads values in a worker thread."""
 
 _NO_STATE: Mapping[str, Any] = {}
 
@@ -72,6 +77,7 @@ class CheckpointEngine:
         ttl: Seconds without a new checkpoint after which a thread expires. Default: None (never).
         plain: If true, store checkpoints in full, as LangGraph's savers do. Default: False.
         known: The cache of stored values. Default: an empty one.
+        guard: The rules for messages and texts, which apply if `guard.checkpoints` is true. Default: None (any value).
     """
 
     backend: Backend
@@ -81,6 +87,7 @@ class CheckpointEngine:
     ttl: float | None = None
     plain: bool = False
     known: KnownValues = field(default_factory=KnownValues)
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         self._loader = Loader(self.codec, self.known, self.tenant)
@@ -146,6 +153,13 @@ class CheckpointEngine:
         new_versions: ChannelVersions,
     ) -> Program[RunnableConfig]:
         """Store a checkpoint and return its config."""
+        if self.guard is not None and self.guard.checkpoints:
+            yield from OffLoop(is_large(checkpoint["channel_values"], _GUARDED))
+            values = {
+                name: guarded_value(value, self._rule(f"The channel {name!r}"))
+                for name, value in checkpoint["channel_values"].items()
+            }
+            checkpoint = cast("Checkpoint", {**checkpoint, "channel_values": values})
         thread, namespace, parent_id = self._checkpoint(config)
         checkpoint_id = checkpoint_id_of(checkpoint, metadata, new_versions)
         ids = (thread.thread_id, checkpoint_id)
@@ -181,10 +195,20 @@ class CheckpointEngine:
         yield from self.sweeper.after_write()
         return checkpoint_config(config["configurable"]["thread_id"], namespace, checkpoint_id)
 
+    def _rule(self, where: str) -> Callable[[str], str]:
+        guard = cast("Guard", self.guard)
+        return lambda text: guard.text(text, where)
+
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> Program[None]:
         """Store a task's pending writes for the checkpoint that a config names."""
+        if self.guard is not None and self.guard.checkpoints:
+            yield from OffLoop(is_large([value for _, value in writes], _GUARDED))
+            writes = [
+                (channel, guarded_value(value, self._rule(f"A write to the channel {channel!r}")))
+                for channel, value in writes
+            ]
         thread, namespace, checkpoint_id = self._checkpoint(config)
         if checkpoint_id is None:
             msg = "put_writes needs the checkpoint_id of the checkpoint that the writes belong to."

@@ -36,6 +36,7 @@ from langchain_agentmem.checkpointing.scan import Scan
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.errors import AgentMemError, ConfigurationError
 from langchain_agentmem.programs import arun, run
+from langchain_agentmem.text.guard import Guard, check_guard
 from langchain_agentmem.text.tables import html_table
 
 _COUNTED_THREADS = 1_000
@@ -87,6 +88,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         tenant: str = "default",
         compact: bool = True,
         sweeper: Sweeper | None = None,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__(serde=serializer_of(serde))
         plain = not check_flag("compact", compact)
@@ -100,6 +102,7 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
             sweeper or Sweeper(self._backend, tenant),
             seconds("ttl", ttl),
             plain,
+            guard=check_guard(guard),
         )
         if plain and self._engine.codec.secret:
             msg = (

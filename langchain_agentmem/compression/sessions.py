@@ -37,7 +37,7 @@ class SessionMessages:
     """
 
     def __init__(self, engine: HistoryEngine, key: SessionKey, agent: str | None, style: str = "") -> None:
-        self.storage = SessionRecords(engine.backend, key, agent)
+        self.storage = SessionRecords(engine.backend, key, agent, engine.guard)
         self._engine = engine
         self._key = key
         self._agent = agent

@@ -26,6 +26,7 @@ from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.programs import Program, Read, Write
 from langchain_agentmem.programs.caches import RecentValues
 from langchain_agentmem.programs.locks import forkable_lock
+from langchain_agentmem.text.guard import Guard
 
 _log = logging.getLogger(__name__)
 
@@ -44,9 +45,11 @@ class SessionRecords:
         backend: The backend that stores the session.
         key: The session.
         agent: Only this agent's messages; None for those of all agents.
+        guard: Redacts the record. Default: None (nothing is redacted).
     """
 
-    def __init__(self, backend: Backend, key: SessionKey, agent: str | None) -> None:
+    def __init__(self, backend: Backend, key: SessionKey, agent: str | None, guard: Guard | None = None) -> None:
+        self._guard = guard
         self._backend = backend
         self._key = key
         self._agent = agent
@@ -64,7 +67,7 @@ class SessionRecords:
         covers = None
         if record.claim is None and self._agent != LIST_SUMMARY:
             covers = max((entry.covered for entry in record.entries), default=0)
-        summary = StoredSummary(json.dumps(record.to_json()), secrets.randbits(53), covers)
+        summary = StoredSummary(json.dumps(_guarded(record, self._guard)), secrets.randbits(53), covers)
         return (
             yield from Write(
                 self._backend, self._backend.messages.swap_summary(self._key, self._agent, summary, revision, now)
@@ -234,7 +237,7 @@ def storage_of_run(engine: CheckpointEngine, config: RunnableConfig) -> RecordSt
     if configurable.get("session_id") is not None:
         user_id = check_optional_id("user_id", user_named_by(configurable))
         key = SessionKey(engine.tenant, user_id, check_id("session_id", configurable["session_id"]))
-        return session_storage(engine.backend, key)
+        return session_storage(engine.backend, key, engine.guard)
     return None
 
 
@@ -251,9 +254,15 @@ def thread_storage(engine: CheckpointEngine, thread_id: str, namespace: str = ""
     )
 
 
-def session_storage(backend: Backend, key: SessionKey) -> RecordStorage:
+def session_storage(backend: Backend, key: SessionKey, guard: Guard | None = None) -> RecordStorage:
     """Return the storage for the summaries of a session whose messages a compressor receives as a list."""
-    return SessionRecords(backend, key, LIST_SUMMARY)
+    return SessionRecords(backend, key, LIST_SUMMARY, guard)
+
+
+def _guarded(record: Record, guard: Guard | None) -> Any:
+    """Return a record as JSON, with redacted texts: a summary is made from messages that the guard may not have seen."""
+    stored = record.to_json()
+    return stored if guard is None else guard.redacting.value(stored, "The summary")
 
 
 def record_of(stored: str) -> Record:

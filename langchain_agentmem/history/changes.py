@@ -158,7 +158,7 @@ def replace(
     """
     given = None if metadata is OMITTED else metadata
     one = with_id(completed(message), message_id)
-    turn = yield from serialized_turn(engine.codec, [one], given, key.session_id, repair=False)
+    turn = yield from serialized_turn(engine.codec, [one], given, key.session_id, repair=False, guard=engine.guard)
     embedded = yield from embed_messages(engine.indexer, turn.messages)
     yield from OffLoop(is_large(turn.messages, LONG))
     (row,) = turn.rows(key, agent, time.time(), language=engine.backend.language, vectors=embedded.vectors)

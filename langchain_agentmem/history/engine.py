@@ -38,6 +38,7 @@ from langchain_agentmem.search.fingerprint import Embedded, Indexer
 from langchain_agentmem.search.indexing import embed_messages, settle_messages
 from langchain_agentmem.search.messages import MessageQuery, search_messages
 from langchain_agentmem.search.ranking import stop_words
+from langchain_agentmem.text.guard import Guard
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,9 @@ class HistoryEngine:
         indexer: Indexer | None = None,
         sweeper: Sweeper | None = None,
         cache: CachedReads | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard
         self.backend = backend
         self.tenant = tenant
         self.codec = codec or Codec()
@@ -119,7 +122,9 @@ class HistoryEngine:
             StorageError: The backend could not store the messages.
         """
         now = time.time()
-        turn = yield from serialized_turn(self.codec, messages, metadata, key.session_id, repair=repair)
+        turn = yield from serialized_turn(
+            self.codec, messages, metadata, key.session_id, repair=repair, guard=self.guard
+        )
         if not turn.messages:
             return
         embedded = yield from self._embedded(key, turn.messages, repair=repair)
@@ -204,6 +209,8 @@ class HistoryEngine:
 
     def rename(self, key: SessionKey, title: str) -> Program[bool]:
         """Set the title of a session; return true if the session exists."""
+        if self.guard is not None:
+            title = self.guard.text(title, "title")
         return (yield from Write(self.backend, self.backend.messages.rename(key, title, time.time())))
 
     def end(self, key: SessionKey) -> Program[int]:

@@ -28,15 +28,20 @@ from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, Unsup
 from langchain_agentmem.history.chains import answers_stored
 from langchain_agentmem.history.substitutes import mark_for, substitute_for
 from langchain_agentmem.messages.conversion import as_messages
+from langchain_agentmem.messages.guarding import guarded_message
 from langchain_agentmem.messages.properties import text_of, time_of
 from langchain_agentmem.messages.roles import role_of
 from langchain_agentmem.programs import OffLoop, Program
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.programs.sizes import LONG, is_large
 from langchain_agentmem.search.rows import digest_of_message
+from langchain_agentmem.text.guard import Guard
 from langchain_agentmem.text.words import analyze
 
 _log = logging.getLogger(__name__)
+
+_GUARDED = 1_000
+"""The number of characters from which a guard reads messages in a worker thread: it takes about a microsecond for each."""
 
 _NO_VECTORS: Mapping[str, bytes] = MappingProxyType({})
 
@@ -130,6 +135,7 @@ def serialized_turn(
     session_id: str,
     *,
     repair: bool,
+    guard: Guard | None = None,
 ) -> Program[Turn]:
     """Check and serialize messages. A message without an ID gets one.
 
@@ -139,17 +145,22 @@ def serialized_turn(
         metadata: A JSON-serialisable mapping that is stored with each message; None for none.
         session_id: The session, for warnings.
         repair: If true, store a message that cannot be stored unchanged in a repaired form.
+        guard: The rules for texts. Default: None (any text).
 
     Raises:
         InvalidInputError: A message is malformed or too large.
         UnsupportedValueError: A message would not round-trip.
     """
+    yield from OffLoop(is_large(messages, LONG if guard is None else _GUARDED))
+    if guard is not None and metadata is not None:
+        metadata = (guard.redacting if repair else guard).value(metadata, "metadata")
     stored_metadata = None if metadata is None else dump_json(metadata, "metadata")
-    yield from OffLoop(is_large(messages, LONG))
     checked: list[BaseMessage] = []
     bodies: list[Typed] = []
     for at, message in enumerate(messages):
         one = _identified(completed(message))
+        if guard is not None:
+            one = _guarded(one, guard, at, session_id, repair=repair)
         try:
             body = codec.dump_message(one)
         except (InvalidInputError, UnsupportedValueError) as error:
@@ -170,6 +181,22 @@ def serialized_turn(
         checked.append(one)
         bodies.append(body)
     return Turn(checked, bodies, stored_metadata)
+
+
+def _guarded(message: BaseMessage, guard: Guard, at: int, session_id: str, *, repair: bool) -> BaseMessage:
+    try:
+        return guarded_message(message, lambda text: guard.text(text, f"messages[{at}]"))
+    except InvalidInputError as error:
+        if not repair:
+            raise
+        _log.warning(
+            "messages[%d] of a turn in session %r is stored without what the guard refuses, because "
+            "RunnableWithMessageHistory would lose the turn: %s",
+            at,
+            session_id,
+            error,
+        )
+        return guarded_message(message, guard.repaired)
 
 
 def with_id(message: BaseMessage, message_id: str) -> BaseMessage:

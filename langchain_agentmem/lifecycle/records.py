@@ -257,6 +257,9 @@ class RecordEngine:
             retention: The retention of the agent in the session. Default: None (as configured for the agent).
         """
         check_id("agent", agent)
+        guard = self.histories.engine.guard
+        if guard is not None and isinstance(record, Mapping):
+            record = guard.value(record, "The record")
         text = dump_json(record, "The record")
         if status is None:
             stated = record.get("status")

@@ -97,8 +97,9 @@ class Session:
         self.id = str(uuid4()) if session_id is None else check_id("session_id", session_id)
         self.user_id = check_optional_id("user_id", user_id)
         self.agent = check_optional_id("agent", agent)
-        self._context = variable_puts(_checked_context(context))
-        self._given_metadata = None if metadata is None else dump_json(metadata, "metadata")
+        self._guard = histories.engine.guard
+        self._context = variable_puts(_checked_context(context), guard=self._guard)
+        self._given_metadata = None if metadata is None else self._dumped(metadata)
         self._metadata: dict[str, Any] = {} if metadata is None else load_json(self._given_metadata or "{}")
         self._timeout = seconds("timeout", timeout)
         self._retention: dict[str | None, Retention] = {}
@@ -315,9 +316,14 @@ class Session:
             change = self._backend.openings.change(self._key, self._ending(), None, time.time())
             yield from Write(self._backend, change)
 
+    def _dumped(self, metadata: Mapping[str, Any]) -> str:
+        if self._guard is not None and isinstance(metadata, Mapping):
+            metadata = self._guard.value(metadata, "metadata")
+        return dump_json(metadata, "metadata")
+
     def _update_metadata(self, values: Mapping[str, Any]) -> Program[dict[str, Any]]:
         self._check_opened()
-        text = dump_json({**self._metadata, **load_json(dump_json(values, "metadata"))}, "metadata")
+        text = dump_json({**self._metadata, **load_json(self._dumped(values))}, "metadata")
         if not (yield from Write(self._backend, self._backend.openings.change(self._key, None, text, time.time()))):
             msg = f"Session {shown(self.id)} does not exist any more, so its metadata cannot be changed."
             raise InvalidInputError(msg)

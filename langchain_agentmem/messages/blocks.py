@@ -156,6 +156,18 @@ def with_texts(block: Any, change: Change) -> Any:
     return {**_changed(block, change, None), **own}
 
 
+def with_all_texts(value: Any, change: Change) -> Any:
+    """Return a copy of a message's content, or of another field, with changed texts.
+
+    Files, images, addresses, and encrypted or signed values stay unchanged.
+
+    Args:
+        value: The value.
+        change: The function that changes a text.
+    """
+    return _changed(value, change, None)
+
+
 def with_strings(value: Any, change: Change) -> Any:
     """Return a copy of a call's arguments, a dict or JSON text, with changed texts."""
     if isinstance(value, str):

@@ -42,7 +42,12 @@ class PromptingMethods:
         engine = self._histories.engine
         return Variables(
             VariableEngine(
-                engine.backend, engine.tenant, self._histories.retention_of, engine.sweeper, cache=engine.cache
+                engine.backend,
+                engine.tenant,
+                self._histories.retention_of,
+                engine.sweeper,
+                cache=engine.cache,
+                guard=engine.guard,
             )
         )
 

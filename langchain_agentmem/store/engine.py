@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -50,6 +51,7 @@ from langchain_agentmem.store.fields import Index, field_paths, index_of
 from langchain_agentmem.store.items import Value, item_groups, item_name
 from langchain_agentmem.store.reads import Answer, Reader, results_of
 from langchain_agentmem.store.updates import Decide, Rows, Values, updated
+from langchain_agentmem.text.guard import Guard
 
 T = TypeVar("T")
 TTL = float | timedelta | NotProvided | None
@@ -70,6 +72,7 @@ class StoreEngine:
         ttl: LangGraph's TTL configuration. Default: None (no expiry).
         sweeper: Deletes expired rows after writes. Default: None (a sweeper for this tenant).
         cache: The cache of reads, which writes invalidate and `cached` uses. Default: None (nothing is cached).
+        guard: The rules for values. Default: None (any value).
 
     Example:
         >>> from langchain_agentmem.backends import connect
@@ -95,7 +98,9 @@ class StoreEngine:
         ttl: TTLConfig | None = None,
         sweeper: Sweeper | None = None,
         cache: CachedReads | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard
         self.backend = backend
         self.tenant = check_tenant(tenant)
         self.index_config = check_index_config(index)
@@ -198,6 +203,8 @@ class StoreEngine:
 
         def decide(values: Values) -> Program[Values]:
             value = yield from _result_of(function(values[item_key]))
+            if self.guard is not None and value is not None:
+                value = self.guard.value(value, f"The value of item {shown(key)}")
             if value is None:
                 msg = f"The function of update returned None for {shown(item_key, 200)}. Return the new value, or use delete."
                 raise InvalidTypeError(msg)
@@ -361,7 +368,23 @@ class StoreEngine:
 
     def batch_of(self, ops: Sequence[Op]) -> Batch:
         """Same as `prepare`, for few and small operations."""
+        if self.guard is not None:
+            ops = [self._guarded(op, self.guard) for op in ops]
         return Batch.of(ops, self.fields, embedding=self.indexer is not None, tenant=self.tenant)
+
+    @staticmethod
+    def _guarded(op: Op, guard: Guard) -> Op:
+        if not isinstance(op, PutOp) or op.value is None:
+            return op
+        return op._replace(value=guard.value(op.value, f"The value of item {shown(op.key)}"))
+
+    def redacting(self) -> StoreEngine:
+        """Return an engine that redacts what the guard of this one refuses: for values that a model made."""
+        if self.guard is None:
+            return self
+        engine = copy.copy(self)
+        engine.guard = self.guard.redacting
+        return engine
 
     def perform(self, batch: Batch, callers: Sequence[int] | None = None) -> Program[list[list[Result]]]:
         """Do a batch.

@@ -38,6 +38,7 @@ from langchain_agentmem.store.bursts import Burst
 from langchain_agentmem.store.engine import TTL, StoreEngine
 from langchain_agentmem.store.fields import Index
 from langchain_agentmem.store.items import Value
+from langchain_agentmem.text.guard import Guard, check_guard
 from langchain_agentmem.text.tables import html_table
 
 
@@ -56,6 +57,7 @@ class AgentMemStore(Surface, BaseStore):
         ttl: LangGraph's TTL configuration: `default_ttl` (minutes or a `timedelta`) and `refresh_on_read`. Expired items are
             never returned. Default: None (no expiry).
         tenant: The application, if several share the database. Default: `"default"`.
+        guard: The rules for values; see `Guard`. Default: None (any value).
 
     Example:
         >>> from langchain_agentmem import AgentMemStore
@@ -78,10 +80,13 @@ class AgentMemStore(Surface, BaseStore):
         tenant: str = "default",
         sweeper: Sweeper | None = None,
         cache: CachedReads | None = None,
+        guard: Guard | None = None,
     ) -> None:
         backend, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")')
         self._backend: Backend = backend
-        self.engine = StoreEngine(backend, tenant, index=index, ttl=ttl, sweeper=sweeper, cache=cache)
+        self.engine = StoreEngine(
+            backend, tenant, index=index, ttl=ttl, sweeper=sweeper, cache=cache, guard=check_guard(guard)
+        )
         self.index_config = self.engine.index_config
         self.ttl_config = self.engine.ttl_config
         self.embeddings: Embeddings | None = self.engine.indexer.embedder.model if self.engine.indexer else None

@@ -138,7 +138,13 @@ class ProfileExtractor(Runnable[Any, Any]):
         shape = Schema(schema)
         proposing = ProposingModel(model, method, answer_schema(facts=shape.has_facts, entities=entities), limit)
         self.engine = ExtractionEngine(
-            proposing, store.engine, shape, given, entities, language=language, from_assistant=from_assistant
+            proposing,
+            store.engine.redacting(),
+            shape,
+            given,
+            entities,
+            language=language,
+            from_assistant=from_assistant,
         )
         self._when = when
         self._messages_key = messages_key

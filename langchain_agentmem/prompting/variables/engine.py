@@ -22,6 +22,7 @@ from langchain_agentmem.programs import OffLoop, Program, Read, Write
 from langchain_agentmem.programs.sizes import LONG, is_large
 from langchain_agentmem.prompting.variables.models import FoundVariables, Variable
 from langchain_agentmem.search.ranking import query_words
+from langchain_agentmem.text.guard import Guard
 from langchain_agentmem.text.words import analyze, scores, texts_in
 
 
@@ -34,6 +35,7 @@ class VariableEngine:
         retention_of: Returns the retention of an agent's sessions, whose TTL a session gets from its variables too.
         sweeper: Deletes expired data after writes.
         cache: The cache of reads. Default: None (nothing is cached).
+        guard: The rules for values. Default: None (any value).
 
     Example:
         >>> from langchain_agentmem import Retention
@@ -57,7 +59,9 @@ class VariableEngine:
         sweeper: Sweeper,
         *,
         cache: CachedReads | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self.backend = backend
         self.tenant = tenant
         self._retention_of = retention_of
@@ -99,7 +103,7 @@ class VariableEngine:
             raise InvalidTypeError(msg)
         duration = seconds("ttl", ttl)
         yield from OffLoop(is_large(values))
-        puts = variable_puts(values, duration)
+        puts = variable_puts(values, duration, self._guard)
         if not puts:
             return
         kept = self._retention_of(scope.agent)
@@ -177,17 +181,20 @@ class VariableEngine:
             return (yield from Write(self.backend, self.backend.variables.remove(scope, names, time.time())))
 
 
-def variable_puts(values: Mapping[str, Any], ttl: float | None = None) -> list[VariablePut]:
+def variable_puts(values: Mapping[str, Any], ttl: float | None = None, guard: Guard | None = None) -> list[VariablePut]:
     """Return variables to set.
 
     Args:
         values: JSON values by name.
         ttl: Seconds until the variables expire. Default: None (they live as long as their scope).
+        guard: The rules for values. Default: None (any value).
 
     Raises:
         UnsupportedValueError: A value is not a JSON value.
         InvalidInputError: A name is not accepted, or a value is too large.
     """
+    if guard is not None:
+        values = {name: guard.value(value, f"The variable {shown(name)}") for name, value in values.items()}
     return [
         VariablePut(check_id("name", name), dump_json_value(value, f"The value of {shown(name)}"), ttl)
         for name, value in values.items()

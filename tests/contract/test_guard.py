@@ -1,0 +1,179 @@
+"""The guard on every write path: credentials and oversized texts are refused or redacted, on every backend."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables.history import RunnableWithMessageHistory
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.store.base import PutOp
+
+from langchain_agentmem import AgentMemory, Guard, InvalidInputError, SecretFoundError, UserProfile
+from langchain_agentmem.testing import ScriptedChatModel
+
+SECRET = "AKIAIOSFODNN7EXAMPLE"
+TEXT = f"My key is {SECRET}, keep it."
+REDACTED = "My key is [redacted: AWS Access Key], keep it."
+USER = "alice@example.com"
+
+CALLS = [{"name": "pay", "args": {"key": TEXT}, "id": "call_1"}]
+
+
+def write_paths(memory):
+    """Return each way to write a text, with the method and its arguments."""
+    history, store = memory.history("s", user_id=USER), memory.store
+    return {
+        "message": (history.add_messages, [HumanMessage(TEXT)]),
+        "block": (history.add_messages, [HumanMessage([{"type": "text", "text": TEXT}])]),
+        "call": (history.add_messages, [HumanMessage("pay"), AIMessage("", tool_calls=CALLS)]),
+        "result": (history.add_messages, [ToolMessage("done", tool_call_id="call_1", artifact={"key": TEXT})]),
+        "turn": (history.add_messages, [("human", TEXT), {"role": "assistant", "content": "ok"}]),
+        "title": (memory.sessions.rename, "s", TEXT),
+        "put": (store.put, ("a", "b"), "k", {"text": TEXT}),
+        "batch": (store.batch, [PutOp(("a",), "k", {"deep": [{"text": TEXT}]})]),
+        "key of an object": (store.put, ("a", "b"), "k", {TEXT: 1}),
+        "update": (store.update, ("a", "b"), "k", lambda _: {"text": TEXT}),
+        "profile": (memory.profiles.save, UserProfile(user_id=USER, name=TEXT)),
+        "preference": (memory.profiles.update_preference, USER, "key", TEXT),
+        "fact": (memory.profiles.add_fact, USER, TEXT),
+        "memory": (memory.memories.save, USER, TEXT),
+        "knowledge": (memory.knowledge.add, "docs", [TEXT]),
+        "variable": (memory.variables.set, "key", {"value": TEXT}),
+        "record": (memory.records.save, "planner", {"output": TEXT}),
+    }
+
+
+PATHS = sorted(write_paths(AgentMemory.from_url("sqlite:///:memory:")))
+
+
+async def stored_in(memory, call):
+    """Return everything that the memory returns, as one text."""
+    found = [
+        await call(memory.history("s", user_id=USER).get_recent, 100),
+        [item.value for item in await call(memory.store.search, (), limit=100)],
+        await call(memory.profiles.get, USER),
+        await call(memory.memories.list, USER),
+        await call(memory.variables.all),
+        await call(memory.records.query),
+        await call(memory.sessions.list),
+    ]
+    return repr(
+        [list(one) if isinstance(one, list) else vars(one) if hasattr(one, "__dict__") else one for one in found]
+    )
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_credential_is_refused_before_anything_is_written(url, call, path):
+    with AgentMemory.from_url(url, guard=Guard()) as memory:
+        before = await stored_in(memory, call)
+        method, *arguments = write_paths(memory)[path]
+        with pytest.raises(SecretFoundError, match=r"AWS Access Key.*Nothing was stored") as raised:
+            await call(method, *arguments)
+        assert SECRET not in str(raised.value)
+        assert await stored_in(memory, call) == before
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_credential_is_redacted(url, call, path):
+    with AgentMemory.from_url(url, guard=Guard("redact")) as memory:
+        if path == "title":
+            memory.history("s", user_id=USER).add_user_message("hello")
+        method, *arguments = write_paths(memory)[path]
+        keywords = {"user_id": USER} if path == "title" else {}
+        await call(method, *arguments, **keywords)
+        stored = await stored_in(memory, call)
+        assert SECRET not in stored
+        assert "[redacted: AWS Access Key]" in stored
+
+
+async def test_the_objects_of_the_caller_are_not_changed(url, call):
+    with AgentMemory.from_url(url, guard=Guard("redact")) as memory:
+        message, value = HumanMessage(TEXT), {"text": TEXT}
+        await call(memory.history("s").add_messages, [message])
+        await call(memory.store.put, ("a",), "k", value)
+        assert (message.content, value) == (TEXT, {"text": TEXT})
+        assert (await call(memory.store.update, ("a",), "k", lambda old: {**old, "more": TEXT}))["more"] == REDACTED
+        assert [one.content for one in await call(memory.history("s").get_recent, 5)] == [REDACTED]
+        assert (await call(memory.sessions.list))[0].title == REDACTED
+
+
+async def test_texts_without_credentials_are_stored_as_they_are(url, call):
+    messages = [
+        HumanMessage("I forgot my password. Which password? The secret of the api_key is a token."),
+        HumanMessage([{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{SECRET * 3}"}}]),
+        AIMessage([{"type": "thinking", "thinking": "x", "signature": SECRET}]),
+    ]
+    with AgentMemory.from_url(url, guard=Guard()) as memory:
+        await call(memory.history("s").add_messages, messages)
+        stored = await call(memory.history("s").get_recent, 5)
+        assert [one.content for one in stored] == [one.content for one in messages]
+
+
+async def test_a_chain_with_a_history_loses_no_turn(url, call, caplog):
+    with AgentMemory.from_url(url, guard=Guard(max_length=50)) as memory:
+        model = ScriptedChatModel(["ok " + "x" * 100])
+        prompt = ChatPromptTemplate([MessagesPlaceholder("history"), ("human", "{input}")])
+        chain = RunnableWithMessageHistory(
+            prompt | model, memory.get_session_history, input_messages_key="input", history_messages_key="history"
+        )
+        with caplog.at_level(logging.WARNING):
+            await call(chain.invoke, {"input": TEXT}, {"configurable": {"session_id": "s"}})
+        stored = [one.content for one in memory.history("s").messages]
+        assert stored == [REDACTED, "ok " + "x" * 46 + "…"]
+        assert "without what the guard refuses" in caplog.text
+        assert SECRET not in caplog.text
+
+
+async def test_extraction_redacts_what_a_model_proposes(url, call):
+    answer = f'{{"changes": [{{"action": "add", "text": "Uses {SECRET}", "messages": [1]}}]}}'
+    with AgentMemory.from_url(url, guard=Guard()) as memory:
+        done = await call(memory.learn, [("user", f"I use {SECRET}")], user_id=USER, model=ScriptedChatModel([answer]))
+        assert done.error is None
+        facts = (await call(memory.profiles.get, USER)).facts
+        assert [fact.text for fact in facts] == ["Uses [redacted: AWS Access Key]"]
+
+
+async def test_a_summary_is_redacted(url, call):
+    with AgentMemory.from_url(url, guard=Guard()) as memory:
+        history = memory.history("s")
+        for number in range(3):
+            await call(history.add_messages, [HumanMessage(f"q{number}"), AIMessage(f"a{number}")])
+        summary = await call(memory.summary, "s", model=ScriptedChatModel([f'{{"summary": "They use {SECRET}."}}']))
+        assert summary is not None
+        assert (await call(memory.summary, "s")).text == "They use [redacted: AWS Access Key]."
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+async def test_checkpoints_are_guarded_only_on_request(url, call, checkpoints):
+    with AgentMemory.from_url(url, guard=Guard("redact", checkpoints=checkpoints)) as memory:
+        builder = StateGraph(MessagesState).add_node("reply", lambda _: {"messages": [AIMessage(f"Use {SECRET}")]})
+        graph = builder.add_edge(START, "reply").compile(checkpointer=memory.checkpointer)
+        run = {"configurable": {"thread_id": "t"}}
+        await call(graph.invoke, {"messages": [HumanMessage(TEXT)]}, run)
+        state = await call(graph.get_state, run)
+        texts = [one.content for one in state.values["messages"]]
+        assert texts == ([REDACTED, "Use [redacted: AWS Access Key]"] if checkpoints else [TEXT, f"Use {SECRET}"])
+
+
+async def test_a_guard_that_rejects_fails_the_run_whose_checkpoint_it_refuses(url, call):
+    with AgentMemory.from_url(url, guard=Guard(checkpoints=True)) as memory:
+        builder = StateGraph(MessagesState).add_node("reply", lambda _: {"messages": [AIMessage("hi")]})
+        graph = builder.add_edge(START, "reply").compile(checkpointer=memory.checkpointer)
+        with pytest.raises(SecretFoundError):
+            await call(graph.invoke, {"messages": [HumanMessage(TEXT)]}, {"configurable": {"thread_id": "t"}})
+
+
+async def test_a_long_text_is_refused(url, call):
+    for action in ("reject", "redact"):
+        with AgentMemory.from_url(url, guard=Guard(action, max_length=10)) as memory:
+            for method, arguments in (
+                (memory.history("s").add_messages, [[HumanMessage("x" * 11)]]),
+                (memory.store.put, [("a",), "k", {"text": ["x" * 11]}]),
+                (memory.variables.set, ["v", "x" * 11]),
+            ):
+                with pytest.raises(InvalidInputError, match="a text of 11 characters; the guard accepts 10"):
+                    await call(method, *arguments)
+            await call(memory.history("s").add_messages, [HumanMessage("x" * 10)])
