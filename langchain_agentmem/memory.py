@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from langchain_agentmem.settings import AgentMemSettings
 
 
+SESSION_TIMEOUT = 3600.0
+"""The default timeout of an open session, in seconds."""
+
+
 class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMethods, RecallMethods, Surface):
     """The memory of an application: chat history, store, checkpointer and knowledge about users on one database.
 
@@ -76,6 +80,8 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         embed_history: If true, `embeddings` also embeds messages, with one call for each turn. Default: True.
         read_cache: Keeps variables and profiles that were read in the process. Default: None (every read asks the database).
         guard: The rules for what must not be stored, such as credentials; see `Guard`. Default: None (anything is stored).
+        session_timeout: The time without activity after which an open session is ended; see `session`. It is
+            a `timedelta` or in seconds, or None for never. Default: 3600.
 
     Raises:
         InvalidInputError: A value is not accepted.
@@ -108,6 +114,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         embed_history: bool = True,
         read_cache: ReadCache | None = None,
         guard: Guard | None = None,
+        session_timeout: timedelta | float | None = SESSION_TIMEOUT,
     ) -> None:
         if backend is None:
             settings = _settings_of_environment()
@@ -119,6 +126,8 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             embeddings = described.get("embeddings") if embeddings is None else embeddings
             retention = described.get("retention") if retention is None else retention
             read_cache = described.get("read_cache") if read_cache is None else read_cache
+            if session_timeout == SESSION_TIMEOUT:
+                session_timeout = described.get("session_timeout", SESSION_TIMEOUT)
         self.backend, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
         self._backend = self.backend
         self.tenant = tenant = check_tenant("default" if tenant is None else tenant)
@@ -149,6 +158,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         )
         self._histories = Histories(engine, kept, duration, limit, budget)
         self.sessions = Sessions(engine)
+        self._session_timeout = seconds("session_timeout", session_timeout)
         self.records = Records(RecordEngine(self._histories))
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
 

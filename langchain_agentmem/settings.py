@@ -90,6 +90,8 @@ class AgentMemSettings(BaseSettings):
 
     In the environment, its `max_age` in seconds, or the arguments of `ReadCache` as JSON: `{"size": 500, "max_age": 10}`.
     """
+    session_timeout: float | timedelta | None = None
+    """The time without activity after which an open session is ended (`AGENTMEM_SESSION_TIMEOUT`), as for `ttl`."""
     pool_size: int | None = Field(default=None, ge=1, le=1000)
     """The maximum number of connections to Postgres or Redis (`AGENTMEM_POOL_SIZE`). SQLite ignores it."""
     timeout: float | None = Field(default=None, gt=0)
@@ -113,7 +115,16 @@ class AgentMemSettings(BaseSettings):
     @property
     def options(self) -> MemoryOptions:
         """The keyword arguments of `AgentMemory`. Settings that are None are left out."""
-        names = ("tenant", "ttl", "max_messages", "max_tokens", "embeddings", "retention", "read_cache")
+        names = (
+            "tenant",
+            "ttl",
+            "max_messages",
+            "max_tokens",
+            "embeddings",
+            "retention",
+            "read_cache",
+            "session_timeout",
+        )
         given = {name: getattr(self, name) for name in names}
         return cast("MemoryOptions", {name: value for name, value in given.items() if value is not None})
 
@@ -138,7 +149,9 @@ def settings_of_environment(url: str | None = None) -> AgentMemSettings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
     name = f"{_PREFIX}{str(first['loc'][0]).upper()}"
-    hint = " Set seconds, or a duration in ISO 8601 such as P30D." if name == "AGENTMEM_TTL" else ""
+    hint = (
+        " Set seconds, or a duration in ISO 8601 such as P30D." if first["loc"][0] in ("ttl", "session_timeout") else ""
+    )
     msg = f"{name}, in the environment or in {_FILE}, is empty or has a wrong value. Cause: {first['msg']}.{hint}"
     raise ConfigurationError(msg)
 

@@ -37,6 +37,7 @@ class MemoryOptions(TypedDict, total=False):
     embed_history: bool
     read_cache: ReadCache | None
     guard: Guard | None
+    session_timeout: timedelta | float | None
 
 
 class StoreOptions(TypedDict, total=False):

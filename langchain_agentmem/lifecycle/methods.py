@@ -37,10 +37,6 @@ _ON_DEMAND_MESSAGES = 2
 """The budget of a compressor that summarises on demand. It has no effect: such a summary covers all messages."""
 
 
-SESSION_TIMEOUT = 3600.0
-"""The default timeout of an open session, in seconds."""
-
-
 class LifecycleMethods(CompressionMethods, PromptingMethods):
     """Open sessions, summarise, reindex, sweep and close."""
 
@@ -49,6 +45,7 @@ class LifecycleMethods(CompressionMethods, PromptingMethods):
     checkpointer: AgentMemSaver
     records: Records
     _histories: Histories
+    _session_timeout: timedelta | float | None
     _schedules: weakref.WeakSet[Schedule]
 
     def summary(
@@ -202,7 +199,7 @@ class LifecycleMethods(CompressionMethods, PromptingMethods):
         agent: str | None = None,
         context: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
-        timeout: timedelta | float | None = SESSION_TIMEOUT,
+        timeout: timedelta | float | Omitted | None = OMITTED,
         retention: Retention | Mapping[str | None, Retention] | None = None,
     ) -> Session:
         """Return a session as a context manager, for `with` and `async with`.
@@ -218,7 +215,7 @@ class LifecycleMethods(CompressionMethods, PromptingMethods):
                 is set as well. Default: None.
             metadata: A JSON-serialisable mapping that replaces the session's metadata. Default: None (unchanged).
             timeout: The time without activity after which the session is ended although it is open, as a `timedelta` or in
-                seconds; None for never. Default: 3600.
+                seconds; None for never. Default: as configured for the memory.
             retention: The retention in this session: one `Retention`, or a mapping of agents to `Retention`, in which the key
                 None is for all other agents. Default: None (as configured for the memory).
 
@@ -246,7 +243,7 @@ class LifecycleMethods(CompressionMethods, PromptingMethods):
             agent=agent,
             context=context,
             metadata=metadata,
-            timeout=timeout,
+            timeout=self._session_timeout if timeout is OMITTED else timeout,
             retention=retention,
         )
 

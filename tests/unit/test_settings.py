@@ -56,6 +56,7 @@ ENVIRONMENT = {
     "AGENTMEM_MAX_TOKENS": "900",
     "AGENTMEM_RETENTION": "session",
     "AGENTMEM_READ_CACHE": '{"size": 5}',
+    "AGENTMEM_SESSION_TIMEOUT": "PT10M",
     "AGENTMEM_TIMEOUT": "7.5",
     "AGENTMEM_POOL_SIZE": "3",
 }
@@ -74,6 +75,8 @@ def test_the_environment_describes_a_memory(monkeypatch, tmp_path, create):
         assert memory.history("s", max_tokens=5).max_tokens == 5
         assert memory.backend.driver._timeout == 7.5
         assert memory.read_cache.info().size == 5
+        assert memory.session("s")._timeout == 600
+        assert memory.session("s", timeout=None)._timeout is None
     with create(tenant="other", max_messages=3, retention=Retention()) as memory:
         assert (memory.tenant, memory.history("s").max_messages) == ("other", 3)
         assert memory.history("s").retention.policy == "persistent"
@@ -121,6 +124,7 @@ def test_the_retention_is_a_policy_or_an_object(monkeypatch, value, policy, most
         ("AGENTMEM_RETENTION", ""),
         ("AGENTMEM_MAX_TOKENS", "0"),
         ("AGENTMEM_READ_CACHE", "0"),
+        ("AGENTMEM_SESSION_TIMEOUT", "soon"),
         ("AGENTMEM_READ_CACHE", "no"),
         ("AGENTMEM_READ_CACHE", '{"age": 5}'),
         ("AGENTMEM_MAX_MESSAGES", "-1"),
