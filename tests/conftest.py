@@ -85,6 +85,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if " at 0x" in item.nodeid:
             msg = f"The id of a test holds an address, and pytest-xdist needs the same ids in each process: {item.nodeid:.300}"
             raise pytest.UsageError(msg)
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if any(len(value) > 1 and str(value) in item.nodeid for value in values if isinstance(value, (set, frozenset))):
+            msg = f"The id of a test holds a set, whose order differs from process to process: {item.nodeid:.300}"
+            raise pytest.UsageError(msg)
     if config.getoption("--full-matrix"):
         return
     selects = matrix.in_core if config.getoption("--core") else matrix.in_default

@@ -43,7 +43,9 @@ FILTERS: list[tuple[dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("chosen", "expected"), FILTERS, ids=str)
+@pytest.mark.parametrize(
+    ("chosen", "expected"), FILTERS, ids=lambda value: str(sorted(value) if isinstance(value, set) else value)
+)
 async def test_facts_are_filtered_by_agent_and_metadata(memory, call, chosen, expected):
     await filled(call, memory.profiles)
     found = await call(memory.profiles.search, ALICE, "drinks", **chosen)
@@ -54,7 +56,9 @@ async def test_facts_are_filtered_by_agent_and_metadata(memory, call, chosen, ex
     assert {text.split()[1] for text in texts(on_topic)} == expected & {"wine"}
 
 
-@pytest.mark.parametrize(("chosen", "expected"), FILTERS, ids=str)
+@pytest.mark.parametrize(
+    ("chosen", "expected"), FILTERS, ids=lambda value: str(sorted(value) if isinstance(value, set) else value)
+)
 async def test_memories_are_filtered_by_agent_and_metadata(memory, call, chosen, expected):
     memories = memory.memories
     await call(memories.save, ALICE, "Drinks tea", metadata={"rating": 5, "by": {"phone": True}}, agent="travel")

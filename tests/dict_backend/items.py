@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ class StoredItem:
 class Items:
     def __init__(self) -> None:
         self._items: dict[tuple[str, tuple[str, ...], str], StoredItem] = {}
-        self._numbers = itertools.count(1)
+        self._numbers = 0
 
     def _below(self, tenant: str, prefix: tuple[str, ...], now: float) -> list[StoredItem]:
         return [
@@ -52,7 +51,8 @@ class Items:
 
     def _put(self, tenant: str, put: Any, now: float) -> None:
         before = self._get(tenant, put.namespace, put.key, now)
-        number = next(self._numbers)
+        self._numbers += 1
+        number = self._numbers
         row = ItemRow(put.namespace, put.key, put.value, before.row.created_at if before else now, now, put.ttl, number)
         used = max(now, before.row.updated_at, (before.expires_at or now) - (before.row.ttl or 0)) if before else now
         expires_at = None if put.ttl is None else used + put.ttl

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -45,7 +44,7 @@ class Session:
 class Messages:
     def __init__(self) -> None:
         self._sessions: dict[SessionKey, Session] = {}
-        self.revisions = itertools.count(1)
+        self.revisions = 0
 
     def alive(self, key: SessionKey, now: float) -> Session | None:
         session = self._sessions.get(key)
@@ -182,7 +181,8 @@ class Messages:
         for name in {"", LIST_SUMMARY, *(agent or "" for agent in agents)}:
             known = session.summaries.get(name, StoredSummary("", 0))
             kept = known.covers is not None and known.covers <= first
-            revision = -next(self.revisions)
+            self.revisions += 1
+            revision = -self.revisions
             session.summaries[name] = known._replace(revision=revision) if kept else StoredSummary("", revision)
 
     @program
