@@ -23,7 +23,10 @@ FORGOTTEN = "forgotten"
 """Second label of the tombstones of forgotten facts."""
 
 SEEN = "seen"
-"""Second label of the markers of messages that were read, and of the tombstone of a forgotten user."""
+"""Second label of the markers of messages that were read."""
+
+LABELS = (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS, SEEN)
+"""Second labels of all namespaces of a user."""
 
 SHARED = "shared"
 """Root label of the collections of shared knowledge."""
@@ -87,7 +90,7 @@ def forgotten_fact_key(user_id: str, digest: str) -> ItemKey:
 
 
 def forgotten_user_key(user_id: str) -> ItemKey:
-    """Return the key of the tombstone of a forgotten user: older messages do not bring the knowledge back."""
+    """Return the key of the tombstone that earlier versions wrote for a forgotten user; see `knowledge.forgetting`."""
     return user_namespace(user_id, SEEN), "forgotten"
 
 
@@ -104,8 +107,7 @@ def marker_key(user_id: str, thread: str, *purpose: str) -> ItemKey:
 
 def indexed_fields(user_id: str) -> dict[Namespace, Literal[False] | list[str]]:
     """Return the fields that search reads of a user's items, by namespace; False for items that it does not find."""
-    labels = (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS, SEEN)
-    return {user_namespace(user_id, label): _INDEXED.get(label, False) for label in labels}
+    return {user_namespace(user_id, label): _INDEXED.get(label, False) for label in LABELS}
 
 
 def user_of(config: RunnableConfig | None, state: Any = None, context: Any = None) -> str:

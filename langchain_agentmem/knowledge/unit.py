@@ -94,7 +94,13 @@ class UnitOfWork:
             raise UnreadItemsError(missing)
 
 
-def commit(engine: StoreEngine, user_id: str, keys: Iterable[ItemKey], edit: Callable[[UnitOfWork], T]) -> Program[T]:
+def commit(
+    engine: StoreEngine,
+    user_id: str,
+    keys: Iterable[ItemKey],
+    edit: Callable[[UnitOfWork], T],
+    prepare: Callable[[], Program[None]] | None = None,
+) -> Program[T]:
     """Change items of a user in one transaction, so that no concurrent change is lost.
 
     The items never expire: the store's default TTL does not apply to them.
@@ -104,6 +110,7 @@ def commit(engine: StoreEngine, user_id: str, keys: Iterable[ItemKey], edit: Cal
         user_id: ID of the user.
         keys: Keys of the items to read first. Other items are read when `edit` needs them.
         edit: Makes the changes. It may be called several times.
+        prepare: Returns a program to run before each call to `edit`. Default: None.
 
     Returns:
         The result of the call to `edit` whose changes were stored.
@@ -114,7 +121,9 @@ def commit(engine: StoreEngine, user_id: str, keys: Iterable[ItemKey], edit: Cal
     needed = dict.fromkeys(keys)
     results: list[T] = []
 
-    def change(values: Mapping[ItemKey, Value | None]) -> dict[ItemKey, Value | None]:
+    def change(values: Mapping[ItemKey, Value | None]) -> Program[dict[ItemKey, Value | None]]:
+        if prepare is not None:
+            yield from prepare()
         unit = UnitOfWork(user_id, values, engine.language)
         results[:] = [edit(unit)]
         return unit.changes
@@ -125,7 +134,7 @@ def commit(engine: StoreEngine, user_id: str, keys: Iterable[ItemKey], edit: Cal
             if needed:
                 yield from engine.update_many(list(needed), change, index=index, ttl=None)
                 return results[0]
-            written = change({})
+            written = yield from change({})
             if not written:
                 return results[0]
             needed = dict.fromkeys(written)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from langchain_agentmem.programs.locks import forkable_lock
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
+
+_lock = forkable_lock()
+_caches: weakref.WeakSet[RecentValues[Any, Any]] = weakref.WeakSet()
+"""All caches of the process."""
+
+
+def clear_caches() -> None:
+    """Forget all values of all caches of the process."""
+    with _lock:
+        every = list(_caches)
+    for cache in every:
+        cache.clear()
 
 
 class RecentValues(Generic[K, V]):
@@ -35,6 +48,8 @@ class RecentValues(Generic[K, V]):
         self._most = most
         self._values: OrderedDict[K, V] = OrderedDict()
         self._lock = forkable_lock()
+        with _lock:
+            _caches.add(self)
 
     def __len__(self) -> int:
         return len(self._values)

@@ -50,6 +50,7 @@ from langchain_agentmem.testing.cases import HOSTILE_IDS, KEY, NOTES, NOW, item,
 from langchain_agentmem.testing.edits import EditContract
 from langchain_agentmem.testing.openings import OpeningContract
 from langchain_agentmem.testing.records import RecordContract
+from langchain_agentmem.testing.users import UserContract
 from langchain_agentmem.testing.variables import VariableContract
 from langchain_agentmem.text.vectors import unit
 from langchain_agentmem.text.words import analyze
@@ -57,7 +58,7 @@ from langchain_agentmem.text.words import analyze
 T = TypeVar("T")
 
 
-class BackendContract(EditContract, OpeningContract, RecordContract, VariableContract):
+class BackendContract(EditContract, OpeningContract, RecordContract, UserContract, VariableContract):
     """The contract of a backend as tests. Derive a class, and provide a fixture `backend` with an empty backend."""
 
     # Transactions

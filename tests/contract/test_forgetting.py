@@ -147,9 +147,9 @@ async def test_forgetting_a_user_leaves_what_the_application_stores_below_its_na
     # The profile, a digest, five facts, a memory, two entities and the relations of both.
     assert await call(profiles.forget, ALICE) == 1 + 1 + 5 + 1 + 2 + 2
     left = {item.namespace for item in await call(memory.store.search, (), limit=1000)}
-    assert left == {*OF_THE_APPLICATION, (USER, "seen")}
+    assert left == {*OF_THE_APPLICATION}
     assert await call(profiles.forget, ALICE) == 0
-    assert len(await call(memory.store.search, (USER,), limit=1000)) == 3 * (len(OF_THE_APPLICATION) - 1) + 1
+    assert len(await call(memory.store.search, (USER,), limit=1000)) == 3 * (len(OF_THE_APPLICATION) - 1)
 
 
 async def test_what_the_application_stores_below_our_namespaces_is_none_of_ours(memory, call):

@@ -237,6 +237,30 @@ class Checkpoints:
         return listed[offset : None if limit is None else offset + limit]
 
     @program
+    def users(self, tenant, now):
+        return list(
+            {
+                user
+                for key, one in self._threads.items()
+                if key.tenant == tenant and alive(one, now)
+                for user in one.users
+            }
+        )
+
+    @program
+    def forget_user(self, thread, user_id, *, shared):
+        found = self._threads.get(thread)
+        if found is None or user_id not in found.users:
+            return None
+        if shared or len(found.users) == 1:
+            del self._threads[thread]
+            return True
+        del found.users[user_id]
+        if found.user_id == user_id:
+            found.user_id = max(found.users, key=lambda user: (found.users[user], user))
+        return False
+
+    @program
     def set_ttl(self, thread, ttl, now):
         found = self._alive(thread, now)
         if found is not None:

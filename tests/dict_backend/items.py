@@ -139,6 +139,10 @@ class Items:
         return sorted({item.row.namespace for item in self._below(tenant, prefix, now)})
 
     @program
+    def roots(self, tenant, now):
+        return list({item.row.namespace[0] for item in self._below(tenant, (), now)})
+
+    @program
     def sweep(self, tenant, now, limit):
         expired = [key for key, item in self._items.items() if key[0] == tenant and not alive(item, now)][:limit]
         for key in expired:

@@ -305,6 +305,21 @@ class Messages:
         return listed[offset : None if limit is None else offset + limit]
 
     @program
+    def users(self, tenant, now):
+        return list(
+            {
+                key.user_id
+                for key, one in self._sessions.items()
+                if key.tenant == tenant and key.user_id and alive(one, now)
+            }
+        )
+
+    @program
+    def session_ids(self, tenant, user_id, after, limit):
+        ids = [key.session_id for key in self._sessions if key[:2] == (tenant, user_id)]
+        return sorted(one for one in ids if one > (after or ""))[:limit]
+
+    @program
     def rename(self, key, title, now):
         session = self.alive(key, now)
         if session is not None:

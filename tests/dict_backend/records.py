@@ -39,6 +39,10 @@ class Records:
         return sum(user_id in (OMITTED, row.user_id) for row in self._all(tenant, None))
 
     @program
+    def users(self, tenant, now):
+        return list({row.user_id for row in self._all(tenant, now) if row.user_id})
+
+    @program
     def delete(self, tenant, rows):
         return self._remove(tenant, {row.id for row in rows})
 

@@ -41,6 +41,7 @@ PUBLIC = {
     *("compressor", "summary", "asummary", "summaries", "asummaries", "tools", "profile_node", "middleware"),
     *("learn", "alearn", "recall", "arecall", "as_retriever"),
     *("reindex", "areindex", "sweep", "asweep", "setup", "asetup", "close", "aclose"),
+    *("users", "ausers", "forget", "aforget"),
 }
 
 

@@ -110,7 +110,7 @@ WITHOUT_TWIN = {
     AgentMemSaver: {"get_next_version", "with_allowlist"},
     AgentMemStore: {"start_ttl_sweeper", "stop_ttl_sweeper"},
     MemoryCompressor: {"as_middleware", "as_node", "as_pre_model_hook"},
-    Schedule: {"forked", "submit"},
+    Schedule: {"forget", "forked", "submit"},
     Session: {"history", "retention_of"},
 }
 """Methods that touch no database, so that they need no async twin."""

@@ -53,6 +53,20 @@ class Backend(ABC):
     async def awrite(self, program: Program[T]) -> T:
         """Same as `write`, but without blocking the event loop."""
 
+    def purge(self, tenant: str, user_id: str, root: str, now: float) -> Program[None]:  # noqa: ARG002
+        """Remove what the backend itself keeps about a user after everything of the user was deleted.
+
+        Such data are the entries of indexes, and deleted text in the files of the database. Data that was stored after `now`
+        stays. By default, the program does nothing.
+
+        Args:
+            tenant: The tenant.
+            user_id: The user.
+            root: The first label of the namespaces with the user's items.
+            now: The time at which the deletion began.
+        """
+        yield from ()
+
     @property
     @abstractmethod
     def closed(self) -> bool:

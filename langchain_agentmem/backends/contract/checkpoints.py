@@ -277,6 +277,21 @@ class CheckpointTable(Protocol):
     ) -> Program[list[ThreadRow]]:
         """List the threads with turns of one user, of nobody (None), or all (`OMITTED`), most recently used first."""
 
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        """Return the users of threads, in any order."""
+
+    def forget_user(self, thread: ThreadKey, user_id: str, *, shared: bool) -> Program[bool | None]:
+        """Delete a thread if it has no other user; otherwise remove the user from its users.
+
+        Args:
+            thread: The thread, which may have expired.
+            user_id: The user.
+            shared: If true, delete the thread although it has other users.
+
+        Returns:
+            True if the thread was deleted, and false if it was kept; None if the user is no user of it.
+        """
+
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
         """Set the TTL of a thread, counted from its last use; return true if the thread exists."""
 

@@ -186,6 +186,9 @@ class ItemTable(Protocol):
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
         """Return the namespaces at or below a prefix that contain items, sorted."""
 
+    def roots(self, tenant: str, now: float) -> Program[list[str]]:
+        """Return the first labels of the namespaces that contain items, in any order."""
+
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         """Delete at most `limit` expired items, and return their number."""
 

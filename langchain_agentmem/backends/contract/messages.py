@@ -238,6 +238,19 @@ class MessageLog(Protocol):
     ) -> Program[list[SessionRow]]:
         """List the sessions of one user, of nobody (None), or of all users (`OMITTED`), most recently used first."""
 
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        """Return the users that have sessions, in any order."""
+
+    def session_ids(self, tenant: str, user_id: str | None, after: str | None, limit: int) -> Program[list[str]]:
+        """Return the IDs of a user's sessions in order, including sessions that have expired.
+
+        Args:
+            tenant: The tenant.
+            user_id: The user; None for the sessions without a user.
+            after: Only greater IDs; None for the first page.
+            limit: The maximum number of IDs.
+        """
+
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
         """Set a session's title; return true if the session exists."""
 

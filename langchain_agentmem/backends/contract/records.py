@@ -87,6 +87,9 @@ class RecordTable(Protocol):
         Records of sessions that have expired count until they are swept.
         """
 
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        """Return the users that have records, in any order. Records of sessions that have expired do not count."""
+
     def delete(self, tenant: str, rows: Sequence[RecordRow]) -> Program[int]:
         """Delete records, as `query` returned them; return the number of those that were stored."""
 

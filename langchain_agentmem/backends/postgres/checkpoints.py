@@ -30,7 +30,7 @@ from langchain_agentmem.encoding.json_values import dump_exact_json
 from langchain_agentmem.encoding.layout import PLAIN, StoredValue, ValueKey
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
-from langchain_agentmem.programs import Fetch, Program, one_statement, storage_program
+from langchain_agentmem.programs import Execute, Fetch, Program, one_statement, storage_program
 
 _COMPACT = "agentmem"
 """The type of the rows in LangGraph's tables that only this package can read."""
@@ -211,6 +211,24 @@ class PostgresCheckpoints:
     def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
         ((copied,),) = yield from Fetch(self._sql["copy_thread"], (_name(source), _name(target), *target, now))
         return bool(copied)
+
+    @one_statement
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        return [user for (user,) in (yield from Fetch(self._sql["users"], {"tenant": tenant, "now": now}))]
+
+    @storage_program
+    def forget_user(self, thread: ThreadKey, user_id: str, *, shared: bool) -> Program[bool | None]:
+        name = _name(thread)
+        yield from Fetch(self._sql["lock"], (name,))
+        users = [user for (user,) in (yield from Fetch(self._sql["users_of"], {"name": name}))]
+        if user_id not in users:
+            return None
+        if shared or users == [user_id]:
+            yield from Fetch(self._sql["delete_thread"], (name,))
+            return True
+        yield from Execute(self._sql["delete_user"], {"name": name, "user_id": user_id})
+        yield from Execute(self._sql["set_last_user"], {"name": name, "user_id": user_id})
+        return False
 
     @one_statement
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:

@@ -146,6 +146,41 @@ FROM every
 WHERE NOT %(of_nobody)s OR user_id = ''
 ORDER BY updated_at DESC, name DESC LIMIT %(limit)s OFFSET %(offset)s
 
+-- users --
+-- Return the users of all threads, also of those that only LangGraph's own saver wrote. Parameters: tenant, now.
+SELECT own.user_id
+FROM {schema}agentmem_thread_users AS own JOIN {schema}agentmem_threads AS thread ON thread.id = own.thread
+WHERE thread.tenant = %(tenant)s AND {alive:thread}
+UNION
+SELECT saved.metadata ->> 'user_id'
+FROM {schema}checkpoints AS saved
+WHERE %(tenant)s = 'default' AND octet_length(saved.metadata ->> 'user_id') BETWEEN 1 AND 1024
+  AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_threads WHERE name = saved.thread_id)
+
+-- users_of --
+-- Return the users of a thread. Parameter: name.
+SELECT own.user_id
+FROM {schema}agentmem_thread_users AS own JOIN {schema}agentmem_threads AS thread ON thread.id = own.thread
+WHERE thread.name = %(name)s
+UNION
+SELECT saved.metadata ->> 'user_id'
+FROM {schema}checkpoints AS saved
+WHERE saved.thread_id = %(name)s AND octet_length(saved.metadata ->> 'user_id') BETWEEN 1 AND 1024
+  AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_threads WHERE name = %(name)s)
+
+-- delete_user --
+-- Remove a user from a thread. Parameters: name, user_id.
+DELETE FROM {schema}agentmem_thread_users AS own USING {schema}agentmem_threads AS thread
+WHERE thread.name = %(name)s AND own.thread = thread.id AND own.user_id = %(user_id)s
+
+-- set_last_user --
+-- Make the other user that used a thread last its last user. Parameters: name, user_id (the former one).
+UPDATE {schema}agentmem_threads SET user_id = coalesce((
+    SELECT own.user_id FROM {schema}agentmem_thread_users AS own WHERE own.thread = agentmem_threads.id
+    ORDER BY own.used_at DESC, own.user_id DESC LIMIT 1
+), '')
+WHERE name = %(name)s AND user_id = %(user_id)s
+
 -- sweep --
 -- Delete expired threads, except those that a writer has locked, and return their number. Parameters: tenant, now, limit.
 SELECT {schema}agentmem_sweep_threads(%s, %s, %s)

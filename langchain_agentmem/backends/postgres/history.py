@@ -173,6 +173,15 @@ class PostgresMessages:
         return [listed_session(tenant, row) for row in rows]
 
     @one_statement
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        return [user for (user,) in (yield from Fetch(self._sql["users"], {"tenant": tenant, "now": now}))]
+
+    @one_statement
+    def session_ids(self, tenant: str, user_id: str | None, after: str | None, limit: int) -> Program[list[str]]:
+        parameters = (owner_digest(tenant, user_id), after or "", limit)
+        return [session_id for (session_id,) in (yield from Fetch(self._sql["session_ids"], parameters))]
+
+    @one_statement
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
         # A title is stored as bytes: it may contain a NUL, which Postgres' type `text` cannot.
         parameters = {"title": title.encode(), "place": session_digest(key), "now": now}

@@ -96,6 +96,15 @@ SELECT {listed_session} FROM {schema}agentmem_sessions
 WHERE tenant = %(tenant)s AND {alive}
 ORDER BY updated_at DESC, id DESC LIMIT %(limit)s OFFSET %(offset)s
 
+-- users --
+-- Return the users that have sessions. Parameters: tenant, now.
+SELECT DISTINCT user_id FROM {schema}agentmem_sessions WHERE tenant = %(tenant)s AND user_id <> '' AND {alive}
+
+-- session_ids --
+-- Return the IDs of a user's sessions, in order, expired or not. Parameters: owner, after (an ID), limit.
+SELECT session_id FROM {schema}agentmem_sessions WHERE owner = %s AND session_id COLLATE "C" > %s
+ORDER BY session_id COLLATE "C" LIMIT %s
+
 -- rename --
 -- Set the title. Parameters: place, title, now.
 UPDATE {schema}agentmem_sessions SET title = %(title)s, title_position = NULL WHERE place = %(place)s AND {alive}

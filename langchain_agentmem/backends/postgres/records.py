@@ -53,6 +53,10 @@ class PostgresRecords:
         return int(count)
 
     @one_statement
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        return [user for (user,) in (yield from Fetch(self._sql["users"], {"tenant": tenant, "now": now}))]
+
+    @one_statement
     def delete(self, tenant: str, rows: Sequence[RecordRow]) -> Program[int]:
         return (yield from Execute(self._sql["delete"], (tenant, [row.id for row in rows])))
 

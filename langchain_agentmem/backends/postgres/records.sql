@@ -38,6 +38,12 @@ SELECT count(*) FROM {schema}agentmem_records WHERE tenant = %(tenant)s
 -- Count the records of one user. Parameter: owner.
 SELECT count(*) FROM {schema}agentmem_records WHERE owner = %(owner)s
 
+-- users --
+-- Return the users that have records outside of sessions, or in living ones. Parameters: tenant, now.
+SELECT DISTINCT record.user_id
+FROM {schema}agentmem_records AS record LEFT JOIN {schema}agentmem_sessions AS session ON session.id = record.session
+WHERE record.tenant = %(tenant)s AND record.user_id <> '' AND (record.session IS NULL OR {alive:session})
+
 -- delete --
 -- Delete records. Parameters: tenant, IDs.
 DELETE FROM {schema}agentmem_records WHERE tenant = %s AND id = ANY (%s::text[])

@@ -187,6 +187,13 @@ class PostgresItems:
         return sorted(_decode(namespace) for (namespace,) in rows)
 
     @one_statement
+    def roots(self, tenant: str, now: float) -> Program[list[str]]:
+        _, first, last = _below(tenant, ())
+        part = 1 if tenant == "default" else 2  # other tenants' prefixes begin with the tenant
+        rows = yield from Fetch(self._sql["roots"], {"part": part, "first": first, "last": last, "now": now})
+        return [_decode(root)[0] for (root,) in rows]
+
+    @one_statement
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         ((deleted,),) = yield from Fetch(self._sql["sweep"], (*_below(tenant, ()), now, limit))
         return int(deleted)

@@ -16,7 +16,7 @@ from langchain_agentmem.backends.redis.records import RedisRecords
 from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.backends.redis.variables import RedisVariables
-from langchain_agentmem.programs import Program
+from langchain_agentmem.programs import Program, storage_program
 from langchain_agentmem.text.words import ENGLISH, check_language
 
 T = TypeVar("T")
@@ -29,11 +29,11 @@ class RedisBackend(Backend):
 
     def __init__(self, driver: RedisDriver) -> None:
         self.driver = driver
-        self.messages = RedisMessages()
+        self.messages = self._messages = RedisMessages()
         self.language = driver.settings.language
-        self.items = RedisItems()
-        self.checkpoints = RedisCheckpoints()
-        self.records = RedisRecords()
+        self.items = self._items = RedisItems()
+        self.checkpoints = self._checkpoints = RedisCheckpoints()
+        self.records = self._records = RedisRecords()
         self.variables = RedisVariables()
         self.openings = RedisOpenings()
 
@@ -56,6 +56,13 @@ class RedisBackend(Backend):
             return f"RedisBackend({settings.service!r}{self.closed_mark})"
         parts = urlsplit(settings.url)
         return f"RedisBackend({parts.netloc.rpartition('@')[2] + parts.path!r}{self.closed_mark})"
+
+    @storage_program
+    def purge(self, tenant: str, user_id: str, root: str, now: float) -> Program[None]:
+        yield from self._messages.purge(tenant, user_id, now)
+        yield from self._records.purge(tenant, user_id, now)
+        yield from self._checkpoints.purge(tenant, user_id, now)
+        yield from self._items.purge(tenant, root, now)
 
     @property
     def closed(self) -> bool:

@@ -462,6 +462,27 @@ local former_users = all_users()
 if not kept then call('UNLINK', unpack(KEYS)) end
 return {kept and 0 or 1, state[1], state[2], former_users}
 
+-- forget_user --
+-- Delete the thread if it has no other user; otherwise remove the user from it.
+-- Return 1 if the thread was deleted, its last use (nil if the user is no user of it), and its former users.
+-- KEYS: the keys of the thread.
+-- ARGV: the user, 1 to delete the thread although it has other users.
+local ids, times = users()
+local is_user, last, used = false, nil, -1
+for at, id in ipairs(ids) do
+  if id == ARGV[1] then is_user = true
+  elseif tonumber(times[at] or 0) > used then last, used = id, tonumber(times[at] or 0) end
+end
+if not is_user then return {0, false, ''} end
+local updated, former_users = call('HGET', THREAD, 'updated'), all_users()
+if ARGV[2] == '1' or not last then
+  call('UNLINK', unpack(KEYS))
+  return {1, updated, former_users}
+end
+call('HDEL', THREAD, 'user:' .. ARGV[1])
+if call('HGET', THREAD, 'user') == ARGV[1] then call('HSET', THREAD, 'user', last) end
+return {0, updated, former_users}
+
 -- dump --
 -- Return the users, the TTL and the serialised keys of a thread, or nil if it does not exist.
 -- KEYS: the keys of the thread.

@@ -7,7 +7,7 @@ from typing import Any
 
 import ormsgpack
 
-from langchain_agentmem.arguments.omitted import Omitted
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     CheckpointEntry,
     CheckpointKey,
@@ -228,6 +228,38 @@ class RedisCheckpoints:
         steps = _enlist(target, use, _users_in(users))
         (*_, copied) = yield from InvokeAll([*steps, _invoke("restore", target, arguments)])
         return bool(copied)
+
+    @storage_program
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        found: set[str] = set()
+        offset = 0
+        while True:
+            rows = yield from self.threads(tenant, OMITTED, _THREADS_AT_ONCE, offset, now)
+            found.update(user for row in rows for user in row.users)
+            if len(rows) < _THREADS_AT_ONCE:
+                return list(found)
+            offset += _THREADS_AT_ONCE
+
+    @storage_program
+    def forget_user(self, thread: ThreadKey, user_id: str, *, shared: bool) -> Program[bool | None]:
+        deleted, used, users = yield from _invoke("forget_user", thread, (user_id, int(shared)))
+        if deleted:
+            yield from InvokeAll(_unlist(thread, users, float(used)))
+        elif used is not None:
+            tenant, name = thread
+            listed = indexes.heal(_threads_of(tenant, user_id), [(name, float(used))])
+            yield from InvokeAll([listed, indexes.remove_note(_expiring(tenant), name, user_id)])
+        return None if used is None else bool(deleted)
+
+    @storage_program
+    def purge(self, tenant: str, user_id: str, now: float) -> Program[None]:
+        """Remove threads that do not exist, or do not belong to a user, from the index of the user's threads."""
+        members = yield from indexes.members(_threads_of(tenant, user_id))
+        for start in range(0, len(members), _THREADS_AT_ONCE):
+            some = members[start : start + _THREADS_AT_ONCE]
+            found = yield from InvokeAll([_invoke("describe", ThreadKey(tenant, one.decode())) for one in some])
+            gone = [one for one, (*_, users, _) in zip(some, found, strict=True) if user_id.encode() not in users]
+            yield from indexes.heal(_threads_of(tenant, user_id), [(one, now) for one in gone])
 
     @storage_program
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:

@@ -512,8 +512,8 @@ call('HSET', SESSION, 'title', ARGV[1], 'titled', '-')
 return 1
 
 -- delete --
--- Delete a session if it has expired. Return 1 if the session is gone, its last use (nil if it did not exist), its expiry, and its
--- timeout.
+-- Delete a session if it has expired.
+-- Return 1 if the session is gone, its last use (nil if it did not exist), its expiry, and its timeout.
 -- KEYS: the keys of the session.
 -- ARGV: now ('' to delete the session in any case).
 local found = call('HMGET', SESSION, 'updated', 'expires', 'timeout')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from langchain_agentmem.backends.redis.message_rows import (
 from langchain_agentmem.backends.redis.records import delete_references, delisted, forget_sessions
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, optional
 from langchain_agentmem.backends.redis.session_keys import (
+    check_schedule,
     expiry_schedule,
     identity_of,
     invoke,
@@ -45,6 +47,7 @@ from langchain_agentmem.text.vectors import width_of
 
 _POSITION = struct.Struct(">I")
 _SESSIONS_AT_ONCE = 200
+_ALL = sys.maxsize
 
 
 class RedisMessages:
@@ -183,8 +186,7 @@ class RedisMessages:
             return invoke("describe", SessionKey(tenant, owners[index], member.decode()), ())
 
         def is_listed(found: Sequence[Any]) -> bool:
-            _, _, created_at, _, expires_at, *_ = found
-            return created_at is not None and indexes.is_alive(expires_at, now)
+            return is_living(found, now)
 
         users = (yield from self._users(tenant)) if user_id is OMITTED else [user_id]
         owners = {owner_index(tenant, user): user for user in users}
@@ -192,6 +194,46 @@ class RedisMessages:
         return [
             session_row(SessionKey(tenant, owners[index], member.decode()), found) for index, member, found in entries
         ]
+
+    @storage_program
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        users = [user for user in (yield from self._users(tenant)) if user is not None]
+        found: list[str] = []
+        for start in range(0, len(users), _SESSIONS_AT_ONCE):
+            some = users[start : start + _SESSIONS_AT_ONCE]
+            newest = yield from InvokeAll([indexes.first(owner_index(tenant, user)) for user in some])
+            keys = [SessionKey(tenant, user, one[0].decode()) for user, one in zip(some, newest, strict=True) if one]
+            described = yield from InvokeAll([invoke("describe", key, ()) for key in keys])
+            living = {key.user_id for key, one in zip(keys, described, strict=True) if is_living(one, now)}
+            for user in (key.user_id or "" for key in keys):
+                is_user = user in living or bool((yield from self.sessions(tenant, user, 1, 0, now)))
+                found += [user] if is_user else []
+        return found
+
+    @storage_program
+    def session_ids(self, tenant: str, user_id: str | None, after: str | None, limit: int) -> Program[list[str]]:
+        ids = {one.decode() for one in (yield from indexes.members(owner_index(tenant, user_id)))}
+        ids.update(key.session_id for key in (yield from self._expiring_sessions(tenant)) if key.user_id == user_id)
+        return sorted(one for one in ids if one > (after or ""))[:limit]
+
+    @storage_program
+    def purge(self, tenant: str, user_id: str, now: float) -> Program[None]:
+        """Remove a user's sessions that do not exist from all indexes."""
+        keys = [SessionKey(tenant, user_id, one) for one in (yield from self.session_ids(tenant, user_id, None, _ALL))]
+        every = [expiry_schedule(tenant), variable_schedule(tenant), check_schedule(tenant)]
+        for members in (yield from indexes.members_of(every)):
+            scopes = [SessionKey(*ormsgpack.unpackb(one)[:3]) for one in members]
+            keys += [one for one in scopes if one.user_id == user_id and one.session_id is not None]
+        keys = list(dict.fromkeys(keys))
+        for start in range(0, len(keys), _SESSIONS_AT_ONCE):
+            some = keys[start : start + _SESSIONS_AT_ONCE]
+            described = yield from InvokeAll([invoke("describe", key, ()) for key in some])
+            for key, (_, _, created_at, *_) in zip(some, described, strict=True):
+                if created_at is None:
+                    yield from indexes.reschedule(check_schedule(tenant), [(identity_of(key), "")])
+                    yield from delisted(key, now, 0.0)
+        if not (yield from indexes.heal(owner_index(tenant, user_id), [])):
+            yield from indexes.heal(owners_index(tenant), [(user_id, now)])
 
     @storage_program
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
@@ -292,6 +334,12 @@ class RedisMessages:
     def _expiring_sessions(self, tenant: str) -> Program[set[SessionKey]]:
         members = yield from indexes.members(expiry_schedule(tenant))
         return {SessionKey(*ormsgpack.unpackb(member)) for member in members}
+
+
+def is_living(described: Sequence[Any], now: float) -> bool:
+    """Return true if a described session exists and has not expired."""
+    _, _, created_at, _, expires_at, *_ = described
+    return created_at is not None and indexes.is_alive(expires_at, now)
 
 
 def _filter_for(agent: str | None) -> str:

@@ -53,6 +53,16 @@ for at = 1, ARGC, 2 do
   end
 end
 
+-- remove_note --
+-- Remove a note from the notes of a member.
+-- KEYS: the schedule, its notes.
+-- ARGV: the member, the note.
+local left = {}
+for note in string.gmatch(call('HGET', KEYS[2], ARGV[1]) or '', '[^%z]+') do
+  if note ~= ARGV[2] then left[#left + 1] = note end
+end
+if #left > 0 then call('HSET', KEYS[2], ARGV[1], table.concat(left, '\0')) else call('HDEL', KEYS[2], ARGV[1]) end
+
 -- due --
 -- Return the members that are due for a check, each followed by its notes.
 -- KEYS: the schedule, its notes.

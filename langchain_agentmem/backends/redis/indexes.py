@@ -38,6 +38,11 @@ def enlist(index: str, member: str | bytes, now: float) -> Invoke:
     return Invoke(LUA["enlist"], (index,), (member, optional(now)))
 
 
+def first(index: str) -> Invoke:
+    """Return the most recently used member and the time of its last use, in a list that is empty for an empty index."""
+    return Invoke(LUA["newest"], (index,), (0, 0))
+
+
 def members(index: str) -> Program[list[bytes]]:
     """Return all members, the most recently used first."""
     every: list[bytes] = []
@@ -233,6 +238,11 @@ def due(index: str, now: float, limit: int) -> Program[list[tuple[bytes, bytes]]
 def reschedule(index: str, times: Iterable[tuple[str | bytes, Any]]) -> Invoke:
     """Set the times of the next checks of members. The empty string removes a member from the schedule."""
     return Invoke(LUA["reschedule"], _schedule_keys(index), [one for pair in times for one in pair])
+
+
+def remove_note(index: str, member: str | bytes, note: str) -> Invoke:
+    """Remove a text from the notes of a member."""
+    return Invoke(LUA["remove_note"], _schedule_keys(index), (member, note))
 
 
 def _schedule_keys(index: str) -> tuple[str, str]:

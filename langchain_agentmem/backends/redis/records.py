@@ -115,6 +115,28 @@ class RedisRecords:
         return total
 
     @storage_program
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        found: list[str] = []
+        users = [user for user in (yield from _users(tenant, OMITTED)) if user is not None]
+        for some in _chunks(users, _AT_ONCE):
+            sources = [_Source(user, None, (_index(tenant, user),)) for user in some]
+            members = yield from _read(sources, RecordQuery(tenant, newest_first=False, limit=1), now)
+            outside = {member.source.user_id for member in members if not member.is_reference}
+            for user in some:  # the session of a reference may have expired
+                found += (
+                    [user]
+                    if user in outside or (yield from self.query(RecordQuery(tenant, user_id=user, limit=1), now))
+                    else []
+                )
+        return found
+
+    @storage_program
+    def purge(self, tenant: str, user_id: str, now: float) -> Program[None]:
+        """Remove a user without records from the index of users."""
+        if not (yield from Invoke(LUA["count"], (_index(tenant, user_id),))):
+            yield from _heal_owners(tenant, [(user_id, now)])
+
+    @storage_program
     def delete(self, tenant: str, rows: Sequence[RecordRow]) -> Program[int]:
         return (yield from _delete(tenant, [(row.user_id, row.session_id, row.id) for row in rows]))
 

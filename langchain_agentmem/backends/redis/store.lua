@@ -394,6 +394,14 @@ for at = 1, math.min(#namespaces, most) do
 end
 return result
 
+-- purge --
+-- Delete the clock and the tokens if no item is left. Return the number of namespaces.
+-- KEYS: the namespaces of the root.
+-- ARGV: none.
+local count = call('ZCARD', NAMESPACES)
+if count == 0 then call('UNLINK', PREFIX .. 'clock', PREFIX .. 'tokens', PREFIX .. 'tokens:old', PREFIX .. 'expiring') end
+return count
+
 -- sweep --
 -- Delete expired items. Return their number, the next expiry time ('' for none), and 1 if no item is left.
 -- KEYS: the namespaces of the root.

@@ -225,6 +225,29 @@ class RedisItems:
         return sorted(found)
 
     @storage_program
+    def roots(self, tenant: str, now: float) -> Program[list[str]]:
+        found: list[str] = []
+        roots = yield from self._roots(tenant, ())
+        for start in range(0, len(roots), _ROOTS_AT_ONCE):
+            some = roots[start : start + _ROOTS_AT_ONCE]
+            arguments = [(optional(now), encode_namespace((root,)), b"", _NAMESPACES_AT_ONCE) for root in some]
+            answers = yield from InvokeAll(
+                [_invoke("namespaces", tenant, root, own) for root, own in zip(some, arguments, strict=True)]
+            )
+            for root, (following, *namespaces) in zip(some, answers, strict=True):
+                if namespaces or (following is not None and (yield from self.namespaces(tenant, (root,), now))):
+                    found.append(root)
+        return found
+
+    @storage_program
+    def purge(self, tenant: str, root: str, now: float) -> Program[None]:
+        """Remove a root without items from the indexes."""
+        if not (yield from _invoke("purge", tenant, root, ())):
+            yield from InvokeAll(
+                [indexes.heal(_root_index(tenant), [(root, now)]), indexes.reschedule(_expiring(tenant), [(root, "")])]
+            )
+
+    @storage_program
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         index = _expiring(tenant)
         due = yield from indexes.due(index, now, limit)

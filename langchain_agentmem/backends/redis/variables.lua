@@ -83,11 +83,15 @@ local count = call('HLEN', KEYS[1])
 call('UNLINK', KEYS[1])
 return count
 
--- size --
--- Return the number of variables.
+-- is_used --
+-- Return 1 if a variable has not expired.
 -- KEYS: the hash.
--- ARGV: none.
-return call('HLEN', KEYS[1])
+-- ARGV: now.
+for _, field in ipairs(call('HKEYS', KEYS[1])) do
+  local expires = select(3, struct.unpack('>ddd', call('HGET', KEYS[1], field)))
+  if is_alive(expires, tonumber(ARGV[1])) then return 1 end
+end
+return 0
 
 -- expire --
 -- Delete expired variables. Return their number, the number of remaining ones, and the next expiry ('' for none).

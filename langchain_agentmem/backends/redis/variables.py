@@ -75,10 +75,10 @@ class RedisVariables:
 
     @storage_program
     def users(self, tenant: str, now: float) -> Program[list[str]]:
-        def size(member: bytes) -> Invoke:
-            return Invoke(LUA["size"], _keys(VariableScope(tenant, member.decode())))
+        def is_used(member: bytes) -> Invoke:
+            return Invoke(LUA["is_used"], _keys(VariableScope(tenant, member.decode())), (optional(now),))
 
-        entries = yield from indexes.listing(_users(tenant), size, bool, None, 0, now)
+        entries = yield from indexes.listing(_users(tenant), is_used, bool, None, 0, now)
         return [entry.member.decode() for entry in entries]
 
     @storage_program

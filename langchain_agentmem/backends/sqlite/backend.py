@@ -12,6 +12,7 @@ from langchain_agentmem.backends.sqlite.openings import SqliteOpenings
 from langchain_agentmem.backends.sqlite.options import split_url
 from langchain_agentmem.backends.sqlite.records import SqliteRecords
 from langchain_agentmem.backends.sqlite.store import SqliteItems
+from langchain_agentmem.backends.sqlite.traces import Purge
 from langchain_agentmem.backends.sqlite.variables import SqliteVariables
 from langchain_agentmem.programs import Program
 from langchain_agentmem.text.words import ENGLISH
@@ -47,6 +48,9 @@ class SqliteBackend(Backend):
 
     def __repr__(self) -> str:
         return f"SqliteBackend({self.driver.given_path!r}{self.closed_mark})"
+
+    def purge(self, tenant: str, user_id: str, root: str, now: float) -> Program[None]:  # noqa: ARG002
+        yield from Purge()
 
     @property
     def closed(self) -> bool:

@@ -20,6 +20,7 @@ from langchain_agentmem.backends.contract import (
     ThreadUse,
     WritesPut,
 )
+from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import PLAIN, VALUE, Known, StoredValue, ValueKey, resolve
@@ -222,6 +223,23 @@ class SqliteCheckpoints:
         for statement in ("copy_users", "copy_checkpoints", "copy_values", "copy_elements", "copy_writes"):
             yield from Execute(SQL[statement], {"source": number, "target": copy})
         return True
+
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        return [user for (user,) in (yield from Fetch(SQL["all_users"], {"tenant": tenant, "now": now}))]
+
+    def forget_user(self, thread: ThreadKey, user_id: str, *, shared: bool) -> Program[bool | None]:
+        for number, *_ in (yield from Fetch(SQL["thread"], thread)):
+            users = [user for user, _ in (yield from Fetch(SQL["users"], (number,)))]
+            if user_id not in users:
+                return None
+            if shared or users == [user_id]:
+                yield from self.delete_thread(thread)
+                return True
+            yield from Execute(SQL["delete_user"], (number, user_id))
+            yield from Execute(SQL["set_last_user"], {"thread": number, "user_id": user_id})
+            yield from Replaced()
+            return False
+        return None
 
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
         parameters = {"tenant": thread.tenant, "thread_id": thread.thread_id, "ttl": ttl, "now": now}

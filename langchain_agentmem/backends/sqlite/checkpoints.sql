@@ -310,6 +310,23 @@ ORDER BY updated_at DESC, id DESC LIMIT :limit OFFSET :offset
 -- Return the users of a thread, and the time of each one's last turn. Parameter: thread.
 SELECT user_id, used_at FROM agentmem_thread_users WHERE thread = ? ORDER BY used_at, user_id
 
+-- all_users --
+-- Return the users of all threads. Parameters: tenant, now.
+SELECT DISTINCT own.user_id
+FROM agentmem_threads CROSS JOIN agentmem_thread_users AS own ON own.thread = agentmem_threads.id
+WHERE tenant = :tenant AND {alive}
+
+-- delete_user --
+-- Remove a user from a thread. Parameters: thread, user_id.
+DELETE FROM agentmem_thread_users WHERE thread = ? AND user_id = ?
+
+-- set_last_user --
+-- Make the other user that used a thread last its last user. Parameters: thread, user_id (the former one).
+UPDATE agentmem_threads SET user_id = coalesce(
+    (SELECT user_id FROM agentmem_thread_users WHERE thread = :thread ORDER BY used_at DESC, user_id DESC LIMIT 1), ''
+)
+WHERE id = :thread AND user_id = :user_id
+
 -- expired --
 -- Return the IDs of expired threads. Parameters: tenant, now, limit.
 SELECT id FROM agentmem_threads WHERE tenant = ? AND expires_at <= ? LIMIT ?

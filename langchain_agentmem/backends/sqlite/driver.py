@@ -27,7 +27,7 @@ from langchain_agentmem.backends.failures import Rule, Translated, error_for, fi
 from langchain_agentmem.backends.lifetimes import keep_inherited, refuse_closed
 from langchain_agentmem.backends.sqlite import forks, tables
 from langchain_agentmem.backends.sqlite.line import Line, Ticket
-from langchain_agentmem.backends.sqlite.traces import WORDS, Replaced, Traces, Trim, deletes
+from langchain_agentmem.backends.sqlite.traces import WORDS, Purge, Replaced, Traces, Trim, deletes
 from langchain_agentmem.errors import (
     ConfigurationError,
     DamagedDataError,
@@ -212,6 +212,8 @@ class SqliteDriver:
                 count = cursor.execute(step.statement, step.parameters).rowcount
             elif isinstance(step, Replaced):
                 return self._traces.note()
+            elif isinstance(step, Purge):
+                return self._traces.demand()
             else:
                 msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {shown(step)}."
                 raise TypeError(msg)

@@ -243,6 +243,13 @@ class SqliteMessages:
             rows = yield from Fetch(SQL["sessions"], {**parameters, "user_id": user_id or ""})
         return [listed_session(tenant, row) for row in rows]
 
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        return [user for (user,) in (yield from Fetch(SQL["users"], {"tenant": tenant, "now": now}))]
+
+    def session_ids(self, tenant: str, user_id: str | None, after: str | None, limit: int) -> Program[list[str]]:
+        rows = yield from Fetch(SQL["session_ids"], (tenant, user_id or "", after or "", limit))
+        return [session_id for (session_id,) in rows]
+
     def rename(self, key: SessionKey, title: str, now: float) -> Program[bool]:
         changed = yield from Execute(SQL["rename"], {**_named(key, None, now), "title": title})
         if changed:

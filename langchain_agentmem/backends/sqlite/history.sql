@@ -221,6 +221,14 @@ SELECT {listed_session} FROM agentmem_sessions
 WHERE tenant = :tenant AND {alive}
 ORDER BY updated_at DESC, id DESC LIMIT :limit OFFSET :offset
 
+-- users --
+-- Return the users that have sessions. Parameters: tenant, now.
+SELECT DISTINCT user_id FROM agentmem_sessions WHERE tenant = :tenant AND user_id <> '' AND {alive}
+
+-- session_ids --
+-- Return the IDs of a user's sessions, in order, expired or not. Parameters: tenant, user_id, after (an ID), limit.
+SELECT session_id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id > ? ORDER BY session_id LIMIT ?
+
 -- rename --
 -- Set the title. Parameters: those of `living_session`, title.
 UPDATE agentmem_sessions SET title = :title, title_position = NULL WHERE id = {living_session}

@@ -38,6 +38,9 @@ class SqliteRecords:
         ((count,),) = yield from Fetch(SQL[_named("count", user_id)], {"tenant": tenant, "user_id": _user(user_id)})
         return int(count)
 
+    def users(self, tenant: str, now: float) -> Program[list[str]]:
+        return [user for (user,) in (yield from Fetch(SQL["users"], {"tenant": tenant, "now": now}))]
+
     def delete(self, tenant: str, rows: Sequence[RecordRow]) -> Program[int]:
         return (yield from ExecuteMany(SQL["delete"], [(tenant, row.id) for row in rows]))
 

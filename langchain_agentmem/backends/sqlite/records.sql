@@ -40,6 +40,12 @@ SELECT count(*) FROM agentmem_records WHERE tenant = :tenant
 -- Count the records of one user. Parameters: tenant, user_id.
 SELECT count(*) FROM agentmem_records WHERE tenant = :tenant AND user_id = :user_id
 
+-- users --
+-- Return the users that have records outside of sessions, or in living ones. Parameters: tenant, now.
+SELECT DISTINCT record.user_id
+FROM agentmem_records AS record LEFT JOIN agentmem_sessions AS session ON session.id = record.session
+WHERE record.tenant = :tenant AND record.user_id <> '' AND {alive:session}
+
 -- delete --
 -- Delete a record. Parameters: tenant, ID.
 DELETE FROM agentmem_records WHERE tenant = ? AND id = ?

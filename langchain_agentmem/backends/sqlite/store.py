@@ -158,6 +158,10 @@ class SqliteItems:
         rows = yield from Fetch(SQL["namespaces"], _below(tenant, prefix, now))
         return sorted(decode_namespace(namespace) for (namespace,) in rows)
 
+    def roots(self, tenant: str, now: float) -> Program[list[str]]:
+        rows = yield from Fetch(SQL["roots"], {"tenant": tenant, "now": now})
+        return [root.decode() for (root,) in rows]
+
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         expired = yield from Fetch(SQL["expired"], (tenant, now, limit))
         yield from self._delete(expired)

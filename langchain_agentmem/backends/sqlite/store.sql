@@ -115,6 +115,10 @@ WHERE namespace IS NOT NULL AND EXISTS (
     WHERE item.tenant = :tenant AND item.namespace = hop.namespace AND {alive:item}
 )
 
+-- roots --
+-- Return the first labels of the namespaces with items. Parameters: tenant, now.
+SELECT DISTINCT substr(namespace, 1, instr(namespace, x'00') - 1) FROM agentmem_items WHERE tenant = :tenant AND {alive}
+
 -- expired --
 -- Return the IDs of expired items. Parameters: tenant, now, limit.
 SELECT id FROM agentmem_items WHERE tenant = ? AND expires_at <= ? LIMIT ?

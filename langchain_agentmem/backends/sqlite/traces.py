@@ -15,6 +15,7 @@ Truncating the log costs two more syncs of the disk. Merging costs time that gro
 from __future__ import annotations
 
 import functools
+import math
 import re
 import time
 from collections.abc import Sequence
@@ -56,6 +57,11 @@ _BUSY_MILLISECONDS = 100
 @dataclass(slots=True)
 class Replaced(Step[None]):
     """Storage step: record that the transaction replaced stored text."""
+
+
+@dataclass(slots=True)
+class Purge(Step[None]):
+    """Storage step: remove all traces at the end of the transaction, however long that takes."""
 
 
 @dataclass(slots=True)
@@ -114,6 +120,11 @@ class Traces:
         self._can_wait = self._can_wait and can_wait
         self._words = self._words or (words and self.merges)
         self._pages = True
+
+    def demand(self) -> None:
+        """Make the removal of all traces due now, even if other writers wait or the index is large."""
+        self.note(words=True)
+        self._since, self._cost = -math.inf, 0.0
 
     @property
     def left(self) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from langgraph.store.base import GetOp
 
 from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.encoding.json_values import dump_json, load_json
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
 from langchain_agentmem.knowledge.entities.stored import GraphChanges, StoredGraph
@@ -37,6 +38,7 @@ from langchain_agentmem.knowledge.facts.fields import Fields, load_fields, save_
 from langchain_agentmem.knowledge.facts.normalization import digest_of_fact
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_digest, keys_of_text
+from langchain_agentmem.knowledge.forgetting import forgotten_at
 from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.namespaces import ItemKey, fact_key, forgotten_user_key, marker_key, profile_key
 from langchain_agentmem.knowledge.times import utc
@@ -46,6 +48,8 @@ from langchain_agentmem.store.engine import StoreEngine
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -178,8 +182,9 @@ class ExtractionEngine:
         run = _Run(conversation, keys[0], digests, select(conversation, digests, start, others, read.due), start)
         if not run.count:
             return Extraction(user_id)
-        if not run.selection.of_user:
-            yield from self._store(run, _NOTHING)
+        if not run.selection.of_user or (marker is None and (yield from self._is_forgotten(run))):
+            if (yield from self._store(run, _NOTHING)) is None:
+                return Extraction(user_id)
             return Extraction(user_id, messages=run.count, more=run.more)
         try:
             checked = yield from self._ask(run, Fields(user_id, profile), config)
@@ -189,7 +194,12 @@ class ExtractionEngine:
         except (UnusableAnswerError, InvalidInputError) as error:  # the latter: concurrent changes conflict
             yield from self._count_failure(run, may_read_again=not isinstance(error, RefusedError))
             return _failed(run, error)
-        return _succeeded(run, stored)
+        return Extraction(user_id) if stored is None else _succeeded(run, stored)
+
+    def _is_forgotten(self, run: _Run) -> Program[bool]:
+        """Return true if the user was forgotten after all messages of the user were written."""
+        forgotten = yield from forgotten_at(self.store, run.conversation.user_id)
+        return not positions_after(forgotten, run.conversation, Marker(None), run.selection.of_user)
 
     def extract_all(
         self, conversation: Conversation, config: RunnableConfig | None, report: Callable[[Extraction], Any]
@@ -287,15 +297,18 @@ class ExtractionEngine:
         entities, of_entities = checked_entities(proposed.entities, messages, from_assistant=from_assistant)
         return _Checked(operations, entities, [*proposed.faults, *faults, *of_entities])
 
-    def _store(self, run: _Run, checked: _Checked) -> Program[_Stored]:
-        """Store the changes and the marker in one transaction."""
+    def _store(self, run: _Run, checked: _Checked) -> Program[_Stored | None]:
+        """Store the changes and the marker in one transaction.
+
+        Return None, and store nothing, if the user was forgotten after the run handed its messages over.
+        """
         conversation, selection = run.conversation, run.selection
         user_id = conversation.user_id
         sources = [one.source for one in selection.of_user]
 
-        def edit(unit: UnitOfWork) -> _Stored:
+        def edit(unit: UnitOfWork, tombstone: float | None) -> _Stored:
             marker = Marker(unit[run.marker])
-            forgotten = _time_of(unit[forgotten_user_key(user_id)])
+            forgotten = _latest(_time_of(unit[forgotten_user_key(user_id)]), tombstone)
             recent = positions_after(forgotten, conversation, marker, selection.messages)
             again = frozenset(at for at in selection.again if run.digests[at] in marker.again)
             admission = Admission(selection, marker.start(run.read), recent, again)
@@ -323,7 +336,47 @@ class ExtractionEngine:
 
         keys = [run.marker, profile_key(user_id, self.schema.name), forgotten_user_key(user_id)]
         keys += _keys_of(user_id, checked, self.store.language)
-        return (yield from commit(self.store, user_id, keys, edit))
+        return (yield from self._commit(run, keys, edit))
+
+    def _commit(
+        self, run: _Run, keys: Sequence[ItemKey], edit: Callable[[UnitOfWork, float | None], T]
+    ) -> Program[T | None]:
+        """Store changes, unless the user was forgotten after the run handed its messages over.
+
+        Args:
+            run: The extraction.
+            keys: Keys of the items to read first.
+            edit: Makes the changes. It gets the time at which the user was forgotten, or None.
+
+        Returns:
+            The result of `edit`; None if nothing was stored.
+        """
+        user_id, handed_over = run.conversation.user_id, run.conversation.now
+        tombstones: list[float | None] = []
+        units: list[UnitOfWork] = []
+
+        def prepare() -> Program[None]:
+            tombstones.append((yield from forgotten_at(self.store, user_id)))
+
+        def guarded(unit: UnitOfWork) -> T | None:
+            units.append(unit)
+            at = tombstones[-1]
+            return None if at is not None and at >= handed_over else edit(unit, at)
+
+        result = yield from commit(self.store, user_id, keys, guarded, prepare)
+        if (yield from forgotten_at(self.store, user_id)) == tombstones[-1]:
+            return result
+        # The user was forgotten during the transaction, which may have stored items that were deleted already.
+        yield from self._undo(units[-1])
+        return None
+
+    def _undo(self, unit: UnitOfWork) -> Program[None]:
+        """Delete the items that a unit of work stored and no other writer has changed since."""
+        written = {key: load_json(dump_json(value)) for key, value in unit.changes.items() if value is not None}
+        if written:
+            yield from self.store.update_many(
+                list(written), lambda values: {key: None for key, value in values.items() if value == written[key]}
+            )
 
     def _count_failure(self, run: _Run, *, may_read_again: bool) -> Program[None]:
         """Count a failed extraction. After several in a row, skip the messages that the first of them read.
@@ -333,7 +386,7 @@ class ExtractionEngine:
             may_read_again: If true, skipped messages are read again later.
         """
 
-        def edit(unit: UnitOfWork) -> None:
+        def edit(unit: UnitOfWork, _: float | None) -> None:
             marker = Marker(unit[run.marker])
             start = marker.start(run.read)
             if marker.failures + 1 < MAX_FAILURES:
@@ -346,7 +399,7 @@ class ExtractionEngine:
                 marker.not_answered(run.repeated, of_user if may_read_again else ())
                 unit[run.marker] = marker.after(run.read[:end])
 
-        yield from commit(self.store, run.conversation.user_id, [run.marker], edit)
+        yield from self._commit(run, [run.marker], edit)
 
 
 def _values(store: StoreEngine, keys: Sequence[ItemKey]) -> Program[list[dict[str, Any] | None]]:
@@ -389,6 +442,10 @@ def _time_of(tombstone: Mapping[str, Any] | None) -> float | None:
     """Return the time at which a user was forgotten, in Unix seconds."""
     with reading("The tombstone of a forgotten user"):
         return None if tombstone is None else float(tombstone["at"])
+
+
+def _latest(*times: float | None) -> float | None:
+    return max((one for one in times if one is not None), default=None)
 
 
 def _succeeded(run: _Run, stored: _Stored) -> Extraction:

@@ -131,6 +131,17 @@ class Jobs:
             self.waiting.setdefault(key, job)
         self.failed.clear()
 
+    def forget(self, user_id: str) -> int:
+        """Drop the jobs of a user that are not running; return their number."""
+        dropped = 0
+        for jobs in (self.waiting, self.failed):
+            for key in [key for key in jobs if key[0] == user_id]:
+                job = jobs.pop(key)
+                if jobs is self.waiting:
+                    job.ended.set_result(None)
+                dropped += 1
+        return dropped
+
     def clear(self) -> None:
         """Drop all jobs that are not running."""
         for job in self.waiting.values():

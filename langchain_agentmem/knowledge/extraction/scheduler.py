@@ -121,6 +121,13 @@ class Schedule:
                 pending.add(self)
                 self._start(job)
 
+    def forget(self, user_id: str) -> int:
+        """Drop the pending jobs of a user; return their number. A running job stores nothing of a forgotten user."""
+        with self._lock:
+            dropped = self._jobs.forget(user_id)
+            self._keep_alive()
+            return dropped
+
     # Waiting for jobs
 
     def flush(self, time_limit: float | None = None) -> None:

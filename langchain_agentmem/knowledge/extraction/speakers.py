@@ -25,6 +25,11 @@ REMEMBERED = 500
 _SPEAKERS = "speakers"
 
 
+def speakers_of(backend: Backend, tenant: str, thread: str) -> Notes:
+    """Return the notes about the users of a thread's messages."""
+    return Notes(backend, tenant, _SPEAKERS, thread)
+
+
 def messages_of_others(
     backend: Backend, tenant: str, thread: str, user_id: str, messages: Sequence[BaseMessage]
 ) -> Program[frozenset[int]]:
@@ -37,12 +42,13 @@ def messages_of_others(
         user_id: ID of the user of the run.
         messages: The messages that the run hands over.
     """
-    notes, user = Notes(backend, tenant, _SPEAKERS, thread), digest_of_ids(user_id, size=9).hex()
+    notes, user = speakers_of(backend, tenant, thread), digest_of_ids(thread, user_id, size=9).hex()
+    former = digest_of_ids(user_id, size=9).hex()  # earlier versions stored the same digest in all threads
     digests = {at: one for at, one in enumerate(digests_of(messages)) if role_of(messages[at]) == USER}
     while True:
         note = yield from Read(backend, notes.get(_SPEAKERS, time.time()))
         value: dict[str, Any] = note.value if note else {"users": [], "messages": {}}
-        users = list(dict.fromkeys([*value["users"], user]))
+        users = list(dict.fromkeys([*(user if one == former else one for one in value["users"]), user]))
         known, own = value["messages"], users.index(user)
         last_known = max((at for at, digest in digests.items() if digest in known), default=-1)
         # An unknown message before a known one is old: if the thread has several users, it may be anybody's.

@@ -6,14 +6,13 @@ Changes by the application override: they count as stated later than everything 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from langgraph.store.base import GetOp, PutOp, SearchOp
+from langgraph.store.base import GetOp, SearchOp
 from pydantic import BaseModel
 
 from langchain_agentmem.arguments.ids import check_id, check_name
@@ -33,19 +32,9 @@ from langchain_agentmem.knowledge.facts.paths import path_of, value_at
 from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile, loaded_fields, record_loaded
 from langchain_agentmem.knowledge.facts.statements import Statement, checked_fact_id, checked_topic, given_statements
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_text
-from langchain_agentmem.knowledge.items import items_in, read_batch, readable, rows_in
-from langchain_agentmem.knowledge.namespaces import (
-    ENTITIES,
-    FACTS,
-    FORGOTTEN,
-    MEMORIES,
-    PROFILE,
-    RELATIONS,
-    ItemKey,
-    forgotten_user_key,
-    profile_key,
-    user_namespace,
-)
+from langchain_agentmem.knowledge.forgetting import forget_knowledge
+from langchain_agentmem.knowledge.items import items_in, read_batch, readable
+from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, SEEN, ItemKey, profile_key, user_namespace
 from langchain_agentmem.knowledge.provenance import condition_of
 from langchain_agentmem.knowledge.times import now, utc
 from langchain_agentmem.knowledge.unit import UnitOfWork, commit
@@ -267,18 +256,8 @@ class ProfileEngine:
 
     def forget(self, user_id: str) -> Program[int]:
         """Delete everything known about a user; return the number of deleted items."""
-        deleted, at, tombstone = 0, time.time(), forgotten_user_key(user_id)
-
-        def edit(unit: UnitOfWork) -> None:
-            unit[tombstone] = {"at": at}
-
-        # The tombstone comes first: a concurrent extraction either sees it, or its changes are deleted below.
-        yield from commit(self.store, user_id, [tombstone], edit)
-        for label in (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS):
-            while rows := (yield from rows_in(self.store, user_namespace(user_id, label))):
-                yield from self.store.batch([PutOp(row.namespace, row.key, None) for row in rows])
-                deleted += len(rows)
-        return deleted
+        counts = yield from forget_knowledge(self.store, check_id("user_id", user_id))
+        return sum(number for label, number in counts.items() if label != SEEN)
 
     def _keys_of(self, user_id: str, statements: Sequence[Statement]) -> list[ItemKey]:
         return [key for one in statements for key in keys_of_text(user_id, one.text, self.store.language)]

@@ -1,0 +1,245 @@
+"""`memory.forget()`: delete everything that is stored about a user.
+
+The deletion is a sequence of bounded transactions. Each of them finds what is left, so a call after an interruption continues
+where the former one stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from langchain_agentmem.arguments.ids import check_id
+from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.backends.contract import Backend, SessionKey, ThreadKey, ThreadRow
+from langchain_agentmem.backends.notes import notes_of_thread
+from langchain_agentmem.checkpointing.engine import CheckpointEngine
+from langchain_agentmem.errors import InvalidInputError
+from langchain_agentmem.history.engine import HistoryEngine
+from langchain_agentmem.knowledge.extraction.speakers import speakers_of
+from langchain_agentmem.knowledge.forgetting import forget_knowledge, write_tombstone
+from langchain_agentmem.knowledge.namespaces import (
+    ENTITIES,
+    FACTS,
+    FORGOTTEN,
+    MEMORIES,
+    PROFILE,
+    RELATIONS,
+    SEEN,
+    user_namespace,
+)
+from langchain_agentmem.programs import Program, Read, Write, storage_program
+from langchain_agentmem.programs.caches import clear_caches
+from langchain_agentmem.store.engine import StoreEngine
+from langchain_agentmem.text.tables import html_table
+
+if TYPE_CHECKING:
+    from langchain_agentmem.knowledge.extraction.scheduler import Schedule
+
+Shared = Literal["keep", "delete"]
+
+_IDS_AT_ONCE = 500
+_SESSIONS_AT_ONCE = 20
+_MESSAGES_AT_ONCE = 2_000
+_RECORDS_AT_ONCE = 500
+_MAX_ROUNDS = 10
+"""Upper bound of the rounds of deletion beyond those that the stored records need: another process may add records."""
+
+_KINDS = {
+    PROFILE: "profiles",
+    FACTS: "facts",
+    MEMORIES: "memories",
+    ENTITIES: "entities",
+    RELATIONS: "relations",
+    FORGOTTEN: "tombstones",
+    SEEN: "markers",
+}
+"""The kinds of items in a receipt, by the second label of the namespace."""
+
+
+class Kept(NamedTuple):
+    """Data that `forget` kept."""
+
+    kind: str
+    """`"thread"` or `"namespace"`."""
+    name: str
+    """The ID of the thread, or the labels of the namespace, joined by slashes."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """The receipt of `forget`. It is not stored anywhere."""
+
+    deleted: Mapping[str, int]
+    """The number of deleted objects by kind."""
+    forgotten_at: datetime
+    """The time at which the call began, in UTC."""
+    kept: tuple[Kept, ...] = ()
+    """Threads of several users, and namespaces of the application below the user's root label."""
+
+    def _repr_html_(self) -> str:
+        deleted = [(kind, number, None) for kind, number in self.deleted.items()]
+        kept = [(f"{one.kind} {one.name}", None, one.reason) for one in self.kept]
+        caption = f"Forgotten at {self.forgotten_at:%Y-%m-%d %H:%M} UTC"
+        return html_table([*deleted, *kept], header=("what", "deleted", "kept because"), caption=caption)
+
+
+class Forgetting:
+    """One call of `forget`.
+
+    Args:
+        history: The engine of the history.
+        store: The engine of the store.
+        checkpoints: The engine of the checkpointer.
+        schedules: The schedules of background extraction of this process.
+        user_id: The user.
+        shared: `"delete"` deletes threads with other users too; `"keep"` keeps them.
+
+    Raises:
+        InvalidInputError: The user's ID or `shared` is not accepted.
+    """
+
+    def __init__(
+        self,
+        history: HistoryEngine,
+        store: StoreEngine,
+        checkpoints: CheckpointEngine,
+        schedules: Iterable[Schedule],
+        user_id: str,
+        shared: Shared,
+    ) -> None:
+        if shared not in ("keep", "delete"):
+            msg = f"shared must be 'keep' or 'delete', got {shown(shared)}."
+            raise InvalidInputError(msg)
+        self._history = history
+        self._store = store
+        self._checkpoints = checkpoints
+        self._schedules = schedules
+        self._user_id = check_id("user_id", user_id)
+        self._shared = shared == "delete"
+        self._backend: Backend = store.backend
+        self._tenant = store.tenant
+        self._began = time.time()
+        self._deleted: dict[str, int] = {}
+        self._kept: list[Kept] = []
+
+    def program(self) -> Program[Forgotten]:
+        """Delete everything that is stored about the user, and return the receipt."""
+        yield from write_tombstone(self._store, self._user_id)
+        try:
+            self._deleted["jobs"] = sum(one.forget(self._user_id) for one in self._schedules)
+            yield from self._forget_records()
+            yield from self._forget_sessions()
+            variables = self._backend.variables.forget(self._tenant, self._user_id, self._began)
+            self._deleted["variables"] = yield from Write(self._backend, variables)
+            yield from self._forget_threads()
+            counts = yield from forget_knowledge(self._store, self._user_id)
+            self._deleted.update({kind: counts[label] for label, kind in _KINDS.items()})
+            yield from self._name_namespaces()
+            (root,) = user_namespace(self._user_id)
+            yield from Write(self._backend, self._backend.purge(self._tenant, self._user_id, root, self._began))
+        finally:
+            self._clear_caches()
+        return Forgotten(self._deleted, datetime.fromtimestamp(self._began, UTC), tuple(self._kept))
+
+    def _forget_records(self) -> Program[None]:
+        records, user = self._backend.records, self._user_id
+        stored = yield from Read(self._backend, records.count(self._tenant, user))
+        deleted = 0
+        for _ in range(stored // _RECORDS_AT_ONCE + _MAX_ROUNDS):
+            pruned = yield from Write(self._backend, records.prune(self._tenant, user, None, _RECORDS_AT_ONCE))
+            deleted += pruned
+            if not pruned:
+                break
+        self._deleted["records"] = deleted
+
+    def _forget_sessions(self) -> Program[None]:
+        sessions = messages = 0
+        after: str | None = None
+        while True:
+            page = self._backend.messages.session_ids(self._tenant, self._user_id, after, _IDS_AT_ONCE)
+            ids = yield from Read(self._backend, page)
+            keys = [SessionKey(self._tenant, self._user_id, one) for one in ids]
+            while keys:
+                deletion = _delete_sessions(self._backend, keys[:_SESSIONS_AT_ONCE])
+                done, deleted, of_sessions = yield from Write(self._backend, deletion)
+                keys, sessions, messages = keys[done:], sessions + deleted, messages + of_sessions
+            if len(ids) < _IDS_AT_ONCE:
+                break
+            after = ids[-1]
+        self._deleted.update(sessions=sessions, messages=messages)
+
+    def _forget_threads(self) -> Program[None]:
+        self._deleted["threads"] = 0
+        for row in (yield from self._threads()):
+            thread = ThreadKey(self._tenant, row.thread_id)
+            is_alone = row.users.keys() == {self._user_id}
+            deletion = _forget_thread(self._backend, thread, self._user_id, shared=self._shared, is_alone=is_alone)
+            deleted = yield from Write(self._backend, deletion)
+            self._checkpoints.known.forget(thread)
+            if deleted:
+                self._deleted["threads"] += 1
+            elif deleted is False:
+                self._kept.append(
+                    Kept("thread", row.thread_id, "It has other users. Pass shared='delete' to delete it.")
+                )
+
+    def _threads(self) -> Program[list[ThreadRow]]:
+        """Return all threads of the user, including those that have expired."""
+        found: list[ThreadRow] = []
+        while True:
+            threads = self._backend.checkpoints.threads(self._tenant, self._user_id, _IDS_AT_ONCE, len(found), 0.0)
+            page = yield from Read(self._backend, threads)
+            found += page
+            if len(page) < _IDS_AT_ONCE:
+                return found
+
+    def _name_namespaces(self) -> Program[None]:
+        """Add the namespaces of the application that begin with the user's root label or ID to those that were kept."""
+        for root in (*user_namespace(self._user_id), self._user_id):
+            found = yield from Read(self._backend, self._backend.items.namespaces(self._tenant, (root,), self._began))
+            reason = "The application stored these items. Delete them with memory.store.delete."
+            self._kept += [Kept("namespace", "/".join(one), reason) for one in found]
+
+    def _clear_caches(self) -> None:
+        self._store.cache.clear()
+        clear_caches()
+        run_rows = self._history.run_rows
+        for key in [key for key in run_rows or () if key.user_id == self._user_id]:
+            (run_rows or {}).pop(key, None)
+
+
+@storage_program
+def _delete_sessions(backend: Backend, keys: Sequence[SessionKey]) -> Program[tuple[int, int, int]]:
+    """Delete sessions until many messages were deleted. Return the numbers of sessions read and deleted, and of messages."""
+    deleted = messages = 0
+    for done, key in enumerate(keys, 1):
+        messages += yield from backend.messages.count(key, None, 0.0)
+        deleted += yield from backend.messages.delete(key)
+        if messages >= _MESSAGES_AT_ONCE:
+            return done, deleted, messages
+    return len(keys), deleted, messages
+
+
+@storage_program
+def _forget_thread(
+    backend: Backend, thread: ThreadKey, user_id: str, *, shared: bool, is_alone: bool
+) -> Program[bool | None]:
+    """Delete a thread with the notes about it, or remove the user from it; see `CheckpointTable.forget_user`."""
+    # The notes come first where a backend stores each step at once: after an interruption, the thread is still listed.
+    if shared or is_alone:
+        yield from _clear_notes(backend, thread)
+    deleted = yield from backend.checkpoints.forget_user(thread, user_id, shared=shared)
+    if deleted:
+        yield from _clear_notes(backend, thread)
+    return deleted
+
+
+def _clear_notes(backend: Backend, thread: ThreadKey) -> Program[None]:
+    now = time.time()
+    yield from notes_of_thread(backend, thread).clear(now)
+    yield from speakers_of(backend, thread.tenant, thread.thread_id).clear(now)

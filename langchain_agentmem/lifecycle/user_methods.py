@@ -1,0 +1,92 @@
+"""The methods of `AgentMemory` that list users, forget one, and find what is stored about one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from langchain_agentmem.checkpointing.face import AgentMemSaver
+from langchain_agentmem.history.methods import Histories
+from langchain_agentmem.lifecycle.users import UserList, listed_users
+from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.store.face import AgentMemStore
+
+if TYPE_CHECKING:
+    import weakref
+
+    from langchain_agentmem.knowledge.extraction.scheduler import Schedule
+    from langchain_agentmem.lifecycle.forgetting import Forgotten, Shared
+
+
+class UserMethods:
+    """List users, forget a user, and find what is stored about a user."""
+
+    store: AgentMemStore
+    checkpointer: AgentMemSaver
+    _histories: Histories
+    _schedules: weakref.WeakSet[Schedule]
+
+    def users(self, *, limit: int | None = None, offset: int = 0) -> UserList:
+        """List the IDs of all users, in the order of the IDs.
+
+        A user has a session, a record, a variable, a thread, a profile, a fact, a memory or an entity.
+
+        Args:
+            limit: The maximum number of users. Default: None (all).
+            offset: The number of users to skip. Default: 0.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.history("trip", user_id="bob@example.com").add_user_message("Where shall we go?")
+            ...     memory.profiles.update_preference("alice@example.com", "language", "Greek")
+            ...     memory.users()
+            ['alice@example.com', 'bob@example.com']
+        """
+        return run(self._users(limit, offset))
+
+    async def ausers(self, *, limit: int | None = None, offset: int = 0) -> UserList:
+        """Same as `users`, but without blocking the event loop."""
+        return await arun(self._users(limit, offset))
+
+    def _users(self, limit: int | None, offset: int) -> Program[UserList]:
+        return listed_users(self.store.engine.backend, self.store.engine.tenant, limit, offset)
+
+    def forget(self, user_id: str, *, shared: Shared = "keep") -> Forgotten:
+        """Delete everything that is stored about a user.
+
+        Deletes the user's sessions with their messages and summaries, records, variables, threads, profile, facts, memories,
+        entities and relations, with their search indexes. Messages that were written before never bring the knowledge back.
+        If the call is interrupted, call it again. Data that other processes store for the user during the call may stay.
+
+        Args:
+            user_id: The user.
+            shared: Threads with other users: `"keep"` removes the user from the list of their users and names them in the
+                receipt, `"delete"` deletes them. Default: `"keep"`.
+
+        Returns:
+            The receipt: what was deleted, and what was kept for which reason.
+
+        Raises:
+            InvalidInputError: The user's ID or `shared` is not accepted.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.history("trip", user_id="alice@example.com").add_user_message("Where shall we go?")
+            ...     receipt = memory.forget("alice@example.com")
+            ...     receipt.deleted["sessions"], receipt.deleted["messages"], receipt.kept, memory.users()
+            (1, 1, (), [])
+        """
+        return run(self._forget(user_id, shared))
+
+    async def aforget(self, user_id: str, *, shared: Shared = "keep") -> Forgotten:
+        """Same as `forget`, but without blocking the event loop."""
+        return await arun(self._forget(user_id, shared))
+
+    def _forget(self, user_id: str, shared: Shared) -> Program[Forgotten]:
+        from langchain_agentmem.lifecycle.forgetting import Forgetting
+
+        checkpoints = self.checkpointer.engine
+        schedules = list(self._schedules)
+        work = Forgetting(self._histories.engine, self.store.engine, checkpoints, schedules, user_id, shared)
+        return work.program()
