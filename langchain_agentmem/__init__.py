@@ -27,6 +27,7 @@ Results:
     SessionInfo: One session in `memory.sessions.list()`.
     ThreadInfo: One thread in `memory.checkpointer.threads()`.
     StoredMessage: A message of a session with its position, time, agent and metadata.
+    Forgotten: The receipt of `memory.forget()`.
     FoundMessage: A message that a search found, with its score.
     FoundMessages: The result of a search for messages.
     SessionSummary: The summary of a session or thread.
@@ -117,6 +118,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.facts.facts import Fact, Facts
     from langchain_agentmem.knowledge.facts.schema import UserProfile
     from langchain_agentmem.knowledge.memories import SavedMemory
+    from langchain_agentmem.lifecycle.forgetting import Forgotten
     from langchain_agentmem.lifecycle.records import Record
     from langchain_agentmem.lifecycle.reindexing import Reindexed
     from langchain_agentmem.lifecycle.session import Session, SessionOverview
@@ -153,6 +155,7 @@ __all__ = [
     "Extraction",
     "Fact",
     "Facts",
+    "Forgotten",
     "FoundMessage",
     "FoundMessages",
     "Guard",
@@ -205,6 +208,7 @@ _LATER = {
     "Extraction": "knowledge.extraction.results",
     "Fact": "knowledge.facts.facts",
     "Facts": "knowledge.facts.facts",
+    "Forgotten": "lifecycle.forgetting",
     "FoundMessage": "messages.models",
     "FoundMessages": "messages.models",
     "Guard": "text.guard",
