@@ -121,9 +121,7 @@ def completed(message: BaseMessage) -> BaseMessage:
     """
     fields = message.__dict__
     extra = getattr(message, "__pydantic_extra__", None)
-    missing = [
-        name for name, field in type(message).model_fields.items() if name not in fields and not field.is_required()
-    ]
+    missing = [name for name in _optional_fields(type(message)) if name not in fields]
     if not missing and extra is not None:
         return message
     return built(type(message), {**fields, **{name: _default_of(type(message), name) for name in missing}}, extra)
@@ -145,6 +143,11 @@ def built(cls: type[BaseMessage], fields: dict[str, Any], extra: Mapping[str, An
     _set(message, "__pydantic_extra__", dict(extra or {}))
     _set(message, "__pydantic_private__", None)
     return message
+
+
+@lru_cache(maxsize=64)
+def _optional_fields(cls: type[BaseMessage]) -> tuple[str, ...]:
+    return tuple(name for name, field in cls.model_fields.items() if not field.is_required())
 
 
 @lru_cache(maxsize=64)

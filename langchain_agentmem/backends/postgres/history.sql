@@ -6,8 +6,8 @@ The statements of the message log. `fragments.sql` explains the names in braces.
 -- the columns of the messages.
 SELECT {schema}agentmem_append(
     %s, %s, %s, %s, %s, %s::bytea[], %s::bigint[], %s, %s, %s, %s, %s, %s,
-    %b::text[], %b::text[], %s::boolean[], %s::double precision[], %b::text[], %b::text[], %s::bytea[],
-    %s::bytea[], %s::bytea[], %s::bytea[]
+    %b::text[], %b::text[], %s::boolean[], %s::double precision[], %b::text[], %b::text[], %b::bytea[],
+    %b::bytea[], %b::bytea[], %b::bytea[]
 )
 
 -- window --
