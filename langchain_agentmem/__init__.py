@@ -48,6 +48,7 @@ Results:
     Recall: The stored knowledge that answers a message; see `memory.recall`.
     RecalledItem: One item of it.
     Reindexed: The result of `memory.reindex()`.
+    Stats: The result of `memory.stats()`.
     Variable: A variable that `memory.variables.search` found.
 
 Errors:
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.lifecycle.records import Record
     from langchain_agentmem.lifecycle.reindexing import Reindexed
     from langchain_agentmem.lifecycle.session import Session, SessionOverview
+    from langchain_agentmem.lifecycle.statistics import Stats
     from langchain_agentmem.lifecycle.summaries import ConversationSummary
     from langchain_agentmem.memory import AgentMemory
     from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
@@ -181,6 +183,7 @@ __all__ = [
     "SessionInfo",
     "SessionOverview",
     "SessionSummary",
+    "Stats",
     "StorageBusyError",
     "StorageClosedError",
     "StorageError",
@@ -230,6 +233,7 @@ _LATER = {
     "SessionInfo": "history.models",
     "SessionOverview": "lifecycle.session",
     "SessionSummary": "compression.summaries",
+    "Stats": "lifecycle.statistics",
     "StoredMessage": "messages.models",
     "ThreadInfo": "checkpointing.models",
     "TokenCounter": "messages.tokens",

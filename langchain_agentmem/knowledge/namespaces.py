@@ -31,8 +31,8 @@ LABELS = (PROFILE, FACTS, FORGOTTEN, MEMORIES, ENTITIES, RELATIONS, SEEN)
 SHARED = "shared"
 """Root label of the collections of shared knowledge."""
 
-_USER = "user:"
-"""Beginning of a user's root label."""
+USER = "user:"
+"""The beginning of a user's root label. The user's ID is the rest."""
 
 Namespace = tuple[str, ...]
 ItemKey = tuple[Namespace, str]
@@ -57,12 +57,12 @@ def user_namespace(user_id: str, *labels: str) -> Namespace:
         >>> user_namespace("alice@example.com", FACTS)
         ('user:alice@example.com', 'facts')
     """
-    return (f"{_USER}{check_id('user_id', user_id)}", *labels)
+    return (f"{USER}{check_id('user_id', user_id)}", *labels)
 
 
 def user_in(namespace: Namespace) -> str | None:
     """Return the ID of the user whose knowledge a namespace holds; None if it is another namespace."""
-    return namespace[0].removeprefix(_USER) if namespace[0].startswith(_USER) else None
+    return namespace[0].removeprefix(USER) if namespace[0].startswith(USER) else None
 
 
 def shared_namespace(name: str) -> Namespace:

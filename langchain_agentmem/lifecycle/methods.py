@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.compression.methods import CompressionMethods
 from langchain_agentmem.history.methods import Histories
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.lifecycle.records import Records
     from langchain_agentmem.lifecycle.reindexing import Reindexed
     from langchain_agentmem.lifecycle.session import Session
+    from langchain_agentmem.lifecycle.statistics import Stats
     from langchain_agentmem.lifecycle.summaries import ConversationSummaries, Summaries
 
 _BATCH = 100
@@ -42,6 +44,8 @@ class LifecycleMethods(CompressionMethods, PromptingMethods, UserMethods):
     """Open sessions, summarise, reindex, sweep and close."""
 
     backend: Backend
+    tenant: str
+    read_cache: CachedReads
     store: AgentMemStore
     checkpointer: AgentMemSaver
     records: Records
@@ -247,6 +251,32 @@ class LifecycleMethods(CompressionMethods, PromptingMethods, UserMethods):
             timeout=self._session_timeout if timeout is OMITTED else timeout,
             retention=retention,
         )
+
+    def stats(self) -> Stats:
+        """Count what this tenant's data consists of, what expires when, and how large the database is.
+
+        All counts are exact. They read indexes of the whole tenant, so do not call it for each request.
+
+        Returns:
+            The statistics: a mapping, which a notebook shows as tables and charts.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.history("session-1").add_user_message("Hello")
+            ...     memory.stats().entries["messages"]
+            1
+        """
+        return run(self._stats())
+
+    async def astats(self) -> Stats:
+        """Same as `stats`, but without blocking the event loop."""
+        return await arun(self._stats())
+
+    def _stats(self) -> Program[Stats]:
+        from langchain_agentmem.lifecycle.statistics import statistics
+
+        return statistics(self.backend, self.tenant, self.read_cache.info())
 
     def sweep(self) -> int:
         """Delete all expired sessions, items, threads and variables, and end open sessions whose timeout is over.

@@ -105,6 +105,9 @@ class Checkpoints:
         thread = self._threads.get(key)
         return thread if alive(thread, now) else None
 
+    def living(self, tenant: str, now: float) -> list[Thread]:
+        return [one for key, one in self._threads.items() if key.tenant == tenant and alive(one, now)]
+
     @program
     def get(self, thread, namespace, checkpoint_id, codec, now):
         found = self._alive(thread, now)

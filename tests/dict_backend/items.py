@@ -40,6 +40,9 @@ class Items:
             if own == tenant and namespace[: len(prefix)] == prefix and alive(item, now)
         ]
 
+    def living(self, tenant: str, now: float) -> list[StoredItem]:
+        return self._below(tenant, (), now)
+
     def _get(self, tenant: str, namespace: tuple[str, ...], key: str, now: float) -> StoredItem | None:
         item = self._items.get((tenant, namespace, key))
         return item if alive(item, now) else None

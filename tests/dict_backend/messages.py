@@ -71,6 +71,10 @@ class Messages:
         """All sessions of a tenant."""
         return [session for key, session in self._sessions.items() if key.tenant == tenant]
 
+    def living(self, tenant: str, now: float) -> list[tuple[SessionKey, Session]]:
+        """The sessions of a tenant that have not expired."""
+        return [(key, one) for key, one in self._sessions.items() if key.tenant == tenant and alive(one, now)]
+
     def records(self, tenant: str, now: float | None) -> Iterable[RecordRow]:
         """Yield the records of all sessions, or with `now` of those that have not expired."""
         for key, session in self._sessions.items():

@@ -21,6 +21,9 @@ class Records:
     def _all(self, tenant: str, now: float | None) -> list[RecordRow]:
         return [*self._own.get(tenant, []), *self._messages().records(tenant, now)]
 
+    def living(self, tenant: str, now: float) -> list[RecordRow]:
+        return self._all(tenant, now)
+
     @program
     def add(self, tenant, row, ttl, sliding, now):
         key = session_of(tenant, row)

@@ -24,6 +24,11 @@ class Variables:
         session = self._messages().alive(scope.session, now)
         return ({}, None) if session is None else (session.variables.setdefault(scope.agent, {}), session.expires_at)
 
+    def living(self, tenant: str, now: float) -> list[VariableRow]:
+        """The variables outside of sessions that have not expired."""
+        every = [row for scope, rows in self._scopes.items() if scope.tenant == tenant for row in rows.values()]
+        return [row for row in every if alive(row, now)]
+
     @program
     def set(self, scope, puts, now, use=KEEP_EXPIRY):
         if scope.session is not None:

@@ -40,7 +40,7 @@ PUBLIC = {
     *("session", "history", "get_session_history", "session_history", "search_history", "asearch_history"),
     *("compressor", "summary", "asummary", "summaries", "asummaries", "tools", "profile_node", "middleware"),
     *("learn", "alearn", "recall", "arecall", "as_retriever"),
-    *("reindex", "areindex", "sweep", "asweep", "setup", "asetup", "close", "aclose"),
+    *("reindex", "areindex", "sweep", "asweep", "stats", "astats", "setup", "asetup", "close", "aclose"),
     *("users", "ausers", "forget", "aforget"),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib.resources import files
 
 import pytest
@@ -10,7 +9,15 @@ import pytest
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.backends.statements import load_statements
 
-NAMES = ("history.sql", "store.sql", "checkpoints.sql", "records.sql", "variables.sql", "fragments.sql")
+NAMES = (
+    "history.sql",
+    "store.sql",
+    "checkpoints.sql",
+    "records.sql",
+    "variables.sql",
+    "statistics.sql",
+    "fragments.sql",
+)
 MIGRATIONS = "postgres.migrations"
 NEWEST = sorted(
     one.name for one in files(f"langchain_agentmem.backends.{MIGRATIONS}").iterdir() if one.name.startswith("4_")
@@ -35,7 +42,7 @@ def test_a_fragment_is_expanded_with_the_alias_of_its_table():
 
 
 def test_statements_of_postgres_have_the_schema_of_the_tables_and_no_comment():
-    for name in ("history.sql", "store.sql", "checkpoints.sql", "records.sql", "variables.sql"):
+    for name in ("history.sql", "store.sql", "checkpoints.sql", "records.sql", "variables.sql", "statistics.sql"):
         for text in statements(name, 'my "schema"').values():
             assert not text.startswith("--")
             assert "{" not in text.replace("'{}'", "")
@@ -47,10 +54,3 @@ def test_statements_of_postgres_have_the_schema_of_the_tables_and_no_comment():
 def test_the_rule_for_living_rows_is_written_once(backend, file):
     text = files(f"langchain_agentmem.backends.{backend}").joinpath(file).read_text(encoding="utf-8")
     assert "expires_at IS NULL OR" not in text
-
-
-@pytest.mark.parametrize("file", [name for backend, name in FILES if backend == "sqlite"])
-def test_sqlites_parameters_have_no_numbers(file):
-    """Python 3.12 takes `?1` for the name of a parameter."""
-    for text in load_statements("langchain_agentmem.backends.sqlite", file).values():
-        assert not re.search(r"\?[0-9]", text)

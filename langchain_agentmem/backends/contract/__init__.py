@@ -1,7 +1,8 @@
 """The contract of a backend: its tables, and transactions on them.
 
 A backend is a package with one subclass of `Backend`. Its tables implement `MessageLog`, `ItemTable`, `CheckpointTable`,
-`RecordTable`, `VariableTable` and `OpeningTable`. Engines use these classes only, so they work with every backend.
+`RecordTable`, `VariableTable`, `OpeningTable` and `StatisticsTable`. Engines use these classes only, so they work with every
+backend.
 
 Rules for an implementation:
 
@@ -66,6 +67,7 @@ from langchain_agentmem.backends.contract.records import (
     session_of,
     time_of_record,
 )
+from langchain_agentmem.backends.contract.statistics import Statistics, StatisticsQuery, StatisticsTable, Tally
 from langchain_agentmem.backends.contract.variables import (
     KEEP_EXPIRY,
     SessionUse,
@@ -114,9 +116,13 @@ __all__ = [
     "SessionKey",
     "SessionRow",
     "SessionUse",
+    "Statistics",
+    "StatisticsQuery",
+    "StatisticsTable",
     "StoredSummary",
     "StoredWrite",
     "Swap",
+    "Tally",
     "ThreadKey",
     "ThreadRow",
     "ThreadUse",

@@ -11,6 +11,7 @@ from langchain_agentmem.backends.contract.items import ItemTable
 from langchain_agentmem.backends.contract.messages import MessageLog
 from langchain_agentmem.backends.contract.openings import OpeningTable
 from langchain_agentmem.backends.contract.records import RecordTable
+from langchain_agentmem.backends.contract.statistics import StatisticsTable
 from langchain_agentmem.backends.contract.variables import VariableTable
 from langchain_agentmem.programs import Program
 
@@ -29,6 +30,7 @@ class Backend(ABC):
     records: RecordTable
     variables: VariableTable
     openings: OpeningTable
+    statistics: StatisticsTable
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)
         """Set the index of the vectors, before the first is stored.

@@ -48,3 +48,28 @@ WHERE (%(lowest)s::text IS NULL OR record.id >= %(lowest)s) AND (%(above)s::text
   AND (%(session_id)s::text IS NULL OR session.session_id = %(session_id)s)
   AND (%(agent)s::text IS NULL OR record.agent = %(agent)s)
   AND (%(status)s::text IS NULL OR record.status = %(status)s)
+
+-- living_records --
+-- Records of living sessions and of no session. Parameters: tenant, now.
+FROM {schema}agentmem_records AS record LEFT JOIN {schema}agentmem_sessions AS session ON session.id = record.session
+WHERE record.tenant = %(tenant)s AND (record.session IS NULL OR (session.id IS NOT NULL AND {alive:session}))
+
+-- living_variables --
+-- Variables that have not expired, of living sessions and outside of sessions. Parameters: tenant, now.
+FROM {schema}agentmem_variables AS variable LEFT JOIN {schema}agentmem_sessions AS session ON session.id = variable.session
+WHERE variable.tenant = %(tenant)s AND {alive:variable} AND {alive:session}
+
+-- of_living_threads --
+-- Condition: a row of a thread that has not expired. A thread that only LangGraph's own saver wrote belongs to the default tenant.
+-- Parameters: tenant, now.
+LEFT JOIN {schema}agentmem_threads AS thread ON thread.name = saved.thread_id
+WHERE coalesce(thread.tenant, 'default') = %(tenant)s AND {alive:thread}
+
+-- within --
+-- Condition: an item is below a namespace. Parameters: own, first, last.
+(prefix = %(own)s OR (prefix ~>=~ %(first)s AND prefix ~<~ %(last)s))
+
+-- by_expiry --
+-- The numbers of rows that expire before some times, that expire at all, and of all rows. Parameters: hour, day, week.
+count(*) FILTER (WHERE expires_at <= %(hour)s), count(*) FILTER (WHERE expires_at <= %(day)s),
+    count(*) FILTER (WHERE expires_at <= %(week)s), count(expires_at), count(*)

@@ -146,7 +146,7 @@ class PostgresItems:
         before: tuple[Any, ...] | None,
         now: float,
     ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
-        own, first, last = _below(tenant, prefix)
+        own, first, last = below(tenant, prefix)
         at, after, key = before or (None, None, None)
         parameters = {"own": own, "first": first, "last": last, "now": now, "path": _path(condition), "limit": limit}
         rows = yield from Fetch(self._sql["scan"], {**parameters, "at": at, "prefix": after, "key": key})
@@ -159,7 +159,7 @@ class PostgresItems:
         namespace = (tenant, query.prefix)
         exact = 0 if self._large.get(namespace, 0.0) > time.monotonic() else EXACT_ITEMS
         wanted = (list(query.words), vector, _path(query.condition), now, query.depth, exact)
-        rows = yield from Fetch(self._sql["find"], (*_below(tenant, query.prefix), *wanted))
+        rows = yield from Fetch(self._sql["find"], (*below(tenant, query.prefix), *wanted))
         if exact and rows and rows[0][6] is not None:
             if len(self._large) >= _REMEMBERED:
                 self._large.clear()
@@ -182,20 +182,20 @@ class PostgresItems:
 
     @one_statement
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
-        own, first, last = _below(tenant, prefix)
+        own, first, last = below(tenant, prefix)
         rows = yield from Fetch(self._sql["namespaces"], (first, last, own, now))
         return sorted(_decode(namespace) for (namespace,) in rows)
 
     @one_statement
     def roots(self, tenant: str, now: float) -> Program[list[str]]:
-        _, first, last = _below(tenant, ())
+        _, first, last = below(tenant, ())
         part = 1 if tenant == "default" else 2  # other tenants' prefixes begin with the tenant
         rows = yield from Fetch(self._sql["roots"], {"part": part, "first": first, "last": last, "now": now})
         return [_decode(root)[0] for (root,) in rows]
 
     @one_statement
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
-        ((deleted,),) = yield from Fetch(self._sql["sweep"], (*_below(tenant, ()), now, limit))
+        ((deleted,),) = yield from Fetch(self._sql["sweep"], (*below(tenant, ()), now, limit))
         return int(deleted)
 
     @one_statement
@@ -215,7 +215,7 @@ class PostgresItems:
     def refuses(self, tenant: str, dimensions: int) -> Program[str | None]:
         if dimensions > MAX_DIMENSIONS:
             return _too_many(dimensions)
-        ((others,),) = yield from Fetch(self._sql["dimensions_of_others"], _below(tenant, ())[1:])
+        ((others,),) = yield from Fetch(self._sql["dimensions_of_others"], below(tenant, ())[1:])
         if others is None or others == dimensions:
             return None
         return (
@@ -226,7 +226,7 @@ class PostgresItems:
 
     @storage_program
     def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002 (deleted vectors are not found again)
-        first, last = _below(tenant, ())[1:]
+        first, last = below(tenant, ())[1:]
         ((deleted,),) = yield from Fetch(self._sql["unembed"], (first, last, _UNEMBEDDED_AT_ONCE))
         if deleted:
             return True
@@ -242,7 +242,7 @@ class PostgresItems:
         limit: int,
         now: float,
     ) -> Program[tuple[list[IndexedItem], Any]]:
-        first, last = _below(tenant, ())[1:]
+        first, last = below(tenant, ())[1:]
         statement = self._sql["indexed" if dimensions is None else "unembedded"]
         rows = yield from Fetch(statement, (first, last, *(after or ("", "")), limit, now))
         return [IndexedItem(_item(row[:7]), row[7]) for row in rows], rows[-1][:2] if len(rows) == limit else None
@@ -414,7 +414,7 @@ def _escape(label: str) -> str:
     return label.translate(_ESCAPES)
 
 
-def _below(tenant: str, prefix: Namespace) -> tuple[str | None, str, str]:
+def below(tenant: str, prefix: Namespace) -> tuple[str | None, str, str]:
     """Return the prefix of a namespace, and the range of the prefixes below it."""
     own = _encode(tenant, prefix)
     if not own:

@@ -14,6 +14,7 @@ from langchain_agentmem.backends.redis.openings import RedisOpenings
 from langchain_agentmem.backends.redis.options import settings_of
 from langchain_agentmem.backends.redis.records import RedisRecords
 from langchain_agentmem.backends.redis.settings import Settings
+from langchain_agentmem.backends.redis.statistics import RedisStatistics
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.backends.redis.variables import RedisVariables
 from langchain_agentmem.programs import Program, storage_program
@@ -36,6 +37,7 @@ class RedisBackend(Backend):
         self.records = self._records = RedisRecords()
         self.variables = RedisVariables()
         self.openings = RedisOpenings()
+        self.statistics = RedisStatistics(self.messages, self.items, self.checkpoints, self.records, self.variables)
 
     @classmethod
     def from_url(cls, url: str, credentials: Credentials | None = None) -> RedisBackend:

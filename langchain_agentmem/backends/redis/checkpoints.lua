@@ -549,3 +549,19 @@ return 0
 -- ARGV: none.
 local state = call('HMGET', THREAD, 'user', 'created', 'updated', 'expires')
 return {state[1] or '', call('HLEN', CHECKPOINTS), state[2], state[3], state[4], users()}
+
+-- tally --
+-- Count what the thread contains. Return nothing if it does not exist; otherwise the period in which it expires, the numbers of
+-- checkpoints and pending writes, and the users.
+-- KEYS: the keys of the thread.
+-- ARGV: now, the ends of the periods.
+if call('EXISTS', THREAD) == 0 or not thread_is_alive(ARGV[1]) then return {} end
+local writes = 0
+for _, member in ipairs(call('HKEYS', WRITES)) do
+  local blob, at = call('HGET', WRITES, member), 1
+  while at <= #blob do
+    local header, data = struct.unpack('>II', blob, at)
+    at, writes = at + 8 + header + data, writes + 1
+  end
+end
+return {period_of(call('HGET', THREAD, 'expires'), ends_from(2)), call('HLEN', CHECKPOINTS), writes, all_users()}

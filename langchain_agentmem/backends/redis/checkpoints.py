@@ -15,12 +15,15 @@ from langchain_agentmem.backends.contract import (
     CheckpointRow,
     LoadedCheckpoint,
     Parts,
+    StatisticsQuery,
     StoredWrite,
+    Tally,
     ThreadKey,
     ThreadRow,
     ThreadUse,
     WritesPut,
 )
+from langchain_agentmem.backends.contract.statistics import one_in
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.checkpoint_rows import (
     Answer,
@@ -289,6 +292,21 @@ class RedisCheckpoints:
                 steps.append(indexes.reschedule(_expiring(tenant), [(thread.thread_id, optional(expires))]))
         yield from InvokeAll(steps)
         return deleted
+
+    def tally(self, query: StatisticsQuery, tally: Tally) -> Program[None]:
+        """Count the threads, and what they contain."""
+        times = [optional(query.now), *map(optional, query.ends)]
+
+        def visit(threads: Sequence[str]) -> Program[None]:
+            steps = [_invoke("tally", ThreadKey(query.tenant, one), times) for one in threads]
+            for period, checkpoints, writes, users in filter(None, (yield from InvokeAll(steps))):
+                tally.add("threads")
+                tally.add("checkpoints", checkpoints)
+                tally.add("pending_writes", writes)
+                tally.expire("threads", one_in(period))
+                tally.use(users=_users_in(users))
+
+        yield from indexes.each(_threads(query.tenant), visit)
 
 
 def _invoke(name: str, thread: ThreadKey, arguments: Sequence[Any] = ()) -> Invoke:

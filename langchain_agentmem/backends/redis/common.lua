@@ -55,6 +55,21 @@ local function is_alive(expires, now)
   return at == 0 or at > now
 end
 
+-- Return the number of the period in which an expiry time falls, by the ends of the first three: 1 to 3, 4 for later, 5 for never.
+local function period_of(expires, ends)
+  local at = tonumber(expires or 0)
+  if at == 0 then return 5 end
+  for period = 1, 3 do
+    if at <= ends[period] then return period end
+  end
+  return 4
+end
+
+-- Return the ends of the periods, which are the arguments from `from` on.
+local function ends_from(from)
+  return {tonumber(ARGV[from]), tonumber(ARGV[from + 1]), tonumber(ARGV[from + 2])}
+end
+
 -- Return the time that is some seconds from now on the server's clock, in milliseconds.
 local function ahead(seconds)
   local time = call('TIME')

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from redis.exceptions import ResponseError
 
-from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll
+from langchain_agentmem.backends.redis.scripts import AskServers, Invoke, InvokeAll
 from langchain_agentmem.errors import AgentMemError, DamagedDataError
 from langchain_agentmem.programs import All, Program, Step
 from langchain_agentmem.programs.signals import came_by_signal
@@ -38,7 +38,9 @@ def raise_script_error(invocation: Invoke, error: Exception) -> None:
     raise error
 
 
-def checked(program: Program[T], perform: Callable[[Invoke | InvokeAll | All], Program[Any]]) -> Program[T]:
+def checked(
+    program: Program[T], perform: Callable[[AskServers | Invoke | InvokeAll | All], Program[Any]]
+) -> Program[T]:
     """Run a storage program, and raise a `DamagedDataError` if it cannot decode an answer.
 
     Args:
@@ -61,8 +63,8 @@ def checked(program: Program[T], perform: Callable[[Invoke | InvokeAll | All], P
                     raise
                 raise _damaged(invocation, f"{type(error).__name__}: {error}") from error
             try:
-                if isinstance(step, (Invoke, InvokeAll, All)):
-                    last = step
+                if isinstance(step, (AskServers, Invoke, InvokeAll, All)):
+                    last = None if isinstance(step, AskServers) else step
                     value = yield from perform(step)
                 else:
                     value = yield step

@@ -12,11 +12,11 @@ from langchain_agentmem.backends.failures import Translated
 from langchain_agentmem.backends.lifetimes import keep_inherited, refuse_closed
 from langchain_agentmem.backends.redis.connectors import Client
 from langchain_agentmem.backends.redis.damage import checked
-from langchain_agentmem.backends.redis.dispatcher import Dispatcher
+from langchain_agentmem.backends.redis.dispatcher import Command, Dispatcher
 from langchain_agentmem.backends.redis.failures import DRIVER_ERRORS, check_open, is_lost, translated
 from langchain_agentmem.backends.redis.inspection import inspect
 from langchain_agentmem.backends.redis.limits import TimeLimit
-from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll
+from langchain_agentmem.backends.redis.scripts import AskServers, Changed, Invoke, InvokeAll
 from langchain_agentmem.backends.redis.servers import Servers
 from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.errors import AgentMemError, StorageBusyError
@@ -83,7 +83,11 @@ class RedisDriver:
             msg = f"Could not read: other writers changed the data during each of {_ATTEMPTS} attempts. Try again."
             raise StorageBusyError(msg)
 
-    def _perform(self, step: Invoke | InvokeAll | All, limit: TimeLimit, writes: bool) -> Program[Any]:
+    def _perform(self, step: AskServers | Invoke | InvokeAll | All, limit: TimeLimit, writes: bool) -> Program[Any]:
+        if isinstance(step, AskServers):
+            servers = yield from self._dispatcher.route.every(limit)
+            commands = [Command(step.words, server=server) for server in servers]
+            return (yield from self._dispatcher.send(commands, limit, writes=writes))
         if not isinstance(step, All):
             return (yield from self._dispatcher.invoke(step, limit, writes=writes))
         every: list[Any] = [one.invocations if isinstance(one, InvokeAll) else [one] for one in step.steps]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import ormsgpack
@@ -20,8 +21,11 @@ from langchain_agentmem.backends.contract import (
     Replacement,
     SessionKey,
     SessionRow,
+    StatisticsQuery,
     StoredSummary,
+    Tally,
 )
+from langchain_agentmem.backends.contract.statistics import one_in
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.message_rows import (
     index_entries,
@@ -307,6 +311,23 @@ class RedisMessages:
         for key, row in messages:
             by_session.setdefault(key, []).extend((row.position, pack_message(row), row.vector or b""))
         return sum((yield from InvokeAll([invoke("embed", key, groups) for key, groups in by_session.items()])))
+
+    def tally(self, query: StatisticsQuery, tally: Tally) -> Program[None]:
+        """Count the sessions, and what they contain."""
+        times = [optional(query.now), *map(optional, query.ends)]
+
+        def of_user(user: str, sessions: Sequence[str]) -> Program[None]:
+            steps = [invoke("tally", SessionKey(query.tenant, user or None, one), times) for one in sessions]
+            for period, messages, summaries, records, variables, agents in filter(None, (yield from InvokeAll(steps))):
+                counts = {"sessions": 1, "messages": messages, "summaries": summaries, "records": records}
+                for name, number in {**counts, "variables": sum(variables)}.items():
+                    tally.add(name, number)
+                tally.expire("sessions", one_in(period))
+                tally.expire("variables", variables)
+                tally.use(users=[user], agents=[agent.decode() for agent in agents])
+
+        for user in (yield from self._users(query.tenant)):
+            yield from indexes.each(owner_index(query.tenant, user), partial(of_user, user or ""))
 
     def _sessions(self, tenant: str) -> Program[list[SessionKey]]:
         """Return the keys of all sessions of a tenant, in a stable order."""

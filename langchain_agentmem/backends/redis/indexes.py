@@ -53,6 +53,22 @@ def members(index: str) -> Program[list[bytes]]:
             return list(dict.fromkeys(every))
 
 
+def each(index: str, visit: Callable[[list[str]], Program[None]]) -> Program[None]:
+    """Visit the members of an index in pages, the most recently used first.
+
+    Args:
+        index: The index.
+        visit: Returns the program that handles a page of members.
+    """
+    start = 0
+    while True:
+        flat = yield from Invoke(LUA["newest"], (index,), (start, start + _CHUNK - 1))
+        yield from visit([member.decode() for member in flat[::2]])
+        start += _CHUNK
+        if len(flat) < 2 * _CHUNK:
+            return
+
+
 def members_of(several: Sequence[str]) -> Program[list[list[bytes]]]:
     """Return all members of several indexes."""
     found: list[list[bytes]] = []

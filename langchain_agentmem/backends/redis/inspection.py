@@ -43,7 +43,7 @@ def inspect(dispatcher: Dispatcher, settings: Settings, limit: TimeLimit) -> Pro
     servers = yield from dispatcher.route.every(limit)
     questions = [Command(("INFO",), server=server) for server in servers]
     for answer in (yield from dispatcher.send(questions, limit, writes=False)):
-        _check_server(_info(answer), allow_eviction=settings.allow_eviction)
+        _check_server(info_of(answer), allow_eviction=settings.allow_eviction)
     prefix = slot("schema")
     keys = (f"{prefix}schema", f"{prefix}language")
     step = Invoke(LUA["schema"], keys, (SCHEMA_VERSION, settings.language))
@@ -85,7 +85,7 @@ def _check_layout(version: int, language: str, expected_language: str) -> None:
         raise ConfigurationError(msg)
 
 
-def _info(answer: Any) -> dict[str, str]:
+def info_of(answer: Any) -> dict[str, str]:
     """Return the fields of an answer to `INFO`; none if the user may not run the command."""
     if isinstance(answer, (NoPermissionError, ResponseError)):
         return {}

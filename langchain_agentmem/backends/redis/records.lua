@@ -90,3 +90,26 @@ repeat
   for _, id in ipairs(ids) do remove(KEYS[1], id) end
 until #ids == 0
 return call('ZCARD', KEYS[1])
+
+-- tally --
+-- Count records without a session. Return the bound to continue from ('' after the last), the number of records, and their agents.
+-- KEYS: the index.
+-- ARGV: the first bound in the syntax of ZRANGEBYLEX.
+local bound, scanned, count, agents, seen = ARGV[1], 0, 0, {}, {}
+while scanned < MOST_SCANNED do
+  local page = call('ZRANGEBYLEX', KEYS[1], bound, '+', 'LIMIT', 0, IN_PAGE)
+  for _, member in ipairs(page) do
+    bound = '(' .. member
+    if string.sub(member, ID + 1, ID + 1) ~= 's' then
+      count = count + 1
+      local agent = string.sub(member, ID + 6, ID + 5 + struct.unpack('>I', member, ID + 2))
+      if not seen[agent] then
+        seen[agent] = true
+        agents[#agents + 1] = agent
+      end
+    end
+  end
+  scanned = scanned + #page
+  if #page < IN_PAGE then return {'', count, agents} end
+end
+return {bound, count, agents}

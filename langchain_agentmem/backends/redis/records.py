@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 import ormsgpack
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
-from langchain_agentmem.backends.contract import RecordQuery, RecordRow, SessionKey, session_of, time_of_record
+from langchain_agentmem.backends.contract import (
+    RecordQuery,
+    RecordRow,
+    SessionKey,
+    StatisticsQuery,
+    Tally,
+    session_of,
+    time_of_record,
+)
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, frames, load_scripts, optional, slot
@@ -152,6 +160,23 @@ class RedisRecords:
             if deleted >= limit:
                 break
         return deleted
+
+    def tally(self, query: StatisticsQuery, tally: Tally) -> Program[None]:
+        """Count the records without a session."""
+
+        def visit(users: Sequence[str]) -> Program[None]:
+            bounds = dict.fromkeys(users, b"-")
+            while bounds:
+                steps = [
+                    Invoke(LUA["tally"], (_index(query.tenant, user),), (bound,)) for user, bound in bounds.items()
+                ]
+                answers = yield from InvokeAll(steps)
+                for user, (_, count, agents) in zip(bounds, answers, strict=True):
+                    tally.add("records", count)
+                    tally.use(users=[user] if count else [], agents=[agent.decode() for agent in agents])
+                bounds = {user: bound for user, (bound, *_) in zip(bounds, answers, strict=True) if bound}
+
+        yield from indexes.each(_record_owners(query.tenant), visit)
 
     def _sources(self, query: RecordQuery) -> Program[list[_Source]]:
         """Return the sorted sets that may contain the records of a query."""

@@ -63,6 +63,13 @@ class InvokeAll(Step[list[Any]]):
     together: bool = False
 
 
+@dataclass(slots=True)
+class AskServers(Step[list[Any]]):
+    """Storage step: send one command to every server, and return their answers. An answer may be an error."""
+
+    words: Sequence[Any]
+
+
 def command_words(name: str, invocation: Invoke) -> list[Any]:
     """Return the command that runs a script.
 

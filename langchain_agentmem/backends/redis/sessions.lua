@@ -76,6 +76,34 @@ local function end_session()
   return 1, ids
 end
 
+-- Return the agents of messages, each followed by the number of its messages.
+local function agents_of_messages()
+  local found, low, high = {}, '[a\1', '[a\255'
+  while true do
+    local member = call('ZRANGEBYLEX', INDEX, low, high, 'LIMIT', 0, 1)[1]
+    if not member then return found end
+    local agent = string.sub(member, 2, -14)
+    local first, last = range_of('a', agent)
+    found[#found + 1], found[#found + 2] = agent, call('ZLEXCOUNT', INDEX, first, last)
+    low = '(' .. string.sub(last, 2)
+  end
+end
+
+-- Return the numbers of records by agent and status (both framed).
+local function records_by_names()
+  local counts, bound, page = {}, '-', nil
+  repeat
+    page = call('ZRANGEBYLEX', RECORDS, bound, '+', 'LIMIT', 0, 100)
+    for _, member in ipairs(page) do
+      bound = '(' .. member
+      local length = struct.unpack('>I', member, 38)
+      local names = string.sub(member, 38, 45 + length + struct.unpack('>I', member, 42 + length))
+      counts[names] = (counts[names] or 0) + 1
+    end
+  until #page < 100
+  return counts
+end
+
 -- add_record --
 -- Add a record to the session.
 -- KEYS: the keys of the session.
@@ -159,28 +187,45 @@ return 1
 -- ARGV: now.
 local messages, records = {}, {}
 if not session_is_alive(tonumber(ARGV[1])) then return {messages, records} end
-local others, low, high = tonumber(call('HGET', SESSION, 'count') or 0), '[a\1', '[a\255'
-while true do
-  local member = call('ZRANGEBYLEX', INDEX, low, high, 'LIMIT', 0, 1)[1]
-  if not member then break end
-  local agent = string.sub(member, 2, -14)
-  local first, last = range_of('a', agent)
-  local count = call('ZLEXCOUNT', INDEX, first, last)
-  messages[#messages + 1], messages[#messages + 2] = agent, count
-  others, low = others - count, '(' .. string.sub(last, 2)
-end
+local others = tonumber(call('HGET', SESSION, 'count') or 0)
+messages = agents_of_messages()
+for at = 2, #messages, 2 do others = others - messages[at] end
 if others > 0 then messages[#messages + 1], messages[#messages + 2] = '', others end
-local counts, bound, page = {}, '-', nil
-repeat
-  page = call('ZRANGEBYLEX', RECORDS, bound, '+', 'LIMIT', 0, 100)
-  for _, member in ipairs(page) do
-    bound = '(' .. member
-    local length = struct.unpack('>I', member, 38)
-    local names = string.sub(member, 38, 45 + length + struct.unpack('>I', member, 42 + length))
-    counts[names] = (counts[names] or 0) + 1
-  end
-until #page < 100
-for names, count in pairs(counts) do
+for names, count in pairs(records_by_names()) do
   records[#records + 1], records[#records + 2] = names, count
 end
 return {messages, records}
+
+-- tally --
+-- Count what the session contains. Return nothing if it does not exist; otherwise the period in which it expires, the numbers of
+-- messages, summaries and records, the numbers of variables by period, and the agents.
+-- KEYS: the keys of the session.
+-- ARGV: now, the ends of the periods.
+local now, ends = tonumber(ARGV[1]), ends_from(2)
+if call('EXISTS', SESSION) == 0 or not session_is_alive(now) then return {} end
+local state, summaries, records, variables = call('HMGET', SESSION, 'expires', 'count'), 0, 0, {0, 0, 0, 0, 0}
+local agents, seen = {}, {}
+local function use(agent)
+  if not seen[agent] then
+    seen[agent] = true
+    agents[#agents + 1] = agent
+  end
+end
+for _, field in ipairs(call('HKEYS', SESSION)) do
+  if string.sub(field, 1, 8) == 'summary:' and call('HSTRLEN', SESSION, field) > 0 then summaries = summaries + 1 end
+end
+local writers = agents_of_messages()
+for at = 1, #writers, 2 do use(writers[at]) end
+for names, count in pairs(records_by_names()) do
+  records = records + count
+  use(string.sub(names, 5, 4 + struct.unpack('>I', names)))
+end
+for _, field in ipairs(call('HKEYS', VARIABLES)) do
+  local expires = select(3, struct.unpack('>ddd', call('HGET', VARIABLES, field)))
+  if is_alive(expires, now) then
+    local period = math.min(period_of(expires, ends), period_of(state[1], ends))
+    variables[period] = variables[period] + 1
+    use(string.match(field, '^(%Z*)'))
+  end
+end
+return {period_of(state[1], ends), tonumber(state[2] or 0), summaries, records, variables, agents}

@@ -510,3 +510,68 @@ for at = 1, ARGC, 4 do
   end
 end
 return 0
+
+-- tally --
+-- Count the items of some namespaces by kind, including expired ones. Return the namespace to continue from (nil: the end), and the
+-- numbers of items whose second label is each of the kinds, and of others.
+-- KEYS: the namespaces of the root.
+-- ARGV: namespace to continue from ('' for the first), maximum number of namespaces, kinds.
+local most, others = tonumber(ARGV[2]), ARGC
+local namespaces, result, place = below('', ARGV[1], most + 1), {}, {}
+for at = 3, ARGC do place[ARGV[at]] = at - 1 end
+for at = 2, others do result[at] = 0 end
+result[1] = namespaces[most + 1] or false
+for at = 1, math.min(#namespaces, most) do
+  local kind = place[string.match(namespaces[at], '^%Z*%z(%Z*)%z')] or others
+  result[kind] = result[kind] + call('ZCARD', PREFIX .. 'items:' .. namespaces[at])
+end
+return result
+
+-- tally_expiring --
+-- Count items with a TTL by kind and by period. Return the number of items examined; then for each kind, and for others, the number
+-- of expired items and the numbers of those that expire in the first four periods.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, the ends of the periods, rank of the first item, maximum number of items, kinds.
+local now, ends, first, most = tonumber(ARGV[1]), ends_from(2), tonumber(ARGV[5]), tonumber(ARGV[6])
+local members, place, others = call('ZRANGE', PREFIX .. 'expiring', first, first + most - 1), {}, 5 * (ARGC - 6) + 2
+local result = {#members}
+for at = 7, ARGC do place[ARGV[at]] = 5 * (at - 7) + 2 end
+for at = 2, others + 4 do result[at] = 0 end
+for _, member in ipairs(members) do
+  local length = struct.unpack('>I', member)
+  local namespace, key = string.sub(member, 5, 4 + length), string.sub(member, 5 + length)
+  if call('ZSCORE', PREFIX .. 'items:' .. namespace, key) then
+    local head = head_of(namespace, key)
+    local at = place[string.match(namespace, '^%Z*%z(%Z*)%z')] or others
+    if exists(head, now) then at = at + math.min(4, period_of(head.expires, ends)) end
+    result[at] = result[at] + 1
+  end
+end
+return result
+
+-- tally_values --
+-- Read values of a page of a namespace. Return the number of items examined, the number of values that begin with a field, and the
+-- keys of the objects in another field.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, namespace, rank of the first item, maximum number of items, the first field ('' for none), the other field ('' for none).
+local now, first, most = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local beginning, matching, found, seen = '{"' .. ARGV[5] .. '"', 0, {}, {}
+local keys = call('ZRANGE', PREFIX .. 'items:' .. ARGV[2], first, first + most - 1)
+for _, key in ipairs(keys) do
+  if exists(head_of(ARGV[2], key), now) then
+    if ARGV[5] ~= '' then
+      local start = call('GETRANGE', PREFIX .. 'item:' .. ARGV[2] .. key, HEAD, HEAD + #beginning - 1)
+      if start == beginning then matching = matching + 1 end
+    else
+      local readable, value = pcall(cjson.decode, string.sub(item_of(ARGV[2], key), HEAD + 1))
+      local nested = readable and type(value) == 'table' and value[ARGV[6]]
+      for name in pairs(type(nested) == 'table' and nested or {}) do
+        if not seen[name] then
+          seen[name] = true
+          found[#found + 1] = name
+        end
+      end
+    end
+  end
+end
+return {#keys, matching, found}

@@ -15,8 +15,11 @@ from langchain_agentmem.backends.contract import (
     ItemRow,
     Namespace,
     Query,
+    StatisticsQuery,
     Swap,
+    Tally,
 )
+from langchain_agentmem.backends.contract.statistics import ALIASES, OTHER, SHARED
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.item_rows import (
@@ -46,6 +49,8 @@ BYTES_AT_ONCE = 32_000_000
 """Maximum number of bytes of vectors that a search reads in one round trip."""
 
 _NAMESPACES_AT_ONCE = 1_000
+_COUNTED_AT_ONCE = 1_000
+_READ_AT_ONCE = 100
 _ROOTS_AT_ONCE = 50
 _MANY_ITEMS = 500
 
@@ -317,6 +322,54 @@ class RedisItems:
         embedded = yield from InvokeAll([_invoke("embed", tenant, root, groups) for root, groups in by_root.items()])
         return sum(embedded)
 
+    def tally(self, query: StatisticsQuery, tally: Tally) -> Program[None]:
+        """Count the items."""
+        yield from indexes.each(_root_index(query.tenant), lambda roots: self._tally(query, tally, roots))
+
+    @staticmethod
+    def _tally(query: StatisticsQuery, tally: Tally, roots: Sequence[str]) -> Program[None]:
+        times, kinds = [optional(query.now), *map(optional, query.ends)], list(query.kinds)
+        stored = {root: [0] * (len(kinds) + 1) for root in roots}
+        names: dict[str, bytes] = dict.fromkeys(roots, b"")
+        ranks = dict.fromkeys(roots, 0)
+        while names or ranks:
+            counted = [
+                _invoke("tally", query.tenant, *(root, (name, _COUNTED_AT_ONCE, *kinds)))
+                for root, name in names.items()
+            ]
+            ended = [
+                _invoke("tally_expiring", query.tenant, root, (*times, rank, _COUNTED_AT_ONCE, *kinds))
+                for root, rank in ranks.items()
+            ]
+            answers = yield from InvokeAll([*counted, *ended])
+            following = dict(zip(names, answers, strict=False))
+            for root, (_, *numbers) in following.items():
+                stored[root] = [known + added for known, added in zip(stored[root], numbers, strict=True)]
+            expiring = dict(zip(ranks, answers[len(names) :], strict=True))
+            for root, (_, *numbers) in expiring.items():
+                periods = [numbers[at : at + 5] for at in range(0, len(numbers), 5)]
+                stored[root] = [known - gone for known, (gone, *_) in zip(stored[root], periods, strict=True)]
+                for _, *ahead in periods:
+                    # These items are among the stored ones, which all count as never expiring at first.
+                    tally.expire("items", [*ahead, -sum(ahead)])
+            names = {root: name for root, (name, *_) in following.items() if name}
+            ranks = {
+                root: ranks[root] + _COUNTED_AT_ONCE for root, (n, *_) in expiring.items() if n == _COUNTED_AT_ONCE
+            }
+        for root, numbers in stored.items():
+            tally.expire("items", [0, 0, 0, 0, sum(numbers)])
+            if not root.startswith(query.user_root):
+                tally.items[SHARED if root == query.shared_root else OTHER] += sum(numbers)
+                continue
+            own = dict(zip([*kinds, OTHER], numbers, strict=True))
+            tally.use(users=[root.removeprefix(query.user_root)] if any(numbers) else [])
+            if own.get(query.alias[0]):
+                own[ALIASES], _ = yield from _values(query, root, query.alias[0], query.alias[1], "")
+                own[query.alias[0]] -= own[ALIASES]
+            if own.get(query.nested[0]):
+                _, own[query.nested[0]] = yield from _values(query, root, query.nested[0], "", query.nested[1])
+            tally.items.update(own)
+
     def _roots(self, tenant: str, prefix: Namespace) -> Program[list[str]]:
         """Return the roots of the namespaces below a prefix."""
         if prefix:
@@ -364,6 +417,18 @@ class RedisItems:
                             dense[items[stamp]] = max(score, dense.get(items[stamp], -1.0))
         if rounds > 1:
             _warn_of_rounds(query.prefix, rounds)
+
+
+def _values(query: StatisticsQuery, root: str, kind: str, beginning: str, nested: str) -> Program[tuple[int, int]]:
+    """Return the number of values of a kind that begin with a field, and the number of different keys in another field."""
+    matching, names, rank = 0, set[bytes](), 0
+    while True:
+        arguments = (optional(query.now), encode_namespace((root, kind)), rank, _READ_AT_ONCE, beginning, nested)
+        examined, number, found = yield from _invoke("tally_values", query.tenant, root, arguments)
+        matching, rank = matching + number, rank + examined
+        names.update(found)
+        if examined < _READ_AT_ONCE:
+            return matching, len(names)
 
 
 def _warn_of_rounds(prefix: Namespace, rounds: int) -> None:

@@ -107,3 +107,21 @@ for _, field in ipairs(call('HKEYS', KEYS[1])) do
   end
 end
 return {removed, call('HLEN', KEYS[1]), following and string.format('%.17g', following) or ''}
+
+-- tally --
+-- Count variables by period. Return the numbers, and the agents.
+-- KEYS: the hash.
+-- ARGV: now, the ends of the periods.
+local now, ends, counts, agents, seen = tonumber(ARGV[1]), ends_from(2), {0, 0, 0, 0, 0}, {}, {}
+for _, field in ipairs(call('HKEYS', KEYS[1])) do
+  local expires = select(3, struct.unpack('>ddd', call('HGET', KEYS[1], field)))
+  if is_alive(expires, now) then
+    local period, agent = period_of(expires, ends), string.match(field, '^(%Z*)')
+    counts[period] = counts[period] + 1
+    if not seen[agent] then
+      seen[agent] = true
+      agents[#agents + 1] = agent
+    end
+  end
+end
+return {counts, agents}

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import ormsgpack
 
-from langchain_agentmem.backends.contract import KEEP_EXPIRY, SessionUse, VariablePut, VariableRow, VariableScope
+from langchain_agentmem.backends.contract import (
+    KEEP_EXPIRY,
+    SessionUse,
+    StatisticsQuery,
+    Tally,
+    VariablePut,
+    VariableRow,
+    VariableScope,
+)
 from langchain_agentmem.backends.redis import indexes
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, load_scripts, optional, slot
 from langchain_agentmem.backends.redis.session_keys import (
@@ -95,6 +104,24 @@ class RedisVariables:
             yield from InvokeAll(steps)
         return sum(int(removed) for removed, *_ in answers)
 
+    def tally(self, query: StatisticsQuery, tally: Tally) -> Program[None]:
+        """Count the variables outside of sessions."""
+        yield from self._tally(query, tally, [VariableScope(query.tenant)])
+        of_user = partial(VariableScope, query.tenant)
+        yield from indexes.each(_users(query.tenant), lambda some: self._tally(query, tally, map(of_user, some)))
+        of_agent = partial(VariableScope, query.tenant, None, None)
+        yield from indexes.each(_agents(query.tenant), lambda some: self._tally(query, tally, map(of_agent, some)))
+
+    @staticmethod
+    def _tally(query: StatisticsQuery, tally: Tally, scopes: Iterable[VariableScope]) -> Program[None]:
+        several, times = list(scopes), [optional(query.now), *map(optional, query.ends)]
+        answers = yield from InvokeAll([Invoke(LUA["tally"], _keys(scope), times) for scope in several])
+        for scope, (numbers, agents) in zip(several, answers, strict=True):
+            if sum(numbers):
+                tally.add("variables", sum(numbers))
+                tally.expire("variables", numbers)
+                tally.use(users=[scope.user_id], agents=[scope.agent, *(agent.decode() for agent in agents)])
+
 
 def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use: SessionUse) -> list[Invoke]:
     """Return the calls that set variables. The session of the scope is listed already.
@@ -117,6 +144,8 @@ def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use
         return [*steps, invoke("set_variables", session, arguments)]
     if scope.user_id is not None:
         steps.append(indexes.enlist(_users(scope.tenant), scope.user_id, now))
+    elif scope.agent is not None:
+        steps.append(indexes.enlist(_agents(scope.tenant), scope.agent, now))
     return [*steps, Invoke(LUA["set"], _keys(scope), (optional(now), *written))]
 
 
@@ -143,11 +172,18 @@ def _users(tenant: str) -> str:
     return slot("tenant", tenant) + "variable-users"
 
 
+def _agents(tenant: str) -> str:
+    """Return the index of the agents that have variables for all users."""
+    return slot("tenant", tenant) + "variable-agents"
+
+
 def _delisted(scope: VariableScope, now: float) -> list[Invoke]:
     """Return the calls that remove an empty hash from the indexes, unless it was used again."""
     steps = [indexes.reschedule(variable_schedule(scope.tenant), [(_identity(scope), "")])]
     if scope.session is None and scope.user_id is not None:
         steps.append(indexes.heal(_users(scope.tenant), [(scope.user_id, now)]))
+    elif scope.session is None and scope.agent is not None:
+        steps.append(indexes.heal(_agents(scope.tenant), [(scope.agent, now)]))
     return steps
 
 

@@ -50,3 +50,29 @@ WHERE record.tenant = :tenant AND record.id >= coalesce(:lowest, '') AND record.
   AND (record.session IS NULL OR (session.id IS NOT NULL AND {alive:session}))
   AND (:session_id IS NULL OR session.session_id = :session_id)
   AND (:agent IS NULL OR record.agent = :agent) AND (:status IS NULL OR record.status = :status)
+
+-- living_records --
+-- Records of living sessions and of no session. Parameters: tenant, now.
+FROM agentmem_records AS record LEFT JOIN agentmem_sessions AS session ON session.id = record.session
+WHERE record.tenant = :tenant AND (record.session IS NULL OR (session.id IS NOT NULL AND {alive:session}))
+
+-- living_variables --
+-- Variables that have not expired, of living sessions and outside of sessions. Parameters: tenant, now.
+FROM agentmem_variables AS variable LEFT JOIN agentmem_sessions AS session ON session.id = variable.session
+WHERE variable.tenant = :tenant AND {alive:variable} AND {alive:session}
+
+-- by_expiry --
+-- The numbers of rows that expire before some times, that expire at all, and of all rows. Parameters: hour, day, week.
+count(*) FILTER (WHERE expires_at <= :hour), count(*) FILTER (WHERE expires_at <= :day),
+    count(*) FILTER (WHERE expires_at <= :week), count(expires_at), count(*)
+
+-- root --
+-- The first label of a namespace.
+CAST(substr(namespace, 1, instr(namespace, x'00') - 1) AS TEXT)
+
+-- second_label --
+-- The second label of a namespace; an empty text if it has only one.
+CAST(substr(
+    substr(namespace, instr(namespace, x'00') + 1), 1,
+    max(0, instr(substr(namespace, instr(namespace, x'00') + 1), x'00') - 1)
+) AS TEXT)

@@ -29,11 +29,7 @@ class SqliteVariables:
         columns = (scope.tenant, scope.user_id or "", session, scope.agent or "")
         named = _columns(scope, session, [put.name for put in puts])
         ((stored,),) = yield from Fetch(SQL["stored"], named)
-        rows = [
-            (*columns, put.name, put.value, now, now, None if put.ttl is None else now + put.ttl, put.ttl)
-            for put in puts
-        ]
-        yield from ExecuteMany(SQL["set"], rows)
+        yield from ExecuteMany(SQL["set"], [(*columns, put.name, put.value, now, put.ttl) for put in puts])
         if stored:
             yield from Replaced()
 

@@ -51,7 +51,10 @@ _RELATION: Mapping[str, Any] = {
 
 _MERGE: Mapping[str, Any] = {"kept": dict, "others": list, "at": str}
 
-IS_ENTITY = {"same_as": {"$exists": False}}
+ALIAS, RELATED = "same_as", "relations"
+"""The field of the item of an alias, and the field with the relations of a name, by ID."""
+
+IS_ENTITY = {ALIAS: {"$exists": False}}
 """Filter of searches: entities without the items of aliases."""
 
 
@@ -92,7 +95,7 @@ def merges_of(entity: Mapping[str, Any]) -> list[Value]:
 
 def is_alias(value: Mapping[str, Any]) -> bool:
     """Return true if a value is that of an alias, and not an entity."""
-    return "same_as" in value
+    return ALIAS in value
 
 
 def keys_of(entity: Mapping[str, Any]) -> list[str]:
@@ -102,7 +105,7 @@ def keys_of(entity: Mapping[str, Any]) -> list[str]:
 
 def relations_in(item: Mapping[str, Any] | None) -> list[Value]:
     """Return the relations in the item of a name."""
-    return [] if item is None else list(item["relations"].values())
+    return [] if item is None else list(item[RELATED].values())
 
 
 def ends_of(relation: Mapping[str, Any]) -> tuple[str, str]:
@@ -118,7 +121,7 @@ def check_name_item(value: Value) -> None:
     """
     if not is_alias(value):
         check_entity(value)
-    elif not isinstance(value["same_as"], str):
+    elif not isinstance(value[ALIAS], str):
         msg = f"An alias refers to {shown(value['same_as'], 60)}: the stored item was damaged or altered."
         raise DamagedDataError(msg)
 
@@ -130,7 +133,7 @@ def check_relations_item(value: Value) -> None:
         DamagedDataError: One of them is damaged.
     """
     with reading("The relations of a name"):
-        relations = list(value["relations"].values())
+        relations = list(value[RELATED].values())
     for relation in relations:
         check_relation(relation)
 
