@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 import pytest
@@ -54,3 +55,10 @@ def test_statements_of_postgres_have_the_schema_of_the_tables_and_no_comment():
 def test_the_rule_for_living_rows_is_written_once(backend, file):
     text = files(f"langchain_agentmem.backends.{backend}").joinpath(file).read_text(encoding="utf-8")
     assert "expires_at IS NULL OR" not in text
+
+
+@pytest.mark.parametrize("file", [name for backend, name in FILES if backend == "sqlite"])
+def test_sqlites_parameters_have_no_numbers(file):
+    """Python 3.12 takes `?1` for the name of a parameter."""
+    for text in load_statements("langchain_agentmem.backends.sqlite", file).values():
+        assert not re.search(r"\?[0-9]", text)

@@ -29,7 +29,11 @@ class SqliteVariables:
         columns = (scope.tenant, scope.user_id or "", session, scope.agent or "")
         named = _columns(scope, session, [put.name for put in puts])
         ((stored,),) = yield from Fetch(SQL["stored"], named)
-        yield from ExecuteMany(SQL["set"], [(*columns, put.name, put.value, now, put.ttl) for put in puts])
+        rows = [
+            (*columns, put.name, put.value, now, now, None if put.ttl is None else now + put.ttl, put.ttl)
+            for put in puts
+        ]
+        yield from ExecuteMany(SQL["set"], rows)
         if stored:
             yield from Replaced()
 

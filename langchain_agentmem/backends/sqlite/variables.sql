@@ -7,14 +7,14 @@ WHERE tenant = :tenant AND user_id = :user_id AND session = :session AND agent =
   AND name IN (SELECT value FROM json_each(:names))
 
 -- set --
--- Set a variable. Parameters: tenant, user_id, session, agent, name, value, now (twice), ttl (twice).
+-- Set a variable. Parameters: tenant, user_id, session, agent, name, value, now (twice), expiry, ttl.
 INSERT INTO agentmem_variables (tenant, user_id, session, agent, name, value, created_at, updated_at, expires_at)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?7 + ?8)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (tenant, user_id, session, agent, name) DO UPDATE SET
     value = excluded.value,
     created_at = CASE WHEN expires_at <= excluded.updated_at THEN excluded.created_at ELSE created_at END,
     updated_at = max(updated_at, excluded.updated_at),
-    expires_at = max(updated_at, excluded.updated_at) + ?8
+    expires_at = max(updated_at, excluded.updated_at) + ?
 
 -- read --
 -- Return the variables that a scope sees: those of its session, of its user and of all users, for its agent and for all
