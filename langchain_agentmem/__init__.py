@@ -49,6 +49,7 @@ Results:
     RecalledItem: One item of it.
     Reindexed: The result of `memory.reindex()`.
     Stats: The result of `memory.stats()`.
+    Cleanup: The result of `memory.cleanup()`.
     Variable: A variable that `memory.variables.search` found.
 
 Errors:
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.facts.facts import Fact, Facts
     from langchain_agentmem.knowledge.facts.schema import UserProfile
     from langchain_agentmem.knowledge.memories import SavedMemory
+    from langchain_agentmem.lifecycle.cleaning.results import Cleanup
     from langchain_agentmem.lifecycle.forgetting import Forgotten
     from langchain_agentmem.lifecycle.records import Record
     from langchain_agentmem.lifecycle.reindexing import Reindexed
@@ -142,6 +144,7 @@ __all__ = [
     "AgentMemStore",
     "AgentMemory",
     "BudgetError",
+    "Cleanup",
     "CompressionEvent",
     "ConfigurationError",
     "ConflictError",
@@ -225,6 +228,7 @@ _LATER = {
     "RecalledItem": "prompting.recall.results",
     "RecentContext": "prompting.values",
     "Record": "lifecycle.records",
+    "Cleanup": "lifecycle.cleaning.results",
     "Reindexed": "lifecycle.reindexing",
     "Relation": "knowledge.entities.models",
     "Retention": "arguments.retention",

@@ -67,8 +67,9 @@ class Codec:
         self._cipher = self.serde.cipher if isinstance(self.serde, EncryptedSerializer) else None
         inner = self.serde.serde if isinstance(self.serde, EncryptedSerializer) else self.serde
         self._custom = not isinstance(inner, JsonPlusSerializer)
-        self._plain: SerializerProtocol = JsonPlusSerializer() if self._custom else inner
-        self._packer = Packer(self._plain, verify=verify)
+        self.plain: SerializerProtocol = JsonPlusSerializer() if self._custom else inner
+        """The serializer without encryption: equal values have equal bytes."""
+        self._packer = Packer(self.plain, verify=verify)
 
     @property
     def secret(self) -> bool:
@@ -149,7 +150,7 @@ class Codec:
 
     def identify(self, value: Any) -> Typed:
         """Return the plain form of a value, from which its reference is computed. Equal values have equal plain forms."""
-        return self._identify_message(value) if is_plain_message(value) else _dumped(self._plain, value)
+        return self._identify_message(value) if is_plain_message(value) else _dumped(self.plain, value)
 
     def store(self, value: Any, identity: Typed | None = None) -> Typed:
         """Return the stored form of a value.
@@ -193,7 +194,7 @@ class Codec:
         try:
             if is_message_format(type_):
                 return rebuilt_message(type_, self._packer.unpack(data))
-            return (self.serde if self._custom else self._plain).loads_typed((type_, data))
+            return (self.serde if self._custom else self.plain).loads_typed((type_, data))
         except UNREADABLE as error:
             msg = (
                 f"A stored value of type {shown(type_)} cannot be read: it was damaged or altered. "

@@ -65,6 +65,11 @@ def user_in(namespace: Namespace) -> str | None:
     return namespace[0].removeprefix(USER) if namespace[0].startswith(USER) else None
 
 
+def is_knowledge(namespace: Namespace) -> bool:
+    """Return true if a namespace holds knowledge of this package, about a user or shared by all users."""
+    return user_in(namespace) is not None or namespace[0] == SHARED
+
+
 def shared_namespace(name: str) -> Namespace:
     """Return the namespace of a collection of shared knowledge.
 

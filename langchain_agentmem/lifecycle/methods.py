@@ -13,6 +13,7 @@ from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.compression.methods import CompressionMethods
 from langchain_agentmem.history.methods import Histories
+from langchain_agentmem.lifecycle.cleaning.methods import CleaningMethods
 from langchain_agentmem.lifecycle.closing import CLOSING_SECONDS, Deadline, aclose_schedules, close_schedules
 from langchain_agentmem.lifecycle.user_methods import UserMethods
 from langchain_agentmem.programs import Program, arun, run
@@ -40,7 +41,7 @@ _ON_DEMAND_MESSAGES = 2
 """The budget of a compressor that summarises on demand. It has no effect: such a summary covers all messages."""
 
 
-class LifecycleMethods(CompressionMethods, PromptingMethods, UserMethods):
+class LifecycleMethods(CleaningMethods, CompressionMethods, PromptingMethods, UserMethods):
     """Open sessions, summarise, reindex, sweep and close."""
 
     backend: Backend

@@ -12,6 +12,7 @@ from dict_backend.items import Items
 from dict_backend.messages import Messages
 from dict_backend.openings import Openings
 from dict_backend.records import Records
+from dict_backend.stale import StaleRows
 from dict_backend.statistics import Statistics
 from dict_backend.variables import Variables
 from langchain_agentmem.backends.contract import (
@@ -31,6 +32,7 @@ class DictBackend(Backend):
         self.records = Records(self.messages)
         self.variables = Variables(self.messages)
         self.openings = Openings(self.messages)
+        self.stale = StaleRows(self)
         self.statistics = Statistics(self)
         self._lock = threading.RLock()
         self._closed = False

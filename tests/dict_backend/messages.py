@@ -262,6 +262,15 @@ class Messages:
             self._revise(session, (row.agent for row in gone), gone[0].position)
         return len(gone)
 
+    def discard(self, key: SessionKey, rows: Iterable[MessageRow], now: float) -> int:
+        """Delete the messages that have not changed."""
+        session = self.alive(key, now)
+        known = {(row.position, row.body) for row in rows}
+        gone = self._delete(session, lambda row: (row.position, row.body) in known) if session else []
+        if session and gone:
+            self._revise(session, (row.agent for row in gone), gone[0].position)
+        return len(gone)
+
     @program
     def replace(self, key, replacement, now):
         session = self.alive(key, now) or Session(now, now)

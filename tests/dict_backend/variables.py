@@ -73,6 +73,23 @@ class Variables:
             }
         )
 
+    def of_users(self, tenant: str) -> list[VariableRow]:
+        """Return the variables of users outside of sessions."""
+        return [
+            row
+            for scope, rows in self._scopes.items()
+            if scope.tenant == tenant and scope.user_id and scope.session_id is None
+            for row in rows.values()
+        ]
+
+    def discard(self, row: VariableRow) -> bool:
+        """Delete a variable that has not changed."""
+        rows = self._scopes.get(row.scope, {})
+        found = rows.get(row.name) == row
+        if found:
+            del rows[row.name]
+        return found
+
     @program
     def sweep(self, tenant, now, limit):
         swept = 0

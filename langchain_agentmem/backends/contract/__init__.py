@@ -1,8 +1,8 @@
 """The contract of a backend: its tables, and transactions on them.
 
 A backend is a package with one subclass of `Backend`. Its tables implement `MessageLog`, `ItemTable`, `CheckpointTable`,
-`RecordTable`, `VariableTable`, `OpeningTable` and `StatisticsTable`. Engines use these classes only, so they work with every
-backend.
+`RecordTable`, `VariableTable`, `OpeningTable`, `StatisticsTable` and `StaleRows`. Engines use these classes only, so they
+work with every backend.
 
 Rules for an implementation:
 
@@ -67,6 +67,7 @@ from langchain_agentmem.backends.contract.records import (
     session_of,
     time_of_record,
 )
+from langchain_agentmem.backends.contract.stale import DoomedSession, Page, StaleRows, StaleScan
 from langchain_agentmem.backends.contract.statistics import Statistics, StatisticsQuery, StatisticsTable, Tally
 from langchain_agentmem.backends.contract.variables import (
     KEEP_EXPIRY,
@@ -89,6 +90,7 @@ __all__ = [
     "CheckpointPut",
     "CheckpointRow",
     "CheckpointTable",
+    "DoomedSession",
     "EmbeddedItem",
     "Ending",
     "Found",
@@ -105,6 +107,7 @@ __all__ = [
     "Namespace",
     "Opening",
     "OpeningTable",
+    "Page",
     "Parts",
     "Query",
     "RecordQuery",
@@ -116,6 +119,8 @@ __all__ = [
     "SessionKey",
     "SessionRow",
     "SessionUse",
+    "StaleRows",
+    "StaleScan",
     "Statistics",
     "StatisticsQuery",
     "StatisticsTable",

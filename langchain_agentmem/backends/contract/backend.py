@@ -11,6 +11,7 @@ from langchain_agentmem.backends.contract.items import ItemTable
 from langchain_agentmem.backends.contract.messages import MessageLog
 from langchain_agentmem.backends.contract.openings import OpeningTable
 from langchain_agentmem.backends.contract.records import RecordTable
+from langchain_agentmem.backends.contract.stale import StaleRows
 from langchain_agentmem.backends.contract.statistics import StatisticsTable
 from langchain_agentmem.backends.contract.variables import VariableTable
 from langchain_agentmem.programs import Program
@@ -30,6 +31,7 @@ class Backend(ABC):
     records: RecordTable
     variables: VariableTable
     openings: OpeningTable
+    stale: StaleRows
     statistics: StatisticsTable
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)

@@ -14,6 +14,7 @@ from langchain_agentmem.backends.postgres.history import PostgresMessages
 from langchain_agentmem.backends.postgres.openings import PostgresOpenings
 from langchain_agentmem.backends.postgres.options import settings_of
 from langchain_agentmem.backends.postgres.records import PostgresRecords
+from langchain_agentmem.backends.postgres.stale import PostgresStaleRows
 from langchain_agentmem.backends.postgres.statistics import PostgresStatistics
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
 from langchain_agentmem.backends.postgres.variables import PostgresVariables
@@ -37,6 +38,7 @@ class PostgresBackend(Backend):
         self.records = PostgresRecords(schema)
         self.variables = PostgresVariables(schema)
         self.openings = PostgresOpenings(schema)
+        self.stale = PostgresStaleRows(schema)
         self.statistics = PostgresStatistics(schema)
 
     @classmethod

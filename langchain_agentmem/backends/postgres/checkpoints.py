@@ -94,7 +94,7 @@ class PostgresCheckpoints:
     def get(
         self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
     ) -> Program[LoadedCheckpoint | None]:
-        found = yield from Fetch(self._sql["get"], (_name(thread), namespace, checkpoint_id, now))
+        found = yield from Fetch(self._sql["get"], (thread_name(thread), namespace, checkpoint_id, now))
         if not found:
             return None
         row = _checkpoint(thread.thread_id, found[0][1], codec)
@@ -114,7 +114,7 @@ class PostgresCheckpoints:
         codec: Codec,
         now: float,
     ) -> Program[list[CheckpointRow]]:
-        name = None if thread_id is None else _name(ThreadKey(tenant, thread_id))
+        name = None if thread_id is None else thread_name(ThreadKey(tenant, thread_id))
         parameters = {"tenant": tenant, "name": name, "namespace": namespace, "now": now, "limit": limit}
         if thread_id is not None and namespace is not None and checkpoint_id is None:
             bounds = [bound for bound in (before, after and after[0]) if bound is not None]
@@ -150,7 +150,7 @@ class PostgresCheckpoints:
     def ancestors(
         self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
     ) -> Program[list[CheckpointRow]]:
-        rows = yield from Fetch(self._sql["ancestors"], (_name(thread), *checkpoint, limit, now))
+        rows = yield from Fetch(self._sql["ancestors"], (thread_name(thread), *checkpoint, limit, now))
         return [_checkpoint(thread.thread_id, row, codec) for row in rows]
 
     @one_statement
@@ -163,8 +163,8 @@ class PostgresCheckpoints:
     @storage_program
     def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
         # The caller will delete checkpoints. The lock keeps other writers away from the thread until then.
-        yield from Fetch(self._sql["lock"], (_name(thread),))
-        rows = yield from Fetch(self._sql["entries"], (_name(thread),))
+        yield from Fetch(self._sql["lock"], (thread_name(thread),))
+        rows = yield from Fetch(self._sql["entries"], (thread_name(thread),))
         return [CheckpointEntry(CheckpointKey(namespace, id_), *rest) for namespace, id_, *rest in rows]
 
     @one_statement
@@ -185,10 +185,7 @@ class PostgresCheckpoints:
             "offset": offset,
         }
         rows = yield from Fetch(self._sql["threads"], parameters)
-        return [
-            ThreadRow(thread_id, user or None, *known)._replace(users=users or {})
-            for thread_id, user, *known, users in rows
-        ]
+        return [listed_thread(row) for row in rows]
 
     # Deleting
 
@@ -201,15 +198,19 @@ class PostgresCheckpoints:
         known: Collection[CheckpointEntry],  # noqa: ARG002 (the thread is locked)
     ) -> Program[None]:
         namespaces = [checkpoint.namespace for checkpoint in checkpoints]
-        yield from Fetch(self._sql["delete"], (_name(thread), namespaces, [one.checkpoint_id for one in checkpoints]))
+        yield from Fetch(
+            self._sql["delete"], (thread_name(thread), namespaces, [one.checkpoint_id for one in checkpoints])
+        )
 
     @one_statement
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
-        yield from Fetch(self._sql["delete_thread"], (_name(thread),))
+        yield from Fetch(self._sql["delete_thread"], (thread_name(thread),))
 
     @one_statement
     def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
-        ((copied,),) = yield from Fetch(self._sql["copy_thread"], (_name(source), _name(target), *target, now))
+        ((copied,),) = yield from Fetch(
+            self._sql["copy_thread"], (thread_name(source), thread_name(target), *target, now)
+        )
         return bool(copied)
 
     @one_statement
@@ -218,7 +219,7 @@ class PostgresCheckpoints:
 
     @storage_program
     def forget_user(self, thread: ThreadKey, user_id: str, *, shared: bool) -> Program[bool | None]:
-        name = _name(thread)
+        name = thread_name(thread)
         yield from Fetch(self._sql["lock"], (name,))
         users = [user for (user,) in (yield from Fetch(self._sql["users_of"], {"name": name}))]
         if user_id not in users:
@@ -232,7 +233,7 @@ class PostgresCheckpoints:
 
     @one_statement
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
-        ((known,),) = yield from Fetch(self._sql["set_ttl"], (_name(thread), *thread, ttl, now))
+        ((known,),) = yield from Fetch(self._sql["set_ttl"], (thread_name(thread), *thread, ttl, now))
         return bool(known)
 
     @one_statement
@@ -249,7 +250,7 @@ class PostgresCheckpoints:
     ) -> Program[_Answer]:
         namespaces = [checkpoint.namespace for checkpoint in checkpoints]
         ids = [checkpoint.checkpoint_id for checkpoint in checkpoints]
-        parameters = (_name(thread), json.dumps(values), namespaces, ids, channels)
+        parameters = (thread_name(thread), json.dumps(values), namespaces, ids, channels)
         return _Answer.of(thread.thread_id, (yield from Fetch(self._sql["parts_of"], parameters)))
 
 
@@ -308,7 +309,13 @@ class _Answer(NamedTuple):
         return Parts.of(rows, self.pending, self.chains, self.elements, self.secret)
 
 
-def _name(thread: ThreadKey) -> str:
+def listed_thread(row: Sequence[Any]) -> ThreadRow:
+    """Return a thread, from the columns of the statement `threads`."""
+    thread_id, user, *known, users = row
+    return ThreadRow(thread_id, user or None, *known)._replace(users=users or {})
+
+
+def thread_name(thread: ThreadKey) -> str:
     """Return the `thread_id` in LangGraph's tables, which have no tenants: the thread's ID for the default tenant."""
     tenant, thread_id = thread
     if tenant == _DEFAULT_TENANT and not thread_id.startswith(f"{_COMPACT}:"):
@@ -318,7 +325,7 @@ def _name(thread: ThreadKey) -> str:
 
 def _use(thread: ThreadKey, use: ThreadUse) -> tuple[Any, ...]:
     """Return the parameters for the use of a thread in `checkpoints.sql`."""
-    return (_name(thread), *thread, use.user_id or "", use.now, use.ttl)
+    return (thread_name(thread), *thread, use.user_id or "", use.now, use.ttl)
 
 
 def _write_type(write: StoredWrite) -> str:

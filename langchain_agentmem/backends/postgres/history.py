@@ -65,12 +65,12 @@ class PostgresMessages:
     @one_statement
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
         rows = yield from Fetch(self._sql["window"], (session_digest(key), agent, limit, now))
-        return [_message(row) for row in sorted(rows)]
+        return [message_row(row) for row in sorted(rows)]
 
     @one_statement
     def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
         rows = yield from Fetch(self._sql["page"], {**_named(key, agent, now), "after": after, "limit": limit})
-        return [_message(row) for row in rows]
+        return [message_row(row) for row in rows]
 
     @one_statement
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
@@ -103,7 +103,7 @@ class PostgresMessages:
             "now": now,
         }
         rows = yield from Fetch(self._sql["rows"], parameters)
-        return {(session_id, row[0]): _message(row) for session_id, *row in rows}
+        return {(session_id, row[0]): message_row(row) for session_id, *row in rows}
 
     @one_statement
     def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
@@ -149,7 +149,7 @@ class PostgresMessages:
             *(None if title is None else title.encode(), replacement.token, now),
         )
         rows = yield from Fetch(self._sql["replace"], parameters)
-        return None if rows and rows[0][0] is None else [_message(one) for one in rows]
+        return None if rows and rows[0][0] is None else [message_row(one) for one in rows]
 
     @one_statement
     def identify(self, key: SessionKey, rows: Sequence[MessageRow]) -> Program[None]:
@@ -219,7 +219,7 @@ class PostgresMessages:
         }
         rows = yield from Fetch(self._sql["unembedded"], parameters)
         found = [
-            LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(row))
+            LoggedMessage(SessionKey(tenant, user_id or None, session_id), message_row(row))
             for _, user_id, session_id, *row in rows
         ]
         return found, (rows[-1][0], rows[-1][3]) if len(rows) == limit else None
@@ -287,6 +287,7 @@ def _entry(row: Sequence[Any]) -> IndexEntry:
     return IndexEntry(session_id, position, role, created_at, words, vector, old)
 
 
-def _message(row: Sequence[Any]) -> MessageRow:
+def message_row(row: Sequence[Any]) -> MessageRow:
+    """Return a message, from the columns of the fragment `message`."""
     position, role, agent, ends_with_session, created_at, metadata, type_, body = row
     return MessageRow(position, role, agent, ends_with_session, created_at, metadata, Typed(type_, body))

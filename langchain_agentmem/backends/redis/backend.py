@@ -14,6 +14,7 @@ from langchain_agentmem.backends.redis.openings import RedisOpenings
 from langchain_agentmem.backends.redis.options import settings_of
 from langchain_agentmem.backends.redis.records import RedisRecords
 from langchain_agentmem.backends.redis.settings import Settings
+from langchain_agentmem.backends.redis.stale import RedisStaleRows
 from langchain_agentmem.backends.redis.statistics import RedisStatistics
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.backends.redis.variables import RedisVariables
@@ -37,6 +38,7 @@ class RedisBackend(Backend):
         self.records = self._records = RedisRecords()
         self.variables = RedisVariables()
         self.openings = RedisOpenings()
+        self.stale = RedisStaleRows()
         self.statistics = RedisStatistics(self.messages, self.items, self.checkpoints, self.records, self.variables)
 
     @classmethod

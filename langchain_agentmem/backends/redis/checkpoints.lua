@@ -483,6 +483,15 @@ call('HDEL', THREAD, 'user:' .. ARGV[1])
 if call('HGET', THREAD, 'user') == ARGV[1] then call('HSET', THREAD, 'user', last) end
 return {0, updated, former_users}
 
+-- delete_unused --
+-- Delete a thread if it was not used again. Return 1 if it was deleted, and its users.
+-- KEYS: the keys of the thread.
+-- ARGV: its last use.
+local used, former_users = call('HGET', THREAD, 'updated'), all_users()
+if not used or tonumber(used) ~= tonumber(ARGV[1]) then return {0, ''} end
+call('UNLINK', unpack(KEYS))
+return {1, former_users}
+
 -- dump --
 -- Return the users, the TTL and the serialised keys of a thread, or nil if it does not exist.
 -- KEYS: the keys of the thread.

@@ -80,7 +80,7 @@ class RedisCheckpoints:
     def get(
         self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
     ) -> Program[LoadedCheckpoint | None]:
-        found = yield from _invoke("get", thread, (optional(now), namespace, checkpoint_id or ""))
+        found = yield from invoke_thread("get", thread, (optional(now), namespace, checkpoint_id or ""))
         if found is None:
             return None
         record, *parts = found
@@ -105,7 +105,7 @@ class RedisCheckpoints:
         wanted = (optional(now), "*" if namespace is None else f"={namespace}", checkpoint_id or "", before or "")
 
         def page_of(one: str, most: int) -> Invoke:
-            return _invoke("page", ThreadKey(tenant, one), (*wanted, *_after(one, after), most))
+            return invoke_thread("page", ThreadKey(tenant, one), (*wanted, *_after(one, after), most))
 
         def read(threads: Sequence[str], most: int) -> Program[list[CheckpointRow]]:
             rows: list[CheckpointRow] = []
@@ -121,7 +121,7 @@ class RedisCheckpoints:
         if thread_id is not None:
             return (yield from read([thread_id], limit))
         # The page contains checkpoints only of those threads whose newest checkpoint is among the newest of all.
-        every = yield from indexes.members(_threads(tenant))
+        every = yield from indexes.members(threads_index(tenant))
         heads = yield from read([member.decode() for member in every], 1)
         return (yield from read([row.thread_id for row in heads], limit))
 
@@ -149,7 +149,7 @@ class RedisCheckpoints:
     def ancestors(
         self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
     ) -> Program[list[CheckpointRow]]:
-        records = yield from _invoke("ancestors", thread, (optional(now), *checkpoint, limit))
+        records = yield from invoke_thread("ancestors", thread, (optional(now), *checkpoint, limit))
         with reading(thread):
             return checkpoints_in(thread.thread_id, records, codec)
 
@@ -164,17 +164,19 @@ class RedisCheckpoints:
 
     @storage_program
     def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
-        records = yield from _invoke("entries", thread)
+        records = yield from invoke_thread("entries", thread)
         with reading(thread):
             return sorted(entries_in(records), key=lambda entry: entry.key.checkpoint_id)
 
     @storage_program
     def threads_of_runs(self, tenant: str, run_ids: Collection[str]) -> Program[list[str]]:
-        threads = [member.decode() for member in (yield from indexes.members(_threads(tenant)))]
+        threads = [member.decode() for member in (yield from indexes.members(threads_index(tenant)))]
         found: list[str] = []
         for start in range(0, len(threads), _THREADS_AT_ONCE):
             some = threads[start : start + _THREADS_AT_ONCE]
-            answers = yield from InvokeAll([_invoke("has_run", ThreadKey(tenant, one), tuple(run_ids)) for one in some])
+            answers = yield from InvokeAll(
+                [invoke_thread("has_run", ThreadKey(tenant, one), tuple(run_ids)) for one in some]
+            )
             found += [one for one, has_run in zip(some, answers, strict=True) if has_run]
         return found
 
@@ -183,7 +185,7 @@ class RedisCheckpoints:
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float
     ) -> Program[list[ThreadRow]]:
         def describe(member: bytes) -> Invoke:
-            return _invoke("describe", ThreadKey(tenant, member.decode()))
+            return invoke_thread("describe", ThreadKey(tenant, member.decode()))
 
         def is_listed(found: Sequence[Any]) -> bool:
             _, _, created_at, _, expires_at, users, _ = found
@@ -194,7 +196,7 @@ class RedisCheckpoints:
             last_user, _, _, _, _, users, _ = found
             return not last_user and not users
 
-        index = _threads_of(tenant, user_id) if isinstance(user_id, str) else _threads(tenant)
+        index = _threads_of(tenant, user_id) if isinstance(user_id, str) else threads_index(tenant)
         entries = yield from indexes.listing(
             index, describe, is_listed, limit, offset, now, has_no_user if user_id is None else None
         )
@@ -211,25 +213,25 @@ class RedisCheckpoints:
         known: Collection[CheckpointEntry],
     ) -> Program[None]:
         before = [field_of(entry.key) for entry in known]
-        if not (yield from _invoke("delete", thread, (len(before), *before, *map(field_of, checkpoints)))):
+        if not (yield from invoke_thread("delete", thread, (len(before), *before, *map(field_of, checkpoints)))):
             raise Changed
 
     @storage_program
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
-        _, used, _, users = yield from _invoke("delete_thread", thread, ("",))
+        _, used, _, users = yield from invoke_thread("delete_thread", thread, ("",))
         if used is not None:
-            yield from InvokeAll(_unlist(thread, users, float(used)))
+            yield from InvokeAll(unlist_steps(thread, users, float(used)))
 
     @storage_program
     def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
-        found = yield from _invoke("dump", source, (optional(now),))
+        found = yield from invoke_thread("dump", source, (optional(now),))
         if found is None:
             return True
         users, ttl, *dumps = found
         use = ThreadUse(now, ttl=None if ttl is None else float(ttl))
         arguments = (_identity(target), optional(now), _identity(source), *dumps)
         steps = _enlist(target, use, _users_in(users))
-        (*_, copied) = yield from InvokeAll([*steps, _invoke("restore", target, arguments)])
+        (*_, copied) = yield from InvokeAll([*steps, invoke_thread("restore", target, arguments)])
         return bool(copied)
 
     @storage_program
@@ -245,9 +247,9 @@ class RedisCheckpoints:
 
     @storage_program
     def forget_user(self, thread: ThreadKey, user_id: str, *, shared: bool) -> Program[bool | None]:
-        deleted, used, users = yield from _invoke("forget_user", thread, (user_id, int(shared)))
+        deleted, used, users = yield from invoke_thread("forget_user", thread, (user_id, int(shared)))
         if deleted:
-            yield from InvokeAll(_unlist(thread, users, float(used)))
+            yield from InvokeAll(unlist_steps(thread, users, float(used)))
         elif used is not None:
             tenant, name = thread
             listed = indexes.heal(_threads_of(tenant, user_id), [(name, float(used))])
@@ -260,13 +262,13 @@ class RedisCheckpoints:
         members = yield from indexes.members(_threads_of(tenant, user_id))
         for start in range(0, len(members), _THREADS_AT_ONCE):
             some = members[start : start + _THREADS_AT_ONCE]
-            found = yield from InvokeAll([_invoke("describe", ThreadKey(tenant, one.decode())) for one in some])
+            found = yield from InvokeAll([invoke_thread("describe", ThreadKey(tenant, one.decode())) for one in some])
             gone = [one for one, (*_, users, _) in zip(some, found, strict=True) if user_id.encode() not in users]
             yield from indexes.heal(_threads_of(tenant, user_id), [(one, now) for one in gone])
 
     @storage_program
     def set_ttl(self, thread: ThreadKey, ttl: float | None, now: float) -> Program[bool]:
-        found = yield from _invoke("set_ttl", thread, (optional(now), optional(ttl)))
+        found = yield from invoke_thread("set_ttl", thread, (optional(now), optional(ttl)))
         if found is None:
             return False
         expires, users = found
@@ -281,13 +283,13 @@ class RedisCheckpoints:
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         due = yield from indexes.due(_expiring(tenant), now, limit)
         threads = [ThreadKey(tenant, member.decode()) for member, _ in due]
-        states = yield from InvokeAll([_invoke("delete_thread", thread, (optional(now),)) for thread in threads])
+        states = yield from InvokeAll([invoke_thread("delete_thread", thread, (optional(now),)) for thread in threads])
         steps: list[Invoke] = []
         deleted = 0
         for thread, (_, noted), (gone, _, expires, users) in zip(threads, due, states, strict=True):
             deleted += gone
             if gone:
-                steps += _unlist(thread, b"\x00".join((noted, users)), now)
+                steps += unlist_steps(thread, b"\x00".join((noted, users)), now)
             else:
                 steps.append(indexes.reschedule(_expiring(tenant), [(thread.thread_id, optional(expires))]))
         yield from InvokeAll(steps)
@@ -298,7 +300,7 @@ class RedisCheckpoints:
         times = [optional(query.now), *map(optional, query.ends)]
 
         def visit(threads: Sequence[str]) -> Program[None]:
-            steps = [_invoke("tally", ThreadKey(query.tenant, one), times) for one in threads]
+            steps = [invoke_thread("tally", ThreadKey(query.tenant, one), times) for one in threads]
             for period, checkpoints, writes, users in filter(None, (yield from InvokeAll(steps))):
                 tally.add("threads")
                 tally.add("checkpoints", checkpoints)
@@ -306,10 +308,11 @@ class RedisCheckpoints:
                 tally.expire("threads", one_in(period))
                 tally.use(users=_users_in(users))
 
-        yield from indexes.each(_threads(query.tenant), visit)
+        yield from indexes.each(threads_index(query.tenant), visit)
 
 
-def _invoke(name: str, thread: ThreadKey, arguments: Sequence[Any] = ()) -> Invoke:
+def invoke_thread(name: str, thread: ThreadKey, arguments: Sequence[Any] = ()) -> Invoke:
+    """Run a script on the keys of a thread."""
     prefix = slot("thread", *thread)
     return Invoke(LUA[name], [prefix + key for key in _KEYS], arguments)
 
@@ -320,7 +323,7 @@ def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any
     used = (_identity(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret)
     named = [] if use.user_id is None else [use.user_id]
     (*_, (result, *users)) = yield from InvokeAll(
-        [*_enlist(thread, use, named), _invoke(name, thread, (*used, *arguments))]
+        [*_enlist(thread, use, named), invoke_thread(name, thread, (*used, *arguments))]
     )
     others = [user for user in _users_in(*users) if user != use.user_id] if result else []
     if others:
@@ -337,7 +340,7 @@ def _parts(
 ) -> Invoke:
     members = [field_of(key) for key in checkpoints]
     filter_ = (-1,) if channels is None else (len(channels), *channels)
-    return _invoke("parts", thread, (len(members), *members, *filter_, *map(field_of, dict.fromkeys(values))))
+    return invoke_thread("parts", thread, (len(members), *members, *filter_, *map(field_of, dict.fromkeys(values))))
 
 
 def _unchanged(found: list[Any] | None) -> list[Any]:
@@ -359,23 +362,23 @@ def _users_in(users: bytes = b"") -> list[str]:
 def _enlist(thread: ThreadKey, use: ThreadUse, users: Sequence[str]) -> list[Invoke]:
     """Return the steps that add a thread to the indexes, including those of some users."""
     tenant, name = thread
-    steps = [indexes.enlist(_threads(tenant), name, use.now)]
+    steps = [indexes.enlist(threads_index(tenant), name, use.now)]
     steps += [indexes.enlist(_threads_of(tenant, user), name, use.now) for user in users]
     if use.ttl is not None:
         steps.append(indexes.schedule(_expiring(tenant), name, use.now + use.ttl, notes=users))
     return steps
 
 
-def _unlist(thread: ThreadKey, users: bytes, used: float) -> list[Invoke]:
+def unlist_steps(thread: ThreadKey, users: bytes, used: float) -> list[Invoke]:
     """Return the steps that remove a thread from the indexes, unless it was used after a time."""
     tenant, name = thread
     gone = [(name, used)]
-    steps = [indexes.heal(_threads(tenant), gone), indexes.reschedule(_expiring(tenant), [(name, "")])]
+    steps = [indexes.heal(threads_index(tenant), gone), indexes.reschedule(_expiring(tenant), [(name, "")])]
     steps += [indexes.heal(_threads_of(tenant, user), gone) for user in dict.fromkeys(_users_in(users))]
     return steps
 
 
-def _threads(tenant: str) -> str:
+def threads_index(tenant: str) -> str:
     """Return the index of a tenant's threads."""
     return slot("tenant", tenant) + "threads"
 

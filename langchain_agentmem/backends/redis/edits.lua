@@ -23,6 +23,19 @@ local function positions_of(digests, filter)
   return found
 end
 
+-- Return the time of a message.
+local function time_of(position)
+  local header = call('HGET', WORDS, string.format('%.0f', position)) or damaged('a message without words')
+  return cmsgpack.unpack(string.sub(header, 5, 4 + struct.unpack('>I', header)))[3]
+end
+
+-- Update the session after messages were deleted: agents, and the position of the first of them.
+local function settle(agents, first)
+  revise_summaries(agents, first)
+  rewrite_messages()
+  settled_title()
+end
+
 -- remove_messages --
 -- Delete messages, and return their number; -1 if no message has the ID that they follow; nil if a message has no digest of its ID.
 -- KEYS: the keys of the session.
@@ -50,21 +63,14 @@ else
     for _, entry in ipairs(entries) do
       local position = tonumber(string.match(entry[1], '^%d+')) - 1
       local is_doomed = filter == '*' or filter == '=' .. (entry[2][4] or '')
-      if is_doomed and before then
-        local header = call('HGET', WORDS, string.format('%.0f', position)) or damaged('a message without words')
-        is_doomed = cmsgpack.unpack(string.sub(header, 5, 4 + struct.unpack('>I', header)))[3] < before
-      end
+      if is_doomed and before then is_doomed = time_of(position) < before end
       if is_doomed then doomed[#doomed + 1] = digits(position) end
       last = '(' .. entry[1]
     end
   until #entries < 500
 end
 local removed, agents = remove(doomed)
-if removed > 0 then
-  revise_summaries(agents, position_in(doomed[1]))
-  rewrite_messages()
-  settled_title()
-end
+if removed > 0 then settle(agents, position_in(doomed[1])) end
 note_token(TOKENS, ARGV[3], removed, MOST_TOKENS)
 return removed
 
@@ -145,3 +151,49 @@ end
 local expiry = call('HGET', SESSION, 'at')
 if expiry then expire(data_keys(), expiry) end
 return 0
+
+-- delete_unchanged --
+-- Delete the session if it has not changed. Return its timeout ('' for none) if it was deleted, else nil.
+-- KEYS: the keys of the session.
+-- ARGV: now, last use, number of messages, title ('' for none), metadata ('' for none), revision of its summary ('*' for any, '' for
+--   none).
+local state = call('HMGET', SESSION, 'updated', 'count', 'title', 'metadata', 'revision:', 'timeout')
+if not state[1] or not session_is_alive(tonumber(ARGV[1])) or tonumber(state[1]) ~= tonumber(ARGV[2]) then return false end
+if ARGV[6] ~= '*' and (state[5] or '') ~= ARGV[6] then return false end
+for at = 2, 4 do
+  if (state[at] or '') ~= ARGV[at + 1] then return false end
+end
+call('UNLINK', unpack(data_keys()))
+return state[6] or ''
+
+-- older --
+-- Return records of the messages that are older than a time, and 1 if others may follow.
+-- KEYS: the keys of the session.
+-- ARGV: now, the time, the position to continue after (-1 for all), the maximum number of messages.
+local now, before, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
+local last, found = '(' .. id_of(tonumber(ARGV[3])), {}
+if tonumber(ARGV[3]) < 0 then last = '-' end
+if not session_is_alive(now) then return {'', 0} end
+repeat
+  local entries = call('XRANGE', MESSAGES, last, '+', 'COUNT', 500)
+  for _, entry in ipairs(entries) do
+    last = '(' .. entry[1]
+    if time_of(tonumber(string.match(entry[1], '^%d+')) - 1) < before then found[#found + 1] = record(entry) end
+    if #found == most then return {table.concat(found), 1} end
+  end
+until #entries < 500
+return {table.concat(found), 0}
+
+-- delete_messages --
+-- Delete messages that have not changed. Return their number.
+-- KEYS: the keys of the session.
+-- ARGV: now; for each message: position, message.
+if not session_is_alive(tonumber(ARGV[1])) then return 0 end
+local doomed = {}
+for at = 2, ARGC, 2 do
+  local entry = entry_of(tonumber(ARGV[at]), '*')
+  if entry and entry[2][2] == ARGV[at + 1] then doomed[#doomed + 1] = digits(tonumber(ARGV[at])) end
+end
+local removed, agents = remove(doomed)
+if removed > 0 then settle(agents, position_in(doomed[1])) end
+return removed

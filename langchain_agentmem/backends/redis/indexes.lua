@@ -16,6 +16,13 @@ call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
 -- ARGV: the ranks of the first and the last member.
 return call('ZREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'WITHSCORES')
 
+-- walk --
+-- Return a cursor for the next call ('0' after the last member), and a flat list of members and the times of their last use.
+-- Members that are in the index during the whole walk are returned at least once.
+-- KEYS: the index.
+-- ARGV: the cursor ('0' in the first call), the approximate number of members.
+return call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
+
 -- heal --
 -- Remove members whose data is gone, unless they were used again. Return the number of members that remain.
 -- KEYS: the index.

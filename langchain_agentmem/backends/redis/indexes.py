@@ -80,6 +80,17 @@ def members_of(several: Sequence[str]) -> Program[list[list[bytes]]]:
     return found
 
 
+def walk(index: str, cursor: bytes, size: int) -> Invoke:
+    """Read some members, in no particular order. The answer is a cursor, and members and times of their last use in turn.
+
+    Args:
+        index: The index.
+        cursor: `b"0"` in the first call, then the cursor of the answer before. After the last members it is `b"0"` again.
+        size: The approximate number of members. A small index is read at once.
+    """
+    return Invoke(LUA["walk"], (index,), (cursor, size))
+
+
 def listing(
     index: str,
     describe: Callable[[bytes], Invoke],

@@ -87,7 +87,7 @@ class RedisRecords:
     def add(self, tenant: str, row: RecordRow, ttl: float | None, sliding: bool, now: float) -> Program[None]:
         data = ormsgpack.packb((row.started_at, row.duration, row.created_at, row.record))
         user, key = row.user_id or "", session_of(tenant, row)
-        steps = [indexes.enlist(_record_owners(tenant), user, row.created_at)]
+        steps = [indexes.enlist(record_owners(tenant), user, row.created_at)]
         if key is None:
             steps.append(_refer(tenant, row.user_id, None, _member(row, _LASTING, data)))
         else:
@@ -176,7 +176,7 @@ class RedisRecords:
                     tally.use(users=[user] if count else [], agents=[agent.decode() for agent in agents])
                 bounds = {user: bound for user, (bound, *_) in zip(bounds, answers, strict=True) if bound}
 
-        yield from indexes.each(_record_owners(query.tenant), visit)
+        yield from indexes.each(record_owners(query.tenant), visit)
 
     def _sources(self, query: RecordQuery) -> Program[list[_Source]]:
         """Return the sorted sets that may contain the records of a query."""
@@ -236,7 +236,7 @@ def _users(tenant: str, user_id: str | Omitted | None) -> Program[list[str | Non
     """Return the users whose records are read, and None for nobody."""
     if user_id is not OMITTED:
         return [user_id]
-    return [member.decode() or None for member in (yield from indexes.members(_record_owners(tenant)))]
+    return [member.decode() or None for member in (yield from indexes.members(record_owners(tenant)))]
 
 
 def _merged(sources: Sequence[_Source], query: RecordQuery, now: float) -> Program[list[_Member]]:
@@ -328,7 +328,7 @@ def _delete(tenant: str, rows: Iterable[tuple[str | None, str | None, str]]) -> 
 def _heal_owners(tenant: str, idle: Sequence[tuple[str | None, float]]) -> Program[None]:
     """Remove users without records from the index of users, unless they have been used since."""
     if idle:
-        yield from indexes.heal(_record_owners(tenant), [(user_id or "", used) for user_id, used in idle])
+        yield from indexes.heal(record_owners(tenant), [(user_id or "", used) for user_id, used in idle])
 
 
 def _bounds(query: RecordQuery) -> tuple[str | bytes, str | bytes]:
@@ -378,7 +378,7 @@ def _session_keys(key: SessionKey) -> tuple[str, str]:
     return prefix + "records", prefix + "session"
 
 
-def _record_owners(tenant: str) -> str:
+def record_owners(tenant: str) -> str:
     """Return the index of the users with records. The empty string means nobody."""
     return slot("tenant", tenant) + "record-owners"
 

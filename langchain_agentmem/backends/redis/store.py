@@ -226,7 +226,7 @@ class RedisItems:
             if not prefix and len(found) == before:
                 empty.append(root)
         if empty:
-            yield from indexes.heal(_root_index(tenant), [(root, now - indexes.GRACE_SECONDS) for root in empty])
+            yield from indexes.heal(root_index(tenant), [(root, now - indexes.GRACE_SECONDS) for root in empty])
         return sorted(found)
 
     @storage_program
@@ -249,7 +249,7 @@ class RedisItems:
         """Remove a root without items from the indexes."""
         if not (yield from _invoke("purge", tenant, root, ())):
             yield from InvokeAll(
-                [indexes.heal(_root_index(tenant), [(root, now)]), indexes.reschedule(_expiring(tenant), [(root, "")])]
+                [indexes.heal(root_index(tenant), [(root, now)]), indexes.reschedule(_expiring(tenant), [(root, "")])]
             )
 
     @storage_program
@@ -269,7 +269,7 @@ class RedisItems:
             times.append((root, following))
             if is_empty:
                 empty.append((root, now))
-        yield from InvokeAll([indexes.reschedule(index, times), indexes.heal(_root_index(tenant), empty)])
+        yield from InvokeAll([indexes.reschedule(index, times), indexes.heal(root_index(tenant), empty)])
         return deleted
 
     @storage_program
@@ -324,7 +324,7 @@ class RedisItems:
 
     def tally(self, query: StatisticsQuery, tally: Tally) -> Program[None]:
         """Count the items."""
-        yield from indexes.each(_root_index(query.tenant), lambda roots: self._tally(query, tally, roots))
+        yield from indexes.each(root_index(query.tenant), lambda roots: self._tally(query, tally, roots))
 
     @staticmethod
     def _tally(query: StatisticsQuery, tally: Tally, roots: Sequence[str]) -> Program[None]:
@@ -374,7 +374,7 @@ class RedisItems:
         """Return the roots of the namespaces below a prefix."""
         if prefix:
             return [prefix[0]]
-        found = yield from indexes.members(_root_index(tenant))
+        found = yield from indexes.members(root_index(tenant))
         return sorted(root.decode() for root in found)
 
     def _read(
@@ -464,13 +464,13 @@ def _invoke(name: str, tenant: str, root: str, arguments: Iterable[Any]) -> Invo
 def _enlist(tenant: str, root: str, puts: Collection[ItemPut], now: float) -> list[Invoke]:
     """Add a root to the indexes, before items are stored below it."""
     ttls = [put.ttl for put in puts if put.ttl is not None]
-    steps = [indexes.enlist(_root_index(tenant), root, now)]
+    steps = [indexes.enlist(root_index(tenant), root, now)]
     if ttls:
         steps.append(indexes.schedule(_expiring(tenant), root, now + min(ttls), earliest=True))
     return steps
 
 
-def _root_index(tenant: str) -> str:
+def root_index(tenant: str) -> str:
     """Return the index of the roots of a tenant."""
     return slot("tenant", tenant) + "roots"
 

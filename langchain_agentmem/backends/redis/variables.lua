@@ -125,3 +125,30 @@ for _, field in ipairs(call('HKEYS', KEYS[1])) do
   end
 end
 return {counts, agents}
+
+-- every --
+-- Return the expiry of the session, and the living variables of all agents: pairs of a field and a value.
+-- KEYS: the hash, and for a session the key `session`.
+-- ARGV: now.
+local now, all, found = tonumber(ARGV[1]), call('HGETALL', KEYS[1]), {}
+if not scope_is_alive(now) then return {'', found} end
+for at = 1, #all, 2 do
+  if is_alive(select(3, struct.unpack('>ddd', all[at + 1])), now) then
+    found[#found + 1], found[#found + 2] = all[at], all[at + 1]
+  end
+end
+return {KEYS[2] and call('HGET', KEYS[2], 'expires') or '', found}
+
+-- delete_unchanged --
+-- Delete variables that were not updated. Return their number, and the number of remaining ones.
+-- KEYS: the hash.
+-- ARGV: for each variable: agent, name, the time of its last update.
+local removed = 0
+for at = 1, ARGC, 3 do
+  local field = ARGV[at] .. '\0' .. ARGV[at + 1]
+  local value = call('HGET', KEYS[1], field)
+  if value and select(2, struct.unpack('>ddd', value)) == tonumber(ARGV[at + 2]) then
+    removed = removed + call('HDEL', KEYS[1], field)
+  end
+end
+return {removed, call('HLEN', KEYS[1])}

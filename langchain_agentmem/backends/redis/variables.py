@@ -50,7 +50,7 @@ class RedisVariables:
     def read(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[list[VariableRow]]:
         groups: dict[tuple[str, ...], list[VariableScope]] = {}
         for one in scope.ranked:
-            groups.setdefault(tuple(_keys(one)), []).append(one)
+            groups.setdefault(tuple(hash_keys(one)), []).append(one)
         answers = yield from InvokeAll(
             [
                 Invoke(
@@ -62,7 +62,7 @@ class RedisVariables:
             ]
         )
         return [
-            _row(own[0]._replace(agent=None), field, value, expires)
+            variable_row(own[0]._replace(agent=None), field, value, expires)
             for own, (expires, found) in zip(groups.values(), answers, strict=True)
             for field, value in zip(found[::2], found[1::2], strict=True)
         ]
@@ -70,36 +70,36 @@ class RedisVariables:
     @storage_program
     def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
         arguments = (optional(now), int(names is None), scope.agent or "", *(names or ()))
-        removed, left = yield from Invoke(LUA["remove"], _keys(scope), arguments)
+        removed, left = yield from Invoke(LUA["remove"], hash_keys(scope), arguments)
         if not left:
-            yield from InvokeAll(_delisted(scope, now))
+            yield from InvokeAll(delisted_steps(scope, now))
         return int(removed)
 
     @storage_program
     def forget(self, tenant: str, user_id: str, now: float) -> Program[int]:
         scope = VariableScope(tenant, user_id)
-        forgotten = yield from Invoke(LUA["forget"], _keys(scope))
-        yield from InvokeAll(_delisted(scope, now))
+        forgotten = yield from Invoke(LUA["forget"], hash_keys(scope))
+        yield from InvokeAll(delisted_steps(scope, now))
         return int(forgotten)
 
     @storage_program
     def users(self, tenant: str, now: float) -> Program[list[str]]:
         def is_used(member: bytes) -> Invoke:
-            return Invoke(LUA["is_used"], _keys(VariableScope(tenant, member.decode())), (optional(now),))
+            return Invoke(LUA["is_used"], hash_keys(VariableScope(tenant, member.decode())), (optional(now),))
 
-        entries = yield from indexes.listing(_users(tenant), is_used, bool, None, 0, now)
+        entries = yield from indexes.listing(users_index(tenant), is_used, bool, None, 0, now)
         return [entry.member.decode() for entry in entries]
 
     @storage_program
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         members = [member for member, _ in (yield from indexes.due(variable_schedule(tenant), now, limit))]
         scopes = [VariableScope(*ormsgpack.unpackb(member)) for member in members]
-        answers = yield from InvokeAll([Invoke(LUA["expire"], _keys(scope), (optional(now),)) for scope in scopes])
+        answers = yield from InvokeAll([Invoke(LUA["expire"], hash_keys(scope), (optional(now),)) for scope in scopes])
         later = [(member, following) for member, (_, _, following) in zip(members, answers, strict=True)]
         steps = [indexes.reschedule(variable_schedule(tenant), later)]
         for scope, (_, left, _) in zip(scopes, answers, strict=True):
             if not left:
-                steps += _delisted(scope, now)
+                steps += delisted_steps(scope, now)
         if members:
             yield from InvokeAll(steps)
         return sum(int(removed) for removed, *_ in answers)
@@ -108,14 +108,14 @@ class RedisVariables:
         """Count the variables outside of sessions."""
         yield from self._tally(query, tally, [VariableScope(query.tenant)])
         of_user = partial(VariableScope, query.tenant)
-        yield from indexes.each(_users(query.tenant), lambda some: self._tally(query, tally, map(of_user, some)))
+        yield from indexes.each(users_index(query.tenant), lambda some: self._tally(query, tally, map(of_user, some)))
         of_agent = partial(VariableScope, query.tenant, None, None)
         yield from indexes.each(_agents(query.tenant), lambda some: self._tally(query, tally, map(of_agent, some)))
 
     @staticmethod
     def _tally(query: StatisticsQuery, tally: Tally, scopes: Iterable[VariableScope]) -> Program[None]:
         several, times = list(scopes), [optional(query.now), *map(optional, query.ends)]
-        answers = yield from InvokeAll([Invoke(LUA["tally"], _keys(scope), times) for scope in several])
+        answers = yield from InvokeAll([Invoke(LUA["tally"], hash_keys(scope), times) for scope in several])
         for scope, (numbers, agents) in zip(several, answers, strict=True):
             if sum(numbers):
                 tally.add("variables", sum(numbers))
@@ -143,13 +143,13 @@ def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use
         arguments = (optional(now), identity_of(session), optional(use.ttl), int(use.sliding), *written)
         return [*steps, invoke("set_variables", session, arguments)]
     if scope.user_id is not None:
-        steps.append(indexes.enlist(_users(scope.tenant), scope.user_id, now))
+        steps.append(indexes.enlist(users_index(scope.tenant), scope.user_id, now))
     elif scope.agent is not None:
         steps.append(indexes.enlist(_agents(scope.tenant), scope.agent, now))
-    return [*steps, Invoke(LUA["set"], _keys(scope), (optional(now), *written))]
+    return [*steps, Invoke(LUA["set"], hash_keys(scope), (optional(now), *written))]
 
 
-def _keys(scope: VariableScope) -> list[str]:
+def hash_keys(scope: VariableScope) -> list[str]:
     """Return the key of the hash with the variables of a scope; for a session, also the key `session`."""
     if scope.session is not None:
         prefix = session_slot(scope.session)
@@ -167,7 +167,7 @@ def _identity(scope: VariableScope) -> bytes:
     return ormsgpack.packb((scope.tenant, scope.user_id, None, scope.agent if scope.user_id is None else None))
 
 
-def _users(tenant: str) -> str:
+def users_index(tenant: str) -> str:
     """Return the index of the users that have variables outside of sessions."""
     return slot("tenant", tenant) + "variable-users"
 
@@ -177,17 +177,25 @@ def _agents(tenant: str) -> str:
     return slot("tenant", tenant) + "variable-agents"
 
 
-def _delisted(scope: VariableScope, now: float) -> list[Invoke]:
+def delisted_steps(scope: VariableScope, now: float) -> list[Invoke]:
     """Return the calls that remove an empty hash from the indexes, unless it was used again."""
     steps = [indexes.reschedule(variable_schedule(scope.tenant), [(_identity(scope), "")])]
     if scope.session is None and scope.user_id is not None:
-        steps.append(indexes.heal(_users(scope.tenant), [(scope.user_id, now)]))
+        steps.append(indexes.heal(users_index(scope.tenant), [(scope.user_id, now)]))
     elif scope.session is None and scope.agent is not None:
         steps.append(indexes.heal(_agents(scope.tenant), [(scope.agent, now)]))
     return steps
 
 
-def _row(scope: VariableScope, field: bytes, value: bytes, session_expires: Any) -> VariableRow:
+def variable_row(scope: VariableScope, field: bytes, value: bytes, session_expires: Any) -> VariableRow:
+    """Return a variable in a hash.
+
+    Args:
+        scope: The scope of the hash, without the agent.
+        field: The field of the hash.
+        value: The value of the hash.
+        session_expires: The expiry of the session; empty for none.
+    """
     agent, _, name = field.decode().partition("\0")
     created, updated, own = _TIMES.unpack_from(value)
     ends = [float(one) for one in (own, session_expires) if one]

@@ -11,6 +11,7 @@ from langchain_agentmem.backends.sqlite.history import SqliteMessages
 from langchain_agentmem.backends.sqlite.openings import SqliteOpenings
 from langchain_agentmem.backends.sqlite.options import split_url
 from langchain_agentmem.backends.sqlite.records import SqliteRecords
+from langchain_agentmem.backends.sqlite.stale import SqliteStaleRows
 from langchain_agentmem.backends.sqlite.statistics import SqliteStatistics
 from langchain_agentmem.backends.sqlite.store import SqliteItems
 from langchain_agentmem.backends.sqlite.traces import Purge
@@ -35,6 +36,7 @@ class SqliteBackend(Backend):
         self.records = SqliteRecords()
         self.variables = SqliteVariables()
         self.openings = SqliteOpenings()
+        self.stale = SqliteStaleRows()
         self.statistics = SqliteStatistics()
 
     @classmethod

@@ -181,7 +181,10 @@ class SqliteCheckpoints:
             "limit": -1 if limit is None else limit,
             "offset": offset,
         }
-        rows = yield from Fetch(SQL[statement], parameters)
+        return (yield from self.listed((yield from Fetch(SQL[statement], parameters))))
+
+    def listed(self, rows: Sequence[Sequence[Any]]) -> Program[list[ThreadRow]]:
+        """Return threads, from the columns of the fragment `listed_thread`."""
         listed = []
         for number, thread_id, user, *known in rows:
             users: dict[str, float] = dict((yield from Fetch(SQL["users"], (number,))))

@@ -128,11 +128,11 @@ class SqliteMessages:
         name = "window" if agent is None else "window_of_agent"
         parameters = {**_named(key, agent, now), "limit": -1 if limit is None else limit}
         rows = yield from Fetch(SQL[name], parameters)
-        return [_message(row) for row in sorted(rows)]
+        return [message_row(row) for row in sorted(rows)]
 
     def page(self, key: SessionKey, agent: str | None, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
         rows = yield from Fetch(SQL["page"], {**_named(key, agent, now), "after": after, "limit": limit})
-        return [_message(row) for row in rows]
+        return [message_row(row) for row in rows]
 
     def count(self, key: SessionKey, agent: str | None, now: float) -> Program[int]:
         rows = yield from Fetch(SQL["count" if agent is None else "count_of_agent"], _named(key, agent, now))
@@ -154,7 +154,7 @@ class SqliteMessages:
             key = SessionKey(scope.tenant, scope.user_id, session_id)
             parameters = {**_named(key, None, now), "positions": json.dumps(wanted)}
             for row in (yield from Fetch(SQL["rows"], parameters)):
-                found[session_id, row[0]] = _message(row)
+                found[session_id, row[0]] = message_row(row)
         return found
 
     def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
@@ -174,10 +174,10 @@ class SqliteMessages:
         for session, *_ in (yield from Fetch(SQL["session"], session_columns(key))):
             agents = yield from _agents(session)
             if agent is None:
-                yield from _settle(session, (yield from Execute(SQL["delete_messages"], (session,))))
+                yield from settle(session, (yield from Execute(SQL["delete_messages"], (session,))))
             else:
                 yield from _delete(session, agent=agent)
-            yield from _revise(session, [*agents, agent], -1)
+            yield from revise(session, [*agents, agent], -1)
 
     def end(self, key: SessionKey) -> Program[int]:
         yield from Execute(SQL["delete_variables_of_session"], session_columns(key))
@@ -198,7 +198,7 @@ class SqliteMessages:
             conditions["after"] = found[-1][0]
         deleted = yield from _delete(session, **conditions)
         if deleted:
-            yield from _revise(session, [agent for _, agent in deleted], deleted[0][0])
+            yield from revise(session, [agent for _, agent in deleted], deleted[0][0])
         return len(deleted)
 
     def replace(self, key: SessionKey, replacement: Replacement, now: float) -> Program[list[MessageRow] | None]:
@@ -220,12 +220,12 @@ class SqliteMessages:
             "words": row.words,
             "vector": row.vector,
         }
-        replaced = [_message(one) for one in sorted((yield from Fetch(SQL["replace"], parameters)))]
+        replaced = [message_row(one) for one in sorted((yield from Fetch(SQL["replace"], parameters)))]
         if replaced:
             positions = json.dumps([one.position for one in replaced])
             retitled = {"session": session, "title": replacement.title, "positions": positions}
             yield from Execute(SQL["retitle"], retitled)
-            yield from _revise(session, [one.agent for one in replaced], replaced[0].position)
+            yield from revise(session, [one.agent for one in replaced], replaced[0].position)
             yield from Replaced()
         return replaced
 
@@ -280,7 +280,7 @@ class SqliteMessages:
         parameters = {"tenant": tenant, "bytes": width_of(dimensions), "after": after or 0, "limit": limit, "now": now}
         rows = yield from Fetch(SQL["unembedded"], parameters)
         found = [
-            LoggedMessage(SessionKey(tenant, user_id or None, session_id), _message(tuple(row)))
+            LoggedMessage(SessionKey(tenant, user_id or None, session_id), message_row(tuple(row)))
             for _, user_id, session_id, *row in rows
         ]
         return found, rows[-1][0] if len(rows) == limit else None
@@ -315,7 +315,7 @@ def end_session(key: SessionKey) -> Program[int]:
         agents = yield from _agents(session)
         deleted = yield from _delete(session, ending=1)
         if deleted:
-            yield from _revise(session, agents, -1)
+            yield from revise(session, agents, -1)
         return len(deleted)
     return 0
 
@@ -341,16 +341,17 @@ def _delete(session: int | None, **conditions: Any) -> Program[list[tuple[int, s
     chosen: list[Any] = yield from Fetch(SQL["chosen"], {"session": session, **_ANY, **conditions})
     if chosen:
         positions = json.dumps([position for position, _ in chosen])
-        yield from _settle(session, (yield from Execute(SQL["delete_chosen"], (session, positions))))
+        yield from settle(session, (yield from Execute(SQL["delete_chosen"], (session, positions))))
     return chosen
 
 
-def _settle(session: int | None, deleted: int) -> Program[None]:
+def settle(session: int | None, deleted: int) -> Program[None]:
+    """Update a session after a number of its messages were deleted: the count, and the title."""
     yield from Execute(SQL["shrink_session"], (deleted, session))
     yield from Execute(SQL["settle_title"], {"session": session})
 
 
-def _revise(session: int | None, agents: Sequence[str | None], first: int) -> Program[None]:
+def revise(session: int | None, agents: Sequence[str | None], first: int) -> Program[None]:
     """Empty the summaries that tell messages from position `first` on, of some agents and of all."""
     names = json.dumps(sorted({"", LIST_SUMMARY, *(agent or "" for agent in agents)}))
     yield from Execute(SQL["revise_summaries"], {"session": session, "agents": names, "first": first})
@@ -390,6 +391,7 @@ def _entry(row: tuple[Any, ...]) -> IndexEntry:
     return IndexEntry(session_id, position, role, created_at, words, vector, old)
 
 
-def _message(row: tuple[Any, ...]) -> MessageRow:
+def message_row(row: tuple[Any, ...]) -> MessageRow:
+    """Return a message, from the columns of the fragment `message`."""
     position, role, agent, ends_with_session, created_at, metadata, type_, body = row
     return MessageRow(position, role, agent, bool(ends_with_session), created_at, metadata, Typed(type_, body))

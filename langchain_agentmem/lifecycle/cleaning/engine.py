@@ -1,0 +1,378 @@
+"""`memory.cleanup()`: archive and delete data that was not used for a long time.
+
+Each transaction deletes a bounded number of rows, and checks that they have not changed. Listings are read page by page.
+After an interruption, another cleanup continues: deleted data is not found again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+from langchain_agentmem.arguments.cleaning import Target, check_kinds, cutoff_of
+from langchain_agentmem.arguments.values import check_flag
+from langchain_agentmem.backends.contract import (
+    LIST_SUMMARY,
+    DoomedSession,
+    ItemRow,
+    LoggedMessage,
+    Page,
+    RecordQuery,
+    RecordRow,
+    SessionKey,
+    SessionRow,
+    StaleScan,
+    Swap,
+    ThreadKey,
+    ThreadRow,
+    VariableRow,
+)
+from langchain_agentmem.backends.notes import notes_of_thread
+from langchain_agentmem.backends.reads import session_group
+from langchain_agentmem.checkpointing.engine import CheckpointEngine
+from langchain_agentmem.checkpointing.scan import Scan
+from langchain_agentmem.history.engine import HistoryEngine
+from langchain_agentmem.knowledge.namespaces import USER, is_knowledge
+from langchain_agentmem.lifecycle.cleaning.archive import Archive
+from langchain_agentmem.lifecycle.cleaning.lines import (
+    Line,
+    ThreadLines,
+    header_line,
+    item_line,
+    message_line,
+    record_line,
+    session_line,
+    summary_line,
+    thread_line,
+    variable_line,
+)
+from langchain_agentmem.lifecycle.cleaning.results import Cleanup
+from langchain_agentmem.lifecycle.progress import Report, reporting
+from langchain_agentmem.programs import Call, Compute, Program, Read, Write, storage_program
+from langchain_agentmem.store.engine import StoreEngine
+
+T = TypeVar("T")
+
+BATCH = 100
+"""The maximum number of sessions, messages or items that one transaction deletes."""
+
+_MESSAGES = 1_000
+"""Sessions with more messages than this are not deleted in one transaction, except a single session."""
+
+_CHECKPOINTS = 200
+"""Same as `_MESSAGES`, for threads and checkpoints."""
+
+_CHECKPOINTS_AT_ONCE = 10
+"""The number of checkpoints that are archived at once: each has all values of its state."""
+
+
+class Engines(NamedTuple):
+    """The engines of a memory."""
+
+    history: HistoryEngine
+    store: StoreEngine
+    checkpoints: CheckpointEngine
+
+
+def cleanup(
+    engines: Engines,
+    older_than: Any,
+    *,
+    dry_run: bool,
+    archive: Target | None,
+    kinds: Sequence[str],
+    progress: bool | Report,
+) -> Program[Cleanup]:
+    """Delete old data; see `AgentMemory.cleanup`."""
+    started = time.monotonic()
+    before, wanted = cutoff_of(older_than), check_kinds(kinds)
+    dry_run = check_flag("dry_run", dry_run)
+    with ExitStack() as stack:
+        report = stack.enter_context(reporting(progress))
+        lines: Archive | None = None
+        if archive is not None and not dry_run:
+            lines = yield from Compute(True, Archive.open, archive)
+            stack.callback(lines.close)
+            yield from lines.write([header_line(engines.history.tenant, time.time())])
+        work = Cleaning(engines, before, wanted, lines, report, dry_run=dry_run)
+        for kind in wanted:
+            yield from work.parts[kind]()
+        if not dry_run:
+            yield from engines.history.sweeper.sweep()
+        if lines is not None:
+            yield from lines.commit()
+    return replace(work.done, duration=time.monotonic() - started)
+
+
+class Cleaning:
+    """One cleanup.
+
+    Args:
+        engines: The engines of the memory.
+        before: Data that was last used earlier is deleted, in seconds since 1970.
+        kinds: The kinds of data that this cleanup deletes.
+        archive: The archive; None for none.
+        report: Called after each batch with the result so far.
+        dry_run: If true, nothing is deleted.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        before: float,
+        kinds: Sequence[str],
+        archive: Archive | None,
+        report: Report,
+        *,
+        dry_run: bool,
+    ) -> None:
+        self._history, self._store, self._checkpoints = engines
+        self._backend, self._tenant = self._history.backend, self._history.tenant
+        self._before = before
+        self._kinds = kinds
+        self._archive = archive
+        self._report = report
+        self._dry_run = dry_run
+        self.done = Cleanup(dry_run=dry_run, archived=None if archive is None else archive.name)
+        # Records go before their sessions: a record of an unused session is old too, and so it is counted as a record.
+        self.parts: dict[str, Callable[[], Program[None]]] = {
+            "records": self._delete_records,
+            "sessions": self._delete_sessions,
+            "messages": self._delete_messages,
+            "threads": self._delete_threads,
+            "items": self._delete_items,
+            "variables": self._delete_variables,
+        }
+
+    # Sessions
+
+    def _delete_sessions(self) -> Program[None]:
+        yield from self._each_batch(
+            self._backend.stale.sessions, self._delete_some_sessions, lambda row: row.message_count, _MESSAGES
+        )
+
+    def _delete_some_sessions(self, rows: Sequence[SessionRow]) -> Program[None]:
+        doomed = [DoomedSession(row) for row in rows]
+        if self._archive is not None:
+            doomed = []
+            for row in rows:
+                doomed.append((yield from self._archived_session(self._archive, row)))
+            yield from self._archive.commit()
+        deleted = [True] * len(doomed)
+        if not self._dry_run:
+            with self._history.cache.writing([session_group(row.key) for row in rows]):
+                program = self._backend.stale.delete_sessions(doomed, time.time())
+                deleted = yield from Write(self._backend, program)
+        gone = [row for row, is_gone in zip(rows, deleted, strict=True) if is_gone]
+        self._count(sessions=len(gone), messages=sum(row.message_count for row in gone))
+
+    def _archived_session(self, archive: Archive, row: SessionRow) -> Program[DoomedSession]:
+        """Write the lines of a session. Its deletion then requires that it has not changed since."""
+        key, log = row.key, self._backend.messages
+        summary = yield from Read(self._backend, log.summary(key, None, time.time()))
+        yield from archive.write([session_line(row)])
+        agents: dict[str | None, None] = {None: None, LIST_SUMMARY: None}
+        after: int | None = -1
+        while after is not None:
+            page = yield from self._history.page(key, None, after, BATCH)
+            agents.update(dict.fromkeys(one.agent for one in page))
+            logged = [LoggedMessage(key, one) for one in page]
+            yield from archive.write((yield from Compute(True, self._message_lines, logged)))
+            after = page[-1].position if len(page) == BATCH else None
+        for agent in agents:
+            told = yield from Read(self._backend, log.summary(key, agent, time.time()))
+            if told is not None and told.value:
+                yield from archive.write([summary_line(row, agent, told)])
+        variables = yield from Read(self._backend, self._backend.stale.session_variables(key, time.time()))
+        yield from archive.write([variable_line(one) for one in variables])
+        yield from self._archive_records(archive, key)
+        return DoomedSession(row, None if summary is None else summary.revision)
+
+    def _archive_records(self, archive: Archive, key: SessionKey) -> Program[None]:
+        query = RecordQuery(self._tenant, key.user_id, key.session_id, newest_first=False, limit=BATCH)
+        while True:
+            rows = yield from Read(self._backend, self._backend.records.query(query, time.time()))
+            yield from archive.write([record_line(row) for row in rows])
+            if len(rows) < BATCH:
+                return
+            query = query._replace(above=rows[-1].id)
+
+    def _message_lines(self, logged: Sequence[LoggedMessage]) -> list[Line]:
+        return [message_line(one, self._history.codec) for one in logged]
+
+    # Messages and records
+
+    def _delete_messages(self) -> Program[None]:
+        # Without the kind "sessions", unused sessions stay, and their older messages are deleted.
+        every = "sessions" not in self._kinds
+        yield from self._each_batch(
+            lambda scan: self._backend.stale.messages(scan, every=every), self._delete_some_messages
+        )
+
+    def _delete_some_messages(self, logged: Sequence[LoggedMessage]) -> Program[None]:
+        if self._archive is not None:
+            yield from self._archive.write((yield from Compute(True, self._message_lines, logged)))
+            yield from self._archive.commit()
+        number = len(logged)
+        if not self._dry_run:
+            number = yield from Write(self._backend, self._messages_deleted(logged))
+        self._count(messages=number)
+
+    @storage_program
+    def _messages_deleted(self, logged: Sequence[LoggedMessage]) -> Program[int]:
+        number = 0
+        for key in sorted({key for key, _ in logged}, key=lambda key: (key.user_id or "", key.session_id)):
+            rows = [row for own, row in logged if own == key]
+            number += yield from self._backend.stale.delete_messages(key, rows, time.time())
+        return number
+
+    def _delete_records(self) -> Program[None]:
+        yield from self._each_batch(self._backend.stale.records, self._delete_some_records)
+
+    def _delete_some_records(self, rows: Sequence[RecordRow]) -> Program[None]:
+        yield from self._archived([record_line(row) for row in rows])
+        number = len(rows)
+        if not self._dry_run:
+            number = yield from Write(self._backend, self._backend.records.delete(self._tenant, rows))
+        self._count(records=number)
+
+    # Threads
+
+    def _delete_threads(self) -> Program[None]:
+        yield from self._each_batch(
+            self._backend.stale.threads, self._delete_some_threads, lambda row: row.checkpoint_count, _CHECKPOINTS
+        )
+
+    def _delete_some_threads(self, rows: Sequence[ThreadRow]) -> Program[None]:
+        if self._archive is not None:
+            for row in rows:
+                yield from self._archive_thread(self._archive, row)
+            yield from self._archive.commit()
+        gone = rows
+        if not self._dry_run:
+            gone = yield from Write(self._backend, self._threads_deleted(rows))
+            for row in gone:
+                self._checkpoints.known.forget(ThreadKey(self._tenant, row.thread_id))
+        self._count(threads=len(gone), checkpoints=sum(row.checkpoint_count for row in gone))
+
+    @storage_program
+    def _threads_deleted(self, rows: Sequence[ThreadRow]) -> Program[list[ThreadRow]]:
+        gone = []
+        now = time.time()
+        for row in rows:
+            thread = ThreadKey(self._tenant, row.thread_id)
+            if (yield from self._backend.stale.delete_thread(thread, row.updated_at, now)):
+                yield from notes_of_thread(self._backend, thread).clear(now)
+                gone.append(row)
+        return gone
+
+    def _archive_thread(self, archive: Archive, row: ThreadRow) -> Program[None]:
+        yield from archive.write([thread_line(row)])
+        lines = ThreadLines(row.thread_id, self._checkpoints.codec.serde, self._checkpoints.codec)
+        scan = Scan(row.thread_id, None, None, {}, None, _CHECKPOINTS_AT_ONCE)
+        while True:
+            page, _ = yield from self._checkpoints.page(scan)
+            for found in page:
+                yield from archive.write((yield from Compute(True, list, lines.lines(found))))
+            if len(page) < _CHECKPOINTS_AT_ONCE:
+                return
+            named = page[-1].config["configurable"]
+            scan = scan._replace(after=(named["checkpoint_id"], row.thread_id, named["checkpoint_ns"]))
+
+    # Items and variables
+
+    def _delete_items(self) -> Program[None]:
+        yield from self._each_batch(lambda scan: self._backend.stale.items(scan, (USER,)), self._delete_some_items)
+
+    def _delete_some_items(self, found: Sequence[ItemRow]) -> Program[None]:
+        rows = [row for row in found if not is_knowledge(row.namespace)]
+        if self._archive is not None and rows:
+            keys = [(row.namespace, row.key) for row in rows]
+            program = self._backend.items.get(self._tenant, keys, time.time(), paths=True)
+            read = yield from Read(self._backend, program)
+            pairs = zip(rows, read, strict=True)
+            rows = [now for row, now in pairs if now is not None and now.revision == row.revision]
+            yield from self._archived([item_line(row) for row in rows])
+        if self._dry_run:
+            self._count(items=len(rows))
+            return
+        by_root: dict[str, list[ItemRow]] = {}
+        for row in rows:
+            by_root.setdefault(row.namespace[0], []).append(row)
+        for own in by_root.values():
+            number = len(own)
+            if not (yield from self._items_deleted(own)):
+                # Some of them were updated.
+                number = 0
+                for row in own:
+                    number += yield from self._items_deleted([row])
+            self._count(items=number)
+
+    def _items_deleted(self, rows: Sequence[ItemRow]) -> Program[bool]:
+        swaps = [Swap(row.namespace, row.key, row.revision) for row in rows]
+        program = self._backend.items.swap(self._tenant, swaps, time.time(), secrets.randbits(53))
+        return (yield from Write(self._backend, program))
+
+    def _delete_variables(self) -> Program[None]:
+        yield from self._each_batch(self._backend.stale.variables, self._delete_some_variables)
+
+    def _delete_some_variables(self, rows: Sequence[VariableRow]) -> Program[None]:
+        yield from self._archived([variable_line(row) for row in rows])
+        number = len(rows)
+        if not self._dry_run:
+            number = yield from Write(self._backend, self._backend.stale.delete_variables(rows, time.time()))
+        self._count(variables=number)
+
+    # Batches
+
+    def _each_batch(
+        self,
+        page_of: Callable[[StaleScan], Program[Page[T]]],
+        handle: Callable[[Sequence[T]], Program[None]],
+        size: Callable[[T], int] = lambda _: 1,
+        most: int = BATCH,
+    ) -> Program[None]:
+        """Read all pages of a listing, and handle their rows in batches.
+
+        Args:
+            page_of: Returns the program that reads a page.
+            handle: Deletes some rows.
+            size: Returns the size of a row. Default: 1.
+            most: The maximum total size of a batch with several rows. Default: `BATCH`.
+        """
+        after: Any = None
+        while True:
+            scan = StaleScan(self._tenant, self._before, time.time(), after, BATCH)
+            rows, after = yield from Read(self._backend, page_of(scan))
+            for batch in _batches(rows, size, most):
+                yield from handle(batch)
+                yield from Call(self._report, self.done)
+            if after is None:
+                return
+
+    def _archived(self, lines: Sequence[Line]) -> Program[None]:
+        if self._archive is not None:
+            yield from self._archive.write(lines)
+            yield from self._archive.commit()
+
+    def _count(self, **added: int) -> None:
+        sums: dict[str, Any] = {name: getattr(self.done, name) + number for name, number in added.items()}
+        self.done = replace(self.done, **sums)
+
+
+def _batches(rows: Sequence[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Yield rows in batches of at most `BATCH` rows, whose total size is at most `most` unless it is a single row."""
+    batch: list[T] = []
+    total = 0
+    for row in rows:
+        if batch and (len(batch) == BATCH or total + size(row) > most):
+            yield batch
+            batch, total = [], 0
+        batch.append(row)
+        total += size(row)
+    if batch:
+        yield batch
