@@ -189,6 +189,19 @@ def test_a_migration_that_fails_leaves_nothing(fresh_url):
         assert memory.history("s").count() == 0
 
 
+def test_statements_by_key_are_planned_once(postgres_url):
+    """Postgres plans them in every call otherwise, which takes longer than the statement."""
+    with AgentMemory.from_url(postgres_url) as memory, database(postgres_url) as connection:
+        memory.store.put(("a",), "k", {"n": 1})
+        functions = connection.execute(
+            "SELECT proname, proconfig FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace "
+            "WHERE nspname = current_schema()"
+        )
+        settings = {name: settings for name, settings in functions if name in migrating._PLANNED_ONCE}
+    assert sorted(settings) == migrating._PLANNED_ONCE
+    assert all("plan_cache_mode=force_generic_plan" in one for one in settings.values())
+
+
 def test_schemas_are_apart(fresh_url):
     other = f"{fresh_url}_other"
     with AgentMemory.from_url(fresh_url) as one, AgentMemory.from_url(other) as two:

@@ -49,12 +49,25 @@ _FIND_PATHS = """
 SELECT function.oid::regprocedure::text, quote_ident(current_schema()) || CASE
     WHEN proname IN ('agentmem_put_items', 'agentmem_find')
     THEN %s || coalesce((SELECT ', ' || extnamespace::regnamespace FROM pg_extension WHERE extname = 'vector'), '')
-    ELSE '' END
+    ELSE '' END, proname = ANY (%s)
 FROM pg_catalog.pg_proc AS function JOIN pg_catalog.pg_namespace AS schema ON schema.oid = pronamespace
 WHERE schema.nspname = current_schema() AND proname ~ '^agentmem_'
   AND EXISTS (SELECT FROM unnest(proconfig) AS setting WHERE setting ~ '^search_path=')
 """
 # Our functions resolve names in their own schema only. Two of them need the type of pgvector, which may be in another.
+
+_PLANNED_ONCE = [
+    "agentmem_delete_items",
+    "agentmem_get_items",
+    "agentmem_lock_items",
+    "agentmem_note_paths",
+    "agentmem_put_items",
+    "agentmem_read_variables",
+    "agentmem_swap_items",
+    "agentmem_touch_items",
+]
+"""Functions whose statements have one good plan, by key. Without a setting, Postgres plans them in every call, because it
+expects more elements in an unknown array than in a known one. Planning takes longer than the statement."""
 
 
 class TablesState(NamedTuple):
@@ -134,14 +147,25 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
         if (state.version if state else 0) < int(file.partition("_")[0]) <= VERSION:
             for statement in migration.values():
                 yield from Execute(statement.replace("%", "%%"))
-    for function, path in (yield from Fetch(_FIND_PATHS, (f", {wide}",))):
-        yield from Execute(f"ALTER FUNCTION {function} SET search_path = {path}".replace("%", "%%"))
+    yield from _configure_functions(wide)
     if state is None:
         yield from Execute("INSERT INTO agentmem_schema (version, language) VALUES (%s, %s)", (VERSION, language))
     else:
         yield from Execute("UPDATE agentmem_schema SET version = %s", (VERSION,))
     yield from Fetch("SELECT set_config('search_path', %s, true)", (path,))
     return others
+
+
+def _configure_functions(wide: str) -> Program[None]:
+    """Set the search path of all functions, and how those in `_PLANNED_ONCE` are planned.
+
+    Args:
+        wide: The search path of the connection, which contains the schema of pgvector.
+    """
+    for function, path, planned_once in (yield from Fetch(_FIND_PATHS, (f", {wide}", _PLANNED_ONCE))):
+        settings = [f"search_path = {path}", *(["plan_cache_mode = force_generic_plan"] if planned_once else [])]
+        for setting in settings:
+            yield from Execute(f"ALTER FUNCTION {function} SET {setting}".replace("%", "%%"))
 
 
 _FIND_OTHERS = """

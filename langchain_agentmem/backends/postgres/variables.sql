@@ -9,11 +9,7 @@ SELECT {schema}agentmem_set_variables(
 
 -- read --
 -- Return the variables of several scopes. Parameters: places, names (NULL: all), now.
-SELECT variable.place, variable.name, variable.value, variable.created_at, variable.updated_at,
-    least(variable.expires_at, session.expires_at)
-FROM {schema}agentmem_variables AS variable LEFT JOIN {schema}agentmem_sessions AS session ON session.id = variable.session
-WHERE variable.place = ANY (%(places)s::bytea[]) AND (%(names)s::text[] IS NULL OR variable.name = ANY (%(names)s))
-  AND {alive:variable} AND {alive:session}
+SELECT * FROM {schema}agentmem_read_variables(%(places)s::bytea[], %(names)s::text[], %(now)s)
 
 -- remove --
 -- Delete variables of one scope, and return the number of those that had not expired. Parameters: place, place of the session

@@ -54,6 +54,22 @@ BEGIN
         expires_at = greatest(known.updated_at, now_) + (excluded.expires_at - now_);
 END $$
 
+-- read_variables --
+-- Return the variables of several scopes. Parameters: those of the statement `read`.
+CREATE FUNCTION agentmem_read_variables(places_ bytea[], names_ text[], now_ double precision)
+RETURNS TABLE (
+    place bytea, name text, value text, created_at double precision, updated_at double precision, expires_at double precision
+) LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT variable.place, variable.name, variable.value, variable.created_at, variable.updated_at,
+        least(variable.expires_at, session.expires_at)
+    FROM agentmem_variables AS variable LEFT JOIN agentmem_sessions AS session ON session.id = variable.session
+    WHERE variable.place = ANY (places_) AND (names_ IS NULL OR variable.name = ANY (names_))
+      AND {alive:variable} AND {alive:session};
+END $$
+
 -- remove_variables --
 -- Delete variables of one scope, and return the number of those that had not expired. Parameters: those of the statement
 -- `remove`.
