@@ -17,13 +17,13 @@ _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 """Encodes values whose depth is checked: `is_plain_json` and `plain_json` refuse a value that contains itself."""
 
 
-def dump_json(value: Mapping[str, Any], what: str = "A store value") -> str:
+def dump_json(value: Mapping[str, Any], what: str = "value") -> str:
     """Return a store value as JSON text.
 
     Args:
         value: A mapping with string keys. It may contain mappings, lists, tuples, strings, numbers, booleans and None.
             Tuples come back as lists, as in JSON.
-        what: The name of the value, for errors. Default: `"A store value"`.
+        what: The name of the value, for errors. Default: `"value"`.
 
     Raises:
         UnsupportedValueError: The mapping contains another type; the error says where.
@@ -37,7 +37,7 @@ def dump_json(value: Mapping[str, Any], what: str = "A store value") -> str:
     if not isinstance(value, Mapping):
         msg = f"{what} must be a mapping such as a dict, got {type(value).__name__}: {shown(value)}."
         raise UnsupportedValueError(msg)
-    return dump_json_value(value, "value")
+    return dump_json_value(value, what)
 
 
 def dump_json_value(value: Any, where: str) -> str:

@@ -279,7 +279,10 @@ def retention_by_agent(
     if isinstance(retention, Retention):
         return {None: retention}
     if not isinstance(retention, Mapping) or not all(isinstance(one, Retention) for one in retention.values()):
-        msg = f"retention must be a Retention, or a mapping of agents to Retention, got {shown(retention)}."
+        msg = (
+            "retention must be a Retention, such as Retention('session'), or a mapping of agents to Retention,"
+            f" got {shown(retention)}."
+        )
         raise InvalidTypeError(msg)
     for agent in retention:
         check_optional_id("An agent in retention", agent)

@@ -260,7 +260,7 @@ class RecordEngine:
         guard = self.histories.engine.guard
         if guard is not None and isinstance(record, Mapping):
             record = guard.value(record, "The record")
-        text = dump_json(record, "The record")
+        text = dump_json(record, "record")
         if status is None:
             stated = record.get("status")
             status = stated if isinstance(stated, str) and stated else SUCCESS

@@ -190,7 +190,8 @@ async def test_tenants_have_their_own_records(url, call):
     [
         ({"agent": ""}, InvalidInputError, "agent must not be empty"),
         ({"agent": None}, InvalidTypeError, "agent must be a string"),
-        ({"record": "text"}, UnsupportedValueError, "The record must be a mapping"),
+        ({"record": "text"}, UnsupportedValueError, "record must be a mapping"),
+        ({"record": {"output": b"x"}}, UnsupportedValueError, r"^record\['output'\] is of type bytes"),
         ({"record": {"at": datetime.now(UTC)}}, UnsupportedValueError, "isoformat"),
         ({"status": ""}, InvalidInputError, "status must not be empty"),
         ({"status": 5}, InvalidTypeError, "status must be a string"),

@@ -150,8 +150,8 @@ async def test_wrong_arguments_are_refused(memory, call):
     for values in (["a"], "a", None):
         with pytest.raises(InvalidTypeError, match="mapping of names to values"):
             await call(memory.variables.set_many, values)
-    with pytest.raises(InvalidInputError, match="limit"):
-        await call(memory.variables.search, "a", limit=0)
+    with pytest.raises(InvalidInputError, match="k must"):
+        await call(memory.variables.search, "a", k=0)
     await call(memory.variables.set_many, {}, session_id=SESSION)
     assert await call(memory.variables.all) == {}
     assert await call(memory.sessions.list) == []
@@ -238,7 +238,7 @@ async def test_search_finds_words_in_names_and_values(memory, call):
         *("MALTESE and formal", "session and agent"),
         *(AGENT, SESSION, USER),
     )
-    assert len(await call(memory.variables.search, "malta", limit=1, **WIDEST)) == 1
+    assert len(await call(memory.variables.search, "malta", 1, **WIDEST)) == 1
     for query in ("", "…", "unknown"):
         assert await call(memory.variables.search, query, **WIDEST) == []
     assert "<td style='text-align:left'>travel_plans</td>" in found._repr_html_()

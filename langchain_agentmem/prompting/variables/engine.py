@@ -158,10 +158,10 @@ class VariableEngine:
         """Delete all variables of exactly this scope; return their number."""
         return (yield from self._remove(scope, None))
 
-    def search(self, scope: VariableScope, query: str, limit: int) -> Program[FoundVariables]:
+    def search(self, scope: VariableScope, query: str, k: int) -> Program[FoundVariables]:
         """Return the variables that a scope sees and whose name or value contains words of a query, the best first."""
         words = query_words(check_name("query", query), self.backend.language)
-        limit = check_count("limit", limit)
+        k = check_count("k", k)
         rows = list((yield from self.visible(scope)).values())
         yield from OffLoop(is_large([row.value for row in rows], LONG))
         found = [_variable(row) for row in rows]
@@ -170,7 +170,7 @@ class VariableEngine:
             for one in found
         ]
         ranked = sorted(zip(scores(texts, words), found, strict=True), key=lambda pair: (-pair[0], pair[1].name))
-        return FoundVariables(_scored(one, score) for score, one in ranked[:limit] if score > 0)
+        return FoundVariables(_scored(one, score) for score, one in ranked[:k] if score > 0)
 
     def listed(self, scope: VariableScope) -> Program[FoundVariables]:
         """Return the variables that a scope sees, by name."""

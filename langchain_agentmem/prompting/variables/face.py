@@ -222,11 +222,11 @@ class Variables:
     def search(
         self,
         query: str,
+        k: int = 10,
         *,
         user_id: str | None = None,
         agent: str | None = None,
         session_id: str | None = None,
-        limit: int = 10,
     ) -> FoundVariables:
         """Find variables whose name or value contains words of a query.
 
@@ -235,10 +235,10 @@ class Variables:
 
         Args:
             query: The words. A variable needs to contain one of them.
+            k: The maximum number of variables. Default: 10.
             user_id: The user. Default: None.
             agent: The agent. Default: None.
             session_id: The session. Default: None.
-            limit: The maximum number of variables. Default: 10.
 
         Returns:
             The variables with their scopes and times, the best first.
@@ -250,19 +250,19 @@ class Variables:
             ...     [(one.name, one.scope) for one in memory.variables.search("plans", user_id="alice")]
             [('travel_plan', 'user')]
         """
-        return run(self.engine.search(self.engine.scope(user_id, session_id, agent), query, limit))
+        return run(self.engine.search(self.engine.scope(user_id, session_id, agent), query, k))
 
     async def asearch(
         self,
         query: str,
+        k: int = 10,
         *,
         user_id: str | None = None,
         agent: str | None = None,
         session_id: str | None = None,
-        limit: int = 10,
     ) -> FoundVariables:
         """Same as `search`, but without blocking the event loop."""
-        return await arun(self.engine.search(self.engine.scope(user_id, session_id, agent), query, limit))
+        return await arun(self.engine.search(self.engine.scope(user_id, session_id, agent), query, k))
 
     def __repr__(self) -> str:
         return f"Variables({self.engine.backend!r}, tenant={self.engine.tenant!r})"
