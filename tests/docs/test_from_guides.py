@@ -45,8 +45,8 @@ LINES = {
 }
 """Lines of each original, without blank lines, comments, imports, docstrings and the heads of classes and functions."""
 
-WITHOUT_SNIPPET = {"Use built-in variables", "Share knowledge among agents"}
-"""Capabilities that the originals describe in words only."""
+WITHOUT_SNIPPET = {"Use built-in variables", "Share knowledge among agents", "Forget a user"}
+"""Capabilities that the originals describe in words only, or do not have."""
 
 SECTIONS = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL))
 
