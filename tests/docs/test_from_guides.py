@@ -41,6 +41,7 @@ LINES = {
     "Configure with environment variables": 11,  # B: Configuration, .env
     "Read the settings": 2,  # B: Configuration, get_settings
     "Validate and sanitise content": 7,  # A: Security Considerations
+    "Monitor memory usage": 4,  # B: Monitor Memory Usage
     "Test the memory": 24,  # A: Memory Tests, two tests
 }
 """Lines of each original, without blank lines, comments, imports, docstrings and the heads of classes and functions."""
@@ -79,6 +80,18 @@ def test_each_section_is_counted_and_in_the_table() -> None:
     linked = re.findall(r"\]\(#([^)]+)\)", TEXT.partition("\n## ")[0])
     anchors = {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in [*SECTIONS, "Not yet"]}
     assert set(linked) == anchors
+
+
+@pytest.mark.parametrize("backend", ["postgres", "redis"])
+def test_the_translations_run_on_each_server(
+    backend: str, postgres_database: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+    assert "sqlite:///agentmem.db" in code
+    url = {"postgres": postgres_database, "redis": redis_url}[backend]
+    exec(compile(code.replace("sqlite:///agentmem.db", url), "from-guides.md", "exec"), {})
+    assert not list(tmp_path.glob("*.db"))
 
 
 def test_the_environment_of_the_document_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
