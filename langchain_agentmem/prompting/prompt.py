@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.prompts.string import get_template_variables
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import var_child_runnable_config
 from pydantic import Field
 
 from langchain_agentmem.arguments.ids import check_optional_id
@@ -120,7 +120,7 @@ class MemoryPrompt(ChatPromptTemplate):
     def _messages(self, given: Mapping[str, Any]) -> Program[list[BaseMessage]]:
         settings: PromptSettings = self.settings
         inputs = self._merge_partial_and_user_variables(**given)
-        subject = subject_of(settings.subject, ensure_config())
+        subject = subject_of(settings.subject, var_child_runnable_config.get() or {})
         message = message_in(given, settings.question)
         values = yield from settings.reader.read(self._read_names, subject, message)
         yield from settings.counter.prepare()
@@ -128,7 +128,7 @@ class MemoryPrompt(ChatPromptTemplate):
 
         def filled(values: Mapping[str, Ranked]) -> list[BaseMessage]:
             rendering = Rendering({name: one.value for name, one in values.items()}, inputs, settings.required)
-            texts = {name: rendering.text([node]) for name, node in self.nodes.items()}
+            texts = {name: rendering.part(node) for name, node in self.nodes.items()}
             return ChatPromptTemplate.format_messages(self, **{**inputs, **texts})
 
         values = limited(values, settings.limits, count)

@@ -54,9 +54,10 @@ class Rendering:
         Raises:
             InvalidInputError: A variable has no value and no default, and `required` is true.
         """
-        return "".join(self._part(node, elements) for node in nodes)
+        return "".join([self.part(node, elements) for node in nodes])
 
-    def _part(self, node: Node, elements: tuple[Any, ...]) -> str:
+    def part(self, node: Node, elements: tuple[Any, ...] = ()) -> str:
+        """Return the text of one part; see `text`."""
         if isinstance(node, Text):
             return formatter.format(node.template, **self.inputs)
         value = self._value(node.name, elements)
