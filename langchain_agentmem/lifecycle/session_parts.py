@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.backends.contract import VariableScope
     from langchain_agentmem.lifecycle.records import RecordEngine, RecordList
     from langchain_agentmem.prompting.variables.engine import VariableEngine
+    from langchain_agentmem.prompting.variables.models import FoundVariables
 
 
 class SessionRecords:
@@ -208,6 +209,20 @@ class SessionVariables:
     async def aall(self, *, agent: str | Omitted | None = OMITTED) -> dict[str, Any]:
         """Same as `all`, but without blocking the event loop."""
         return await arun(self._engine.all(self._scope(agent)))
+
+    def search(self, query: str, k: int = 10, *, agent: str | Omitted | None = OMITTED) -> FoundVariables:
+        """Find variables that the session sees by words in their name or value; see `Variables.search`.
+
+        Args:
+            query: The words. A variable needs to contain one of them.
+            k: The maximum number of variables. Default: 10.
+            agent: The agent. Default: the agent of the session.
+        """
+        return run(self._engine.search(self._scope(agent), query, k))
+
+    async def asearch(self, query: str, k: int = 10, *, agent: str | Omitted | None = OMITTED) -> FoundVariables:
+        """Same as `search`, but without blocking the event loop."""
+        return await arun(self._engine.search(self._scope(agent), query, k))
 
     def delete(self, name: str, *, agent: str | Omitted | None = OMITTED) -> bool:
         """Delete a variable of the session; return true if it existed.

@@ -423,6 +423,9 @@ async def test_the_context_becomes_variables(memory, call, clock):
         assert await call(memory.variables.get, "goal", user_id="alice", session_id="s") == "launch"
         await call(session.variables.set_many, {"goal": "relaunch", "n": 1}, ttl=60)
         assert await call(session.variables.get, "goal") == "relaunch"
+        await call(memory.variables.set, "plan", "relaunch", user_id="bob", session_id="s")
+        (found,) = await call(session.variables.search, "relaunches", 1)
+        assert (found.name, found.scope, found.user_id) == ("goal", "session", "alice")
         assert await call(session.variables.delete, "n")
         assert await call(session.variables.get, "n", 0) == 0
         assert await call(session.variables.clear) == 3
