@@ -84,11 +84,19 @@ class ThreadRecords:
         name: The name of the note.
         ttl: Seconds without use after which the record expires; None for never. A TTL of the thread itself takes precedence.
         serde: Encrypts the record. Default: None (no encryption).
+        guard: Redacts the record. Default: None (nothing is redacted).
     """
 
     def __init__(
-        self, backend: Backend, notes: Notes, name: str, ttl: float | None, serde: SerializerProtocol | None = None
+        self,
+        backend: Backend,
+        notes: Notes,
+        name: str,
+        ttl: float | None,
+        serde: SerializerProtocol | None = None,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
         self._backend = backend
         self._notes = notes
         self._name = name
@@ -111,7 +119,7 @@ class ThreadRecords:
         ttl = self._ttl
         if ttl is not None and record.claim is not None:
             ttl = max(ttl, record.until - now)  # the record must not expire before the claim
-        value = self._encrypted(record.to_json())
+        value = self._encrypted(_guarded(record, self._guard))
         return (yield from Write(self._backend, self._notes.swap(self._name, value, revision, now, ttl)))
 
     def _encrypted(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -251,6 +259,7 @@ def thread_storage(engine: CheckpointEngine, thread_id: str, namespace: str = ""
         f"summary {namespace}",
         engine.ttl,
         serde if isinstance(serde, EncryptedSerializer) else None,
+        engine.guard,
     )
 
 

@@ -153,7 +153,7 @@ def serialized_turn(
     """
     yield from OffLoop(is_large(messages, LONG if guard is None else _GUARDED))
     if guard is not None and metadata is not None:
-        metadata = (guard.redacting if repair else guard).value(metadata, "metadata")
+        metadata = guard.repaired_value(metadata) if repair else guard.value(metadata, "metadata")
     stored_metadata = None if metadata is None else dump_json(metadata, "metadata")
     checked: list[BaseMessage] = []
     bodies: list[Typed] = []
@@ -169,6 +169,8 @@ def serialized_turn(
                 raise type(error)(msg) from error
             known = len(codec.reported)
             one = _identified(substitute_for(codec, one))
+            if guard is not None:  # the plain data of objects, which the guard could not read before
+                one = guarded_message(one, guard.repaired)
             body = codec.dump_message(one)
             if isinstance(error, InvalidInputError) or len(codec.reported) > known:
                 _log.warning(
@@ -186,6 +188,11 @@ def serialized_turn(
 def _guarded(message: BaseMessage, guard: Guard, at: int, session_id: str, *, repair: bool) -> BaseMessage:
     try:
         return guarded_message(message, lambda text: guard.text(text, f"messages[{at}]"))
+    except UnsupportedValueError as error:
+        if not repair:
+            msg = f"messages[{at}]: {error}"
+            raise UnsupportedValueError(msg) from None
+        return message  # it is guarded in its repaired form
     except InvalidInputError as error:
         if not repair:
             raise

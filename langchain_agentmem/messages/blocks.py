@@ -30,6 +30,7 @@ _IMAGE_FIELDS = {
     "index", "file_id", "media_type", "mime_type", "cache_control", "result", "status", "output_format", "quality", "size",
     "background", "partial_image_b64", "partial_image_index", "b64_json", "action",
 }  # fmt: skip
+_PICTURE = frozenset(_IMAGE_FIELDS)
 _SEALED = {
     "signature", "encrypted_content", "encrypted_index", "encrypted_stdout", "thought_signature", "thoughtSignature",
     "redacted_content", "redactedContent",
@@ -156,16 +157,30 @@ def with_texts(block: Any, change: Change) -> Any:
     return {**_changed(block, change, None), **own}
 
 
-def with_all_texts(value: Any, change: Change) -> Any:
-    """Return a copy of a message's content, or of another field, with changed texts.
+def is_sealed(key: str) -> bool:
+    """Return true if a field holds encrypted or signed content, which providers accept unchanged or not at all."""
+    return key in _SEALED
 
-    Files, images, addresses, and encrypted or signed values stay unchanged.
+
+def is_file(text: str, key: str, owner: Mapping[str, Any]) -> bool:
+    """Return true if a text is a file, or the address that contains it.
 
     Args:
-        value: The value.
-        change: The function that changes a text.
+        text: The text.
+        key: Its name in `owner`.
+        owner: The object that contains it.
+
+    Example:
+        >>> from langchain_agentmem.messages.blocks import is_file
+        >>> is_file("data:image/png;base64,iVBO", "url", {}), is_file("https://example.com", "url", {})
+        (True, False)
     """
-    return _changed(value, change, None)
+    return (key in _URLS and text.startswith("data:")) or _file(text, key, owner) is not None
+
+
+def unread_fields(block: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the fields that describe a picture; none if the block is no picture."""
+    return _PICTURE if _is_image(block) else frozenset()
 
 
 def with_strings(value: Any, change: Change) -> Any:

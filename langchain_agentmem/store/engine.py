@@ -203,8 +203,6 @@ class StoreEngine:
 
         def decide(values: Values) -> Program[Values]:
             value = yield from _result_of(function(values[item_key]))
-            if self.guard is not None and value is not None:
-                value = self.guard.value(value, f"The value of item {shown(key)}")
             if value is None:
                 msg = f"The function of update returned None for {shown(item_key, 200)}. Return the new value, or use delete."
                 raise InvalidTypeError(msg)
@@ -245,6 +243,13 @@ class StoreEngine:
     ) -> Program[Values]:
         batch = Batch(0)
 
+        def guarded(values: Values) -> Program[Values]:
+            changes = yield from decide(values)
+            guard = self.guard
+            if guard is None or not isinstance(changes, Mapping):
+                return cast("Values", changes)
+            return {key: self._guarded(key, value, guard) for key, value in changes.items()}
+
         def prepare(values: Mapping[ItemKey, Any], rows: Rows) -> Program[list[ItemPut]]:
             nonlocal batch
             ops = []
@@ -263,7 +268,7 @@ class StoreEngine:
                 yield from self._embed(batch, self.indexer)
             return (yield from batch.analysed_puts(self.backend.language))
 
-        values = yield from updated(self.backend, self.tenant, keys, decide, prepare, self.cache)
+        values = yield from updated(self.backend, self.tenant, keys, guarded, prepare, self.cache)
         yield from self._settle(batch)
         yield from self.sweeper.after_write()
         return values
@@ -369,14 +374,20 @@ class StoreEngine:
     def batch_of(self, ops: Sequence[Op]) -> Batch:
         """Same as `prepare`, for few and small operations."""
         if self.guard is not None:
-            ops = [self._guarded(op, self.guard) for op in ops]
+            guard = self.guard
+            ops = [
+                op._replace(value=self._guarded((op.namespace, op.key), op.value, guard))
+                if isinstance(op, PutOp)
+                else op
+                for op in ops
+            ]
         return Batch.of(ops, self.fields, embedding=self.indexer is not None, tenant=self.tenant)
 
     @staticmethod
-    def _guarded(op: Op, guard: Guard) -> Op:
-        if not isinstance(op, PutOp) or op.value is None:
-            return op
-        return op._replace(value=guard.value(op.value, f"The value of item {shown(op.key)}"))
+    def _guarded(key: Any, value: Any, guard: Guard) -> Any:
+        if value is None:
+            return None
+        return guard.value(value, f"The value of item {shown(key[-1] if isinstance(key, tuple) else key)}")
 
     def redacting(self) -> StoreEngine:
         """Return an engine that redacts what the guard of this one refuses: for values that a model made."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Literal
 
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
+from langchain_agentmem.encoding.limits import MAX_JSON_DEPTH
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, SecretFoundError
 from langchain_agentmem.text.credentials import Finding, findings_in, merged
 
@@ -116,20 +118,16 @@ class Guard:
 
         The value itself is returned if nothing in it changes.
         """
-        if isinstance(value, str):
-            return self.text(value, where)
-        if isinstance(value, Mapping):
-            changed = {self.value(key, where): self.value(one, where) for key, one in value.items()}
-            return changed if any(a is not b for a, b in zip(_flat(changed), _flat(value), strict=False)) else value
-        if isinstance(value, (list, tuple)):
-            elements = [self.value(one, where) for one in value]
-            return elements if any(a is not b for a, b in zip(elements, value, strict=True)) else value
-        return value
+        return _changed(value, lambda text: self.text(text, where))
+
+    def repaired_value(self, value: Any) -> Any:
+        """Same as `value`, but with each text as `repaired` returns it, for callers that must not fail."""
+        return _changed(value, self.repaired)
 
     @property
     def redacting(self) -> Guard:
-        """The same rules with the action `"redact"`."""
-        return self if self.action == "redact" else _replaced(self, action="redact")
+        """The same rules with the action `"redact"` and for texts of any length, for values that a model made."""
+        return _replaced(self, action="redact", max_length=None)
 
 
 def check_guard(guard: Any) -> Guard | None:
@@ -157,8 +155,47 @@ def _replaced(guard: Guard, **changes: Any) -> Guard:
     return Guard(**{**{name: getattr(guard, name) for name in names}, **changes})
 
 
-def _flat(mapping: Mapping[Any, Any]) -> list[Any]:
-    return [part for pair in mapping.items() for part in pair]
+def unused(name: str, names: Container[str]) -> str:
+    """Return a name that is not among others: two redacted keys of an object may be equal.
+
+    Example:
+        >>> from langchain_agentmem.text.guard import unused
+        >>> unused("[redacted: phone]", {"[redacted: phone]"})
+        '[redacted: phone] (2)'
+    """
+    if name not in names:
+        return name
+    return next(one for number in count(2) if (one := f"{name} ({number})") not in names)
+
+
+class _TooDeepError(Exception):
+    """A value contains itself, or is nested too deep."""
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a JSON value with changed texts and keys: the value itself if nothing changes, or if the encoder refuses it."""
+    try:
+        return _changed_within(value, change, 0)
+    except _TooDeepError:
+        return value
+
+
+def _changed_within(value: Any, change: Callable[[str], str], depth: int) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if depth > MAX_JSON_DEPTH:
+        raise _TooDeepError
+    if isinstance(value, Mapping):
+        kept: dict[Any, Any] = {}
+        for key, one in value.items():
+            name = unused(change(key), kept) if isinstance(key, str) else key
+            kept[name] = _changed_within(one, change, depth + 1)
+        same = all(a is b and kept[a] is value[b] for a, b in zip(kept, value, strict=True))
+        return value if same else kept
+    if isinstance(value, (list, tuple)):
+        elements = [_changed_within(one, change, depth + 1) for one in value]
+        return value if all(a is b for a, b in zip(elements, value, strict=True)) else elements
+    return value
 
 
 def _compiled(name: Any, rule: Any) -> Any:

@@ -5,19 +5,32 @@ from __future__ import annotations
 import logging
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.base import PutOp
 
-from langchain_agentmem import AgentMemory, Guard, InvalidInputError, SecretFoundError, UserProfile
+from langchain_agentmem import (
+    AgentMemory,
+    Guard,
+    InvalidInputError,
+    SecretFoundError,
+    UnsupportedValueError,
+    UserProfile,
+)
 from langchain_agentmem.testing import ScriptedChatModel
 
 SECRET = "AKIAIOSFODNN7EXAMPLE"
 TEXT = f"My key is {SECRET}, keep it."
 REDACTED = "My key is [redacted: AWS Access Key], keep it."
 USER = "alice@example.com"
+
+
+def call_with(arguments):
+    return AIMessage("", tool_calls=[{"name": "pay", "args": arguments, "id": "call_1"}])
+
 
 CALLS = [{"name": "pay", "args": {"key": TEXT}, "id": "call_1"}]
 
@@ -30,12 +43,28 @@ def write_paths(memory):
         "block": (history.add_messages, [HumanMessage([{"type": "text", "text": TEXT}])]),
         "call": (history.add_messages, [HumanMessage("pay"), AIMessage("", tool_calls=CALLS)]),
         "result": (history.add_messages, [ToolMessage("done", tool_call_id="call_1", artifact={"key": TEXT})]),
+        "address in a call": (
+            history.add_messages,
+            [HumanMessage("get"), call_with({"url": f"https://x.org/?k={SECRET}"})],
+        ),
+        "signature in a call": (
+            history.add_messages,
+            [HumanMessage("sign"), call_with({"signature": TEXT, "id": TEXT})],
+        ),
+        "key in a call": (history.add_messages, [HumanMessage("pay"), call_with({TEXT: 1})]),
+        "picture in a call": (history.add_messages, [HumanMessage("x"), call_with({"type": "image", "data": TEXT})]),
+        "address": (history.add_messages, [HumanMessage([{"type": "link", "url": f"https://x.org/?k={SECRET}"}])]),
+        "set": (history.add_messages, [ToolMessage("done", tool_call_id="call_1", artifact={TEXT})]),
+        "response": (history.add_messages, [AIMessage("ok", response_metadata={"echo": TEXT})]),
+        "further field": (history.add_messages, [HumanMessage("ok", note=TEXT)]),
+        "role": (history.add_messages, [ChatMessage("ok", role=TEXT)]),
         "turn": (history.add_messages, [("human", TEXT), {"role": "assistant", "content": "ok"}]),
         "title": (memory.sessions.rename, "s", TEXT),
         "put": (store.put, ("a", "b"), "k", {"text": TEXT}),
         "batch": (store.batch, [PutOp(("a",), "k", {"deep": [{"text": TEXT}]})]),
         "key of an object": (store.put, ("a", "b"), "k", {TEXT: 1}),
         "update": (store.update, ("a", "b"), "k", lambda _: {"text": TEXT}),
+        "update many": (store.update_many, [(("a",), "k")], lambda _: {(("a",), "k"): {"text": TEXT}}),
         "profile": (memory.profiles.save, UserProfile(user_id=USER, name=TEXT)),
         "preference": (memory.profiles.update_preference, USER, "key", TEXT),
         "fact": (memory.profiles.add_fact, USER, TEXT),
@@ -96,6 +125,8 @@ async def test_the_objects_of_the_caller_are_not_changed(url, call):
         await call(memory.store.put, ("a",), "k", value)
         assert (message.content, value) == (TEXT, {"text": TEXT})
         assert (await call(memory.store.update, ("a",), "k", lambda old: {**old, "more": TEXT}))["more"] == REDACTED
+        stored = await call(memory.store.update_many, [(("a",), "k")], lambda _: {(("a",), "k"): {"text": TEXT}})
+        assert stored == {(("a",), "k"): {"text": REDACTED}}
         assert [one.content for one in await call(memory.history("s").get_recent, 5)] == [REDACTED]
         assert (await call(memory.sessions.list))[0].title == REDACTED
 
@@ -144,6 +175,54 @@ async def test_a_summary_is_redacted(url, call):
         summary = await call(memory.summary, "s", model=ScriptedChatModel([f'{{"summary": "They use {SECRET}."}}']))
         assert summary is not None
         assert (await call(memory.summary, "s")).text == "They use [redacted: AWS Access Key]."
+
+
+async def test_what_a_model_wrote_is_stored_at_any_length(url, call):
+    text = "likes tea " * 10
+    answer = f'{{"changes": [{{"action": "add", "text": "{text}", "messages": [1]}}]}}'
+    with AgentMemory.from_url(url, guard=Guard(max_length=60)) as memory:
+        await call(memory.history("s").add_messages, [("human", "q"), ("ai", "a")])
+        summary = await call(memory.summary, "s", model=ScriptedChatModel([f'{{"summary": "{text}"}}']))
+        assert summary.text == text.strip()
+        done = await call(memory.learn, [("user", "I like tea")], user_id=USER, model=ScriptedChatModel([answer]))
+        assert done.error is None
+        assert [fact.text for fact in (await call(memory.profiles.get, USER)).facts] == [text.strip()]
+
+
+async def test_the_summary_of_a_thread_is_redacted(url, call):
+    with AgentMemory.from_url(url, guard=Guard()) as memory:
+        writer = ScriptedChatModel([f'{{"summary": "They use {SECRET}."}}'] * 4)
+        compress = memory.compressor(writer, max_tokens=100)
+        messages = [kind(f"{number} " + "word " * 40) for number in range(4) for kind in (HumanMessage, AIMessage)]
+        first = await call(compress.invoke, messages, {"configurable": {"thread_id": "t"}})
+        again = await call(compress.invoke, messages, {"configurable": {"thread_id": "t"}})
+        assert "[redacted: AWS Access Key]" in str(again)
+        assert SECRET not in str(again)
+        assert len(first) < len(messages)
+
+
+async def test_objects_that_a_chain_stores_as_data_are_redacted(url, call, caplog):
+    with AgentMemory.from_url(url, guard=Guard()) as memory:
+        answer = AIMessage("ok", additional_kwargs={"parsed": UserProfile(user_id=USER, name=TEXT)})
+        chain = RunnableWithMessageHistory(RunnableLambda(lambda _: answer), memory.get_session_history)
+        await call(chain.invoke, [HumanMessage("hi")], {"configurable": {"session_id": "s"}})
+        stored = repr(memory.history("s").messages)
+        assert (SECRET in stored, REDACTED in stored) == (False, True)
+
+
+async def test_a_value_that_contains_itself_is_refused_as_without_a_guard(url, call):
+    value = {}
+    value["a"] = [value, value]
+    for guard in (None, Guard("redact")):
+        with AgentMemory.from_url(url, guard=guard) as memory:
+            for method, arguments in (
+                (memory.store.put, [("a",), "k", value]),
+                (memory.variables.set, ["v", value]),
+                (memory.records.save, ["planner", value]),
+                (memory.history("s").add_messages, [[ToolMessage("x", tool_call_id="1", artifact=value)]]),
+            ):
+                with pytest.raises((InvalidInputError, UnsupportedValueError), match=r"nested|recursion"):
+                    await call(method, *arguments)
 
 
 @pytest.mark.parametrize("checkpoints", [False, True])

@@ -8,8 +8,10 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, ToolMessage
 
 from langchain_agentmem import ConfigurationError, Guard, InvalidInputError, InvalidTypeError, SecretFoundError
+from langchain_agentmem.messages.guarding import guarded_message
 from langchain_agentmem.text import credentials
 from langchain_agentmem.text.credentials import findings_in
 
@@ -121,6 +123,27 @@ def test_redacted_values_keep_everything_else(texts):
     guard = Guard("redact", rules={"bad": "BAD"}, credentials=False)
     kept = guard.value({"texts": texts}, "it")["texts"]
     assert kept == [text.replace("BAD", "[redacted: bad]") for text in texts]
+
+
+def test_redacted_keys_that_are_equal_lose_no_value():
+    guard = Guard("redact", rules={"phone": r"\d{4}"}, credentials=False)
+    kept = guard.value({"1234": "a", "5678": "b", "9012": "c"}, "it")
+    assert kept == {"[redacted: phone]": "a", "[redacted: phone] (2)": "b", "[redacted: phone] (3)": "c"}
+
+
+def test_ids_of_calls_and_pictures_are_left_as_they_are():
+    guard = Guard("redact", rules={"number": r"\d{4}"}, credentials=False)
+    message = AIMessage(
+        [
+            {"type": "tool_use", "id": "call_1234", "name": "f", "input": {"id": 1}},
+            {"type": "image_url", "image_url": {"url": "https://x.org/1234"}},
+        ],
+        tool_calls=[{"name": "f", "args": {}, "id": "call_1234"}],
+        id="1234",
+    )
+    assert guarded_message(message, guard.repaired) is message
+    result = ToolMessage("5678", tool_call_id="call_1234")
+    assert guarded_message(result, guard.repaired) == ToolMessage("[redacted: number]", tool_call_id="call_1234")
 
 
 @pytest.mark.parametrize(
