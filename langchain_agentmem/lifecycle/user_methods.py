@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.history.methods import Histories
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
     from langchain_agentmem.lifecycle.forgetting import Forgotten, Shared
+    from langchain_agentmem.lifecycle.traces import Search, Traces
 
 
 class UserMethods:
@@ -82,6 +84,40 @@ class UserMethods:
     async def aforget(self, user_id: str, *, shared: Shared = "keep") -> Forgotten:
         """Same as `forget`, but without blocking the event loop."""
         return await arun(self._forget(user_id, shared))
+
+    def find_traces(self, user_id: str, *, progress: bool | Callable[[Search], Any] = False) -> Traces:
+        """Find the places in the database that hold a user's ID.
+
+        Searches every table, or every key on Redis, of all tenants and of other applications in the same schema or database.
+        After `forget`, it finds what the receipt names as kept, and texts of others that mention the user.
+
+        Args:
+            user_id: The user.
+            progress: True shows the progress in the terminal or notebook. A function is called after each part of the
+                search. Default: False.
+
+        Returns:
+            A list with the place, the form of the ID, the number of values and an example for each.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.variables.set("tone", "short", user_id="alice@example.com")
+            ...     found = [(one.where, one.form, one.count) for one in memory.find_traces("alice@example.com")]
+            ...     _ = memory.forget("alice@example.com")
+            ...     found, memory.find_traces("alice@example.com")
+            ([('agentmem_variables.user_id', 'id', 1)], [])
+        """
+        return run(self._find_traces(user_id, progress))
+
+    async def afind_traces(self, user_id: str, *, progress: bool | Callable[[Search], Any] = False) -> Traces:
+        """Same as `find_traces`, but without blocking the event loop; `progress` may be a coroutine function."""
+        return await arun(self._find_traces(user_id, progress))
+
+    def _find_traces(self, user_id: str, progress: bool | Callable[[Search], Any]) -> Program[Traces]:
+        from langchain_agentmem.lifecycle.traces import find_traces
+
+        return find_traces(self.store.engine.backend, self.store.engine.tenant, user_id, progress)
 
     def _forget(self, user_id: str, shared: Shared) -> Program[Forgotten]:
         from langchain_agentmem.lifecycle.forgetting import Forgetting

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
+import threading
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,11 @@ from database import database
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
+from patience import PATIENCE
+from processes import killed
 
 from langchain_agentmem import AgentMemory, InvalidInputError, ReadCache, Retention
+from langchain_agentmem.knowledge.extraction import engine
 from langchain_agentmem.testing import ScriptedChatModel
 
 ALICE = "alice@example.com"
@@ -286,3 +293,197 @@ async def test_a_wrong_argument_is_refused(memory, call):
         with pytest.raises(InvalidInputError):
             await call(memory.forget, **{"user_id": ALICE, **wrong})
     assert await call(memory.users) == [ALICE]
+
+
+PLACES = {
+    "sqlite": {
+        *("agentmem_sessions.user_id", "agentmem_sessions.session_id", "agentmem_sessions.title"),
+        *(
+            "agentmem_sessions.metadata",
+            "agentmem_messages.body",
+            "agentmem_records.user_id",
+            "agentmem_records.record",
+        ),
+        *("agentmem_variables.user_id", "agentmem_variables.value", "agentmem_items.namespace"),
+        *("agentmem_threads.thread_id", "agentmem_threads.user_id", "agentmem_thread_users.user_id"),
+        "agentmem_elements.data",
+    },
+    "postgres": {
+        *("agentmem_sessions.user_id", "agentmem_sessions.session_id", "agentmem_sessions.title"),
+        *("agentmem_sessions.metadata", "agentmem_sessions.owner", "agentmem_messages.body"),
+        *("agentmem_records.user_id", "agentmem_records.record", "agentmem_records.owner"),
+        *("agentmem_variables.user_id", "agentmem_variables.value", "agentmem_variables.owner", "store.prefix"),
+        *("agentmem_threads.thread_id", "agentmem_threads.user_id", "agentmem_thread_users.user_id"),
+        *("checkpoints.thread_id", "agentmem_elements.data"),
+    },
+    "redis": {
+        *("agentmem:*:owners", "agentmem:*:record-owners", "agentmem:*:variable-users", "agentmem:*:roots"),
+        *("agentmem:*:session", "agentmem:*:messages", "agentmem:*:records", "agentmem:*:variables"),
+        *("agentmem:*:sessions", "agentmem:*:sessions (key)", "agentmem:*:records (key)", "agentmem:*:variables (key)"),
+        *("agentmem:*:threads (key)", "agentmem:*:item (key)", "agentmem:*:namespaces", "agentmem:*:thread"),
+        *("agentmem:*:elements", "agentmem:*:threads"),
+        *("agentmem:*:expiring-sessions", "agentmem:*:expiring-variables", "agentmem:*:open-sessions"),
+    },
+}
+"""The places that hold an ID, at least."""
+
+
+@pytest.mark.parametrize("user", [ALICE, HOSTILE])
+async def test_traces_are_found_in_each_form_and_place(memory, call, user):
+    await plant(memory, call, user)
+    seen: list[Any] = []
+    found = await call(memory.find_traces, user, progress=seen.append)
+    assert PLACES[memory.backend.name] - {one.where for one in found} == set()
+    assert {one.where for one in found if one.form == "id"}
+    assert seen
+    assert seen[-1].found == sum(one.count for one in found)
+    assert all(one.example and one.count > 0 for one in found)
+    assert found[0].where in found._repr_html_()
+    await call(memory.forget, user)
+    assert await call(memory.find_traces, user) == []
+
+
+async def test_traces_of_another_user_are_not_those_of_a_shorter_id(memory, call):
+    for user in ("joanna", "ann2", "2ann"):
+        await plant(memory, call, user)
+    assert await call(memory.find_traces, "ann") == []
+    for user in ("joanna", "ann2", "2ann"):
+        assert await call(memory.find_traces, user) != []
+
+
+async def test_traces_after_forgetting_are_what_the_receipt_names(memory, call):
+    graph = graph_on(memory)
+    for user in (ALICE, "bob"):
+        await call(graph.invoke, {"messages": [HumanMessage("Hello")]}, run_config("both", user))
+    await call(memory.store.put, (f"user:{ALICE}", "app"), "k", {"text": "own"})
+    await plant(memory, call, ALICE)
+    receipt = await call(memory.forget, ALICE)
+    assert {one.kind for one in receipt.kept} == {"thread", "namespace"}
+    places = {one.where for one in await call(memory.find_traces, ALICE)}
+    assert places
+    await call(memory.checkpointer.delete_thread, "both")
+    await call(memory.store.delete, (f"user:{ALICE}", "app"), "k")
+    await call(memory.forget, ALICE)
+    assert await call(memory.find_traces, ALICE) == []
+
+
+async def test_traces_in_large_tables_are_all_found(memory, call):
+    history = memory.history("s")
+    for _ in range(3):
+        await call(history.add_messages, [HumanMessage(f"{ALICE} {number}") for number in range(300)])
+    found = await call(memory.find_traces, ALICE)
+    assert [(one.form, one.count) for one in found] == [("text", 900), ("text", 1)]  # the messages, and the title
+
+
+def _forget_slowly(url: str, sender: Connection) -> None:
+    """Forget Alice, and report each transaction."""
+    with AgentMemory.from_url(url) as memory:
+        write, numbers = memory.backend.write, itertools.count()
+
+        def reported(program: Any) -> Any:
+            result = write(program)
+            sender.send(next(numbers))
+            return result
+
+        memory.backend.write = reported  # type: ignore[method-assign]
+        while True:
+            memory.forget(ALICE)
+
+
+@pytest.mark.parametrize("transactions", [3, 8, 12])
+def test_a_killed_call_is_resumed(lasting_url, transactions):
+    async def plain(method: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    with AgentMemory.from_url(lasting_url) as memory:
+        for user in (ALICE, "bob"):
+            asyncio.run(plant(memory, plain, user))
+        sessions, threads = memory.sessions.list(user_id="bob"), memory.checkpointer.threads(user_id="bob")
+        assert killed(_forget_slowly, lasting_url, transactions) >= transactions
+        memory.forget(ALICE)
+        assert memory.find_traces(ALICE) == []
+        assert memory.users() == ["bob"]
+        assert memory.sessions.list(user_id="bob") == sessions
+        assert memory.checkpointer.threads(user_id="bob") == threads
+        memory.forget("bob")
+    assert left(lasting_url, SECRET, ALICE) == []
+
+
+def test_a_writer_goes_on_during_the_call(lasting_url):
+    """What is left of a concurrent writer's data is whole, and was written after the call began."""
+    stop = threading.Event()
+    failed: list[BaseException] = []
+    with AgentMemory.from_url(lasting_url) as memory:
+
+        def write() -> None:
+            try:
+                for number in itertools.count():
+                    if stop.is_set():
+                        return
+                    memory.history("s", user_id=ALICE).add_messages(
+                        [HumanMessage(f"{number} a"), AIMessage(f"{number} b")]
+                    )
+                    memory.memories.save(ALICE, f"Memory {number}.")
+                    written.set()
+            except BaseException as error:
+                failed.append(error)
+                written.set()
+
+        for _ in range(3):
+            written = threading.Event()
+            thread = threading.Thread(target=write)
+            thread.start()
+            assert written.wait(PATIENCE)
+            memory.forget(ALICE)
+            stop.set()
+            thread.join(PATIENCE)
+            stop.clear()
+            assert failed == []
+            texts = [str(one.text) for one in memory.history("s", user_id=ALICE).messages]
+            assert texts == [f"{one.split()[0]} {part}" for one in texts[::2] for part in "ab"]
+            assert "0 a" not in texts
+            assert "Memory 0." not in [one.text for one in memory.memories.list(ALICE)]
+            memory.forget(ALICE)
+            assert memory.users() == []
+            assert memory.find_traces(ALICE) == []
+
+
+@pytest.mark.parametrize("moment", ["model", "changes"])
+async def test_an_extraction_that_runs_during_the_call_stores_nothing(memory, call, url, monkeypatch, moment):
+    """The user is forgotten while the model answers, or right before the changes are stored."""
+    proposal = json.dumps({"changes": [{"action": "add", "text": f"Likes {SECRET}", "messages": [1]}]})
+    model = ScriptedChatModel([proposal] * 2)
+    forgotten: list[Any] = []
+
+    def forget() -> None:
+        if not forgotten:
+            forgotten.append(None)
+            thread = threading.Thread(target=lambda: forgotten.append(memory.forget(ALICE)))
+            thread.start()
+            thread.join(PATIENCE)
+
+    generate, change = ScriptedChatModel._generate, engine.change_facts
+    if moment == "model":
+        monkeypatch.setattr(ScriptedChatModel, "_generate", lambda *args, **kw: (forget(), generate(*args, **kw))[1])
+    else:
+        monkeypatch.setattr(engine, "change_facts", lambda *args: (change(*args), forget())[0])
+    node = memory.profile_node(model)
+    said = [HumanMessage(f"I like {SECRET}.", id="m1")]
+    await asyncio.to_thread(node.invoke, said, run_config("t", ALICE))
+    assert len(forgotten) == 2
+    assert model.requests
+    assert left(url, SECRET, ALICE) == []
+    later = [*said, AIMessage("Ok."), HumanMessage("I do like it.", id="m2")]
+    await call(node.invoke, later, run_config("t", ALICE))
+    assert len(model.requests) == 2
+
+
+async def test_pending_jobs_of_the_user_are_dropped(memory, call):
+    proposal = json.dumps({"changes": [{"action": "add", "text": "Likes tea", "messages": [1]}]})
+    node = memory.profile_node(ScriptedChatModel([proposal]), when="debounce", delay=3_600)
+    for user in (ALICE, "bob"):
+        await call(node.invoke, [HumanMessage("I like tea.", id=user)], run_config("t", user))
+    receipt = await call(memory.forget, ALICE)
+    assert receipt.deleted["jobs"] == 1
+    await call(node.flush)
+    assert await call(memory.users) == ["bob"]

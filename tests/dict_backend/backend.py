@@ -11,13 +11,13 @@ from dict_backend.checkpoints import Checkpoints
 from dict_backend.items import Items
 from dict_backend.messages import Messages
 from dict_backend.openings import Openings
+from dict_backend.programs import program
 from dict_backend.records import Records
 from dict_backend.stale import StaleRows
 from dict_backend.statistics import Statistics
 from dict_backend.variables import Variables
-from langchain_agentmem.backends.contract import (
-    Backend,
-)
+from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.traces import FoundTrace, TraceForms
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import run
 
@@ -62,6 +62,14 @@ class DictBackend(Backend):
 
     async def awrite(self, program):
         return await asyncio.to_thread(self.write, program)
+
+    @program
+    def traces(self, tenant, user_id, root, after):
+        forms = TraceForms(user_id)
+        tables = (self.messages, self.items, self.checkpoints, self.records, self.variables, self.openings)
+        values = [(type(table).__name__, repr(vars(table))) for table in tables]
+        found = [FoundTrace(name, form, name) for name, value in values if (form := forms.form_of(value))]
+        return found, "the tables", None
 
     def close(self) -> None:
         self._closed = True

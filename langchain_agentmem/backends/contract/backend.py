@@ -14,6 +14,7 @@ from langchain_agentmem.backends.contract.records import RecordTable
 from langchain_agentmem.backends.contract.stale import StaleRows
 from langchain_agentmem.backends.contract.statistics import StatisticsTable
 from langchain_agentmem.backends.contract.variables import VariableTable
+from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program
 
 T = TypeVar("T")
@@ -70,6 +71,24 @@ class Backend(ABC):
             now: The time at which the deletion began.
         """
         yield from ()
+
+    @abstractmethod
+    def traces(self, tenant: str, user_id: str, root: str, after: Any) -> Program[TracesPage]:
+        """Search a part of the database, of all tenants, for a user's ID in each form in which it may be stored.
+
+        The search is exact in values that the backend compares, and may take a part of a text for the ID in others; see
+        `langchain_agentmem.backends.traces`. Expired data that was not deleted yet is searched too.
+
+        Args:
+            tenant: The tenant whose digests of the ID are searched for.
+            user_id: The user.
+            root: The first label of the namespaces with the user's items.
+            after: None in the first call, then the continuation that the call before returned.
+
+        Returns:
+            The values that contain the ID, the name of the part, and a continuation of the backend's own type; None after
+            the last part.
+        """
 
     @property
     @abstractmethod

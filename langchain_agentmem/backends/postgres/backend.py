@@ -11,13 +11,16 @@ from langchain_agentmem.backends.postgres.checkpoints import PostgresCheckpoints
 from langchain_agentmem.backends.postgres.conninfo import connection_settings, url_of_conninfo
 from langchain_agentmem.backends.postgres.driver import PostgresDriver
 from langchain_agentmem.backends.postgres.history import PostgresMessages
+from langchain_agentmem.backends.postgres.occurrences import traces
 from langchain_agentmem.backends.postgres.openings import PostgresOpenings
 from langchain_agentmem.backends.postgres.options import settings_of
 from langchain_agentmem.backends.postgres.records import PostgresRecords
 from langchain_agentmem.backends.postgres.stale import PostgresStaleRows
+from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.backends.postgres.statistics import PostgresStatistics
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
 from langchain_agentmem.backends.postgres.variables import PostgresVariables
+from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program
 
 T = TypeVar("T")
@@ -40,6 +43,7 @@ class PostgresBackend(Backend):
         self.openings = PostgresOpenings(schema)
         self.stale = PostgresStaleRows(schema)
         self.statistics = PostgresStatistics(schema)
+        self._occurrences = statements("occurrences.sql", schema)
 
     @classmethod
     def from_url(cls, url: str, credentials: Credentials | None = None) -> PostgresBackend:
@@ -68,6 +72,9 @@ class PostgresBackend(Backend):
         schema = self.driver.settings.schema
         shown = repr(database) if schema is None else f"{database!r}, schema={schema!r}"
         return f"PostgresBackend({shown}{self.closed_mark})"
+
+    def traces(self, tenant: str, user_id: str, root: str, after: Any) -> Program[TracesPage]:  # noqa: ARG002
+        return traces(self.driver.settings.schema, self._occurrences["columns"], tenant, user_id, after)
 
     @property
     def closed(self) -> bool:

@@ -10,6 +10,7 @@ from langchain_agentmem.backends.credentials import Credentials
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
 from langchain_agentmem.backends.redis.driver import RedisDriver
 from langchain_agentmem.backends.redis.history import RedisMessages
+from langchain_agentmem.backends.redis.occurrences import traces
 from langchain_agentmem.backends.redis.openings import RedisOpenings
 from langchain_agentmem.backends.redis.options import settings_of
 from langchain_agentmem.backends.redis.records import RedisRecords
@@ -18,6 +19,7 @@ from langchain_agentmem.backends.redis.stale import RedisStaleRows
 from langchain_agentmem.backends.redis.statistics import RedisStatistics
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.backends.redis.variables import RedisVariables
+from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program, storage_program
 from langchain_agentmem.text.words import ENGLISH, check_language
 
@@ -67,6 +69,9 @@ class RedisBackend(Backend):
         yield from self._records.purge(tenant, user_id, now)
         yield from self._checkpoints.purge(tenant, user_id, now)
         yield from self._items.purge(tenant, root, now)
+
+    def traces(self, tenant: str, user_id: str, root: str, after: Any) -> Program[TracesPage]:
+        return traces(tenant, user_id, root, after)
 
     @property
     def closed(self) -> bool:

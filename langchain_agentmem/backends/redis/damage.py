@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from redis.exceptions import ResponseError
 
-from langchain_agentmem.backends.redis.scripts import AskServers, Invoke, InvokeAll
+from langchain_agentmem.backends.redis.scripts import AskServers, Invoke, InvokeAll, ScanKeys
 from langchain_agentmem.errors import AgentMemError, DamagedDataError
 from langchain_agentmem.programs import All, Program, Step
 from langchain_agentmem.programs.signals import came_by_signal
@@ -39,7 +39,7 @@ def raise_script_error(invocation: Invoke, error: Exception) -> None:
 
 
 def checked(
-    program: Program[T], perform: Callable[[AskServers | Invoke | InvokeAll | All], Program[Any]]
+    program: Program[T], perform: Callable[[AskServers | ScanKeys | Invoke | InvokeAll | All], Program[Any]]
 ) -> Program[T]:
     """Run a storage program, and raise a `DamagedDataError` if it cannot decode an answer.
 
@@ -63,8 +63,8 @@ def checked(
                     raise
                 raise _damaged(invocation, f"{type(error).__name__}: {error}") from error
             try:
-                if isinstance(step, (AskServers, Invoke, InvokeAll, All)):
-                    last = None if isinstance(step, AskServers) else step
+                if isinstance(step, (AskServers, ScanKeys, Invoke, InvokeAll, All)):
+                    last = None if isinstance(step, (AskServers, ScanKeys)) else step
                     value = yield from perform(step)
                 else:
                     value = yield step

@@ -5,7 +5,7 @@ Every script may run twice with the effect of one run, so retries are safe.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -37,6 +37,9 @@ _MAX_DOUBLINGS = 10
 """Number of failures after which the pauses between attempts grow no longer."""
 _MAX_REDIRECTS = 16
 """Number of times that commands follow a moved slot before the attempt counts as failed."""
+
+_SCANNED_KEYS = 500
+"""The approximate number of keys that one `SCAN` reads."""
 
 Pending = dict[int, Endpoint | None]
 """The indexes of commands without an answer, each with the server that a cluster asked to use for it once."""
@@ -147,6 +150,32 @@ class Dispatcher:
             if whole:
                 pending = dict.fromkeys(range(len(commands)))
             yield from Sleep(pause)
+
+    def scan(
+        self, cursors: Mapping[Endpoint, Any] | None, limit: TimeLimit
+    ) -> Program[tuple[list[bytes], dict[Endpoint, Any]]]:
+        """Read the next keys of every server.
+
+        Args:
+            cursors: The cursors of the former call; None for the first one.
+            limit: The time limit of the operation.
+
+        Returns:
+            The keys, and the cursors of the servers that have further keys.
+        """
+        if cursors is None:
+            cursors = dict.fromkeys((yield from self.route.every(limit)), 0)
+        commands = [Command(("SCAN", cursor, "COUNT", _SCANNED_KEYS), server=one) for one, cursor in cursors.items()]
+        keys: list[bytes] = []
+        following = {}
+        for server, answer in zip(cursors, (yield from self.send(commands, limit, writes=False)), strict=True):
+            if isinstance(answer, Exception):
+                raise answer
+            cursor, found = answer
+            keys += found
+            if cursor != b"0":
+                following[server] = cursor
+        return keys, following
 
     def _may_retry(self, failures: int) -> bool:
         """Return true if another attempt is allowed, apart from the time limit."""

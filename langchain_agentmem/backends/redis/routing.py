@@ -167,7 +167,9 @@ def _with_cause(text: str, found: Any) -> str:
     return f"{text} (last error: {found})" if isinstance(found, Exception) else text
 
 
-def _slot_of(key: str) -> int:
-    """Return the slot of a key with a hash tag."""
-    tag = key[key.index("{") + 1 : key.index("}")]
-    return crc_hqx(tag.encode(), 0) % SLOTS
+def _slot_of(key: str | bytes) -> int:
+    """Return the slot of a key: that of its hash tag, or of the whole key if it has none."""
+    data = key.encode() if isinstance(key, str) else key
+    tag = data.partition(b"{")[2]
+    end = tag.find(b"}")
+    return crc_hqx(tag[:end] if end > 0 else data, 0) % SLOTS

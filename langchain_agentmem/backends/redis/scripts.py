@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, NamedTuple
@@ -47,8 +47,8 @@ class Invoke(Step[Any]):
     """Storage step: run one script and return its result."""
 
     script: Script
-    keys: Sequence[str]
-    """The keys, all in one slot."""
+    keys: Sequence[Any]
+    """The keys, all in one slot: texts, or bytes for keys of other applications."""
     arguments: Sequence[Any] = ()
 
 
@@ -68,6 +68,14 @@ class AskServers(Step[list[Any]]):
     """Storage step: send one command to every server, and return their answers. An answer may be an error."""
 
     words: Sequence[Any]
+
+
+@dataclass(slots=True)
+class ScanKeys(Step[tuple[list[bytes], Mapping[Any, Any]]]):
+    """Storage step: read the next keys of every server. Return the keys, and the cursors of the servers with further keys."""
+
+    cursors: Mapping[Any, Any] | None
+    """The cursors of the former step, by server; None for the first step."""
 
 
 def command_words(name: str, invocation: Invoke) -> list[Any]:

@@ -145,6 +145,8 @@ class RedisItems:
         )
         steps = _enlist(tenant, root, puts, now) if puts else []
         (*_, swapped) = yield from InvokeAll([*steps, _invoke("swap", tenant, root, arguments)])
+        if steps and not swapped:
+            yield from self.purge(tenant, root, now)  # the root is listed although nothing was stored
         return bool(swapped)
 
     @storage_program

@@ -8,6 +8,7 @@ from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.sqlite.checkpoints import SqliteCheckpoints
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
 from langchain_agentmem.backends.sqlite.history import SqliteMessages
+from langchain_agentmem.backends.sqlite.occurrences import traces
 from langchain_agentmem.backends.sqlite.openings import SqliteOpenings
 from langchain_agentmem.backends.sqlite.options import split_url
 from langchain_agentmem.backends.sqlite.records import SqliteRecords
@@ -16,6 +17,7 @@ from langchain_agentmem.backends.sqlite.statistics import SqliteStatistics
 from langchain_agentmem.backends.sqlite.store import SqliteItems
 from langchain_agentmem.backends.sqlite.traces import Purge
 from langchain_agentmem.backends.sqlite.variables import SqliteVariables
+from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program
 from langchain_agentmem.text.words import ENGLISH
 
@@ -55,6 +57,9 @@ class SqliteBackend(Backend):
 
     def purge(self, tenant: str, user_id: str, root: str, now: float) -> Program[None]:  # noqa: ARG002
         yield from Purge()
+
+    def traces(self, tenant: str, user_id: str, root: str, after: Any) -> Program[TracesPage]:  # noqa: ARG002
+        return traces(user_id, after)
 
     @property
     def closed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -40,10 +41,17 @@ from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_digest, keys_of_text
 from langchain_agentmem.knowledge.forgetting import forgotten_at
 from langchain_agentmem.knowledge.items import read_batch, readable
-from langchain_agentmem.knowledge.namespaces import ItemKey, fact_key, forgotten_user_key, marker_key, profile_key
+from langchain_agentmem.knowledge.namespaces import (
+    ItemKey,
+    fact_key,
+    forgotten_user_key,
+    marker_key,
+    profile_key,
+    user_namespace,
+)
 from langchain_agentmem.knowledge.times import utc
 from langchain_agentmem.knowledge.unit import UnitOfWork, UnreadItemsError, commit
-from langchain_agentmem.programs import Program
+from langchain_agentmem.programs import Program, Write
 from langchain_agentmem.store.engine import StoreEngine
 
 if TYPE_CHECKING:
@@ -377,6 +385,9 @@ class ExtractionEngine:
             yield from self.store.update_many(
                 list(written), lambda values: {key: None for key, value in values.items() if value == written[key]}
             )
+            (root,) = user_namespace(unit.user_id)
+            purge = self.store.backend.purge(self.store.tenant, unit.user_id, root, time.time())
+            yield from Write(self.store.backend, purge)
 
     def _count_failure(self, run: _Run, *, may_read_again: bool) -> Program[None]:
         """Count a failed extraction. After several in a row, skip the messages that the first of them read.
