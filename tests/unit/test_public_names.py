@@ -41,7 +41,7 @@ PUBLIC = {
     *("compressor", "summary", "asummary", "summaries", "asummaries", "tools", "profile_node", "middleware"),
     *("learn", "alearn", "recall", "arecall", "as_retriever"),
     *("reindex", "areindex", "sweep", "asweep", "stats", "astats", "setup", "asetup", "close", "aclose"),
-    *("users", "ausers", "forget", "aforget"),
+    *("users", "ausers", "forget", "aforget", "find_traces", "afind_traces"),
 }
 
 
