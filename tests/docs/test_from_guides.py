@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
+from functools import reduce
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
+from langchain_agentmem import AgentMemory
 from langchain_agentmem.settings import AgentMemSettings, settings_of_environment
 
 TEXT = (Path(__file__).parents[2] / "docs" / "from-guides.md").read_text(encoding="utf-8")
@@ -92,6 +95,25 @@ def test_the_translations_run_on_each_server(
     url = {"postgres": postgres_database, "redis": redis_url}[backend]
     exec(compile(code.replace("sqlite:///agentmem.db", url), "from-guides.md", "exec"), {})
     assert not list(tmp_path.glob("*.db"))
+
+
+def test_each_method_that_the_page_calls_has_an_async_twin() -> None:
+    creating = {
+        "memory.history",
+        "memory.session",
+        "memory.prompt",
+        "memory.middleware",
+    }  # they do not ask the database
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    called = set(re.findall(r"(?<![\w.])memory(?:\.\w+)+(?=\()", TEXT)) - creating
+    assert len(called) > 10
+    for name in called:
+        *path, method = name.split(".")[1:]
+        owner = reduce(getattr, path, memory)
+        assert inspect.iscoroutinefunction(getattr(owner, f"a{method}")), name
+        given, twin = (inspect.signature(getattr(owner, one)).parameters for one in (method, f"a{method}"))
+        assert list(given) == list(twin), name
+    memory.close()
 
 
 def test_the_environment_of_the_document_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
