@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,12 +82,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that `matrix.py` does not select; refuse ids that differ from process to process."""
+    today = f"datetime.datetime({datetime.now():%Y, %-m, %-d}, "
     for item in items:
+        if today in item.nodeid:
+            msg = f"The id of a test holds the present time, which differs from process to process: {item.nodeid:.300}"
+            raise pytest.UsageError(msg)
         if " at 0x" in item.nodeid:
             msg = f"The id of a test holds an address, and pytest-xdist needs the same ids in each process: {item.nodeid:.300}"
             raise pytest.UsageError(msg)
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if any(len(value) > 1 and str(value) in item.nodeid for value in values if isinstance(value, (set, frozenset))):
+        sets = [value for value in values if isinstance(value, (set, frozenset)) and len(value) > 1]
+        if any(str(value) in item.nodeid and not all(isinstance(one, int) for one in value) for value in sets):
             msg = f"The id of a test holds a set, whose order differs from process to process: {item.nodeid:.300}"
             raise pytest.UsageError(msg)
     if config.getoption("--full-matrix"):

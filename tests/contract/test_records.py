@@ -192,7 +192,7 @@ async def test_tenants_have_their_own_records(url, call):
         ({"agent": None}, InvalidTypeError, "agent must be a string"),
         ({"record": "text"}, UnsupportedValueError, "record must be a mapping"),
         ({"record": {"output": b"x"}}, UnsupportedValueError, r"^record\['output'\] is of type bytes"),
-        ({"record": {"at": datetime.now(UTC)}}, UnsupportedValueError, "isoformat"),
+        ({"record": {"at": datetime(2026, 1, 1, tzinfo=UTC)}}, UnsupportedValueError, "isoformat"),
         ({"status": ""}, InvalidInputError, "status must not be empty"),
         ({"status": 5}, InvalidTypeError, "status must be a string"),
         ({"session_id": ""}, InvalidInputError, "session_id must not be empty"),
