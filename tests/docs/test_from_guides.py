@@ -52,6 +52,8 @@ LINES = {
 WITHOUT_SNIPPET = {"Use built-in variables", "Share knowledge among agents", "Forget a user"}
 """Capabilities that the originals describe in words only, or do not have."""
 
+CODE = "\n".join(re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+
 SECTIONS = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", TEXT, re.MULTILINE | re.DOTALL))
 
 
@@ -90,10 +92,9 @@ def test_the_translations_run_on_each_server(
     backend: str, postgres_database: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
-    assert "sqlite:///agentmem.db" in code
+    assert "sqlite:///agentmem.db" in CODE
     url = {"postgres": postgres_database, "redis": redis_url}[backend]
-    exec(compile(code.replace("sqlite:///agentmem.db", url), "from-guides.md", "exec"), {})
+    exec(compile(CODE.replace("sqlite:///agentmem.db", url), "from-guides.md", "exec"), {})
     assert not list(tmp_path.glob("*.db"))
 
 
@@ -105,7 +106,7 @@ def test_each_method_that_the_page_calls_has_an_async_twin() -> None:
         "memory.middleware",
     }  # they do not ask the database
     memory = AgentMemory.from_url("sqlite:///:memory:")
-    called = set(re.findall(r"(?<![\w.])memory(?:\.\w+)+(?=\()", TEXT)) - creating
+    called = set(re.findall(r"(?<![\w.])memory(?:\.\w+)+(?=\()", CODE)) - creating
     assert len(called) > 10
     for name in called:
         *path, method = name.split(".")[1:]
