@@ -101,6 +101,7 @@ class Session:
         self._context = variable_puts(_checked_context(context), guard=self._guard)
         self._given_metadata = None if metadata is None else self._dumped(metadata)
         self._metadata: dict[str, Any] = {} if metadata is None else load_json(self._given_metadata or "{}")
+        self._stored_metadata: str | None = None
         self._timeout = seconds("timeout", timeout)
         self._retention: dict[str | None, Retention] = {}
         if isinstance(retention, Retention):
@@ -198,6 +199,8 @@ class Session:
     def update_metadata(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Add keys to the metadata, or replace their values, and return the metadata.
 
+        Keys that another worker has added since are kept.
+
         Args:
             values: JSON values by key.
         """
@@ -277,8 +280,7 @@ class Session:
         with self._histories.engine.cache.writing([session_group(self._key)]):
             stored = yield from Write(self._backend, self._backend.openings.open(self._key, opening))
         self._token, self._was_opened = token, True
-        with reading(f"The metadata of session {self.id!r}"):
-            self._metadata = {} if stored is None else load_json(stored)
+        self._stored_metadata, self._metadata = stored, self._read_metadata(stored)
         yield from self._histories.engine.sweeper.after_write()
 
     def _close(self) -> Program[None]:
@@ -313,7 +315,7 @@ class Session:
         former = self._ending()
         self._retention[agent] = kept
         if self._token is not None and self._ending() != former:
-            change = self._backend.openings.change(self._key, self._ending(), None, time.time())
+            change = self._backend.openings.change(self._key, self._ending(), time.time())
             yield from Write(self._backend, change)
 
     def _dumped(self, metadata: Mapping[str, Any]) -> str:
@@ -323,12 +325,24 @@ class Session:
 
     def _update_metadata(self, values: Mapping[str, Any]) -> Program[dict[str, Any]]:
         self._check_opened()
-        text = dump_json({**self._metadata, **load_json(self._dumped(values))}, "metadata")
-        if not (yield from Write(self._backend, self._backend.openings.change(self._key, None, text, time.time()))):
-            msg = f"Session {shown(self.id)} does not exist any more, so its metadata cannot be changed."
-            raise InvalidInputError(msg)
-        self._metadata = load_json(text)
+        added = load_json(self._dumped(values))
+        expected = self._stored_metadata
+        while True:  # until no other worker has changed them meanwhile
+            text = dump_json({**self._read_metadata(expected), **added}, "metadata")
+            swap = self._backend.openings.swap_metadata(self._key, expected, text, time.time())
+            found = yield from Write(self._backend, swap)
+            if found is None:
+                msg = f"Session {shown(self.id)} does not exist any more, so its metadata cannot be changed."
+                raise InvalidInputError(msg)
+            (expected,) = found
+            if expected == text:
+                break
+        self._stored_metadata, self._metadata = text, load_json(text)
         return self.metadata
+
+    def _read_metadata(self, stored: str | None) -> dict[str, Any]:
+        with reading(f"The metadata of session {self.id!r}"):
+            return {} if stored is None else load_json(stored)
 
     def _overview(self) -> Program[SessionOverview]:
         with reading(f"Session {self.id!r}"):

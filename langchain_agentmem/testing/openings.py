@@ -167,14 +167,27 @@ class OpeningContract(ContractCase):
         self._open(backend, 4, at=100, timeout=10.0)
         assert self._end_abandoned(backend, 1_000_000) == 0
 
-    def test_the_ending_and_the_metadata_are_changed(self, backend: Backend) -> None:
-        assert not self.write(backend, backend.openings.change(KEY, KEPT, "{}", NOW))
+    def test_the_ending_is_changed(self, backend: Backend) -> None:
+        assert not self.write(backend, backend.openings.change(KEY, KEPT, NOW))
         assert self._listed(backend) == []
         self._open(backend, ending=ENDED, metadata="{}")
-        assert self.write(backend, backend.openings.change(KEY, None, '{"n":2}', NOW))
-        assert self.write(backend, backend.openings.change(KEY, KEPT, None, NOW))
+        assert self.write(backend, backend.openings.change(KEY, KEPT, NOW))
         assert self._close(backend)
+        assert self._listed(backend) == [("campaign-1", 0, "{}")]
+
+    def test_metadata_are_replaced_if_they_are_the_expected_ones(self, backend: Backend) -> None:
+        def swapped(expected: str | None, metadata: str, at: float = 0) -> tuple[str | None] | None:
+            return self.write(backend, backend.openings.swap_metadata(KEY, expected, metadata, NOW + at))
+
+        assert swapped(None, "{}") is None
+        self._open(backend, ttl=10.0, ending=KEPT)
+        assert swapped("{}", '{"n":1}') == (None,)
+        assert swapped(None, '{"n":1}') == ('{"n":1}',)
+        assert swapped(None, '{"n":2}') == ('{"n":1}',)
+        assert swapped('{"n":1}', '{"n":2}') == ('{"n":2}',)
+        assert swapped('{"n":1}', '{"n":2}') == ('{"n":2}',)  # again, because the answer was lost
         assert self._listed(backend) == [("campaign-1", 0, '{"n":2}')]
+        assert swapped('{"n":2}', "{}", at=10) is None
 
     def test_an_expired_session_has_no_openings(self, backend: Backend) -> None:
         self._open(backend, 1, ttl=10.0, metadata="{}", ending=KEPT)

@@ -592,6 +592,21 @@ async def test_a_wrong_session_is_refused(sqlite_memory, call, arguments, error,
     assert await call(sqlite_memory.sessions.list) == []
 
 
+async def test_workers_that_add_metadata_lose_none_of_each_other(memory, call):
+    sessions = [memory.session("s", metadata={"n": 0}), *(memory.session("s") for _ in range(5))]
+    for one in sessions:
+        await one.__aenter__()
+    for at, one in enumerate(sessions):
+        await call(one.update_metadata, {f"of {at}": at})
+    found = (await call(memory.sessions.get, "s")).metadata
+    assert found == {"n": 0, **{f"of {at}": at for at in range(6)}}
+    assert sessions[-1].metadata == found
+    await asyncio.gather(*(one.aupdate_metadata({f"again {at}": at}) for at, one in enumerate(sessions)))
+    assert (await call(memory.sessions.get, "s")).metadata == {**found, **{f"again {at}": at for at in range(6)}}
+    for one in sessions:
+        await one.__aexit__(None, None, None)
+
+
 @pytest.mark.parametrize("name", ["history", "variables", "records", "update_metadata"])
 def test_a_session_must_be_opened_first(sqlite_memory, name):
     session = sqlite_memory.session("s")

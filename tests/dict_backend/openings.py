@@ -57,13 +57,21 @@ class Openings:
             self._messages.drop(key)
 
     @program
-    def change(self, key, ending, metadata, now):
+    def change(self, key, ending, now):
         session = self._messages.alive(key, now)
         if session is None:
             return False
-        session.ending = ending or session.ending
-        session.metadata = session.metadata if metadata is None else metadata
+        session.ending = ending
         return True
+
+    @program
+    def swap_metadata(self, key, expected, metadata, now):
+        session = self._messages.alive(key, now)
+        if session is None:
+            return None
+        if session.metadata == expected:
+            session.metadata = metadata
+        return (session.metadata,)
 
     @program
     def get(self, key, now):

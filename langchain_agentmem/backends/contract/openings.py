@@ -65,8 +65,13 @@ class OpeningTable(Protocol):
     def close(self, key: SessionKey, token: int, now: float) -> Program[bool]:
         """Close an opening. If no other opening is left, end the session and return true."""
 
-    def change(self, key: SessionKey, ending: Ending | None, metadata: str | None, now: float) -> Program[bool]:
-        """Replace the ending or the metadata of a session (None: leave it unchanged); return true if the session exists."""
+    def change(self, key: SessionKey, ending: Ending, now: float) -> Program[bool]:
+        """Replace the ending of a session; return true if the session exists."""
+
+    def swap_metadata(
+        self, key: SessionKey, expected: str | None, metadata: str, now: float
+    ) -> Program[tuple[str | None] | None]:
+        """Replace the metadata of a session if they are `expected`. Return those it has then; None if it does not exist."""
 
     def get(self, key: SessionKey, now: float) -> Program[SessionRow | None]:
         """Return a session, or None."""

@@ -49,10 +49,17 @@ class PostgresOpenings:
         return bool(ended)
 
     @one_statement
-    def change(self, key: SessionKey, ending: Ending | None, metadata: str | None, now: float) -> Program[bool]:
-        ends, exceptions = (None, []) if ending is None else (ending.ends, list(ending.exceptions))
-        parameters = {**_named(key, now), "ends": ends, "exceptions": exceptions, "metadata": metadata}
+    def change(self, key: SessionKey, ending: Ending, now: float) -> Program[bool]:
+        parameters = {**_named(key, now), "ends": ending.ends, "exceptions": list(ending.exceptions)}
         return bool((yield from Execute(self._sql["change"], parameters)))
+
+    @one_statement
+    def swap_metadata(
+        self, key: SessionKey, expected: str | None, metadata: str, now: float
+    ) -> Program[tuple[str | None] | None]:
+        parameters = {**_named(key, now), "expected": expected, "metadata": metadata}
+        rows = yield from Fetch(self._sql["swap_metadata"], parameters)
+        return (rows[0][0],) if rows else None
 
     @one_statement
     def get(self, key: SessionKey, now: float) -> Program[SessionRow | None]:

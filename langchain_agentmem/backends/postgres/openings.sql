@@ -13,11 +13,15 @@ SELECT {schema}agentmem_open_session(
 SELECT {schema}agentmem_close_session(%s, %s, %s)
 
 -- change --
--- Replace the ending (`ends` NULL: unchanged) or the metadata (NULL: unchanged). Parameters: place, ends, exceptions, metadata, now.
-UPDATE {schema}agentmem_sessions SET
-    ends = coalesce(%(ends)s, ends), exceptions = CASE WHEN %(ends)s IS NULL THEN exceptions ELSE %(exceptions)b::text[] END,
-    metadata = coalesce(%(metadata)s, metadata)
-WHERE place = %(place)s AND {alive}
+-- Replace the ending. Parameters: place, ends, exceptions, now.
+UPDATE {schema}agentmem_sessions SET ends = %(ends)s, exceptions = %(exceptions)b::text[] WHERE place = %(place)s AND {alive}
+
+-- swap_metadata --
+-- Replace the metadata if they are the expected ones, and return the metadata afterwards. Parameters: place, expected (NULL: none),
+-- metadata, now.
+UPDATE {schema}agentmem_sessions
+SET metadata = CASE WHEN metadata IS NOT DISTINCT FROM %(expected)s::text THEN %(metadata)s ELSE metadata END
+WHERE place = %(place)s AND {alive} RETURNING metadata
 
 -- get --
 -- Return a session. Parameters: place, now.

@@ -57,9 +57,15 @@ class RedisOpenings:
         return bool(ended)
 
     @storage_program
-    def change(self, key: SessionKey, ending: Ending | None, metadata: str | None, now: float) -> Program[bool]:
-        stored = ("", "") if ending is None else _ending(ending)
-        return bool((yield from invoke("change", key, (optional(now), *stored, metadata or ""))))
+    def change(self, key: SessionKey, ending: Ending, now: float) -> Program[bool]:
+        return bool((yield from invoke("change", key, (optional(now), *_ending(ending)))))
+
+    @storage_program
+    def swap_metadata(
+        self, key: SessionKey, expected: str | None, metadata: str, now: float
+    ) -> Program[tuple[str | None] | None]:
+        exists, stored = yield from invoke("swap_metadata", key, (optional(now), expected or "", metadata))
+        return (stored.decode() or None,) if exists else None
 
     @storage_program
     def get(self, key: SessionKey, now: float) -> Program[SessionRow | None]:

@@ -172,13 +172,22 @@ local deleted, ids = end_session()
 return {'', 1, deleted, state[1], state[2], ids}
 
 -- change --
--- Replace the ending or the metadata. Return 1 if the session exists.
+-- Replace the ending. Return 1 if the session exists.
 -- KEYS: the keys of the session.
--- ARGV: now, ends ('' to leave the ending unchanged), exceptions (framed), metadata ('' to leave them unchanged).
+-- ARGV: now, ends, exceptions (framed).
 if call('EXISTS', SESSION) == 0 or not session_is_alive(tonumber(ARGV[1])) then return 0 end
-if ARGV[2] ~= '' then call('HSET', SESSION, 'ends', ARGV[2], 'exceptions', ARGV[3]) end
-if ARGV[4] ~= '' then call('HSET', SESSION, 'metadata', ARGV[4]) end
+call('HSET', SESSION, 'ends', ARGV[2], 'exceptions', ARGV[3])
 return 1
+
+-- swap_metadata --
+-- Replace the metadata if they are the expected ones. Return 1 if the session exists, and the metadata afterwards ('' for none).
+-- KEYS: the keys of the session.
+-- ARGV: now, expected ('' for none), metadata.
+if call('EXISTS', SESSION) == 0 or not session_is_alive(tonumber(ARGV[1])) then return {0, ''} end
+local stored = call('HGET', SESSION, 'metadata') or ''
+if stored ~= ARGV[2] then return {1, stored} end
+call('HSET', SESSION, 'metadata', ARGV[3])
+return {1, ARGV[3]}
 
 -- activity --
 -- Count messages by agent and records by agent and status. Return two flat lists: agents ('' for none) and counts; agents, statuses

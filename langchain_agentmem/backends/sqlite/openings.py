@@ -57,13 +57,19 @@ class SqliteOpenings:
             yield from Execute(SQL["close"], (json.dumps(left), session))
         return False
 
-    def change(self, key: SessionKey, ending: Ending | None, metadata: str | None, now: float) -> Program[bool]:
-        if ending is not None:
-            yield from Execute(SQL["change_ending"], {**_named(key, now), **_ending(ending)})
-        if metadata is not None:
+    def change(self, key: SessionKey, ending: Ending, now: float) -> Program[bool]:
+        return bool((yield from Execute(SQL["change_ending"], {**_named(key, now), **_ending(ending)})))
+
+    def swap_metadata(
+        self, key: SessionKey, expected: str | None, metadata: str, now: float
+    ) -> Program[tuple[str | None] | None]:
+        for _, _, stored, *_ in (yield from Fetch(SQL["state"], _named(key, now))):
+            if stored != expected:
+                return (stored,)
             yield from Execute(SQL["change_metadata"], {**_named(key, now), "metadata": metadata})
             yield from Replaced()
-        return bool((yield from Fetch(SQL["state"], _named(key, now))))
+            return (metadata,)
+        return None
 
     def get(self, key: SessionKey, now: float) -> Program[SessionRow | None]:
         rows = yield from Fetch(SQL["get"], _named(key, now))
