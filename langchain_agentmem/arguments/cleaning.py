@@ -1,16 +1,19 @@
-"""The arguments of `memory.cleanup`."""
+"""The arguments of `memory.cleanup`, and the policy of cleanups in the background."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, TextIO
 
 from langchain_agentmem.arguments.durations import required_seconds
 from langchain_agentmem.arguments.values import check_list, shown
-from langchain_agentmem.errors import InvalidInputError
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+
+_DAY = 86_400.0
 
 KINDS = ("records", "sessions", "messages", "threads", "items", "variables")
 """The kinds of data that a cleanup can delete."""
@@ -20,6 +23,62 @@ DEFAULT_KINDS = ("sessions", "messages", "records", "threads", "items")
 
 Target = str | os.PathLike[str] | TextIO
 """An archive: a path, or an open text file."""
+
+
+@dataclass(frozen=True)
+class CleanupPolicy:
+    """Clean up regularly, in the background.
+
+    One process at a time cleans up a tenant, also if several have the policy. A daemon thread does it, until the memory is
+    closed. Errors are logged as warnings, and the cleanup is tried again. A forked child has no such thread.
+
+    Args:
+        older_than: The age of the data that is deleted, as a `timedelta` or in seconds; see `AgentMemory.cleanup`.
+        interval: The time between two cleanups, as a `timedelta` or in seconds. Default: one day.
+        kinds: The kinds of data. Default: `DEFAULT_KINDS`.
+        archive: The path of the archive that deleted data is appended to. Default: None (no archive).
+        on_cleanup: A function that is called with the result of each cleanup. Default: None.
+
+    Raises:
+        InvalidInputError: A value is not accepted.
+        InvalidTypeError: A value has the wrong type.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> from langchain_agentmem import AgentMemory, CleanupPolicy
+        >>> policy = CleanupPolicy(older_than=timedelta(days=90), interval=timedelta(hours=6))
+        >>> with AgentMemory.from_url("sqlite:///:memory:", cleanup=policy) as memory:
+        ...     memory.history("session-1").add_user_message("Hello")
+    """
+
+    older_than: timedelta | float
+    interval: timedelta | float = _DAY
+    kinds: tuple[str, ...] = DEFAULT_KINDS
+    archive: str | os.PathLike[str] | None = None
+    on_cleanup: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        required_seconds("CleanupPolicy.older_than", self.older_than)
+        required_seconds("CleanupPolicy.interval", self.interval)
+        object.__setattr__(self, "kinds", check_kinds(self.kinds))
+        if self.on_cleanup is not None and not callable(self.on_cleanup):
+            msg = f"CleanupPolicy.on_cleanup must be a function, got {shown(self.on_cleanup)}."
+            raise InvalidTypeError(msg)
+        if self.archive is not None and not isinstance(self.archive, (str, os.PathLike)):
+            msg = f"CleanupPolicy.archive must be a path, got {type(self.archive).__name__}: {shown(self.archive)}."
+            raise InvalidTypeError(msg)
+
+
+def check_cleanup_policy(given: object) -> CleanupPolicy | None:
+    """Return an optional policy.
+
+    Raises:
+        InvalidTypeError: The value is neither a `CleanupPolicy` nor None.
+    """
+    if given is not None and not isinstance(given, CleanupPolicy):
+        msg = f"cleanup must be a CleanupPolicy, such as CleanupPolicy(older_than=86400), got {shown(given)}."
+        raise InvalidTypeError(msg)
+    return given
 
 
 def check_kinds(given: Iterable[str]) -> tuple[str, ...]:
