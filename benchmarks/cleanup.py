@@ -4,8 +4,8 @@ The database has the sessions (two messages each, 200 of them used recently), an
 for every tenth of them. The cleanup runs in a process of its own, with and without an archive. A thread of another process
 adds turns all the time.
 
-Printed: seconds, sessions per second, the peak of the cleaning process's memory in MB and how much of it the cleanup added, the
-size of the archive in MB, and the median and 99th percentile of a writer's turn in milliseconds, before and during the
+Printed: seconds, sessions per second, the peak of the cleaning process's memory in MB and how much of it the cleanup added,
+the size of the archive in MB, and the median and 99th percentile of a writer's turn in milliseconds, before and during the
 cleanup.
 """
 

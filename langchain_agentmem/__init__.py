@@ -17,6 +17,7 @@ Classes:
     RecentContext: How much of a session a prompt quotes; see `recent=` of `memory.prompt`.
     ProfileExtractor: Extracts profiles, facts and entities from conversations; see `memory.profile_node`.
     Profiles: Profiles of users and facts about them; see `memory.profiles`.
+    CleanupPolicy: What is cleaned up in the background; see `cleanup=`.
     ReadCache: The settings of a cache of variables and profiles; see `read_cache=`.
     Retention: The retention policy of sessions.
     Guard: Rules for what must not be stored, such as credentials; see `guard=`.
@@ -103,6 +104,7 @@ from langchain_agentmem.errors import (
 
 if TYPE_CHECKING:
     from langchain_agentmem.arguments.caching import ReadCache
+    from langchain_agentmem.arguments.cleaning import CleanupPolicy
     from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.checkpointing.face import AgentMemSaver
     from langchain_agentmem.checkpointing.models import ThreadInfo
@@ -145,6 +147,7 @@ __all__ = [
     "AgentMemory",
     "BudgetError",
     "Cleanup",
+    "CleanupPolicy",
     "CompressionEvent",
     "ConfigurationError",
     "ConflictError",
@@ -229,6 +232,7 @@ _LATER = {
     "RecentContext": "prompting.values",
     "Record": "lifecycle.records",
     "Cleanup": "lifecycle.cleaning.results",
+    "CleanupPolicy": "arguments.cleaning",
     "Reindexed": "lifecycle.reindexing",
     "Relation": "knowledge.entities.models",
     "Retention": "arguments.retention",

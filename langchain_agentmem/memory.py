@@ -14,6 +14,7 @@ from typing_extensions import Unpack
 
 from langchain_agentmem.agents.methods import AgentMethods
 from langchain_agentmem.arguments.caching import ReadCache, check_read_cache
+from langchain_agentmem.arguments.cleaning import CleanupPolicy, check_cleanup_policy
 from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.options import MemoryOptions, check_options
@@ -27,6 +28,7 @@ from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.errors import AgentMemError, InvalidTypeError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.methods import Histories, HistoryMethods, retention_by_agent
+from langchain_agentmem.lifecycle.cleaning.methods import cleaner_of
 from langchain_agentmem.lifecycle.methods import LifecycleMethods
 from langchain_agentmem.lifecycle.overview import overview
 from langchain_agentmem.lifecycle.records import RecordEngine, Records
@@ -79,6 +81,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         compact: If true, a checkpoint takes space in proportion to what changed; see `AgentMemSaver`. Default: True.
         embed_history: If true, `embeddings` also embeds messages, with one call for each turn. Default: True.
         read_cache: Keeps variables and profiles that were read in the process. Default: None (every read asks the database).
+        cleanup: Deletes old data regularly, in the background. Default: None (never).
         guard: The rules for what must not be stored, such as credentials; see `Guard`. Default: None (anything is stored).
         session_timeout: The time without activity after which an open session is ended; see `session`. It is
             a `timedelta` or in seconds, or None for never. Default: 3600.
@@ -113,6 +116,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         compact: bool = True,
         embed_history: bool = True,
         read_cache: ReadCache | None = None,
+        cleanup: CleanupPolicy | None = None,
         guard: Guard | None = None,
         session_timeout: timedelta | float | None = SESSION_TIMEOUT,
     ) -> None:
@@ -126,6 +130,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             embeddings = described.get("embeddings") if embeddings is None else embeddings
             retention = described.get("retention") if retention is None else retention
             read_cache = described.get("read_cache") if read_cache is None else read_cache
+            cleanup = described.get("cleanup") if cleanup is None else cleanup
             if session_timeout == SESSION_TIMEOUT:
                 session_timeout = described.get("session_timeout", SESSION_TIMEOUT)
         self.backend, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
@@ -161,6 +166,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         self._session_timeout = seconds("session_timeout", session_timeout)
         self.records = Records(RecordEngine(self._histories))
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
+        self._cleaner = cleaner_of(self, check_cleanup_policy(cleanup))
 
     if TYPE_CHECKING:  # `Surface` implements the constructors
 

@@ -12,10 +12,11 @@ from datetime import timedelta
 from typing import Annotated, Any, cast
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SkipValidation, ValidationError
+from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from langchain_agentmem.arguments.caching import ReadCache
+from langchain_agentmem.arguments.cleaning import CleanupPolicy
 from langchain_agentmem.arguments.options import MemoryOptions
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.urls import masked_url
@@ -28,8 +29,18 @@ _OTHERS = ("AGENTMEM_TEST_",)
 """Beginnings of variables that other programs read."""
 
 
-def _created(kind: type[Any], argument: str, value: Any) -> Any:
-    """Return an object for a text in the environment: the JSON object of its arguments, or one argument alone."""
+_DURATION: TypeAdapter[float | timedelta] = TypeAdapter(float | timedelta)
+
+
+def _created(kind: type[Any], argument: str, value: Any, **parsed: Any) -> Any:
+    """Return an object for a text in the environment: the JSON object of its arguments, or one argument alone.
+
+    Args:
+        kind: The class of the object.
+        argument: The name of the argument.
+        value: The text.
+        **parsed: Arguments that take precedence over those in the text.
+    """
     if not isinstance(value, str):
         return value
     given = json.loads(value) if value.lstrip().startswith("{") else {argument: value}
@@ -38,7 +49,7 @@ def _created(kind: type[Any], argument: str, value: Any) -> Any:
         msg = f"{kind.__name__} has no argument {shown(unknown[0])}"
         raise ValueError(msg)
     try:
-        return kind(**given)
+        return kind(**{**given, **parsed})
     except InvalidTypeError as error:  # pydantic reports only a `ValueError` with the name of the field
         raise ValueError(str(error)) from None
 
@@ -50,6 +61,17 @@ def _retention(value: Any) -> Any:
 def _read_cache(value: Any) -> Any:
     number = isinstance(value, str) and value.replace(".", "", 1).isdecimal()
     return _created(ReadCache, "max_age", json.dumps({"max_age": float(value)}) if number else value)
+
+
+def _cleanup(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    given = json.loads(value) if value.lstrip().startswith("{") else {"older_than": value}
+    if "older_than" not in given:
+        msg = "older_than is missing"
+        raise ValueError(msg)
+    durations = {name: _DURATION.validate_python(given[name]) for name in ("older_than", "interval") if name in given}
+    return _created(CleanupPolicy, "older_than", json.dumps(given), **durations)
 
 
 class AgentMemSettings(BaseSettings):
@@ -90,6 +112,12 @@ class AgentMemSettings(BaseSettings):
 
     In the environment, its `max_age` in seconds, or the arguments of `ReadCache` as JSON: `{"size": 500, "max_age": 10}`.
     """
+    cleanup: Annotated[SkipValidation[CleanupPolicy] | None, NoDecode, BeforeValidator(_cleanup)] = None
+    """The cleanup in the background (`AGENTMEM_CLEANUP`).
+
+    In the environment, its `older_than` in seconds or ISO 8601, or the arguments of `CleanupPolicy` as JSON:
+    `{"older_than": "P90D", "interval": "PT6H", "archive": "archive.jsonl"}`.
+    """
     session_timeout: float | timedelta | None = None
     """The time without activity after which an open session is ended (`AGENTMEM_SESSION_TIMEOUT`), as for `ttl`."""
     pool_size: int | None = Field(default=None, ge=1, le=1000)
@@ -123,6 +151,7 @@ class AgentMemSettings(BaseSettings):
             "embeddings",
             "retention",
             "read_cache",
+            "cleanup",
             "session_timeout",
         )
         given = {name: getattr(self, name) for name in names}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from langgraph.store.base import IndexConfig, TTLConfig
 
     from langchain_agentmem.arguments.caching import ReadCache
+    from langchain_agentmem.arguments.cleaning import CleanupPolicy
     from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.compression.events import CompressionEvent
@@ -36,6 +37,7 @@ class MemoryOptions(TypedDict, total=False):
     compact: bool
     embed_history: bool
     read_cache: ReadCache | None
+    cleanup: CleanupPolicy | None
     guard: Guard | None
     session_timeout: timedelta | float | None
 

@@ -294,7 +294,7 @@ class LifecycleMethods(CleaningMethods, CompressionMethods, PromptingMethods, Us
         return await arun(self._histories.engine.sweeper.sweep())
 
     def close(self, *, time_limit: timedelta | float | None = CLOSING_SECONDS) -> None:
-        """Finish pending background extraction and close every connection. A second call has no effect.
+        """Finish pending background extraction, stop the cleanup, and close every connection. A second call has no effect.
 
         Args:
             time_limit: The time for extraction, as a `timedelta` or in seconds; None for no limit. Messages that were not
@@ -302,6 +302,8 @@ class LifecycleMethods(CleaningMethods, CompressionMethods, PromptingMethods, Us
         """
         deadline = Deadline(time_limit)
         try:
+            if self._cleaner is not None:
+                self._cleaner.close(deadline.left())
             close_schedules(list(self._schedules), deadline)
         finally:
             self.backend.close()
@@ -310,6 +312,8 @@ class LifecycleMethods(CleaningMethods, CompressionMethods, PromptingMethods, Us
         """Same as `close`, but without blocking the event loop."""
         deadline = Deadline(time_limit)
         try:
+            if self._cleaner is not None:
+                await self._cleaner.aclose(deadline.left())
             await aclose_schedules(list(self._schedules), deadline)
         finally:
             await self.backend.aclose()

@@ -24,6 +24,8 @@ CLASSES = [name for name in NAMES if not issubclass(getattr(langchain_agentmem, 
 PUBLIC = {
     "prompt",
     "read_cache",
+    "cleanup",
+    "acleanup",
     "variables",
     *(
         "profiles",
@@ -72,7 +74,11 @@ def test_dir_of_a_memory_lists_what_users_use_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in CLASSES if name not in {"RecentContext", "ReadCache", "Retention", "TokenCounter", "Guard"}],
+    [
+        name
+        for name in CLASSES
+        if name not in {"CleanupPolicy", "RecentContext", "ReadCache", "Retention", "TokenCounter", "Guard"}
+    ],
 )
 def test_a_notebook_shows_every_public_object_as_a_table(name: str) -> None:
     kind = getattr(langchain_agentmem, name)

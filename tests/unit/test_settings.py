@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from langchain_agentmem import AgentMemory, ConfigurationError, ReadCache, Retention
+from langchain_agentmem import AgentMemory, CleanupPolicy, ConfigurationError, ReadCache, Retention
 from langchain_agentmem.settings import AgentMemSettings
 
 
@@ -127,6 +129,10 @@ def test_the_retention_is_a_policy_or_an_object(monkeypatch, value, policy, most
         ("AGENTMEM_SESSION_TIMEOUT", "soon"),
         ("AGENTMEM_READ_CACHE", "no"),
         ("AGENTMEM_READ_CACHE", '{"age": 5}'),
+        ("AGENTMEM_CLEANUP", "soon"),
+        ("AGENTMEM_CLEANUP", "0"),
+        ("AGENTMEM_CLEANUP", '{"interval": 60}'),
+        ("AGENTMEM_CLEANUP", '{"older_than": 60, "kinds": ["all"]}'),
         ("AGENTMEM_MAX_MESSAGES", "-1"),
         ("AGENTMEM_POOL_SIZE", ""),
         ("AGENTMEM_TIMEOUT", "0"),
@@ -143,6 +149,24 @@ def test_a_wrong_setting_is_named(monkeypatch, create, name, value):
 def test_a_read_cache_is_described_by_its_age(monkeypatch):
     monkeypatch.setenv("AGENTMEM_READ_CACHE", "2.5")
     assert AgentMemSettings().read_cache == ReadCache(max_age=2.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "policy"),
+    [
+        ("86400", CleanupPolicy(timedelta(days=1))),
+        ("P90D", CleanupPolicy(timedelta(days=90))),
+        (
+            '{"older_than": "P90D", "interval": 3600, "kinds": ["threads"], "archive": "a.jsonl"}',
+            CleanupPolicy(timedelta(days=90), timedelta(hours=1), ("threads",), "a.jsonl"),
+        ),
+    ],
+)
+def test_a_cleanup_is_described_by_an_age_or_an_object(monkeypatch, value, policy):
+    monkeypatch.setenv("AGENTMEM_CLEANUP", value)
+    assert AgentMemSettings().cleanup == policy
+    with AgentMemory() as memory:
+        assert memory._cleaner._policy == policy
 
 
 def test_an_embedding_model_is_named(monkeypatch):

@@ -1,7 +1,7 @@
 """Regular cleanups in a daemon thread.
 
-A note of the tenant says when the last cleanup ended, and which thread cleans up: its claim. The claim expires, so that it does
-not outlive a process that was killed.
+A note of the tenant says when the last cleanup ended, and which thread cleans up: its claim. The claim expires, so that it
+does not outlive a process that was killed.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ import secrets
 import threading
 import time
 import weakref
-from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from langchain_agentmem.arguments.cleaning import CleanupPolicy
 from langchain_agentmem.arguments.durations import required_seconds
-from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.notes import Note, Notes
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.lifecycle.cleaning.results import Cleanup
 from langchain_agentmem.programs import Program, Read, Write, run
 from langchain_agentmem.programs.workers import in_worker
+
+if TYPE_CHECKING:
+    from langchain_agentmem.lifecycle.cleaning.methods import CleaningMethods
 
 _log = logging.getLogger(__name__)
 
@@ -36,16 +37,6 @@ _CLAIM_SECONDS = 600.0
 _NOTE = "cleanup"
 
 
-class Cleaned(Protocol):
-    """A memory, as the thread uses it."""
-
-    backend: Backend
-    tenant: str
-
-    def cleanup(self, older_than: timedelta | float, **options: Any) -> Cleanup:
-        """Clean up."""
-
-
 class BackgroundCleanup:
     """Cleans up a memory regularly, until `close`, or until the memory is garbage.
 
@@ -54,7 +45,7 @@ class BackgroundCleanup:
         policy: What to clean up, and how often.
     """
 
-    def __init__(self, memory: Cleaned, policy: CleanupPolicy) -> None:
+    def __init__(self, memory: CleaningMethods, policy: CleanupPolicy) -> None:
         self._memory = weakref.ref(memory)
         self._policy = policy
         self._interval = required_seconds("interval", policy.interval)
@@ -70,14 +61,14 @@ class BackgroundCleanup:
         Args:
             time_limit: The maximum number of seconds to wait; None for no limit.
         """
+        if os.getpid() != self._process:  # a forked child has no such thread
+            return
         self._stop.set()
-        # A forked child has no such thread. `on_cleanup` may close the memory.
-        if os.getpid() == self._process and threading.current_thread() is not self._thread:
+        if threading.current_thread() is not self._thread:  # `on_cleanup` may close the memory
             self._thread.join(time_limit)
 
     async def aclose(self, time_limit: float | None) -> None:
         """Same as `close`, but without blocking the event loop."""
-        self._stop.set()
         await in_worker(self.close, time_limit)
 
     def _loop(self) -> None:
@@ -97,12 +88,12 @@ class BackgroundCleanup:
                 delay = min(RETRY_SECONDS, self._interval)
             del memory
 
-    def _attempt(self, memory: Cleaned) -> float:
+    def _attempt(self, memory: CleaningMethods) -> float:
         """Clean up if it is time, and no other thread does; return the seconds to the next attempt."""
         claim = _Claim(memory)
         left = run(claim.take(self._interval))
         if left:
-            return left if left <= RETRY_SECONDS else min(left, max(RETRY_SECONDS, self._interval))
+            return left
         done = False
         try:
             policy = self._policy
@@ -138,7 +129,7 @@ class _Claim:
         memory: The memory.
     """
 
-    def __init__(self, memory: Cleaned) -> None:
+    def __init__(self, memory: CleaningMethods) -> None:
         self._backend = memory.backend
         self._notes = Notes(memory.backend, memory.tenant, _NOTE)
         self._owner = secrets.token_hex(8)
@@ -151,7 +142,7 @@ class _Claim:
         if note is not None:
             following = max(note.value["done_at"] + interval, note.value["until"])
             if following > now:
-                return min(following - now, interval)  # clocks differ
+                return float(min(following - now, interval))  # clocks differ
         taken = yield from self._write(note, now + _CLAIM_SECONDS, 0.0 if note is None else note.value["done_at"])
         return 0.0 if taken else min(RETRY_SECONDS, interval)
 

@@ -6,22 +6,37 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from langchain_agentmem.arguments.cleaning import DEFAULT_KINDS, Target
+from langchain_agentmem.arguments.cleaning import DEFAULT_KINDS, CleanupPolicy, Target
+from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
+    from langchain_agentmem.lifecycle.cleaning.background import BackgroundCleanup
     from langchain_agentmem.lifecycle.cleaning.results import Cleanup
+
+
+def cleaner_of(memory: CleaningMethods, policy: CleanupPolicy | None) -> BackgroundCleanup | None:
+    """Start the cleanup of a memory in the background; None without a policy."""
+    if policy is None:
+        return None
+    from langchain_agentmem.lifecycle.cleaning.background import BackgroundCleanup
+
+    return BackgroundCleanup(memory, policy)
 
 
 class CleaningMethods:
     """Delete data that was not used for a long time."""
 
+    backend: Backend
+    tenant: str
+
     store: AgentMemStore
     checkpointer: AgentMemSaver
     _histories: Histories
+    _cleaner: BackgroundCleanup | None
 
     def cleanup(
         self,
