@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from langchain_core.exceptions import ErrorCode, create_message
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.prompts.string import get_template_variables
@@ -108,6 +109,17 @@ class MemoryPrompt(ChatPromptTemplate):
         return False
 
     # Formatting
+
+    def _validate_input(self, inner_input: Any) -> dict[str, Any]:
+        missing = isinstance(inner_input, dict) and sorted(set(self.input_variables).difference(inner_input))
+        if missing:
+            given = ", ".join(map(shown, inner_input)) or "none"
+            msg = (
+                f"The prompt needs the input {shown(missing[0])}; got {given}. Pass it to invoke, or write "
+                f"{{{{{missing[0]}}}}} for a variable of the memory."
+            )
+            raise KeyError(create_message(message=msg, error_code=ErrorCode.INVALID_PROMPT_INPUT))
+        return super()._validate_input(inner_input)
 
     def format_messages(self, **kwargs: Any) -> list[BaseMessage]:
         """Return the messages of the prompt. The run around this call names the user and the session."""
