@@ -17,7 +17,7 @@ from langchain_agentmem.compression.model_calls import ModelCalls, Texts
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
 from langchain_agentmem.knowledge.namespaces import user_of
-from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.programs import Nested, Program, arun, run
 from langchain_agentmem.prompting.recall.user_knowledge import UserKnowledge
 
 _SHARES = (1.0, 0.25)
@@ -97,7 +97,7 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         user_id = user_of(config, request.state)
         if self._extractor is not None:
             self._turns.record(user_id, request.messages, config)
-        told = yield from self._prefixes.told(user_id, request.messages, config)
+        told = yield from Nested("memory.recall", self._prefixes.told(user_id, request.messages, config))
         texts = [Texts(*self._prefixes.texts(told, share)) for share in _SHARES]
         return [one for one in texts if any(one)]
 

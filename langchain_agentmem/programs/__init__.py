@@ -15,7 +15,7 @@ Both kinds may yield `Compute` and `OffLoop`, which keep heavy work off the even
 `yield from`, so that the result has the step's type: `rows = yield from Fetch("SELECT …")`.
 """
 
-from langchain_agentmem.programs.runners import arun, off_loop, run
+from langchain_agentmem.programs.runners import Nested, arun, is_traced, off_loop, run, traced
 from langchain_agentmem.programs.steps import (
     All,
     Ask,
@@ -46,6 +46,7 @@ __all__ = [
     "Execute",
     "ExecuteMany",
     "Fetch",
+    "Nested",
     "OffLoop",
     "OuterStep",
     "Program",
@@ -58,9 +59,11 @@ __all__ = [
     "Write",
     "arun",
     "in_worker",
+    "is_traced",
     "off_loop",
     "one_statement",
     "run",
     "storage_program",
     "together",
+    "traced",
 ]

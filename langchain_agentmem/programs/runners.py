@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from sys import _getframe, modules
+from types import FrameType
 from typing import Any, TypeVar, cast
 
 from langchain_agentmem.programs.steps import Compute, OffLoop, OuterStep, Program
 from langchain_agentmem.programs.workers import in_worker, settled
 
 T = TypeVar("T")
+
+_TRACE, _PROVIDER = "opentelemetry.trace", "_TRACER_PROVIDER"
+"""The module of OpenTelemetry, and its attribute that is None until a tracer provider is configured."""
 
 
 def _perform(step: OuterStep[Any]) -> Any:
@@ -42,6 +47,8 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
         >>> run(shout("hello"))
         'HELLO!'
     """
+    if perform is _perform and _TRACE in modules and getattr(modules[_TRACE], _PROVIDER, True) is not None:
+        return _run_traced(program, _getframe(1))
     program = iter(program)
     result: Any = None
     error: BaseException | None = None
@@ -65,8 +72,12 @@ def run(program: Program[T], perform: Callable[[Any], Any] = _perform) -> T:
         program.close()
 
 
-async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _aperform) -> T:
+async def arun(  # noqa: PLR0912 (two nested loops)
+    program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _aperform
+) -> T:
     """Same as `run`, without blocking the event loop."""
+    if perform is _aperform and _TRACE in modules and getattr(modules[_TRACE], _PROVIDER, True) is not None:
+        return await _arun_traced(program, _getframe(1))
     program = iter(program)
     result: Any = None
     error: BaseException | None = None
@@ -99,6 +110,45 @@ async def arun(program: Program[T], perform: Callable[[Any], Awaitable[Any]] = _
     finally:
         error = None  # its traceback refers to this frame
         program.close()
+
+
+def _run_traced(program: Program[T], caller: FrameType) -> T:
+    """Run a program within the span of its operation, if the caller is a public method."""
+    from langchain_agentmem.programs.tracing import operation
+
+    with operation(caller, is_async=False) as running:
+        if running is None:
+            return run(program, lambda step: step.perform())
+        return running.count(run(program, running.perform))
+
+
+async def _arun_traced(program: Program[T], caller: FrameType) -> T:
+    """Same as `_run_traced`, without blocking the event loop."""
+    from langchain_agentmem.programs.tracing import operation
+
+    with operation(caller, is_async=True) as running:
+        if running is None:
+            return await arun(program, lambda step: step.aperform())
+        return running.count(await arun(program, running.aperform))
+
+
+def is_traced() -> bool:
+    """Return true if a tracer provider is configured."""
+    return _TRACE in modules and getattr(modules[_TRACE], _PROVIDER, True) is not None
+
+
+async def traced(caller: FrameType, work: Awaitable[T]) -> T:
+    """Wait for work that is not a program of its own, within the span of an operation.
+
+    Args:
+        caller: The frame of the public method.
+        work: The work.
+    """
+    from langchain_agentmem.programs.tracing import operation
+
+    with operation(caller, is_async=True) as running:
+        result = await work
+        return result if running is None else running.count(result)
 
 
 class _Ended(BaseException):
@@ -163,6 +213,27 @@ def off_loop(program: Program[T], large: bool) -> Program[T]:
     finally:
         error = None  # its traceback refers to this frame
         program.close()
+
+
+class Nested(OuterStep[T]):
+    """Outer step: run a program as an operation of its own, which has its own span.
+
+    Args:
+        name: The name of the operation: a surface and a method.
+        program: The program.
+    """
+
+    __slots__ = ("name", "program")
+
+    def __init__(self, name: str, program: Program[T]) -> None:
+        self.name = name
+        self.program = program
+
+    def perform(self) -> T:
+        return run(self.program)
+
+    async def aperform(self) -> T:
+        return await arun(self.program)
 
 
 def _is_running(program: Program[Any]) -> bool:

@@ -20,8 +20,6 @@ import itertools
 from collections import deque
 from collections.abc import Hashable, Iterator
 
-from langgraph.store.base import Result
-
 from langchain_agentmem.store.arguments import ItemKey
 from langchain_agentmem.store.batches import Batch
 from langchain_agentmem.store.jobs import Caller, Job, Perform, own_error
@@ -74,7 +72,7 @@ class Burst:
         """True if `_flush` is scheduled for the end of this tick."""
         self._fallback: asyncio.TimerHandle | None = None
 
-    def add(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> asyncio.Future[list[Result]]:
+    def add(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> Caller:
         """Add a batch, and return the future of its results."""
         caller = Caller(batch, loop)
         self._callers.add(caller)
@@ -132,7 +130,8 @@ class Burst:
         self._busy.update(job.written_keys())
         # A callback, not the end of the coroutine: a task that is cancelled early never starts its coroutine.
         job.finish = functools.partial(self._finish, job)
-        job.task = asyncio.get_running_loop().create_task(job.run())
+        context = next(iter(job.callers())).context
+        job.task = asyncio.get_running_loop().create_task(job.run(), context=context)
         job.task.add_done_callback(job.finish)
 
     def _finish(self, job: Job, task: asyncio.Task[None]) -> None:

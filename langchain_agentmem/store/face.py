@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self
 
 from langchain_core.embeddings import Embeddings
@@ -30,7 +32,7 @@ from langchain_agentmem.backends.credentials import CredentialsFunction
 from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.surface import Surface, Work, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
-from langchain_agentmem.programs import Call, arun, run
+from langchain_agentmem.programs import Call, arun, is_traced, run, traced
 from langchain_agentmem.programs.locks import forkable_lock
 from langchain_agentmem.store.arguments import check_ops
 from langchain_agentmem.store.batches import Batch, is_heavy
@@ -38,6 +40,7 @@ from langchain_agentmem.store.bursts import Burst
 from langchain_agentmem.store.engine import TTL, StoreEngine
 from langchain_agentmem.store.fields import Index
 from langchain_agentmem.store.items import Value
+from langchain_agentmem.store.jobs import Caller
 from langchain_agentmem.text.guard import Guard, check_guard
 from langchain_agentmem.text.tables import html_table
 
@@ -463,12 +466,19 @@ class AgentMemStore(Surface, BaseStore):
 
     def _submit(self, ops: Sequence[Op]) -> Awaitable[list[Any]]:
         """Run operations together with others that are submitted in this tick of the event loop."""
+        if is_traced():
+            return traced(sys._getframe(1), self._submit_later(ops))
         return self._submit_heavy(ops) if is_heavy(ops) else self._add(self.engine.batch_of(ops))
+
+    async def _submit_later(self, ops: Sequence[Op]) -> list[Any]:
+        caller = self._add((await arun(self.engine.prepare(ops))) if is_heavy(ops) else self.engine.batch_of(ops))
+        caller.context = copy_context()
+        return await caller
 
     async def _submit_heavy(self, ops: Sequence[Op]) -> list[Any]:
         return await self._add(await arun(self.engine.prepare(ops)))
 
-    def _add(self, batch: Batch) -> Awaitable[list[Any]]:
+    def _add(self, batch: Batch) -> Caller:
         loop = asyncio.get_running_loop()
         burst = self._bursts.get(loop)
         if burst is None:

@@ -11,6 +11,7 @@ import copy
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import Context
 from typing import Any
 
 from langgraph.store.base import Result
@@ -38,13 +39,15 @@ class Caller(asyncio.Future[list[Result]]):
     continues on an event loop that ends with its caller.
     """
 
-    __slots__ = ("batch", "job", "left")
+    __slots__ = ("batch", "context", "job", "left")
 
     def __init__(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop=loop)
         self.batch = batch
         self.job: Job | None = None
         """The job that includes the batch; None before it starts and after it ends."""
+        self.context: Context | None = None
+        """The context in which a job of this caller runs; None for any."""
         self.left = False
         """True if the caller was cancelled, and the job with it."""
 
