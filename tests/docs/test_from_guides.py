@@ -45,6 +45,7 @@ LINES = {
     "Read the settings": 2,  # B: Configuration, get_settings
     "Validate and sanitise content": 7,  # A: Security Considerations
     "Monitor memory usage": 4,  # B: Monitor Memory Usage
+    "Clean up old sessions": 3,  # A: Memory Cleanup
     "Test the memory": 24,  # A: Memory Tests, two tests
 }
 """Lines of each original, without blank lines, comments, imports, docstrings and the heads of classes and functions."""
