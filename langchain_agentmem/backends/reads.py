@@ -7,7 +7,7 @@ numbered slots, so the cache needs no more memory with more groups; groups in on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -52,6 +52,14 @@ class _Entry(NamedTuple):
     """The time on the monotonic clock."""
     ends_at: float | None
     """The wall-clock time at which the result is no longer true: some of the data expires."""
+
+
+class Lookup(NamedTuple):
+    """What identifies a result in the cache. See `CachedReads.through`."""
+
+    key: Hashable
+    groups: Groups
+    ends_at: Callable[[Any], float | None] | None = None
 
 
 class CachedReads:
@@ -111,21 +119,44 @@ class CachedReads:
             read: Returns the program. It only reads.
             ends_at: Returns the time (seconds since 1970) until which a result is true; None for any time. Default: None.
         """
-        if self.settings is None:
-            return (yield from read())
-        entry = self._entries.get(key)
-        if entry is not None and self._is_valid(entry):
+
+        def alone(_: Sequence[int]) -> Program[list[Any]]:
+            return [(yield from read())]
+
+        (value,) = yield from self.several([Lookup(key, groups, ends_at)], alone)
+        return cast("T", value)
+
+    def several(
+        self, lookups: Sequence[Lookup | None], read: Callable[[Sequence[int]], Program[list[Any]]]
+    ) -> Program[list[Any]]:
+        """Return several results, of which the cache may have some.
+
+        Args:
+            lookups: Identify the results; None for one that is not cached.
+            read: Returns the program that reads results, by their indexes in `lookups`. It is not called for none.
+        """
+        results: dict[int, Any] = {}
+        states: dict[int, tuple[int, ...]] = {}
+        if self.settings is not None:
+            for at, lookup in enumerate(lookups):
+                entry = None if lookup is None else self._entries.get(lookup.key)
+                if entry is not None and self._is_valid(entry):
+                    results[at] = entry.value
+                elif lookup is not None:
+                    states[at] = self._state(lookup.groups)
             with self._lock:
-                self._hits += 1
-            return cast("T", entry.value)
-        with self._lock:
-            self._misses += 1
-        began, state = time.monotonic(), self._state(groups)
-        value = yield from read()
-        if self._is_certain(groups):
-            ends = None if ends_at is None else ends_at(value)
-            self._entries.put(key, _Entry(value, groups, state, began, ends))
-        return value
+                self._hits += len(results)
+                self._misses += len(states)
+        missing = [at for at in range(len(lookups)) if at not in results]
+        if missing:
+            began = time.monotonic()
+            results.update(zip(missing, (yield from read(missing)), strict=True))
+            for at, state in states.items():
+                _, groups, ends_at = cast("Lookup", lookups[at])
+                if self._is_certain(groups):
+                    ends = None if ends_at is None else ends_at(results[at])
+                    self._entries.put(cast("Lookup", lookups[at]).key, _Entry(results[at], groups, state, began, ends))
+        return [results[at] for at in range(len(lookups))]
 
     @contextmanager
     def writing(self, groups: Groups) -> Iterator[None]:

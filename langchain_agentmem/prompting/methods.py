@@ -141,4 +141,4 @@ class PromptingMethods:
             msg = f"recent must be a RecentContext, such as RecentContext(messages=10), got {shown(recent)}."
             raise InvalidTypeError(msg)
         name = Schema(UserProfile if schema is None else schema).name
-        return ValueReader(self._histories.engine, self.store.engine, recall, name, recent)
+        return ValueReader(self._histories.engine, self.store.engine, self.variables.engine, recall, name, recent)

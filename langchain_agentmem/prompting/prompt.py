@@ -54,6 +54,10 @@ class PromptSettings:
     counter: TokenCounter = field(default_factory=TokenCounter)
     question: str | None = None
 
+    def __deepcopy__(self, memo: Any) -> PromptSettings:
+        """Return the settings themselves: copies of a prompt share the memory."""
+        return self
+
 
 class MemoryPrompt(ChatPromptTemplate):
     """A chat prompt template with memory tags, such as `{{user_name}}`, next to ordinary inputs, such as `{input}`.
@@ -85,7 +89,7 @@ class MemoryPrompt(ChatPromptTemplate):
             given = ChatPromptTemplate(texts, template_format=template_format)
         replaced = tags.replaced(given.messages)
         given_partials: Mapping[str, Any] = kwargs.pop("partial_variables", {})
-        partials = {**given.partial_variables, **given_partials, **dict.fromkeys(tags.nodes, "")}
+        partials = {**given.partial_variables, **given_partials, **dict.fromkeys(tags.nodes, _unfilled)}
         kwargs.pop("input_variables", None)
         super().__init__(replaced, nodes=tags.nodes, partial_variables=partials, **kwargs)
         inner = {
@@ -129,6 +133,10 @@ class MemoryPrompt(ChatPromptTemplate):
         """Same as `format_messages`, but without blocking the event loop."""
         return await arun(self._messages(kwargs))
 
+    def _merge_partial_and_user_variables(self, **kwargs: Any) -> dict[str, Any]:
+        own = {name: one() if callable(one) else one for name, one in self._own_partials.items()}
+        return {**own, **kwargs}
+
     def _messages(self, given: Mapping[str, Any]) -> Program[list[BaseMessage]]:
         settings: PromptSettings = self.settings
         inputs = self._merge_partial_and_user_variables(**given)
@@ -158,6 +166,11 @@ class MemoryPrompt(ChatPromptTemplate):
         partials = {**self.partial_variables, **(getattr(other, "partial_variables", None) or {})}
         nodes = {**self.nodes, **(other.nodes if isinstance(other, MemoryPrompt) else {})}
         return MemoryPrompt([*self.messages, *others], settings=self.settings, nodes=nodes, partial_variables=partials)
+
+    def __radd__(self, other: Any) -> MemoryPrompt:
+        """Return a prompt with the messages of `other` first."""
+        first = other if isinstance(other, ChatPromptTemplate) else ChatPromptTemplate([other])
+        return MemoryPrompt(first, settings=self.settings) + self
 
     def __getitem__(self, index: Any) -> Any:
         """Return the message at an index, or a prompt with the messages in a slice."""
@@ -213,6 +226,15 @@ class MemoryPrompt(ChatPromptTemplate):
                 title, text = type(message).__name__, str(message)
             rows.append((title.strip("= "), tags.shown(text)))
         return html_table(rows, header=("message", "template"), caption=repr(self), longest=None)
+
+
+def _unfilled() -> str:
+    """Raise an error in place of the text of a memory tag in a prompt that is no `MemoryPrompt`."""
+    msg = (
+        "A memory tag cannot be filled in, because the prompt is a part of a message + prompt, which LangChain joins without "
+        "the memory. Write ChatPromptTemplate([message]) + prompt."
+    )
+    raise InvalidInputError(msg)
 
 
 def created_prompt(

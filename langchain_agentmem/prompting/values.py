@@ -20,6 +20,7 @@ from langchain_agentmem.backends.contract import (
     VariableRow,
     VariableScope,
 )
+from langchain_agentmem.backends.reads import Lookup
 from langchain_agentmem.compression.storage import record_of
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import load_json_value
@@ -30,9 +31,10 @@ from langchain_agentmem.knowledge.namespaces import profile_key
 from langchain_agentmem.programs import OffLoop, Program, Read, together
 from langchain_agentmem.programs.sizes import is_large
 from langchain_agentmem.prompting.templates.budgets import Ranked
+from langchain_agentmem.prompting.variables.engine import VariableEngine
 from langchain_agentmem.search.rows import are_large, message_of
 from langchain_agentmem.store.engine import StoreEngine
-from langchain_agentmem.store.items import value_of
+from langchain_agentmem.store.items import item_groups, value_of
 
 USER_NAME, PREFERENCES, RECENT_CONTEXT, SESSION_CONTEXT, CONVERSATION_SUMMARY, RELEVANT_MEMORIES = BUILT_IN = (
     "user_name",
@@ -89,8 +91,15 @@ Recall = Callable[[str, str, str | None], Program[str]]
 """Returns what is known that answers a message: takes the message, the user, and the current session."""
 
 
-_Reading = tuple[Program[Any], Callable[[Any], Program[dict[str, Ranked]]]]
-"""A storage program, and the program that decodes its result."""
+class _Reading(NamedTuple):
+    """A part of what is read."""
+
+    program: Program[Any]
+    """The storage program."""
+    decoded: Callable[[Any], Program[dict[str, Ranked]]]
+    """Returns the program that decodes its result."""
+    lookup: Lookup | None = None
+    """What identifies the result in the cache of reads; None if it is not cached."""
 
 
 class ValueReader:
@@ -98,7 +107,8 @@ class ValueReader:
 
     Args:
         history: The engine of the histories.
-        store: The engine of the store.
+        store: The engine of the store. Its cache of reads may answer for profiles and variables.
+        variables: The engine of the variables.
         recall: Returns the text of `relevant_memories`.
         schema: Name of the profile's schema. Default: `"UserProfile"`.
         recent: How much `recent_context` quotes. Default: `RecentContext()`.
@@ -108,12 +118,14 @@ class ValueReader:
         self,
         history: HistoryEngine,
         store: StoreEngine,
+        variables: VariableEngine,
         recall: Recall,
         schema: str = "UserProfile",
         recent: RecentContext | None = None,
     ) -> None:
         self._history = history
         self._store = store
+        self._variables = variables
         self._recall = recall
         self._schema = schema
         self._recent = recent or RecentContext()
@@ -129,15 +141,18 @@ class ValueReader:
         if not wanted:
             return {}
         reads = self._reads(wanted, subject)
-        programs = [program for program, _ in reads]
-        if len(programs) == 1:
-            results = [(yield from Read(self._history.backend, programs[0]))]
-        else:
-            results = yield from Read(self._history.backend, together(programs))
+
+        def read(missing: Sequence[int]) -> Program[list[Any]]:
+            programs = [reads[at].program for at in missing]
+            if len(programs) == 1:
+                return [(yield from Read(self._history.backend, programs[0]))]
+            return (yield from Read(self._history.backend, together(programs)))
+
+        results = yield from self._store.cache.several([one.lookup for one in reads], read)
         found: dict[str, Ranked] = {}
-        for (_, decoded), result in zip(reads, results, strict=True):
+        for one, result in zip(reads, results, strict=True):
             # The variables come last, so that they win over what memory provides.
-            found |= {name: one for name, one in (yield from decoded(result)).items() if name in wanted}
+            found |= {name: value for name, value in (yield from one.decoded(result)).items() if name in wanted}
         if RELEVANT_MEMORIES in wanted and RELEVANT_MEMORIES not in found and subject.user_id is not None and message:
             text = yield from self._recall(message, subject.user_id, subject.session_id)
             found |= _values({RELEVANT_MEMORIES: text}, _USER_RANK)
@@ -150,21 +165,32 @@ class ValueReader:
         reads: list[_Reading] = []
         if subject.user_id is not None and not wanted.isdisjoint((USER_NAME, PREFERENCES)):
             key = profile_key(subject.user_id, self._schema)
-            reads.append((items.get(self._store.tenant, [key], now), partial(self._profile, subject.user_id)))
+            reads.append(
+                _Reading(
+                    items.get(self._store.tenant, [key], now),
+                    partial(self._profile, subject.user_id),
+                    Lookup(("profile of a prompt", key), item_groups([key[0]])),
+                )
+            )
         if subject.session_id is not None:
             session = self._history.key(subject.session_id, subject.user_id)
             if RECENT_CONTEXT in wanted:
                 reads.append(
-                    (
+                    _Reading(
                         messages.window(session, None, self._recent.messages, now),
                         partial(self._conversation, session),
                     )
                 )
             if CONVERSATION_SUMMARY in wanted:
-                reads += [(messages.summary(session, agent, now), self._summary) for agent in (LIST_SUMMARY, None)]
+                reads += [
+                    _Reading(messages.summary(session, agent, now), self._summary) for agent in (LIST_SUMMARY, None)
+                ]
         scope = VariableScope(self._history.tenant, *subject)
-        selected = None if SESSION_CONTEXT in wanted and subject.session_id is not None else sorted(wanted)
-        reads.append((self._history.backend.variables.read(scope, selected, now), self._variables))
+        # The cache holds all variables of a scope.
+        is_cached = self._store.cache.is_on
+        every = is_cached or (SESSION_CONTEXT in wanted and subject.session_id is not None)
+        read = self._history.backend.variables.read(scope, None if every else sorted(wanted), now)
+        reads.append(_Reading(read, self._read_variables, self._variables.lookup(scope)))
         return reads
 
     def _profile(self, user_id: str, rows: Sequence[Any]) -> Program[dict[str, Ranked]]:
@@ -191,7 +217,7 @@ class ValueReader:
         entries = record_of(stored.value).entries if stored else ()
         return _values({CONVERSATION_SUMMARY: entries[0].summary.text if entries else None}, _SESSION_RANK)
 
-    def _variables(self, rows: Sequence[VariableRow]) -> Program[dict[str, Ranked]]:
+    def _read_variables(self, rows: Sequence[VariableRow]) -> Program[dict[str, Ranked]]:
         yield from OffLoop(is_large([row.value for row in rows]))
         found: dict[str, Ranked] = {}
         session: dict[str, Any] = {}

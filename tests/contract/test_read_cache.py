@@ -9,7 +9,7 @@ import pytest
 from counting import Costs
 from langchain_core.messages import HumanMessage
 
-from langchain_agentmem import AgentMemory, ReadCache, Retention, StorageError
+from langchain_agentmem import AgentMemory, ReadCache, Retention, StorageError, UserProfile
 from langchain_agentmem.backends import reads
 from langchain_agentmem.errors import InvalidTypeError
 
@@ -59,6 +59,37 @@ async def test_a_memory_reads_its_own_writes_of_variables(cached, call, number):
     assert await call(variables.all, **WIDEST) == {"b": 3}
     await call(variables.clear, **scope)
     assert await call(variables.all, **WIDEST) == {}
+
+
+async def test_prompts_read_variables_and_profiles_through_the_cache(cached, call, monkeypatch):
+    prompt = cached.prompt("{{tone}}, {{user_name}}: {{session_context}}", **WIDEST)
+
+    async def text():
+        return (await call(prompt.invoke, {})).messages[0].content
+
+    await call(cached.variables.set, "tone", "formal", user_id=USER)
+    assert await text() == "formal, : "
+    costs = Costs(cached, monkeypatch)
+    assert await text() == "formal, : "
+    assert await call(cached.variables.get, "tone", **WIDEST) == "formal"
+    assert costs.reset() == []
+    await call(cached.variables.set, "tone", "brief", **WIDEST)
+    await call(cached.profiles.save, UserProfile(user_id=USER, name="Alice"))
+    costs.reset()
+    assert await text() == "brief, Alice: - tone: brief"
+    assert len(costs.reset()) == 1
+    await call(cached.profiles.forget, USER)
+    await call(cached.sessions.delete, SESSION, user_id=USER)
+    assert await text() == "formal, : "
+
+
+async def test_a_prompt_with_a_cache_still_reads_messages(cached, call):
+    prompt = cached.prompt("{{recent_context}} {{tone}}", user_id=USER, session_id=SESSION)
+    history = cached.history(SESSION, user_id=USER)
+    for number in range(3):
+        await call(history.add_messages, [HumanMessage(str(number))])
+        expected = "\n".join(f"User: {one}" for one in range(number + 1)) + " "
+        assert (await call(prompt.invoke, {})).messages[0].content == expected
 
 
 @pytest.mark.parametrize("end", ["end", "delete"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import threading
 from operator import itemgetter
 
 import pytest
@@ -36,7 +38,7 @@ class Reader:
     def read(self, names, subject, message):
         self.asked.append((list(names), subject, message))
         yield from ()
-        return {name: Ranked(self.values[name], rank) for rank, name in enumerate(names) if name in self.values}
+        return {name: Ranked(self.values[name], rank) for rank, name in enumerate(sorted(names)) if name in self.values}
 
 
 def prompt(messages, reader=None, **options):
@@ -125,6 +127,26 @@ def test_it_composes(invoke):
     own.extend(["{other}"])
     assert own.input_variables == ["input", "other"]
     assert invoke(own, {"input": 1, "other": 2}).to_messages()[1].content == "{{user_name}} 1"
+
+
+def test_it_is_the_second_part_of_another_prompt(invoke):
+    own = prompt("Hi {{user_name}}")
+    both = ChatPromptTemplate([("system", "Be {style}.")]) + own
+    assert (type(both), both.input_variables) == (MemoryPrompt, ["style"])
+    assert invoke(both, {"style": "brief"}).to_messages() == [SystemMessage("Be brief."), HumanMessage("Hi Ann {x}")]
+    nested = ChatPromptTemplate([("system", "Be {style}."), own])
+    assert invoke(nested, {"style": "brief"}) == invoke(both, {"style": "brief"})
+    # LangChain joins these two itself.
+    for first in (SystemMessage("Be brief."), SystemMessagePromptTemplate.from_template("Be {style}.")):
+        with pytest.raises(InvalidInputError, match="memory tag cannot be filled in"):
+            invoke(first + own, {"style": "brief"})
+
+
+def test_copies_share_the_memory(invoke):
+    prompt = MemoryPrompt("Hi {{user_name}}, {input}", settings=PromptSettings(Reader({"user_name": threading.Lock()})))
+    for one in (copy.copy(prompt), copy.deepcopy(prompt), prompt.model_copy(deep=True)):
+        assert one.settings.reader is prompt.settings.reader
+        assert one.partial(input="x").memory_variables == ["user_name"]
 
 
 def test_it_is_a_runnable(invoke):

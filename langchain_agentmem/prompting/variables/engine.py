@@ -13,7 +13,7 @@ from langchain_agentmem.arguments.ids import check_id, check_name, check_optiona
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import Backend, SessionUse, VariablePut, VariableRow, VariableScope
-from langchain_agentmem.backends.reads import CachedReads, session_group
+from langchain_agentmem.backends.reads import CachedReads, Lookup, session_group
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import dump_json_value, load_json_value
@@ -124,11 +124,14 @@ class VariableEngine:
             if not self.cache.is_on:
                 return most_specific(scope, (yield from self._read(scope, wanted)))
             # The cache holds all variables of a scope, so that reading one of them answers for the others too.
-            groups, read = list(map(_group, scope.ranked)), partial(self._read, scope)
-            ends_at = partial(self._ends_at, scope)
-            every = yield from self.cache.through(("variables", scope), groups, read, ends_at)
+            key, groups, ends_at = self.lookup(scope)
+            every = yield from self.cache.through(key, groups, partial(self._read, scope), ends_at)
         rows = most_specific(scope, every)
         return rows if wanted is None else {name: row for name, row in rows.items() if name in wanted}
+
+    def lookup(self, scope: VariableScope) -> Lookup:
+        """Return what identifies all variables that a scope sees in the cache of reads."""
+        return Lookup(("variables", scope), list(map(_group, scope.ranked)), partial(self._ends_at, scope))
 
     def _read(self, scope: VariableScope, names: Sequence[str] | None = None) -> Program[list[VariableRow]]:
         return (yield from Read(self.backend, self.backend.variables.read(scope, names, time.time())))
