@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from langchain_agentmem.backends.contract import Backend, SessionKey, ThreadKey, ThreadUse, VariablePut, VariableScope
@@ -113,6 +114,22 @@ class UserContract(ContractCase):
         assert self.read(backend, table.threads("default", "alice", None, 0, 0.0)) == []
         assert self.write(backend, table.forget_user(ThreadKey("default", "shared"), "bob", shared=True))
         assert self.read(backend, table.users("default", NOW)) == []
+
+    def test_traces_of_a_user_are_found_in_parts(self, backend: Backend) -> None:
+        user, found = "alice@example.com", []
+        self.write(backend, backend.messages.append(SessionKey("other", user, "1"), turn("Hello")))
+        self.write(backend, backend.items.put("default", [item("k", json.dumps({"text": f"Ask {user}."}))], NOW))
+        after: Any = None
+        while True:
+            page, part, after = self.read(backend, backend.traces("default", user, f"user:{user}", after))
+            assert part
+            found += page
+            if after is None:
+                break
+        assert len({one.where for one in found}) >= 2
+        assert all(one.form and one.example for one in found)
+        page, *_ = self.read(backend, backend.traces("default", "bob@example.com", "user:bob@example.com", None))
+        assert page == []
 
     def test_a_purge_leaves_data_in_place(self, backend: Backend) -> None:
         key = SessionKey("default", "alice", "1")

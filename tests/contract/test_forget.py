@@ -172,6 +172,20 @@ async def test_other_users_lose_nothing(memory, call, url):
     assert (await known(ALICE))[:4] == ([], [], [], {})
 
 
+async def test_the_same_user_of_another_tenant_loses_nothing(memory, call, url):
+    with AgentMemory.from_url(url, tenant="other") as other:
+        await plant(other, call, ALICE)
+        await plant(memory, call, ALICE)
+        await call(memory.forget, ALICE, shared="delete")
+        assert (await call(memory.users), await call(other.users)) == ([], [ALICE])
+        assert len(await call(other.sessions.list, user_id=ALICE)) == 5
+        assert len(await call(other.records.query, user_id=ALICE)) == 3
+        assert len(await call(other.checkpointer.threads, user_id=ALICE)) == 1
+        assert len(await call(other.profiles.timeline, ALICE)) == 3
+        await call(other.forget, ALICE)
+    assert left(url, SECRET, ALICE) == []
+
+
 @pytest.mark.parametrize("shared", ["keep", "delete"])
 async def test_threads_of_several_users(memory, call, url, shared):
     graph = graph_on(memory)

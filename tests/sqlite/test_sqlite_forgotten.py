@@ -283,6 +283,19 @@ def test_other_threads_that_read_and_write_do_not_keep_it(sqlite_url):
         assert left(sqlite_url) == []
 
 
+def test_forgetting_a_user_merges_a_large_index_at_once(sqlite_url, monkeypatch):
+    monkeypatch.setattr(traces, "_CHEAP_SECONDS", -1.0)
+    monkeypatch.setattr(traces, "_SHARE", 1e9)
+    with AgentMemory.from_url(sqlite_url) as memory:
+        memory.store.put(("kept",), "k", {"text": KEPT})
+        for number in range(4):
+            memory.memories.save(USER, f"{SECRET} {number}")
+            memory.store.put(("kept",), str(number), {"text": "other"})
+            memory.store.delete(("kept",), str(number))
+        memory.forget(USER)
+        assert left(sqlite_url) == []
+
+
 def test_a_large_index_is_merged_no_more_often_than_can_be_afforded(sqlite_url, monkeypatch):
     merges = []
     monkeypatch.setattr(traces, "_CHEAP_SECONDS", -1.0)

@@ -147,15 +147,21 @@ WHERE NOT %(of_nobody)s OR user_id = ''
 ORDER BY updated_at DESC, name DESC LIMIT %(limit)s OFFSET %(offset)s
 
 -- users --
--- Return the users of all threads, also of those that only LangGraph's own saver wrote. Parameters: tenant, now.
+-- Return the users of all threads. Parameters: tenant, now. The recursive part is the same as in `threads`.
+WITH RECURSIVE hop (name) AS (
+    (SELECT thread_id FROM {schema}checkpoints ORDER BY thread_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT thread_id FROM {schema}checkpoints WHERE thread_id > hop.name ORDER BY thread_id LIMIT 1)
+    FROM hop WHERE hop.name IS NOT NULL
+)
 SELECT own.user_id
 FROM {schema}agentmem_thread_users AS own JOIN {schema}agentmem_threads AS thread ON thread.id = own.thread
 WHERE thread.tenant = %(tenant)s AND {alive:thread}
 UNION
 SELECT saved.metadata ->> 'user_id'
-FROM {schema}checkpoints AS saved
+FROM hop JOIN {schema}checkpoints AS saved ON saved.thread_id = hop.name
 WHERE %(tenant)s = 'default' AND octet_length(saved.metadata ->> 'user_id') BETWEEN 1 AND 1024
-  AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_threads WHERE name = saved.thread_id)
+  AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_threads WHERE name = hop.name)
 
 -- users_of --
 -- Return the users of a thread. Parameter: name.

@@ -188,9 +188,9 @@ class PostgresItems:
 
     @one_statement
     def roots(self, tenant: str, now: float) -> Program[list[str]]:
-        _, first, last = below(tenant, ())
+        own, first, last = below(tenant, ())
         part = 1 if tenant == "default" else 2  # other tenants' prefixes begin with the tenant
-        rows = yield from Fetch(self._sql["roots"], {"part": part, "first": first, "last": last, "now": now})
+        rows = yield from Fetch(self._sql["roots"], (part, first, last, own, now))
         return [_decode(root)[0] for (root,) in rows]
 
     @one_statement

@@ -80,9 +80,8 @@ SELECT {schema}agentmem_add_texts(%b::text[], %b::text[], %s::int[], %b::text[])
 SELECT * FROM {schema}agentmem_namespaces(%s, %s, %s, %s)
 
 -- roots --
--- Return the first labels of the prefixes that contain items. Parameters: part (the number of that label), first, last, now.
-SELECT DISTINCT split_part(prefix, '.', %(part)s)
-FROM {schema}store WHERE prefix ~>=~ %(first)s AND prefix ~<~ %(last)s AND {item_alive}
+-- Return the first labels of the prefixes that contain items. Parameters: part (the number of that label), first, last, own, now.
+SELECT DISTINCT split_part(namespace, '.', %s) FROM {schema}agentmem_namespaces(%s, %s, %s, %s) AS found (namespace)
 
 -- sweep --
 -- Delete expired items, except those that a writer has locked, and return their number. Parameters: own, first, last, now,
