@@ -145,9 +145,7 @@ async def test_forgetting_a_user_leaves_the_others(memory, profiles, call):
         await call(profiles.add_facts, user, [f"Has {number} dogs" for number in range(5)])
     assert await call(profiles.forget, ALICE) == 6
     assert await call(profiles.get, ALICE) == UserProfile(user_id=ALICE)
-    assert [item for item in memory.store.search((), limit=100) if item.namespace[0] == f"user:{ALICE}"] == [
-        memory.store.get((f"user:{ALICE}", "seen"), "forgotten")
-    ]
+    assert [item for item in memory.store.search((), limit=100) if item.namespace[0] == f"user:{ALICE}"] == []
     for user in ("alice", f"{ALICE}x"):
         assert len((await call(profiles.get, user)).facts) == 5
     assert await call(profiles.forget, ALICE) == 0
