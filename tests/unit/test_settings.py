@@ -154,11 +154,11 @@ def test_a_read_cache_is_described_by_its_age(monkeypatch):
 @pytest.mark.parametrize(
     ("value", "policy"),
     [
-        ("86400", CleanupPolicy(timedelta(days=1))),
+        ("86400", CleanupPolicy(86_400)),
         ("P90D", CleanupPolicy(timedelta(days=90))),
         (
             '{"older_than": "P90D", "interval": 3600, "kinds": ["threads"], "archive": "a.jsonl"}',
-            CleanupPolicy(timedelta(days=90), timedelta(hours=1), ("threads",), "a.jsonl"),
+            CleanupPolicy(timedelta(days=90), 3_600, ("threads",), "a.jsonl"),
         ),
     ],
 )

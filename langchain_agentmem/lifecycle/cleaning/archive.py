@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -53,10 +53,9 @@ class Archive:
             raise InvalidTypeError(msg)
         return cls(target, str(getattr(target, "name", "")) or "file", owned=False)
 
-    def write(self, lines: Sequence[Line]) -> Program[None]:
-        """Write lines. `commit` makes them durable."""
-        if lines:
-            yield from Compute(True, self._write, lines)
+    def write(self, lines: Iterable[Line]) -> Program[None]:
+        """Write lines, which may be a generator. `commit` makes them durable."""
+        yield from Compute(True, self._write, lines)
 
     def commit(self) -> Program[None]:
         """Make all lines durable: flush them, and sync a file that this object opened."""
@@ -67,8 +66,9 @@ class Archive:
         if self._owned:
             self._file.close()
 
-    def _write(self, lines: Sequence[Line]) -> None:
-        self._file.write("".join(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n" for line in lines))
+    def _write(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            self._file.write(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n")
 
     def _commit(self) -> None:
         self._file.flush()

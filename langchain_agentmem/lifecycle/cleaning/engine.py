@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
@@ -20,12 +20,14 @@ from langchain_agentmem.backends.contract import (
     DoomedSession,
     ItemRow,
     LoggedMessage,
+    MessageRow,
     Page,
     RecordQuery,
     RecordRow,
     SessionKey,
     SessionRow,
     StaleScan,
+    StoredSummary,
     Swap,
     ThreadKey,
     ThreadRow,
@@ -52,7 +54,7 @@ from langchain_agentmem.lifecycle.cleaning.lines import (
 )
 from langchain_agentmem.lifecycle.cleaning.results import Cleanup
 from langchain_agentmem.lifecycle.progress import Report, reporting
-from langchain_agentmem.programs import Call, Compute, Program, Read, Write, storage_program
+from langchain_agentmem.programs import Call, Compute, Program, Read, Write, storage_program, together
 from langchain_agentmem.store.engine import StoreEngine
 
 T = TypeVar("T")
@@ -159,8 +161,8 @@ class Cleaning:
         doomed = [DoomedSession(row) for row in rows]
         if self._archive is not None:
             doomed = []
-            for row in rows:
-                doomed.append((yield from self._archived_session(self._archive, row)))
+            for some in _batches(rows, lambda row: row.message_count, BATCH):
+                doomed += yield from self._archived_sessions(self._archive, some)
             yield from self._archive.commit()
         deleted = [True] * len(doomed)
         if not self._dry_run:
@@ -170,39 +172,53 @@ class Cleaning:
         gone = [row for row, is_gone in zip(rows, deleted, strict=True) if is_gone]
         self._count(sessions=len(gone), messages=sum(row.message_count for row in gone))
 
-    def _archived_session(self, archive: Archive, row: SessionRow) -> Program[DoomedSession]:
-        """Write the lines of a session. Its deletion then requires that it has not changed since."""
-        key, log = row.key, self._backend.messages
-        summary = yield from Read(self._backend, log.summary(key, None, time.time()))
-        yield from archive.write([session_line(row)])
-        agents: dict[str | None, None] = {None: None, LIST_SUMMARY: None}
-        after: int | None = -1
-        while after is not None:
-            page = yield from self._history.page(key, None, after, BATCH)
-            agents.update(dict.fromkeys(one.agent for one in page))
-            logged = [LoggedMessage(key, one) for one in page]
-            yield from archive.write((yield from Compute(True, self._message_lines, logged)))
-            after = page[-1].position if len(page) == BATCH else None
-        for agent in agents:
-            told = yield from Read(self._backend, log.summary(key, agent, time.time()))
-            if told is not None and told.value:
-                yield from archive.write([summary_line(row, agent, told)])
-        variables = yield from Read(self._backend, self._backend.stale.session_variables(key, time.time()))
-        yield from archive.write([variable_line(one) for one in variables])
-        yield from self._archive_records(archive, key)
-        return DoomedSession(row, None if summary is None else summary.revision)
+    def _archived_sessions(self, archive: Archive, rows: Sequence[SessionRow]) -> Program[list[DoomedSession]]:
+        """Write the lines of sessions. Their deletion then requires that they have not changed since."""
+        log, now = self._backend.messages, time.time()
+        programs: list[Program[Any]] = []
+        for row in rows:
+            programs += [
+                log.summary(row.key, None, now),  # before the messages: each change of a message changes its revision
+                log.page(row.key, None, -1, BATCH, now),
+                log.summary(row.key, LIST_SUMMARY, now),
+                self._backend.stale.session_variables(row.key, now),
+            ]
+        answers = yield from Read(self._backend, together(programs))
+        doomed = []
+        for row, (summary, page, of_list, variables) in zip(rows, zip(*[iter(answers)] * 4, strict=True), strict=True):
+            doomed.append(DoomedSession(row, None if summary is None else summary.revision))
+            yield from archive.write([session_line(row)])
+            agents = yield from self._archive_messages(archive, row.key, page)
+            told = [log.summary(row.key, agent, now) for agent in agents]
+            others = (yield from Read(self._backend, together(told))) if told else []
+            found: dict[str | None, StoredSummary | None] = {None: summary, LIST_SUMMARY: of_list}
+            found.update(zip(agents, others, strict=True))
+            yield from archive.write(
+                [summary_line(row, agent, one) for agent, one in found.items() if one is not None and one.value]
+            )
+            yield from archive.write(variable_line(one) for one in variables)
+            if "records" not in self._kinds:  # otherwise they are gone
+                yield from self._archive_records(archive, row.key)
+        return doomed
+
+    def _archive_messages(self, archive: Archive, key: SessionKey, page: Sequence[MessageRow]) -> Program[list[str]]:
+        """Write the lines of a session's messages, from its first page on; return their agents."""
+        agents: dict[str, None] = {}
+        while True:
+            agents.update({row.agent: None for row in page if row.agent is not None})
+            yield from archive.write(message_line(LoggedMessage(key, row), self._history.codec) for row in page)
+            if len(page) < BATCH:
+                return list(agents)
+            page = yield from self._history.page(key, None, page[-1].position, BATCH)
 
     def _archive_records(self, archive: Archive, key: SessionKey) -> Program[None]:
         query = RecordQuery(self._tenant, key.user_id, key.session_id, newest_first=False, limit=BATCH)
         while True:
             rows = yield from Read(self._backend, self._backend.records.query(query, time.time()))
-            yield from archive.write([record_line(row) for row in rows])
+            yield from archive.write(record_line(row) for row in rows)
             if len(rows) < BATCH:
                 return
             query = query._replace(above=rows[-1].id)
-
-    def _message_lines(self, logged: Sequence[LoggedMessage]) -> list[Line]:
-        return [message_line(one, self._history.codec) for one in logged]
 
     # Messages and records
 
@@ -215,7 +231,7 @@ class Cleaning:
 
     def _delete_some_messages(self, logged: Sequence[LoggedMessage]) -> Program[None]:
         if self._archive is not None:
-            yield from self._archive.write((yield from Compute(True, self._message_lines, logged)))
+            yield from self._archive.write(message_line(one, self._history.codec) for one in logged)
             yield from self._archive.commit()
         number = len(logged)
         if not self._dry_run:
@@ -234,7 +250,7 @@ class Cleaning:
         yield from self._each_batch(self._backend.stale.records, self._delete_some_records)
 
     def _delete_some_records(self, rows: Sequence[RecordRow]) -> Program[None]:
-        yield from self._archived([record_line(row) for row in rows])
+        yield from self._archived(record_line(row) for row in rows)
         number = len(rows)
         if not self._dry_run:
             number = yield from Write(self._backend, self._backend.records.delete(self._tenant, rows))
@@ -277,7 +293,7 @@ class Cleaning:
         while True:
             page, _ = yield from self._checkpoints.page(scan)
             for found in page:
-                yield from archive.write((yield from Compute(True, list, lines.lines(found))))
+                yield from archive.write(lines.lines(found))
             if len(page) < _CHECKPOINTS_AT_ONCE:
                 return
             named = page[-1].config["configurable"]
@@ -296,7 +312,7 @@ class Cleaning:
             read = yield from Read(self._backend, program)
             pairs = zip(rows, read, strict=True)
             rows = [now for row, now in pairs if now is not None and now.revision == row.revision]
-            yield from self._archived([item_line(row) for row in rows])
+            yield from self._archived(item_line(row) for row in rows)
         if self._dry_run:
             self._count(items=len(rows))
             return
@@ -321,7 +337,7 @@ class Cleaning:
         yield from self._each_batch(self._backend.stale.variables, self._delete_some_variables)
 
     def _delete_some_variables(self, rows: Sequence[VariableRow]) -> Program[None]:
-        yield from self._archived([variable_line(row) for row in rows])
+        yield from self._archived(variable_line(row) for row in rows)
         number = len(rows)
         if not self._dry_run:
             number = yield from Write(self._backend, self._backend.stale.delete_variables(rows, time.time()))
@@ -354,7 +370,7 @@ class Cleaning:
             if after is None:
                 return
 
-    def _archived(self, lines: Sequence[Line]) -> Program[None]:
+    def _archived(self, lines: Iterable[Line]) -> Program[None]:
         if self._archive is not None:
             yield from self._archive.write(lines)
             yield from self._archive.commit()
