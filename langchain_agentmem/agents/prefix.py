@@ -61,18 +61,18 @@ class ThreadPrefixes:
         Raises:
             UnknownCollectionError: A collection of shared knowledge does not exist.
         """
-        questions = [str(one.text) for one in messages if isinstance(one, HumanMessage)] or [""]
-        key = user_id, _thread_of(config, questions[0])
+        first, last = _first_question(messages), _first_question(messages[::-1])
+        key = user_id, _thread_of(config, first)
         session = _session_of(config)
         told = self._told.get(key)
         if told is None:
-            found = yield from self.recall.known(user_id, questions[0], session_id=session)
-            told = Told(found.known, {}, questions[0], found, found)
-        elif told.question == questions[-1]:
+            found = yield from self.recall.known(user_id, first, session_id=session)
+            told = Told(found.known, {}, first, found, found)
+        elif told.question == last:
             told = _still_valid(told, (yield from self.recall.still_known(user_id, told.recalled)))
-        if told.question != questions[-1]:
-            found = yield from self.recall.known(user_id, questions[-1], told.first, session)
-            told = _still_valid(told._replace(turn={}, question=questions[-1]), found)
+        if told.question != last:
+            found = yield from self.recall.known(user_id, last, told.first, session)
+            told = _still_valid(told._replace(turn={}, question=last), found)
             told = self._with_turn(told, found)
         self._told.put(key, told)
         return told
@@ -111,6 +111,10 @@ def _session_of(config: RunnableConfig) -> str | None:
     configurable = config.get("configurable") or {}
     session_id = configurable.get("session_id") or configurable.get("thread_id")
     return None if session_id is None else str(session_id)
+
+
+def _first_question(messages: Sequence[BaseMessage]) -> str:
+    return next((str(one.text) for one in messages if isinstance(one, HumanMessage)), "")
 
 
 def _still_valid(told: Told, found: Recalled) -> Told:

@@ -119,6 +119,8 @@ class MessageList:
         self._first = first
         self._coverage = coverage
         self._style = style
+        self._last = 0, ""
+        """The number of messages that the entry returned last covers, and their digest."""
 
     @property
     def beginning(self) -> Sequence[BaseMessage]:
@@ -159,7 +161,11 @@ class MessageList:
         for at in snapshot.entry.kept if snapshot.entry else ():
             kept[isinstance(self._all[first + at], SystemMessage)].append(at)
         humans = kept[False] if human == SAME_HUMAN else [] if human is None else [before + human]
-        entry = Entry(summary, covered, chained(chain, added), (*(systems or kept[True]), *humans), self._style)
+        # A long conversation is summarised in parts, each with an entry of its own.
+        done, digest = self._last if before < self._last[0] <= covered else (before, chain)
+        digest = chained(digest, self._all[first + done : first + covered])
+        self._last = covered, digest
+        entry = Entry(summary, covered, digest, (*(systems or kept[True]), *humans), self._style)
         self._coverage.remember(entry, self._all, first)
         return entry
 

@@ -54,7 +54,7 @@ class Demand(NamedTuple):
         compact: If true, summarise all turns but the last, even if the conversation fits.
         was_compacted: If true, an earlier request was compacted on demand: the stored summary is used even if the
             conversation fits.
-        is_readable: If true, the agent has the tool that reads shortened tool results.
+        is_readable: If true, the agent has the tool that reads shortened tool results and summarised messages.
         opens: If true, a request without any message of the user begins with a message in its place. If false, the
             conversation is only a part of a request.
     """
@@ -80,11 +80,21 @@ class Limits(NamedTuple):
     excerpts: Excerpts | None
     """Shortens old tool results and arguments."""
     opens: bool
+    is_readable: bool
     """See `Demand`."""
 
     def request(self, snapshot: Snapshot, role: str, writer: SummaryWriter) -> Request:
         """Return the request for a conversation."""
-        return Request(snapshot, self.room, role, writer, self.trigger, self.excerpts, opens=self.opens)
+        return Request(
+            snapshot,
+            self.room,
+            role,
+            writer,
+            self.trigger,
+            self.excerpts,
+            opens=self.opens,
+            is_readable=self.is_readable,
+        )
 
 
 @dataclass
@@ -406,7 +416,7 @@ class CompressionEngine:
             tokens = [one for one in (keep.max_tokens, room.max_tokens // 4) if one is not None]
             keep = Budget(self.counter, min(tokens), keep.max_messages)
         excerpts = Excerpts(keep, demand.is_readable) if self.shrink else None
-        return Limits(room, trigger, keep, excerpts, demand.opens)
+        return Limits(room, trigger, keep, excerpts, demand.opens, demand.is_readable)
 
     def _excess(self, messages: list[BaseMessage], demand: Demand) -> int:
         """Return by how many tokens a request exceeds the budget if it is counted as a whole."""

@@ -18,12 +18,18 @@ from langchain_agentmem.messages.call_types import THOUGHTS, is_call
 from langchain_agentmem.messages.truncation import with_message_texts
 
 READ_TOOL = "read_stored_result"
-"""The name of the tool that returns a shortened result in full."""
+"""The name of the tool that returns shortened results and summarised messages in full."""
+CONVERSATION = "conversation"
+"""The ID by which it returns all messages."""
 
 _LONG = 900
 """Characters: longer texts are shortened."""
 _HEAD, _TAIL = 300, 150
 """The number of characters that an excerpt keeps."""
+_STEPS = 16
+"""The room is rounded down to a multiple of this part of it, so that small changes of it have no effect."""
+_ENOUGH = 0.75
+"""After shortening, a conversation has at most this part of its room; otherwise it is summarised."""
 _SIGNED = ("signature", "thought_signature", "encrypted_content", "extras")
 """Fields of blocks that a provider verifies or encrypts."""
 
@@ -39,27 +45,46 @@ class Excerpts(NamedTuple):
     keep: Budget
     is_readable: bool
 
-    def of(self, atoms: Sequence[Atom]) -> list[Atom]:
-        """Return the atoms of a conversation with shortened old ones.
+    def of(self, atoms: Sequence[Atom], room: Budget) -> tuple[list[Atom], bool]:
+        """Return the atoms of a conversation with shortened old ones, and whether that makes enough room.
 
-        The boundary moves in steps of the size of `keep`: the beginning of a request stays the same for several turns, and a
-        provider's prompt cache stays valid.
+        Whenever the conversation has outgrown its room, all old atoms were shortened at once, and they stay so: the beginning
+        of a request stays the same for several turns, and a provider's prompt cache stays valid. If that made little room,
+        the next turns would change the beginning again, so it is not enough.
 
         Args:
             atoms: The conversation.
+            room: The budget of the conversation.
         """
-        is_tokens = self.keep.max_tokens is not None
-        kept = (self.keep.max_tokens if is_tokens else self.keep.max_messages) or 0
-        sizes = [self.keep.tokens(atom.request) if is_tokens else len(atom.request) for atom in atoms]
-        step = max(1, kept)
-        boundary = max(0, sum(sizes) - kept) // step * step
-        total = 0
-        shortened: list[Atom] = []
-        for number, (atom, size) in enumerate(zip(atoms, sizes, strict=True), 1):
+        if room.max_tokens is None:
+            return list(atoms), False
+        step = max(1, room.max_tokens // _STEPS)
+        most = room.max_tokens // step * step  # it varies with the texts of a turn
+        sizes = [room.tokens(atom.request) for atom in atoms]
+        shortened = list(atoms)
+        total = first = 0
+        is_enough = True
+        for at, size in enumerate(sizes):
             total += size
-            is_old = total <= boundary and number < len(atoms)
-            shortened.append(atom._replace(request=tuple(map(self._of, atom.request))) if is_old else atom)
-        return shortened
+            if total <= most:
+                continue
+            end = self._first_kept(atoms, sizes, at)
+            for old in range(first, end):
+                shortened[old] = atoms[old]._replace(request=tuple(map(self._of, atoms[old].request)))
+                total += room.tokens(shortened[old].request) - sizes[old]
+            first = max(first, end)
+            is_enough = total <= most * _ENOUGH
+        return shortened, is_enough
+
+    def _first_kept(self, atoms: Sequence[Atom], sizes: Sequence[int], last: int) -> int:
+        """Return the index of the first atom that stays unchanged when an atom is the last one."""
+        tokens = count = 0
+        for at in range(last, -1, -1):
+            tokens += sizes[at]
+            count += len(atoms[at].request)
+            if not self.keep.allows(tokens, count):
+                return min(at + 1, last)
+        return 0
 
     def _of(self, message: BaseMessage) -> BaseMessage:
         if isinstance(message, ToolMessage):

@@ -131,7 +131,7 @@ def chained(chain: str, messages: Sequence[BaseMessage]) -> str:
     for message in messages:
         checked(message)
         digest = blake2b(chain.encode(), digest_size=16)
-        parts: list[Any] = [message.type, getattr(message, "role", None), message.name, message.content]
+        parts: list[Any] = [message.type, vars(message).get("role"), message.name, message.content]
         if isinstance(message, AIMessage) and (message.tool_calls or message.invalid_tool_calls):
             parts += [message.tool_calls, message.invalid_tool_calls]
         elif isinstance(message, ToolMessage):

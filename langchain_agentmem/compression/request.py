@@ -41,6 +41,8 @@ class Request:
         trigger: Compaction begins when the conversation exceeds this budget. Default: None (`budget`).
         excerpts: Shortens old tool results and arguments before anything is summarised. Default: None (nothing is shortened).
         opens: If true, a request without any message of the user begins with a message in its place. Default: False.
+        is_readable: If true, the message with the summary names the tool that returns the summarised messages. Default:
+            False.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class Request:
         excerpts: Excerpts | None = None,
         *,
         opens: bool = False,
+        is_readable: bool = False,
     ) -> None:
         self.snapshot = snapshot
+        self._is_readable = is_readable
         self._budget = budget
         self._role = role
         self._writer = writer
@@ -85,10 +89,11 @@ class Request:
         self.fits = self.is_whole
         """True if all messages fit the budget."""
         if not self.is_whole:
+            is_enough = True
             if excerpts is not None:
-                self._atoms = excerpts.of(self._atoms)
+                self._atoms, is_enough = excerpts.of(self._atoms, left)
             messages = messages_of(self._atoms)
-            self.is_small = left.holds(messages)
+            self.is_small = is_enough and left.holds(messages)
             self.fits = budget.minus(start).holds(messages)
 
     def messages(self) -> list[BaseMessage]:
@@ -126,7 +131,7 @@ class Request:
         Args:
             keep: The newest messages stay unchanged, up to the first that exceeds this budget.
         """
-        summary = 0 if self._budget.max_tokens is None else self._writer.message_tokens
+        summary = 0 if self._budget.max_tokens is None else self._writer.message_tokens(is_readable=self._is_readable)
         systems = self._systems if self._role == "human" else self._start(self._systems)
         room = self._budget.minus(systems, summary)
         if room.max_messages is not None and (self._role == "human" or not self._systems):
@@ -154,7 +159,7 @@ class Request:
         if summary is None:
             return self._systems
         # The summary may have been written for a larger budget.
-        message = summary_message(self._writer.bounded(summary), self.snapshot.stand_in)
+        message = summary_message(self._writer.bounded(summary), self.snapshot.stand_in, is_readable=self._is_readable)
         if self._role == "human":
             return [*self._systems, message]
         text = str(message.content)

@@ -129,10 +129,14 @@ class SummaryWriter(NamedTuple):
         now = datetime.now(UTC)
         return self.bounded(SessionSummary(text, **lists, message_count=count, updated_at=now))
 
-    @property
-    def message_tokens(self) -> int:
-        """The maximum number of tokens of the message with the summary."""
-        return self.summary_tokens + self.counter.message(summary_message(SessionSummary("")))
+    def message_tokens(self, *, is_readable: bool = False) -> int:
+        """Return the maximum number of tokens of the message with the summary.
+
+        Args:
+            is_readable: See `summary_message`. Default: False.
+        """
+        empty = summary_message(SessionSummary(""), is_readable=is_readable)
+        return self.summary_tokens + self.counter.message(empty)
 
     def bounded(self, summary: SessionSummary) -> SessionSummary:
         """Return a summary without the last entries of its lists, and truncated at a sentence, until it is short enough."""

@@ -294,8 +294,9 @@ def _key_of(message: BaseMessage) -> Any:
     content = type(message.content), _digest(as_json(message.content))
     if message.type in ("human", "system"):
         return message.type, content, message.name
-    role = getattr(message, "role", None), getattr(message, "tool_call_id", None)
-    calls = getattr(message, "tool_calls", None), getattr(message, "invalid_tool_calls", None)
+    fields = vars(message)  # `getattr` is slow for fields that a pydantic model does not have
+    role = fields.get("role"), fields.get("tool_call_id")
+    calls = fields.get("tool_calls"), fields.get("invalid_tool_calls")
     function = message.additional_kwargs.get("function_call")
     more = _digest(as_json((calls, function))) if any(calls) or function else ""
     return message.type, content, message.name, role, more
