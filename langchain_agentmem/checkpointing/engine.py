@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +60,8 @@ from langchain_agentmem.programs import OffLoop, Program, Read, Write
 from langchain_agentmem.programs.sizes import is_large
 from langchain_agentmem.text.guard import Guard
 
+_log = logging.getLogger(__name__)
+
 _GUARDED = 1_000
 """The number of characters from which a guard reads values in a worker thread."""
 
@@ -101,7 +104,9 @@ class CheckpointEngine:
         with reading_thread(thread.thread_id):
             loaded = yield from Read(self.backend, program)
             if loaded is None:
+                _log.debug("checkpointer: no checkpoint %r in thread %r", checkpoint_id or "latest", thread.thread_id)
                 return None
+            _log.debug("checkpointer: read checkpoint %r of thread %r", loaded.row.key.checkpoint_id, thread.thread_id)
             yield from OffLoop(is_large(loaded.parts))
             return self._loader.tuple(loaded, config["configurable"]["thread_id"])
 
@@ -262,8 +267,11 @@ class CheckpointEngine:
             with reading_thread(thread.thread_id):
                 stored = yield from Write(self.backend, program)
             if stored:
+                new = (len(draft.values), len(draft.elements))
+                _log.debug("checkpointer: stored %s of thread %r, %d values, %d elements", what, thread.thread_id, *new)
                 self.known.learn_all(thread, draft.learned)
                 return
+            _log.debug("checkpointer: refused %s of thread %r: other values are stored", what, thread.thread_id)
             self.known.forget(thread)
         msg = (
             f"Could not store {what}: another writer replaced thread {thread.thread_id!r} concurrently. Nothing was "
@@ -314,6 +322,7 @@ class CheckpointEngine:
         deletion = self.backend.checkpoints.delete_thread(thread)
         yield from Write(self.backend, and_cleared(deletion, notes_of_thread(self.backend, thread)))
         self.known.forget(thread)
+        _log.debug("checkpointer: deleted thread %r", thread.thread_id)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> Program[None]:
         """Delete the checkpoints of some runs."""

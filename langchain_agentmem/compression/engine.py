@@ -284,6 +284,8 @@ class CompressionEngine:
         if progress.folded or error is not None or not request.is_whole:
             yield from OffLoop(large=False)  # `on_event` is called on the application's thread
             self._report(first, messages, progress, time.monotonic() - began, error)
+        else:
+            _log.debug("compression: gave all %d messages, folded none: they fit the budget", len(messages))
         return messages
 
     def _omitting(
@@ -440,6 +442,10 @@ class CompressionEngine:
             error,
             progress.input_tokens,
             progress.output_tokens,
+        )
+        _log.debug(
+            "compression: gave %d of %d messages, folded %d into the summary, %d calls of the model",
+            *(event.messages_after, event.messages_before, progress.folded, progress.calls),
         )
         self.events.append(event)
         if self.on_event is not None:

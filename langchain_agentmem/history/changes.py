@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 import time
@@ -33,6 +34,8 @@ from langchain_agentmem.programs import OffLoop, Program, Write
 from langchain_agentmem.programs.sizes import LONG, is_large
 from langchain_agentmem.search.indexing import embed_messages, settle_messages
 from langchain_agentmem.search.rows import are_large, derived_id, digest_of_message, message_of
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -214,6 +217,7 @@ def _identified(engine: HistoryEngine, key: SessionKey, change: Callable[[], Pro
         with reading(f"Session {key.session_id!r}"):
             done = yield from Write(engine.backend, change())
         if done is not None:
+            _log.debug("history: changed messages of session %r", key.session_id)
             return done
         after: int | None = -1
         while after is not None:

@@ -126,6 +126,7 @@ class HistoryEngine:
             self.codec, messages, metadata, key.session_id, repair=repair, guard=self.guard
         )
         if not turn.messages:
+            _log.debug("history: appended nothing to session %r: no messages", key.session_id)
             return
         embedded = yield from self._embedded(key, turn.messages, repair=repair)
         yield from OffLoop(is_large(turn.messages, LONG))
@@ -149,6 +150,7 @@ class HistoryEngine:
         )
         with reading(f"Session {key.session_id!r}"):
             first = yield from Write(self.backend, self.backend.messages.append(key, addition))
+        _log.debug("history: appended %d messages to session %r at position %d", len(rows), key.session_id, first)
         stored = [LoggedMessage(key, row._replace(position=first + row.position)) for row in rows]
         yield from settle_messages(self.backend, self.indexer, stored, turn.messages, embedded)
         yield from self.sweeper.after_write()
@@ -162,12 +164,16 @@ class HistoryEngine:
             limit: The maximum number of messages; None for all.
         """
         with reading(f"A message of session {key.session_id!r}"):
-            return (yield from Read(self.backend, self.backend.messages.window(key, agent, limit, time.time())))
+            rows = yield from Read(self.backend, self.backend.messages.window(key, agent, limit, time.time()))
+        _log.debug("history: read the newest %d messages of session %r", len(rows), key.session_id)
+        return rows
 
     def page(self, key: SessionKey, agent: str | None, after: int, size: int) -> Program[list[MessageRow]]:
         """Read at most `size` messages whose position is greater than `after`, oldest first."""
         with reading(f"A message of session {key.session_id!r}"):
-            return (yield from Read(self.backend, self.backend.messages.page(key, agent, after, size, time.time())))
+            rows = yield from Read(self.backend, self.backend.messages.page(key, agent, after, size, time.time()))
+        _log.debug("history: read %d messages of session %r after position %d", len(rows), key.session_id, after)
+        return rows
 
     def count(self, key: SessionKey, agent: str | None = None) -> Program[int]:
         """Return the number of messages of a session, or of one agent in it."""
@@ -176,6 +182,7 @@ class HistoryEngine:
     def clear(self, key: SessionKey, agent: str | None = None) -> Program[None]:
         """Delete the messages of a session, or of one agent in it. The session stays listed."""
         yield from Write(self.backend, self.backend.messages.clear(key, agent))
+        _log.debug("history: cleared session %r", key.session_id)
 
     def search(
         self,
@@ -194,7 +201,9 @@ class HistoryEngine:
         ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
         scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
         asked = MessageQuery.of(query, k, role, since, until, around)
-        return (yield from search_messages(self.backend, self.codec, self.indexer, scope, asked))
+        found = yield from search_messages(self.backend, self.codec, self.indexer, scope, asked)
+        _log.debug("history: found %d messages of user %r", len(found), user_id)
+        return found
 
     def sessions(self, user_id: str | Omitted | None, limit: int | None, offset: int) -> Program[list[SessionRow]]:
         """List the sessions of one user, of nobody (None), or of all users (`OMITTED`), the most recently used first."""
@@ -216,12 +225,16 @@ class HistoryEngine:
     def end(self, key: SessionKey) -> Program[int]:
         """Delete the messages that were added under the retention policy `"session"`; return their number."""
         with self.cache.writing([session_group(key)]):
-            return (yield from Write(self.backend, self.backend.messages.end(key)))
+            ended = yield from Write(self.backend, self.backend.messages.end(key))
+        _log.debug("history: ended session %r, which deleted %d messages", key.session_id, ended)
+        return ended
 
     def delete(self, key: SessionKey) -> Program[bool]:
         """Delete a session with its messages; return true if it existed."""
         with self.cache.writing([session_group(key)]):
-            return (yield from Write(self.backend, self.backend.messages.delete(key)))
+            existed = yield from Write(self.backend, self.backend.messages.delete(key))
+        _log.debug("history: deleted session %r" if existed else "history: no session %r to delete", key.session_id)
+        return existed
 
     def _embedded(self, key: SessionKey, messages: Sequence[BaseMessage], *, repair: bool) -> Program[Embedded]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ from langchain_agentmem.text.tables import FieldTable, html_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_log = logging.getLogger(__name__)
 
 SUCCESS = "success"
 """The status of a record that states none."""
@@ -281,6 +284,7 @@ class RecordEngine:
         )
         ttl = kept.ttl.total_seconds() if isinstance(kept.ttl, timedelta) else kept.ttl
         yield from Write(self.backend, self.backend.records.add(self.tenant, row, ttl, kept.sliding, now))
+        _log.debug("records: saved %r of session %r", id_, session_id)
         yield from self.histories.engine.sweeper.after_write()
         return id_
 
@@ -324,6 +328,7 @@ class RecordEngine:
                 break
             last = rows[-1].id
             query = query._replace(below=last) if newest_first else query._replace(above=last)
+        _log.debug("records: read %d", len(found))
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from langchain_agentmem.prompting.variables.engine import VariableEngine
 from langchain_agentmem.search.rows import are_large, message_of
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.store.items import item_groups, value_of
+
+_log = logging.getLogger(__name__)
 
 USER_NAME, PREFERENCES, RECENT_CONTEXT, SESSION_CONTEXT, CONVERSATION_SUMMARY, RELEVANT_MEMORIES = BUILT_IN = (
     "user_name",
@@ -156,6 +159,7 @@ class ValueReader:
         if RELEVANT_MEMORIES in wanted and RELEVANT_MEMORIES not in found and subject.user_id is not None and message:
             text = yield from self._recall(message, subject.user_id, subject.session_id)
             found |= _values({RELEVANT_MEMORIES: text}, _USER_RANK)
+        _log.debug("prompt: read %d of %d variables", len(found), len(wanted))
         return found
 
     def _reads(self, wanted: Set[str], subject: Subject) -> list[_Reading]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -52,6 +53,8 @@ from langchain_agentmem.store.items import Value, item_groups, item_name
 from langchain_agentmem.store.reads import Answer, Reader, results_of
 from langchain_agentmem.store.updates import Decide, Rows, Values, updated
 from langchain_agentmem.text.guard import Guard
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TTL = float | timedelta | NotProvided | None
@@ -412,6 +415,9 @@ class StoreEngine:
         puts = (yield from batch.analysed_puts(self.backend.language)) if batch.puts else []
         now = time.time()
         answers, used = yield from self._execute(batch, puts, now)
+        _log.debug(
+            "store: stored %d and deleted %d items, %d operations", len(batch.puts), len(batch.deletes), batch.size
+        )
         if batch.writes:
             yield from self._settle(batch)
             yield from self.sweeper.after_write()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.util._once import Once
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,11 +30,16 @@ def test_the_python_of_a_document_runs_and_prints_what_it_says(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", postgres_database)
     monkeypatch.setenv("REDIS_URL", redis_url)
+    for name, value in (("_TRACER_PROVIDER", None), ("_TRACER_PROVIDER_SET_ONCE", Once())):
+        monkeypatch.setattr(trace, name, value)  # a document may set the process's tracer provider
     code = "\n".join(_BLOCK.findall(document.read_text(encoding="utf-8")))
     assert code
     module = ModuleType("document")
     monkeypatch.setitem(sys.modules, "document", module)  # where Python looks for the types of annotations
-    exec(compile(code, str(document), "exec", dont_inherit=True), module.__dict__)
+    try:
+        exec(compile(code, str(document), "exec", dont_inherit=True), module.__dict__)
+    finally:
+        logging.getLogger("langchain_agentmem").setLevel(logging.NOTSET)
     printed = capsys.readouterr().out.splitlines()
     for promise in _PROMISED.findall(code):
         if not promise.startswith("the "):

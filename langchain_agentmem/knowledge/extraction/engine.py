@@ -189,6 +189,7 @@ class ExtractionEngine:
         others = yield from self.register(conversation)
         run = _Run(conversation, keys[0], digests, select(conversation, digests, start, others, read.due), start)
         if not run.count:
+            _log.debug("extraction: learned nothing about user %r: no new messages", user_id)
             return Extraction(user_id)
         if not run.selection.of_user or (marker is None and (yield from self._is_forgotten(run))):
             if (yield from self._store(run, _NOTHING)) is None:
@@ -462,7 +463,12 @@ def _latest(*times: float | None) -> float | None:
 def _succeeded(run: _Run, stored: _Stored) -> Extraction:
     facts, fields, graph, faults, incomplete = stored
     if faults:
-        _log.warning("Some changes from %d messages were refused: %s", run.count, " ".join(faults[:_MAX_FAULTS]))
+        _log.warning("%d changes from %d messages were refused; see `Extraction.refused`.", len(faults), run.count)
+    _log.debug(
+        "extraction: learned %d facts, %d fields, %d entities and %d relations about user %r from %d messages",
+        *(len(facts.added), len(fields.changed), len(graph.entities), graph.relations),
+        *(run.conversation.user_id, run.count),
+    )
     return Extraction(
         run.conversation.user_id,
         run.count,

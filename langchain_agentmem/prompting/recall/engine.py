@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -45,6 +46,8 @@ from langchain_agentmem.search.messages import MessageSearch
 from langchain_agentmem.search.ranking import query_words
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.words import analyze, scores
+
+_log = logging.getLogger(__name__)
 
 MAX_QUERY = 1_000
 """Maximum number of characters of a query. Of a longer message, only the end is used."""
@@ -96,11 +99,13 @@ class RecallEngine:
             check_name("query", query)
         text = query_of(query)
         if not text:
+            _log.debug("recall: searched nothing for user %r: the message has no text", user_id)
             return Recall(query)
         messages = self._turns.search(text, user_id, session_id, k)
         items = yield from self._items(text, user_id, k, names, messages)
         large = is_long(item.text for item in items)
         best = (yield from Compute(large, _ranked_together, items, text, self._store.language))[:k]
+        _log.debug("recall: found %d items for user %r", len(best), user_id)
         if budget is None:
             return Recall(query, tuple(best), recalled_text(best, None, len))
         counter = counter or TokenCounter()

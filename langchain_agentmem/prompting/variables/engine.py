@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ from langchain_agentmem.prompting.variables.models import FoundVariables, Variab
 from langchain_agentmem.search.ranking import query_words
 from langchain_agentmem.text.guard import Guard
 from langchain_agentmem.text.words import analyze, scores, texts_in
+
+_log = logging.getLogger(__name__)
 
 
 class VariableEngine:
@@ -110,6 +113,7 @@ class VariableEngine:
         use = SessionUse(seconds("Retention.ttl", kept.ttl), kept.sliding)
         with self.cache.writing([_group(scope)]):
             yield from Write(self.backend, self.backend.variables.set(scope, puts, time.time(), use))
+        _log.debug("variables: set %d of user %r, session %r, agent %r", len(puts), *scope[1:])
         yield from self._sweeper.after_write()
 
     def visible(self, scope: VariableScope, names: Iterable[str] | None = None) -> Program[dict[str, VariableRow]]:
@@ -134,7 +138,9 @@ class VariableEngine:
         return Lookup(("variables", scope), list(map(_group, scope.ranked)), partial(self._ends_at, scope))
 
     def _read(self, scope: VariableScope, names: Sequence[str] | None = None) -> Program[list[VariableRow]]:
-        return (yield from Read(self.backend, self.backend.variables.read(scope, names, time.time())))
+        rows = yield from Read(self.backend, self.backend.variables.read(scope, names, time.time()))
+        _log.debug("variables: read %d of user %r, session %r, agent %r", len(rows), *scope[1:])
+        return rows
 
     def _ends_at(self, scope: VariableScope, rows: Sequence[VariableRow]) -> float | None:
         """Return the time until which rows that were read now are true."""
@@ -181,7 +187,9 @@ class VariableEngine:
 
     def _remove(self, scope: VariableScope, names: Sequence[str] | None) -> Program[int]:
         with self.cache.writing([_group(scope)]):
-            return (yield from Write(self.backend, self.backend.variables.remove(scope, names, time.time())))
+            removed = yield from Write(self.backend, self.backend.variables.remove(scope, names, time.time()))
+        _log.debug("variables: deleted %d of user %r, session %r, agent %r", removed, *scope[1:])
+        return removed
 
 
 def variable_puts(values: Mapping[str, Any], ttl: float | None = None, guard: Guard | None = None) -> list[VariablePut]:
