@@ -15,10 +15,10 @@ from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
 _DAY = 86_400.0
 
-KINDS = ("records", "sessions", "messages", "threads", "items", "variables")
+KINDS = ("records", "sessions", "messages", "threads", "items", "variables", "orphans")
 """The kinds of data that a cleanup can delete."""
 
-DEFAULT_KINDS = ("sessions", "messages", "records", "threads", "items")
+DEFAULT_KINDS = ("records", "sessions", "messages", "threads", "items", "orphans")
 """The kinds that a cleanup deletes by default. Variables of users are settings, which may be old and still valid."""
 
 Target = str | os.PathLike[str] | TextIO

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
-from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Swap, ThreadKey
+from langchain_agentmem.backends.contract import Backend, ItemPut, ItemRow, Namespace, Swap, ThreadKey
 from langchain_agentmem.backends.digests import digest_of_ids
 from langchain_agentmem.encoding.json_values import dump_json, load_json
 from langchain_agentmem.programs import Program, storage_program
@@ -60,7 +60,7 @@ class Notes:
     def __init__(self, backend: Backend, tenant: str, *about: str | None) -> None:
         self._items = backend.items
         self._tenant = TENANT_OF_NOTES + tenant
-        self._namespace = (digest_of_ids(*(one or "" for one in about)).hex(),)
+        self._namespace = _namespace(*about)
 
     @storage_program
     def get(self, name: str, now: float) -> Program[Note | None]:
@@ -131,7 +131,20 @@ class Notes:
 
 def notes_of_thread(backend: Backend, thread: ThreadKey) -> Notes:
     """Return the notes about a thread."""
-    return Notes(backend, thread.tenant, "thread", thread.thread_id)
+    return Notes(backend, thread.tenant, *_about(thread))
+
+
+def namespace_of_thread(thread: ThreadKey) -> Namespace:
+    """Return the namespace of the notes about a thread."""
+    return _namespace(*_about(thread))
+
+
+def _about(thread: ThreadKey) -> tuple[str, str]:
+    return "thread", thread.thread_id
+
+
+def _namespace(*about: str | None) -> Namespace:
+    return (digest_of_ids(*(one or "" for one in about)).hex(),)
 
 
 @storage_program

@@ -75,6 +75,10 @@ class SessionRecords:
         )
 
 
+SUMMARY = "summary "
+"""The beginning of the name of a thread's note with a summary. The namespace of the subgraph follows."""
+
+
 class ThreadRecords:
     """Stores the record of a thread among the notes about it.
 
@@ -256,7 +260,7 @@ def thread_storage(engine: CheckpointEngine, thread_id: str, namespace: str = ""
     return ThreadRecords(
         engine.backend,
         notes,
-        f"summary {namespace}",
+        f"{SUMMARY}{namespace}",
         engine.ttl,
         serde if isinstance(serde, EncryptedSerializer) else None,
         engine.guard,

@@ -232,14 +232,15 @@ def _forget_thread(
     """Delete a thread with the notes about it, or remove the user from it; see `CheckpointTable.forget_user`."""
     # The notes come first where a backend stores each step at once: after an interruption, the thread is still listed.
     if shared or is_alone:
-        yield from _clear_notes(backend, thread)
+        yield from clear_notes(backend, thread)
     deleted = yield from backend.checkpoints.forget_user(thread, user_id, shared=shared)
     if deleted:
-        yield from _clear_notes(backend, thread)
+        yield from clear_notes(backend, thread)
     return deleted
 
 
-def _clear_notes(backend: Backend, thread: ThreadKey) -> Program[None]:
+def clear_notes(backend: Backend, thread: ThreadKey) -> Program[None]:
+    """Delete the notes about a thread, and those about the users of its messages."""
     now = time.time()
     yield from notes_of_thread(backend, thread).clear(now)
     yield from speakers_of(backend, thread.tenant, thread.thread_id).clear(now)

@@ -13,6 +13,8 @@ from langchain_core.messages import AIMessage, HumanMessage, messages_from_dict
 from langgraph.checkpoint.base import empty_checkpoint
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError
+from langchain_agentmem.backends.contract import ThreadKey
+from langchain_agentmem.backends.notes import TTL, notes_of_thread
 from langchain_agentmem.lifecycle.cleaning.engine import Cleaning
 
 DAY = 86_400.0
@@ -306,3 +308,20 @@ async def test_progress_is_reported_after_each_batch(memory, call, clock):
     assert len(reports) >= 2
     assert "Deleted 130 sessions, 130 messages" in result.description
     assert "130" in result._repr_html_()
+
+
+async def test_notes_of_threads_that_are_gone_are_orphans(memory, call, clock):
+    for thread_id in ("gone", "kept"):
+        put(memory, thread_id, 1, HumanMessage("Hello"))
+        await call(memory.checkpointer.set_ttl, thread_id, 3_600 if thread_id == "gone" else 100 * DAY)
+    clock.now += 10 * DAY
+    await call(memory.sweep)  # the thread expires without its notes
+    put(memory, "kept", 2, HumanMessage("Recent"))
+    assert (await call(memory.cleanup, 20 * DAY, dry_run=True)).orphans == 0
+    assert (await call(memory.cleanup, 5 * DAY, dry_run=True)).orphans == 1
+    assert (await call(memory.cleanup, 5 * DAY)).orphans == 1
+    assert (await call(memory.cleanup, 5 * DAY)).orphans == 0
+    notes = notes_of_thread(memory.backend, ThreadKey(memory.tenant, "kept"))
+    assert memory.backend.read(notes.get(TTL, clock.now)) is not None
+    gone = notes_of_thread(memory.backend, ThreadKey(memory.tenant, "gone"))
+    assert memory.backend.read(gone.get(TTL, clock.now)) is None

@@ -33,7 +33,6 @@ from langchain_agentmem.backends.contract import (
     ThreadRow,
     VariableRow,
 )
-from langchain_agentmem.backends.notes import notes_of_thread
 from langchain_agentmem.backends.reads import session_group
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.scan import Scan
@@ -52,7 +51,9 @@ from langchain_agentmem.lifecycle.cleaning.lines import (
     thread_line,
     variable_line,
 )
+from langchain_agentmem.lifecycle.cleaning.orphans import Orphans
 from langchain_agentmem.lifecycle.cleaning.results import Cleanup
+from langchain_agentmem.lifecycle.forgetting import clear_notes
 from langchain_agentmem.lifecycle.progress import Report, reporting
 from langchain_agentmem.programs import Call, Compute, Program, Read, Write, storage_program, together
 from langchain_agentmem.store.engine import StoreEngine
@@ -148,6 +149,7 @@ class Cleaning:
             "threads": self._delete_threads,
             "items": self._delete_items,
             "variables": self._delete_variables,
+            "orphans": self._delete_orphans,
         }
 
     # Sessions
@@ -282,7 +284,7 @@ class Cleaning:
         for row in rows:
             thread = ThreadKey(self._tenant, row.thread_id)
             if (yield from self._backend.stale.delete_thread(thread, row.updated_at, now)):
-                yield from notes_of_thread(self._backend, thread).clear(now)
+                yield from clear_notes(self._backend, thread)
                 gone.append(row)
         return gone
 
@@ -342,6 +344,18 @@ class Cleaning:
         if not self._dry_run:
             number = yield from Write(self._backend, self._backend.stale.delete_variables(rows, time.time()))
         self._count(variables=number)
+
+    def _delete_orphans(self) -> Program[None]:
+        orphans = Orphans(self._backend, self._tenant, self._before)
+        while (rows := (yield from orphans.next())) is not None:
+            for batch in _batches(rows, lambda _: 1, BATCH):
+                number = len(batch)
+                if not self._dry_run:
+                    number = 0
+                    for row in batch:
+                        number += yield from orphans.delete(row)
+                self._count(orphans=number)
+                yield from Call(self._report, self.done)
 
     # Batches
 
