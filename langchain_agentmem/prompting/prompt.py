@@ -20,7 +20,8 @@ from langchain_agentmem.arguments.runs import context_of, user_named_by
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.messages.tokens import TokenCounter
-from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.programs import OffLoop, Program, arun, run
+from langchain_agentmem.programs.sizes import LARGE, LONG, is_large
 from langchain_agentmem.prompting.templates.budgets import Ranked, limited, within
 from langchain_agentmem.prompting.templates.messages import Tags
 from langchain_agentmem.prompting.templates.parsing import names_in, texts_in
@@ -145,6 +146,8 @@ class MemoryPrompt(ChatPromptTemplate):
         values = yield from settings.reader.read(self._read_names, subject, message)
         yield from settings.counter.prepare()
         count = settings.counter.text
+        counts = settings.max_tokens is not None or bool(settings.limits)
+        yield from OffLoop(is_large([inputs, *(one.value for one in values.values())], LONG if counts else LARGE))
 
         def filled(values: Mapping[str, Ranked]) -> list[BaseMessage]:
             rendering = Rendering({name: one.value for name, one in values.items()}, inputs, settings.required)
@@ -294,7 +297,8 @@ def subject_of(bound: Subject, config: RunnableConfig) -> Subject:
     user_id = user_named_by(configurable)
     if user_id is None:
         user_id = user_named_by(context_of(configurable))
-    session_id = configurable.get("session_id") or configurable.get("thread_id")
+    thread_id = configurable.get("thread_id")  # LangGraph accepts a number or a UUID
+    session_id = configurable.get("session_id") or (None if thread_id is None else str(thread_id) or None)
     named = Subject(user_id, session_id, configurable.get("agent") or None)
     return Subject(
         *(

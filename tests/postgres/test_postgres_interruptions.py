@@ -27,6 +27,7 @@ import langchain_agentmem
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.postgres.slots import Slot, Slots, TimeLimit
 from langchain_agentmem.backends.postgres.transactions import Do
+from langchain_agentmem.programs import together
 
 TRACED = {
     str(Path(langchain_agentmem.__file__).parent / name)
@@ -94,6 +95,14 @@ def transaction(memory: AgentMemory, number: int) -> None:
     memory.store.batch([GetOp(("a",), "k"), PutOp(("a",), "k", {"n": number}), PutOp(("a",), "other", None)])
 
 
+def pipeline(memory: AgentMemory, number: int) -> None:
+    memory.store.put(("a",), "k", {"n": number})
+    items, tenant = memory.backend.items, memory.store.engine.tenant
+    keys = [(("a",), "k")]
+    for rows in memory.backend.read(together([items.get(tenant, keys, 0.0), items.get(tenant, keys, 0.0)])):
+        assert [row and row.value for row in rows] == [f'{{"n": {number}}}']
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("call", [one_statement, transaction])
 @pytest.mark.parametrize("source", SOURCES)
@@ -110,6 +119,21 @@ def test_an_exception_at_any_line_leaves_nothing_behind(postgres_url, source, ca
             assert stored is not None
             assert stored.value["n"] in (at - 1, at)
             call(memory, at)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # psycopg's own generators
+@pytest.mark.parametrize("source", ["own", "pool"])
+def test_an_exception_at_any_line_of_a_pipeline_leaves_nothing_behind(postgres_url, source, caplog):
+    with opened(source, postgres_url) as memory:
+        pipeline(memory, 0)
+        with Breaking(at=0) as counting:
+            pipeline(memory, 0)
+        for at in range(1, counting.lines + 1):
+            with contextlib.suppress(Stopped), Breaking(at):
+                pipeline(memory, at)
+            pipeline(memory, at)
+    caplog.clear()
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

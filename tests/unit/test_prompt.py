@@ -6,6 +6,7 @@ import asyncio
 import copy
 import threading
 from operator import itemgetter
+from uuid import UUID
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -191,12 +192,16 @@ def test_the_run_names_user_and_session(invoke):
     invoke(own, {"input": "hello"}, config)
     invoke(own, {"input": "hello"}, {"configurable": {"thread_id": "t", "user_id": ""}})
     invoke(RunnableLambda(lambda _: own.format_messages(input="x")), {}, config)
+    for thread_id in (0, UUID(int=7)):  # as LangGraph's checkpointers accept
+        invoke(own, {"input": "hello"}, {"configurable": {"thread_id": thread_id}})
     bound = prompt("{{mood}}", reader, subject=Subject("bob", None, "planner"))
     invoke(bound, {}, config)
     assert [subject for _, subject, _ in reader.asked] == [
         Subject("ann", "s"),
         Subject(None, "t"),
         Subject("ann", "s"),
+        Subject(None, "0"),
+        Subject(None, str(UUID(int=7))),
         Subject("bob", "s", "planner"),
     ]
     with pytest.raises(InvalidInputError, match="user_id"):
@@ -236,6 +241,22 @@ def test_budgets(invoke):
     assert "y" * 50 in message.content, "the more specific value stays"
     with pytest.raises(BudgetError, match="more than max_tokens=60"):
         invoke(small, {"input": "i" * 100})
+
+
+def test_a_large_prompt_is_counted_off_the_event_loop():
+    threads = []
+
+    def tokens(messages):
+        threads.append(threading.current_thread())
+        return sum(len(message.content) for message in messages)
+
+    from langchain_agentmem import TokenCounter
+
+    reader = Reader({"a": ["word " * 20] * 1_000})
+    large = prompt("{{a}} {input}", reader, max_tokens=500, counter=TokenCounter.of(tokens))
+    message = asyncio.run(large.ainvoke({"input": "i"})).to_messages()[0]
+    assert len(message.content) <= 500
+    assert threading.main_thread() not in threads
 
 
 def test_it_shows_itself():
