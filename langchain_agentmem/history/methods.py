@@ -17,6 +17,8 @@ from langchain_agentmem.messages.models import FoundMessages
 from langchain_agentmem.programs import arun, run
 
 if TYPE_CHECKING:
+    from langchain_core.runnables import ConfigurableFieldSpec
+
     from langchain_agentmem.compression.compressor import MemoryCompressor
 
 
@@ -150,6 +152,27 @@ class HistoryMethods:
             user_id: The user of the session. An empty ID, as in a config's default, names no user. Default: None (nobody).
         """
         return self._histories.create(session_id, user_id, None, Window(), None, turn=True)
+
+    @property
+    def history_factory_config(self) -> list[ConfigurableFieldSpec]:
+        """The keys that the factories read from a run's config, for `RunnableWithMessageHistory(history_factory_config=…)`.
+
+        They are `user_id` and `session_id`. Each run must name both; an empty `user_id` names no user. Without this list,
+        LangChain passes `session_id` only, and the sessions belong to nobody.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> memory = AgentMemory.from_url("sqlite:///:memory:")
+            >>> [field.id for field in memory.history_factory_config]
+            ['user_id', 'session_id']
+            >>> memory.close()
+        """
+        from langchain_core.runnables import ConfigurableFieldSpec
+
+        return [
+            ConfigurableFieldSpec(id="user_id", annotation=str, name="User ID", is_shared=True),
+            ConfigurableFieldSpec(id="session_id", annotation=str, name="Session ID", is_shared=True),
+        ]
 
     def session_history(
         self,

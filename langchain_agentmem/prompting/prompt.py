@@ -26,7 +26,7 @@ from langchain_agentmem.prompting.templates.budgets import Ranked, limited, with
 from langchain_agentmem.prompting.templates.messages import Tags
 from langchain_agentmem.prompting.templates.parsing import names_in, texts_in
 from langchain_agentmem.prompting.templates.rendering import Rendering, splits
-from langchain_agentmem.prompting.values import Subject, ValueReader
+from langchain_agentmem.prompting.values import RECENT_CONTEXT, Subject, ValueReader
 from langchain_agentmem.text.tables import html_table
 
 _QUESTIONS = ("input", "question", "query", "message", "text")
@@ -144,6 +144,8 @@ class MemoryPrompt(ChatPromptTemplate):
         subject = subject_of(settings.subject, var_child_runnable_config.get() or {})
         message = message_in(given, settings.question)
         values = yield from settings.reader.read(self._read_names, subject, message)
+        if RECENT_CONTEXT in self._read_names and RECENT_CONTEXT not in values:
+            values = {**values, **settings.reader.of_messages(earlier_messages_in(given))}
         yield from settings.counter.prepare()
         count = settings.counter.text
         counts = settings.max_tokens is not None or bool(settings.limits)
@@ -331,6 +333,24 @@ def message_in(inputs: Mapping[str, Any], question: str | None) -> str:
         if isinstance(one, (list, tuple)) and (text := _text_of(one)):
             return text
     return next(iter(texts.values())) if len(texts) == 1 else ""
+
+
+def earlier_messages_in(inputs: Mapping[str, Any]) -> list[BaseMessage]:
+    """Return the messages in the inputs of a prompt that come before the current message of the user.
+
+    Example:
+        >>> from langchain_core.messages import AIMessage, HumanMessage
+        >>> from langchain_agentmem.prompting.prompt import earlier_messages_in
+        >>> [one.content for one in earlier_messages_in({"messages": [HumanMessage("a"), AIMessage("b"), HumanMessage("c")]})]
+        ['a', 'b']
+    """
+    for value in inputs.values():
+        if isinstance(value, (list, tuple)):
+            messages = [one for one in value if isinstance(one, BaseMessage)]
+            spoken = [at for at, one in enumerate(messages) if isinstance(one, HumanMessage)]
+            if spoken:
+                return messages[: spoken[-1]]
+    return []
 
 
 def _text_of(value: Any) -> str:

@@ -205,16 +205,25 @@ class ValueReader:
 
     def _conversation(self, session: SessionKey, rows: Sequence[MessageRow]) -> Program[dict[str, Ranked]]:
         yield from OffLoop(are_large(rows))
-        lines = []
-        for row in rows[-self._recent.messages :]:
-            message = message_of(self._history.codec, row, session)
-            speaker = _speaker_of(message)
-            # One line each: a line break in a message must not begin a line that looks like another speaker's.
-            text = " ".join(str(message.text).split())
-            if speaker and text:
-                most = self._recent.characters
-                lines.append(f"{speaker}: {text if len(text) <= most else text[: most - 1].rstrip() + '…'}")
+        messages = [message_of(self._history.codec, row, session) for row in rows[-self._recent.messages :]]
+        return self.of_messages(messages)
+
+    def of_messages(self, messages: Sequence[BaseMessage]) -> dict[str, Ranked]:
+        """Return `recent_context` of messages that are not stored, such as those in the state of a graph."""
+        lines = [line for message in messages if (line := self._line(message))][-self._recent.messages :]
         return _values({RECENT_CONTEXT: "\n".join(lines)}, _SESSION_RANK)
+
+    def _line(self, message: BaseMessage) -> str:
+        """Return a message as one line; an empty text if nobody speaks in it.
+
+        A line break in a message must not begin a line that looks like another speaker's.
+        """
+        speaker = _speaker_of(message)
+        text = " ".join(str(message.text).split())
+        if not speaker or not text:
+            return ""
+        most = self._recent.characters
+        return f"{speaker}: {text if len(text) <= most else text[: most - 1].rstrip() + '…'}"
 
     def _summary(self, stored: StoredSummary | None) -> Program[dict[str, Ranked]]:
         yield from ()

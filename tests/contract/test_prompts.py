@@ -151,7 +151,7 @@ async def test_recent_context_is_bounded(memory, call, invoke):
 
 async def test_it_fills_itself_in_a_chain_with_a_history(memory, call, invoke):
     await call(memory.variables.set, "tone", "kind", user_id="alice@example.com")
-    model = ScriptedChatModel(["one", "two"])
+    model = ScriptedChatModel(["one", "two", "three"])
     prompt = memory.prompt(
         [("system", "{{tone}} {{recent_context}}"), MessagesPlaceholder("history"), ("human", "{input}")]
     )
@@ -160,11 +160,13 @@ async def test_it_fills_itself_in_a_chain_with_a_history(memory, call, invoke):
         memory.get_session_history,
         input_messages_key="input",
         history_messages_key="history",
+        history_factory_config=memory.history_factory_config,
     )
-    run = {"configurable": {"session_id": "s"}}
-    await invoke(chain, {"input": "first"}, run)
-    await invoke(chain, {"input": "second"}, run)
-    assert model.requests[1][0].content == " User: first\nAssistant: one"
+    await invoke(chain, {"input": "first"}, RUN)
+    await invoke(chain, {"input": "second"}, RUN)
+    assert model.requests[1][0].content == "kind User: first\nAssistant: one"
+    await invoke(chain, {"input": "third"}, {"configurable": {"session_id": "s", "user_id": ""}})
+    assert [message.content for message in model.requests[2]] == [" ", "third"]
     assert [message.content for message in model.requests[1][1:]] == ["first", "one", "second"]
 
 
@@ -172,15 +174,15 @@ async def test_it_fills_itself_in_a_graph(memory, call, invoke):
     await call(memory.variables.set, "tone", "kind", user_id="alice@example.com", session_id="t")
     model = ScriptedChatModel(["hello"])
     chain = (
-        memory.prompt([("system", "Be {{tone}}."), MessagesPlaceholder("messages")])
+        memory.prompt([("system", "Be {{tone}}. {{recent_context}}"), MessagesPlaceholder("messages")])
         | model
         | (lambda m: {"messages": [m]})
     )
     graph = StateGraph(MessagesState).add_node("reply", chain).add_edge(START, "reply").compile()
     run = {"configurable": {"thread_id": "t", "user_id": "alice@example.com"}}
-    state = await invoke(graph, {"messages": [("user", "hi")]}, run)
-    assert [message.content for message in state["messages"]] == ["hi", "hello"]
-    assert [message.content for message in model.requests[0]] == ["Be kind.", "hi"]
+    state = await invoke(graph, {"messages": [("user", "one"), ("ai", "two"), ("user", "hi")]}, run)
+    assert [message.content for message in state["messages"]] == ["one", "two", "hi", "hello"]
+    assert model.requests[0][0].content == "Be kind. User: one\nAssistant: two"
 
 
 @pytest.mark.parametrize(
