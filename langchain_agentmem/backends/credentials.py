@@ -26,6 +26,9 @@ class Login(NamedTuple):
     """The user name; None for that of the URL."""
     password: str
 
+    def __repr__(self) -> str:
+        return f"Login(user={self.user!r})"  # without the password
+
 
 @dataclass(frozen=True, repr=False)
 class Credentials(OuterStep[Login]):

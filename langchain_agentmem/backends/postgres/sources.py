@@ -118,7 +118,7 @@ class OwnConnections(Source):
                 connection.pgconn.finish()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)  # a representation would show the password
 class _Connect(OuterStep[None]):
     """Outer step: open a connection for a lease."""
 
