@@ -560,7 +560,8 @@ local state = call('HMGET', THREAD, 'user', 'created', 'updated', 'expires')
 return {state[1] or '', call('HLEN', CHECKPOINTS), state[2], state[3], state[4], users()}
 
 -- tally --
--- Count what the thread contains. Return nothing if it does not exist; otherwise the period in which it expires, the numbers of
+-- Count what the thread contains.
+-- Return nothing if it does not exist; otherwise the period in which it expires, the numbers of
 -- checkpoints and pending writes, and the users.
 -- KEYS: the keys of the thread.
 -- ARGV: now, the ends of the periods.

@@ -512,7 +512,8 @@ end
 return 0
 
 -- tally --
--- Count the items of some namespaces by kind, including expired ones. Return the namespace to continue from (nil: the end), and the
+-- Count the items of some namespaces by kind, including expired ones.
+-- Return the namespace to continue from (nil: the end), and the
 -- numbers of items whose second label is each of the kinds, and of others.
 -- KEYS: the namespaces of the root.
 -- ARGV: namespace to continue from ('' for the first), maximum number of namespaces, kinds.
