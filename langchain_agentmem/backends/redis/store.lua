@@ -529,8 +529,9 @@ end
 return result
 
 -- tally_expiring --
--- Count items with a TTL by kind and by period. Return the number of items examined; then for each kind, and for others, the number
--- of expired items and the numbers of those that expire in the first four periods.
+-- Count items with a TTL by kind and by period.
+-- Return the number of items examined; then for each kind, and for others, the number of expired items and the numbers of those that
+-- expire in the first four periods.
 -- KEYS: the namespaces of the root.
 -- ARGV: now, the ends of the periods, rank of the first item, maximum number of items, kinds.
 local now, ends, first, most = tonumber(ARGV[1]), ends_from(2), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -551,8 +552,8 @@ end
 return result
 
 -- tally_values --
--- Read values of a page of a namespace. Return the number of items examined, the number of values that begin with a field, and the
--- keys of the objects in another field.
+-- Read values of a page of a namespace.
+-- Return the number of items examined, the number of values that begin with a field, and the keys of the objects in another field.
 -- KEYS: the namespaces of the root.
 -- ARGV: now, namespace, rank of the first item, maximum number of items, the first field ('' for none), the other field ('' for none).
 local now, first, most = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
