@@ -8,9 +8,9 @@ operations are written once, as programs, so most of that matrix repeats what an
 2. **Engine.** Files in `ENGINE` test programs composed of storage operations that other files test everywhere. Each test
    runs sync on one of SQLite, Postgres and Redis and async on the next; which one it is differs from test to test.
 3. **Parameters.** SQLite, Postgres and Redis run all of them, because a backend may store or compare data in its own way. In
-   `GRAPHS`, where parameters are kinds of graphs, Postgres and Redis take turns.
-4. **Redis Cluster** runs each test once, with its first parameters: it runs the scripts of a single server, and what
-   differs is the node that a key is on. It runs nothing of `ONE_NODE`.
+   `GRAPHS`, where parameters are kinds of graphs, they take turns after the first parameters.
+4. **Redis Cluster** runs every second test once, with its first parameters: it runs the scripts of a single server, and what
+   differs is the node that a key is on. It runs all of `EVERY_SCRIPT`, and nothing of `ONE_NODE`.
 5. **SQLite in memory** differs from a file in its connections, so it runs `IN_MEMORY` only, each test once.
 
 `--full-matrix` runs every combination (and SQLite in memory in `IN_MEMORY` only). Run it before a release.
@@ -46,19 +46,30 @@ ENGINE = {
     "test_entities.py",
     "test_extraction.py",
     "test_extraction_entities.py",
+    "test_extraction_exit.py",
     "test_extraction_users.py",
+    "test_forgetting.py",
+    "test_guard.py",
     "test_history_agents.py",
+    "test_history_arguments.py",
     "test_history_chains.py",
     "test_history_windows.py",
+    "test_learning_answers.py",
+    "test_learning_changes.py",
+    "test_learning_conversation.py",
     "test_memory_tools.py",
+    "test_model_requests.py",
     "test_profile_story.py",
     "test_profiles.py",
+    "test_prompts.py",
+    "test_provenance.py",
     "test_read_cache.py",
     "test_recall.py",
     "test_runs_without_user.py",
     "test_shared_knowledge.py",
     "test_store_graph.py",
     "test_summaries.py",
+    "test_summary_failures.py",
 }
 
 GRAPHS = {
@@ -78,6 +89,9 @@ ONE_NODE = {
     "test_history_processes.py",
 }
 """Files about bytes, graphs and processes, which are the same on a node of a cluster as on a single server."""
+
+EVERY_SCRIPT = {"test_backend_contract.py"}
+"""Files that call every script of Redis, so they show that each one finds its keys on a cluster."""
 
 NOT_CORE = {"test_agent_server.py", "test_documents.py", "test_licences.py", "test_notebooks.py"}
 
@@ -122,7 +136,9 @@ def in_default(case: Case) -> bool:
         return SEVERAL.index(case.backend) == (case.turn + twin) % len(SEVERAL)
     if case.backend not in SEVERAL and case.number:
         return False
-    if case.file in GRAPHS and case.number and case.backend == ("postgres", "redis")[case.turn // 2 % 2]:
+    if case.backend == "redis-cluster" and case.file not in EVERY_SCRIPT and case.turn // 2 % 2:
+        return False
+    if case.file in GRAPHS and case.number and case.backend != SEVERAL[case.turn // 2 % len(SEVERAL)]:
         return False
     return case.twin is None or twin == (case.turn + BACKENDS.index(case.backend)) % 2
 
