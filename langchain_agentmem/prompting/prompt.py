@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from langchain_core.exceptions import ErrorCode, create_message
@@ -26,7 +26,7 @@ from langchain_agentmem.prompting.templates.budgets import Ranked, limited, with
 from langchain_agentmem.prompting.templates.messages import Tags
 from langchain_agentmem.prompting.templates.parsing import names_in, texts_in
 from langchain_agentmem.prompting.templates.rendering import Rendering, splits
-from langchain_agentmem.prompting.values import RECENT_CONTEXT, Subject, ValueReader
+from langchain_agentmem.prompting.values import RECENT_CONTEXT, Subject, ValueReader, unnamed_by
 from langchain_agentmem.text.tables import html_table
 
 _QUESTIONS = ("input", "question", "query", "message", "text")
@@ -104,9 +104,10 @@ class MemoryPrompt(ChatPromptTemplate):
         return list(dict.fromkeys(names_in(list(self.nodes.values()))))
 
     @cached_property
-    def _read_names(self) -> frozenset[str]:
-        """Names of the variables to read: a name with dots may lead into an object."""
-        return frozenset(part for name in self.memory_variables for part in (name, *(head for head, _ in splits(name))))
+    def _read_names(self) -> dict[str, None]:
+        """Names of the variables to read, in the order of the template: a name with dots may lead into an object."""
+        names = self.memory_variables
+        return dict.fromkeys(part for name in names for part in (name, *(head for head, _ in splits(name))))
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
@@ -143,7 +144,7 @@ class MemoryPrompt(ChatPromptTemplate):
         inputs = self._merge_partial_and_user_variables(**given)
         subject = subject_of(settings.subject, var_child_runnable_config.get() or {})
         message = message_in(given, settings.question)
-        values = yield from settings.reader.read(self._read_names, subject, message)
+        values = yield from settings.reader.read(self._read_names.keys(), subject, message)
         if RECENT_CONTEXT in self._read_names and RECENT_CONTEXT not in values:
             values = {**values, **settings.reader.of_messages(earlier_messages_in(given))}
         yield from settings.counter.prepare()
@@ -152,10 +153,12 @@ class MemoryPrompt(ChatPromptTemplate):
         yield from OffLoop(is_large([inputs, *(one.value for one in values.values())], LONG if counts else LARGE))
 
         def filled(values: Mapping[str, Ranked]) -> list[BaseMessage]:
-            rendering = Rendering({name: one.value for name, one in values.items()}, inputs, settings.required)
+            plain = {name: one.value for name, one in values.items()}
+            rendering = Rendering(plain, inputs, settings.required, partial(unnamed_by, subject))
             texts = {name: rendering.part(node) for name, node in self.nodes.items()}
             return ChatPromptTemplate.format_messages(self, **{**inputs, **texts})
 
+        values = {name: values[name] for name in self._read_names if name in values}
         values = limited(values, settings.limits, count)
         if settings.max_tokens is not None:
             values = within(values, settings.max_tokens, count, lambda some: settings.counter.messages(filled(some)))

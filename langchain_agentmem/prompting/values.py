@@ -49,6 +49,9 @@ USER_NAME, PREFERENCES, RECENT_CONTEXT, SESSION_CONTEXT, CONVERSATION_SUMMARY, R
 )
 """Names of the variables that memory provides. A variable that was set wins over one of these with the same name."""
 
+_OF_USER = frozenset((USER_NAME, PREFERENCES, RELEVANT_MEMORIES))
+_OF_SESSION = frozenset((RECENT_CONTEXT, SESSION_CONTEXT, CONVERSATION_SUMMARY))
+
 STARTED = "session_started"
 """Name of the variable that holds the time when a session was opened. It is no part of `session_context`."""
 
@@ -201,7 +204,8 @@ class ValueReader:
         stored = [row for row in rows if row is not None]
         document = next(readable(stored, lambda row: Fields(user_id, value_of(row)).document), {})
         yield from ()
-        return _values({USER_NAME: document.get("name"), PREFERENCES: document.get("preferences")}, _USER_RANK)
+        preferences = with_sorted_keys(document.get("preferences"))
+        return _values({USER_NAME: document.get("name"), PREFERENCES: preferences}, _USER_RANK)
 
     def _conversation(self, session: SessionKey, rows: Sequence[MessageRow]) -> Program[dict[str, Ranked]]:
         yield from OffLoop(are_large(rows))
@@ -242,7 +246,33 @@ class ValueReader:
                 if rank >= _SESSION_RANK:
                     session[name] = found[name].value
         session.pop(STARTED, None)
-        return _values({SESSION_CONTEXT: session}, _SESSION_RANK) | found
+        return _values({SESSION_CONTEXT: dict(sorted(session.items()))}, _SESSION_RANK) | found
+
+
+def with_sorted_keys(value: Any) -> Any:
+    """Return a JSON value whose objects are in the order of their keys. Postgres stores items without an order of keys.
+
+    Example:
+        >>> from langchain_agentmem.prompting.values import with_sorted_keys
+        >>> with_sorted_keys({"zz": 1, "b": [{"d": 2, "c": 3}]})
+        {'b': [{'c': 3, 'd': 2}], 'zz': 1}
+    """
+    if isinstance(value, dict):
+        return {key: with_sorted_keys(value[key]) for key in sorted(value)}
+    return [with_sorted_keys(one) for one in value] if isinstance(value, list) else value
+
+
+def unnamed_by(subject: Subject, name: str) -> str:
+    """Return what a run does not name, although a variable that memory provides needs it; an empty text if there is none.
+
+    Args:
+        subject: Whose memory the run shows.
+        name: The name of the variable, which may lead into an object.
+    """
+    built_in = name.partition(".")[0]
+    if built_in in _OF_USER and subject.user_id is None:
+        return "user_id"
+    return "session_id" if built_in in _OF_SESSION and subject.session_id is None else ""
 
 
 def _speaker_of(message: BaseMessage) -> str | None:

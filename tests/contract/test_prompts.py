@@ -114,6 +114,46 @@ async def test_a_missing_value_can_be_an_error(memory, invoke):
         await text_of(invoke, prompt)
 
 
+@pytest.mark.parametrize(
+    ("template", "config", "named"),
+    [
+        ("{{user_name}}", {}, "names no user_id. Pass config={'configurable': {'user_id': …}} to invoke"),
+        ("{{preferences.answers}}", {"configurable": {"session_id": "s"}}, "names no user_id"),
+        ("{{relevant_memories}}", {}, "names no user_id"),
+        ("{{recent_context}}", {"configurable": {"user_id": "alice@example.com"}}, "names no session_id"),
+        ("{{project}}", {}, "has no value. Set it with memory.variables.set"),
+    ],
+)
+async def test_an_error_names_the_id_that_a_run_does_not_name(memory, invoke, template, config, named):
+    with pytest.raises(InvalidInputError) as raised:
+        await text_of(invoke, memory.prompt(template, missing="error"), config=config)
+    assert named in str(raised.value)
+
+
+async def test_keys_have_the_same_order_on_every_backend(memory, call, invoke):
+    for key, value in (("zz", "1"), ("b", {"y": 1, "x": [{"d": 1, "c": 2}]})):
+        await call(memory.profiles.update_preference, "alice@example.com", key, value)
+        await call(memory.variables.set, key, value, user_id="alice@example.com", session_id="s")
+    text = await text_of(invoke, memory.prompt("{{preferences}}|{{#preferences}}{{.}}{{/preferences}}"))
+    expected = '- b: {"x": [{"c": 2, "d": 1}], "y": 1}\n- zz: 1'
+    assert text == f"{expected}|{expected}"
+    assert (await text_of(invoke, memory.prompt("{{session_context}}"))).startswith("- b: {")
+
+
+@pytest.mark.parametrize("names", [("long", "L"), ("L", "long")])
+async def test_the_last_variable_of_a_scope_is_shortened_first(memory, call, invoke, names):
+    first, last = names
+    for name in reversed(names):
+        await call(memory.variables.set, name, f"{name} " * 30, user_id="alice@example.com")
+    counter = lambda messages: sum(len(one.content) for one in messages)  # noqa: E731
+    prompt = memory.prompt(
+        f"{{{{{first}}}}}|{{{{{last}}}}}", max_tokens=len(f"{first} " * 30) + 10, token_counter=counter
+    )
+    text = await text_of(invoke, prompt)
+    assert text.startswith(f"{first} " * 30 + "|")
+    assert text.endswith("…")
+
+
 async def test_the_summary_of_the_session_is_a_variable(memory, call, invoke):
     model = ScriptedChatModel(["They look for x."] * 3)
     history = memory.history("s", compressor=memory.compressor(model, max_messages=2))

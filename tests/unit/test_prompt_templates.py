@@ -28,6 +28,7 @@ def render(template, values=(), inputs=(), **options):
         ("{{nobody|you}}", "you"),
         ("{{name|you}}", "Ann"),
         ("{{nothing|you}}", "you"),
+        ("{{empty|D}} {{no_pets|D}} {{no_home|D}} {{no|D}} {{zero|D}}", "D D D false 0"),
         ("[{{nobody}}]", "[]"),
         ("{{home.city}}", "Oslo"),
         ("{{node.js}}", "runtime"),
@@ -50,6 +51,8 @@ def test_tags_have_the_text_of_their_values(template, expected):
         "name": "Ann",
         "nothing": None,
         "empty": "",
+        "no_pets": [],
+        "no_home": {},
         "no": False,
         "yes": True,
         "zero": 0,
@@ -91,6 +94,9 @@ def test_everything_else_means_what_it_means_to_langchain(template):
         ("{{#a|b}}x{{/a}}", "cannot have a default"),
         ("{{#a b}}x", "is no section tag"),
         ("{{/ }}", "is no section tag"),
+        ("{{x|see {input}}} {input}", r"'{{x\|see {input}}}' in a template is no tag: a default holds no braces"),
+        ("{{x|see {{y}} }}", "a default holds no braces, .* write {{x}}{{.x}}…{{/x}}"),
+        ("{{home.city|see", "ends with '}}'"),
     ],
 )
 def test_a_broken_template_is_refused(template, message):
@@ -102,6 +108,8 @@ def test_a_missing_value_is_an_error_if_values_are_required():
     with pytest.raises(InvalidInputError, match="variable 'name' of a prompt has no value"):
         render("{{name}}", required=True)
     assert render("{{name|you}}{{#name}}x{{/name}}", required=True) == "you"
+    with pytest.raises(InvalidInputError, match=r"no value, because the run names no user_id\. Pass config="):
+        render("{{name}}", required=True, unnamed=lambda name: "user_id" if name == "name" else "")
 
 
 def test_names_and_inputs_of_sections_are_found():
@@ -204,6 +212,16 @@ def test_a_prompt_fits_its_budget_and_the_least_specific_values_are_shortened_fi
     ]
     if shortened_ranks:
         assert all(rank >= max(shortened_ranks) for rank in emptied_below)
+
+
+def test_of_equally_specific_values_the_last_one_is_shortened_first():
+    values = {name: Ranked("x" * 10, rank) for name, rank in (("z", 1), ("a", 1), ("m", 2))}
+
+    def size_of(some):
+        return sum(len(one.value or "") for one in some.values())
+
+    kept = within(values, 15, len, size_of)
+    assert [len(kept[name].value or "") for name in "zam"] == [5, 0, 10]
 
 
 def test_a_prompt_that_never_fits_is_an_error():

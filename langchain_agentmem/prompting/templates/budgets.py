@@ -80,10 +80,12 @@ def limited(values: Mapping[str, Ranked], limits: Mapping[str, int], count: Coun
 def within(
     values: Mapping[str, Ranked], max_tokens: int, count: Count, size_of: Callable[[Mapping[str, Ranked]], int]
 ) -> dict[str, Ranked]:
-    """Return values with which a prompt fits a budget. The least specific values are shortened first.
+    """Return values with which a prompt fits a budget.
+
+    The least specific values are shortened first. Of equally specific values, the last one is shortened first.
 
     Args:
-        values: The values by name.
+        values: The values by name, in the order of the template.
         max_tokens: The budget of the whole prompt.
         count: Counts the tokens of a text.
         size_of: Counts the tokens of the prompt with values.
@@ -93,7 +95,8 @@ def within(
     """
     kept = dict(values)
     size = size_of(kept)
-    for name in sorted(kept, key=lambda one: kept[one].rank):
+    most_specific_first = sorted(kept, key=lambda one: kept[one].rank, reverse=True)
+    for name in reversed(most_specific_first):
         for attempt in range(_ROUNDS + 1):
             if size <= max_tokens:
                 return kept

@@ -5,7 +5,7 @@ A tag is a name in two braces. Everything else in a template has the meaning tha
 | tag | its text |
 | --- | --- |
 | `{{name}}` | the value of the variable |
-| `{{name\|text}}` | the value, or the text if there is none |
+| `{{name\|text}}` | the value, or the text if there is none, or if it is an empty text, list or object |
 | `{{#name}}…{{/name}}` | the part between, if the value is not empty; once for each element of a list |
 | `{{^name}}…{{/name}}` | the part between, if the value is empty |
 | `{{.}}` | within a section: the element |
@@ -38,6 +38,9 @@ _TAG = re.compile(
 )
 _UNREADABLE = re.compile(r"(?<!\{)\{\{[ \t]*[#^/][^{}\n]*(?:\}\})?")
 """A tag of a section that `_TAG` does not match."""
+
+_BRACES = re.compile(r"(?<!\{)\{\{[ \t]*(?P<name>[^\W\d]\w*(?:[.\-]\w+)*)[ \t]*\|[^{}]*(?:$|[{}]+[^{}\n]*\}*)")
+"""A tag with a default that `_TAG` does not match: the default has braces, or the tag has no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,14 @@ def _add_text(nodes: list[Node], text: str) -> None:
         msg = (
             f"{shown(unreadable[0])} in a template is no section tag. The name must begin with a letter and hold letters, "
             f"digits, '_', '-' and '.' only. For literal braces, use four of them."
+        )
+        raise InvalidInputError(msg)
+    braces = _BRACES.search(text)
+    if braces:
+        name = braces["name"]
+        msg = (
+            f"{shown(braces[0])} in a template is no tag: a default holds no braces, and ends with '}}}}'. For a default "
+            f"with braces, write {{{{{name}}}}}{{{{^{name}}}}}…{{{{/{name}}}}}. For literal braces, use four of them."
         )
         raise InvalidInputError(msg)
     if text:

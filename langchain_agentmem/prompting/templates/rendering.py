@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ class Rendering:
         values: The values of memory variables by name.
         inputs: The inputs of the chain by name, for `{input}` within a section.
         required: If true, a variable without value and default is an error. If false, its text is empty.
+        unnamed: Takes the name of a variable without value, and returns the ID that the run must name for it to have one; an
+            empty text if there is none. Default: none.
 
     Example:
         >>> from langchain_agentmem.prompting.templates.parsing import parse
@@ -43,6 +45,7 @@ class Rendering:
     values: Mapping[str, Any]
     inputs: Mapping[str, Any]
     required: bool = False
+    unnamed: Callable[[str], str] = lambda _: ""
 
     def text(self, nodes: Sequence[Node], elements: tuple[Any, ...] = ()) -> str:
         """Return the text of the parts of a template.
@@ -64,7 +67,7 @@ class Rendering:
         if isinstance(node, Variable):
             if value is MISSING or value is None:
                 return self._text_without_value(node)
-            return as_text(value)
+            return as_text(value) or node.default or ""
         return self._section(node, None if value is MISSING else value, elements)
 
     def _section(self, node: Section, value: Any, elements: tuple[Any, ...]) -> str:
@@ -89,9 +92,14 @@ class Rendering:
         if node.default is not None:
             return node.default
         if self.required:
+            unnamed = self.unnamed(node.name)
+            problem, remedy = "has no value", "Set it with memory.variables.set"
+            if unnamed:
+                problem = f"has no value, because the run names no {unnamed}"
+                remedy = f"Pass config={{'configurable': {{'{unnamed}': …}}}} to invoke"
             msg = (
-                f"The variable {shown(node.name)} of a prompt has no value. Set it with memory.variables.set, write a "
-                f"default ({{{{{node.name}|default text}}}}), or pass missing='empty'."
+                f"The variable {shown(node.name)} of a prompt {problem}. {remedy}, write a default "
+                f"({{{{{node.name}|default text}}}}), or pass missing='empty'."
             )
             raise InvalidInputError(msg)
         return ""
