@@ -49,19 +49,18 @@ def traces(user_id: str, after: _Place | None) -> Program[tuple[list[FoundTrace]
 
 def _search(
     place: _Place, columns: Sequence[str], keys: Sequence[str], forms: TraceForms
-) -> tuple[str, tuple[Any, ...]]:
+) -> tuple[str, dict[str, Any]]:
     """Return the statement that reads the next rows with one of the forms, and its parameters."""
     own, key = ", ".join(map(_quoted, columns)), ", ".join(map(_quoted, keys))
-    needles = forms.needles
+    needles = {f"form{at}": needle for at, needle in enumerate(forms.needles)}
+    bounds = {f"key{at}": value for at, value in enumerate(place.key or ())}
     # SQLite compares a text and a BLOB as different values, so all values are BLOBs here.
     contains = " OR ".join(
-        f"instr(CAST({_quoted(column)} AS BLOB), ?{at}) > 0" for column in columns for at in range(1, len(needles) + 1)
+        f"instr(CAST({_quoted(column)} AS BLOB), :{name}) > 0" for column in columns for name in needles
     )
-    bounds = place.key or ()
-    numbered = ", ".join(f"?{len(needles) + at}" for at in range(1, len(bounds) + 1))
-    later = f"({key}) > ({numbered}) AND " if bounds else ""
+    later = f"({key}) > ({', '.join(f':{name}' for name in bounds)}) AND " if bounds else ""
     rows = f"SELECT {key}, {own} FROM {_quoted(place.table)} WHERE {later}({contains})"
-    return f"{rows} ORDER BY {key} LIMIT {_ROWS_AT_ONCE}", (*needles, *bounds)
+    return f"{rows} ORDER BY {key} LIMIT {_ROWS_AT_ONCE}", {**needles, **bounds}
 
 
 def _quoted(name: str) -> str:
