@@ -92,18 +92,6 @@ def check_message_id(what: str, value: Any) -> str:
     return value
 
 
-def check_message(value: Any) -> BaseMessage:
-    """Return a message unchanged.
-
-    Raises:
-        InvalidTypeError: The value is not a message.
-    """
-    if not isinstance(value, BaseMessage):
-        msg = f"message must be a message such as HumanMessage('hi'), got {type(value).__name__}: {shown(value)}."
-        raise InvalidTypeError(msg)
-    return value
-
-
 def delete_messages(engine: HistoryEngine, key: SessionKey, agent: str | None, doomed: Doomed) -> Program[int]:
     """Delete messages, and return their number.
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import MessageLikeRepresentation
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.history.chains import TurnWindows
-from langchain_agentmem.history.changes import Doomed, check_message, check_message_id
+from langchain_agentmem.history.changes import Doomed, check_message_id
 from langchain_agentmem.history.logs import Log
+from langchain_agentmem.messages.conversion import as_message
 from langchain_agentmem.programs import Program, arun, run
 
 
@@ -58,7 +59,11 @@ class EditMethods:
         return await arun(self._delete(ids, before))
 
     def replace(
-        self, message_id: str, message: BaseMessage, *, metadata: Mapping[str, Any] | Omitted | None = OMITTED
+        self,
+        message_id: str,
+        message: MessageLikeRepresentation,
+        *,
+        metadata: Mapping[str, Any] | Omitted | None = OMITTED,
     ) -> None:
         """Store a message in place of another one.
 
@@ -67,7 +72,8 @@ class EditMethods:
 
         Args:
             message_id: The ID of the old message. If several messages have it, each of them is replaced.
-            message: The new message. It is not changed.
+            message: The new message, or a value from which langchain-core makes one: a tuple, a dict, or a string for a human
+                message. It is not changed.
             metadata: A JSON-serialisable mapping to store with the message; None for none. Default: that of the old message.
 
         Raises:
@@ -89,7 +95,11 @@ class EditMethods:
         run(self._replace(message_id, message, metadata))
 
     async def areplace(
-        self, message_id: str, message: BaseMessage, *, metadata: Mapping[str, Any] | Omitted | None = OMITTED
+        self,
+        message_id: str,
+        message: MessageLikeRepresentation,
+        *,
+        metadata: Mapping[str, Any] | Omitted | None = OMITTED,
     ) -> None:
         """Same as `replace`, but without blocking the event loop."""
         await arun(self._replace(message_id, message, metadata))
@@ -128,12 +138,12 @@ class EditMethods:
         return (yield from self._log.delete(doomed))
 
     def _replace(
-        self, message_id: str, message: BaseMessage, metadata: Mapping[str, Any] | Omitted | None
+        self, message_id: str, message: MessageLikeRepresentation, metadata: Mapping[str, Any] | Omitted | None
     ) -> Program[None]:
         check_message_id("message_id", message_id)
-        check_message(message)
+        new = as_message("message", message)
         self._windows.end()
-        yield from self._log.replace(message_id, message, metadata)
+        yield from self._log.replace(message_id, new, metadata)
 
     def _truncate(self, after: str) -> Program[int]:
         check_message_id("after", after)

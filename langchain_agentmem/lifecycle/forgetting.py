@@ -31,7 +31,7 @@ from langchain_agentmem.knowledge.namespaces import (
     SEEN,
     user_namespace,
 )
-from langchain_agentmem.programs import Program, Read, Write, storage_program
+from langchain_agentmem.programs import Program, Read, Write, storage_program, together
 from langchain_agentmem.programs.caches import clear_caches
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.tables import html_table
@@ -60,6 +60,9 @@ _KINDS = {
 """The kinds of items in a receipt, by the second label of the namespace."""
 
 
+_POINTER = "memory.find_traces(user_id) names other places that hold the ID, such as items of the application."
+
+
 class Kept(NamedTuple):
     """Data that `forget` kept."""
 
@@ -70,7 +73,19 @@ class Kept(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True)
+class _Sessions(NamedTuple):
+    """The numbers of deleted sessions, and of their messages and variables."""
+
+    sessions: int = 0
+    messages: int = 0
+    variables: int = 0
+
+    def plus(self, other: _Sessions) -> _Sessions:
+        """Return the sums."""
+        return _Sessions(*map(sum, zip(self, other, strict=True)))
+
+
+@dataclass(frozen=True, repr=False)
 class Forgotten:
     """The receipt of `forget`. It is not stored anywhere."""
 
@@ -79,12 +94,17 @@ class Forgotten:
     forgotten_at: datetime
     """The time at which the call began, in UTC."""
     kept: tuple[Kept, ...] = ()
-    """Threads of several users, and namespaces of the application below the user's root label."""
+    """Threads of several users, and namespaces of the application that begin with the user's root label or ID. `find_traces`
+    names other places that hold the ID."""
+
+    def __repr__(self) -> str:
+        fields = f"deleted={dict(self.deleted)!r}, forgotten_at={self.forgotten_at!r}, kept={self.kept!r}"
+        return f"Forgotten({fields}). {_POINTER}"
 
     def _repr_html_(self) -> str:
         deleted = [(kind, number, None) for kind, number in self.deleted.items()]
         kept = [(f"{one.kind} {one.name}", None, one.reason) for one in self.kept]
-        caption = f"Forgotten at {self.forgotten_at:%Y-%m-%d %H:%M} UTC"
+        caption = f"Forgotten at {self.forgotten_at:%Y-%m-%d %H:%M} UTC. {_POINTER}"
         return html_table([*deleted, *kept], header=("what", "deleted", "kept because"), caption=caption)
 
 
@@ -135,7 +155,7 @@ class Forgetting:
             yield from self._forget_records()
             yield from self._forget_sessions()
             variables = self._backend.variables.forget(self._tenant, self._user_id, self._began)
-            self._deleted["variables"] = yield from Write(self._backend, variables)
+            self._deleted["variables"] += yield from Write(self._backend, variables)
             yield from self._forget_threads()
             counts = yield from forget_knowledge(self._store, self._user_id)
             self._deleted.update({kind: counts[label] for label, kind in _KINDS.items()})
@@ -158,7 +178,7 @@ class Forgetting:
         self._deleted["records"] = deleted
 
     def _forget_sessions(self) -> Program[None]:
-        sessions = messages = 0
+        total = _Sessions()
         after: str | None = None
         while True:
             page = self._backend.messages.session_ids(self._tenant, self._user_id, after, _IDS_AT_ONCE)
@@ -166,12 +186,12 @@ class Forgetting:
             keys = [SessionKey(self._tenant, self._user_id, one) for one in ids]
             while keys:
                 deletion = _delete_sessions(self._backend, keys[:_SESSIONS_AT_ONCE])
-                done, deleted, of_sessions = yield from Write(self._backend, deletion)
-                keys, sessions, messages = keys[done:], sessions + deleted, messages + of_sessions
+                done, deleted = yield from Write(self._backend, deletion)
+                keys, total = keys[done:], total.plus(deleted)
             if len(ids) < _IDS_AT_ONCE:
                 break
             after = ids[-1]
-        self._deleted.update(sessions=sessions, messages=messages)
+        self._deleted.update(total._asdict())
 
     def _forget_threads(self) -> Program[None]:
         self._deleted["threads"] = 0
@@ -214,15 +234,17 @@ class Forgetting:
 
 
 @storage_program
-def _delete_sessions(backend: Backend, keys: Sequence[SessionKey]) -> Program[tuple[int, int, int]]:
-    """Delete sessions until many messages were deleted. Return the numbers of sessions read and deleted, and of messages."""
-    deleted = messages = 0
+def _delete_sessions(backend: Backend, keys: Sequence[SessionKey]) -> Program[tuple[int, _Sessions]]:
+    """Delete sessions until many messages were deleted. Return the number of sessions read, and what was deleted."""
+    total = _Sessions()
     for done, key in enumerate(keys, 1):
-        messages += yield from backend.messages.count(key, None, 0.0)
-        deleted += yield from backend.messages.delete(key)
-        if messages >= _MESSAGES_AT_ONCE:
-            return done, deleted, messages
-    return len(keys), deleted, messages
+        contents = (backend.messages.count(key, None, 0.0), backend.stale.session_variables(key, 0.0))
+        messages, variables = yield from together(contents)
+        deleted = yield from backend.messages.delete(key)
+        total = total.plus(_Sessions(int(deleted), messages, len(variables)))
+        if total.messages >= _MESSAGES_AT_ONCE:
+            return done, total
+    return len(keys), total
 
 
 @storage_program

@@ -26,15 +26,29 @@ def as_messages(given: Sequence[Any]) -> list[BaseMessage]:
         >>> as_messages([("user", "Hello")])
         [HumanMessage(content='Hello', additional_kwargs={}, response_metadata={})]
     """
-    messages: list[BaseMessage] = []
-    for position, value in enumerate(given):
-        try:
-            messages += convert_to_messages([value])
-        except (NotImplementedError, ValueError, TypeError, LookupError) as error:
-            msg = (
-                f"messages[{position}] is not a message, got {type(value).__name__}: {shown(value)}. "
-                f"Cause: {reason_of(error)}."
-            )
-            kind = InvalidTypeError if isinstance(error, (NotImplementedError, TypeError)) else InvalidInputError
-            raise kind(msg) from error
-    return messages
+    return [as_message(f"messages[{position}]", value) for position, value in enumerate(given)]
+
+
+def as_message(name: str, given: Any) -> BaseMessage:
+    """Convert a value to a message.
+
+    Args:
+        name: The name of the value in an error.
+        given: A message, or a value from which langchain-core makes one.
+
+    Raises:
+        InvalidInputError: The value cannot be converted.
+        InvalidTypeError: The value has a type that cannot be converted.
+
+    Example:
+        >>> from langchain_agentmem.messages.conversion import as_message
+        >>> as_message("message", "Hello")
+        HumanMessage(content='Hello', additional_kwargs={}, response_metadata={})
+    """
+    try:
+        (message,) = convert_to_messages([given])
+    except (NotImplementedError, ValueError, TypeError, LookupError) as error:
+        msg = f"{name} is not a message, got {type(given).__name__}: {shown(given)}. Cause: {reason_of(error)}."
+        kind = InvalidTypeError if isinstance(error, (NotImplementedError, TypeError)) else InvalidInputError
+        raise kind(msg) from error
+    return message

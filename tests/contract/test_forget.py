@@ -136,12 +136,22 @@ async def test_no_byte_of_a_forgotten_user_is_left(memory, call, url, user):
     assert await call(memory.users) == []
     assert receipt.kept == ()
     counts = dict(receipt.deleted)
-    expected = {"sessions": 5, "messages": 6, "records": 3, "variables": 2, "threads": 1, "profiles": 1, "memories": 1}
+    expected = {"sessions": 5, "messages": 6, "records": 3, "variables": 7, "threads": 1, "profiles": 1, "memories": 1}
     assert {name: counts.get(name) for name in expected} == expected
     assert (counts["facts"], counts["entities"], counts["relations"], counts["markers"]) == (3, 2, 2, 1)
     again = await call(memory.forget, user)
     assert set(again.deleted.values()) == {0}
     assert left(url, SECRET, user) == []
+
+
+async def test_the_receipt_counts_variables_of_sessions_and_names_find_traces(memory, call):
+    for session, agent in (("s", None), ("s", "writer"), ("t", None), (None, None)):
+        await call(memory.variables.set, "w", 1, user_id=ALICE, session_id=session, agent=agent)
+    await call(memory.variables.set, "w", 1, session_id="s")
+    receipt = await call(memory.forget, ALICE)
+    assert (receipt.deleted["variables"], receipt.deleted["sessions"]) == (4, 2)
+    assert "memory.find_traces(user_id)" in repr(receipt)
+    assert "memory.find_traces(user_id)" in receipt._repr_html_()
 
 
 async def test_other_users_lose_nothing(memory, call, url):

@@ -122,6 +122,16 @@ async def test_older_messages_are_deleted(memory, call, kind):
 # Replace
 
 
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [("b", "human"), (("ai", "b"), "ai"), ({"role": "system", "content": "b"}, "system")],
+)
+async def test_a_message_can_be_replaced_by_what_can_be_added(history, call, given, kind):
+    await call(history.replace, TEXTS[0], given)
+    entry = (await call(history.stored))[0]
+    assert (entry.message.text, entry.message.type, entry.message.id) == ("b", kind, TEXTS[0])
+
+
 async def test_a_replaced_message_keeps_its_place(history, memory, call):
     first = (await call(history.stored))[0]
     new = HumanMessage("to Sicily?", id="another", additional_kwargs={"n": 1})
@@ -241,7 +251,9 @@ async def test_wrong_arguments_change_nothing(history, call):
         (InvalidInputError, history.delete, (), {"before": float("nan")}),
         (InvalidTypeError, history.truncate, (None,), {}),
         (InvalidInputError, history.truncate, ("a\ud83d",), {}),
-        (InvalidTypeError, history.replace, (TEXTS[0], "text"), {}),
+        (InvalidTypeError, history.replace, (TEXTS[0], None), {}),
+        (InvalidInputError, history.replace, (TEXTS[0], ("nobody", "text")), {}),
+        (InvalidInputError, history.replace, (TEXTS[0], {"text": "no role"}), {}),
         (InvalidTypeError, history.replace, (None, message), {}),
         (InvalidInputError, history.replace, (TEXTS[0], HumanMessage("a\ud83d")), {}),
         (InvalidTypeError, history.replace, (TEXTS[0], message), {"metadata": {"a": object()}}),
