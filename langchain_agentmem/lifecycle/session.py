@@ -63,7 +63,11 @@ class Session:
 
     A session is open from the beginning of the first `with` block to the end of the last one, in all processes. Then it is
     ended: data with the retention policies `"single_run"` and `"session"` is deleted. An open session that nobody uses for
-    its timeout, because a process was killed, is ended by the next sweep or by the next opening.
+    its timeout, because a process was killed, is ended by the next sweep or by the next opening. If its worker continues
+    after all, the end of the `with` block ends the session once more.
+
+    After the end, `history`, `variables`, `records` and `update_metadata` raise `InvalidInputError`. Histories that were
+    returned before can still be used.
 
     An error in the `with` block is never replaced by an error of the closing: that error is logged and added as a note.
 
@@ -117,8 +121,8 @@ class Session:
         self._key: SessionKey = engine.key(self.id, self.user_id)
         self._token: int | None = None
         self._was_opened = False
-        self._variables = SessionVariables(variables, self._key, self.agent)
-        self._records = SessionRecords(records, self._key, self.retention_of)
+        self._variables = SessionVariables(variables, self._key, self.agent, self._check_open)
+        self._records = SessionRecords(records, self._key, self.retention_of, self._check_open)
 
     # The context manager
 
@@ -174,7 +178,7 @@ class Session:
             token_counter: Counts tokens. Default: None (approximately).
             compressor: Summarises older messages. Default: None.
         """
-        self._check_opened()
+        self._check_open()
         chosen = self.agent if agent is OMITTED else check_optional_id("agent", agent)
         window = Window(max_messages, max_tokens, token_counter, compressor).checked()
         return self._histories.create(self.id, self.user_id, chosen, window, self.retention_of(chosen), turn=False)
@@ -182,13 +186,13 @@ class Session:
     @property
     def variables(self) -> SessionVariables:
         """The variables of the session: `set`, `set_many`, `get`, `all`, `delete`, `clear`."""
-        self._check_opened()
+        self._check_open()
         return self._variables
 
     @property
     def records(self) -> SessionRecords:
         """The records of the session: `save`, `query`."""
-        self._check_opened()
+        self._check_open()
         return self._records
 
     @property
@@ -286,7 +290,7 @@ class Session:
     def _close(self) -> Program[None]:
         if self._token is None:
             return
-        closing = self._backend.openings.close(self._key, self._token, time.time())
+        closing = self._backend.openings.close(self._key, self._token, self._ending(), time.time())
         with self._histories.engine.cache.writing([session_group(self._key)]):
             yield from Write(self._backend, closing)
         self._token = None
@@ -324,7 +328,7 @@ class Session:
         return dump_json(metadata, "metadata")
 
     def _update_metadata(self, values: Mapping[str, Any]) -> Program[dict[str, Any]]:
-        self._check_opened()
+        self._check_open()
         added = load_json(self._dumped(values))
         expected = self._stored_metadata
         while True:  # until no other worker has changed them meanwhile
@@ -365,8 +369,8 @@ class Session:
             last,
         )
 
-    def _check_opened(self) -> None:
-        if not self._was_opened:
+    def _check_open(self) -> None:
+        if self._token is None:
             msg = (
                 f"Session {shown(self.id)} is not open. "
                 f"Write `with memory.session({shown(self.id)}) as session:`, or `async with`."

@@ -25,12 +25,20 @@ class SessionRecords:
         engine: The engine of the records.
         key: The session.
         retention_of: Returns the retention of an agent in the session.
+        check_open: Raises an error if the session is not open.
     """
 
-    def __init__(self, engine: RecordEngine, key: SessionKey, retention_of: Callable[[str | None], Retention]) -> None:
+    def __init__(
+        self,
+        engine: RecordEngine,
+        key: SessionKey,
+        retention_of: Callable[[str | None], Retention],
+        check_open: Callable[[], None],
+    ) -> None:
         self._engine = engine
         self._key = key
         self._retention_of = retention_of
+        self._check_open = check_open
 
     def save(
         self,
@@ -116,11 +124,13 @@ class SessionRecords:
         started_at: datetime | str | None,
         duration: timedelta | float | None,
     ) -> Program[str]:
+        self._check_open()
         retention = self._retention_of(agent if isinstance(agent, str) else None)
         _, user_id, session_id = self._key
         return self._engine.save(agent, record, session_id, user_id, status, started_at, duration, retention)
 
     def _query(self, agent: str | None, status: str | None, *more: Any) -> Program[RecordList]:
+        self._check_open()
         return self._engine.query(agent, self._key.session_id, self._key.user_id, status, *more)
 
 
@@ -131,12 +141,16 @@ class SessionVariables:
         engine: The engine of the variables.
         key: The session.
         agent: The agent of the session; None for none.
+        check_open: Raises an error if the session is not open.
     """
 
-    def __init__(self, engine: VariableEngine, key: SessionKey, agent: str | None) -> None:
+    def __init__(
+        self, engine: VariableEngine, key: SessionKey, agent: str | None, check_open: Callable[[], None]
+    ) -> None:
         self._engine = engine
         self._key = key
         self._agent = agent
+        self._check_open = check_open
 
     def set(
         self, name: str, value: Any, *, agent: str | Omitted | None = OMITTED, ttl: timedelta | float | None = None
@@ -253,5 +267,6 @@ class SessionVariables:
         return f"SessionVariables({self._key.session_id!r}, user_id={self._key.user_id!r}, agent={self._agent!r})"
 
     def _scope(self, agent: str | Omitted | None) -> VariableScope:
+        self._check_open()
         chosen = check_id_or_omitted("agent", agent)
         return self._engine.scope(self._key.user_id, self._key.session_id, self._agent if chosen is OMITTED else chosen)

@@ -30,8 +30,8 @@ class OpeningContract(ContractCase):
         opening = Opening(token, NOW + at, options.pop("ending", ENDED), **options)
         return self.write(backend, backend.openings.open(KEY, opening))
 
-    def _close(self, backend: Backend, token: int = 1, at: float = 0.0) -> bool:
-        return self.write(backend, backend.openings.close(KEY, token, NOW + at))
+    def _close(self, backend: Backend, token: int = 1, at: float = 0.0, ending: Ending = ENDED) -> bool:
+        return self.write(backend, backend.openings.close(KEY, token, ending, NOW + at))
 
     def _say(self, backend: Backend, text: str, *, agent: str | None = None, ends: bool, at: float = 0.0) -> None:
         row = message(0, text, agent=agent, ends=ends)
@@ -103,7 +103,7 @@ class OpeningContract(ContractCase):
             for agent in (None, "a", "b", "c"):
                 put = VariablePut("x", "1")
                 self.write(backend, backend.variables.set(VariableScope(*key, agent), [put], NOW))
-            assert self.write(backend, backend.openings.close(key, 1, NOW))
+            assert self.write(backend, backend.openings.close(key, 1, Ending(not ending.ends), NOW))
             scopes = [VariableScope(*key, agent) for agent in (None, "a", "b", "c")]
             found = [
                 scope.agent or ""
@@ -114,6 +114,19 @@ class OpeningContract(ContractCase):
             assert found == left
             row = self.read(backend, backend.openings.get(key, NOW))
             assert row is not None
+
+    def test_a_session_without_its_opening_is_ended_by_the_closing(self, backend: Backend) -> None:
+        scope = VariableScope(*KEY)
+        self._open(backend, timeout=10)
+        assert self._end_abandoned(backend, 10) == 1
+        for name in ("x", "y"):
+            self.write(backend, backend.variables.set(scope._replace(agent=name), [VariablePut(name, "1")], NOW + 11))
+        assert self._close(backend, at=12, ending=Ending(True, ["y"]))
+        found = self.read(backend, backend.variables.read(scope._replace(agent="x"), None, NOW + 12))
+        found += self.read(backend, backend.variables.read(scope._replace(agent="y"), None, NOW + 12))
+        assert [row.name for row in found] == ["y"]
+        assert self._close(backend, at=12)
+        assert self._listed(backend, 12) == []
 
     def test_an_ending_that_keeps_everything_keeps_the_session(self, backend: Backend) -> None:
         self._open(backend, ending=KEPT, metadata="{}")

@@ -27,6 +27,7 @@ from langchain_agentmem import (
     StorageClosedError,
 )
 from langchain_agentmem.arguments.caching import ReadCache
+from langchain_agentmem.backends.contract import DoomedSession, StaleScan
 from langchain_agentmem.errors import UnsupportedValueError
 from langchain_agentmem.lifecycle.session import Session
 
@@ -360,6 +361,53 @@ async def test_the_end_at_the_timeout_follows_the_policies(memory, call, clock):
     }
 
 
+async def test_a_worker_that_continues_after_the_timeout_leaves_nothing_behind(memory, call, clock):
+    session = memory.session("s", retention=Retention("session"), timeout=60, context={"goal": "launch"})
+    async with opened(call, session):
+        clock.now += 61
+        assert await call(memory.sweep) == 1
+        await fill(call, session, None, "writer")
+    assert await left(call, memory, None, "writer") == NOTHING
+    assert await call(memory.variables.all, session_id="s") == {}
+    assert await call(memory.sessions.list) == []
+
+
+async def test_a_worker_that_continues_after_a_deletion_leaves_what_its_policy_says(memory, call):
+    policies = {None: Retention("session"), "critic": Retention()}
+    async with opened(call, memory.session("s", retention=policies)) as session:
+        await call(memory.sessions.delete, "s")
+        await fill(call, session, None, "writer", "critic")
+    assert await left(call, memory, None, "writer", "critic") == {
+        "messages": ["by critic"],
+        "variables": ["of critic"],
+        "records": ["critic"],
+    }
+
+
+async def test_an_open_session_is_not_cleaned_up(memory, call, clock):
+    endless = memory.session("endless", timeout=None)
+    await call(Block(endless).enter)
+    await call(Block(memory.session("abandoned", timeout=60)).enter)
+    async with opened(call, memory.session("s", timeout=600, context={"goal": "launch"})):
+        clock.now += 61
+        assert (await call(memory.cleanup, older_than=1, dry_run=True)).sessions == 1
+        assert (await call(memory.cleanup, older_than=1)).sessions == 1
+        assert {info.session_id for info in await call(memory.sessions.list)} == {"s", "endless"}
+        assert await call(memory.variables.get, "goal", session_id="s") == "launch"
+    await call(Block(endless).leave)
+    clock.now += 61
+    assert (await call(memory.cleanup, older_than=1)).sessions == 2
+
+
+async def test_a_session_that_is_opened_after_it_was_listed_is_not_cleaned_up(memory, call, clock):
+    await call(memory.history("s").add_messages, [HumanMessage("a")])
+    scan = StaleScan("default", clock.now + 1, clock.now)
+    rows, _ = memory.backend.read(memory.backend.stale.sessions(scan))
+    await call(Block(memory.session("s")).enter)  # at the same time: the last use is the same
+    assert memory.backend.write(memory.backend.stale.delete_sessions([DoomedSession(rows[0])], clock.now)) == [False]
+    assert (await call(memory.sessions.get, "s")).message_count == 1
+
+
 async def test_a_session_without_timeout_stays_open(memory, call, clock):
     await call(Block(session := memory.session("s", retention=Retention("session"), timeout=None)).enter)
     await fill(call, session, "writer")
@@ -617,6 +665,29 @@ def test_a_session_must_be_opened_first(sqlite_memory, name):
             "records": lambda: session.records,
             "update_metadata": lambda: session.update_metadata({}),
         }[name]()
+
+
+async def test_a_session_cannot_be_used_after_its_end(memory, call):
+    session = memory.session("s", retention=Retention("session"))
+    async with opened(call, session):
+        variables, records = session.variables, session.records
+        await call(session.end)
+        uses = [
+            lambda: session.history(),
+            lambda: session.variables,
+            lambda: session.records,
+            lambda: call(session.update_metadata, {}),
+            lambda: call(variables.set, "v", 1),
+            lambda: call(variables.get, "v"),
+            lambda: call(records.save, "writer", {}),
+            lambda: call(records.query),
+        ]
+        for use in uses:
+            with pytest.raises(InvalidInputError, match="Session 's' is not open"):
+                await use()
+    with pytest.raises(InvalidInputError, match="Session 's' is not open"):
+        await call(variables.set, "v", 1)
+    assert await call(memory.sessions.list) == []
 
 
 def test_the_representation_of_a_session_shows_its_state(sqlite_memory):

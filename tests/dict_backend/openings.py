@@ -37,10 +37,12 @@ class Openings:
         return session.metadata
 
     @program
-    def close(self, key, token, now):
+    def close(self, key, token, ending, now):
         session = self._messages.alive(key, now)
         if session is None:
             return False
+        if not session.openings:
+            session.ending = ending
         session.openings.discard(token)
         if session.openings:
             return False

@@ -24,7 +24,13 @@ class StaleRows:
     @program
     def sessions(self, scan):
         rows = run(self._tables.messages.sessions(scan.tenant, OMITTED, None, 0, scan.now))
-        return [row for row in rows if row.updated_at < scan.before], None
+        return [row for row in rows if row.updated_at < scan.before and not self._is_open(row.key, scan.now)], None
+
+    def _is_open(self, key, now):
+        session = self._tables.messages.alive(key, now)
+        if session is None or not session.openings:
+            return False
+        return session.timeout is None or session.updated_at + session.timeout > now
 
     @program
     def delete_sessions(self, sessions, now):
@@ -33,6 +39,7 @@ class StaleRows:
             session = self._tables.messages.alive(row.key, now)
             summary = session and session.summaries.get("")
             known = revision in (OMITTED, summary.revision if summary else None)
+            known = known and not self._is_open(row.key, now)
             deleted.append(session is not None and known and self._tables.messages.row(row.key, session) == row)
             if deleted[-1]:
                 self._tables.messages.drop(row.key)

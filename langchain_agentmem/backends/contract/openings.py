@@ -62,8 +62,12 @@ class OpeningTable(Protocol):
         A session that does not exist or has expired is created. A session whose timeout is over is ended first.
         """
 
-    def close(self, key: SessionKey, token: int, now: float) -> Program[bool]:
-        """Close an opening. If no other opening is left, end the session and return true."""
+    def close(self, key: SessionKey, token: int, ending: Ending, now: float) -> Program[bool]:
+        """Close an opening. If no other opening is left, end the session and return true.
+
+        A session whose opening is gone, because its timeout was over, may have been created again since. It is ended as
+        `ending` says.
+        """
 
     def change(self, key: SessionKey, ending: Ending, now: float) -> Program[bool]:
         """Replace the ending of a session; return true if the session exists."""

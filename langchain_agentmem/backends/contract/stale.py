@@ -56,12 +56,12 @@ class StaleRows(Protocol):
     """
 
     def sessions(self, scan: StaleScan) -> Program[Page[SessionRow]]:
-        """Return a page of the sessions that were not used since."""
+        """Return a page of the sessions that were not used since and are not open."""
 
     def delete_sessions(self, sessions: Sequence[DoomedSession], now: float) -> Program[list[bool]]:
-        """Delete the sessions that have not changed, with all their rows; return for each whether it was deleted.
+        """Delete the sessions that have not changed and are not open, with all their rows.
 
-        The sessions belong to one tenant.
+        Return for each session whether it was deleted. The sessions belong to one tenant.
         """
 
     def messages(self, scan: StaleScan, *, every: bool) -> Program[Page[LoggedMessage]]:

@@ -4,6 +4,10 @@ Parts of this backend's statements. `{schema}` is the schema of the tables with 
 -- Condition: a session or thread has not expired. Parameter: now.
 ({table}expires_at IS NULL OR {table}expires_at > %(now)s)
 
+-- not_open --
+-- Condition: a session has no opening, or its timeout is over. Parameter: now.
+(openings = '{}' OR updated_at + timeout <= %(now)s)
+
 -- item_alive --
 -- Condition: an item has not expired. Parameter: now.
 ({table}expires_at IS NULL OR {table}expires_at > to_timestamp(%(now)s))

@@ -44,8 +44,9 @@ class PostgresOpenings:
         return None if metadata is None else str(metadata)
 
     @one_statement
-    def close(self, key: SessionKey, token: int, now: float) -> Program[bool]:
-        ((ended,),) = yield from Fetch(self._sql["close"], (session_digest(key), token, now))
+    def close(self, key: SessionKey, token: int, ending: Ending, now: float) -> Program[bool]:
+        parameters = (session_digest(key), token, now, ending.ends, list(ending.exceptions))
+        ((ended,),) = yield from Fetch(self._sql["close"], parameters)
         return bool(ended)
 
     @one_statement

@@ -9,8 +9,9 @@ SELECT {schema}agentmem_open_session(
 )
 
 -- close --
--- Close an opening; return true if the session was ended. Parameters: place, token, now.
-SELECT {schema}agentmem_close_session(%s, %s, %s)
+-- Close an opening; return true if the session was ended. Parameters: place, token, now; ends, exceptions (of a session without
+-- openings).
+SELECT {schema}agentmem_close_session(%s, %s, %s, %s, %b::text[])
 
 -- change --
 -- Replace the ending. Parameters: place, ends, exceptions, now.

@@ -1,15 +1,16 @@
 The statements of rows that were not used for a long time. `fragments.sql` explains the names in braces.
 
 -- sessions --
--- Return the sessions that were not used since a time, after the ID of the first column. Parameters: tenant, after (the last ID),
+-- Return the sessions that were not used since a time and are not open, after the ID of the first column. Parameters: tenant, after (the last ID),
 -- before, limit, now.
 SELECT id, {listed_session} FROM {schema}agentmem_sessions
-WHERE tenant = %(tenant)s AND id > %(after)s AND updated_at < %(before)s AND {alive}
+WHERE tenant = %(tenant)s AND id > %(after)s AND updated_at < %(before)s AND {alive} AND {not_open}
 ORDER BY id LIMIT %(limit)s
 
 -- lock_sessions --
--- Lock sessions, and return their IDs and places. Parameters: places, now.
-SELECT id, place FROM {schema}agentmem_sessions WHERE place = ANY (%(places)s::bytea[]) AND {alive} ORDER BY id FOR UPDATE
+-- Lock sessions that are not open, and return their IDs and places. Parameters: places, now.
+SELECT id, place FROM {schema}agentmem_sessions
+WHERE place = ANY (%(places)s::bytea[]) AND {alive} AND {not_open} ORDER BY id FOR UPDATE
 
 -- locked_sessions --
 -- Return sessions, after their IDs and the revisions of their summaries. Parameter: their IDs.

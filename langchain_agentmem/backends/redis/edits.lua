@@ -153,11 +153,12 @@ if expiry then expire(data_keys(), expiry) end
 return 0
 
 -- delete_unchanged --
--- Delete the session if it has not changed. Return its timeout ('' for none) if it was deleted, else nil.
+-- Delete the session if it has not changed and is not open. Return its timeout ('' for none) if it was deleted, else nil.
 -- KEYS: the keys of the session.
 -- ARGV: now, last use, number of messages, title ('' for none), metadata ('' for none), revision of its summary ('*' for any, '' for
 --   none).
-local state = call('HMGET', SESSION, 'updated', 'count', 'title', 'metadata', 'revision:', 'timeout')
+local state = call('HMGET', SESSION, 'updated', 'count', 'title', 'metadata', 'revision:', 'timeout', 'openings')
+if state[7] and (not state[6] or tonumber(state[1]) + tonumber(state[6]) > tonumber(ARGV[1])) then return false end
 if not state[1] or not session_is_alive(tonumber(ARGV[1])) or tonumber(state[1]) ~= tonumber(ARGV[2]) then return false end
 if ARGV[6] ~= '*' and (state[5] or '') ~= ARGV[6] then return false end
 for at = 2, 4 do

@@ -51,8 +51,8 @@ class RedisOpenings:
         return None if metadata is None else str(metadata.decode())
 
     @storage_program
-    def close(self, key: SessionKey, token: int, now: float) -> Program[bool]:
-        ended, *result = yield from invoke("close", key, (optional(now), token))
+    def close(self, key: SessionKey, token: int, ending: Ending, now: float) -> Program[bool]:
+        ended, *result = yield from invoke("close", key, (optional(now), token, *_ending(ending)))
         yield from _settle(key, *result)
         return bool(ended)
 

@@ -147,7 +147,7 @@ return call('HGET', SESSION, 'metadata')
 -- Close an opening. If it was the last one, end the session. Return 1 if it was ended; 1 if it was deleted, too; its last use; its
 -- timeout; the IDs of deleted records.
 -- KEYS: the keys of the session.
--- ARGV: now, token.
+-- ARGV: now, token; ends and exceptions (framed) of a session without openings.
 local state = call('HMGET', SESSION, 'created', 'updated', 'openings', 'timeout')
 if not state[1] or not session_is_alive(tonumber(ARGV[1])) then return {0, 0, '', '', {}} end
 local left = {}
@@ -158,6 +158,7 @@ if #left > 0 then
   call('HSET', SESSION, 'openings', table.concat(left, ' '))
   return {0, 0, '', '', {}}
 end
+if not state[3] then call('HSET', SESSION, 'ends', ARGV[3], 'exceptions', ARGV[4]) end
 local deleted, ids = end_session()
 return {1, deleted, state[2], state[4] or '', ids}
 
@@ -170,6 +171,13 @@ if not state[1] or not session_is_alive(now) or time_of_end() == math.huge then 
 if time_of_end() > now then return {string.format('%.17g', time_of_end()), 0, 0, '', '', {}} end
 local deleted, ids = end_session()
 return {'', 1, deleted, state[1], state[2], ids}
+
+-- open_until --
+-- Return the time at which the open session is ended if it is not used until then: 'inf' for never, '' if it is not open.
+-- KEYS: the keys of the session.
+-- ARGV: none.
+if not call('HGET', SESSION, 'openings') then return '' end
+return time_of_end() == math.huge and 'inf' or string.format('%.17g', time_of_end())
 
 -- change --
 -- Replace the ending. Return 1 if the session exists.

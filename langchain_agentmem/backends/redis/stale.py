@@ -68,8 +68,14 @@ class RedisStaleRows:
     def sessions(self, scan: StaleScan) -> Program[Page[SessionRow]]:
         listed, following = yield from _sessions(scan)
         old = [one.key for one in listed if one.used < scan.before]
-        answers = yield from InvokeAll([invoke("describe", key, ()) for key in old])
-        found = [session_row(key, one) for key, one in zip(old, answers, strict=True) if _is_alive(one, scan.now)]
+        answers = yield from InvokeAll(
+            [invoke(script, key, ()) for key in old for script in ("describe", "open_until")]
+        )
+        found = [
+            session_row(key, one)
+            for key, one, until in zip(old, answers[::2], answers[1::2], strict=True)
+            if _is_alive(one, scan.now) and (not until or float(until) <= scan.now)
+        ]
         return [row for row in found if row.updated_at < scan.before], following
 
     @storage_program

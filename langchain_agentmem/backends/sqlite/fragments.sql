@@ -4,6 +4,10 @@ Parts of the statements of this backend.
 -- Condition: a row of `table` has not expired. Parameter: now.
 ({table}expires_at IS NULL OR {table}expires_at > :now)
 
+-- not_open --
+-- Condition: a session has no opening, or its timeout is over. Parameter: now.
+(openings = '[]' OR updated_at + timeout <= :now)
+
 -- living_session --
 -- The ID of a session that has not expired. Parameters: tenant, user_id, session_id, now.
 (

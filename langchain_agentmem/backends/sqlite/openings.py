@@ -49,9 +49,12 @@ class SqliteOpenings:
             yield from SqliteVariables().set(VariableScope(*key), opening.variables, now)
         return metadata
 
-    def close(self, key: SessionKey, token: int, now: float) -> Program[bool]:
+    def close(self, key: SessionKey, token: int, ending: Ending, now: float) -> Program[bool]:
         for session, _, _, _, openings, *_ in (yield from Fetch(SQL["state"], _named(key, now))):
-            left = [one for one in json.loads(openings) if one != token]
+            tokens = json.loads(openings)
+            left = [one for one in tokens if one != token]
+            if not tokens:
+                yield from self.change(key, ending, now)
             if not left:
                 return (yield from self._end(key, now))
             yield from Execute(SQL["close"], (json.dumps(left), session))

@@ -48,8 +48,8 @@ class SqliteStaleRows:
             found = yield from Fetch(SQL["session"], named)
             unchanged = [
                 number
-                for number, current, *listed in found
-                if listed_session(tenant, listed) == row and revision in (OMITTED, current)
+                for number, is_closed, current, *listed in found
+                if is_closed and listed_session(tenant, listed) == row and revision in (OMITTED, current)
             ]
             if unchanged:
                 yield from _MESSAGES.delete(row.key)

@@ -1,15 +1,15 @@
 The statements of rows that were not used for a long time.
 
 -- sessions --
--- Return the sessions that were not used since a time, after the ID of the first column. Parameters: tenant, after (the last ID),
+-- Return the sessions that were not used since a time and are not open, after the ID of the first column. Parameters: tenant, after (the last ID),
 -- before, limit, now. The unary plus makes SQLite follow the primary key.
 SELECT id, {listed_session} FROM agentmem_sessions
-WHERE +tenant = :tenant AND id > :after AND updated_at < :before AND {alive}
+WHERE +tenant = :tenant AND id > :after AND updated_at < :before AND {alive} AND {not_open}
 ORDER BY id LIMIT :limit
 
 -- session --
--- Return a session, after its ID and the revision of its summary. Parameters: those of `living_session`.
-SELECT id, (SELECT revision FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''), {listed_session}
+-- Return a session, after its ID, true if it is not open, and the revision of its summary. Parameters: those of `living_session`.
+SELECT id, {not_open}, (SELECT revision FROM agentmem_summaries WHERE session = agentmem_sessions.id AND agent = ''), {listed_session}
 FROM agentmem_sessions WHERE id = {living_session}
 
 -- messages --

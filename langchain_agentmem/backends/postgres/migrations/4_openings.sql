@@ -87,9 +87,11 @@ BEGIN
 END $$
 
 -- close_session --
--- Close an opening. If it was the last one, end the session and return true. Parameters: place, token, `now_`.
-CREATE FUNCTION agentmem_close_session(place_ bytea, token_ bigint, now_ double precision) RETURNS boolean
-LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+-- Close an opening. If it was the last one, end the session and return true. Parameters: place, token, `now_`; ends and exceptions
+-- of a session without openings.
+CREATE FUNCTION agentmem_close_session(
+    place_ bytea, token_ bigint, now_ double precision, ends_ boolean, exceptions_ text[]
+) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     found_ agentmem_sessions;
 BEGIN
@@ -100,6 +102,10 @@ BEGIN
     IF array_remove(found_.openings, token_) <> '{}' THEN
         UPDATE agentmem_sessions SET openings = array_remove(openings, token_) WHERE id = found_.id;
         RETURN false;
+    END IF;
+    IF found_.openings = '{}' THEN
+        found_.ends := ends_;
+        found_.exceptions := exceptions_;
     END IF;
     PERFORM agentmem_end_session(found_);
     RETURN true;
