@@ -51,8 +51,8 @@ class CleaningMethods:
 
         These kinds of data are deleted:
 
-        * `"sessions"`: sessions that were not used since and are not open, with their messages, titles, summaries, variables and
-          records.
+        * `"sessions"`: sessions that were not used since and are not open, with their messages, titles, summaries,
+          variables and records.
         * `"messages"`: older messages in sessions that were used since. Without the kind `"sessions"`: in all sessions.
         * `"records"`: older records.
         * `"threads"`: threads that were not used since, with their checkpoints.
