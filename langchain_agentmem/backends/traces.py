@@ -29,7 +29,7 @@ class FoundTrace(NamedTuple):
     form: str
     """One of the forms of this module."""
     example: str
-    """The row or key."""
+    """The row or key; of a store item, its namespace and key."""
 
 
 TracesPage = tuple[list[FoundTrace], str, Any]
@@ -106,6 +106,17 @@ class TraceForms:
                 if _begins(value, needle, at) and _ends(value, needle, at):
                     return form
         return next((form for text, form in self._opaque.items() if text.encode() in value), None)
+
+
+def item_shown(namespace: tuple[str, ...], key: str) -> str:
+    """Return the namespace and key of a store item as an example of a trace.
+
+    Example:
+        >>> from langchain_agentmem.backends.traces import item_shown
+        >>> item_shown(("tickets", "ann"), "1")
+        "namespace=('tickets', 'ann'), key='1'"
+    """
+    return f"namespace={namespace!r}, key={key!r}"
 
 
 def _escaped(text: str) -> tuple[str, str]:

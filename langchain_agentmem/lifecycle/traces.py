@@ -31,7 +31,7 @@ class Trace(FieldTable):
     count: int
     """The number of values with this form."""
     example: str
-    """One of the rows or keys."""
+    """One of the rows or keys; of a store item, its namespace and key."""
 
 
 @dataclass(frozen=True)

@@ -391,6 +391,14 @@ async def test_traces_after_forgetting_are_what_the_receipt_names(memory, call):
     assert await call(memory.find_traces, ALICE) == []
 
 
+async def test_traces_name_the_namespace_and_key_of_an_item(memory, call):
+    await call(memory.store.put, ("a.b", ALICE), "k/1", {"text": "own"})
+    await call(memory.store.put, ("notes",), "k/2", {"text": f"Ask {ALICE}"})
+    await call(memory.forget, ALICE)
+    examples = {one.example for one in await call(memory.find_traces, ALICE) if one.example.startswith("namespace=")}
+    assert examples >= {f"namespace=('a.b', {ALICE!r}), key='k/1'", "namespace=('notes',), key='k/2'"}
+
+
 async def test_traces_in_large_tables_are_all_found(memory, call):
     history = memory.history("s")
     for _ in range(3):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.postgres.history import owner_digest
 from langchain_agentmem.backends.postgres.statements import qualifier
-from langchain_agentmem.backends.traces import FoundTrace, TraceForms
+from langchain_agentmem.backends.postgres.store import decoded_prefix
+from langchain_agentmem.backends.traces import FoundTrace, TraceForms, item_shown
 from langchain_agentmem.programs import Fetch, Program, storage_program
 
+_ITEM_TABLES = ("store", "store_vectors")
 _BLOCKS_AT_ONCE = 1_000
 """The number of blocks of 8 kB that one statement searches."""
 
@@ -57,7 +59,7 @@ def traces(
     parameters = (f"({place.block},0)", f"({end},0)", forms.texts, needles)
     rows = yield from Fetch(statement, parameters)
     found = [
-        FoundTrace(f"{place.table}.{column.name}", form, f"ctid={row[0]}")
+        FoundTrace(f"{place.table}.{column.name}", form, _example(place.table, columns, row))
         for row in rows
         for column, value in zip(columns, row[1:], strict=True)
         if value is not None and (form := forms.form_of(value)) is not None
@@ -66,6 +68,13 @@ def traces(
         return found, place.table, _Place(place.table, end)
     following = min((table for table in tables if table > place.table), default=None)
     return found, place.table, None if following is None else _Place(following, 0)
+
+
+def _example(table: str, columns: Sequence[_Column], row: Sequence[Any]) -> str:
+    if table in _ITEM_TABLES:
+        named = {column.name: value for column, value in zip(columns, row[1:], strict=True)}
+        return item_shown(decoded_prefix(named["prefix"]), named["key"])
+    return f"ctid={row[0]}"
 
 
 def _search(table: str, columns: Sequence[_Column]) -> str:

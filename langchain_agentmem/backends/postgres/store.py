@@ -184,14 +184,14 @@ class PostgresItems:
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
         own, first, last = below(tenant, prefix)
         rows = yield from Fetch(self._sql["namespaces"], (first, last, own, now))
-        return sorted(_decode(namespace) for (namespace,) in rows)
+        return sorted(decoded_prefix(namespace) for (namespace,) in rows)
 
     @one_statement
     def roots(self, tenant: str, now: float) -> Program[list[str]]:
         own, first, last = below(tenant, ())
         part = 1 if tenant == "default" else 2  # other tenants' prefixes begin with the tenant
         rows = yield from Fetch(self._sql["roots"], (part, first, last, own, now))
-        return [_decode(root)[0] for (root,) in rows]
+        return [decoded_prefix(root)[0] for (root,) in rows]
 
     @one_statement
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
@@ -400,7 +400,8 @@ def _encode(tenant: str, namespace: Namespace) -> str:
     return ".".join(labels if tenant == "default" else [_TENANT + _escape(tenant), *labels])
 
 
-def _decode(prefix: str) -> Namespace:
+def decoded_prefix(prefix: str) -> Namespace:
+    """Return the namespace in a prefix, without the tenant."""
     labels = prefix.split(".")
     if labels[0].startswith(_TENANT):
         del labels[0]
@@ -445,7 +446,7 @@ def _item(row: Sequence[Any]) -> ItemRow:
     if rest[0] is None or rest[1] is None:
         msg = f"Item {key!r} cannot be read. The row was damaged or altered: the time of its creation or update is missing."
         raise DamagedDataError(msg)
-    return ItemRow(_decode(prefix), key, unwrapped(value), *rest)
+    return ItemRow(decoded_prefix(prefix), key, unwrapped(value), *rest)
 
 
 _COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}

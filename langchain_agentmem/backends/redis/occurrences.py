@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, ScanKeys, load_scripts, slot
-from langchain_agentmem.backends.traces import DIGEST, FoundTrace, TraceForms
+from langchain_agentmem.backends.traces import DIGEST, FoundTrace, TraceForms, item_shown
 from langchain_agentmem.programs import Program, storage_program
 
 LUA = load_scripts("occurrences.lua", "a key")
 
 _PREFIX = "agentmem:"
+_ITEM = f"{_PREFIX}*:item"
 
 
 @storage_program
@@ -29,7 +30,7 @@ def traces(
         where = _kind_of(name)
         form = DIGEST if name.startswith(tuple(slots)) else forms.form_of(key)
         if form is not None:
-            found.append(FoundTrace(f"{where} (key)", form, name))
+            found.append(FoundTrace(f"{where} (key)", form, _example(name)))
     pending: dict[bytes, Any] = dict.fromkeys(keys, "")
     while pending:
         calls = [Invoke(LUA["search"], (key,), (cursor, *forms.needles)) for key, cursor in pending.items()]
@@ -37,10 +38,18 @@ def traces(
         for key, (_, *values) in zip(pending, answers, strict=True):
             name = key.decode(errors="backslashreplace")
             matches = [form for value in values if (form := forms.form_of(value)) is not None]
-            found += [FoundTrace(_kind_of(name), form, name) for form in matches]
+            found += [FoundTrace(_kind_of(name), form, _example(name)) for form in matches]
         following = zip(pending, answers, strict=True)
         pending = {key: cursor for key, (cursor, *_) in following if cursor != b""}
     return found, "keys", cursors or None
+
+
+def _example(name: str) -> str:
+    """Return the namespace and key of a store item; other keys themselves."""
+    if _kind_of(name) != _ITEM:
+        return name
+    *labels, key = name.partition("}:item:")[2].split("\0")
+    return item_shown(tuple(labels), key)
 
 
 def _kind_of(key: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from langchain_agentmem.backends.namespaces import decode_namespace
 from langchain_agentmem.backends.statements import load_statements
-from langchain_agentmem.backends.traces import FoundTrace, TraceForms
+from langchain_agentmem.backends.traces import FoundTrace, TraceForms, item_shown
 from langchain_agentmem.programs import Fetch, Program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "occurrences.sql")
 
+_ITEMS = "agentmem_items"
 _ROWS_AT_ONCE = 200
 _LONGEST_EXAMPLE = 200
 
@@ -36,7 +38,7 @@ def traces(user_id: str, after: _Place | None) -> Program[tuple[list[FoundTrace]
     statement, parameters = _search(place, columns, keys, forms)
     rows = yield from Fetch(statement, parameters)
     found = [
-        FoundTrace(f"{place.table}.{column}", form, _example(keys, row))
+        FoundTrace(f"{place.table}.{column}", form, _example(place.table, columns, keys, row))
         for row in rows
         for column, value in zip(columns, row[len(keys) :], strict=True)
         if isinstance(value, (str, bytes)) and (form := forms.form_of(value)) is not None
@@ -67,6 +69,9 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _example(keys: Sequence[str], row: Sequence[Any]) -> str:
+def _example(table: str, columns: Sequence[str], keys: Sequence[str], row: Sequence[Any]) -> str:
+    if table == _ITEMS:
+        named = dict(zip(columns, row[len(keys) :], strict=True))
+        return item_shown(decode_namespace(named["namespace"]), named["key"])
     shown = ", ".join(f"{name}={value!r}" for name, value in zip(keys, row, strict=False))
     return shown if len(shown) <= _LONGEST_EXAMPLE else f"{shown[:_LONGEST_EXAMPLE]}…"
