@@ -267,6 +267,8 @@ class RecordEngine:
         if status is None:
             stated = record.get("status")
             status = stated if isinstance(stated, str) and stated else SUCCESS
+        elif guard is not None and isinstance(status, str):
+            status = guard.text(status, "The status")
         kept = self.histories.retention_of(agent, retention)
         now = time.time()
         id_ = new_record_id(now)

@@ -216,9 +216,24 @@ def _compiled(name: Any, rule: Any) -> Any:
     raise InvalidTypeError(msg)
 
 
+def _texts(name: str, parts: Any) -> list[str]:
+    """Return what a rule function returned. The error shows no part of it, because it may be a credential."""
+    if not isinstance(parts, (str, bytes)) and isinstance(parts, Iterable):
+        texts = list(parts)
+        if all(isinstance(one, str) for one in texts):
+            return texts
+        given = (
+            f"a {type(parts).__name__} with a {type(next(one for one in texts if not isinstance(one, str))).__name__}"
+        )
+    else:
+        given = f"a {type(parts).__name__}"
+    msg = f"The rule {shown(name)} must return a list of texts, the parts that must not be stored; it returned {given}."
+    raise InvalidTypeError(msg)
+
+
 def _parts(text: str, name: str, rule: Callable[[str], Iterable[str]]) -> list[Finding]:
     found = []
-    for part in rule(text):
+    for part in _texts(name, rule(text)):
         at = text.find(part) if part else -1
         while at >= 0:
             found.append(Finding(at, at + len(part), name))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
+from database import database
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, ToolMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableLambda
@@ -165,6 +167,103 @@ async def test_extraction_redacts_what_a_model_proposes(url, call):
         assert done.error is None
         facts = (await call(memory.profiles.get, USER)).facts
         assert [fact.text for fact in facts] == ["Uses [redacted: AWS Access Key]"]
+
+
+MARK = "[redacted: AWS Access Key]"
+FACTS = {
+    "topics": {"topics": ["home", SECRET]},
+    "metadata": {"metadata": {SECRET: 1}},
+    "sources": {"sources": [SECRET]},
+    "agent": {"agent": SECRET},
+}
+
+
+@pytest.mark.parametrize("part", FACTS)
+async def test_each_part_of_a_fact_is_checked(lasting_url, call, part):
+    with AgentMemory.from_url(lasting_url, guard=Guard()) as memory:
+        with pytest.raises(SecretFoundError, match=f"The {part} of the fact contains"):
+            await call(memory.profiles.add_fact, USER, "a thing", **FACTS[part])
+        assert await call(memory.profiles.timeline, USER) == []
+    with AgentMemory.from_url(lasting_url, guard=Guard("redact")) as memory:
+        returned = await call(memory.profiles.add_fact, USER, "a thing", **FACTS[part])
+        assert MARK.casefold() in repr(returned).casefold()
+        (stored,) = await call(memory.profiles.timeline, USER)
+        assert stored == returned
+        await call(memory.close)
+    assert_nowhere(lasting_url)
+
+
+def assert_nowhere(url):
+    """Assert that the credential is nowhere in the database, in capitals or not."""
+    with database(url) as opened:
+        found = [name for name, data in opened.everything().items() if SECRET.lower().encode() in data.lower()]
+    assert found == []
+
+
+async def test_a_fact_is_returned_as_it_is_stored(url, call):
+    with AgentMemory.from_url(url, guard=Guard("redact")) as memory:
+        assert (await call(memory.profiles.add_fact, USER, TEXT)).text == REDACTED
+        (fact,) = await call(memory.profiles.add_facts, USER, [{"text": f"Uses {SECRET}", "topics": [SECRET]}])
+        assert (fact.text, fact.topics) == (f"Uses {MARK}", [MARK.casefold()])
+        profile = await call(memory.profiles.get, USER)
+        assert [one.text for one in profile.facts] == [REDACTED, f"Uses {MARK}"]
+        assert (await call(memory.memories.save, USER, TEXT)).text == REDACTED
+        assert (await call(memory.profiles.add_fact, USER, TEXT)).id == profile.facts[0].id
+
+
+ENTITIES = {
+    "name": lambda entities: (entities.upsert, SECRET),
+    "kind": lambda entities: (entities.upsert, "Acme", SECRET),
+    "aliases": lambda entities: (entities.apply, {"entities": [{"name": "Acme", "aliases": [SECRET]}]}),
+    "subject": lambda entities: (entities.relate, SECRET, "uses", "Acme"),
+    "predicate": lambda entities: (entities.relate, "Alice", SECRET, "Acme"),
+}
+
+
+@pytest.mark.parametrize("part", ENTITIES)
+async def test_each_part_of_an_entity_is_checked(lasting_url, call, part):
+    with AgentMemory.from_url(lasting_url, guard=Guard()) as memory:
+        method, *arguments = ENTITIES[part](memory.entities)
+        with pytest.raises(SecretFoundError, match=r"The (entity|relation) contains"):
+            await call(method, USER, *arguments)
+        assert await call(memory.entities.list, USER) == []
+    with AgentMemory.from_url(lasting_url, guard=Guard("redact")) as memory:
+        method, *arguments = ENTITIES[part](memory.entities)
+        returned = await call(method, USER, *arguments)
+        assert SECRET.lower() not in repr(returned).lower()
+        graph = await call(memory.entities.graph, USER)
+        assert "redacted: aws access key" in repr([*graph.entities, *graph.relations]).lower()
+        await call(memory.close)
+    assert_nowhere(lasting_url)
+
+
+@pytest.mark.parametrize("action", ["reject", "redact"])
+async def test_an_extraction_returns_what_is_stored(lasting_url, call, action):
+    changes = [
+        {"action": "add", "text": f"Uses {SECRET}", "topics": [SECRET], "messages": [1]},
+        {"action": "add", "field": "name", "value": SECRET, "messages": [1]},
+        {"action": "add", "field": ["preferences", SECRET], "value": SECRET, "messages": [1]},
+    ]
+    entities = {"entities": [{"name": SECRET, "kind": "key", "aliases": [f"the {SECRET}"]}]}
+    model = ScriptedChatModel([json.dumps({"changes": changes, "entities": entities})])
+    seen = []
+    with AgentMemory.from_url(lasting_url, guard=Guard(action)) as memory:
+        talk = [("user", f"I use {SECRET}")]
+        done = await call(memory.learn, talk, user_id=USER, model=model, entities=True, on_extraction=seen.append)
+        assert (done.error, done.added[0].text) == (None, f"Uses {MARK}")
+        assert done.added[0].topics == [MARK.casefold()]
+        assert seen
+        assert SECRET.lower() not in repr([done, seen]).lower()
+        assert list(done.added) == await call(memory.profiles.timeline, USER)
+        await call(memory.close)
+    assert_nowhere(lasting_url)
+
+
+async def test_the_status_of_a_record_is_checked(url, call):
+    with AgentMemory.from_url(url, guard=Guard()) as memory:
+        with pytest.raises(SecretFoundError, match="The status contains"):
+            await call(memory.records.save, "writer", {}, status=SECRET)
+        assert await call(memory.records.query) == []
 
 
 async def test_a_summary_is_redacted(url, call):

@@ -164,6 +164,29 @@ def test_wrong_arguments_are_refused(arguments, error, message):
         Guard(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("returned", "given"),
+    [
+        ("secret", "a str"),
+        (b"secret", "a bytes"),
+        (True, "a bool"),
+        (None, "a NoneType"),
+        (["a", 3], "a list with a int"),
+    ],
+)
+def test_a_rule_that_returns_no_texts_is_refused(returned, given):
+    guard = Guard(credentials=False, rules={"f": lambda _: returned})
+    with pytest.raises(InvalidTypeError, match=f"The rule 'f' must return a list of texts.*returned {given}") as raised:
+        guard.text("a secret", "it")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, iter])
+def test_a_rule_may_return_any_collection_of_texts(kind):
+    guard = Guard("redact", credentials=False, rules={"f": lambda _: kind(["secret"])})
+    assert guard.text("a secret", "it") == "a [redacted: f]"
+
+
 def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "detect_secrets.core.plugins.util", None)
     credentials._detectors.cache_clear()

@@ -24,6 +24,7 @@ from langchain_agentmem.knowledge.entities.models import Entity, EntityGraph, En
 from langchain_agentmem.knowledge.entities.snapshot import Snapshot
 from langchain_agentmem.knowledge.entities.stored import StoredGraph
 from langchain_agentmem.knowledge.entities.values import IS_ENTITY, ends_of
+from langchain_agentmem.knowledge.guarding import guarded_change, guarded_changes
 from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.names import folded, name_key
 from langchain_agentmem.knowledge.namespaces import ENTITIES, RELATIONS, user_namespace
@@ -54,13 +55,15 @@ class EntityEngine:
 
     def upsert(self, user_id: str, change: EntityChange) -> Program[Entity]:
         """Add or update an entity."""
-        return self._change(user_id, lambda graph: Entity.from_value(graph.upsert(change)))
+        kept = guarded_change(change, self.store.guard)
+        return self._change(user_id, lambda graph: Entity.from_value(graph.upsert(kept)))
 
     def relate(self, user_id: str, change: RelationChange) -> Program[Relation]:
         """Add or update a relation."""
+        kept = guarded_change(change, self.store.guard)
 
         def edit(graph: StoredGraph) -> Relation:
-            value = graph.relate(change)
+            value = graph.relate(kept)
             return Relation.from_value(value, value["subject"], value["object"])
 
         return self._change(user_id, edit)
@@ -71,7 +74,8 @@ class EntityEngine:
 
     def apply(self, user_id: str, changes: EntityChanges, sources: Sequence[str] = ()) -> Program[None]:
         """Make several changes in one transaction."""
-        return self._change(user_id, lambda graph: graph.apply(changes, sources))
+        kept = guarded_changes(changes, self.store.guard)
+        return self._change(user_id, lambda graph: graph.apply(kept, sources))
 
     def split(self, user_id: str, name: str, part: str | None) -> Program[EntityList]:
         """Undo a merge of an entity; return the separated entities."""

@@ -40,6 +40,7 @@ from langchain_agentmem.knowledge.facts.normalization import digest_of_fact
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_digest, keys_of_text
 from langchain_agentmem.knowledge.forgetting import forgotten_at
+from langchain_agentmem.knowledge.guarding import guarded_changes
 from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.namespaces import (
     ItemKey,
@@ -304,6 +305,9 @@ class ExtractionEngine:
         )
         operations, faults = checker.operations(proposed.changes)
         entities, of_entities = checked_entities(proposed.entities, messages, from_assistant=from_assistant)
+        guard = self.store.guard
+        operations = [one.guarded(guard) for one in operations]
+        entities = guarded_changes(entities, guard)
         return _Checked(operations, entities, [*proposed.faults, *faults, *of_entities])
 
     def _store(self, run: _Run, checked: _Checked) -> Program[_Stored | None]:

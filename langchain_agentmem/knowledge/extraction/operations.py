@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,8 @@ from langchain_agentmem.knowledge.facts.facts import Facts
 from langchain_agentmem.knowledge.facts.paths import Path
 from langchain_agentmem.knowledge.facts.statements import Statement
 from langchain_agentmem.knowledge.facts.stored import StoredFacts
+from langchain_agentmem.knowledge.guarding import guarded_statement
+from langchain_agentmem.text.guard import Guard
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,17 @@ class Operation:
     """Path of the field as the model names it."""
     value: Any = None
     """The value that the model gives; None if it gives none."""
+
+    def guarded(self, guard: Guard | None) -> Operation:
+        """Return the change as a guard lets it be stored. Removals are not changed, because they store nothing."""
+        if guard is None or self.action == "remove":
+            return self
+        return replace(
+            self,
+            statement=self.statement and guarded_statement(self.statement, guard),
+            path=tuple(guard.value(self.path, "The field")),
+            value=guard.value(self.value, "The value"),
+        )
 
 
 @dataclass

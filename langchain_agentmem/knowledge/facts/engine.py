@@ -33,6 +33,7 @@ from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile, loade
 from langchain_agentmem.knowledge.facts.statements import Statement, checked_fact_id, checked_topic, given_statements
 from langchain_agentmem.knowledge.facts.stored import StoredFacts, keys_of_text
 from langchain_agentmem.knowledge.forgetting import forget_knowledge
+from langchain_agentmem.knowledge.guarding import guarded_statements
 from langchain_agentmem.knowledge.items import items_in, read_batch, readable
 from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, SEEN, ItemKey, profile_key, user_namespace
 from langchain_agentmem.knowledge.provenance import condition_of
@@ -174,7 +175,7 @@ class ProfileEngine:
         changes = own if loaded is None else changed_fields(loaded, document)
         facts: list[Any] = getattr(profile, "facts", []) if schema.has_facts else []
         new = [index for index, fact in enumerate(facts) if not getattr(fact, "id", "")]
-        statements = given_statements(at, [facts[index] for index in new])
+        statements = guarded_statements(given_statements(at, [facts[index] for index in new]), self.store.guard)
 
         def edit(unit: UnitOfWork) -> list[Fact | None]:
             fields = load_fields(unit, schema.name)
@@ -213,6 +214,7 @@ class ProfileEngine:
     def add(self, user_id: str, statements: Sequence[Statement], replaces: Fact | str | None = None) -> Program[Facts]:
         """Add facts, or confirm those that are stored; supersede one fact if `replaces` names it."""
         check_id("user_id", user_id)
+        statements = guarded_statements(statements, self.store.guard)
         superseded = None if replaces is None else checked_fact_id(replaces)
 
         def edit(unit: UnitOfWork) -> Facts:

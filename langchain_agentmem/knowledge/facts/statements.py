@@ -34,6 +34,8 @@ class Statement:
     timed: bool = True
     """True if `at` is known, false if it was assumed."""
     topics: Sequence[str] = ()
+    given_topics: Sequence[str] = ()
+    """The topics as they were given, in capitals or not: a guard reads these."""
     sources: Sequence[str] = ()
     """IDs of the messages that state it."""
     valid_from: datetime | None = None
@@ -50,7 +52,9 @@ class Statement:
         Raises:
             InvalidInputError: One of them is not valid.
         """
-        return cls(checked_text(text), utc(at), topics=checked_topics(topics), sources=tuple(sources), **more)
+        given = check_list("topics", topics)
+        plain = checked_topics(given)
+        return cls(checked_text(text), utc(at), topics=plain, given_topics=given, sources=tuple(sources), **more)
 
 
 def given_statement(
@@ -161,14 +165,23 @@ def checked_topics(topics: Any) -> list[str]:
     return plain
 
 
+def folded_topics(topics: Iterable[str]) -> list[str]:
+    """Return checked topics in lower case, without duplicates."""
+    return list(dict.fromkeys(_folded(topic) for topic in topics))
+
+
 def checked_topic(topic: Any) -> str:
     """Same as `checked_topics`, for one topic."""
     if not isinstance(topic, str):
         msg = f"A topic must be a string; got {type(topic).__name__}: {shown(topic)}."
         raise InvalidTypeError(msg)
     check_text("A topic", topic)
-    plain = " ".join(topic.split()).casefold()
+    plain = _folded(topic)
     if not plain or len(plain) > MAX_TOPIC:
         msg = f"A topic must have 1 to {MAX_TOPIC} characters; got {len(plain)}: {shown(plain, 60)}."
         raise InvalidInputError(msg)
     return plain
+
+
+def _folded(topic: str) -> str:
+    return " ".join(topic.split()).casefold()
