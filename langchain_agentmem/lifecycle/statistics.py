@@ -30,6 +30,8 @@ from langchain_agentmem.text.tables import html_table
 
 _MARKERS = (SEEN, FORGOTTEN)
 _PERIOD_NAMES = ("within an hour", "within a day", "within a week", "later", "never")
+_EXPIRY_NAMES = {"items": "all_items"}
+"""Names of the kinds in `Stats.expiries` that differ from those of a backend: `items` in `entries` are the application's."""
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -62,8 +64,9 @@ class Stats(Mapping[str, Any]):
     agents: int
     """The number of agents that wrote messages, variables or records."""
     expiries: Mapping[str, Mapping[str, int]]
-    """The numbers of sessions, items (including knowledge), threads and variables that expire within an hour, a day, a week,
-    later, or never. The periods do not overlap."""
+    """The numbers of sessions, all_items, threads and variables that expire within an hour, a day, a week, later, or never.
+
+    The periods do not overlap. `all_items` are the items of the application, knowledge and markers."""
     bytes: int | None
     """The size of the database with all its tenants; None if the server does not tell it.
 
@@ -105,7 +108,10 @@ class Stats(Mapping[str, Any]):
             html_table(rows, caption=caption, row_headers=True),
             bar_chart([(name.replace("_", " "), number) for name, number in self.entries.items()], caption="Entries"),
             stacked_chart(
-                [(kind, [numbers[period] for period in PERIODS]) for kind, numbers in self.expiries.items()],
+                [
+                    (kind.replace("_", " "), [numbers[period] for period in PERIODS])
+                    for kind, numbers in self.expiries.items()
+                ],
                 series=_PERIOD_NAMES,
                 caption="Expiry",
             ),
@@ -141,7 +147,10 @@ def statistics(backend: Backend, tenant: str, cache: ReadCacheInfo) -> Program[S
         entries=_entries(found),
         users=found.counts["users"],
         agents=found.counts["agents"],
-        expiries={kind: dict(zip(PERIODS, numbers, strict=True)) for kind, numbers in found.expiries.items()},
+        expiries={
+            _EXPIRY_NAMES.get(kind, kind): dict(zip(PERIODS, numbers, strict=True))
+            for kind, numbers in found.expiries.items()
+        },
         bytes=found.bytes,
         bytes_by_table=dict(found.bytes_by_table),
         cache=cache,

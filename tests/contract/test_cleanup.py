@@ -206,6 +206,16 @@ async def test_older_messages_of_a_living_session_are_deleted(memory, call, cloc
     assert archived == ["The zebra question", "Old answer"]
 
 
+async def test_an_imported_history_is_as_old_as_its_messages(memory, call):
+    dated = HumanMessage("Hello", additional_kwargs={"created_at": "2020-01-01T00:00:00+00:00"})
+    history = memory.history("imported")
+    await call(history.add_messages, [dated, HumanMessage("now")])
+    await call(memory.cleanup, older_than=timedelta(days=90), kinds=("sessions", "threads"))
+    assert await call(history.count) == 2
+    await call(memory.cleanup, older_than=timedelta(days=90))
+    assert [one.text for one in await call(history.get_recent)] == ["now"]
+
+
 async def test_messages_without_sessions(memory, call, clock):
     await call(memory.history("s").add_messages, [HumanMessage("Hello")])
     clock.now += 10 * DAY

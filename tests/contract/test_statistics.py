@@ -62,14 +62,16 @@ async def test_statistics_tell_what_expires_when(memory, call):
         memory.checkpointer.put(thread(name), empty_checkpoint(), {}, {})
         memory.checkpointer.set_ttl(name, ttl)
     memory.history("e").add_user_message("Hello")
+    memory.profiles.update_preference("alice", "answers", "short")
     expected = {"hour": 1, "day": 1, "week": 1, "later": 1, "never": 0}
     stats = await call(memory.stats)
     assert stats.expiries == {
         "sessions": expected | {"never": 1},
-        "items": expected,
+        "all_items": expected | {"never": 1},
         "threads": expected,
         "variables": expected,
     }
+    assert (stats.entries["items"], stats.entries["profiles"]) == (4, 1), "all_items are more than the application's"
 
 
 async def test_statistics_contain_the_use_of_the_read_cache(lasting_url, call):
@@ -102,7 +104,7 @@ def test_a_notebook_shows_tables_and_charts_without_scripts():
         entries=entries,
         users=3,
         agents=2,
-        expiries={"sessions": periods, "items": dict.fromkeys(periods, 0)},
+        expiries={"sessions": periods, "all_items": dict.fromkeys(periods, 0)},
         bytes=1_480_000,
         bytes_by_table={"agentmem_<i>": 512},
         cache=ReadCacheInfo(5, 2, 1, 10),
