@@ -243,6 +243,17 @@ def test_budgets(invoke):
         invoke(small, {"input": "i" * 100})
 
 
+def test_a_required_value_that_is_left_out_for_the_budget_is_no_error(invoke):
+    def tokens(messages):
+        return sum(len(message.content) for message in messages)
+
+    from langchain_agentmem import TokenCounter
+
+    reader = Reader({"a": ["x" * 50], "b": "y" * 50, "c": {"d": "z" * 50}})
+    own = prompt("{{a}}{{b}}{{c}}{input}", reader, max_tokens=1, required=True, counter=TokenCounter.of(tokens))
+    assert invoke(own, {"input": "i"}).to_messages()[0].content == "i"
+
+
 def test_a_large_prompt_is_counted_off_the_event_loop():
     threads = []
 

@@ -37,7 +37,8 @@ class Ranked:
 def shortened(value: Any, tokens: int, count: Count) -> Any:
     """Return as much of a value as has at most a number of tokens in a prompt.
 
-    A list or an object loses its last elements. A text loses its end, and gets a mark. None is returned if nothing fits.
+    A list or an object loses its last elements. A text loses its end, and gets a mark. If nothing fits, the result
+    is an empty text.
 
     Args:
         value: The value.
@@ -53,14 +54,14 @@ def shortened(value: Any, tokens: int, count: Count) -> Any:
         return value
     if isinstance(value, list):
         size = _largest(len(value), lambda size: count(as_text(value[:size])) <= tokens)
-        return value[:size] or None
+        return value[:size] or ""
     if isinstance(value, dict):
         size = _largest(len(value), lambda size: count(as_text(dict(islice(value.items(), size)))) <= tokens)
-        return dict(islice(value.items(), size)) or None
+        return dict(islice(value.items(), size)) or ""
     if isinstance(value, str):
         size = _largest(len(value), lambda size: count(_beginning(value, size)) <= tokens)
-        return _beginning(value, size) if size else None
-    return None
+        return _beginning(value, size) if size else ""
+    return ""
 
 
 def limited(values: Mapping[str, Ranked], limits: Mapping[str, int], count: Count) -> dict[str, Ranked]:
@@ -101,7 +102,7 @@ def within(
             if size <= max_tokens:
                 return kept
             one = kept[name]
-            if one.value is None:
+            if one.value is None or one.value == "":
                 break
             room = count(as_text(one.value)) - (size - max_tokens) if attempt < _ROUNDS else 0
             kept[name] = replace(one, value=shortened(one.value, max(0, room), count))
