@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -20,12 +21,13 @@ from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.options import MemoryOptions, check_options
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
+from langchain_agentmem.backends import connect
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.surface import Surface, backend_of
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.face import AgentMemSaver
-from langchain_agentmem.errors import AgentMemError, InvalidTypeError
+from langchain_agentmem.errors import AgentMemError, ConfigurationError, InvalidTypeError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.methods import Histories, HistoryMethods, retention_by_agent
 from langchain_agentmem.lifecycle.cleaning.methods import cleaner_of
@@ -85,6 +87,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         guard: The rules for what must not be stored, such as credentials; see `Guard`. Default: None (anything is stored).
         session_timeout: The time without activity after which an open session is ended; see `session`. It is
             a `timedelta` or in seconds, or None for never. Default: 3600.
+        credentials: As in `from_url`, if the database is a URL. Default: None (those of the URL).
 
     Raises:
         InvalidInputError: A value is not accepted.
@@ -119,10 +122,13 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         cleanup: CleanupPolicy | None = None,
         guard: Guard | None = None,
         session_timeout: timedelta | float | None = SESSION_TIMEOUT,
+        credentials: CredentialsFunction | None = None,
     ) -> None:
+        model_of_environment: str | None = None
         if backend is None:
             settings = _settings_of_environment()
-            backend, described = settings.full_url, settings.options
+            backend, described = _connected(settings, credentials), settings.options
+            model_of_environment = settings.embeddings if embeddings is None else None
             tenant = described.get("tenant") if tenant is None else tenant
             ttl = described.get("ttl") if ttl is None else ttl
             max_messages = described.get("max_messages") if max_messages is None else max_messages
@@ -133,6 +139,14 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             cleanup = described.get("cleanup") if cleanup is None else cleanup
             if session_timeout == SESSION_TIMEOUT:
                 session_timeout = described.get("session_timeout", SESSION_TIMEOUT)
+        elif credentials is not None:
+            if not isinstance(backend, str):
+                msg = (
+                    f"credentials needs a URL as the first argument of AgentMemory, got {type(backend).__name__}. "
+                    f"Leave it out: a pool, connection or client has its own."
+                )
+                raise InvalidTypeError(msg)
+            backend = connect(backend, credentials=credentials)
         self.backend, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
         self._backend = self.backend
         self.tenant = tenant = check_tenant("default" if tenant is None else tenant)
@@ -145,15 +159,16 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         if embeddings is not None:
             index = {**(index or {}), "embed": embeddings}
         minutes: TTLConfig | None = None if duration is None else {"default_ttl": duration / 60}
-        self.store = AgentMemStore(
-            self.backend,
-            index=index,
-            ttl=minutes,
-            tenant=tenant,
-            sweeper=sweeper,
-            cache=self.read_cache,
-            guard=check_guard(guard),
-        )
+        with _embeddings_named(model_of_environment):
+            self.store = AgentMemStore(
+                self.backend,
+                index=index,
+                ttl=minutes,
+                tenant=tenant,
+                sweeper=sweeper,
+                cache=self.read_cache,
+                guard=check_guard(guard),
+            )
         self.checkpointer = AgentMemSaver(
             self.backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=sweeper, guard=guard
         )
@@ -228,6 +243,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             >>> AgentMemory.from_settings(AgentMemSettings(url="sqlite:///:memory:", max_messages=40))
             AgentMemory(SqliteBackend(':memory:'), tenant='default', max_messages=40)
         """
+        is_of_environment = settings is None
         if settings is None:
             settings = _settings_of_environment()
         elif not hasattr(settings, "url"):
@@ -236,6 +252,10 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         check_options("AgentMemory.from_settings", options, MemoryOptions)
         described = settings.options
         described.update(options)
+        if is_of_environment:
+            model = None if "embeddings" in options else settings.embeddings
+            with _embeddings_named(model):
+                return cls._alone(_connected(settings, credentials), (), described)
         return cls.from_url(settings.full_url, credentials=credentials, **described)
 
     @cached_property
@@ -288,6 +308,29 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         except AgentMemError as error:  # the table shows the state of a closed memory, too
             rows.append(("state", str(error)))
         return html_table(rows, caption="AgentMemory", row_headers=True)
+
+
+def _connected(settings: AgentMemSettings, credentials: CredentialsFunction | None) -> Backend:
+    """Return the backend of settings of the environment."""
+    from langchain_agentmem.settings import wrong_value
+
+    try:
+        return connect(settings.full_url, credentials=credentials)
+    except ConfigurationError as error:
+        raise wrong_value(field="url", cause=error) from error
+
+
+@contextmanager
+def _embeddings_named(model: str | None) -> Iterator[None]:
+    """Name the variable of the environment in an error about its embedding model; None if it does not set one."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if model is None or shown(model) not in str(error) or "AGENTMEM_" in str(error):
+            raise
+        from langchain_agentmem.settings import wrong_value
+
+        raise wrong_value(field="embeddings", cause=error) from error
 
 
 def _settings_of_environment() -> AgentMemSettings:

@@ -9,14 +9,24 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import timedelta
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SkipValidation,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from langchain_agentmem.arguments.caching import ReadCache
 from langchain_agentmem.arguments.cleaning import CleanupPolicy
+from langchain_agentmem.arguments.durations import seconds
+from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.options import MemoryOptions
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.urls import masked_url
@@ -54,6 +64,11 @@ def _created(kind: type[Any], argument: str, value: Any, **parsed: Any) -> Any:
         raise ValueError(str(error)) from None
 
 
+def _check_duration(value: Any, info: ValidationInfo) -> Any:
+    seconds(str(info.field_name), value)
+    return value
+
+
 def _retention(value: Any) -> Any:
     return _created(Retention, "policy", value)
 
@@ -81,6 +96,10 @@ class AgentMemSettings(BaseSettings):
         >>> from langchain_agentmem.settings import AgentMemSettings
         >>> AgentMemSettings(url="sqlite:///:memory:").url
         'sqlite:///:memory:'
+
+    Raises:
+        ConfigurationError: An argument is no setting.
+        ValidationError: A value is not accepted.
     """
 
     model_config = SettingsConfigDict(
@@ -89,9 +108,9 @@ class AgentMemSettings(BaseSettings):
 
     url: str = Field(default="sqlite:///agentmem.db", min_length=1)
     """The URL of the database (`AGENTMEM_URL`)."""
-    tenant: str = Field(default="default", min_length=1)
+    tenant: Annotated[str, AfterValidator(check_tenant)] = Field(default="default", min_length=1)
     """The application, when several applications share a database (`AGENTMEM_TENANT`)."""
-    ttl: float | timedelta | None = None
+    ttl: Annotated[float | timedelta | None, AfterValidator(_check_duration)] = None
     """The time without use after which sessions, items and threads expire (`AGENTMEM_TTL`).
 
     Seconds or a `timedelta`; in the environment, seconds or a duration in ISO 8601 such as `P30D`.
@@ -118,12 +137,24 @@ class AgentMemSettings(BaseSettings):
     In the environment, its `older_than` in seconds or ISO 8601, or the arguments of `CleanupPolicy` as JSON:
     `{"older_than": "P90D", "interval": "PT6H", "archive": "archive.jsonl"}`.
     """
-    session_timeout: float | timedelta | None = None
+    session_timeout: Annotated[float | timedelta | None, AfterValidator(_check_duration)] = None
     """The time without activity after which an open session is ended (`AGENTMEM_SESSION_TIMEOUT`), as for `ttl`."""
     pool_size: int | None = Field(default=None, ge=1, le=1000)
     """The maximum number of connections to Postgres or Redis (`AGENTMEM_POOL_SIZE`). SQLite ignores it."""
     timeout: float | None = Field(default=None, gt=0)
     """The time limit of an operation in seconds (`AGENTMEM_TIMEOUT`)."""
+
+    if not TYPE_CHECKING:  # type checkers know the fields as arguments
+
+        def __init__(self, **values: Any) -> None:
+            known = type(self).model_fields
+            for name in values:
+                if name not in known and not name.startswith("_"):
+                    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.7)
+                    hint = f" Did you mean {near[0]}?" if near else f" Known settings are {', '.join(known)}."
+                    msg = f"AgentMemSettings has no setting {shown(name)}.{hint}"
+                    raise ConfigurationError(msg)
+            super().__init__(**values)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Return the fields that `repr` and `str` show, with the password in the URL masked."""
@@ -177,12 +208,24 @@ def settings_of_environment(url: str | None = None) -> AgentMemSettings:
         return AgentMemSettings() if url is None else AgentMemSettings(url=url)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-    name = f"{_PREFIX}{str(first['loc'][0]).upper()}"
     hint = (
         " Set seconds, or a duration in ISO 8601 such as P30D." if first["loc"][0] in ("ttl", "session_timeout") else ""
     )
-    msg = f"{name}, in the environment or in {_FILE}, is empty or has a wrong value. Cause: {first['msg']}.{hint}"
-    raise ConfigurationError(msg)
+    raise wrong_value(str(first["loc"][0]), first["msg"], hint)
+
+
+def wrong_value(field: str, cause: object, hint: str = "") -> ConfigurationError:
+    """Return the error of a setting whose value came from the environment; it names the variable.
+
+    Args:
+        field: The name of the setting.
+        cause: What is wrong.
+        hint: What to do. Default: "" (`cause` says it).
+    """
+    name, reason = f"{_PREFIX}{field.upper()}", str(cause).removeprefix("Value error, ").rstrip(".")
+    return ConfigurationError(
+        f"{name}, in the environment or in {_FILE}, is empty or has a wrong value. Cause: {reason}.{hint}"
+    )
 
 
 def _check_names(environment: Mapping[str, Any]) -> None:

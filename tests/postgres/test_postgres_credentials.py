@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
 import pytest
 from servers import postgres_server
@@ -50,6 +52,17 @@ async def test_each_new_connection_asks_for_credentials(locked_server, call, nam
         assert await call(memory.history("s").count) >= 0
         await call(memory.close)
     assert set(asked) == {"first", "second"}
+
+
+def test_the_constructor_takes_credentials(locked_server, monkeypatch, tmp_path):
+    set_password(locked_server, "first")
+    url = url_of(locked_server)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AGENTMEM_URL", url)
+    for given in (url, None):
+        with AgentMemory(given, credentials=lambda: ("app", "first")) as memory:
+            assert memory.history("s").count() >= 0
+            assert asyncio.run(memory.history("s").acount()) >= 0
 
 
 async def test_a_coroutine_function_serves_asynchronous_callers(locked_server):

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from langchain_agentmem import AgentMemory, CleanupPolicy, ConfigurationError, ReadCache, Retention
+from langchain_agentmem import AgentMemory, CleanupPolicy, ConfigurationError, InvalidTypeError, ReadCache, Retention
 from langchain_agentmem.settings import AgentMemSettings
 
 
@@ -137,6 +137,16 @@ def test_the_retention_is_a_policy_or_an_object(monkeypatch, value, policy, most
         ("AGENTMEM_POOL_SIZE", ""),
         ("AGENTMEM_TIMEOUT", "0"),
         ("AGENTMEM_EMBEDDINGS", ""),
+        ("AGENTMEM_EMBEDDINGS", "foo"),
+        ("AGENTMEM_EMBEDDINGS", "no-such-provider:model"),
+        ("AGENTMEM_TTL", "-1"),
+        ("AGENTMEM_TTL", "0"),
+        ("AGENTMEM_TTL", "P9999999D"),
+        ("AGENTMEM_SESSION_TIMEOUT", "0"),
+        ("AGENTMEM_TENANT", "x" * 2_000),
+        ("AGENTMEM_URL", "nope"),
+        ("AGENTMEM_URL", "mysql://h/d"),
+        ("AGENTMEM_URL", "sqlite:///:memory:?no_such_option=1"),
     ],
 )
 @pytest.mark.parametrize("create", [AgentMemory, AgentMemory.from_settings], ids=["constructor", "from_settings"])
@@ -144,6 +154,28 @@ def test_a_wrong_setting_is_named(monkeypatch, create, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name):
         create()
+
+
+@pytest.mark.parametrize("create", [AgentMemory, AgentMemory.from_settings], ids=["constructor", "from_settings"])
+def test_an_argument_is_not_blamed_on_the_environment(monkeypatch, create):
+    monkeypatch.setenv("AGENTMEM_EMBEDDINGS", "no-such-provider:model")
+    with pytest.raises(ConfigurationError, match="other-provider") as raised:
+        create(embeddings="other-provider:model")
+    assert "AGENTMEM" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("max_mesages", "Did you mean max_messages"), ("URL", "Did you mean url"), ("x", "Known settings")],
+)
+def test_an_unknown_argument_is_refused(name, hint):
+    with pytest.raises(ConfigurationError, match=f"AgentMemSettings has no setting '{name}'. {hint}"):
+        AgentMemSettings(**{name: 4})
+
+
+def test_settings_may_be_read_from_another_file(tmp_path):
+    (tmp_path / "other.env").write_text("AGENTMEM_TENANT=shop\nUNKNOWN=1\n", encoding="utf-8")
+    assert AgentMemSettings(_env_file=tmp_path / "other.env").tenant == "shop"
 
 
 def test_a_read_cache_is_described_by_its_age(monkeypatch):
@@ -190,3 +222,14 @@ def test_names_of_others_do_not_warn(monkeypatch, recwarn):
     monkeypatch.setenv("AGENTMEMORY_URL", "x")
     AgentMemory().close()
     assert not recwarn.list
+
+
+def test_credentials_without_a_url_are_refused():
+    with AgentMemory("sqlite:///:memory:") as memory, pytest.raises(InvalidTypeError, match="credentials needs a URL"):
+        AgentMemory(memory.backend, credentials=str)
+
+
+@pytest.mark.parametrize(("given", "name"), [("sqlite:///:memory:", ""), (None, "AGENTMEM_URL")])
+def test_sqlite_takes_no_credentials(given, name):
+    with pytest.raises(ConfigurationError, match=f"{name}.*credentials is for Postgres and Redis only"):
+        AgentMemory(given, credentials=str)
