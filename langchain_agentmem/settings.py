@@ -229,10 +229,13 @@ def wrong_value(field: str, cause: object, hint: str = "") -> ConfigurationError
 
 
 def _check_names(environment: Mapping[str, Any]) -> None:
-    known = [f"{_PREFIX}{name.upper()}" for name in AgentMemSettings.model_fields]
+    known = {f"{_PREFIX}{name.upper()}": name.upper() for name in AgentMemSettings.model_fields}
     for name in environment:
         if not name.upper().startswith(_PREFIX) or name.upper() in known or name.upper().startswith(_OTHERS):
             continue
-        near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.7)
-        hint = f" Did you mean {near[0]}?" if near else f" Known variables are {', '.join(known)}."
-        warnings.warn(f"{name} is no setting of langchain-agentmem and has no effect.{hint}", stacklevel=4)
+        # The prefix does not count: it makes all names alike.
+        near = difflib.get_close_matches(name.upper().removeprefix(_PREFIX), known.values(), n=1)
+        hint = f" Did you mean {_PREFIX}{near[0]}?" if near else f" Known variables are {', '.join(known)}."
+        warnings.warn(
+            f"{name} is no setting of langchain-agentmem and has no effect.{hint}", stacklevel=5
+        )  # the line that creates the memory

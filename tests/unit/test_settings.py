@@ -213,7 +213,15 @@ def test_an_unknown_name_warns_with_the_nearest(monkeypatch, tmp_path, where):
         monkeypatch.setenv("AGENTMEM_URI", "sqlite:///x.db")
     else:
         (tmp_path / ".env").write_text("AGENTMEM_URI=sqlite:///x.db\n", encoding="utf-8")
-    with pytest.warns(UserWarning, match=r"AGENTMEM_URI is no setting .* Did you mean AGENTMEM_URL\?"):
+    for create in (lambda: AgentMemory(), lambda: AgentMemory.from_settings()):
+        with pytest.warns(UserWarning, match=r"AGENTMEM_URI is no setting .* Did you mean AGENTMEM_URL\?") as warned:
+            create().close()
+        assert [one.filename for one in warned] == [__file__]
+
+
+def test_an_unknown_name_that_is_like_no_other_warns_with_all(monkeypatch):
+    monkeypatch.setenv("AGENTMEM_FOO", "x")
+    with pytest.warns(UserWarning, match=r"AGENTMEM_FOO is no setting .* Known variables are AGENTMEM_URL, "):
         AgentMemory().close()
 
 
