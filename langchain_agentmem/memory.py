@@ -18,6 +18,7 @@ from langchain_agentmem.arguments.caching import ReadCache, check_read_cache
 from langchain_agentmem.arguments.cleaning import CleanupPolicy, check_cleanup_policy
 from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_tenant
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.arguments.options import MemoryOptions, check_options
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
@@ -121,7 +122,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         read_cache: ReadCache | None = None,
         cleanup: CleanupPolicy | None = None,
         guard: Guard | None = None,
-        session_timeout: timedelta | float | None = SESSION_TIMEOUT,
+        session_timeout: timedelta | float | Omitted | None = OMITTED,
         credentials: CredentialsFunction | None = None,
     ) -> None:
         model_of_environment: str | None = None
@@ -137,7 +138,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             retention = described.get("retention") if retention is None else retention
             read_cache = described.get("read_cache") if read_cache is None else read_cache
             cleanup = described.get("cleanup") if cleanup is None else cleanup
-            if session_timeout == SESSION_TIMEOUT:
+            if session_timeout is OMITTED:
                 session_timeout = described.get("session_timeout", SESSION_TIMEOUT)
         elif credentials is not None:
             if not isinstance(backend, str):
@@ -178,7 +179,9 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         )
         self._histories = Histories(engine, kept, duration, limit, budget)
         self.sessions = Sessions(engine)
-        self._session_timeout = seconds("session_timeout", session_timeout)
+        self._session_timeout = (
+            SESSION_TIMEOUT if session_timeout is OMITTED else seconds("session_timeout", session_timeout)
+        )
         self.records = Records(RecordEngine(self._histories))
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
         self._cleaner = cleaner_of(self, check_cleanup_policy(cleanup))

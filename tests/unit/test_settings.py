@@ -79,7 +79,8 @@ def test_the_environment_describes_a_memory(monkeypatch, tmp_path, create):
         assert memory.read_cache.info().size == 5
         assert memory.session("s")._timeout == 600
         assert memory.session("s", timeout=None)._timeout is None
-    with create(tenant="other", max_messages=3, retention=Retention()) as memory:
+    with create(tenant="other", max_messages=3, retention=Retention(), session_timeout=3600) as memory:
+        assert memory.session("s")._timeout == 3600
         assert (memory.tenant, memory.history("s").max_messages) == ("other", 3)
         assert memory.history("s").retention.policy == "persistent"
 
