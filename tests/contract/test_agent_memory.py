@@ -241,8 +241,8 @@ async def test_what_a_turn_costs(memory, call, monkeypatch):
     said = json.dumps({"changes": [add("Knows Eve")], "entities": {"entities": [{"name": "Eve", "aliases": ["Evie"]}]}})
     costs = Costs(memory, monkeypatch)
     # What is known, what was read and the fields; whose the message is; what the model is shown, and what is stored. Relations
-    # are read by themselves.
-    for entities, before, after in ((False, 1 + 1, 1 + 1), (True, 2 + 1, 2 + 1)):
+    # are read by themselves. Whether the user was forgotten is read before, in and after the changes.
+    for entities, before, after in ((False, 1 + 1, 1 + 3), (True, 2 + 1, 2 + 3)):
         learning, model = ScriptedChatModel([said]), ScriptedChatModel(["I see."])
         given = memory.middleware(learning, entities=entities, when="turn", knowledge=["guide"])
         agent = create_agent(model, [], middleware=[given])
@@ -250,4 +250,4 @@ async def test_what_a_turn_costs(memory, call, monkeypatch):
         await call(agent.invoke, asked("I know Eve, or Evie, of Acme."), config(thread=str(entities)))
         kinds = [kind for kind, _ in costs.reset()]
         assert (len(learning.requests), len(model.requests)) == (1, 1)
-        assert kinds == ["read"] * before + ["read", "write"] + ["read"] * after + ["write"]
+        assert kinds == ["read"] * before + ["read", "write"] + ["read"] * after + ["write", "read"]

@@ -65,7 +65,7 @@ CALLS: dict[str, tuple[Call, list[Any]]] = {
     "search_history around": (call_of(lambda m: m.search_history, "around", "a"), COUNT),
     "add_messages messages": (
         first(lambda m: m.history("s").add_messages),
-        ["hi", "", b"a", {}, None, 5, ["hi"], [None]],
+        ["hi", "", b"a", {}, None, 5, [5], [None]],
     ),
     "add_messages metadata": (
         call_of(lambda m: m.history("s").add_messages, "metadata", [HumanMessage("a")]),
@@ -151,7 +151,7 @@ def test_a_history_refuses_a_wrong_argument(name):
         (AgentMemStore, "index", [5, "text", ["text"], Thing()]),
         (AgentMemStore, "tenant", [*NO_ID, None]),
         (AgentMemory, "ttl", TTL),
-        (AgentMemory, "tenant", [*NO_ID, None]),
+        (AgentMemory, "tenant", NO_ID),
         (AgentMemory, "max_messages", [*COUNT, 0]),
         (AgentMemory, "retention", [*RETENTION[:2], {5: Retention()}, {"": Retention()}, {"a": "session"}]),
         (AgentMemory, "embed_history", FLAG),

@@ -307,8 +307,19 @@ def test_constructors_take_a_connection():
     connection.close()
 
 
-@pytest.mark.parametrize("given", [None, 5, ["sqlite:///:memory:"], {"url": "sqlite:///:memory:"}, Thing()], ids=repr)
-@pytest.mark.parametrize("kind", [AgentMemory, AgentMemSaver, AgentMemStore, AgentMemHistory])
+NO_DATABASES = [None, 5, ["sqlite:///:memory:"], {"url": "sqlite:///:memory:"}, Thing()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (kind, given)
+        for kind in (AgentMemory, AgentMemSaver, AgentMemStore, AgentMemHistory)
+        for given in NO_DATABASES
+        if (kind, given) != (AgentMemory, None)  # which reads the environment
+    ],
+    ids=repr,
+)
 def test_what_is_no_database_is_refused_with_the_right_call(kind, given):
     arguments = ["s"] if kind is AgentMemHistory else []
     with pytest.raises(InvalidTypeError, match=rf'{kind.__name__}\("sqlite:///agentmem.db"'):

@@ -157,5 +157,8 @@ async def test_vectors_are_stored_after_older_tables_were_brought_up_to_date(pos
         assert [item.key for item in await call(memory.store.search, ("a",), query="something else")] == ["k"]
         await call(memory.close)
     with database(postgres_url) as opened:
-        ((settings,),) = opened.execute("SELECT proconfig::text FROM pg_proc WHERE oid = 'agentmem_put_items'::regproc")
-    assert home in settings.rpartition(",")[2]
+        ((settings,),) = opened.execute(
+            "SELECT setting FROM pg_proc CROSS JOIN unnest(proconfig) AS setting "
+            "WHERE oid = 'agentmem_put_items'::regproc AND setting ~ '^search_path='"
+        )
+    assert home in settings
