@@ -17,6 +17,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_agentmem import BudgetError, InvalidInputError, InvalidTypeError, MemoryCompressor
 from langchain_agentmem.messages.atoms import atoms_of
 from langchain_agentmem.messages.budgets import messages_of
+from langchain_agentmem.messages.openings import OPENING
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.messages.truncation import truncated
 from langchain_agentmem.testing import ScriptedChatModel
@@ -109,13 +110,14 @@ def before_the_first_question(conversation: list[BaseMessage]) -> set[int]:
 
 
 def cannot_fit(conversation: list[BaseMessage], budget: dict[str, int]) -> bool:
-    """Whether the least that must come out is too much: the system messages, the last question, and what came last, all cut."""
+    """Return true if the smallest result is too large: system messages, the last question (or an opening), and the last atom."""
     systems = [message for message in conversation if isinstance(message, SystemMessage)]
     atoms = atoms_of([message for message in conversation if not isinstance(message, SystemMessage)])
     last = max((at for at, atom in enumerate(atoms) if atom.is_human), default=len(atoms))
     counter = TokenCounter.of(count_tokens_approximately)
     kept = messages_of([*atoms[last : last + 1], *(atoms[-1:] if last != len(atoms) - 1 else [])])
-    least = [*systems, *(truncated(message, 0, counter) for message in kept)]
+    opening = [HumanMessage(OPENING)] if kept and not isinstance(kept[0], HumanMessage) else []
+    least = [*systems, *opening, *(truncated(message, 0, counter) for message in kept)]
     if len(least) > budget.get("max_messages", len(least)):
         return True
     return counter.messages(least) > budget.get("max_tokens", 10**6)
