@@ -151,7 +151,8 @@ async def test_an_index_that_a_newer_sqlite_wrote_is_made_again(sqlite_url, call
 
 @pytest.mark.parametrize("one_session", [True, False])
 async def test_a_thousand_turns_at_once(sqlite_url, one_session):
-    with AgentMemory.from_url(f"{sqlite_url}?timeout=1&synchronous=normal") as memory:
+    with AgentMemory.from_url(f"{sqlite_url}?timeout=5&synchronous=normal") as memory:
+        await memory.asetup()  # the first callers would wait for the one that makes the tables
         ids = ["s" if one_session else f"s{number}" for number in range(1_000)]
         turns = [
             memory.history(session).aadd_messages([HumanMessage(f"q{n}"), AIMessage(f"a{n}")])
@@ -164,7 +165,8 @@ async def test_a_thousand_turns_at_once(sqlite_url, one_session):
 
 
 async def test_a_thousand_turns_of_chains_at_once(sqlite_url):
-    with AgentMemory.from_url(f"{sqlite_url}?timeout=2&synchronous=normal") as memory:
+    with AgentMemory.from_url(f"{sqlite_url}?timeout=5&synchronous=normal") as memory:
+        await memory.asetup()  # the first callers would wait for the one that makes the tables
         chain = RunnableWithMessageHistory(
             RunnableLambda(lambda given: AIMessage("ok")),
             memory.get_session_history,
