@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -281,11 +282,26 @@ class Session:
             kept.sliding,
             [*(variable_puts({STARTED: started}) if STARTED not in names else ()), *self._context],
         )
-        with self._histories.engine.cache.writing([session_group(self._key)]):
-            stored = yield from Write(self._backend, self._backend.openings.open(self._key, opening))
-        self._token, self._was_opened = token, True
-        self._stored_metadata, self._metadata = stored, self._read_metadata(stored)
-        yield from self._histories.engine.sweeper.after_write()
+        try:
+            with self._histories.engine.cache.writing([session_group(self._key)]):
+                stored = yield from Write(self._backend, self._backend.openings.open(self._key, opening))
+            self._token, self._was_opened = token, True
+            self._stored_metadata, self._metadata = stored, self._read_metadata(stored)
+            yield from self._histories.engine.sweeper.after_write()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            # The block is not entered, so nobody closes the session. An error of the storage says that nothing was stored.
+            if self._token is not None or not isinstance(error, AgentMemError):
+                yield from self._withdraw(token)
+            raise
+
+    def _withdraw(self, token: int) -> Program[None]:
+        """Close an opening whose call was interrupted. It may not have been stored."""
+        self._token, self._was_opened = None, False
+        closing = self._backend.openings.close(self._key, token, None, time.time())
+        with suppress(AgentMemError), self._histories.engine.cache.writing([session_group(self._key)]):
+            yield from Write(self._backend, closing)
 
     def _close(self) -> Program[None]:
         if self._token is None:
@@ -331,7 +347,7 @@ class Session:
         self._check_open()
         added = load_json(self._dumped(values))
         expected = self._stored_metadata
-        while True:  # until no other worker has changed them meanwhile
+        while True:  # again if another worker has changed them since they were read
             text = dump_json({**self._read_metadata(expected), **added}, "metadata")
             swap = self._backend.openings.swap_metadata(self._key, expected, text, time.time())
             found = yield from Write(self._backend, swap)

@@ -128,6 +128,17 @@ class OpeningContract(ContractCase):
         assert self._close(backend, at=12)
         assert self._listed(backend, 12) == []
 
+    def test_an_opening_that_may_not_be_stored_is_closed_only_if_it_is(self, backend: Backend) -> None:
+        scope = VariableScope(*KEY)
+        self.write(backend, backend.variables.set(scope, [VariablePut("kept", "1")], NOW))
+        assert not self.write(backend, backend.openings.close(KEY, 7, None, NOW))
+        assert len(self.read(backend, backend.variables.read(scope, None, NOW))) == 1
+        self._open(backend, 1)
+        assert not self.write(backend, backend.openings.close(KEY, 7, None, NOW))
+        assert len(self.read(backend, backend.variables.read(scope, None, NOW))) == 1
+        assert self.write(backend, backend.openings.close(KEY, 1, None, NOW))
+        assert self.read(backend, backend.variables.read(scope, None, NOW)) == []
+
     def test_an_ending_that_keeps_everything_keeps_the_session(self, backend: Backend) -> None:
         self._open(backend, ending=KEPT, metadata="{}")
         self._say(backend, "a", ends=True)

@@ -698,3 +698,47 @@ def test_the_representation_of_a_session_shows_its_state(sqlite_memory):
         assert repr(session.records) == "SessionRecords('s', user_id='alice')"
         assert repr(session.variables) == "SessionVariables('s', user_id='alice', agent=None)"
     assert repr(session) == "Session('s', user_id='alice', closed)"
+
+
+async def test_an_opening_that_is_interrupted_leaves_no_open_session(memory, call, monkeypatch):
+    def interrupted():
+        yield from ()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory._histories.engine.sweeper, "after_write", interrupted)
+    session = memory.session("s", context={"g": 1}, timeout=None, retention=Retention("session"))
+    with pytest.raises(KeyboardInterrupt):
+        await call(memory_entry(session).enter)
+    assert await call(memory.sessions.get, "s") is None
+    assert await call(memory.variables.all, session_id="s") == {}
+    monkeypatch.undo()
+    async with session:
+        assert session.variables.get("g") == 1
+
+
+async def test_an_opening_that_is_cancelled_anywhere_leaves_no_open_session(memory):
+    for steps in range(40):
+        session = memory.session(f"s{steps}", context={"g": 1}, timeout=None, retention=Retention("session"))
+        opening = asyncio.ensure_future(session.__aenter__())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        opening.cancel()
+        try:
+            await opening
+        except asyncio.CancelledError:
+            assert await memory.sessions.aget(session.id) is None
+        else:
+            await session.aend()
+
+
+def memory_entry(session):
+    """Return an object whose `enter` and `aenter` open a session."""
+
+    class Entry:
+        def enter(self):
+            return session.__enter__()
+
+        async def aenter(self):
+            return await session.__aenter__()
+
+    return Entry()

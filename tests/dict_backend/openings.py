@@ -39,7 +39,7 @@ class Openings:
     @program
     def close(self, key, token, ending, now):
         session = self._messages.alive(key, now)
-        if session is None:
+        if session is None or (ending is None and token not in session.openings):
             return False
         if not session.openings:
             session.ending = ending

@@ -11,7 +11,7 @@ from langchain_agentmem.programs import Program
 
 
 class Ending(NamedTuple):
-    """What the end of a session deletes, besides the messages and records with `ends_with_session`."""
+    """Says what is deleted when a session ends, besides the messages and records with `ends_with_session`."""
 
     ends: bool
     """If true, the variables of the session are deleted, and a session with nothing left is deleted itself."""
@@ -39,7 +39,7 @@ class Opening(NamedTuple):
 
 
 class SessionActivity(NamedTuple):
-    """What a session contains."""
+    """The contents of a session, as numbers."""
 
     row: SessionRow
     messages: Sequence[tuple[str | None, int]]
@@ -62,11 +62,15 @@ class OpeningTable(Protocol):
         A session that does not exist or has expired is created. A session whose timeout is over is ended first.
         """
 
-    def close(self, key: SessionKey, token: int, ending: Ending, now: float) -> Program[bool]:
+    def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
         """Close an opening. If no other opening is left, end the session and return true.
 
-        A session whose opening is gone, because its timeout was over, may have been created again since. It is ended as
-        `ending` says.
+        Args:
+            key: The session.
+            token: The token of the opening.
+            ending: Ends a session whose opening is gone, because its timeout was over: the session may have been created
+                again since. None for an opening that may not have been stored: if it was not, nothing happens.
+            now: The current time.
         """
 
     def change(self, key: SessionKey, ending: Ending, now: float) -> Program[bool]:

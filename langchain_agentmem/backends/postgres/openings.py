@@ -44,8 +44,9 @@ class PostgresOpenings:
         return None if metadata is None else str(metadata)
 
     @one_statement
-    def close(self, key: SessionKey, token: int, ending: Ending, now: float) -> Program[bool]:
-        parameters = (session_digest(key), token, now, ending.ends, list(ending.exceptions))
+    def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
+        named = (None, []) if ending is None else (ending.ends, list(ending.exceptions))
+        parameters = (session_digest(key), token, now, *named)
         ((ended,),) = yield from Fetch(self._sql["close"], parameters)
         return bool(ended)
 

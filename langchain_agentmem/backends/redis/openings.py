@@ -51,8 +51,9 @@ class RedisOpenings:
         return None if metadata is None else str(metadata.decode())
 
     @storage_program
-    def close(self, key: SessionKey, token: int, ending: Ending, now: float) -> Program[bool]:
-        ended, *result = yield from invoke("close", key, (optional(now), token, *_ending(ending)))
+    def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
+        named = ("", "") if ending is None else _ending(ending)
+        ended, *result = yield from invoke("close", key, (optional(now), token, *named))
         yield from _settle(key, *result)
         return bool(ended)
 

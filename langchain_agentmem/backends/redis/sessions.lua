@@ -147,13 +147,14 @@ return call('HGET', SESSION, 'metadata')
 -- Close an opening. If it was the last one, end the session. Return 1 if it was ended; 1 if it was deleted, too; its last use; its
 -- timeout; the IDs of deleted records.
 -- KEYS: the keys of the session.
--- ARGV: now, token; ends and exceptions (framed) of a session without openings.
+-- ARGV: now, token; ends and exceptions (framed) of a session without openings ('': such a session stays as it is).
 local state = call('HMGET', SESSION, 'created', 'updated', 'openings', 'timeout')
 if not state[1] or not session_is_alive(tonumber(ARGV[1])) then return {0, 0, '', '', {}} end
-local left = {}
+local left, stored = {}, false
 for token in string.gmatch(state[3] or '', '%S+') do
-  if token ~= ARGV[2] then left[#left + 1] = token end
+  if token ~= ARGV[2] then left[#left + 1] = token else stored = true end
 end
+if ARGV[3] == '' and not stored then return {0, 0, '', '', {}} end
 if #left > 0 then
   call('HSET', SESSION, 'openings', table.concat(left, ' '))
   return {0, 0, '', '', {}}

@@ -49,11 +49,13 @@ class SqliteOpenings:
             yield from SqliteVariables().set(VariableScope(*key), opening.variables, now)
         return metadata
 
-    def close(self, key: SessionKey, token: int, ending: Ending, now: float) -> Program[bool]:
+    def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
         for session, _, _, _, openings, *_ in (yield from Fetch(SQL["state"], _named(key, now))):
             tokens = json.loads(openings)
             left = [one for one in tokens if one != token]
-            if not tokens:
+            if ending is None and token not in tokens:
+                return False
+            if ending is not None and not tokens:
                 yield from self.change(key, ending, now)
             if not left:
                 return (yield from self._end(key, now))

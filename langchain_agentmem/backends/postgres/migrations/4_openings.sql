@@ -88,7 +88,7 @@ END $$
 
 -- close_session --
 -- Close an opening. If it was the last one, end the session and return true. Parameters: place, token, `now_`; ends and exceptions
--- of a session without openings.
+-- of a session without openings (NULL: such a session stays as it is).
 CREATE FUNCTION agentmem_close_session(
     place_ bytea, token_ bigint, now_ double precision, ends_ boolean, exceptions_ text[]
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
@@ -96,7 +96,7 @@ DECLARE
     found_ agentmem_sessions;
 BEGIN
     SELECT * INTO found_ FROM agentmem_sessions WHERE place = place_ AND {alive} FOR UPDATE;
-    IF NOT FOUND THEN
+    IF NOT FOUND OR (ends_ IS NULL AND token_ <> ALL (found_.openings)) THEN
         RETURN false;
     END IF;
     IF array_remove(found_.openings, token_) <> '{}' THEN
