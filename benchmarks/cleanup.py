@@ -101,6 +101,10 @@ def clean(url: str, archive: str) -> None:
     )
 
 
+SECONDS_BEFORE = 2
+"""The time for which the writer is measured before the cleanup begins."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=10_000, help="sessions (default 10000)")
@@ -126,7 +130,7 @@ def main() -> None:
                 with AgentMemory.from_url(url) as memory:
                     fill(memory, args.sessions, track, name)
                 with Writer(url) as writer:
-                    time.sleep(2)
+                    time.sleep(SECONDS_BEFORE)
                     before = writer.taken()
                     command = [sys.executable, __file__, "--clean", url, archive]
                     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -312,7 +312,7 @@ class Main(BaseChatModel):
 
 @dataclass
 class Figures:
-    """What a method cost and lost."""
+    """The costs of a method, and the share of the needles that it keeps."""
 
     calls: int = 0
     summariser_calls: int = 0

@@ -17,7 +17,7 @@ Classes:
     RecentContext: How much of a session a prompt quotes; see `recent=` of `memory.prompt`.
     ProfileExtractor: Extracts profiles, facts and entities from conversations; see `memory.profile_node`.
     Profiles: Profiles of users and facts about them; see `memory.profiles`.
-    CleanupPolicy: What is cleaned up in the background; see `cleanup=`.
+    CleanupPolicy: The rules of the cleanup in the background; see `cleanup=`.
     ReadCache: The settings of a cache of variables and profiles; see `read_cache=`.
     Retention: The retention policy of sessions.
     Guard: Rules for what must not be stored, such as credentials; see `guard=`.

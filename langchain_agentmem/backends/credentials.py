@@ -20,7 +20,7 @@ CredentialsFunction = Callable[[], Answer | Awaitable[Answer]]
 
 
 class Login(NamedTuple):
-    """What a function returned."""
+    """The credentials that a function returned."""
 
     user: str | None
     """The user name; None for that of the URL."""

@@ -55,7 +55,7 @@ class _Entry(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """What identifies a result in the cache. See `CachedReads.through`."""
+    """The key of a result in the cache. See `CachedReads.through`."""
 
     key: Hashable
     groups: Groups

@@ -80,7 +80,7 @@ class PromptingMethods:
             user_id: The user. Default: None (the run's config names the user).
             session_id: The session. Default: None (`session_id` or `thread_id` in the run's config).
             agent: The agent whose variables are used. Default: None (`agent` in the run's config, if any).
-            missing: What a variable without value and default is: `"empty"`, or `"error"`. Default: `"empty"`.
+            missing: `"empty"` gives a variable without value and default an empty text; `"error"` raises. Default: `"empty"`.
             limits: The maximum number of tokens by variable. Default: none.
             max_tokens: The budget of the whole prompt in tokens. If it is exceeded, values are shortened, the least specific
                 first. Default: None (no budget).

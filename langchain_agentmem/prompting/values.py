@@ -105,7 +105,7 @@ class _Reading(NamedTuple):
     decoded: Callable[[Any], Program[dict[str, Ranked]]]
     """Returns the program that decodes its result."""
     lookup: Lookup | None = None
-    """What identifies the result in the cache of reads; None if it is not cached."""
+    """The key of the result in the cache of reads; None if it is not cached."""
 
 
 class ValueReader:

@@ -19,7 +19,7 @@ OTHER, SHARED, ALIASES = "", "shared", "aliases"
 
 
 class StatisticsQuery(NamedTuple):
-    """What to count."""
+    """The tenant to count, and the periods of expiry."""
 
     tenant: str
     now: float

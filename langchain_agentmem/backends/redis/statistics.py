@@ -16,7 +16,7 @@ from langchain_agentmem.programs import Program, storage_program
 class RedisStatistics:
     """See `langchain_agentmem.backends.contract.StatisticsTable`.
 
-    What other processes write while this reads may count or not.
+    A row that another process writes during the count may be missing from it.
 
     Args:
         *tables: The tables.

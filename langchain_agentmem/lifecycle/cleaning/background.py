@@ -42,7 +42,7 @@ class BackgroundCleanup:
 
     Args:
         memory: The memory.
-        policy: What to clean up, and how often.
+        policy: The data to clean up, and the interval.
     """
 
     def __init__(self, memory: CleaningMethods, policy: CleanupPolicy) -> None:

@@ -9,7 +9,7 @@ from langchain_agentmem.text.tables import html_table
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What `memory.cleanup` deleted; with `dry_run`, what it would delete."""
+    """The counts of the data that `memory.cleanup` deleted, or would delete with `dry_run`."""
 
     sessions: int = 0
     messages: int = 0
