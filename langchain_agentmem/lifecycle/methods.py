@@ -17,6 +17,7 @@ from langchain_agentmem.lifecycle.cleaning.methods import CleaningMethods
 from langchain_agentmem.lifecycle.closing import CLOSING_SECONDS, Deadline, aclose_schedules, close_schedules
 from langchain_agentmem.lifecycle.user_methods import UserMethods
 from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.programs.snapshots import snapshot
 from langchain_agentmem.prompting.methods import PromptingMethods
 from langchain_agentmem.store.face import AgentMemStore
 
@@ -304,7 +305,7 @@ class LifecycleMethods(CleaningMethods, CompressionMethods, PromptingMethods, Us
         try:
             if self._cleaner is not None:
                 self._cleaner.close(deadline.left())
-            close_schedules(list(self._schedules), deadline)
+            close_schedules(snapshot(self._schedules), deadline)
         finally:
             self.backend.close()
 
@@ -314,6 +315,6 @@ class LifecycleMethods(CleaningMethods, CompressionMethods, PromptingMethods, Us
         try:
             if self._cleaner is not None:
                 await self._cleaner.aclose(deadline.left())
-            await aclose_schedules(list(self._schedules), deadline)
+            await aclose_schedules(snapshot(self._schedules), deadline)
         finally:
             await self.backend.aclose()

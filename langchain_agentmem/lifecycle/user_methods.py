@@ -9,6 +9,7 @@ from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.lifecycle.users import UserList, listed_users
 from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.programs.snapshots import snapshot
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
@@ -123,6 +124,6 @@ class UserMethods:
         from langchain_agentmem.lifecycle.forgetting import Forgetting
 
         checkpoints = self.checkpointer.engine
-        schedules = list(self._schedules)
+        schedules = snapshot(self._schedules)
         work = Forgetting(self._histories.engine, self.store.engine, checkpoints, schedules, user_id, shared)
         return work.program()

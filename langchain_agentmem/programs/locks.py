@@ -7,6 +7,8 @@ import threading
 import weakref
 from typing import Any
 
+from langchain_agentmem.programs.snapshots import snapshot
+
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -24,7 +26,7 @@ def forkable_lock() -> threading.Lock:
 
 
 def _release_all() -> None:
-    for lock in list(_locks):
+    for lock in snapshot(_locks):
         lock._at_fork_reinit()
 
 

@@ -14,12 +14,12 @@ import time
 import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from langchain_agentmem.backends.garbage import collect_garbage
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import OuterStep, Program
+from langchain_agentmem.programs.snapshots import snapshot
 
 
 class SlotTimeoutError(Exception):
@@ -87,12 +87,16 @@ class Slots:
         for slot in self._slots(len(self._order)):
             slot.ring()
 
+    def _first(self, count: int) -> list[tuple[object, weakref.ref[Slot]]]:
+        """Return the keys and slots of the first `count` callers."""
+        return snapshot(self._order.items(), count)
+
     def _slots(self, count: int) -> list[Slot]:
-        found = (reference() for reference in list(islice(self._order.values(), count)))
+        found = (reference() for _, reference in self._first(count))
         return [slot for slot in found if slot is not None]
 
     def _forget_lost(self) -> None:
-        while lost := [key for key, reference in list(islice(self._order.items(), self.count)) if reference() is None]:
+        while lost := [key for key, reference in self._first(self.count) if reference() is None]:
             for key in lost:
                 self._order.pop(key, None)
 
@@ -112,7 +116,7 @@ class Slot:
     @property
     def is_taken(self) -> bool:
         """True if the caller has the slot."""
-        return self._key in islice(self._slots._order, self._slots.count)
+        return any(key is self._key for key, _ in self._slots._first(self._slots.count))
 
     def take(self, limit: TimeLimit) -> Program[None]:
         """Wait for the slot. The time limit restarts when another caller gets an answer.

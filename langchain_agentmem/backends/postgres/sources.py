@@ -18,6 +18,7 @@ from langchain_agentmem.backends.postgres.leases import Connection, Lease, Opera
 from langchain_agentmem.backends.postgres.options import Settings
 from langchain_agentmem.backends.postgres.waits import aside, await_within, move
 from langchain_agentmem.programs import OuterStep, Program, Sleep
+from langchain_agentmem.programs.snapshots import snapshot
 
 
 def is_open(given: Any) -> bool:
@@ -114,7 +115,7 @@ class OwnConnections(Source):
         super().close()
         self._close_idle()
         if abandon:
-            for connection in list(self._all):
+            for connection in snapshot(self._all):
                 connection.pgconn.finish()
 
 

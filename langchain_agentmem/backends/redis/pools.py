@@ -22,6 +22,7 @@ from langchain_agentmem.backends.garbage import collect_garbage
 from langchain_agentmem.backends.redis.connections import AsyncConnection, SyncConnection
 from langchain_agentmem.backends.redis.internals import abort
 from langchain_agentmem.backends.redis.limits import TimeLimit
+from langchain_agentmem.programs.snapshots import snapshot
 
 C = TypeVar("C")
 
@@ -309,7 +310,7 @@ class LoopPool:
     def closed_connections(self) -> list[AsyncConnection]:
         """Mark the pool as closed, and return all its connections, including those in use."""
         self._closed = True
-        return [link.connection for link in list(self._links)]
+        return [link.connection for link in snapshot(self._links)]
 
     def _schedule_check(self, end: float) -> None:
         """Check the waiting callers at regular intervals, and when the time limit of one of them ends."""

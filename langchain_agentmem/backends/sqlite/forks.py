@@ -11,6 +11,8 @@ import time
 import weakref
 from typing import Protocol
 
+from langchain_agentmem.programs.snapshots import snapshot
+
 WAIT_SECONDS = 30.0
 """Seconds for which a fork waits for the transactions of other threads."""
 
@@ -39,17 +41,9 @@ def register(driver: Forkable) -> None:
     _drivers.add(driver)
 
 
-def _all() -> list[Forkable]:
-    while True:
-        try:
-            return list(_drivers)
-        except RuntimeError:  # another thread registered a driver
-            continue
-
-
 def _before() -> None:
     deadline = time.monotonic() + WAIT_SECONDS
-    drivers = _all()
+    drivers = snapshot(_drivers)
     for driver in drivers:
         driver.hold()
     for driver in drivers:
@@ -57,12 +51,12 @@ def _before() -> None:
 
 
 def _after_in_parent() -> None:
-    for driver in _all():
+    for driver in snapshot(_drivers):
         driver.after_fork_in_parent()
 
 
 def _after_in_child() -> None:
-    for driver in _all():
+    for driver in snapshot(_drivers):
         driver.after_fork_in_child()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from langchain_agentmem.knowledge.extraction.scheduler import TIME_LIMIT, Schedule, pending, schedules
+from langchain_agentmem.programs.snapshots import snapshot
 
 
 class Shutdown:
@@ -26,12 +27,12 @@ class Shutdown:
 
     def begin(self) -> None:
         """Flush all schedules."""
-        self._flush([schedule for schedule in list(schedules) if not schedule.is_given_up])
+        self._flush([schedule for schedule in snapshot(schedules) if not schedule.is_given_up])
 
     def end(self) -> None:
         """Flush schedules that have jobs again, and close all; the number of jobs that are left is logged."""
-        self._flush([schedule for schedule in list(pending) if not schedule.is_given_up])
-        for schedule in list(schedules):
+        self._flush([schedule for schedule in snapshot(pending) if not schedule.is_given_up])
+        for schedule in snapshot(schedules):
             if not schedule.is_given_up:
                 schedule.close(0)
 
@@ -44,7 +45,7 @@ class Shutdown:
 
 
 def _forked() -> None:
-    for schedule in list(schedules):
+    for schedule in snapshot(schedules):
         schedule.forked()
 
 
