@@ -1,8 +1,8 @@
 """The contract of a backend: its tables, and transactions on them.
 
 A backend is a package with one subclass of `Backend`. Its tables implement `MessageLog`, `ItemTable`, `CheckpointTable`,
-`RecordTable`, `VariableTable`, `OpeningTable`, `StatisticsTable` and `StaleRows`. Engines use these classes only, so they
-work with every backend.
+`RecordTable`, `VariableTable`, `OpeningTable`, `StatisticsTable`, `StaleRows` and `TransferTable`. Engines use these classes
+only, so they work with every backend.
 
 Rules for an implementation:
 
@@ -69,6 +69,17 @@ from langchain_agentmem.backends.contract.records import (
 )
 from langchain_agentmem.backends.contract.stale import DoomedSession, Page, StaleRows, StaleScan
 from langchain_agentmem.backends.contract.statistics import Statistics, StatisticsQuery, StatisticsTable, Tally
+from langchain_agentmem.backends.contract.transfer import (
+    ItemKey,
+    ItemState,
+    SessionState,
+    StoredCheckpoint,
+    StoredElement,
+    ThreadRows,
+    ThreadState,
+    ThreadWrite,
+    TransferTable,
+)
 from langchain_agentmem.backends.contract.variables import (
     KEEP_EXPIRY,
     SessionUse,
@@ -97,8 +108,10 @@ __all__ = [
     "HistoryScope",
     "IndexEntry",
     "IndexedItem",
+    "ItemKey",
     "ItemPut",
     "ItemRow",
+    "ItemState",
     "ItemTable",
     "LoadedCheckpoint",
     "LoggedMessage",
@@ -118,20 +131,27 @@ __all__ = [
     "SessionActivity",
     "SessionKey",
     "SessionRow",
+    "SessionState",
     "SessionUse",
     "StaleRows",
     "StaleScan",
     "Statistics",
     "StatisticsQuery",
     "StatisticsTable",
+    "StoredCheckpoint",
+    "StoredElement",
     "StoredSummary",
     "StoredWrite",
     "Swap",
     "Tally",
     "ThreadKey",
     "ThreadRow",
+    "ThreadRows",
+    "ThreadState",
     "ThreadUse",
+    "ThreadWrite",
     "Title",
+    "TransferTable",
     "VariablePut",
     "VariableRow",
     "VariableScope",

@@ -13,6 +13,7 @@ from langchain_agentmem.backends.contract.openings import OpeningTable
 from langchain_agentmem.backends.contract.records import RecordTable
 from langchain_agentmem.backends.contract.stale import StaleRows
 from langchain_agentmem.backends.contract.statistics import StatisticsTable
+from langchain_agentmem.backends.contract.transfer import TransferTable
 from langchain_agentmem.backends.contract.variables import VariableTable
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program
@@ -34,6 +35,7 @@ class Backend(ABC):
     openings: OpeningTable
     stale: StaleRows
     statistics: StatisticsTable
+    transfer: TransferTable
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)
         """Set the index of the vectors, before the first is stored.

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from langchain_agentmem.arguments.cleaning import Target
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
-from langchain_agentmem.lifecycle.cleaning.lines import FORMAT, VERSION, Line
+from langchain_agentmem.lifecycle.transfer.lines import FORMAT, VERSION, Line
 from langchain_agentmem.programs import Compute, Program
 
 _FIRST_LINE_BYTES = 10_000

@@ -39,7 +39,11 @@ from langchain_agentmem.checkpointing.scan import Scan
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.knowledge.namespaces import USER, is_knowledge
 from langchain_agentmem.lifecycle.cleaning.archive import Archive
-from langchain_agentmem.lifecycle.cleaning.lines import (
+from langchain_agentmem.lifecycle.cleaning.orphans import Orphans
+from langchain_agentmem.lifecycle.cleaning.results import Cleanup
+from langchain_agentmem.lifecycle.forgetting import clear_notes
+from langchain_agentmem.lifecycle.progress import Report, reporting
+from langchain_agentmem.lifecycle.transfer.lines import (
     Line,
     ThreadLines,
     header_line,
@@ -51,10 +55,6 @@ from langchain_agentmem.lifecycle.cleaning.lines import (
     thread_line,
     variable_line,
 )
-from langchain_agentmem.lifecycle.cleaning.orphans import Orphans
-from langchain_agentmem.lifecycle.cleaning.results import Cleanup
-from langchain_agentmem.lifecycle.forgetting import clear_notes
-from langchain_agentmem.lifecycle.progress import Report, reporting
 from langchain_agentmem.programs import Call, Compute, Program, Read, Write, storage_program, together
 from langchain_agentmem.store.engine import StoreEngine
 

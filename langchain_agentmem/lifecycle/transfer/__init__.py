@@ -1,0 +1,1 @@
+"""Transfer: a memory is exported as JSON Lines, imported, or copied into another memory."""

@@ -1,0 +1,182 @@
+"""The methods of `AgentMemory` that export, import and copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from langchain_agentmem.arguments.cleaning import Target
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
+from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.checkpointing.face import AgentMemSaver
+from langchain_agentmem.history.methods import Histories
+from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.store.face import AgentMemStore
+
+if TYPE_CHECKING:
+    from langchain_agentmem.lifecycle.transfer.results import Exported, Imported
+
+Existing = Literal["error", "keep", "replace"]
+
+
+class TransferMethods:
+    """Export a memory, import it, and copy it into another one."""
+
+    backend: Backend
+    tenant: str
+
+    store: AgentMemStore
+    checkpointer: AgentMemSaver
+    _histories: Histories
+
+    def export(
+        self,
+        path_or_file: Target | IO[bytes],
+        *,
+        session_id: str | None = None,
+        user_id: str | Omitted | None = OMITTED,
+        thread_id: str | None = None,
+        progress: bool | Callable[[Exported], Any] = False,
+    ) -> Exported:
+        """Write what the memory stores to a file of JSON Lines, which `import_from` reads.
+
+        Args:
+            path_or_file: A path, or a text or binary file that is open for writing. A path is replaced when the export is
+                complete.
+            session_id: Export this session only. Default: None (all).
+            user_id: Export the data of this user only; None for the data that belongs to nobody. Default: all data. A thread
+                in which other users have turns is left out of a user's export.
+            thread_id: Export this thread only. Default: None (all). With `session_id`, export both.
+            progress: True shows the progress in the terminal or notebook. A function is called after each batch with the
+                result so far. Default: False.
+
+        Returns:
+            The number of exported objects by kind.
+        """
+        return run(self._export(path_or_file, session_id, user_id, thread_id, progress))
+
+    async def aexport(
+        self,
+        path_or_file: Target | IO[bytes],
+        *,
+        session_id: str | None = None,
+        user_id: str | Omitted | None = OMITTED,
+        thread_id: str | None = None,
+        progress: bool | Callable[[Exported], Any] = False,
+    ) -> Exported:
+        """Same as `export`, but without blocking the event loop; `progress` may be a coroutine function."""
+        return await arun(self._export(path_or_file, session_id, user_id, thread_id, progress))
+
+    def import_from(
+        self,
+        source: Any,
+        *,
+        format: str | None = None,
+        existing: Existing = "error",
+        progress: bool | Callable[[Imported], Any] = False,
+        **options: Any,
+    ) -> Imported:
+        """Store what `export` or the archive of `cleanup` wrote, or the data of another package.
+
+        Args:
+            source: A path, or a text or binary file that is open for reading. With `format`, or if it is an object of another
+                package, see `docs/importing.md`.
+            format: The format of data of another package. Default: None (recognised from the source).
+            existing: What to do with an object that is stored already and differs: `"error"` refuses the import before
+                anything is written, `"keep"` keeps the stored one, `"replace"` replaces it. Default: `"error"`.
+            progress: True shows the progress in the terminal or notebook. A function is called after each batch with the
+                result so far. Default: False.
+            **options: Options of other formats.
+
+        Returns:
+            The number of stored objects by kind.
+        """
+        return run(self._import_from(source, format, existing, progress, options))
+
+    async def aimport_from(
+        self,
+        source: Any,
+        *,
+        format: str | None = None,
+        existing: Existing = "error",
+        progress: bool | Callable[[Imported], Any] = False,
+        **options: Any,
+    ) -> Imported:
+        """Same as `import_from`, but without blocking the event loop; `progress` may be a coroutine function."""
+        return await arun(self._import_from(source, format, existing, progress, options))
+
+    def copy_to(
+        self,
+        other: TransferMethods,
+        *,
+        session_id: str | None = None,
+        user_id: str | Omitted | None = OMITTED,
+        thread_id: str | None = None,
+        existing: Existing = "error",
+        progress: bool | Callable[[Imported], Any] = False,
+    ) -> Imported:
+        """Copy what the memory stores into another memory: on another database, or of another tenant.
+
+        A call that was interrupted continues when you call it again: equal objects are skipped.
+
+        Args:
+            other: The other memory.
+            session_id: As in `export`.
+            user_id: As in `export`.
+            thread_id: As in `export`.
+            existing: As in `import_from`. With `"error"`, objects before the one that differs are stored.
+            progress: As in `import_from`.
+
+        Returns:
+            The number of stored objects by kind.
+        """
+        return run(self._copy_to(other, session_id, user_id, thread_id, existing, progress))
+
+    async def acopy_to(
+        self,
+        other: TransferMethods,
+        *,
+        session_id: str | None = None,
+        user_id: str | Omitted | None = OMITTED,
+        thread_id: str | None = None,
+        existing: Existing = "error",
+        progress: bool | Callable[[Imported], Any] = False,
+    ) -> Imported:
+        """Same as `copy_to`, but without blocking the event loop; `progress` may be a coroutine function."""
+        return await arun(self._copy_to(other, session_id, user_id, thread_id, existing, progress))
+
+    def _export(
+        self,
+        target: Any,
+        session_id: str | None,
+        user_id: str | Omitted | None,
+        thread_id: str | None,
+        progress: bool | Callable[[Exported], Any],
+    ) -> Program[Exported]:
+        raise NotImplementedError
+
+    def _import_from(
+        self,
+        source: Any,
+        format_: str | None,
+        existing: str,
+        progress: bool | Callable[[Imported], Any],
+        options: dict[str, Any],
+    ) -> Program[Imported]:
+        importers: Any = import_module("langchain_agentmem.lifecycle.importers")
+        program: Program[Imported] = importers.import_foreign(
+            self, source, format=format_, existing=existing, progress=progress, **options
+        )
+        return program
+
+    def _copy_to(
+        self,
+        other: TransferMethods,
+        session_id: str | None,
+        user_id: str | Omitted | None,
+        thread_id: str | None,
+        existing: str,
+        progress: bool | Callable[[Imported], Any],
+    ) -> Program[Imported]:
+        raise NotImplementedError
