@@ -50,6 +50,7 @@ from langchain_agentmem.testing.cases import HOSTILE_IDS, KEY, NOTES, NOW, item,
 from langchain_agentmem.testing.edits import EditContract
 from langchain_agentmem.testing.openings import OpeningContract
 from langchain_agentmem.testing.records import RecordContract
+from langchain_agentmem.testing.restorations import RestorationContract
 from langchain_agentmem.testing.stale import StaleContract
 from langchain_agentmem.testing.statistics import StatisticsContract
 from langchain_agentmem.testing.users import UserContract
@@ -61,7 +62,14 @@ T = TypeVar("T")
 
 
 class BackendContract(
-    EditContract, OpeningContract, RecordContract, StaleContract, StatisticsContract, UserContract, VariableContract
+    EditContract,
+    OpeningContract,
+    RecordContract,
+    RestorationContract,
+    StaleContract,
+    StatisticsContract,
+    UserContract,
+    VariableContract,
 ):
     """The contract of a backend as tests. Derive a class, and provide a fixture `backend` with an empty backend."""
 

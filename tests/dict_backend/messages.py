@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dict_backend.programs import alive, program
 from langchain_agentmem.arguments.omitted import OMITTED
 from langchain_agentmem.backends.contract import (
+    HAS_MESSAGES,
     LIST_SUMMARY,
     UNKNOWN_MESSAGE,
     Ending,
@@ -100,6 +101,18 @@ class Messages:
         for title in addition.titles or ():
             if session.title is None and first + title.position in session.rows:
                 session.title, session.title_position = title.text, first + title.position
+        return first
+
+    def restore(self, key, restoration):
+        session = self.alive(key, restoration.addition.now)
+        if session is not None and session.rows:
+            return HAS_MESSAGES
+        if session is None:
+            session = self._sessions[key] = Session(restoration.created_at, restoration.addition.now)
+        first = yield from self.append(key, restoration.addition)
+        if restoration.title is not None:
+            session.title, session.title_position = restoration.title, None
+        session.metadata = restoration.metadata or session.metadata
         return first
 
     @staticmethod

@@ -42,6 +42,7 @@ from langchain_agentmem.backends.contract.items import (
     Swap,
 )
 from langchain_agentmem.backends.contract.messages import (
+    HAS_MESSAGES,
     LIST_SUMMARY,
     UNKNOWN_MESSAGE,
     Append,
@@ -52,6 +53,7 @@ from langchain_agentmem.backends.contract.messages import (
     MessageRow,
     Removal,
     Replacement,
+    Restoration,
     SessionKey,
     SessionRow,
     StoredSummary,
@@ -90,6 +92,7 @@ from langchain_agentmem.backends.contract.variables import (
 )
 
 __all__ = [
+    "HAS_MESSAGES",
     "KEEP_EXPIRY",
     "LIST_SUMMARY",
     "UNKNOWN_MESSAGE",
@@ -128,6 +131,7 @@ __all__ = [
     "RecordTable",
     "Removal",
     "Replacement",
+    "Restoration",
     "SessionActivity",
     "SessionKey",
     "SessionRow",

@@ -122,6 +122,23 @@ class Append(NamedTuple):
     """Idempotency token: a retried addition recognises its own messages among the newest, and adds nothing."""
 
 
+class Restoration(NamedTuple):
+    """A session to store with its messages: all of it, or nothing."""
+
+    addition: Append
+    """The messages. None of them is trimmed: `keep` is None."""
+    created_at: float
+    """The time of the creation of a session that does not exist yet."""
+    title: str | None = None
+    """The title that the user set; None: the session has one of `addition.titles`."""
+    metadata: str | None = None
+    """JSON text that replaces the session's metadata; None leaves it unchanged."""
+
+
+HAS_MESSAGES = -1
+"""The result of `MessageLog.restore` if the session has messages. Nothing was stored."""
+
+
 class Removal(NamedTuple):
     """Messages to delete from a session: those that meet all conditions."""
 
@@ -172,6 +189,12 @@ class MessageLog(Protocol):
 
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
         """Add messages at the end, and return the position of the first."""
+
+    def restore(self, key: SessionKey, restoration: Restoration) -> Program[int]:
+        """Add messages to a session that has none, set its properties, and return the position of the first message.
+
+        Returns `HAS_MESSAGES`, and stores nothing, if the session has messages of another addition.
+        """
 
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
         """Return the newest `limit` messages, oldest first, after the newest system message if that is older."""

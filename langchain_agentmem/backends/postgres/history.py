@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
+    HAS_MESSAGES,
     Append,
     HistoryScope,
     IndexEntry,
@@ -14,6 +15,7 @@ from langchain_agentmem.backends.contract import (
     MessageRow,
     Removal,
     Replacement,
+    Restoration,
     SessionKey,
     SessionRow,
     StoredSummary,
@@ -61,6 +63,20 @@ class PostgresMessages:
         )
         ((first,),) = yield from Fetch(self._sql["append"], parameters)
         return int(first)
+
+    @storage_program
+    def restore(self, key: SessionKey, restoration: Restoration) -> Program[int]:
+        addition, title = restoration.addition, restoration.title
+        named = {"place": session_digest(key), "now": addition.now, "token": addition.token}
+        owner = {"owner": owner_digest(key.tenant, key.user_id), "tenant": key.tenant}
+        columns = {"user_id": key.user_id or "", "session_id": key.session_id, "created_at": restoration.created_at}
+        yield from Execute(self._sql["reserve"], {**named, **owner, **columns})
+        if (yield from Fetch(self._sql["has_messages"], named)):
+            return HAS_MESSAGES
+        first = yield from self.append(key, addition)
+        properties = {"title": None if title is None else title.encode(), "metadata": restoration.metadata}
+        yield from Execute(self._sql["restore"], {**named, **properties})
+        return first
 
     @one_statement
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:

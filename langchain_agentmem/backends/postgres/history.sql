@@ -10,6 +10,27 @@ SELECT {schema}agentmem_append(
     %b::bytea[], %b::bytea[], %b::bytea[]
 )
 
+-- reserve --
+-- Add a session if it does not exist. Parameters: place, owner, tenant, user_id, session_id, created_at, now.
+INSERT INTO {schema}agentmem_sessions (place, owner, tenant, user_id, session_id, created_at, updated_at)
+VALUES (%(place)s, %(owner)s, %(tenant)s, %(user_id)s, %(session_id)s, %(created_at)s, %(now)s) ON CONFLICT (place) DO NOTHING
+
+-- has_messages --
+-- Lock a session; return a row if it has messages of another addition. Parameters: place, now, token (of the addition).
+WITH found AS MATERIALIZED (
+    SELECT id, message_count, expires_at FROM {schema}agentmem_sessions WHERE place = %(place)s FOR UPDATE
+)
+SELECT id FROM found WHERE message_count > 0 AND {alive:found} AND NOT EXISTS (
+    SELECT 1 FROM {schema}agentmem_messages WHERE session = found.id AND token = %(token)s
+)
+
+-- restore --
+-- Set the properties of a session. Parameters: place, title and metadata (NULL: unchanged), now.
+UPDATE {schema}agentmem_sessions SET
+    title_position = CASE WHEN %(title)s::bytea IS NULL THEN title_position END, title = coalesce(%(title)s, title),
+    metadata = coalesce(%(metadata)s::text, metadata)
+WHERE place = %(place)s AND {alive}
+
 -- window --
 -- Return the newest messages, and the newest system message if that is older. Parameters: place, agent (NULL: all), limit, now.
 SELECT * FROM {schema}agentmem_window(%s, %s, %s, %s)

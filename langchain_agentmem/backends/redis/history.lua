@@ -246,10 +246,12 @@ local function all_records()
 end
 
 -- append --
--- Add messages at the end of a session, and create the session if necessary. Return the position of the first message.
+-- Add messages at the end of a session, and create the session if necessary. Return the position of the first message; -1 if the
+-- session must have no messages, but has some.
 -- KEYS: the keys of the session.
 -- ARGV: now, identity, proposed titles (framed: an index among the messages, and a text; the first whose message stays is used),
---   agent, number of messages to keep ('' for all), ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token; then
+--   agent, number of messages to keep ('' for all), ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token; for a
+--   session that must have no messages: its creation, = and its title ('' for a proposed one) and metadata ('' to leave them unchanged); then
 --   for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none), digest.
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local state = call('HMGET', SESSION, 'next', 'expires', 'at', 'indexed', 'updated', 'count', 'title', 'titled')
@@ -260,6 +262,10 @@ end
 local repeated = result_by_token(TOKENS, ARGV[8])
 if repeated then
   return tonumber(repeated)
+end
+local created = ARGV[9] ~= '' and ARGV[9]
+if created and tonumber(state[6] or 0) > 0 then
+  return -1
 end
 
 -- In most sessions, all messages are of no agent. The index contains these only if retention needs it.
@@ -281,7 +287,7 @@ end
 
 local first = tonumber(state[1] or 0)
 local count, vectors, ids = 0, {}, {}
-for at = 9, ARGC, 6 do
+for at = 12, ARGC, 6 do
   local marks, author, message, vector = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local position = first + count
   count = count + 1
@@ -311,18 +317,22 @@ for at = 9, ARGC, 6 do
   end
 end
 if not state[1] then
-  call('HSET', SESSION, 'identity', ARGV[2], 'created', ARGV[1])
+  call('HSET', SESSION, 'identity', ARGV[2], 'created', created or ARGV[1])
 end
 -- A clock may be behind that of the last addition. The time to live counts from the later time.
 now = math.max(now, tonumber(state[5] or 0))
 local fields = {'next', first + count, 'count', tonumber(state[6] or 0) + count, 'updated', string.format('%.17g', now)}
 call('HSET', SESSION, unpack(fields))
+if created then
+  if ARGV[10] ~= '' then call('HSET', SESSION, 'title', string.sub(ARGV[10], 2), 'titled', '-') end
+  if ARGV[11] ~= '' then call('HSET', SESSION, 'metadata', ARGV[11]) end
+end
 
 add_vectors(vectors)
 in_parts('HSET', IDS, ids, 1, #ids)
 
 -- Delete all but the newest messages of the agent. The newest system message stays, and counts among them.
-local is_titled = state[7] and state[8]
+local is_titled = state[7] and state[8] or created and ARGV[10] ~= ''
 if keep then
   local low, high = range_of('a', agent)
   local over = call('ZLEXCOUNT', INDEX, low, high) - keep

@@ -19,6 +19,7 @@ from langchain_agentmem.backends.contract import (
     MessageRow,
     Removal,
     Replacement,
+    Restoration,
     SessionKey,
     SessionRow,
     StatisticsQuery,
@@ -59,29 +60,13 @@ class RedisMessages:
 
     @storage_program
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
-        now, ttl = addition.now, addition.ttl
-        arguments: list[Any] = [
-            optional(now),
-            identity_of(key),
-            b"".join(framed(_POSITION.pack(title.position) + title.text.encode()) for title in addition.titles or ()),
-            addition.agent or "",
-            optional(addition.keep),
-            optional(ttl),
-            int(addition.sliding),
-            addition.token,
-        ]
-        for row in addition.rows:
-            marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
-            arguments += (
-                marks,
-                row.agent or "",
-                pack_message(row),
-                pack_entry(row),
-                row.vector or b"",
-                row.id_digest or b"",
-            )
-        (*_, first) = yield from InvokeAll([*listed(key, now, ttl), invoke("append", key, arguments)])
-        return int(first)
+        return (yield from _added(key, addition, ("", "", "")))
+
+    @storage_program
+    def restore(self, key: SessionKey, restoration: Restoration) -> Program[int]:
+        title = "" if restoration.title is None else f"={restoration.title}"
+        properties = (optional(restoration.created_at), title, restoration.metadata or "")
+        return (yield from _added(key, restoration.addition, properties))
 
     @storage_program
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
@@ -361,6 +346,40 @@ def is_living(described: Sequence[Any], now: float) -> bool:
     """Return true if a described session exists and has not expired."""
     _, _, created_at, _, expires_at, *_ = described
     return created_at is not None and indexes.is_alive(expires_at, now)
+
+
+def _added(key: SessionKey, addition: Append, properties: Sequence[Any]) -> Program[int]:
+    """Add messages; with properties, only to a session without messages.
+
+    Args:
+        key: The session.
+        addition: The messages.
+        properties: The time at which the session was created, "=" and its title, and its metadata; empty strings for none.
+    """
+    now, ttl = addition.now, addition.ttl
+    arguments: list[Any] = [
+        optional(now),
+        identity_of(key),
+        b"".join(framed(_POSITION.pack(title.position) + title.text.encode()) for title in addition.titles or ()),
+        addition.agent or "",
+        optional(addition.keep),
+        optional(ttl),
+        int(addition.sliding),
+        addition.token,
+        *properties,
+    ]
+    for row in addition.rows:
+        marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
+        arguments += (
+            marks,
+            row.agent or "",
+            pack_message(row),
+            pack_entry(row),
+            row.vector or b"",
+            row.id_digest or b"",
+        )
+    (*_, first) = yield from InvokeAll([*listed(key, now, ttl), invoke("append", key, arguments)])
+    return int(first)
 
 
 def _filter_for(agent: str | None) -> str:

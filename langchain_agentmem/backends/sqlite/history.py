@@ -8,6 +8,7 @@ from typing import Any
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
+    HAS_MESSAGES,
     LIST_SUMMARY,
     UNKNOWN_MESSAGE,
     Append,
@@ -17,6 +18,7 @@ from langchain_agentmem.backends.contract import (
     MessageRow,
     Removal,
     Replacement,
+    Restoration,
     SessionKey,
     SessionRow,
     StoredSummary,
@@ -122,6 +124,18 @@ class SqliteMessages:
             yield from Execute(SQL["settle_title"], {"session": session})
             for place, title in addition.titles or ():
                 yield from Execute(SQL["take_title"], {"session": session, "position": first + place, "title": title})
+        return first
+
+    def restore(self, key: SessionKey, restoration: Restoration) -> Program[int]:
+        now = restoration.addition.now
+        if (yield from self.count(key, None, now)):
+            return HAS_MESSAGES
+        if not (yield from Fetch(SQL["session"], session_columns(key))):
+            columns = (*session_columns(key), None, None, 0, 0, restoration.created_at, now, None)
+            yield from Fetch(SQL["add_session"], columns)
+        first = yield from self.append(key, restoration.addition)
+        properties = {"title": restoration.title, "metadata": restoration.metadata}
+        yield from Execute(SQL["restore_session"], {**_named(key, None, now), **properties})
         return first
 
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:

@@ -233,6 +233,13 @@ SELECT session_id FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND se
 -- Set the title. Parameters: those of `living_session`, title.
 UPDATE agentmem_sessions SET title = :title, title_position = NULL WHERE id = {living_session}
 
+-- restore_session --
+-- Set the properties of a session. Parameters: those of `living_session`, title and metadata (NULL: unchanged).
+UPDATE agentmem_sessions SET
+    title_position = CASE WHEN :title IS NULL THEN title_position END, title = coalesce(:title, title),
+    metadata = coalesce(:metadata, metadata)
+WHERE id = {living_session}
+
 -- delete_session --
 -- Delete a session without messages. Parameter: session.
 DELETE FROM agentmem_sessions WHERE id = ?
