@@ -135,18 +135,19 @@ class CachedReads:
             lookups: Identify the results; None for one that is not cached.
             read: Returns the program that reads results, by their indexes in `lookups`. It is not called for none.
         """
+        if self.settings is None:
+            return (yield from read(range(len(lookups)))) if lookups else []
         results: dict[int, Any] = {}
         states: dict[int, tuple[int, ...]] = {}
-        if self.settings is not None:
-            for at, lookup in enumerate(lookups):
-                entry = None if lookup is None else self._entries.get(lookup.key)
-                if entry is not None and self._is_valid(entry):
-                    results[at] = entry.value
-                elif lookup is not None:
-                    states[at] = self._state(lookup.groups)
-            with self._lock:
-                self._hits += len(results)
-                self._misses += len(states)
+        for at, lookup in enumerate(lookups):
+            entry = None if lookup is None else self._entries.get(lookup.key)
+            if entry is not None and self._is_valid(entry):
+                results[at] = entry.value
+            elif lookup is not None:
+                states[at] = self._state(lookup.groups)
+        with self._lock:
+            self._hits += len(results)
+            self._misses += len(states)
         missing = [at for at in range(len(lookups)) if at not in results]
         if missing:
             began = time.monotonic()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -197,7 +196,7 @@ class ValueReader:
         is_cached = self._store.cache.is_on
         every = is_cached or (SESSION_CONTEXT in wanted and subject.session_id is not None)
         read = self._history.backend.variables.read(scope, None if every else sorted(wanted), now)
-        reads.append(_Reading(read, self._read_variables, self._variables.lookup(scope)))
+        reads.append(_Reading(read, self._read_variables, self._variables.lookup(scope) if is_cached else None))
         return reads
 
     def _profile(self, user_id: str, rows: Sequence[Any]) -> Program[dict[str, Ranked]]:
@@ -240,8 +239,9 @@ class ValueReader:
         session: dict[str, Any] = {}
         name = ""
         with reading(lambda: f"The variable {name!r}"):
-            for rank, row in sorted(((rank_of(row.scope), row) for row in rows), key=itemgetter(0)):
-                name = row.name
+            ranks = {scope: rank_of(scope) for scope in {row.scope for row in rows}}
+            for row in sorted(rows, key=lambda row: ranks[row.scope]):
+                rank, name = ranks[row.scope], row.name
                 found[name] = Ranked(load_json_value(row.value), rank)
                 if rank >= _SESSION_RANK:
                     session[name] = found[name].value

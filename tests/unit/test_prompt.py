@@ -9,6 +9,7 @@ from operator import itemgetter
 from uuid import UUID
 
 import pytest
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import (
     ChatPromptTemplate,
@@ -18,6 +19,7 @@ from langchain_core.prompts import (
     SystemMessagePromptTemplate,
 )
 from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables.config import var_child_runnable_config
 
 from langchain_agentmem import BudgetError, InvalidInputError
 from langchain_agentmem.prompting.prompt import MemoryPrompt, PromptSettings, message_in
@@ -163,6 +165,49 @@ def test_it_is_a_runnable(invoke):
     assert asyncio.run(stream()) == "three"
     chain = {"input": itemgetter("q")} | own | RunnableLambda(lambda value: value.to_string())
     assert invoke(chain, {"q": "x"}) == "Human: Ann {x} x"
+
+
+class Runs(BaseCallbackHandler):
+    """Remembers the runs of prompts."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_chain_start(self, serialized, inputs, **kwargs):
+        self.seen.append(("start", inputs, kwargs["tags"], kwargs["metadata"]))
+
+    def on_chain_end(self, outputs, **kwargs):
+        self.seen.append(("end", outputs.to_string()))
+
+    def on_chain_error(self, error, **kwargs):
+        self.seen.append(("error", type(error)))
+
+
+def test_callbacks_see_the_run_and_change_nothing(invoke):
+    own = prompt("{{user_name}} {input}")
+    own.tags, own.metadata = ["mine"], {"version": 1}
+    runs = Runs()
+    config = {"callbacks": [runs], "configurable": {"user_id": "ann"}}
+    assert invoke(own, {"input": "a"}, config) == invoke(own, {"input": "a"})
+    assert runs.seen[0][:3] == ("start", {"input": "a"}, ["mine"])
+    assert runs.seen[0][3]["version"] == 1
+    assert runs.seen[1:] == [("end", "Human: Ann {x} a")]
+    with pytest.raises(KeyError, match="needs the input"):
+        invoke(own, {"other": "a", "more": "b"}, config)
+    assert runs.seen[-1] == ("error", KeyError)
+
+
+def test_what_formatting_calls_has_the_config_of_the_run(invoke):
+    seen = []
+
+    class Asking(Reader):
+        def read(self, names, subject, message):
+            seen.append(var_child_runnable_config.get()["configurable"])
+            return (yield from super().read(names, subject, message))
+
+    invoke(prompt("{{mood}}", Asking()), {}, {"configurable": {"user_id": "ann"}})
+    assert seen == [{"user_id": "ann"}]
+    assert var_child_runnable_config.get() is None
 
 
 def test_templates_of_langchain_keep_their_tags(invoke):

@@ -45,12 +45,13 @@ class SqliteVariables:
             "now": now,
         }
         rows = yield from Fetch(SQL["read"], parameters)
-        return [
-            VariableRow(
-                VariableScope(scope.tenant, user or None, scope.session_id if session else None, agent or None), *row
+        scopes = {
+            (user, session, agent): VariableScope(
+                scope.tenant, user or None, scope.session_id if session else None, agent or None
             )
-            for user, session, agent, *row in rows
-        ]
+            for user, session, agent in {row[:3] for row in rows}
+        }
+        return [VariableRow(scopes[row[:3]], *row[3:]) for row in rows]
 
     def remove(self, scope: VariableScope, names: Sequence[str] | None, now: float) -> Program[int]:
         session = _NO_SESSION

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_agentmem.errors import BudgetError
 from langchain_agentmem.prompting.templates.rendering import as_text
@@ -20,18 +19,14 @@ Count = Callable[[str], int]
 """Returns the number of tokens of a text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """A value for a prompt.
-
-    Args:
-        value: The value, as JSON has it.
-        rank: How specific it is: 0 for a global variable, more for those of an agent, a user and a session. Values of a lower
-            rank are shortened first.
-    """
+class Ranked(NamedTuple):
+    """A value for a prompt."""
 
     value: Any
+    """The value, as JSON has it."""
     rank: int
+    """How specific it is: 0 for a global variable, more for those of an agent, a user and a session. Values of a lower rank
+    are shortened first."""
 
 
 def shortened(value: Any, tokens: int, count: Count) -> Any:
@@ -73,7 +68,7 @@ def limited(values: Mapping[str, Ranked], limits: Mapping[str, int], count: Coun
         count: Counts the tokens of a text.
     """
     return {
-        name: replace(one, value=shortened(one.value, limits[name], count)) if name in limits else one
+        name: one._replace(value=shortened(one.value, limits[name], count)) if name in limits else one
         for name, one in values.items()
     }
 
@@ -105,7 +100,7 @@ def within(
             if one.value is None or one.value == "":
                 break
             room = count(as_text(one.value)) - (size - max_tokens) if attempt < _ROUNDS else 0
-            kept[name] = replace(one, value=shortened(one.value, max(0, room), count))
+            kept[name] = one._replace(value=shortened(one.value, max(0, room), count))
             size = size_of(kept)
     if size > max_tokens:
         msg = (
