@@ -53,6 +53,9 @@ Results:
     Cleanup: The result of `memory.cleanup()`.
     Variable: A variable that `memory.variables.search` found.
 
+Functions:
+    new_key: Returns a new key for `key=`, which encrypts the memory.
+
 Errors:
     AgentMemError: Base class of all errors of this package.
     InvalidInputError: An argument has a wrong value.
@@ -63,6 +66,7 @@ Errors:
     UnknownCollectionError: No collection of shared knowledge has this name.
     UnknownMessageError: No message of the history has this ID.
     ConfigurationError: A URL, a setting or an installed package is wrong.
+    WrongKeyError: A memory's key does not fit its database.
     EmbeddingsChangedError: The stored vectors belong to another embedding model.
     InvalidVectorsError: The embedding model returns no usable vectors.
     EmbeddingDimensionsError: The embedding model returns other dimensions than configured.
@@ -73,6 +77,7 @@ Errors:
     StorageClosedError: The memory is closed.
     ConflictError: Concurrent writers kept changing the same data.
     DamagedDataError: Stored data cannot be read.
+    TamperedDataError: Encrypted data was altered.
     ExistingDataWarning: The database has data of another package, which the memory does not read.
 """
 
@@ -96,10 +101,12 @@ from langchain_agentmem.errors import (
     StorageBusyError,
     StorageClosedError,
     StorageError,
+    TamperedDataError,
     ThreadInUseError,
     UnknownCollectionError,
     UnknownMessageError,
     UnsupportedValueError,
+    WrongKeyError,
 )
 
 if TYPE_CHECKING:
@@ -111,6 +118,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.compression.events import CompressionEvent
     from langchain_agentmem.compression.summaries import SessionSummary
+    from langchain_agentmem.encoding.encryption import new_key
     from langchain_agentmem.history.face import AgentMemHistory
     from langchain_agentmem.history.models import SessionInfo
     from langchain_agentmem.knowledge.collections import KnowledgeEntry
@@ -194,6 +202,7 @@ __all__ = [
     "StorageClosedError",
     "StorageError",
     "StoredMessage",
+    "TamperedDataError",
     "ThreadInUseError",
     "ThreadInfo",
     "TokenCounter",
@@ -202,6 +211,8 @@ __all__ = [
     "UnsupportedValueError",
     "UserProfile",
     "Variable",
+    "WrongKeyError",
+    "new_key",
 ]
 
 _LATER = {
@@ -247,6 +258,7 @@ _LATER = {
     "TokenCounter": "messages.tokens",
     "UserProfile": "knowledge.facts.schema",
     "Variable": "prompting.variables.models",
+    "new_key": "encoding.encryption",
 }
 """The modules of the names that are imported on first use, so that importing the package stays fast."""
 

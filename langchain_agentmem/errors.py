@@ -9,6 +9,7 @@
     ├── InvalidTypeError (TypeError)            an argument has a wrong type
     │   └── UnsupportedValueError (ValueError)  a value would not come back equal
     ├── ConfigurationError (ValueError)         a URL, a setting or an installed package is wrong
+    │   ├── WrongKeyError                       the key does not fit the database
     │   ├── EmbeddingsChangedError              stored vectors belong to another embedding model
     │   └── InvalidVectorsError                 the embedding model returns no usable vectors
     │       └── EmbeddingDimensionsError        the embedding model returns other dimensions
@@ -19,6 +20,7 @@
         ├── StorageClosedError                  the memory is closed
         ├── ConflictError                       concurrent writers kept changing an item
         └── DamagedDataError                    stored data cannot be read
+            └── TamperedDataError               encrypted data was altered
 
 Errors about arguments also derive from `ValueError` or `TypeError`, so that code which catches those keeps working. They are
 raised before anything is written.
@@ -62,6 +64,13 @@ class ConfigurationError(AgentMemError, ValueError):
     """A URL or a setting is wrong, or an optional package is not installed."""
 
 
+class WrongKeyError(ConfigurationError):
+    """A memory's key does not fit its database: it is another one, missing, or the data is not encrypted.
+
+    Nothing was read or written.
+    """
+
+
 class EmbeddingsChangedError(ConfigurationError):
     """The stored vectors belong to another embedding model. Nothing was written; `AgentMemory.reindex` replaces them."""
 
@@ -98,6 +107,10 @@ class DamagedDataError(StorageError):
 
     is_named = False
     """True if the message names the item, message or checkpoint that the data belongs to."""
+
+
+class TamperedDataError(DamagedDataError):
+    """Encrypted data was altered, moved, replaced by older data, or written without the key."""
 
 
 class ConflictError(StorageError):

@@ -25,7 +25,7 @@ from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends import connect
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.reads import CachedReads
-from langchain_agentmem.backends.surface import Surface, backend_of
+from langchain_agentmem.backends.surface import Surface, backend_of, check_one_of_key_and_serde, protected_backend
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.errors import AgentMemError, ConfigurationError, InvalidTypeError
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
     from langchain_agentmem.backends.credentials import CredentialsFunction
+    from langchain_agentmem.encoding.encryption import Key
     from langchain_agentmem.knowledge.entities.face import Entities
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
     from langchain_agentmem.knowledge.facts.face import Profiles
@@ -89,6 +90,11 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         session_timeout: The time without activity after which an open session is ended; see `session`. It is
             a `timedelta` or in seconds, or None for never. Default: 3600.
         credentials: As in `from_url`, if the database is a URL. Default: None (those of the URL).
+        key: Encrypts everything that is stored: 32 bytes or their base64 text, as `new_key` returns; a function that returns
+            them, which may be a coroutine function for asynchronous callers; or a list, of which the first is the current one
+            and the others are tried as well. Default: None (nothing is encrypted).
+        searchable: If true, words and vectors are stored in a form that the database can search; see docs/encryption.md. If
+            false, a search under a key decrypts and ranks the user's messages and items in this process. Default: False.
 
     Raises:
         InvalidInputError: A value is not accepted.
@@ -124,6 +130,8 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         guard: Guard | None = None,
         session_timeout: timedelta | float | Omitted | None = OMITTED,
         credentials: CredentialsFunction | None = None,
+        key: Key | None = None,
+        searchable: bool | None = None,
     ) -> None:
         model_of_environment: str | None = None
         if backend is None:
@@ -138,6 +146,8 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             retention = described.get("retention") if retention is None else retention
             read_cache = described.get("read_cache") if read_cache is None else read_cache
             cleanup = described.get("cleanup") if cleanup is None else cleanup
+            key = described.get("key") if key is None else key
+            searchable = described.get("searchable") if searchable is None else searchable
             if session_timeout is OMITTED:
                 session_timeout = described.get("session_timeout", SESSION_TIMEOUT)
         elif credentials is not None:
@@ -148,9 +158,10 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
                 )
                 raise InvalidTypeError(msg)
             backend = connect(backend, credentials=credentials)
-        self.backend, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
-        self._backend = self.backend
+        check_one_of_key_and_serde(key, serde)
+        found, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
         self.tenant = tenant = check_tenant("default" if tenant is None else tenant)
+        self._backend = self.backend = protected_backend(found, tenant, key, bool(searchable))
         limit = None if max_messages is None else check_count("max_messages", max_messages)
         budget = None if max_tokens is None else check_count("max_tokens", max_tokens)
         duration = seconds("ttl", ttl)

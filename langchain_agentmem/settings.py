@@ -16,6 +16,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    SecretStr,
     SkipValidation,
     TypeAdapter,
     ValidationError,
@@ -139,6 +140,13 @@ class AgentMemSettings(BaseSettings):
     """
     session_timeout: Annotated[float | timedelta | None, AfterValidator(_check_duration)] = None
     """The time without activity after which an open session is ended (`AGENTMEM_SESSION_TIMEOUT`), as for `ttl`."""
+    key: SecretStr | None = Field(default=None, min_length=1)
+    """The key of an encrypted memory (`AGENTMEM_KEY`): the base64 text of 32 bytes, which no `repr` shows.
+
+    Several keys are separated by commas: the current one first, then those that are tried as well.
+    """
+    searchable: bool | None = None
+    """With a key: if true, the database can search words and vectors (`AGENTMEM_SEARCHABLE`)."""
     pool_size: int | None = Field(default=None, ge=1, le=1000)
     """The maximum number of connections to Postgres or Redis (`AGENTMEM_POOL_SIZE`). SQLite ignores it."""
     timeout: float | None = Field(default=None, gt=0)
@@ -184,8 +192,12 @@ class AgentMemSettings(BaseSettings):
             "read_cache",
             "cleanup",
             "session_timeout",
+            "searchable",
         )
         given = {name: getattr(self, name) for name in names}
+        if self.key is not None:
+            keys = [one.strip() for one in self.key.get_secret_value().split(",")]
+            given["key"] = keys[0] if len(keys) == 1 else keys
         return cast("MemoryOptions", {name: value for name, value in given.items() if value is not None})
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.compression.events import CompressionEvent
+    from langchain_agentmem.encoding.encryption import Key
     from langchain_agentmem.knowledge.extraction.results import Extraction
     from langchain_agentmem.text.guard import Guard
 
@@ -40,6 +41,8 @@ class MemoryOptions(TypedDict, total=False):
     cleanup: CleanupPolicy | None
     guard: Guard | None
     session_timeout: timedelta | float | None
+    key: Key | None
+    searchable: bool
 
 
 class StoreOptions(TypedDict, total=False):
@@ -49,6 +52,8 @@ class StoreOptions(TypedDict, total=False):
     ttl: TTLConfig | None
     tenant: str
     guard: Guard | None
+    key: Key | None
+    searchable: bool
 
 
 class SaverOptions(TypedDict, total=False):
@@ -59,6 +64,8 @@ class SaverOptions(TypedDict, total=False):
     tenant: str
     compact: bool
     guard: Guard | None
+    key: Key | None
+    searchable: bool
 
 
 class HistoryOptions(TypedDict, total=False):
@@ -74,6 +81,8 @@ class HistoryOptions(TypedDict, total=False):
     retention: Retention | None
     embeddings: Embeddings | Callable[..., Any] | str | None
     turn: bool
+    key: Key | None
+    searchable: bool
 
 
 class CompressorOptions(TypedDict, total=False):

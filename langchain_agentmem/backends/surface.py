@@ -18,7 +18,9 @@ from langchain_agentmem.arguments.options import check_options
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import Backend
-from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
+from langchain_agentmem.backends.encrypted import EncryptedBackend, require_unencrypted
+from langchain_agentmem.encoding.encryption import Key, KeySource
+from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.programs import Program, Read, arun, run, storage_program
 
 _URL = re.compile(r"(sqlite|postgres|postgresql|redis|rediss|unix)(\+\w+)?://")
@@ -279,6 +281,53 @@ def backend_of(given: Any, call: str) -> tuple[Backend, bool]:
     except InvalidTypeError as error:
         msg = f"{error} Pass a URL: {call}."
         raise InvalidTypeError(msg) from None
+
+
+def protected_backend(backend: Backend, tenant: str, key: Key | None, searchable: bool) -> Backend:
+    """Return a backend that encrypts a tenant, if there is a key. Otherwise let its first operation require that nothing is.
+
+    Args:
+        backend: The backend. One that encrypts already is returned itself.
+        tenant: The tenant.
+        key: The argument `key`.
+        searchable: The argument `searchable`.
+
+    Raises:
+        InvalidInputError: `searchable` is given without a key, or the backend encrypts with another one.
+        InvalidTypeError: `key` or `searchable` has the wrong type.
+        ConfigurationError: The package that encrypts is not installed.
+    """
+    check_flag("searchable", searchable)
+    if isinstance(backend, EncryptedBackend):
+        if key is not None or backend.tenant != tenant:
+            msg = f"{backend!r} encrypts tenant {backend.tenant!r} already. Pass the backend that it encrypts: backend.inner."
+            raise InvalidInputError(msg)
+        return backend
+    if key is not None:
+        return EncryptedBackend(backend, KeySource(key), tenant, searchable=searchable)
+    if searchable:
+        msg = "searchable=True needs a key: without one, everything is searchable. Leave it out, or pass key=."
+        raise InvalidInputError(msg)
+    require_unencrypted(backend, tenant)
+    return backend
+
+
+def check_one_of_key_and_serde(key: object, serde: object) -> None:
+    """Refuse a key beside a serializer.
+
+    Args:
+        key: The argument `key`.
+        serde: The argument `serde`.
+
+    Raises:
+        ConfigurationError: Both are given.
+    """
+    if key is not None and serde is not None:
+        msg = (
+            f"key= encrypts checkpoints too, so it cannot be combined with serde={type(serde).__name__}. Leave serde out, or "
+            f"leave key out and encrypt the checkpoints alone."
+        )
+        raise ConfigurationError(msg)
 
 
 def pool_size_of(pool_config: Mapping[str, Any] | None) -> int | None:

@@ -27,13 +27,14 @@ from langchain_agentmem.arguments.options import SaverOptions
 from langchain_agentmem.arguments.values import check_flag
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.credentials import CredentialsFunction
-from langchain_agentmem.backends.surface import Surface, backend_of
+from langchain_agentmem.backends.surface import Surface, backend_of, check_one_of_key_and_serde, protected_backend
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.arguments import number_of_version, serializer_of
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.models import ThreadList
 from langchain_agentmem.checkpointing.scan import Scan
 from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.encryption import Key
 from langchain_agentmem.errors import AgentMemError, ConfigurationError
 from langchain_agentmem.programs import arun, run
 from langchain_agentmem.text.guard import Guard, check_guard
@@ -59,6 +60,8 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         tenant: The name of the application, if several share the database. Default: `"default"`.
         compact: If true, a checkpoint takes space in proportion to what changed since the one before. If false, it is
             stored in full; on Postgres, LangGraph's `PostgresSaver` can then read it. Default: True.
+        key: The key of an encrypted memory; see `AgentMemory`. Default: None (nothing is encrypted).
+        searchable: See `AgentMemory`; checkpoints are never searched. Default: False.
 
     Raises:
         ConfigurationError: `compact=False` with a serializer that encrypts; that layout stores metadata in plain text.
@@ -89,11 +92,15 @@ class AgentMemSaver(Surface, BaseCheckpointSaver[str]):
         compact: bool = True,
         sweeper: Sweeper | None = None,
         guard: Guard | None = None,
+        key: Key | None = None,
+        searchable: bool = False,
     ) -> None:
+        check_one_of_key_and_serde(key, serde)
         super().__init__(serde=serializer_of(serde))
         plain = not check_flag("compact", compact)
         tenant = check_tenant(tenant)
-        self._backend, self._stands_alone = backend_of(backend, 'AgentMemSaver("sqlite:///agentmem.db")')
+        given, self._stands_alone = backend_of(backend, 'AgentMemSaver("sqlite:///agentmem.db")')
+        self._backend = protected_backend(given, tenant, key, searchable)
         self._reported: set[type] = set()
         self._engine = CheckpointEngine(
             self._backend,

@@ -49,14 +49,14 @@ class reading:  # noqa: N801 (used as a statement: `with reading(…):`)
         if isinstance(error, DamagedDataError):
             if not error.is_named:
                 msg = f"{self._what}: {error}"
-                raise _named(msg) from error
+                raise _named(msg, type(error)) from error
         elif isinstance(error, _RAISED_BY_DAMAGE) and not isinstance(error, (AgentMemError, TimeoutError)):
             cause = f"{type(error).__name__}: {reason_of(error)}"
             msg = f"{self._what} cannot be read: it was damaged or altered. Cause: {cause}."
             raise _named(msg) from error
 
 
-def _named(text: str) -> DamagedDataError:
-    error = DamagedDataError(text)
+def _named(text: str, kind: type[DamagedDataError] = DamagedDataError) -> DamagedDataError:
+    error = kind(text)
     error.is_named = True
     return error

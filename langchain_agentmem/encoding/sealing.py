@@ -20,7 +20,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from langchain_agentmem.errors import DamagedDataError
+from langchain_agentmem.errors import TamperedDataError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -34,6 +34,10 @@ _HEADER = struct.Struct(f">3s{KEY_ID_BYTES}sI")
 _NONCE_BYTES, _TAG_BYTES, _PLACE_BYTES = 12, 16, 16
 _LEAST = _NONCE_BYTES + _TAG_BYTES + _PLACE_BYTES
 _IN_TEXT = re.compile(rb"agM1[A-Za-z0-9+/]{71,}={0,2}")
+
+
+class UnknownDataKeyError(TamperedDataError):
+    """The data key of a value is not known. Another process may have created it since the keys were read."""
 
 
 class Sealer:
@@ -52,7 +56,7 @@ class Sealer:
         b'pizza'
         >>> sealer.open(sealed, "items", "bob", "food")
         Traceback (most recent call last):
-        langchain_agentmem.errors.DamagedDataError: A stored value was moved here from another row: it was altered.
+        langchain_agentmem.errors.TamperedDataError: A stored value was moved here from another row: it was altered.
     """
 
     def __init__(self, keys: Mapping[bytes, bytes], current: bytes, place_key: bytes) -> None:
@@ -80,12 +84,12 @@ class Sealer:
             *place: The same names as in `seal`.
 
         Raises:
-            DamagedDataError: The value is not encrypted, was altered, belongs to another place, or has an unknown key.
+            TamperedDataError: The value is not encrypted, was altered, belongs to another place, or has an unknown key.
         """
         plain = self._decrypt(bytes(sealed))
         if plain[:_PLACE_BYTES] != _digest(self._place_key, place):
             msg = "A stored value was moved here from another row: it was altered."
-            raise DamagedDataError(msg)
+            raise TamperedDataError(msg)
         return plain[_PLACE_BYTES:]
 
     def seal_text(self, text: str, *place: str | bytes) -> str:
@@ -109,7 +113,7 @@ class Sealer:
             cell: Any stored bytes, or text in UTF-8.
 
         Raises:
-            DamagedDataError: A sealed value was altered.
+            TamperedDataError: A sealed value was altered.
         """
         result = bytearray(cell)
         for start, sealed in self._outdated(cell):
@@ -146,19 +150,20 @@ class Sealer:
 
         if len(sealed) < _HEADER.size + _LEAST or not sealed.startswith(MARK):
             msg = "A stored value is not encrypted although the memory has a key: the row was altered or written without it."
-            raise DamagedDataError(msg)
+            raise TamperedDataError(msg)
         header, nonce = sealed[: _HEADER.size], sealed[_HEADER.size : _HEADER.size + _NONCE_BYTES]
         _, key_id, length = _HEADER.unpack(header)
         cipher = self._ciphers.get(key_id)
         if cipher is None or length != len(sealed) - _HEADER.size:
+            kind = UnknownDataKeyError if cipher is None else TamperedDataError
             reason = "its data key is not known" if cipher is None else "its length does not fit"
             msg = f"A stored value cannot be decrypted: {reason}. It was altered, or encrypted with another key."
-            raise DamagedDataError(msg)
+            raise kind(msg)
         try:
             return cipher.decrypt(nonce, sealed[_HEADER.size + _NONCE_BYTES :], header)
         except InvalidTag as error:
             msg = "A stored value cannot be decrypted: it was damaged or altered, or the key is wrong."
-            raise DamagedDataError(msg) from error
+            raise TamperedDataError(msg) from error
 
 
 def is_sealed(cell: bytes) -> bool:

@@ -18,7 +18,7 @@ from langchain_agentmem.arguments.retention import Retention, check_retention
 from langchain_agentmem.arguments.urls import shown_url
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends.contract import Backend
-from langchain_agentmem.backends.surface import Surface, backend_of, is_url
+from langchain_agentmem.backends.surface import Surface, backend_of, is_url, protected_backend
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.history.chains import TurnWindows, chain_read, is_chain_storing
@@ -37,6 +37,7 @@ from langchain_agentmem.text.tables import html_table
 if TYPE_CHECKING:
     from langchain_agentmem.backends.credentials import CredentialsFunction
     from langchain_agentmem.compression.compressor import MemoryCompressor
+    from langchain_agentmem.encoding.encryption import Key
 
 _ROWS_SHOWN = 20
 
@@ -73,6 +74,8 @@ class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
             without vectors and found by full-text search. Default: None (full-text search only).
         turn: If true, the object serves one turn of a chain: `messages` returns the same window until `add_messages`, as
             `RunnableWithMessageHistory` requires for concurrent turns. Default: False.
+        key: The key of an encrypted memory; see `AgentMemory`. Default: None (nothing is encrypted).
+        searchable: See `AgentMemory`. Default: False.
 
     Raises:
         InvalidInputError: An ID is empty or too long; `max_messages` or `max_tokens` is less than 1.
@@ -106,6 +109,8 @@ class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
         codec: Codec | None = None,
         embeddings: Indexer | Embedder | Embeddings | Callable[..., Any] | str | None = None,
         turn: bool = False,
+        key: Key | None = None,
+        searchable: bool = False,
     ) -> None:
         super().__init__()
         if not is_url(backend) and is_url(session_id):
@@ -127,7 +132,8 @@ class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
             self.engine, self._stands_alone = backend, False
         else:
             check_tenant(tenant)
-            found, self._stands_alone = backend_of(backend, 'AgentMemHistory("sqlite:///agentmem.db", "session-1")')
+            given, self._stands_alone = backend_of(backend, 'AgentMemHistory("sqlite:///agentmem.db", "session-1")')
+            found = protected_backend(given, tenant, key, searchable)
             self.engine = HistoryEngine(found, tenant, codec=codec, indexer=Indexer.of(embeddings, found, tenant))
         self._backend = self.engine.backend
         self._log = log_of(self.engine, self.engine.key(session_id, user_id), agent, self.retention)

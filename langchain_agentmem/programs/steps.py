@@ -140,6 +140,20 @@ class All(Step[list[Any]]):
     steps: Sequence[Step[Any]]
 
 
+def _check(backend: Backend) -> None:
+    """Run the checks that must succeed before a backend is used."""
+    for name, check in backend.checks.items():
+        backend.read(check())
+        backend.checks = {one: other for one, other in backend.checks.items() if one != name}
+
+
+async def _acheck(backend: Backend) -> None:
+    """Same as `_check`, without blocking the event loop."""
+    for name, check in backend.checks.items():
+        await backend.aread(check())
+        backend.checks = {one: other for one, other in backend.checks.items() if one != name}
+
+
 @dataclass(slots=True)
 class Read(OuterStep[T]):
     """Outer step: run a storage program on one consistent view of the database."""
@@ -148,9 +162,13 @@ class Read(OuterStep[T]):
     program: Program[T]
 
     def perform(self) -> T:
+        if self.backend.checks:
+            _check(self.backend)
         return self.backend.read(self.program)
 
     async def aperform(self) -> T:
+        if self.backend.checks:
+            await _acheck(self.backend)
         return await self.backend.aread(self.program)
 
 
@@ -162,9 +180,13 @@ class Write(OuterStep[T]):
     program: Program[T]
 
     def perform(self) -> T:
+        if self.backend.checks:
+            _check(self.backend)
         return self.backend.write(self.program)
 
     async def aperform(self) -> T:
+        if self.backend.checks:
+            await _acheck(self.backend)
         return await self.backend.awrite(self.program)
 
 

@@ -30,8 +30,9 @@ from langchain_agentmem.arguments.values import check_callable
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.credentials import CredentialsFunction
 from langchain_agentmem.backends.reads import CachedReads
-from langchain_agentmem.backends.surface import Surface, Work, backend_of
+from langchain_agentmem.backends.surface import Surface, Work, backend_of, protected_backend
 from langchain_agentmem.backends.sweeper import Sweeper
+from langchain_agentmem.encoding.encryption import Key
 from langchain_agentmem.programs import Call, arun, is_traced, run, traced
 from langchain_agentmem.programs.locks import forkable_lock
 from langchain_agentmem.store.arguments import check_ops
@@ -61,6 +62,8 @@ class AgentMemStore(Surface, BaseStore):
             never returned. Default: None (no expiry).
         tenant: The application, if several share the database. Default: `"default"`.
         guard: The rules for values; see `Guard`. Default: None (any value).
+        key: The key of an encrypted memory; see `AgentMemory`. Default: None (nothing is encrypted).
+        searchable: See `AgentMemory`. Default: False.
 
     Example:
         >>> from langchain_agentmem import AgentMemStore
@@ -84,8 +87,11 @@ class AgentMemStore(Surface, BaseStore):
         sweeper: Sweeper | None = None,
         cache: CachedReads | None = None,
         guard: Guard | None = None,
+        key: Key | None = None,
+        searchable: bool = False,
     ) -> None:
-        backend, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")')
+        given, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")')
+        backend = protected_backend(given, tenant, key, searchable)
         self._backend: Backend = backend
         self.engine = StoreEngine(
             backend, tenant, index=index, ttl=ttl, sweeper=sweeper, cache=cache, guard=check_guard(guard)

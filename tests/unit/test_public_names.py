@@ -20,7 +20,10 @@ from langchain_agentmem import AgentMemory, AgentMemSaver, Fact, Reindexed, Thre
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = langchain_agentmem.__all__
-CLASSES = [name for name in NAMES if not issubclass(getattr(langchain_agentmem, name), BaseException)]
+FUNCTIONS = ["new_key"]
+CLASSES = [
+    name for name in NAMES if name not in FUNCTIONS and not issubclass(getattr(langchain_agentmem, name), BaseException)
+]
 PUBLIC = {
     "prompt",
     "read_cache",

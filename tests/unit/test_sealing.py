@@ -7,7 +7,7 @@ import os
 import pytest
 
 from langchain_agentmem.encoding.sealing import MARK, Sealer
-from langchain_agentmem.errors import DamagedDataError
+from langchain_agentmem.errors import TamperedDataError
 
 OLD, NEW = b"old..", b"new.."
 KEYS = {OLD: os.urandom(32), NEW: os.urandom(32)}
@@ -22,13 +22,13 @@ def test_the_mark_begins_the_base64_form() -> None:
 def test_each_altered_bit_is_refused() -> None:
     sealed = BEFORE.seal(b"pizza", "items", "a")
     for at in range(len(sealed)):
-        with pytest.raises(DamagedDataError):
+        with pytest.raises(TamperedDataError):
             BEFORE.open(sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :], "items", "a")
 
 
 @pytest.mark.parametrize("place", [("items", "b"), ("items",), ("itemsa",), ("items", "a", ""), ("item", "sa")])
 def test_another_place_is_refused(place: tuple[str, ...]) -> None:
-    with pytest.raises(DamagedDataError, match="moved here from another row"):
+    with pytest.raises(TamperedDataError, match="moved here from another row"):
         BEFORE.open(BEFORE.seal(b"pizza", "items", "a"), *place)
 
 
@@ -47,7 +47,7 @@ def test_a_cell_is_resealed_in_the_same_length(size: int) -> None:
 
 
 def test_unencrypted_values_and_unknown_keys_are_refused() -> None:
-    with pytest.raises(DamagedDataError, match="is not encrypted"):
+    with pytest.raises(TamperedDataError, match="is not encrypted"):
         BEFORE.open(b"pizza" * 20, "a")
-    with pytest.raises(DamagedDataError, match="its data key is not known"):
+    with pytest.raises(TamperedDataError, match="its data key is not known"):
         ONLY_NEW.open(BEFORE.seal(b"pizza", "a"), "a")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract.checkpoints import CheckpointTable
@@ -36,6 +37,18 @@ class Backend(ABC):
     stale: StaleRows
     statistics: StatisticsTable
     transfer: TransferTable
+
+    checks: Mapping[Any, Callable[[], Program[None]]] = MappingProxyType({})
+    """The checks that `Read` and `Write` run before the first operation, each until it has succeeded once."""
+
+    def check_before_use(self, name: Any, check: Callable[[], Program[None]]) -> None:
+        """Run a check before the first operation.
+
+        Args:
+            name: Identifies the check: the second one of a name is ignored.
+            check: Returns a storage program that only reads, and raises an error to refuse the use.
+        """
+        self.checks = {name: check, **self.checks}
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)
         """Set the index of the vectors, before the first is stored.

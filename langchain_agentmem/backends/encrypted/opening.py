@@ -1,0 +1,89 @@
+"""Opening an encrypted tenant: its stored keys, and the check that a tenant is encrypted or not as the caller expects."""
+
+from __future__ import annotations
+
+import time
+
+from langchain_agentmem.arguments.omitted import OMITTED
+from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.notes import Note, Notes
+from langchain_agentmem.encoding.encryption import KeyRing, KeySource, Secrets
+from langchain_agentmem.errors import WrongKeyError
+from langchain_agentmem.programs import Program, Read, Write, storage_program
+
+KEYS = "keys"
+"""The name of the note with the encrypted keys of a tenant."""
+
+HINT = "Pass the key that the memory was created with: AgentMemory.from_url(url, key=…), or AGENTMEM_KEY."
+
+
+def notes_of_keys(backend: Backend, tenant: str) -> Notes:
+    """Return the notes with the encrypted keys of a tenant.
+
+    Args:
+        backend: The backend that stores the tenant, not the encrypted one.
+        tenant: The tenant.
+    """
+    return Notes(backend, tenant, "encryption")
+
+
+def load_keys(backend: Backend, tenant: str, source: KeySource, ring: KeyRing) -> Program[Note]:
+    """Load the keys of a tenant into a ring, and return the note that contains them. Create the keys of an empty tenant.
+
+    Args:
+        backend: The backend that stores the tenant.
+        tenant: The tenant.
+        source: The keys of the user.
+        ring: The ring.
+
+    Raises:
+        WrongKeyError: None of the keys fits, or the tenant has data that is not encrypted.
+    """
+    keys = yield from source.keys()
+    notes = notes_of_keys(backend, tenant)
+    note = yield from Read(backend, notes.get(KEYS, time.time()))
+    if note is None:
+        if (yield from Read(backend, holds_data(backend, tenant))):
+            msg = (
+                f"Tenant {tenant!r} has data that is not encrypted, so it cannot be opened with a key. Nothing was read or "
+                f"written. Open it without key=, or copy it to an encrypted tenant: memory.copy_to(other)."
+            )
+            raise WrongKeyError(msg)
+        created = Secrets.new().wrapped(keys[0], tenant)
+        yield from Write(backend, notes.swap(KEYS, created, None, time.time()))
+        note = yield from Read(backend, notes.get(KEYS, time.time()))
+        if note is None:
+            msg = f"The keys of tenant {tenant!r} were deleted just now. Open the memory again."
+            raise WrongKeyError(msg)
+    ring.load(Secrets.unwrapped(note.value, keys, tenant))
+    return note
+
+
+@storage_program
+def holds_data(backend: Backend, tenant: str) -> Program[bool]:
+    """Return true if a tenant has sessions, items, threads, records, or variables of users."""
+    now = time.time()
+    return (
+        bool((yield from backend.messages.sessions(tenant, OMITTED, 1, 0, now)))
+        or bool((yield from backend.items.roots(tenant, now)))
+        or bool((yield from backend.checkpoints.threads(tenant, OMITTED, 1, 0, now)))
+        or bool((yield from backend.variables.users(tenant, now)))
+        or bool((yield from backend.records.count(tenant, OMITTED)))
+    )
+
+
+def require_unencrypted(backend: Backend, tenant: str) -> None:
+    """Let the first operation on a backend check that a tenant is not encrypted.
+
+    Args:
+        backend: The backend.
+        tenant: The tenant.
+    """
+
+    def check() -> Program[None]:
+        note = yield from notes_of_keys(backend, tenant).get(KEYS, time.time())
+        if note is not None:
+            msg = f"Tenant {tenant!r} is encrypted, and no key was given. Nothing was read or written. {HINT}"
+            raise WrongKeyError(msg)
+
+    backend.check_before_use(("unencrypted", tenant), storage_program(check))
