@@ -1,4 +1,4 @@
-"""Command-line demo: `python -m langchain_agentmem`."""
+"""The command line: `agentmem`, and `python -m langchain_agentmem`, which plays the demo if it is given no command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command-line demo; see `langchain_agentmem.command.demo`.
+    """Run the command line; see `langchain_agentmem.command.application`.
 
     Args:
         argv: The command-line arguments. Default: None (those of the process).
@@ -14,8 +14,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    from langchain_agentmem.command.demo import main as command
-
+    try:
+        from langchain_agentmem.command.application import main as command
+    except KeyboardInterrupt:  # modules are still being loaded
+        return 130
     return command(argv)
 
 

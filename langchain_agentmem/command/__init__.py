@@ -1,1 +1,1 @@
-"""The command line: plays a conversation and prints what the memory stores."""
+"""The command line: `agentmem`, and the demo of `python -m langchain_agentmem`."""

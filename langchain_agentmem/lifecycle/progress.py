@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidTypeError
+from langchain_agentmem.text.escapes import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Report = Callable[[Any], Any]
 """Called after each batch with the result so far. Under `arun`, it may be a coroutine function."""
@@ -39,23 +43,28 @@ def reporting(progress: bool | Report) -> Iterator[Report]:
     elif not progress:
         yield lambda _: None
     else:
-        with _progress_bar() as report:
+        with progress_bar() as report:
             yield report
 
 
 @contextlib.contextmanager
-def _progress_bar() -> Iterator[Report]:
+def progress_bar(console: Console | None = None) -> Iterator[Report]:
+    """Show a progress bar, and provide the function to call after each batch.
+
+    Args:
+        console: The console. Default: None (rich's own, which a notebook shows).
+    """
     import rich.progress
 
     columns = (
         rich.progress.SpinnerColumn(),
-        rich.progress.TextColumn("{task.description}"),
+        rich.progress.TextColumn("{task.description}", markup=False),
         rich.progress.TimeElapsedColumn(),
     )
-    with rich.progress.Progress(*columns) as bar:
+    with rich.progress.Progress(*columns, console=console) as bar:
         task = bar.add_task("Starting")
 
         def report(done: Progress) -> None:
-            bar.update(task, description=done.description)
+            bar.update(task, description=visible(done.description))
 
         yield report

@@ -11,9 +11,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_agentmem import AgentMemError, InvalidInputError, InvalidTypeError
-from langchain_agentmem.command.conversations import DEFAULT_USER, load_conversation
-from langchain_agentmem.command.locomo import parse_date
-from langchain_agentmem.command.turns import Session, Utterance
+from langchain_agentmem.command.demo.conversations import DEFAULT_USER, load_conversation
+from langchain_agentmem.command.demo.locomo import parse_date
+from langchain_agentmem.command.demo.turns import Session, Utterance
 
 USER = {"role": "user", "content": "Which bus goes to the lake?"}
 ANSWER = {"role": "assistant", "content": "The 12."}

@@ -11,7 +11,7 @@ from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
-from langchain_agentmem.command.step import WINDOW, Step, model_reply, recorded_reply
+from langchain_agentmem.command.demo.step import WINDOW, Step, model_reply, recorded_reply
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.messages.windows import newest
 
@@ -45,7 +45,7 @@ def facts_namespace(user_id: str) -> tuple[str, str]:
         user_id: The user.
 
     Example:
-        >>> from langchain_agentmem.command.graph import facts_namespace
+        >>> from langchain_agentmem.command.demo.graph import facts_namespace
         >>> facts_namespace("alice@example.com")
         ('facts', 'alice@example.com')
     """

@@ -70,7 +70,7 @@ class Session:
 
     Example:
         >>> from langchain_core.messages import AIMessage, HumanMessage
-        >>> from langchain_agentmem.command.turns import Session, Utterance
+        >>> from langchain_agentmem.command.demo.turns import Session, Utterance
         >>> said = [Utterance(HumanMessage("Hi, I'm Bo"), ("He is Bo",)), Utterance(AIMessage("Hello!"))]
         >>> session = Session.of("greeting", said, user_id="bo")
         >>> [(turn.end, dict(turn.facts)) for turn in session.turns]

@@ -7,8 +7,8 @@ from typing import Any
 from langchain_core.messages import BaseMessage, convert_to_messages
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.command.recordings import DEFAULT_USER, Recording, check_storable, expect, texts
-from langchain_agentmem.command.turns import Utterance
+from langchain_agentmem.command.demo.recordings import DEFAULT_USER, Recording, check_storable, expect, texts
+from langchain_agentmem.command.demo.turns import Utterance
 from langchain_agentmem.errors import InvalidInputError
 
 _ROLES = ("user", "human", "assistant", "ai", "system", "developer", "tool")
@@ -57,7 +57,7 @@ def read_messages(entries: list[Any], prefix: str) -> list[Utterance]:
         InvalidTypeError: A value has the wrong type.
 
     Example:
-        >>> from langchain_agentmem.command.transcripts import read_messages
+        >>> from langchain_agentmem.command.demo.transcripts import read_messages
         >>> [hello] = read_messages([{"role": "user", "content": "Hi, I'm Bo", "facts": ["He is Bo"]}], "file, ")
         >>> hello.message.type, hello.facts
         ('human', ('He is Bo',))

@@ -16,10 +16,10 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.store.base import PutOp
 
-from langchain_agentmem.command.chain import build_chain
-from langchain_agentmem.command.graph import build_graph, facts_namespace
-from langchain_agentmem.command.step import Step
-from langchain_agentmem.command.turns import Session, Turn
+from langchain_agentmem.command.demo.chain import build_chain
+from langchain_agentmem.command.demo.graph import build_graph, facts_namespace
+from langchain_agentmem.command.demo.step import Step
+from langchain_agentmem.command.demo.turns import Session, Turn
 from langchain_agentmem.errors import InvalidInputError, StorageError
 from langchain_agentmem.memory import AgentMemory
 
@@ -59,8 +59,8 @@ class Player:
 
     Example:
         >>> from langchain_agentmem import AgentMemory
-        >>> from langchain_agentmem.command.conversations import load_conversation
-        >>> from langchain_agentmem.command.player import Player
+        >>> from langchain_agentmem.command.demo.conversations import load_conversation
+        >>> from langchain_agentmem.command.demo.player import Player
         >>> [session] = load_conversation()
         >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
         ...     player = Player(memory)

@@ -12,7 +12,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 
-from langchain_agentmem.command.step import WINDOW, Step, model_reply, recorded_reply
+from langchain_agentmem.command.demo.step import WINDOW, Step, model_reply, recorded_reply
 from langchain_agentmem.memory import AgentMemory
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from langchain_agentmem.arguments.ids import check_id
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.command.locomo import read_sample
-from langchain_agentmem.command.recordings import DEFAULT_USER, Recording
-from langchain_agentmem.command.transcripts import read_messages, read_session
-from langchain_agentmem.command.turns import Session
+from langchain_agentmem.command.demo.locomo import read_sample
+from langchain_agentmem.command.demo.recordings import DEFAULT_USER, Recording
+from langchain_agentmem.command.demo.transcripts import read_messages, read_session
+from langchain_agentmem.command.demo.turns import Session
 from langchain_agentmem.errors import InvalidInputError
 
 BUNDLED = "conversation.json"
@@ -37,7 +37,7 @@ def load_conversation(path: str | Path | None = None, *, user_id: str | None = N
     - an object with such a list under `"messages"`, and optionally a `"title"`, a `"session_id"`, a `"user_id"` and `"ask"`,
       a list of questions;
     - a list of such objects;
-    - LoCoMo's layout; see `langchain_agentmem.command.locomo`.
+    - LoCoMo's layout; see `langchain_agentmem.command.demo.locomo`.
 
     Args:
         path: The file. Default: None (the conversation in the package).
@@ -52,7 +52,7 @@ def load_conversation(path: str | Path | None = None, *, user_id: str | None = N
         InvalidTypeError: A value in it has the wrong type.
 
     Example:
-        >>> from langchain_agentmem.command.conversations import load_conversation
+        >>> from langchain_agentmem.command.demo.conversations import load_conversation
         >>> [session] = load_conversation()
         >>> session.title, session.user_id, len(session.messages)
         ('Alice moves to Thessaloniki', 'alice@example.com', 105)

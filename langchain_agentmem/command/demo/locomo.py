@@ -13,8 +13,8 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from langchain_agentmem.command.recordings import Recording, check_storable, expect
-from langchain_agentmem.command.turns import Utterance
+from langchain_agentmem.command.demo.recordings import Recording, check_storable, expect
+from langchain_agentmem.command.demo.turns import Utterance
 from langchain_agentmem.errors import InvalidInputError
 
 _QUESTIONS = 3
@@ -41,7 +41,7 @@ def read_sample(sample: Any, where: str, default: str) -> Iterator[Recording]:
         InvalidTypeError: A value has the wrong type.
 
     Example:
-        >>> from langchain_agentmem.command.locomo import read_sample
+        >>> from langchain_agentmem.command.demo.locomo import read_sample
         >>> said = [{"speaker": "Ann", "dia_id": "D1:1", "text": "Hi Bo!"}]
         >>> sample = {"conversation": {"speaker_a": "Bo", "session_1": said, "session_1_date_time": "1:05 pm on 8 May, 2023"}}
         >>> [(one.session_id, one.user_id, one.utterances[0].facts) for one in read_sample(sample, "file", "pair")]
@@ -77,7 +77,7 @@ def parse_date(text: str) -> datetime | None:
         text: The text, such as `"1:56 pm on 8 May, 2023"` or an ISO 8601 date.
 
     Example:
-        >>> from langchain_agentmem.command.locomo import parse_date
+        >>> from langchain_agentmem.command.demo.locomo import parse_date
         >>> parse_date("1:56 pm on 8 May, 2023").isoformat()
         '2023-05-08T13:56:00'
     """

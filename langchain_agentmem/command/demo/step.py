@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 
-from langchain_agentmem.command.turns import Session, Turn
+from langchain_agentmem.command.demo.turns import Session, Turn
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.testing import ScriptedChatModel

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.command.turns import Utterance
+from langchain_agentmem.command.demo.turns import Utterance
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
 DEFAULT_USER = "alice@example.com"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage, message_to_dict
 
-from langchain_agentmem.command.graph import facts_namespace
-from langchain_agentmem.command.player import Player
-from langchain_agentmem.command.turns import Session
+from langchain_agentmem.command.demo.graph import facts_namespace
+from langchain_agentmem.command.demo.player import Player
+from langchain_agentmem.command.demo.turns import Session
 from langchain_agentmem.memory import AgentMemory
 
 _NEWEST_MESSAGES = 2
@@ -61,6 +62,15 @@ class Report:
         """The number of turns that are still to be played."""
         return sum(line.total_turns - line.turns for line in self.sessions)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        return {
+            "turns_left": self.turns_left,
+            "sessions": [asdict(one) for one in self.sessions],
+            "users": [asdict(one) for one in self.users],
+            "newest": [message_to_dict(one) for one in self.newest],
+        }
+
 
 def read_report(memory: AgentMemory, player: Player, sessions: Sequence[Session]) -> Report:
     """Read the stored part of a conversation from a memory.
@@ -72,9 +82,9 @@ def read_report(memory: AgentMemory, player: Player, sessions: Sequence[Session]
 
     Example:
         >>> from langchain_agentmem import AgentMemory
-        >>> from langchain_agentmem.command.conversations import load_conversation
-        >>> from langchain_agentmem.command.player import Player
-        >>> from langchain_agentmem.command.report import read_report
+        >>> from langchain_agentmem.command.demo.conversations import load_conversation
+        >>> from langchain_agentmem.command.demo.player import Player
+        >>> from langchain_agentmem.command.demo.report import read_report
         >>> sessions = load_conversation()
         >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
         ...     player = Player(memory)

@@ -1,0 +1,1 @@
+"""The demo: it plays a conversation and prints what the memory stores."""
