@@ -51,6 +51,7 @@ from langchain_agentmem.testing.edits import EditContract
 from langchain_agentmem.testing.openings import OpeningContract
 from langchain_agentmem.testing.records import RecordContract
 from langchain_agentmem.testing.restorations import RestorationContract
+from langchain_agentmem.testing.secrets import SecretContract
 from langchain_agentmem.testing.stale import StaleContract
 from langchain_agentmem.testing.statistics import StatisticsContract
 from langchain_agentmem.testing.users import UserContract
@@ -66,6 +67,7 @@ class BackendContract(
     OpeningContract,
     RecordContract,
     RestorationContract,
+    SecretContract,
     StaleContract,
     StatisticsContract,
     UserContract,

@@ -59,10 +59,16 @@ class Checkpoints:
         used.secret = used.secret or proposal
         return used.secret
 
+    @program
+    def stored_secret(self, thread, now, *, lock=False):
+        found = self._alive(thread, now)
+        return found.secret if found else None
+
     @staticmethod
     def _accepts(thread: Thread, put: Any, use: Any) -> bool:
         if use.secret is not None:
-            thread.secret = thread.secret or use.secret
+            if use.next_secret is None:
+                thread.secret = thread.secret or use.secret
             if thread.secret != use.secret:
                 return False
         return all(
@@ -70,7 +76,8 @@ class Checkpoints:
         )
 
     @staticmethod
-    def _add(thread: Thread, put: Any) -> None:
+    def _add(thread: Thread, put: Any, use: Any) -> None:
+        thread.secret = use.next_secret or thread.secret
         thread.values.update({value.key: value for value in put.values if value.key not in thread.values})
         thread.elements.update(put.elements)
 
@@ -81,7 +88,7 @@ class Checkpoints:
             return False
         document = codec.dump_document(put.row._asdict() | {"thread_id": "", "key": None})
         used.checkpoints[put.row.key] = (put.row.parent_id, put.run_id, use.now, document)
-        self._add(used, put)
+        self._add(used, put, use)
         return True
 
     @program
@@ -93,7 +100,7 @@ class Checkpoints:
         for write in put.writes:
             if write.write_index < 0 or (write.task_id, write.write_index) not in writes:
                 writes[write.task_id, write.write_index] = write
-        self._add(used, put)
+        self._add(used, put, use)
         return True
 
     def _row(self, thread_id: str, thread: Thread, key: CheckpointKey, codec: Any) -> Any:
@@ -168,7 +175,7 @@ class Checkpoints:
         return pending, Parts.of([], pending, parts.values, parts.elements, parts.secret)
 
     @program
-    def entries(self, thread):
+    def entries(self, thread, *, lock=True):
         found = self._alive(thread)
         every = sorted((found.checkpoints if found else {}).items(), key=lambda one: one[0].checkpoint_id)
         return [CheckpointEntry(key, parent, run_id, created) for key, (parent, run_id, created, _) in every]
@@ -182,8 +189,9 @@ class Checkpoints:
         ]
 
     @program
-    def delete(self, thread, checkpoints, codec, known):
+    def delete(self, thread, checkpoints, codec, known, secrets=None):
         found = self._threads[thread]
+        found.secret = secrets.new if secrets else found.secret
         for key in checkpoints:
             found.checkpoints.pop(key, None)
             found.writes.pop(key, None)
@@ -209,7 +217,7 @@ class Checkpoints:
         self._threads.pop(thread, None)
 
     @program
-    def copy_thread(self, source, target, now):
+    def copy_thread(self, source, target, now, secrets=None):
         found, taken = self._alive(source, now), self._alive(target, now)
         if found is None:
             return True
@@ -217,6 +225,7 @@ class Checkpoints:
             return False
         twin = self._threads[target] = copy.deepcopy(found)
         twin.created_at = twin.updated_at = now
+        twin.secret = secrets.new if secrets else twin.secret
         return True
 
     @program

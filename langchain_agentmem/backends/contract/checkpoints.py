@@ -127,6 +127,13 @@ class ThreadRow(NamedTuple):
     """All users of the thread, each with the time of the last write that named the user."""
 
 
+class SecretChange(NamedTuple):
+    """The change of a thread's secret."""
+
+    expected: Typed
+    new: Typed
+
+
 class ThreadUse(NamedTuple):
     """The attributes of a thread that a write to it sets."""
 
@@ -137,6 +144,8 @@ class ThreadUse(NamedTuple):
     """The TTL of a new thread in seconds."""
     secret: Typed | None = None
     """The secret with which the written references are keyed. A thread without secret gets this one."""
+    next_secret: Typed | None = None
+    """The secret that replaces `secret` with the write. With it, a thread without secret is refused, too."""
 
 
 class CheckpointEntry(NamedTuple):
@@ -181,6 +190,15 @@ class CheckpointTable(Protocol):
 
     def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
         """Return the thread's secret. A thread without secret gets `proposal`."""
+
+    def stored_secret(self, thread: ThreadKey, now: float, *, lock: bool = False) -> Program[Typed | None]:
+        """Return the thread's secret; None if it has none, does not exist, or has expired.
+
+        Args:
+            thread: The thread.
+            now: The current time.
+            lock: If true, no other writer changes the thread until the transaction ends, if the database has such locks.
+        """
 
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         """Store a checkpoint; return true if it was stored.
@@ -243,8 +261,13 @@ class CheckpointTable(Protocol):
     ) -> Program[tuple[dict[CheckpointKey, list[StoredWrite]], Parts]]:
         """Return the pending writes of checkpoints to some channels, in order, and the parts of their values."""
 
-    def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
-        """Return all checkpoints of a thread, oldest first. `delete` takes this list as `known`."""
+    def entries(self, thread: ThreadKey, *, lock: bool = True) -> Program[list[CheckpointEntry]]:
+        """Return all checkpoints of a thread, oldest first. `delete` takes this list as `known`.
+
+        Args:
+            thread: The thread.
+            lock: As in `stored_secret`. `delete` requires the lock. Default: True.
+        """
 
     def threads_of_runs(self, tenant: str, run_ids: Collection[str]) -> Program[list[str]]:
         """Return the IDs of the threads that contain checkpoints of these runs."""
@@ -255,6 +278,7 @@ class CheckpointTable(Protocol):
         checkpoints: Collection[CheckpointKey],
         codec: Codec,
         known: Collection[CheckpointEntry],
+        secrets: SecretChange | None = None,
     ) -> Program[None]:
         """Delete checkpoints with their writes, and the values and elements that no other checkpoint needs.
 
@@ -264,13 +288,25 @@ class CheckpointTable(Protocol):
             codec: Decodes the remaining checkpoints, where a backend must read them.
             known: The result of `entries` in the same transaction. If the database does not lock the thread, the program
                 starts again when a checkpoint was added to the thread since then.
+            secrets: The change of the thread's secret. If the thread has another one, the program starts again. Default:
+                None (no change).
         """
 
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
         """Delete a thread with all its rows."""
 
-    def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
-        """Copy a thread. Return false, and copy nothing, if the target contains checkpoints or writes."""
+    def copy_thread(
+        self, source: ThreadKey, target: ThreadKey, now: float, secrets: SecretChange | None = None
+    ) -> Program[bool]:
+        """Copy a thread. Return false, and copy nothing, if the target contains checkpoints or writes.
+
+        Args:
+            source: The thread.
+            target: The copy.
+            now: The current time.
+            secrets: The secret of the source and that of the copy, which must be locked as in `stored_secret`. If the source
+                has another one, the program starts again. Default: None (the copy has the secret of the source).
+        """
 
     def threads(
         self, tenant: str, user_id: str | Omitted | None, limit: int | None, offset: int, now: float

@@ -18,6 +18,7 @@ from langchain_agentmem.backends.contract import (
     CheckpointRow,
     LoadedCheckpoint,
     Parts,
+    SecretChange,
     StoredWrite,
     ThreadKey,
     ThreadRow,
@@ -53,6 +54,13 @@ class PostgresCheckpoints:
         return Typed(type_, secret)
 
     @one_statement
+    def stored_secret(self, thread: ThreadKey, now: float, *, lock: bool = False) -> Program[Typed | None]:
+        rows = yield from Fetch(self._sql["lock_secret" if lock else "stored_secret"], (thread_name(thread), now))
+        for type_, secret in rows:
+            return None if secret is None else Typed(type_, secret)
+        return None
+
+    @one_statement
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         row = put.row
         if put.plain:
@@ -65,8 +73,7 @@ class PostgresCheckpoints:
             *(*row.key, row.parent_id, _COMPACT, checkpoint, metadata),
             *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
         )
-        ((stored,),) = yield from Fetch(self._sql["put"], parameters)
-        return bool(stored)
+        return (yield from self._store("put", thread, use, parameters))
 
     @one_statement
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
@@ -85,7 +92,14 @@ class PostgresCheckpoints:
             [write.data for write in writes],
             *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
         )
-        ((stored,),) = yield from Fetch(self._sql["put_writes"], parameters)
+        return (yield from self._store("put_writes", thread, use, parameters))
+
+    def _store(self, name: str, thread: ThreadKey, use: ThreadUse, parameters: tuple[Any, ...]) -> Program[bool]:
+        """Run a statement that stores rows, and replace the secret of the thread if `use` has another one."""
+        if use.next_secret is not None:
+            own = (thread_name(thread), *(use.secret or (None, None)))
+            name, parameters = f"{name}_replacing", (*own, use.now, *parameters, *own, *use.next_secret)
+        ((stored,),) = yield from Fetch(self._sql[name], parameters)
         return bool(stored)
 
     # Reading
@@ -161,9 +175,9 @@ class PostgresCheckpoints:
         return {checkpoint: answer.writes(checkpoint) for checkpoint in checkpoints}, answer.parts([])
 
     @storage_program
-    def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
-        # The caller will delete checkpoints. The lock keeps other writers away from the thread until then.
-        yield from Fetch(self._sql["lock"], (thread_name(thread),))
+    def entries(self, thread: ThreadKey, *, lock: bool = True) -> Program[list[CheckpointEntry]]:
+        if lock:
+            yield from Fetch(self._sql["lock"], (thread_name(thread),))
         rows = yield from Fetch(self._sql["entries"], (thread_name(thread),))
         return [CheckpointEntry(CheckpointKey(namespace, id_), *rest) for namespace, id_, *rest in rows]
 
@@ -196,21 +210,28 @@ class PostgresCheckpoints:
         checkpoints: Collection[CheckpointKey],
         codec: Codec,  # noqa: ARG002 (the database finds the needed values)
         known: Collection[CheckpointEntry],  # noqa: ARG002 (the thread is locked)
+        secrets: SecretChange | None = None,
     ) -> Program[None]:
         namespaces = [checkpoint.namespace for checkpoint in checkpoints]
         yield from Fetch(
             self._sql["delete"], (thread_name(thread), namespaces, [one.checkpoint_id for one in checkpoints])
         )
+        if secrets is not None:
+            yield from Fetch(self._sql["replace_secret"], (thread_name(thread), *secrets.expected, *secrets.new))
 
     @one_statement
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
         yield from Fetch(self._sql["delete_thread"], (thread_name(thread),))
 
     @one_statement
-    def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
-        ((copied,),) = yield from Fetch(
-            self._sql["copy_thread"], (thread_name(source), thread_name(target), *target, now)
-        )
+    def copy_thread(
+        self, source: ThreadKey, target: ThreadKey, now: float, secrets: SecretChange | None = None
+    ) -> Program[bool]:
+        parameters: tuple[Any, ...] = (thread_name(source), thread_name(target), *target, now)
+        name = "copy_thread"
+        if secrets is not None:
+            name, parameters = f"{name}_replacing", (*parameters, thread_name(target), *secrets.expected, *secrets.new)
+        ((copied, *_),) = yield from Fetch(self._sql[name], parameters)
         return bool(copied)
 
     @one_statement

@@ -13,6 +13,41 @@ SELECT {schema}agentmem_put(
     {added_values}
 )
 
+-- put_replacing --
+-- Same as `put`, but replace the secret of the thread; return false if the thread has another secret, or none. Parameters: name,
+-- type and data of the secret, now; those of `put`; name, type and data of the secret, those of the new one.
+WITH shared AS MATERIALIZED (SELECT {schema}agentmem_has_secret(%s, %s, %s, %s) AS ok),
+stored AS MATERIALIZED (
+    SELECT CASE WHEN ok THEN {schema}agentmem_put(
+        %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s::jsonb,
+        {added_values}
+    ) ELSE false END AS ok FROM shared
+)
+SELECT CASE WHEN ok THEN {schema}agentmem_replace_secret(%s, %s, %s, %s, %s) ELSE false END FROM stored
+
+-- put_writes_replacing --
+-- Same as `put_writes`, but replace the secret of the thread, as in `put_replacing`.
+WITH shared AS MATERIALIZED (SELECT {schema}agentmem_has_secret(%s, %s, %s, %s) AS ok),
+stored AS MATERIALIZED (
+    SELECT CASE WHEN ok THEN {schema}agentmem_put_writes(
+        %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::int[], %b::text[], %b::text[], %s::bytea[],
+        {added_values}
+    ) ELSE false END AS ok FROM shared
+)
+SELECT CASE WHEN ok THEN {schema}agentmem_replace_secret(%s, %s, %s, %s, %s) ELSE false END FROM stored
+
+-- replace_secret --
+-- Replace the secret of a thread. Parameters: name, type and data of the secret, those of the new one.
+SELECT {schema}agentmem_replace_secret(%s, %s, %s, %s, %s)
+
+-- stored_secret --
+-- Return the secret of a thread that has not expired. Parameters: name, now.
+SELECT secret_type, secret FROM {schema}agentmem_threads WHERE name = %s AND (expires_at IS NULL OR expires_at > %s)
+
+-- lock_secret --
+-- Same as `stored_secret`, and lock the thread until the transaction ends.
+SELECT secret_type, secret FROM {schema}agentmem_threads WHERE name = %s AND (expires_at IS NULL OR expires_at > %s) FOR UPDATE
+
 -- put_plain --
 -- Store a checkpoint so that `PostgresSaver` can read it. Parameters: use; namespace, checkpoint_id, parent_id, checkpoint,
 -- metadata; the channels, versions, types and data of its values.
@@ -99,6 +134,12 @@ SELECT {schema}agentmem_delete_thread(%s)
 -- Copy a thread, and return false if the target contains checkpoints or writes. Parameters: name of the source, name of the
 -- target, tenant and thread_id of the target, now.
 SELECT {schema}agentmem_copy_thread(%s, %s, %s, %s, %s)
+
+-- copy_thread_replacing --
+-- Same as `copy_thread`, but the target gets a secret of its own. Further parameters: name of the target, type and data of the
+-- secret of the source, those of the secret of the target.
+WITH copied AS MATERIALIZED (SELECT {schema}agentmem_copy_thread(%s, %s, %s, %s, %s) AS ok)
+SELECT ok, CASE WHEN ok THEN {schema}agentmem_replace_secret(%s, %s, %s, %s, %s) END FROM copied
 
 -- set_ttl --
 -- Set the TTL of a thread; return true if the thread exists. Parameters: name, tenant, thread_id, ttl, now.

@@ -60,15 +60,16 @@ end
 -- Prepare a write to the thread. If the thread has expired, delete it first.
 -- Return true if the thread has the expected secret, and a function. The function creates the thread if necessary, stores its user,
 -- secret and last use, and returns its TTL.
--- Arguments from `at`, called the use: identity, now, user ('' for none), ttl ('' for none), secret ('' for none).
+-- Arguments from `at`, called the use: identity, now, user ('' for none), ttl ('' for none), secret ('' for none), the secret that
+-- replaces it ('' for none).
 local function use(at)
-  local now, user, ttl, secret = tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local now, user, ttl, secret, following = tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   local state = call('HMGET', THREAD, 'created', 'expires', 'ttl', 'secret', 'updated', 'user')
   if not is_alive(state[2], now) then
     call('UNLINK', unpack(KEYS))
     state = {}
   end
-  if secret ~= '' and state[4] and state[4] ~= secret then
+  if secret ~= '' and (state[4] or following ~= '') and state[4] ~= secret then
     return false
   end
   return true, function()
@@ -83,7 +84,8 @@ local function use(at)
       if former and former ~= user then call('HSETNX', THREAD, 'user:' .. former, state[5]) end
       call('HSET', THREAD, 'user', user, 'user:' .. user, string.format('%.17g', math.max(now, used)))
     end
-    if secret ~= '' and not state[4] then call('HSET', THREAD, 'secret', secret) end
+    if following ~= '' then call('HSET', THREAD, 'secret', following)
+    elseif secret ~= '' and not state[4] then call('HSET', THREAD, 'secret', secret) end
     return tonumber(state[3])
   end
 end
@@ -224,21 +226,27 @@ end
 -- ARGV: the use (see `use`), the proposed secret.
 local _, used = use(1)
 local ttl = used()
-call('HSETNX', THREAD, 'secret', ARGV[6])
+call('HSETNX', THREAD, 'secret', ARGV[7])
 keep_alive(ttl, tonumber(ARGV[2]))
 return {call('HGET', THREAD, 'secret'), all_users()}
+
+-- stored_secret --
+-- Return the secret of the thread, or nil.
+-- KEYS: the keys of the thread.
+-- ARGV: now.
+return thread_is_alive(ARGV[1]) and call('HGET', THREAD, 'secret')
 
 -- put --
 -- Store a checkpoint. Return 1 and the users of the thread, or 0 if the secret or a required value differs.
 -- KEYS: the keys of the thread.
 -- ARGV: the use (see `use`), field, row, run ('' for none), the additions (see `fits`).
 local shares, used = use(1)
-if not shares or not fits(9) then return {0} end
+if not shares or not fits(10) then return {0} end
 local ttl = used()
-call('HSET', CHECKPOINTS, ARGV[6], ARGV[7])
-call('ZADD', ORDER, 0, ARGV[6])
-if ARGV[8] ~= '' then call('SADD', RUNS, ARGV[8]) end
-add(9)
+call('HSET', CHECKPOINTS, ARGV[7], ARGV[8])
+call('ZADD', ORDER, 0, ARGV[7])
+if ARGV[9] ~= '' then call('SADD', RUNS, ARGV[9]) end
+add(10)
 keep_alive(ttl, tonumber(ARGV[2]))
 return {1, all_users()}
 
@@ -246,16 +254,16 @@ return {1, all_users()}
 -- Store pending writes. A write with a negative index replaces the stored one; any other is stored once. Return the same as `put`.
 -- KEYS: the keys of the thread.
 -- ARGV: the use (see `use`), field of the checkpoint, number of writes, writes, the additions (see `fits`).
-local after = 8 + ARGV[7]
+local after = 9 + ARGV[8]
 local shares, used = use(1)
 if not shares or not fits(after) then return {0} end
 local ttl = used()
 local records, indexes = {}, {}
-for header, _, record in each_write(call('HGET', WRITES, ARGV[6]) or '') do
+for header, _, record in each_write(call('HGET', WRITES, ARGV[7]) or '') do
   records[#records + 1] = record
   indexes[header[1] .. '\0' .. header[2]] = #records
 end
-for at = 8, after - 1 do
+for at = 9, after - 1 do
   local header = each_write(ARGV[at])()
   local name = header[1] .. '\0' .. header[2]
   if not indexes[name] then
@@ -265,7 +273,7 @@ for at = 8, after - 1 do
     records[indexes[name]] = ARGV[at]
   end
 end
-call('HSET', WRITES, ARGV[6], table.concat(records))
+call('HSET', WRITES, ARGV[7], table.concat(records))
 add(after)
 keep_alive(ttl, tonumber(ARGV[2]))
 return {1, all_users()}
@@ -386,11 +394,13 @@ return table.concat(found)
 
 -- delete --
 -- Delete checkpoints with their writes, and the values and elements that only they need.
--- Return 0, and delete nothing, if one of them is the parent of a checkpoint that is not known.
+-- Return 0, and delete nothing, if one of them is the parent of a checkpoint that is not known, or the thread has another secret.
 -- KEYS: the keys of the thread.
--- ARGV: number of known checkpoints, their fields, fields of the checkpoints to delete.
-local known, doomed, last = {}, {}, 1 + ARGV[1]
-for at = 2, last do known[ARGV[at]] = true end
+-- ARGV: the expected and the new secret ('' to leave it), number of known checkpoints, their fields, fields of the checkpoints to
+--   delete.
+local known, doomed, last = {}, {}, 3 + ARGV[3]
+if ARGV[1] ~= '' and call('HGET', THREAD, 'secret') ~= ARGV[1] then return 0 end
+for at = 4, last do known[ARGV[at]] = true end
 for at = last + 1, ARGC do doomed[ARGV[at]] = true end
 
 local orphans, needed = {}, {}
@@ -407,6 +417,7 @@ for _, member in ipairs(call('ZRANGE', ORDER, 0, -1)) do
   end
 end
 for _, orphan in ipairs(orphans) do call('HSET', CHECKPOINTS, unpack(orphan)) end
+if ARGV[1] ~= '' then call('HSET', THREAD, 'secret', ARGV[2]) end
 in_parts('HDEL', CHECKPOINTS, ARGV, last + 1, ARGC)
 in_parts('HDEL', WRITES, ARGV, last + 1, ARGC)
 in_parts('ZREM', ORDER, ARGV, last + 1, ARGC)
@@ -502,9 +513,11 @@ for _, key in ipairs(KEYS) do result[#result + 1] = call('DUMP', key) or '' end
 return result
 
 -- restore --
--- Create a thread from the keys of another. Return 0, and change nothing, if the thread is in use.
+-- Create a thread from the keys of another. Return 0, and change nothing, if the thread is in use; -1 if the source had another
+-- secret.
 -- KEYS: the keys of the thread.
--- ARGV: identity, now, identity of the source, the serialised keys that `dump` returned.
+-- ARGV: identity, now, identity of the source, the secrets of the source and of the thread ('' to copy it), the serialised keys that
+--   `dump` returned.
 local now = tonumber(ARGV[2])
 local in_use = call('EXISTS', CHECKPOINTS) == 1 or call('EXISTS', WRITES) == 1
 if in_use and thread_is_alive(now) then
@@ -512,11 +525,18 @@ if in_use and thread_is_alive(now) then
 end
 call('UNLINK', unpack(KEYS))
 for at, key in ipairs(KEYS) do
-  local done = ARGV[3 + at] == '' or redis.pcall('RESTORE', key, 0, ARGV[3 + at])
+  local done = ARGV[5 + at] == '' or redis.pcall('RESTORE', key, 0, ARGV[5 + at])
   if type(done) == 'table' and done.err then
     call('UNLINK', unpack(KEYS))
     return done
   end
+end
+if ARGV[4] ~= '' then
+  if call('HGET', THREAD, 'secret') ~= ARGV[4] then
+    call('UNLINK', unpack(KEYS))
+    return -1
+  end
+  call('HSET', THREAD, 'secret', ARGV[5])
 end
 local last = call('HMGET', THREAD, 'user', 'updated')
 if last[1] then call('HSETNX', THREAD, 'user:' .. last[1], last[2]) end

@@ -15,6 +15,7 @@ from langchain_agentmem.backends.contract import (
     CheckpointRow,
     LoadedCheckpoint,
     Parts,
+    SecretChange,
     StatisticsQuery,
     StoredWrite,
     Tally,
@@ -59,7 +60,21 @@ class RedisCheckpoints:
 
     @storage_program
     def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
-        return unpack((yield from _write("secret", thread, use._replace(secret=None), [pack(proposal)])))
+        return unpack(
+            (yield from _write("secret", thread, use._replace(secret=None, next_secret=None), [pack(proposal)]))
+        )
+
+    @storage_program
+    def stored_secret(
+        self,
+        thread: ThreadKey,
+        now: float,
+        *,
+        lock: bool = False,  # noqa: ARG002 (a script with another secret changes nothing)
+    ) -> Program[Typed | None]:
+        secret = yield from invoke_thread("stored_secret", thread, (optional(now),))
+        with reading(thread):
+            return None if secret is None else unpack(secret)
 
     @storage_program
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
@@ -163,7 +178,12 @@ class RedisCheckpoints:
             return {checkpoint: answer.writes(checkpoint) for checkpoint in checkpoints}, answer.parts
 
     @storage_program
-    def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
+    def entries(
+        self,
+        thread: ThreadKey,
+        *,
+        lock: bool = True,  # noqa: ARG002 (`delete` compares)
+    ) -> Program[list[CheckpointEntry]]:
         records = yield from invoke_thread("entries", thread)
         with reading(thread):
             return sorted(entries_in(records), key=lambda entry: entry.key.checkpoint_id)
@@ -211,9 +231,11 @@ class RedisCheckpoints:
         checkpoints: Collection[CheckpointKey],
         codec: Codec,  # noqa: ARG002 (the headers are not encrypted)
         known: Collection[CheckpointEntry],
+        secrets: SecretChange | None = None,
     ) -> Program[None]:
         before = [field_of(entry.key) for entry in known]
-        if not (yield from invoke_thread("delete", thread, (len(before), *before, *map(field_of, checkpoints)))):
+        arguments = (*_secrets(secrets), len(before), *before, *map(field_of, checkpoints))
+        if not (yield from invoke_thread("delete", thread, arguments)):
             raise Changed
 
     @storage_program
@@ -223,15 +245,19 @@ class RedisCheckpoints:
             yield from InvokeAll(unlist_steps(thread, users, float(used)))
 
     @storage_program
-    def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
+    def copy_thread(
+        self, source: ThreadKey, target: ThreadKey, now: float, secrets: SecretChange | None = None
+    ) -> Program[bool]:
         found = yield from invoke_thread("dump", source, (optional(now),))
         if found is None:
             return True
         users, ttl, *dumps = found
         use = ThreadUse(now, ttl=None if ttl is None else float(ttl))
-        arguments = (_identity(target), optional(now), _identity(source), *dumps)
+        arguments = (_identity(target), optional(now), _identity(source), *_secrets(secrets), *dumps)
         steps = _enlist(target, use, _users_in(users))
         (*_, copied) = yield from InvokeAll([*steps, invoke_thread("restore", target, arguments)])
+        if copied < 0:
+            raise Changed
         return bool(copied)
 
     @storage_program
@@ -320,7 +346,8 @@ def invoke_thread(name: str, thread: ThreadKey, arguments: Sequence[Any] = ()) -
 def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any]) -> Program[Any]:
     """Run a script that writes to a thread, and return the first value of its answer."""
     secret = b"" if use.secret is None else pack(use.secret)
-    used = (_identity(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret)
+    following = b"" if use.next_secret is None else pack(use.next_secret)
+    used = (_identity(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret, following)
     named = [] if use.user_id is None else [use.user_id]
     (*_, (result, *users)) = yield from InvokeAll(
         [*_enlist(thread, use, named), invoke_thread(name, thread, (*used, *arguments))]
@@ -330,6 +357,11 @@ def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any
         # The thread also belongs to these users, whom this write does not name.
         yield from InvokeAll(_enlist(thread, use, others))
     return result
+
+
+def _secrets(change: SecretChange | None) -> tuple[bytes, bytes]:
+    """Return the expected and the new secret as arguments of scripts."""
+    return (b"", b"") if change is None else (pack(change.expected), pack(change.new))
 
 
 def _parts(

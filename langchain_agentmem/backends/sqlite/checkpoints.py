@@ -14,6 +14,7 @@ from langchain_agentmem.backends.contract import (
     CheckpointRow,
     LoadedCheckpoint,
     Parts,
+    SecretChange,
     StoredWrite,
     ThreadKey,
     ThreadRow,
@@ -43,6 +44,18 @@ class SqliteCheckpoints:
             return proposal
         return Typed(type_, secret)
 
+    def stored_secret(
+        self,
+        thread: ThreadKey,
+        now: float,
+        *,
+        lock: bool = False,  # noqa: ARG002 (a transaction that writes is the only one)
+    ) -> Program[Typed | None]:
+        for row in (yield from Fetch(SQL["thread"], thread)):
+            *_, type_, secret = row
+            return None if secret is None or _expired(row, now) else Typed(type_, secret)
+        return None
+
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         number = yield from self._use(thread, use)
         if not (yield from self._shares_secret(thread, number, use)):
@@ -57,6 +70,7 @@ class SqliteCheckpoints:
         )
         yield from Execute(SQL["add_checkpoint"], (number, *row.key, row.parent_id, put.run_id, use.now, *document))
         yield from self._add(number, put.values, put.elements)
+        yield from self._replace_secret(number, use.next_secret)
         return True
 
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
@@ -76,6 +90,7 @@ class SqliteCheckpoints:
             ],
         )
         yield from self._add(number, put.values, put.elements)
+        yield from self._replace_secret(number, use.next_secret)
         return True
 
     # Reading
@@ -161,7 +176,12 @@ class SqliteCheckpoints:
             found[checkpoint] = [write for write in writes if write.channel in channels]
         return found, (yield from self._parts(number, [], found))
 
-    def entries(self, thread: ThreadKey) -> Program[list[CheckpointEntry]]:
+    def entries(
+        self,
+        thread: ThreadKey,
+        *,
+        lock: bool = True,  # noqa: ARG002 (a transaction that writes is the only one)
+    ) -> Program[list[CheckpointEntry]]:
         number = yield from self._find(thread, 0.0)
         rows = yield from Fetch(SQL["entries"], (number,))
         return [CheckpointEntry(CheckpointKey(namespace, id_), *rest) for namespace, id_, *rest in rows]
@@ -199,6 +219,7 @@ class SqliteCheckpoints:
         checkpoints: Collection[CheckpointKey],
         codec: Codec,
         known: Collection[CheckpointEntry],  # noqa: ARG002 (nobody writes meanwhile)
+        secrets: SecretChange | None = None,
     ) -> Program[None]:
         number = yield from self._find(thread, 0.0)
         doomed = [(number, *checkpoint) for checkpoint in checkpoints]
@@ -206,13 +227,17 @@ class SqliteCheckpoints:
         yield from ExecuteMany(SQL["delete_writes"], doomed)
         yield from Execute(SQL["orphan"], {"thread": number})
         yield from self._delete_unneeded(number, codec)
+        if number is not None and secrets is not None:
+            yield from self._replace_secret(number, secrets.new)
 
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
         for number, *_ in (yield from Fetch(SQL["thread"], thread)):
             yield from self._empty(number)
             yield from Execute(SQL["delete_thread"], (number,))
 
-    def copy_thread(self, source: ThreadKey, target: ThreadKey, now: float) -> Program[bool]:
+    def copy_thread(
+        self, source: ThreadKey, target: ThreadKey, now: float, secrets: SecretChange | None = None
+    ) -> Program[bool]:
         number = yield from self._find(source, now)
         if number is None:
             return True
@@ -225,6 +250,8 @@ class SqliteCheckpoints:
         ((copy,),) = yield from Fetch(SQL["copy_thread"], parameters)
         for statement in ("copy_users", "copy_checkpoints", "copy_values", "copy_elements", "copy_writes"):
             yield from Execute(SQL[statement], {"source": number, "target": copy})
+        if secrets is not None:
+            yield from self._replace_secret(copy, secrets.new)
         return True
 
     def users(self, tenant: str, now: float) -> Program[list[str]]:
@@ -280,9 +307,14 @@ class SqliteCheckpoints:
             return True
         ((*_, type_, secret),) = yield from Fetch(SQL["thread"], thread)
         if secret is None:
-            yield from Execute(SQL["set_secret"], (*use.secret, number))
-            return True
+            if use.next_secret is None:
+                yield from Execute(SQL["set_secret"], (*use.secret, number))
+            return use.next_secret is None
         return bool((type_, secret) == use.secret)
+
+    def _replace_secret(self, number: int, secret: Typed | None) -> Program[None]:
+        if secret is not None:
+            yield from Execute(SQL["set_secret"], (*secret, number))
 
     def _find(self, thread: ThreadKey, now: float) -> Program[int | None]:
         """Return the ID of a thread row; None if the thread is missing or expired."""

@@ -82,6 +82,29 @@ BEGIN
     RETURN found_.id;
 END $$
 
+-- has_secret --
+-- Lock a thread, and return whether it has a secret and has not expired. Parameters: name, type and data of the secret, `now_`.
+CREATE FUNCTION agentmem_has_secret(name_ text, secret_type_ text, secret_ bytea, now_ double precision)
+RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM FROM agentmem_threads
+    WHERE name = name_ AND secret_type = secret_type_ AND secret = secret_ AND (expires_at IS NULL OR expires_at > now_)
+    FOR UPDATE;
+    RETURN FOUND;
+END $$
+
+-- replace_secret --
+-- Replace the secret of a thread, unless it has another one, and return true. Parameters: name, type and data of the secret, those
+-- of the new one.
+CREATE FUNCTION agentmem_replace_secret(
+    name_ text, secret_type_ text, secret_ bytea, new_type_ text, new_ bytea
+) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE agentmem_threads SET secret_type = new_type_, secret = new_
+    WHERE name = name_ AND secret_type = secret_type_ AND secret = secret_;
+    RETURN true;
+END $$
+
 -- copy_thread --
 -- Copy a thread, and return true. Return false, and copy nothing, if the target contains checkpoints or writes. Parameters: the
 -- names of source and target, tenant and thread ID of the target, `now_`. A retried copy recognises the target of its first
