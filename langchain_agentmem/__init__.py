@@ -20,6 +20,7 @@ Classes:
     CleanupPolicy: The rules of the cleanup in the background; see `cleanup=`.
     ReadCache: The settings of a cache of variables and profiles; see `read_cache=`.
     Retention: The retention policy of sessions.
+    KnowledgeSource: A retriever or vector store as shared knowledge, with a name; see `knowledge=`.
     Guard: Rules for what must not be stored, such as credentials; see `guard=`.
     TokenCounter: Counts the tokens of messages, with a price for images; see `token_counter=`.
     UserProfile: The default schema of a profile.
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.facts.facts import Fact, Facts
     from langchain_agentmem.knowledge.facts.schema import UserProfile
     from langchain_agentmem.knowledge.memories import SavedMemory
+    from langchain_agentmem.knowledge.retrievers import KnowledgeSource
     from langchain_agentmem.lifecycle.cleaning.results import Cleanup
     from langchain_agentmem.lifecycle.forgetting import Forgotten
     from langchain_agentmem.lifecycle.records import Record
@@ -179,6 +181,7 @@ __all__ = [
     "InvalidTypeError",
     "InvalidVectorsError",
     "KnowledgeEntry",
+    "KnowledgeSource",
     "MemoryCompressor",
     "MemoryPrompt",
     "ProfileExtractor",
@@ -233,6 +236,7 @@ _LATER = {
     "FoundMessages": "messages.models",
     "Guard": "text.guard",
     "KnowledgeEntry": "knowledge.collections",
+    "KnowledgeSource": "knowledge.retrievers",
     "MemoryCompressor": "compression.compressor",
     "MemoryPrompt": "prompting.prompt",
     "ProfileExtractor": "knowledge.extraction.face",

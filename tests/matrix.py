@@ -54,6 +54,7 @@ ENGINE = {
     "test_history_arguments.py",
     "test_history_chains.py",
     "test_history_windows.py",
+    "test_knowledge_sources.py",
     "test_learning_answers.py",
     "test_learning_changes.py",
     "test_learning_conversation.py",

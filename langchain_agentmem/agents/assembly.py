@@ -18,6 +18,8 @@ from langchain_agentmem.store.engine import StoreEngine
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from langchain_agentmem.knowledge.retrievers import KnowledgeOrigin
+
 DEFAULT_TOKENS = 16_000
 """The budget of a request if the model's limit is unknown."""
 
@@ -32,7 +34,7 @@ class MiddlewareSettings(NamedTuple):
     facts: int
     memories: int
     turns: int
-    knowledge: Sequence[str]
+    knowledge: Sequence[KnowledgeOrigin]
     max_characters: int
     schema: type[BaseModel] | Mapping[str, Any] | None
     entities: bool

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.extraction.results import Extraction
     from langchain_agentmem.knowledge.extraction.scheduler import Schedule
     from langchain_agentmem.knowledge.memories import Memories
+    from langchain_agentmem.knowledge.retrievers import KnowledgeOrigin
     from langchain_agentmem.knowledge.shared import SharedKnowledge
 
 
@@ -55,7 +56,7 @@ class AgentMethods(CompressionMethods):
         k: int = 5,
         max_length: int = 2_000,
         read_only: bool = False,
-        knowledge: Sequence[str] = (),
+        knowledge: Sequence[KnowledgeOrigin] = (),
     ) -> list[BaseTool]:
         """Return tools with which an agent saves, searches and forgets memories about its user.
 
@@ -69,8 +70,8 @@ class AgentMethods(CompressionMethods):
             k: The maximum number of results of a search. Default: 5.
             max_length: The maximum number of characters of a memory. Default: 2,000.
             read_only: If true, leave out the tools that change memories. Default: False.
-            knowledge: Collections of shared knowledge. If any are given, the tool `search_knowledge` searches them.
-                Default: none.
+            knowledge: Collections of shared knowledge, by name; LangChain retrievers and vector stores, as they are or as
+                `KnowledgeSource`s. If any are given, the tool `search_knowledge` searches all of them. Default: none.
 
         Raises:
             InvalidInputError: A value is not accepted.
@@ -208,7 +209,7 @@ class AgentMethods(CompressionMethods):
         facts: int = 8,
         memories: int = 5,
         turns: int = 0,
-        knowledge: Sequence[str] = (),
+        knowledge: Sequence[KnowledgeOrigin] = (),
         max_characters: int = 4_000,
         schema: type[BaseModel] | Mapping[str, Any] | None = None,
         entities: bool = False,
@@ -240,7 +241,8 @@ class AgentMethods(CompressionMethods):
             memories: The maximum number of memories to add; agents save them with `tools`. Default: 5.
             turns: The maximum number of turns of the user's earlier sessions to add, which are read from chat histories.
                 Default: 0.
-            knowledge: Collections of shared knowledge to search. Default: none.
+            knowledge: What to search besides: collections of shared knowledge, by name; LangChain retrievers and vector
+                stores, as they are or as `KnowledgeSource`s. One that fails is left out, with a warning. Default: none.
             max_characters: The maximum number of characters to add. Default: 4,000.
             schema: The schema of the profile. Default: None (`UserProfile`).
             entities: If true, also extract entities and relations in the same call to the model, and add those that match the

@@ -8,7 +8,8 @@ unavailable database are errors of the application and are raised.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -20,9 +21,9 @@ from langchain_agentmem.arguments.ids import check_id
 from langchain_agentmem.arguments.runs import agent_of
 from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, UnknownCollectionError
-from langchain_agentmem.knowledge.collections import collection_names
 from langchain_agentmem.knowledge.memories import LONGEST_MEMORY, Memories
 from langchain_agentmem.knowledge.namespaces import user_of
+from langchain_agentmem.knowledge.retrievers import Knowledge, checked_knowledge, in_turn, shown_metadata
 from langchain_agentmem.knowledge.shared import SharedKnowledge
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
@@ -94,7 +95,7 @@ def memory_tools(
     k: int = 5,
     max_length: int = LONGEST_MEMORY,
     read_only: bool = False,
-    knowledge: Sequence[str] = (),
+    knowledge: Any = (),
 ) -> list[BaseTool]:
     """Return the tools; see `AgentMemory.tools`."""
     k = check_count("k", k)
@@ -102,11 +103,11 @@ def memory_tools(
     if user_id is not None:
         check_id("user_id", user_id)
     chosen = _chosen(include, read_only)
-    collections = collection_names("knowledge", knowledge)
+    others = checked_knowledge(knowledge)
     every = _personal(memories, k, max_length)
     tools = [every[name] for name in NAMES if name in chosen]
-    if collections:
-        tools.append(_knowledge(shared, collections, k))
+    if others.described:
+        tools.append(_knowledge(shared, others, k))
     return [_bound(tool, user_id) for tool in tools]
 
 
@@ -171,15 +172,29 @@ def _ids_in(text: str) -> list[str]:
     return found if len(found) == 1 else []
 
 
-def _knowledge(shared: SharedKnowledge, names: Sequence[str], k: int) -> _Tool:
+def _knowledge(shared: SharedKnowledge, knowledge: Knowledge, k: int) -> _Tool:
     def search(query: str) -> Program[str]:
-        found = yield from shared.engine.search(_asked(query), names, k, None)
-        if not found:
-            return "Nothing was found."
-        return _quoted([{"text": one.text, "collection": one.name, **_metadata(one.metadata)} for one in found])
+        own, others = yield from knowledge.beside(entries(_asked(query)), query, k)
+        passages = [
+            [_entry(one.text, one.source, shown_metadata(one.metadata)) for one in part.found] for part in others
+        ]
+        found = in_turn([own, *passages], k, itemgetter("text"))
+        failed = [part.source.name for part in others if part.failure is not None]
+        answer = _quoted(found) if found else "Nothing was found."
+        return f"{answer}\nCould not be searched: {', '.join(failed)}." if failed else answer
 
-    described = f"Search what is written down for all users, in: {', '.join(names)}."
+    def entries(query: str) -> Program[list[dict[str, Any]]]:
+        if not knowledge.names:
+            return []
+        found = yield from shared.engine.search(query, knowledge.names, k, None)
+        return [_entry(one.text, one.name, one.metadata) for one in found]
+
+    described = f"Search what is written down for all users, in: {', '.join(knowledge.described)}."
     return _Tool("search_knowledge", described, SearchKnowledge, search, personal=False)
+
+
+def _entry(text: str, collection: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"text": text, "collection": collection, **_metadata(metadata)}
 
 
 def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

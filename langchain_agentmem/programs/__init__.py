@@ -15,11 +15,13 @@ Both kinds may yield `Compute` and `OffLoop`, which keep heavy work off the even
 `yield from`, so that the result has the step's type: `rows = yield from Fetch("SELECT …")`.
 """
 
+from langchain_agentmem.programs.beside import beside
 from langchain_agentmem.programs.runners import Nested, arun, is_traced, off_loop, run, traced
 from langchain_agentmem.programs.steps import (
     All,
     Ask,
     Call,
+    CallTwin,
     Compute,
     Execute,
     ExecuteMany,
@@ -42,6 +44,7 @@ __all__ = [
     "All",
     "Ask",
     "Call",
+    "CallTwin",
     "Compute",
     "Execute",
     "ExecuteMany",
@@ -58,6 +61,7 @@ __all__ = [
     "Within",
     "Write",
     "arun",
+    "beside",
     "in_worker",
     "is_traced",
     "off_loop",

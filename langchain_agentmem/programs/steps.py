@@ -213,6 +213,39 @@ class Call(OuterStep[T]):
         return await result if inspect.isawaitable(result) else result
 
 
+class CallTwin(OuterStep[T]):
+    """Outer step: call a function, or under `arun` its asynchronous twin, with the same arguments.
+
+    Args:
+        function: The function.
+        twin: Its asynchronous twin.
+        *arguments: The positional arguments of both.
+
+    Example:
+        >>> from langgraph.checkpoint.memory import InMemorySaver
+        >>> from langchain_agentmem.programs import CallTwin, run
+        >>> saver = InMemorySaver()
+        >>> def latest(thread_id):
+        ...     config = {"configurable": {"thread_id": thread_id}}
+        ...     return (yield from CallTwin(saver.get_tuple, saver.aget_tuple, config))
+        >>> run(latest("1")) is None
+        True
+    """
+
+    __slots__ = ("arguments", "function", "twin")
+
+    def __init__(self, function: Callable[..., T], twin: Callable[..., Awaitable[T]], *arguments: Any) -> None:
+        self.function = function
+        self.twin = twin
+        self.arguments = arguments
+
+    def perform(self) -> T:
+        return self.function(*self.arguments)
+
+    async def aperform(self) -> T:
+        return await self.twin(*self.arguments)
+
+
 @dataclass(slots=True)
 class Ask(OuterStep[T]):
     """Outer step: invoke a chat model, or another runnable."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+    from langchain_agentmem.knowledge.retrievers import KnowledgeOrigin
     from langchain_agentmem.prompting.prompt import MemoryPrompt
     from langchain_agentmem.prompting.recall.engine import RecallEngine
     from langchain_agentmem.prompting.values import RecentContext, ValueReader
@@ -65,7 +66,7 @@ class PromptingMethods:
         recent: RecentContext | None = None,
         question: str | None = None,
         schema: type[BaseModel] | Mapping[str, Any] | None = None,
-        knowledge: Sequence[str] = (),
+        knowledge: Sequence[KnowledgeOrigin] = (),
         k: int = 10,
     ) -> MemoryPrompt:
         """Return a chat prompt template whose memory tags, such as `{{user_name}}`, are filled in at each call.
@@ -89,7 +90,7 @@ class PromptingMethods:
             question: The input that holds the user's current message, for `relevant_memories`. Default: None (the newest
                 human message, or the input `input`, `question`, `query`, `message` or `text`).
             schema: The schema of the profile, as in `profile_node`. Default: None (`UserProfile`).
-            knowledge: Collections of shared knowledge for `relevant_memories`. Default: none.
+            knowledge: Shared knowledge for `relevant_memories`, as in `recall`. Default: none.
             k: The maximum number of results in `relevant_memories`. Default: 10.
 
         Returns:
@@ -124,18 +125,18 @@ class PromptingMethods:
         self,
         recent: RecentContext | None,
         schema: type[BaseModel] | Mapping[str, Any] | None,
-        knowledge: Sequence[str],
+        knowledge: Sequence[KnowledgeOrigin],
         k: int,
     ) -> ValueReader:
-        from langchain_agentmem.knowledge.collections import collection_names
         from langchain_agentmem.knowledge.facts.schema import Schema, UserProfile
+        from langchain_agentmem.knowledge.retrievers import checked_knowledge
         from langchain_agentmem.prompting.values import RecentContext, ValueReader
 
         def recall(message: str, user_id: str, session_id: str | None) -> Program[str]:
-            found = yield from self._recall_engine.recall(message, user_id, session_id, k, None, names)
+            found = yield from self._recall_engine.recall(message, user_id, session_id, k, None, shared)
             return found.text
 
-        names = collection_names("knowledge", knowledge)
+        shared = checked_knowledge(knowledge)
         check_count("k", k)
         if recent is not None and not isinstance(recent, RecentContext):
             msg = f"recent must be a RecentContext, such as RecentContext(messages=10), got {shown(recent)}."

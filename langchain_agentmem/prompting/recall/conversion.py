@@ -12,6 +12,7 @@ from langchain_agentmem.knowledge.collections import entry_of
 from langchain_agentmem.knowledge.entities.models import Entity, Relation
 from langchain_agentmem.knowledge.facts.facts import Fact
 from langchain_agentmem.knowledge.memories import memory_of
+from langchain_agentmem.knowledge.retrievers import Passage
 from langchain_agentmem.messages.models import FoundMessage
 from langchain_agentmem.messages.roles import ROLES, role_of
 from langchain_agentmem.prompting.recall.results import RecalledItem
@@ -53,6 +54,12 @@ def knowledge_item(item: SearchItem) -> RecalledItem:
     entry = entry_of(item)
     source = _source(collection=entry.name, key=entry.id)
     return RecalledItem("knowledge", entry.text, entry.score or 0.0, source, item.updated_at, entry.metadata)
+
+
+def passage_item(passage: Passage) -> RecalledItem:
+    """Return the recalled item of a passage from a retriever or vector store."""
+    source = _source(collection=passage.source, key=passage.key)
+    return RecalledItem("knowledge", passage.text, passage.score, source, None, passage.metadata)
 
 
 def entity_item(entity: Entity, relations: Sequence[Relation]) -> RecalledItem:

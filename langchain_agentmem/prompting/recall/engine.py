@@ -14,7 +14,7 @@ from langchain_agentmem.arguments.ids import check_id, check_name, check_optiona
 from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.history.engine import HistoryEngine
-from langchain_agentmem.knowledge.collections import CollectionEngine, collection_names
+from langchain_agentmem.knowledge.collections import CollectionEngine
 from langchain_agentmem.knowledge.entities.models import Entity, Relation
 from langchain_agentmem.knowledge.entities.snapshot import Snapshot
 from langchain_agentmem.knowledge.entities.values import IS_ENTITY, keys_of
@@ -28,6 +28,7 @@ from langchain_agentmem.knowledge.namespaces import (
     shared_namespace,
     user_namespace,
 )
+from langchain_agentmem.knowledge.retrievers import Passages, checked_knowledge
 from langchain_agentmem.knowledge.times import now
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import Compute, Program, Read
@@ -37,6 +38,7 @@ from langchain_agentmem.prompting.recall.conversion import (
     fact_item,
     knowledge_item,
     memory_item,
+    passage_item,
     turn_items,
 )
 from langchain_agentmem.prompting.recall.results import Recall, RecalledItem
@@ -86,7 +88,7 @@ class RecallEngine:
         session_id: str | None = None,
         k: int = 10,
         max_tokens: int | None = None,
-        knowledge: Sequence[str] = (),
+        knowledge: Any = (),
         counter: TokenCounter | None = None,
     ) -> Program[Recall]:
         """Return the stored knowledge that answers a message."""
@@ -94,7 +96,7 @@ class RecallEngine:
         check_optional_id("session_id", session_id)
         k = check_count("k", k)
         budget = None if max_tokens is None else check_count("max_tokens", max_tokens)
-        names = collection_names("knowledge", knowledge)
+        shared = checked_knowledge(knowledge)
         if not isinstance(query, str):
             check_name("query", query)
         text = query_of(query)
@@ -102,7 +104,9 @@ class RecallEngine:
             _log.debug("recall: searched nothing for user %r: the message has no text", user_id)
             return Recall(query)
         messages = self._turns.search(text, user_id, session_id, k)
-        items = yield from self._items(text, user_id, k, names, messages)
+        own = self._items(text, user_id, k, shared.names, messages)
+        items, others = yield from shared.beside(own, text, k)
+        items = with_passages(items, others)
         large = is_long(item.text for item in items)
         best = (yield from Compute(large, _ranked_together, items, text, self._store.language))[:k]
         _log.debug("recall: found %d items for user %r", len(best), user_id)
@@ -214,6 +218,13 @@ class RecallEngine:
         found = yield from read_batch(self._store, [searches[0]._replace(namespace_prefix=space) for space in spaces])
         own = [item for items in found[: len(namespaces)] for item in items]
         return [own, *([item for items in found[len(namespaces) :] for item in items] for _ in searches[1:])]
+
+
+def with_passages(items: Sequence[RecalledItem], others: Iterable[Passages]) -> list[RecalledItem]:
+    """Return items of the memory, and the passages of other sources whose texts are not among them."""
+    texts = {item.text for item in items if item.kind == "knowledge"}
+    passages = {one.text: one for found in others for one in found.found}
+    return [*items, *(passage_item(one) for text, one in passages.items() if text not in texts)]
 
 
 def _ranked_together(items: Sequence[RecalledItem], query: str, language: str) -> list[RecalledItem]:

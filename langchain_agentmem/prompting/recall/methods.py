@@ -13,6 +13,7 @@ from langchain_agentmem.programs import arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
+    from langchain_agentmem.knowledge.retrievers import KnowledgeOrigin
     from langchain_agentmem.prompting.recall.engine import RecallEngine
     from langchain_agentmem.prompting.recall.results import Recall
     from langchain_agentmem.prompting.recall.retriever import MemoryRetriever
@@ -32,7 +33,7 @@ class RecallMethods:
         session_id: str | None = None,
         k: int = 10,
         max_tokens: int | None = None,
-        knowledge: Sequence[str] = (),
+        knowledge: Sequence[KnowledgeOrigin] = (),
         token_counter: Any = None,
     ) -> Recall:
         """Return the stored knowledge that answers a message: facts, memories, entities, turns of earlier sessions.
@@ -46,7 +47,8 @@ class RecallMethods:
             k: The maximum number of items. Default: 10.
             max_tokens: The maximum number of tokens of the text. The least relevant items are left out first. Default: None
                 (any number).
-            knowledge: Collections of shared knowledge to search. Default: none.
+            knowledge: What to search besides: collections of shared knowledge, by name; LangChain retrievers and vector
+                stores, as they are or as `KnowledgeSource`s. One that fails is left out, with a warning. Default: none.
             token_counter: Counts tokens: the name of a model, a model, or a function. Default: None (approximately).
 
         Returns:
@@ -75,7 +77,7 @@ class RecallMethods:
         session_id: str | None = None,
         k: int = 10,
         max_tokens: int | None = None,
-        knowledge: Sequence[str] = (),
+        knowledge: Sequence[KnowledgeOrigin] = (),
         token_counter: Any = None,
     ) -> Recall:
         """Same as `recall`, but without blocking the event loop."""
@@ -88,7 +90,7 @@ class RecallMethods:
         user_id: str,
         k: int = 10,
         session_id: str | None = None,
-        knowledge: Sequence[str] = (),
+        knowledge: Sequence[KnowledgeOrigin] = (),
     ) -> MemoryRetriever:
         """Return a LangChain retriever that returns what `recall` finds as documents.
 
@@ -96,7 +98,8 @@ class RecallMethods:
             user_id: The user.
             k: The maximum number of documents. Default: 10.
             session_id: The current session, whose messages are left out. Default: None (all sessions are searched).
-            knowledge: Collections of shared knowledge to search. Default: none.
+            knowledge: What to search besides: collections of shared knowledge, by name; LangChain retrievers and vector
+                stores, as they are or as `KnowledgeSource`s. One that fails is left out, with a warning. Default: none.
 
         Raises:
             InvalidInputError: A value is not accepted.
@@ -110,7 +113,7 @@ class RecallMethods:
             ...     document.page_content, document.metadata["kind"]
             ('Drinks tea', 'memory')
         """
-        from langchain_agentmem.knowledge.collections import collection_names
+        from langchain_agentmem.knowledge.retrievers import checked_knowledge
         from langchain_agentmem.prompting.recall.retriever import MemoryRetriever
 
         return MemoryRetriever(
@@ -118,7 +121,7 @@ class RecallMethods:
             user_id=check_id("user_id", user_id),
             session_id=check_optional_id("session_id", session_id),
             k=check_count("k", k),
-            knowledge=collection_names("knowledge", knowledge),
+            knowledge=checked_knowledge(knowledge),
         )
 
     @cached_property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -10,6 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import Field
 
+from langchain_agentmem.knowledge.retrievers import Knowledge
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.prompting.recall.engine import RecallEngine
 from langchain_agentmem.prompting.recall.results import RecalledItem
@@ -25,7 +25,8 @@ class MemoryRetriever(BaseRetriever):
     user_id: str
     session_id: str | None = None
     k: int = 10
-    knowledge: Sequence[str] = ()
+    knowledge: Any = Field(default=Knowledge([], []), exclude=True)
+    """The checked argument: a `Knowledge`."""
 
     def _get_relevant_documents(
         self,
@@ -51,7 +52,8 @@ class MemoryRetriever(BaseRetriever):
         return [_document(item) for item in found]
 
     def __repr__(self) -> str:
-        return f"MemoryRetriever(k={self.k}, knowledge={list(self.knowledge)!r})"
+        names = [*self.knowledge.names, *(one.name for one in self.knowledge.sources)]
+        return f"MemoryRetriever(k={self.k}, knowledge={names!r})"
 
 
 def _document(item: RecalledItem) -> Document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from langgraph.store.base import GetOp, Item, SearchOp
 
 from langchain_agentmem.history.engine import HistoryEngine
-from langchain_agentmem.knowledge.collections import CollectionEngine, collection_names
+from langchain_agentmem.knowledge.collections import CollectionEngine
 from langchain_agentmem.knowledge.entities.engine import EntityEngine, relevant_searches
 from langchain_agentmem.knowledge.facts.fields import Fields
 from langchain_agentmem.knowledge.facts.schema import Schema
 from langchain_agentmem.knowledge.items import read_batch, readable
 from langchain_agentmem.knowledge.namespaces import FACTS, MEMORIES, profile_key, shared_namespace, user_namespace
+from langchain_agentmem.knowledge.retrievers import Passages, checked_knowledge
 from langchain_agentmem.programs import Program
 from langchain_agentmem.prompting.recall.engine import query_of
 from langchain_agentmem.prompting.recall.text import BEGIN, TURNS, clipped
@@ -26,6 +27,9 @@ from langchain_agentmem.text.quoting import quoted
 
 _MAX_TEXT = 500
 """Maximum number of characters of one recalled text. A longer text is shortened."""
+
+_MAX_PASSAGES = 100
+"""Maximum number of passages of one retriever or vector store that stay valid in a thread."""
 
 ENTITY_ITEMS = "entity items"
 """The kind of the items from which entities and relations are described."""
@@ -42,6 +46,8 @@ class Recalled(NamedTuple):
     """Namespace and key of the items of each kind."""
     turns: Mapping[Address, str] = MappingProxyType({})
     """The texts of the turns of earlier sessions, by session and position of a message."""
+    passages: Mapping[str, list[str]] = MappingProxyType({})
+    """The texts of retrievers and vector stores, by kind. They cannot be read again, and stay valid."""
 
 
 class UserKnowledge:
@@ -53,7 +59,7 @@ class UserKnowledge:
         facts: The maximum number of facts.
         memories: The maximum number of memories.
         entities: The maximum number of entities, with their relations.
-        knowledge: The names of collections of shared knowledge.
+        knowledge: The collections of shared knowledge, retrievers and vector stores; see `AgentMemory.middleware`.
         max_characters: The maximum number of characters of the text.
         turns: The maximum number of turns of earlier sessions. Default: 0.
         history: The histories, which are read for `turns`. Default: None.
@@ -66,7 +72,7 @@ class UserKnowledge:
         facts: int,
         memories: int,
         entities: int,
-        knowledge: Sequence[str],
+        knowledge: Any,
         max_characters: int,
         turns: int = 0,
         history: HistoryEngine | None = None,
@@ -76,7 +82,7 @@ class UserKnowledge:
         self._facts = facts
         self._memories = memories
         self._entities = entities
-        self._knowledge = collection_names("knowledge", knowledge)
+        self._knowledge = checked_knowledge(knowledge)
         self._shared = CollectionEngine(store)
         self._earlier = EarlierTurns(history) if history is not None and turns else None
         self._most_turns = turns
@@ -107,20 +113,23 @@ class UserKnowledge:
             for _, space, only, most in kinds
             for search in (SearchOp(space, only, (most + 1) // 2, 0, query), SearchOp(space, only, most, 0, None))
         ]
-        searches += [SearchOp(shared_namespace(name), None, self._facts or 5, 0, query) for name in self._knowledge]
+        searches += [
+            SearchOp(shared_namespace(name), None, self._facts or 5, 0, query) for name in self._knowledge.names
+        ]
         about = relevant_searches(user_id, query, self._entities) if self._entities else []
-        profile, found, earlier = yield from self._read(user_id, [*searches, *about], told)
+        reads = self._read(user_id, [*searches, *about], told)
+        (profile, found, earlier), others = yield from self._knowledge.beside(reads, query, self._facts or 5)
         lists: dict[str, list[Item]] = {}
         for number, (name, _, _, most) in enumerate(kinds):
             # Full-text search finds little, so the most recent items are always included.
             both = {one.key: one for one in [*found[2 * number], *found[2 * number + 1]]}
             lists[name] = list(both.values())[:most]
-        for name, items in zip(self._knowledge, found[2 * len(kinds) : len(searches)], strict=True):
+        for name, items in zip(self._knowledge.names, found[2 * len(kinds) : len(searches)], strict=True):
             lists[f"knowledge: {name}"] = items
             yield from self._shared.require_unfound([name], [name] if items else ())
         spoken_of = {one.key: one for items in found[len(searches) :] for one in items}
         lists[ENTITY_ITEMS] = list(spoken_of.values())[: self._entities]
-        recalled = yield from self._recalled(user_id, profile, lists, earlier)
+        recalled = _with_passages((yield from self._recalled(user_id, profile, lists, earlier)), others, told)
         return (yield from self._with_turns(recalled, user_id, query, session_id, told))
 
     def still_known(self, user_id: str, told: Recalled) -> Program[Recalled]:
@@ -131,7 +140,7 @@ class UserKnowledge:
             told: The knowledge recalled in former turns.
         """
         profile, _, earlier = yield from self._read(user_id, [], told)
-        recalled = yield from self._recalled(user_id, profile, {}, earlier)
+        recalled = _with_passages((yield from self._recalled(user_id, profile, {}, earlier)), (), told)
         return (yield from self._with_turns(recalled, user_id, None, None, told))
 
     def text(self, known: Mapping[str, Any], share: float = 1.0, taken: int = 0) -> str:
@@ -208,6 +217,18 @@ class UserKnowledge:
             for name in dict.fromkeys([*lists, *earlier])
         }
         return Recalled({name: value for name, value in known.items() if value}, valid, references)
+
+
+def _with_passages(recalled: Recalled, others: Iterable[Passages], told: Recalled | None) -> Recalled:
+    """Add the passages of retrievers and vector stores, and keep those of former turns."""
+    former = {} if told is None else told.passages
+    found = {f"knowledge: {one.source.name}": [clipped(two.text, _MAX_TEXT) for two in one.found] for one in others}
+    passages = {
+        kind: list(dict.fromkeys([*found.get(kind, ()), *former.get(kind, ())]))[:_MAX_PASSAGES]
+        for kind in dict.fromkeys([*former, *found])
+    }
+    known = {**recalled.known, **{kind: texts for kind, texts in found.items() if texts}}
+    return recalled._replace(known=known, valid={**recalled.valid, **passages}, passages=passages)
 
 
 def _texts(items: Sequence[Any]) -> list[str]:
