@@ -16,11 +16,13 @@ from langchain_agentmem.arguments.ids import check_optional_id
 from langchain_agentmem.arguments.omitted import Omitted
 from langchain_agentmem.arguments.retention import Retention
 from langchain_agentmem.backends.contract import (
+    HAS_MESSAGES,
     Append,
     Backend,
     HistoryScope,
     LoggedMessage,
     MessageRow,
+    Restoration,
     SessionKey,
     SessionRow,
 )
@@ -32,6 +34,7 @@ from langchain_agentmem.errors import InvalidVectorsError
 from langchain_agentmem.history.titles import titles_of
 from langchain_agentmem.history.turns import serialized_turn
 from langchain_agentmem.messages.models import FoundMessages
+from langchain_agentmem.messages.properties import time_of
 from langchain_agentmem.programs import OffLoop, Program, Read, Write
 from langchain_agentmem.programs.sizes import LONG, is_large
 from langchain_agentmem.search.fingerprint import Embedded, Indexer
@@ -148,12 +151,81 @@ class HistoryEngine:
             retention.sliding,
             secrets.randbits(62),
         )
+        yield from self._store(key, turn.messages, addition, embedded)
+
+    def import_messages(
+        self,
+        key: SessionKey,
+        messages: Sequence[BaseMessage],
+        times: Sequence[float | None],
+        *,
+        first: bool,
+        agent: str | None = None,
+        ttl: float | None = None,
+        sliding: bool = True,
+    ) -> Program[bool]:
+        """Add messages of another package at the end of a session, with their times. No message is trimmed.
+
+        Args:
+            key: The session.
+            messages: The messages.
+            times: The times of messages that state none, in Unix seconds; None for now.
+            first: If true, store nothing if the session has messages. A new session is created at the time of its first one.
+            agent: The agent that the messages belong to. Default: None.
+            ttl: The TTL of the session in seconds, counted from now. Default: None (unchanged).
+            sliding: If false, a session that has an expiry keeps it. Default: True.
+
+        Returns:
+            False if the session has messages although `first` is true.
+
+        Raises:
+            InvalidInputError: A message is malformed or too large.
+            UnsupportedValueError: A message would not round-trip.
+            InvalidVectorsError: The embedding model returned vectors that cannot be stored.
+            StorageError: The backend could not store the messages.
+        """
+        now = time.time()
+        turn = yield from serialized_turn(self.codec, messages, None, key.session_id, repair=False, guard=self.guard)
+        embedded = yield from self._embedded(key, turn.messages, repair=False)
+        yield from OffLoop(is_large(turn.messages, LONG))
+        rows = [
+            row._replace(created_at=time_of(message, now if at is None else at))
+            for message, row, at in zip(
+                turn.messages,
+                turn.rows(key, agent, now, language=self.backend.language, vectors=embedded.vectors),
+                times,
+                strict=True,
+            )
+        ]
+        used = now if ttl is not None else min(now, max(row.created_at for row in rows))
+        titles = titles_of(turn.messages, None)
+        addition = Append(rows, titles, used, agent, None, ttl, sliding, secrets.randbits(62))
+        created_at = min(now, *(row.created_at for row in rows))
+        restoration = Restoration(addition, created_at) if first else None
+        return (yield from self._store(key, turn.messages, addition, embedded, restoration))
+
+    def _store(
+        self,
+        key: SessionKey,
+        messages: Sequence[BaseMessage],
+        addition: Append,
+        embedded: Embedded,
+        restoration: Restoration | None = None,
+    ) -> Program[bool]:
+        """Store an addition; with a restoration, only if the session has no messages. Return true if it was stored."""
+        log = self.backend.messages
         with reading(f"Session {key.session_id!r}"):
-            first = yield from Write(self.backend, self.backend.messages.append(key, addition))
-        _log.debug("history: appended %d messages to session %r at position %d", len(rows), key.session_id, first)
-        stored = [LoggedMessage(key, row._replace(position=first + row.position)) for row in rows]
-        yield from settle_messages(self.backend, self.indexer, stored, turn.messages, embedded)
+            program = log.append(key, addition) if restoration is None else log.restore(key, restoration)
+            first = yield from Write(self.backend, program)
+        if first == HAS_MESSAGES:
+            return False
+        _log.debug(
+            "history: appended %d messages to session %r at position %d", len(addition.rows), key.session_id, first
+        )
+        stored = [LoggedMessage(key, row._replace(position=first + row.position)) for row in addition.rows]
+        yield from settle_messages(self.backend, self.indexer, stored, messages, embedded)
         yield from self.sweeper.after_write()
+        return True
 
     def newest(self, key: SessionKey, agent: str | None, limit: int | None) -> Program[list[MessageRow]]:
         """Read the newest `limit` messages, oldest first, and before them the newest system message if it is older.

@@ -152,6 +152,19 @@ def serialized_turn(
         UnsupportedValueError: A message would not round-trip.
     """
     yield from OffLoop(is_large(messages, LONG if guard is None else _GUARDED))
+    return serialized(codec, messages, metadata, session_id, repair=repair, guard=guard)
+
+
+def serialized(
+    codec: Codec,
+    messages: Sequence[BaseMessage],
+    metadata: Mapping[str, Any] | None,
+    session_id: str,
+    *,
+    repair: bool,
+    guard: Guard | None = None,
+) -> Turn:
+    """Same as `serialized_turn`, as a function."""
     if guard is not None and metadata is not None:
         metadata = guard.repaired_value(metadata) if repair else guard.value(metadata, "metadata")
     stored_metadata = None if metadata is None else dump_json(metadata, "metadata")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 from langgraph.store.base import SearchOp
 
@@ -27,6 +27,9 @@ from langchain_agentmem.text.tables import FieldTable, html_table
 LONGEST_MEMORY = 2_000
 """Default of the longest memory, in characters."""
 
+LONGEST_IMPORT = 100_000
+"""The longest memory of another package, in characters."""
+
 _INDEX = ["text"]
 
 
@@ -46,6 +49,32 @@ class SavedMemory(FieldTable):
     metadata: dict[str, Any] = field(default_factory=dict)
     agent: str | None = None
     """Agent that saved it first; None if it is unknown."""
+
+
+class MemoryImport(NamedTuple):
+    """A memory of another package, checked."""
+
+    key: str
+    value: dict[str, Any]
+    """The value of the item."""
+
+    @classmethod
+    def of(
+        cls, text: Any, created_at: datetime, updated_at: datetime, metadata: Any, agent: str | None
+    ) -> MemoryImport:
+        """Check the parts of a memory.
+
+        Raises:
+            InvalidTypeError: The text is not a string, or the metadata are not a mapping.
+            InvalidInputError: The text is empty or too long, or the metadata are not JSON-serialisable.
+        """
+        content = checked_content("The memory", text, LONGEST_IMPORT)
+        times = {
+            "created_at": min(created_at, updated_at).isoformat(),
+            "updated_at": max(created_at, updated_at).isoformat(),
+        }
+        own = {METADATA: checked_metadata(metadata), AGENT: check_optional_id(AGENT, agent)}
+        return cls(text_id(folded_sentence(content)), {"text": content, "times": 1, **times, **own})
 
 
 class SavedMemories(list[SavedMemory]):
@@ -234,6 +263,38 @@ class MemoryEngine:
 
         value = yield from self.store.update(namespace, key, saved, index=_INDEX)
         return memory_of(key, value)
+
+    def import_memories(self, user_id: str, imports: Sequence[MemoryImport]) -> Program[int]:
+        """Store memories of another package. A memory that is stored already gets the metadata that it lacks.
+
+        Args:
+            user_id: ID of the user.
+            imports: The memories.
+
+        Returns:
+            The number of memories that were not stored before.
+        """
+        namespace = user_namespace(user_id, MEMORIES)
+        new = 0
+
+        def merged(stored: Mapping[Any, Any]) -> dict[Any, Any]:
+            nonlocal new
+            changes: dict[Any, Any] = {}
+            new = 0
+            for one in imports:
+                key = (namespace, one.key)
+                known = changes.get(key, stored[key])
+                if known is None:
+                    changes[key] = one.value
+                    new += 1
+                elif lacking := one.value[METADATA].keys() - known.get(METADATA, {}).keys():
+                    more = {name: one.value[METADATA][name] for name in lacking}
+                    changes[key] = {**known, METADATA: {**more, **known.get(METADATA, {})}}
+            return changes
+
+        keys = dict.fromkeys((namespace, one.key) for one in imports)
+        yield from self.store.update_many(keys, merged, index=_INDEX)
+        return new
 
     def search(
         self, user_id: str, query: str, k: int, agent: str | None = None, filter: Any = None

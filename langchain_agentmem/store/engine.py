@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from langgraph.store.base import (
     NOT_PROVIDED,
@@ -30,7 +30,8 @@ from langgraph.store.base import (
 
 from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.values import check_flag, check_list, shown
-from langchain_agentmem.backends.contract import Backend, EmbeddedItem, ItemPut
+from langchain_agentmem.backends.contract import Backend, EmbeddedItem, ItemPut, ItemRow
+from langchain_agentmem.backends.contract.transfer import ItemState
 from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.damage import reading
@@ -63,6 +64,16 @@ Change = Callable[[Value | None], Any]
 """Returns the new value of an item, or a program or step whose result is the new value."""
 ChangeMany = Callable[[Values], Any]
 """Returns the changed values of items by key, or a program or step whose result they are."""
+
+
+class ItemImport(NamedTuple):
+    """An item of another package."""
+
+    op: PutOp
+    created_at: float
+    """The time in Unix seconds, as in `updated_at` and `expires_at`."""
+    updated_at: float
+    expires_at: float | None
 
 
 class StoreEngine:
@@ -424,6 +435,37 @@ class StoreEngine:
         else:
             yield from self._touch(used, now)
         return (yield from results_of(batch, answers, callers))
+
+    def import_items(self, imports: Sequence[ItemImport]) -> Program[int]:
+        """Store items of another package with their times, unless they exist.
+
+        Args:
+            imports: The items, with different keys.
+
+        Returns:
+            The number of stored items.
+
+        Raises:
+            InvalidInputError: An item is not accepted. Nothing was stored.
+        """
+        batch = yield from self.prepare([one.op for one in imports])
+        if self.indexer is not None:
+            yield from self._embed(batch, self.indexer)
+        puts = yield from batch.analysed_puts(self.backend.language)
+        times = {(one.op.namespace, one.op.key): one for one in imports}
+        by_root: dict[str, list[ItemState]] = {}
+        for put in puts:
+            own = times[put.namespace, put.key]
+            row = ItemRow(put.namespace, put.key, put.value, own.created_at, own.updated_at, put.ttl, 0, put.paths)
+            state = ItemState(row, own.expires_at, put.text, put.vectors)
+            by_root.setdefault(put.namespace[0], []).append(state)
+        stored, now = 0, time.time()
+        with self.cache.writing(item_groups(namespace for namespace, _ in batch.written_keys())):
+            for states in by_root.values():
+                stored += yield from Write(self.backend, self.backend.transfer.restore_items(self.tenant, states, now))
+        yield from self._settle(batch)
+        yield from self.sweeper.after_write()
+        return stored
 
     def read_beside(
         self, ops: Sequence[GetOp | SearchOp], programs: Sequence[Program[Any]]

@@ -1,0 +1,6 @@
+"""`memory.import_from` for data of other packages: chat histories, stores and memories."""
+
+from langchain_agentmem.lifecycle.importers.engine import import_foreign
+from langchain_agentmem.lifecycle.importers.registry import FORMATS, is_foreign
+
+__all__ = ["FORMATS", "import_foreign", "is_foreign"]

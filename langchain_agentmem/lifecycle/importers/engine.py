@@ -1,0 +1,139 @@
+"""The import of one source: all rows are checked, then they are stored page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Protocol
+
+from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.errors import InvalidInputError
+from langchain_agentmem.history.methods import Histories
+from langchain_agentmem.lifecycle.importers.arguments import Options
+from langchain_agentmem.lifecycle.importers.items import ItemsImport
+from langchain_agentmem.lifecycle.importers.knowledge import MemoriesImport, ProfilesImport
+from langchain_agentmem.lifecycle.importers.registry import source_for
+from langchain_agentmem.lifecycle.importers.rows import (
+    Pages,
+    Source,
+    SourceItem,
+    SourceMemory,
+    SourceMessage,
+    SourceProfile,
+)
+from langchain_agentmem.lifecycle.importers.sessions import MessageImport, Owner
+from langchain_agentmem.lifecycle.importers.tally import Tally
+from langchain_agentmem.lifecycle.progress import reporting
+from langchain_agentmem.programs import Call, Program
+from langchain_agentmem.store.face import AgentMemStore
+
+if TYPE_CHECKING:
+    from langchain_agentmem.lifecycle.transfer.results import Imported
+
+EXISTING = ("error", "keep", "replace")
+
+
+class Target(Protocol):
+    """The parts of a memory that an import writes."""
+
+    _histories: Histories
+    store: AgentMemStore
+
+
+class Importer(Protocol):
+    """Checks and stores rows of one kind."""
+
+    def check(self, rows: Sequence[Any]) -> Program[None]:
+        """Check that rows can be stored."""
+
+    def store(self, rows: Sequence[Any]) -> Program[None]:
+        """Store the rows that are not stored yet."""
+
+
+def import_foreign(
+    memory: Target,
+    source: Any,
+    *,
+    format: str | None = None,
+    existing: str = "error",
+    progress: bool | Callable[[Imported], Any] = False,
+    **options: Any,
+) -> Program[Imported]:
+    """Import the data of another package; see `AgentMemory.import_from` and `docs/importing.md`.
+
+    Args:
+        memory: The memory.
+        source: The original object, a path, or a URL.
+        format: The format of a path or a URL. Default: None (recognised by the class of the object).
+        existing: What happens to an item of a store that is stored with another value. Default: `"error"`.
+        progress: Reports the progress; see `reporting`. Default: False.
+        **options: See `Options`.
+
+    Raises:
+        ConfigurationError: A package that reads the source is missing.
+        InvalidInputError: A row cannot be stored, or an argument is not accepted. Nothing was stored.
+        InvalidTypeError: The source or an argument has the wrong type.
+    """
+    if existing not in EXISTING:
+        msg = f"existing must be one of {', '.join(EXISTING)}, got {shown(existing)}."
+        raise InvalidInputError(msg)
+    chosen = Options.of(options)
+    opened = source_for(source, format, chosen)
+    if chosen.session_id is not None and not opened.single:
+        msg = (
+            f"session_id={shown(chosen.session_id, 60)} has no effect: {opened.name} has several sessions. Pass "
+            f"sessions=…, a function that returns (user_id, session_id) for each of them."
+        )
+        raise InvalidInputError(msg)
+    work = Import(memory, opened, chosen, existing)
+    with reporting(progress) as report:
+        yield from work.check()
+        return (yield from work.store(report))
+
+
+class Import:
+    """One import.
+
+    Args:
+        memory: The memory.
+        source: The source.
+        options: The options.
+        existing: See `import_foreign`.
+    """
+
+    def __init__(self, memory: Target, source: Source, options: Options, existing: str) -> None:
+        store, histories = memory.store.engine, memory._histories
+        owner = Owner(options.sessions, options.user_id, options.session_id, options.agent)
+        self._source = source
+        self._tally = Tally()
+        retention = histories.retention_of(options.agent)
+        self._importers: dict[type, Importer] = {
+            SourceMessage: MessageImport(histories.engine, source, owner, retention, self._tally),
+            SourceItem: ItemsImport(store, source, existing, self._tally),
+            SourceMemory: MemoriesImport(store, source, options.agent, self._tally),
+            SourceProfile: ProfilesImport(store, source, self._tally),
+        }
+
+    def check(self) -> Program[None]:
+        """Read all rows, and check that they can be stored."""
+        yield from self._each(lambda importer, rows: importer.check(rows))
+
+    def store(self, report: Callable[[Any], Any]) -> Program[Imported]:
+        """Read all rows again, and store them."""
+        yield from self._each(lambda importer, rows: importer.store(rows), report)
+        return self._tally.result()
+
+    def _each(
+        self,
+        use: Callable[[Importer, Sequence[Any]], Program[None]],
+        report: Callable[[Any], Any] | None = None,
+    ) -> Program[None]:
+        pages = Pages(self._source)
+        try:
+            while page := (yield from pages.next()):
+                for kind, rows in groupby(page, type):
+                    yield from use(self._importers[kind], list(rows))
+                if report is not None:
+                    yield from Call(report, self._tally.result())
+        finally:
+            yield from pages.close()
