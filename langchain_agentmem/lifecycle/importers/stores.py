@@ -6,7 +6,6 @@ return TTLs, and its order of items of one moment may differ between two pages.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
@@ -102,6 +101,8 @@ def _rows_at_url(url: str, prefix: Prefix) -> Iterator[SourceItem]:
 
 
 def _rows_at_path(path: str, prefix: Prefix) -> Iterator[SourceItem]:
+    import sqlite3
+
     if not Path(path).is_file():
         msg = f"Could not read the store at {shown(path)}: there is no such file. Check the path."
         raise InvalidInputError(msg)
