@@ -28,6 +28,7 @@ Classes:
 Results:
     SessionInfo: One session in `memory.sessions.list()`.
     ThreadInfo: One thread in `memory.checkpointer.threads()`.
+    CopiedThreads: The result of `memory.checkpointer.copy_from(saver)`.
     StoredMessage: A message of a session with its position, time, agent and metadata.
     Forgotten: The receipt of `memory.forget()`.
     FoundMessage: A message that a search found, with its score.
@@ -115,7 +116,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.arguments.cleaning import CleanupPolicy
     from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.checkpointing.face import AgentMemSaver
-    from langchain_agentmem.checkpointing.models import ThreadInfo
+    from langchain_agentmem.checkpointing.models import CopiedThreads, ThreadInfo
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.compression.events import CompressionEvent
     from langchain_agentmem.compression.summaries import SessionSummary
@@ -162,6 +163,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConversationSummary",
+    "CopiedThreads",
     "DamagedDataError",
     "EmbeddingDimensionsError",
     "EmbeddingError",
@@ -225,6 +227,7 @@ _LATER = {
     "AgentMemory": "memory",
     "CompressionEvent": "compression.events",
     "ConversationSummary": "lifecycle.summaries",
+    "CopiedThreads": "checkpointing.models",
     "Entity": "knowledge.entities.models",
     "EntityChanges": "knowledge.entities.changes",
     "EntityGraph": "knowledge.entities.models",

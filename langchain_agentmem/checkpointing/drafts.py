@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import ChannelVersions, Checkpoint
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from langchain_agentmem.backends.contract import ThreadKey
+from langchain_agentmem.backends.contract import (
+    CheckpointKey,
+    CheckpointPut,
+    CheckpointRow,
+    CheckpointTable,
+    StoredWrite,
+    ThreadKey,
+    ThreadUse,
+    WritesPut,
+)
 from langchain_agentmem.checkpointing.known import KnownValues
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import (
@@ -23,6 +33,7 @@ from langchain_agentmem.encoding.layout import (
     split,
 )
 from langchain_agentmem.encoding.references import REFERENCE_BYTES, Typed
+from langchain_agentmem.programs import Program, storage_program
 
 _INLINE_CHARACTERS = 64
 """The longest text that is stored within its checkpoint."""
@@ -30,6 +41,36 @@ _RENAMED = "~"
 """Separates a version that is stored already from a random suffix."""
 _WRITTEN = "write~"
 """Prefix of the random version of a pending write's value, before a checkpoint includes it."""
+
+
+class AdoptedWrite(NamedTuple):
+    """A pending write of another saver, to be stored with its index and the path of its task."""
+
+    task_id: str
+    write_index: int
+    path: str
+    channel: str
+    value: Any
+
+
+@storage_program
+def store_whole(
+    table: CheckpointTable,
+    thread: ThreadKey,
+    writes: Sequence[WritesPut],
+    put: CheckpointPut | None,
+    codec: Codec,
+    use: ThreadUse,
+) -> Program[bool]:
+    """Store pending writes and then their checkpoint, if given, so that a stored checkpoint has its writes.
+
+    Returns:
+        False if the database refused them.
+    """
+    for one in writes:
+        if not (yield from table.put_writes(thread, one, use)):
+            return False
+    return put is None or (yield from table.put(thread, put, codec, use))
 
 
 class Draft:
@@ -79,6 +120,59 @@ class Draft:
         """The stored values that the rows refer to, with their digests (empty: any)."""
         self.learned: list[Known] = []
         """Values to add to the cache after the rows are stored."""
+
+    def put(
+        self,
+        key: CheckpointKey,
+        parent_id: str | None,
+        checkpoint: Checkpoint,
+        new_versions: ChannelVersions,
+        metadata: dict[str, Any],
+        run_id: str | None,
+        *,
+        after: Sequence[WritesPut] = (),
+    ) -> CheckpointPut:
+        """Add the values of a checkpoint and return its rows.
+
+        Args:
+            key: The key of the checkpoint.
+            parent_id: The ID of its parent, or None.
+            checkpoint: The checkpoint.
+            new_versions: The versions of the channels that changed.
+            metadata: The metadata.
+            run_id: The run, or None.
+            after: The pending writes of this draft, which are stored before the checkpoint. Default: none.
+        """
+        self.add_values(checkpoint, new_versions)
+        rest = {name: value for name, value in checkpoint.items() if name != "channel_values"}
+        row = CheckpointRow(self._thread.thread_id, key, parent_id, rest, metadata, self.inline, self.stored)
+        stored = {value.key for put in after for value in put.values}
+        known = {reference for put in after for reference in put.elements}
+        return CheckpointPut(
+            row,
+            run_id,
+            [value for value in self.values if value.key not in stored],
+            {reference: typed for reference, typed in self.elements.items() if reference not in known},
+            self.requires,
+            self._plain,
+            self.unchanged,
+            self.snapshots,
+        )
+
+    def write_puts(self, key: CheckpointKey, writes: Sequence[AdoptedWrite]) -> list[WritesPut]:
+        """Add the values of pending writes and return their rows, one group for each task and path."""
+        groups: dict[tuple[str, str], list[StoredWrite]] = {}
+        for write in writes:
+            row = StoredWrite(
+                write.task_id, write.write_index, write.path, write.channel, *self.add_write(write.channel, write.value)
+            )
+            groups.setdefault((write.task_id, write.path), []).append(row)
+        puts = [WritesPut(key, rows, [], {}, {}) for rows in groups.values()]
+        # The values and elements of all groups are stored with the first one.
+        if puts:
+            new = WritesPut(key, puts[0].writes, list(self.values), dict(self.elements), dict(self.requires))
+            puts[0] = new
+        return puts
 
     def add_values(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> None:
         """Add the values of a checkpoint: rows for those that changed, references to the rows of the others."""

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -28,8 +28,6 @@ from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import (
     Backend,
     CheckpointKey,
-    CheckpointPut,
-    CheckpointRow,
     LoadedCheckpoint,
     StoredWrite,
     ThreadKey,
@@ -47,7 +45,7 @@ from langchain_agentmem.checkpointing.arguments import (
     user_of,
 )
 from langchain_agentmem.checkpointing.containment import with_lists
-from langchain_agentmem.checkpointing.drafts import Draft
+from langchain_agentmem.checkpointing.drafts import AdoptedWrite, Draft, store_whole
 from langchain_agentmem.checkpointing.known import KnownValues
 from langchain_agentmem.checkpointing.loader import Loader, checkpoint_config, reading_thread, thread_info
 from langchain_agentmem.checkpointing.models import ThreadList
@@ -93,7 +91,7 @@ class CheckpointEngine:
     guard: Guard | None = None
 
     def __post_init__(self) -> None:
-        self._loader = Loader(self.codec, self.known, self.tenant)
+        self.loader = Loader(self.codec, self.known, self.tenant)
 
     # Reading
 
@@ -108,7 +106,7 @@ class CheckpointEngine:
                 return None
             _log.debug("checkpointer: read checkpoint %r of thread %r", loaded.row.key.checkpoint_id, thread.thread_id)
             yield from OffLoop(is_large(loaded.parts))
-            return self._loader.tuple(loaded, config["configurable"]["thread_id"])
+            return self.loader.tuple(loaded, config["configurable"]["thread_id"])
 
     def page(self, scan: Scan) -> Program[tuple[list[CheckpointTuple], Scan | None]]:
         """Return one page of a listing, and the scan of the next page (None after the last one)."""
@@ -122,7 +120,7 @@ class CheckpointEngine:
 
     def _tuple(self, checkpoint: LoadedCheckpoint) -> CheckpointTuple:
         with reading_thread(checkpoint.row.thread_id):
-            return self._loader.tuple(checkpoint, checkpoint.row.thread_id)
+            return self.loader.tuple(checkpoint, checkpoint.row.thread_id)
 
     def delta_history(
         self, config: RunnableConfig, channels: Sequence[str]
@@ -132,7 +130,7 @@ class CheckpointEngine:
             return {}
         thread, namespace, checkpoint_id = self._checkpoint(config)
         table = self.backend.checkpoints
-        program = self._loader.delta_history(table, thread, namespace, checkpoint_id, list(channels))
+        program = self.loader.delta_history(table, thread, namespace, checkpoint_id, list(channels))
         with reading_thread(thread.thread_id):
             return (yield from Read(self.backend, program))
 
@@ -158,13 +156,7 @@ class CheckpointEngine:
         new_versions: ChannelVersions,
     ) -> Program[RunnableConfig]:
         """Store a checkpoint and return its config."""
-        if self.guard is not None and self.guard.checkpoints:
-            yield from OffLoop(is_large(checkpoint["channel_values"], _GUARDED))
-            values = {
-                name: guarded_value(value, self._rule(f"The channel {name!r}"))
-                for name, value in checkpoint["channel_values"].items()
-            }
-            checkpoint = cast("Checkpoint", {**checkpoint, "channel_values": values})
+        checkpoint = yield from self._guarded_checkpoint(checkpoint)
         thread, namespace, parent_id = self._checkpoint(config)
         checkpoint_id = checkpoint_id_of(checkpoint, metadata, new_versions)
         ids = (thread.thread_id, checkpoint_id)
@@ -173,32 +165,101 @@ class CheckpointEngine:
         details, run_id = _details(config, metadata)
 
         def store(draft: Draft, use: ThreadUse) -> Program[bool]:
-            draft.add_values(checkpoint, new_versions)
-            row = CheckpointRow(
-                thread.thread_id,
-                CheckpointKey(namespace, checkpoint_id),
-                parent_id,
-                {key: value for key, value in checkpoint.items() if key != "channel_values"},
-                details,
-                draft.inline,
-                draft.stored,
-            )
-            put = CheckpointPut(
-                row,
-                run_id,
-                draft.values,
-                draft.elements,
-                draft.requires,
-                self.plain,
-                draft.unchanged,
-                draft.snapshots,
-            )
+            key = CheckpointKey(namespace, checkpoint_id)
+            put = draft.put(key, parent_id, checkpoint, new_versions, details, run_id)
             return self.backend.checkpoints.put(thread, put, self.codec, use)
 
         large = is_large(checkpoint["channel_values"])
         yield from self._store(f"checkpoint {checkpoint_id!r}", thread, namespace, use, large, store)
         yield from self.sweeper.after_write()
         return checkpoint_config(config["configurable"]["thread_id"], namespace, checkpoint_id)
+
+    def adopt(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+        writes: Sequence[AdoptedWrite],
+    ) -> Program[None]:
+        """Store a checkpoint of another saver with its pending writes, in one transaction where the database has any.
+
+        The time of the thread's use is that of the checkpoint, unless threads have a TTL.
+
+        Args:
+            config: The thread, namespace and parent.
+            checkpoint: The checkpoint.
+            metadata: The metadata. Its `user_id` names the user of the turn.
+            new_versions: The versions of the channels that changed since the parent.
+            writes: The pending writes. Those that are stored already are left unchanged.
+        """
+        checkpoint = yield from self._guarded_checkpoint(checkpoint)
+        guarded = yield from self._guarded_writes([(write.channel, write.value) for write in writes])
+        writes = [write._replace(value=value) for write, (_, value) in zip(writes, guarded, strict=True)]
+        thread, namespace, parent_id = self._checkpoint(config)
+        key = CheckpointKey(namespace, checkpoint_id_of(checkpoint, metadata, new_versions))
+        ids = (thread.thread_id, key.checkpoint_id, *{write.task_id for write in writes})
+        check_together("The IDs of a thread, checkpoint and task", thread.tenant, ids[:3], MAX_CHECKPOINT_BYTES)
+        for write in writes:
+            for name in (write.task_id, write.path, write.channel):
+                check_name("The name of a channel or task", name)
+        user = user_of({"user_id": metadata.get("user_id")}, checkpoint["channel_values"])
+        use = ThreadUse(self._time_of(checkpoint), user, self.ttl)
+        details, run_id = _details(config, metadata)
+
+        def store(draft: Draft, use: ThreadUse) -> Program[bool]:
+            puts = draft.write_puts(key, writes)
+            put = draft.put(key, parent_id, checkpoint, new_versions, details, run_id, after=puts)
+            return store_whole(self.backend.checkpoints, thread, puts, put, self.codec, use)
+
+        large = is_large(checkpoint["channel_values"]) or is_large([write.value for write in writes])
+        yield from self._store(f"checkpoint {key.checkpoint_id!r}", thread, namespace, use, large, store)
+
+    def adopt_writes(self, config: RunnableConfig, writes: Sequence[AdoptedWrite]) -> Program[None]:
+        """Store pending writes of another saver for a checkpoint that is stored already."""
+        guarded = yield from self._guarded_writes([(write.channel, write.value) for write in writes])
+        writes = [write._replace(value=value) for write, (_, value) in zip(writes, guarded, strict=True)]
+        thread, namespace, checkpoint_id = self._checkpoint(config)
+        key = CheckpointKey(namespace, checkpoint_id or "")
+
+        def store(draft: Draft, use: ThreadUse) -> Program[bool]:
+            return store_whole(self.backend.checkpoints, thread, draft.write_puts(key, writes), None, self.codec, use)
+
+        large = is_large([write.value for write in writes])
+        use = ThreadUse(time.time(), None, self.ttl)
+        yield from self._store(f"writes of checkpoint {checkpoint_id!r}", thread, namespace, use, large, store)
+
+    def use(self, thread_id: str, key: CheckpointKey, user_id: str, now: float) -> Program[None]:
+        """Note that a user used a thread."""
+        thread = self._thread("thread_id", thread_id)
+        use = ThreadUse(now, user_id, self.ttl)
+        yield from Write(self.backend, self.backend.checkpoints.put_writes(thread, WritesPut(key, [], [], {}), use))
+
+    def _time_of(self, checkpoint: Checkpoint) -> float:
+        """Return when a checkpoint was made; the current time if a TTL counts from it."""
+        try:
+            return time.time() if self.ttl is not None else datetime.fromisoformat(checkpoint["ts"]).timestamp()
+        except (KeyError, TypeError, ValueError):
+            return time.time()
+
+    def _guarded_checkpoint(self, checkpoint: Checkpoint) -> Program[Checkpoint]:
+        if self.guard is None or not self.guard.checkpoints:
+            return checkpoint
+        yield from OffLoop(is_large(checkpoint["channel_values"], _GUARDED))
+        values = {
+            name: guarded_value(value, self._rule(f"The channel {name!r}"))
+            for name, value in checkpoint["channel_values"].items()
+        }
+        return cast("Checkpoint", {**checkpoint, "channel_values": values})
+
+    def _guarded_writes(self, writes: Sequence[tuple[str, Any]]) -> Program[Sequence[tuple[str, Any]]]:
+        if self.guard is None or not self.guard.checkpoints:
+            return writes
+        yield from OffLoop(is_large([value for _, value in writes], _GUARDED))
+        return [
+            (channel, guarded_value(value, self._rule(f"A write to the channel {channel!r}")))
+            for channel, value in writes
+        ]
 
     def _rule(self, where: str) -> Callable[[str], str]:
         guard = cast("Guard", self.guard)
@@ -208,12 +269,7 @@ class CheckpointEngine:
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> Program[None]:
         """Store a task's pending writes for the checkpoint that a config names."""
-        if self.guard is not None and self.guard.checkpoints:
-            yield from OffLoop(is_large([value for _, value in writes], _GUARDED))
-            writes = [
-                (channel, guarded_value(value, self._rule(f"A write to the channel {channel!r}")))
-                for channel, value in writes
-            ]
+        writes = yield from self._guarded_writes(writes)
         thread, namespace, checkpoint_id = self._checkpoint(config)
         if checkpoint_id is None:
             msg = "put_writes needs the checkpoint_id of the checkpoint that the writes belong to."

@@ -36,3 +36,28 @@ class ThreadList(list[ThreadInfo]):
     def _repr_html_(self) -> str:
         rows = [(one.thread_id, one.user_id, one.checkpoint_count, one.created_at, one.updated_at) for one in self]
         return html_table(rows, header=("thread", "last user", "checkpoints", "created", "last used"))
+
+
+@dataclass(frozen=True)
+class CopiedThreads:
+    """The result of `copy_from` and `copy_to`."""
+
+    threads: int = 0
+    """The number of threads that got something new."""
+    checkpoints: int = 0
+    """The number of checkpoints that were copied."""
+    writes: int = 0
+    """The number of pending writes that were copied."""
+    skipped: int = 0
+    """The number of checkpoints that the target had already."""
+    missing: tuple[str, ...] = ()
+    """The IDs in `thread_ids` of which the source has no checkpoint."""
+
+    @property
+    def description(self) -> str:
+        """The text beside the progress bar."""
+        return f"Copied {self.threads} threads, {self.checkpoints} checkpoints"
+
+    def _repr_html_(self) -> str:
+        rows = [(self.threads, self.checkpoints, self.writes, self.skipped, len(self.missing))]
+        return html_table(rows, header=("threads", "checkpoints", "pending writes", "skipped", "missing"))

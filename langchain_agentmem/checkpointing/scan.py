@@ -57,7 +57,7 @@ class Scan(NamedTuple):
 
 @storage_program
 def read_page(
-    table: CheckpointTable, tenant: str, scan: Scan, codec: Codec
+    table: CheckpointTable, tenant: str, scan: Scan, codec: Codec, most: int = PAGE
 ) -> Program[tuple[list[LoadedCheckpoint], Scan | None]]:
     """Read one page of a listing.
 
@@ -66,11 +66,12 @@ def read_page(
         tenant: The tenant.
         scan: The listing.
         codec: The codec of the metadata.
+        most: The maximum number of checkpoints in a page. Default: `PAGE`.
 
     Returns:
         The page's checkpoints that pass the filter, and the scan of the next page (None after the last one).
     """
-    size = PAGE if scan.limit is None or scan.filter else min(PAGE, scan.limit)
+    size = most if scan.limit is None or scan.filter else min(most, scan.limit)
     rows = yield from table.page(
         tenant,
         scan.thread_id,

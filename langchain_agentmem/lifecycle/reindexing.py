@@ -24,7 +24,6 @@ from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.lifecycle.analysis import StoredWords
 from langchain_agentmem.lifecycle.digests import update_digests
 from langchain_agentmem.lifecycle.embeddables import Embeddable, EmbeddableItems, EmbeddableMessages, Embeddables
-from langchain_agentmem.lifecycle.progress import Report, reporting
 from langchain_agentmem.programs import Call, Program, Read, Sleep
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.search.fingerprint import (
@@ -37,6 +36,7 @@ from langchain_agentmem.search.fingerprint import (
     State,
 )
 from langchain_agentmem.store.engine import StoreEngine
+from langchain_agentmem.text.progress import Report, reporting
 from langchain_agentmem.text.tables import html_table
 
 _log = logging.getLogger(__name__)

@@ -1,0 +1,100 @@
+"""The methods of `AgentMemSaver` that copy threads from and to other checkpointers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from langchain_agentmem.checkpointing.models import CopiedThreads
+from langchain_agentmem.checkpointing.transfer.copying import copy_threads
+from langchain_agentmem.programs import arun, run
+
+
+class TransferMethods:
+    """Copies of threads between checkpointers."""
+
+    def copy_from(
+        self,
+        saver: BaseCheckpointSaver[Any],
+        *,
+        thread_ids: Sequence[str] | None = None,
+        progress: bool | Callable[[CopiedThreads], Any] = False,
+    ) -> CopiedThreads:
+        """Copy threads from any LangGraph checkpointer, with their whole history, subgraphs and pending writes.
+
+        An interrupted thread resumes here as it would have there. A checkpoint that is here already is skipped, so a call
+        after an interruption continues, and a later call copies what is new. Expiry starts now.
+
+        Args:
+            saver: The checkpointer to read, such as a `PostgresSaver`, `SqliteSaver`, `InMemorySaver` or `AgentMemSaver`. An
+                asynchronous one needs `acopy_from`.
+            thread_ids: The threads. Default: None (all).
+            progress: If true, show a progress bar; a function is called with the result so far. Default: False.
+
+        Raises:
+            InvalidInputError: The saver cannot list its threads; pass `thread_ids`.
+            ThreadInUseError: A thread of the same ID continued here, or is another one. Threads before it were copied.
+
+        Example:
+            >>> from langgraph.checkpoint.memory import InMemorySaver
+            >>> from langgraph.graph import START, MessagesState, StateGraph
+            >>> from langchain_agentmem import AgentMemory
+            >>> builder = StateGraph(MessagesState)
+            >>> _ = builder.add_node("reply", lambda state: {"messages": [("ai", "Hello")]}).add_edge(START, "reply")
+            >>> former, config = InMemorySaver(), {"configurable": {"thread_id": "1"}}
+            >>> _ = builder.compile(checkpointer=former).invoke({"messages": [("user", "Hi")]}, config)
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     copied = memory.checkpointer.copy_from(former)
+            ...     graph = builder.compile(checkpointer=memory.checkpointer)
+            ...     copied.threads, len(graph.get_state(config).values["messages"])
+            (1, 2)
+        """
+        return run(copy_threads(saver, self, thread_ids, progress))
+
+    async def acopy_from(
+        self,
+        saver: BaseCheckpointSaver[Any],
+        *,
+        thread_ids: Sequence[str] | None = None,
+        progress: bool | Callable[[CopiedThreads], Any] = False,
+    ) -> CopiedThreads:
+        """Same as `copy_from`, but without blocking the event loop."""
+        return await arun(copy_threads(saver, self, thread_ids, progress))
+
+    def copy_to(
+        self,
+        saver: BaseCheckpointSaver[Any],
+        *,
+        thread_ids: Sequence[str] | None = None,
+        progress: bool | Callable[[CopiedThreads], Any] = False,
+    ) -> CopiedThreads:
+        """Copy threads to any LangGraph checkpointer; the reverse of `copy_from`.
+
+        Args:
+            saver: The checkpointer to write. Call its `setup()` first if it has one.
+            thread_ids: The threads. Default: None (all).
+            progress: If true, show a progress bar; a function is called with the result so far. Default: False.
+
+        Raises:
+            ThreadInUseError: A thread of the same ID continued there, or is another one. Threads before it were copied.
+
+        Example:
+            >>> from langgraph.checkpoint.memory import InMemorySaver
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.checkpointer.copy_to(InMemorySaver()).threads
+            0
+        """
+        return run(copy_threads(self, saver, thread_ids, progress))
+
+    async def acopy_to(
+        self,
+        saver: BaseCheckpointSaver[Any],
+        *,
+        thread_ids: Sequence[str] | None = None,
+        progress: bool | Callable[[CopiedThreads], Any] = False,
+    ) -> CopiedThreads:
+        """Same as `copy_to`, but without blocking the event loop."""
+        return await arun(copy_threads(self, saver, thread_ids, progress))

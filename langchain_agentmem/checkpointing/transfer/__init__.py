@@ -1,0 +1,1 @@
+"""Copies of threads between two checkpointers, whichever package they are from."""

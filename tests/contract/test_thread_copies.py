@@ -1,0 +1,312 @@
+"""Threads copied from and to the checkpointers of other packages: the same states, and they resume in the same way."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from conftest import new_url
+from kept_threads import GRAPHS, USERS, chat, config, play, questions, resume, states, valkey_saver
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from langchain_agentmem import (
+    AgentMemory,
+    AgentMemSaver,
+    ConfigurationError,
+    InvalidInputError,
+    InvalidTypeError,
+    ThreadInUseError,
+)
+
+SAVERS = ("memory", "sqlite", "postgres", "valkey", "own")
+
+
+@contextlib.asynccontextmanager
+async def saver_of(kind: str, request: Any, tmp_path: Any) -> AsyncIterator[Any]:
+    """A new saver of another package, or ours on SQLite."""
+    if kind == "memory":
+        yield InMemorySaver()
+    elif kind == "sqlite":
+        with SqliteSaver.from_conn_string(str(tmp_path / "theirs.db")) as saver:
+            saver.setup()
+            yield saver
+    elif kind == "async-sqlite":
+        async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "theirs.db")) as saver:
+            await saver.setup()
+            yield saver
+    elif kind == "postgres":
+        with PostgresSaver.from_conn_string(request.getfixturevalue("postgres_database")) as saver:
+            saver.setup()
+            yield saver
+    elif kind == "async-postgres":
+        async with AsyncPostgresSaver.from_conn_string(request.getfixturevalue("postgres_database")) as saver:
+            await saver.setup()
+            yield saver
+    elif kind == "valkey":
+        saver_class, client_class = valkey_saver()
+        with client_class.from_url(new_url("redis", tmp_path)) as client:
+            yield saver_class(client)
+    else:
+        with AgentMemSaver.from_url(f"sqlite:///{tmp_path / 'ours.db'}") as saver:
+            yield saver
+
+
+@pytest.mark.parametrize("kind", SAVERS)
+async def test_threads_of_any_saver_are_the_same_here_and_resume(memory, call, kind, request, tmp_path):
+    async with saver_of(kind, request, tmp_path) as saver:
+        await play(saver)
+        copied = await call(memory.checkpointer.copy_from, saver)
+        assert (copied.threads, copied.skipped, copied.missing) == (len(GRAPHS), 0, ())
+        before = await states(saver)
+        assert await states(memory.checkpointer) == before
+        assert await resume(memory.checkpointer) == await resume(saver)
+
+
+@pytest.mark.parametrize("kind", ["async-sqlite", "async-postgres"])
+async def test_threads_of_asynchronous_savers_are_copied_in_their_loop(sqlite_memory, kind, request, tmp_path):
+    async with saver_of(kind, request, tmp_path) as saver:
+        await play(saver)
+        with pytest.raises(ConfigurationError, match=r"asynchronous: use `await checkpointer\.acopy_from"):
+            sqlite_memory.checkpointer.copy_from(saver)
+        assert (await sqlite_memory.checkpointer.acopy_from(saver)).threads == len(GRAPHS)
+        assert await states(sqlite_memory.checkpointer) == await states(saver)
+        assert (await sqlite_memory.checkpointer.acopy_to(saver)).checkpoints == 0
+
+
+@pytest.mark.parametrize("kind", SAVERS)
+async def test_threads_are_copied_to_any_saver_and_resume_there(memory, call, kind, request, tmp_path):
+    await play(memory.checkpointer)
+    async with saver_of(kind, request, tmp_path) as saver:
+        copied = await call(memory.checkpointer.copy_to, saver)
+        assert copied.threads == len(GRAPHS)
+        before = await states(memory.checkpointer)
+        assert await states(saver) == before
+        assert await call(memory.checkpointer.copy_to, saver) == type(copied)(skipped=copied.checkpoints)
+        assert await resume(saver) == await resume(memory.checkpointer)
+
+
+async def test_postgres_to_sqlite_to_memory_keeps_every_state(sqlite_memory, call, postgres_database):
+    with PostgresSaver.from_conn_string(postgres_database) as source:
+        source.setup()
+        await play(source)
+        await call(sqlite_memory.checkpointer.copy_from, source)
+        last = InMemorySaver()
+        await call(sqlite_memory.checkpointer.copy_to, last)
+        assert await states(last) == await states(source)
+
+
+async def test_a_copy_keeps_task_paths_and_indexes(sqlite_memory, call, tmp_path):
+    """Tasks that were sent write in the order of their paths, which differs from that of their IDs."""
+    with SqliteSaver.from_conn_string(str(tmp_path / "theirs.db")) as saver:
+        await play(saver)
+        await call(sqlite_memory.checkpointer.copy_from, saver)
+        back = tmp_path / "back.db"
+        with SqliteSaver.from_conn_string(str(back)) as copy:
+            copy.setup()
+            await call(sqlite_memory.checkpointer.copy_to, copy)
+    query = "SELECT thread_id, checkpoint_ns, checkpoint_id, task_id, idx, task_path, channel FROM writes ORDER BY 1, 2, 3, 4, 5"
+    rows = []
+    for path in (tmp_path / "theirs.db", back):
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            rows.append(connection.execute(query).fetchall())
+    assert rows[0] == rows[1]
+    assert {path for *_, path, _ in rows[0]} != {""}
+
+
+async def test_a_copy_keeps_the_users_and_the_times(memory, call):
+    source = InMemorySaver()
+    await play(source)
+    await call(memory.checkpointer.copy_from, source)
+    for name, user in USERS.items():
+        (thread,) = await call(memory.checkpointer.threads, user_id=user)
+        assert thread.thread_id == name
+    first = min(one.checkpoint["ts"] for one in source.list(config("chat")))
+    (thread,) = await call(memory.checkpointer.threads, user_id=USERS["chat"])
+    assert thread.created_at.isoformat() == first
+
+
+async def test_a_copy_between_ours_keeps_users_that_only_the_context_named(memory, call):
+    with AgentMemory.from_url("sqlite:///:memory:") as former:
+        graph = chat().compile(checkpointer=former.checkpointer)
+        graph.invoke({"messages": [HumanMessage("a")]}, config("1"))
+        former.checkpointer.put_writes(
+            {"configurable": {**former.checkpointer.get_tuple(config("1")).config["configurable"], "user_id": "carol"}},
+            [],
+            "task",
+        )
+        await call(memory.checkpointer.copy_from, former.checkpointer)
+        (source,), (copy,) = former.checkpointer.threads(), await call(memory.checkpointer.threads)
+    assert list(copy.users) == ["carol"] == list(source.users)
+    assert copy.users == source.users
+
+
+async def test_some_threads_are_copied_and_unknown_ones_are_named(memory, call):
+    source = InMemorySaver()
+    await play(source)
+    copied = await call(memory.checkpointer.copy_from, source, thread_ids=["chat", "nobody", "chat"])
+    assert (copied.threads, copied.missing) == (1, ("nobody",))
+    assert [one.thread_id for one in await call(memory.checkpointer.threads)] == ["chat"]
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 7, 16])
+async def test_a_copy_that_was_stopped_continues(memory, call, after):
+    source = InMemorySaver()
+    await play(source)
+    calls = 0
+
+    def count(done: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            raise Stopped
+
+    with contextlib.suppress(Stopped):
+        await call(memory.checkpointer.copy_from, source, progress=count)
+    before = {name for name, _ in [(one.thread_id, 0) for one in await call(memory.checkpointer.threads)]}
+    again = await call(memory.checkpointer.copy_from, source)
+    assert again.skipped > 0
+    assert before
+    assert await states(memory.checkpointer) == await states(source)
+
+
+async def test_a_later_copy_adds_what_is_new(memory, call):
+    source = InMemorySaver()
+    graph = questions().compile(checkpointer=source)
+    graph.invoke({"notes": ["begin"]}, config("questions"), durability="sync")
+    head = source.get_tuple(config("questions"))
+    await call(memory.checkpointer.copy_from, source)
+    source.put_writes(head.config, [("notes", ["late"])], "late task", "~late")
+    assert (await call(memory.checkpointer.copy_from, source)).writes == 1
+    stored = await call(memory.checkpointer.get_tuple, config("questions"))
+    assert stored.pending_writes == source.get_tuple(config("questions")).pending_writes
+    graph.update_state(config("questions"), {"notes": ["more"]}, as_node="look")
+    assert (await call(memory.checkpointer.copy_from, source)).checkpoints == 1
+
+
+async def test_a_thread_that_continued_here_is_refused(memory, call):
+    source = InMemorySaver()
+    await play(source)
+    await call(memory.checkpointer.copy_from, source, thread_ids=["chat"])
+    for saver in (memory.checkpointer, source):
+        chat().compile(checkpointer=saver).invoke({"messages": [HumanMessage("on")]}, config("chat"))
+    stored = await call(memory.checkpointer.list, config("chat"))
+    with pytest.raises(
+        ThreadInUseError, match="'chat': the target has a thread of this ID with checkpoints of its own"
+    ):
+        await call(memory.checkpointer.copy_from, source, thread_ids=["chat"])
+    assert len(await call(memory.checkpointer.list, config("chat"))) == len(stored)
+
+
+class Numbered(InMemorySaver):
+    """A saver whose channel versions are integers, as those of a saver without a `get_next_version` of its own."""
+
+    def get_next_version(self, current: Any, channel: Any) -> Any:
+        return (current or 0) + 1
+
+
+async def test_versions_that_are_numbers_become_text_and_the_thread_continues(memory, call):
+    source = Numbered()
+    await play(source)
+    await call(memory.checkpointer.copy_from, source)
+    assert await states(memory.checkpointer) == await states(source)
+    assert await resume(memory.checkpointer) == await resume(source)
+
+
+async def test_pending_sends_of_the_former_format_are_kept(memory, call, postgres_database):
+    """Before version 4 of the format, sent tasks were writes of the parent."""
+    with PostgresSaver.from_conn_string(postgres_database) as source:
+        source.setup()
+        first = {
+            "v": 1,
+            "id": "1ef4f797-8335-6428-8001-8a1503f9b875",
+            "ts": "2024-07-31T20:14:19.804150+00:00",
+            "channel_values": {"notes": ["a"]},
+            "channel_versions": {"notes": 1},
+            "versions_seen": {},
+        }
+        second = {**first, "id": "1ef4f797-8335-6428-8002-8a1503f9b875", "channel_versions": {"notes": 1}}
+        one = source.put(config("old", checkpoint_ns=""), first, {"source": "loop"}, {"notes": "1"})
+        source.put_writes(one, [("__pregel_tasks", {"node": "a"}), ("__pregel_tasks", {"node": "b"})], "task")
+        source.put(one, second, {"source": "loop"}, {})
+        expected = source.get_tuple(config("old")).checkpoint["channel_values"]
+        assert expected["__pregel_tasks"] == [{"node": "a"}, {"node": "b"}]
+        await call(memory.checkpointer.copy_from, source)
+    stored = await call(memory.checkpointer.get_tuple, config("old"))
+    assert stored.checkpoint["channel_values"] == expected
+    assert stored.checkpoint["v"] == 1
+
+
+class Silent(InMemorySaver):
+    """A saver that does not list all threads."""
+
+    def list(self, config: Any, **options: Any) -> Any:
+        if config is None:
+            raise ValueError("Runnable config must contain thread_id")
+        return super().list(config, **options)
+
+
+class Renamed(BaseCheckpointSaver[Any]):
+    """Another package's saver: what it stores is known from its public methods only."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        for name in ("get_tuple", "list", "put", "put_writes", "get_next_version", "get_delta_channel_history"):
+            setattr(self, name, getattr(inner, name))
+
+
+async def test_a_saver_of_an_unknown_package_is_read_with_its_public_methods(memory, call):
+    inner = Silent()
+    await play(inner)
+    with pytest.raises(InvalidInputError, match=r"Renamed cannot list its threads\. Pass their IDs.*Runnable config"):
+        await call(memory.checkpointer.copy_from, Renamed(inner))
+    await call(memory.checkpointer.copy_from, Renamed(inner), thread_ids=list(GRAPHS))
+    assert await states(memory.checkpointer) == await states(inner)
+
+
+async def test_a_context_manager_is_refused_with_its_use(memory, call):
+    with pytest.raises(InvalidTypeError, match="Enter a context manager first"):
+        await call(memory.checkpointer.copy_from, SqliteSaver.from_conn_string(":memory:"))
+    with pytest.raises(InvalidInputError, match="copied to itself"):
+        await call(memory.checkpointer.copy_from, memory.checkpointer)
+
+
+async def test_a_long_thread_is_read_in_pages(sqlite_memory, call):
+    source = Counting()
+    graph = chat().compile(checkpointer=source)
+    for turn in range(40):
+        graph.invoke({"messages": [HumanMessage(f"{turn}")]}, config("long"))
+    source.limits.clear()
+    copied = await call(sqlite_memory.checkpointer.copy_from, source)
+    assert copied.checkpoints == 120
+    assert source.limits
+    assert all(limit is not None and limit <= 16 for limit in source.limits)
+
+
+class Counting(InMemorySaver):
+    """A saver that records how many checkpoints a listing asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits: list[Any] = []
+
+    def list(self, config: Any, *, filter: Any = None, before: Any = None, limit: Any = None) -> Any:
+        self.limits.append(limit)
+        return super().list(config, filter=filter, before=before, limit=limit)
+
+
+def test_the_result_shows_as_a_table(sqlite_memory):
+    shown = sqlite_memory.checkpointer.copy_from(InMemorySaver())._repr_html_()
+    assert "<th>checkpoints</th>" in shown
