@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import inspect
 import os
 import sys
@@ -10,12 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import typer
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.output import Output
 from langchain_agentmem.errors import AgentMemError, ConfigurationError, InvalidInputError, InvalidTypeError
 
@@ -57,6 +60,17 @@ _SHARED: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "key_file": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="FILE",
+                help="The file with the key of an encrypted memory; - asks for the key. By default AGENTMEM_KEY.",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        None,
+    ),
     "as_json": (
         Annotated[
             bool,
@@ -76,32 +90,46 @@ class OperationFailedError(AgentMemError):
     """A command cannot do what it was asked for, although it was used correctly."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Invocation:
     """One call of a command."""
 
     output: Output = field(default_factory=Output)
     url: str | None = None
     tenant: str | None = None
+    key_file: str | None = None
     debug: bool = False
 
-    @property
-    def settings(self) -> AgentMemSettings:
-        """The settings of the environment and `.env`, with the URL of the command.
+    def settings(self, url: str | None = None) -> AgentMemSettings:
+        """Return the settings of the environment and `.env`, with the URL of the command.
+
+        Args:
+            url: A URL instead. Default: None.
 
         Raises:
             ConfigurationError: A variable of the environment has a wrong value.
         """
         from langchain_agentmem.settings import settings_of_environment
 
-        return settings_of_environment(self.url)
+        return settings_of_environment(url or self.url)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The keys in the file of `--key-file`, which is read once.
+
+        Raises:
+            InvalidInputError: The file cannot be read, or is empty.
+        """
+        return keys_in(str(self.key_file), "Key")
 
     @contextmanager
-    def memory(self, *, creates: bool = False) -> Iterator[AgentMemory]:
+    def memory(self, url: str | None = None, *, creates: bool = False, **changed: Any) -> Iterator[AgentMemory]:
         """Open the memory, and close it at the end of the block. It never cleans up in the background.
 
         Args:
+            url: A URL instead of that of the command. Default: None.
             creates: If true, a SQLite file that does not exist is created. Default: False.
+            **changed: Keyword arguments of `AgentMemory` that take precedence over the options of the command.
 
         Raises:
             OperationFailedError: There is no such file.
@@ -109,14 +137,18 @@ class Invocation:
         """
         from langchain_agentmem.memory import AgentMemory
 
-        settings = self.settings
+        settings = self.settings(url)
         path = sqlite_path(settings.url)
         if not creates and path is not None and path != ":memory:" and not Path(path).exists():
-            where = "" if self.url else f" in {Path.cwd()}" if not Path(path).is_absolute() else ""
+            where = "" if url or self.url else f" in {Path.cwd()}" if not Path(path).is_absolute() else ""
             msg = f"There is no database {path}{where}. Pass --url, or set AGENTMEM_URL."
             raise OperationFailedError(msg)
-        options: Any = {} if self.tenant is None else {"tenant": self.tenant}
-        with AgentMemory.from_settings(settings, cleanup=None, **options) as memory:
+        options: Any = {"cleanup": None}
+        if self.tenant is not None:
+            options["tenant"] = self.tenant
+        if self.key_file is not None and "key" not in changed:
+            options["key"] = self.keys
+        with AgentMemory.from_settings(settings, **(options | changed)) as memory:
             yield memory
 
 
@@ -145,7 +177,9 @@ def operation(*examples: str, name: str | None = None) -> Callable[[Callable[...
             before = context.find_root().obj or {}
             options = {one: given.pop(one) or before.get(one) for one in _SHARED}
             output = Output(as_json=bool(options["as_json"]), program=context.command_path)
-            invocation = Invocation(output, options["url"], options["tenant"], bool(options["debug"]))
+            invocation = Invocation(
+                output, options["url"], options["tenant"], options["key_file"], bool(options["debug"])
+            )
             code = exit_code(invocation, lambda: function(invocation, **given))
             if code:
                 raise typer.Exit(code)
@@ -225,6 +259,32 @@ def _failure(error: Exception, invocation: Invocation) -> int:
     hint = "" if invocation.debug else " Pass --debug to see where it was raised."
     invocation.output.error(f"{type(error).__name__}: {error}.{hint}")
     return FAILED
+
+
+def keys_in(path: str, prompt: str) -> list[str]:
+    """Return the keys in a file, which spaces, commas or line breaks separate.
+
+    Args:
+        path: The file; `-` asks for the key on the terminal, or reads it from stdin.
+        prompt: The name of the key, for the question.
+
+    Raises:
+        InvalidInputError: The file cannot be read, or holds no key.
+    """
+    if path == "-":
+        text = getpass.getpass(f"{prompt}: ") if sys.stdin.isatty() else sys.stdin.readline()
+    else:
+        try:
+            text = Path(path).read_text(encoding="ascii")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not ASCII text"
+            msg = f"The key file {shown(path)} cannot be read: {reason}."
+            raise InvalidInputError(msg) from None
+    keys = text.replace(",", " ").split()
+    if not keys:
+        msg = f"There is no key in {'the input' if path == '-' else shown(path)}."
+        raise InvalidInputError(msg)
+    return keys
 
 
 def silence_stdout() -> None:

@@ -37,6 +37,8 @@ def load_conversation(path: str | Path | None = None, *, user_id: str | None = N
     - an object with such a list under `"messages"`, and optionally a `"title"`, a `"session_id"`, a `"user_id"` and `"ask"`,
       a list of questions;
     - a list of such objects;
+      A message of the user may have `"learn"`, a list of what a model is to learn from it: `{"fact": "…", "topics": ["…"]}`,
+      with `"instead_of": "…"` for the text of a fact that it corrects, or `{"field": "name", "value": "…"}`;
     - LoCoMo's layout; see `langchain_agentmem.command.demo.locomo`.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_agentmem.command.demo.report import Report, SessionLine, UserFacts
+from langchain_agentmem.command.demo.report import Fitted, Learned, Report, SessionLine, UserFacts
 from langchain_agentmem.command.output import Output, one_line
 
 _SESSIONS_SHOWN = 10
@@ -23,45 +23,76 @@ def show(output: Output, report: Report) -> None:
         return
     output.say("")
     _show_sessions(output, report.sessions, started)
-    output.say("history: messages that the chain stored; thread: messages in the graph's newest checkpoint")
+    output.say("history: messages that the chain stored. thread: messages in the graph's newest checkpoint.", indent=2)
     if report.newest:
-        output.say("\nNewest messages:", "bold")
+        output.say("\nThe newest messages", "bold")
         for message in report.newest:
             output.say(f"{message.name or message.type}: {one_line(str(message.text), 300)}", indent=2)
+    for learned in report.learned:
+        _show_learned(output, learned)
     for user in report.users:
-        output.say("")
         _show_facts(output, user)
+    if not (report.learned or report.users):
+        output.say('\nThe file lists no facts. Add "facts": ["…"] to a message: they are stored when it is played.')
+    if report.fitted is not None:
+        _show_fitted(output, report.fitted)
 
 
 def _show_sessions(output: Output, sessions: Sequence[SessionLine], started: Sequence[SessionLine]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table("session", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for name in ("turns", "history", "thread", "check-\npoints"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("first stored", "newest"):
-        table.add_column(name, no_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("Stored", overflow="fold")
+    for name in ("turns", "history", "thread", "checkpoints"):
+        table.add_column(name, justify="right", overflow="fold")
     if len(started) > _SESSIONS_SHOWN:
         table.add_row(f"… {len(started) - _SESSIONS_SHOWN} more before")
     for line in started[-_SESSIONS_SHOWN:]:
-        table.add_row(one_line(line.title, 60), *_numbers([line]), *_times(line))
+        table.add_row(Text(f"  {one_line(line.title, 60)}"), *_numbers([line]))
     if len(sessions) > 1:
-        table.add_section()
-        table.add_row(f"all {len(sessions)}", *_numbers(sessions))
+        table.add_row(f"  all {len(sessions)}", *_numbers(sessions))
     output.console.print(table)
 
 
+def _show_learned(output: Output, learned: Learned) -> None:
+    output.say(f"\nLearned about {one_line(learned.user_id, 80)}", "bold")
+    output.say("A scripted model proposed it; an application passes a chat model.", "dim", indent=2)
+    output.say(
+        f"{learned.facts:,} facts, and {learned.superseded:,} that were true before and are superseded", indent=2
+    )
+    for name, value in learned.fields.items():
+        output.say(f"{one_line(name, 40)}: {one_line(str(value), 80)}", indent=2)
+    if learned.answers:
+        output.say("\nA correction wins over what was said first", "bold")
+    for question, answers in learned.answers.items():
+        output.say(one_line(question, 200), indent=2)
+        for one in answers:
+            output.say(f"{one.score:.2f}  {one_line(one.fact, 200)}", indent=4)
+            for before in one.before:
+                output.say(f"      superseded: {one_line(before, 200)}", "dim", indent=4)
+        if not answers:
+            output.say("nothing is known", indent=4)
+
+
 def _show_facts(output: Output, user: UserFacts) -> None:
-    output.say(f"The store remembers {user.count:,} facts about {one_line(user.user_id, 80)}.")
-    if not user.count:
-        output.say('The file lists no facts. Add "facts": ["…"] to a message: they are stored when it is played.')
+    output.say(f"\nThe store remembers {user.count:,} facts about {one_line(user.user_id, 80)}", "bold")
     for question, found in user.found.items():
         output.say(f"Search: {one_line(question, 200)}", indent=2)
         for score, fact in found:
             output.say(f"{score:.2f}  {one_line(fact, 200)}", indent=4)
         if not found:
             output.say("nothing found", indent=4)
+
+
+def _show_fitted(output: Output, fitted: Fitted) -> None:
+    output.say(f"\nA request of at most {fitted.max_tokens:,} tokens", "bold")
+    output.say(f"The {fitted.messages:,} messages of the history have {fitted.tokens:,} tokens.", indent=2)
+    output.say(
+        f"The request has {fitted.request_tokens:,} tokens in {fitted.request_messages:,} messages: "
+        f"one is a summary of {fitted.folded:,} messages.",
+        indent=2,
+    )
 
 
 def _numbers(lines: Sequence[SessionLine]) -> list[str]:
@@ -72,10 +103,3 @@ def _numbers(lines: Sequence[SessionLine]) -> list[str]:
         sum(line.checkpoints for line in lines),
     )
     return [turns, *(f"{count:,}" for count in counts)]
-
-
-def _times(line: SessionLine) -> tuple[str, str]:
-    if line.first is None or line.newest is None:
-        return "", ""
-    first, newest = line.first.astimezone(), line.newest.astimezone()
-    return f"{first:%Y-%m-%d %H:%M}", f"{newest:%H:%M}" if first.date() == newest.date() else f"{newest:%Y-%m-%d}"

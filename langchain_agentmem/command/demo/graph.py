@@ -1,7 +1,8 @@
-"""The graph that the command line plays: a model, its tools, and a node that stores the facts of the turn."""
+"""The graph that the demo plays: a model, its tools, and a node that stores the facts of the turn and learns."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -11,7 +12,10 @@ from langgraph.graph.message import add_messages
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
+from langchain_agentmem.command.demo.lessons import recorded_model
 from langchain_agentmem.command.demo.step import WINDOW, Step, model_reply, recorded_reply
+from langchain_agentmem.command.demo.turns import Session, Turn
+from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.messages.windows import newest
 
@@ -31,7 +35,7 @@ def build_graph(memory: AgentMemory) -> CompiledStateGraph[Any, Any, Any, Any]:
     builder = StateGraph(Conversation, context_schema=Step)
     builder.add_node("model", _model)
     builder.add_node("tools", _tools)
-    builder.add_node("remember", _remember)
+    builder.add_node("remember", lambda _, runtime: _remember(memory, runtime))
     for node in (START, "model", "tools"):
         builder.add_conditional_edges(node, _route, ["model", "tools", "remember"])
     builder.add_edge("remember", END)
@@ -83,11 +87,29 @@ def _tools(state: Conversation, runtime: Runtime[Step]) -> dict[str, Any]:
     return {"messages": results}
 
 
-def _remember(state: Conversation, runtime: Runtime[Step]) -> dict[str, Any]:  # noqa: ARG001  # LangGraph passes it
-    """Store the facts of the turn."""
+def _remember(memory: AgentMemory, runtime: Runtime[Step]) -> dict[str, Any]:
+    """Store the facts of the turn, and learn from its messages."""
     session, store = runtime.context.session, runtime.store
     if store is not None:
         for key, fact in runtime.context.turn.facts.items():
             value = {"text": fact, "session_id": session.session_id}
             store.put(facts_namespace(session.user_id), key, value, index=["text"])
+    _learn(memory, session, runtime.context.turn)
     return {}
+
+
+def _learn(memory: AgentMemory, session: Session, turn: Turn) -> None:
+    """Learn from the messages of a turn: facts and fields of the user's profile. Messages that were read are skipped."""
+    if not turn.lessons:
+        return
+    # A known time: after --restart, statements of unknown time do not bring forgotten values back.
+    time = {"created_at": datetime.now(UTC).isoformat()}
+    done = memory.learn(
+        [session.messages[at].model_copy(update={"additional_kwargs": time}) for at in turn.lessons],
+        user_id=session.user_id,
+        session_id=session.session_id,
+        model=recorded_model(list(turn.lessons.values())),
+    )
+    if done.error or done.refused:
+        msg = f"Turn {turn.number} of {session.session_id!r} cannot be learned: {done.error or done.refused[0]}"
+        raise InvalidInputError(msg)

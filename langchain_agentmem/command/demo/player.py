@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -21,9 +22,12 @@ from langchain_agentmem.command.demo.graph import build_graph, facts_namespace
 from langchain_agentmem.command.demo.step import Step
 from langchain_agentmem.command.demo.turns import Session, Turn
 from langchain_agentmem.errors import InvalidInputError, StorageError
+from langchain_agentmem.knowledge.extraction.markers import digests_of
+from langchain_agentmem.knowledge.namespaces import SEEN, user_namespace
 from langchain_agentmem.memory import AgentMemory
 
 _PAGE = 500
+_MOST_MARKERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ class Player:
         return list(self._graph.get_state(_thread(session)).values.get("messages", ()))
 
     def forget(self, session: Session) -> None:
-        """Delete the messages, checkpoints and facts that a player stored for a session.
+        """Delete the messages, checkpoints, facts and knowledge that a player stored for a session.
 
         Args:
             session: The session.
@@ -156,9 +160,27 @@ class Player:
         # The history is deleted first: if this run is stopped, the session never looks as if it were complete.
         memory.sessions.delete(session.session_id, user_id=session.user_id)
         memory.checkpointer.delete_thread(session.session_id)
+        self._unlearn(session)
         own = {"session_id": session.session_id}
         while found := memory.store.search(facts_namespace(session.user_id), filter=own, limit=_PAGE):
             memory.store.batch([PutOp(item.namespace, item.key, None) for item in found])
+
+    def _unlearn(self, session: Session) -> None:
+        """Forget what was learned from a session, and that its messages were read."""
+        if not any(turn.lessons for turn in session.turns):
+            return
+        profiles, user = self._memory.profiles, session.user_id
+        for fact in profiles.timeline(user):
+            if any(source.startswith(f"{session.session_id}#") for source in fact.sources):
+                profiles.forget_fact(user, fact)
+        for turn in session.turns:
+            for lesson in chain.from_iterable(turn.lessons.values()):
+                if lesson.field is not None:
+                    profiles.forget_value(user, lesson.field, lesson.value)
+        read = set(digests_of(session.messages))
+        markers = self._memory.store.search(user_namespace(user, SEEN), limit=_MOST_MARKERS)
+        own = [item for item in markers if read.intersection(item.value.get("seen", ()))]
+        self._memory.store.batch([PutOp(item.namespace, item.key, None) for item in own])
 
     def _play_chain(self, step: Step, position: int) -> None:
         session = step.session

@@ -86,7 +86,7 @@ class Again:
             "--user": self.user,
         }
         given = (f"{name} {shlex.quote(value)}" for name, value in options.items() if value)
-        return " ".join([program(), *given])
+        return " ".join([program("demo"), *given])
 
 
 def _run(call: Invocation, again: Again, *, turns: int | None, restart: bool) -> None:
@@ -96,7 +96,7 @@ def _run(call: Invocation, again: Again, *, turns: int | None, restart: bool) ->
     from langchain_agentmem.command.demo.report import read_report
 
     say = call.output.say
-    url = call.settings.url
+    url = call.settings().url
     sessions = load_conversation(again.conversation, user_id=again.user)
     model = None if again.model is None else _model(again.model)
     with call.memory(creates=True) as memory:
@@ -118,6 +118,9 @@ def _run(call: Invocation, again: Again, *, turns: int | None, restart: bool) ->
         return
     if report.turns_left:
         say(f"{report.turns_left:,} turns are left. Run again to continue:\n  {again.command}")
+    shown = shlex.quote(sessions[-1].session_id)
+    where = f" --url {shlex.quote(masked_url(again.url))}" if again.url else ""
+    say(f"To read what is stored:\n  {program('show')}{where} -- {shown}")
     say(f"To delete this conversation and start again:\n  {again.command} --restart")
 
 
@@ -166,8 +169,8 @@ def _durations(played: list[Played], seconds: float, left: int) -> str:
         return "Nothing was played." if left else "All turns had been played before."
     chain = sum(one.chain_seconds for one in played) / len(played) * 1000
     graph = sum(one.graph_seconds for one in played) / len(played) * 1000
-    each = f"a turn took {chain:.1f} ms in the chain and {graph:.1f} ms in the graph"
-    return f"Played {len(played):,} turns in {seconds:.2f} s; {each}."
+    each = f"{chain:.1f} ms a turn in a chain, {graph:.1f} ms in a graph"
+    return f"Played {len(played):,} turns in {seconds:.2f} s: {each}."
 
 
 def _model(name: str) -> BaseChatModel:
@@ -197,7 +200,13 @@ def _stored_in(url: str) -> str:
     return f"Stored in {path} ({size / 1000:,.0f} kB)."
 
 
-def program() -> str:
-    """Return the name of the program, as the user calls the demo with it."""
+def program(command: str) -> str:
+    """Return a command as the user calls it: with the script, or with Python.
+
+    Args:
+        command: The name of the command.
+    """
     own = Path(sys.argv[0]).stem
-    return f"{own} demo" if own in ("agentmem", "langchain-agentmem") else "python -m langchain_agentmem"
+    if own in ("agentmem", "langchain-agentmem"):
+        return f"{own} {command}"
+    return "python -m langchain_agentmem" + ("" if command == "demo" else f" {command}")

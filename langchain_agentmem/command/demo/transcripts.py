@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, convert_to_messages
 
 from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.command.demo.lessons import read_lessons
 from langchain_agentmem.command.demo.recordings import DEFAULT_USER, Recording, check_storable, expect, texts
 from langchain_agentmem.command.demo.turns import Utterance
 from langchain_agentmem.errors import InvalidInputError
@@ -49,7 +50,7 @@ def read_messages(entries: list[Any], prefix: str) -> list[Utterance]:
     """Read the messages of one session.
 
     Args:
-        entries: Objects with `"role"` and `"content"`, and optionally `"facts"`.
+        entries: Objects with `"role"` and `"content"`, and optionally `"facts"` and `"learn"`.
         prefix: The list's location in the file, for errors.
 
     Raises:
@@ -67,12 +68,12 @@ def read_messages(entries: list[Any], prefix: str) -> list[Utterance]:
     for at, entry in enumerate(entries):
         where = f"{prefix}[{at}]"
         expect(entry, dict, "a message must be an object with role and content", where)
-        message = _read_message({key: value for key, value in entry.items() if key != "facts"}, where)
+        message = _read_message({key: value for key, value in entry.items() if key not in ("facts", "learn")}, where)
         called.update(call["id"] for call in getattr(message, "tool_calls", ()) if call["id"])
         if message.type == "tool" and entry["tool_call_id"] not in called:
             msg = f"{where}: a tool result with no call: no message before it calls a tool as {shown(entry['tool_call_id'])}."
             raise InvalidInputError(msg)
-        utterances.append(Utterance(message, texts(entry, "facts", where)))
+        utterances.append(Utterance(message, texts(entry, "facts", where), read_lessons(entry, where)))
     return utterances
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_agentmem.arguments.ids import check_id
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from langchain_agentmem.command.demo.lessons import Lesson
 
 MAX_SESSION_ID_BYTES = 1000
 """The maximum length of a session's ID. The keys of its facts begin with it, and must not exceed the limit of IDs."""
@@ -25,6 +29,8 @@ class Utterance:
 
     message: BaseMessage
     facts: tuple[str, ...] = ()
+    lessons: tuple[Lesson, ...] = ()
+    """What is to be learned from the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,8 @@ class Turn:
     """The recorded answers: assistant messages and tool results, in order."""
     facts: Mapping[str, str]
     """The facts to store, by their keys in the store."""
+    lessons: Mapping[int, tuple[Lesson, ...]] = field(default_factory=dict)
+    """What is to be learned, by the position of the message in the session."""
 
     @property
     def end(self) -> int:
@@ -122,7 +130,8 @@ class Session:
             part = messages[start:end]
             questions = sum(_asks(message) for message in part)
             told = {key: fact for one in facts[start:end] for key, fact in one.items()}
-            turns.append(Turn(number, start, part[:questions], part[questions:], told))
+            lessons = {at: utterances[at].lessons for at in range(start, end) if utterances[at].lessons}
+            turns.append(Turn(number, start, part[:questions], part[questions:], told, lessons))
         return cls(session_id, check_id("user_id", user_id), title or session_id, messages, tuple(turns), tuple(ask))
 
     def index(self, message: BaseMessage) -> int | None:

@@ -1,0 +1,155 @@
+"""The commands that move data: export, import and copy."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from langchain_agentmem.command.invocation import Invocation, OperationFailedError, keys_in, operation
+from langchain_agentmem.command.listings import NoUser, user_of
+from langchain_agentmem.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from langchain_agentmem.lifecycle.transfer.results import Imported
+
+Session = Annotated[str | None, typer.Option("--session", metavar="ID", help="Only this session.")]
+User = Annotated[str | None, typer.Option("--user", metavar="ID", help="Only the data of this user.")]
+Thread = Annotated[str | None, typer.Option("--thread", metavar="ID", help="Only this thread.")]
+Existing = Annotated[
+    Literal["error", "keep", "replace"],
+    typer.Option(help="If something else is stored under an ID: refuse the import, keep it, or replace it."),
+]
+
+
+@operation(
+    "agentmem export backup.jsonl",
+    "agentmem export alice.jsonl --user alice@example.com",
+    "agentmem export - --session trip --user alice@example.com | gzip > trip.jsonl.gz",
+)
+def export(
+    call: Invocation,
+    file: Annotated[str, typer.Argument(help="The file to write, or - for stdout.")],
+    session: Session = None,
+    user: User = None,
+    no_user: NoUser = False,
+    thread: Thread = None,
+) -> None:
+    """Write what the memory stores to a file of JSON Lines.
+
+    A file that exists is replaced when the export is complete.
+    """
+    if file == "-" and call.output.as_json:
+        msg = "--json and - exclude each other: both print on stdout."
+        raise InvalidInputError(msg)
+    with call.memory() as memory, call.output.progress() as progress:
+        done = memory.export(
+            sys.stdout.buffer if file == "-" else file,
+            session_id=session,
+            user_id=user_of(user, no_user),
+            thread_id=thread,
+            progress=progress,
+        )
+    if done.shared_threads:
+        names = ", ".join(done.shared_threads)
+        call.output.warning(f"Left out threads in which other users have turns: {names}.")
+    if file == "-":
+        call.output.note(f"{done.description}.")
+    else:
+        record = {"target": file, "counts": dict(done.counts), "shared_threads": done.shared_threads}
+        call.output.document(record, done.counts.items())
+
+
+@operation(
+    "agentmem import backup.jsonl",
+    "gunzip -c trip.jsonl.gz | agentmem import -",
+    "agentmem import backup.jsonl --existing keep",
+    name="import",
+)
+def import_(
+    call: Invocation,
+    source: Annotated[str, typer.Argument(help="The file to read, - for stdin, or the URL of a database.")],
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The format of data of another package. By default it is recognised."),
+    ] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="The session of messages without one.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="The user of data without one.")] = None,
+    existing: Existing = "error",
+) -> None:
+    """Store what an export wrote, or the data of another package.
+
+    Run an import that was interrupted again: what is stored already is skipped.
+    """
+    options = {name: value for name, value in (("session_id", session), ("user_id", user)) if value is not None}
+    with call.memory(creates=True) as memory, call.output.progress() as progress:
+        given = sys.stdin.buffer if source == "-" else source
+        try:
+            done = memory.import_from(given, format=format, existing=existing, progress=progress, **options)
+        except InvalidInputError as error:  # the data is refused, not the command
+            raise OperationFailedError(str(error)) from error
+    _show(call, done)
+
+
+@operation(
+    "agentmem copy sqlite:///agentmem.db postgresql://user@host/app",
+    "agentmem copy sqlite:///agentmem.db redis://localhost:6379/0 --user alice@example.com",
+    "agentmem copy sqlite:///plain.db sqlite:///encrypted.db --to-key-file key.txt",
+)
+def copy(
+    call: Invocation,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The URL of the database to read.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The URL of the database to write.")],
+    session: Session = None,
+    user: User = None,
+    no_user: NoUser = False,
+    thread: Thread = None,
+    existing: Existing = "error",
+    to_tenant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The tenant of the copy. By default, that of the source.")
+    ] = None,
+    to_key_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The key of the copy. By default, that of the source. - asks for it."),
+    ] = None,
+    to_plain: Annotated[bool, typer.Option("--to-plain", help="Do not encrypt the copy.")] = False,
+) -> None:
+    """Copy a memory into another database, for example from SQLite to Postgres.
+
+    The source stays as it is. Run a copy that was interrupted again: what is stored already is skipped.
+    """
+    if call.url is not None:
+        msg = "agentmem copy takes its databases as FROM and TO, not with --url."
+        raise InvalidInputError(msg)
+    if to_plain and to_key_file is not None:
+        msg = "--to-plain and --to-key-file exclude each other."
+        raise InvalidInputError(msg)
+    changed: dict[str, Any] = {}
+    if to_plain or to_key_file is not None:
+        changed["key"] = None if to_key_file is None else keys_in(to_key_file, "Key of the copy")
+    if to_tenant is not None:
+        changed["tenant"] = to_tenant
+    with (
+        call.memory(source) as memory,
+        call.memory(target, creates=True, **changed) as other,
+        call.output.progress() as progress,
+    ):
+        done = memory.copy_to(
+            other,
+            session_id=session,
+            user_id=user_of(user, no_user),
+            thread_id=thread,
+            existing=existing,
+            progress=progress,
+        )
+    _show(call, done)
+
+
+def _show(call: Invocation, done: Imported) -> None:
+    parts = {"stored": done.counts, "unchanged": done.unchanged, "kept": done.kept, "expired": done.expired}
+    record = {name: dict(counts) for name, counts in parts.items()} | {"without_vectors": done.without_vectors}
+    values = [(f"{name} {kind}", number) for name, counts in parts.items() for kind, number in counts.items() if number]
+    call.output.document(record, values or [("nothing to store", "")])
+    if done.without_vectors:
+        call.output.note("Some texts were stored without vectors. agentmem reindex embeds them.")
