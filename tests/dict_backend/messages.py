@@ -12,8 +12,10 @@ from langchain_agentmem.backends.contract import (
     LIST_SUMMARY,
     UNKNOWN_MESSAGE,
     Ending,
+    HeadChangedError,
     IndexEntry,
     LoggedMessage,
+    LogHead,
     MessageRow,
     RecordRow,
     SessionKey,
@@ -37,6 +39,7 @@ class Session:
     records: list[RecordRow] = field(default_factory=list)
     variables: dict[str | None, dict[str, VariableRow]] = field(default_factory=dict)
     metadata: str | None = None
+    head: bytes | None = None
     timeout: float | None = None
     openings: set[int] = field(default_factory=set)
     ending: Ending = field(default_factory=lambda: Ending(False))
@@ -89,9 +92,27 @@ class Messages:
                 session.records = [row for row in session.records if row.id not in ids]
 
     @program
+    def head(self, key, now):
+        session = self.alive(key, now)
+        return LogHead(session.next_position, session.head) if session else LogHead(0, None)
+
+    @program
+    def swap_head(self, key, expected, head, now):
+        session = self.alive(key, now)
+        if session is None or session.head not in (expected, head):
+            return False
+        session.head = head
+        return True
+
+    @program
     def append(self, key, addition):
+        seal, known = addition.seal, self.alive(key, addition.now)
+        if seal and (known.next_position if known else 0, known.head if known else None) != (seal.first, seal.expected):
+            raise HeadChangedError
         session = self.use(key, addition.ttl, addition.sliding, addition.now)
         first = session.next_position
+        if seal:
+            session.head = seal.head
         for row in addition.rows:
             session.rows[first + row.position] = row._replace(position=first + row.position)
         session.next_position = first + len(addition.rows)

@@ -100,6 +100,30 @@ class Title(NamedTuple):
     text: str
 
 
+class Seal(NamedTuple):
+    """A change of a session's head together with an addition of messages."""
+
+    first: int
+    """The position that the first message must get."""
+    expected: bytes | None
+    """The head that must be stored; None if none is."""
+    head: bytes
+    """The new head."""
+
+
+class LogHead(NamedTuple):
+    """The head of a session: bytes by which an encrypted backend notices changes that it did not make."""
+
+    next_position: int
+    """The position of the next message."""
+    value: bytes | None
+    """The head; None if none is stored."""
+
+
+class HeadChangedError(Exception):
+    """Another writer changed the messages or the head of a session. The program must be run again."""
+
+
 class Append(NamedTuple):
     """Messages to add to a session: all of them, or none."""
 
@@ -120,6 +144,8 @@ class Append(NamedTuple):
     """If false, a session that has an expiry keeps it."""
     token: int = 0
     """Idempotency token: a retried addition recognises its own messages among the newest, and adds nothing."""
+    seal: Seal | None = None
+    """A change of the session's head. A repeated addition does not change it."""
 
 
 class Restoration(NamedTuple):
@@ -188,7 +214,17 @@ class MessageLog(Protocol):
     """The messages of sessions, in order."""
 
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
-        """Add messages at the end, and return the position of the first."""
+        """Add messages at the end, and return the position of the first.
+
+        Raises:
+            HeadChangedError: The position or the head are not those of `Append.seal`. Nothing was stored.
+        """
+
+    def head(self, key: SessionKey, now: float) -> Program[LogHead]:
+        """Return the head of a session. It is deleted with the session, and when an expired session begins again."""
+
+    def swap_head(self, key: SessionKey, expected: bytes | None, head: bytes, now: float) -> Program[bool]:
+        """Replace the head of a session if it is `expected`. Return true if the session has the new head."""
 
     def restore(self, key: SessionKey, restoration: Restoration) -> Program[int]:
         """Add messages to a session that has none, set its properties, and return the position of the first message.

@@ -9,13 +9,16 @@ from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     HAS_MESSAGES,
     Append,
+    HeadChangedError,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
+    LogHead,
     MessageRow,
     Removal,
     Replacement,
     Restoration,
+    Seal,
     SessionKey,
     SessionRow,
     StoredSummary,
@@ -36,8 +39,34 @@ class PostgresMessages:
     def __init__(self, schema: str | None) -> None:
         self._sql = statements("history.sql", schema)
 
-    @one_statement
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
+        return (
+            self._append(key, addition) if addition.seal is None else self._append_sealed(key, addition, addition.seal)
+        )
+
+    @storage_program
+    def _append_sealed(self, key: SessionKey, addition: Append, seal: Seal) -> Program[int]:
+        first = yield from self._append(key, addition)
+        if first < seal.first:  # the addition is repeated
+            return first
+        parameters = (seal.head, session_digest(key), seal.first + len(addition.rows), seal.expected)
+        if first > seal.first or not (yield from Execute(self._sql["seal"], parameters)):
+            raise HeadChangedError
+        return first
+
+    @one_statement
+    def head(self, key: SessionKey, now: float) -> Program[LogHead]:
+        rows = yield from Fetch(self._sql["head"], _named(key, None, now))
+        return LogHead(*rows[0]) if rows else LogHead(0, None)
+
+    @one_statement
+    def swap_head(self, key: SessionKey, expected: bytes | None, head: bytes, now: float) -> Program[bool]:
+        parameters = {**_named(key, None, now), "expected": expected, "head": head}
+        changed = yield from Execute(self._sql["swap_head"], parameters)
+        return bool(changed)
+
+    @one_statement
+    def _append(self, key: SessionKey, addition: Append) -> Program[int]:
         rows = addition.rows
         parameters = (
             *(

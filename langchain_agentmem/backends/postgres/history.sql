@@ -31,6 +31,20 @@ UPDATE {schema}agentmem_sessions SET
     metadata = coalesce(%(metadata)s::text, metadata)
 WHERE place = %(place)s AND {alive}
 
+-- seal --
+-- Set the head of a session after messages were added. Parameters: head, place, the next position, the former head (NULL: none).
+UPDATE {schema}agentmem_sessions SET head = %b
+WHERE place = %b AND next_position = %s AND head IS NOT DISTINCT FROM %b::bytea
+
+-- head --
+-- Return the position of a session's next message, and its head. Parameters: place, now.
+SELECT next_position, head FROM {schema}agentmem_sessions WHERE place = %(place)s AND {alive}
+
+-- swap_head --
+-- Replace a session's head if it is `expected` (NULL: none) or the new one. Parameters: place, now, expected, head.
+UPDATE {schema}agentmem_sessions SET head = %(head)b
+WHERE place = %(place)s AND {alive} AND (head IS NOT DISTINCT FROM %(expected)b::bytea OR head = %(head)b)
+
 -- window --
 -- Return the newest messages, and the newest system message if that is older. Parameters: place, agent (NULL: all), limit, now.
 SELECT * FROM {schema}agentmem_window(%s, %s, %s, %s)

@@ -12,6 +12,7 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
               covers:, covers:<agent>   the position after the last message that a summary tells; missing if it may tell any
               metadata
               openings, timeout   the tokens of the openings, and the seconds without use after which an open session is ended
+              head            bytes that describe the messages of an encrypted session
               ends, exceptions    1 if the end of the session deletes its variables, and the agents for which the opposite holds
   messages    A stream. The message at position n has the ID (n+1)-0, the field m, and the field a if an agent wrote it.
   index       A sorted set of members: a kind, for some kinds an agent and a zero byte, and a position of 12 digits. The kinds are
@@ -251,8 +252,8 @@ end
 -- KEYS: the keys of the session.
 -- ARGV: now, identity, proposed titles (framed: an index among the messages, and a text; the first whose message stays is used),
 --   agent, number of messages to keep ('' for all), ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token; for a
---   session that must have no messages: its creation, = and its title ('' for a proposed one) and metadata ('' to leave them unchanged); then
---   for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none), digest.
+--   session that must have no messages: its creation, = and its title ('' for a proposed one) and metadata ('' to leave them unchanged); 1 to
+--   change the head, the position that the first message must get, the former head ('' for none) and the new one; then for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none), digest.
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local state = call('HMGET', SESSION, 'next', 'expires', 'at', 'indexed', 'updated', 'count', 'title', 'titled')
 if not is_alive(state[2], now) then
@@ -266,6 +267,10 @@ end
 local created = ARGV[9] ~= '' and ARGV[9]
 if created and tonumber(state[6] or 0) > 0 then
   return -1
+end
+if ARGV[12] == '1' then
+  if tonumber(state[1] or 0) ~= tonumber(ARGV[13]) or (call('HGET', SESSION, 'head') or '') ~= ARGV[14] then return -2 end
+  call('HSET', SESSION, 'head', ARGV[15])
 end
 
 -- In most sessions, all messages are of no agent. The index contains these only if retention needs it.
@@ -287,7 +292,7 @@ end
 
 local first = tonumber(state[1] or 0)
 local count, vectors, ids = 0, {}, {}
-for at = 12, ARGC, 6 do
+for at = 16, ARGC, 6 do
   local marks, author, message, vector = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local position = first + count
   count = count + 1
@@ -370,6 +375,24 @@ if at then expire(data_keys(), at) end
 
 note_token(TOKENS, ARGV[8], first, MOST_TOKENS)
 return first
+
+-- head --
+-- Return the position of the next message, and the head.
+-- KEYS: the keys of the session.
+-- ARGV: now.
+if not session_is_alive(tonumber(ARGV[1])) then return {0, false} end
+local found = call('HMGET', SESSION, 'next', 'head')
+return {tonumber(found[1] or 0), found[2]}
+
+-- swap_head --
+-- Replace the head if it is the expected one or the new one. Return 1 if the session has the new head.
+-- KEYS: the keys of the session.
+-- ARGV: now, expected head ('' for none), new head.
+if call('EXISTS', SESSION) == 0 or not session_is_alive(tonumber(ARGV[1])) then return 0 end
+local found = call('HGET', SESSION, 'head') or ''
+if found ~= ARGV[2] and found ~= ARGV[3] then return 0 end
+call('HSET', SESSION, 'head', ARGV[3])
+return 1
 
 -- window --
 -- Return the records of the newest messages, oldest first. The newest system message precedes them if it is older.

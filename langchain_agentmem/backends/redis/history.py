@@ -13,9 +13,11 @@ import ormsgpack
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     Append,
+    HeadChangedError,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
+    LogHead,
     MessageRow,
     Removal,
     Replacement,
@@ -53,6 +55,7 @@ from langchain_agentmem.text.vectors import width_of
 _POSITION = struct.Struct(">I")
 _SESSIONS_AT_ONCE = 200
 _ALL = sys.maxsize
+_HEAD_CHANGED = -2
 
 
 class RedisMessages:
@@ -67,6 +70,15 @@ class RedisMessages:
         title = "" if restoration.title is None else f"={restoration.title}"
         properties = (optional(restoration.created_at), title, restoration.metadata or "")
         return (yield from _added(key, restoration.addition, properties))
+
+    @storage_program
+    def head(self, key: SessionKey, now: float) -> Program[LogHead]:
+        following, head = yield from invoke("head", key, (optional(now),))
+        return LogHead(int(following), head)
+
+    @storage_program
+    def swap_head(self, key: SessionKey, expected: bytes | None, head: bytes, now: float) -> Program[bool]:
+        return bool((yield from invoke("swap_head", key, (optional(now), expected or b"", head))))
 
     @storage_program
     def window(self, key: SessionKey, agent: str | None, limit: int | None, now: float) -> Program[list[MessageRow]]:
@@ -356,7 +368,7 @@ def _added(key: SessionKey, addition: Append, properties: Sequence[Any]) -> Prog
         addition: The messages.
         properties: The time at which the session was created, "=" and its title, and its metadata; empty strings for none.
     """
-    now, ttl = addition.now, addition.ttl
+    now, ttl, seal = addition.now, addition.ttl, addition.seal
     arguments: list[Any] = [
         optional(now),
         identity_of(key),
@@ -367,6 +379,7 @@ def _added(key: SessionKey, addition: Append, properties: Sequence[Any]) -> Prog
         int(addition.sliding),
         addition.token,
         *properties,
+        *((0, "", "", "") if seal is None else (1, seal.first, seal.expected or b"", seal.head)),
     ]
     for row in addition.rows:
         marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
@@ -379,6 +392,8 @@ def _added(key: SessionKey, addition: Append, properties: Sequence[Any]) -> Prog
             row.id_digest or b"",
         )
     (*_, first) = yield from InvokeAll([*listed(key, now, ttl), invoke("append", key, arguments)])
+    if int(first) == _HEAD_CHANGED:
+        raise HeadChangedError
     return int(first)
 
 

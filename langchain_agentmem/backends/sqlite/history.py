@@ -12,9 +12,11 @@ from langchain_agentmem.backends.contract import (
     LIST_SUMMARY,
     UNKNOWN_MESSAGE,
     Append,
+    HeadChangedError,
     HistoryScope,
     IndexEntry,
     LoggedMessage,
+    LogHead,
     MessageRow,
     Removal,
     Replacement,
@@ -95,7 +97,9 @@ class SqliteMessages:
     """See `langchain_agentmem.backends.contract.MessageLog`."""
 
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
-        count = len(addition.rows)
+        count, seal = len(addition.rows), addition.seal
+        if seal is not None and (yield from self.head(key, addition.now)) != (seal.first, seal.expected):
+            raise HeadChangedError
         place, title = addition.titles[0] if addition.titles else (None, None)
         session, first = yield from use_session(
             key, addition.now, addition.ttl, addition.sliding, added=count, title=title, title_position=place
@@ -119,12 +123,23 @@ class SqliteMessages:
                 for row in addition.rows
             ],
         )
+        if seal is not None:
+            yield from self.swap_head(key, seal.expected, seal.head, addition.now)
         if addition.keep is not None:
             yield from self._trim(session, addition.agent, addition.keep, first + count)
             yield from Execute(SQL["settle_title"], {"session": session})
             for place, title in addition.titles or ():
                 yield from Execute(SQL["take_title"], {"session": session, "position": first + place, "title": title})
         return first
+
+    def head(self, key: SessionKey, now: float) -> Program[LogHead]:
+        rows = yield from Fetch(SQL["head"], _named(key, None, now))
+        return LogHead(*rows[0]) if rows else LogHead(0, None)
+
+    def swap_head(self, key: SessionKey, expected: bytes | None, head: bytes, now: float) -> Program[bool]:
+        parameters = {**_named(key, None, now), "expected": expected, "head": head}
+        changed = yield from Execute(SQL["swap_head"], parameters)
+        return bool(changed)
 
     def restore(self, key: SessionKey, restoration: Restoration) -> Program[int]:
         now = restoration.addition.now

@@ -5,6 +5,14 @@ The statements of the message log.
 SELECT id, next_position, updated_at, expires_at
 FROM agentmem_sessions WHERE tenant = ? AND user_id = ? AND session_id = ?
 
+-- head --
+-- Return the position of a session's next message, and its head. Parameters: those of `living_session`.
+SELECT next_position, head FROM agentmem_sessions WHERE id = {living_session}
+
+-- swap_head --
+-- Replace a session's head if it is `expected` (NULL: none) or the new one. Parameters: those of `living_session`, expected, head.
+UPDATE agentmem_sessions SET head = :head WHERE id = {living_session} AND (head IS :expected OR head IS :head)
+
 -- add_session --
 -- Add a session and return its ID. Parameters: the columns.
 INSERT INTO agentmem_sessions
@@ -206,7 +214,7 @@ UPDATE agentmem_sessions SET message_count = message_count - ? WHERE id = ?
 -- restart_session --
 -- Make an expired session a new one. Parameters: created_at, updated_at, session.
 UPDATE agentmem_sessions
-SET title = NULL, title_position = NULL, message_count = 0, next_position = 0, created_at = ?, updated_at = ?, expires_at = NULL
+SET title = NULL, title_position = NULL, message_count = 0, next_position = 0, head = NULL, created_at = ?, updated_at = ?, expires_at = NULL
 WHERE id = ?
 
 -- sessions --

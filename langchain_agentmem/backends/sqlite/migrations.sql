@@ -153,6 +153,9 @@ ALTER TABLE agentmem_sessions ADD COLUMN ends INTEGER NOT NULL DEFAULT 0
 -- v4_exceptions --
 ALTER TABLE agentmem_sessions ADD COLUMN exceptions TEXT NOT NULL DEFAULT '[]'
 
+-- v4_head --
+ALTER TABLE agentmem_sessions ADD COLUMN head BLOB
+
 -- v4_sessions_by_check --
 CREATE INDEX agentmem_sessions_by_check ON agentmem_sessions (tenant, check_at) WHERE check_at IS NOT NULL
 
@@ -160,7 +163,7 @@ CREATE INDEX agentmem_sessions_by_check ON agentmem_sessions (tenant, check_at) 
 CREATE TRIGGER agentmem_openings_restart AFTER UPDATE OF created_at ON agentmem_sessions
 WHEN old.created_at <> new.created_at BEGIN
     UPDATE agentmem_sessions
-    SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '[]', ends = 0, exceptions = '[]'
+    SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '[]', ends = 0, exceptions = '[]', head = NULL
     WHERE id = old.id;
 END
 

@@ -7,7 +7,7 @@ CREATE TABLE agentmem_schema (version INTEGER NOT NULL, language TEXT NOT NULL D
 -- sessions --
 -- `title_position` is that of the message that the title was taken from; NULL for a title that was set by `rename`. `openings` is
 -- a JSON list of tokens. If the session is open and has a timeout, its last use is checked at `check_at`. `ends` and `exceptions`
--- (a JSON list of agents) are the `Ending`.
+-- (a JSON list of agents) are the `Ending`. `head` describes the messages of an encrypted session.
 CREATE TABLE agentmem_sessions (
     id INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
@@ -26,6 +26,7 @@ CREATE TABLE agentmem_sessions (
     openings TEXT NOT NULL DEFAULT '[]',
     ends INTEGER NOT NULL DEFAULT 0,
     exceptions TEXT NOT NULL DEFAULT '[]',
+    head BLOB,
     UNIQUE (tenant, user_id, session_id)
 )
 
@@ -42,7 +43,7 @@ CREATE INDEX agentmem_sessions_by_check ON agentmem_sessions (tenant, check_at) 
 CREATE TRIGGER agentmem_openings_restart AFTER UPDATE OF created_at ON agentmem_sessions
 WHEN old.created_at <> new.created_at BEGIN
     UPDATE agentmem_sessions
-    SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '[]', ends = 0, exceptions = '[]'
+    SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '[]', ends = 0, exceptions = '[]', head = NULL
     WHERE id = old.id;
 END
 

@@ -8,6 +8,10 @@ ALTER TABLE agentmem_sessions
     ADD COLUMN openings bigint[] NOT NULL DEFAULT '{}', ADD COLUMN ends boolean NOT NULL DEFAULT false,
     ADD COLUMN exceptions text[] NOT NULL DEFAULT '{}'
 
+-- head --
+-- Add the head of a session: bytes that describe the messages of an encrypted one.
+ALTER TABLE agentmem_sessions ADD COLUMN head bytea
+
 -- sessions_by_check --
 -- Index the open sessions by their next check. A message changes neither column, so its session is updated in place.
 CREATE INDEX agentmem_sessions_by_check ON agentmem_sessions (tenant, check_at) WHERE check_at IS NOT NULL
@@ -20,8 +24,8 @@ BEGIN
     DELETE FROM agentmem_records WHERE session = OLD.id;
     DELETE FROM agentmem_variables WHERE session = OLD.id;
     UPDATE agentmem_sessions
-    SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '{}', ends = false, exceptions = '{}'
-    WHERE id = OLD.id AND (metadata IS NOT NULL OR openings <> '{}' OR ends);
+    SET metadata = NULL, timeout = NULL, check_at = NULL, openings = '{}', ends = false, exceptions = '{}', head = NULL
+    WHERE id = OLD.id AND (metadata IS NOT NULL OR openings <> '{}' OR ends OR head IS NOT NULL);
     RETURN NULL;
 END $$
 
