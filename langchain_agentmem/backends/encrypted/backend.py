@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.contract import Backend, HeadChangedError
+from langchain_agentmem.backends.encrypted.message_rows import StaleHeadError
+from langchain_agentmem.backends.encrypted.messages import EncryptedMessages
 from langchain_agentmem.backends.encrypted.opening import load_keys
+from langchain_agentmem.backends.encrypted.openings import EncryptedOpenings
+from langchain_agentmem.backends.encrypted.records import EncryptedRecords
+from langchain_agentmem.backends.encrypted.variables import EncryptedVariables
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.encoding.encryption import KeyRing, KeySource
 from langchain_agentmem.encoding.sealing import UnknownDataKeyError
+from langchain_agentmem.errors import ConflictError
 from langchain_agentmem.programs import Program, StorageProgram, arun, run
 
 T = TypeVar("T")
+
+ATTEMPTS = 50
+"""The number of times that a storage program is run while other writers keep changing what it has read."""
+
+_READS = 10
+"""The number of these times for which messages may disagree with the head of their session. Then they were altered."""
+
+_CHANGED = (HeadChangedError, StaleHeadError, UnknownDataKeyError)
 
 MAX_AGE = 60.0
 """Seconds after which a process reads the stored keys again, so that it uses the data key of a rotation soon."""
@@ -49,6 +63,11 @@ class EncryptedBackend(Backend):
         self.name = inner.name
         self.language = inner.language
         self._loaded_at = 0.0
+        self.messages = EncryptedMessages(inner.messages, self.ring)
+        self.records = EncryptedRecords(inner.records, self.ring)
+        self.variables = EncryptedVariables(inner.variables, self.ring)
+        self.openings = EncryptedOpenings(inner.openings, self.ring)
+        self.items, self.checkpoints = inner.items, inner.checkpoints
 
     # Keys
 
@@ -59,52 +78,44 @@ class EncryptedBackend(Backend):
         self._loaded_at = began
 
     def read(self, program: Program[T]) -> T:
-        self._prepare()
-        try:
-            return self.inner.read(program)
-        except UnknownDataKeyError:
-            if not isinstance(program, StorageProgram):
-                raise
-            run(self.load_keys())  # another process has rotated the key
-            return self.inner.read(program)
+        return self._run(self.inner.read, program)
 
     async def aread(self, program: Program[T]) -> T:
-        await self._aprepare()
-        try:
-            return await self.inner.aread(program)
-        except UnknownDataKeyError:
-            if not isinstance(program, StorageProgram):
-                raise
-            await arun(self.load_keys())
-            return await self.inner.aread(program)
+        return await self._arun(self.inner.aread, program)
 
     def write(self, program: Program[T]) -> T:
-        self._prepare()
-        try:
-            return self.inner.write(program)
-        except UnknownDataKeyError:
-            if not isinstance(program, StorageProgram):
-                raise
-            run(self.load_keys())
-            return self.inner.write(program)
+        return self._run(self.inner.write, program)
 
     async def awrite(self, program: Program[T]) -> T:
-        await self._aprepare()
-        try:
-            return await self.inner.awrite(program)
-        except UnknownDataKeyError:
-            if not isinstance(program, StorageProgram):
-                raise
-            await arun(self.load_keys())
-            return await self.inner.awrite(program)
+        return await self._arun(self.inner.awrite, program)
 
-    def _prepare(self) -> None:
+    def _run(self, perform: Callable[[Program[T]], T], program: Program[T]) -> T:
+        """Run a storage program, and run it again if another process changed what it has read."""
         if not self._is_fresh():
             run(self.load_keys())
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return perform(program)
+            except _CHANGED as error:
+                if not _may_run_again(program, error, left):
+                    raise
+                if isinstance(error, UnknownDataKeyError):
+                    run(self.load_keys())
+        raise _conflict()
 
-    async def _aprepare(self) -> None:
+    async def _arun(self, perform: Callable[[Program[T]], Awaitable[T]], program: Program[T]) -> T:
+        """Same as `_run`, without blocking the event loop."""
         if not self._is_fresh():
             await arun(self.load_keys())
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return await perform(program)
+            except _CHANGED as error:
+                if not _may_run_again(program, error, left):
+                    raise
+                if isinstance(error, UnknownDataKeyError):
+                    await arun(self.load_keys())
+        raise _conflict()
 
     def _is_fresh(self) -> bool:
         return self.ring.is_loaded and time.monotonic() - self._loaded_at < MAX_AGE
@@ -133,3 +144,22 @@ class EncryptedBackend(Backend):
 
     def __repr__(self) -> str:
         return f"EncryptedBackend({self.inner!r})"
+
+
+def _may_run_again(program: Program[Any], error: Exception, left: int) -> bool:
+    """Return true if a storage program may be run again after an error.
+
+    Args:
+        program: The program.
+        error: The error.
+        left: The number of attempts that are left.
+    """
+    if not isinstance(program, StorageProgram):
+        return False
+    if isinstance(error, HeadChangedError):
+        return True
+    return left > (ATTEMPTS - _READS if isinstance(error, StaleHeadError) else ATTEMPTS - 2)
+
+
+def _conflict() -> ConflictError:
+    return ConflictError("Other writers changed the session at every attempt. Nothing was stored. Try again later.")

@@ -1,0 +1,150 @@
+"""What the tables of the encrypted backend share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import wraps
+from typing import Any, Generic, TypeVar, cast
+
+from typing_extensions import ParamSpec
+
+from langchain_agentmem.arguments.omitted import OMITTED, Omitted
+from langchain_agentmem.backends.contract import SessionKey, SessionRow
+from langchain_agentmem.encoding.encryption import KeyRing
+from langchain_agentmem.errors import TamperedDataError
+from langchain_agentmem.programs import Program, StorageProgram
+
+T = TypeVar("T")
+P = ParamSpec("P")
+InnerTable = TypeVar("InnerTable")
+
+
+def as_inner(method: Callable[P, Program[T]]) -> Callable[P, Program[T]]:
+    """Make the programs of a method restartable; one is a single statement if the program of the inner table is one.
+
+    Args:
+        method: A method that runs exactly one program of the method of the same name of the inner table.
+    """
+
+    @wraps(method)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Program[T]:
+        table: Any = args[0]
+        plain = getattr(table._inner, method.__name__)(*args[1:], **kwargs)
+        single = isinstance(plain, StorageProgram) and plain.single
+        if isinstance(plain, Generator):
+            plain.close()
+        # Callers compose it like a generator: `yield from` starts it.
+        return cast("Program[T]", StorageProgram(method.__name__, lambda: method(*args, **kwargs), single=single))
+
+    return make
+
+
+class EncryptedTable(Generic[InnerTable]):
+    """Base class of the tables.
+
+    Args:
+        inner: The table that stores the encrypted data.
+        ring: The keys.
+    """
+
+    def __init__(self, inner: InnerTable, ring: KeyRing) -> None:
+        self._inner = inner
+        self._ring = ring
+
+    def _user(self, user_id: str | Omitted | None) -> Any:
+        """Encrypt the ID of a user."""
+        return OMITTED if user_id is OMITTED else self._ring.optional_id("user", user_id)
+
+    def _key(self, key: SessionKey) -> SessionKey:
+        """Encrypt the key of a session."""
+        return SessionKey(key.tenant, self._user(key.user_id), self._ring.id("session", key.session_id))
+
+    def _plain_key(self, key: SessionKey) -> SessionKey:
+        """Decrypt the key of a session."""
+        user_id = self._ring.optional_plain_id("user", key.user_id)
+        return SessionKey(key.tenant, user_id, self._ring.plain_id("session", key.session_id))
+
+    def _agent(self, agent: str | None) -> str | None:
+        """Encrypt the name of an agent."""
+        return self._ring.optional_id("agent", agent)
+
+    def _plain_agent(self, agent: str | None) -> str | None:
+        """Decrypt the name of an agent."""
+        return self._ring.optional_plain_id("agent", agent)
+
+    def _seal(self, text: str, *place: str) -> str:
+        """Encrypt a text for a place."""
+        return self._ring.sealer.seal_text(text, *place)
+
+    def _seal_optional(self, text: str | None, *place: str) -> str | None:
+        """Same as `_seal`, but accept None."""
+        return None if text is None else self._seal(text, *place)
+
+    def _open(self, what: str, sealed: str, *place: str | bytes) -> str:
+        """Decrypt a text.
+
+        Args:
+            what: The name of the text, for errors.
+            sealed: The encrypted text.
+            *place: Its place.
+
+        Raises:
+            TamperedDataError: It was altered or moved, or is not encrypted.
+        """
+        with naming(what):
+            return self._ring.sealer.open_text(sealed, *place)
+
+    def _plain_session(self, row: SessionRow) -> SessionRow:
+        """Decrypt a session."""
+        key = self._plain_key(row.key)
+        what = f"session {key.session_id!r}"
+        title, metadata = row.title, row.metadata
+        if title is not None:
+            title = self._open(f"The title of {what}", title, "title", *names_of(key))
+        if metadata is not None:
+            metadata = self._open(f"The metadata of {what}", metadata, "metadata", *names_of(key))
+        summaries = [self.plain_summary(key, one)[0] for one in row.summaries]
+        return row._replace(key=key, title=title, metadata=metadata, summaries=summaries)
+
+    def sealed_summary(self, key: SessionKey, value: str, covers: int | None) -> str:
+        """Encrypt a running summary. An empty one stays empty.
+
+        Args:
+            key: The session.
+            value: The summary.
+            covers: See `StoredSummary`.
+        """
+        return value and self._seal(f"{'' if covers is None else covers}\n{value}", "summary", *names_of(key))
+
+    def plain_summary(self, key: SessionKey, sealed: str) -> tuple[str, int | None]:
+        """Decrypt the result of `sealed_summary`; return the summary, and the messages that it covers."""
+        if not sealed:
+            return sealed, None
+        opened = self._open(f"The summary of session {key.session_id!r}", sealed, "summary", *names_of(key))
+        covers, _, value = opened.partition("\n")
+        return value, int(covers) if covers else None
+
+
+def names_of(key: SessionKey) -> tuple[str, str, str]:
+    """Return the names of a session in the place of a value. The user is empty for nobody."""
+    return key.tenant, key.user_id or "", key.session_id
+
+
+class naming:  # noqa: N801 (used as a statement: `with naming(…):`)
+    """Context manager: name the value in a `TamperedDataError`.
+
+    Args:
+        what: The name of the value, as the subject of a sentence.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, TamperedDataError) and not error.is_named:
+            named = type(error)(f"{self._what}: {error}")
+            named.is_named = True
+            raise named from error
