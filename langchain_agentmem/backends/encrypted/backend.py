@@ -12,6 +12,8 @@ from langchain_agentmem.backends.encrypted.messages import EncryptedMessages
 from langchain_agentmem.backends.encrypted.opening import load_keys
 from langchain_agentmem.backends.encrypted.openings import EncryptedOpenings
 from langchain_agentmem.backends.encrypted.records import EncryptedRecords
+from langchain_agentmem.backends.encrypted.stale import EncryptedStaleRows
+from langchain_agentmem.backends.encrypted.statistics import EncryptedStatistics
 from langchain_agentmem.backends.encrypted.variables import EncryptedVariables
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.encoding.encryption import KeyRing, KeySource
@@ -63,11 +65,13 @@ class EncryptedBackend(Backend):
         self.name = inner.name
         self.language = inner.language
         self._loaded_at = 0.0
-        self.messages = EncryptedMessages(inner.messages, self.ring)
+        self.messages = self.log = EncryptedMessages(inner.messages, self.ring)
         self.records = EncryptedRecords(inner.records, self.ring)
         self.variables = EncryptedVariables(inner.variables, self.ring)
         self.openings = EncryptedOpenings(inner.openings, self.ring)
         self.items, self.checkpoints = inner.items, inner.checkpoints
+        self.stale = EncryptedStaleRows(self)
+        self.statistics = EncryptedStatistics(inner.statistics, self.ring)
 
     # Keys
 
