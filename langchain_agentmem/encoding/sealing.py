@@ -76,6 +76,14 @@ class Sealer:
         """
         return self._encrypt(_digest(self._place_key, place) + data)
 
+    def seal_same(self, data: bytes, *place: str | bytes) -> bytes:
+        """Same as `seal`, but equal values of one place have equal forms while the data key stays the same."""
+        plain = _digest(self._place_key, place) + data
+        nonce = blake2b(
+            self.current + plain, digest_size=_NONCE_BYTES, key=self._place_key, person=b"agentmem:nonce"
+        ).digest()
+        return self._encrypt(plain, nonce)
+
     def open(self, sealed: bytes, *place: str | bytes) -> bytes:
         """Decrypt a value.
 
@@ -140,8 +148,8 @@ class Sealer:
                         yield at, cell[at : at + _HEADER.size + length]
                 at = cell.find(MARK + id_, at + 1)
 
-    def _encrypt(self, plain: bytes) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
+    def _encrypt(self, plain: bytes, nonce: bytes | None = None) -> bytes:
+        nonce = nonce or os.urandom(_NONCE_BYTES)
         header = _HEADER.pack(MARK, self.current, len(plain) + _NONCE_BYTES + _TAG_BYTES)
         return header + nonce + self._ciphers[self.current].encrypt(nonce, plain, header)
 

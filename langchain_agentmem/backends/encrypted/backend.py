@@ -23,10 +23,10 @@ from langchain_agentmem.programs import Program, StorageProgram, arun, run
 
 T = TypeVar("T")
 
-ATTEMPTS = 50
+ATTEMPTS = 500
 """The number of times that a storage program is run while other writers keep changing what it has read."""
 
-_READS = 10
+_READS = 20
 """The number of these times for which messages may disagree with the head of their session. Then they were altered."""
 
 _CHANGED = (HeadChangedError, StaleHeadError, UnknownDataKeyError)

@@ -43,7 +43,11 @@ def load_keys(backend: Backend, tenant: str, source: KeySource, ring: KeyRing) -
     notes = notes_of_keys(backend, tenant)
     note = yield from Read(backend, notes.get(KEYS, time.time()))
     if note is None:
-        if (yield from Read(backend, holds_data(backend, tenant))):
+        is_used = yield from Read(backend, holds_data(backend, tenant))
+        if is_used:  # another process may have created the keys and stored data since
+            note = yield from Read(backend, notes.get(KEYS, time.time()))
+    if note is None:
+        if is_used:
             msg = (
                 f"Tenant {tenant!r} has data that is not encrypted, so it cannot be opened with a key. Nothing was read or "
                 f"written. Open it without key=, or copy it to an encrypted tenant: memory.copy_to(other)."

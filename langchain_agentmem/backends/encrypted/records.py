@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from base64 import b64encode
 from collections.abc import Sequence
 
 from langchain_agentmem.arguments.omitted import Omitted
@@ -19,8 +20,9 @@ class RecordCipher(EncryptedTable[object]):
 
     def sealed(self, tenant: str, row: RecordRow) -> RecordRow:
         """Encrypt a record."""
-        body = self._ring.sealer.seal_text(row.record, *_place(tenant, row))
-        return self.addressed(row)._replace(record=body)
+        # Redis stores a record once because it compares the bytes of both.
+        body = self._ring.sealer.seal_same(row.record.encode(), *_place(tenant, row))
+        return self.addressed(row)._replace(record=b64encode(body).decode())
 
     def addressed(self, row: RecordRow) -> RecordRow:
         """Encrypt what identifies a record."""
