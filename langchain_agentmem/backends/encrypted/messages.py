@@ -341,8 +341,9 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
             after = rows[-1].position if rows else -1
             page = yield from self._inner.page(self._key(key), None, after, _PAGE, now)
             # Another writer may have added messages since the head was read. If it matters, the head cannot be replaced.
-            rows += [row for row in page if row.position < head.next_position]
-            if len(page) < _PAGE or len(rows) < len(page):
+            known = [row for row in page if row.position < head.next_position]
+            rows += known
+            if len(page) < _PAGE or len(known) < len(page):
                 break
         kept = [row for row in rows if not is_deleted(head, row.position)]
         check_newest(key, head, None, None, kept)
