@@ -50,6 +50,7 @@ Results:
     KnowledgeEntry: A text in a collection of shared knowledge.
     Recall: The stored knowledge that answers a message; see `memory.recall`.
     RecalledItem: One item of it.
+    MovedConversation: The result of `memory.to_thread()` and `memory.from_thread()`.
     Reindexed: The result of `memory.reindex()`.
     Stats: The result of `memory.stats()`.
     Cleanup: The result of `memory.cleanup()`.
@@ -135,6 +136,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.knowledge.retrievers import KnowledgeSource
     from langchain_agentmem.lifecycle.cleaning.results import Cleanup
     from langchain_agentmem.lifecycle.forgetting import Forgotten
+    from langchain_agentmem.lifecycle.handover.engine import MovedConversation
     from langchain_agentmem.lifecycle.records import Record
     from langchain_agentmem.lifecycle.reindexing import Reindexed
     from langchain_agentmem.lifecycle.session import Session, SessionOverview
@@ -186,6 +188,7 @@ __all__ = [
     "KnowledgeSource",
     "MemoryCompressor",
     "MemoryPrompt",
+    "MovedConversation",
     "ProfileExtractor",
     "Profiles",
     "ReadCache",
@@ -242,6 +245,7 @@ _LATER = {
     "KnowledgeSource": "knowledge.retrievers",
     "MemoryCompressor": "compression.compressor",
     "MemoryPrompt": "prompting.prompt",
+    "MovedConversation": "lifecycle.handover.engine",
     "ProfileExtractor": "knowledge.extraction.face",
     "Profiles": "knowledge.facts.face",
     "ReadCache": "arguments.caching",

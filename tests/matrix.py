@@ -50,6 +50,7 @@ ENGINE = {
     "test_extraction_users.py",
     "test_forgetting.py",
     "test_guard.py",
+    "test_handover.py",
     "test_history_agents.py",
     "test_history_arguments.py",
     "test_history_chains.py",

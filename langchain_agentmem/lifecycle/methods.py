@@ -15,6 +15,7 @@ from langchain_agentmem.compression.methods import CompressionMethods
 from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.lifecycle.cleaning.methods import CleaningMethods
 from langchain_agentmem.lifecycle.closing import CLOSING_SECONDS, Deadline, aclose_schedules, close_schedules
+from langchain_agentmem.lifecycle.handover.methods import HandoverMethods
 from langchain_agentmem.lifecycle.transfer.methods import TransferMethods
 from langchain_agentmem.lifecycle.user_methods import UserMethods
 from langchain_agentmem.programs import Program, arun, run
@@ -43,7 +44,9 @@ _ON_DEMAND_MESSAGES = 2
 """The budget of a compressor that summarises on demand. It has no effect: such a summary covers all messages."""
 
 
-class LifecycleMethods(CleaningMethods, CompressionMethods, PromptingMethods, TransferMethods, UserMethods):
+class LifecycleMethods(
+    CleaningMethods, CompressionMethods, HandoverMethods, PromptingMethods, TransferMethods, UserMethods
+):
     """Open sessions, summarise, reindex, sweep and close."""
 
     backend: Backend
