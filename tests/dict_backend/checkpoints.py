@@ -92,6 +92,24 @@ class Checkpoints:
         return True
 
     @program
+    def replace(self, thread, put, changes, codec, use):
+        used = self._threads.get(thread)
+        if used is None or put.row.key not in used.checkpoints or not self._accepts(used, put, use):
+            return False
+        document = codec.dump_document(put.row._asdict() | {"thread_id": "", "key": None})
+        used.checkpoints[put.row.key] = (put.row.parent_id, put.run_id, use.now, document)
+        writes = used.writes.get(put.row.key, {})
+        for before, after in changes:
+            place = before.task_id, before.write_index
+            if writes.get(place) == before:
+                if after is None:
+                    del writes[place]
+                else:
+                    writes[place] = after
+        self._add(used, put)
+        return True
+
+    @program
     def put_writes(self, thread, put, use):
         used = self._use(thread, use)
         if not self._accepts(used, put, use):

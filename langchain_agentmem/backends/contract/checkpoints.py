@@ -217,6 +217,28 @@ class CheckpointTable(Protocol):
         stored if a required value does not exist, or the thread has another secret.
         """
 
+    def replace(
+        self,
+        thread: ThreadKey,
+        put: CheckpointPut,
+        changes: Sequence[tuple[StoredWrite, StoredWrite | None]],
+        codec: Codec,
+        use: ThreadUse,
+    ) -> Program[bool]:
+        """Replace a stored checkpoint, and some of its pending writes, by another form of the same.
+
+        Args:
+            thread: The thread.
+            put: The checkpoint and the rows that are new, including those of the pending writes.
+            changes: Pairs of a pending write as it was read and its new form (None: it is deleted), with the same task and
+                index. A pending write that another writer has changed since is left unchanged.
+            codec: Encodes the checkpoint.
+            use: `now` is the time at which the checkpoint was stored first.
+
+        Returns:
+            True if it was replaced. Nothing is stored if the checkpoint does not exist, or in the cases of `put`.
+        """
+
     def get(
         self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
     ) -> Program[LoadedCheckpoint | None]:

@@ -102,6 +102,31 @@ class PostgresCheckpoints:
         ((stored,),) = yield from Fetch(self._sql[name], parameters)
         return bool(stored)
 
+    @storage_program
+    def replace(
+        self,
+        thread: ThreadKey,
+        put: CheckpointPut,
+        changes: Sequence[tuple[StoredWrite, StoredWrite | None]],
+        codec: Codec,
+        use: ThreadUse,
+    ) -> Program[bool]:
+        name = thread_name(thread)
+        yield from Fetch(self._sql["lock"], (name,))
+        if not (yield from Fetch(self._sql["exists"], (name, *put.row.key))):
+            return False
+        if not (yield from self.put(thread, put, codec, use)):
+            return False
+        for before, after in changes:
+            stored = (name, *put.row.key, before.task_id, before.write_index)
+            former = (before.channel, _write_type(before), before.data)
+            if after is None:
+                yield from Execute(self._sql["delete_write"], (*stored, *former))
+            else:
+                new = (after.channel, _write_type(after), after.data)
+                yield from Execute(self._sql["replace_write"], (*new, *stored, *former))
+        return True
+
     # Reading
 
     @one_statement

@@ -115,6 +115,23 @@ FROM {schema}checkpoints WHERE thread_id = %s ORDER BY checkpoint_id
 -- Lock a thread until the transaction ends. Parameter: name.
 SELECT 1 FROM {schema}agentmem_threads WHERE name = %s FOR UPDATE
 
+-- exists --
+-- Return a row if a checkpoint exists. Parameters: name, namespace, checkpoint_id.
+SELECT 1 FROM {schema}checkpoints WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s
+
+-- replace_write --
+-- Replace a pending write that is unchanged. Parameters: the new channel, type and data; name, namespace, checkpoint_id, task_id,
+-- index; the former channel, type and data.
+UPDATE {schema}checkpoint_writes SET channel = %s, type = %s, blob = %s
+WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s AND task_id = %s AND idx = %s
+  AND channel = %s AND type = %s AND blob = %s
+
+-- delete_write --
+-- Delete a pending write that is unchanged. Parameters: name, namespace, checkpoint_id, task_id, index, channel, type, data.
+DELETE FROM {schema}checkpoint_writes
+WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s AND task_id = %s AND idx = %s
+  AND channel = %s AND type = %s AND blob = %s
+
 -- threads_of_runs --
 -- Return the IDs of the threads that contain checkpoints of runs. Parameters: run IDs, tenant.
 SELECT DISTINCT coalesce(thread.thread_id, saved.thread_id)

@@ -278,6 +278,28 @@ add(after)
 keep_alive(ttl, tonumber(ARGV[2]))
 return {1, all_users()}
 
+-- replace --
+-- Replace a stored checkpoint and some of its pending writes. Return the same as `put`, or 0 if the checkpoint does not exist.
+-- KEYS: the keys of the thread.
+-- ARGV: the use (see `use`), field, row, number of changes, pairs of a record of `writes` and its new form ('': deleted), the
+--   additions (see `fits`).
+local after = 10 + 2 * ARGV[9]
+if call('HEXISTS', CHECKPOINTS, ARGV[7]) == 0 then return {0} end
+local shares, used = use(1)
+if not shares or not fits(after) then return {0} end
+local ttl = used()
+call('HSET', CHECKPOINTS, ARGV[7], ARGV[8])
+local changes, records = {}, {}
+for at = 10, after - 1, 2 do changes[ARGV[at]] = ARGV[at + 1] end
+for _, _, record in each_write(call('HGET', WRITES, ARGV[7]) or '') do
+  records[#records + 1] = changes[record] or record
+end
+local blob = table.concat(records)
+if blob ~= '' then call('HSET', WRITES, ARGV[7], blob) else call('HDEL', WRITES, ARGV[7]) end
+add(after)
+keep_alive(ttl, tonumber(ARGV[2]))
+return {1, all_users()}
+
 -- get --
 -- Return a checkpoint and everything that is needed to rebuild it, or nil.
 -- KEYS: the keys of the thread.

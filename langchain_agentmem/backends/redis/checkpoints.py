@@ -89,6 +89,21 @@ class RedisCheckpoints:
         arguments = [field_of(put.checkpoint), len(put.writes), *map(pack_write, put.writes), *additions]
         return bool((yield from _write("put_writes", thread, use, arguments)))
 
+    @storage_program
+    def replace(
+        self,
+        thread: ThreadKey,
+        put: CheckpointPut,
+        changes: Sequence[tuple[StoredWrite, StoredWrite | None]],
+        codec: Codec,
+        use: ThreadUse,
+    ) -> Program[bool]:
+        row = pack_checkpoint(put, codec, use.now)
+        records = [(pack_write(before), b"" if after is None else pack_write(after)) for before, after in changes]
+        additions = pack_additions(put.requires, put.values, put.elements)
+        arguments = [field_of(put.row.key), row, len(records), *(one for pair in records for one in pair), *additions]
+        return bool((yield from _write("replace", thread, use, arguments)))
+
     # Reading
 
     @storage_program

@@ -58,6 +58,30 @@ class SqliteCheckpoints:
 
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         number = yield from self._use(thread, use)
+        return (yield from self._put(thread, number, put, codec, use))
+
+    def replace(
+        self,
+        thread: ThreadKey,
+        put: CheckpointPut,
+        changes: Sequence[tuple[StoredWrite, StoredWrite | None]],
+        codec: Codec,
+        use: ThreadUse,
+    ) -> Program[bool]:
+        number = yield from self._find(thread, 0.0)
+        if number is None or not (yield from Fetch(SQL["checkpoint"], (number, *put.row.key))):
+            return False
+        if not (yield from self._put(thread, number, put, codec, use)):
+            return False
+        for before, after in changes:
+            stored = (number, *put.row.key, before.task_id, before.write_index, *before[3:])
+            if after is None:
+                yield from Execute(SQL["delete_write"], stored)
+            else:
+                yield from Execute(SQL["replace_write"], (*after[3:], *stored))
+        return True
+
+    def _put(self, thread: ThreadKey, number: int, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
         if not (yield from self._shares_secret(thread, number, use)):
             return False
         if put.requires and (yield from self._present(number, put.requires)) < len(put.requires):

@@ -73,6 +73,20 @@ ON CONFLICT (thread, namespace, checkpoint_id, task_id, write_index) DO UPDATE S
     type = excluded.type, data = excluded.data
 WHERE excluded.write_index < 0
 
+-- replace_write --
+-- Replace a pending write that is unchanged. Parameters: the new channel, kind, type and data; thread, namespace, checkpoint_id,
+-- task_id, write_index; the former channel, kind, type and data.
+UPDATE agentmem_writes SET channel = ?, kind = ?, type = ?, data = ?
+WHERE thread = ? AND namespace = ? AND checkpoint_id = ? AND task_id = ? AND write_index = ?
+  AND channel = ? AND kind = ? AND type = ? AND data = ?
+
+-- delete_write --
+-- Delete a pending write that is unchanged. Parameters: thread, namespace, checkpoint_id, task_id, write_index, channel, kind,
+-- type, data.
+DELETE FROM agentmem_writes
+WHERE thread = ? AND namespace = ? AND checkpoint_id = ? AND task_id = ? AND write_index = ?
+  AND channel = ? AND kind = ? AND type = ? AND data = ?
+
 -- latest --
 -- Return the latest checkpoint of a namespace. Parameters: thread, namespace.
 SELECT {checkpoint}

@@ -24,7 +24,7 @@ from langchain_agentmem.checkpointing.transfer.calls import (
     thread_config,
 )
 from langchain_agentmem.errors import InvalidInputError
-from langchain_agentmem.programs import OffLoop, Program, Read, Write
+from langchain_agentmem.programs import OffLoop, Program, Read
 from langchain_agentmem.programs.sizes import is_large
 
 
@@ -248,7 +248,7 @@ def stored_checkpoints(engine: CheckpointEngine, thread: ThreadKey) -> Program[d
             table.page(thread.tenant, thread.thread_id, None, None, None, None, 1, engine.codec, time.time()),
         )
         if alive:
-            for entry in (yield from Write(engine.backend, table.entries(thread))):
+            for entry in (yield from Read(engine.backend, table.entries(thread, lock=False))):
                 found.setdefault(entry.key.namespace, []).append(entry.key.checkpoint_id)
     return {namespace: sorted(ids) for namespace, ids in found.items()}
 
