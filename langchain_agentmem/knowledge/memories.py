@@ -292,7 +292,7 @@ class MemoryEngine:
                     changes[key] = {**known, METADATA: {**more, **known.get(METADATA, {})}}
             return changes
 
-        keys = dict.fromkeys((namespace, one.key) for one in imports)
+        keys = list(dict.fromkeys((namespace, one.key) for one in imports))
         yield from self.store.update_many(keys, merged, index=_INDEX)
         return new
 

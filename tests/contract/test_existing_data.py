@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import uuid
 import warnings
 from typing import Any
 
+import foreign
 import psycopg
 import pytest
 import redis
@@ -27,17 +29,25 @@ def run_graph(saver: Any) -> None:
     builder.add_edge(START, "reply").compile(checkpointer=saver).invoke({"messages": [HumanMessage("a")]}, CONFIG)
 
 
+def call_of(url: str, format_: str, **options: str) -> str:
+    """The call and the command that a warning names, as a pattern."""
+    named = {"format": format_, **options}
+    call = ", ".join([repr(url), *(f"{name}={value!r}" for name, value in named.items())])
+    words = " ".join([url, *(f"--{name} {value}" for name, value in named.items())])
+    return re.escape(f"memory.import_from({call}) or the command `agentmem import {words}`")
+
+
 def sqlite_saver(path: str) -> str:
     with SqliteSaver.from_conn_string(path) as saver:
         run_graph(saver)
-    return r"SqliteSaver \(table checkpoints\)"
+    return r"SqliteSaver \(table checkpoints\).*memory\.checkpointer\.copy_from\(saver\)"
 
 
 def sqlite_store(path: str) -> str:
     with SqliteStore.from_conn_string(path) as store:
         store.setup()
         store.put(("a",), "k", {"n": 1})
-    return r"SqliteStore \(table store\)"
+    return r"SqliteStore \(table store\).*" + call_of(f"sqlite:///{path}", "store")
 
 
 def sqlite_history(path: str) -> str:
@@ -45,7 +55,15 @@ def sqlite_history(path: str) -> str:
         connection.execute("CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT)")
         connection.execute("INSERT INTO message_store (session_id, message) VALUES ('s', '{}')")
     connection.close()
-    return r"SQLChatMessageHistory \(table message_store\)"
+    return r"SQLChatMessageHistory \(table message_store\).*" + call_of(f"sqlite:///{path}", "sql-history")
+
+
+def named_sqlite_history(path: str) -> str:
+    foreign.sql_history(f"sqlite:///{path}", "s", "My chats").add_messages([HumanMessage("a")])
+    imports = call_of(f"sqlite:///{path}", "sql-history", table="My chats").replace(
+        r"table\ My\ chats", r"table\ 'My\ chats'"
+    )
+    return r"SQLChatMessageHistory \(table My chats\).*" + imports
 
 
 async def told_once(url: str, call: Any, said: str) -> None:
@@ -67,7 +85,7 @@ async def told_nothing(url: str, call: Any) -> None:
         await call(memory.store.put, ("a",), "k", {"n": 1})
 
 
-@pytest.mark.parametrize("others", [sqlite_saver, sqlite_store, sqlite_history])
+@pytest.mark.parametrize("others", [sqlite_saver, sqlite_store, sqlite_history, named_sqlite_history])
 async def test_data_in_a_sqlite_file_is_told_once(sqlite_url, call, others):
     said = others(sqlite_url.removeprefix("sqlite:///"))
     await told_once(sqlite_url, call, said)
@@ -75,7 +93,7 @@ async def test_data_in_a_sqlite_file_is_told_once(sqlite_url, call, others):
 
 async def test_one_warning_names_all_that_a_file_holds(sqlite_url, call):
     path = sqlite_url.removeprefix("sqlite:///")
-    said = [others(path) for others in (sqlite_saver, sqlite_store, sqlite_history)]
+    said = [others(path).partition(".*")[0] for others in (sqlite_saver, sqlite_store, sqlite_history)]
     await told_once(sqlite_url, call, ".*; .*".join(said))
 
 
@@ -112,6 +130,10 @@ def postgres_history(connection: Any) -> None:
     history.add_messages([HumanMessage("a")])
 
 
+def in_postgres(table: str) -> str:
+    return call_of("postgresql://…", "postgres-history", table=table)
+
+
 def vectors(connection: Any) -> None:
     connection.execute("CREATE TABLE langchain_pg_embedding (id text, collection_id uuid, document text)")
     connection.execute("INSERT INTO langchain_pg_embedding VALUES ('a')")
@@ -126,10 +148,19 @@ def newer_vectors(connection: Any) -> None:
 @pytest.mark.parametrize(
     ("others", "said"),
     [
-        (community_history, r"PostgresChatMessageHistory \(table public\.message_store\)"),
-        (vectors, r"vectors of langchain-postgres \(table public\.langchain_pg_embedding\)"),
+        (
+            community_history,
+            r"PostgresChatMessageHistory \(table public\.message_store\).*" + in_postgres("public.message_store"),
+        ),
+        (
+            vectors,
+            r"vectors of langchain-postgres \(table public\.langchain_pg_embedding\).*knowledge=\[vector_store\]",
+        ),
         (newer_vectors, r"vectors of langchain-postgres \(table public\.pages\)"),
-        (postgres_history, r'PostgresChatMessageHistory \(table public\."My_chats"\)'),
+        (
+            postgres_history,
+            r'PostgresChatMessageHistory \(table public\."My_chats"\).*' + in_postgres("public.My_chats"),
+        ),
     ],
 )
 async def test_data_in_postgres_is_told_once(postgres_database, call, others, said, schema):
@@ -151,9 +182,12 @@ async def test_langgraphs_own_tables_in_postgres_are_used_and_not_told(postgres_
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        ("message_store:session-1", r"RedisChatMessageHistory \(keys message_store:"),
-        ("checkpoint:1:__empty__:1ef", r"RedisSaver \(keys checkpoint:"),
-        ("store_vectors:1", r"RedisStore \(keys store_vectors:"),
+        (
+            "message_store:session-1",
+            r"RedisChatMessageHistory \(keys message_store:.*" + call_of("redis://…", "redis-history"),
+        ),
+        ("checkpoint:1:__empty__:1ef", r"RedisSaver \(keys checkpoint:.*memory\.checkpointer\.copy_from\(saver\)"),
+        ("store_vectors:1", r"RedisStore \(keys store_vectors:.*memory\.import_from\(RedisStore\(…\)\)"),
     ],
 )
 async def test_data_in_redis_is_told_once(any_redis_url, call, key, said):

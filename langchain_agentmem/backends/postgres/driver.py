@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from langchain_agentmem.backends.existing import warn_of_existing
+from langchain_agentmem.backends.existing import Existing, warn_of_existing
 from langchain_agentmem.backends.failures import Translated
 from langchain_agentmem.backends.lifetimes import PerLoop, keep_inherited, refuse_closed
 from langchain_agentmem.backends.postgres.analysis import NOT_ANALYZED, analyze_items
@@ -133,7 +133,7 @@ class PostgresDriver:
         """Create or migrate the tables, once for each process."""
         schema, language = self.settings.schema, self.settings.language
         state = yield from self._attempts(settled(schema, language), None, operation)
-        others: list[str] = []
+        others: list[Existing] = []
         if state is None:
             operation.restarts = True
             for attempt in range(1, _ATTEMPTS + 1):

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.backends.existing import SEARCH_VECTORS, Existing, imported_from
 from langchain_agentmem.backends.postgres.statements import qualifier
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
@@ -111,7 +112,7 @@ def settled(schema: str | None, language: str) -> Program[TablesState | None]:
 
 
 @storage_program
-def migrate(schema: str | None, language: str) -> Program[list[str]]:
+def migrate(schema: str | None, language: str) -> Program[list[Existing]]:
     """Create the tables, or migrate them to `VERSION`, unless another process has done it.
 
     Args:
@@ -119,7 +120,7 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
         language: The language of the texts, for tables that do not exist yet.
 
     Returns:
-        If the tables were created, descriptions of other packages' data that a memory does not read.
+        If the tables were created, the data of other packages that a memory does not read.
 
     Raises:
         ConfigurationError: There is no stemmer for the language.
@@ -134,7 +135,7 @@ def migrate(schema: str | None, language: str) -> Program[list[str]]:
     state = yield from tables_state(schema)
     if state is not None and state.version >= VERSION:
         return []  # another process migrated the tables concurrently
-    others: list[str] = []
+    others: list[Existing] = []
     if state is None:
         if language != UNSTEMMED:
             check_language(language)
@@ -182,18 +183,22 @@ WITH found AS (
       AND class.relname !~ '^agentmem_' AND has_table_privilege(class.oid, 'SELECT')
     GROUP BY schema.nspname, class.relname
 )
-SELECT format('%%I.%%I', nspname, relname), vectors FROM found WHERE vectors OR history ORDER BY 1
+SELECT format('%%I.%%I', nspname, relname), nspname || '.' || relname, vectors FROM found WHERE vectors OR history
+ORDER BY 1
 """
 # Applications choose the names of these tables, so their columns identify them.
 
 
-def _others() -> Program[list[str]]:
-    """Return descriptions of tables of LangChain's packages, except LangGraph's tables, which a memory uses."""
+def _others() -> Program[list[Existing]]:
+    """Return the data in tables of LangChain's packages, except LangGraph's tables, which a memory uses."""
     others = []
-    for table, holds_vectors in (yield from Fetch(_FIND_OTHERS)):
+    for table, name, holds_vectors in (yield from Fetch(_FIND_OTHERS)):
         if (yield from Fetch(f"SELECT FROM {table} LIMIT 1".replace("%", "%%"))):
-            kind = "vectors of langchain-postgres" if holds_vectors else "a PostgresChatMessageHistory"
-            others.append(f"{kind} (table {table})")
+            kind, remedy = "vectors of langchain-postgres", SEARCH_VECTORS
+            if not holds_vectors:
+                kind = "a PostgresChatMessageHistory"
+                remedy = imported_from("postgresql://…", "postgres-history", table=name)
+            others.append(Existing(f"{kind} (table {table})", remedy))
     return others
 
 

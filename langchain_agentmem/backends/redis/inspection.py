@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import NoPermissionError, ResponseError
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.backends.existing import warn_of_existing
+from langchain_agentmem.backends.existing import COPY_THREADS, Existing, imported_from, warn_of_existing
 from langchain_agentmem.backends.redis.dispatcher import Command, Dispatcher
 from langchain_agentmem.backends.redis.indexes import LUA
 from langchain_agentmem.backends.redis.limits import TimeLimit
@@ -24,12 +24,12 @@ _SCANNED_KEYS = 1_000
 """Approximate number of keys of each server that are checked, once, for data of other packages."""
 
 _OTHER_PACKAGES = (
-    ("langchain-community's RedisChatMessageHistory", b"message_store:"),
-    ("langgraph-checkpoint-redis' RedisSaver", b"checkpoint:"),
-    ("langgraph-checkpoint-redis' RedisSaver", b"checkpoint_write:"),
-    ("langgraph-checkpoint-redis' RedisStore", b"store_vectors:"),
+    ("langchain-community's RedisChatMessageHistory", b"message_store:", imported_from("redis://…", "redis-history")),
+    ("langgraph-checkpoint-redis' RedisSaver", b"checkpoint:", COPY_THREADS),
+    ("langgraph-checkpoint-redis' RedisSaver", b"checkpoint_write:", COPY_THREADS),
+    ("langgraph-checkpoint-redis' RedisStore", b"store_vectors:", "import it with memory.import_from(RedisStore(…))"),
 )
-"""Packages that store data in Redis, and the prefixes of their keys."""
+"""Packages that store data in Redis, the prefixes of their keys, and how the data is used."""
 
 
 def inspect(dispatcher: Dispatcher, settings: Settings, limit: TimeLimit) -> Program[None]:
@@ -95,11 +95,11 @@ def info_of(answer: Any) -> dict[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 
 
-def _others(answers: Sequence[Any]) -> list[str]:
-    """Return the other packages that stored the scanned keys; none if the user may not scan."""
+def _others(answers: Sequence[Any]) -> list[Existing]:
+    """Return the data of other packages among the scanned keys; none if the user may not scan."""
     keys = [key for answer in answers if not isinstance(answer, Exception) for key in answer[1]]
     return [
-        f"{name} (keys {prefix.decode()}…)"
-        for name, prefix in _OTHER_PACKAGES
+        Existing(f"{name} (keys {prefix.decode()}…)", remedy)
+        for name, prefix, remedy in _OTHER_PACKAGES
         if any(key.startswith(prefix) for key in keys)
     ]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.backends.existing import warn_of_existing
+from langchain_agentmem.backends.existing import COPY_THREADS, Existing, imported_from, warn_of_existing
 from langchain_agentmem.backends.sqlite.traces import MOST_LEVELS, REBUILD, WORDS, levels
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
@@ -19,12 +19,21 @@ _SECURE_WORDS_SQLITE = (3, 42, 0)
 _SCHEMA = load_statements("langchain_agentmem.backends.sqlite", "schema.sql")
 _MIGRATIONS = load_statements("langchain_agentmem.backends.sqlite", "migrations.sql")
 
+_HISTORY = "langchain-community's SQLChatMessageHistory"
+
 _OTHERS = (
     ("langgraph-checkpoint-sqlite's SqliteSaver", "checkpoints", {"thread_id", "checkpoint_ns", "checkpoint_id"}),
     ("langgraph-checkpoint-sqlite's SqliteStore", "store", {"prefix", "key", "value"}),
-    ("langchain-community's SQLChatMessageHistory", "message_store", {"session_id", "message"}),
+    (_HISTORY, "message_store", {"session_id", "message"}),
 )
 """Other packages: name, table, and columns that distinguish it from a table of the application."""
+
+_FIND_HISTORIES = """
+SELECT tables.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
+WHERE tables.type = 'table' AND tables.name <> 'message_store' GROUP BY tables.name
+HAVING count(*) = 3 AND sum(columns.name IN ('id', 'session_id', 'message')) = 3 ORDER BY tables.name
+"""
+# Applications choose the names of these tables, so their columns identify them.
 
 
 def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int, ...]) -> None:
@@ -39,12 +48,12 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
     Raises:
         ConfigurationError: The tables have a newer version or another language.
     """
-    others: list[str] = []
+    others: list[Existing] = []
     if (schema_version(cursor) or 0) < SCHEMA_VERSION:
         with _transaction(cursor):
             found = schema_version(cursor)
             if found is None:
-                others = _others(cursor)
+                others = _others(cursor, path)
                 for statement in _SCHEMA.values():
                     cursor.execute(statement)
                 _delete_words_at_once(cursor, sqlite_version)
@@ -182,7 +191,8 @@ def _check_types(cursor: Any) -> None:
         raise ConfigurationError(msg)
 
 
-def _others(cursor: Any) -> list[str]:
+def _others(cursor: Any, path: str) -> list[Existing]:
+    url = f"sqlite:///{path}"
     found = []
     for name, table, columns in _OTHERS:
         if _has_table(cursor, table):
@@ -190,7 +200,14 @@ def _others(cursor: Any) -> list[str]:
                 column for (column,) in cursor.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
             }
             if columns <= there and cursor.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall():
-                found.append(f"{name} (table {table})")
+                remedy = COPY_THREADS
+                if table != "checkpoints":
+                    remedy = imported_from(url, "store" if table == "store" else "sql-history")
+                found.append(Existing(f"{name} (table {table})", remedy))
+    for (table,) in cursor.execute(_FIND_HISTORIES).fetchall():
+        quoted = '"' + table.replace('"', '""') + '"'
+        if cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 1").fetchall():
+            found.append(Existing(f"{_HISTORY} (table {table})", imported_from(url, "sql-history", table=table)))
     return found
 
 
