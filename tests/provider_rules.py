@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_anthropic.chat_models import _format_messages
@@ -47,7 +47,13 @@ def openai(messages: Sequence[BaseMessage], *, open_end: bool = False) -> list[s
         sent = _converted(lambda given: [_convert_message_to_dict(message) for message in given], messages)
     except Exception as error:
         return [f"conversion: {error!r}"]
-    problems, waiting = [], []
+    return openai_problems(sent, open_end=open_end)
+
+
+def openai_problems(sent: Sequence[Mapping[str, Any]], *, open_end: bool = False) -> list[str]:
+    """Problems of the `messages` of a request to OpenAI's chat completions."""
+    problems: list[str] = []
+    waiting: list[str] = []
     for at, one in enumerate(sent):
         if one["role"] == "tool":
             if one["tool_call_id"] in waiting:
@@ -99,6 +105,11 @@ def anthropic(messages: Sequence[BaseMessage], *, open_end: bool = False) -> lis
         _, sent = _converted(lambda given: _format_messages(given, model="claude-sonnet-4-5"), messages)
     except Exception as error:
         return [f"conversion: {error!r}"]
+    return anthropic_problems(sent, open_end=open_end)
+
+
+def anthropic_problems(sent: Sequence[Mapping[str, Any]], *, open_end: bool = False) -> list[str]:
+    """Problems of the `messages` of a request to Anthropic's API."""
     problems = [] if not sent or sent[0]["role"] == "user" else ["the first message is not the user's"]
     waiting: list[str] = []
     for at, one in enumerate(sent):

@@ -24,6 +24,7 @@ from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidT
 from langchain_agentmem.history.chains import TurnWindows, chain_read, is_chain_storing
 from langchain_agentmem.history.edit_methods import EditMethods
 from langchain_agentmem.history.engine import HistoryEngine
+from langchain_agentmem.history.form_methods import FormMethods
 from langchain_agentmem.history.logs import log_of
 from langchain_agentmem.history.turns import turn_of
 from langchain_agentmem.history.window import WindowBudget, window_of
@@ -45,7 +46,7 @@ _SETTINGS = frozenset({"session_id", "codec", *HistoryOptions.__annotations__})
 """The arguments of `AgentMemHistory`. To assign one as an attribute would have no effect."""
 
 
-class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
+class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory):
     """The messages of one session.
 
     `AgentMemory.history` and `AgentMemory.get_session_history` create histories on the database of the memory; `from_url`
@@ -360,13 +361,14 @@ class AgentMemHistory(Surface, EditMethods, BaseChatMessageHistory):
         read = chain_read()
         window = self._windows.repeated(read)
         if window is None:
-            opens = read is not None  # the chain's question comes next
-            if self._compressor is None:
-                window = yield from window_of(self._log, self._budget, opens=opens)
-            else:
-                window = yield from self._log.compressed(self._compressor, ensure_config(), opens=opens)
+            window = yield from self._current_window(opens=read is not None)  # the chain's question comes next
             self._windows.begin(read, window)
         return window
+
+    def _current_window(self, *, opens: bool) -> Program[list[BaseMessage]]:
+        if self._compressor is None:
+            return (yield from window_of(self._log, self._budget, opens=opens))
+        return (yield from self._log.compressed(self._compressor, ensure_config(), opens=opens))
 
     def _append(
         self, messages: Sequence[MessageLikeRepresentation], metadata: Mapping[str, Any] | None

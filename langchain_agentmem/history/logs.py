@@ -13,12 +13,15 @@ from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.arguments.retention import Retention
-from langchain_agentmem.backends.contract import MessageRow, SessionKey
+from langchain_agentmem.backends.contract import MessageRow, SessionKey, SessionRow
 from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.repairs import completed
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.history.changes import Doomed, delete_messages, replace, truncate, unknown_message
+from langchain_agentmem.history.documents import SessionDocument, session_document
 from langchain_agentmem.history.engine import HistoryEngine
+from langchain_agentmem.history.restoring import has_messages, restore_session, restored_rows
 from langchain_agentmem.history.turns import serialized_turn, with_id
 from langchain_agentmem.messages.models import FoundMessages, StoredMessage
 from langchain_agentmem.programs import OffLoop, Program
@@ -75,6 +78,22 @@ class Log(ABC):
         rows = yield from self._page_rows(after, size)
         return (yield from self._decoded(rows)), rows[-1].position if len(rows) == size else None
 
+    def all(self) -> Program[list[BaseMessage]]:
+        """Return all messages, oldest first."""
+        return (yield from self._decoded((yield from self._newest_rows(None))))
+
+    def document(self) -> Program[dict[str, Any]]:
+        """Return the session as a JSON object; see `langchain_agentmem.history.documents`."""
+        session = yield from self._session()
+        rows = yield from self._newest_rows(None)
+        yield from OffLoop(are_large(rows))
+        with reading(f"Session {self.key.session_id!r}"):
+            return session_document(self.key, self.agent, session, rows, self.codec)
+
+    @abstractmethod
+    def restore(self, session: SessionDocument) -> Program[None]:
+        """Store the contents of a session, which must have no messages: all of them, or nothing."""
+
     @abstractmethod
     def append(
         self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None, *, repair: bool
@@ -122,6 +141,10 @@ class Log(ABC):
         """
 
     @abstractmethod
+    def _session(self) -> Program[SessionRow | None]:
+        """Return the session as it is stored; None if it is not."""
+
+    @abstractmethod
     def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
         """Same as `newest`, but do not decode the messages."""
 
@@ -155,6 +178,9 @@ class SessionLog(Log):
         return self.engine.append(
             self.key, messages, agent=self.agent, retention=self.retention, metadata=metadata, repair=repair
         )
+
+    def restore(self, session: SessionDocument) -> Program[None]:
+        return restore_session(self.engine, self.key, self.agent, self.retention, session)
 
     def count(self) -> Program[int]:
         return self.engine.count(self.key, self.agent)
@@ -192,6 +218,9 @@ class SessionLog(Log):
         self, compressor: MemoryCompressor, config: RunnableConfig, *, opens: bool
     ) -> Program[list[BaseMessage]]:
         return compressor.engine.compress_session(self.engine, self.key, self.agent, config, opens=opens)
+
+    def _session(self) -> Program[SessionRow | None]:
+        return self.engine.session(self.key)
 
     def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
         return self.engine.newest(self.key, self.agent, limit)
@@ -247,6 +276,15 @@ class RunLog(Log):
             kept = {row.position for row in (*spared, *newest[len(spared) :])}
             self._run[:] = [row for row in self._run if row.agent != self.agent or row.position in kept]
 
+    def restore(self, session: SessionDocument) -> Program[None]:
+        given = [one.message for one in session.messages]
+        turn = yield from serialized_turn(self.codec, given, None, self.key.session_id, repair=False)
+        drafts = turn.rows(self.key, self.agent, time.time())
+        rows = restored_rows(drafts, session.messages)
+        if self._run:
+            raise has_messages(self.key.session_id)
+        self._run += rows
+
     def count(self) -> Program[int]:
         yield from ()
         return len(self._rows)
@@ -301,6 +339,10 @@ class RunLog(Log):
     ) -> Program[list[BaseMessage]]:
         messages = yield from self._decoded(self._rows)
         return (yield from compressor.engine.compress(messages, config, is_private=True, opens=opens))
+
+    def _session(self) -> Program[SessionRow | None]:
+        yield from ()
+        return None
 
     def _newest_rows(self, limit: int | None) -> Program[list[MessageRow]]:
         yield from ()

@@ -30,6 +30,7 @@ from langchain_agentmem.history.substitutes import mark_for, substitute_for
 from langchain_agentmem.messages.conversion import as_messages
 from langchain_agentmem.messages.guarding import guarded_message
 from langchain_agentmem.messages.properties import text_of, time_of
+from langchain_agentmem.messages.requests import messages_of_request
 from langchain_agentmem.messages.roles import role_of
 from langchain_agentmem.programs import OffLoop, Program
 from langchain_agentmem.programs.signals import came_by_signal
@@ -97,7 +98,8 @@ def turn_of(given: Any) -> list[BaseMessage]:
     """Return the messages in the argument of `add_messages`.
 
     Args:
-        given: The argument: messages, or what langchain-core converts to messages, such as `("human", "hi")`.
+        given: The argument: messages, what langchain-core converts to messages, such as `("human", "hi")`, or a provider's
+            request with messages under `messages`.
 
     Raises:
         InvalidTypeError: It is not a list, or one of its values cannot be converted.
@@ -105,6 +107,8 @@ def turn_of(given: Any) -> list[BaseMessage]:
     """
     if isinstance(given, PromptValue):
         return given.to_messages()
+    if isinstance(given, Mapping) and isinstance(given.get("messages"), (list, tuple)):
+        return as_messages(messages_of_request(given))
     is_list = isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping, BaseModel))
     values: list[Any] = list(given) if is_list else []
     if is_list and all(isinstance(value, BaseMessage) for value in values):

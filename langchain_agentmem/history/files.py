@@ -1,0 +1,88 @@
+"""Files with a session: replaced as a whole, and refused if they are damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from langchain_agentmem.arguments.values import reason_of, shown
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+
+_CHECKSUM = "checksum"
+
+
+def checked_path(path: Any) -> Path:
+    """Return a path.
+
+    Raises:
+        InvalidTypeError: The value is neither a string nor a path.
+    """
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        msg = f"path must be the path of a file, got {type(path).__name__}: {shown(path)}."
+        raise InvalidTypeError(msg)
+    return Path(path)
+
+
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON object with its checksum. An existing file is replaced when the new one is complete.
+
+    Args:
+        path: The file. A symbolic link stays, and the file that it leads to is replaced.
+        document: The object.
+
+    Raises:
+        OSError: The file cannot be written. An existing file is unchanged.
+    """
+    target = Path(os.path.realpath(path))
+    content = {**document, _CHECKSUM: _checksum(document)}
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            json.dump(content, file, ensure_ascii=False, allow_nan=False, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            temporary.chmod(target.stat().st_mode & 0o777)
+        temporary.replace(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+
+
+def read_document(path: Path) -> Any:
+    """Return the JSON object of a file that `write_document` wrote. A file without a checksum is accepted.
+
+    Raises:
+        InvalidInputError: The file is no JSON object, or it changed since it was written.
+        OSError: The file cannot be read.
+    """
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        msg = f"File {str(path)!r} is damaged: it is not JSON. Nothing was stored. Cause: {reason_of(error)}."
+        raise InvalidInputError(msg) from error
+    if not isinstance(document, dict):
+        msg = f"File {str(path)!r} holds no session: it is a {type(document).__name__}, not an object. Nothing was stored."
+        raise InvalidInputError(msg)
+    checksum = document.pop(_CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(document):
+        msg = (
+            f"File {str(path)!r} is damaged: its checksum is wrong. Nothing was stored. If you edited the file, remove the "
+            f"line {_CHECKSUM!r} and load it again."
+        )
+        raise InvalidInputError(msg)
+    return document
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
