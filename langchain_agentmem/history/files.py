@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_agentmem.arguments.values import reason_of, shown
-from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, StorageError
 
 _CHECKSUM = "checksum"
 
@@ -37,11 +37,47 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
         document: The object.
 
     Raises:
-        OSError: The file cannot be written. An existing file is unchanged.
+        StorageError: The file cannot be written. An existing file is unchanged.
     """
-    target = Path(os.path.realpath(path))
-    content = {**document, _CHECKSUM: _checksum(document)}
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        _replace(Path(os.path.realpath(path)), {**document, _CHECKSUM: _checksum(document)})
+    except (OSError, ValueError) as error:
+        msg = f"File {shown(str(path))} cannot be written. An existing file is unchanged. Cause: {_cause_of(error)}."
+        raise StorageError(msg) from error
+
+
+def read_document(path: Path) -> Any:
+    """Return the JSON object of a file that `write_document` wrote. A file without a checksum is accepted.
+
+    Raises:
+        InvalidInputError: The file cannot be read, is no JSON object, or changed since it was written.
+    """
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        msg = f"File {shown(str(path))} cannot be read. Cause: {_cause_of(error)}."
+        raise InvalidInputError(msg) from error
+    try:
+        document: Any = json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        msg = f"File {shown(str(path))} is damaged: it is not JSON. Cause: {reason_of(error)}."
+        raise InvalidInputError(msg) from error
+    if not isinstance(document, dict):
+        msg = f"File {shown(str(path))} holds no session: it is a {type(document).__name__}, not an object."
+        raise InvalidInputError(msg)
+    checksum = document.pop(_CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(document):
+        msg = (
+            f"File {shown(str(path))} is damaged: its checksum is wrong. If you edited the file, remove the line "
+            f" {_CHECKSUM!r} and load it again."
+        )
+        raise InvalidInputError(msg)
+    return document
+
+
+def _replace(target: Path, content: Mapping[str, Any]) -> None:
+    """Write a file beside another one, and put it in its place."""
+    handle, name = tempfile.mkstemp(prefix=".agentmem-", suffix=".tmp", dir=target.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
@@ -58,29 +94,8 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
         raise
 
 
-def read_document(path: Path) -> Any:
-    """Return the JSON object of a file that `write_document` wrote. A file without a checksum is accepted.
-
-    Raises:
-        InvalidInputError: The file is no JSON object, or it changed since it was written.
-        OSError: The file cannot be read.
-    """
-    try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        msg = f"File {str(path)!r} is damaged: it is not JSON. Nothing was stored. Cause: {reason_of(error)}."
-        raise InvalidInputError(msg) from error
-    if not isinstance(document, dict):
-        msg = f"File {str(path)!r} holds no session: it is a {type(document).__name__}, not an object. Nothing was stored."
-        raise InvalidInputError(msg)
-    checksum = document.pop(_CHECKSUM, None)
-    if checksum is not None and checksum != _checksum(document):
-        msg = (
-            f"File {str(path)!r} is damaged: its checksum is wrong. Nothing was stored. If you edited the file, remove the "
-            f"line {_CHECKSUM!r} and load it again."
-        )
-        raise InvalidInputError(msg)
-    return document
+def _cause_of(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or reason_of(error)
 
 
 def _checksum(document: Mapping[str, Any]) -> str:

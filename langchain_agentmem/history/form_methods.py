@@ -107,7 +107,7 @@ class FormMethods:
             path: The file.
 
         Raises:
-            OSError: The file cannot be written.
+            StorageError: The file cannot be written. An existing file is unchanged.
 
         Example:
             >>> import tempfile, pathlib
@@ -135,8 +135,7 @@ class FormMethods:
             path: A file that `save` wrote.
 
         Raises:
-            InvalidInputError: The file is damaged or malformed, or the session has messages.
-            OSError: The file cannot be read.
+            InvalidInputError: The file cannot be read, is damaged or malformed, or the session has messages.
         """
         run(self._load(path))
 

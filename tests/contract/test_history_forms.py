@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from any_messages import assert_equal, mapping, message, name
+from any_messages import assert_equal, message, name, text
 from examples import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -47,7 +47,7 @@ async def properties(history: AgentMemHistory, call: Any) -> list[Any]:
 @settings(deadline=None, max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(
     messages=st.lists(st.deferred(lambda: message), min_size=1, max_size=5),
-    metadata=mapping,
+    metadata=st.dictionaries(text, text | st.integers() | st.lists(st.none() | text, max_size=2), max_size=3),
     agent=st.none() | name,
     title=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
 )
@@ -296,7 +296,7 @@ async def test_a_saved_file_replaces_another_one_as_a_whole(memory, call, tmp_pa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("langchain_agentmem.history.files.json.dump", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match=r"cannot be written.*Cause: No space left on device"):
         await call(memory.history("a").save, path)
     assert path.read_bytes() == complete
     assert sorted(one.name for one in tmp_path.glob("*.json*")) == ["link.json", "ü trip.json"]
@@ -345,11 +345,15 @@ async def test_a_path_of_a_wrong_type_is_refused(memory, call, path):
             await call(method, path)
 
 
-async def test_a_missing_file_is_an_error_of_the_system(memory, call, tmp_path):
-    with pytest.raises(FileNotFoundError):
-        await call(memory.history("s").load, tmp_path / "none.json")
-    with pytest.raises(FileNotFoundError):
-        await call(memory.history("s").save, tmp_path / "none" / "trip.json")
+async def test_a_file_that_cannot_be_used_is_named(memory, call, tmp_path):
+    for path in (tmp_path / "none.json", tmp_path, "a\x00b"):
+        with pytest.raises(InvalidInputError, match=r"^File .* cannot be read. Cause: .*\.$"):
+            await call(memory.history("s").load, path)
+    for path in (tmp_path / "none" / "trip.json", tmp_path, "a\x00b"):
+        with pytest.raises(
+            StorageError, match=r"^File .* cannot be written. An existing file is unchanged. Cause: .*\.$"
+        ):
+            await call(memory.history("s").save, path)
 
 
 # Requests and role dictionaries

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from any_messages import mapping
 from examples import Thing, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +17,12 @@ from langchain_agentmem.messages.role_dicts import role_dicts_of
 
 said = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 id_ = st.none() | said
+plain = (
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | said
+)
+mapping = st.dictionaries(
+    said, plain | st.lists(plain, max_size=2) | st.dictionaries(said, plain, max_size=2), max_size=3
+)
 call = st.builds(
     lambda name, args, id_: {"name": name, "args": args, "id": id_, "type": "tool_call"}, said, mapping, said
 )
