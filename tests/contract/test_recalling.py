@@ -11,9 +11,12 @@ from counting import Costs
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langgraph.store.base import PutOp, SearchOp
 from profiles import ALICE
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError, UnknownCollectionError
+from langchain_agentmem.prompting.recall import engine
+from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.quoting import ABOUT_QUOTED
 
 
@@ -229,6 +232,28 @@ async def test_items_of_the_application_are_not_recalled_and_displace_nothing(me
     await call(memory.profiles.add_fact, ALICE, "Sails a boat of wood on the sea")
     found = await call(memory.recall, "boat", user_id=ALICE, k=2)
     assert [item.text for item in found] == ["Sails a boat of wood on the sea"]
+
+
+async def test_few_items_of_the_application_are_read_however_many_there_are(memory, call, monkeypatch):
+    monkeypatch.setattr(engine, "MAX_DISPLACED", 20)
+    await call(memory.profiles.add_fact, ALICE, "Sails a boat of wood on the sea")
+    for part in range(4):
+        puts = [
+            PutOp((f"user:{ALICE}", "facts", "own"), str(number), {"text": "boat"})
+            for number in range(30 * part, 30 * part + 30)
+        ]
+        await call(memory.store.batch, puts)
+    read: list[int] = []
+    search = StoreEngine.read_beside
+
+    def counted(self: StoreEngine, ops: Any, programs: Any) -> Any:
+        results = yield from search(self, ops, programs)
+        read.extend(len(result) for op, result in zip(ops, results[0], strict=True) if isinstance(op, SearchOp))
+        return results
+
+    monkeypatch.setattr(StoreEngine, "read_beside", counted)
+    await call(memory.recall, "boat", user_id=ALICE, k=2)
+    assert max(read) == 20
 
 
 class Colours(Embeddings):

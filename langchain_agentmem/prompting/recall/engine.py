@@ -54,6 +54,9 @@ _log = logging.getLogger(__name__)
 MAX_QUERY = 1_000
 """Maximum number of characters of a query. Of a longer message, only the end is used."""
 
+MAX_DISPLACED = 500
+"""Maximum number of items that a search in one namespace reads, if the application's items below it displace knowledge."""
+
 MAX_RELATIONS = 5
 """Maximum number of relations that are recalled with an entity: those that were updated last."""
 
@@ -140,23 +143,36 @@ class RecallEngine:
     def _of_user(self, user_id: str, search: SearchOp, found: Sequence[SearchItem]) -> Program[list[SearchItem]]:
         """Return the items of a search that are knowledge about the user.
 
-        The application may store items of its own below the user's root namespace. If they displaced knowledge, the search is
-        repeated with a larger limit.
+        The application may store items of its own below the user's root namespace. If they displaced knowledge, each kind of
+        knowledge is searched by itself.
 
         Args:
             user_id: ID of the user.
             search: The search.
             found: Its result.
         """
-        namespaces, limit = _namespaces(user_id), search.limit
+        namespaces = _namespaces(user_id)
+        own = [item for item in found if item.namespace in namespaces]
+        if len(own) == len(found) or len(found) < search.limit:
+            return own
+        kept: list[SearchItem] = []
+        for namespace in namespaces:
+            kept += yield from self._directly_in(namespace, search)
+        return kept
+
+    def _directly_in(self, namespace: Namespace, search: SearchOp) -> Program[list[SearchItem]]:
+        """Search one namespace without those below it, in which the application may store items of its own.
+
+        The items below count towards the limit of a search, so it is repeated with a larger one, up to `MAX_DISPLACED`.
+        """
+        limit = search.limit
         while True:
-            own = [item for item in found if item.namespace in namespaces][: search.limit]
-            if len(own) in (len(found), search.limit) or len(found) < limit:
+            larger = search._replace(namespace_prefix=namespace, limit=limit)
+            (found,), _ = yield from self._beside([larger], None, partial(read_batch, self._store, [larger]))
+            own = [item for item in found if item.namespace == namespace][: search.limit]
+            if len(own) == search.limit or len(found) < limit or limit >= MAX_DISPLACED:
                 return own
-            limit *= 8
-            larger = search._replace(limit=limit)
-            separately = partial(self._separately, [larger], user_id, ())
-            (found,), _ = yield from self._beside([larger], None, separately)
+            limit = min(limit * 8, MAX_DISPLACED)
 
     def _turns_and_entities(
         self, user_id: str, messages: MessageSearch, entries: Any, found: Sequence[SearchItem]
