@@ -209,6 +209,8 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
         Args:
             messages: The messages: objects, or what `langchain_core.messages.convert_to_messages` accepts, such as
                 `("human", "hi")` and `{"role": "user", "content": "hi"}`. All message types of langchain-core round-trip.
+                Also accepted are role dictionaries as `to_role_dicts` returns them, and requests to OpenAI's or Anthropic's
+                API: the list of messages, or a mapping with `messages` and `system`.
             metadata: A JSON-serialisable mapping that is stored with each message. Default: None.
 
         Raises:

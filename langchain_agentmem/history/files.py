@@ -69,7 +69,7 @@ def read_document(path: Path) -> Any:
     if checksum is not None and checksum != _checksum(document):
         msg = (
             f"File {shown(str(path))} is damaged: its checksum is wrong. If you edited the file, remove the line "
-            f" {_CHECKSUM!r} and load it again."
+            f"{_CHECKSUM!r} and load it again."
         )
         raise InvalidInputError(msg)
     return document
