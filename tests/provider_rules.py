@@ -13,6 +13,7 @@ the documented ones of the provider's API:
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -39,6 +40,12 @@ def _converted(convert: Callable[[list[BaseMessage]], Any], messages: Sequence[B
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return convert([copy.deepcopy(message) for message in messages])
+
+
+def _called(function: Callable[..., Any], messages: list[BaseMessage], **options: Any) -> Any:
+    """Call a converter with those options that its version has."""
+    known = inspect.signature(function).parameters
+    return function(messages, **{name: value for name, value in options.items() if name in known})
 
 
 def openai(messages: Sequence[BaseMessage], *, open_end: bool = False) -> list[str]:
@@ -102,7 +109,7 @@ def responses(messages: Sequence[BaseMessage], *, open_end: bool = False) -> lis
 def anthropic(messages: Sequence[BaseMessage], *, open_end: bool = False) -> list[str]:
     """Problems of a request to Anthropic's API."""
     try:
-        _, sent = _converted(lambda given: _format_messages(given, model="claude-sonnet-4-5"), messages)
+        _, sent = _converted(lambda given: _called(_format_messages, given, model="claude-sonnet-4-5"), messages)
     except Exception as error:
         return [f"conversion: {error!r}"]
     return anthropic_problems(sent, open_end=open_end)
@@ -137,7 +144,7 @@ def anthropic_problems(sent: Sequence[Mapping[str, Any]], *, open_end: bool = Fa
 def gemini(messages: Sequence[BaseMessage], *, open_end: bool = False) -> list[str]:
     """Problems of a request to Gemini."""
     try:
-        _, sent = _converted(lambda given: _parse_chat_history(given, model="gemini-2.5-flash"), messages)
+        _, sent = _converted(lambda given: _called(_parse_chat_history, given, model="gemini-2.5-flash"), messages)
     except Exception as error:
         return [f"conversion: {error!r}"]
     problems = [] if not sent or sent[0].role == "user" else ["the first content is not the user's"]
@@ -162,7 +169,7 @@ def gemini(messages: Sequence[BaseMessage], *, open_end: bool = False) -> list[s
 def bedrock(messages: Sequence[BaseMessage], *, open_end: bool = False) -> list[str]:
     """Problems of a request to Bedrock's Converse API."""
     try:
-        sent, _ = _converted(lambda given: _messages_to_bedrock(given, provider="anthropic"), messages)
+        sent, _ = _converted(lambda given: _called(_messages_to_bedrock, given, provider="anthropic"), messages)
     except Exception as error:
         return [f"conversion: {error!r}"]
     problems = [] if not sent or sent[0]["role"] == "user" else ["the first message is not the user's"]
