@@ -14,6 +14,8 @@ from langchain_agentmem.errors import InvalidInputError
 if TYPE_CHECKING:
     from langchain_agentmem.lifecycle.transfer.results import Imported
 
+_FOREIGN = "Data of another package"
+
 Session = Annotated[str | None, typer.Option("--session", metavar="ID", help="Only this session.")]
 User = Annotated[str | None, typer.Option("--user", metavar="ID", help="Only the data of this user.")]
 Thread = Annotated[str | None, typer.Option("--thread", metavar="ID", help="Only this thread.")]
@@ -65,6 +67,7 @@ def export(
     "agentmem import backup.jsonl",
     "gunzip -c trip.jsonl.gz | agentmem import -",
     "agentmem import backup.jsonl --existing keep",
+    "agentmem import postgresql://user@host/app --format sql-history --table message_store",
     name="import",
 )
 def import_(
@@ -72,21 +75,36 @@ def import_(
     source: Annotated[str, typer.Argument(help="The file to read, - for stdin, or the URL of a database.")],
     format: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The format of data of another package. By default it is recognised."),
+        typer.Option(metavar="NAME", help="The format of data of another package.", rich_help_panel=_FOREIGN),
     ] = None,
-    session: Annotated[str | None, typer.Option(metavar="ID", help="The session of messages without one.")] = None,
-    user: Annotated[str | None, typer.Option(metavar="ID", help="The user of data without one.")] = None,
     existing: Existing = "error",
+    user: Annotated[
+        str | None, typer.Option(metavar="ID", help="The user of all data.", rich_help_panel=_FOREIGN)
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The session of the messages, if it is one.", rich_help_panel=_FOREIGN),
+    ] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The agent of all messages.", rich_help_panel=_FOREIGN)
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The table in a database.", rich_help_panel=_FOREIGN)
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The beginning of the keys in Redis.", rich_help_panel=_FOREIGN)
+    ] = None,
 ) -> None:
     """Store what an export wrote, or the data of another package.
 
     Run an import that was interrupted again: what is stored already is skipped.
     """
-    options = {name: value for name, value in (("session_id", session), ("user_id", user)) if value is not None}
+    given = {"user_id": user, "session_id": session, "agent": agent, "table": table, "prefix": prefix}
+    options = {name: value for name, value in given.items() if value is not None}
     with call.memory(creates=True) as memory, call.output.progress() as progress:
-        given = sys.stdin.buffer if source == "-" else source
+        data = sys.stdin.buffer if source == "-" else source
         try:
-            done = memory.import_from(given, format=format, existing=existing, progress=progress, **options)
+            done = memory.import_from(data, format=format, existing=existing, progress=progress, **options)
         except InvalidInputError as error:  # the data is refused, not the command
             raise OperationFailedError(str(error)) from error
     _show(call, done)
