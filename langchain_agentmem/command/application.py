@@ -129,7 +129,7 @@ def _options(
 
 def _epilog(is_terminal: bool, *lines: str) -> str:
     """Return lines as the end of a help text. Neither form of the help joins them."""
-    return "\n\n".join(map(escape, lines)) if is_terminal else "\b\n" + "\n".join(lines)
+    return "\n".join(map(escape, lines)) if is_terminal else "\b\n" + "\n".join(lines)
 
 
 def _program() -> str:

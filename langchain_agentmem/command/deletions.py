@@ -16,8 +16,8 @@ from langchain_agentmem.errors import InvalidInputError
 if TYPE_CHECKING:
     from langchain_agentmem.lifecycle.cleaning.results import Cleanup
 
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask before deleting.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Only show what would be deleted.")]
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -74,12 +74,19 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "as_json": (
         Annotated[
             bool,
-            typer.Option("--json", help="Print JSON: one document, or a line for each result.", rich_help_panel=_PANEL),
+            typer.Option(
+                "--json",
+                metavar="",
+                help="Print JSON: one document, or a line for each result.",
+                rich_help_panel=_PANEL,
+            ),
         ],
         False,
     ),
     "debug": (
-        Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_PANEL)],
+        Annotated[
+            bool, typer.Option("--debug", metavar="", help="Show the traceback of an error.", rich_help_panel=_PANEL)
+        ],
         False,
     ),
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.messages.models import StoredMessage
 
 User = Annotated[str | None, typer.Option("--user", metavar="ID", help="Only what belongs to this user.")]
-NoUser = Annotated[bool, typer.Option("--no-user", help="Only what belongs to no user.")]
+NoUser = Annotated[bool, typer.Option("--no-user", metavar="", help="Only what belongs to no user.")]
 Limit = Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="At most N results.")]
 
 _TEXT_SHOWN = 500
@@ -135,7 +135,11 @@ def search(
     if not found and user is None:
         call.output.note("Nothing was found in sessions of no user. Pass --user ID to search those of a user.")
     records = ({**_message(one), "score": one.score} for one in found)
-    shown = records if call.output.as_json else ({**one, "text": one_line(one["text"], _TEXT_SHOWN)} for one in records)
+    if not call.output.as_json:
+        records = (
+            {**one, "text": one_line(one["text"] or calls, _TEXT_SHOWN)}
+            for one, calls in zip(records, [_calls(hit.message) for hit in found], strict=True)
+        )
     columns = [
         Column("score", "score", is_number=True, least_width=50),
         Column("session_id", "session"),
@@ -143,7 +147,7 @@ def search(
         Column("role", "role", least_width=60),
         Column("text", "text"),
     ]
-    call.output.rows(columns, shown, empty="" if user is None else "Nothing was found.")
+    call.output.rows(columns, records, empty="" if user is None else "Nothing was found.")
 
 
 @operation("agentmem threads", "agentmem threads --user alice@example.com --json")
@@ -238,8 +242,13 @@ def _say_message(call: Invocation, heading: str, message: BaseMessage) -> None:
     text = str(getattr(message, "text", message))
     if text:
         call.output.say(text)
-    for made in getattr(message, "tool_calls", ()):
-        call.output.say(f"calls {made['name']}({made['args']})", "dim")
+    if calls := _calls(message):
+        call.output.say(calls, "dim")
+
+
+def _calls(message: Any) -> str:
+    """Return the tool calls of a message as text."""
+    return "\n".join(f"calls {made['name']}({made['args']})" for made in getattr(message, "tool_calls", ()))
 
 
 def _session(info: SessionInfo) -> dict[str, Any]:

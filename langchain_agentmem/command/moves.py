@@ -131,7 +131,7 @@ def copy(
         str | None,
         typer.Option(metavar="FILE", help="The key of the copy. By default, that of the source. - asks for it."),
     ] = None,
-    to_plain: Annotated[bool, typer.Option("--to-plain", help="Do not encrypt the copy.")] = False,
+    to_plain: Annotated[bool, typer.Option("--to-plain", metavar="", help="Do not encrypt the copy.")] = False,
 ) -> None:
     """Copy a memory into another database, for example from SQLite to Postgres.
 

@@ -64,7 +64,7 @@ class Output:
         Args:
             text: The text, which may have several lines.
             style: A style of rich. Default: "" (none).
-            indent: The number of spaces before each line. Default: 0.
+            indent: The number of spaces before each line, also of lines that a terminal wraps. Default: 0.
         """
         if self.as_json:
             return
@@ -73,7 +73,10 @@ class Output:
             from rich.padding import Padding
             from rich.text import Text
 
-            self.console.print(Padding(Text(shown, style), (0, 0, 0, indent), expand=False))
+            if indent:
+                self.console.print(Padding(Text(shown, style), (0, 0, 0, indent), expand=False))
+            else:  # the terminal wraps it, so that it can be copied
+                self.console.print(Text(shown, style), soft_wrap=True)
         else:
             print(textwrap.indent(shown, " " * indent))
 

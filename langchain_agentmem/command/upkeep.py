@@ -14,7 +14,8 @@ from langchain_agentmem.command.invocation import Invocation, operation
 def reindex(
     call: Invocation,
     everything: Annotated[
-        bool, typer.Option("--everything", help="Embed all items and messages again, with the same model, too.")
+        bool,
+        typer.Option("--everything", metavar="", help="Embed all items and messages again, with the same model, too."),
     ] = False,
     batch_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="The number of items or messages in one call to the model.")

@@ -70,7 +70,7 @@ def _show_learned(output: Output, learned: Learned) -> None:
         for one in answers:
             output.say(f"{one.score:.2f}  {one_line(one.fact, 200)}", indent=4)
             for before in one.before:
-                output.say(f"      superseded: {one_line(before, 200)}", "dim", indent=4)
+                output.say(f"superseded: {one_line(before, 200)}", "dim", indent=10)
         if not answers:
             output.say("nothing is known", indent=4)
 

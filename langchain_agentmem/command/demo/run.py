@@ -52,7 +52,10 @@ def demo(
     ] = None,
     user: Annotated[str | None, typer.Option(metavar="ID", help="The user. By default, the user in the file.")] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Delete what earlier runs of this conversation stored, and start again.")
+        bool,
+        typer.Option(
+            "--restart", metavar="", help="Delete what earlier runs of this conversation stored, and start again."
+        ),
     ] = False,
 ) -> None:
     """Play a conversation, and show what the memory stores.
