@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.invocation import Invocation, OperationFailedError, keys_in, operation
 from langchain_agentmem.command.listings import NoUser, user_of
 from langchain_agentmem.errors import InvalidInputError
@@ -67,7 +68,7 @@ def export(
     "agentmem import backup.jsonl",
     "gunzip -c trip.jsonl.gz | agentmem import -",
     "agentmem import backup.jsonl --existing keep",
-    "agentmem import postgresql://user@host/app --format sql-history --table message_store",
+    "agentmem import sqlite:///old.db --format sql-history",
     name="import",
 )
 def import_(
@@ -99,6 +100,11 @@ def import_(
 
     Run an import that was interrupted again: what is stored already is skipped.
     """
+    from langchain_agentmem.lifecycle.importers import FORMATS
+
+    if format is not None and format not in FORMATS:
+        msg = f"--format must be one of {', '.join(FORMATS)}; got {shown(format)}."
+        raise InvalidInputError(msg)
     given = {"user_id": user, "session_id": session, "agent": agent, "table": table, "prefix": prefix}
     options = {name: value for name, value in given.items() if value is not None}
     with call.memory(creates=True) as memory, call.output.progress() as progress:

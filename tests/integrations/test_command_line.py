@@ -470,3 +470,24 @@ def test_the_key_comes_from_a_file(
     monkeypatch.setattr("sys.stdin", io.StringIO("typed\n"))
     assert main(["users", "--url", stored, "--key-file", "-"]) == 0
     assert given == [["first", "second", "third"], ["typed"]]
+
+
+def test_import_of_data_of_another_package(
+    sqlite_url: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trip.json"
+    path.write_text('[{"role": "user", "content": "Where to?"}, {"role": "assistant", "content": "To Malta."}]')
+    arguments = ("import", str(path), "--format", "roles", "--user", ALICE, "--url", sqlite_url)
+    assert json.loads(run(*arguments, "--json"))["stored"] == {"messages": 2, "sessions": 1}
+    assert "unchanged messages\t2\n" in run(*arguments)
+    assert [one["text"] for one in lines(run("show", "trip", "--url", sqlite_url, "--json"))] == [
+        "Where to?",
+        "To Malta.",
+    ]
+    code, shown = failure(capsys, *arguments, "--format", "unknown")
+    assert (code, "--format must be one of postgres-history, " in shown) == (2, True)
+    path.write_text('[{"role": "user"}]')
+    code, shown = failure(capsys, *arguments)
+    assert (code, "trip.json" in shown) == (1, True)
+    code, shown = failure(capsys, "import", str(tmp_path / "no.json"), "--format", "roles", "--url", sqlite_url)
+    assert (code, "no.json" in shown) == (1, True)
