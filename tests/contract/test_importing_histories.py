@@ -165,6 +165,24 @@ async def test_a_prefix_in_redis_is_no_pattern(memory, call, redis_url):
     await holds_all(memory, call)
 
 
+class Repeating(redis.Redis):
+    """A client whose SCAN returns each key twice, as Redis may do while it resizes its table."""
+
+    def scan_iter(self, *args: Any, **more: Any) -> Any:
+        for key in super().scan_iter(*args, **more):
+            yield from (key, key)
+
+
+@pytest.mark.parametrize("write", [foreign.redis_histories, foreign.redis_strings])
+async def test_a_key_that_a_scan_returns_twice_is_imported_once(memory, call, redis_url, write):
+    write(redis_url)
+    format_ = "redis-strings" if write is foreign.redis_strings else "redis-history"
+    with Repeating.from_url(redis_url) as client:
+        done = await call(memory.import_from, client, format=format_)
+    assert (done.counts["messages"], done.counts["sessions"]) == (TOTAL, len(SESSIONS))
+    await holds_all(memory, call)
+
+
 async def test_one_redis_history_keeps_its_expiry(memory, call, redis_url):
     foreign.redis_histories(redis_url, ttl=1_000)
     await call(memory.import_from, foreign.RedisChatMessageHistory("session-1", redis_url))

@@ -39,6 +39,9 @@ _KNOWN_IDS = 200_000
 """The maximum number of message IDs of existing sessions that are in memory at the same time."""
 
 
+_NONE: Counter[str] = Counter()
+
+
 class Incoming(NamedTuple):
     """A message to store."""
 
@@ -98,10 +101,13 @@ class MessageImport:
         self._keys: dict[str, SessionKey] = {}
         self._known: dict[str, Counter[str]] = {}
         """The number of messages by ID in existing sessions, reduced by those that the source was seen to have."""
+        self._known_size = 0
+        self._empty: set[str] = set()
+        """The sessions of the source whose session in the memory has no messages yet."""
         self._begun: set[SessionKey] = set()
         """The sessions to which this import added messages."""
         self._last: dict[str, Any] = {}
-        """The last row of each session that is stored already; None if the session exists without such a row."""
+        """The last row of each session that is stored; None if the session has messages, but none of the source."""
 
     def check(self, rows: Sequence[SourceMessage]) -> Program[None]:
         """Check that messages can be stored, and find those that are stored already.
@@ -117,6 +123,7 @@ class MessageImport:
                 message_id = str(incoming.message.id)
                 if known.get(message_id, 0) > 0:
                     known[message_id] -= 1
+                    self._known_size -= 1
                     self._last[session] = incoming.row
 
     def store(self, rows: Sequence[SourceMessage]) -> Program[None]:
@@ -125,7 +132,11 @@ class MessageImport:
         by_session = self._decoded(rows, check=False)
         for session, messages in by_session.items():
             last = self._last.get(session)
-            new = [one for one in messages if last is None or one.row > last]
+            new: list[Incoming] = []
+            for one in messages:  # a scan of Redis may return a session twice
+                if last is None or one.row > last:
+                    new.append(one)
+                    last = one.row
             self._tally.skip("messages", len(messages) - len(new))
             if new:
                 yield from self._append(session, new)
@@ -151,7 +162,7 @@ class MessageImport:
                 f"it. Import again to continue."
             )
             raise ConflictError(msg)
-        self._last.setdefault(session, None)
+        self._last[session] = new[-1].row
         self._begun.add(key)
         self._tally.add("messages", len(new))
         if is_new:
@@ -179,6 +190,8 @@ class MessageImport:
 
     def _known_ids(self, session: str) -> Program[Counter[str]]:
         """Return the number of messages by ID that the session has."""
+        if session in self._empty:
+            return _NONE
         if session in self._known:
             return self._known[session]
         key = self._keys[session]
@@ -188,10 +201,12 @@ class MessageImport:
             yield from OffLoop(large=True)
             found.update(str(message_of(self._engine.codec, row, key).id) for row in page)
             after = page[-1].position
-        if found:
-            self._last.setdefault(session, None)
-        size = found.total() + sum(map(Counter.total, self._known.values()))
-        while self._known and size > _KNOWN_IDS:
-            size -= self._known.pop(next(iter(self._known))).total()
+        if not found:
+            self._empty.add(session)
+            return _NONE
+        self._last.setdefault(session, None)
+        self._known_size += found.total()
+        while self._known and self._known_size > _KNOWN_IDS:
+            self._known_size -= self._known.pop(next(iter(self._known))).total()
         self._known[session] = found
         return found
