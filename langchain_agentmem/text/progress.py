@@ -52,7 +52,7 @@ def progress_bar(console: Console | None = None) -> Iterator[Report]:
     """Show a progress bar, and provide the function to call after each batch.
 
     Args:
-        console: The console. Default: None (rich's own, which a notebook shows).
+        console: The console, from which the bar disappears at the end. Default: None (rich's own, which a notebook shows).
     """
     import rich.progress
 
@@ -61,7 +61,7 @@ def progress_bar(console: Console | None = None) -> Iterator[Report]:
         rich.progress.TextColumn("{task.description}", markup=False),
         rich.progress.TimeElapsedColumn(),
     )
-    with rich.progress.Progress(*columns, console=console) as bar:
+    with rich.progress.Progress(*columns, console=console, transient=console is not None) as bar:
         task = bar.add_task("Starting")
 
         def report(done: Progress) -> None:

@@ -15,6 +15,7 @@ from langchain_agentmem.command.application import build
 TEXT = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRESS = re.compile(r"[⠀-⣿] .*")
 COMMANDS = [str(one.name) for one in build().registered_commands]
 
 
@@ -34,7 +35,7 @@ def test_the_commands_print_what_the_document_says(
         assert program == "agentmem"
         code = main(arguments)
         shown = capsys.readouterr()
-        printed = re.sub(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\r|\x1b\[\dK|\x1b\[1A", "", shown.out) + shown.err
+        printed = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", shown.out + PROGRESS.sub("", shown.err))
         assert code == 0, printed
         assert re.fullmatch(pattern(promised), words(printed)), (line, words(printed), words(promised))
 
