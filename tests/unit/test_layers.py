@@ -14,7 +14,7 @@ import langchain_agentmem
 ROOT = Path(langchain_agentmem.__file__).parent
 PACKAGE = ROOT.name
 DRIVERS = {"sqlite3", "psycopg", "psycopg_pool", "redis"}
-OPTIONAL = DRIVERS | {"langchain", "networkx", "pandas", "pgvector"}
+OPTIONAL = DRIVERS | {"cryptography", "langchain", "networkx", "pandas", "pgvector"}
 OPTIONAL_AT_TOP = {
     "backends.sqlite.driver": {"sqlite3"},
     "backends.postgres.conninfo": {"psycopg"},
