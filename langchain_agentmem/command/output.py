@@ -19,7 +19,7 @@ from langchain_agentmem.text.escapes import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from langchain_agentmem.lifecycle.progress import Report
+    from langchain_agentmem.text.progress import Report
 
 PROGRAM = "agentmem"
 
@@ -157,7 +157,7 @@ class Output:
     @contextmanager
     def progress(self) -> Iterator[Report | bool]:
         """Provide the `progress` argument of a long operation: a bar on stderr if that is a terminal, else False."""
-        from langchain_agentmem.lifecycle.progress import progress_bar
+        from langchain_agentmem.text.progress import progress_bar
 
         if not self.errors.is_terminal:
             yield False
