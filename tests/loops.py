@@ -14,6 +14,7 @@ SYNCHRONOUS = (
     ("langchain_agentmem/backends/__init__.py", {"connect", "connect_string", "adopt"}),
     ("langchain_agentmem/programs/runners.py", {"run"}),
     ("langchain_agentmem/lifecycle/methods.py", {"close"}),
+    ("langchain_agentmem/lifecycle/transfer/files.py", {"close"}),
     ("langchain_agentmem/backends/surface.py", {"close", "__exit__", "from_url"}),
     ("langchain_agentmem/store/face.py", {"close"}),
     ("langchain_agentmem/history/face.py", {"close"}),

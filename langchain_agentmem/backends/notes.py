@@ -60,7 +60,8 @@ class Notes:
     def __init__(self, backend: Backend, tenant: str, *about: str | None) -> None:
         self._items = backend.items
         self._tenant = TENANT_OF_NOTES + tenant
-        self._namespace = _namespace(*about)
+        self.namespace = _namespace(*about)
+        """The namespace of the notes, under the tenant `TENANT_OF_NOTES` followed by the tenant of the subject."""
 
     @storage_program
     def get(self, name: str, now: float) -> Program[Note | None]:
@@ -70,19 +71,19 @@ class Notes:
             name: The name of the note.
             now: The current time, in seconds since 1970.
         """
-        (row,) = yield from self._items.get(self._tenant, [(self._namespace, name)], now)
+        (row,) = yield from self._items.get(self._tenant, [(self.namespace, name)], now)
         return None if row is None else _note(row)
 
     @storage_program
     def several(self, names: Sequence[str], now: float) -> Program[list[Note | None]]:
         """Same as `get`, for several notes."""
-        rows = yield from self._items.get(self._tenant, [(self._namespace, name) for name in names], now)
+        rows = yield from self._items.get(self._tenant, [(self.namespace, name) for name in names], now)
         return [None if row is None else _note(row) for row in rows]
 
     @storage_program
     def touch(self, name: str, now: float) -> Program[None]:
         """Restart the TTL of a note."""
-        yield from self._items.touch(self._tenant, [(self._namespace, name)], now)
+        yield from self._items.touch(self._tenant, [(self.namespace, name)], now)
 
     @storage_program
     def put(self, name: str, value: Mapping[str, Any], now: float, ttl: float | None = None) -> Program[None]:
@@ -113,20 +114,20 @@ class Notes:
         """
         put = None if value is None else self._put(name, value, ttl)
         # The token is chosen outside of the program, so that a retry has the same one.
-        return self._items.swap(self._tenant, [Swap(self._namespace, name, expected, put)], now, secrets.randbits(53))
+        return self._items.swap(self._tenant, [Swap(self.namespace, name, expected, put)], now, secrets.randbits(53))
 
     @storage_program
     def clear(self, now: float) -> Program[None]:
         """Delete all notes about the subject."""
         following: tuple[Any, ...] | None = None
         while True:
-            rows, following = yield from self._items.scan(self._tenant, self._namespace, None, _AT_ONCE, following, now)
+            rows, following = yield from self._items.scan(self._tenant, self.namespace, None, _AT_ONCE, following, now)
             yield from self._items.delete(self._tenant, [(row.namespace, row.key) for row in rows])
             if following is None:
                 return
 
     def _put(self, name: str, value: Mapping[str, Any], ttl: float | None) -> ItemPut:
-        return ItemPut(self._namespace, name, dump_json(value), ttl, None)
+        return ItemPut(self.namespace, name, dump_json(value), ttl, None)
 
 
 def notes_of_thread(backend: Backend, thread: ThreadKey) -> Notes:

@@ -204,7 +204,7 @@ class Codec:
 
     def _store(self, value: Any, identity: Typed) -> Typed:
         if not self._custom:
-            return self._seal(identity)
+            return self.seal(identity)
         try:
             return Typed(*self.serde.dumps_typed(value))
         except UNREADABLE:
@@ -245,7 +245,7 @@ class Codec:
         packed = zlib.compress(packed, 1)
         if self._custom:
             return Typed(*self.serde.dumps_typed(packed))
-        return self._seal(Typed(_PACKED, packed))
+        return self.seal(Typed(_PACKED, packed))
 
     def load_document(self, typed: tuple[str, bytes]) -> dict[str, Any]:
         """Return the mapping that `dump_document` stored.
@@ -262,6 +262,26 @@ class Codec:
             raise DamagedDataError(msg) from error
         if not isinstance(document, dict):
             msg = f"Expected a stored document, found a {type(document).__name__}: the row was damaged or altered."
+            raise DamagedDataError(msg)
+        return document
+
+    def pack_document(self, document: Mapping[str, Any]) -> bytes:
+        """Return a mapping as bytes that are neither compressed nor encrypted: equal mappings have equal bytes."""
+        return self._packer.pack(document)
+
+    def unpack_document(self, packed: bytes) -> dict[str, Any]:
+        """Return the mapping that `pack_document` packed.
+
+        Raises:
+            DamagedDataError: The bytes were damaged or altered.
+        """
+        try:
+            document = self._packer.unpack(packed)
+        except UNREADABLE as error:
+            msg = f"A document cannot be read: it was damaged or altered. Cause: {reason_of(error)}."
+            raise DamagedDataError(msg) from error
+        if not isinstance(document, dict):
+            msg = f"Expected a document, found a {type(document).__name__}: it was damaged or altered."
             raise DamagedDataError(msg)
         return document
 
@@ -291,7 +311,8 @@ class Codec:
             )
             raise DamagedDataError(msg) from error
 
-    def _seal(self, typed: Typed) -> Typed:
+    def seal(self, typed: Typed) -> Typed:
+        """Encrypt a plain form: the inverse of `open`. Without a key, return it unchanged."""
         if self._cipher is None:
             return typed
         # The type is encrypted too, so that nobody can read or alter it.

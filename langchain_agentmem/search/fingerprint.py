@@ -82,6 +82,38 @@ class Embedded(NamedTuple):
     check: Check | None = None
 
 
+def stored_state(backend: Backend, tenant: str) -> Program[State | None]:
+    """Read the stored fingerprint of a tenant; None if there is none."""
+    note = yield from Read(backend, _notes(backend, tenant).get(_NOTE, time.time()))
+    if note is None:
+        return None
+    stored = note.value
+    fingerprint = Fingerprint(stored["model"], stored["dimensions"])
+    return State(fingerprint, stored["phase"], stored.get("generation", 0), note.revision)
+
+
+def swap_state(
+    backend: Backend, tenant: str, state: State | None, fingerprint: Fingerprint, phase: str
+) -> Program[bool]:
+    """Store a fingerprint, if the stored one did not change since it was read; return true if it was stored.
+
+    Args:
+        backend: The backend that stores the vectors.
+        tenant: The tenant.
+        state: The stored fingerprint as it was read; None if there was none.
+        fingerprint: The fingerprint to store.
+        phase: The phase to store. `CLEARING` begins a new generation.
+    """
+    generation = (state.generation if state else 0) + (phase == CLEARING)
+    value = {**fingerprint._asdict(), "phase": phase, "generation": generation}
+    expected = None if state is None else state.revision
+    return (yield from Write(backend, _notes(backend, tenant).swap(_NOTE, value, expected, time.time())))
+
+
+def _notes(backend: Backend, tenant: str) -> Notes:
+    return Notes(backend, tenant, "embeddings")
+
+
 class Indexer:
     """Embeds the texts of one tenant, and refuses a model that is not the one of the stored vectors.
 
@@ -95,7 +127,6 @@ class Indexer:
         self.embedder = embedder
         self._backend = backend
         self._tenant = tenant
-        self._notes = Notes(backend, tenant, "embeddings")
         self._checked: Check | None = None
         """The last check, if the stored fingerprint was that of this model and its vectors were complete."""
         self._generation: int | None = None
@@ -220,12 +251,7 @@ class Indexer:
 
     def state(self) -> Program[State | None]:
         """Read the stored fingerprint; None if there is none."""
-        note = yield from Read(self._backend, self._notes.get(_NOTE, time.time()))
-        if note is None:
-            return None
-        stored = note.value
-        fingerprint = Fingerprint(stored["model"], stored["dimensions"])
-        return State(fingerprint, stored["phase"], stored.get("generation", 0), note.revision)
+        return (yield from stored_state(self._backend, self._tenant))
 
     def swap(self, state: State | None, fingerprint: Fingerprint, phase: str) -> Program[bool]:
         """Store a fingerprint, if the stored one did not change since it was read.
@@ -239,9 +265,7 @@ class Indexer:
             True if it was stored.
         """
         generation = (state.generation if state else 0) + (phase == CLEARING)
-        value = {**fingerprint._asdict(), "phase": phase, "generation": generation}
-        expected = None if state is None else state.revision
-        swapped = yield from Write(self._backend, self._notes.swap(_NOTE, value, expected, time.time()))
+        swapped = yield from swap_state(self._backend, self._tenant, state, fingerprint, phase)
         self._checked = None
         if swapped:
             self._generation = generation

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, messages_from_dict
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError
@@ -105,55 +104,45 @@ async def test_old_data_of_every_kind_is_deleted(memory, call, clock):
 
 async def test_the_archive_has_everything(memory, call, clock, tmp_path):
     await fill(memory, call)
-    key = ("old", "alice@example.com")
-    await call(memory.sessions.rename, "old", "A title", user_id=key[1])
+    await call(memory.sessions.rename, "old", "A title", user_id="alice@example.com")
     config = put(memory, "thread-old", 2, HumanMessage("Hello", id="m1"), AIMessage("Hi", id="m2"))
     memory.checkpointer.put_writes(config, [("step", {"a": 1})], "task-1")
     clock.now += 10 * DAY
+    await call(memory.export, tmp_path / "before.jsonl")
     path = tmp_path / "archive.jsonl"
     result = await call(memory.cleanup, 5 * DAY, archive=path, kinds=("sessions", "threads", "items", "variables"))
     assert result.archived == str(path)
     found = lines_of(path.read_text(encoding="utf-8"))
-    kinds: dict[str, list[dict[str, Any]]] = {}
-    for line in found:
-        kinds.setdefault(line["kind"], []).append(line)
-    assert found[0]["kind"] == "header"
-    assert found[0]["version"] == 1
-    (session,) = kinds["session"]
-    assert (session["session_id"], session["user_id"], session["title"]) == (*key, "A title")
-    assert session["updated_at"] == START.timestamp()
-    assert messages_from_dict([line["message"] for line in kinds["message"]]) == [
-        HumanMessage("Hello", id="m1"),
-        AIMessage("Hi", id="m2"),
+    assert (found[0]["kind"], found[0]["version"], found[0]["content"]) == ("header", 1, "archive")
+    await call(memory.export, tmp_path / "cleaned.jsonl")
+    assert (tmp_path / "cleaned.jsonl").read_bytes() != (tmp_path / "before.jsonl").read_bytes()
+    restored = await call(memory.import_from, path)
+    assert (restored.counts["sessions"], restored.counts["records"], restored.counts["threads"]) == (1, 1, 1)
+    await call(memory.export, tmp_path / "after.jsonl")
+    assert (tmp_path / "after.jsonl").read_text().split("\n") == (tmp_path / "before.jsonl").read_text().split("\n")
+
+
+async def test_archived_messages_and_records_return_to_their_sessions(memory, call, clock, tmp_path):
+    history = memory.history("s", user_id="u", agent="writer")
+    await call(history.add_messages, [HumanMessage("The zebra question", id="old"), AIMessage("Old answer")])
+    await call(memory.records.save, "writer", {"step": 1}, session_id="gone", user_id="u")
+    await call(memory.records.save, "writer", {"step": 2}, session_id="s", user_id="u")
+    clock.now += 10 * DAY
+    await call(history.add_messages, [HumanMessage("New question", id="new")])
+    path = tmp_path / "archive.jsonl"
+    deleted = await call(memory.cleanup, 5 * DAY, archive=path)
+    assert (deleted.sessions, deleted.messages, deleted.records) == (1, 2, 2)
+    restored = await call(memory.import_from, path)
+    assert (restored.counts["messages"], restored.counts["records"]) == (2, 2)
+    assert [message.text for message in history.messages] == [
+        "The zebra question",
+        "Old answer",
+        "New question",
     ]
-    assert [line["position"] for line in kinds["message"]] == [0, 1]
-    assert {line["agent"] for line in kinds["message"]} == {"writer"}
-    variables = {(line["name"], line["value"], line["agent"], line["session_id"]) for line in kinds["variable"]}
-    assert variables == {("goal", "launch", "writer", "old"), ("tone", "formal", None, None)}
-    assert [line["record"] for line in kinds["record"]] == [{"step": 1}]
-    (item,) = kinds["item"]
-    assert (item["namespace"], item["key"], item["value"]) == (["docs", "a"], "one", {"text": "first"})
-    (thread,) = kinds["thread"]
-    assert (thread["thread_id"], list(thread["users"])) == ("thread-old", ["alice@example.com"])
-    serde = memory.checkpointer.serde
-    values: dict[int, Any] = {}
-    for line in kinds["value"]:
-        if "data" in line:
-            values[line["number"]] = serde.loads_typed((line["data"][0], b64decode(line["data"][1])))
-        else:
-            added = [serde.loads_typed((type_, b64decode(data))) for type_, data in line["elements"]]
-            values[line["number"]] = [*values.get(line["base"], [])[: line["keep"]], *added]
-    newest, oldest = kinds["checkpoint"]
-    assert {name: values[number] for name, number in newest["values"].items()} == {
-        "messages": [HumanMessage("Hello", id="m1"), AIMessage("Hi", id="m2")],
-        "step": 2,
-    }
-    assert {name: values[number] for name, number in oldest["values"].items()} == {
-        "messages": [HumanMessage("Hello", id="m1")],
-        "step": 1,
-    }
-    ((task, channel, value),) = [one.values() for one in newest["writes"]]
-    assert (task, channel, serde.loads_typed((value[0], b64decode(value[1])))) == ("task-1", "step", {"a": 1})
+    assert await call(history.count) == 3
+    assert [one.record["step"] for one in await call(memory.records.query, user_id="u")] == [2, 1]
+    assert (await call(memory.search_history, "zebra", user_id="u"))[0].message.id == "old"
+    assert (await call(memory.import_from, path)).counts == {}
 
 
 async def test_an_archive_is_continued(memory, call, clock, tmp_path):

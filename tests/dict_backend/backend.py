@@ -16,6 +16,7 @@ from dict_backend.programs import program
 from dict_backend.records import Records
 from dict_backend.stale import StaleRows
 from dict_backend.statistics import Statistics
+from dict_backend.transfer import Transfer
 from dict_backend.variables import Variables
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.traces import FoundTrace, TraceForms
@@ -35,6 +36,7 @@ class DictBackend(Backend):
         self.openings = Openings(self.messages)
         self.stale = StaleRows(self)
         self.statistics = Statistics(self)
+        self.transfer = Transfer(self)
         self._lock = threading.RLock()
         self._closed = False
 

@@ -123,7 +123,7 @@ class TransferTable(Protocol):
         """Return sessions, in the same order; None for a session that does not exist. The keys have one tenant and user."""
 
     def messages(self, key: SessionKey, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
-        """Return at most `limit` messages after a position, oldest first, with `vector` and `id_digest`."""
+        """Return at most `limit` messages after a position, oldest first, with `vector`."""
 
     def restore_session(self, state: SessionState, now: float) -> Program[bool]:
         """Store a session without messages, with its summaries and variables.
@@ -179,7 +179,7 @@ class TransferTable(Protocol):
     # Threads
 
     def thread_ids(self, tenant: str, after: Any, limit: int, now: float) -> Program[Page[str]]:
-        """Return a page of the IDs of all threads."""
+        """Return a page of the IDs of all threads. Threads that have expired may be among them."""
 
     def threads(self, tenant: str, thread_ids: Sequence[str], now: float) -> Program[list[ThreadState | None]]:
         """Return threads, in the same order; None for a thread that does not exist."""

@@ -19,6 +19,7 @@ from langchain_agentmem.backends.postgres.stale import PostgresStaleRows
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.backends.postgres.statistics import PostgresStatistics
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
+from langchain_agentmem.backends.postgres.transfer import PostgresTransfer
 from langchain_agentmem.backends.postgres.variables import PostgresVariables
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program
@@ -43,6 +44,7 @@ class PostgresBackend(Backend):
         self.openings = PostgresOpenings(schema)
         self.stale = PostgresStaleRows(schema)
         self.statistics = PostgresStatistics(schema)
+        self.transfer = PostgresTransfer(schema, self._items)
         self._occurrences = statements("occurrences.sql", schema)
 
     @classmethod

@@ -33,7 +33,7 @@ from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
 from langchain_agentmem.programs import Execute, Fetch, Program, one_statement, storage_program
 
-_COMPACT = "agentmem"
+COMPACT = "agentmem"
 """The type of the rows in LangGraph's tables that only this package can read."""
 _DEFAULT_TENANT = "default"
 _FIRST_VERSION = f"{1:032}.{0:016}"
@@ -67,11 +67,11 @@ class PostgresCheckpoints:
             keys = (*_use(thread, use), *row.key, row.parent_id)
             ((stored,),) = yield from Fetch(self._sql["put_plain"], (*keys, *_plain(put, codec)))
             return bool(stored)
-        checkpoint, metadata = _compact(put, codec, use.now)
+        checkpoint, metadata = compact_columns(put, codec, use.now)
         parameters = (
             *(*_use(thread, use), *(use.secret or (None, None))),
-            *(*row.key, row.parent_id, _COMPACT, checkpoint, metadata),
-            *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
+            *(*row.key, row.parent_id, COMPACT, checkpoint, metadata),
+            *(json.dumps(_wanted(put.requires)), *added_values(put.values, put.elements)),
         )
         return (yield from self._store("put", thread, use, parameters))
 
@@ -88,9 +88,9 @@ class PostgresCheckpoints:
             *(*_use(thread, use), *(use.secret or (None, None)), *put.checkpoint, task_id, task_path),
             [write.write_index for write in writes],
             [write.channel for write in writes],
-            [_write_type(write) for write in writes],
+            [write_type(write) for write in writes],
             [write.data for write in writes],
-            *(json.dumps(_wanted(put.requires)), *_added(put.values, put.elements)),
+            *(json.dumps(_wanted(put.requires)), *added_values(put.values, put.elements)),
         )
         return (yield from self._store("put_writes", thread, use, parameters))
 
@@ -119,11 +119,11 @@ class PostgresCheckpoints:
             return False
         for before, after in changes:
             stored = (name, *put.row.key, before.task_id, before.write_index)
-            former = (before.channel, _write_type(before), before.data)
+            former = (before.channel, write_type(before), before.data)
             if after is None:
                 yield from Execute(self._sql["delete_write"], (*stored, *former))
             else:
-                new = (after.channel, _write_type(after), after.data)
+                new = (after.channel, write_type(after), after.data)
                 yield from Execute(self._sql["replace_write"], (*new, *stored, *former))
         return True
 
@@ -136,7 +136,7 @@ class PostgresCheckpoints:
         found = yield from Fetch(self._sql["get"], (thread_name(thread), namespace, checkpoint_id, now))
         if not found:
             return None
-        row = _checkpoint(thread.thread_id, found[0][1], codec)
+        row = checkpoint_row(thread.thread_id, found[0][1], codec)
         answer = _Answer.of(thread.thread_id, found[1:])
         return LoadedCheckpoint(row, answer.writes(row.key), answer.parts([row]))
 
@@ -169,7 +169,7 @@ class PostgresCheckpoints:
                 "after_namespace": after_namespace,
             }
             rows = yield from Fetch(self._sql["page"], {**parameters, **more})
-        return [_checkpoint(thread_id, row, codec) for thread_id, *row in rows]
+        return [checkpoint_row(thread_id, row, codec) for thread_id, *row in rows]
 
     @storage_program
     def load(self, tenant: str, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
@@ -190,7 +190,7 @@ class PostgresCheckpoints:
         self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
     ) -> Program[list[CheckpointRow]]:
         rows = yield from Fetch(self._sql["ancestors"], (thread_name(thread), *checkpoint, limit, now))
-        return [_checkpoint(thread.thread_id, row, codec) for row in rows]
+        return [checkpoint_row(thread.thread_id, row, codec) for row in rows]
 
     @one_statement
     def writes(
@@ -332,7 +332,7 @@ class _Answer(NamedTuple):
                 elements[reference] = Typed(type_, data)
             elif part == "write":
                 namespace, id_, task_id, index, task_path, channel = fields
-                write = StoredWrite(task_id, index, task_path, channel, *_read_write_type(type_), data)
+                write = StoredWrite(task_id, index, task_path, channel, *read_write_type(type_), data)
                 pending.setdefault(CheckpointKey(namespace, id_), []).append(write)
             elif part == "value":
                 kind, number, *base, head, tail, digest = fields[3:]
@@ -364,9 +364,9 @@ def listed_thread(row: Sequence[Any]) -> ThreadRow:
 def thread_name(thread: ThreadKey) -> str:
     """Return the `thread_id` in LangGraph's tables, which have no tenants: the thread's ID for the default tenant."""
     tenant, thread_id = thread
-    if tenant == _DEFAULT_TENANT and not thread_id.startswith(f"{_COMPACT}:"):
+    if tenant == _DEFAULT_TENANT and not thread_id.startswith(f"{COMPACT}:"):
         return thread_id
-    return f"{_COMPACT}:{len(tenant)}:{tenant}:{thread_id}"
+    return f"{COMPACT}:{len(tenant)}:{tenant}:{thread_id}"
 
 
 def _use(thread: ThreadKey, use: ThreadUse) -> tuple[Any, ...]:
@@ -374,13 +374,15 @@ def _use(thread: ThreadKey, use: ThreadUse) -> tuple[Any, ...]:
     return (thread_name(thread), *thread, use.user_id or "", use.now, use.ttl)
 
 
-def _write_type(write: StoredWrite) -> str:
-    return write.type if write.kind == PLAIN else f"{_COMPACT}:{write.kind}:{write.type}"
+def write_type(write: StoredWrite) -> str:
+    """Return the type of a pending write as it is stored: with the kind, unless it is `PLAIN`."""
+    return write.type if write.kind == PLAIN else f"{COMPACT}:{write.kind}:{write.type}"
 
 
-def _read_write_type(type_: str) -> tuple[str, str]:
+def read_write_type(type_: str) -> tuple[str, str]:
+    """Return the kind and the type that `write_type` joined."""
     mark, _, rest = type_.partition(":")
-    if mark != _COMPACT:
+    if mark != COMPACT:
         return PLAIN, type_
     kind, _, inner = rest.partition(":")
     return kind, inner
@@ -390,7 +392,7 @@ def _wanted(digests: Mapping[ValueKey, str]) -> list[tuple[str, ...]]:
     return [(*key, digest) for key, digest in digests.items()]
 
 
-def _added(values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> tuple[Any, ...]:
+def added_values(values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> tuple[Any, ...]:
     """Return the last five parameters of the fragment `added_values`."""
     rows = [
         (
@@ -408,7 +410,7 @@ def _added(values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> tu
     )
 
 
-def _compact(put: CheckpointPut, codec: Codec, now: float) -> tuple[str, str]:
+def compact_columns(put: CheckpointPut, codec: Codec, now: float) -> tuple[str, str]:
     """Return the columns `checkpoint` and `metadata` of a compact row: the document, and the fields that SQL reads."""
     row = put.row
     document: dict[str, Any] = {"checkpoint": row.checkpoint, "inline": row.inline, "stored": row.stored}
@@ -419,7 +421,7 @@ def _compact(put: CheckpointPut, codec: Codec, now: float) -> tuple[str, str]:
         metadata = json.dumps(run)
     type_, data = codec.dump_document(document)
     columns = {
-        "v": _COMPACT,
+        "v": COMPACT,
         "at": now,
         "values": row.stored,
         "type": type_,
@@ -465,17 +467,18 @@ def _without_nul(value: Any) -> Any:
     return [_without_nul(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
-def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointRow:
+def checkpoint_row(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointRow:
+    """Return a checkpoint, from the columns of the statement `page` after the thread."""
     namespace, checkpoint_id, parent_id, type_, checkpoint, metadata, stored, sends = row
     key = CheckpointKey(namespace, checkpoint_id)
-    if type_ != _COMPACT and codec.secret:
+    if type_ != COMPACT and codec.secret:
         msg = (
             f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is not encrypted, but the memory has a key. Another "
             f"program wrote the checkpoint. Open the thread without the key, or delete it."
         )
         raise DamagedDataError(msg)
     try:
-        if type_ == _COMPACT:
+        if type_ == COMPACT:
             document = _mapping(codec.load_document((checkpoint["type"], base64.b64decode(checkpoint["document"]))))
             checkpoint, metadata = document["checkpoint"], document.get("metadata", metadata)
             inline, versions = _mapping(document["inline"]), _mapping(document["stored"])

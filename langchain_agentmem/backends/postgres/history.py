@@ -80,14 +80,14 @@ class PostgresMessages:
             [title.position for title in addition.titles or ()],
             *(addition.now, addition.agent, addition.keep, addition.ttl, addition.sliding, addition.token),
             [row.role for row in rows],
-            _column([row.agent for row in rows]),
+            column_of([row.agent for row in rows]),
             [row.ends_with_session for row in rows],
             [row.created_at for row in rows],
-            _column([row.metadata for row in rows]),
+            column_of([row.metadata for row in rows]),
             [row.body.type for row in rows],
             [row.body.data for row in rows],
             [row.words for row in rows],
-            _column([row.vector for row in rows]),
+            column_of([row.vector for row in rows]),
             [row.id_digest for row in rows],
         )
         ((first,),) = yield from Fetch(self._sql["append"], parameters)
@@ -295,15 +295,20 @@ def listed_session(tenant: str, row: Sequence[Any]) -> SessionRow:
     user, session_id, title, count, created_at, updated_at, expires_at, history, listed, metadata = row
     key, times = SessionKey(tenant, user or None, session_id), (created_at, updated_at, expires_at)
     summaries = [one for one in (history, listed) if one]
-    return SessionRow(key, _read_title(session_id, title), count, *times, summaries, metadata)
+    return SessionRow(key, read_title(session_id, title), count, *times, summaries, metadata)
 
 
-def _column(values: list[Any]) -> list[Any] | None:
+def column_of(values: list[Any]) -> list[Any] | None:
     """Return the values of a column; None if all are None, because `unnest` fills a missing column with NULLs."""
     return values if any(value is not None for value in values) else None
 
 
-def _read_title(session_id: str, title: bytes | None) -> str | None:
+def read_title(session_id: str, title: bytes | None) -> str | None:
+    """Return a title that was read.
+
+    Raises:
+        DamagedDataError: It was damaged or altered.
+    """
     try:
         return None if title is None else title.decode()
     except UnicodeDecodeError as error:

@@ -29,6 +29,17 @@ def array_of(floats: Floats, oid: int) -> bytes:
     return header.tobytes() + body.tobytes() if len(numbers) else np.array([0, 0, oid], dtype=">i4").tobytes()
 
 
+def floats_in(array: bytes) -> bytes:
+    """Return the numbers in Postgres' binary format of an array: the inverse of `array_of`."""
+    import numpy as np
+
+    body = np.frombuffer(array[_ARRAY_HEADER:], dtype=[("length", ">i4"), ("number", ">f4")])
+    return body["number"].astype("<f4").tobytes()
+
+
+_ARRAY_HEADER = 20
+"""The number of bytes before the elements of an array with one dimension."""
+
 _PACKAGE = "langchain_agentmem.backends.postgres"
 _COMMENTS = re.compile(r"\A(--.*\n)+")
 

@@ -79,15 +79,15 @@ class PostgresItems:
     ) -> Program[list[ItemRow | None]]:
         if not keys:
             return []
-        prefixed = [(_encode(tenant, namespace), key) for namespace, key in keys]
-        rows = yield from Fetch(self._sql["get_with_paths" if paths else "get"], (*_columns(prefixed), now))
-        found = {(row[0], row[1]): _item(row) for row in rows}
+        prefixed = [(encoded_prefix(tenant, namespace), key) for namespace, key in keys]
+        rows = yield from Fetch(self._sql["get_with_paths" if paths else "get"], (*columns_of(prefixed), now))
+        found = {(row[0], row[1]): item_row(row) for row in rows}
         return [found.get(one) for one in prefixed]
 
     @one_statement
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
         if puts:
-            yield from self._ensure_vectors([vector for put in puts for vector in put.vectors])
+            yield from self.ensure_vectors([vector for put in puts for vector in put.vectors])
             yield from OffLoop(is_long((put.value for put in puts), LARGE))
             paths = _paths(tenant, puts)
             yield from Fetch(self._sql["put_with_paths" if paths else "put"], (*_put(tenant, puts, now), *paths))
@@ -95,8 +95,8 @@ class PostgresItems:
     @one_statement
     def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
         puts = [swap.put for swap in swaps if swap.put]
-        yield from self._ensure_vectors([vector for put in puts for vector in put.vectors])
-        prefixed = _columns([(_encode(tenant, swap.namespace), swap.key) for swap in swaps])
+        yield from self.ensure_vectors([vector for put in puts for vector in put.vectors])
+        prefixed = columns_of([(encoded_prefix(tenant, swap.namespace), swap.key) for swap in swaps])
         expectations = [swap.expected for swap in swaps], [swap.keep for swap in swaps], token
         paths = _paths(tenant, puts)
         statement = self._sql["swap_with_paths" if paths else "swap"]
@@ -108,13 +108,13 @@ class PostgresItems:
     def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
         if keys:
             yield from Fetch(
-                self._sql["delete"], _columns([(_encode(tenant, namespace), key) for namespace, key in keys])
+                self._sql["delete"], columns_of([(encoded_prefix(tenant, namespace), key) for namespace, key in keys])
             )
 
     @one_statement
     def touch(self, tenant: str, keys: Sequence[tuple[Namespace, str]], now: float) -> Program[None]:
-        prefixed = [(_encode(tenant, namespace), key) for namespace, key in keys]
-        yield from Fetch(self._sql["touch"], (*_columns(prefixed), now))
+        prefixed = [(encoded_prefix(tenant, namespace), key) for namespace, key in keys]
+        yield from Fetch(self._sql["touch"], (*columns_of(prefixed), now))
 
     @storage_program
     def change(
@@ -126,11 +126,11 @@ class PostgresItems:
         now: float,
     ) -> Program[None]:
         every = [*touches, *deletes, *((put.namespace, put.key) for put in puts)]
-        columns = _columns([(_encode(tenant, namespace), key) for namespace, key in every])
+        columns = columns_of([(encoded_prefix(tenant, namespace), key) for namespace, key in every])
         created = [at >= len(touches) for at in range(len(every))]
         locked = {tuple(row) for row in (yield from Fetch(self._sql["lock"], (*columns, created, now)))}
         # An item that another writer created since is not locked: an update now would lock it out of order.
-        touched = [(namespace, key) for namespace, key in touches if (_encode(tenant, namespace), key) in locked]
+        touched = [(namespace, key) for namespace, key in touches if (encoded_prefix(tenant, namespace), key) in locked]
         if touched:
             yield from self.touch(tenant, touched, now)
         yield from self.delete(tenant, deletes)
@@ -151,7 +151,7 @@ class PostgresItems:
         parameters = {"own": own, "first": first, "last": last, "now": now, "path": _path(condition), "limit": limit}
         rows = yield from Fetch(self._sql["scan"], {**parameters, "at": at, "prefix": after, "key": key})
         following = (rows[-1][7], rows[-1][0], rows[-1][1]) if len(rows) == limit else None
-        return [_item(row[:7]) for row in rows], following
+        return [item_row(row[:7]) for row in rows], following
 
     @one_statement
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
@@ -176,8 +176,8 @@ class PostgresItems:
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
         if not ids:
             return {}
-        rows = yield from Fetch(self._sql["get"], (*_columns([(prefix, key) for _, prefix, key in ids]), 0.0))
-        found = {(row[0], row[1]): _item(row) for row in rows}
+        rows = yield from Fetch(self._sql["get"], (*columns_of([(prefix, key) for _, prefix, key in ids]), 0.0))
+        found = {(row[0], row[1]): item_row(row) for row in rows}
         return {id_: found[id_[1:]] for id_ in ids if id_[1:] in found}
 
     @one_statement
@@ -245,37 +245,40 @@ class PostgresItems:
         first, last = below(tenant, ())[1:]
         statement = self._sql["indexed" if dimensions is None else "unembedded"]
         rows = yield from Fetch(statement, (first, last, *(after or ("", "")), limit, now))
-        return [IndexedItem(_item(row[:7]), row[7]) for row in rows], rows[-1][:2] if len(rows) == limit else None
+        return [IndexedItem(item_row(row[:7]), row[7]) for row in rows], rows[-1][:2] if len(rows) == limit else None
 
     @storage_program
     def set_words(self, tenant: str, items: Sequence[tuple[ItemRow, str]]) -> Program[None]:
-        words = {(_encode(tenant, row.namespace), row.key): text for row, text in items}
-        parameters = (*_columns(list(words)), [row.revision for row, _ in items])
+        words = {(encoded_prefix(tenant, row.namespace), row.key): text for row, text in items}
+        parameters = (*columns_of(list(words)), [row.revision for row, _ in items])
         unchanged = [(prefix, key) for prefix, key in (yield from Fetch(self._sql["lock_unchanged"], parameters))]
         texts = [(at, part) for at, place in enumerate(unchanged, 1) for part in text_vectors(words[place])]
-        columns = (*_columns(unchanged), [at for at, _ in texts], [text for _, text in texts])
+        columns = (*columns_of(unchanged), [at for at, _ in texts], [text for _, text in texts])
         yield from Fetch(self._sql["add_texts"], columns)
 
     @storage_program
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
         vectors = [(at, field, vector) for at, item in enumerate(items, 1) for field, vector in enumerate(item.vectors)]
-        yield from self._ensure_vectors([vector for *_, vector in vectors])
+        yield from self.ensure_vectors([vector for *_, vector in vectors])
         parameters = (
-            *_columns([(_encode(tenant, row.namespace), row.key) for row, _ in items]),
+            *columns_of([(encoded_prefix(tenant, row.namespace), row.key) for row, _ in items]),
             [row.revision for row, _ in items],
             *_vector_columns(vectors),
         )
         ((embedded,),) = yield from Fetch(self._sql["embed"], parameters)
         return int(embedded)
 
-    def _ensure_vectors(self, vectors: Sequence[bytes]) -> Program[None]:
+    def ensure_vectors(self, vectors: Sequence[bytes]) -> Program[None]:
         """Create the table of vectors before the first vector is stored, because its dimensions are known then."""
-        if not vectors or self._has_vectors:
-            return
-        ((self._has_vectors,),) = yield from Fetch(self._sql["has_vectors"])
-        if not self._has_vectors:
+        if vectors and not (yield from self.has_vectors()):
             dimensions = len(vectors[0]) // 4
             yield from Fetch(self._sql["make_vectors"], (dimensions, *self._column(dimensions)))
+
+    def has_vectors(self) -> Program[bool]:
+        """Return true if the table of vectors exists."""
+        if not self._has_vectors:
+            ((self._has_vectors,),) = yield from Fetch(self._sql["has_vectors"])
+        return self._has_vectors
 
     def _column(self, dimensions: int) -> tuple[str, str, str]:
         """Return the type of the column of vectors, and the kind and the options of its index."""
@@ -295,7 +298,7 @@ class _Items(Mapping[Any, ItemRow]):
         self._rows = rows
 
     def __getitem__(self, id_: Any) -> ItemRow:
-        return _item(self._rows[id_])
+        return item_row(self._rows[id_])
 
     def __contains__(self, id_: object) -> bool:
         return id_ in self._rows
@@ -344,8 +347,8 @@ def _put(tenant: str, puts: Sequence[ItemPut], now: float) -> tuple[Any, ...]:
     texts = [(at, part) for at, put in enumerate(puts, 1) if put.text is not None for part in text_vectors(put.text)]
     vectors = [(at, field, vector) for at, put in enumerate(puts, 1) for field, vector in enumerate(put.vectors)]
     return (
-        *_columns([(_encode(tenant, put.namespace), put.key) for put in puts]),
-        [_wrap(put.value) for put in puts],
+        *columns_of([(encoded_prefix(tenant, put.namespace), put.key) for put in puts]),
+        [wrapped(put.value) for put in puts],
         [put.ttl for put in puts],
         now,
         [at for at, _ in texts],
@@ -368,7 +371,10 @@ def _paths(tenant: str, puts: Sequence[ItemPut]) -> tuple[list[str], list[str], 
     noted = [put for put in puts if put.paths is not None]
     if not noted:
         return ()
-    return (*_columns([(_encode(tenant, put.namespace), put.key) for put in noted]), [put.paths or "" for put in noted])
+    return (
+        *columns_of([(encoded_prefix(tenant, put.namespace), put.key) for put in noted]),
+        [put.paths or "" for put in noted],
+    )
 
 
 def text_vectors(text: str) -> list[str]:
@@ -388,13 +394,13 @@ def _text_vector(words: Sequence[str]) -> str:
     return " ".join(f"'{word}':{','.join(found)}" for word, found in positions.items())
 
 
-def _columns(prefixed: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+def columns_of(prefixed: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """Return the prefixes and the keys of items."""
     return [prefix for prefix, _ in prefixed], [key for _, key in prefixed]
 
 
 @lru_cache(maxsize=4_000)
-def _encode(tenant: str, namespace: Namespace) -> str:
+def encoded_prefix(tenant: str, namespace: Namespace) -> str:
     """Return a namespace as LangGraph's store writes it, with dots between labels. Dots within labels are escaped."""
     labels = [_escape(label) for label in namespace]
     return ".".join(labels if tenant == "default" else [_TENANT + _escape(tenant), *labels])
@@ -417,13 +423,13 @@ def _escape(label: str) -> str:
 
 def below(tenant: str, prefix: Namespace) -> tuple[str | None, str, str]:
     """Return the prefix of a namespace, and the range of the prefixes below it."""
-    own = _encode(tenant, prefix)
+    own = encoded_prefix(tenant, prefix)
     if not own:
         return None, "", _TENANT
     return own if prefix else None, f"{own}.", f"{own}/"
 
 
-def _wrap(value: str) -> str:
+def wrapped(value: str) -> str:
     """Return JSON text that Postgres stores unchanged."""
     if "\\u0000" in value or "e+" in value or "-0.0" in value or _WRAPPED in value:
         loaded = json.loads(value)
@@ -441,7 +447,12 @@ def unwrapped(value: str) -> str:
     return value
 
 
-def _item(row: Sequence[Any]) -> ItemRow:
+def item_row(row: Sequence[Any]) -> ItemRow:
+    """Return an item, from the columns of the statement `get`.
+
+    Raises:
+        DamagedDataError: A time is missing.
+    """
     prefix, key, value, *rest = row
     if rest[0] is None or rest[1] is None:
         msg = f"Item {key!r} cannot be read. The row was damaged or altered: the time of its creation or update is missing."

@@ -18,6 +18,7 @@ from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.backends.redis.stale import RedisStaleRows
 from langchain_agentmem.backends.redis.statistics import RedisStatistics
 from langchain_agentmem.backends.redis.store import RedisItems
+from langchain_agentmem.backends.redis.transfer import RedisTransfer
 from langchain_agentmem.backends.redis.variables import RedisVariables
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program, storage_program
@@ -42,6 +43,7 @@ class RedisBackend(Backend):
         self.openings = RedisOpenings()
         self.stale = RedisStaleRows()
         self.statistics = RedisStatistics(self.messages, self.items, self.checkpoints, self.records, self.variables)
+        self.transfer = RedisTransfer(self._items)
 
     @classmethod
     def from_url(cls, url: str, credentials: Credentials | None = None) -> RedisBackend:

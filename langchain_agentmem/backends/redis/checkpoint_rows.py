@@ -79,7 +79,7 @@ def checkpoints_in(thread_id: str, records: bytes, codec: Codec) -> list[Checkpo
     for field, row in pairs(records):
         (parent_id, *_), document = row_parts(row)
         described = codec.load_document(unpack(document))
-        rows.append(CheckpointRow(thread_id, _checkpoint_key(field), parent_id or None, **described))
+        rows.append(CheckpointRow(thread_id, checkpoint_key(field), parent_id or None, **described))
     return rows
 
 
@@ -88,11 +88,12 @@ def entries_in(records: bytes) -> list[CheckpointEntry]:
     entries = []
     for field, row in pairs(records):
         (parent_id, _, run_id, created_at), _ = row_parts(row)
-        entries.append(CheckpointEntry(_checkpoint_key(field), parent_id or None, run_id or None, created_at))
+        entries.append(CheckpointEntry(checkpoint_key(field), parent_id or None, run_id or None, created_at))
     return entries
 
 
-def _checkpoint_key(field: bytes) -> CheckpointKey:
+def checkpoint_key(field: bytes) -> CheckpointKey:
+    """Return the key of the checkpoint in a field."""
     return CheckpointKey(*field.decode().split("\x00"))
 
 
@@ -106,7 +107,7 @@ def pack_write(write: StoredWrite) -> bytes:
 
 
 def _writes_in(records: bytes) -> dict[CheckpointKey, list[StoredWrite]]:
-    return {_checkpoint_key(field): list(each_write(rows)) for field, rows in pairs(records)}
+    return {checkpoint_key(field): list(each_write(rows)) for field, rows in pairs(records)}
 
 
 def each_write(rows: bytes) -> Iterator[StoredWrite]:
@@ -129,18 +130,20 @@ def pack_additions(
     """Return the additions of a write as arguments of scripts: requirements, values and elements, each after their number."""
     groups: tuple[list[tuple[Any, Any]], ...] = (
         [(field_of(key), digest) for key, digest in requires.items()],
-        [(field_of(value.key), _pack_value(value)) for value in values],
+        [(field_of(value.key), pack_value(value)) for value in values],
         [(reference, pack(typed)) for reference, typed in elements.items()],
     )
     return [one for group in groups for one in (len(group), *(part for pair in group for part in pair))]
 
 
-def _pack_value(value: StoredValue) -> bytes:
+def pack_value(value: StoredValue) -> bytes:
+    """Return the row of a value."""
     base = False if value.base is None else field_of(value.base)
     return row_header([value.kind, value.digest, base, value.head, value.tail, value.type, value.number]) + value.data
 
 
-def _value(field: bytes, row: bytes) -> StoredValue:
+def unpack_value(field: bytes, row: bytes) -> StoredValue:
+    """Return the value in a field and a row."""
     (kind, digest, base, head, tail, type_, number), data = row_parts(row)
     return StoredValue(
         _value_key(field), kind, type_, data, number, _value_key(base.encode()) if base else None, head, tail, digest
@@ -167,7 +170,7 @@ class Answer(NamedTuple):
         """
         secret, writes, values, *elements = found
         pending = _writes_in(writes)
-        chains = {value.key: value for value in (_value(*pair) for pair in pairs(values))}
+        chains = {value.key: value for value in (unpack_value(*pair) for pair in pairs(values))}
         known = None if secret is None else unpack(secret)
         return cls(pending, Parts.of(rows, pending, chains, _elements(*elements), known))
 

@@ -47,7 +47,7 @@ from langchain_agentmem.programs import Program, storage_program
 
 LUA = load_scripts("checkpoints.lua", "a thread")
 
-_KEYS = ("thread", "checkpoints", "order", "values", "elements", "writes", "runs")
+KEYS = ("thread", "checkpoints", "order", "values", "elements", "writes", "runs")
 _THREADS_AT_ONCE = 500
 _AFTER_ALL = b"\xff"
 """A value that sorts after every namespace."""
@@ -268,8 +268,8 @@ class RedisCheckpoints:
             return True
         users, ttl, *dumps = found
         use = ThreadUse(now, ttl=None if ttl is None else float(ttl))
-        arguments = (_identity(target), optional(now), _identity(source), *_secrets(secrets), *dumps)
-        steps = _enlist(target, use, _users_in(users))
+        arguments = (identity_of_thread(target), optional(now), identity_of_thread(source), *_secrets(secrets), *dumps)
+        steps = enlisted_thread(target, use, _users_in(users))
         (*_, copied) = yield from InvokeAll([*steps, invoke_thread("restore", target, arguments)])
         if copied < 0:
             raise Changed
@@ -355,22 +355,22 @@ class RedisCheckpoints:
 def invoke_thread(name: str, thread: ThreadKey, arguments: Sequence[Any] = ()) -> Invoke:
     """Run a script on the keys of a thread."""
     prefix = slot("thread", *thread)
-    return Invoke(LUA[name], [prefix + key for key in _KEYS], arguments)
+    return Invoke(LUA[name], [prefix + key for key in KEYS], arguments)
 
 
 def _write(name: str, thread: ThreadKey, use: ThreadUse, arguments: Sequence[Any]) -> Program[Any]:
     """Run a script that writes to a thread, and return the first value of its answer."""
     secret = b"" if use.secret is None else pack(use.secret)
     following = b"" if use.next_secret is None else pack(use.next_secret)
-    used = (_identity(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret, following)
+    used = (identity_of_thread(thread), optional(use.now), use.user_id or "", optional(use.ttl), secret, following)
     named = [] if use.user_id is None else [use.user_id]
     (*_, (result, *users)) = yield from InvokeAll(
-        [*_enlist(thread, use, named), invoke_thread(name, thread, (*used, *arguments))]
+        [*enlisted_thread(thread, use, named), invoke_thread(name, thread, (*used, *arguments))]
     )
     others = [user for user in _users_in(*users) if user != use.user_id] if result else []
     if others:
         # The thread also belongs to these users, whom this write does not name.
-        yield from InvokeAll(_enlist(thread, use, others))
+        yield from InvokeAll(enlisted_thread(thread, use, others))
     return result
 
 
@@ -406,7 +406,7 @@ def _users_in(users: bytes = b"") -> list[str]:
     return [user.decode() for user in users.split(b"\x00") if user]
 
 
-def _enlist(thread: ThreadKey, use: ThreadUse, users: Sequence[str]) -> list[Invoke]:
+def enlisted_thread(thread: ThreadKey, use: ThreadUse, users: Sequence[str]) -> list[Invoke]:
     """Return the steps that add a thread to the indexes, including those of some users."""
     tenant, name = thread
     steps = [indexes.enlist(threads_index(tenant), name, use.now)]
@@ -440,7 +440,7 @@ def _expiring(tenant: str) -> str:
     return slot("tenant", tenant) + "expiring-threads"
 
 
-def _identity(thread: ThreadKey) -> bytes:
+def identity_of_thread(thread: ThreadKey) -> bytes:
     """Return a thread's key as one byte string."""
     return ormsgpack.packb(tuple(thread))
 

@@ -11,6 +11,7 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
               summary:, summary:<agent>, revision:, revision:<agent>   the running summaries and their revisions
               covers:, covers:<agent>   the position after the last message that a summary tells; missing if it may tell any
               metadata
+              restored        the time of the last import of messages, in seconds on the server's clock
               openings, timeout   the tokens of the openings, and the seconds without use after which an open session is ended
               head            bytes that describe the messages of an encrypted session
               ends, exceptions    1 if the end of the session deletes its variables, and the agents for which the opposite holds
@@ -197,6 +198,14 @@ local function settled_title()
   if kept then return state[1] end
   call('HDEL', SESSION, 'title', 'titled')
   return false
+end
+
+-- Return the title for a reader. Shortly after messages were restored, the message that the title was taken from may be missing.
+local RESTORING = 600
+local function title_for_reader()
+  local restored = tonumber(call('HGET', SESSION, 'restored') or 0)
+  if call('TIME')[1] - restored < RESTORING then return call('HGET', SESSION, 'title') end
+  return settled_title()
 end
 
 -- Change the revisions of the summaries of some agents and of all messages: a summary that another process began before is not
@@ -532,7 +541,7 @@ return removed
 -- The summaries are that of its history, and that of messages that were passed as a list.
 -- KEYS: the keys of the session.
 -- ARGV: none.
-local title = settled_title()
+local title = title_for_reader()
 local state = call('HMGET', SESSION, 'count', 'created', 'updated', 'expires', 'metadata', 'summary:', 'summary:\31list')
 return {title, unpack(state, 1, 7)}
 

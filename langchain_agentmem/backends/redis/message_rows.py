@@ -53,11 +53,7 @@ def index_entries(
         entries: Their entries.
         logs: Pairs of a width and a log of vectors.
     """
-    vectors = {
-        int(_STORED_POSITION.unpack_from(log, at)[0]): log[at + 8 : at + 8 + width]
-        for width, log in zip(logs[::2], logs[1::2], strict=True)
-        for at in range(0, len(log), 8 + width)
-    }
+    vectors = vectors_in(logs)
     found = []
     ends = list(accumulate(map(int, lengths.split())))
     for position, start, end in zip(map(int, positions.split()), [0, *ends], ends, strict=False):
@@ -68,6 +64,19 @@ def index_entries(
             words = entries[middle:end]
             found.append(IndexEntry(session_id, position, role, created_at, words, vectors.get(position)))
     return sorted(found, key=lambda entry: entry.position)
+
+
+def vectors_in(logs: Sequence[Any]) -> dict[int, bytes]:
+    """Return the vectors in logs by position.
+
+    Args:
+        logs: Pairs of a width and a log.
+    """
+    return {
+        int(_STORED_POSITION.unpack_from(log, at)[0]): log[at + 8 : at + 8 + width]
+        for width, log in zip(logs[::2], logs[1::2], strict=True)
+        for at in range(0, len(log), 8 + width)
+    }
 
 
 def session_row(key: SessionKey, described: Sequence[Any]) -> SessionRow:

@@ -85,17 +85,10 @@ class RedisRecords:
 
     @storage_program
     def add(self, tenant: str, row: RecordRow, ttl: float | None, sliding: bool, now: float) -> Program[None]:
-        data = ormsgpack.packb((row.started_at, row.duration, row.created_at, row.record))
-        user, key = row.user_id or "", session_of(tenant, row)
-        steps = [indexes.enlist(record_owners(tenant), user, row.created_at)]
-        if key is None:
-            steps.append(_refer(tenant, row.user_id, None, _member(row, _LASTING, data)))
-        else:
-            steps += [
-                *listed(key, now, ttl),
-                _refer(tenant, row.user_id, key, _member(row, _REFERENCE, key.session_id.encode())),
-            ]
-            member = _member(row, _ENDING if row.ends_with_session else _LASTING, data)
+        steps, member = restore_steps(tenant, row)
+        key = session_of(tenant, row)
+        if key is not None:
+            steps = [*listed(key, now, ttl), *steps]
             arguments = (optional(now), identity_of(key), optional(ttl), int(sliding), member)
             steps.append(invoke("add_record", key, arguments))
         yield from InvokeAll(steps)
@@ -185,6 +178,17 @@ class RedisRecords:
             return [_Source(user, None, (_index(query.tenant, user),)) for user in users]
         keys = [SessionKey(query.tenant, user, query.session_id) for user in users]
         return [_Source(key.user_id, key, _session_keys(key)) for key in keys]
+
+
+def restore_steps(tenant: str, row: RecordRow) -> tuple[list[Invoke], bytes]:
+    """Return the calls that list a record, or store one without session; and its member of the session's records."""
+    data = ormsgpack.packb((row.started_at, row.duration, row.created_at, row.record))
+    steps = [indexes.enlist(record_owners(tenant), row.user_id or "", row.created_at)]
+    member = _member(row, _ENDING if row.ends_with_session else _LASTING, data)
+    key = session_of(tenant, row)
+    if key is None:
+        return [*steps, _refer(tenant, row.user_id, None, _member(row, _LASTING, data))], member
+    return [*steps, _refer(tenant, row.user_id, key, _member(row, _REFERENCE, key.session_id.encode()))], member
 
 
 def delete_references(key: SessionKey, ids: Sequence[str]) -> Program[None]:

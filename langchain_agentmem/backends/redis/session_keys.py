@@ -22,8 +22,13 @@ _KEYS = ("session", "messages", "index", "tokens", "words", "vectors", "tokens:o
 
 def invoke(name: str, key: SessionKey, arguments: Any) -> Invoke:
     """Run a script on the keys of a session."""
+    return Invoke(LUA[name], session_keys(key), arguments)
+
+
+def session_keys(key: SessionKey) -> list[str]:
+    """Return the keys of a session."""
     prefix = session_slot(key)
-    return Invoke(LUA[name], [prefix + part for part in _KEYS], arguments)
+    return [prefix + part for part in _KEYS]
 
 
 def session_slot(key: SessionKey) -> str:

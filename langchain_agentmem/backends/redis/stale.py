@@ -30,7 +30,7 @@ from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, optiona
 from langchain_agentmem.backends.redis.session_keys import invoke, owner_index, owners_index
 from langchain_agentmem.backends.redis.store import RedisItems, root_index
 from langchain_agentmem.backends.redis.variables import LUA as VARIABLES
-from langchain_agentmem.backends.redis.variables import delisted_steps, hash_keys, users_index, variable_row
+from langchain_agentmem.backends.redis.variables import all_of_hash, delisted_steps, hash_keys, users_index
 from langchain_agentmem.programs import Program, storage_program
 
 T = TypeVar("T")
@@ -156,7 +156,7 @@ class RedisStaleRows:
     @storage_program
     def variables(self, scan: StaleScan) -> Program[Page[VariableRow]]:
         def page_of(user: str, after: Any) -> Program[Page[VariableRow]]:  # noqa: ARG001 (a user is one page)
-            return (yield from _every(VariableScope(scan.tenant, user), scan.now)), None
+            return (yield from all_of_hash(VariableScope(scan.tenant, user), scan.now)), None
 
         found, following = yield from _of_each(scan, users_index(scan.tenant), page_of)
         return [row for row in found if row.updated_at < scan.before], following
@@ -176,7 +176,7 @@ class RedisStaleRows:
 
     @storage_program
     def session_variables(self, key: SessionKey, now: float) -> Program[list[VariableRow]]:
-        return (yield from _every(VariableScope(*key), now))
+        return (yield from all_of_hash(VariableScope(*key), now))
 
 
 def _sessions(scan: StaleScan) -> Program[Page[_Listed]]:
@@ -240,12 +240,6 @@ def _with_pending(walk: _Walk, index: str, start: Any, known: Sequence[str] | se
 
 def _continued(walk: _Walk) -> _Walk | None:
     return None if walk.cursor is None and not walk.pending else walk
-
-
-def _every(scope: VariableScope, now: float) -> Program[list[VariableRow]]:
-    """Return the variables of all agents in a hash."""
-    expires, flat = yield from Invoke(VARIABLES["every"], hash_keys(scope), (optional(now),))
-    return [variable_row(scope, field, value, expires) for field, value in zip(flat[::2], flat[1::2], strict=True)]
 
 
 def _is_alive(described: Sequence[Any], now: float) -> bool:

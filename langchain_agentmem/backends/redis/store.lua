@@ -140,42 +140,60 @@ local function paths_of(namespace, key, head)
   return paths and struct.unpack('<d', paths) == head.stamp and string.sub(paths, 9)
 end
 
+-- Return the stamp of an item that is restored: the time of its last update, which differs from the stamps in its namespace.
+local function restored_stamp(namespace, updated)
+  local items, offset = PREFIX .. 'items:' .. namespace, tonumber(string.sub(redis.sha1hex(namespace), 1, 4), 16) % 1000
+  local stamp = math.floor(updated * 1000000) + offset
+  while call('ZCOUNT', items, string.format('%.0f', stamp), string.format('%.0f', stamp)) > 0 do stamp = stamp + 1 end
+  return stamp
+end
+
 -- Store items. The arguments from `from` to `upto` are, for each item: namespace, key, value, ttl ('' for none), words, vectors,
--- width (-1: the item is not searched), paths ('' if the put named no fields).
-local function put(now, from, upto)
-  local stamp = math.max(tonumber(call('GET', PREFIX .. 'clock') or 0), math.floor(now * 1000000))
-  local left, longest, lives = call('PTTL', NAMESPACES), 0, {}
-  for at = from, upto, 8 do
+-- width (-1: the item is not searched), paths ('' if the put named no fields). With `restores`, the times of the creation, the last
+-- update and the expiry ('' for none) follow, and an item that exists stays unchanged. Return the number of stored items.
+local function put(now, from, upto, restores)
+  local clock = math.max(tonumber(call('GET', PREFIX .. 'clock') or 0), restores and 0 or math.floor(now * 1000000))
+  local left, longest, lives, count = call('PTTL', NAMESPACES), 0, {}, 0
+  for at = from, upto, restores and 11 or 8 do
     local namespace, key, value, ttl = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
     local item = PREFIX .. 'item:' .. namespace .. key
     local head = head_of(namespace, key)
-    local life = lives[namespace] or {left = call('PTTL', PREFIX .. 'items:' .. namespace), longest = 0}
-    lives[namespace] = life
-    stamp = stamp + 1
-    -- A late clock must not bring the expiry forward, so the TTL counts from the item's last use at least.
-    local used = head and math.max(now, head.updated, head.expires - head.ttl) or now
-    local fields = {ttl and used + ttl or 0, exists(head, now) and head.created or now, now, ttl or 0, stamp, 0}
-    call('SET', item, struct.pack('>dddddd', unpack(fields)) .. value)
-    call('ZADD', PREFIX .. 'items:' .. namespace, string.format('%.0f', stamp), key)
-    index_item(namespace, key, stamp, ARGV[at + 4], ARGV[at + 5], tonumber(ARGV[at + 6]))
-    if ARGV[at + 7] == '' then call('HDEL', PREFIX .. 'paths:' .. namespace, key)
-    else call('HSET', PREFIX .. 'paths:' .. namespace, key, struct.pack('<d', stamp) .. ARGV[at + 7]) end
-    if ttl then
-      call('PEXPIREAT', item, ahead(ttl))
-      call('ZADD', PREFIX .. 'expiring', string.format('%.17g', used + ttl), expiring(namespace, key))
-      life.longest = life.longest and math.max(life.longest, ttl)
-      longest = longest and math.max(longest, ttl)
-    else
-      call('ZREM', PREFIX .. 'expiring', expiring(namespace, key))
-      life.longest, longest = nil, nil
+    if not restores or not exists(head, now) then
+      local life = lives[namespace] or {left = call('PTTL', PREFIX .. 'items:' .. namespace), longest = 0}
+      lives[namespace] = life
+      -- A late clock must not bring the expiry forward, so the TTL counts from the item's last use at least.
+      local used = head and math.max(now, head.updated, head.expires - head.ttl) or now
+      local created, updated, expires = exists(head, now) and head.created or now, now, ttl and used + ttl
+      local seconds, stamp = ttl, clock + 1
+      if restores then
+        created, updated, expires = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]), tonumber(ARGV[at + 10])
+        seconds, stamp = expires and expires - now, restored_stamp(namespace, updated)
+      end
+      clock, count = math.max(clock, stamp), count + 1
+      call('SET', item, struct.pack('>dddddd', expires or 0, created, updated, ttl or 0, stamp, 0) .. value)
+      call('ZADD', PREFIX .. 'items:' .. namespace, string.format('%.0f', stamp), key)
+      index_item(namespace, key, stamp, ARGV[at + 4], ARGV[at + 5], tonumber(ARGV[at + 6]))
+      if ARGV[at + 7] == '' then call('HDEL', PREFIX .. 'paths:' .. namespace, key)
+      else call('HSET', PREFIX .. 'paths:' .. namespace, key, struct.pack('<d', stamp) .. ARGV[at + 7]) end
+      if seconds then
+        call('PEXPIREAT', item, ahead(seconds))
+        call('ZADD', PREFIX .. 'expiring', string.format('%.17g', expires), expiring(namespace, key))
+        life.longest = life.longest and math.max(life.longest, seconds)
+        longest = longest and math.max(longest, seconds)
+      else
+        call('ZREM', PREFIX .. 'expiring', expiring(namespace, key))
+        life.longest, longest = nil, nil
+      end
     end
   end
+  if count == 0 then return 0 end
   for namespace, life in pairs(lives) do
     call('ZADD', NAMESPACES, 0, namespace)
     outlive(indexes_of(namespace), life.left, life.longest)
   end
-  call('SET', PREFIX .. 'clock', string.format('%.0f', stamp), 'KEEPTTL')
+  call('SET', PREFIX .. 'clock', string.format('%.0f', clock), 'KEEPTTL')
   outlive({NAMESPACES, PREFIX .. 'clock', PREFIX .. 'expiring'}, left, longest)
+  return count
 end
 
 -- get --

@@ -466,9 +466,21 @@ def _invoke(name: str, tenant: str, root: str, arguments: Iterable[Any]) -> Invo
 def _enlist(tenant: str, root: str, puts: Collection[ItemPut], now: float) -> list[Invoke]:
     """Add a root to the indexes, before items are stored below it."""
     ttls = [put.ttl for put in puts if put.ttl is not None]
-    steps = [indexes.enlist(root_index(tenant), root, now)]
-    if ttls:
-        steps.append(indexes.schedule(_expiring(tenant), root, now + min(ttls), earliest=True))
+    return enlisted_root(tenant, root, now, now + min(ttls) if ttls else None)
+
+
+def enlisted_root(tenant: str, root: str, used: float, expires_at: float | None) -> list[Invoke]:
+    """Return the steps that add a root to the indexes.
+
+    Args:
+        tenant: The tenant.
+        root: The root.
+        used: The time of its use.
+        expires_at: The earliest expiry of the items that are stored below it; None for none.
+    """
+    steps = [indexes.enlist(root_index(tenant), root, used)]
+    if expires_at is not None:
+        steps.append(indexes.schedule(_expiring(tenant), root, expires_at, earliest=True))
     return steps
 
 

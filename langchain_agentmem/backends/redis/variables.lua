@@ -152,3 +152,12 @@ for at = 1, ARGC, 3 do
   end
 end
 return {removed, call('HLEN', KEYS[1])}
+
+-- restore --
+-- Add a variable, unless it exists. Return 1 if it was added.
+-- KEYS: the hash.
+-- ARGV: now, field, value.
+local known = call('HGET', KEYS[1], ARGV[2])
+if known and is_alive(select(3, struct.unpack('>ddd', known)), tonumber(ARGV[1])) then return 0 end
+call('HSET', KEYS[1], ARGV[2], ARGV[3])
+return 1

@@ -110,7 +110,7 @@ class RedisVariables:
         of_user = partial(VariableScope, query.tenant)
         yield from indexes.each(users_index(query.tenant), lambda some: self._tally(query, tally, map(of_user, some)))
         of_agent = partial(VariableScope, query.tenant, None, None)
-        yield from indexes.each(_agents(query.tenant), lambda some: self._tally(query, tally, map(of_agent, some)))
+        yield from indexes.each(agents_index(query.tenant), lambda some: self._tally(query, tally, map(of_agent, some)))
 
     @staticmethod
     def _tally(query: StatisticsQuery, tally: Tally, scopes: Iterable[VariableScope]) -> Program[None]:
@@ -136,7 +136,7 @@ def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use
     ttls = [put.ttl for put in puts if put.ttl is not None]
     if ttls:
         due = now + min(ttls)
-        steps.append(indexes.schedule(variable_schedule(scope.tenant), _identity(scope), due, earliest=True))
+        steps.append(indexes.schedule(variable_schedule(scope.tenant), identity_of_scope(scope), due, earliest=True))
     written = [scope.agent or "", *(one for put in puts for one in (put.name, put.value, optional(put.ttl)))]
     session = scope.session
     if session is not None:
@@ -145,8 +145,35 @@ def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use
     if scope.user_id is not None:
         steps.append(indexes.enlist(users_index(scope.tenant), scope.user_id, now))
     elif scope.agent is not None:
-        steps.append(indexes.enlist(_agents(scope.tenant), scope.agent, now))
+        steps.append(indexes.enlist(agents_index(scope.tenant), scope.agent, now))
     return [*steps, Invoke(LUA["set"], hash_keys(scope), (optional(now), *written))]
+
+
+def restore_variable_steps(row: VariableRow, now: float) -> list[Invoke]:
+    """Return the calls that store a variable outside of sessions, unless it exists. The last returns 1 if it was stored."""
+    scope = row.scope
+    steps: list[Invoke] = []
+    if row.expires_at is not None:
+        schedule = variable_schedule(scope.tenant)
+        steps.append(indexes.schedule(schedule, identity_of_scope(scope), row.expires_at, earliest=True))
+    if scope.user_id is not None:
+        steps.append(indexes.enlist(users_index(scope.tenant), scope.user_id, row.updated_at))
+    elif scope.agent is not None:
+        steps.append(indexes.enlist(agents_index(scope.tenant), scope.agent, row.updated_at))
+    return [*steps, Invoke(LUA["restore"], hash_keys(scope), (optional(now), *pack_variable(row)))]
+
+
+def pack_variable(row: VariableRow) -> tuple[str, bytes]:
+    """Return the field and the value of a variable in a hash."""
+    times = _TIMES.pack(row.created_at, row.updated_at, row.expires_at or 0.0)
+    return f"{row.scope.agent or ''}\0{row.name}", times + row.value.encode()
+
+
+def all_of_hash(scope: VariableScope, now: float) -> Program[list[VariableRow]]:
+    """Return the variables of all agents in the hash of a scope."""
+    expires, flat = yield from Invoke(LUA["every"], hash_keys(scope), (optional(now),))
+    own = scope if scope.user_id is None else scope._replace(agent=None)
+    return [variable_row(own, field, value, expires) for field, value in zip(flat[::2], flat[1::2], strict=True)]
 
 
 def hash_keys(scope: VariableScope) -> list[str]:
@@ -160,7 +187,7 @@ def hash_keys(scope: VariableScope) -> list[str]:
     return [slot("tenant", scope.tenant) + name]
 
 
-def _identity(scope: VariableScope) -> bytes:
+def identity_of_scope(scope: VariableScope) -> bytes:
     """Return the scope of a hash as one byte string: the hash of a session or a user holds those of all agents."""
     if scope.session is not None:
         return identity_of(scope.session)
@@ -172,18 +199,18 @@ def users_index(tenant: str) -> str:
     return slot("tenant", tenant) + "variable-users"
 
 
-def _agents(tenant: str) -> str:
+def agents_index(tenant: str) -> str:
     """Return the index of the agents that have variables for all users."""
     return slot("tenant", tenant) + "variable-agents"
 
 
 def delisted_steps(scope: VariableScope, now: float) -> list[Invoke]:
     """Return the calls that remove an empty hash from the indexes, unless it was used again."""
-    steps = [indexes.reschedule(variable_schedule(scope.tenant), [(_identity(scope), "")])]
+    steps = [indexes.reschedule(variable_schedule(scope.tenant), [(identity_of_scope(scope), "")])]
     if scope.session is None and scope.user_id is not None:
         steps.append(indexes.heal(users_index(scope.tenant), [(scope.user_id, now)]))
     elif scope.session is None and scope.agent is not None:
-        steps.append(indexes.heal(_agents(scope.tenant), [(scope.agent, now)]))
+        steps.append(indexes.heal(agents_index(scope.tenant), [(scope.agent, now)]))
     return steps
 
 

@@ -16,6 +16,7 @@ from langchain_agentmem.backends.sqlite.stale import SqliteStaleRows
 from langchain_agentmem.backends.sqlite.statistics import SqliteStatistics
 from langchain_agentmem.backends.sqlite.store import SqliteItems
 from langchain_agentmem.backends.sqlite.traces import Purge
+from langchain_agentmem.backends.sqlite.transfer import SqliteTransfer
 from langchain_agentmem.backends.sqlite.variables import SqliteVariables
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program
@@ -40,6 +41,7 @@ class SqliteBackend(Backend):
         self.openings = SqliteOpenings()
         self.stale = SqliteStaleRows()
         self.statistics = SqliteStatistics()
+        self.transfer = SqliteTransfer()
 
     @classmethod
     def from_url(cls, url: str) -> SqliteBackend:

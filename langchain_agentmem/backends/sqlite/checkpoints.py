@@ -93,7 +93,7 @@ class SqliteCheckpoints:
             {"checkpoint": row.checkpoint, "metadata": row.metadata, "inline": row.inline, "stored": row.stored}
         )
         yield from Execute(SQL["add_checkpoint"], (number, *row.key, row.parent_id, put.run_id, use.now, *document))
-        yield from self._add(number, put.values, put.elements)
+        yield from add_values(number, put.values, put.elements)
         yield from self._replace_secret(number, use.next_secret)
         return True
 
@@ -113,7 +113,7 @@ class SqliteCheckpoints:
                 for write in put.writes
             ],
         )
-        yield from self._add(number, put.values, put.elements)
+        yield from add_values(number, put.values, put.elements)
         yield from self._replace_secret(number, use.next_secret)
         return True
 
@@ -129,7 +129,7 @@ class SqliteCheckpoints:
             rows = yield from Fetch(SQL["checkpoint"], (number, namespace, checkpoint_id))
         if not rows:
             return None
-        (loaded,) = yield from self._load(number, [_checkpoint(thread.thread_id, rows[0], codec)])
+        (loaded,) = yield from self._load(number, [checkpoint_row(thread.thread_id, rows[0], codec)])
         return loaded
 
     def page(
@@ -168,7 +168,7 @@ class SqliteCheckpoints:
                     "after_namespace": after_namespace,
                 },
             )
-        return [_checkpoint(thread_id, row, codec) for thread_id, *row in rows]
+        return [checkpoint_row(thread_id, row, codec) for thread_id, *row in rows]
 
     def load(self, tenant: str, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
         by_thread: dict[str, list[CheckpointRow]] = {}
@@ -188,7 +188,7 @@ class SqliteCheckpoints:
         namespace, checkpoint_id = checkpoint
         parameters = {"thread": number, "namespace": namespace, "checkpoint_id": checkpoint_id, "limit": limit}
         rows = yield from Fetch(SQL["ancestors"], parameters)
-        return [_checkpoint(thread.thread_id, row, codec) for row in rows]
+        return [checkpoint_row(thread.thread_id, row, codec) for row in rows]
 
     def writes(
         self, thread: ThreadKey, checkpoints: Sequence[CheckpointKey], channels: Collection[str]
@@ -350,20 +350,6 @@ class SqliteCheckpoints:
         ((count,),) = yield from Fetch(SQL["present"], {"thread": number, "wanted": wanted})
         return int(count)
 
-    def _add(self, number: int, values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> Program[None]:
-        yield from ExecuteMany(
-            SQL["add_value"],
-            [
-                (
-                    *(number, *value.key, value.kind, value.type, value.data, value.number),
-                    *(value.base or (None, None, None)),
-                    *(value.head, value.tail, value.digest),
-                )
-                for value in values
-            ],
-        )
-        yield from ExecuteMany(SQL["add_element"], [(number, key, *typed) for key, typed in elements.items()])
-
     def _load(self, number: int | None, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
         writes = {}
         for row in rows:
@@ -383,7 +369,7 @@ class SqliteCheckpoints:
         values: dict[ValueKey, tuple[StoredValue, Known]] = {}
         if keys:
             found = yield from Fetch(SQL["values"], {"thread": number, "keys": json.dumps(list(keys))})
-            chains = {value.key: value for value in map(_value, found)}
+            chains = {value.key: value for value in map(value_row, found)}
             values = {key: resolve(key, chains) for key in keys if key in chains}
         runs = [
             *(known.references for value, known in values.values() if value.kind != PLAIN),
@@ -405,7 +391,7 @@ class SqliteCheckpoints:
     def _delete_unneeded(self, number: int | None, codec: Codec) -> Program[None]:
         """Delete values that no checkpoint needs, then elements that no value or write refers to."""
         documents = yield from Fetch(SQL["documents"], (number,))
-        needed = {key for row in documents for key in _checkpoint("", row, codec).value_keys()}
+        needed = {key for row in documents for key in checkpoint_row("", row, codec).value_keys()}
         needed.update(ValueKey(*row) for row in (yield from Fetch(SQL["values_of_writes"], (number,))))
         links = {}
         for row in (yield from Fetch(SQL["value_links"], (number,))):
@@ -427,18 +413,36 @@ class SqliteCheckpoints:
             yield from Execute(SQL[f"delete_{what}_of_thread"], (number,))
 
 
+def add_values(number: int, values: Sequence[StoredValue], elements: Mapping[bytes, Typed]) -> Program[None]:
+    """Add values and elements to a thread, unless they are stored."""
+    yield from ExecuteMany(
+        SQL["add_value"],
+        [
+            (
+                *(number, *value.key, value.kind, value.type, value.data, value.number),
+                *(value.base or (None, None, None)),
+                *(value.head, value.tail, value.digest),
+            )
+            for value in values
+        ],
+    )
+    yield from ExecuteMany(SQL["add_element"], [(number, key, *typed) for key, typed in elements.items()])
+
+
 def _expired(thread: Sequence[Any], now: float) -> bool:
     expires_at = thread[2]
     return expires_at is not None and expires_at <= now
 
 
-def _checkpoint(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointRow:
+def checkpoint_row(thread_id: str, row: Sequence[Any], codec: Codec) -> CheckpointRow:
+    """Return a checkpoint, from the columns of the fragment `checkpoint`."""
     namespace, checkpoint_id, parent_id, type_, document = row
     parts = codec.load_document((type_, document))
     return CheckpointRow(thread_id, CheckpointKey(namespace, checkpoint_id), parent_id, **parts)
 
 
-def _value(row: Sequence[Any]) -> StoredValue:
+def value_row(row: Sequence[Any]) -> StoredValue:
+    """Return a value, from the columns of its row."""
     kind, type_, data, number = row[3:7]
     head, tail, digest = row[10:]
     base = ValueKey(*row[7:10]) if row[7] is not None else None

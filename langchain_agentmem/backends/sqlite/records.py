@@ -20,11 +20,7 @@ class SqliteRecords:
     def add(self, tenant: str, row: RecordRow, ttl: float | None, sliding: bool, now: float) -> Program[None]:
         key = session_of(tenant, row)
         session = None if key is None else (yield from use_session(key, now, ttl, sliding))[0]
-        columns = (
-            *(row.id, tenant, row.user_id or "", session, row.agent, row.status, row.started_at, row.duration),
-            *(row.created_at, row.record, row.ends_with_session),
-        )
-        yield from Execute(SQL["add"], columns)
+        yield from add_record(tenant, row, session)
 
     def query(self, query: RecordQuery, now: float) -> Program[list[RecordRow]]:
         name = "newest" if query.newest_first else "oldest"
@@ -47,6 +43,15 @@ class SqliteRecords:
     def prune(self, tenant: str, user_id: str | Omitted | None, below: str | None, limit: int) -> Program[int]:
         parameters = {"tenant": tenant, "user_id": _user(user_id), "below": below, "limit": limit}
         return (yield from Execute(SQL[_named("prune", user_id)], parameters))
+
+
+def add_record(tenant: str, row: RecordRow, session: int | None) -> Program[int]:
+    """Add a record of the session with an ID (None: no session), unless it is stored. Return 1 if it was added."""
+    columns = (
+        *(row.id, tenant, row.user_id or "", session, row.agent, row.status, row.started_at, row.duration),
+        *(row.created_at, row.record, row.ends_with_session),
+    )
+    return (yield from Execute(SQL["add"], columns))
 
 
 def _named(statement: str, user_id: str | Omitted | None) -> str:

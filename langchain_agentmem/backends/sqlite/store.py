@@ -57,7 +57,7 @@ class SqliteItems:
         for namespace, key in keys:
             parameters = {"tenant": tenant, "namespace": encode_namespace(namespace), "key": key, "now": now}
             rows = yield from Fetch(SQL["get"], parameters)
-            found.append(_item(rows[0]) if rows else None)
+            found.append(item_row(rows[0]) if rows else None)
         return found
 
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
@@ -82,8 +82,15 @@ class SqliteItems:
             yield from Replaced()
         yield from self._unindex(ids)
         numbered = list(zip((item for (item,) in ids), puts, strict=True))
-        yield from ExecuteMany(SQL["add_text"], [(item, put.text) for item, put in numbered if put.text is not None])
-        yield from ExecuteMany(SQL["add_vector"], [(item, vector) for item, put in numbered for vector in put.vectors])
+        yield from self.index(
+            [(item, put.text) for item, put in numbered if put.text is not None],
+            [(item, vector) for item, put in numbered for vector in put.vectors],
+        )
+
+    def index(self, texts: Sequence[tuple[int, str]], vectors: Sequence[tuple[int, bytes]]) -> Program[None]:
+        """Add words and vectors of items, each after the ID of its item."""
+        yield from ExecuteMany(SQL["add_text"], texts)
+        yield from ExecuteMany(SQL["add_vector"], vectors)
 
     def swap(
         self,
@@ -131,31 +138,31 @@ class SqliteItems:
         now: float,
     ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
         updated_at, item = before or (math.inf, 0)
-        parameters = {**_below(tenant, prefix, now), "updated_at": updated_at, "id": item, "limit": limit}
+        parameters = {**below(tenant, prefix, now), "updated_at": updated_at, "id": item, "limit": limit}
         rows = yield from Fetch(SQL["scan_below" if prefix else "scan"], parameters)
         following = (rows[-1][5], rows[-1][0]) if len(rows) == limit else None
-        return [_item(row) for row in rows], following
+        return [item_row(row) for row in rows], following
 
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
-        below = _below(tenant, query.prefix, now)
+        parameters = below(tenant, query.prefix, now)
         lexical: dict[_Id, float] = {}
         dense: dict[_Id, float] = {}
         if query.words:
             expression = " OR ".join(f'"{word}"' for word in query.words)
-            rows = yield from Fetch(SQL["match"], {**below, "words": expression})
+            rows = yield from Fetch(SQL["match"], {**parameters, "words": expression})
             lexical = {_Id(*found): score for *found, score in rows}
         if query.vector is not None:
-            rows = yield from Fetch(SQL["vectors"], below)
+            rows = yield from Fetch(SQL["vectors"], parameters)
             dense = similarities([(_Id(*found), vector) for *found, vector in rows], query.vector)
         return Found([Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()])
 
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
         rows = yield from Fetch(SQL["rows"], (json.dumps([id_.item for id_ in ids]),))
-        found = {row[0]: _item(row) for row in rows}
+        found = {row[0]: item_row(row) for row in rows}
         return {id_: found[id_.item] for id_ in ids if id_.item in found}
 
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
-        rows = yield from Fetch(SQL["namespaces"], _below(tenant, prefix, now))
+        rows = yield from Fetch(SQL["namespaces"], below(tenant, prefix, now))
         return sorted(decode_namespace(namespace) for (namespace,) in rows)
 
     def roots(self, tenant: str, now: float) -> Program[list[str]]:
@@ -186,7 +193,7 @@ class SqliteItems:
         parameters = {"tenant": tenant, "bytes": width_of(dimensions), "after": after or 0, "limit": limit, "now": now}
         rows = yield from Fetch(SQL["unembedded"], parameters)
         following = rows[-1][0] if len(rows) == limit else None
-        return [IndexedItem(_item(row[:-1]), row[-1]) for row in rows], following
+        return [IndexedItem(item_row(row[:-1]), row[-1]) for row in rows], following
 
     def set_words(self, tenant: str, items: Sequence[tuple[ItemRow, str]]) -> Program[None]:
         for row, words in items:
@@ -214,11 +221,13 @@ class SqliteItems:
         yield from ExecuteMany(SQL["delete_vectors"], ids)
 
 
-def _below(tenant: str, prefix: Namespace, now: float) -> dict[str, Any]:
+def below(tenant: str, prefix: Namespace, now: float) -> dict[str, Any]:
+    """Return the parameters of statements about the items at or below a namespace."""
     first = encode_namespace(prefix)
     return {"tenant": tenant, "first": first, "last": first + _END, "now": now}
 
 
-def _item(row: tuple[Any, ...]) -> ItemRow:
+def item_row(row: tuple[Any, ...]) -> ItemRow:
+    """Return an item, from the columns of the fragment `item`, which `paths` may follow."""
     _, namespace, *rest = row
     return ItemRow(decode_namespace(namespace), *rest)

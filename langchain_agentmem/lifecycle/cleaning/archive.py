@@ -12,7 +12,8 @@ from typing import Any, TextIO
 from langchain_agentmem.arguments.cleaning import Target
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
-from langchain_agentmem.lifecycle.transfer.lines import FORMAT, VERSION, Line
+from langchain_agentmem.lifecycle.transfer.files import Seal
+from langchain_agentmem.lifecycle.transfer.lines import ARCHIVE, FORMAT, VERSION, Line
 from langchain_agentmem.programs import Compute, Program
 
 _FIRST_LINE_BYTES = 10_000
@@ -32,6 +33,7 @@ class Archive:
         self._file = file
         self.name = name
         self._owned = owned
+        self._seal = Seal()
 
     @classmethod
     def open(cls, target: Target) -> Archive:
@@ -68,7 +70,7 @@ class Archive:
 
     def _write(self, lines: Iterable[Line]) -> None:
         for line in lines:
-            self._file.write(f"{json.dumps(line, ensure_ascii=False, allow_nan=False)}\n")
+            self._file.write(self._seal.text(line).decode())
 
     def _commit(self) -> None:
         self._file.flush()
@@ -96,10 +98,10 @@ def _check_first_line(path: Path) -> None:
             f"deleted."
         )
         raise InvalidInputError(msg)
-    if header.get("version") != VERSION:
+    if header.get("version") != VERSION or header.get("content") != ARCHIVE:
         msg = (
-            f"archive {str(path)!r} has version {shown(header.get('version'))}, but this release writes version {VERSION}. "
-            f"Choose another path. Nothing was deleted."
+            f"archive {str(path)!r} is an {shown(header.get('content'))} of version {shown(header.get('version'))}, but this "
+            f"release writes an archive of version {VERSION}. Choose another path. Nothing was deleted."
         )
         raise InvalidInputError(msg)
 

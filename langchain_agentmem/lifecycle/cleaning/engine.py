@@ -11,52 +11,42 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from langchain_agentmem.arguments.cleaning import Target, check_kinds, cutoff_of
 from langchain_agentmem.arguments.values import check_flag
 from langchain_agentmem.backends.contract import (
-    LIST_SUMMARY,
     DoomedSession,
     ItemRow,
+    ItemState,
     LoggedMessage,
-    MessageRow,
     Page,
-    RecordQuery,
     RecordRow,
-    SessionKey,
     SessionRow,
     StaleScan,
-    StoredSummary,
     Swap,
     ThreadKey,
     ThreadRow,
     VariableRow,
 )
 from langchain_agentmem.backends.reads import session_group
-from langchain_agentmem.checkpointing.engine import CheckpointEngine
-from langchain_agentmem.checkpointing.scan import Scan
-from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.knowledge.namespaces import USER, is_knowledge
 from langchain_agentmem.lifecycle.cleaning.archive import Archive
 from langchain_agentmem.lifecycle.cleaning.orphans import Orphans
 from langchain_agentmem.lifecycle.cleaning.results import Cleanup
 from langchain_agentmem.lifecycle.forgetting import clear_notes
 from langchain_agentmem.lifecycle.progress import Report, reporting
+from langchain_agentmem.lifecycle.transfer.exporting import Engines, Exporter, Selection
 from langchain_agentmem.lifecycle.transfer.lines import (
+    ARCHIVE,
     Line,
-    ThreadLines,
     header_line,
     item_line,
     message_line,
     record_line,
-    session_line,
-    summary_line,
-    thread_line,
     variable_line,
 )
 from langchain_agentmem.programs import Call, Compute, Program, Read, Write, storage_program, together
-from langchain_agentmem.store.engine import StoreEngine
 
 T = TypeVar("T")
 
@@ -68,17 +58,6 @@ _MESSAGES = 1_000
 
 _CHECKPOINTS = 200
 """Same as `_MESSAGES`, for threads and checkpoints."""
-
-_CHECKPOINTS_AT_ONCE = 10
-"""The number of checkpoints that are archived at once: each has all values of its state."""
-
-
-class Engines(NamedTuple):
-    """The engines of a memory."""
-
-    history: HistoryEngine
-    store: StoreEngine
-    checkpoints: CheckpointEngine
 
 
 def cleanup(
@@ -100,7 +79,7 @@ def cleanup(
         if archive is not None and not dry_run:
             lines = yield from Compute(True, Archive.open, archive)
             stack.callback(lines.close)
-            yield from lines.write([header_line(engines.history.tenant, time.time())])
+            yield from lines.write([header_line(ARCHIVE, tenant=engines.tenant, created_at=time.time())])
         work = Cleaning(engines, before, wanted, lines, report, dry_run=dry_run)
         for kind in wanted:
             yield from work.parts[kind]()
@@ -177,50 +156,17 @@ class Cleaning:
     def _archived_sessions(self, archive: Archive, rows: Sequence[SessionRow]) -> Program[list[DoomedSession]]:
         """Write the lines of sessions. Their deletion then requires that they have not changed since."""
         log, now = self._backend.messages, time.time()
-        programs: list[Program[Any]] = []
-        for row in rows:
-            programs += [
-                log.summary(row.key, None, now),  # before the messages: each change of a message changes its revision
-                log.page(row.key, None, -1, BATCH, now),
-                log.summary(row.key, LIST_SUMMARY, now),
-                self._backend.stale.session_variables(row.key, now),
-            ]
-        answers = yield from Read(self._backend, together(programs))
-        doomed = []
-        for row, (summary, page, of_list, variables) in zip(rows, zip(*[iter(answers)] * 4, strict=True), strict=True):
-            doomed.append(DoomedSession(row, None if summary is None else summary.revision))
-            yield from archive.write([session_line(row)])
-            agents = yield from self._archive_messages(archive, row.key, page)
-            told = [log.summary(row.key, agent, now) for agent in agents]
-            others = (yield from Read(self._backend, together(told))) if told else []
-            found: dict[str | None, StoredSummary | None] = {None: summary, LIST_SUMMARY: of_list}
-            found.update(zip(agents, others, strict=True))
-            yield from archive.write(
-                [summary_line(row, agent, one) for agent, one in found.items() if one is not None and one.value]
-            )
-            yield from archive.write(variable_line(one) for one in variables)
-            if "records" not in self._kinds:  # otherwise they are gone
-                yield from self._archive_records(archive, row.key)
-        return doomed
-
-    def _archive_messages(self, archive: Archive, key: SessionKey, page: Sequence[MessageRow]) -> Program[list[str]]:
-        """Write the lines of a session's messages, from its first page on; return their agents."""
-        agents: dict[str, None] = {}
-        while True:
-            agents.update({row.agent: None for row in page if row.agent is not None})
-            yield from archive.write(message_line(LoggedMessage(key, row), self._history.codec) for row in page)
-            if len(page) < BATCH:
-                return list(agents)
-            page = yield from self._history.page(key, None, page[-1].position, BATCH)
-
-    def _archive_records(self, archive: Archive, key: SessionKey) -> Program[None]:
-        query = RecordQuery(self._tenant, key.user_id, key.session_id, newest_first=False, limit=BATCH)
-        while True:
-            rows = yield from Read(self._backend, self._backend.records.query(query, time.time()))
-            yield from archive.write(record_line(row) for row in rows)
-            if len(rows) < BATCH:
-                return
-            query = query._replace(above=rows[-1].id)
+        # Before the messages: each change of a message changes the revision of the summary.
+        summaries = yield from Read(self._backend, together([log.summary(row.key, None, now) for row in rows]))
+        exporter = self._exporter(archive)
+        yield from exporter.sessions([row.key for row in rows])
+        if "records" not in self._kinds:  # otherwise they are gone
+            for row in rows:
+                yield from exporter.records(row.key.user_id, row.key.session_id)
+        return [
+            DoomedSession(row, None if summary is None else summary.revision)
+            for row, summary in zip(rows, summaries, strict=True)
+        ]
 
     # Messages and records
 
@@ -233,7 +179,7 @@ class Cleaning:
 
     def _delete_some_messages(self, logged: Sequence[LoggedMessage]) -> Program[None]:
         if self._archive is not None:
-            yield from self._archive.write(message_line(one, self._history.codec) for one in logged)
+            yield from self._archive.write(message_line(*one, self._history.codec) for one in logged)
             yield from self._archive.commit()
         number = len(logged)
         if not self._dry_run:
@@ -267,8 +213,7 @@ class Cleaning:
 
     def _delete_some_threads(self, rows: Sequence[ThreadRow]) -> Program[None]:
         if self._archive is not None:
-            for row in rows:
-                yield from self._archive_thread(self._archive, row)
+            yield from self._exporter(self._archive).threads([row.thread_id for row in rows])
             yield from self._archive.commit()
         gone = rows
         if not self._dry_run:
@@ -288,19 +233,6 @@ class Cleaning:
                 gone.append(row)
         return gone
 
-    def _archive_thread(self, archive: Archive, row: ThreadRow) -> Program[None]:
-        yield from archive.write([thread_line(row)])
-        lines = ThreadLines(row.thread_id, self._checkpoints.codec.serde, self._checkpoints.codec)
-        scan = Scan(row.thread_id, None, None, {}, None, _CHECKPOINTS_AT_ONCE)
-        while True:
-            page, _ = yield from self._checkpoints.page(scan)
-            for found in page:
-                yield from archive.write(lines.lines(found))
-            if len(page) < _CHECKPOINTS_AT_ONCE:
-                return
-            named = page[-1].config["configurable"]
-            scan = scan._replace(after=(named["checkpoint_id"], row.thread_id, named["checkpoint_ns"]))
-
     # Items and variables
 
     def _delete_items(self) -> Program[None]:
@@ -309,12 +241,15 @@ class Cleaning:
     def _delete_some_items(self, found: Sequence[ItemRow]) -> Program[None]:
         rows = [row for row in found if not is_knowledge(row.namespace)]
         if self._archive is not None and rows:
-            keys = [(row.namespace, row.key) for row in rows]
-            program = self._backend.items.get(self._tenant, keys, time.time(), paths=True)
-            read = yield from Read(self._backend, program)
-            pairs = zip(rows, read, strict=True)
-            rows = [now for row, now in pairs if now is not None and now.revision == row.revision]
-            yield from self._archived(item_line(row) for row in rows)
+            read: list[ItemState] = []
+            for root in dict.fromkeys(row.namespace[0] for row in rows):
+                keys = [(row.namespace, row.key) for row in rows if row.namespace[0] == root]
+                states = yield from Read(self._backend, self._backend.transfer.items(self._tenant, keys, time.time()))
+                read += [item for item in states if item is not None]
+            revisions = {(row.namespace, row.key): row.revision for row in rows}
+            read = [item for item in read if item.row.revision == revisions[item.row.namespace, item.row.key]]
+            rows = [item.row for item in read]
+            yield from self._archived(item_line(item) for item in read)
         if self._dry_run:
             self._count(items=len(rows))
             return
@@ -356,6 +291,10 @@ class Cleaning:
                         number += yield from orphans.delete(row)
                 self._count(orphans=number)
                 yield from Call(self._report, self.done)
+
+    def _exporter(self, archive: Archive) -> Exporter:
+        """Return an exporter of rows to the archive."""
+        return Exporter(Engines(self._history, self._store, self._checkpoints), Selection(), archive.write)
 
     # Batches
 

@@ -116,7 +116,8 @@ class CleaningMethods:
         kinds: Sequence[str],
         progress: bool | Callable[[Cleanup], Any],
     ) -> Program[Cleanup]:
-        from langchain_agentmem.lifecycle.cleaning.engine import Engines, cleanup
+        from langchain_agentmem.lifecycle.cleaning.engine import cleanup
+        from langchain_agentmem.lifecycle.transfer.exporting import Engines
 
         engines = Engines(self._histories.engine, self.store.engine, self.checkpointer.engine)
         return cleanup(engines, older_than, dry_run=dry_run, archive=archive, kinds=kinds, progress=progress)

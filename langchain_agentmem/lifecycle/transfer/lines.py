@@ -1,71 +1,117 @@
-"""The lines of an archive: JSON objects, one for each stored thing.
+"""The lines of exports and archives: JSON objects, one for each stored thing. `docs/moving.md` describes every kind.
 
-Every object has the name of its `kind`. Times are seconds since 1970 (UTC). Bytes are base64. A value of LangGraph's
-serializer is a list of its type and its bytes. The kinds:
+Every object has the name of its `kind`. Times are seconds since 1970 (UTC), rounded to microseconds, which is what every
+backend stores. Bytes are base64. A value of LangGraph's serializer is a list of its type and its bytes.
 
-* `header`: begins the lines of one cleanup, with the version of the format.
-* `session`, then its `message`, `summary`, `variable` and `record` lines.
-* `message`, `record`, `item` and `variable`.
-* `thread`, then its `value` and `checkpoint` lines. A checkpoint names the numbers of its values, which precede it. A list
-  may continue another value: the first `keep` elements of the value `base`, and then `elements`.
+A function that ends in `_line` returns the line of a row, and one that ends in `_of` returns the row of a line. The latter
+raise `LookupError`, `TypeError` or `ValueError` for a line of another form.
 """
 
 from __future__ import annotations
 
 import json
-from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from hashlib import blake2b
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage, message_to_dict, messages_from_dict
-from langgraph.checkpoint.base import CheckpointTuple
-from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langchain_agentmem.backends.contract import (
+    CheckpointKey,
+    CheckpointRow,
     ItemRow,
-    LoggedMessage,
+    ItemState,
+    MessageRow,
     RecordRow,
-    SessionRow,
+    SessionKey,
+    SessionState,
+    StoredCheckpoint,
+    StoredElement,
     StoredSummary,
-    ThreadRow,
+    StoredWrite,
+    ThreadKey,
+    ThreadState,
+    ThreadWrite,
     VariableRow,
+    VariableScope,
 )
 from langchain_agentmem.encoding.codec import Codec
-from langchain_agentmem.encoding.json_values import load_json_value
-from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.search.rows import message_of
+from langchain_agentmem.encoding.json_values import dump_json, dump_json_value, load_json_value
+from langchain_agentmem.encoding.layout import PLAIN, StoredValue, ValueKey
+from langchain_agentmem.encoding.references import Typed
+from langchain_agentmem.errors import DamagedDataError, InvalidInputError, UnsupportedValueError
+from langchain_agentmem.messages.properties import text_of
+from langchain_agentmem.messages.roles import role_of
+from langchain_agentmem.search.rows import digest_of_message, message_of
+from langchain_agentmem.text.words import analyze
 
 FORMAT = "langchain-agentmem"
 VERSION = 1
 """The version of the format. Readers refuse a greater one."""
 
+EXPORT, ARCHIVE = "export", "archive"
+"""The contents of a file: a whole export, which has an end; or an archive, to which cleanups append."""
+
 Line = dict[str, Any]
 
 
-def header_line(tenant: str, now: float) -> Line:
-    """Return the first line of the things that one operation writes."""
-    return {"kind": "header", "format": FORMAT, "version": VERSION, "tenant": tenant, "created_at": now}
+def header_line(content: str, **more: Any) -> Line:
+    """Return the first line of the lines that one operation writes.
+
+    Args:
+        content: `EXPORT` or `ARCHIVE`.
+        **more: Further fields, for readers of the file.
+    """
+    return {"kind": "header", "format": FORMAT, "version": VERSION, "content": content, **more}
 
 
-def session_line(row: SessionRow) -> Line:
-    """Return the line of a session."""
+# Sessions
+
+
+def session_line(state: SessionState) -> Line:
+    """Return the line of a session, with its summaries and variables."""
     return {
         "kind": "session",
-        "user_id": row.key.user_id,
-        "session_id": row.key.session_id,
-        "title": row.title,
-        "message_count": row.message_count,
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "expires_at": row.expires_at,
-        "metadata": None if row.metadata is None else load_json_value(row.metadata),
+        "user_id": state.key.user_id,
+        "session_id": state.key.session_id,
+        "title": state.title,
+        "title_position": state.title_position,
+        "next_position": state.next_position,
+        "created_at": _time(state.created_at),
+        "updated_at": _time(state.updated_at),
+        "expires_at": _time(state.expires_at),
+        "metadata": _loaded(state.metadata),
+        "summaries": [
+            {"agent": agent, "value": load_json_value(summary.value), "covers": summary.covers}
+            for agent, summary in sorted(state.summaries.items())
+        ],
+        "variables": [
+            _variable(row) for row in sorted(state.variables, key=lambda row: (row.scope.agent or "", row.name))
+        ],
     }
 
 
-def message_line(logged: LoggedMessage, codec: Codec) -> Line:
+def session_of(line: Line, tenant: str) -> SessionState:
+    """Return the session of a line."""
+    key = session_key(line, tenant)
+    summaries = {
+        _text(one["agent"]): StoredSummary(dump_json_value(one["value"], "summary"), 0, one["covers"])
+        for one in line["summaries"]
+    }
+    return SessionState(
+        key,
+        line["title"],
+        line["title_position"],
+        int(line["next_position"]),
+        *_times(line),
+        _dumped(line["metadata"]),
+        summaries,
+        [_variable_of(one, VariableScope(*key)) for one in line["variables"]],
+    )
+
+
+def message_line(key: SessionKey, row: MessageRow, codec: Codec) -> Line:
     """Return the line of a message. If LangChain's dictionary would lose something, it has the stored bytes instead."""
-    key, row = logged
     line: Line = {
         "kind": "message",
         "user_id": key.user_id,
@@ -73,146 +119,335 @@ def message_line(logged: LoggedMessage, codec: Codec) -> Line:
         "position": row.position,
         "agent": row.agent,
         "ends_with_session": row.ends_with_session,
-        "created_at": row.created_at,
-        "metadata": None if row.metadata is None else load_json_value(row.metadata),
+        "created_at": _time(row.created_at),
+        "metadata": _loaded(row.metadata),
     }
+    if row.vector is not None:
+        line["vector"] = _text_of(row.vector)
     try:
-        document = _document_of(message_of(codec, row, key))
+        document = _document_of(message_of(codec, row, key), row, codec)
     except DamagedDataError:
         document = None
-    return {**line, "encoded": _typed(row.body)} if document is None else {**line, "message": document}
+    if document is None:
+        return {**line, "role": row.role, "encoded": _list(row.body)}
+    return {**line, "message": document}
 
 
-def _document_of(message: BaseMessage) -> Any:
+def message_row(line: Line, tenant: str, codec: Codec, language: str) -> MessageRow:
+    """Return the message of a line, with its words."""
+    key = session_key(line, tenant)
+    words: bytes = analyze("", language)
+    digest = None
+    if "message" in line:
+        (message,) = messages_from_dict([line["message"]])
+        role, body = role_of(message), codec.dump_message(message)
+    else:
+        role, body = _text(line["role"]), _typed_of(line["encoded"])
+        try:
+            message = codec.load_message(body)
+        except DamagedDataError:  # it was damaged before the export
+            message = None
+    if message is not None:
+        words, digest = analyze(text_of(message), language), digest_of_message(key, message.id or "")
+    vector = _bytes_of(line["vector"]) if "vector" in line else None
+    return MessageRow(
+        int(line["position"]),
+        role,
+        line["agent"],
+        bool(line["ends_with_session"]),
+        float(line["created_at"]),
+        _dumped(line["metadata"]),
+        body,
+        words,
+        vector,
+        digest,
+    )
+
+
+def _document_of(message: BaseMessage, row: MessageRow, codec: Codec) -> Any:
     """Return LangChain's dictionary of a message; None if the message would not come back equal."""
     document = message_to_dict(message)
     try:
         text = json.dumps(document, allow_nan=False)
         (copy,) = messages_from_dict([json.loads(text)])
-    except (TypeError, ValueError):
+        same = codec.dump_message(copy) == row.body or copy == message
+    except (TypeError, ValueError, InvalidInputError, UnsupportedValueError):
         return None
-    return document if copy == message else None
+    return document if same else None
 
 
-def summary_line(session: SessionRow, agent: str | None, summary: StoredSummary) -> Line:
-    """Return the line of a session's summary."""
-    named = {"user_id": session.key.user_id, "session_id": session.key.session_id, "agent": agent}
-    return {"kind": "summary", **named, "value": load_json_value(summary.value), "covers": summary.covers}
+# Variables and records
 
 
 def variable_line(row: VariableRow) -> Line:
-    """Return the line of a variable."""
-    scope = {"user_id": row.scope.user_id, "session_id": row.scope.session_id, "agent": row.scope.agent}
-    times = {"created_at": row.created_at, "updated_at": row.updated_at, "expires_at": row.expires_at}
-    return {"kind": "variable", **scope, "name": row.name, "value": load_json_value(row.value), **times}
+    """Return the line of a variable outside of sessions."""
+    return {"kind": "variable", "user_id": row.scope.user_id, **_variable(row)}
+
+
+def variable_of(line: Line, tenant: str) -> VariableRow:
+    """Return the variable of a line."""
+    return _variable_of(line, VariableScope(tenant, _optional_text(line["user_id"])))
+
+
+def _variable(row: VariableRow) -> Line:
+    return {
+        "agent": row.scope.agent,
+        "name": row.name,
+        "value": load_json_value(row.value),
+        "created_at": _time(row.created_at),
+        "updated_at": _time(row.updated_at),
+        "expires_at": _time(row.expires_at),
+    }
+
+
+def _variable_of(line: Line, scope: VariableScope) -> VariableRow:
+    own = scope._replace(agent=_optional_text(line["agent"]))
+    return VariableRow(own, _text(line["name"]), dump_json_value(line["value"], "value"), *_times(line))
 
 
 def record_line(row: RecordRow) -> Line:
     """Return the line of a record."""
-    return {"kind": "record", **row._asdict(), "record": load_json_value(row.record)}
-
-
-def item_line(row: ItemRow) -> Line:
-    """Return the line of an item. `index` has the paths that its put named; null if it named none."""
     return {
-        "kind": "item",
-        "namespace": list(row.namespace),
-        "key": row.key,
-        "value": load_json_value(row.value),
-        "created_at": row.created_at,
-        "updated_at": row.updated_at,
-        "ttl": row.ttl,
-        "index": None if row.paths is None else load_json_value(row.paths),
+        "kind": "record",
+        "id": row.id,
+        "user_id": row.user_id,
+        "session_id": row.session_id,
+        "agent": row.agent,
+        "status": row.status,
+        "started_at": _time(row.started_at),
+        "duration": row.duration,
+        "created_at": _time(row.created_at),
+        "record": load_json_value(row.record),
+        "ends_with_session": row.ends_with_session,
     }
 
 
-def thread_line(row: ThreadRow) -> Line:
+def record_of(line: Line) -> RecordRow:
+    """Return the record of a line."""
+    fields = {name: line[name] for name in RecordRow._fields}
+    _text(line["id"])
+    return RecordRow._make(fields.values())._replace(record=dump_json_value(line["record"], "record"))
+
+
+# Items
+
+
+def item_line(item: ItemState) -> Line:
+    """Return the line of an item. `index` has the paths that its put named; null if it named none."""
+    row = item.row
+    line: Line = {
+        "kind": "item",
+        "namespace": list(row.namespace),
+        "key": row.key,
+        "value": _sorted(load_json_value(row.value)),
+        "created_at": _time(row.created_at),
+        "updated_at": _time(row.updated_at),
+        "ttl": row.ttl,
+        "expires_at": _time(item.expires_at),
+        "index": _loaded(row.paths),
+    }
+    return {**line, "vectors": [_text_of(one) for one in item.vectors]} if item.vectors else line
+
+
+def item_of(line: Line) -> ItemState:
+    """Return the item of a line, without its words."""
+    namespace = tuple(_text(label) for label in line["namespace"])
+    if not namespace:
+        msg = "an empty namespace"
+        raise ValueError(msg)
+    created, updated, expires = _times(line)
+    paths = None if line["index"] is None else json.dumps(line["index"])
+    row = ItemRow(namespace, _text(line["key"]), dump_json(line["value"]), created, updated, line["ttl"], 0, paths)
+    return ItemState(row, expires, vectors=[_bytes_of(one) for one in line.get("vectors", ())])
+
+
+# Threads
+
+
+def thread_line(state: ThreadState, codec: Codec) -> Line:
     """Return the line of a thread."""
-    return {"kind": "thread", **row._asdict(), "users": dict(row.users)}
+    return {
+        "kind": "thread",
+        "thread_id": state.key.thread_id,
+        "user_id": state.user_id,
+        "users": {user: _time(used) for user, used in sorted(state.users.items())},
+        "created_at": _time(state.created_at),
+        "updated_at": _time(state.updated_at),
+        "ttl": state.ttl,
+        "expires_at": _time(state.expires_at),
+        "secret": None if state.secret is None else _list(_opened(state.secret, codec)),
+    }
 
 
-class ThreadLines:
-    """The lines of one thread's checkpoints, whose values are written once.
-
-    Args:
-        thread_id: The thread.
-        serde: The serializer of the values.
-        codec: Compares values.
-    """
-
-    def __init__(self, thread_id: str, serde: SerializerProtocol, codec: Codec) -> None:
-        self._thread_id = thread_id
-        self._serde = serde
-        self._codec = codec
-        self._numbers: dict[tuple[str, str, bytes], int] = {}
-        """The numbers of written values, by namespace, channel and digest."""
-        self._lists: dict[tuple[str, str], tuple[int, list[bytes]]] = {}
-        """The last list of each channel: its number, and the digests of its elements."""
-
-    def lines(self, found: CheckpointTuple) -> Iterator[Line]:
-        """Yield the lines of a checkpoint: its new values, and the checkpoint."""
-        named = found.config["configurable"]
-        namespace = named["checkpoint_ns"]
-        numbers = {}
-        for channel, value in found.checkpoint["channel_values"].items():
-            added, numbers[channel] = self._value(namespace, channel, value)
-            yield from added
-        document = {key: value for key, value in found.checkpoint.items() if key != "channel_values"}
-        yield {
-            "kind": "checkpoint",
-            "thread_id": self._thread_id,
-            "namespace": namespace,
-            "checkpoint_id": named["checkpoint_id"],
-            "parent_id": _parent_of(found),
-            "checkpoint": self._dumped(document),
-            "metadata": self._dumped(dict(found.metadata)),
-            "values": numbers,
-            "writes": [
-                {"task_id": task, "channel": channel, "value": self._dumped(value)}
-                for task, channel, value in found.pending_writes or ()
-            ],
-        }
-
-    def _value(self, namespace: str, channel: str, value: Any) -> tuple[list[Line], int]:
-        """Return the line of a value that was not written yet, and the number of the value."""
-        digests = [self._digest(one) for one in value] if isinstance(value, list) else [self._digest(value)]
-        digest = blake2b(b"".join(digests) + bytes([isinstance(value, list)]), digest_size=16).digest()
-        place = (namespace, channel)
-        known = self._numbers.get((*place, digest))
-        if known is not None:
-            return [], known
-        number = self._numbers[*place, digest] = len(self._numbers) + 1
-        line: Line = {"kind": "value", "thread_id": self._thread_id, "number": number, "channel": channel}
-        if not isinstance(value, list):
-            return [{**line, "data": self._dumped(value)}], number
-        base, before = self._lists.get(place, (None, []))
-        keep = _common(before, digests)
-        self._lists[place] = number, digests
-        elements = [self._dumped(one) for one in value[keep:]]
-        return [{**line, "base": base if keep else None, "keep": keep, "elements": elements}], number
-
-    def _digest(self, value: Any) -> bytes:
-        type_, data = self._codec.plain.dumps_typed(value)
-        return blake2b(type_.encode() + b"\0" + data, digest_size=16).digest()
-
-    def _dumped(self, value: Any) -> list[str]:
-        return _typed(self._serde.dumps_typed(value))
+def thread_of(line: Line, tenant: str, codec: Codec) -> ThreadState:
+    """Return the thread of a line."""
+    key = ThreadKey(tenant, _text(line["thread_id"]))
+    users = {user: float(used) for user, used in line["users"].items()}
+    secret = None if line["secret"] is None else _sealed(_typed_of(line["secret"]), codec)
+    created, updated, expires = _times(line)
+    return ThreadState(key, _optional_text(line["user_id"]), users, created, updated, line["ttl"], expires, secret)
 
 
-def _parent_of(found: CheckpointTuple) -> str | None:
-    parent: Mapping[str, Any] = (found.parent_config or {}).get("configurable", {})
-    return parent.get("checkpoint_id")
+def element_line(thread_id: str, element: StoredElement, codec: Codec) -> Line:
+    """Return the line of an element of a thread's values."""
+    data = _list(_opened(element.typed, codec))
+    return {"kind": "element", "thread_id": thread_id, "reference": element.reference.hex(), "data": data}
 
 
-def _common(first: list[bytes], second: list[bytes]) -> int:
-    """Return the length of the common beginning of two lists."""
-    at = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        at += 1
-    return at
+def element_of(line: Line, codec: Codec) -> StoredElement:
+    """Return the element of a line."""
+    return StoredElement(bytes.fromhex(line["reference"]), _sealed(_typed_of(line["data"]), codec))
 
 
-def _typed(typed: tuple[str, bytes]) -> list[str]:
-    return [typed[0], b64encode(typed[1]).decode()]
+def value_line(thread_id: str, value: StoredValue, codec: Codec) -> Line:
+    """Return the line of a value of a thread: its own bytes, or references to elements; see `encoding.layout`."""
+    type_, data = _opened(Typed(value.type, value.data), codec) if value.kind == PLAIN else (value.type, value.data)
+    return {
+        "kind": "value",
+        "thread_id": thread_id,
+        "key": list(value.key),
+        "form": value.kind,
+        "data": [type_, _text_of(data)],
+        "number": value.number,
+        "base": None if value.base is None else list(value.base),
+        "head": value.head,
+        "tail": value.tail,
+        "digest": value.digest,
+    }
+
+
+def value_of(line: Line, codec: Codec) -> StoredValue:
+    """Return the value of a line."""
+    form, typed = _text(line["form"]), _typed_of(line["data"])
+    type_, data = _sealed(typed, codec) if form == PLAIN else typed
+    base = None if line["base"] is None else ValueKey(*line["base"])
+    numbers = (int(line["number"]), base, int(line["head"]), int(line["tail"]))
+    return StoredValue(ValueKey(*line["key"]), form, type_, data, *numbers, _text(line["digest"]))
+
+
+def checkpoint_line(stored: StoredCheckpoint, codec: Codec) -> Line:
+    """Return the line of a checkpoint. `values` has the versions of the values that have lines of their own."""
+    row = stored.row
+    document = {"checkpoint": row.checkpoint, "metadata": _sorted(row.metadata), "inline": row.inline}
+    return {
+        "kind": "checkpoint",
+        "thread_id": row.thread_id,
+        "namespace": row.key.namespace,
+        "checkpoint_id": row.key.checkpoint_id,
+        "parent_id": row.parent_id,
+        "run_id": stored.run_id,
+        "created_at": _time(stored.created_at),
+        "values": dict(sorted(row.stored.items())),
+        "document": _text_of(codec.pack_document(document)),
+    }
+
+
+def checkpoint_of(line: Line, codec: Codec) -> StoredCheckpoint:
+    """Return the checkpoint of a line."""
+    document = codec.unpack_document(_bytes_of(line["document"]))
+    row = CheckpointRow(
+        _text(line["thread_id"]),
+        CheckpointKey(_text(line["namespace"]), _text(line["checkpoint_id"])),
+        _optional_text(line["parent_id"]),
+        document["checkpoint"],
+        document["metadata"],
+        document["inline"],
+        {_text(channel): _text(version) for channel, version in line["values"].items()},
+    )
+    return StoredCheckpoint(row, _optional_text(line["run_id"]), float(line["created_at"]))
+
+
+def write_line(thread_id: str, pending: ThreadWrite, codec: Codec) -> Line:
+    """Return the line of a pending write."""
+    write = pending.write
+    type_, data = _opened(Typed(write.type, write.data), codec) if write.kind == PLAIN else (write.type, write.data)
+    return {
+        "kind": "write",
+        "thread_id": thread_id,
+        "namespace": pending.checkpoint.namespace,
+        "checkpoint_id": pending.checkpoint.checkpoint_id,
+        "task_id": write.task_id,
+        "index": write.write_index,
+        "task_path": write.task_path,
+        "channel": write.channel,
+        "form": write.kind,
+        "data": [type_, _text_of(data)],
+    }
+
+
+def write_of(line: Line, codec: Codec) -> ThreadWrite:
+    """Return the pending write of a line."""
+    form, typed = _text(line["form"]), _typed_of(line["data"])
+    type_, data = _sealed(typed, codec) if form == PLAIN else typed
+    task = (_text(line["task_id"]), int(line["index"]), _text(line["task_path"]), _text(line["channel"]))
+    key = CheckpointKey(_text(line["namespace"]), _text(line["checkpoint_id"]))
+    return ThreadWrite(key, StoredWrite(*task, form, type_, data))
+
+
+# Parts of lines
+
+
+def session_key(line: Line, tenant: str) -> SessionKey:
+    """Return the key of the session in the line of a session or a message."""
+    return SessionKey(tenant, _optional_text(line["user_id"]), _text(line["session_id"]))
+
+
+def _times(line: Line) -> tuple[float, float, float | None]:
+    expires = line["expires_at"]
+    return float(line["created_at"]), float(line["updated_at"]), None if expires is None else float(expires)
+
+
+def _time(time: float | None) -> float | None:
+    return None if time is None else round(float(time), 6)
+
+
+def _loaded(text: str | None) -> Any:
+    return None if text is None else load_json_value(text)
+
+
+def _dumped(value: Any) -> str | None:
+    return None if value is None else dump_json_value(value, "metadata")
+
+
+def _sorted(value: Any) -> Any:
+    """Return a value with the keys of its dicts in order: Postgres does not keep the order in JSON columns."""
+    if type(value) is dict and all(type(key) is str for key in value):
+        return {key: _sorted(inner) for key, inner in sorted(value.items())}
+    return [_sorted(one) for one in value] if type(value) is list else value
+
+
+def _opened(typed: Typed, codec: Codec) -> Typed:
+    """Return a stored value without encryption. The values of a custom serializer stay as they are."""
+    return codec.open(typed) if codec.verifiable else typed
+
+
+def _sealed(typed: Typed, codec: Codec) -> Typed:
+    return codec.seal(typed) if codec.verifiable else typed
+
+
+def _list(typed: Sequence[Any]) -> list[str]:
+    return [typed[0], _text_of(typed[1])]
+
+
+def _typed_of(pair: Any) -> Typed:
+    type_, data = pair
+    return Typed(_text(type_), _bytes_of(data))
+
+
+def _text_of(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def _bytes_of(text: Any) -> bytes:
+    return b64decode(_text(text), validate=True)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        msg = f"expected a text, got {type(value).__name__}"
+        raise TypeError(msg)
+    return value
+
+
+def _optional_text(value: Any) -> str | None:
+    return None if value is None else _text(value)

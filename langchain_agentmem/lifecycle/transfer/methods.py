@@ -8,13 +8,16 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from langchain_agentmem.arguments.cleaning import Target
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.checkpointing.face import AgentMemSaver
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
+    from langchain_agentmem.lifecycle.transfer.exporting import Engines
     from langchain_agentmem.lifecycle.transfer.results import Exported, Imported
 
 Existing = Literal["error", "keep", "replace"]
@@ -154,7 +157,9 @@ class TransferMethods:
         thread_id: str | None,
         progress: bool | Callable[[Exported], Any],
     ) -> Program[Exported]:
-        raise NotImplementedError
+        from langchain_agentmem.lifecycle.transfer.engine import export, selected
+
+        return export(self._engines(), target, selected(session_id, user_id, thread_id), progress)
 
     def _import_from(
         self,
@@ -164,11 +169,18 @@ class TransferMethods:
         progress: bool | Callable[[Imported], Any],
         options: dict[str, Any],
     ) -> Program[Imported]:
-        importers: Any = import_module("langchain_agentmem.lifecycle.importers")
-        program: Program[Imported] = importers.import_foreign(
-            self, source, format=format_, existing=existing, progress=progress, **options
-        )
-        return program
+        from langchain_agentmem.lifecycle.transfer.engine import import_lines, is_foreign
+
+        if is_foreign(source, format_):
+            importers: Any = import_module("langchain_agentmem.lifecycle.importers")
+            program: Program[Imported] = importers.import_foreign(
+                self, source, format=format_, existing=existing, progress=progress, **options
+            )
+            return program
+        if options:
+            msg = f"{next(iter(options))!r} is an option of other formats; got a file without format=."
+            raise InvalidInputError(msg)
+        return import_lines(self._engines(), source, existing, progress)
 
     def _copy_to(
         self,
@@ -179,4 +191,15 @@ class TransferMethods:
         existing: str,
         progress: bool | Callable[[Imported], Any],
     ) -> Program[Imported]:
-        raise NotImplementedError
+        from langchain_agentmem.lifecycle.transfer.engine import copy, selected
+
+        if not isinstance(other, TransferMethods):
+            msg = f"other must be an AgentMemory, got {shown(other)}. For a file, call export."
+            raise InvalidTypeError(msg)
+        selection = selected(session_id, user_id, thread_id)
+        return copy(self._engines(), other._engines(), selection, existing, progress)
+
+    def _engines(self) -> Engines:
+        from langchain_agentmem.lifecycle.transfer.exporting import Engines
+
+        return Engines(self._histories.engine, self.store.engine, self.checkpointer.engine)

@@ -7,19 +7,6 @@ from dataclasses import dataclass, field
 
 from langchain_agentmem.text.tables import html_table
 
-KINDS = (
-    "sessions",
-    "messages",
-    "summaries",
-    "variables",
-    "records",
-    "items",
-    "threads",
-    "checkpoints",
-    "pending writes",
-)
-"""The kinds that results count."""
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -56,6 +43,8 @@ class Imported:
     """With `existing="keep"`: the number of objects that were left out because a different one is stored, by kind."""
     expired: Mapping[str, int] = field(default_factory=dict)
     """The number of objects that were left out because they have expired since the export, by kind."""
+    checked: int = 0
+    """The number of lines that were checked, before anything is stored."""
     without_vectors: int = 0
     """The number of messages and items that were stored without their vectors, because the memory has another embedding
     model. `memory.reindex()` embeds them."""
@@ -63,6 +52,8 @@ class Imported:
     @property
     def description(self) -> str:
         """The text beside the progress bar."""
+        if not self.counts and self.checked:
+            return f"Checked {self.checked:,} lines"
         return f"Imported {described(self.counts)}"
 
     def _repr_html_(self) -> str:
@@ -73,6 +64,11 @@ class Imported:
         if self.without_vectors:
             caption += f". {self.without_vectors} without vectors: call memory.reindex()"
         return html_table(rows, header=("kind", "stored", "unchanged", "kept", "expired"), caption=caption)
+
+
+def nonzero(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts that are not zero."""
+    return {kind: number for kind, number in counts.items() if number}
 
 
 def described(counts: Mapping[str, int]) -> str:

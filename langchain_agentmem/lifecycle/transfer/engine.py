@@ -1,0 +1,171 @@
+"""The programs of `export`, `import_from` and `copy_to`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from typing import Any
+
+from langchain_agentmem.arguments.ids import check_optional_id
+from langchain_agentmem.arguments.omitted import Omitted, check_id_or_omitted
+from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.errors import AgentMemError, InvalidInputError
+from langchain_agentmem.lifecycle.progress import Report, reporting
+from langchain_agentmem.lifecycle.transfer.exporting import Engines, Exporter, Selection
+from langchain_agentmem.lifecycle.transfer.files import LineReader, LineWriter, NumberedLine
+from langchain_agentmem.lifecycle.transfer.importing import ERROR, KEEP, REPLACE, Importer, batches
+from langchain_agentmem.lifecycle.transfer.lines import ARCHIVE, Line
+from langchain_agentmem.lifecycle.transfer.results import Exported, Imported, nonzero
+from langchain_agentmem.programs import Call, Compute, Program
+
+_LATE = {"message", "record"}
+"""The kinds of lines in an archive that are stored after the sessions that they belong to."""
+
+
+def selected(session_id: Any, user_id: str | Omitted | None, thread_id: Any) -> Selection:
+    """Return the selection that the arguments describe.
+
+    Raises:
+        InvalidInputError: An ID has a wrong value.
+        InvalidTypeError: An ID is not a string.
+    """
+    return Selection(
+        check_optional_id("session_id", session_id),
+        check_id_or_omitted("user_id", user_id),
+        check_optional_id("thread_id", thread_id),
+    )
+
+
+def export(engines: Engines, target: Any, selection: Selection, progress: bool | Report) -> Program[Exported]:
+    """Write lines to a file; see `AgentMemory.export`."""
+    with ExitStack() as stack:
+        report = stack.enter_context(reporting(progress))
+        writer = yield from Compute(True, LineWriter.open, target)
+        stack.callback(writer.close)
+
+        def sink(lines: list[Line]) -> Program[None]:
+            yield from Compute(True, writer.write, lines)
+
+        def done() -> Exported:
+            return Exported(nonzero(exporter.counts), writer.name, tuple(exporter.shared))
+
+        exporter = Exporter(engines, selection, sink, lambda: report(done()))
+        yield from exporter.program()
+        yield from Compute(True, writer.finish, dict(sorted(nonzero(exporter.counts).items())))
+        return done()
+
+
+def is_foreign(source: Any, format_: str | None) -> bool:
+    """Return true if a source is not a file of lines, as far as its type and `format=` say."""
+    return format_ is not None or not (isinstance(source, (str, os.PathLike)) or hasattr(source, "readline"))
+
+
+def import_lines(engines: Engines, source: Any, existing: str, progress: bool | Report) -> Program[Imported]:
+    """Store the lines of a file; see `AgentMemory.import_from`."""
+    check_existing(existing)
+    with ExitStack() as stack:
+        report = stack.enter_context(reporting(progress))
+        stack.callback(clear_reads, engines)
+        reader = yield from Compute(True, LineReader, source)
+        stack.callback(reader.close)
+        importer = Importer(engines, existing, stores=True)
+        if not reader.is_seekable:
+            yield from _import_once(reader, importer, report)
+        else:
+            yield from _check(reader, Importer(engines, existing, stores=False), report)
+            for late in (False, True) if reader.content == ARCHIVE else (None,):
+                reader.rewind()
+                lines = (one for one in reader.lines() if late is None or (one.line["kind"] in _LATE) == late)
+                yield from _take(lines, importer, report)
+        return importer.done
+
+
+def copy(
+    source: Engines, target: Engines, selection: Selection, existing: str, progress: bool | Report
+) -> Program[Imported]:
+    """Copy the rows of a memory into another one; see `AgentMemory.copy_to`."""
+    check_existing(existing)
+    if source.backend is target.backend and source.tenant == target.tenant:
+        msg = "other is this memory itself. Pass a memory on another database or of another tenant."
+        raise InvalidInputError(msg)
+    importer = Importer(target, existing, stores=True)
+    with ExitStack() as stack:
+        report = stack.enter_context(reporting(progress))
+        stack.callback(clear_reads, target)
+
+        def sink(lines: list[Line]) -> Program[None]:
+            for batch in batches(NumberedLine(0, line) for line in lines):
+                yield from importer.take(batch)
+
+        yield from Exporter(source, selection, sink, lambda: report(importer.done)).program()
+    return importer.done
+
+
+def check_existing(existing: Any) -> None:
+    """Check the argument `existing`.
+
+    Raises:
+        InvalidInputError: It is none of the known words.
+    """
+    if existing not in (ERROR, KEEP, REPLACE):
+        msg = f'existing must be "{ERROR}", "{KEEP}" or "{REPLACE}"; got {shown(existing)}.'
+        raise InvalidInputError(msg)
+
+
+def clear_reads(engines: Engines) -> None:
+    """Clear the cache of reads after rows were stored."""
+    engines.history.cache.clear()
+    engines.store.cache.clear()
+
+
+def _check(reader: LineReader, checker: Importer, report: Report) -> Program[None]:
+    """Check all lines, and compare them with the stored rows."""
+    pending = batches(reader.lines())
+    while batch := (yield from Compute(True, next, pending, None)):
+        yield from checker.take(batch)
+        yield from Call(report, Imported(checked=batch[-1].number))
+
+
+def _take(lines: Iterator[NumberedLine], importer: Importer, report: Report) -> Program[None]:
+    pending = batches(lines)
+    while batch := (yield from Compute(True, next, pending, None)):
+        yield from importer.take(batch)
+        yield from Call(report, importer.done)
+
+
+def _import_once(reader: LineReader, importer: Importer, report: Report) -> Program[None]:
+    """Store the lines of a file that can be read only once.
+
+    Raises:
+        AgentMemError: A line is wrong. The lines before it are stored, and the error names the last of them.
+    """
+    last = 0
+    lines = reader.lines()
+    failure: AgentMemError | None = None
+    try:
+        while failure is None:
+            batch, failure = yield from Compute(True, _next_lines, lines)
+            if not batch:
+                break
+            for part in batches(batch):
+                yield from importer.take(part)
+                last = part[-1].number
+            yield from Call(report, importer.done)
+    except AgentMemError as error:
+        failure = error
+    if failure is not None:
+        stored = f"The lines up to line {last} were stored" if last else "Nothing was stored"
+        msg = f"{failure} {stored}; {reader.name!r} can be read only once, so it was not checked before."
+        raise type(failure)(msg) from failure
+
+
+def _next_lines(lines: Iterator[NumberedLine]) -> tuple[list[NumberedLine], AgentMemError | None]:
+    """Return the next lines, and the error of the line after them."""
+    found: list[NumberedLine] = []
+    try:
+        found.extend(islice(lines, 100))
+    except AgentMemError as error:
+        return found, error
+    return found, None

@@ -1,0 +1,574 @@
+"""Lines as rows of a memory: checked, compared with the stored rows, and stored.
+
+An import never changes a stored row, unless the caller asks for that. Equal rows are skipped, so an import that was
+interrupted continues when it is run again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
+from langchain_agentmem.arguments.values import reason_of, shown
+from langchain_agentmem.backends.contract import (
+    ItemKey,
+    ItemState,
+    MessageRow,
+    RecordQuery,
+    RecordRow,
+    SessionKey,
+    SessionState,
+    ThreadKey,
+    ThreadRows,
+    ThreadState,
+    VariableRow,
+)
+from langchain_agentmem.encoding.json_values import load_json
+from langchain_agentmem.errors import DamagedDataError, InvalidInputError
+from langchain_agentmem.lifecycle.transfer import lines as forms
+from langchain_agentmem.lifecycle.transfer.exporting import ABOUT, Engines
+from langchain_agentmem.lifecycle.transfer.files import NumberedLine
+from langchain_agentmem.lifecycle.transfer.lines import Line
+from langchain_agentmem.lifecycle.transfer.results import Imported, nonzero
+from langchain_agentmem.programs import Compute, Program, Read, Write, storage_program
+from langchain_agentmem.search.fingerprint import COMPLETE, Fingerprint, stored_state, swap_state
+from langchain_agentmem.store.fields import field_paths, indexed_words
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LINES = 200
+"""The maximum number of lines in a batch."""
+
+_BYTES = 2_000_000
+"""About the maximum size of a batch."""
+
+_LOG = "log"
+_ROWS_OF_THREAD = {"element", "value", "checkpoint", "write"}
+
+ERROR, KEEP, REPLACE = "error", "keep", "replace"
+"""What is done with a stored row that differs from that of the file."""
+
+
+class ExistingError(InvalidInputError):
+    """An import found an object that is stored already and differs."""
+
+
+class _Session(NamedTuple):
+    """The lines of a session in a batch."""
+
+    state: SessionState | None
+    """None if its line was in an earlier batch."""
+    messages: list[NumberedLine]
+
+
+def batches(lines: Iterable[NumberedLine]) -> Iterator[list[NumberedLine]]:
+    """Yield lines in batches that an `Importer` takes: the lines of a batch can be stored in one transaction."""
+    batch: list[NumberedLine] = []
+    total, group = 0, None
+    for one in lines:
+        own = _group_of(one.line)
+        if batch and (own != group or len(batch) == LINES or total > _BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(one)
+        total, group = total + one.size, own
+    if batch:
+        yield batch
+
+
+def _group_of(line: Line) -> Any:
+    """Return a value that is equal for lines that may be in one batch."""
+    kind = line.get("kind")
+    if kind in ("session", "message"):
+        return _LOG
+    if kind in _ROWS_OF_THREAD or kind == "note":
+        return "note" if kind == "note" else "rows", line.get("thread_id")
+    if kind == "item":
+        labels = line.get("namespace")
+        return kind, labels[0] if isinstance(labels, list) and labels else None
+    return kind, line.get("user_id") if kind == "variable" else None
+
+
+class Importer:
+    """Stores the lines of an export.
+
+    Args:
+        engines: The engines of the memory.
+        existing: What to do with a stored row that differs: `ERROR`, `KEEP` or `REPLACE`.
+        stores: If false, only check the lines, and compare them with the stored rows.
+    """
+
+    def __init__(self, engines: Engines, existing: str, *, stores: bool) -> None:
+        self._engines = engines
+        self._backend, self._tenant = engines.backend, engines.tenant
+        self._transfer = engines.backend.transfer
+        self._existing = existing
+        self._stores = stores
+        self._stored: Counter[str] = Counter()
+        self._unchanged: Counter[str] = Counter()
+        self._kept: Counter[str] = Counter()
+        self._expired: Counter[str] = Counter()
+        self._without_vectors = 0
+        self._takes_vectors = True
+        self._fingerprint: Fingerprint | None = None
+        self._skipped: dict[SessionKey, Counter[str]] = {}
+        """The sessions whose messages are left out, with the counter for them."""
+        self._fresh: SessionKey | None = None
+        """The session that this import created last."""
+        self._thread: tuple[str, Counter[str] | None] | None = None
+        """The last thread, and the counter of its rows if they are left out."""
+        self._is_new_thread = False
+        """False if the last thread was stored already, maybe by an import that was interrupted."""
+
+    @property
+    def done(self) -> Imported:
+        """The result so far."""
+        return Imported(
+            nonzero(self._stored),
+            nonzero(self._unchanged),
+            nonzero(self._kept),
+            nonzero(self._expired),
+            without_vectors=self._without_vectors,
+        )
+
+    def take(self, batch: Sequence[NumberedLine]) -> Program[None]:
+        """Store a batch of lines: all of them, or none.
+
+        Raises:
+            DamagedDataError: A line does not have the form of its kind.
+            ExistingError: A different object is stored.
+        """
+        kind = batch[0].line.get("kind")
+        if kind in ("session", "message"):
+            yield from self._sessions(batch)
+        elif kind in _ROWS_OF_THREAD:
+            yield from self._rows(batch)
+        else:
+            handlers = {
+                "embeddings": self._embeddings,
+                "record": self._records,
+                "variable": self._variables,
+                "item": self._items,
+                "note": self._notes,
+                "thread": self._threads,
+            }
+            if kind not in handlers:
+                raise _malformed(batch[0], f"the kind {shown(kind)} is unknown")
+            yield from handlers[kind](batch)
+
+    # Embeddings
+
+    def _embeddings(self, batch: Sequence[NumberedLine]) -> Program[None]:
+        """Decide whether vectors are stored: they are if the memory has the same embedding model, or none."""
+        for one in batch:
+            fingerprint = _row(one, lambda line: Fingerprint(str(line["model"]), int(line["dimensions"])))
+            state = yield from stored_state(self._backend, self._tenant)
+            indexer = self._engines.store.indexer
+            fits = None
+            if state is None:
+                program = self._backend.items.fits(self._tenant, fingerprint.dimensions)
+                fits = yield from Read(self._backend, program)
+            own = indexer is None or indexer.embedder.name == fingerprint.model
+            same = state is None or (state.fingerprint == fingerprint and state.phase == COMPLETE)
+            self._takes_vectors = own and same and fits is None
+            self._fingerprint = fingerprint
+            if not self._takes_vectors and self._stores:
+                used = state.fingerprint if state is not None else indexer.embedder.name if indexer else None
+                _log.warning(
+                    "The vectors of the export belong to %s, but this memory uses %s. Messages and items are stored "
+                    "without vectors. Call memory.reindex() to embed them.",
+                    fingerprint,
+                    used or fits,
+                )
+            elif state is None and self._stores:
+                yield from swap_state(self._backend, self._tenant, None, fingerprint, COMPLETE)
+
+    def _counted_vectors(self, number: int) -> None:
+        if not self._takes_vectors:
+            self._without_vectors += number
+
+    # Sessions
+
+    def _sessions(self, batch: Sequence[NumberedLine]) -> Program[None]:
+        sessions = self._parsed(batch)
+        now = time.time()
+        states = yield from Read(self._backend, self._transfer.sessions(list(sessions), now))
+        stored = dict(zip(sessions, states, strict=True))
+        created: list[SessionState] = []
+        doomed: list[SessionKey] = []
+        for key, (state, _) in sessions.items():
+            if state is not None and self._is_wanted_session(state, stored[key], now):
+                created.append(state)
+                if stored[key] is not None:
+                    doomed.append(key)
+        rows: dict[SessionKey, list[MessageRow]] = {}
+        fresh = {state.key for state in created}
+        for key, session in sessions.items():
+            counter = self._skipped.get(key)
+            if counter is not None:
+                counter["messages"] += len(session.messages)
+            elif session.messages:
+                found = yield from Compute(True, self._message_rows, session.messages)
+                if stored[key] is None and key not in fresh and self._stores:
+                    created.append(_missing_session(key, found))
+                is_new = key in fresh or key == self._fresh or stored[key] is None
+                rows[key] = found if is_new else (yield from self._wanted_messages(key, found))
+        if self._stores and (created or rows):
+            yield from Write(self._backend, self._restored(created, doomed, rows))
+        self._fresh = created[-1].key if created else self._fresh
+        self._count_sessions(created, fresh, rows)
+
+    def _parsed(self, batch: Sequence[NumberedLine]) -> dict[SessionKey, _Session]:
+        sessions: dict[SessionKey, _Session] = {}
+        for one in batch:
+            if one.line["kind"] == "session":
+                state = _row(one, lambda line: forms.session_of(line, self._tenant))
+                if state.key in sessions:
+                    raise _malformed(one, "the session is repeated")
+                sessions[state.key] = _Session(state, [])
+            else:
+                key = _row(one, lambda line: forms.session_key(line, self._tenant))
+                sessions.setdefault(key, _Session(None, [])).messages.append(one)
+        return sessions
+
+    def _is_wanted_session(self, state: SessionState, stored: SessionState | None, now: float) -> bool:
+        """Return true if a session is to be created."""
+        counts = {"sessions": 1, "summaries": len(state.summaries), "variables": len(state.variables)}
+        if state.expires_at is not None and state.expires_at <= now:
+            self._expired.update(counts)
+            self._skipped[state.key] = self._expired
+            return False
+        self._skipped.pop(state.key, None)
+        if stored is None:
+            return True
+        if not _differ(forms.session_line(stored), forms.session_line(state)):
+            self._unchanged.update(counts)
+            return False
+        if self._differs(f"Session {state.key.session_id!r} of {_owner(state.key.user_id)}"):
+            return True
+        self._kept.update(counts)
+        self._skipped[state.key] = self._kept
+        return False
+
+    def _message_rows(self, numbered: Sequence[NumberedLine]) -> list[MessageRow]:
+        codec, language = self._engines.history.codec, self._backend.language
+        rows = []
+        for one in numbered:
+            row = _row(one, lambda line: forms.message_row(line, self._tenant, codec, language))
+            if row.vector is not None:
+                self._counted_vectors(1)
+            rows.append(row if self._takes_vectors else row._replace(vector=None))
+        return rows
+
+    def _wanted_messages(self, key: SessionKey, rows: Sequence[MessageRow]) -> Program[list[MessageRow]]:
+        """Return the messages of an existing session that are to be stored."""
+        first, last = rows[0].position, rows[-1].position
+        program = self._transfer.messages(key, first - 1, last - first + 1, time.time())
+        found = {row.position: row for row in (yield from Read(self._backend, program))}
+        codec = self._engines.history.codec
+        wanted = []
+        for row in rows:
+            stored = found.get(row.position)
+            if stored is None:
+                wanted.append(row)
+            elif not _differ(forms.message_line(key, stored, codec), forms.message_line(key, row, codec)):
+                self._unchanged["messages"] += 1
+            elif self._differs(f"Message {row.position} of session {key.session_id!r} of {_owner(key.user_id)}"):
+                msg = (
+                    f"Message {row.position} of session {key.session_id!r} differs from the stored one, although the session "
+                    f"is the same. Delete the session, and import again."
+                )
+                raise ExistingError(msg)
+            else:
+                self._kept["messages"] += 1
+        return wanted
+
+    @storage_program
+    def _restored(
+        self,
+        created: Sequence[SessionState],
+        doomed: Sequence[SessionKey],
+        rows: dict[SessionKey, list[MessageRow]],
+    ) -> Program[None]:
+        now = time.time()
+        for state in created:
+            if state.key in doomed:
+                yield from self._backend.messages.delete(state.key)
+            if not (yield from self._transfer.restore_session(state, now)):
+                (stored,) = yield from self._transfer.sessions([state.key], now)
+                if stored is None or _differ(forms.session_line(stored), forms.session_line(state)):
+                    msg = f"Session {state.key.session_id!r} was created by another writer during the import."
+                    raise ExistingError(msg)
+        for key, own in rows.items():
+            yield from self._transfer.restore_messages(key, own, now)
+
+    def _count_sessions(
+        self, created: Sequence[SessionState], fresh: set[SessionKey], rows: dict[SessionKey, list[MessageRow]]
+    ) -> None:
+        for state in created:
+            if state.key in fresh:
+                self._stored.update(sessions=1, summaries=len(state.summaries), variables=len(state.variables))
+        self._stored["messages"] += sum(map(len, rows.values()))
+
+    # Records and variables
+
+    def _records(self, batch: Sequence[NumberedLine]) -> Program[None]:
+        rows = [_row(one, forms.record_of) for one in batch]
+        stored: dict[str, RecordRow] = {}
+        query = RecordQuery(self._tenant, lowest=min(row.id for row in rows), newest_first=False, limit=LINES)
+        last = max(row.id for row in rows)
+        while True:
+            page = yield from Read(self._backend, self._backend.records.query(query, time.time()))
+            stored.update({row.id: row for row in page})
+            if len(page) < LINES or page[-1].id >= last:
+                break
+            query = query._replace(above=page[-1].id)
+        wanted, doomed = [], []
+        for row in rows:
+            key = None if row.session_id is None else SessionKey(self._tenant, row.user_id, row.session_id)
+            if key is not None and key in self._skipped:
+                self._skipped[key]["records"] += 1
+                continue
+            known = stored.get(row.id)
+            if known is None:
+                wanted.append(row)
+            elif forms.record_line(known) == forms.record_line(row):
+                self._unchanged["records"] += 1
+            elif self._differs(f"Record {row.id!r}"):
+                wanted.append(row)
+                doomed.append(known)
+            else:
+                self._kept["records"] += 1
+        if self._stores and wanted:
+            yield from Write(self._backend, self._restored_records(wanted, doomed))
+        self._stored["records"] += len(wanted)
+
+    @storage_program
+    def _restored_records(self, rows: Sequence[RecordRow], doomed: Sequence[RecordRow]) -> Program[None]:
+        now = time.time()
+        if doomed:
+            yield from self._backend.records.delete(self._tenant, doomed)
+        sessions = {
+            SessionKey(self._tenant, row.user_id, row.session_id): row for row in rows if row.session_id is not None
+        }
+        found = yield from self._transfer.sessions(list(sessions), now)
+        for (key, row), state in zip(sessions.items(), found, strict=True):
+            if state is None:  # an archive of records, whose session was deleted later
+                times = (row.created_at, row.created_at, None)
+                yield from self._transfer.restore_session(SessionState(key, None, None, 0, *times, None), now)
+        yield from self._transfer.restore_records(self._tenant, rows, now)
+
+    def _variables(self, batch: Sequence[NumberedLine]) -> Program[None]:
+        rows = [_row(one, lambda line: forms.variable_of(line, self._tenant)) for one in batch]
+        now = time.time()
+        program = self._transfer.variables(self._tenant, rows[0].scope.user_id, now)
+        stored = {(row.scope, row.name): row for row in (yield from Read(self._backend, program))}
+        wanted: list[VariableRow] = []
+        doomed: list[VariableRow] = []
+        for row in rows:
+            known = stored.get((row.scope, row.name))
+            if row.expires_at is not None and row.expires_at <= now:
+                self._expired["variables"] += 1
+            elif known is None:
+                wanted.append(row)
+            elif forms.variable_line(known) == forms.variable_line(row):
+                self._unchanged["variables"] += 1
+            elif self._differs(f"Variable {row.name!r} of {_owner(row.scope.user_id)}"):
+                wanted.append(row)
+                doomed.append(known)
+            else:
+                self._kept["variables"] += 1
+        if self._stores and wanted:
+            yield from Write(self._backend, self._restored_variables(wanted, doomed))
+        self._stored["variables"] += len(wanted)
+
+    @storage_program
+    def _restored_variables(self, rows: Sequence[VariableRow], doomed: Sequence[VariableRow]) -> Program[None]:
+        now = time.time()
+        for row in doomed:
+            yield from self._backend.variables.remove(row.scope, [row.name], now)
+        yield from self._transfer.restore_variables(self._tenant, rows, now)
+
+    # Items
+
+    def _items(self, batch: Sequence[NumberedLine]) -> Program[None]:
+        items = yield from Compute(True, self._analyzed, batch)
+        yield from self._restore_items(self._tenant, items, "items")
+
+    def _analyzed(self, batch: Sequence[NumberedLine]) -> list[ItemState]:
+        store = self._engines.store
+        items = []
+        for one in batch:
+            item = _row(one, forms.item_of)
+            fields = store.fields
+            if item.row.paths is not None:
+                fields = _row(one, lambda line: field_paths(line["index"]))
+            text = indexed_words(load_json(item.row.value), fields, self._backend.language) if fields else None
+            if item.vectors:
+                self._counted_vectors(1)
+            items.append(item._replace(text=text, vectors=item.vectors if self._takes_vectors else ()))
+        return items
+
+    def _notes(self, batch: Sequence[NumberedLine]) -> Program[None]:
+        if self._thread is not None and self._thread[1] is not None:
+            return
+        items: dict[str, list[ItemState]] = {}
+        for one in batch:
+            about = _row(one, lambda line: ABOUT[ABOUT.index(line["about"])])
+            namespace = self._engines.notes(_row(one, lambda line: str(line["thread_id"])), about).namespace
+            item = _row(NumberedLine(one.number, {**one.line, "namespace": namespace, "index": None}), forms.item_of)
+            items.setdefault(about, []).append(item)
+        for own in items.values():
+            yield from self._restore_items(TENANT_OF_NOTES + self._tenant, own, None)
+
+    def _restore_items(self, tenant: str, items: Sequence[ItemState], kind: str | None) -> Program[None]:
+        now = time.time()
+        keys: list[ItemKey] = [(item.row.namespace, item.row.key) for item in items]
+        stored = yield from Read(self._backend, self._transfer.items(tenant, keys, now))
+        wanted: list[ItemState] = []
+        doomed: list[ItemKey] = []
+        for item, key, known in zip(items, keys, stored, strict=True):
+            if item.expires_at is not None and item.expires_at <= now:
+                self._expired.update([kind] if kind else [])
+            elif known is None:
+                wanted.append(item)
+            elif not _differ(forms.item_line(known), forms.item_line(item)):
+                self._unchanged.update([kind] if kind else [])
+            elif self._differs(f"Item {item.row.key!r} in {item.row.namespace!r}" if kind else "A note of a thread"):
+                wanted.append(item)
+                doomed.append(key)
+            else:
+                self._kept.update([kind] if kind else [])
+        if self._stores and wanted:
+            yield from Write(self._backend, self._restored_items(tenant, wanted, doomed))
+        if kind:
+            self._stored[kind] += len(wanted)
+
+    @storage_program
+    def _restored_items(self, tenant: str, items: Sequence[ItemState], doomed: Sequence[ItemKey]) -> Program[None]:
+        if doomed:
+            yield from self._backend.items.delete(tenant, doomed)
+        yield from self._transfer.restore_items(tenant, items, time.time())
+
+    # Threads
+
+    def _threads(self, batch: Sequence[NumberedLine]) -> Program[None]:
+        codec = self._engines.checkpoints.codec
+        for one in batch:
+            state = _row(one, lambda line: forms.thread_of(line, self._tenant, codec))
+            now = time.time()
+            (stored,) = yield from Read(self._backend, self._transfer.threads(self._tenant, [state.key.thread_id], now))
+            skipped: Counter[str] | None = None
+            if state.expires_at is not None and state.expires_at <= now:
+                skipped = self._expired
+            elif stored is None:
+                yield from self._restore_thread(state, replaces=False)
+            elif not _differ(forms.thread_line(stored, codec), forms.thread_line(state, codec)):
+                self._unchanged["threads"] += 1
+            elif self._differs(f"Thread {state.key.thread_id!r}"):
+                yield from self._restore_thread(state, replaces=True)
+            else:
+                skipped = self._kept
+            if skipped is not None:
+                skipped["threads"] += 1
+            self._thread = state.key.thread_id, skipped
+            self._is_new_thread = stored is None
+
+    def _restore_thread(self, state: ThreadState, *, replaces: bool) -> Program[None]:
+        if self._stores:
+            self._engines.checkpoints.known.forget(state.key)
+            yield from Write(self._backend, self._restored_thread(state, replaces))
+        self._stored["threads"] += 1
+
+    @storage_program
+    def _restored_thread(self, state: ThreadState, replaces: bool) -> Program[None]:
+        if replaces:
+            yield from self._backend.checkpoints.delete_thread(state.key)
+        yield from self._transfer.restore_thread(state, time.time())
+
+    def _rows(self, batch: Sequence[NumberedLine]) -> Program[None]:
+        """Store rows of the thread whose line came before."""
+        codec = self._engines.checkpoints.codec
+        thread_id = _row(batch[0], lambda line: str(line["thread_id"]))
+        if self._thread is None or self._thread[0] != thread_id:
+            raise _malformed(batch[0], "the line of its thread is missing")
+        skipped = self._thread[1]
+        rows = yield from Compute(True, self._thread_rows, batch)
+        counts = {"checkpoints": len(rows.checkpoints), "pending writes": len(rows.writes)}
+        if skipped is not None:
+            skipped.update(counts)
+            return
+        if self._stores:
+            thread = ThreadKey(self._tenant, thread_id)
+            yield from Write(self._backend, self._transfer.restore_rows(thread, rows, codec))
+        (self._stored if self._is_new_thread else self._unchanged).update(counts)
+
+    def _thread_rows(self, batch: Sequence[NumberedLine]) -> ThreadRows:
+        codec = self._engines.checkpoints.codec
+        rows: dict[str, list[Any]] = {kind: [] for kind in ("element", "value", "checkpoint", "write")}
+        parse: dict[str, Callable[[Line], Any]] = {
+            "element": lambda line: forms.element_of(line, codec),
+            "value": lambda line: forms.value_of(line, codec),
+            "checkpoint": lambda line: forms.checkpoint_of(line, codec),
+            "write": lambda line: forms.write_of(line, codec),
+        }
+        for one in batch:
+            rows[one.line["kind"]].append(_row(one, parse[one.line["kind"]]))
+        return ThreadRows(*rows.values())
+
+    # Parts
+
+    def _differs(self, what: str) -> bool:
+        """Return true if a stored object that differs is to be replaced.
+
+        Raises:
+            ExistingError: `existing` is `ERROR`.
+        """
+        if self._existing == ERROR:
+            msg = (
+                f'{what} is stored already, and differs from the one to import. Pass existing="keep" to keep the stored '
+                f'objects, or existing="replace" to replace them.'
+            )
+            raise ExistingError(msg)
+        return self._existing == REPLACE
+
+
+def _missing_session(key: SessionKey, rows: Sequence[MessageRow]) -> SessionState:
+    """Return a session for messages of an archive whose session was deleted."""
+    times = [row.created_at for row in rows]
+    return SessionState(key, None, None, rows[-1].position + 1, min(times), max(times), None, None)
+
+
+def _row(one: NumberedLine, parse: Callable[[Line], T]) -> T:
+    """Return the row of a line.
+
+    Raises:
+        DamagedDataError: The line does not have the form of its kind.
+    """
+    try:
+        return parse(one.line)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, DamagedDataError) as error:
+        raise _malformed(one, reason_of(error)) from error
+
+
+def _malformed(one: NumberedLine, reason: str) -> DamagedDataError:
+    msg = f"Line {one.number} ({shown(one.line.get('kind'))}) cannot be imported: {reason}."
+    return DamagedDataError(msg)
+
+
+def _differ(first: Line, second: Line) -> bool:
+    """Return true if two lines differ in more than the expiry, which reads change, and the vectors."""
+    ignored = ("expires_at", "vector", "vectors")
+    first, second = ({name: value for name, value in line.items() if name not in ignored} for line in (first, second))
+    return json.dumps(first, sort_keys=True) != json.dumps(second, sort_keys=True)
+
+
+def _owner(user_id: str | None) -> str:
+    return "nobody" if user_id is None else f"user {user_id!r}"
