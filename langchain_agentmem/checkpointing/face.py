@@ -114,8 +114,8 @@ class AgentMemSaver(Surface, TransferMethods, BaseCheckpointSaver[str]):
         )
         if plain and self._engine.codec.secret:
             msg = (
-                "compact=False stores metadata in plain text, so it cannot be combined with a serializer that encrypts. "
-                "Omit it, or use LangGraph's JsonPlusSerializer."
+                "compact=False stores metadata in plain text, so it cannot be combined with a key or with a serializer that "
+                "encrypts. Omit compact=False: PostgresSaver cannot read an encrypted thread."
             )
             raise ConfigurationError(msg)
 
@@ -128,7 +128,7 @@ class AgentMemSaver(Surface, TransferMethods, BaseCheckpointSaver[str]):
         return engine
 
     def _codec(self) -> Codec:
-        return Codec(self.serde, verify=False, reported=self._reported)
+        return Codec(self.serde, verify=False, reported=self._reported, keyed=self._backend.encrypts)
 
     if TYPE_CHECKING:  # `Surface` implements the constructors
 

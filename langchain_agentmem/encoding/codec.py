@@ -48,6 +48,7 @@ class Codec:
             equal. If false, the value is stored as LangGraph's serializer stores it, and one warning names each type that
             does not come back as it was. Default: True.
         reported: The types that a warning has named; several codecs may share the set. Default: none.
+        keyed: If true, the backend encrypts what the codec returns, so references must reveal nothing. Default: False.
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -58,10 +59,16 @@ class Codec:
     """
 
     def __init__(
-        self, serde: SerializerProtocol | None = None, *, verify: bool = True, reported: set[type] | None = None
+        self,
+        serde: SerializerProtocol | None = None,
+        *,
+        verify: bool = True,
+        reported: set[type] | None = None,
+        keyed: bool = False,
     ) -> None:
         self.serde: SerializerProtocol = serde or JsonPlusSerializer(allowed_msgpack_modules=None)
         self._verify = verify
+        self._keyed = keyed
         self.reported: set[type] = set() if reported is None else reported
         """The types that a warning has named."""
         self._cipher = self.serde.cipher if isinstance(self.serde, EncryptedSerializer) else None
@@ -74,7 +81,7 @@ class Codec:
     @property
     def secret(self) -> bool:
         """True if stored bytes must reveal nothing about the values, not even that two values are equal."""
-        return self._custom or self._cipher is not None
+        return self._keyed or self._custom or self._cipher is not None
 
     @property
     def verifiable(self) -> bool:

@@ -28,6 +28,8 @@ class Backend(ABC):
     name: str
     language: str = "english"
     """The language of the texts, for full-text search."""
+    encrypts: bool = False
+    """True if the backend encrypts everything that it stores."""
     messages: MessageLog
     items: ItemTable
     checkpoints: CheckpointTable

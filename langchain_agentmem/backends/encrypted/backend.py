@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend, HeadChangedError
+from langchain_agentmem.backends.encrypted.checkpoints import EncryptedCheckpoints
+from langchain_agentmem.backends.encrypted.items import EncryptedItems
 from langchain_agentmem.backends.encrypted.message_rows import StaleHeadError
 from langchain_agentmem.backends.encrypted.messages import EncryptedMessages
 from langchain_agentmem.backends.encrypted.opening import load_keys
@@ -55,6 +57,8 @@ class EncryptedBackend(Backend):
         EncryptedBackend(SqliteBackend(':memory:'))
     """
 
+    encrypts = True
+
     def __init__(self, inner: Backend, source: KeySource, tenant: str, *, searchable: bool = False) -> None:
         self.inner = inner
         """The backend that stores the encrypted data."""
@@ -69,7 +73,8 @@ class EncryptedBackend(Backend):
         self.records = EncryptedRecords(inner.records, self.ring)
         self.variables = EncryptedVariables(inner.variables, self.ring)
         self.openings = EncryptedOpenings(inner.openings, self.ring)
-        self.items, self.checkpoints = inner.items, inner.checkpoints
+        self.items = EncryptedItems(inner, self.ring, searchable=searchable)
+        self.checkpoints = EncryptedCheckpoints(inner, self.ring)
         self.stale = EncryptedStaleRows(self)
         self.statistics = EncryptedStatistics(inner.statistics, self.ring)
 

@@ -474,7 +474,8 @@ def checkpoint_row(thread_id: str, row: Sequence[Any], codec: Codec) -> Checkpoi
     if type_ != COMPACT and codec.secret:
         msg = (
             f"Checkpoint {checkpoint_id!r} of thread {thread_id!r} is not encrypted, but the memory has a key. Another "
-            f"program wrote the checkpoint. Open the thread without the key, or delete it."
+            f"program wrote the checkpoint, such as PostgresSaver. Open the thread without the key, delete it, or copy it "
+            f"from another database: memory.checkpointer.copy_from(saver)."
         )
         raise DamagedDataError(msg)
     try:
