@@ -175,7 +175,9 @@ class EncryptedCheckpoints:
                 seal.sealed_requirements(put.requires),
             )
             return (
-                yield from self._table.replace(sealed, new, seal.sealed_changes(key, found[key], changes), documents, own)
+                yield from self._table.replace(
+                    sealed, new, seal.sealed_changes(key, found[key], changes), documents, own
+                )
             )
 
         return (yield from self._store(thread, use, change, write))
