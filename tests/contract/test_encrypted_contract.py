@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import pytest
 
 from langchain_agentmem.backends import connect
-from langchain_agentmem.backends.contract import Append, Backend, Removal, SessionKey
+from langchain_agentmem.backends.contract import Append, Backend, CheckpointKey, Removal, SessionKey, ThreadKey
 from langchain_agentmem.backends.encrypted import EncryptedBackend
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.encryption import KeySource
-from langchain_agentmem.testing.cases import KEY, NOW, message, turn
+from langchain_agentmem.encoding.references import Typed
+from langchain_agentmem.testing.cases import KEY, NOW, item, message, turn
 from langchain_agentmem.testing.contract import AsyncBackendContract, BackendContract
 from langchain_agentmem.testing.edits import digest
 
 MASTER = bytes(range(32))
+_THREAD, _SECRET = ThreadKey("default", "1"), Typed("a", b"first")
 
 
 @pytest.fixture
@@ -51,6 +55,44 @@ class _Encrypted:
         self.write(backend, backend.messages.append(KEY, Append(rows, None, NOW, token=secrets.randbits(62))))
         removal = Removal(ids=[digest("b")], token=secrets.randbits(62))
         assert self.write(backend, backend.messages.remove(KEY, removal, NOW)) == 0
+
+    def test_aliases_and_nested_objects_are_counted(self, backend: Backend) -> None:
+        """The database cannot read values, so an alias counts as an entity, and the relations of an item as one."""
+        entities, relations = ("user:alice", "entities"), ("user:alice", "relations")
+        puts = [item("a", '{"name":"a"}', namespace=entities), item("b", '{"same_as":"a"}', namespace=entities)]
+        puts.append(item("a", '{"links":{"1":{},"2":{}}}', namespace=relations))
+        self.write(backend, backend.items.put("default", puts, NOW))
+        found = self._statistics(backend, now=NOW).items  # type: ignore[attr-defined]
+        assert {kind: number for kind, number in found.items() if number} == {"entities": 2, "relations": 1}
+
+    def test_a_write_replaces_the_secret_it_names(self, backend: Any) -> None:
+        """The backend itself replaces what it stores as the secret, which is the head of the thread."""
+        assert self._put(backend, "a", _SECRET)  # type: ignore[attr-defined]
+        before = self.read(backend, backend.inner.checkpoints.stored_secret(self._sealed(backend), NOW))
+        assert self._put(backend, "b", _SECRET)  # type: ignore[attr-defined]
+        after = self.read(backend, backend.inner.checkpoints.stored_secret(self._sealed(backend), NOW))
+        assert before != after
+        assert self._secret(backend) == _SECRET  # type: ignore[attr-defined]
+        assert not self._put(backend, "c", Typed("a", b"other"))  # type: ignore[attr-defined]
+
+    def test_a_deletion_replaces_the_secret(self, backend: Backend) -> None:
+        for one in ("a", "b"):
+            assert self._put(backend, one, _SECRET)  # type: ignore[attr-defined]
+        entries = self.read(backend, backend.checkpoints.entries(_THREAD, lock=False))
+        doomed = [CheckpointKey("", "a")]
+        self.write(backend, backend.checkpoints.delete(_THREAD, doomed, Codec(), entries))
+        assert self._secret(backend) == _SECRET  # type: ignore[attr-defined]
+        assert self._ids(backend) == ["b"]  # type: ignore[attr-defined]
+
+    def test_a_copy_has_the_secret_it_is_given(self, backend: Backend) -> None:
+        """The copy has the same secret, in a head of its own."""
+        assert self._put(backend, "a", _SECRET)  # type: ignore[attr-defined]
+        assert self.write(backend, backend.checkpoints.copy_thread(_THREAD, ThreadKey("default", "2"), NOW))
+        assert self._secret(backend, ThreadKey("default", "2")) == _SECRET  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _sealed(backend: Any) -> ThreadKey:
+        return ThreadKey("default", backend.ring.id("thread", "1"))
 
 
 class TestEncryptedBackend(_Encrypted, BackendContract):

@@ -73,8 +73,8 @@ class EncryptedBackend(Backend):
         self.records = EncryptedRecords(inner.records, self.ring)
         self.variables = EncryptedVariables(inner.variables, self.ring)
         self.openings = EncryptedOpenings(inner.openings, self.ring)
-        self.items = EncryptedItems(inner, self.ring, searchable=searchable)
-        self.checkpoints = EncryptedCheckpoints(inner, self.ring)
+        self.items = self.item_table = EncryptedItems(inner, self.ring, searchable=searchable)
+        self.checkpoints = self.checkpoint_table = EncryptedCheckpoints(inner, self.ring)
         self.stale = EncryptedStaleRows(self)
         self.statistics = EncryptedStatistics(inner.statistics, self.ring)
 

@@ -452,6 +452,11 @@ class EncryptedCheckpoints:
     def _seal(self, head: Head) -> ThreadSeal:
         return ThreadSeal(self._ring, head.origin)
 
+    def sealed_thread(self, thread: ThreadKey) -> ThreadKey:
+        """Encrypt the ID of a thread that is deleted, and forget its head."""
+        self._forget(thread)
+        return self._thread(thread)
+
     def _thread(self, thread: ThreadKey) -> ThreadKey:
         return ThreadKey(thread.tenant, self._ring.id("thread", thread.thread_id))
 

@@ -24,6 +24,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.encrypted.records import RecordCipher
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner
 from langchain_agentmem.backends.encrypted.variables import VariableCipher
+from langchain_agentmem.encoding.encryption import USER_ROOT
 from langchain_agentmem.programs import Program, storage_program, together
 
 if TYPE_CHECKING:
@@ -83,16 +84,18 @@ class EncryptedStaleRows(EncryptedTable[StaleRows]):
     @as_inner
     def threads(self, scan: StaleScan) -> Program[Page[ThreadRow]]:
         rows, following = yield from self._inner.threads(scan)
-        return rows, following
+        return [self._backend.checkpoint_table.plain_thread(row) for row in rows], following
 
     @as_inner
     def delete_thread(self, thread: ThreadKey, updated_at: float, now: float) -> Program[bool]:
-        return (yield from self._inner.delete_thread(thread, updated_at, now))
+        sealed = self._backend.checkpoint_table.sealed_thread(thread)
+        return (yield from self._inner.delete_thread(sealed, updated_at, now))
 
     @as_inner
     def items(self, scan: StaleScan, omitted: Sequence[str] = ()) -> Program[Page[ItemRow]]:
-        rows, following = yield from self._inner.items(scan, omitted)
-        return rows, following
+        # Other roots are encrypted, so their beginnings say nothing.
+        rows, following = yield from self._inner.items(scan, [one for one in omitted if one == USER_ROOT])
+        return [self._backend.item_table.seal.row(scan.tenant, row)[0] for row in rows], following
 
     @as_inner
     def records(self, scan: StaleScan) -> Program[Page[RecordRow]]:
