@@ -28,6 +28,7 @@ Classes:
 Results:
     SessionInfo: One session in `memory.sessions.list()`.
     ThreadInfo: One thread in `memory.checkpointer.threads()`.
+    MissingClass: A stored value whose class does not exist any more, as `migrate=` is given it.
     CopiedThreads: The result of `memory.checkpointer.copy_from(saver)`.
     StoredMessage: A message of a session with its position, time, agent and metadata.
     Forgotten: The receipt of `memory.forget()`.
@@ -79,6 +80,8 @@ Errors:
     StorageBusyError: Another writer held a lock for too long.
     StorageClosedError: The memory is closed.
     ConflictError: Concurrent writers kept changing the same data.
+    MissingClassError: A stored checkpoint has a value whose class does not exist any more.
+    MigrationError: The function `migrate=` failed.
     DamagedDataError: Stored data cannot be read.
     TamperedDataError: Encrypted data was altered.
     ExistingDataWarning: The database has data of another package, which the memory does not read.
@@ -100,6 +103,8 @@ from langchain_agentmem.errors import (
     InvalidInputError,
     InvalidTypeError,
     InvalidVectorsError,
+    MigrationError,
+    MissingClassError,
     SecretFoundError,
     StorageBusyError,
     StorageClosedError,
@@ -122,6 +127,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.compression.events import CompressionEvent
     from langchain_agentmem.compression.summaries import SessionSummary
     from langchain_agentmem.encoding.encryption import new_key
+    from langchain_agentmem.encoding.missing import MissingClass
     from langchain_agentmem.history.face import AgentMemHistory
     from langchain_agentmem.history.models import SessionInfo
     from langchain_agentmem.knowledge.collections import KnowledgeEntry
@@ -188,6 +194,9 @@ __all__ = [
     "KnowledgeSource",
     "MemoryCompressor",
     "MemoryPrompt",
+    "MigrationError",
+    "MissingClass",
+    "MissingClassError",
     "MovedConversation",
     "ProfileExtractor",
     "Profiles",
@@ -245,6 +254,7 @@ _LATER = {
     "KnowledgeSource": "knowledge.retrievers",
     "MemoryCompressor": "compression.compressor",
     "MemoryPrompt": "prompting.prompt",
+    "MissingClass": "encoding.missing",
     "MovedConversation": "lifecycle.handover.engine",
     "ProfileExtractor": "knowledge.extraction.face",
     "Profiles": "knowledge.facts.face",

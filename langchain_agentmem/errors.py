@@ -14,10 +14,12 @@
     │   └── InvalidVectorsError                 the embedding model returns no usable vectors
     │       └── EmbeddingDimensionsError        the embedding model returns other dimensions
     ├── EmbeddingError                          the embedding model failed
+    ├── MigrationError                          a function `migrate` failed
     ├── ThreadInUseError (ValueError)           checkpoints of a thread are still needed
     └── StorageError                            the database failed
         ├── StorageBusyError                    another writer held a lock for too long
         ├── StorageClosedError                  the memory is closed
+        ├── MissingClassError                       a value's class does not exist any more
         ├── ConflictError                       concurrent writers kept changing an item
         └── DamagedDataError                    stored data cannot be read
             └── TamperedDataError               encrypted data was altered
@@ -111,6 +113,14 @@ class DamagedDataError(StorageError):
 
 class TamperedDataError(DamagedDataError):
     """Encrypted data was altered, moved, replaced by older data, or written without the key."""
+
+
+class MissingClassError(StorageError):
+    """A stored value has a class that does not exist any more. A function `migrate=` of `AgentMemSaver` can convert it."""
+
+
+class MigrationError(AgentMemError):
+    """The application's `migrate` function failed, or its result cannot be used. The stored data is unchanged."""
 
 
 class ConflictError(StorageError):

@@ -28,6 +28,7 @@ from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.surface import Surface, backend_of, check_one_of_key_and_serde, protected_backend
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.face import AgentMemSaver
+from langchain_agentmem.checkpointing.migration.values import Migrate
 from langchain_agentmem.errors import AgentMemError, ConfigurationError, InvalidTypeError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.methods import Histories, HistoryMethods, retention_by_agent
@@ -83,6 +84,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             The key None is for all other agents. Default: all messages, forever.
         serde: The serializer of the checkpointer. Default: None (LangGraph's `JsonPlusSerializer`).
         compact: If true, a checkpoint takes space in proportion to what changed; see `AgentMemSaver`. Default: True.
+        migrate: Converts stored checkpoints to today's shape of your state; see `AgentMemSaver`. Default: None.
         embed_history: If true, `embeddings` also embeds messages, with one call for each turn. Default: True.
         read_cache: Keeps variables and profiles that were read in the process. Default: None (every read asks the database).
         cleanup: Deletes old data regularly, in the background. Default: None (never).
@@ -124,6 +126,7 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         retention: Retention | Mapping[str | None, Retention] | None = None,
         serde: SerializerProtocol | None = None,
         compact: bool = True,
+        migrate: Migrate | None = None,
         embed_history: bool = True,
         read_cache: ReadCache | None = None,
         cleanup: CleanupPolicy | None = None,
@@ -182,7 +185,14 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
                 guard=check_guard(guard),
             )
         self.checkpointer = AgentMemSaver(
-            self.backend, serde=serde, ttl=ttl, tenant=tenant, compact=compact, sweeper=sweeper, guard=guard
+            self.backend,
+            serde=serde,
+            ttl=ttl,
+            tenant=tenant,
+            compact=compact,
+            migrate=migrate,
+            sweeper=sweeper,
+            guard=guard,
         )
         indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
         engine = HistoryEngine(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.arguments.caching import ReadCache
     from langchain_agentmem.arguments.cleaning import CleanupPolicy
     from langchain_agentmem.arguments.retention import Retention
+    from langchain_agentmem.checkpointing.migration.values import Migrate
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.compression.events import CompressionEvent
     from langchain_agentmem.encoding.encryption import Key
@@ -36,6 +37,7 @@ class MemoryOptions(TypedDict, total=False):
     retention: Retention | Mapping[str | None, Retention] | None
     serde: SerializerProtocol | None
     compact: bool
+    migrate: Migrate | None
     embed_history: bool
     read_cache: ReadCache | None
     cleanup: CleanupPolicy | None
@@ -60,6 +62,7 @@ class SaverOptions(TypedDict, total=False):
     """The keyword arguments of `AgentMemSaver`."""
 
     serde: SerializerProtocol | None
+    migrate: Migrate | None
     ttl: timedelta | float | None
     tenant: str
     compact: bool

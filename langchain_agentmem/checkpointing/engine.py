@@ -48,6 +48,7 @@ from langchain_agentmem.checkpointing.containment import with_lists
 from langchain_agentmem.checkpointing.drafts import AdoptedWrite, Draft, store_whole
 from langchain_agentmem.checkpointing.known import KnownValues
 from langchain_agentmem.checkpointing.loader import Loader, checkpoint_config, reading_thread, thread_info
+from langchain_agentmem.checkpointing.migration.conversion import Conversion
 from langchain_agentmem.checkpointing.models import ThreadList
 from langchain_agentmem.checkpointing.pruning import delete_runs, keep_latest
 from langchain_agentmem.checkpointing.scan import Scan, read_page
@@ -78,6 +79,7 @@ class CheckpointEngine:
         ttl: Seconds without a new checkpoint after which a thread expires. Default: None (never).
         plain: If true, store checkpoints in full, as LangGraph's savers do. Default: False.
         known: The cache of stored values. Default: an empty one.
+        conversion: Converts checkpoints to today's shape when they are read. Default: None.
         guard: The rules for messages and texts, which apply if `guard.checkpoints` is true. Default: None (any value).
     """
 
@@ -89,9 +91,10 @@ class CheckpointEngine:
     plain: bool = False
     known: KnownValues = field(default_factory=KnownValues)
     guard: Guard | None = None
+    conversion: Conversion | None = None
 
     def __post_init__(self) -> None:
-        self.loader = Loader(self.codec, self.known, self.tenant)
+        self.loader = Loader(self.codec, self.known, self.tenant, self.conversion)
 
     # Reading
 

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
@@ -32,6 +32,8 @@ from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.arguments import number_of_version, serializer_of
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.methods import TransferMethods
+from langchain_agentmem.checkpointing.migration.conversion import Conversion
+from langchain_agentmem.checkpointing.migration.values import Migrate, check_migrate
 from langchain_agentmem.checkpointing.models import ThreadList
 from langchain_agentmem.checkpointing.scan import Scan
 from langchain_agentmem.encoding.codec import Codec
@@ -61,6 +63,8 @@ class AgentMemSaver(Surface, TransferMethods, BaseCheckpointSaver[str]):
         tenant: The name of the application, if several share the database. Default: `"default"`.
         compact: If true, a checkpoint takes space in proportion to what changed since the one before. If false, it is
             stored in full; on Postgres, LangGraph's `PostgresSaver` can then read it. Default: True.
+        migrate: A function that converts stored checkpoints to today's shape of your state when they are read. It is given
+            the values by channel and the metadata, and returns both as a tuple; see `docs/checkpointer.md`. Default: None.
         key: The key of an encrypted memory; see `AgentMemory`. Default: None (nothing is encrypted).
         searchable: See `AgentMemory`; checkpoints are never searched. Default: False.
 
@@ -91,6 +95,7 @@ class AgentMemSaver(Surface, TransferMethods, BaseCheckpointSaver[str]):
         ttl: timedelta | float | None = None,
         tenant: str = "default",
         compact: bool = True,
+        migrate: Migrate | None = None,
         sweeper: Sweeper | None = None,
         guard: Guard | None = None,
         key: Key | None = None,
@@ -111,6 +116,7 @@ class AgentMemSaver(Surface, TransferMethods, BaseCheckpointSaver[str]):
             seconds("ttl", ttl),
             plain,
             guard=check_guard(guard),
+            conversion=None if check_migrate(migrate) is None else Conversion(cast("Migrate", migrate)),
         )
         if plain and self._engine.codec.secret:
             msg = (
@@ -128,7 +134,8 @@ class AgentMemSaver(Surface, TransferMethods, BaseCheckpointSaver[str]):
         return engine
 
     def _codec(self) -> Codec:
-        return Codec(self.serde, verify=False, reported=self._reported, keyed=self._backend.encrypts)
+        keyed = self._backend.encrypts
+        return Codec(self.serde, verify=False, reported=self._reported, keyed=keyed, placeholders=True)
 
     if TYPE_CHECKING:  # `Surface` implements the constructors
 

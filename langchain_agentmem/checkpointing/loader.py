@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -23,10 +23,12 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.checkpointing.containment import with_lists
 from langchain_agentmem.checkpointing.known import KnownValues
+from langchain_agentmem.checkpointing.migration.conversion import Conversion, check_classes, check_value, described
 from langchain_agentmem.checkpointing.models import ThreadInfo
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.layout import PLAIN, Known, ValueKey, digest_of, join, references_of
+from langchain_agentmem.encoding.missing import count_created
 from langchain_agentmem.encoding.references import Typed, each_reference
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.programs import Program, storage_program
@@ -42,20 +44,36 @@ class Loader:
         codec: The codec of the values.
         known: The cache of stored values.
         tenant: The tenant.
+        conversion: Converts what is read to today's shape. Default: None (nothing is converted).
     """
 
-    def __init__(self, codec: Codec, known: KnownValues, tenant: str) -> None:
+    def __init__(self, codec: Codec, known: KnownValues, tenant: str, conversion: Conversion | None = None) -> None:
+        self._conversion = conversion
         self._codec = codec
         self._known = known
         self._tenant = tenant
 
     def tuple(self, loaded: LoadedCheckpoint, thread_id: Any) -> CheckpointTuple:
-        """Return LangGraph's form of a checkpoint.
+        """Return LangGraph's form of a checkpoint, converted to today's shape.
 
         Args:
             loaded: The checkpoint's rows.
             thread_id: The thread ID in the config that names it, as the caller wrote it.
+
+        Raises:
+            MissingClassError: A value has a class that does not exist.
+            MigrationError: The application's function failed.
         """
+        created = count_created()
+        saved = self.stored_tuple(loaded, thread_id)
+        if self._conversion is not None:
+            saved = self._conversion.convert(saved)
+        if count_created() != created or _holds_objects(loaded.row):
+            check_classes(saved, convertible=self._conversion is not None)
+        return saved
+
+    def stored_tuple(self, loaded: LoadedCheckpoint, thread_id: Any) -> CheckpointTuple:
+        """Return LangGraph's form of a checkpoint as it is stored: values of missing classes are `MissingClass`."""
         row = loaded.row
         namespace, checkpoint_id = row.key
         checkpoint: Any = {**row.checkpoint, "channel_values": self._values(loaded)}
@@ -152,12 +170,12 @@ class Loader:
             if not line or not seen.isdisjoint(row.key for row in line):
                 break
             seen.update(row.key for row in line)
-            writes, parts = yield from table.writes(thread, [row.key for row in line], channels)
+            found = yield from self._writes_of(table, thread, line, channels)
             for row in line:
                 open_channels = [channel for channel in channels if channel not in seeds]
-                for write in reversed(writes[row.key]):
-                    if write.channel in open_channels:
-                        collected[write.channel].append(self._write(write, namespace, parts, thread.thread_id))
+                for write in reversed(found[row.key]):
+                    if write[1] in open_channels:
+                        collected[write[1]].append(write)
                 seeds.update((yield from self._seeds(table, thread, row, open_channels)))
         histories: dict[str, DeltaChannelHistory] = {}
         for channel in channels:
@@ -170,12 +188,60 @@ class Loader:
         self, table: CheckpointTable, thread: ThreadKey, row: CheckpointRow, channels: list[str]
     ) -> Program[dict[str, Any]]:
         """Return the values that a checkpoint stores for some of the channels."""
-        seeds = {channel: row.inline[channel] for channel in channels if channel in row.inline}
-        stored = {channel: row.stored[channel] for channel in channels if channel in row.stored}
+        conversion = self._conversion
+        wanted = set(channels)
+        if conversion is not None:  # channels that are not known yet may have one of these names today
+            known = {name: conversion.knows(name) for name in (*row.inline, *row.stored)}
+            wanted = {name for name, now in known.items() if now is None or now in channels}
+        seeds = {channel: row.inline[channel] for channel in wanted if channel in row.inline}
+        stored = {channel: row.stored[channel] for channel in wanted if channel in row.stored}
+        found = []
         if stored:
-            (loaded,) = yield from table.load(thread.tenant, [row._replace(inline={}, stored=stored)])
+            found = yield from table.load(thread.tenant, [row._replace(inline={}, stored=stored)])
+        created = count_created()
+        for loaded in found:
             seeds.update(self._values(loaded))
+        where = described(thread.thread_id, *row.key)
+        if conversion is not None:
+            pairs = [conversion.convert_value(name, value, row.metadata, where) for name, value in seeds.items()]
+            seeds = {name: value for name, value in filter(None, pairs) if name in channels}
+        if count_created() != created:
+            for name, value in seeds.items():
+                check_value(name, value, where, convertible=conversion is not None)
         return seeds
+
+    def _writes_of(
+        self, table: CheckpointTable, thread: ThreadKey, line: Sequence[CheckpointRow], channels: Sequence[str]
+    ) -> Program[dict[CheckpointKey, list[PendingWrite]]]:
+        """Return the pending writes of checkpoints: those to some channels, or all if they must be converted."""
+        conversion = self._conversion
+        found: dict[CheckpointKey, list[PendingWrite]] = {}
+        if conversion is None:
+            writes, parts = yield from table.writes(thread, [row.key for row in line], channels)
+            every = [(row, writes[row.key], parts) for row in line]
+        else:
+            bare = [row._replace(inline={}, stored={}) for row in line]
+            loaded = yield from table.load(thread.tenant, bare)
+            every = [(row, list(one.writes), one.parts) for row, one in zip(line, loaded, strict=True)]
+        for row, stored, parts in every:
+            created = count_created()
+            read = [self._write(write, row.key.namespace, parts, thread.thread_id) for write in stored]
+            where = described(thread.thread_id, *row.key)
+            if conversion is not None:
+                read = conversion.convert_writes(read, row.metadata, where)
+            if count_created() != created:
+                for _, name, value in read:
+                    check_value(name, value, where, convertible=conversion is not None)
+            found[row.key] = read
+        return found
+
+
+def _holds_objects(row: CheckpointRow) -> bool:
+    """Return true if a checkpoint's own document, which another step decoded, has values that may be objects."""
+    plain = (str, bool, int, float, type(None))
+    return any(not isinstance(value, plain) for value in row.inline.values()) or any(
+        not isinstance(value, (*plain, list, dict)) for value in row.metadata.values()
+    )
 
 
 def thread_info(row: ThreadRow) -> ThreadInfo:

@@ -23,6 +23,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langchain_agentmem.arguments.values import reason_of, shown
 from langchain_agentmem.encoding import limits
 from langchain_agentmem.encoding.message_classes import FORMATS, is_message_format, is_plain_message, rebuilt_message
+from langchain_agentmem.encoding.missing import with_placeholders
 from langchain_agentmem.encoding.packing import Packer
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.encoding.refusals import UNREADABLE, half_surrogate, text_of_error, unsupported
@@ -49,6 +50,8 @@ class Codec:
             does not come back as it was. Default: True.
         reported: The types that a warning has named; several codecs may share the set. Default: none.
         keyed: If true, the backend encrypts what the codec returns, so references must reveal nothing. Default: False.
+        placeholders: If true, a value whose class does not exist any more is read as `MissingClass`, and not as a dict.
+            Default: False.
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -65,6 +68,7 @@ class Codec:
         verify: bool = True,
         reported: set[type] | None = None,
         keyed: bool = False,
+        placeholders: bool = False,
     ) -> None:
         self.serde: SerializerProtocol = serde or JsonPlusSerializer(allowed_msgpack_modules=None)
         self._verify = verify
@@ -76,7 +80,10 @@ class Codec:
         self._custom = not isinstance(inner, JsonPlusSerializer)
         self.plain: SerializerProtocol = JsonPlusSerializer() if self._custom else inner
         """The serializer without encryption: equal values have equal bytes."""
-        self._packer = Packer(self.plain, verify=verify)
+        self._reader = self.plain
+        if placeholders and isinstance(inner, JsonPlusSerializer):
+            self._reader = with_placeholders(inner)
+        self._packer = Packer(self.plain, verify=verify, reader=self._reader)
 
     @property
     def secret(self) -> bool:
@@ -201,7 +208,7 @@ class Codec:
         try:
             if is_message_format(type_):
                 return rebuilt_message(type_, self._packer.unpack(data))
-            return (self.serde if self._custom else self.plain).loads_typed((type_, data))
+            return (self.serde if self._custom else self._reader).loads_typed((type_, data))
         except UNREADABLE as error:
             msg = (
                 f"A stored value of type {shown(type_)} cannot be read: it was damaged or altered. "

@@ -36,6 +36,7 @@ class Packer:
     Args:
         serde: The serializer for values that MessagePack does not know.
         verify: If true, a value that the serializer does not restore equal is refused. Default: True.
+        reader: The serializer that reads values. Default: None (`serde`).
 
     Example:
         >>> from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -45,8 +46,11 @@ class Packer:
         {'point': (1, 2)}
     """
 
-    def __init__(self, serde: SerializerProtocol, *, verify: bool = True) -> None:
+    def __init__(
+        self, serde: SerializerProtocol, *, verify: bool = True, reader: SerializerProtocol | None = None
+    ) -> None:
         self._serde = serde
+        self._reader = serde if reader is None else reader
         self._verify = verify
 
     def pack(self, value: Any) -> bytes:
@@ -117,7 +121,7 @@ class Packer:
             return int.from_bytes(data, "big", signed=True)
         if code == _TYPED:
             type_, inner = ormsgpack.unpackb(data)
-            return self._serde.loads_typed((type_, inner))
+            return self._reader.loads_typed((type_, inner))
         msg = f"unknown extension {code}"
         raise ValueError(msg)
 
