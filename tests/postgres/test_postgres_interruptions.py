@@ -33,7 +33,10 @@ TRACED = {
     str(Path(langchain_agentmem.__file__).parent / name)
     for name in (
         *("backends/failures.py", "backends/lifetimes.py"),
-        *(f"backends/postgres/{part}.py" for part in ("driver", "leases", "slots", "sources", "transactions", "waits")),
+        *(
+            f"backends/postgres/{part}.py"
+            for part in ("driver", "leases", "pipelines", "slots", "sources", "transactions", "waits")
+        ),
     )
 }
 
@@ -123,14 +126,15 @@ def test_an_exception_at_any_line_leaves_nothing_behind(postgres_url, source, ca
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # psycopg's own generators
-@pytest.mark.parametrize("source", ["own", "pool"])
-def test_an_exception_at_any_line_of_a_pipeline_leaves_nothing_behind(postgres_url, source, caplog):
+@pytest.mark.parametrize("error", [Stopped, KeyboardInterrupt])
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_exception_at_any_line_of_a_pipeline_leaves_nothing_behind(postgres_url, source, error, caplog):
     with opened(source, postgres_url) as memory:
         pipeline(memory, 0)
         with Breaking(at=0) as counting:
             pipeline(memory, 0)
         for at in range(1, counting.lines + 1):
-            with contextlib.suppress(Stopped), Breaking(at):
+            with contextlib.suppress(error), Breaking(at, error):
                 pipeline(memory, at)
             pipeline(memory, at)
     caplog.clear()
@@ -156,6 +160,7 @@ def test_signals_at_any_moment_leave_nothing_behind(postgres_url, source, error,
                     signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-4, 2e-3))
                     transaction(memory, 0)
                     memory.store.get(("n",), "0")
+                    pipeline(memory, 0)
                     signal.setitimer(signal.ITIMER_REAL, 0)
                 number = chance.randrange(20)
                 item = memory.store.get(("n",), str(number))
@@ -234,23 +239,33 @@ async def atransaction(memory: AgentMemory, number: int) -> None:
     await memory.store.abatch([GetOp(("a",), "k"), PutOp(("a",), "k", {"n": number}), PutOp(("a",), "other", None)])
 
 
+async def apipeline(memory: AgentMemory, number: int) -> None:
+    await memory.store.aput(("a",), "k", {"n": number})
+    items, tenant = memory.backend.items, memory.store.engine.tenant
+    keys = [(("a",), "k")]
+    for rows in await memory.backend.aread(together([items.get(tenant, keys, 0.0), items.get(tenant, keys, 0.0)])):
+        assert [row and row.value for row in rows] == [f'{{"n": {number}}}']
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # psycopg's own generators
+@pytest.mark.parametrize("acall", [atransaction, apipeline])
 @pytest.mark.parametrize("source", SOURCES)
-async def test_a_task_that_is_cancelled_at_any_step_leaves_nothing_behind(postgres_url, source, monkeypatch):
+async def test_a_task_that_is_cancelled_at_any_step_leaves_nothing_behind(postgres_url, source, acall, monkeypatch):
     cancelling = Cancelling(monkeypatch)
     async with aopened(source, postgres_url) as memory:
-        await atransaction(memory, 0)
+        await acall(memory, 0)
         cancelling.steps = 0
-        await atransaction(memory, 0)
+        await acall(memory, 0)
         steps = cancelling.steps
         assert steps >= 4
         for at in range(1, steps + 1):
             cancelling.at, cancelling.steps = at, 0
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.create_task(atransaction(memory, at))
+                await asyncio.create_task(acall(memory, at))
             cancelling.at = 0
             stored = await memory.store.aget(("a",), "k")
             assert stored.value["n"] in (at - 1, at)
-            await atransaction(memory, at)
+            await acall(memory, at)
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -20,6 +20,7 @@ OPTIONAL_AT_TOP = {
     "backends.postgres.conninfo": {"psycopg"},
     "backends.postgres.driver": {"psycopg", "psycopg_pool"},
     "backends.postgres.failures": {"psycopg", "psycopg_pool"},
+    "backends.postgres.pipelines": {"psycopg"},
     "backends.postgres.sources": {"psycopg"},
     "backends.postgres.transactions": {"psycopg"},
     "backends.redis.connectors": {"redis"},

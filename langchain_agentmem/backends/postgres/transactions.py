@@ -16,6 +16,7 @@ from psycopg.rows import tuple_row
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.postgres.leases import Connection, Lease, Operation, Source
+from langchain_agentmem.backends.postgres.pipelines import drained, forget_pipeline, new_pipeline
 from langchain_agentmem.backends.postgres.statements import Floats, array_of
 from langchain_agentmem.backends.postgres.waits import NoAnswerError
 from langchain_agentmem.errors import AgentMemError
@@ -192,9 +193,14 @@ class Transaction(OuterStep[Any]):
     def _roll_back(self, error: BaseException, cursor: Any, connection: Connection, before: int) -> Program[None]:
         """Cancel the running statement, and roll back the transaction."""
         pgconn, operation = connection.pgconn, self.operation
-        if pgconn.status != ConnStatus.OK or pgconn.pipeline_status != PipelineStatus.OFF:
+        if pgconn.status != ConnStatus.OK:
             return
         operation.limit.use_reserve()
+        if pgconn.pipeline_status != PipelineStatus.OFF:
+            if pgconn.transaction_status == TransactionStatus.ACTIVE and psycopg.capabilities.has_cancel_safe():
+                yield from Do(connection.cancel_safe)
+            yield from Do(connection.wait, drained(connection))
+        forget_pipeline(connection)
         if pgconn.transaction_status == TransactionStatus.ACTIVE:
             if not psycopg.capabilities.has_cancel_safe():
                 return
@@ -258,17 +264,19 @@ def _pipelined(connection: Connection, steps: Sequence[Any]) -> Program[list[Any
         for cursor, step in zip(cursors, steps, strict=True):
             results.append((yield from _answer(cursor, step)))
         return results
-    pipeline: Any = connection.pipeline()
+    pipeline = new_pipeline(connection)
     is_blocking = isinstance(connection, psycopg.Connection)
     yield from Do(pipeline.__enter__ if is_blocking else pipeline.__aenter__)
     leave = pipeline.__exit__ if is_blocking else pipeline.__aexit__
     try:
         for cursor, step in zip(cursors, steps, strict=True):
             yield from Do(cursor.execute, step.statement, step.parameters)
-    except Exception as error:
+    except psycopg.Error as error:  # after an interruption, `_roll_back` leaves the pipeline
         yield from Do(leave, type(error), error, error.__traceback__)
+        forget_pipeline(connection)
         raise
     yield from Do(leave, None, None, None)
+    forget_pipeline(connection)
     results = []
     for cursor in cursors:
         results.append((yield from Do(cursor.fetchall)))
