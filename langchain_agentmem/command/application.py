@@ -22,14 +22,14 @@ from langchain_agentmem.command.invocation import (
     with_shared_options,
 )
 from langchain_agentmem.command.listings import search, sessions, show, stats, threads, users
-from langchain_agentmem.command.moves import import_
+from langchain_agentmem.command.moves import copy, export, import_
 from langchain_agentmem.command.output import PROGRAM, Output
 from langchain_agentmem.command.upkeep import migrate, reindex
 
 _PANELS: dict[str, tuple[Operation, ...]] = {
     "Try it": (demo,),
     "Look": (stats, users, sessions, show, search, threads),
-    "Move data": (import_,),
+    "Move data": (export, import_, copy),
     "Delete": (cleanup, forget),
     "Maintain": (reindex, migrate),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -57,6 +59,8 @@ def export(
     if done.shared_threads:
         names = ", ".join(done.shared_threads)
         call.output.warning(f"Left out threads in which other users have turns: {names}.")
+    if not any(done.counts.values()):
+        call.output.note("There was nothing to export.")
     if file == "-":
         call.output.note(f"{done.description}.")
     else:
@@ -109,10 +113,8 @@ def import_(
     options = {name: value for name, value in given.items() if value is not None}
     with call.memory(creates=True) as memory, call.output.progress() as progress:
         data = sys.stdin.buffer if source == "-" else source
-        try:
+        with _refusing_data():
             done = memory.import_from(data, format=format, existing=existing, progress=progress, **options)
-        except InvalidInputError as error:  # the data is refused, not the command
-            raise OperationFailedError(str(error)) from error
     _show(call, done)
 
 
@@ -146,6 +148,9 @@ def copy(
     if call.url is not None:
         msg = "agentmem copy takes its databases as FROM and TO, not with --url."
         raise InvalidInputError(msg)
+    if source == target and to_tenant is None:
+        msg = "FROM and TO are the same database. Name another one, or another tenant with --to-tenant."
+        raise InvalidInputError(msg)
     if to_plain and to_key_file is not None:
         msg = "--to-plain and --to-key-file exclude each other."
         raise InvalidInputError(msg)
@@ -158,6 +163,7 @@ def copy(
         call.memory(source) as memory,
         call.memory(target, creates=True, **changed) as other,
         call.output.progress() as progress,
+        _refusing_data(),
     ):
         done = memory.copy_to(
             other,
@@ -168,6 +174,15 @@ def copy(
             progress=progress,
         )
     _show(call, done)
+
+
+@contextmanager
+def _refusing_data() -> Iterator[None]:
+    """Turn the refusal of data into the failure of the operation: the command was used correctly."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise OperationFailedError(str(error)) from error
 
 
 def _show(call: Invocation, done: Imported) -> None:

@@ -491,3 +491,74 @@ def test_import_of_data_of_another_package(
     assert (code, "trip.json" in shown) == (1, True)
     code, shown = failure(capsys, "import", str(tmp_path / "no.json"), "--format", "roles", "--url", sqlite_url)
     assert (code, "no.json" in shown) == (1, True)
+
+
+def exported(url: str) -> bytes:
+    with AgentMemory.from_url(url) as memory:
+        file = io.BytesIO()
+        memory.export(file)
+    return file.getvalue()
+
+
+def test_copy_export_and_import_give_the_same_memory(
+    stored: str, lasting_url: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = json.loads(run("copy", stored, lasting_url, "--json"))
+    assert (done["stored"]["sessions"], done["stored"]["messages"], done["stored"]["threads"]) == (3, 4, 1)
+    assert exported(lasting_url) == exported(stored)
+    again = json.loads(run("copy", stored, lasting_url, "--json"))
+    assert (again["stored"], again["unchanged"]) == ({}, done["stored"])
+
+    file, target = str(tmp_path / "all.jsonl"), f"sqlite:///{tmp_path / 'new.db'}"
+    assert json.loads(run("export", file, "--url", lasting_url, "--json"))["counts"]["messages"] == 4
+    assert "stored messages\t4\n" in run("import", file, "--url", target)
+    assert exported(target) == exported(stored)
+    run("export", file, "--url", target, "--session", "trip", "--user", "bob")
+    assert len(Path(file).read_text(encoding="utf-8").splitlines()) == 4  # with the header and the end
+
+
+def test_copy_into_a_tenant_and_what_copy_refuses(stored: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "stored messages\t4\n" in run("copy", stored, stored, "--to-tenant", "other")
+    assert run("users", "--url", stored, "--tenant", "other").splitlines() == [ALICE, "bob"]
+    assert failure(capsys, "copy", stored, stored)[0] == 2
+    assert failure(capsys, "copy", stored, stored, "--url", stored)[0] == 2
+    assert failure(capsys, "copy", stored, stored, "--to-plain", "--to-key-file", "k")[0] == 2
+    assert failure(capsys, "copy", f"{stored}.no", stored)[0] == 1
+
+
+def test_export_to_stdout_and_import_from_stdin(
+    stored: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["export", "-", "--url", stored]) == 0
+    shown = capfdbinary.readouterr()
+    assert shown.out == exported(stored)
+    assert shown.err.startswith(b"Exported ")
+    assert main(["export", "-", "--url", stored, "--json"]) == 2
+    target = f"sqlite:///{tmp_path / 'new.db'}"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(shown.out)))
+    assert main(["import", "-", "--url", target]) == 0
+    assert exported(target) == shown.out
+    assert main(["export", "-", "--url", stored, "--session", "no"]) == 0
+    assert b"There was nothing to export.\n" in capfdbinary.readouterr().err
+
+
+def test_a_file_that_is_damaged_or_differs_is_refused(
+    stored: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, target = tmp_path / "all.jsonl", f"sqlite:///{tmp_path / 'new.db'}"
+    run("export", str(file), "--url", stored)
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(whole.replace("Aegina", "Aeginx"), encoding="utf-8")
+    code, shown = failure(capsys, "import", str(file), "--url", target)
+    assert (code, "Line " in shown, "was damaged" in shown) == (1, True, True)
+    with AgentMemory.from_url(target) as memory:
+        assert not memory.users()
+        memory.store.put(("notes",), "a", {"text": "one"})
+    run("export", str(file), "--url", target)
+    with AgentMemory.from_url(target) as memory:
+        memory.store.put(("notes",), "a", {"text": "two"})
+    assert failure(capsys, "import", str(file), "--url", target)[0] == 1
+    assert "kept items\t1\n" in run("import", str(file), "--url", target, "--existing", "keep")
+    assert "stored items\t1\n" in run("import", str(file), "--url", target, "--existing", "replace")
+    assert failure(capsys, "import", str(tmp_path / "no"), "--url", target)[0] == 1
+    assert failure(capsys, "export", str(tmp_path / "no" / "file"), "--url", target)[0] == 1
