@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
+import sys
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,17 +15,19 @@ import foreign
 import psycopg
 import pytest
 import redis
+from conftest import new_url
 from foreign import SESSIONS, plain
 from langchain_core._api.deprecation import LangChainDeprecationWarning
 from langchain_core.chat_history import InMemoryChatMessageHistory
-from langchain_core.messages import AIMessage, HumanMessage, messages_to_dict
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.messages import AIMessage, HumanMessage, message_to_dict, messages_to_dict
 from langchain_postgres import PostgresChatMessageHistory
 from psycopg_pool import ConnectionPool
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from langchain_agentmem import AgentMemory, Guard
-from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem import AgentMemory, ExistingDataWarning, Guard
+from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.lifecycle.importers import rows as importer_rows
 
 TOTAL = sum(map(len, SESSIONS.values()))
@@ -422,3 +426,80 @@ async def test_a_history_becomes_longer_than_a_page(memory, call, tmp_path, monk
     path.write_text(json.dumps(messages_to_dict(foreign.conversation("b", 5))))
     await call(memory.import_from, path, format="messages", user_id="bob")
     assert plain(await stored(memory, call, "long", "bob")) == plain(foreign.conversation("b", 5))
+
+
+async def test_one_history_in_postgres_of_langchain_community(memory, call, postgres_database):
+    history = foreign.community_history(postgres_database, "s", "chats")
+    for message in SESSIONS["session-1"]:
+        history.add_message(message)
+    done = await call(memory.import_from, history, session_id="trip")
+    assert done.counts["messages"] == len(SESSIONS["session-1"])
+    assert plain(await stored(memory, call, "trip")) == plain(SESSIONS["session-1"])
+    done = await call(memory.import_from, postgres_database, format="postgres-history", table="chats", user_id="bob")
+    assert plain(await stored(memory, call, "s", "bob")) == plain(SESSIONS["session-1"])
+
+
+async def test_histories_in_a_redis_cluster(sqlite_memory, call, tmp_path):
+    url = new_url("redis-cluster", tmp_path)
+    with redis.RedisCluster.from_url(url.replace("redis+cluster", "redis")) as client:
+        for session, messages in SESSIONS.items():
+            for message in messages:
+                client.lpush(f"message_store:{session}", json.dumps(message_to_dict(message)))
+        await imports_once(sqlite_memory, call, client, format="redis-history")
+    await imports_once(sqlite_memory, call, url, format="redis-history", user_id="alice")
+    await holds_all(sqlite_memory, call, "alice")
+
+
+async def test_imported_messages_are_found_by_meaning(url, call, tmp_path):
+    source = foreign.sql_histories(tmp_path / "old.db")
+    with AgentMemory.from_url(url, embeddings=DeterministicFakeEmbedding(size=8)) as memory:
+        await call(memory.import_from, source, format="sql-history")
+        assert (await call(memory.reindex)).messages == 0
+
+
+async def imports_its_own(memory: AgentMemory, call: Any, said: str) -> None:
+    """What the warning of a new memory names is imported by the call that it names."""
+    with pytest.warns(ExistingDataWarning) as told:
+        await call(memory.sessions.list)
+    (text,) = [str(one.message) for one in told]
+    source, options = re.search(r"memory\.import_from\('([^']*)', (.*?)\) or the command", text).groups()
+    given = dict(re.findall(r"(\w+)='([^']*)'", options))
+    assert (source, given["format"]) == (said, given["format"])
+    await imports_once(memory, call, said, **given)
+
+
+async def test_a_memory_in_the_same_sqlite_file(call, tmp_path):
+    source = foreign.sql_histories(tmp_path / "one.db", "chats")
+    with AgentMemory.from_url(source) as memory:
+        await imports_its_own(memory, call, source)
+        await holds_all(memory, call)
+
+
+async def test_a_memory_in_the_same_postgres_database(call, postgres_database):
+    names = foreign.postgres_histories(postgres_database)
+    with AgentMemory.from_url(postgres_database) as memory:
+        with pytest.warns(ExistingDataWarning, match="table='public.Chats'"):
+            await call(memory.sessions.list)
+        await imports_once(memory, call, postgres_database, format="postgres-history", table="public.Chats")
+        await holds_all(memory, call, names=names)
+
+
+async def test_a_memory_in_the_same_redis_database(call, redis_url):
+    foreign.redis_histories(redis_url)
+    with AgentMemory.from_url(redis_url) as memory:
+        with pytest.warns(ExistingDataWarning, match="format='redis-history'"):
+            await call(memory.sessions.list)
+        await imports_once(memory, call, redis_url, format="redis-history")
+        await holds_all(memory, call)
+
+
+async def test_a_package_that_is_missing_is_named(sqlite_memory, monkeypatch):
+    for name, source, format_, said in (
+        ("sqlalchemy", "sqlite:///old.db", "sql-history", "needs the package sqlalchemy. Run pip install sqlalchemy"),
+        ("psycopg", "postgresql://host/db", "store", "needs the extra .postgres."),
+        ("redis", "redis://host", "redis-history", "needs the extra .redis."),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, name, None)
+            with pytest.raises(ConfigurationError, match=said):
+                sqlite_memory.import_from(source, format=format_)

@@ -28,6 +28,7 @@ with warnings.catch_warnings():
         RedisChatMessageHistory,
         SQLChatMessageHistory,
     )
+    from langchain_community.chat_message_histories import PostgresChatMessageHistory as CommunityHistory
 
 FOLDER = Path(__file__).parent
 GET_ALL, HISTORY = FOLDER / "mem0_get_all.json", FOLDER / "mem0_history.json"
@@ -82,6 +83,13 @@ def postgres_histories(url: str, table: str = "Chats") -> list[str]:
             f"UPDATE \"{table}\" SET created_at = timestamptz '2024-05-17 12:00Z' + id * interval '1 min'"
         )
     return sessions
+
+
+def community_history(url: str, session: str, table: str) -> CommunityHistory:
+    """The class in langchain-community, which announces that it was replaced by that in langchain-postgres."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        return CommunityHistory(session, url, table)
 
 
 def redis_histories(url: str, prefix: str = "message_store:", ttl: int | None = None) -> None:
