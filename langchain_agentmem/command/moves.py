@@ -110,7 +110,7 @@ def import_(
         msg = f"--format must be one of {', '.join(FORMATS)}; got {shown(format)}."
         raise InvalidInputError(msg)
     given = {"user_id": user, "session_id": session, "agent": agent, "table": table, "prefix": prefix}
-    options = {name: value for name, value in given.items() if value is not None}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with call.memory(creates=True) as memory, call.output.progress() as progress:
         data = sys.stdin.buffer if source == "-" else source
         with _refusing_data():

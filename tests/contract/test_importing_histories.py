@@ -381,7 +381,7 @@ async def test_the_source_is_not_changed(sqlite_memory, tmp_path):
 @pytest.mark.parametrize(
     ("source", "options", "said"),
     [
-        ("old.db", {}, "Could not recognise 'old.db'. Pass format=…: postgres-history"),
+        (3, {}, "Could not recognise 3. Pass format=…: postgres-history"),
         ("postgresql://me:secret@host/db", {}, "Could not recognise 'postgresql://host/db'"),
         ("old.db", {"format": "sql"}, "import_from has no format 'sql'. The formats are"),
         ("sqlite:///old.db", {"format": "sql-history", "sesions": 1}, "import_from has no argument 'sesions'"),

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
 from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
 from langchain_agentmem.arguments.values import check_callable, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+
+
+class ImportOptions(TypedDict, total=False):
+    """The options of `import_from` for data of another package; see `Options`."""
+
+    user_id: str | None
+    session_id: str | None
+    agent: str | None
+    sessions: Callable[[str], tuple[str | None, str]] | None
+    table: str | None
+    prefix: str | None
+    namespace: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)

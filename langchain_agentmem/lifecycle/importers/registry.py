@@ -78,15 +78,16 @@ def kind_of(source: Any) -> _Kind | None:
 
 
 def is_foreign(source: Any, format: str | None = None) -> bool:
-    """Return true if a source holds data of another package: a format is given, or it is an object of another package.
+    """Return true if a source is not a file that `export` wrote, as far as its type and `format=` say.
 
     Example:
         >>> from langgraph.store.memory import InMemoryStore
         >>> from langchain_agentmem.lifecycle.importers.registry import is_foreign
-        >>> is_foreign(InMemoryStore()), is_foreign("export.jsonl")
-        (True, False)
+        >>> is_foreign(InMemoryStore()), is_foreign("redis://localhost"), is_foreign("export.jsonl")
+        (True, True, False)
     """
-    return format is not None or isinstance(source, (list, dict)) or kind_of(source) is not None
+    is_path = isinstance(source, os.PathLike) or (isinstance(source, str) and "://" not in source)
+    return format is not None or not (is_path or hasattr(source, "readline"))
 
 
 def source_for(given: Any, format: str | None, options: Options) -> Source:
@@ -107,6 +108,6 @@ def source_for(given: Any, format: str | None, options: Options) -> Source:
         msg = f"Could not recognise {what}. Pass format=…: {', '.join(FORMATS)}."
         raise InvalidInputError(msg)
     if kind.source_of is None:
-        msg = f"import_from cannot tell what this {type(given).__name__} holds. {kind.hint}"
+        msg = f"import_from cannot import a {type(given).__name__} as it is. {kind.hint}"
         raise InvalidTypeError(msg)
     return kind.source_of(given, options)

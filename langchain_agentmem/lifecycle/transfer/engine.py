@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -55,11 +54,6 @@ def export(engines: Engines, target: Any, selection: Selection, progress: bool |
         yield from exporter.program()
         yield from Compute(True, writer.finish, dict(sorted(nonzero(exporter.counts).items())))
         return done()
-
-
-def is_foreign(source: Any, format_: str | None) -> bool:
-    """Return true if a source is not a file of lines, as far as its type and `format=` say."""
-    return format_ is not None or not (isinstance(source, (str, os.PathLike)) or hasattr(source, "readline"))
 
 
 def import_lines(engines: Engines, source: Any, existing: str, progress: bool | Report) -> Program[Imported]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
+
+from typing_extensions import Unpack
 
 from langchain_agentmem.arguments.cleaning import Target
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
@@ -17,6 +18,7 @@ from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
+    from langchain_agentmem.lifecycle.importers.arguments import ImportOptions
     from langchain_agentmem.lifecycle.transfer.exporting import Engines
     from langchain_agentmem.lifecycle.transfer.results import Exported, Imported
 
@@ -78,24 +80,42 @@ class TransferMethods:
         format: str | None = None,
         existing: Existing = "error",
         progress: bool | Callable[[Imported], Any] = False,
-        **options: Any,
+        **options: Unpack[ImportOptions],
     ) -> Imported:
         """Store what `export` or the archive of `cleanup` wrote, or the data of another package.
 
         Args:
-            source: A path, or a text or binary file that is open for reading. With `format`, or if it is an object of another
-                package, see `docs/importing.md`.
-            format: The format of data of another package. Default: None (recognised from the source).
+            source: A path, or a text or binary file that is open for reading, of an export or archive. For data of another
+                package: the original object, such as a chat history or a LangGraph store, or with `format` a path or a URL.
+            format: The format of the data of another package: `"postgres-history"`, `"sql-history"`, `"redis-history"`,
+                `"redis-strings"`, `"messages"`, `"roles"`, `"store"`, `"langmem"` or `"mem0"`. See `docs/importing.md`.
+                Default: None (recognised from the object).
             existing: What to do with an object that is stored already and differs: `"error"` refuses the import before
                 anything is written, `"keep"` keeps the stored one, `"replace"` replaces it. Default: `"error"`.
             progress: True shows the progress in the terminal or notebook. A function is called after each batch with the
                 result so far. Default: False.
-            **options: Options of other formats.
+            **options: For data of another package: `user_id`, `session_id` and `agent` that it gets, `sessions`, a function
+                from a session of the source to a pair of user and session, and `table`, `prefix` or `namespace`, the part of
+                the source to read.
 
         Returns:
             The number of stored objects by kind.
+
+        Raises:
+            InvalidInputError: The source is damaged, an object cannot be stored, or a value is not accepted. The error names
+                the line, or session and row. Nothing was stored.
+            InvalidTypeError: The source or an argument has the wrong type.
+            ConfigurationError: A package that reads the source is missing.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> said = [{"role": "user", "content": "Where to?"}, {"role": "assistant", "content": "To Malta."}]
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     done = memory.import_from(said, format="roles", session_id="trip", user_id="alice@example.com")
+            ...     done.counts["messages"], memory.history("trip", user_id="alice@example.com").count()
+            (2, 2)
         """
-        return run(self._import_from(source, format, existing, progress, options))
+        return run(self._import_from(source, format, existing, progress, cast("dict[str, Any]", options)))
 
     async def aimport_from(
         self,
@@ -104,10 +124,10 @@ class TransferMethods:
         format: str | None = None,
         existing: Existing = "error",
         progress: bool | Callable[[Imported], Any] = False,
-        **options: Any,
+        **options: Unpack[ImportOptions],
     ) -> Imported:
         """Same as `import_from`, but without blocking the event loop; `progress` may be a coroutine function."""
-        return await arun(self._import_from(source, format, existing, progress, options))
+        return await arun(self._import_from(source, format, existing, progress, cast("dict[str, Any]", options)))
 
     def copy_to(
         self,
@@ -169,14 +189,12 @@ class TransferMethods:
         progress: bool | Callable[[Imported], Any],
         options: dict[str, Any],
     ) -> Program[Imported]:
-        from langchain_agentmem.lifecycle.transfer.engine import import_lines, is_foreign
+        from langchain_agentmem.lifecycle.importers.engine import import_foreign
+        from langchain_agentmem.lifecycle.importers.registry import is_foreign
+        from langchain_agentmem.lifecycle.transfer.engine import import_lines
 
         if is_foreign(source, format_):
-            importers: Any = import_module("langchain_agentmem.lifecycle.importers")
-            program: Program[Imported] = importers.import_foreign(
-                self, source, format=format_, existing=existing, progress=progress, **options
-            )
-            return program
+            return import_foreign(self, source, format=format_, existing=existing, progress=progress, **options)
         if options:
             msg = f"{next(iter(options))!r} is an option of other formats; got a file without format=."
             raise InvalidInputError(msg)
