@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -312,7 +313,8 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
 
     def __dir__(self) -> list[str]:
         """List the public attributes and methods, without the constructors."""
-        return sorted(name for name in super().__dir__() if not name.startswith(("_", "from_")))
+        public = (name for name in super().__dir__() if not name.startswith("_"))
+        return sorted(name for name in public if not isinstance(getattr_static(type(self), name, None), classmethod))
 
     def __repr__(self) -> str:
         engine = self._histories.engine
