@@ -52,6 +52,9 @@ VERSION = 1
 EXPORT, ARCHIVE = "export", "archive"
 """The contents of a file: a whole export, which has an end; or an archive, to which cleanups append."""
 
+LINES_OF_USERS = ("session", "message", "record", "variable")
+"""The kinds of lines that have the ID of a user."""
+
 Line = dict[str, Any]
 
 
