@@ -562,3 +562,16 @@ def test_a_file_that_is_damaged_or_differs_is_refused(
     assert "stored items\t1\n" in run("import", str(file), "--url", target, "--existing", "replace")
     assert failure(capsys, "import", str(tmp_path / "no"), "--url", target)[0] == 1
     assert failure(capsys, "export", str(tmp_path / "no" / "file"), "--url", target)[0] == 1
+
+
+def test_progress_is_shown_on_stderr(
+    stored: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("cleanup", "--older-than", "90d", "--dry-run", "--json", "--url", stored)
+    assert main([*arguments]) == 0
+    assert "0:00:00" not in capsys.readouterr().err  # not a terminal
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    assert main([*arguments]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["dry_run"] is True
+    assert "0:00:00" in shown.err
