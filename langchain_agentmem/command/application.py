@@ -16,6 +16,7 @@ from langchain_agentmem.command.deletions import cleanup, forget
 from langchain_agentmem.command.demo.run import demo
 from langchain_agentmem.command.invocation import (
     BROKEN_PIPE,
+    FAILED,
     INTERRUPTED,
     Operation,
     silence_stdout,
@@ -62,15 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif not arguments or (arguments[0].startswith("-") and not {*_NAMES, *_NO_DEMO}.intersection(arguments)):
         arguments.insert(0, demo.name)
     try:
-        code = get_command(build(is_terminal=sys.stdout.isatty())).main(
+        code = get_command(build(is_terminal=bool(sys.stdout and sys.stdout.isatty()))).main(
             arguments, prog_name=program, standalone_mode=False
         )
-        sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         silence_stdout()
         return BROKEN_PIPE
+    except OSError as error:  # of the help text, such as a full disk
+        silence_stdout()
+        Output(program=program).error(f"{error.strerror}.")
+        return FAILED
     except Exception as error:
         if not callable(message := getattr(error, "format_message", None)):
             raise

@@ -238,7 +238,7 @@ def exit_code(invocation: Invocation, run: Callable[[], None]) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = show
             run()
-        sys.stdout.flush()
+        print(end="", flush=True)  # an error of stdout is raised here
     except KeyboardInterrupt:
         output.note("Stopped.")
         return INTERRUPTED

@@ -109,6 +109,9 @@ def import_(
     if format is not None and format not in FORMATS:
         msg = f"--format must be one of {', '.join(FORMATS)}; got {shown(format)}."
         raise InvalidInputError(msg)
+    if format is None and "://" in source:
+        msg = "Name the format of the database with --format. For a memory of this package, use agentmem copy."
+        raise InvalidInputError(msg)
     given = {"user_id": user, "session_id": session, "agent": agent, "table": table, "prefix": prefix}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with call.memory(creates=True) as memory, call.output.progress() as progress:

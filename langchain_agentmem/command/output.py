@@ -82,7 +82,8 @@ class Output:
 
     def note(self, text: str) -> None:
         """Print a note for the user on stderr."""
-        print(visible(text), file=sys.stderr)
+        if sys.stderr is not None:  # a closed one; `print` would write to stdout
+            print(visible(text), file=sys.stderr)
 
     def warning(self, text: str) -> None:
         """Print a warning on one line of stderr."""

@@ -575,3 +575,19 @@ def test_progress_is_shown_on_stderr(
     shown = capsys.readouterr()
     assert json.loads(shown.out)["dry_run"] is True
     assert "0:00:00" in shown.err
+
+
+def test_a_full_disk_is_one_line(stored: str) -> None:
+    for arguments in (["users", "--url", stored], ["--help"]):
+        with Path("/dev/full").open("w") as full:
+            command = [sys.executable, "-m", "langchain_agentmem", *arguments]
+            done = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False
+            )
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert done.stderr.endswith("error: No space left on device.\n")
+
+
+def test_a_database_is_imported_with_its_format_only(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown = failure(capsys, "import", "redis://localhost", "--url", sqlite_url)
+    assert (code, "--format" in shown, "agentmem copy" in shown) == (2, True, True)
