@@ -16,6 +16,7 @@ from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.lifecycle.cleaning.methods import CleaningMethods
 from langchain_agentmem.lifecycle.closing import CLOSING_SECONDS, Deadline, aclose_schedules, close_schedules
 from langchain_agentmem.lifecycle.handover.methods import HandoverMethods
+from langchain_agentmem.lifecycle.key_methods import KeyMethods
 from langchain_agentmem.lifecycle.transfer.methods import TransferMethods
 from langchain_agentmem.lifecycle.user_methods import UserMethods
 from langchain_agentmem.programs import Program, arun, run
@@ -45,7 +46,13 @@ _ON_DEMAND_MESSAGES = 2
 
 
 class LifecycleMethods(
-    CleaningMethods, CompressionMethods, HandoverMethods, PromptingMethods, TransferMethods, UserMethods
+    CleaningMethods,
+    CompressionMethods,
+    HandoverMethods,
+    KeyMethods,
+    PromptingMethods,
+    TransferMethods,
+    UserMethods,
 ):
     """Open sessions, summarise, reindex, sweep and close."""
 

@@ -16,7 +16,9 @@ from langchain_agentmem.backends.contract.stale import StaleRows
 from langchain_agentmem.backends.contract.statistics import StatisticsTable
 from langchain_agentmem.backends.contract.transfer import TransferTable
 from langchain_agentmem.backends.contract.variables import VariableTable
+from langchain_agentmem.backends.rewriting import CellChange, Rewritten
 from langchain_agentmem.backends.traces import TracesPage
+from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.programs import Program
 
 T = TypeVar("T")
@@ -106,6 +108,20 @@ class Backend(ABC):
             The values that contain the ID, the name of the part, and a continuation of the backend's own type; None after
             the last part.
         """
+
+    def rewrite(self, change: CellChange, after: Any) -> Program[Rewritten]:  # noqa: ARG002
+        """Rewrite some stored cells in place, as key rotation does. Times, TTLs and positions of the rows stay.
+
+        Args:
+            change: The change. It is applied to a row again if another writer changed the row first.
+            after: None in the first call, then the continuation in the result of the call before.
+
+        Raises:
+            ConfigurationError: The backend cannot do so.
+        """
+        yield from ()
+        msg = f"{self!r} cannot rewrite stored cells, so it cannot rotate keys."
+        raise ConfigurationError(msg)
 
     @property
     @abstractmethod

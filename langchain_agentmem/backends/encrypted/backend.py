@@ -33,7 +33,7 @@ _READS = 20
 
 _CHANGED = (HeadChangedError, StaleHeadError, UnknownDataKeyError)
 
-MAX_AGE = 60.0
+MAX_AGE = 10.0
 """Seconds after which a process reads the stored keys again, so that it uses the data key of a rotation soon."""
 
 

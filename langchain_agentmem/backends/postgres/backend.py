@@ -15,12 +15,14 @@ from langchain_agentmem.backends.postgres.occurrences import traces
 from langchain_agentmem.backends.postgres.openings import PostgresOpenings
 from langchain_agentmem.backends.postgres.options import settings_of
 from langchain_agentmem.backends.postgres.records import PostgresRecords
+from langchain_agentmem.backends.postgres.rewriting import rewrite
 from langchain_agentmem.backends.postgres.stale import PostgresStaleRows
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.backends.postgres.statistics import PostgresStatistics
 from langchain_agentmem.backends.postgres.store import PostgresItems, vector_settings
 from langchain_agentmem.backends.postgres.transfer import PostgresTransfer
 from langchain_agentmem.backends.postgres.variables import PostgresVariables
+from langchain_agentmem.backends.rewriting import CellChange, Rewritten
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program
 
@@ -77,6 +79,9 @@ class PostgresBackend(Backend):
 
     def traces(self, tenant: str, user_id: str, root: str, after: Any) -> Program[TracesPage]:  # noqa: ARG002
         return traces(self.driver.settings.schema, self._occurrences["columns"], tenant, user_id, after)
+
+    def rewrite(self, change: CellChange, after: Any) -> Program[Rewritten]:
+        return rewrite(self.driver.settings.schema, change, after)
 
     @property
     def closed(self) -> bool:

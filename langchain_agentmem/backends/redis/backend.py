@@ -14,12 +14,14 @@ from langchain_agentmem.backends.redis.occurrences import traces
 from langchain_agentmem.backends.redis.openings import RedisOpenings
 from langchain_agentmem.backends.redis.options import settings_of
 from langchain_agentmem.backends.redis.records import RedisRecords
+from langchain_agentmem.backends.redis.rewriting import rewrite
 from langchain_agentmem.backends.redis.settings import Settings
 from langchain_agentmem.backends.redis.stale import RedisStaleRows
 from langchain_agentmem.backends.redis.statistics import RedisStatistics
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.backends.redis.transfer import RedisTransfer
 from langchain_agentmem.backends.redis.variables import RedisVariables
+from langchain_agentmem.backends.rewriting import CellChange, Rewritten
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.programs import Program, storage_program
 from langchain_agentmem.text.words import ENGLISH, check_language
@@ -74,6 +76,9 @@ class RedisBackend(Backend):
 
     def traces(self, tenant: str, user_id: str, root: str, after: Any) -> Program[TracesPage]:
         return traces(tenant, user_id, root, after)
+
+    def rewrite(self, change: CellChange, after: Any) -> Program[Rewritten]:
+        return rewrite(change, after)
 
     @property
     def closed(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend
+from langchain_agentmem.backends.rewriting import CellChange, Rewritten
 from langchain_agentmem.backends.sqlite.checkpoints import SqliteCheckpoints
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
 from langchain_agentmem.backends.sqlite.history import SqliteMessages
@@ -12,6 +13,7 @@ from langchain_agentmem.backends.sqlite.occurrences import traces
 from langchain_agentmem.backends.sqlite.openings import SqliteOpenings
 from langchain_agentmem.backends.sqlite.options import split_url
 from langchain_agentmem.backends.sqlite.records import SqliteRecords
+from langchain_agentmem.backends.sqlite.rewriting import rewrite
 from langchain_agentmem.backends.sqlite.stale import SqliteStaleRows
 from langchain_agentmem.backends.sqlite.statistics import SqliteStatistics
 from langchain_agentmem.backends.sqlite.store import SqliteItems
@@ -62,6 +64,9 @@ class SqliteBackend(Backend):
 
     def traces(self, tenant: str, user_id: str, root: str, after: Any) -> Program[TracesPage]:  # noqa: ARG002
         return traces(user_id, after)
+
+    def rewrite(self, change: CellChange, after: Any) -> Program[Rewritten]:
+        return rewrite(change, after)
 
     @property
     def closed(self) -> bool:

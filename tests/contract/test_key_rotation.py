@@ -1,0 +1,189 @@
+"""Rotating the key of an encrypted memory, while other processes use it, and after interruptions."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import new_url
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from test_forget import dump
+
+from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, WrongKeyError
+from langchain_agentmem.backends.encrypted import backend as encrypted_backend
+from langchain_agentmem.encoding.sealing import MARK
+from langchain_agentmem.lifecycle import rotation
+
+OLD, NEW, OTHER = bytes(range(32)), bytes(range(1, 33)), bytes(range(2, 34))
+
+
+@pytest.fixture(params=["sqlite-file", "postgres", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return new_url(request.param, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every operation reads the stored keys, so a rotation need not wait."""
+    monkeypatch.setattr(encrypted_backend, "MAX_AGE", 0.0)
+    monkeypatch.setattr(rotation, "WAIT_SECONDS", 0.0)
+
+
+def graph(memory: AgentMemory) -> Any:
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", lambda state: {"messages": [AIMessage(f"answer {len(state['messages'])} " * 20)]})
+    builder.add_edge(START, "answer")
+    return builder.compile(checkpointer=memory.checkpointer)
+
+
+def talk(memory: AgentMemory, thread: str) -> int:
+    config = {"configurable": {"thread_id": thread, "user_id": "alice"}}
+    return len(graph(memory).invoke({"messages": [HumanMessage("question")]}, config)["messages"])
+
+
+def fill(memory: AgentMemory) -> None:
+    history = memory.history("trip", user_id="alice")
+    history.add_messages([HumanMessage("Lisbon"), AIMessage("Nice")])
+    history.add_messages([HumanMessage("Porto", id="p"), AIMessage("Nice too")])
+    for number in range(20):
+        memory.store.put(("notes", "alice"), str(number), {"text": f"note {number}"}, ttl=600)
+    memory.variables.set("city", "Lisbon", user_id="alice")
+    memory.records.save("planner", {"step": 1}, session_id="trip", user_id="alice")
+    memory.profiles.add_fact("alice", "Alice likes custard tarts")
+    for _ in range(3):
+        talk(memory, "thread")
+
+
+def seen(memory: AgentMemory) -> list[Any]:
+    """What a memory returns that `fill` has filled."""
+    state = graph(memory).get_state({"configurable": {"thread_id": "thread"}})
+    return [
+        [message.content for message in memory.history("trip", user_id="alice").messages],
+        sorted((item.key, item.value["text"], item.updated_at) for item in memory.store.search(("notes",), limit=100)),
+        memory.variables.all(user_id="alice"),
+        [one.record for one in memory.records.query(session_id="trip", user_id="alice")],
+        [fact.text for fact in memory.profiles.get("alice").facts] if memory.profiles.get("alice") else [],
+        [message.content for message in state.values["messages"]],
+        len(list(graph(memory).get_state_history({"configurable": {"thread_id": "thread"}}))),
+    ]
+
+
+def data_keys(url: str, key: Any) -> tuple[bytes, set[bytes]]:
+    """The current data key of a memory, and all that the database knows."""
+    with AgentMemory.from_url(url, key=key) as memory:
+        memory.store.get(("any",), "key")
+        secrets = memory.backend.ring.secrets
+        return secrets.current, set(secrets.data_keys)
+
+
+def cells_with(url: str, data_key: bytes) -> list[str]:
+    """The parts of a database that hold values under a data key."""
+    from base64 import b64encode
+
+    needles = [MARK + data_key, (MARK + data_key).hex().encode(), b64encode(MARK + data_key)[:10]]
+    return [name for name, data in dump(url).items() if any(needle in data for needle in needles)]
+
+
+async def test_after_a_rotation_everything_is_under_the_new_key(url, call):
+    with AgentMemory.from_url(url, key=OLD) as memory:
+        fill(memory)
+        before = seen(memory)
+    former, _ = data_keys(url, OLD)
+    assert cells_with(url, former)
+    reports: list[Any] = []
+    with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+        rotated = await call(memory.rotate_key, OLD, NEW, progress=reports.append)
+        assert seen(memory) == before
+        assert (await call(memory.rotate_key, OLD, NEW)).values == 0
+    assert rotated.values > 40
+    assert str(rotated.values) in rotated._repr_html_()
+    assert reports[-1].values == rotated.values
+    current, known = data_keys(url, NEW)
+    assert known == {current}
+    assert current != former
+    assert cells_with(url, former) == []
+    with AgentMemory.from_url(url, key=NEW) as memory:
+        assert seen(memory) == before
+        assert talk(memory, "thread") == 8
+    with AgentMemory.from_url(url, key=OLD) as memory, pytest.raises(WrongKeyError, match="another key"):
+        memory.store.get(("notes", "alice"), "1")
+
+
+def test_an_interrupted_rotation_is_resumed(url):
+    with AgentMemory.from_url(url, key=OLD) as memory:
+        fill(memory)
+        before = seen(memory)
+    former, _ = data_keys(url, OLD)
+    dice = random.Random(7)
+    for _ in range(5):
+        left = dice.randint(0, 12)
+
+        def report(_: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+
+        with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+            try:
+                memory.rotate_key(OLD, NEW, progress=report)
+            except KeyboardInterrupt:
+                assert seen(memory) == before
+    with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+        memory.rotate_key(OLD, NEW)
+    assert cells_with(url, former) == []
+    with AgentMemory.from_url(url, key=NEW) as memory:
+        assert seen(memory) == before
+
+
+def test_readers_and_writers_go_on_during_a_rotation(url):
+    with AgentMemory.from_url(url, key=OLD) as memory:
+        fill(memory)
+    former, _ = data_keys(url, OLD)
+    done, failures, talks = threading.Event(), list[BaseException](), [0]
+
+    def work() -> None:
+        try:
+            with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+                while not done.is_set():
+                    talks[0] += 1
+                    assert talk(memory, "other") == 2 * talks[0]
+                    memory.store.put(("notes", "alice"), "new", {"text": str(talks[0])})
+                    memory.history("trip", user_id="alice").add_messages([HumanMessage("more")])
+                    seen(memory)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+        memory.rotate_key(OLD, NEW)
+    done.set()
+    thread.join()
+    assert failures == []
+    assert talks[0] > 0
+    assert cells_with(url, former) == []
+    with AgentMemory.from_url(url, key=NEW) as memory:
+        assert memory.store.get(("notes", "alice"), "new").value == {"text": str(talks[0])}
+        assert talk(memory, "other") == 2 * talks[0] + 2
+
+
+async def test_wrong_keys_are_refused(url, call):
+    with AgentMemory.from_url(url, key=OLD) as memory:
+        memory.store.put(("a",), "b", {"c": 1})
+        with pytest.raises(WrongKeyError, match="neither `old` nor `new`"):
+            await call(memory.rotate_key, OTHER, NEW)
+        with pytest.raises(InvalidInputError, match="the same key"):
+            await call(memory.rotate_key, OLD, OLD)
+        with pytest.raises(InvalidInputError, match="new must be one key"):
+            await call(memory.rotate_key, OLD, [NEW, OTHER])
+        assert memory.store.get(("a",), "b").value == {"c": 1}
+
+
+async def test_a_memory_without_a_key_has_none_to_rotate(url, call):
+    with AgentMemory.from_url(url) as memory, pytest.raises(ConfigurationError, match="not encrypted"):
+        await call(memory.rotate_key, OLD, NEW)
