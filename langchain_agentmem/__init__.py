@@ -53,6 +53,7 @@ Results:
     RecalledItem: One item of it.
     MovedConversation: The result of `memory.to_thread()` and `memory.from_thread()`.
     Reindexed: The result of `memory.reindex()`.
+    Rotated: The result of `memory.rotate_key()`.
     Stats: The result of `memory.stats()`.
     Cleanup: The result of `memory.cleanup()`.
     Variable: A variable that `memory.variables.search` found.
@@ -145,6 +146,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.lifecycle.handover.engine import MovedConversation
     from langchain_agentmem.lifecycle.records import Record
     from langchain_agentmem.lifecycle.reindexing import Reindexed
+    from langchain_agentmem.lifecycle.rotation import Rotated
     from langchain_agentmem.lifecycle.session import Session, SessionOverview
     from langchain_agentmem.lifecycle.statistics import Stats
     from langchain_agentmem.lifecycle.summaries import ConversationSummary
@@ -208,6 +210,7 @@ __all__ = [
     "Reindexed",
     "Relation",
     "Retention",
+    "Rotated",
     "SavedMemory",
     "SecretFoundError",
     "Session",
@@ -266,6 +269,7 @@ _LATER = {
     "Cleanup": "lifecycle.cleaning.results",
     "CleanupPolicy": "arguments.cleaning",
     "Reindexed": "lifecycle.reindexing",
+    "Rotated": "lifecycle.rotation",
     "Relation": "knowledge.entities.models",
     "Retention": "arguments.retention",
     "SavedMemory": "knowledge.memories",
