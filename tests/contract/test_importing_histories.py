@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sqlite3
+import subprocess
 import sys
 import warnings
 from datetime import UTC, datetime
@@ -302,6 +304,37 @@ async def test_an_import_that_stopped_continues(memory, call, tmp_path, monkeypa
     assert plain(await stored(memory, call, "session-1")) == plain(expected)
 
 
+KILLED = """
+import os, signal, sys
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.lifecycle.importers import rows
+
+rows.PAGE_ROWS = 10
+done = []
+
+def kill(_):
+    done.append(1)
+    if len(done) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with AgentMemory.from_url(sys.argv[1]) as memory:
+    memory.import_from(sys.argv[2], format="sql-history", progress=kill)
+"""
+
+
+@pytest.mark.parametrize("pages", [1, 4])
+def test_an_import_of_a_killed_process_continues(lasting_url, tmp_path, pages):
+    source = foreign.sql_histories(tmp_path / "old.db")
+    foreign.sql_history(source, "session-1").add_messages(foreign.conversation("c", 20))
+    killed = subprocess.run([sys.executable, "-c", KILLED, lasting_url, source, str(pages)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with AgentMemory.from_url(lasting_url) as memory:
+        done = memory.import_from(source, format="sql-history")
+        assert (done.counts["messages"], done.unchanged["messages"]) == (TOTAL + 81 - 10 * pages, 10 * pages)
+        expected = [*SESSIONS["session-1"], *foreign.conversation("c", 20)]
+        assert plain(memory.history("session-1").get_recent(1_000)) == plain(expected)
+
+
 async def test_messages_that_came_later_are_added(memory, call, tmp_path):
     url = foreign.sql_histories(tmp_path / "old.db")
     await call(memory.import_from, url, format="sql-history")
@@ -455,6 +488,15 @@ async def test_imported_messages_are_found_by_meaning(url, call, tmp_path):
     with AgentMemory.from_url(url, embeddings=DeterministicFakeEmbedding(size=8)) as memory:
         await call(memory.import_from, source, format="sql-history")
         assert (await call(memory.reindex)).messages == 0
+
+
+async def test_a_memory_under_a_key(lasting_url, call, tmp_path):
+    source = foreign.sql_histories(tmp_path / "old.db")
+    with AgentMemory.from_url(lasting_url, key=bytes(range(32))) as memory:
+        await imports_once(memory, call, source, format="sql-history", user_id="alice")
+        await holds_all(memory, call, "alice")
+        done = await call(memory.import_from, foreign.GET_ALL, format="mem0")
+        assert (done.counts["memories"], len(await call(memory.memories.list, "alice"))) == (2, 2)
 
 
 async def imports_its_own(memory: AgentMemory, call: Any, said: str) -> None:
