@@ -99,6 +99,12 @@ def import_(
     prefix: Annotated[
         str | None, typer.Option(metavar="TEXT", help="The beginning of the keys in Redis.", rich_help_panel=_FOREIGN)
     ] = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL", help="The namespace in a store; repeat it for more labels.", rich_help_panel=_FOREIGN
+        ),
+    ] = None,
 ) -> None:
     """Store what an export wrote, or the data of another package.
 
@@ -112,7 +118,8 @@ def import_(
     if format is None and "://" in source:
         msg = "Name the format of the database with --format. For a memory of this package, use agentmem copy."
         raise InvalidInputError(msg)
-    given = {"user_id": user, "session_id": session, "agent": agent, "table": table, "prefix": prefix}
+    given: dict[str, Any] = {"user_id": user, "session_id": session, "agent": agent, "table": table, "prefix": prefix}
+    given["namespace"] = tuple(namespace) if namespace else None
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     with call.memory(creates=True) as memory, call.output.progress() as progress:
         data = sys.stdin.buffer if source == "-" else source

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.store.sqlite import SqliteStore
 from patience import PATIENCE
 from typer.testing import CliRunner
 
@@ -489,6 +490,13 @@ def test_import_of_data_of_another_package(
     path.write_text('[{"role": "user"}]')
     code, shown = failure(capsys, *arguments)
     assert (code, "trip.json" in shown) == (1, True)
+    with SqliteStore.from_conn_string(str(tmp_path / "old.db")) as store:
+        store.setup()
+        store.put(("team", "alice"), "1", {"content": "Likes tea."})
+        store.put(("other", "alice"), "2", {"content": "Likes coffee."})
+    labels = ("--namespace", "team", "--namespace", "{user_id}")
+    done = run("import", str(tmp_path / "old.db"), "--format", "langmem", *labels, "--url", sqlite_url, "--json")
+    assert json.loads(done)["stored"] == {"memories": 1}
     code, shown = failure(capsys, "import", str(tmp_path / "no.json"), "--format", "roles", "--url", sqlite_url)
     assert (code, "no.json" in shown) == (1, True)
 
