@@ -58,6 +58,20 @@ class TransferMethods:
 
         Returns:
             The number of exported objects by kind.
+
+        Raises:
+            DamagedDataError: A stored row cannot be read.
+            InvalidInputError: An ID has a wrong value.
+            InvalidTypeError: An argument has the wrong type.
+            OSError: The file cannot be written.
+
+        Example:
+            >>> import io
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.history("trip").add_user_message("Where to?")
+            ...     memory.export(io.BytesIO()).counts
+            {'sessions': 1, 'messages': 1}
         """
         return run(self._export(path_or_file, session_id, user_id, thread_id, progress))
 
@@ -102,8 +116,10 @@ class TransferMethods:
             The number of stored objects by kind.
 
         Raises:
-            InvalidInputError: The source is damaged, an object cannot be stored, or a value is not accepted. The error names
-                the line, or session and row. Nothing was stored.
+            DamagedDataError: A line was damaged, or is missing. The error names it. Nothing was stored, unless the source can
+                be read only once.
+            InvalidInputError: An object cannot be stored, or a value is not accepted. The error names the object. Nothing was
+                stored, unless the source can be read only once.
             InvalidTypeError: The source or an argument has the wrong type.
             ConfigurationError: A package that reads the source is missing.
 
@@ -153,6 +169,19 @@ class TransferMethods:
 
         Returns:
             The number of stored objects by kind.
+
+        Raises:
+            DamagedDataError: A stored row cannot be read.
+            InvalidInputError: A different object is stored, or a value is not accepted.
+            InvalidTypeError: An argument has the wrong type.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     other = AgentMemory(memory.backend, tenant="other")
+            ...     memory.history("trip").add_user_message("Where to?")
+            ...     memory.copy_to(other).counts
+            {'sessions': 1, 'messages': 1}
         """
         return run(self._copy_to(other, session_id, user_id, thread_id, existing, progress))
 

@@ -1,0 +1,143 @@
+"""The rates of export, import and copy on each backend, and the memory that they need.
+
+The database has sessions with 20 messages each, and threads with ten turns. Each operation runs in a process of its own, next
+to a plain copy of the messages' rows from SQLite to SQLite for comparison.
+
+Printed: messages and threads, the seconds of each operation, messages and checkpoints per second, the size of the file in MB,
+and the peak of the process's memory in MB and how much of it the operation added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.graph import START, MessagesState, StateGraph
+
+from langchain_agentmem import AgentMemory
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from servers import postgres_server, redis_server
+
+IN_SESSION, TURNS = 20, 10
+TEXT = "It says that the first week is for planning, and the second week for everything else. " * 3
+
+
+def fill(memory: AgentMemory, messages: int, threads: int, track: Any) -> None:
+    for number in track(range(messages // IN_SESSION), description="store sessions"):
+        said = [(HumanMessage, AIMessage)[at % 2](f"{number} {at} {TEXT}") for at in range(IN_SESSION)]
+        memory.history(f"s{number}", user_id=f"user-{number % 500}").add_messages(said)
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", lambda state: {"messages": [AIMessage(f"{len(state['messages'])} {TEXT}")]})
+    builder.add_edge(START, "answer")
+    graph = builder.compile(checkpointer=memory.checkpointer)
+    for number in track(range(threads), description="store threads"):
+        config: Any = {"configurable": {"thread_id": f"t{number}", "user_id": f"user-{number % 500}"}}
+        for turn in range(TURNS):
+            graph.invoke({"messages": [HumanMessage(f"{turn} {TEXT}")]}, config)
+
+
+def measure(operation: str, source: str, target: str) -> None:
+    """Run one operation, and print what it took as JSON: the job of a process of its own."""
+    with AgentMemory.from_url(source) as memory:
+        other = AgentMemory.from_url(target) if operation == "copy" else None
+        memory.sessions.list(limit=1)
+        before, started = _peak(), time.perf_counter()
+        if operation == "export":
+            done: Any = memory.export(target)
+        elif operation == "import":
+            done = memory.import_from(target)
+        else:
+            done = memory.copy_to(other)
+        seconds = time.perf_counter() - started
+        print(json.dumps({"counts": done.counts, "seconds": seconds, "peak": _peak(), "added": _peak() - before}))
+        if other is not None:
+            other.close()
+
+
+def plain_copy(source: Path, target: Path) -> float:
+    """Return the seconds of a copy of the messages' rows in SQL."""
+    started = time.perf_counter()
+    with sqlite3.connect(target) as connection:
+        connection.execute("ATTACH ? AS source", (str(source),))
+        connection.execute("CREATE TABLE messages AS SELECT * FROM source.agentmem_messages")
+    return time.perf_counter() - started
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _run(operation: str, source: str, target: str) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--measure", operation, source, target]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def main() -> None:
+    """Measure all backends, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--threads", type=int, default=1_000)
+    parser.add_argument("--measure", nargs=3, metavar=("OPERATION", "SOURCE", "TARGET"))
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(*arguments.measure)
+        return
+    import rich.console
+    import rich.progress
+    import rich.table
+
+    table = rich.table.Table(title=f"{arguments.messages:,} messages, {arguments.threads:,} threads")
+    for name in ("operation", "seconds", "messages/s", "checkpoints/s", "file MB", "peak MB", "added MB"):
+        table.add_column(name, justify="left" if name == "operation" else "right")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        urls = {
+            "sqlite": [f"sqlite:///{folder / name}.db" for name in ("source", "import", "copy")],
+            "postgres": [],
+            "redis": [],
+        }
+        postgres, redis = stack.enter_context(postgres_server()), stack.enter_context(redis_server())
+        for number, name in enumerate(("source", "import", "copy")):
+            urls["postgres"].append(f"{postgres.url}{'&' if '?' in postgres.url else '?'}schema={name}")
+            urls["redis"].append(urlsplit(redis.url)._replace(path=f"/{number}").geturl())
+        with AgentMemory.from_url(urls["sqlite"][0]) as memory:
+            fill(memory, arguments.messages, arguments.threads, rich.progress.track)
+        path = folder / "export.jsonl"
+
+        def show(name: str, found: dict[str, Any]) -> None:
+            seconds = found["seconds"]
+            rates = [found["counts"].get(kind, 0) / seconds for kind in ("messages", "checkpoints")]
+            sizes = (path.stat().st_size / 1e6, found["peak"], found["added"])
+            table.add_row(
+                name, f"{seconds:.1f}", *(f"{rate:,.0f}" for rate in rates), *(f"{size:.0f}" for size in sizes)
+            )
+
+        show("export from sqlite", _run("export", urls["sqlite"][0], str(path)))
+        for backend, (source, imported, copied) in urls.items():
+            show(f"import to {backend}", _run("import", imported, str(path)))
+            if backend != "sqlite":
+                show(f"export from {backend}", _run("export", imported, str(folder / "again.jsonl")))
+                show(f"copy from {backend} to sqlite", _run("copy", imported, f"sqlite:///{folder / backend}.db"))
+            show(f"copy from sqlite to {backend}", _run("copy", urls["sqlite"][0], copied))
+            del source
+        seconds = plain_copy(folder / "source.db", folder / "plain.db")
+        table.add_row("plain SQL copy of the messages", f"{seconds:.1f}", f"{arguments.messages / seconds:,.0f}")
+    rich.console.Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
