@@ -29,6 +29,7 @@ Results:
     SessionInfo: One session in `memory.sessions.list()`.
     ThreadInfo: One thread in `memory.checkpointer.threads()`.
     MissingClass: A stored value whose class does not exist any more, as `migrate=` is given it.
+    MigratedThreads: The result of `memory.checkpointer.migrate(function)`.
     CopiedThreads: The result of `memory.checkpointer.copy_from(saver)`.
     StoredMessage: A message of a session with its position, time, agent and metadata.
     Forgotten: The receipt of `memory.forget()`.
@@ -123,7 +124,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.arguments.cleaning import CleanupPolicy
     from langchain_agentmem.arguments.retention import Retention
     from langchain_agentmem.checkpointing.face import AgentMemSaver
-    from langchain_agentmem.checkpointing.models import CopiedThreads, ThreadInfo
+    from langchain_agentmem.checkpointing.models import CopiedThreads, MigratedThreads, ThreadInfo
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.compression.events import CompressionEvent
     from langchain_agentmem.compression.summaries import SessionSummary
@@ -196,6 +197,7 @@ __all__ = [
     "KnowledgeSource",
     "MemoryCompressor",
     "MemoryPrompt",
+    "MigratedThreads",
     "MigrationError",
     "MissingClass",
     "MissingClassError",
@@ -257,6 +259,7 @@ _LATER = {
     "KnowledgeSource": "knowledge.retrievers",
     "MemoryCompressor": "compression.compressor",
     "MemoryPrompt": "prompting.prompt",
+    "MigratedThreads": "checkpointing.models",
     "MissingClass": "encoding.missing",
     "MovedConversation": "lifecycle.handover.engine",
     "ProfileExtractor": "knowledge.extraction.face",

@@ -83,6 +83,7 @@ class Draft:
         namespace: The checkpoint's namespace.
         secret: The key of the references; empty unless values are encrypted.
         alone: If true, store each value in full, under a new key, and refer to no stored value. Default: False.
+        fresh: If true, store each value under a new key, because other values may be stored. Default: False.
         plain: If true, store values as LangGraph's savers do. Default: False.
     """
 
@@ -95,6 +96,7 @@ class Draft:
         secret: bytes,
         *,
         alone: bool = False,
+        fresh: bool = False,
         plain: bool = False,
     ) -> None:
         self._codec = codec
@@ -102,7 +104,8 @@ class Draft:
         self._thread = thread
         self._namespace = namespace
         self._secret = secret
-        self._alone = alone
+        self.alone = alone
+        self._fresh = fresh
         self._plain = plain
         self.inline: dict[str, Any] = {}
         """The values stored within the checkpoint, by channel."""
@@ -186,18 +189,44 @@ class Draft:
                 continue
             known = self._recall(channel)
             key = self._key(channel, version)
-            if not self._alone and channel not in new_versions:
+            if not self.alone and channel not in new_versions:
                 if known is not None and known.key.version.partition(_RENAMED)[0] == key.version:
                     key = known.key
                 self.requires[key] = ""
                 self.stored[channel] = key.version
                 continue
-            self.stored[channel] = key.version
-            parts = split(value, self._codec, self._secret, known)
-            if parts is None:
-                self.values.append(StoredValue(key, PLAIN, *self._codec.store(value)))
-            else:
-                self._add_splice(key, parts, known)
+            self._add_new(key, value, known)
+
+    def add_value(self, channel: str, value: Any, version: Any) -> None:
+        """Add the value of a channel as a new one.
+
+        Args:
+            channel: The channel.
+            value: The value.
+            version: Its version; None if it has none.
+        """
+        if version is None or _is_small(value):
+            self.inline[channel] = value
+        else:
+            self._add_new(self._key(channel, version), value, self._recall(channel))
+
+    def keep(self, channel: str, version: str) -> None:
+        """Refer to a value that is stored already.
+
+        Args:
+            channel: The channel.
+            version: The version under which it is stored.
+        """
+        self.stored[channel] = version
+        self.requires[ValueKey(self._namespace, channel, version)] = ""
+
+    def _add_new(self, key: ValueKey, value: Any, known: Known | None) -> None:
+        self.stored[key.channel] = key.version
+        parts = split(value, self._codec, self._secret, known)
+        if parts is None:
+            self.values.append(StoredValue(key, PLAIN, *self._codec.store(value)))
+        else:
+            self._add_splice(key, parts, known)
 
     def _add_plain_values(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> None:
         for channel, value in checkpoint["channel_values"].items():
@@ -206,7 +235,7 @@ class Draft:
                 self.inline[channel] = value
                 continue
             key = self._key(channel, version)
-            changed = self._alone or channel in new_versions
+            changed = self.alone or channel in new_versions
             row = StoredValue(key, PLAIN, *self._codec.dump_plain(value))
             self.stored[channel] = key.version
             (self.values if changed else self.unchanged).append(row)
@@ -231,10 +260,10 @@ class Draft:
         return parts.kind, parts.shape, parts.references
 
     def _recall(self, channel: str) -> Known | None:
-        return None if self._alone else self._known.recall(self._thread, self._namespace, channel)
+        return None if self.alone else self._known.recall(self._thread, self._namespace, channel)
 
     def _key(self, channel: str, version: Any) -> ValueKey:
-        suffix = f"{_RENAMED}{secrets.token_hex(8)}" if self._alone else ""
+        suffix = f"{_RENAMED}{secrets.token_hex(8)}" if self.alone or self._fresh else ""
         return ValueKey(self._namespace, channel, f"{version}{suffix}")
 
     def _add_splice(self, key: ValueKey, parts: Split, known: Known | None) -> None:

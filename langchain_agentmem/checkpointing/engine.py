@@ -319,7 +319,7 @@ class CheckpointEngine:
             ConflictError: The database refused both times; nothing was written.
         """
         for alone in (False, True):
-            secret, use = yield from self._secret(thread, use)
+            secret, use = yield from self.secret_of(thread, use)
             draft = Draft(self.codec, self.known, thread, namespace, secret, alone=alone, plain=self.plain)
             yield from OffLoop(large)
             program = store(draft, use)
@@ -338,7 +338,7 @@ class CheckpointEngine:
         )
         raise ConflictError(msg)
 
-    def _secret(self, thread: ThreadKey, use: ThreadUse) -> Program[tuple[bytes, ThreadUse]]:
+    def secret_of(self, thread: ThreadKey, use: ThreadUse) -> Program[tuple[bytes, ThreadUse]]:
         """Return the key of the thread's references: empty unless values are encrypted."""
         if not self.codec.secret:
             return b"", use

@@ -31,7 +31,7 @@ from langchain_agentmem.backends.surface import Surface, backend_of, check_one_o
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.checkpointing.arguments import number_of_version, serializer_of
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
-from langchain_agentmem.checkpointing.methods import TransferMethods
+from langchain_agentmem.checkpointing.methods import ThreadMethods
 from langchain_agentmem.checkpointing.migration.conversion import Conversion
 from langchain_agentmem.checkpointing.migration.values import Migrate, check_migrate
 from langchain_agentmem.checkpointing.models import ThreadList
@@ -46,7 +46,7 @@ from langchain_agentmem.text.tables import html_table
 _COUNTED_THREADS = 1_000
 
 
-class AgentMemSaver(Surface, TransferMethods, BaseCheckpointSaver[str]):
+class AgentMemSaver(Surface, ThreadMethods, BaseCheckpointSaver[str]):
     """LangGraph's checkpointer.
 
     Use it as `AgentMemory.checkpointer`, or alone with `from_url`. Every method has an async twin with the prefix `a`. One

@@ -1,19 +1,27 @@
-"""The methods of `AgentMemSaver` that copy threads from and to other checkpointers."""
+"""The methods of `AgentMemSaver` that copy threads from and to other checkpointers, and rewrite them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from langchain_agentmem.checkpointing.models import CopiedThreads
+from langchain_agentmem.checkpointing.engine import CheckpointEngine
+from langchain_agentmem.checkpointing.migration.rewriting import migrate_threads
+from langchain_agentmem.checkpointing.migration.values import Migrate
+from langchain_agentmem.checkpointing.models import CopiedThreads, MigratedThreads
 from langchain_agentmem.checkpointing.transfer.copying import copy_threads
 from langchain_agentmem.programs import arun, run
 
 
-class TransferMethods:
-    """Copies of threads between checkpointers."""
+class ThreadMethods:
+    """Copies of threads between checkpointers, and threads in another shape."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def engine(self) -> CheckpointEngine: ...
 
     def copy_from(
         self,
@@ -98,3 +106,48 @@ class TransferMethods:
     ) -> CopiedThreads:
         """Same as `copy_to`, but without blocking the event loop."""
         return await arun(copy_threads(self, saver, thread_ids, progress))
+
+    def migrate(
+        self,
+        function: Migrate | None = None,
+        *,
+        dry_run: bool = False,
+        thread_ids: Sequence[str] | None = None,
+        progress: bool | Callable[[MigratedThreads], Any] = False,
+    ) -> MigratedThreads:
+        """Rewrite stored threads in today's shape of your state, beside running graphs.
+
+        Each checkpoint is replaced in a transaction of its own. Those that have today's shape are left unchanged, so a call
+        after an interruption continues.
+
+        Args:
+            function: The function, as for `AgentMemSaver(migrate=…)`. Default: None (that of the checkpointer).
+            dry_run: If true, write nothing, and count what would change. Default: False.
+            thread_ids: The threads. Default: None (all).
+            progress: If true, show a progress bar; a function is called with the result so far. Default: False.
+
+        Raises:
+            MissingClassError: The function left a value whose class does not exist. Checkpoints before it were rewritten.
+            MigrationError: The function failed. Checkpoints before it were rewritten.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> def rename(values, metadata):
+            ...     values.rename("msgs", "messages")
+            ...     return values, metadata
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.checkpointer.migrate(rename, dry_run=True).checkpoints
+            0
+        """
+        return run(migrate_threads(self.engine, function, thread_ids, dry_run, progress))
+
+    async def amigrate(
+        self,
+        function: Migrate | None = None,
+        *,
+        dry_run: bool = False,
+        thread_ids: Sequence[str] | None = None,
+        progress: bool | Callable[[MigratedThreads], Any] = False,
+    ) -> MigratedThreads:
+        """Same as `migrate`, but without blocking the event loop."""
+        return await arun(migrate_threads(self.engine, function, thread_ids, dry_run, progress))

@@ -39,6 +39,36 @@ class ThreadList(list[ThreadInfo]):
 
 
 @dataclass(frozen=True)
+class MigratedThreads:
+    """The result of `AgentMemSaver.migrate`: what was rewritten, or what would be."""
+
+    threads: int = 0
+    """The number of threads that changed."""
+    checkpoints: int = 0
+    """The number of checkpoints that changed."""
+    writes: int = 0
+    """The number of pending writes that changed."""
+    unchanged: int = 0
+    """The number of checkpoints that have today's shape already."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """The present names of renamed channels, by former name."""
+    classes: Mapping[str, int] = field(default_factory=dict)
+    """The classes that do not exist any more, with the number of their values that were converted."""
+    dry_run: bool = False
+    """If true, nothing was written."""
+
+    @property
+    def description(self) -> str:
+        """The text beside the progress bar."""
+        verb = "Would rewrite" if self.dry_run else "Rewrote"
+        return f"{verb} {self.threads} threads, {self.checkpoints} checkpoints"
+
+    def _repr_html_(self) -> str:
+        rows = [(self.threads, self.checkpoints, self.writes, self.unchanged, self.dry_run)]
+        return html_table(rows, header=("threads", "checkpoints", "pending writes", "unchanged", "dry run"))
+
+
+@dataclass(frozen=True)
 class CopiedThreads:
     """The result of `copy_from` and `copy_to`."""
 

@@ -117,6 +117,8 @@ class PostgresCheckpoints:
             return False
         if not (yield from self.put(thread, put, codec, use)):
             return False
+        for value in put.values if put.plain else ():
+            yield from Execute(self._sql["replace_blob"], (value.type, value.data, name, *value.key))
         for before, after in changes:
             stored = (name, *put.row.key, before.task_id, before.write_index)
             former = (before.channel, write_type(before), before.data)

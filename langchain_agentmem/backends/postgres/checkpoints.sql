@@ -119,6 +119,11 @@ SELECT 1 FROM {schema}agentmem_threads WHERE name = %s FOR UPDATE
 -- Return a row if a checkpoint exists. Parameters: name, namespace, checkpoint_id.
 SELECT 1 FROM {schema}checkpoints WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s
 
+-- replace_blob --
+-- Replace a value of `PostgresSaver`'s layout. Parameters: the new type and data; name, namespace, channel, version.
+UPDATE {schema}checkpoint_blobs SET type = %s, blob = %s
+WHERE thread_id = %s AND checkpoint_ns = %s AND channel = %s AND version = %s
+
 -- replace_write --
 -- Replace a pending write that is unchanged. Parameters: the new channel, type and data; name, namespace, checkpoint_id, task_id,
 -- index; the former channel, type and data.

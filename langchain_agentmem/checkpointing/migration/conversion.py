@@ -112,6 +112,11 @@ class Conversion:
         new = result.values[name]
         return name, _DeltaSnapshot(new) if isinstance(value, _DeltaSnapshot) else new
 
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The present names of the channels that were renamed, by former name."""
+        return {former: name for former, name in self._names.items() if former != name}
+
     def knows(self, channel: str) -> str | None:
         """Return the present name of a channel, if a value of it was converted before."""
         return self._names.get(channel)
