@@ -181,8 +181,6 @@ def is_sealed(cell: bytes) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _digest(key: bytes, place: tuple[str | bytes, ...]) -> bytes:
-    digest = blake2b(digest_size=_PLACE_BYTES, key=key, person=b"agentmem:place")
-    for name in place:
-        encoded = name.encode() if isinstance(name, str) else name
-        digest.update(len(encoded).to_bytes(4, "big") + encoded)
-    return digest.digest()
+    names = [name.encode() if isinstance(name, str) else name for name in place]
+    data = b"".join([part for name in names for part in (len(name).to_bytes(4, "big"), name)])
+    return blake2b(data, digest_size=_PLACE_BYTES, key=key, person=b"agentmem:place").digest()
