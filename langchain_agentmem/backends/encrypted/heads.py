@@ -71,6 +71,12 @@ class Positions:
                 ranges += (position, position + 1)
         return Positions(ranges)
 
+    def union(self, added: Iterable[int]) -> Positions:
+        """Return the positions together with others, in any order."""
+        first = sorted(added)
+        before, after = (self.below(first[0]), list(self.after(first[0] - 1))) if first else (self, [])
+        return before.plus(sorted({*after, *first}))
+
     def minus(self, removed: Iterable[int]) -> Positions:
         """Return the positions without others."""
         ranges = list(self.ranges)
@@ -116,9 +122,13 @@ class Head(NamedTuple):
     """The last version."""
 
     @classmethod
-    def new(cls) -> Head:
-        """Return the head of a new session."""
-        return cls(os.urandom(_GENERATION_BYTES), 0)
+    def new(cls, next_position: int = 0) -> Head:
+        """Return the head of a new session.
+
+        Args:
+            next_position: The position of the next message. Default: 0.
+        """
+        return cls(os.urandom(_GENERATION_BYTES), next_position)
 
     @classmethod
     def load(cls, data: bytes) -> Head:
@@ -175,6 +185,21 @@ class Head(NamedTuple):
             messages=messages,
             system=self.system.plus(at for at, one in enumerate(added, first) if one.is_system),
             ending=self.ending.plus(at for at, one in enumerate(added, first) if one.ends_with_session),
+        )
+
+    def restored(self, added: Mapping[int, Added]) -> Head:
+        """Return the head after messages were stored at their positions."""
+        groups: dict[str | None, list[int]] = {}
+        for position, one in added.items():
+            groups.setdefault(one.agent, []).append(position)
+        messages = dict(self.messages)
+        for agent, positions in groups.items():
+            messages[agent] = messages.get(agent, Positions()).union(positions)
+        return self._replace(
+            next_position=max(self.next_position, *(at + 1 for at in added)),
+            messages=messages,
+            system=self.system.union(at for at, one in added.items() if one.is_system),
+            ending=self.ending.union(at for at, one in added.items() if one.ends_with_session),
         )
 
     def minus(self, removed: Sequence[int]) -> Head:

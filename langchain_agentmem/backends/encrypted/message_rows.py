@@ -42,12 +42,13 @@ class MessageCipher(EncryptedTable[object]):
 
     # Heads
 
-    def head(self, key: SessionKey, stored: LogHead) -> Head:
+    def head(self, key: SessionKey, stored: LogHead, *, restoring: bool = False) -> Head:
         """Decrypt the head of a session. A session without messages may have none.
 
         Args:
             key: The session.
             stored: The stored head.
+            restoring: If true, messages of the head may be missing, because their restoration was interrupted. Default: False.
 
         Raises:
             TamperedDataError: It was altered, or is missing.
@@ -59,7 +60,7 @@ class MessageCipher(EncryptedTable[object]):
             return Head.new()
         with naming(f"The head of session {key.session_id!r}"):
             head = Head.load(self._ring.sealer.open(stored.value, "head", *names_of(key)))
-        if head.next_position != stored.next_position:
+        if head.next_position != stored.next_position and not (restoring and head.next_position > stored.next_position):
             msg = (
                 f"The next position of session {key.session_id!r} is {stored.next_position}, not {head.next_position}."
             )

@@ -1,0 +1,155 @@
+"""Whole rows of an encrypted tenant, as export reads them and import restores them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from langchain_agentmem.backends.contract import (
+    HeadChangedError,
+    ItemKey,
+    ItemState,
+    LogHead,
+    MessageRow,
+    Page,
+    RecordRow,
+    SessionKey,
+    SessionState,
+    StoredCheckpoint,
+    StoredElement,
+    StoredSummary,
+    ThreadKey,
+    ThreadRows,
+    ThreadState,
+    ThreadWrite,
+    TransferTable,
+    VariableRow,
+)
+from langchain_agentmem.backends.contract.messages import LIST_SUMMARY
+from langchain_agentmem.backends.encrypted.heads import Head
+from langchain_agentmem.backends.encrypted.message_rows import MessageCipher, added, check_page, is_deleted
+from langchain_agentmem.backends.encrypted.records import RecordCipher
+from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, names_of
+from langchain_agentmem.backends.encrypted.variables import VariableCipher
+from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.layout import StoredValue
+from langchain_agentmem.programs import Program, storage_program, together
+
+if TYPE_CHECKING:
+    from langchain_agentmem.backends.encrypted.backend import EncryptedBackend
+
+
+class EncryptedTransfer(EncryptedTable[TransferTable]):
+    """Implements `langchain_agentmem.backends.contract.TransferTable`. Listings are in the order of the encrypted IDs.
+
+    Args:
+        backend: The encrypted backend, whose other tables decrypt their rows.
+    """
+
+    def __init__(self, backend: EncryptedBackend) -> None:
+        super().__init__(backend.inner.transfer, backend.ring)
+        self._backend = backend
+        self._heads = backend.inner.messages
+        self._messages = MessageCipher(self._inner, backend.ring)
+        self._records = RecordCipher(self._inner, backend.ring)
+        self._variables = VariableCipher(self._inner, backend.ring)
+
+    # Sessions
+
+    @as_inner
+    def sessions(self, keys: Sequence[SessionKey], now: float) -> Program[list[SessionState | None]]:
+        found = yield from self._inner.sessions([self._key(key) for key in keys], now)
+        return [
+            None if state is None else self._plain_state(key, state) for key, state in zip(keys, found, strict=True)
+        ]
+
+    def _plain_state(self, key: SessionKey, state: SessionState) -> SessionState:
+        what = f"session {key.session_id!r}"
+        title, metadata = state.title, state.metadata
+        summaries = {}
+        for agent, one in state.summaries.items():
+            value, covers = self.plain_summary(key, one.value)
+            name = agent if agent in ("", LIST_SUMMARY) else self._ring.plain_id("agent", agent)
+            summaries[name] = StoredSummary(value, one.revision, covers)
+        return state._replace(
+            key=key,
+            title=None if title is None else self._open(f"The title of {what}", title, "title", *names_of(key)),
+            metadata=None
+            if metadata is None
+            else self._open(f"The metadata of {what}", metadata, "metadata", *names_of(key)),
+            summaries=summaries,
+            variables=[self._variables.plain(row) for row in state.variables],
+        )
+
+    @storage_program
+    def messages(self, key: SessionKey, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
+        sealed, cipher = self._key(key), self._messages
+        stored, rows = yield from together(
+            [self._heads.head(sealed, now), self._inner.messages(sealed, after, limit, now)]
+        )
+        head = cipher.head(key, stored, restoring=True)
+        kept = [row for row in rows if not is_deleted(head, row.position)]
+        if len(kept) == len(rows) and head.next_position == stored.next_position:
+            check_page(key, head, None, after, limit, kept)
+        found = []
+        for row in kept:
+            plain = cipher.plain(key, head, row)
+            vector = cipher.words("vector", key, row.position, row.vector)
+            found.append(plain.row._replace(vector=vector, id_digest=plain.id_digest))
+        return found
+
+    @storage_program
+    def restore_session(self, state: SessionState, now: float) -> Program[bool]:
+        key = state.key
+        sealed = state._replace(
+            key=self._key(key),
+            title=self._seal_optional(state.title, "title", *names_of(key)),
+            metadata=self._seal_optional(state.metadata, "metadata", *names_of(key)),
+            summaries={
+                agent if agent in ("", LIST_SUMMARY) else self._ring.id("agent", agent): one._replace(
+                    value=self.sealed_summary(key, one.value, one.covers)
+                )
+                for agent, one in state.summaries.items()
+            },
+            variables=[self._variables.sealed(row) for row in state.variables],
+        )
+        created = yield from self._inner.restore_session(sealed, now)
+        stored = yield from self._heads.head(self._key(key), now)
+        if stored.value is None:
+            yield from self._swap(key, stored, Head.new(stored.next_position), now)
+        return created
+
+    @storage_program
+    def restore_messages(self, key: SessionKey, rows: Sequence[MessageRow], now: float) -> Program[int]:
+        stored = yield from self._heads.head(self._key(key), now)
+        if stored.value is None or not rows:
+            return 0
+        head = self._messages.head(key, stored, restoring=True)
+        new = {row.position: added(row) for row in rows if not head.has(row.position)}
+        if new:  # the head is first, so that an interrupted restoration can be continued
+            head = head.restored(new)
+            yield from self._swap(key, stored, head, now)
+        sealed = [self._messages.sealed(key, head, row.position, head.accepted(row.position)[-1], row) for row in rows]
+        return (yield from self._inner.restore_messages(self._key(key), sealed, now))
+
+    def _swap(self, key: SessionKey, stored: LogHead, head: Head, now: float) -> Program[None]:
+        value = self._messages.sealed_head(key, head)
+        if not (yield from self._heads.swap_head(self._key(key), stored.value, value, now)):
+            raise HeadChangedError
+
+    @as_inner
+    def restore_records(self, tenant: str, rows: Sequence[RecordRow], now: float) -> Program[int]:
+        sealed = [self._records.sealed(tenant, row) for row in rows]
+        return (yield from self._inner.restore_records(tenant, sealed, now))
+
+    # Variables outside of sessions
+
+    @as_inner
+    def variables(self, tenant: str, user_id: str | None, now: float) -> Program[list[VariableRow]]:
+        rows = yield from self._inner.variables(tenant, self._user(user_id), now)
+        plain = [self._variables.plain(row) for row in rows]
+        return sorted(plain, key=lambda row: (row.scope.agent or "", row.name))
+
+    @as_inner
+    def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:
+        return (yield from self._inner.restore_variables(tenant, [self._variables.sealed(row) for row in rows], now))
