@@ -16,6 +16,7 @@ from langchain_agentmem.backends.encrypted.openings import EncryptedOpenings
 from langchain_agentmem.backends.encrypted.records import EncryptedRecords
 from langchain_agentmem.backends.encrypted.stale import EncryptedStaleRows
 from langchain_agentmem.backends.encrypted.statistics import EncryptedStatistics
+from langchain_agentmem.backends.encrypted.transfer import EncryptedTransfer
 from langchain_agentmem.backends.encrypted.variables import EncryptedVariables
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.encoding.encryption import KeyRing, KeySource
@@ -76,6 +77,7 @@ class EncryptedBackend(Backend):
         self.items = self.item_table = EncryptedItems(inner, self.ring, searchable=searchable)
         self.checkpoints = self.checkpoint_table = EncryptedCheckpoints(inner, self.ring)
         self.stale = EncryptedStaleRows(self)
+        self.transfer = EncryptedTransfer(self)
         self.statistics = EncryptedStatistics(inner.statistics, self.ring)
 
     # Keys

@@ -192,7 +192,7 @@ class EncryptedCheckpoints:
             head = known.head
             following = (yield from change(head)) if use.secret in (None, head.secret) else head
             if following is not None and following is not head:
-                typed = self._sealed_head(thread, following)
+                typed = self.sealed_head(thread, following)
                 own = own._replace(secret=known.typed, next_secret=typed)
                 if (yield from write(self._seal(following), own)):
                     self._learn(thread, _StoredHead(typed, following))
@@ -208,7 +208,7 @@ class EncryptedCheckpoints:
 
     def _first_head(self, thread: ThreadKey, use: ThreadUse) -> Program[_StoredHead]:
         """Return the head of a thread. A thread without a head gets an empty one."""
-        typed = self._sealed_head(thread, Head(use.secret or _NO_SECRET))
+        typed = self.sealed_head(thread, Head(use.secret or _NO_SECRET))
         own = self._use(use)._replace(secret=None, next_secret=None)
         return self._opened_head(thread, (yield from self._table.secret(self._thread(thread), typed, own)))
 
@@ -403,7 +403,7 @@ class EncryptedCheckpoints:
                 raise _altered(_INCOMPLETE)
             # Another writer added a checkpoint, so the other backend starts the program again.
             stored = _StoredHead(Typed("", b""), stored.head)
-        typed = self._sealed_head(thread, stored.head.without(checkpoints, entries))
+        typed = self.sealed_head(thread, stored.head.without(checkpoints, entries))
         change = SecretChange(stored.typed, typed)
         self._forget(thread)
         documents = SealedDocuments(self._ring)
@@ -426,7 +426,7 @@ class EncryptedCheckpoints:
         self._forget(target)
         change = None
         if stored is not None:
-            change = SecretChange(stored.typed, self._sealed_head(target, stored.head))
+            change = SecretChange(stored.typed, self.sealed_head(target, stored.head))
         return (yield from self._table.copy_thread(self._thread(source), self._thread(target), now, change))
 
     @storage_program
@@ -474,8 +474,13 @@ class EncryptedCheckpoints:
             raise _altered(_HEADLESS)
         return self._opened_head(thread, loaded.parts.secret)
 
-    def _sealed_head(self, thread: ThreadKey, head: Head) -> Typed:
+    def sealed_head(self, thread: ThreadKey, head: Head) -> Typed:
+        """Encrypt the head of a thread."""
         return Typed(_HEAD, self._ring.sealer.seal(head.packed(), _HEAD, *thread))
+
+    def opened_head(self, thread: ThreadKey, typed: Typed) -> Head:
+        """Decrypt the head of a thread."""
+        return self._opened_head(thread, typed).head
 
     def _opened_head(self, thread: ThreadKey, typed: Typed) -> _StoredHead:
         known = self._known(thread)

@@ -30,6 +30,7 @@ from langchain_agentmem.backends.contract import (
     IndexedItem,
     ItemPut,
     ItemRow,
+    ItemState,
     Namespace,
     Query,
     Swap,
@@ -412,6 +413,26 @@ class EncryptedItems:
         if not self._searchable:
             return ItemPut(*self.seal.checked_key(key), value, put.ttl, None)
         return ItemPut(*self.seal.checked_key(key), value, put.ttl, self.seal.words(put.text), put.vectors)
+
+    def plain_state(self, tenant: str, state: ItemState) -> ItemState:
+        """Decrypt an item with its vectors."""
+        row, content = self.seal.row(tenant, state.row)
+        vectors = state.vectors if self._searchable else sorted(content.vectors)
+        return state._replace(row=row._replace(paths=content.paths), vectors=vectors)
+
+    def sealed_state(self, tenant: str, state: ItemState) -> ItemState:
+        """Encrypt an item to restore."""
+        row = state.row
+        key = (row.namespace, row.key)
+        content = Content(row.value, row.updated_at, row.ttl, row.paths)
+        if not self._searchable:
+            content = content._replace(words=state.text, vectors=tuple(state.vectors))
+        namespace, name = self.seal.checked_key(key)
+        value = self.seal.value(tenant, key, content)
+        sealed = row._replace(namespace=namespace, key=name, value=value, paths=None)
+        if not self._searchable:
+            return ItemState(sealed, state.expires_at)
+        return ItemState(sealed, state.expires_at, self.seal.words(state.text), state.vectors)
 
     def _plain(self, tenant: str, row: ItemRow, *, paths: bool = False) -> ItemRow:
         plain, content = self.seal.row(tenant, row)

@@ -48,7 +48,7 @@ class MessageCipher(EncryptedTable[object]):
         Args:
             key: The session.
             stored: The stored head.
-            restoring: If true, messages of the head may be missing, because their restoration was interrupted. Default: False.
+            restoring: If true, messages may be missing, because their restoration was interrupted. Default: False.
 
         Raises:
             TamperedDataError: It was altered, or is missing.

@@ -140,6 +140,26 @@ class Head(NamedTuple):
         total = (self.total + self.digest(entry) - self.digest(former)) % _MODULUS
         return self._replace(total=total, writes=writes)
 
+    def with_restored(self, entries: Collection[CheckpointEntry], tags: Mapping[CheckpointKey, bytes]) -> Head:
+        """Return the head after checkpoints were restored.
+
+        Args:
+            entries: All checkpoints of the thread.
+            tags: The tags of the restored ones.
+        """
+        latest, writes = dict(self.latest), dict(self.writes)
+        for key, tag in tags.items():
+            if key.checkpoint_id >= latest.get(key.namespace, ("",))[0]:
+                latest[key.namespace] = (key.checkpoint_id, tag)
+            writes.setdefault(_digest_of(key), {})
+        return self._replace(
+            total=sum(map(self.digest, entries)) % _MODULUS,
+            size=len(entries),
+            newest=max((entry.key.checkpoint_id for entry in entries), default=""),
+            latest=_last(latest, _MAX_NAMESPACES),
+            writes=_last(writes, _MAX_CHECKPOINTS),
+        )
+
     def without(self, keys: Collection[CheckpointKey], entries: Sequence[CheckpointEntry]) -> Head:
         """Return the head after checkpoints were deleted.
 

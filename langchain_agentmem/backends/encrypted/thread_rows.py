@@ -140,6 +140,17 @@ class ThreadSeal:
         """Encrypt elements."""
         return {one: Typed(SEALED, self._seal(typed, "element", one)) for one, typed in elements.items()}
 
+    def plain_element(self, reference: bytes, typed: Typed) -> Typed:
+        """Decrypt an element."""
+        return self._open(typed.data, "element", reference)
+
+    def plain_stored_value(self, value: StoredValue) -> StoredValue:
+        """Decrypt a value without what it is spliced from."""
+        if value.kind != PLAIN:
+            return self._unplaced(value)
+        type_, data = self._open(value.data, "value", *value.key)
+        return value._replace(type=type_, data=data)
+
     def plain_parts(self, parts: Parts, head: Head) -> Parts:
         """Decrypt the parts of values.
 
@@ -153,15 +164,18 @@ class ThreadSeal:
         )
 
     def _plain_value(self, value: StoredValue, known: Known) -> tuple[StoredValue, Known]:
+        plain = self.plain_stored_value(value)
         if value.kind == PLAIN:
-            type_, data = self._open(value.data, "value", *value.key)
-            return value._replace(type=type_, data=data), known
+            return plain, known
+        ancestors = tuple(one._replace(digest=one.digest[:_DIGEST_CHARACTERS]) for one in known.ancestors)
+        return plain, known._replace(digest=plain.digest, ancestors=ancestors)
+
+    def _unplaced(self, value: StoredValue) -> StoredValue:
         digest = value.digest[:_DIGEST_CHARACTERS]
         if value.digest != self._placed(value.key, digest):
             msg = f"Version {value.key.version!r} of channel {value.key.channel!r} was altered or moved."
             raise TamperedDataError(msg)
-        ancestors = tuple(one._replace(digest=one.digest[:_DIGEST_CHARACTERS]) for one in known.ancestors)
-        return value._replace(digest=digest), known._replace(digest=digest, ancestors=ancestors)
+        return value._replace(digest=digest)
 
     def _placed(self, key: ValueKey, digest: str) -> str:
         """Return the digest of a value, followed by a keyed digest of it and of the value's place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_agentmem.backends.contract import (
@@ -30,6 +30,7 @@ from langchain_agentmem.backends.encrypted.heads import Head
 from langchain_agentmem.backends.encrypted.message_rows import MessageCipher, added, check_page, is_deleted
 from langchain_agentmem.backends.encrypted.records import RecordCipher
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner, names_of
+from langchain_agentmem.backends.encrypted.thread_transfer import ThreadTransfer
 from langchain_agentmem.backends.encrypted.variables import VariableCipher
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import StoredValue
@@ -53,6 +54,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         self._messages = MessageCipher(self._inner, backend.ring)
         self._records = RecordCipher(self._inner, backend.ring)
         self._variables = VariableCipher(self._inner, backend.ring)
+        self._threads = ThreadTransfer(backend.inner, backend.ring, backend.checkpoint_table)
 
     # Sessions
 
@@ -153,3 +155,65 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
     @as_inner
     def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:
         return (yield from self._inner.restore_variables(tenant, [self._variables.sealed(row) for row in rows], now))
+
+    # Items
+
+    @as_inner
+    def item_keys(self, tenant: str, root: str, after: Any, limit: int, now: float) -> Program[Page[ItemKey]]:
+        keys, following = yield from self._inner.item_keys(tenant, self._ring.label(root), after, limit, now)
+        plain = self._backend.item_table.seal.plain_namespace
+        return [(plain(namespace), self._ring.plain_id("key", key)) for namespace, key in keys], following
+
+    @as_inner
+    def items(self, tenant: str, keys: Sequence[ItemKey], now: float) -> Program[list[ItemState | None]]:
+        seal = self._backend.item_table.seal
+        found = yield from self._inner.items(tenant, [seal.key(key) for key in keys], now)
+        return [None if state is None else self._backend.item_table.plain_state(tenant, state) for state in found]
+
+    @as_inner
+    def restore_items(self, tenant: str, items: Sequence[ItemState], now: float) -> Program[int]:
+        sealed = [self._backend.item_table.sealed_state(tenant, state) for state in items]
+        return (yield from self._inner.restore_items(tenant, sealed, now))
+
+    # Threads
+
+    @as_inner
+    def thread_ids(self, tenant: str, after: Any, limit: int, now: float) -> Program[Page[str]]:
+        ids, following = yield from self._inner.thread_ids(tenant, after, limit, now)
+        return [self._ring.plain_id("thread", one) for one in ids], following
+
+    @as_inner
+    def threads(self, tenant: str, thread_ids: Sequence[str], now: float) -> Program[list[ThreadState | None]]:
+        sealed = [self._ring.id("thread", one) for one in thread_ids]
+        found = yield from self._inner.threads(tenant, sealed, now)
+        return [None if state is None else self._threads.plain_state(state) for state in found]
+
+    @storage_program
+    def elements(self, thread: ThreadKey, after: Any, limit: int) -> Program[Page[StoredElement]]:
+        seal = yield from self._threads.seal(thread)
+        found, following = yield from self._inner.elements(self._threads.key(thread), after, limit)
+        return [StoredElement(one, seal.plain_element(one, typed)) for one, typed in found], following
+
+    @storage_program
+    def values(self, thread: ThreadKey, after: Any, limit: int) -> Program[Page[StoredValue]]:
+        seal = yield from self._threads.seal(thread)
+        found, following = yield from self._inner.values(self._threads.key(thread), after, limit)
+        return [seal.plain_stored_value(one) for one in found], following
+
+    @storage_program
+    def checkpoints(self, thread: ThreadKey, after: Any, limit: int, codec: Codec) -> Program[Page[StoredCheckpoint]]:
+        return (yield from self._threads.checkpoints(thread, after, limit, codec))
+
+    @storage_program
+    def writes(self, thread: ThreadKey, after: Any, limit: int) -> Program[Page[ThreadWrite]]:
+        seal = yield from self._threads.seal(thread)
+        found, following = yield from self._inner.writes(self._threads.key(thread), after, limit)
+        return [ThreadWrite(key, seal.plain_writes(key, [write], None)[0]) for key, write in found], following
+
+    @storage_program
+    def restore_thread(self, state: ThreadState, now: float) -> Program[bool]:
+        return (yield from self._inner.restore_thread(self._threads.sealed_state(state), now))
+
+    @storage_program
+    def restore_rows(self, thread: ThreadKey, rows: ThreadRows, codec: Codec) -> Program[None]:
+        yield from self._threads.restore_rows(thread, rows, codec)
