@@ -463,6 +463,12 @@ class Importer:
         codec = self._engines.checkpoints.codec
         for one in batch:
             state = _row(one, lambda line: forms.thread_of(line, self._tenant, codec))
+            if state.secret is not None and not codec.secret:
+                msg = (
+                    f"Thread {state.key.thread_id!r} is encrypted in its memory, and this one has no key. Its references are "
+                    f"of no use here. Copy the threads with memory.checkpointer.copy_from(other.checkpointer)."
+                )
+                raise InvalidInputError(msg)
             now = time.time()
             (stored,) = yield from Read(self._backend, self._transfer.threads(self._tenant, [state.key.thread_id], now))
             skipped: Counter[str] | None = None
