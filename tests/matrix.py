@@ -43,6 +43,7 @@ IN_MEMORY = {
 ENGINE = {
     "test_agent_memory.py",
     "test_compression.py",
+    "test_encrypted_contract.py",
     "test_entities.py",
     "test_extraction.py",
     "test_extraction_entities.py",
