@@ -227,6 +227,13 @@ async def test_a_file_history_and_its_file(memory, call, tmp_path):
     assert plain(await stored(memory, call, "session-1")) == plain(SESSIONS["session-1"])
 
 
+async def test_a_file_history_in_another_encoding(sqlite_memory, tmp_path):
+    history = foreign.FileChatMessageHistory(str(tmp_path / "s.json"), encoding="latin-1", ensure_ascii=False)
+    history.add_messages([HumanMessage("Où est Malte ?")])
+    sqlite_memory.import_from(history)
+    assert [one.content for one in sqlite_memory.history("s").messages] == ["Où est Malte ?"]
+
+
 async def test_a_list_of_dictionaries(memory, call):
     documents = messages_to_dict(SESSIONS["session-1"])
     done = await call(memory.import_from, documents, format="messages", session_id="trip")
@@ -423,6 +430,7 @@ async def test_the_source_is_not_changed(sqlite_memory, tmp_path):
         ("redis://host", {"format": "redis-history", "sessions": str, "user_id": "a"}, "user_id='a' has no effect"),
         ("postgresql://host/db", {"format": "postgres-history"}, "table is missing"),
         ([], {"format": "roles"}, "session_id is missing"),
+        ("sqlite+aiosqlite:///old.db", {"format": "sql-history"}, "names the asynchronous driver sqlite.aiosqlite"),
         ("missing.json", {"format": "roles"}, "Could not read 'missing.json': No such file"),
         ({"a": 1}, {"format": "roles", "session_id": "s"}, "must hold a list of messages"),
         (["a", 1], {"format": "roles", "session_id": "s"}, "Could not import row 1 of session 's'"),
@@ -438,6 +446,8 @@ async def test_wrong_arguments(sqlite_memory, source, options, said):
 async def test_objects_that_are_imported_in_another_way(sqlite_memory, sqlite_url):
     with pytest.raises(InvalidTypeError, match=r"memory.checkpointer.copy_from\(saver\)"):
         sqlite_memory.import_from(sqlite_memory.checkpointer)
+    with pytest.raises(InvalidTypeError, match=r"other.copy_to\(memory, session_id=…\)"):
+        sqlite_memory.import_from(sqlite_memory.history("s"))
     with AgentMemory.from_url(sqlite_url) as other, pytest.raises(InvalidTypeError, match=r"other.copy_to\(memory\)"):
         sqlite_memory.import_from(other)
 

@@ -61,8 +61,12 @@ def history_of(given: Any, options: Options) -> Source:
     return Source(name, "history", rows, _message, single=True, session=session)
 
 
-def json_of(given: Any) -> Any:
+def json_of(given: Any, encoding: str | None = None) -> Any:
     """Return a JSON value, or the content of the JSON file whose path is given.
+
+    Args:
+        given: The value or the path.
+        encoding: The encoding of the file. Default: None (UTF-8, UTF-16 or UTF-32).
 
     Raises:
         InvalidInputError: The file does not exist or is not JSON.
@@ -75,20 +79,22 @@ def json_of(given: Any) -> Any:
         msg = f"Could not read {shown(str(given))}: {error.strerror or error}. Check the path."
         raise InvalidInputError(msg) from error
     with importing(f"{shown(str(given))}, which must be a JSON file"):
-        return document_of(content)
+        return document_of(content if encoding is None else content.decode(encoding))
 
 
 def _conversation(given: Any, options: Options, format_: str, message: Callable[[Any], BaseMessage]) -> Source:
-    path = getattr(given, "file_path", given)
+    path, encoding = getattr(given, "file_path", given), getattr(given, "encoding", None)
     if isinstance(path, (str, os.PathLike)):
         session, name = Path(path).stem, f"{shown(str(path))}"
     else:
         session, name = options.required("session_id", f'format="{format_}" has no session'), f"the list of {format_}"
-    return Source(name, f"{format_}", partial(_rows, path, session, name), message, single=True, session=session)
+    return Source(
+        name, f"{format_}", partial(_rows, path, session, name, encoding), message, single=True, session=session
+    )
 
 
-def _rows(given: Any, session: str, name: str) -> Iterator[SourceMessage]:
-    document = json_of(given)
+def _rows(given: Any, session: str, name: str, encoding: str | None) -> Iterator[SourceMessage]:
+    document = json_of(given, encoding)
     if isinstance(document, Mapping) and "messages" in document:
         document = document["messages"]
     if not isinstance(document, Sequence) or isinstance(document, (str, bytes)):

@@ -54,6 +54,7 @@ _KINDS = (
     _Kind("langchain_community", "SQLChatMessageHistory", sql_history.source_of),
     _Kind("langchain_community", "RedisChatMessageHistory", redis_history.lists_of),
     _Kind("langchain_community", "FileChatMessageHistory", documents.messages_of),
+    _Kind("langchain_agentmem", "AgentMemHistory", None, "Call other.copy_to(memory, session_id=…)."),
     _Kind("langchain_core", "BaseChatMessageHistory", documents.history_of),
     _Kind("langgraph", "BaseStore", stores.source_of),
     _Kind("langgraph", "BaseCheckpointSaver", None, "Call memory.checkpointer.copy_from(saver)."),

@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from langchain_agentmem.arguments.urls import shown_url
+from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.lifecycle.importers.arguments import Options
 from langchain_agentmem.lifecycle.importers.rows import (
     PAGE_ROWS,
@@ -109,6 +110,10 @@ def _rows_at(url: str, table: str) -> Iterator[SourceMessage]:
     except ImportError:
         raise missing_package(source="SQLChatMessageHistory", package="sqlalchemy") from None
     engine = create_engine(url)
+    if engine.dialect.is_async:
+        driver = f"{engine.dialect.name}+{engine.dialect.driver}"
+        msg = f"The URL names the asynchronous driver {driver}. Name a synchronous one, or pass an AsyncEngine."
+        raise InvalidInputError(msg)
     try:
         yield from _rows(engine, _table_reading(table))
     finally:
