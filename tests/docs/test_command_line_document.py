@@ -24,7 +24,7 @@ def test_the_commands_print_what_the_document_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["agentmem"])
-    for name, value in (("TTY_COMPATIBLE", "1"), ("NO_COLOR", "1"), ("COLUMNS", "100"), ("TERM", "xterm")):
+    for name, value in (("FORCE_COLOR", "1"), ("NO_COLOR", "1"), ("COLUMNS", "100"), ("TERM", "xterm")):
         monkeypatch.setenv(name, value)
     exec(compile("\n".join(PYTHON.findall(TEXT)), "command-line.md", "exec"), {})
     calls = [call for block in CONSOLE.findall(TEXT) for call in block.removeprefix("$ ").split("\n$ ")]

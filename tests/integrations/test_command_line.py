@@ -170,7 +170,7 @@ def test_no_terminal_interprets_stored_text(
         graph = StateGraph(MessagesState).add_node("n", lambda state: {}).add_edge(START, "n")
         graph.compile(checkpointer=memory.checkpointer).invoke({"messages": [("user", HOSTILE)]}, config)
     if terminal:
-        monkeypatch.setenv("TTY_COMPATIBLE", "1")
+        monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("NO_COLOR", "1")
         monkeypatch.setenv("COLUMNS", "200")
     url, user = ("--url", sqlite_url), f"u {HOSTILE}"
@@ -204,7 +204,7 @@ def test_errors_show_no_escape_sequence_either(stored: str, capsys: pytest.Captu
 
 @pytest.mark.parametrize("width", [30, 60, 120])
 def test_tables_fit_the_terminal(width: int, stored: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", str(width))
     for arguments in (["sessions"], ["threads"], ["users"], ["search", "hotel", "--user", ALICE]):
@@ -219,7 +219,7 @@ def test_empty_results(sqlite_url: str, run: Run, monkeypatch: pytest.MonkeyPatc
     for arguments in (["users"], ["sessions"], ["threads"]):
         assert run(*arguments, "--url", sqlite_url) == ""
         assert run(*arguments, "--url", sqlite_url, "--json") == ""
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert "There are no sessions." in run("sessions", "--url", sqlite_url)
 
 
@@ -578,7 +578,7 @@ def test_progress_is_shown_on_stderr(
     arguments = ("cleanup", "--older-than", "90d", "--dry-run", "--json", "--url", stored)
     assert main([*arguments]) == 0
     assert "0:00:00" not in capsys.readouterr().err  # not a terminal
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert main([*arguments]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["dry_run"] is True
