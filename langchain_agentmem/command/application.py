@@ -25,14 +25,14 @@ from langchain_agentmem.command.invocation import (
 from langchain_agentmem.command.listings import search, sessions, show, stats, threads, users
 from langchain_agentmem.command.moves import copy, export, import_
 from langchain_agentmem.command.output import PROGRAM, Output
-from langchain_agentmem.command.upkeep import migrate, reindex
+from langchain_agentmem.command.upkeep import migrate, reindex, rotate_key
 
 _PANELS: dict[str, tuple[Operation, ...]] = {
     "Try it": (demo,),
     "Look": (stats, users, sessions, show, search, threads),
     "Move data": (export, import_, copy),
     "Delete": (cleanup, forget),
-    "Maintain": (reindex, migrate),
+    "Maintain": (reindex, migrate, rotate_key),
 }
 _OF_PYTHON = "python -m langchain_agentmem"
 _SCRIPTS = (PROGRAM, "langchain-agentmem")

@@ -1,13 +1,14 @@
-"""The commands that maintain a database: reindex and migrate."""
+"""The commands that maintain a database: reindex, migrate and rotate-key."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from langchain_agentmem.command.invocation import Invocation, operation
+from langchain_agentmem.command.invocation import Invocation, keys_in, operation
+from langchain_agentmem.errors import InvalidInputError
 
 
 @operation("agentmem reindex", "AGENTMEM_EMBEDDINGS=openai:text-embedding-3-small agentmem reindex --everything")
@@ -41,3 +42,33 @@ def migrate(call: Invocation) -> None:
         memory.setup()
         backend = memory.backend.name
     call.output.document({"backend": backend, "up_to_date": True}, [("The tables are up to date.", "")])
+
+
+@operation(
+    "agentmem rotate-key --key-file old.txt --new-key-file new.txt",
+    "AGENTMEM_KEY=… agentmem rotate-key --new-key-file -",
+    name="rotate-key",
+)
+def rotate_key(
+    call: Invocation,
+    new_key_file: Annotated[
+        str, typer.Option(metavar="FILE", help="The file with the new key; - asks for it.", show_default=False)
+    ],
+) -> None:
+    """Encrypt a memory with another key.
+
+    --key-file or AGENTMEM_KEY has the former key. Before you run it, open the memory with both keys in every process: the
+    new key first, then the former one. It takes at least 30 seconds. An interrupted call continues when you run it again.
+    """
+    keys: Any = call.keys if call.key_file is not None else call.settings().options.get("key")
+    if keys is None:
+        msg = "The former key is missing. Pass --key-file, or set AGENTMEM_KEY."
+        raise InvalidInputError(msg)
+    new, *others = keys_in(new_key_file, "New key")
+    old = [keys] if isinstance(keys, str) else [one for one in keys if one != new]
+    if others or not old:
+        msg = "The new key must be one key, and must differ from the former one."
+        raise InvalidInputError(msg)
+    with call.memory(key=[new, *old]) as memory, call.output.progress() as progress:
+        done = memory.rotate_key(old[0], new, progress=progress)
+    call.output.document({"values": done.values, "passes": done.passes}, [("values encrypted again", done.values)])

@@ -22,7 +22,7 @@ from langgraph.store.sqlite import SqliteStore
 from patience import PATIENCE
 from typer.testing import CliRunner
 
-from langchain_agentmem import AgentMemory, CleanupPolicy, StorageError
+from langchain_agentmem import AgentMemory, CleanupPolicy, StorageError, new_key
 from langchain_agentmem.__main__ import main
 from langchain_agentmem.command.application import build
 
@@ -599,3 +599,37 @@ def test_a_full_disk_is_one_line(stored: str) -> None:
 def test_a_database_is_imported_with_its_format_only(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, shown = failure(capsys, "import", "redis://localhost", "--url", sqlite_url)
     assert (code, "--format" in shown, "agentmem copy" in shown) == (2, True, True)
+
+
+def test_an_encrypted_memory_and_another_key_for_it(
+    sqlite_url: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    former, new = new_key(), new_key()
+    files = [str(tmp_path / name) for name in ("former.txt", "new.txt")]
+    for file, key in zip(files, (former, new), strict=True):
+        Path(file).write_text(f"{key}\n", encoding="ascii")
+    with AgentMemory.from_url(sqlite_url, key=former) as memory:
+        memory.history("trip", user_id=ALICE).add_user_message("Ferry to Aegina")
+    url = ("--url", sqlite_url)
+    assert failure(capsys, "users", *url)[0] == 2
+    assert run("users", *url, "--key-file", files[0]) == f"{ALICE}\n"
+    monkeypatch.setenv("AGENTMEM_KEY", former)
+    assert "Ferry to Aegina" in run("show", "trip", *url)
+
+    assert failure(capsys, "rotate-key", *url, "--new-key-file", files[0])[0] == 2  # the same key
+    monkeypatch.setattr("langchain_agentmem.lifecycle.rotation.WAIT_SECONDS", 0.0)
+    assert json.loads(run("rotate-key", *url, "--new-key-file", files[1], "--json"))["values"] > 0
+    code, shown = failure(capsys, "users", *url)
+    assert (code, former in shown) == (2, False)
+    assert run("users", *url, "--key-file", files[1]) == f"{ALICE}\n"
+    monkeypatch.delenv("AGENTMEM_KEY")
+    assert "The former key is missing" in failure(capsys, "rotate-key", *url, "--new-key-file", files[1])[1]
+
+
+def test_a_memory_without_a_key_has_none_to_rotate(
+    stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "new.txt"
+    path.write_text(new_key(), encoding="ascii")
+    monkeypatch.setenv("AGENTMEM_KEY", new_key())
+    assert failure(capsys, "rotate-key", "--url", stored, "--new-key-file", str(path))[0] == 2
