@@ -140,17 +140,22 @@ class All(Step[list[Any]]):
     steps: Sequence[Step[Any]]
 
 
-def _check(backend: Backend) -> None:
-    """Run the checks that must succeed before a backend is used."""
+def _check(backend: Backend, perform: Callable[[Program[None]], None]) -> None:
+    """Run the checks that must succeed before a backend is used.
+
+    Args:
+        backend: The backend.
+        perform: `Backend.read`; `Backend.write` before a write, because its errors say what was stored.
+    """
     for name, check in backend.checks.items():
-        backend.read(check())
+        perform(check())
         backend.checks = {one: other for one, other in backend.checks.items() if one != name}
 
 
-async def _acheck(backend: Backend) -> None:
+async def _acheck(backend: Backend, perform: Callable[[Program[None]], Awaitable[None]]) -> None:
     """Same as `_check`, without blocking the event loop."""
     for name, check in backend.checks.items():
-        await backend.aread(check())
+        await perform(check())
         backend.checks = {one: other for one, other in backend.checks.items() if one != name}
 
 
@@ -163,12 +168,12 @@ class Read(OuterStep[T]):
 
     def perform(self) -> T:
         if self.backend.checks:
-            _check(self.backend)
+            _check(self.backend, self.backend.read)
         return self.backend.read(self.program)
 
     async def aperform(self) -> T:
         if self.backend.checks:
-            await _acheck(self.backend)
+            await _acheck(self.backend, self.backend.aread)
         return await self.backend.aread(self.program)
 
 
@@ -181,12 +186,12 @@ class Write(OuterStep[T]):
 
     def perform(self) -> T:
         if self.backend.checks:
-            _check(self.backend)
+            _check(self.backend, self.backend.write)
         return self.backend.write(self.program)
 
     async def aperform(self) -> T:
         if self.backend.checks:
-            await _acheck(self.backend)
+            await _acheck(self.backend, self.backend.awrite)
         return await self.backend.awrite(self.program)
 
 
