@@ -106,6 +106,12 @@ async def test_all_8_capabilities_pass(urls, cls, serde):
     assert all(result.tests_passed > 0 and result.tests_skipped == 0 for result in passed.values())
 
 
+async def test_all_8_capabilities_pass_under_a_key(urls):
+    passed = await capabilities_passed(lambda: AlternatingSaver.from_url(next(urls), key=KEY))
+    assert len(passed) == 8
+    assert all(result.tests_passed > 0 and result.tests_skipped == 0 for result in passed.values())
+
+
 async def test_all_8_capabilities_pass_on_one_database_that_others_use(lasting_url):
     with_others = AgentMemSaver.from_url(lasting_url, tenant="others")
     with_others.put(

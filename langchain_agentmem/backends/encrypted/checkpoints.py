@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from cachetools import LRUCache
 
 from langchain_agentmem.arguments.omitted import Omitted
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     Backend,
     CheckpointEntry,
@@ -74,6 +75,7 @@ class EncryptedCheckpoints:
 
     def __init__(self, inner: Backend, ring: KeyRing) -> None:
         self._table = inner.checkpoints
+        self._shares_tables = inner.name == "postgres"
         self._ring = ring
         self._lock = forkable_lock()
         self._heads: LRUCache[ThreadKey, _StoredHead] = LRUCache(_MAX_HEADS)
@@ -224,6 +226,8 @@ class EncryptedCheckpoints:
             if loaded is None:
                 stored = yield from self._read_head(thread, now)
                 key = None
+                if stored is None:
+                    yield from self._refuse_plain(thread, namespace, checkpoint_id, now)
             else:
                 stored = self._head_of(thread, loaded)
                 key = loaded.row.key
@@ -260,6 +264,17 @@ class EncryptedCheckpoints:
         if loaded is not None and not has_parent and documents.parent_of(loaded.row) in ids:
             raise _altered(_ORPHANED)
         return True
+
+    def _refuse_plain(self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, now: float) -> Program[None]:
+        """Refuse a thread that LangGraph's own saver wrote to the same tables.
+
+        Raises:
+            DamagedDataError: There is such a thread.
+        """
+        if self._shares_tables and (
+            yield from self._table.get(thread, namespace, checkpoint_id, SealedDocuments(self._ring), now)
+        ):
+            raise _not_encrypted(thread.thread_id)
 
     def _changed(self, thread: ThreadKey, stored: _StoredHead, now: float) -> Program[bool]:
         """Return false if another writer has changed the thread since its head was read.
@@ -371,9 +386,17 @@ class EncryptedCheckpoints:
         return [self.plain_thread(row) for row in rows]
 
     def plain_thread(self, row: ThreadRow) -> ThreadRow:
-        """Decrypt the IDs in the row of a thread."""
+        """Decrypt the IDs in the row of a thread.
+
+        Raises:
+            TamperedDataError: The thread is not encrypted.
+        """
+        try:
+            thread_id = self._ring.plain_id("thread", row.thread_id)
+        except TamperedDataError as error:
+            raise _not_encrypted(row.thread_id) from error
         return row._replace(
-            thread_id=self._ring.plain_id("thread", row.thread_id),
+            thread_id=thread_id,
             user_id=self._ring.optional_plain_id("user", row.user_id),
             users={self._ring.plain_id("user", user): used for user, used in row.users.items()},
         )
@@ -500,6 +523,14 @@ class EncryptedCheckpoints:
     def _forget(self, thread: ThreadKey) -> None:
         with self._lock:
             self._heads.pop(thread, None)
+
+
+def _not_encrypted(thread_id: str) -> TamperedDataError:
+    return TamperedDataError(
+        f"Thread {shown(thread_id)} is not encrypted, but the memory has a key. Another program wrote it, such as "
+        f"PostgresSaver. Open it without the key, delete it, or copy it from another database: "
+        f"memory.checkpointer.copy_from(saver)."
+    )
 
 
 def _altered(what: str) -> TamperedDataError:
