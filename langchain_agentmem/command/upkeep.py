@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, cast
 
 import typer
 
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.invocation import Invocation, keys_in, operation
 from langchain_agentmem.errors import InvalidInputError
+
+_COUNTS = ("threads", "checkpoints", "writes", "unchanged")
+"""The numbers in the result of a migration of checkpoints."""
 
 
 @operation("agentmem reindex", "AGENTMEM_EMBEDDINGS=openai:text-embedding-3-small agentmem reindex --everything")
@@ -35,13 +43,71 @@ def reindex(
     call.output.document(asdict(done))
 
 
-@operation("agentmem migrate")
-def migrate(call: Invocation) -> None:
-    """Bring the tables to the version of the package."""
-    with call.memory(creates=True) as memory:
-        memory.setup()
-        backend = memory.backend.name
-    call.output.document({"backend": backend, "up_to_date": True}, [("The tables are up to date.", "")])
+@operation("agentmem migrate", "agentmem migrate app.state:convert --dry-run", "agentmem migrate app.state:convert")
+def migrate(
+    call: Invocation,
+    function: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:FUNCTION]",
+            help="The function for memory.checkpointer.migrate; modules of this folder count.",
+        ),
+    ] = None,
+    thread: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="With a function: only this thread. Repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="With a function: only count what would change.")
+    ] = False,
+) -> None:
+    """Bring the tables to the version of the package.
+
+    With a function, it then rewrites the checkpoints of all threads in today's shape of your state. An interrupted call
+    continues when you run it again.
+    """
+    if function is None and (dry_run or thread):
+        msg = "--dry-run and --thread need a function: agentmem migrate MODULE:FUNCTION."
+        raise InvalidInputError(msg)
+    convert = None if function is None else _function(function)
+    with call.memory(creates=function is None) as memory:
+        if convert is None:
+            memory.setup()
+            call.output.document(
+                {"backend": memory.backend.name, "up_to_date": True}, [("The tables are up to date.", None)]
+            )
+            return
+        with call.output.progress() as progress:
+            done = memory.checkpointer.migrate(convert, dry_run=dry_run, thread_ids=thread, progress=progress)
+    values: list[tuple[str, Any]] = [(name, getattr(done, name)) for name in _COUNTS]
+    values += [(f"renamed {former}", name) for former, name in done.renamed.items()]
+    values += [(f"converted {name}", number) for name, number in done.classes.items()]
+    call.output.document(asdict(done), values)
+    if dry_run:
+        call.output.note("Nothing was changed, because of --dry-run.")
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """Return the function that `MODULE:FUNCTION` names.
+
+    Raises:
+        InvalidInputError: There is no such function.
+    """
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        msg = f"The function must be MODULE:FUNCTION, such as app.state:convert; got {shown(name)}."
+        raise InvalidInputError(msg)
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ModuleNotFoundError as error:
+        msg = f"There is no module {shown(error.name or module)}, which {shown(name)} needs. Run the command in its folder."
+        raise InvalidInputError(msg) from error
+    if not callable(found):
+        msg = f"The module {shown(module)} has no function {shown(attribute)}."
+        raise InvalidInputError(msg)
+    return cast("Callable[..., Any]", found)
 
 
 @operation(

@@ -633,3 +633,45 @@ def test_a_memory_without_a_key_has_none_to_rotate(
     path.write_text(new_key(), encoding="ascii")
     monkeypatch.setenv("AGENTMEM_KEY", new_key())
     assert failure(capsys, "rotate-key", "--url", stored, "--new-key-file", str(path))[0] == 2
+
+
+def test_migrate_with_a_function(
+    stored: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "def rename(values, metadata):\n    values.rename('messages', 'talk')\n    return values, metadata\n\nnumber = 1\n"
+    (tmp_path / "shape_of_today.py").write_text(code + "import json\n", encoding="utf-8")
+    (tmp_path / "shape_with_a_gap.py").write_text("import nowhere_to_be_found\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    arguments = ("migrate", "shape_of_today:rename", "--url", stored)
+    would = json.loads(run(*arguments, "--dry-run", "--json"))
+    assert (would["dry_run"], would["threads"], would["renamed"]) == (True, 1, {"messages": "talk"})
+    assert "renamed messages\ttalk\n" in run(*arguments, "--thread", "thread-1")
+    assert "Hello Alice" in json.dumps(
+        json.loads(run("show", "--thread", "thread-1", "--url", stored, "--json"))["values"]
+    )
+    assert json.loads(run(*arguments, "--json"))["threads"] == 0
+    for name, message in (
+        ("shape_of_today", "must be MODULE:FUNCTION"),
+        ("shape_of_today:number", "has no function 'number'"),
+        ("shape_of_today:no", "has no function 'no'"),
+        ("no_such_module:f", "There is no module 'no_such_module'"),
+        ("shape_with_a_gap:f", "There is no module 'nowhere_to_be_found'"),
+    ):
+        code_, shown = failure(capsys, "migrate", name, "--url", stored)
+        assert (code_, message in shown) == (2, True), shown
+    assert failure(capsys, "migrate", "--dry-run", "--url", stored)[0] == 2
+
+
+def test_copy_into_an_encrypted_memory_and_back(stored: str, run: Run, tmp_path: Path) -> None:
+    key, secret, plain = (
+        tmp_path / "key.txt",
+        f"sqlite:///{tmp_path / 'secret.db'}",
+        f"sqlite:///{tmp_path / 'plain.db'}",
+    )
+    key.write_text(new_key(), encoding="ascii")
+    assert "stored messages\t4\n" in run("copy", stored, secret, "--to-key-file", str(key))
+    assert b"Aegina" not in b"".join(path.read_bytes() for path in tmp_path.glob("secret.db*"))
+    assert run("users", "--url", secret, "--key-file", str(key)).splitlines() == [ALICE, "bob"]
+    assert "stored messages\t4\n" in run("copy", secret, plain, "--key-file", str(key), "--to-plain")
+    assert exported(plain) == exported(stored)
