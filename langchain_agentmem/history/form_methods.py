@@ -75,7 +75,8 @@ class FormMethods:
             UnsupportedValueError: A message would not round-trip.
             StorageError: The database could not store the session.
         """
-        document, history = _opened(cls, data, backend, session_id, options)
+        document = run(_checked(data))
+        history = _opened(cls, document, backend, session_id, options)
         try:
             run(history._restore(document))
         except BaseException:
@@ -89,7 +90,8 @@ class FormMethods:
         cls, data: Mapping[str, Any], backend: Any, session_id: str | None = None, **options: Unpack[HistoryOptions]
     ) -> Self:
         """Same as `from_dict`, but without blocking the event loop."""
-        document, history = _opened(cls, data, backend, session_id, options)
+        document = await arun(_checked(data))
+        history = _opened(cls, document, backend, session_id, options)
         try:
             await arun(history._restore(document))
         except BaseException:
@@ -239,15 +241,20 @@ class FormMethods:
         return role_dicts_of(messages)
 
 
+def _checked(data: Any) -> Program[SessionDocument]:
+    yield from OffLoop(is_large(data))
+    return checked_document(data)
+
+
 def _opened(
-    cls: type[Any], data: Any, backend: Any, session_id: str | None, options: HistoryOptions
-) -> tuple[SessionDocument, AgentMemHistory]:
-    """Return the checked contents of a session, and the history that will store them."""
+    cls: type[Any], document: SessionDocument, backend: Any, session_id: str | None, options: HistoryOptions
+) -> AgentMemHistory:
+    """Return the history that will store the contents of a session."""
     from langchain_agentmem.history.methods import HistoryMethods
 
-    document = checked_document(data)
     given: Any = {"user_id": document.user_id, "agent": document.agent, **options}
     named = document.session_id if session_id is None else session_id
     if isinstance(backend, HistoryMethods):
-        return document, backend.history(named, **given)
-    return document, cls(backend, named, **given)
+        return backend.history(named, **given)
+    history: AgentMemHistory = cls(backend, named, **given)
+    return history
