@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
+import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from langchain_agentmem.arguments.urls import has_password
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import ConfigurationError, InvalidTypeError, StorageError
-from langchain_agentmem.programs import OuterStep
+from langchain_agentmem.programs import OuterStep, Within
 
 Answer = str | tuple[str, str]
 """A password, or a user name and a password."""
@@ -35,14 +38,16 @@ class Credentials(OuterStep[Login]):
     """Calls a function of the application for each new connection. It is also a step of a program.
 
     Args:
-        function: Returns a password, or a user name and a password. Under `arun`, a worker thread calls it, unless it is a
-            coroutine function.
+        function: Returns a password, or a user name and a password. A worker thread calls it, unless it is a coroutine
+            function.
+        seconds: The time limit of a call, in seconds. Default: 30, the default timeout of an operation.
 
     Raises:
         InvalidTypeError: `function` is not callable.
     """
 
     function: CredentialsFunction
+    seconds: float = 30.0
 
     def __post_init__(self) -> None:
         if not callable(self.function):
@@ -52,13 +57,43 @@ class Credentials(OuterStep[Login]):
             )
             raise InvalidTypeError(msg)
 
+    def within(self, seconds: float) -> Credentials:
+        """Return the same function with another time limit."""
+        return replace(self, seconds=seconds)
+
     def perform(self) -> Login:
         """Call the function.
 
         Raises:
             ConfigurationError: The function is a coroutine function, or returns something else.
-            StorageError: The function failed.
+            StorageError: The function failed, or took longer than the time limit.
         """
+        try:
+            return _login(Within(_Call(self.function), self.seconds).perform())
+        except TimeoutError as error:
+            raise self._late() from error
+
+    async def aperform(self) -> Login:
+        """Same as `perform`, but without blocking the event loop; the function may be a coroutine function."""
+        try:
+            return _login(await Within(_Call(self.function), self.seconds).aperform())
+        except TimeoutError as error:
+            raise self._late() from error
+
+    def _late(self) -> StorageError:
+        return StorageError(
+            f"Could not open a connection: the function credentials took longer than {self.seconds:.3g} seconds, the time "
+            f"limit of the operation. Nothing was stored. Give the function a shorter limit, or raise ?timeout= in the URL."
+        )
+
+
+@dataclass(frozen=True)
+class _Call(OuterStep[Any]):
+    """Calls the function, and raises `StorageError` if it fails."""
+
+    function: CredentialsFunction
+
+    def perform(self) -> Any:
         try:
             answer = self.function()
         except Exception as error:
@@ -68,20 +103,46 @@ class Credentials(OuterStep[Login]):
                 answer.close()
             msg = "credentials is a coroutine function, which synchronous methods cannot call. Pass a function."
             raise ConfigurationError(msg)
-        return _login(answer)
+        return answer
 
-    async def aperform(self) -> Login:
-        """Same as `perform`, but without blocking the event loop; the function may be a coroutine function."""
+    async def aperform(self) -> Any:
         try:
             if inspect.iscoroutinefunction(self.function):
-                answer: Any = await self.function()
-            else:
-                answer = await asyncio.to_thread(self.function)
-                if inspect.isawaitable(answer):
-                    answer = await answer
+                return await self.function()
+            answer = await _in_thread(self.function)
+            return await answer if inspect.isawaitable(answer) else answer
         except Exception as error:
             raise _failed(error) from error
-        return _login(answer)
+
+
+async def _in_thread(function: Callable[[], Any]) -> Any:
+    """Call a function in a daemon thread of its own.
+
+    `asyncio.run` waits at its end for the threads of the event loop's executor, and so for a function that never returns.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def settle(answer: Any, error: BaseException | None) -> None:
+        if future.done():  # the time limit was over
+            return
+        if error is None:
+            future.set_result(answer)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        answer, problem = None, None
+        try:
+            answer = context.run(function)
+        except BaseException as error:
+            problem = error
+        with suppress(RuntimeError):  # the event loop is closed
+            loop.call_soon_threadsafe(settle, answer, problem)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await future
 
 
 def credentials_of(function: Any, url: str) -> Credentials | None:

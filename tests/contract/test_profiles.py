@@ -188,3 +188,19 @@ async def test_fifty_tasks_that_save_a_profile_they_got_lose_nothing(profiles):
     profile = await profiles.aget(ALICE)
     assert profile.preferences == {f"p{number}": number for number in range(50)}
     assert len(profile.facts) == 50
+
+
+async def test_a_profile_of_plain_texts_is_saved_for_a_user(memory, call):
+    profile = UserProfile(name="Ann", facts=["Drinks tea"])
+    with pytest.raises(InvalidInputError, match=r"The UserProfile has no user_id. Pass it: save\(profile, user_id=…\)."):
+        await call(memory.profiles.save, profile)
+    await call(memory.profiles.save, profile, user_id="ann")
+    assert profile.user_id == "ann"
+    stored = await call(memory.profiles.get, "ann")
+    assert (stored.user_id, stored.name, [one.text for one in stored.facts]) == ("ann", "Ann", ["Drinks tea"])
+    stored.facts.append("Sails")
+    await call(memory.profiles.save, stored)
+    assert {one.text for one in (await call(memory.profiles.get, "ann")).facts} == {"Drinks tea", "Sails"}
+    with pytest.raises(InvalidInputError, match="belongs to user 'ann', and user_id is 'bob'"):
+        await call(memory.profiles.save, stored, user_id="bob")
+    assert (await call(memory.profiles.get, "bob")).facts == []

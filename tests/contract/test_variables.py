@@ -223,6 +223,15 @@ async def test_all_variables_are_read_in_one_round_trip(memory, call, monkeypatc
     assert len(costs.reset()) == 1
 
 
+async def test_scores_are_between_0_and_1_however_often_a_word_occurs(memory, call):
+    await call(memory.variables.set, "pets", "cats cats cats, which Alice likes", user_id=USER)
+    await call(memory.variables.set, "other", "cats", user_id=USER)
+    found = await call(memory.variables.search, "Does Alice like cats?", user_id=USER)
+    assert [one.name for one in found] == ["pets", "other"]
+    assert found[0].score == 1
+    assert 0 < found[1].score < 1
+
+
 async def test_search_finds_words_in_names_and_values(memory, call):
     await call(memory.variables.set, "travel_plans", "Two weeks in Malta", user_id=USER)
     await call(memory.variables.set, "tone", "formal", user_id=USER)
@@ -231,7 +240,7 @@ async def test_search_finds_words_in_names_and_values(memory, call):
     await call(memory.variables.set, "tone", "Malta", user_id="bob")
     found = await call(memory.variables.search, "malta?", **WIDEST)
     assert {one.name for one in found} == {"travel_plans", "facts"}
-    assert all(isinstance(one, Variable) and one.score > 0 for one in found)
+    assert all(isinstance(one, Variable) and 0 < one.score <= 1 for one in found)
     assert [one.name for one in await call(memory.variables.search, "a plan to travel", **WIDEST)] == ["travel_plans"]
     (one,) = await call(memory.variables.search, "formal", **WIDEST)
     assert (one.value, one.scope, one.agent, one.session_id, one.user_id) == (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from profiles import ALICE
 
-from langchain_agentmem import AgentMemory
+from langchain_agentmem import AgentMemory, InvalidInputError
+from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.prompting.recall.retriever import MemoryRetriever
 
 
@@ -38,3 +40,15 @@ class TestMemoryRetriever(RetrieversIntegrationTests):
 
     def test_its_type(self) -> None:
         assert isinstance(self.memory.as_retriever(user_id=ALICE), MemoryRetriever)
+
+    def test_a_budget_leaves_out_the_least_relevant_documents(self) -> None:
+        every = self.memory.as_retriever(user_id=ALICE).invoke("Which boat?")
+        budget = sum(TokenCounter().text(one.page_content) for one in every[:2])
+        for tokens, number in ((budget, 2), (budget - 1, 1), (1, 0)):
+            retriever = self.memory.as_retriever(user_id=ALICE, max_tokens=tokens)
+            assert retriever.invoke("Which boat?") == every[:number]
+            assert asyncio.run(retriever.ainvoke("Which boat?")) == every[:number]
+        assert retriever.invoke("Which boat?", max_tokens=budget) == every[:2]
+        for options in ({"max_tokens": 0}, {"max_tokens": -1}):
+            with pytest.raises(InvalidInputError, match="max_tokens must be at least 1"):
+                self.memory.as_retriever(user_id=ALICE, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import psycopg
 import pytest
@@ -104,3 +105,15 @@ async def test_a_wrong_answer_is_an_error_without_the_secret(locked_server, call
 def test_a_password_in_the_url_is_refused(url):
     with pytest.raises(ConfigurationError, match="The URL contains a password"):
         AgentMemory.from_url(url, credentials=lambda: "x")
+
+
+async def test_a_function_that_does_not_return_ends_with_the_operation(call):
+    never = threading.Event()
+    url = "postgresql://app@127.0.0.1:1/postgres?timeout=0.3"
+    try:
+        memory = AgentMemory.from_url(url, credentials=never.wait)
+        with pytest.raises(StorageError, match=r"the function credentials took longer than 0.[23]"):
+            await call(memory.history("s").count)
+        await call(memory.close)
+    finally:
+        never.set()

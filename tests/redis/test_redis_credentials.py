@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 import redis
@@ -95,3 +96,15 @@ def test_wrong_uses_are_refused():
         AgentMemStore.from_url("redis://h/0", credentials="token")
     with pytest.raises(ConfigurationError, match="credentials is for Postgres and Redis only"):
         AgentMemory.from_url("sqlite:///:memory:", credentials=lambda: "x")
+
+
+async def test_a_function_that_does_not_return_ends_with_the_operation(locked_server, call):
+    never = threading.Event()
+    url = f"redis://127.0.0.1:{locked_server.port}/0?timeout=0.3"
+    try:
+        memory = AgentMemory.from_url(url, credentials=never.wait)
+        with pytest.raises(StorageError, match=r"the function credentials took longer than 0.3 seconds"):
+            await call(memory.history("s").count)
+        await call(memory.close)
+    finally:
+        never.set()

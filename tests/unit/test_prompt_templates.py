@@ -74,8 +74,9 @@ def test_tags_have_the_text_of_their_values(template, expected):
         "{{{name}}}",
         '{{"a": 1}} {{ "b": {{"c": 2}} }}',
         "{{}}",
-        "{{a b}}",
         "{{1}}",
+        "{{1,3}} {{a: 1}} {{a, b}} {{'a b'}}",
+        "{{{{a b}}}}",
         "{name!r:>8}",
         "{{ {name} }}",
     ],
@@ -97,11 +98,24 @@ def test_everything_else_means_what_it_means_to_langchain(template):
         ("{{x|see {input}}} {input}", r"'{{x\|see {input}}}' in a template is no tag: a default holds no braces"),
         ("{{x|see {{y}} }}", "a default holds no braces, .* write {{x}}{{.x}}…{{/x}}"),
         ("{{home.city|see", "ends with '}}'"),
+        ("Hi {{user name}}!", r"'{{user name}}' in a template is no tag: a name holds .* without spaces"),
+        ("{{ user name | guest }}", "is no tag: a name"),
+        ("{{home..city}}", "is no tag: a name"),
+        ("{{name.}}{{#a}}x{{/a}}", "is no tag: a name"),
     ],
 )
 def test_a_broken_template_is_refused(template, message):
     with pytest.raises(InvalidInputError, match=message):
         parse(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [("{open}name}}", "{name}"), ("{open}{open}name}}}}", "{{name}}"), ("{{{{name}}}}", "{{name}}")],
+)
+def test_a_tag_can_be_written_literally(sqlite_memory, template, text):
+    prompt = sqlite_memory.prompt(template).partial(open="{")
+    assert prompt.invoke({}).to_messages()[0].content == text
 
 
 def test_a_missing_value_is_an_error_if_values_are_required():

@@ -18,7 +18,7 @@ from langchain_agentmem.backends.contract.transfer import TransferTable
 from langchain_agentmem.backends.contract.variables import VariableTable
 from langchain_agentmem.backends.rewriting import CellChange, Rewritten
 from langchain_agentmem.backends.traces import TracesPage
-from langchain_agentmem.errors import ConfigurationError
+from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
 from langchain_agentmem.programs import Program
 
 T = TypeVar("T")
@@ -44,6 +44,18 @@ class Backend(ABC):
 
     checks: Mapping[Any, Callable[[], Program[None]]] = MappingProxyType({})
     """The checks that `Read` and `Write` run before the first operation, each until it has succeeded once."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Refuse to be pickled.
+
+        Raises:
+            InvalidTypeError: Always.
+        """
+        msg = (
+            "A memory cannot be pickled or deep-copied, nor an object that uses it: it holds an open database. In another "
+            "process, create the memory again, for example with AgentMemory.from_url, and the object from it."
+        )
+        raise InvalidTypeError(msg)
 
     def check_before_use(self, name: Any, check: Callable[[], Program[None]]) -> None:
         """Run a check before the first operation.

@@ -71,7 +71,7 @@ class OwnConnections(Source):
         lease.operation.connecting = True
         while True:
             try:
-                yield from _Connect(lease, self._kind, self._settings, (yield from self._login()))
+                yield from _Connect(lease, self._kind, self._settings, (yield from self._login(limit.left)))
                 break
             except psycopg.OperationalError as error:
                 # A server that was reached before may be restarting.
@@ -85,11 +85,15 @@ class OwnConnections(Source):
         if not self._reached.is_set():
             self._reached.set()
 
-    def _login(self) -> Program[dict[str, str]]:
-        """Return the options with the credentials of a new connection; none for those in the URL."""
+    def _login(self, seconds: float) -> Program[dict[str, str]]:
+        """Return the options with the credentials of a new connection; none for those in the URL.
+
+        Args:
+            seconds: The seconds that are left for the operation.
+        """
         if self._settings.credentials is None:
             return {}
-        login = yield from self._settings.credentials
+        login = yield from self._settings.credentials.within(seconds)
         return {"password": login.password, **({} if login.user is None else {"user": login.user})}
 
     def give_back(self, lease: Lease) -> None:

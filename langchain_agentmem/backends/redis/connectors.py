@@ -143,7 +143,9 @@ def connector_of(settings: Settings, client: Client | None, *, asynchronous: boo
         pool = module.ConnectionPool.from_url(settings.url)
         if settings.credentials is not None:
             user = pool.connection_kwargs.pop("username", None)
-            pool.connection_kwargs["credential_provider"] = _Provider(settings.credentials, user)
+            pool.connection_kwargs["credential_provider"] = _Provider(
+                settings.credentials.within(settings.timeout), user
+            )
         sentinels = {
             (host, port): Opening(module.Connection, {"host": host, "port": port, **settings.sentinel_options})
             for host, port in settings.sentinels

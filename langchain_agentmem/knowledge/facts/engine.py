@@ -160,14 +160,14 @@ class ProfileEngine:
 
     # Changing
 
-    def save(self, profile: BaseModel) -> Program[None]:
-        """Store the fields and facts of a profile that the application changed or created."""
-        user_id = getattr(profile, "user_id", None)
-        if not isinstance(profile, BaseModel) or user_id is None:
-            msg = f"A profile must be a UserProfile or another model with a user_id; got {type(profile).__name__}."
-            raise InvalidTypeError(msg)
-        # A schema may hold the user's ID as a number or a UUID.
-        user_id = check_id("user_id", str(user_id) if type(user_id) in (int, UUID) else user_id)
+    def save(self, profile: BaseModel, of_user: str | None = None) -> Program[None]:
+        """Store the fields and facts of a profile that the application changed or created.
+
+        Args:
+            profile: The profile.
+            of_user: ID of the user, if the profile has none.
+        """
+        user_id = _user_of(profile, of_user)
         schema, at = Schema(type(profile)), now()
         loaded = loaded_fields(profile)
         document = schema.fields_of(profile)
@@ -188,6 +188,7 @@ class ProfileEngine:
         keys = [profile_key(user_id, schema.name), *self._keys_of(user_id, statements)]
         stored = yield from commit(self.store, user_id, keys, edit)
         if isinstance(profile, UserProfile):
+            profile.__dict__["user_id"] = user_id  # a subclass may be frozen
             record_loaded(profile, document)
             for index, fact in zip(new, stored, strict=True):
                 facts[index] = fact or facts[index]
@@ -283,6 +284,27 @@ def _recorded(unit: UnitOfWork, changed: bool) -> bool:
 
 def _last_stated(fact: Fact) -> datetime:
     return fact.last_seen or fact.valid_from or datetime.min.replace(tzinfo=UTC)
+
+
+def _user_of(profile: Any, given: str | None) -> str:
+    """Return the ID of the user that a profile is saved for.
+
+    Raises:
+        InvalidTypeError: The profile is no model with a field `user_id`, or an ID has the wrong type.
+        InvalidInputError: No ID is given, or two different ones.
+    """
+    own = getattr(profile, "user_id", None)
+    if not isinstance(profile, BaseModel) or own is None:
+        msg = f"A profile must be a UserProfile or another model with a user_id; got {type(profile).__name__}."
+        raise InvalidTypeError(msg)
+    own = str(own) if type(own) in (int, UUID) else own  # a schema may hold the user's ID as a number or a UUID
+    if own == "" and given is None:
+        msg = f"The {type(profile).__name__} has no user_id. Pass it: save(profile, user_id=…)."
+        raise InvalidInputError(msg)
+    if given is not None and own not in ("", given):
+        msg = f"The profile belongs to user {shown(own)}, and user_id is {shown(given)}. Pass one of the two."
+        raise InvalidInputError(msg)
+    return check_id("user_id", own if given is None else given)
 
 
 def _apply(changes: Sequence[Change], fields: Fields, at: datetime) -> None:

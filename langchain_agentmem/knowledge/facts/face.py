@@ -249,7 +249,7 @@ class Profiles(KnowledgeFace[ProfileEngine]):
 
     # Changing
 
-    def save(self, profile: BaseModel) -> None:
+    def save(self, profile: BaseModel, *, user_id: str | None = None) -> None:
         """Store the changes of a profile that `get` returned, or a profile that the application created.
 
         Of a `UserProfile` from `get`, only the fields that changed since are stored; concurrent changes of other fields
@@ -261,12 +261,23 @@ class Profiles(KnowledgeFace[ProfileEngine]):
 
         Args:
             profile: A `UserProfile`, or another model with a field `user_id`.
-        """
-        run(self.engine.save(profile))
+            user_id: ID of the user, for a `UserProfile` without one. Default: None (that of the profile).
 
-    async def asave(self, profile: BaseModel) -> None:
+        Raises:
+            InvalidInputError: The profile has no `user_id`, or another one.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory, UserProfile
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     memory.profiles.save(UserProfile(facts=["Drinks tea"]), user_id="alice@example.com")
+            ...     memory.profiles.get("alice@example.com").facts[0].text
+            'Drinks tea'
+        """
+        run(self.engine.save(profile, user_id))
+
+    async def asave(self, profile: BaseModel, *, user_id: str | None = None) -> None:
         """Same as `save`, without blocking the event loop."""
-        await arun(self.engine.save(profile))
+        await arun(self.engine.save(profile, user_id))
 
     def update_preference(self, user_id: str, key: str, value: Any, *, schema: SchemaLike = UserProfile) -> None:
         """Set or remove a preference.

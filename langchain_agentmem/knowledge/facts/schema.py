@@ -57,7 +57,8 @@ class UserProfile(BaseModel):
         'Allergic to peanuts'
     """
 
-    user_id: str
+    user_id: str = ""
+    """ID of the user. A profile without it is saved with `save(profile, user_id=…)`."""
     name: str | None = Field(default=None, description="How the user wants to be called.")
     preferences: dict[str, Any] = Field(
         default_factory=dict, description="How the user wants things to be done, by a short name such as 'language'."

@@ -90,7 +90,9 @@ class RecallMethods:
         user_id: str,
         k: int = 10,
         session_id: str | None = None,
+        max_tokens: int | None = None,
         knowledge: Sequence[KnowledgeOrigin] = (),
+        token_counter: Any = None,
     ) -> MemoryRetriever:
         """Return a LangChain retriever that returns what `recall` finds as documents.
 
@@ -98,8 +100,11 @@ class RecallMethods:
             user_id: The user.
             k: The maximum number of documents. Default: 10.
             session_id: The current session, whose messages are left out. Default: None (all sessions are searched).
+            max_tokens: The maximum number of tokens of all documents together. The least relevant ones are left out. Default:
+                None (any number).
             knowledge: What to search besides: collections of shared knowledge, by name; LangChain retrievers and vector
                 stores, as they are or as `KnowledgeSource`s. One that fails is left out, with a warning. Default: none.
+            token_counter: Counts tokens: the name of a model, a model, or a function. Default: None (approximately).
 
         Raises:
             InvalidInputError: A value is not accepted.
@@ -121,7 +126,9 @@ class RecallMethods:
             user_id=check_id("user_id", user_id),
             session_id=check_optional_id("session_id", session_id),
             k=check_count("k", k),
+            max_tokens=None if max_tokens is None else check_count("max_tokens", max_tokens),
             knowledge=checked_knowledge(knowledge),
+            counter=_counter(token_counter),
         )
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -9,8 +10,11 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import Field
 
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.knowledge.retrievers import Knowledge
-from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.messages.tokens import TokenCounter
+from langchain_agentmem.programs import OffLoop, Program, arun, run
+from langchain_agentmem.programs.sizes import is_long
 from langchain_agentmem.prompting.recall.engine import RecallEngine
 from langchain_agentmem.prompting.recall.results import RecalledItem
 
@@ -25,8 +29,11 @@ class MemoryRetriever(BaseRetriever):
     user_id: str
     session_id: str | None = None
     k: int = 10
+    max_tokens: int | None = None
     knowledge: Any = Field(default=Knowledge([], []), exclude=True)
     """The checked argument: a `Knowledge`."""
+    counter: Any = Field(default=None, exclude=True, repr=False)
+    """The token counter; None for the default one."""
 
     def _get_relevant_documents(
         self,
@@ -34,8 +41,9 @@ class MemoryRetriever(BaseRetriever):
         *,
         run_manager: CallbackManagerForRetrieverRun,  # noqa: ARG002 (LangChain's signature)
         k: int | None = None,
+        max_tokens: int | None = None,
     ) -> list[Document]:
-        return run(self._documents(query, k))
+        return run(self._documents(query, k, max_tokens))
 
     async def _aget_relevant_documents(
         self,
@@ -43,13 +51,21 @@ class MemoryRetriever(BaseRetriever):
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002 (LangChain's signature)
         k: int | None = None,
+        max_tokens: int | None = None,
     ) -> list[Document]:
-        return await arun(self._documents(query, k))
+        return await arun(self._documents(query, k, max_tokens))
 
-    def _documents(self, query: str, k: int | None) -> Program[list[Document]]:
+    def _documents(self, query: str, k: int | None, max_tokens: int | None) -> Program[list[Document]]:
         most = self.k if k is None else k
         found = yield from self.engine.recall(query, self.user_id, self.session_id, most, knowledge=self.knowledge)
-        return [_document(item) for item in found]
+        budget = self.max_tokens if max_tokens is None else check_count("max_tokens", max_tokens)
+        if budget is None:
+            return [_document(item) for item in found]
+        counter = self.counter or TokenCounter()
+        yield from counter.prepare()
+        yield from OffLoop(is_long(item.text for item in found))
+        sizes = accumulate(counter.text(item.text) for item in found)
+        return [_document(item) for item, size in zip(found, sizes, strict=True) if size <= budget]
 
     def __repr__(self) -> str:
         names = [*self.knowledge.names, *(one.name for one in self.knowledge.sources)]

@@ -42,6 +42,9 @@ _UNREADABLE = re.compile(r"(?<!\{)\{\{[ \t]*[#^/][^{}\n]*(?:\}\})?")
 _BRACES = re.compile(r"(?<!\{)\{\{[ \t]*(?P<name>[^\W\d]\w*(?:[.\-]\w+)*)[ \t]*\|[^{}]*(?:$|[{}]+[^{}\n]*\}*)")
 """A tag with a default that `_TAG` does not match: the default has braces, or the tag has no end."""
 
+_NO_NAME = re.compile(r"(?<!\{)\{\{(?!\{)[ \t]*[^\W\d][\w.\- \t]*(?:\|[^{}]*)?\}\}(?!\})")
+"""A tag whose name `_TAG` does not match, such as one with a space."""
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -155,6 +158,13 @@ def _add_text(nodes: list[Node], text: str) -> None:
         msg = (
             f"{shown(braces[0])} in a template is no tag: a default holds no braces, and ends with '}}}}'. For a default "
             f"with braces, write {{{{{name}}}}}{{{{^{name}}}}}…{{{{/{name}}}}}. For literal braces, use four of them."
+        )
+        raise InvalidInputError(msg)
+    no_name = _NO_NAME.search(text)
+    if no_name:
+        msg = (
+            f"{shown(no_name[0])} in a template is no tag: a name holds letters, digits, '_', '-' and '.' only, without "
+            f"spaces. For the text in braces, write an input for the opening brace; see 'Tags' in docs/prompts.md."
         )
         raise InvalidInputError(msg)
     if text:

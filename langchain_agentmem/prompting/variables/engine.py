@@ -178,8 +178,10 @@ class VariableEngine:
             analyze(" ".join([one.name, *texts_in(one.value)]), self.backend.language) if words else b""
             for one in found
         ]
-        ranked = sorted(zip(scores(texts, words), found, strict=True), key=lambda pair: (-pair[0], pair[1].name))
-        return FoundVariables(_scored(one, score) for score, one in ranked[:k] if score > 0)
+        raw = scores(texts, words)
+        best = max(raw, default=0.0) or 1.0
+        ranked = sorted(zip(raw, found, strict=True), key=lambda pair: (-pair[0], pair[1].name))
+        return FoundVariables(_scored(one, score / best) for score, one in ranked[:k] if score > 0)
 
     def listed(self, scope: VariableScope) -> Program[FoundVariables]:
         """Return the variables that a scope sees, by name."""
