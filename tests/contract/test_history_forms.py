@@ -7,6 +7,7 @@ import json
 import stat
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -80,6 +81,22 @@ async def test_a_session_has_everything_in_its_document(memory, call):
     assert [one["metadata"] for one in document["messages"]] == [{"channel": "web"}] * 4
     assert datetime.fromisoformat(document["messages"][0]["created_at"]) == (await call(history.stored))[0].created_at
     assert document["messages"][0]["message"]["data"]["content"] == "Be brief."
+
+
+async def test_a_session_of_an_encrypted_memory_comes_back(url, call):
+    with AgentMemory.from_url(url, key=b"k" * 32) as memory:
+        with memory.session("trip", user_id="alice", metadata={"channel": "web"}) as session:
+            await call(session.history().add_messages, TALK)
+        memory.sessions.rename("trip", "Summer", user_id="alice")
+        document = json.loads(json.dumps(await call(memory.history("trip", user_id="alice").to_dict)))
+        copied = await call(AgentMemHistory.from_dict, document, memory, "copy")
+        assert await call(copied.stored) == [
+            replace(one, session_id="copy") for one in await call(memory.history("trip", user_id="alice").stored)
+        ]
+        info = memory.sessions.get("copy", user_id="alice")
+        assert (info.title, info.metadata) == ("Summer", {"channel": "web"})
+        with pytest.raises(InvalidInputError, match="has messages already"):
+            await call(AgentMemHistory.from_dict, document, memory, "copy")
 
 
 async def test_an_agent_s_history_has_its_own_messages_only(memory, call):

@@ -192,7 +192,9 @@ async def test_fifty_tasks_that_save_a_profile_they_got_lose_nothing(profiles):
 
 async def test_a_profile_of_plain_texts_is_saved_for_a_user(memory, call):
     profile = UserProfile(name="Ann", facts=["Drinks tea"])
-    with pytest.raises(InvalidInputError, match=r"The UserProfile has no user_id. Pass it: save\(profile, user_id=…\)."):
+    with pytest.raises(
+        InvalidInputError, match=r"The UserProfile has no user_id. Pass it: save\(profile, user_id=…\)."
+    ):
         await call(memory.profiles.save, profile)
     await call(memory.profiles.save, profile, user_id="ann")
     assert profile.user_id == "ann"
