@@ -5,93 +5,28 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import ALICE, Run, Terminal, failure, fill, lines, plain
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.store.sqlite import SqliteStore
 from patience import PATIENCE
 from typer.testing import CliRunner
 
-from langchain_agentmem import AgentMemory, CleanupPolicy, StorageError, new_key
+from langchain_agentmem import AgentMemory, CleanupPolicy, StorageError
 from langchain_agentmem.__main__ import main
 from langchain_agentmem.command.application import build
 
-ALICE = "alice@example.com"
 HOSTILE = "red \x1b[31m \x1b]0;title\x07 \u202ereversed\u2066 [bold]bold[/bold] \x9b2J\rover :smile:"
 MARKS = ("\x1b", "\x07", "\x9b", "\r", "\u202e", "\u2066")
-
-Run = Callable[..., str]
-
-
-@pytest.fixture
-def stored(sqlite_url: str) -> str:
-    """The URL of a memory with sessions of two users and of nobody, a thread, and facts."""
-    fill(sqlite_url)
-    return sqlite_url
-
-
-def fill(url: str) -> None:
-    with AgentMemory.from_url(url) as memory:
-        memory.history("trip", user_id=ALICE).add_messages(
-            [HumanMessage("Where is the hotel in Athens?"), AIMessage("In the old town.")]
-        )
-        memory.history("trip", user_id="bob").add_user_message("Ferry to Aegina")
-        memory.history("-x").add_user_message("An ID like an option")
-        memory.profiles.add_fact(ALICE, "Loves ferries")
-        graph = StateGraph(MessagesState).add_node("reply", lambda state: {"messages": [AIMessage("Hello Alice")]})
-        config = {"configurable": {"thread_id": "thread-1", "user_id": ALICE}}
-        graph.add_edge(START, "reply").compile(checkpointer=memory.checkpointer).invoke(
-            {"messages": [("user", "Hi")]}, config
-        )
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command that succeeds; return what it prints on stdout."""
-
-    def run(*arguments: str, code: int = 0) -> str:
-        capsys.readouterr()
-        assert main([*arguments]) == code
-        return capsys.readouterr().out
-
-    return run
-
-
-def lines(printed: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in printed.splitlines()]
-
-
-def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    """Run a command that fails; return its exit code and the one line on stderr."""
-    capsys.readouterr()
-    code = main([*arguments])
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err.count("\n") == 1
-    assert "Traceback" not in shown.err
-    return code, shown.err.rstrip("\n")
-
-
-def plain(printed: str) -> str:
-    """What a terminal shows, without our bold and dim headings. Other escape sequences stay."""
-    return re.sub(r"\x1b\[(0|1|2|1;2)m", "", printed)
-
-
-class Terminal(io.StringIO):
-    """A terminal at which somebody types an answer."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def test_commands_on_each_backend(lasting_url: str, run: Run) -> None:
@@ -454,124 +389,6 @@ def test_ages() -> None:
     assert str(age_of("2026-01-01T10:00+02:00")) == "2026-01-01 10:00:00+02:00"
 
 
-def test_the_key_comes_from_a_file(
-    stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "key.txt"
-    code, shown = failure(capsys, "users", "--url", stored, "--key-file", str(path))
-    assert (code, "The key file" in shown, "No such file" in shown) == (2, True, True)
-    path.write_text("  \n")
-    assert "There is no key in" in failure(capsys, "users", "--url", stored, "--key-file", str(path))[1]
-    given: list[Any] = []
-    monkeypatch.setattr(
-        AgentMemory, "from_settings", lambda _, **options: given.append(options["key"]) or AgentMemory(stored)
-    )
-    path.write_text("first,second\nthird\n")
-    assert main(["users", "--url", stored, "--key-file", str(path)]) == 0
-    monkeypatch.setattr("sys.stdin", io.StringIO("typed\n"))
-    assert main(["users", "--url", stored, "--key-file", "-"]) == 0
-    assert given == [["first", "second", "third"], ["typed"]]
-
-
-def test_import_of_data_of_another_package(
-    sqlite_url: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "trip.json"
-    path.write_text('[{"role": "user", "content": "Where to?"}, {"role": "assistant", "content": "To Malta."}]')
-    arguments = ("import", str(path), "--format", "roles", "--user", ALICE, "--url", sqlite_url)
-    assert json.loads(run(*arguments, "--json"))["stored"] == {"messages": 2, "sessions": 1}
-    assert "unchanged messages\t2\n" in run(*arguments)
-    assert [one["text"] for one in lines(run("show", "trip", "--url", sqlite_url, "--json"))] == [
-        "Where to?",
-        "To Malta.",
-    ]
-    code, shown = failure(capsys, *arguments, "--format", "unknown")
-    assert (code, "--format must be one of postgres-history, " in shown) == (2, True)
-    path.write_text('[{"role": "user"}]')
-    code, shown = failure(capsys, *arguments)
-    assert (code, "trip.json" in shown) == (1, True)
-    with SqliteStore.from_conn_string(str(tmp_path / "old.db")) as store:
-        store.setup()
-        store.put(("team", "alice"), "1", {"content": "Likes tea."})
-        store.put(("other", "alice"), "2", {"content": "Likes coffee."})
-    labels = ("--namespace", "team", "--namespace", "{user_id}")
-    done = run("import", str(tmp_path / "old.db"), "--format", "langmem", *labels, "--url", sqlite_url, "--json")
-    assert json.loads(done)["stored"] == {"memories": 1}
-    code, shown = failure(capsys, "import", str(tmp_path / "no.json"), "--format", "roles", "--url", sqlite_url)
-    assert (code, "no.json" in shown) == (1, True)
-
-
-def exported(url: str) -> bytes:
-    with AgentMemory.from_url(url) as memory:
-        file = io.BytesIO()
-        memory.export(file)
-    return file.getvalue()
-
-
-def test_copy_export_and_import_give_the_same_memory(
-    stored: str, lasting_url: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    done = json.loads(run("copy", stored, lasting_url, "--json"))
-    assert (done["stored"]["sessions"], done["stored"]["messages"], done["stored"]["threads"]) == (3, 4, 1)
-    assert exported(lasting_url) == exported(stored)
-    again = json.loads(run("copy", stored, lasting_url, "--json"))
-    assert (again["stored"], again["unchanged"]) == ({}, done["stored"])
-
-    file, target = str(tmp_path / "all.jsonl"), f"sqlite:///{tmp_path / 'new.db'}"
-    assert json.loads(run("export", file, "--url", lasting_url, "--json"))["counts"]["messages"] == 4
-    assert "stored messages\t4\n" in run("import", file, "--url", target)
-    assert exported(target) == exported(stored)
-    run("export", file, "--url", target, "--session", "trip", "--user", "bob")
-    assert len(Path(file).read_text(encoding="utf-8").splitlines()) == 4  # with the header and the end
-
-
-def test_copy_into_a_tenant_and_what_copy_refuses(stored: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "stored messages\t4\n" in run("copy", stored, stored, "--to-tenant", "other")
-    assert run("users", "--url", stored, "--tenant", "other").splitlines() == [ALICE, "bob"]
-    assert failure(capsys, "copy", stored, stored)[0] == 2
-    assert failure(capsys, "copy", stored, stored, "--url", stored)[0] == 2
-    assert failure(capsys, "copy", stored, stored, "--to-plain", "--to-key-file", "k")[0] == 2
-    assert failure(capsys, "copy", f"{stored}.no", stored)[0] == 1
-
-
-def test_export_to_stdout_and_import_from_stdin(
-    stored: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert main(["export", "-", "--url", stored]) == 0
-    shown = capfdbinary.readouterr()
-    assert shown.out == exported(stored)
-    assert shown.err.startswith(b"Exported ")
-    assert main(["export", "-", "--url", stored, "--json"]) == 2
-    target = f"sqlite:///{tmp_path / 'new.db'}"
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(shown.out)))
-    assert main(["import", "-", "--url", target]) == 0
-    assert exported(target) == shown.out
-    assert main(["export", "-", "--url", stored, "--session", "no"]) == 0
-    assert b"There was nothing to export.\n" in capfdbinary.readouterr().err
-
-
-def test_a_file_that_is_damaged_or_differs_is_refused(
-    stored: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file, target = tmp_path / "all.jsonl", f"sqlite:///{tmp_path / 'new.db'}"
-    run("export", str(file), "--url", stored)
-    whole = file.read_text(encoding="utf-8")
-    file.write_text(whole.replace("Aegina", "Aeginx"), encoding="utf-8")
-    code, shown = failure(capsys, "import", str(file), "--url", target)
-    assert (code, "Line " in shown, "was damaged" in shown) == (1, True, True)
-    with AgentMemory.from_url(target) as memory:
-        assert not memory.users()
-        memory.store.put(("notes",), "a", {"text": "one"})
-    run("export", str(file), "--url", target)
-    with AgentMemory.from_url(target) as memory:
-        memory.store.put(("notes",), "a", {"text": "two"})
-    assert failure(capsys, "import", str(file), "--url", target)[0] == 1
-    assert "kept items\t1\n" in run("import", str(file), "--url", target, "--existing", "keep")
-    assert "stored items\t1\n" in run("import", str(file), "--url", target, "--existing", "replace")
-    assert failure(capsys, "import", str(tmp_path / "no"), "--url", target)[0] == 1
-    assert failure(capsys, "export", str(tmp_path / "no" / "file"), "--url", target)[0] == 1
-
-
 def test_progress_is_shown_on_stderr(
     stored: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -594,84 +411,3 @@ def test_a_full_disk_is_one_line(stored: str) -> None:
             )
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert done.stderr.endswith("error: No space left on device.\n")
-
-
-def test_a_database_is_imported_with_its_format_only(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, shown = failure(capsys, "import", "redis://localhost", "--url", sqlite_url)
-    assert (code, "--format" in shown, "agentmem copy" in shown) == (2, True, True)
-
-
-def test_an_encrypted_memory_and_another_key_for_it(
-    sqlite_url: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    former, new = new_key(), new_key()
-    files = [str(tmp_path / name) for name in ("former.txt", "new.txt")]
-    for file, key in zip(files, (former, new), strict=True):
-        Path(file).write_text(f"{key}\n", encoding="ascii")
-    with AgentMemory.from_url(sqlite_url, key=former) as memory:
-        memory.history("trip", user_id=ALICE).add_user_message("Ferry to Aegina")
-    url = ("--url", sqlite_url)
-    assert failure(capsys, "users", *url)[0] == 2
-    assert run("users", *url, "--key-file", files[0]) == f"{ALICE}\n"
-    monkeypatch.setenv("AGENTMEM_KEY", former)
-    assert "Ferry to Aegina" in run("show", "trip", *url)
-
-    assert failure(capsys, "rotate-key", *url, "--new-key-file", files[0])[0] == 2  # the same key
-    monkeypatch.setattr("langchain_agentmem.lifecycle.rotation.WAIT_SECONDS", 0.0)
-    assert json.loads(run("rotate-key", *url, "--new-key-file", files[1], "--json"))["values"] > 0
-    code, shown = failure(capsys, "users", *url)
-    assert (code, former in shown) == (2, False)
-    assert run("users", *url, "--key-file", files[1]) == f"{ALICE}\n"
-    monkeypatch.delenv("AGENTMEM_KEY")
-    assert "The former key is missing" in failure(capsys, "rotate-key", *url, "--new-key-file", files[1])[1]
-
-
-def test_a_memory_without_a_key_has_none_to_rotate(
-    stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "new.txt"
-    path.write_text(new_key(), encoding="ascii")
-    monkeypatch.setenv("AGENTMEM_KEY", new_key())
-    assert failure(capsys, "rotate-key", "--url", stored, "--new-key-file", str(path))[0] == 2
-
-
-def test_migrate_with_a_function(
-    stored: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = "def rename(values, metadata):\n    values.rename('messages', 'talk')\n    return values, metadata\n\nnumber = 1\n"
-    (tmp_path / "shape_of_today.py").write_text(code + "import json\n", encoding="utf-8")
-    (tmp_path / "shape_with_a_gap.py").write_text("import nowhere_to_be_found\n", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    arguments = ("migrate", "shape_of_today:rename", "--url", stored)
-    would = json.loads(run(*arguments, "--dry-run", "--json"))
-    assert (would["dry_run"], would["threads"], would["renamed"]) == (True, 1, {"messages": "talk"})
-    assert "renamed messages\ttalk\n" in run(*arguments, "--thread", "thread-1")
-    assert "Hello Alice" in json.dumps(
-        json.loads(run("show", "--thread", "thread-1", "--url", stored, "--json"))["values"]
-    )
-    assert json.loads(run(*arguments, "--json"))["threads"] == 0
-    for name, message in (
-        ("shape_of_today", "must be MODULE:FUNCTION"),
-        ("shape_of_today:number", "has no function 'number'"),
-        ("shape_of_today:no", "has no function 'no'"),
-        ("no_such_module:f", "There is no module 'no_such_module'"),
-        ("shape_with_a_gap:f", "There is no module 'nowhere_to_be_found'"),
-    ):
-        code_, shown = failure(capsys, "migrate", name, "--url", stored)
-        assert (code_, message in shown) == (2, True), shown
-    assert failure(capsys, "migrate", "--dry-run", "--url", stored)[0] == 2
-
-
-def test_copy_into_an_encrypted_memory_and_back(stored: str, run: Run, tmp_path: Path) -> None:
-    key, secret, plain = (
-        tmp_path / "key.txt",
-        f"sqlite:///{tmp_path / 'secret.db'}",
-        f"sqlite:///{tmp_path / 'plain.db'}",
-    )
-    key.write_text(new_key(), encoding="ascii")
-    assert "stored messages\t4\n" in run("copy", stored, secret, "--to-key-file", str(key))
-    assert b"Aegina" not in b"".join(path.read_bytes() for path in tmp_path.glob("secret.db*"))
-    assert run("users", "--url", secret, "--key-file", str(key)).splitlines() == [ALICE, "bob"]
-    assert "stored messages\t4\n" in run("copy", secret, plain, "--key-file", str(key), "--to-plain")
-    assert exported(plain) == exported(stored)
