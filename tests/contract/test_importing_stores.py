@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.postgres import PostgresStore
 from langgraph.store.postgres.aio import AsyncPostgresStore
@@ -158,6 +159,22 @@ async def test_a_store_of_this_package(memory, call, tmp_path):
         fill(store, ITEMS)
         await imports_once(memory, call, store, len(ITEMS))
         await holds(memory, call, store, ITEMS)
+
+
+async def test_a_memory_under_a_key(lasting_url, call):
+    store = InMemoryStore()
+    fill(store, ITEMS)
+    with AgentMemory.from_url(lasting_url, key=bytes(range(32))) as memory:
+        await imports_once(memory, call, store, len(ITEMS))
+        await holds(memory, call, store, ITEMS)
+
+
+async def test_imported_items_are_found_by_meaning(url, call):
+    store = InMemoryStore()
+    fill(store, ITEMS)
+    with AgentMemory.from_url(url, embeddings=DeterministicFakeEmbedding(size=8)) as memory:
+        await call(memory.import_from, store)
+        assert (await call(memory.reindex)).items == 0
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError
@@ -23,12 +23,10 @@ from langchain_agentmem.lifecycle.importers.rows import (
 )
 from langchain_agentmem.lifecycle.importers.sessions import MessageImport, Owner
 from langchain_agentmem.lifecycle.importers.tally import Tally
-from langchain_agentmem.lifecycle.progress import reporting
+from langchain_agentmem.lifecycle.progress import Report, reporting
+from langchain_agentmem.lifecycle.transfer.results import Imported
 from langchain_agentmem.programs import Call, Program
 from langchain_agentmem.store.face import AgentMemStore
-
-if TYPE_CHECKING:
-    from langchain_agentmem.lifecycle.transfer.results import Imported
 
 EXISTING = ("error", "keep", "replace")
 
@@ -87,7 +85,7 @@ def import_foreign(
         raise InvalidInputError(msg)
     work = Import(memory, opened, chosen, existing)
     with reporting(progress) as report:
-        yield from work.check()
+        yield from work.check(report)
         return (yield from work.store(report))
 
 
@@ -114,26 +112,32 @@ class Import:
             SourceProfile: ProfilesImport(store, source, self._tally),
         }
 
-    def check(self) -> Program[None]:
+    def check(self, report: Report) -> Program[None]:
         """Read all rows, and check that they can be stored."""
-        yield from self._each(lambda importer, rows: importer.check(rows))
-
-    def store(self, report: Callable[[Any], Any]) -> Program[Imported]:
-        """Read all rows again, and store them."""
-        yield from self._each(lambda importer, rows: importer.store(rows), report)
-        return self._tally.result()
-
-    def _each(
-        self,
-        use: Callable[[Importer, Sequence[Any]], Program[None]],
-        report: Callable[[Any], Any] | None = None,
-    ) -> Program[None]:
+        checked = 0
         pages = Pages(self._source)
         try:
             while page := (yield from pages.next()):
-                for kind, rows in groupby(page, type):
-                    yield from use(self._importers[kind], list(rows))
-                if report is not None:
-                    yield from Call(report, self._tally.result())
+                for importer, rows in self._by_importer(page):
+                    yield from importer.check(rows)
+                checked += len(page)
+                yield from Call(report, Imported(checked=checked))
         finally:
             yield from pages.close()
+
+    def store(self, report: Report) -> Program[Imported]:
+        """Read all rows again, and store them."""
+        pages = Pages(self._source)
+        try:
+            while page := (yield from pages.next()):
+                for importer, rows in self._by_importer(page):
+                    yield from importer.store(rows)
+                yield from Call(report, self._tally.result())
+        finally:
+            yield from pages.close()
+        return self._tally.result()
+
+    def _by_importer(self, page: Sequence[Any]) -> Iterator[tuple[Importer, Sequence[Any]]]:
+        """Group adjacent rows of one kind."""
+        for kind, rows in groupby(page, type):
+            yield self._importers[kind], list(rows)

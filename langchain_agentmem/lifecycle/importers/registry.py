@@ -105,9 +105,15 @@ def source_for(given: Any, format: str | None, options: Options) -> Source:
         return FORMATS[format](given, options)
     kind = kind_of(given)
     if kind is None:
-        what = shown(shown_url(given) if isinstance(given, str) and "://" in given else given)
-        msg = f"Could not recognise {what}. Pass format=…: {', '.join(FORMATS)}."
-        raise InvalidInputError(msg)
+        formats = ", ".join(FORMATS)
+        if isinstance(given, str):
+            msg = f"Could not recognise {shown(shown_url(given))}. Pass format=…: {formats}."
+            raise InvalidInputError(msg)
+        msg = (
+            f"source must be a path or a file, or an object of another package, got {type(given).__name__}: {shown(given)}. "
+            f"For data in another format, pass format=…: {formats}."
+        )
+        raise InvalidTypeError(msg)
     if kind.source_of is None:
         msg = f"import_from cannot import a {type(given).__name__} as it is. {kind.hint}"
         raise InvalidTypeError(msg)

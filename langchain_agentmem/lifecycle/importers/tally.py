@@ -34,4 +34,4 @@ class Tally:
 
     def result(self) -> Imported:
         """Return the counts so far."""
-        return Imported(+self._stored, +self._unchanged, +self._kept, +self._expired)
+        return Imported(dict(+self._stored), dict(+self._unchanged), dict(+self._kept), dict(+self._expired))

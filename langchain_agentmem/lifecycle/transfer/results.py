@@ -44,7 +44,7 @@ class Imported:
     expired: Mapping[str, int] = field(default_factory=dict)
     """The number of objects that were left out because they have expired since the export, by kind."""
     checked: int = 0
-    """The number of lines that were checked, before anything is stored."""
+    """During the check that precedes the import: the number of lines or rows that were checked."""
     without_vectors: int = 0
     """The number of messages and items that were stored without their vectors, because the memory has another embedding
     model. `memory.reindex()` embeds them."""
@@ -53,7 +53,7 @@ class Imported:
     def description(self) -> str:
         """The text beside the progress bar."""
         if not self.counts and self.checked:
-            return f"Checked {self.checked:,} lines"
+            return f"Checked {self.checked:,} rows"
         return f"Imported {described(self.counts)}"
 
     def _repr_html_(self) -> str:
