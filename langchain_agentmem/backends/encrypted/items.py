@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ormsgpack
+from cachetools import LRUCache
 
 from langchain_agentmem.arguments.ids import MAX_ADDRESS_BYTES
 from langchain_agentmem.arguments.values import shown
@@ -38,6 +39,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.errors import InvalidInputError, TamperedDataError
 from langchain_agentmem.programs import OffLoop, Program, one_statement, storage_program
+from langchain_agentmem.programs.locks import forkable_lock
 from langchain_agentmem.text.vectors import similarities_to
 from langchain_agentmem.text.words import pack_words, scores
 
@@ -49,6 +51,7 @@ MAX_RANKED = 20_000
 _SEALED = "agentmem:sealed"
 """The key of the JSON object that contains an encrypted value."""
 _PAGE = 1_000
+_MAX_NAMESPACES = 1_000
 _MANY_ITEMS = 200
 """Under `arun`, a worker thread decrypts more items than this."""
 _WORD_BYTES = 6
@@ -68,8 +71,8 @@ class Content(NamedTuple):
     """The time of the write, which is the row's `updated_at`."""
     ttl: float | None
     paths: str | None = None
-    words: str | None = None
-    """As in `ItemPut.text`; None if the item is not indexed, or the database stores the words."""
+    words: bytes | None = None
+    """The result of `packed_words`; None if the item is not indexed, or the database stores the words."""
     vectors: Sequence[bytes] = ()
     updated_at: float | None = None
     """The time of the item's last update, if a later write changed only its words or vectors."""
@@ -84,6 +87,8 @@ class ItemSeal:
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
+        self._lock = forkable_lock()
+        self._plain_namespaces: LRUCache[Namespace, Namespace] = LRUCache(_MAX_NAMESPACES)
 
     def namespace(self, namespace: Namespace) -> Namespace:
         """Encrypt the labels of a namespace."""
@@ -91,7 +96,13 @@ class ItemSeal:
 
     def plain_namespace(self, namespace: Namespace) -> Namespace:
         """Decrypt the labels of a namespace."""
-        return tuple(map(self._ring.plain_label, namespace))
+        with self._lock:
+            plain = self._plain_namespaces.get(namespace)
+        if plain is None:
+            plain = tuple(map(self._ring.plain_label, namespace))
+            with self._lock:
+                self._plain_namespaces[namespace] = plain
+        return plain
 
     def key(self, key: ItemKey) -> ItemKey:
         """Encrypt the namespace and the key of an item."""
@@ -291,7 +302,7 @@ class EncryptedItems:
                 continue
             id_ = _Id(row.updated_at, tenant, row.namespace, row.key)
             rows[id_] = row
-            words.append(pack_words(content.words.split()))
+            words.append(content.words)
             vectors += [(id_, vector) for vector in content.vectors]
         lexical = dict(zip(rows, scores(words, query.words), strict=True)) if query.words else {}
         dense: dict[_Id, float] = {}
@@ -378,7 +389,7 @@ class EncryptedItems:
             yield from self._table.set_words(tenant, sealed)
             return
         for row, words in items:
-            yield from self._rewrite(tenant, row, words=words)
+            yield from self._rewrite(tenant, row, words=packed_words(words))
 
     @storage_program
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
@@ -408,7 +419,7 @@ class EncryptedItems:
         key = (put.namespace, put.key)
         content = Content(put.value, now, put.ttl, put.paths)
         if not self._searchable:
-            content = content._replace(words=put.text, vectors=tuple(put.vectors))
+            content = content._replace(words=packed_words(put.text), vectors=tuple(put.vectors))
         value = self.seal.value(tenant, key, content)
         if not self._searchable:
             return ItemPut(*self.seal.checked_key(key), value, put.ttl, None)
@@ -426,7 +437,7 @@ class EncryptedItems:
         key = (row.namespace, row.key)
         content = Content(row.value, row.updated_at, row.ttl, row.paths)
         if not self._searchable:
-            content = content._replace(words=state.text, vectors=tuple(state.vectors))
+            content = content._replace(words=packed_words(state.text), vectors=tuple(state.vectors))
         namespace, name = self.seal.checked_key(key)
         value = self.seal.value(tenant, key, content)
         sealed = row._replace(namespace=namespace, key=name, value=value, paths=None)
@@ -462,6 +473,11 @@ class _PlainRows(Mapping[Any, ItemRow]):
 
     def __len__(self) -> int:
         return len(self._rows)
+
+
+def packed_words(text: str | None) -> bytes | None:
+    """Return the words of `ItemPut.text` for `Content.words`."""
+    return None if text is None else pack_words(text.split())
 
 
 def _place(tenant: str, key: ItemKey) -> tuple[str, ...]:
