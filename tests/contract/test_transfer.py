@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -23,6 +24,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Command
 
 from langchain_agentmem import AgentMemory, DamagedDataError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.lifecycle.transfer.files import Seal
 from langchain_agentmem.lifecycle.transfer.lines import LINES_OF_USERS
 
 PAIRS = [
@@ -336,6 +338,38 @@ def test_a_truncated_file_is_refused_at_each_line(exported, sqlite_memory):
     assert is_empty(sqlite_memory)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=examples(300))
+@given(data=st.data())
+def test_a_forged_line_with_a_right_checksum_is_refused_or_stored(exported, data):
+    lines = [json.loads(line) for line in exported.read_bytes().splitlines()]
+    line = lines[data.draw(st.integers(1, len(lines) - 2))]
+    name = data.draw(st.sampled_from([name for name in line if name not in ("kind", "sum")]))
+    if data.draw(st.booleans()):
+        line[name] = data.draw(JSON)
+    else:
+        del line[name]
+    seal = Seal()
+    try:
+        content = b"".join(seal.text({key: value for key, value in one.items() if key != "sum"}) for one in lines)
+    except ValueError:  # JSON knows no NaN
+        return
+    with AgentMemory.from_url("sqlite:///:memory:") as memory:
+        try:
+            memory.import_from(io.BytesIO(content))
+        except (DamagedDataError, InvalidInputError) as error:
+            assert re.search(r"^Line \d+|is repeated|differs", str(error)), error  # noqa: PT017
+            assert is_empty(memory)
+        else:
+            memory.export(io.BytesIO())
+
+
 def test_moved_repeated_and_missing_lines_are_refused(exported, sqlite_memory):
     lines = exported.read_bytes().splitlines(keepends=True)
     for changed in (
@@ -363,8 +397,6 @@ def test_a_foreign_file_is_refused(content, sqlite_memory, tmp_path):
 
 
 def test_a_newer_version_is_refused(exported, sqlite_memory):
-    from langchain_agentmem.lifecycle.transfer.files import Seal
-
     text = Seal().text({"kind": "header", "format": "langchain-agentmem", "version": 9, "content": "export"})
     with pytest.raises(InvalidInputError, match="has version 9, but this release reads version 1"):
         sqlite_memory.import_from(io.BytesIO(text))

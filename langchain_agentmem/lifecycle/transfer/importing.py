@@ -258,7 +258,7 @@ class Importer:
         return False
 
     def _message_rows(self, numbered: Sequence[NumberedLine]) -> list[MessageRow]:
-        codec, language = self._engines.history.codec, self._backend.language
+        codec, language = self._engines.history.codec, self._backend.language if self._stores else None
         rows = []
         for one in numbered:
             row = _row(one, lambda line: forms.message_row(line, self._tenant, codec, language))
@@ -410,7 +410,9 @@ class Importer:
             fields = store.fields
             if item.row.paths is not None:
                 fields = _row(one, lambda line: field_paths(line["index"]))
-            text = indexed_words(load_json(item.row.value), fields, self._backend.language) if fields else None
+            text = None
+            if fields and self._stores:
+                text = indexed_words(load_json(item.row.value), fields, self._backend.language)
             if item.vectors:
                 self._counted_vectors(1)
             items.append(item._replace(text=text, vectors=item.vectors if self._takes_vectors else ()))

@@ -13,9 +13,12 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from langchain_core.messages import BaseMessage, message_to_dict, messages_from_dict
 
+from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     CheckpointKey,
     CheckpointRow,
@@ -43,6 +46,7 @@ from langchain_agentmem.errors import DamagedDataError, InvalidInputError, Unsup
 from langchain_agentmem.messages.properties import text_of
 from langchain_agentmem.messages.roles import role_of
 from langchain_agentmem.search.rows import digest_of_message, message_of
+from langchain_agentmem.store.arguments import check_key, check_namespace
 from langchain_agentmem.text.words import analyze
 
 FORMAT = "langchain-agentmem"
@@ -51,6 +55,9 @@ VERSION = 1
 
 EXPORT, ARCHIVE = "export", "archive"
 """The contents of a file: a whole export, which has an end; or an archive, to which cleanups append."""
+
+_GREATEST = 2**53
+"""Greater numbers are refused: they are no times or positions."""
 
 LINES_OF_USERS = ("session", "message", "record", "variable")
 """The kinds of lines that have the ID of a user."""
@@ -98,14 +105,16 @@ def session_of(line: Line, tenant: str) -> SessionState:
     """Return the session of a line."""
     key = session_key(line, tenant)
     summaries = {
-        _text(one["agent"]): StoredSummary(dump_json_value(one["value"], "summary"), 0, one["covers"])
+        check_name("agent", one["agent"]): StoredSummary(
+            dump_json_value(one["value"], "summary"), 0, _optional_integer(one["covers"])
+        )
         for one in line["summaries"]
     }
     return SessionState(
         key,
-        line["title"],
-        line["title_position"],
-        int(line["next_position"]),
+        _optional_text(line["title"]),
+        _optional_integer(line["title_position"]),
+        _integer(line["next_position"]),
         *_times(line),
         _dumped(line["metadata"]),
         summaries,
@@ -136,11 +145,10 @@ def message_line(key: SessionKey, row: MessageRow, codec: Codec) -> Line:
     return {**line, "message": document}
 
 
-def message_row(line: Line, tenant: str, codec: Codec, language: str) -> MessageRow:
-    """Return the message of a line, with its words."""
+def message_row(line: Line, tenant: str, codec: Codec, language: str | None) -> MessageRow:
+    """Return the message of a line, with its words; without words and digest if `language` is None."""
     key = session_key(line, tenant)
-    words: bytes = analyze("", language)
-    digest = None
+    words, digest = b"", None
     if "message" in line:
         (message,) = messages_from_dict([line["message"]])
         role, body = role_of(message), codec.dump_message(message)
@@ -150,15 +158,15 @@ def message_row(line: Line, tenant: str, codec: Codec, language: str) -> Message
             message = codec.load_message(body)
         except DamagedDataError:  # it was damaged before the export
             message = None
-    if message is not None:
+    if message is not None and language is not None:
         words, digest = analyze(text_of(message), language), digest_of_message(key, message.id or "")
     vector = _bytes_of(line["vector"]) if "vector" in line else None
     return MessageRow(
-        int(line["position"]),
+        _integer(line["position"]),
         role,
-        line["agent"],
-        bool(line["ends_with_session"]),
-        float(line["created_at"]),
+        check_optional_id("agent", line["agent"]),
+        _flag(line["ends_with_session"]),
+        _number(line["created_at"]),
         _dumped(line["metadata"]),
         body,
         words,
@@ -189,7 +197,7 @@ def variable_line(row: VariableRow) -> Line:
 
 def variable_of(line: Line, tenant: str) -> VariableRow:
     """Return the variable of a line."""
-    return _variable_of(line, VariableScope(tenant, _optional_text(line["user_id"])))
+    return _variable_of(line, VariableScope(tenant, check_optional_id("user_id", line["user_id"])))
 
 
 def _variable(row: VariableRow) -> Line:
@@ -204,8 +212,8 @@ def _variable(row: VariableRow) -> Line:
 
 
 def _variable_of(line: Line, scope: VariableScope) -> VariableRow:
-    own = scope._replace(agent=_optional_text(line["agent"]))
-    return VariableRow(own, _text(line["name"]), dump_json_value(line["value"], "value"), *_times(line))
+    own = scope._replace(agent=check_optional_id("agent", line["agent"]))
+    return VariableRow(own, check_id("name", line["name"]), dump_json_value(line["value"], "value"), *_times(line))
 
 
 def record_line(row: RecordRow) -> Line:
@@ -227,9 +235,18 @@ def record_line(row: RecordRow) -> Line:
 
 def record_of(line: Line) -> RecordRow:
     """Return the record of a line."""
-    fields = {name: line[name] for name in RecordRow._fields}
-    _text(line["id"])
-    return RecordRow._make(fields.values())._replace(record=dump_json_value(line["record"], "record"))
+    return RecordRow(
+        str(UUID(_text(line["id"]))),
+        check_optional_id("user_id", line["user_id"]),
+        check_optional_id("session_id", line["session_id"]),
+        check_id("agent", line["agent"]),
+        check_name("status", line["status"]),
+        _optional_number(line["started_at"]),
+        _optional_number(line["duration"]),
+        _number(line["created_at"]),
+        dump_json_value(line["record"], "record"),
+        _flag(line["ends_with_session"]),
+    )
 
 
 # Items
@@ -254,13 +271,11 @@ def item_line(item: ItemState) -> Line:
 
 def item_of(line: Line) -> ItemState:
     """Return the item of a line, without its words."""
-    namespace = tuple(_text(label) for label in line["namespace"])
-    if not namespace:
-        msg = "an empty namespace"
-        raise ValueError(msg)
+    namespace = check_namespace(tuple(line["namespace"]), least=1)
     created, updated, expires = _times(line)
-    paths = None if line["index"] is None else json.dumps(line["index"])
-    row = ItemRow(namespace, _text(line["key"]), dump_json(line["value"]), created, updated, line["ttl"], 0, paths)
+    paths = None if line["index"] is None else json.dumps([_text(path) for path in line["index"]])
+    ttl = _optional_number(line["ttl"])
+    row = ItemRow(namespace, check_key(line["key"]), dump_json(line["value"]), created, updated, ttl, 0, paths)
     return ItemState(row, expires, vectors=[_bytes_of(one) for one in line.get("vectors", ())])
 
 
@@ -284,11 +299,14 @@ def thread_line(state: ThreadState, codec: Codec) -> Line:
 
 def thread_of(line: Line, tenant: str, codec: Codec) -> ThreadState:
     """Return the thread of a line."""
-    key = ThreadKey(tenant, _text(line["thread_id"]))
-    users = {user: float(used) for user, used in line["users"].items()}
+    key = ThreadKey(tenant, check_id("thread_id", line["thread_id"]))
+    users = {check_id("user_id", user): _number(used) for user, used in line["users"].items()}
     secret = None if line["secret"] is None else _sealed(_typed_of(line["secret"]), codec)
     created, updated, expires = _times(line)
-    return ThreadState(key, _optional_text(line["user_id"]), users, created, updated, line["ttl"], expires, secret)
+    ttl = _optional_number(line["ttl"])
+    return ThreadState(
+        key, check_optional_id("user_id", line["user_id"]), users, created, updated, ttl, expires, secret
+    )
 
 
 def element_line(thread_id: str, element: StoredElement, codec: Codec) -> Line:
@@ -323,9 +341,10 @@ def value_of(line: Line, codec: Codec) -> StoredValue:
     """Return the value of a line."""
     form, typed = _text(line["form"]), _typed_of(line["data"])
     type_, data = _sealed(typed, codec) if form == PLAIN else typed
-    base = None if line["base"] is None else ValueKey(*line["base"])
-    numbers = (int(line["number"]), base, int(line["head"]), int(line["tail"]))
-    return StoredValue(ValueKey(*line["key"]), form, type_, data, *numbers, _text(line["digest"]))
+    key = ValueKey(*(check_name("key", one) for one in line["key"]))
+    base = None if line["base"] is None else ValueKey(*(check_name("base", one) for one in line["base"]))
+    numbers = (_integer(line["number"]), base, _integer(line["head"]), _integer(line["tail"]))
+    return StoredValue(key, form, type_, data, *numbers, _text(line["digest"]))
 
 
 def checkpoint_line(stored: StoredCheckpoint, codec: Codec) -> Line:
@@ -349,15 +368,15 @@ def checkpoint_of(line: Line, codec: Codec) -> StoredCheckpoint:
     """Return the checkpoint of a line."""
     document = codec.unpack_document(_bytes_of(line["document"]))
     row = CheckpointRow(
-        _text(line["thread_id"]),
-        CheckpointKey(_text(line["namespace"]), _text(line["checkpoint_id"])),
-        _optional_text(line["parent_id"]),
+        check_id("thread_id", line["thread_id"]),
+        CheckpointKey(check_name("namespace", line["namespace"]), check_name("checkpoint_id", line["checkpoint_id"])),
+        _optional_name("parent_id", line["parent_id"]),
         document["checkpoint"],
         document["metadata"],
         document["inline"],
-        {_text(channel): _text(version) for channel, version in line["values"].items()},
+        {check_name("channel", one): check_name("version", version) for one, version in line["values"].items()},
     )
-    return StoredCheckpoint(row, _optional_text(line["run_id"]), float(line["created_at"]))
+    return StoredCheckpoint(row, _optional_name("run_id", line["run_id"]), _number(line["created_at"]))
 
 
 def write_line(thread_id: str, pending: ThreadWrite, codec: Codec) -> Line:
@@ -382,8 +401,13 @@ def write_of(line: Line, codec: Codec) -> ThreadWrite:
     """Return the pending write of a line."""
     form, typed = _text(line["form"]), _typed_of(line["data"])
     type_, data = _sealed(typed, codec) if form == PLAIN else typed
-    task = (_text(line["task_id"]), int(line["index"]), _text(line["task_path"]), _text(line["channel"]))
-    key = CheckpointKey(_text(line["namespace"]), _text(line["checkpoint_id"]))
+    task = (
+        check_name("task_id", line["task_id"]),
+        _integer(line["index"]),
+        check_name("task_path", line["task_path"]),
+        check_name("channel", line["channel"]),
+    )
+    key = CheckpointKey(check_name("namespace", line["namespace"]), check_name("checkpoint_id", line["checkpoint_id"]))
     return ThreadWrite(key, StoredWrite(*task, form, type_, data))
 
 
@@ -392,12 +416,11 @@ def write_of(line: Line, codec: Codec) -> ThreadWrite:
 
 def session_key(line: Line, tenant: str) -> SessionKey:
     """Return the key of the session in the line of a session or a message."""
-    return SessionKey(tenant, _optional_text(line["user_id"]), _text(line["session_id"]))
+    return SessionKey(tenant, check_optional_id("user_id", line["user_id"]), check_id("session_id", line["session_id"]))
 
 
 def _times(line: Line) -> tuple[float, float, float | None]:
-    expires = line["expires_at"]
-    return float(line["created_at"]), float(line["updated_at"]), None if expires is None else float(expires)
+    return _number(line["created_at"]), _number(line["updated_at"]), _optional_number(line["expires_at"])
 
 
 def _time(time: float | None) -> float | None:
@@ -448,6 +471,39 @@ def _bytes_of(text: Any) -> bytes:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         msg = f"expected a text, got {type(value).__name__}"
+        raise TypeError(msg)
+    return value
+
+
+def _optional_name(what: str, value: Any) -> str | None:
+    return None if value is None else check_name(what, value)
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not abs(value) < _GREATEST:
+        msg = f"expected a number, got {shown(value)}"
+        raise TypeError(msg)
+    return float(value)
+
+
+def _optional_number(value: Any) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int or not abs(value) < _GREATEST:
+        msg = f"expected an integer, got {shown(value)}"
+        raise TypeError(msg)
+    return value
+
+
+def _optional_integer(value: Any) -> int | None:
+    return None if value is None else _integer(value)
+
+
+def _flag(value: Any) -> bool:
+    if type(value) is not bool:
+        msg = f"expected true or false, got {shown(value)}"
         raise TypeError(msg)
     return value
 
