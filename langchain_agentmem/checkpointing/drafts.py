@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from langgraph.checkpoint.base import ChannelVersions, Checkpoint
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langchain_agentmem.backends.contract import (
@@ -53,24 +54,44 @@ class AdoptedWrite(NamedTuple):
     value: Any
 
 
+class Adopted(NamedTuple):
+    """A checkpoint of another saver, to be stored with its pending writes."""
+
+    config: RunnableConfig
+    """The thread, namespace and parent."""
+    checkpoint: Checkpoint
+    metadata: CheckpointMetadata
+    """The metadata. Its `user_id` names the user of the turn."""
+    new_versions: ChannelVersions
+    """The versions of the channels that changed since the parent."""
+    writes: Sequence[AdoptedWrite]
+
+
 @storage_program
 def store_whole(
     table: CheckpointTable,
     thread: ThreadKey,
-    writes: Sequence[WritesPut],
-    put: CheckpointPut | None,
+    parts: Sequence[tuple[Sequence[WritesPut], CheckpointPut | None, ThreadUse]],
     codec: Codec,
-    use: ThreadUse,
 ) -> Program[bool]:
     """Store pending writes and then their checkpoint, if given, so that a stored checkpoint has its writes.
 
+    Args:
+        table: The checkpoints.
+        thread: The thread.
+        parts: The pending writes, the checkpoint, and the use of the thread.
+        codec: The codec of the checkpoints.
+
     Returns:
-        False if the database refused them.
+        False if the database refused one of them. Those before it are stored.
     """
-    for one in writes:
-        if not (yield from table.put_writes(thread, one, use)):
+    for writes, put, use in parts:
+        for one in writes:
+            if not (yield from table.put_writes(thread, one, use)):
+                return False
+        if put is not None and not (yield from table.put(thread, put, codec, use)):
             return False
-    return put is None or (yield from table.put(thread, put, codec, use))
+    return True
 
 
 class Draft:

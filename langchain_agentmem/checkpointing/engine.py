@@ -45,7 +45,7 @@ from langchain_agentmem.checkpointing.arguments import (
     user_of,
 )
 from langchain_agentmem.checkpointing.containment import with_lists
-from langchain_agentmem.checkpointing.drafts import AdoptedWrite, Draft, store_whole
+from langchain_agentmem.checkpointing.drafts import Adopted, AdoptedWrite, Draft, store_whole
 from langchain_agentmem.checkpointing.known import KnownValues
 from langchain_agentmem.checkpointing.loader import Loader, checkpoint_config, reading_thread, thread_info
 from langchain_agentmem.checkpointing.migration.conversion import Conversion
@@ -177,56 +177,81 @@ class CheckpointEngine:
         yield from self.sweeper.after_write()
         return checkpoint_config(config["configurable"]["thread_id"], namespace, checkpoint_id)
 
-    def adopt(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-        writes: Sequence[AdoptedWrite],
-    ) -> Program[None]:
-        """Store a checkpoint of another saver with its pending writes, in one transaction where the database has any.
+    def adopt(self, batch: Sequence[Adopted]) -> Program[None]:
+        """Store checkpoints of a thread of another saver with their pending writes, in one transaction.
 
-        The time of the thread's use is that of the checkpoint, unless threads have a TTL.
+        The time of the thread's use is that of the newest checkpoint, unless threads have a TTL.
 
         Args:
-            config: The thread, namespace and parent.
-            checkpoint: The checkpoint.
-            metadata: The metadata. Its `user_id` names the user of the turn.
-            new_versions: The versions of the channels that changed since the parent.
-            writes: The pending writes. Those that are stored already are left unchanged.
+            batch: The checkpoints, parents before their children. Pending writes that are stored already are left unchanged.
+
+        Raises:
+            ConflictError: The database refused them.
         """
-        checkpoint = yield from self._guarded_checkpoint(checkpoint)
-        guarded = yield from self._guarded_writes([(write.channel, write.value) for write in writes])
-        writes = [write._replace(value=value) for write, (_, value) in zip(writes, guarded, strict=True)]
-        thread, namespace, parent_id = self._checkpoint(config)
-        key = CheckpointKey(namespace, checkpoint_id_of(checkpoint, metadata, new_versions))
-        ids = (thread.thread_id, key.checkpoint_id, *{write.task_id for write in writes})
-        check_together("The IDs of a thread, checkpoint and task", thread.tenant, ids[:3], MAX_CHECKPOINT_BYTES)
+        prepared = []
+        for one in batch:
+            checkpoint = yield from self._guarded_checkpoint(one.checkpoint)
+            writes = yield from self._guarded_adopted(one.writes)
+            prepared.append((one._replace(checkpoint=checkpoint, writes=writes), self._adopted_use(one)))
+        thread, *_ = self._checkpoint(batch[0].config)
+        large = is_large([(one.checkpoint["channel_values"], one.writes) for one, _ in prepared])
+        for alone in (False, True):
+            secret, keyed = yield from self.secret_of(thread, prepared[0][1])
+            yield from OffLoop(large)
+            parts = []
+            for one, use in prepared:
+                _, namespace, parent_id = self._checkpoint(one.config)
+                key = CheckpointKey(namespace, one.checkpoint["id"])
+                details, run_id = _details(one.config, one.metadata)
+                draft = Draft(self.codec, self.known, thread, namespace, secret, alone=alone, plain=self.plain)
+                puts = draft.write_puts(key, one.writes)
+                put = draft.put(key, parent_id, one.checkpoint, one.new_versions, details, run_id, after=puts)
+                parts.append((puts, put, use._replace(secret=keyed.secret)))
+                self.known.learn_all(thread, draft.learned)  # the next checkpoint is spliced from this one
+            stored = False
+            try:
+                with reading_thread(thread.thread_id):
+                    stored = yield from Write(
+                        self.backend, store_whole(self.backend.checkpoints, thread, parts, self.codec)
+                    )
+            finally:
+                if not stored:
+                    self.known.forget(thread)
+            if stored:
+                return
+        msg = (
+            f"Could not store checkpoints of thread {thread.thread_id!r}: another writer replaced the thread concurrently. "
+            f"Copy it again."
+        )
+        raise ConflictError(msg)
+
+    def _adopted_use(self, adopted: Adopted) -> ThreadUse:
+        """Check the IDs of a checkpoint of another saver, and return the use of its thread."""
+        thread, *_ = self._checkpoint(adopted.config)
+        metadata, writes = adopted.metadata, adopted.writes
+        checkpoint_id = checkpoint_id_of(adopted.checkpoint, metadata, adopted.new_versions)
+        for task_id in {"", *(write.task_id for write in writes)}:
+            ids = (thread.thread_id, checkpoint_id, task_id)
+            check_together("The IDs of a thread, checkpoint and task", thread.tenant, ids, MAX_CHECKPOINT_BYTES)
         for write in writes:
             for name in (write.task_id, write.path, write.channel):
                 check_name("The name of a channel or task", name)
-        user = user_of({"user_id": metadata.get("user_id")}, checkpoint["channel_values"])
-        use = ThreadUse(self._time_of(checkpoint), user, self.ttl)
-        details, run_id = _details(config, metadata)
+        user = user_of({"user_id": metadata.get("user_id")}, adopted.checkpoint["channel_values"])
+        return ThreadUse(self._time_of(adopted.checkpoint), user, self.ttl)
 
-        def store(draft: Draft, use: ThreadUse) -> Program[bool]:
-            puts = draft.write_puts(key, writes)
-            put = draft.put(key, parent_id, checkpoint, new_versions, details, run_id, after=puts)
-            return store_whole(self.backend.checkpoints, thread, puts, put, self.codec, use)
-
-        large = is_large(checkpoint["channel_values"]) or is_large([write.value for write in writes])
-        yield from self._store(f"checkpoint {key.checkpoint_id!r}", thread, namespace, use, large, store)
+    def _guarded_adopted(self, writes: Sequence[AdoptedWrite]) -> Program[Sequence[AdoptedWrite]]:
+        guarded = yield from self._guarded_writes([(write.channel, write.value) for write in writes])
+        return [write._replace(value=value) for write, (_, value) in zip(writes, guarded, strict=True)]
 
     def adopt_writes(self, config: RunnableConfig, writes: Sequence[AdoptedWrite]) -> Program[None]:
         """Store pending writes of another saver for a checkpoint that is stored already."""
-        guarded = yield from self._guarded_writes([(write.channel, write.value) for write in writes])
-        writes = [write._replace(value=value) for write, (_, value) in zip(writes, guarded, strict=True)]
+        writes = yield from self._guarded_adopted(writes)
         thread, namespace, checkpoint_id = self._checkpoint(config)
         key = CheckpointKey(namespace, checkpoint_id or "")
 
         def store(draft: Draft, use: ThreadUse) -> Program[bool]:
-            return store_whole(self.backend.checkpoints, thread, draft.write_puts(key, writes), None, self.codec, use)
+            parts = [(draft.write_puts(key, writes), None, use)]
+            return store_whole(self.backend.checkpoints, thread, parts, self.codec)
 
         large = is_large([write.value for write in writes])
         use = ThreadUse(time.time(), None, self.ttl)

@@ -310,3 +310,16 @@ class Counting(InMemorySaver):
 def test_the_result_shows_as_a_table(sqlite_memory):
     shown = sqlite_memory.checkpointer.copy_from(InMemorySaver())._repr_html_()
     assert "<th>checkpoints</th>" in shown
+
+
+@pytest.mark.parametrize("options", [{"key": bytes(32)}, {"compact": False}, {"ttl": 3600}])
+async def test_a_memory_with_options_gets_the_same_threads(url, call, options):
+    source = InMemorySaver()
+    await play(source)
+    with AgentMemory.from_url(url, **options) as memory:
+        await call(memory.checkpointer.copy_from, source)
+        assert await states(memory.checkpointer) == await states(source)
+        (thread,) = await call(memory.checkpointer.threads, user_id=USERS["chat"])
+        assert (thread.expires_at is not None) == ("ttl" in options)
+        assert (await call(memory.checkpointer.copy_from, source)).checkpoints == 0
+        assert await resume(memory.checkpointer) == await resume(source)

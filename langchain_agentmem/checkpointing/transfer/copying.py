@@ -1,7 +1,8 @@
 """Copy threads from one saver to another, checkpoint by checkpoint.
 
 The checkpoints of a thread are copied in the order in which they were made, those of subgraphs included. Part of a copy is
-therefore the thread at an earlier time, and a call after an interruption continues. At most `PAGE` checkpoints are in memory.
+therefore the thread at an earlier time, and a call after an interruption continues. At most 2 * `PAGE` checkpoints are in
+memory.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.checkpointing.arguments import thread_ids_of
+from langchain_agentmem.checkpointing.drafts import Adopted
 from langchain_agentmem.checkpointing.models import CopiedThreads
 from langchain_agentmem.checkpointing.transfer.calls import SaverCall, thread_config
 from langchain_agentmem.checkpointing.transfer.sources import Found, Source, source_of
@@ -26,7 +28,7 @@ from langchain_agentmem.programs import Call, Program
 from langchain_agentmem.text.progress import reporting
 
 PAGE = 16
-"""The number of checkpoints that are read at once."""
+"""The number of checkpoints that are read at once, and at least stored at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -128,14 +130,18 @@ class _ThreadCopy:
         if new:
             self._check_line()
         before = done
+        batch: list[Adopted] = []
         for namespace, ids in _runs(new):
             found = yield from self._source.page(self._thread_id, namespace, ids, self._following(namespace, ids[-1]))
             for one in found:
-                yield from self._put(namespace, one)
-                done = replace(
-                    done, checkpoints=done.checkpoints + 1, writes=done.writes + len(one.saved.pending_writes or ())
-                )
-            yield from Call(report, done)
+                adopted = yield from self._adopted(namespace, one)
+                batch.append(adopted)
+            if len(batch) >= PAGE or (batch and (ids[-1], namespace) == new[-1]):
+                yield from self._target.put(batch)
+                written = sum(len(one.writes) for one in batch)
+                done = replace(done, checkpoints=done.checkpoints + len(batch), writes=done.writes + written)
+                batch.clear()
+                yield from Call(report, done)
         for namespace in self._here:
             done = replace(done, writes=done.writes + (yield from self._add_writes(namespace)))
         if done != before:
@@ -157,14 +163,14 @@ class _ThreadCopy:
     def _following(self, namespace: str, checkpoint_id: str) -> str | None:
         return next((one for one in self._here[namespace] if one > checkpoint_id), None)
 
-    def _put(self, namespace: str, found: Found) -> Program[None]:
+    def _adopted(self, namespace: str, found: Found) -> Program[Adopted]:
         checkpoint = self._target.converted(found.saved.checkpoint)
         parent = yield from self._parent_versions(namespace, found)
         versions = changed_versions(checkpoint, parent)
-        yield from self._target.put(self._thread_id, namespace, found, checkpoint, versions)
         self._versions[namespace, checkpoint["id"]] = checkpoint["channel_versions"]
         while len(self._versions) > _KNOWN_PARENTS:
             self._versions.popitem(last=False)
+        return self._target.adopted(self._thread_id, namespace, found, checkpoint, versions)
 
     def _parent_versions(self, namespace: str, found: Found) -> Program[dict[str, Any] | None]:
         config = found.saved.parent_config

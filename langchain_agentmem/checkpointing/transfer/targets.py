@@ -10,7 +10,7 @@ from langgraph.checkpoint.base import Checkpoint
 
 from langchain_agentmem.backends.contract import CheckpointKey, ThreadKey
 from langchain_agentmem.checkpointing.arguments import thread_id_of
-from langchain_agentmem.checkpointing.drafts import AdoptedWrite
+from langchain_agentmem.checkpointing.drafts import Adopted, AdoptedWrite
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.transfer.calls import Saver, SaverCall, is_kind, thread_config
 from langchain_agentmem.checkpointing.transfer.sources import Found, Source, source_of, stored_checkpoints
@@ -44,10 +44,10 @@ class Target:
         """Return checkpoints that the saver has; see `Source.page`."""
         return (yield from self._source.page(thread_id, namespace, ids, following))
 
-    def put(
+    def adopted(
         self, thread_id: Any, namespace: str, found: Found, checkpoint: Checkpoint, new_versions: Mapping[str, Any]
-    ) -> Program[None]:
-        """Store a checkpoint with its pending writes.
+    ) -> Adopted:
+        """Return a checkpoint in the form that `put` takes.
 
         Args:
             thread_id: The thread.
@@ -56,17 +56,27 @@ class Target:
             checkpoint: The same, converted.
             new_versions: The versions of the channels that changed since the parent.
         """
-        yield from self.put_writes(thread_id, namespace, checkpoint["id"], adopted_writes(found))
         config = thread_config(thread_id, namespace, _parent(found))
-        versions = dict(new_versions)
-        if is_kind(self.saver, "postgres"):  # the column of the version is text
-            versions = {
-                name: version if isinstance(version, str) else str(version) for name, version in versions.items()
-            }
-        yield from SaverCall(self.saver, "put", config, checkpoint, found.saved.metadata, versions)
+        return Adopted(config, checkpoint, found.saved.metadata, dict(new_versions), adopted_writes(found))
+
+    def put(self, batch: Sequence[Adopted]) -> Program[None]:
+        """Store checkpoints of a thread with their pending writes.
+
+        Args:
+            batch: The checkpoints, parents before their children.
+        """
+        for one in batch:
+            named = one.config["configurable"]
+            yield from self.put_writes(named["thread_id"], named["checkpoint_ns"], one.checkpoint["id"], one.writes)
+            versions = one.new_versions
+            if is_kind(self.saver, "postgres"):  # the column of the version is text
+                versions = {
+                    name: version if isinstance(version, str) else str(version) for name, version in versions.items()
+                }
+            yield from SaverCall(self.saver, "put", one.config, one.checkpoint, one.metadata, versions)
 
     def put_writes(
-        self, thread_id: Any, namespace: str, checkpoint_id: str, writes: list[AdoptedWrite]
+        self, thread_id: Any, namespace: str, checkpoint_id: str, writes: Sequence[AdoptedWrite]
     ) -> Program[None]:
         """Store pending writes. `put_writes` numbers those of a call, so each task's ordinary writes are one call."""
         config = thread_config(thread_id, namespace, checkpoint_id)
@@ -87,7 +97,7 @@ class Target:
 
 
 class OwnTarget(Target):
-    """An `AgentMemSaver`: a checkpoint and its pending writes are one transaction, with the original indexes and paths.
+    """An `AgentMemSaver`: checkpoints and their pending writes are one transaction, with the original indexes and paths.
 
     Args:
         saver: The saver.
@@ -102,16 +112,11 @@ class OwnTarget(Target):
         thread = ThreadKey(self._engine.tenant, thread_id_of("thread_id", thread_id))
         return (yield from stored_checkpoints(self._engine, thread))
 
-    def put(
-        self, thread_id: Any, namespace: str, found: Found, checkpoint: Checkpoint, new_versions: Mapping[str, Any]
-    ) -> Program[None]:
-        config = thread_config(thread_id_of("thread_id", thread_id), namespace, _parent(found))
-        yield from self._engine.adopt(
-            config, checkpoint, found.saved.metadata, dict(new_versions), adopted_writes(found)
-        )
+    def put(self, batch: Sequence[Adopted]) -> Program[None]:
+        yield from self._engine.adopt(batch)
 
     def put_writes(
-        self, thread_id: Any, namespace: str, checkpoint_id: str, writes: list[AdoptedWrite]
+        self, thread_id: Any, namespace: str, checkpoint_id: str, writes: Sequence[AdoptedWrite]
     ) -> Program[None]:
         config = thread_config(thread_id_of("thread_id", thread_id), namespace, checkpoint_id)
         yield from self._engine.adopt_writes(config, writes)
