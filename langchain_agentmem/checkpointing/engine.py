@@ -364,13 +364,16 @@ class CheckpointEngine:
         raise ConflictError(msg)
 
     def secret_of(self, thread: ThreadKey, use: ThreadUse) -> Program[tuple[bytes, ThreadUse]]:
-        """Return the key of the thread's references: empty unless values are encrypted."""
+        """Return the key of the thread's references: empty unless values are encrypted.
+
+        A thread without a secret gets the proposal together with the first rows, so a refused write leaves nothing behind.
+        """
         if not self.codec.secret:
             return b"", use
         stored = self.known.secret(thread)
         if stored is None:
-            proposal = self.codec.store(os.urandom(32))
-            stored = yield from Write(self.backend, self.backend.checkpoints.secret(thread, proposal, use))
+            found = yield from Read(self.backend, self.backend.checkpoints.stored_secret(thread, use.now))
+            stored = found or self.codec.store(os.urandom(32))
             self.known.learn_secret(thread, stored)
         return bytes(self.codec.load(stored)), use._replace(secret=stored)
 

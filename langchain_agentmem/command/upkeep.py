@@ -124,7 +124,7 @@ def rotate_key(
     """Encrypt a memory with another key.
 
     --key-file or AGENTMEM_KEY has the former key. Before you run it, open the memory with both keys in every process: the
-    new key first, then the former one. It takes at least 30 seconds. An interrupted call continues when you run it again.
+    new key first, then the former one. It takes at least 45 seconds. An interrupted call continues when you run it again.
     """
     keys: Any = call.keys if call.key_file is not None else call.settings().options.get("key")
     if keys is None:

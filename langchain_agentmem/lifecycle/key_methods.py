@@ -24,7 +24,7 @@ class KeyMethods:
         First open the memory with `key=[new, old]` in every process. Then call this method in one of them. Then open the
         memory with `key=new`. A process that has only the former key gets a `WrongKeyError`.
 
-        All values are encrypted with a new data key, in small transactions. The call takes at least 30 seconds, because it
+        All values are encrypted with a new data key, in small transactions. The call takes at least 45 seconds, because it
         waits until no other process writes with the former data key. To resume an interrupted call, call it again.
 
         Args:

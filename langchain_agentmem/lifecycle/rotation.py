@@ -31,8 +31,9 @@ from langchain_agentmem.programs import Call, Program, Read, Sleep, Write
 from langchain_agentmem.text.progress import Report, reporting
 from langchain_agentmem.text.tables import html_table
 
-WAIT_SECONDS = MAX_AGE + 20.0
-"""Seconds after which no process writes with a former data key: it has read the secrets, and its transactions have ended."""
+WAIT_SECONDS = MAX_AGE + 35.0
+"""Seconds after which no process writes with a former data key: it has read the secrets, and its transactions have ended. The
+default time limit of an operation is 30 seconds."""
 
 
 @dataclass(frozen=True)

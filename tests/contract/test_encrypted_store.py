@@ -177,6 +177,25 @@ async def test_long_names_are_refused_before_anything_is_written(url, call):
         assert await call(memory.store.list_namespaces) == []
 
 
+async def test_a_value_that_cannot_be_stored_leaves_no_thread_behind(url, call):
+    checkpoint: Any = {
+        "v": 4,
+        "id": "1",
+        "ts": "",
+        "channel_values": {"messages": ["\ud800" * 300]},
+        "channel_versions": {"messages": "1"},
+        "versions_seen": {},
+    }
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        place: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+        with pytest.raises(InvalidInputError):
+            await call(memory.checkpointer.put, place, checkpoint, {}, {"messages": "1"})
+        assert await call(memory.checkpointer.threads) == []
+        checkpoint["channel_values"] = {"messages": ["text " * 100]}
+        await call(memory.checkpointer.put, place, checkpoint, {}, {"messages": "1"})
+        assert len(await call(memory.checkpointer.threads)) == 1
+
+
 async def test_a_plain_layout_under_a_key_is_refused(url):
     with pytest.raises(ConfigurationError, match="cannot be combined with a key"):
         AgentMemSaver.from_url(url, key=MASTER, compact=False)
