@@ -73,8 +73,12 @@ def _of_roles(name: str, given: Mapping[str, Any]) -> BaseMessage:
 def _of_core(name: str, given: Any) -> BaseMessage:
     try:
         (message,) = convert_to_messages([given])
-    except (NotImplementedError, ValueError, TypeError, LookupError) as error:
+    except (NotImplementedError, ValueError, TypeError, LookupError, AttributeError) as error:
         msg = f"{name} is not a message, got {type(given).__name__}: {shown(given)}. Cause: {reason_of(error)}."
-        kind = InvalidTypeError if isinstance(error, (NotImplementedError, TypeError)) else InvalidInputError
+        kind = (
+            InvalidTypeError
+            if isinstance(error, (NotImplementedError, TypeError, AttributeError))
+            else InvalidInputError
+        )
         raise kind(msg) from error
     return message

@@ -58,7 +58,7 @@ def _split(message: Mapping[str, Any], content: Sequence[Any]) -> list[dict[str,
 
 def _tool_message(block: Mapping[str, Any]) -> dict[str, Any]:
     content = block.get("content") or ""
-    if block.get("cache_control"):
+    if block.get("cache_control") and isinstance(content, (str, list)):
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
         last = blocks[-1] if blocks and isinstance(blocks[-1], Mapping) else {"type": "text", "text": ""}
         content = [*blocks[:-1], {**last, "cache_control": block["cache_control"]}]

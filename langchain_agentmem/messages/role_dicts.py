@@ -88,8 +88,9 @@ class RoleFields:
         self._take_content(more)
         if "images" in self.fields:
             self._take_images(more)
-        if more:
-            self.fields["additional_kwargs"] = {**(self.fields.get("additional_kwargs") or {}), **more}
+        others = self.fields.get("additional_kwargs") or {}
+        if more and isinstance(others, Mapping):
+            self.fields["additional_kwargs"] = {**others, **more}
 
     def _check_mappings(self, name: str, key: str) -> None:
         values = self.fields.get(name, [])
@@ -149,8 +150,10 @@ class RoleFields:
         blocks = [_image_block(one) for one in images]
         if None in blocks:
             more["images"] = images
-        content = self.fields["content"]
+        content = self.fields.get("content")
         before = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
+        if not isinstance(before, list):
+            return  # langchain-core refuses the content
         found = [block for block in blocks if block is not None]
         if found:
             self.fields["content"] = [*before, *found]

@@ -209,3 +209,40 @@ def test_results_of_anthropic_become_tool_messages():
 def test_a_malformed_role_dictionary_is_refused_with_its_path(wrong: dict[str, Any], problem: str):
     with pytest.raises((InvalidInputError, InvalidTypeError), match=problem):
         as_messages(["Hi", {"role": "assistant", "content": "Hello", **wrong}])
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["", "a", "text", "tool_use", "tool_result", "{"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["type", "text", "id", "tool_use_id", "content", "function", "arguments", "name"]), inner
+        )
+    ),
+    max_leaves=6,
+)
+KEYS = (
+    *(
+        "role",
+        "content",
+        "tool_calls",
+        "agent_calls",
+        "structured_data",
+        "images",
+        "message_id",
+        "name",
+        "tool_call_id",
+    ),
+    *("additional_kwargs", "refusal", "cache_control"),
+)
+
+
+@settings(deadline=None, max_examples=examples(1_000))
+@given(st.dictionaries(st.sampled_from(KEYS), junk), st.sampled_from(["user", "assistant", "tool", "system"]))
+def test_any_json_object_is_converted_or_refused_with_an_error_of_ours(given_, role):
+    try:
+        messages = as_messages([{"content": "Hi", **given_, "role": role}])
+    except (InvalidInputError, InvalidTypeError) as error:
+        assert "messages[0]" in str(error)  # noqa: PT017 (the other outcome is none)
+    else:
+        json.dumps(role_dicts_of(messages))
