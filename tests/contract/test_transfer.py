@@ -21,6 +21,7 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.types import Command
 
 from langchain_agentmem import AgentMemory, DamagedDataError, InvalidInputError, InvalidTypeError
@@ -44,6 +45,11 @@ def opened(backend: str, folder: Path, **options: Any) -> AgentMemory:
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def contents(path: Path) -> list[str]:
+    """The lines of an export in any order, without checksums."""
+    return sorted(json.dumps({**line, "sum": ""}, sort_keys=True) for line in lines_of(path))
 
 
 def is_empty(memory: AgentMemory) -> bool:
@@ -132,6 +138,57 @@ async def test_threads_of_langgraphs_own_saver_move(postgres_url, call, tmp_path
         expected = chat_graph(memory.checkpointer).get_state(config("plain")).values
         assert chat_graph(other.checkpointer).get_state(config("plain")).values == expected
         assert len(expected["messages"]) == 4
+
+
+@pytest.mark.parametrize("encryption", ["serde", "key"])
+async def test_threads_of_an_encrypted_memory_continue_without_encryption(encryption, url, call, tmp_path):
+    aes = EncryptedSerializer.from_pycryptodome_aes(key=b"0" * 32)
+    options: dict[str, Any] = {"serde": aes} if encryption == "serde" else {"key": b"k" * 32}
+    with AgentMemory.from_url(url, **options) as memory, opened("sqlite-file", tmp_path, embeddings=None) as other:
+        for _ in range(3):
+            chat_graph(memory.checkpointer).invoke({"messages": [HumanMessage(LONG)]}, config("t"))
+        asking_graph(memory.checkpointer).invoke({"messages": [HumanMessage(LONG)]}, config("asking"))
+        await call(memory.copy_to, other)
+        assert (await call(memory.copy_to, other)).counts == {}
+        expected = chat_graph(memory.checkpointer).get_state(config("t")).values["messages"]
+        state = await call(chat_graph(other.checkpointer).invoke, {"messages": [HumanMessage("next")]}, config("t"))
+        assert state["messages"][:-2] == expected
+        assert chat_graph(other.checkpointer).get_state(config("t")).values == state
+        state = await call(asking_graph(other.checkpointer).invoke, Command(resume="yes"), config("asking"))
+        assert state["messages"][-1].content == "answered yes"
+        if encryption == "serde":
+            back = AgentMemory(memory.backend, tenant="back", serde=aes)
+            await call(other.copy_to, back)
+            state = chat_graph(back.checkpointer).invoke({"messages": [HumanMessage("again")]}, config("t"))
+            assert len(state["messages"]) == 10
+
+
+async def test_an_encrypting_serializer_moves_threads_to_and_from_plain_memories(url, call, exported, tmp_path):
+    serde = EncryptedSerializer.from_pycryptodome_aes(key=b"0" * 32)
+    with AgentMemory.from_url(url, embeddings=Words(), serde=serde) as memory:
+        await call(memory.import_from, exported)
+        state = await call(asking_graph(memory.checkpointer).invoke, Command(resume="yes"), config("asking"))
+        assert state["messages"][-1].content == "answered yes"
+        await call(memory.export, tmp_path / "encrypted.jsonl", thread_id="of alice")
+        with opened("sqlite-memory", tmp_path) as other:
+            other.import_from(tmp_path / "encrypted.jsonl")
+            expected = chat_graph(memory.checkpointer).get_state(config("of alice")).values
+            assert chat_graph(other.checkpointer).get_state(config("of alice")).values == expected
+            assert len(expected["messages"]) == 6
+            other.export(tmp_path / "plain.jsonl")
+        assert (tmp_path / "plain.jsonl").read_bytes() == (tmp_path / "encrypted.jsonl").read_bytes()
+
+
+async def test_everything_moves_to_and_from_a_memory_with_a_key(url, call, exported, tmp_path):
+    with AgentMemory.from_url(url, embeddings=Words(), key=b"k" * 32) as memory:
+        await call(memory.import_from, exported)
+        assert (await call(memory.import_from, exported)).counts == {}
+        await call(memory.export, tmp_path / "encrypted.jsonl")
+        assert contents(tmp_path / "encrypted.jsonl") == contents(exported)
+        with opened("sqlite-memory", tmp_path) as other:
+            await call(memory.copy_to, other)
+            other.export(tmp_path / "plain.jsonl")
+        assert (tmp_path / "plain.jsonl").read_bytes() == exported.read_bytes()
 
 
 # Selections

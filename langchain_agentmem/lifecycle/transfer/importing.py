@@ -34,6 +34,7 @@ from langchain_agentmem.lifecycle.transfer import lines as forms
 from langchain_agentmem.lifecycle.transfer.exporting import ABOUT, Engines
 from langchain_agentmem.lifecycle.transfer.files import NumberedLine
 from langchain_agentmem.lifecycle.transfer.lines import Line
+from langchain_agentmem.lifecycle.transfer.rekeying import Rekeying
 from langchain_agentmem.lifecycle.transfer.results import Imported, nonzero
 from langchain_agentmem.programs import Compute, Program, Read, Write, storage_program
 from langchain_agentmem.search.fingerprint import COMPLETE, Fingerprint, stored_state, swap_state
@@ -124,6 +125,8 @@ class Importer:
         """The session that this import created last."""
         self._thread: tuple[str, Counter[str] | None] | None = None
         """The last thread, and the counter of its rows if they are left out."""
+        self._rekeying: Rekeying | None = None
+        """What makes the references of the last thread plain, if they are keyed and the memory is not encrypted."""
         self._is_new_thread = False
         """False if the last thread was stored already, maybe by an import that was interrupted."""
 
@@ -487,6 +490,7 @@ class Importer:
             if skipped is not None:
                 skipped["threads"] += 1
             self._thread = state.key.thread_id, skipped
+            self._rekeying = Rekeying() if one.line["secret"] is not None and not codec.secret else None
             self._is_new_thread = stored is None
 
     def _restore_thread(self, state: ThreadState, *, replaces: bool) -> Program[None]:
@@ -529,7 +533,8 @@ class Importer:
         }
         for one in batch:
             rows[one.line["kind"]].append(_row(one, parse[one.line["kind"]]))
-        return ThreadRows(*rows.values())
+        found = ThreadRows(*rows.values())
+        return found if self._rekeying is None else self._rekeying.rows(found)
 
     # Parts
 

@@ -56,6 +56,9 @@ VERSION = 1
 EXPORT, ARCHIVE = "export", "archive"
 """The contents of a file: a whole export, which has an end; or an archive, to which cleanups append."""
 
+_EMPTY = Codec().store(b"")
+"""An empty secret."""
+
 _GREATEST = 2**53
 """Greater numbers are refused: they are no times or positions."""
 
@@ -283,7 +286,8 @@ def item_of(line: Line) -> ItemState:
 
 
 def thread_line(state: ThreadState, codec: Codec) -> Line:
-    """Return the line of a thread."""
+    """Return the line of a thread. Without a secret, or with an empty one, its references are not keyed."""
+    secret = None if state.secret is None else _opened(state.secret, codec)
     return {
         "kind": "thread",
         "thread_id": state.key.thread_id,
@@ -293,7 +297,7 @@ def thread_line(state: ThreadState, codec: Codec) -> Line:
         "updated_at": _time(state.updated_at),
         "ttl": state.ttl,
         "expires_at": _time(state.expires_at),
-        "secret": None if state.secret is None else _list(_opened(state.secret, codec)),
+        "secret": None if secret in (None, _EMPTY) else _list(secret),
     }
 
 
@@ -301,7 +305,9 @@ def thread_of(line: Line, tenant: str, codec: Codec) -> ThreadState:
     """Return the thread of a line."""
     key = ThreadKey(tenant, check_id("thread_id", line["thread_id"]))
     users = {check_id("user_id", user): _number(used) for user, used in line["users"].items()}
-    secret = None if line["secret"] is None else _sealed(_typed_of(line["secret"]), codec)
+    secret = None
+    if codec.secret:  # an encrypted thread must have a secret
+        secret = codec.store(b"") if line["secret"] is None else _sealed(_typed_of(line["secret"]), codec)
     created, updated, expires = _times(line)
     ttl = _optional_number(line["ttl"])
     return ThreadState(
