@@ -35,7 +35,7 @@ class Log(TypedDict):
     steps: int
 
 
-def config(thread_id: str, **more: Any) -> Any:
+def config(thread_id: Any, **more: Any) -> Any:
     return {"configurable": {"thread_id": thread_id, **more}}
 
 

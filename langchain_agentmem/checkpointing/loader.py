@@ -194,8 +194,7 @@ class Loader:
         conversion = self._conversion
         wanted = set(channels)
         if conversion is not None:  # channels that are not known yet may have one of these names today
-            known = {name: conversion.knows(name) for name in (*row.inline, *row.stored)}
-            wanted = {name for name, now in known.items() if now is None or now in channels}
+            wanted = {name for name in (*row.inline, *row.stored) if conversion.may_be(name, channels)}
         seeds = {channel: row.inline[channel] for channel in wanted if channel in row.inline}
         stored = {channel: row.stored[channel] for channel in wanted if channel in row.stored}
         found = []

@@ -166,6 +166,27 @@ async def test_a_channel_that_was_added_stays(memory, call):
     assert stored.checkpoint["channel_values"]["words"] == [BIG]
 
 
+async def test_a_function_may_rename_a_channel_in_some_threads_only(memory, call):
+    """Two graphs share a checkpointer, and only one of them renamed its channel."""
+
+    def migrate(values: Any, metadata: Any) -> Any:
+        return renamed(values, metadata) if metadata.get("graph") == "new" else (values, metadata)
+
+    expected = {}
+    for name in ("new", "old"):
+        where: Any = {"configurable": {"thread_id": name, "graph": name}}
+        graph = talk(memory.checkpointer, "msgs", delta=True)
+        for _ in range(2):
+            graph.invoke({"msgs": ["begin"]}, where)
+            graph.invoke(Command(resume=name), where)
+        expected[name] = graph.get_state(where).values["msgs"]
+    saver = reopened(memory, migrate=migrate)
+    for name, channel in (("new", "messages"), ("old", "msgs"), ("new", "messages")):
+        graph = talk(saver, channel, delta=True)
+        state = await call(graph.get_state, {"configurable": {"thread_id": name}})
+        assert state.values == {channel: expected[name]}
+
+
 async def test_versions_counters_and_updates_follow_a_renamed_channel(memory, call):
     checkpoint: Any = {
         "v": 4,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from conftest import new_url
-from kept_threads import GRAPHS, USERS, chat, config, play, questions, resume, states, valkey_saver
-from langchain_core.messages import HumanMessage
+from deepagents import create_deep_agent
+from kept_threads import BIG, GRAPHS, USERS, chat, config, play, questions, resume, states, valkey_saver
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.types import Command
+from processes import killed
 
 from langchain_agentmem import (
     AgentMemory,
@@ -26,6 +30,7 @@ from langchain_agentmem import (
     InvalidTypeError,
     ThreadInUseError,
 )
+from langchain_agentmem.testing import ScriptedChatModel
 
 SAVERS = ("memory", "sqlite", "postgres", "valkey", "own")
 
@@ -155,6 +160,33 @@ async def test_some_threads_are_copied_and_unknown_ones_are_named(memory, call):
     copied = await call(memory.checkpointer.copy_from, source, thread_ids=["chat", "nobody", "chat"])
     assert (copied.threads, copied.missing) == (1, ("nobody",))
     assert [one.thread_id for one in await call(memory.checkpointer.threads)] == ["chat"]
+
+
+async def test_threads_whose_ids_are_numbers_are_copied_and_found(memory, call, tmp_path):
+    source = InMemorySaver()
+    chat().compile(checkpointer=source).invoke({"messages": [HumanMessage("a")]}, config(7))
+    await call(memory.checkpointer.copy_from, source, thread_ids=[7])
+    checkpoint = source.get_tuple(config("7")).checkpoint
+    assert (await call(memory.checkpointer.get_tuple, config(7))).checkpoint == checkpoint
+    with SqliteSaver.from_conn_string(str(tmp_path / "theirs.db")) as saver:
+        saver.setup()
+        assert (await call(memory.checkpointer.copy_to, saver, thread_ids=[7])).threads == 1
+        assert saver.get_tuple(config("7")).checkpoint == checkpoint
+
+
+async def test_threads_of_a_saver_with_a_migrate_function_are_copied_in_todays_shape(memory, call):
+    def renamed(values: Any, metadata: Any) -> Any:
+        values.rename("notes", "entries")
+        return {name: value for name, value in values.items() if not name.startswith("branch:")}, metadata
+
+    graph = questions().compile(checkpointer=memory.checkpointer)
+    graph.invoke({"notes": ["begin"]}, config("questions"))
+    today = AgentMemSaver(memory.backend, migrate=renamed)
+    copy = InMemorySaver()
+    await call(today.copy_to, copy)
+    expected = today.get_tuple(config("questions"))
+    assert copy.get_tuple(config("questions")).pending_writes == expected.pending_writes
+    assert "entries" in copy.get_tuple(config("questions")).checkpoint["channel_values"]
 
 
 class Stopped(Exception):
@@ -323,3 +355,61 @@ async def test_a_memory_with_options_gets_the_same_threads(url, call, options):
         assert (thread.expires_at is not None) == ("ttl" in options)
         assert (await call(memory.checkpointer.copy_from, source)).checkpoints == 0
         assert await resume(memory.checkpointer) == await resume(source)
+
+
+def agent(saver: Any, answers: list[Any]) -> Any:
+    """An agent of deepagents, which waits for the approval of each written file."""
+    model = ScriptedChatModel(answers)
+    return create_deep_agent(model, checkpointer=saver, interrupt_on={"write_file": True})
+
+
+def writes_file(number: int) -> AIMessage:
+    arguments = {"file_path": f"/note-{number}.txt", "content": f"{number} {BIG}"}
+    call: Any = {"name": "write_file", "args": arguments, "id": f"call-{number}", "type": "tool_call"}
+    return AIMessage("", tool_calls=[call], id=f"a{number}")
+
+
+async def test_an_agent_that_waits_for_approval_goes_on_after_the_copy(memory, call):
+    """The messages of deepagents are a delta channel."""
+    source = InMemorySaver()
+    approve = Command(resume={"decisions": [{"type": "approve"}]})
+    before = agent(source, [writes_file(1), writes_file(2)])
+    before.invoke({"messages": [HumanMessage("Note this", id="h1")]}, config("agent"))
+    before.invoke(approve, config("agent"))
+    await call(memory.checkpointer.copy_from, source)
+    results = []
+    for saver in (source, memory.checkpointer):
+        graph = agent(saver, [AIMessage("Done", id="a3")])
+        results.append(await call(graph.invoke, approve, config("agent")))
+        assert graph.get_state(config("agent")).next == ()
+    # LangGraph gives the results of tools new IDs.
+    first, second = ([(one.type, one.content) for one in result["messages"]] for result in results)
+    assert first == second
+    assert [one for one, _ in first] == ["human", "ai", "tool", "ai", "tool", "ai"]
+    assert {name: file["content"] for name, file in results[1]["files"].items()} == {
+        f"/note-{number}.txt": results[0]["files"][f"/note-{number}.txt"]["content"] for number in (1, 2)
+    }
+
+
+def copy_until_killed(path: str, url: str, sender: Any) -> None:
+    done = iter(range(10_000))
+    with SqliteSaver.from_conn_string(path) as source, AgentMemSaver.from_url(url) as target:
+        target.copy_from(source, progress=lambda _: sender.send(next(done)))
+        while True:
+            sender.send(next(done))
+
+
+@pytest.mark.parametrize("acknowledged", [1, 4])
+async def test_a_copy_whose_process_was_killed_continues(lasting_url, call, tmp_path, acknowledged):
+    path = str(tmp_path / "theirs.db")
+    with SqliteSaver.from_conn_string(path) as source:
+        await play(source)
+        graph = chat().compile(checkpointer=source)
+        for turn in range(20):
+            graph.invoke({"messages": [HumanMessage(f"{turn}", id=f"more {turn}")]}, config("chat"))
+        killed(functools.partial(copy_until_killed, path), lasting_url, acknowledged)
+        with AgentMemSaver.from_url(lasting_url) as target:
+            copied = await call(target.copy_from, source)
+            assert copied.skipped > 0
+            assert await states(target) == await states(source)
+            assert await resume(target) == await resume(source)

@@ -7,7 +7,7 @@ channels. They follow a renamed channel, so that the same nodes run next. A chan
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple, PendingWrite
@@ -44,8 +44,8 @@ class Conversion:
 
     def __init__(self, function: Migrate) -> None:
         self._function = function
-        self._names: dict[str, str] = {}
-        """The present name of each channel that had a value before."""
+        self._names: dict[str, set[str]] = {}
+        """The present names of each channel that had a value before: several if they depend on the checkpoint."""
 
     def convert(self, saved: CheckpointTuple) -> CheckpointTuple:
         """Return a checkpoint with its pending writes in today's shape.
@@ -68,10 +68,11 @@ class Conversion:
         if type(given) is dict and given:
             pairs = [self.convert_value(name, value, result.metadata, where) for name, value in given.items()]
             result.values[_INPUT] = dict(pair for pair in pairs if pair is not None)
-        changed = _with_versions(checkpoint, result, {**self._names, **result.renamed})
+        names = self._names_in(checkpoint["channel_values"], result)
+        changed = _with_versions(checkpoint, result, names)
         return saved._replace(
             checkpoint=changed,
-            metadata=cast("CheckpointMetadata", _with_counters(result.metadata, {**self._names, **result.renamed})),
+            metadata=cast("CheckpointMetadata", _with_counters(result.metadata, names)),
             pending_writes=self.convert_writes(saved.pending_writes or [], result.metadata, where),
         )
 
@@ -108,18 +109,24 @@ class Conversion:
                 )
                 raise MigrationError(msg)
             (name,) = result.values
-            self._names[channel] = name
+            self._names.setdefault(channel, set()).add(name)
         new = result.values[name]
         return name, _DeltaSnapshot(new) if isinstance(value, _DeltaSnapshot) else new
 
     @property
     def renamed(self) -> dict[str, str]:
         """The present names of the channels that were renamed, by former name."""
-        return {former: name for former, name in self._names.items() if former != name}
+        return {former: name for former, names in self._names.items() for name in names if former != name}
 
-    def knows(self, channel: str) -> str | None:
-        """Return the present name of a channel, if a value of it was converted before."""
-        return self._names.get(channel)
+    def may_be(self, channel: str, wanted: Collection[str]) -> bool:
+        """Return true if a stored channel may have one of some names today: always, if no value was converted before."""
+        return channel not in self._names or not self._names[channel].isdisjoint(wanted)
+
+    def _names_in(self, values: Mapping[str, Any], result: _Result) -> dict[str, str]:
+        """Return the present names of the channels of a checkpoint. For a channel without value, they were learned before."""
+        names = {former: name for former, (name, *others) in self._names.items() if not others}
+        names.update({name: name for name in values if name in result.values})
+        return {**names, **result.renamed}
 
     def _call(self, values: Mapping[str, Any], metadata: Any, where: str) -> _Result:
         given = ChannelValues(values)
@@ -135,10 +142,11 @@ class Conversion:
             raise MigrationError(msg)
         new = dict(result[0])
         renamed = {**_inferred(values, new), **given.renamed}
-        self._names.update(renamed)
+        for former, name in renamed.items():
+            self._names.setdefault(former, set()).add(name)
         for name in values:
             if name in new:
-                self._names.setdefault(name, name)
+                self._names.setdefault(name, set()).add(name)
         return _Result(new, dict(result[1]), renamed)
 
 

@@ -58,15 +58,16 @@ def copy_threads(
         thread_ids_of("thread_ids", thread_ids)
     with reporting(progress) as report:
         reader, writer = source_of(source), target_of(target)
-        wanted = list(dict.fromkeys((yield from reader.threads()) if thread_ids is None else thread_ids))
+        wanted = (yield from reader.threads()) if thread_ids is None else map(reader.key, thread_ids)
         done = CopiedThreads()
-        for thread_id in wanted:
+        for thread_id in dict.fromkeys(wanted):
             here = yield from reader.checkpoints(thread_id)
             if not here:
                 if thread_ids is not None:
                     done = replace(done, missing=(*done.missing, str(thread_id)))
                 continue
-            work = _ThreadCopy(reader, writer, thread_id, here, (yield from writer.checkpoints(thread_id)))
+            there = yield from writer.checkpoints(writer.key(thread_id))
+            work = _ThreadCopy(reader, writer, thread_id, here, there)
             done = yield from work.copy(done, report)
             yield from Call(report, done)
     _log.debug("checkpointer: %s", done.description)
@@ -109,6 +110,7 @@ class _ThreadCopy:
         self._source = source
         self._target = target
         self._thread_id = thread_id
+        self._copy_id = target.key(thread_id)
         self._here = here
         self._there = {namespace: set(ids) for namespace, ids in there.items()}
         self._versions: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
@@ -146,7 +148,7 @@ class _ThreadCopy:
             done = replace(done, writes=done.writes + (yield from self._add_writes(namespace)))
         if done != before:
             newest = new[-1][::-1] if new else None
-            yield from self._target.finish(self._thread_id, (yield from self._source.users(self._thread_id)), newest)
+            yield from self._target.finish(self._copy_id, (yield from self._source.users(self._thread_id)), newest)
         skipped = sum(len(ids) for ids in self._here.values()) - len(new)
         return replace(done, threads=done.threads + (done != before), skipped=done.skipped + skipped)
 
@@ -170,7 +172,7 @@ class _ThreadCopy:
         self._versions[namespace, checkpoint["id"]] = checkpoint["channel_versions"]
         while len(self._versions) > _KNOWN_PARENTS:
             self._versions.popitem(last=False)
-        return self._target.adopted(self._thread_id, namespace, found, checkpoint, versions)
+        return self._target.adopted(self._copy_id, namespace, found, checkpoint, versions)
 
     def _parent_versions(self, namespace: str, found: Found) -> Program[dict[str, Any] | None]:
         config = found.saved.parent_config
@@ -191,9 +193,8 @@ class _ThreadCopy:
         there = self._there.get(namespace, set())
         if newest not in there or newest != max(there):
             return 0
-        page = (self._thread_id, namespace, [newest], None)
-        found = yield from self._source.page(*page)
-        stored = yield from self._target.page(*page)
+        found = yield from self._source.page(self._thread_id, namespace, [newest], None)
+        stored = yield from self._target.page(self._copy_id, namespace, [newest], None)
         if not found or not stored:  # deleted concurrently
             return 0
         if found[0].saved.checkpoint["ts"] != stored[0].saved.checkpoint["ts"]:
@@ -205,7 +206,7 @@ class _ThreadCopy:
         known = {(write.task_id, write.write_index) for write in adopted_writes(stored[0])}
         missing = [write for write in adopted_writes(found[0]) if (write.task_id, write.write_index) not in known]
         if missing:
-            yield from self._target.put_writes(self._thread_id, namespace, newest, missing)
+            yield from self._target.put_writes(self._copy_id, namespace, newest, missing)
         return len(missing)
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, writes_sort_key
 
-from langchain_agentmem.backends.contract import ThreadKey
+from langchain_agentmem.backends.contract import StoredWrite, ThreadKey
+from langchain_agentmem.checkpointing.arguments import thread_id_of
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.loader import reading_thread
 from langchain_agentmem.checkpointing.scan import Scan, read_page
@@ -53,6 +54,10 @@ class Source:
         self.saver = saver
         self._listed: Ids | None = None
 
+    def key(self, thread_id: Any) -> Any:
+        """Return a thread ID as the saver stores it."""
+        return thread_id
+
     def threads(self) -> Program[list[Any]]:
         """Return the IDs of all threads.
 
@@ -72,7 +77,8 @@ class Source:
     def checkpoints(self, thread_id: Any) -> Program[dict[str, list[str]]]:
         """Return the checkpoint IDs of a thread by namespace, oldest first."""
         if self._listed is None:
-            found = (yield from SaverIds(self.saver, thread_config(thread_id))).get(thread_id, {})
+            listed = yield from SaverIds(self.saver, thread_config(thread_id))
+            found = next(iter(listed.values()), {})
         else:
             found = self._listed.get(thread_id, {})
         return {namespace: sorted(ids) for namespace, ids in found.items()}
@@ -117,6 +123,9 @@ class Source:
 class TableSource(Source):
     """The threads of a `PostgresSaver` or `SqliteSaver`: SQL finds the IDs without reading any value."""
 
+    def key(self, thread_id: Any) -> Any:
+        return str(thread_id)
+
     def threads(self) -> Program[list[Any]]:
         rows = yield from SaverRows(self.saver, "SELECT DISTINCT thread_id FROM checkpoints")
         return sorted(thread_id for (thread_id,) in rows)
@@ -124,7 +133,7 @@ class TableSource(Source):
     def checkpoints(self, thread_id: Any) -> Program[dict[str, list[str]]]:
         statement = "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = {}"
         found: dict[str, list[str]] = {}
-        for namespace, checkpoint_id in (yield from SaverRows(self.saver, statement, (str(thread_id),))):
+        for namespace, checkpoint_id in (yield from SaverRows(self.saver, statement, (thread_id,))):
             found.setdefault(namespace, []).append(checkpoint_id)
         return {namespace: sorted(ids) for namespace, ids in found.items()}
 
@@ -139,12 +148,15 @@ class TableSource(Source):
             f"SELECT checkpoint_id, {path}, task_id, idx FROM {table} "
             f"WHERE thread_id = {{}} AND checkpoint_ns = {{}} AND checkpoint_id IN ({marks})"
         )
-        rows = yield from SaverRows(self.saver, statement, (str(thread_id), namespace, *wanted))
+        rows = yield from SaverRows(self.saver, statement, (thread_id, namespace, *wanted))
         return _matching(saved, rows)
 
 
 class InMemorySource(Source):
-    """The threads of an `InMemorySaver`."""
+    """The threads of an `InMemorySaver`, which stores IDs as they are given; a graph gives it strings."""
+
+    def key(self, thread_id: Any) -> Any:
+        return thread_id if thread_id in self.saver.storage else str(thread_id)  # type: ignore[attr-defined]
 
     def threads(self) -> Program[list[Any]]:
         yield from ()
@@ -173,6 +185,9 @@ class ValkeySource(Source):
         super().__init__(saver)
         self._namespaces: dict[str, list[str]] | None = None
 
+    def key(self, thread_id: Any) -> Any:
+        return str(thread_id)
+
     def threads(self) -> Program[list[Any]]:
         self._namespaces = yield from ValkeyNamespaces(self.saver)
         return sorted(self._namespaces)
@@ -181,7 +196,7 @@ class ValkeySource(Source):
         if self._namespaces is None:
             yield from self.threads()
         found = {}
-        for namespace in (self._namespaces or {}).get(str(thread_id), []):
+        for namespace in (self._namespaces or {}).get(thread_id, []):
             ids = yield from SaverIds(self.saver, thread_config(thread_id, namespace))
             found[namespace] = sorted({one for by_name in ids.values() for own in by_name.values() for one in own})
         return found
@@ -195,6 +210,9 @@ class OwnSource(Source):
         self._engine = engine
         self._users: dict[str, dict[str, float]] = {}
 
+    def key(self, thread_id: Any) -> Any:
+        return thread_id_of("thread_id", thread_id)
+
     def threads(self) -> Program[list[Any]]:
         listed = yield from self._engine.threads()
         for one in listed:
@@ -202,7 +220,7 @@ class OwnSource(Source):
         return [one.thread_id for one in listed]
 
     def checkpoints(self, thread_id: Any) -> Program[dict[str, list[str]]]:
-        return (yield from stored_checkpoints(self._engine, ThreadKey(self._engine.tenant, str(thread_id))))
+        return (yield from stored_checkpoints(self._engine, ThreadKey(self._engine.tenant, thread_id)))
 
     def page(self, thread_id: Any, namespace: str, ids: Sequence[str], following: str | None) -> Program[list[Found]]:
         engine = self._engine
@@ -210,7 +228,7 @@ class OwnSource(Source):
         before = None if following is None else thread_config(thread_id, namespace, following)
         scan: Scan | None = Scan.of(thread_config(thread_id, namespace), None, before, None)
         wanted = set(ids)
-        with reading_thread(str(thread_id)):
+        with reading_thread(thread_id):
             while scan is not None and len(found) < len(ids):
                 page = yield from Read(
                     engine.backend,
@@ -219,10 +237,7 @@ class OwnSource(Source):
                 loaded, scan = page
                 yield from OffLoop(is_large([one.parts for one in loaded]))
                 found += [
-                    Found(
-                        engine.loader.tuple(one, one.row.thread_id),
-                        [Slot(write.write_index, write.task_path) for write in one.writes],
-                    )
+                    _own_found(engine.loader.tuple(one, one.row.thread_id), one.writes)
                     for one in loaded
                     if one.row.key.checkpoint_id in wanted
                 ]
@@ -231,10 +246,9 @@ class OwnSource(Source):
         return found[::-1]
 
     def users(self, thread_id: Any) -> Program[dict[str, float]]:
-        name = str(thread_id)
-        if name not in self._users:
+        if thread_id not in self._users:
             yield from self.threads()
-        return self._users.get(name, {})
+        return self._users.get(thread_id, {})
 
 
 def stored_checkpoints(engine: CheckpointEngine, thread: ThreadKey) -> Program[dict[str, list[str]]]:
@@ -263,6 +277,12 @@ def source_of(saver: Saver) -> Source:
     if is_kind(saver, "memory"):
         return InMemorySource(saver)
     return ValkeySource(saver) if is_kind(saver, "valkey") else Source(saver)
+
+
+def _own_found(saved: CheckpointTuple, writes: Sequence[StoredWrite]) -> Found:
+    slots = [Slot(write.write_index, write.task_path) for write in writes]
+    dropped = len(slots) != len(saved.pending_writes or ())  # by the saver's function `migrate`
+    return Found(saved, inferred_slots(saved) if dropped else slots)
 
 
 def inferred_slots(saved: CheckpointTuple) -> list[Slot]:

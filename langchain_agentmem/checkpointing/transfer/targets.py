@@ -9,7 +9,6 @@ from typing import Any
 from langgraph.checkpoint.base import Checkpoint
 
 from langchain_agentmem.backends.contract import CheckpointKey, ThreadKey
-from langchain_agentmem.checkpointing.arguments import thread_id_of
 from langchain_agentmem.checkpointing.drafts import Adopted, AdoptedWrite
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.transfer.calls import Saver, SaverCall, is_kind, thread_config
@@ -35,6 +34,10 @@ class Target:
     def converted(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return a checkpoint with channel versions of the type that the saver writes."""
         return with_text_versions(checkpoint) if self._text else checkpoint
+
+    def key(self, thread_id: Any) -> Any:
+        """Return a thread ID as the saver stores it."""
+        return self._source.key(thread_id)
 
     def checkpoints(self, thread_id: Any) -> Program[dict[str, list[str]]]:
         """Return the checkpoint IDs that the saver has of a thread, by namespace, oldest first."""
@@ -109,8 +112,7 @@ class OwnTarget(Target):
         self._engine = engine
 
     def checkpoints(self, thread_id: Any) -> Program[dict[str, list[str]]]:
-        thread = ThreadKey(self._engine.tenant, thread_id_of("thread_id", thread_id))
-        return (yield from stored_checkpoints(self._engine, thread))
+        return (yield from stored_checkpoints(self._engine, ThreadKey(self._engine.tenant, thread_id)))
 
     def put(self, batch: Sequence[Adopted]) -> Program[None]:
         yield from self._engine.adopt(batch)
@@ -118,14 +120,13 @@ class OwnTarget(Target):
     def put_writes(
         self, thread_id: Any, namespace: str, checkpoint_id: str, writes: Sequence[AdoptedWrite]
     ) -> Program[None]:
-        config = thread_config(thread_id_of("thread_id", thread_id), namespace, checkpoint_id)
+        config = thread_config(thread_id, namespace, checkpoint_id)
         yield from self._engine.adopt_writes(config, writes)
 
     def finish(self, thread_id: Any, users: Mapping[str, float], newest: tuple[str, str] | None) -> Program[None]:
         if newest is not None:
             for user, used in sorted(users.items(), key=lambda one: one[1]):
-                name = thread_id_of("thread_id", thread_id)
-                yield from self._engine.use(name, CheckpointKey(*newest), user, used)
+                yield from self._engine.use(thread_id, CheckpointKey(*newest), user, used)
 
 
 def target_of(saver: Saver) -> Target:
