@@ -25,6 +25,7 @@ from langgraph.store.base import (
 )
 from typing_extensions import Unpack
 
+from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.options import StoreOptions
 from langchain_agentmem.arguments.values import check_callable
 from langchain_agentmem.backends.contract import Backend
@@ -91,6 +92,7 @@ class AgentMemStore(Surface, BaseStore):
         searchable: bool = False,
     ) -> None:
         given, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")')
+        tenant = check_tenant(tenant)
         backend = protected_backend(given, tenant, key, searchable)
         self._backend: Backend = backend
         self.engine = StoreEngine(
