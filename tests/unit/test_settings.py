@@ -43,6 +43,17 @@ def test_the_ttl_is_seconds_or_a_duration(monkeypatch, value, hours):
         assert memory.store.ttl_config == {"default_ttl": hours * 60}
 
 
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_a_name_in_lower_case_counts_too(monkeypatch, tmp_path, where):
+    if where == "environment":
+        monkeypatch.setenv("agentmem_max_messages", "7")
+    else:
+        (tmp_path / ".env").write_text("agentmem_max_messages=7\n", encoding="utf-8")
+    monkeypatch.setenv("agentmem_url", "sqlite:///:memory:")
+    with AgentMemory.from_settings() as memory:
+        assert memory.history("s").max_messages == 7
+
+
 def test_a_wrong_value_is_not_shown(monkeypatch):
     monkeypatch.setenv("AGENTMEM_TTL", "hunter2secret")
     with pytest.raises(ConfigurationError) as raised:
