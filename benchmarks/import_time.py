@@ -14,7 +14,7 @@ import sys
 
 BASE = """import langchain_core.chat_history, langchain_core.messages, langchain_core.embeddings
 import langgraph.checkpoint.base, langgraph.checkpoint.serde.encrypted, langgraph.checkpoint.serde.jsonplus
-import langgraph.store.base"""
+import langgraph.cache.base, langgraph.store.base"""
 OURS = "from langchain_agentmem import AgentMemory"
 TIMED = "import time; start = time.perf_counter()\n{}\nprint(time.perf_counter() - start)"
 

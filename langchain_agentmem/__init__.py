@@ -12,6 +12,7 @@ Classes:
     AgentMemHistory: LangChain's chat history of one session.
     AgentMemStore: LangGraph's store.
     AgentMemSaver: LangGraph's checkpointer.
+    AgentMemCache: LangGraph's cache of node and task results.
     MemoryCompressor: Fits a conversation into a budget with a running summary; see `memory.compressor`.
     MemoryPrompt: A chat prompt template that memory fills in; see `memory.prompt`.
     RecentContext: How much of a session a prompt quotes; see `recent=` of `memory.prompt`.
@@ -123,6 +124,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.arguments.caching import ReadCache
     from langchain_agentmem.arguments.cleaning import CleanupPolicy
     from langchain_agentmem.arguments.retention import Retention
+    from langchain_agentmem.caching.face import AgentMemCache
     from langchain_agentmem.checkpointing.face import AgentMemSaver
     from langchain_agentmem.checkpointing.models import CopiedThreads, MigratedThreads, ThreadInfo
     from langchain_agentmem.compression.compressor import MemoryCompressor
@@ -162,6 +164,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.text.guard import Guard
 
 __all__ = [
+    "AgentMemCache",
     "AgentMemError",
     "AgentMemHistory",
     "AgentMemSaver",
@@ -238,6 +241,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "AgentMemCache": "caching.face",
     "AgentMemHistory": "history.face",
     "AgentMemSaver": "checkpointing.face",
     "AgentMemStore": "store.face",

@@ -1,4 +1,4 @@
-"""`AgentMemory`: chat history, store, checkpointer and knowledge on one database."""
+"""`AgentMemory`: chat history, store, checkpointer, cache and knowledge on one database."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.reads import CachedReads
 from langchain_agentmem.backends.surface import Surface, backend_of, check_one_of_key_and_serde, protected_backend
 from langchain_agentmem.backends.sweeper import Sweeper
+from langchain_agentmem.caching.face import AgentMemCache
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.checkpointing.migration.values import Migrate
 from langchain_agentmem.errors import AgentMemError, ConfigurationError, InvalidTypeError
@@ -76,14 +77,14 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             of vectors, or `"provider:model"`. Default: None (full-text search only).
         index: LangGraph's index configuration of the store, with options beside `embeddings`. Default: None.
         tenant: The name of the application, if several share the database. Default: None (`"default"`).
-        ttl: The time without use after which sessions, items and threads expire, as a `timedelta` or in seconds. Default:
-            None (never).
+        ttl: The time without use after which sessions, items and threads expire, as a `timedelta` or in seconds. Cache
+            entries expire this time after they were stored, unless their `CachePolicy` has a TTL. Default: None (never).
         max_messages: The maximum number of messages that a history gives to a chain. All messages stay stored. Default: None
             (all).
         max_tokens: The maximum number of tokens that a history gives to a chain. Default: None (any number).
         retention: Which messages are kept, and for how long: one `Retention`, or a mapping of agents to `Retention`, in which
             The key None is for all other agents. Default: all messages, forever.
-        serde: The serializer of the checkpointer. Default: None (LangGraph's `JsonPlusSerializer`).
+        serde: The serializer of the checkpointer and the cache. Default: None (LangGraph's `JsonPlusSerializer`).
         compact: If true, a checkpoint takes space in proportion to what changed; see `AgentMemSaver`. Default: True.
         migrate: Converts stored checkpoints to today's shape of your state; see `AgentMemSaver`. Default: None.
         embed_history: If true, `embeddings` also embeds messages, with one call for each turn. Default: True.
@@ -194,6 +195,9 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
             migrate=migrate,
             sweeper=sweeper,
             guard=guard,
+        )
+        self.cache: AgentMemCache[Any] = AgentMemCache(
+            self.backend, serde=serde, ttl=ttl, tenant=tenant, sweeper=sweeper, guard=guard
         )
         indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
         engine = HistoryEngine(

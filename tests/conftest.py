@@ -235,6 +235,7 @@ class Schemas:
 
 
 TABLES = {
+    "agentmem_cache",
     "agentmem_channel_values",
     "agentmem_elements",
     "agentmem_item_paths",

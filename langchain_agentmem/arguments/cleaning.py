@@ -15,10 +15,10 @@ from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
 _DAY = 86_400.0
 
-KINDS = ("records", "sessions", "messages", "threads", "items", "variables", "orphans")
+KINDS = ("records", "sessions", "messages", "threads", "items", "variables", "cache", "orphans")
 """The kinds of data that a cleanup can delete."""
 
-DEFAULT_KINDS = ("records", "sessions", "messages", "threads", "items", "orphans")
+DEFAULT_KINDS = ("records", "sessions", "messages", "threads", "items", "cache", "orphans")
 """The kinds that a cleanup deletes by default. Variables of users are settings, which may be old and still valid."""
 
 Target = str | os.PathLike[str] | TextIO

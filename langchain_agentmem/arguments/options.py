@@ -71,6 +71,17 @@ class SaverOptions(TypedDict, total=False):
     searchable: bool
 
 
+class CacheOptions(TypedDict, total=False):
+    """The keyword arguments of `AgentMemCache`."""
+
+    serde: SerializerProtocol | None
+    ttl: timedelta | float | None
+    tenant: str
+    guard: Guard | None
+    key: Key | None
+    searchable: bool
+
+
 class HistoryOptions(TypedDict, total=False):
     """The keyword arguments of `AgentMemHistory`."""
 

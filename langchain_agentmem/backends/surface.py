@@ -68,7 +68,7 @@ class Work(Coroutine[Any, Any, None]):
 
 
 class Surface:
-    """Base class of `AgentMemory`, the history, the store and the checkpointer.
+    """Base class of `AgentMemory`, the history, the store, the checkpointer and the cache.
 
     A subclass declares the constructors again under `TYPE_CHECKING`, with its own options, so that type checkers know them.
     """

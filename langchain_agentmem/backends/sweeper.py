@@ -39,7 +39,10 @@ class Sweeper:
         self._claiming = forkable_lock()
 
     def sweep(self) -> Program[int]:
-        """Delete all expired sessions, items, threads and variables, and end abandoned sessions; return their number."""
+        """Delete all expired sessions, items, threads, variables and cache entries, and end abandoned sessions.
+
+        Return the number of deleted rows and ended sessions.
+        """
         total = 0
         while True:
             deleted = yield from Write(self._backend, self._batch(time.time()))
@@ -63,7 +66,7 @@ class Sweeper:
     def _batch(self, now: float) -> Program[int]:
         deleted = 0
         backend = self._backend
-        for table in (backend.messages, backend.items, backend.checkpoints, backend.variables):
+        for table in (backend.messages, backend.items, backend.checkpoints, backend.variables, backend.cache):
             deleted += yield from table.sweep(self._tenant, now, BATCH)
         deleted += yield from backend.openings.end_abandoned(self._tenant, now, BATCH)
         yield from backend.items.sweep(TENANT_OF_NOTES + self._tenant, now, BATCH)

@@ -24,12 +24,13 @@ from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.arguments.options import SaverOptions
+from langchain_agentmem.arguments.serializers import serializer_of
 from langchain_agentmem.arguments.values import check_flag
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.credentials import CredentialsFunction
 from langchain_agentmem.backends.surface import Surface, backend_of, check_one_of_key_and_serde, protected_backend
 from langchain_agentmem.backends.sweeper import Sweeper
-from langchain_agentmem.checkpointing.arguments import number_of_version, serializer_of
+from langchain_agentmem.checkpointing.arguments import number_of_version
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.methods import ThreadMethods
 from langchain_agentmem.checkpointing.migration.conversion import Conversion

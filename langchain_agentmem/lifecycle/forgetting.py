@@ -16,6 +16,7 @@ from langchain_agentmem.arguments.ids import check_id
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import Backend, SessionKey, ThreadKey, ThreadRow
 from langchain_agentmem.backends.notes import notes_of_thread
+from langchain_agentmem.caching.engine import cleared
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.history.engine import HistoryEngine
@@ -157,6 +158,7 @@ class Forgetting:
             variables = self._backend.variables.forget(self._tenant, self._user_id, self._began)
             self._deleted["variables"] += yield from Write(self._backend, variables)
             yield from self._forget_threads()
+            self._deleted["cache_entries"] = yield from cleared(self._backend, self._tenant)
             counts = yield from forget_knowledge(self._store, self._user_id)
             self._deleted.update({kind: counts[label] for label, kind in _KINDS.items()})
             yield from self._name_namespaces()

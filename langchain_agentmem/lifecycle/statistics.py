@@ -32,6 +32,8 @@ _MARKERS = (SEEN, FORGOTTEN)
 _PERIOD_NAMES = ("within an hour", "within a day", "within a week", "later", "never")
 _EXPIRY_NAMES = {"items": "all_items"}
 """Names of the kinds in `Stats.expiries` that differ from those of a backend: `items` in `entries` are the application's."""
+_LAST = ("threads", "checkpoints", "pending_writes", "variables", "cache_entries", "records")
+"""The last counts of a backend in `Stats.entries`."""
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -55,7 +57,7 @@ class Stats(Mapping[str, Any]):
     taken_at: datetime
     entries: Mapping[str, int]
     """The numbers of sessions, messages, summaries, items, profiles, facts, memories, entities, relations, knowledge,
-    markers, threads, checkpoints, pending_writes, variables and records.
+    markers, threads, checkpoints, pending_writes, variables, cache_entries and records.
 
     `items` are those of the application. `facts` include earlier ones, and `knowledge` is the shared one. `markers` say which
     messages were read, which facts were forgotten, and which other names an entity has."""
@@ -64,7 +66,8 @@ class Stats(Mapping[str, Any]):
     agents: int
     """The number of agents that wrote messages, variables or records."""
     expiries: Mapping[str, Mapping[str, int]]
-    """The numbers of sessions, all_items, threads and variables that expire within an hour, a day, a week, later, or never.
+    """The numbers of sessions, all_items, threads, variables and cache_entries by the period in which they expire: within an
+    hour, a day, a week, later, or never.
 
     The periods do not overlap. `all_items` are the items of the application, knowledge and markers."""
     bytes: int | None
@@ -166,7 +169,7 @@ def _entries(found: Statistics) -> dict[str, int]:
         **{kind: items.get(kind, 0) for kind in (FACTS, MEMORIES, ENTITIES, RELATIONS)},
         "knowledge": items.get(SHARED, 0),
         "markers": sum(items.get(kind, 0) for kind in (*_MARKERS, ALIASES)),
-        **{name: counts[name] for name in ("threads", "checkpoints", "pending_writes", "variables", "records")},
+        **{name: counts[name] for name in _LAST},
     }
 
 

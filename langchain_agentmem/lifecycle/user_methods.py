@@ -59,6 +59,7 @@ class UserMethods:
 
         Deletes the user's sessions with their messages and summaries, records, variables, threads, profile, facts, memories,
         entities and relations, with their search indexes. Messages that were written before never bring the knowledge back.
+        Clears the cache of the tenant, because a cached result may contain anything; nodes run again.
         If the call is interrupted, call it again. Data that other processes store for the user during the call may stay.
 
         Args:

@@ -29,6 +29,7 @@ _is_storing: ContextVar[bool] = ContextVar("agentmem_is_storing", default=False)
 _current: ContextVar[Operation | None] = ContextVar("agentmem_operation", default=None)
 
 _SURFACES = {
+    "AgentMemCache": "cache",
     "AgentMemHistory": "history",
     "AgentMemSaver": "checkpointer",
     "AgentMemStore": "store",
@@ -50,7 +51,7 @@ _OPERATIONS = (
 )
 """OpenTelemetry's names of memory operations, by the beginning of our methods' names."""
 
-_NO_RECORDS = ("checkpointer", "memory_middleware", "memory_compressor")
+_NO_RECORDS = ("cache", "checkpointer", "memory_middleware", "memory_compressor")
 """Surfaces whose operations are not on records of a memory."""
 
 _OURS = "langchain_agentmem."

@@ -46,6 +46,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import Program
+from langchain_agentmem.testing.cache import CacheContract
 from langchain_agentmem.testing.cases import HOSTILE_IDS, KEY, NOTES, NOW, item, message, turn
 from langchain_agentmem.testing.edits import EditContract
 from langchain_agentmem.testing.openings import OpeningContract
@@ -63,6 +64,7 @@ T = TypeVar("T")
 
 
 class BackendContract(
+    CacheContract,
     EditContract,
     OpeningContract,
     RecordContract,

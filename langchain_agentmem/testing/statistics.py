@@ -44,12 +44,13 @@ class StatisticsContract(ContractCase):
             "checkpoints",
             "pending_writes",
             "variables",
+            "cache_entries",
             "records",
         )
         assert found.counts == dict.fromkeys((*names, "users", "agents"), 0)
         assert not any(found.items.values())
         assert {name: [*numbers] for name, numbers in found.expiries.items()} == {
-            name: [0] * 5 for name in ("sessions", "items", "threads", "variables")
+            name: [0] * 5 for name in ("sessions", "items", "threads", "variables", "cache_entries")
         }
 
     def test_sessions_are_counted_with_their_messages_and_summaries(self, backend: Backend) -> None:

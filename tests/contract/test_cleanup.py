@@ -80,6 +80,7 @@ async def test_old_data_of_every_kind_is_deleted(memory, call, clock):
         "checkpoints": 1,
         "items": 1,
         "variables": 0,
+        "cache_entries": 0,
         "orphans": 0,
     }
     found = await call(memory.cleanup, timedelta(days=5), dry_run=True)

@@ -37,6 +37,7 @@ async def test_statistics_count_every_kind_of_entry(memory, call):
         "threads": 1,
         "checkpoints": 1,
         "pending_writes": 1,
+        "cache_entries": 0,
         "variables": 3,
         "records": 1,
     }
@@ -61,6 +62,7 @@ async def test_statistics_tell_what_expires_when(memory, call):
         memory.variables.set(name, 1, ttl=ttl)
         memory.checkpointer.put(thread(name), empty_checkpoint(), {}, {})
         memory.checkpointer.set_ttl(name, ttl)
+        memory.cache.set({(("node",), name): (1, ttl)})
     memory.history("e").add_user_message("Hello")
     memory.profiles.update_preference("alice", "answers", "short")
     expected = {"hour": 1, "day": 1, "week": 1, "later": 1, "never": 0}
@@ -70,6 +72,7 @@ async def test_statistics_tell_what_expires_when(memory, call):
         "all_items": expected | {"never": 1},
         "threads": expected,
         "variables": expected,
+        "cache_entries": expected,
     }
     assert (stats.entries["items"], stats.entries["profiles"]) == (4, 1), "all_items are more than the application's"
 

@@ -20,6 +20,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.postgres.base import PoolConfig
 
 from langchain_agentmem import (
+    AgentMemCache,
     AgentMemHistory,
     AgentMemory,
     AgentMemSaver,
@@ -199,6 +200,7 @@ def test_what_is_no_connection_string_is_refused(kind, given, tmp_path, monkeypa
 SURFACES: dict[str, Callable[[str], Any]] = {
     "saver": AgentMemSaver.from_conn_string,
     "store": AgentMemStore.from_conn_string,
+    "cache": AgentMemCache.from_conn_string,
     "history": lambda url: AgentMemHistory.from_conn_string(url, "s"),
 }
 surfaces = pytest.mark.parametrize("make", SURFACES.values(), ids=SURFACES)

@@ -8,6 +8,7 @@ import threading
 import weakref
 from typing import Any
 
+from dict_backend.cache import Cache
 from dict_backend.checkpoints import Checkpoints
 from dict_backend.items import Items
 from dict_backend.messages import Messages
@@ -34,11 +35,17 @@ class DictBackend(Backend):
         self.records = Records(self.messages)
         self.variables = Variables(self.messages)
         self.openings = Openings(self.messages)
+        self.cache = Cache()
         self.stale = StaleRows(self)
         self.statistics = Statistics(self)
         self.transfer = Transfer(self)
         self._lock = threading.RLock()
         self._closed = False
+
+    @property
+    def _tables(self) -> tuple[Any, ...]:
+        tables = (self.messages, self.items, self.checkpoints, self.records, self.variables, self.openings)
+        return (*tables, self.cache)
 
     @property
     def closed(self) -> bool:
@@ -54,12 +61,11 @@ class DictBackend(Backend):
         with self._lock:
             if self._closed:
                 raise StorageClosedError("This memory is closed: create a new one.")
-            tables = (self.messages, self.items, self.checkpoints, self.records, self.variables, self.openings)
-            before = pickle.dumps([_state(table) for table in tables])  # five times as fast as a deep copy
+            before = pickle.dumps([_state(table) for table in self._tables])  # five times as fast as a deep copy
             try:
                 return run(program, self._refuse)
             except BaseException:
-                for table, state in zip(tables, pickle.loads(before), strict=True):
+                for table, state in zip(self._tables, pickle.loads(before), strict=True):
                     vars(table).update(state)
                 raise
 
@@ -69,8 +75,7 @@ class DictBackend(Backend):
     @program
     def traces(self, tenant, user_id, root, after):
         forms = TraceForms(user_id)
-        tables = (self.messages, self.items, self.checkpoints, self.records, self.variables, self.openings)
-        values = [(type(table).__name__, repr(vars(table))) for table in tables]
+        values = [(type(table).__name__, repr(vars(table))) for table in self._tables]
         found = [FoundTrace(name, form, name) for name, value in values if (form := forms.form_of(value))]
         return found, "the tables", None
 

@@ -62,6 +62,9 @@ class Statistics:
             tally.add("variables")
             tally.use(users=[row.scope.user_id], agents=[row.scope.agent])
             expire("variables", row.expires_at)
+        for row in backend.cache.living(query.tenant, now):
+            tally.add("cache_entries")
+            expire("cache_entries", row.expires_at)
         for row in backend.records.living(query.tenant, now):
             tally.add("records")
             tally.use(users=[row.user_id], agents=[row.agent])

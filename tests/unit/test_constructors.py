@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from langchain_agentmem import (
+    AgentMemCache,
     AgentMemHistory,
     AgentMemory,
     AgentMemSaver,
@@ -31,7 +32,7 @@ def test_the_session_may_be_a_keyword(name):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
-@pytest.mark.parametrize("kind", [AgentMemory, AgentMemHistory, AgentMemStore, AgentMemSaver])
+@pytest.mark.parametrize("kind", [AgentMemory, AgentMemHistory, AgentMemStore, AgentMemSaver, AgentMemCache])
 def test_a_signature_at_run_time_names_the_arguments(kind, name):
     parameters = inspect.signature(getattr(kind, name)).parameters
     assert ("session_id" in parameters) == (kind is AgentMemHistory)
@@ -39,7 +40,7 @@ def test_a_signature_at_run_time_names_the_arguments(kind, name):
     assert not {"arguments", "options"} & parameters.keys()
 
 
-@pytest.mark.parametrize("kind", [AgentMemory, AgentMemStore, AgentMemSaver])
+@pytest.mark.parametrize("kind", [AgentMemory, AgentMemStore, AgentMemSaver, AgentMemCache])
 def test_connections_of_a_dropped_object_are_closed_at_once(kind, tmp_path: Path):
     gc.collect()
     gc.disable()

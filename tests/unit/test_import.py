@@ -26,7 +26,7 @@ HEAVY = (
 BASE = (
     "langchain_core.chat_history, langchain_core.embeddings, langchain_core.messages, langchain_core.prompt_values, "
     "langchain_core.runnables, "
-    "langgraph.checkpoint.base, langgraph.checkpoint.serde.encrypted, langgraph.store.base"
+    "langgraph.cache.base, langgraph.checkpoint.base, langgraph.checkpoint.serde.encrypted, langgraph.store.base"
 )
 """What the package's public classes derive from or speak of."""
 REPORT = "; import json, sys; print(json.dumps(sorted(sys.modules)))"

@@ -37,6 +37,7 @@ PUBLIC = {
         "knowledge",
         "store",
         "checkpointer",
+        "cache",
         "sessions",
         "records",
         "backend",

@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, MemoryCompressor
+from langchain_agentmem import (
+    AgentMemCache,
+    AgentMemHistory,
+    AgentMemory,
+    AgentMemSaver,
+    AgentMemStore,
+    MemoryCompressor,
+)
 from langchain_agentmem.agents.middleware import MemoryMiddleware
 from langchain_agentmem.knowledge.entities.face import Entities
 from langchain_agentmem.knowledge.extraction.face import ProfileExtractor
@@ -22,6 +29,7 @@ from langchain_agentmem.lifecycle.sessions import Sessions
 from langchain_agentmem.prompting.variables.face import Variables
 
 CLASSES = (
+    AgentMemCache,
     AgentMemory,
     AgentMemHistory,
     AgentMemSaver,

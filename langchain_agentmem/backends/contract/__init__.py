@@ -1,8 +1,8 @@
 """The contract of a backend: its tables, and transactions on them.
 
 A backend is a package with one subclass of `Backend`. Its tables implement `MessageLog`, `ItemTable`, `CheckpointTable`,
-`RecordTable`, `VariableTable`, `OpeningTable`, `StatisticsTable`, `StaleRows` and `TransferTable`. Engines use these classes
-only, so they work with every backend.
+`RecordTable`, `VariableTable`, `OpeningTable`, `CacheTable`, `StatisticsTable`, `StaleRows` and `TransferTable`. Engines use
+these classes only, so they work with every backend.
 
 Rules for an implementation:
 
@@ -15,6 +15,7 @@ Rules for an implementation:
 """
 
 from langchain_agentmem.backends.contract.backend import Backend
+from langchain_agentmem.backends.contract.cache import CacheKey, CachePut, CacheTable
 from langchain_agentmem.backends.contract.checkpoints import (
     CheckpointEntry,
     CheckpointKey,
@@ -102,6 +103,9 @@ __all__ = [
     "UNKNOWN_MESSAGE",
     "Append",
     "Backend",
+    "CacheKey",
+    "CachePut",
+    "CacheTable",
     "Candidate",
     "CheckpointEntry",
     "CheckpointKey",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from langchain_agentmem.backends.contract.cache import CacheTable
 from langchain_agentmem.backends.contract.checkpoints import CheckpointTable
 from langchain_agentmem.backends.contract.items import ItemTable
 from langchain_agentmem.backends.contract.messages import MessageLog
@@ -38,6 +39,7 @@ class Backend(ABC):
     records: RecordTable
     variables: VariableTable
     openings: OpeningTable
+    cache: CacheTable
     stale: StaleRows
     statistics: StatisticsTable
     transfer: TransferTable

@@ -12,6 +12,8 @@ from langchain_agentmem.programs import Program
 PERIODS = ("hour", "day", "week", "later", "never")
 """The periods in which entries expire. They do not overlap: `"day"` begins after the first hour."""
 
+_EXPIRING = ("sessions", "items", "threads", "variables", "cache_entries")
+
 _ENDS = (3_600.0, 86_400.0, 604_800.0)
 
 OTHER, SHARED, ALIASES = "", "shared", "aliases"
@@ -65,11 +67,12 @@ class Statistics(NamedTuple):
     """The numbers of a tenant's entries that have not expired."""
 
     counts: Mapping[str, int]
-    """By name: sessions, messages, summaries, threads, checkpoints, pending_writes, variables, records, users, agents."""
+    """By name: sessions, messages, summaries, threads, checkpoints, pending_writes, variables, cache_entries, records, users,
+    agents."""
     items: Mapping[str, int]
     """The items by kind: those of `StatisticsQuery`, `OTHER`, `SHARED` and `ALIASES`."""
     expiries: Mapping[str, Sequence[int]]
-    """The numbers of sessions, items, threads and variables that expire in each of `PERIODS`."""
+    """The numbers of sessions, items, threads, variables and cache entries that expire in each of `PERIODS`."""
     bytes: int | None = None
     """The size of the database, with all tenants; None if the server does not tell it."""
     bytes_by_table: Mapping[str, int] = {}
@@ -101,7 +104,7 @@ class Tally:
     def __init__(self) -> None:
         self.items: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
-        self._expiries = {name: [0] * len(PERIODS) for name in ("sessions", "items", "threads", "variables")}
+        self._expiries = {name: [0] * len(PERIODS) for name in _EXPIRING}
         self._users: set[bytes] = set()
         self._agents: set[bytes] = set()
 
@@ -128,6 +131,7 @@ class Tally:
             "checkpoints",
             "pending_writes",
             "variables",
+            "cache_entries",
             "records",
         )
         counts = {name: self._counts[name] for name in names}
@@ -168,11 +172,11 @@ def statistics_of(query: StatisticsQuery, rows: Mapping[str, Sequence[Sequence[A
 
     Args:
         query: The query.
-        rows: The rows by name. Those of `sessions`, `threads`, `variables` and `items` contain numbers as `disjoint` takes
-            them: for sessions followed by the number of messages, for items after the kind. Other names have one number.
+        rows: The rows by name. Those of entries that expire contain numbers as `disjoint` takes them: for sessions followed
+            by the number of messages, for items after the kind. Other names have one number.
     """
     counts = {name: found[0][0] for name, found in rows.items() if name != "items"}
-    periods = {name: disjoint(rows[name][0][:5]) for name in ("sessions", "threads", "variables")}
+    periods = {name: disjoint(rows[name][0][:5]) for name in _EXPIRING if name != "items"}
     counts |= {name: sum(numbers) for name, numbers in periods.items()}
     counts["messages"] = rows["sessions"][0][5]
     kinds = {kind: disjoint(numbers) for kind, *numbers in rows["items"]}

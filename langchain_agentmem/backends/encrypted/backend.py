@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend, HeadChangedError
+from langchain_agentmem.backends.encrypted.cache import EncryptedCache
 from langchain_agentmem.backends.encrypted.checkpoints import EncryptedCheckpoints
 from langchain_agentmem.backends.encrypted.items import EncryptedItems
 from langchain_agentmem.backends.encrypted.message_rows import StaleHeadError
@@ -74,6 +75,7 @@ class EncryptedBackend(Backend):
         self.records = EncryptedRecords(inner.records, self.ring)
         self.variables = EncryptedVariables(inner.variables, self.ring)
         self.openings = EncryptedOpenings(inner.openings, self.ring)
+        self.cache = EncryptedCache(inner.cache, self.ring)
         self.items = self.item_table = EncryptedItems(inner, self.ring, searchable=searchable)
         self.checkpoints = self.checkpoint_table = EncryptedCheckpoints(inner, self.ring)
         self.stale = EncryptedStaleRows(self)

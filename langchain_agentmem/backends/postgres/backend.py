@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.credentials import Credentials
+from langchain_agentmem.backends.postgres.cache import PostgresCache
 from langchain_agentmem.backends.postgres.checkpoints import PostgresCheckpoints
 from langchain_agentmem.backends.postgres.conninfo import connection_settings, url_of_conninfo
 from langchain_agentmem.backends.postgres.driver import PostgresDriver
@@ -44,6 +45,7 @@ class PostgresBackend(Backend):
         self.records = PostgresRecords(schema)
         self.variables = PostgresVariables(schema)
         self.openings = PostgresOpenings(schema)
+        self.cache = PostgresCache(schema)
         self.stale = PostgresStaleRows(schema)
         self.statistics = PostgresStatistics(schema)
         self.transfer = PostgresTransfer(schema, self._items)

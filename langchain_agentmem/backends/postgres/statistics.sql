@@ -40,6 +40,10 @@ SELECT count(*) FROM {schema}checkpoint_writes AS saved {of_living_threads}
 -- Count variables by expiry: their own or that of their session.
 SELECT {by_expiry} FROM (SELECT least(variable.expires_at, session.expires_at) AS expires_at {living_variables}) AS variable
 
+-- cache_entries --
+-- Count cache entries by expiry.
+SELECT {by_expiry} FROM {schema}agentmem_cache WHERE tenant = %(tenant)s AND {alive}
+
 -- records --
 -- Count records.
 SELECT count(*) {living_records}

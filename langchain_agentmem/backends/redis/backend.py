@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.credentials import Credentials
+from langchain_agentmem.backends.redis.cache import RedisCache
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
 from langchain_agentmem.backends.redis.driver import RedisDriver
 from langchain_agentmem.backends.redis.history import RedisMessages
@@ -43,8 +44,11 @@ class RedisBackend(Backend):
         self.records = self._records = RedisRecords()
         self.variables = RedisVariables()
         self.openings = RedisOpenings()
+        self.cache = RedisCache()
         self.stale = RedisStaleRows()
-        self.statistics = RedisStatistics(self.messages, self.items, self.checkpoints, self.records, self.variables)
+        self.statistics = RedisStatistics(
+            *(self.messages, self.items, self.checkpoints, self.records, self.variables, self.cache)
+        )
         self.transfer = RedisTransfer(self._items)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from langchain_agentmem.backends.contract import Statistics, StatisticsQuery, Tally
+from langchain_agentmem.backends.redis.cache import RedisCache
 from langchain_agentmem.backends.redis.checkpoints import RedisCheckpoints
 from langchain_agentmem.backends.redis.history import RedisMessages
 from langchain_agentmem.backends.redis.inspection import info_of
@@ -11,6 +12,8 @@ from langchain_agentmem.backends.redis.scripts import AskServers
 from langchain_agentmem.backends.redis.store import RedisItems
 from langchain_agentmem.backends.redis.variables import RedisVariables
 from langchain_agentmem.programs import Program, storage_program
+
+_Table = RedisMessages | RedisItems | RedisCheckpoints | RedisRecords | RedisVariables | RedisCache
 
 
 class RedisStatistics:
@@ -22,7 +25,7 @@ class RedisStatistics:
         *tables: The tables.
     """
 
-    def __init__(self, *tables: RedisMessages | RedisItems | RedisCheckpoints | RedisRecords | RedisVariables) -> None:
+    def __init__(self, *tables: _Table) -> None:
         self._tables = tables
 
     @storage_program

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.rewriting import CellChange, Rewritten
+from langchain_agentmem.backends.sqlite.cache import SqliteCache
 from langchain_agentmem.backends.sqlite.checkpoints import SqliteCheckpoints
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
 from langchain_agentmem.backends.sqlite.history import SqliteMessages
@@ -41,6 +42,7 @@ class SqliteBackend(Backend):
         self.records = SqliteRecords()
         self.variables = SqliteVariables()
         self.openings = SqliteOpenings()
+        self.cache = SqliteCache()
         self.stale = SqliteStaleRows()
         self.statistics = SqliteStatistics()
         self.transfer = SqliteTransfer()

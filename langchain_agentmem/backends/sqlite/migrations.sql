@@ -175,3 +175,23 @@ CREATE INDEX agentmem_unidentified_messages ON agentmem_messages (session) WHERE
 
 -- v4_covers --
 ALTER TABLE agentmem_summaries ADD COLUMN covers INTEGER
+
+-- v4_cache --
+-- The results of graph nodes and tasks. A namespace is a JSON list of its labels.
+CREATE TABLE agentmem_cache (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    key TEXT NOT NULL,
+    type TEXT NOT NULL,
+    data BLOB NOT NULL,
+    stored_at REAL NOT NULL,
+    expires_at REAL,
+    UNIQUE (tenant, namespace, key)
+)
+
+-- v4_cache_by_age --
+CREATE INDEX agentmem_cache_by_age ON agentmem_cache (tenant, stored_at)
+
+-- v4_cache_by_expiry --
+CREATE INDEX agentmem_cache_by_expiry ON agentmem_cache (tenant, expires_at) WHERE expires_at IS NOT NULL

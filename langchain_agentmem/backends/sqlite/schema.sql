@@ -166,6 +166,26 @@ WHEN old.created_at <> new.created_at BEGIN
     DELETE FROM agentmem_variables WHERE session = old.id AND session <> 0;
 END
 
+-- cache --
+-- The results of graph nodes and tasks. A namespace is a JSON list of its labels.
+CREATE TABLE agentmem_cache (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    key TEXT NOT NULL,
+    type TEXT NOT NULL,
+    data BLOB NOT NULL,
+    stored_at REAL NOT NULL,
+    expires_at REAL,
+    UNIQUE (tenant, namespace, key)
+)
+
+-- cache_by_age --
+CREATE INDEX agentmem_cache_by_age ON agentmem_cache (tenant, stored_at)
+
+-- cache_by_expiry --
+CREATE INDEX agentmem_cache_by_expiry ON agentmem_cache (tenant, expires_at) WHERE expires_at IS NOT NULL
+
 -- items --
 -- A namespace is its labels in UTF-8, each followed by a zero byte, which no label holds.
 CREATE TABLE agentmem_items (

@@ -30,6 +30,10 @@ SELECT {by_expiry} FROM (
     {living_variables}
 )
 
+-- cache_entries --
+-- Count cache entries by expiry.
+SELECT {by_expiry} FROM agentmem_cache WHERE tenant = :tenant AND {alive}
+
 -- records --
 -- Count records.
 SELECT count(*) {living_records}

@@ -128,6 +128,7 @@ class Cleaning:
             "threads": self._delete_threads,
             "items": self._delete_items,
             "variables": self._delete_variables,
+            "cache": self._delete_cache_entries,
             "orphans": self._delete_orphans,
         }
 
@@ -279,6 +280,18 @@ class Cleaning:
         if not self._dry_run:
             number = yield from Write(self._backend, self._backend.stale.delete_variables(rows, time.time()))
         self._count(variables=number)
+
+    def _delete_cache_entries(self) -> Program[None]:
+        cache = self._backend.cache
+        if self._dry_run:
+            number = yield from Read(self._backend, cache.count(self._tenant, self._before, time.time()))
+            self._count(cache_entries=number)
+            return
+        deleted = 1
+        while deleted:
+            deleted = yield from Write(self._backend, cache.prune(self._tenant, self._before, BATCH))
+            self._count(cache_entries=deleted)
+            yield from Call(self._report, self.done)
 
     def _delete_orphans(self) -> Program[None]:
         orphans = Orphans(self._backend, self._tenant, self._before)

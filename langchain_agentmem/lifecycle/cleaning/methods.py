@@ -59,6 +59,7 @@ class CleaningMethods:
         * `"items"`: items of the store that were not updated since. Knowledge stays: profiles, facts, entities, memories and
           shared knowledge. `profiles.forget` and similar methods delete it.
         * `"variables"`: variables of users that were not updated since. Not deleted by default. Variables for all users stay.
+        * `"cache"`: cache entries that were stored before. They are not archived.
         * `"orphans"`: summaries and TTLs of threads that do not exist, and that were not updated since.
 
         Expired data is deleted as well, as by `sweep`.

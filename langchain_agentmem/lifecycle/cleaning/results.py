@@ -22,6 +22,7 @@ class Cleanup:
     items: int = 0
     variables: int = 0
     """The number of variables of users. Those of deleted sessions are not counted."""
+    cache_entries: int = 0
     orphans: int = 0
     dry_run: bool = False
     archived: str | None = None
@@ -38,8 +39,8 @@ class Cleanup:
     @property
     def counts(self) -> dict[str, int]:
         """The counts by name."""
-        names = ("sessions", "messages", "records", "threads", "checkpoints", "items", "variables", "orphans")
-        return {name: getattr(self, name) for name in names}
+        names = ("sessions", "messages", "records", "threads", "checkpoints", "items", "variables")
+        return {name: getattr(self, name) for name in (*names, "cache_entries", "orphans")}
 
     def _repr_html_(self) -> str:
         rows: list[tuple[str, object]] = [*self.counts.items()]

@@ -1,0 +1,1 @@
+"""LangGraph's cache of node and task results."""
