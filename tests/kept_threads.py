@@ -125,7 +125,7 @@ def _config(name: str) -> Any:
 
 async def _invoke(saver: Any, graph: Any, given: Any, where: Any) -> Any:
     """Run a graph, synchronously on a synchronous saver."""
-    if hasattr(saver, "loop"):
+    if type(saver).__name__.startswith("Async"):
         return await graph.ainvoke(given, where)
     return graph.invoke(given, where)
 
@@ -151,7 +151,7 @@ async def states(saver: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for name, make in GRAPHS.items():
         graph = make().compile(checkpointer=saver)
-        if hasattr(saver, "loop"):
+        if type(saver).__name__.startswith("Async"):
             history = [one async for one in graph.aget_state_history(config(name))]
             head = await graph.aget_state(config(name), subgraphs=True)
         else:
@@ -186,8 +186,8 @@ async def resume(saver: Any) -> dict[str, Any]:
     return found
 
 
-def valkey_saver() -> tuple[Any, Any]:
-    """Return the Valkey saver and its client. Where the client `valkey` is missing, redis-py, of which it is a fork, takes its place."""
+def valkey_saver(*, asynchronous: bool = False) -> tuple[Any, Any]:
+    """Return the Valkey saver, or its asynchronous twin, and its client. Where the client `valkey` is missing, redis-py, of which it is a fork, takes its place."""
     if "valkey" not in sys.modules and importlib.util.find_spec("valkey") is None:
         errors = {"ValkeyError": redis.RedisError, "WatchError": redis.WatchError}
         names: dict[str, dict[str, Any]] = {
@@ -201,7 +201,9 @@ def valkey_saver() -> tuple[Any, Any]:
             module = types.ModuleType(name)
             vars(module).update(attributes)
             sys.modules[name] = module
+    from langgraph_checkpoint_aws.checkpoint.valkey.async_saver import AsyncValkeySaver
     from langgraph_checkpoint_aws.checkpoint.valkey.saver import ValkeySaver
     from valkey import Valkey
+    from valkey.asyncio import Valkey as AsyncValkey
 
-    return ValkeySaver, Valkey
+    return (AsyncValkeySaver, AsyncValkey) if asynchronous else (ValkeySaver, Valkey)

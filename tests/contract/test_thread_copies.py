@@ -60,6 +60,10 @@ async def saver_of(kind: str, request: Any, tmp_path: Any) -> AsyncIterator[Any]
         saver_class, client_class = valkey_saver()
         with client_class.from_url(new_url("redis", tmp_path)) as client:
             yield saver_class(client)
+    elif kind == "async-valkey":
+        saver_class, client_class = valkey_saver(asynchronous=True)
+        async with client_class.from_url(new_url("redis", tmp_path)) as client:
+            yield saver_class(client)
     else:
         with AgentMemSaver.from_url(f"sqlite:///{tmp_path / 'ours.db'}") as saver:
             yield saver
@@ -76,7 +80,7 @@ async def test_threads_of_any_saver_are_the_same_here_and_resume(memory, call, k
         assert await resume(memory.checkpointer) == await resume(saver)
 
 
-@pytest.mark.parametrize("kind", ["async-sqlite", "async-postgres"])
+@pytest.mark.parametrize("kind", ["async-sqlite", "async-postgres", "async-valkey"])
 async def test_threads_of_asynchronous_savers_are_copied_in_their_loop(sqlite_memory, kind, request, tmp_path):
     async with saver_of(kind, request, tmp_path) as saver:
         await play(saver)

@@ -206,7 +206,7 @@ class ValkeyNamespaces(SaverStep[dict[str, list[str]]]):
 
     async def awork(self) -> dict[str, list[str]]:
         saver: Any = self.saver
-        if "Async" not in type(saver).__name__:
+        if not type(saver).__name__.startswith("Async"):
             raise NotImplementedError  # a synchronous saver
         keys = saver.client.scan_iter(match=f"{self._BEGINNING}*", count=1_000)
         return self._sorted([key async for key in keys])
@@ -245,14 +245,15 @@ def check_loop(saver: Saver) -> None:
     Raises:
         ConfigurationError: The saver is asynchronous, and its event loop is not running, or is that of the caller.
     """
-    loop = getattr(saver, "loop", None)
-    if not isinstance(loop, asyncio.AbstractEventLoop):
-        return
+    name, loop = type(saver).__name__, getattr(saver, "loop", None)
     try:
         here: Any = asyncio.get_running_loop()
     except RuntimeError:
         here = None
-    if loop is here or not loop.is_running():
-        name = type(saver).__name__
+    if isinstance(loop, asyncio.AbstractEventLoop):
+        usable = loop is not here and loop.is_running()
+    else:
+        usable = not (is_kind(saver, "valkey") and name.startswith("Async"))
+    if not usable:
         msg = f"{name} is asynchronous: use `await checkpointer.acopy_from(saver)` or `acopy_to` in its event loop."
         raise ConfigurationError(msg)
