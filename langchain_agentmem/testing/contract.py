@@ -51,6 +51,7 @@ from langchain_agentmem.testing.cases import HOSTILE_IDS, KEY, NOTES, NOW, item,
 from langchain_agentmem.testing.edits import EditContract
 from langchain_agentmem.testing.openings import OpeningContract
 from langchain_agentmem.testing.records import RecordContract
+from langchain_agentmem.testing.replacements import ReplacementContract
 from langchain_agentmem.testing.restorations import RestorationContract
 from langchain_agentmem.testing.secrets import SecretContract
 from langchain_agentmem.testing.stale import StaleContract
@@ -68,6 +69,7 @@ class BackendContract(
     EditContract,
     OpeningContract,
     RecordContract,
+    ReplacementContract,
     RestorationContract,
     SecretContract,
     StaleContract,

@@ -106,7 +106,7 @@ class Checkpoints:
                     del writes[place]
                 else:
                     writes[place] = after
-        self._add(used, put)
+        self._add(used, put, use)
         return True
 
     @program
