@@ -149,6 +149,27 @@ async def test_16_tasks_write_to_one_thread_and_one_namespace(url):
     await store.aclose()
 
 
+def share(url: str, name: str) -> None:
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        app = graph(memory.checkpointer)
+        for at in range(2):
+            app.invoke({"messages": [HumanMessage(f"{name} {at}")]}, config("shared"))
+            app.invoke({"messages": [HumanMessage(f"{name} {at}")]}, config(name))
+            memory.store.update(("notes",), "sum", lambda value: {"sum": (value or {"sum": 0})["sum"] + 1})
+
+
+def test_8_processes_use_one_new_memory_and_one_thread(url, processes):
+    processes.together(share, url)
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        assert memory.store.get(("notes",), "sum").value == {"sum": 16}
+        app = graph(memory.checkpointer)
+        for number in range(8):
+            assert len(app.get_state(config(str(number))).values["messages"]) == 4
+        stored = list(memory.checkpointer.list(config("shared")))
+        assert len(stored) == 16 * 3
+        assert stored[0].config == app.get_state(config("shared")).config
+
+
 async def test_a_copied_thread_goes_on_and_is_bound_to_its_own_head(url, call):
     with AgentMemory.from_url(url, key=MASTER) as memory:
         app = graph(memory.checkpointer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from conftest import new_url
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
+from processes import killed
 from test_forget import dump
 
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, WrongKeyError
@@ -134,6 +136,31 @@ def test_an_interrupted_rotation_is_resumed(url):
             except KeyboardInterrupt:
                 assert seen(memory) == before
     with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+        memory.rotate_key(OLD, NEW)
+    assert cells_with(url, former) == []
+    with AgentMemory.from_url(url, key=NEW) as memory:
+        assert seen(memory) == before
+
+
+def rotating(url: str, sender: Any) -> None:
+    """Rotate the key in a process of its own, which is killed."""
+    encrypted_backend.MAX_AGE = rotation.WAIT_SECONDS = 0.0
+    numbers = itertools.count()
+    with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+        memory.rotate_key(OLD, NEW, progress=lambda _: sender.send(next(numbers)))
+        while True:
+            sender.send(next(numbers))
+
+
+@pytest.mark.parametrize("reports", [1, 8])
+def test_a_rotation_that_was_killed_is_resumed(url, reports):
+    with AgentMemory.from_url(url, key=OLD) as memory:
+        fill(memory)
+        before = seen(memory)
+    former, _ = data_keys(url, OLD)
+    killed(rotating, url, reports)
+    with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+        assert seen(memory) == before
         memory.rotate_key(OLD, NEW)
     assert cells_with(url, former) == []
     with AgentMemory.from_url(url, key=NEW) as memory:

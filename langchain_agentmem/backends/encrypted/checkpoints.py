@@ -77,6 +77,7 @@ class EncryptedCheckpoints:
         self._table = inner.checkpoints
         self._shares_tables = inner.name == "postgres"
         self._ring = ring
+        self._documents = SealedDocuments(ring)
         self._lock = forkable_lock()
         self._heads: LRUCache[ThreadKey, _StoredHead] = LRUCache(_MAX_HEADS)
 
@@ -115,8 +116,7 @@ class EncryptedCheckpoints:
                 seal.sealed_elements(put.elements),
                 seal.sealed_requirements(put.requires),
             )
-            documents = SealedDocuments(self._ring)
-            return (yield from self._table.put(self._thread(thread), sealed, documents, own))
+            return (yield from self._table.put(self._thread(thread), sealed, self._documents, own))
 
         return (yield from self._store(thread, use, change, write))
 
@@ -152,11 +152,10 @@ class EncryptedCheckpoints:
         use: ThreadUse,
     ) -> Program[bool]:
         key, run_id, sealed = put.row.key, self._ring.optional_id("run", put.run_id), self._thread(thread)
-        documents = SealedDocuments(self._ring)
-        rows = yield from self._table.ancestors(sealed, key, 1, documents)
+        rows = yield from self._table.ancestors(sealed, key, 1, self._documents)
         if not rows:
             return False
-        tag = documents.tag_of(rows[0])
+        tag = SealedDocuments.tag_of(rows[0])
         deleted = any(after is None for _, after in changes)
 
         def change(head: Head) -> Program[Head | None]:
@@ -178,7 +177,7 @@ class EncryptedCheckpoints:
             )
             return (
                 yield from self._table.replace(
-                    sealed, new, seal.sealed_changes(key, found[key], changes), documents, own
+                    sealed, new, seal.sealed_changes(key, found[key], changes), self._documents, own
                 )
             )
 
@@ -220,9 +219,8 @@ class EncryptedCheckpoints:
     def get(
         self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
     ) -> Program[LoadedCheckpoint | None]:
-        documents = SealedDocuments(self._ring)
         for _ in range(_ATTEMPTS):
-            loaded = yield from self._table.get(self._thread(thread), namespace, checkpoint_id, documents, now)
+            loaded = yield from self._table.get(self._thread(thread), namespace, checkpoint_id, self._documents, now)
             if loaded is None:
                 stored = yield from self._read_head(thread, now)
                 key = None
@@ -232,7 +230,7 @@ class EncryptedCheckpoints:
                 stored = self._head_of(thread, loaded)
                 key = loaded.row.key
             if stored is None or (
-                yield from self._is_right(thread, stored, namespace, checkpoint_id, key, loaded, documents, now)
+                yield from self._is_right(thread, stored, namespace, checkpoint_id, key, loaded, now)
             ):
                 return None if loaded is None or stored is None else self._plain(thread, loaded, stored.head, codec)
         raise _busy(thread)
@@ -245,13 +243,12 @@ class EncryptedCheckpoints:
         checkpoint_id: str | None,
         found: CheckpointKey | None,
         loaded: LoadedCheckpoint | None,
-        documents: SealedDocuments,
         now: float,
     ) -> Program[bool]:
         """Check that a checkpoint is the one that was asked for. Return false to read again, because the head has changed."""
         head = stored.head
         latest = head.latest.get(namespace)
-        has_parent = loaded is None or not documents.lost_parent(loaded.row)
+        has_parent = loaded is None or not SealedDocuments.lost_parent(loaded.row)
         if latest is not None and has_parent and found is not None and found.checkpoint_id == latest[0]:
             return True
         entries = yield from self._table.entries(self._thread(thread), lock=False)
@@ -261,7 +258,7 @@ class EncryptedCheckpoints:
         expected = max(ids, default=None) if checkpoint_id is None else checkpoint_id if checkpoint_id in ids else None
         if (found and found.checkpoint_id) != expected:
             return (yield from self._changed(thread, stored, now))
-        if loaded is not None and not has_parent and documents.parent_of(loaded.row) in ids:
+        if loaded is not None and not has_parent and SealedDocuments.parent_of(loaded.row) in ids:
             raise _altered(_ORPHANED)
         return True
 
@@ -271,9 +268,7 @@ class EncryptedCheckpoints:
         Raises:
             DamagedDataError: There is such a thread.
         """
-        if self._shares_tables and (
-            yield from self._table.get(thread, namespace, checkpoint_id, SealedDocuments(self._ring), now)
-        ):
+        if self._shares_tables and (yield from self._table.get(thread, namespace, checkpoint_id, self._documents, now)):
             raise _not_encrypted(thread.thread_id)
 
     def _changed(self, thread: ThreadKey, stored: _StoredHead, now: float) -> Program[bool]:
@@ -300,13 +295,12 @@ class EncryptedCheckpoints:
         codec: Codec,
         now: float,
     ) -> Program[list[CheckpointRow]]:
-        documents = SealedDocuments(self._ring)
         sealed = self._ring.optional_id("thread", thread_id)
         last = None if after is None else (after[0], self._ring.id("thread", after[1]), after[2])
         if thread_id is not None and after is None:
             yield from self._check(ThreadKey(tenant, thread_id), now)
         rows = yield from self._table.page(
-            tenant, sealed, namespace, checkpoint_id, before, last, limit, documents, now
+            tenant, sealed, namespace, checkpoint_id, before, last, limit, self._documents, now
         )
         threads = [ThreadKey(tenant, self._ring.plain_id("thread", row.thread_id)) for row in rows]
         return (yield from together([self._checked(*one, codec) for one in zip(threads, rows, strict=True)]))
@@ -351,8 +345,7 @@ class EncryptedCheckpoints:
     def ancestors(
         self, thread: ThreadKey, checkpoint: CheckpointKey, limit: int, codec: Codec, now: float = 0.0
     ) -> Program[list[CheckpointRow]]:
-        documents = SealedDocuments(self._ring)
-        rows = yield from self._table.ancestors(self._thread(thread), checkpoint, limit, documents, now)
+        rows = yield from self._table.ancestors(self._thread(thread), checkpoint, limit, self._documents, now)
         return (yield from together([self._checked(thread, row, codec) for row in rows]))
 
     @one_statement
@@ -429,8 +422,7 @@ class EncryptedCheckpoints:
         typed = self.sealed_head(thread, stored.head.without(checkpoints, entries))
         change = SecretChange(stored.typed, typed)
         self._forget(thread)
-        documents = SealedDocuments(self._ring)
-        yield from self._table.delete(sealed, checkpoints, documents, known, change)
+        yield from self._table.delete(sealed, checkpoints, self._documents, known, change)
 
     @one_statement
     def delete_thread(self, thread: ThreadKey) -> Program[None]:
