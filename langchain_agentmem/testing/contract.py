@@ -56,6 +56,7 @@ from langchain_agentmem.testing.restorations import RestorationContract
 from langchain_agentmem.testing.secrets import SecretContract
 from langchain_agentmem.testing.stale import StaleContract
 from langchain_agentmem.testing.statistics import StatisticsContract
+from langchain_agentmem.testing.transfer import TransferContract
 from langchain_agentmem.testing.users import UserContract
 from langchain_agentmem.testing.variables import VariableContract
 from langchain_agentmem.text.vectors import unit
@@ -74,6 +75,7 @@ class BackendContract(
     SecretContract,
     StaleContract,
     StatisticsContract,
+    TransferContract,
     UserContract,
     VariableContract,
 ):
