@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -81,6 +82,8 @@ GIVEN: dict[str, Any] = {
     "max_tokens": 1_000,
     "conn_string": ":memory:",
     "backend": URL,
+    "path_or_file": io.StringIO(),
+    "source": io.StringIO(),
 }
 """Arguments that are accepted."""
 

@@ -23,6 +23,9 @@ from langchain_agentmem.lifecycle.transfer.lines import ARCHIVE, EXPORT, FORMAT,
 FIRST_LINE_BYTES = 10_000
 """A first line that is longer is no header."""
 
+_MOST_CHARACTERS = 4_000
+"""The maximum length of a path. Operating systems accept no longer ones."""
+
 _MARK = b',"sum":"'
 _END = b'"}'
 _DIGITS = 16
@@ -95,7 +98,7 @@ class LineWriter:
             OSError: The file cannot be written.
         """
         if isinstance(target, (str, os.PathLike)):
-            path = Path(target)
+            path = _checked_path("path_or_file", target)
             return cls(_partial(path).open("wb"), str(path), path)
         if not hasattr(target, "write"):
             msg = f"path_or_file must be a path or a file that is open for writing, got {shown(target)}."
@@ -142,7 +145,7 @@ class LineReader:
                 f"package, name its format."
             )
             raise InvalidTypeError(msg)
-        self._file: IO[Any] = Path(source).open("rb") if self._owned else source  # noqa: SIM115 (`close` closes it)
+        self._file: IO[Any] = _checked_path("source", source).open("rb") if self._owned else source
         self.name = str(source) if self._owned else str(getattr(source, "name", "")) or "file"
         self.is_seekable = self._owned or bool(getattr(source, "seekable", bool)())
         self._start = self._file.tell() if self.is_seekable else 0
@@ -247,6 +250,13 @@ def _encoded(line: Line) -> bytes:
         return json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # half of a surrogate pair
         return json.dumps(line, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _checked_path(what: str, path: Any) -> Path:
+    if len(os.fspath(path)) > _MOST_CHARACTERS:
+        msg = f"{what} is a path of more than {_MOST_CHARACTERS:,} characters: {shown(path)}."
+        raise InvalidInputError(msg)
+    return Path(path)
 
 
 def _partial(path: Path) -> Path:
