@@ -7,7 +7,6 @@ unavailable database are errors of the application and are raised.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -17,6 +16,15 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.prebuilt import ToolRuntime
 from pydantic import BaseModel, Field, ValidationError
 
+from langchain_agentmem.agents.operations import (
+    READING,
+    Caller,
+    Operation,
+    checked_query,
+    explained,
+    introduced,
+    memory_operations,
+)
 from langchain_agentmem.arguments.ids import check_id
 from langchain_agentmem.arguments.runs import agent_of
 from langchain_agentmem.arguments.values import check_count, check_flag, check_list, shown
@@ -26,53 +34,18 @@ from langchain_agentmem.knowledge.namespaces import user_of
 from langchain_agentmem.knowledge.retrievers import Knowledge, checked_knowledge, in_turn, shown_metadata
 from langchain_agentmem.knowledge.shared import SharedKnowledge
 from langchain_agentmem.programs import Program, arun, run
-from langchain_agentmem.text.quoting import ABOUT_QUOTED, quoted
 
 NAMES = ("save_memory", "search_memory", "forget_memory")
 """The names of the tools for a user's memories."""
 
-READING = ("search_memory",)
-"""The names of the tools that change nothing."""
-
-_ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{20}(?![0-9a-z])")
-"""IDs of memories."""
-
 _OUTSIDE: Any = object()
 """The runtime of a tool that does not run in a graph."""
-
-
-class SaveMemory(BaseModel):
-    """The arguments of `save_memory`."""
-
-    memory: str = Field(
-        description="What to remember, as one sentence that is understood without the conversation: names instead of "
-        "pronouns, dates instead of 'yesterday'."
-    )
-
-
-class SearchMemory(BaseModel):
-    """The arguments of `search_memory`."""
-
-    query: str = Field(description="What to look for: a question or a few words.")
-
-
-class ForgetMemory(BaseModel):
-    """The arguments of `forget_memory`."""
-
-    memory_id: str = Field(description="The id of the memory, as search_memory shows it.")
 
 
 class SearchKnowledge(BaseModel):
     """The arguments of `search_knowledge`."""
 
     query: str = Field(description="What to look for: a question or a few words.")
-
-
-class _Caller(NamedTuple):
-    """The run that calls a tool."""
-
-    user_id: str
-    agent: str | None
 
 
 class _Tool(NamedTuple):
@@ -104,8 +77,8 @@ def memory_tools(
         check_id("user_id", user_id)
     chosen = _chosen(include, read_only)
     others = checked_knowledge(knowledge)
-    every = _personal(memories, k, max_length)
-    tools = [every[name] for name in NAMES if name in chosen]
+    operations = memory_operations(memories, k, max_length)
+    tools = [_personal(operations[name]) for name in NAMES if name in chosen]
     if others.described:
         tools.append(_knowledge(shared, others, k))
     return [_bound(tool, user_id) for tool in tools]
@@ -121,66 +94,22 @@ def _chosen(include: Collection[str] | None, read_only: bool) -> set[str]:
     return {name for name in chosen if name in known}
 
 
-def _personal(memories: Memories, k: int, max_length: int) -> Mapping[str, _Tool]:
-    def save(caller: _Caller, memory: str) -> Program[str]:
-        saved = yield from memories.engine.save(caller.user_id, memory, max_length, agent=caller.agent)
-        if saved.times == 1:
-            return f"Saved as memory {saved.id}."
-        return f"This was known already, as memory {saved.id}, saved {saved.times} times. {_quoted(saved.text)}"
+def _personal(operation: Operation) -> _Tool:
+    def text(caller: Caller, **arguments: Any) -> Program[str]:
+        return (yield from operation.program(caller, **arguments)).text
 
-    def search(caller: _Caller, query: str) -> Program[str]:
-        found = yield from memories.engine.search(caller.user_id, _asked(query), k)
-        if not found:
-            return "No memory was found."
-        return _quoted([{"id": one.id, "memory": one.text, "saved": f"{one.updated_at:%Y-%m-%d}"} for one in found])
-
-    def forget(caller: _Caller, memory_id: str) -> Program[str]:
-        # Models copy an ID with quotation marks, spaces or other words around it.
-        for one in dict.fromkeys((memory_id, *_ids_in(memory_id))):
-            if one.strip() and (yield from memories.engine.forget(caller.user_id, one)):
-                return f"Memory {one} is forgotten."
-        msg = f"There is no memory with the id {shown(memory_id, 60)}. Use an id that search_memory shows."
-        raise InvalidInputError(msg)
-
-    tools = (
-        _Tool(
-            "save_memory",
-            "Remember something about the user for later conversations: what they say about themselves, want, prefer, "
-            f"or asked to remember. At most {max_length:,} characters; saving the same again does no harm.",
-            SaveMemory,
-            save,
-        ),
-        _Tool(
-            "search_memory",
-            "Find what is remembered about the user from earlier conversations, each with the id by which it is forgotten.",
-            SearchMemory,
-            search,
-        ),
-        _Tool(
-            "forget_memory",
-            "Delete a memory about the user, when they ask for it or it is no longer true. Search for its id first.",
-            ForgetMemory,
-            forget,
-        ),
-    )
-    return {tool.name: tool for tool in tools}
-
-
-def _ids_in(text: str) -> list[str]:
-    """Return the ID in a text; none if the text has several, for it is not clear which one is meant."""
-    found = list(dict.fromkeys(_ID.findall(text.casefold())))
-    return found if len(found) == 1 else []
+    return _Tool(operation.name, operation.description, operation.arguments, text)
 
 
 def _knowledge(shared: SharedKnowledge, knowledge: Knowledge, k: int) -> _Tool:
     def search(query: str) -> Program[str]:
-        own, others = yield from knowledge.beside(entries(_asked(query)), query, k)
+        own, others = yield from knowledge.beside(entries(checked_query(query)), query, k)
         passages = [
             [_entry(one.text, one.source, shown_metadata(one.metadata)) for one in part.found] for part in others
         ]
         found = in_turn([own, *passages], k, itemgetter("text"))
         failed = [part.source.name for part in others if part.failure is not None]
-        answer = _quoted(found) if found else "Nothing was found."
+        answer = introduced(found) if found else "Nothing was found."
         return f"{answer}\nCould not be searched: {', '.join(failed)}." if failed else answer
 
     def entries(query: str) -> Program[list[dict[str, Any]]]:
@@ -201,17 +130,6 @@ def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {"metadata": metadata} if metadata else {}
 
 
-def _asked(query: str) -> str:
-    if not query.strip():
-        msg = "query must not be empty: say what to look for."
-        raise InvalidInputError(msg)
-    return query
-
-
-def _quoted(value: Any) -> str:
-    return f"{ABOUT_QUOTED}\n{quoted(value)}"
-
-
 def _bound(tool: _Tool, user_id: str | None) -> BaseTool:
     """Return the LangChain tool, sync and async, for one user or for the user of each run (None)."""
 
@@ -222,7 +140,7 @@ def _bound(tool: _Tool, user_id: str | None) -> BaseTool:
         if tool.personal:
             state, context = (None, None) if inside is None else (inside.state, inside.context)
             whose = user_of(config, state, context) if user_id is None else user_id
-            caller = [_Caller(whose, agent_of(config))]
+            caller = [Caller(whose, agent_of(config))]
         try:
             return (yield from tool.program(*caller, **arguments))
         except UnknownCollectionError:  # the application named it, not the model
@@ -256,5 +174,4 @@ def _explained(error: Any) -> str:
     """Return the tool's message about wrong arguments."""
     if not isinstance(error, ValidationError):
         return "The arguments are not accepted."
-    faults = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-    return f"The arguments are not accepted, and nothing was done: {'; '.join(faults)}."
+    return explained(error)

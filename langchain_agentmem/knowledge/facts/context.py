@@ -34,16 +34,16 @@ def entries_of(document: Mapping[str, Any], facts: Iterable[Fact]) -> list[Entry
     return [*fields, *(((_FACTS,), fact.text) for fact in facts)]
 
 
-def profile_block(entries: Sequence[Entry], budget: int, count: Callable[[str], int]) -> str:
-    """Return the part of a prompt that quotes a profile; an empty string if nothing is known, or nothing fits.
+def profile_data(entries: Sequence[Entry], budget: int, count: Callable[[str], int]) -> dict[str, Any]:
+    """Return the knowledge that fits in a budget: `profile` and `facts`, each only if something of it is known and fits.
 
     Args:
-        entries: Values that the text may contain, the more important first.
-        budget: Upper bound of its tokens.
+        entries: Values that it may contain, the more important first.
+        budget: Upper bound of the tokens of its text.
         count: Returns the number of tokens of a text.
     """
     kept: list[Entry] = []
-    left, misses = budget - count(_text([])), 0
+    left, misses = budget - count(profile_text({})), 0
     for path, value in entries:
         size = count(quoted([*path[1:], value])) - count(quoted([])) + _SEPARATOR
         if size <= left:
@@ -52,19 +52,24 @@ def profile_block(entries: Sequence[Entry], budget: int, count: Callable[[str], 
         elif (misses := misses + 1) == _MISSES:
             break
     # The parts of a text may have fewer tokens than the text.
-    while kept and count(_text(kept)) > budget:
+    while kept and count(profile_text(_shown(kept))) > budget:
         kept.pop()
-    return _text(kept) if kept else ""
+    return _shown(kept)
 
 
-def _text(entries: Iterable[Entry]) -> str:
+def profile_text(data: Mapping[str, Any]) -> str:
+    """Return the part of a prompt that quotes what `profile_data` returned."""
+    return f"{ABOUT_QUOTED}\n{quoted(data)}"
+
+
+def _shown(entries: Iterable[Entry]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for path, value in entries:
         if path == (_FACTS,):
             shown.setdefault(_FACTS, []).append(value)
         else:
             set_field(shown, path, value)
-    return f"{ABOUT_QUOTED}\n{quoted(shown)}"
+    return shown
 
 
 def _fields_in(document: Mapping[str, Any]) -> Iterator[Entry]:

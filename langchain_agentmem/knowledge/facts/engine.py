@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from langchain_agentmem.arguments.ids import check_id, check_name
 from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError, InvalidTypeError
-from langchain_agentmem.knowledge.facts.context import entries_of, profile_block
+from langchain_agentmem.knowledge.facts.context import entries_of, profile_data, profile_text
 from langchain_agentmem.knowledge.facts.differences import (
     REMOVED,
     Change,
@@ -84,6 +84,19 @@ class ProfileEngine:
         counter: TokenCounter,
     ) -> Program[str]:
         """Return the part of a prompt that quotes a user's profile."""
+        data = yield from self.quotable(user_id, query, max_tokens, as_of, schema, counter)
+        return profile_text(data) if data else ""
+
+    def quotable(
+        self,
+        user_id: str,
+        query: str | None,
+        max_tokens: int,
+        as_of: datetime | str | None,
+        schema: Schema,
+        counter: TokenCounter,
+    ) -> Program[dict[str, Any]]:
+        """Return the part of a user's profile that `context` quotes, as data; it is empty if nothing is known or fits."""
         check_count("max_tokens", max_tokens)
         moment = None if as_of is None else utc(as_of, "as_of")
         at = now() if moment is None else moment
@@ -100,7 +113,7 @@ class ProfileEngine:
             unique = {fact.id: fact for fact in (*found, *newest)}
             facts = [fact for fact in unique.values() if fact.is_valid(at)]
         document = fields.document if moment is None else fields.as_of(moment)
-        return profile_block(entries_of(document, facts), max_tokens, counter.text)
+        return profile_data(entries_of(document, facts), max_tokens, counter.text)
 
     def _fields_and_changes(self, user_id: str, schema: Schema) -> Program[tuple[Fields, list[datetime]]]:
         """Return the fields of a user's profile, and the stored times of the user's interactions.
