@@ -39,6 +39,7 @@ from langchain_agentmem.lifecycle.methods import LifecycleMethods
 from langchain_agentmem.lifecycle.overview import overview
 from langchain_agentmem.lifecycle.records import RecordEngine, Records
 from langchain_agentmem.lifecycle.sessions import Sessions
+from langchain_agentmem.lifecycle.tenants import TenantMethods, Tenants
 from langchain_agentmem.programs import run
 from langchain_agentmem.prompting.methods import PromptingMethods
 from langchain_agentmem.prompting.recall.methods import RecallMethods
@@ -63,7 +64,9 @@ SESSION_TIMEOUT = 3600.0
 """The default timeout of an open session, in seconds."""
 
 
-class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMethods, RecallMethods, Surface):
+class AgentMemory(
+    TenantMethods, HistoryMethods, AgentMethods, LifecycleMethods, PromptingMethods, RecallMethods, Surface
+):
     """The memory of an application: chat history, store, checkpointer and knowledge about users on one database.
 
     Create one object per process, with `from_url`, and share it between threads and event loops. It is a context manager,
@@ -210,6 +213,23 @@ class AgentMemory(HistoryMethods, AgentMethods, LifecycleMethods, PromptingMetho
         )
         self.records = Records(RecordEngine(self._histories))
         self._schedules: weakref.WeakSet[Schedule] = weakref.WeakSet()
+        options = {
+            "index": index,
+            "ttl": ttl,
+            "max_messages": max_messages,
+            "max_tokens": max_tokens,
+            "retention": retention,
+            "serde": serde,
+            "compact": compact,
+            "migrate": migrate,
+            "embed_history": embed_history,
+            "read_cache": read_cache,
+            "guard": guard,
+            "session_timeout": session_timeout,
+            "key": key,
+            "searchable": searchable,
+        }
+        self._tenants = Tenants(type(self), found, options)
         self._cleaner = cleaner_of(self, check_cleanup_policy(cleanup))
 
     if TYPE_CHECKING:  # `Surface` implements the constructors

@@ -267,6 +267,27 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
         """Same as `stored`, but without blocking the event loop."""
         return await arun(self._log.stored(None if limit is None else check_count("limit", limit)))
 
+    def page(self, after: int = -1, limit: int = 100) -> list[StoredMessage]:
+        """Return the messages that follow a position, with their properties, oldest first.
+
+        Args:
+            after: The position of the last message of the page before. Default: -1 (the first page).
+            limit: The maximum number of messages. Default: 100.
+
+        Example:
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     history = memory.history("session-1")
+            ...     history.add_messages([("user", "Hello"), ("ai", "Hi!"), ("user", "Where to?")])
+            ...     [(one.position, one.message.text) for one in history.page(after=0, limit=2)]
+            [(1, 'Hi!'), (2, 'Where to?')]
+        """
+        return run(self._log.stored_page(check_count("after", after, least=-1), check_count("limit", limit)))
+
+    async def apage(self, after: int = -1, limit: int = 100) -> list[StoredMessage]:
+        """Same as `page`, but without blocking the event loop."""
+        return await arun(self._log.stored_page(check_count("after", after, least=-1), check_count("limit", limit)))
+
     def count(self) -> int:
         """Return the number of stored messages."""
         return run(self._log.count())

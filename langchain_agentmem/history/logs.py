@@ -73,6 +73,12 @@ class Log(ABC):
         kept = rows if limit is None else rows[-limit:]
         return [stored_message(self.codec, row, self.key) for row in kept]
 
+    def stored_page(self, after: int, size: int) -> Program[list[StoredMessage]]:
+        """Return at most `size` messages after a position, with their properties."""
+        rows = yield from self._page_rows(after, size)
+        yield from OffLoop(are_large(rows))
+        return [stored_message(self.codec, row, self.key) for row in rows]
+
     def page(self, after: int, size: int) -> Program[tuple[list[BaseMessage], int | None]]:
         """Return at most `size` messages after a position, and the position to continue after (None: no more)."""
         rows = yield from self._page_rows(after, size)

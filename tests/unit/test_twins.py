@@ -103,6 +103,7 @@ def _methods(kind: type) -> set[str]:
 
 WITHOUT_TWIN = {
     AgentMemory: {
+        "for_tenant",
         "as_retriever",
         "prompt",
         "compressor",

@@ -1,0 +1,79 @@
+"""Parts of requests and responses that several groups of routes share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from langchain_agentmem.arguments.ids import MAX_ID_BYTES
+
+T = TypeVar("T")
+
+MAX_LIMIT = 1_000
+"""The maximum number of entries in a response."""
+
+MAX_OFFSET = 2**53 - 1
+"""The largest whole number that all clients can represent."""
+
+ALICE = "alice@example.com"
+
+
+class Body(BaseModel):
+    """The body of a request. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Answer(BaseModel):
+    """The body of a response."""
+
+    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
+
+
+class Listing(Answer, Generic[T]):
+    """A part of a list."""
+
+    items: list[T]
+    next_offset: int | None = None
+    """The offset of the next part; null at the end of the list."""
+
+
+class Changed(Answer):
+    """The result of a change."""
+
+    changed: bool = Field(examples=[True])
+    """True if there was something to change."""
+
+
+class Deleted(Answer):
+    """The result of a deletion."""
+
+    deleted: int = Field(examples=[1])
+    """The number of deleted objects."""
+
+
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_BYTES)]
+"""An ID in a body."""
+SessionId = Annotated[str, Query(min_length=1, max_length=MAX_ID_BYTES, description="The session.", examples=["trip"])]
+OptionalSessionId = Annotated[
+    str | None, Query(min_length=1, max_length=MAX_ID_BYTES, description="The session.", examples=["trip"])
+]
+OptionalAgent = Annotated[
+    str | None, Query(min_length=1, max_length=MAX_ID_BYTES, description="The agent.", examples=["writer"])
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The maximum number of entries.")]
+Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="The number of entries to skip.")]
+Search = Annotated[str, Query(min_length=1, max_length=10_000, description="The query.", examples=["Where to?"])]
+
+
+def part(entries: list[T], limit: int, offset: int) -> dict[str, object]:
+    """Return a part of a list as a response.
+
+    Args:
+        entries: The entries at the offset, at most one more than `limit`.
+        limit: The maximum number of entries in the part.
+        offset: The offset of the part.
+    """
+    return {"items": entries[:limit], "next_offset": offset + limit if len(entries) > limit else None}

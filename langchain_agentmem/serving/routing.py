@@ -1,0 +1,168 @@
+"""The routes of the HTTP API: authentication, limits, errors and logs of every request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Message, Receive, Scope, Send
+
+from langchain_agentmem.serving.problems import ProblemError, documented, log_error, problem, problem_of
+from langchain_agentmem.serving.service import Service
+
+_log = logging.getLogger("langchain_agentmem.serving")
+
+_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class ServedRoute(APIRoute):
+    """A route that requires an API key.
+
+    A percent-encoded slash in the path belongs to a parameter: parameters are split before they are decoded.
+    """
+
+    is_open = False
+    """If true, no key is required."""
+    is_long = False
+    """If true, the request has the time limit of runs, which the route itself applies."""
+    is_import = False
+    """If true, the body may have the size of an import."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match the path before it is decoded, and decode the parameters."""
+        raw = scope.get("raw_path")
+        if scope["type"] != "http" or not raw or "%" not in (path := raw.decode("ascii", "replace").partition("?")[0]):
+            return super().matches(scope)
+        match, child = super().matches({**scope, "path": path})
+        if match is not Match.NONE:
+            given = scope.get("path_params", {})
+            own = {name: unquote(value) for name, value in child["path_params"].items() if name not in given}
+            child["path_params"] = {**given, **own}
+        return match, child
+
+    def get_route_handler(self) -> Handler:
+        """Return the handler of the route, which authenticates first and turns errors into problems."""
+        inner = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                if not self.is_open:
+                    request.state.caller = await _service(request.scope).authenticate(request)
+                return await inner(request)
+            except Exception as error:  # the last resort: no error reaches the client with its text
+                return problem_of(error)
+
+        return handle
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request within its limits, and log it."""
+        service = _service(scope)
+        limits = service.limits
+        status = 0
+        started = time.perf_counter()
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            await send(message)
+
+        receiving = _limited(scope, receive, limits.import_bytes if self.is_import else limits.body_bytes)
+        try:
+            async with asyncio.timeout(None if self.is_long else limits.timeout):
+                await super().handle(scope, receiving, sending)
+        except TimeoutError as error:
+            log_error(error)
+            if status:
+                raise
+            await problem(504, "The request took too long.")(scope, receiving, sending)
+        finally:
+            milliseconds = round((time.perf_counter() - started) * 1000, 1)
+            _log.info(
+                "%s %s %d %.1f ms",
+                scope["method"],
+                self.path,
+                status,
+                milliseconds,
+                extra={"method": scope["method"], "route": self.path, "status": status, "milliseconds": milliseconds},
+            )
+
+
+class OpenRoute(ServedRoute):
+    """A route that requires no API key."""
+
+    is_open = True
+
+
+class LongRoute(ServedRoute):
+    """A route of requests that may take long."""
+
+    is_long = True
+
+
+class ImportRoute(LongRoute):
+    """A route of requests with large bodies."""
+
+    is_import = True
+
+
+_HEADER = APIKeyHeader(
+    name="X-API-Key", auto_error=False, description="The API key. A service without keys accepts local clients only."
+)
+
+
+def router(tag: str, *more: int, route: type[ServedRoute] = ServedRoute, prefix: str = "/v1") -> APIRouter:
+    """Create the router of a group of routes.
+
+    Args:
+        tag: The name of the group.
+        *more: Statuses that the routes return beside those of all routes.
+        route: The class of the routes. Default: `ServedRoute`.
+        prefix: The beginning of the paths. Default: `"/v1"`.
+    """
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        route_class=route,
+        responses={} if route.is_open else documented(*more),
+        dependencies=[] if route.is_open else [Depends(_HEADER)],
+    )
+
+
+def _service(scope: Scope) -> Service:
+    service: Service = scope["app"].state.agentmem
+    return service
+
+
+def _limited(scope: Scope, receive: Receive, most: int) -> Receive:
+    """Return `receive` with a maximum size of the body."""
+    left = most
+    too_large = f"The body is too large: at most {most:,} bytes are accepted."
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    is_stated_too_large = any(value.isdigit() and int(value) > most for value in lengths)
+
+    async def limited() -> Message:
+        nonlocal left
+        if is_stated_too_large:
+            raise ProblemError(413, too_large)
+        message = await receive()
+        if message["type"] == "http.request":
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise ProblemError(413, too_large)
+        return message
+
+    return limited
