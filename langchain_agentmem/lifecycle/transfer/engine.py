@@ -12,9 +12,10 @@ from langchain_agentmem.arguments.omitted import Omitted, check_id_or_omitted
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.lifecycle.progress import Report, reporting
+from langchain_agentmem.lifecycle.transfer.batches import LINES, batches
 from langchain_agentmem.lifecycle.transfer.exporting import Engines, Exporter, Selection
 from langchain_agentmem.lifecycle.transfer.files import LineReader, LineWriter, NumberedLine
-from langchain_agentmem.lifecycle.transfer.importing import ERROR, KEEP, REPLACE, Importer, batches
+from langchain_agentmem.lifecycle.transfer.importing import ERROR, KEEP, REPLACE, Importer
 from langchain_agentmem.lifecycle.transfer.lines import ARCHIVE, Line
 from langchain_agentmem.lifecycle.transfer.results import Exported, Imported, nonzero
 from langchain_agentmem.programs import Call, Compute, Program
@@ -89,11 +90,20 @@ def copy(
         report = stack.enter_context(reporting(progress))
         stack.callback(clear_reads, target)
 
+        pending: list[NumberedLine] = []
+
         def sink(lines: list[Line]) -> Program[None]:
-            for batch in batches(NumberedLine(0, line) for line in lines):
-                yield from importer.take(batch)
+            pending.extend(NumberedLine(0, line) for line in lines)
+            if len(pending) >= 2 * LINES:
+                *complete, rest = batches(pending)
+                for batch in complete:
+                    yield from importer.take(batch)
+                pending[:] = rest
 
         yield from Exporter(source, selection, sink, lambda: report(importer.done)).program()
+        for batch in batches(pending):
+            yield from importer.take(batch)
+        yield from Call(report, importer.done)
     return importer.done
 
 

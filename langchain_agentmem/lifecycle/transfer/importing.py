@@ -10,11 +10,11 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
-from langchain_agentmem.arguments.values import reason_of, shown
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     ItemKey,
     ItemState,
@@ -29,8 +29,9 @@ from langchain_agentmem.backends.contract import (
     VariableRow,
 )
 from langchain_agentmem.encoding.json_values import load_json
-from langchain_agentmem.errors import DamagedDataError, InvalidInputError
+from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.lifecycle.transfer import lines as forms
+from langchain_agentmem.lifecycle.transfer.batches import LINES, ROWS_OF_THREAD, malformed, row_of
 from langchain_agentmem.lifecycle.transfer.exporting import ABOUT, Engines
 from langchain_agentmem.lifecycle.transfer.files import NumberedLine
 from langchain_agentmem.lifecycle.transfer.lines import Line
@@ -44,21 +45,9 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LINES = 200
-"""The maximum number of lines in a batch."""
-
-_BYTES = 2_000_000
-"""About the maximum size of a batch."""
-
-_LOG = "log"
-_ROWS_OF_THREAD = {"element", "value", "checkpoint", "write"}
 
 ERROR, KEEP, REPLACE = "error", "keep", "replace"
 """What is done with a stored row that differs from that of the file."""
-
-
-class ExistingError(InvalidInputError):
-    """An import found an object that is stored already and differs."""
 
 
 class _Session(NamedTuple):
@@ -67,34 +56,6 @@ class _Session(NamedTuple):
     state: SessionState | None
     """None if its line was in an earlier batch."""
     messages: list[NumberedLine]
-
-
-def batches(lines: Iterable[NumberedLine]) -> Iterator[list[NumberedLine]]:
-    """Yield lines in batches that an `Importer` takes: the lines of a batch can be stored in one transaction."""
-    batch: list[NumberedLine] = []
-    total, group = 0, None
-    for one in lines:
-        own = _group_of(one.line)
-        if batch and (own != group or len(batch) == LINES or total > _BYTES):
-            yield batch
-            batch, total = [], 0
-        batch.append(one)
-        total, group = total + one.size, own
-    if batch:
-        yield batch
-
-
-def _group_of(line: Line) -> Any:
-    """Return a value that is equal for lines that may be in one batch."""
-    kind = line.get("kind")
-    if kind in ("session", "message"):
-        return _LOG
-    if kind in _ROWS_OF_THREAD or kind == "note":
-        return "note" if kind == "note" else "rows", line.get("thread_id")
-    if kind == "item":
-        labels = line.get("namespace")
-        return kind, labels[0] if isinstance(labels, list) and labels else None
-    return kind, line.get("user_id") if kind == "variable" else None
 
 
 class Importer:
@@ -146,12 +107,12 @@ class Importer:
 
         Raises:
             DamagedDataError: A line does not have the form of its kind.
-            ExistingError: A different object is stored.
+            InvalidInputError: A different object is stored.
         """
         kind = batch[0].line.get("kind")
         if kind in ("session", "message"):
             yield from self._sessions(batch)
-        elif kind in _ROWS_OF_THREAD:
+        elif kind in ROWS_OF_THREAD:
             yield from self._rows(batch)
         else:
             handlers = {
@@ -163,7 +124,7 @@ class Importer:
                 "thread": self._threads,
             }
             if kind not in handlers:
-                raise _malformed(batch[0], f"the kind {shown(kind)} is unknown")
+                raise malformed(batch[0], f"the kind {shown(kind)} is unknown")
             yield from handlers[kind](batch)
 
     # Embeddings
@@ -171,7 +132,7 @@ class Importer:
     def _embeddings(self, batch: Sequence[NumberedLine]) -> Program[None]:
         """Decide whether vectors are stored: they are if the memory has the same embedding model, or none."""
         for one in batch:
-            fingerprint = _row(one, lambda line: Fingerprint(str(line["model"]), int(line["dimensions"])))
+            fingerprint = row_of(one, lambda line: Fingerprint(str(line["model"]), int(line["dimensions"])))
             state = yield from stored_state(self._backend, self._tenant)
             indexer = self._engines.store.indexer
             fits = None
@@ -232,12 +193,12 @@ class Importer:
         sessions: dict[SessionKey, _Session] = {}
         for one in batch:
             if one.line["kind"] == "session":
-                state = _row(one, lambda line: forms.session_of(line, self._tenant))
+                state = row_of(one, lambda line: forms.session_of(line, self._tenant))
                 if state.key in sessions:
-                    raise _malformed(one, "the session is repeated")
+                    raise malformed(one, "the session is repeated")
                 sessions[state.key] = _Session(state, [])
             else:
-                key = _row(one, lambda line: forms.session_key(line, self._tenant))
+                key = row_of(one, lambda line: forms.session_key(line, self._tenant))
                 sessions.setdefault(key, _Session(None, [])).messages.append(one)
         return sessions
 
@@ -264,7 +225,7 @@ class Importer:
         codec, language = self._engines.history.codec, self._backend.language if self._stores else None
         rows = []
         for one in numbered:
-            row = _row(one, lambda line: forms.message_row(line, self._tenant, codec, language))
+            row = row_of(one, lambda line: forms.message_row(line, self._tenant, codec, language))
             if row.vector is not None:
                 self._counted_vectors(1)
             rows.append(row if self._takes_vectors else row._replace(vector=None))
@@ -288,7 +249,7 @@ class Importer:
                     f"Message {row.position} of session {key.session_id!r} differs from the stored one, although the session "
                     f"is the same. Delete the session, and import again."
                 )
-                raise ExistingError(msg)
+                raise InvalidInputError(msg)
             else:
                 self._kept["messages"] += 1
         return wanted
@@ -308,7 +269,7 @@ class Importer:
                 (stored,) = yield from self._transfer.sessions([state.key], now)
                 if stored is None or _differ(forms.session_line(stored), forms.session_line(state)):
                     msg = f"Session {state.key.session_id!r} was created by another writer during the import."
-                    raise ExistingError(msg)
+                    raise InvalidInputError(msg)
         for key, own in rows.items():
             yield from self._transfer.restore_messages(key, own, now)
 
@@ -323,7 +284,7 @@ class Importer:
     # Records and variables
 
     def _records(self, batch: Sequence[NumberedLine]) -> Program[None]:
-        rows = [_row(one, forms.record_of) for one in batch]
+        rows = [row_of(one, forms.record_of) for one in batch]
         stored: dict[str, RecordRow] = {}
         query = RecordQuery(self._tenant, lowest=min(row.id for row in rows), newest_first=False, limit=LINES)
         last = max(row.id for row in rows)
@@ -369,7 +330,7 @@ class Importer:
         yield from self._transfer.restore_records(self._tenant, rows, now)
 
     def _variables(self, batch: Sequence[NumberedLine]) -> Program[None]:
-        rows = [_row(one, lambda line: forms.variable_of(line, self._tenant)) for one in batch]
+        rows = [row_of(one, lambda line: forms.variable_of(line, self._tenant)) for one in batch]
         now = time.time()
         program = self._transfer.variables(self._tenant, rows[0].scope.user_id, now)
         stored = {(row.scope, row.name): row for row in (yield from Read(self._backend, program))}
@@ -409,10 +370,10 @@ class Importer:
         store = self._engines.store
         items = []
         for one in batch:
-            item = _row(one, forms.item_of)
+            item = row_of(one, forms.item_of)
             fields = store.fields
             if item.row.paths is not None:
-                fields = _row(one, lambda line: field_paths(line["index"]))
+                fields = row_of(one, lambda line: field_paths(line["index"]))
             text = None
             if fields and self._stores:
                 text = indexed_words(load_json(item.row.value), fields, self._backend.language)
@@ -426,9 +387,9 @@ class Importer:
             return
         items: dict[str, list[ItemState]] = {}
         for one in batch:
-            about = _row(one, lambda line: ABOUT[ABOUT.index(line["about"])])
-            namespace = self._engines.notes(_row(one, lambda line: str(line["thread_id"])), about).namespace
-            item = _row(NumberedLine(one.number, {**one.line, "namespace": namespace, "index": None}), forms.item_of)
+            about = row_of(one, lambda line: ABOUT[ABOUT.index(line["about"])])
+            namespace = self._engines.notes(row_of(one, lambda line: str(line["thread_id"])), about).namespace
+            item = row_of(NumberedLine(one.number, {**one.line, "namespace": namespace, "index": None}), forms.item_of)
             items.setdefault(about, []).append(item)
         for own in items.values():
             yield from self._restore_items(TENANT_OF_NOTES + self._tenant, own, None)
@@ -467,7 +428,7 @@ class Importer:
     def _threads(self, batch: Sequence[NumberedLine]) -> Program[None]:
         codec = self._engines.checkpoints.codec
         for one in batch:
-            state = _row(one, lambda line: forms.thread_of(line, self._tenant, codec))
+            state = row_of(one, lambda line: forms.thread_of(line, self._tenant, codec))
             if state.secret is not None and not codec.secret:
                 msg = (
                     f"Thread {state.key.thread_id!r} is encrypted in its memory, and this one has no key. Its references are "
@@ -508,9 +469,9 @@ class Importer:
     def _rows(self, batch: Sequence[NumberedLine]) -> Program[None]:
         """Store rows of the thread whose line came before."""
         codec = self._engines.checkpoints.codec
-        thread_id = _row(batch[0], lambda line: str(line["thread_id"]))
+        thread_id = row_of(batch[0], lambda line: str(line["thread_id"]))
         if self._thread is None or self._thread[0] != thread_id:
-            raise _malformed(batch[0], "the line of its thread is missing")
+            raise malformed(batch[0], "the line of its thread is missing")
         skipped = self._thread[1]
         rows = yield from Compute(True, self._thread_rows, batch)
         counts = {"checkpoints": len(rows.checkpoints), "pending writes": len(rows.writes)}
@@ -532,7 +493,7 @@ class Importer:
             "write": lambda line: forms.write_of(line, codec),
         }
         for one in batch:
-            rows[one.line["kind"]].append(_row(one, parse[one.line["kind"]]))
+            rows[one.line["kind"]].append(row_of(one, parse[one.line["kind"]]))
         found = ThreadRows(*rows.values())
         return found if self._rekeying is None else self._rekeying.rows(found)
 
@@ -542,14 +503,14 @@ class Importer:
         """Return true if a stored object that differs is to be replaced.
 
         Raises:
-            ExistingError: `existing` is `ERROR`.
+            InvalidInputError: `existing` is `ERROR`.
         """
         if self._existing == ERROR:
             msg = (
                 f'{what} is stored already, and differs from the one to import. Pass existing="keep" to keep the stored '
                 f'objects, or existing="replace" to replace them.'
             )
-            raise ExistingError(msg)
+            raise InvalidInputError(msg)
         return self._existing == REPLACE
 
 
@@ -557,23 +518,6 @@ def _missing_session(key: SessionKey, rows: Sequence[MessageRow]) -> SessionStat
     """Return a session for messages of an archive whose session was deleted."""
     times = [row.created_at for row in rows]
     return SessionState(key, None, None, rows[-1].position + 1, min(times), max(times), None, None)
-
-
-def _row(one: NumberedLine, parse: Callable[[Line], T]) -> T:
-    """Return the row of a line.
-
-    Raises:
-        DamagedDataError: The line does not have the form of its kind.
-    """
-    try:
-        return parse(one.line)
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, DamagedDataError) as error:
-        raise _malformed(one, reason_of(error)) from error
-
-
-def _malformed(one: NumberedLine, reason: str) -> DamagedDataError:
-    msg = f"Line {one.number} ({shown(one.line.get('kind'))}) cannot be imported: {reason}."
-    return DamagedDataError(msg)
 
 
 def _differ(first: Line, second: Line) -> bool:
