@@ -193,6 +193,19 @@ async def test_threads_of_a_saver_with_a_migrate_function_are_copied_in_todays_s
     assert "entries" in copy.get_tuple(config("questions")).checkpoint["channel_values"]
 
 
+async def test_our_own_threads_in_the_tables_of_postgres_saver_need_our_own_checkpointer(
+    sqlite_memory, call, postgres_database
+):
+    with AgentMemSaver.from_url(postgres_database) as ours:
+        chat().compile(checkpointer=ours).invoke({"messages": [HumanMessage(BIG)]}, config("1"))
+        with PostgresSaver.from_conn_string(postgres_database) as theirs:
+            with pytest.raises(
+                InvalidInputError, match=r"thread '1', in a layout that PostgresSaver cannot read.*AgentMemSaver"
+            ):
+                await call(sqlite_memory.checkpointer.copy_from, theirs)
+        assert (await call(sqlite_memory.checkpointer.copy_from, ours)).checkpoints == 3
+
+
 class Stopped(Exception):
     pass
 

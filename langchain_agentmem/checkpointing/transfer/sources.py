@@ -28,6 +28,9 @@ from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.programs import OffLoop, Program, Read
 from langchain_agentmem.programs.sizes import is_large
 
+_COMPACT = "agentmem"
+"""The type of our own checkpoints in LangGraph's tables."""
+
 
 class Slot(NamedTuple):
     """The index of a pending write within its task, and the path of the task."""
@@ -131,9 +134,15 @@ class TableSource(Source):
         return sorted(thread_id for (thread_id,) in rows)
 
     def checkpoints(self, thread_id: Any) -> Program[dict[str, list[str]]]:
-        statement = "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = {}"
+        statement = "SELECT checkpoint_ns, checkpoint_id, type FROM checkpoints WHERE thread_id = {}"
         found: dict[str, list[str]] = {}
-        for namespace, checkpoint_id in (yield from SaverRows(self.saver, statement, (thread_id,))):
+        for namespace, checkpoint_id, type_ in (yield from SaverRows(self.saver, statement, (thread_id,))):
+            if type_ == _COMPACT:
+                msg = (
+                    f"AgentMemSaver has written to the thread {thread_id!r}, in a layout that "
+                    f"{type(self.saver).__name__} cannot read. Pass an AgentMemSaver of the same database as the source."
+                )
+                raise InvalidInputError(msg)
             found.setdefault(namespace, []).append(checkpoint_id)
         return {namespace: sorted(ids) for namespace, ids in found.items()}
 
