@@ -198,11 +198,13 @@ async def test_our_own_threads_in_the_tables_of_postgres_saver_need_our_own_chec
 ):
     with AgentMemSaver.from_url(postgres_database) as ours:
         chat().compile(checkpointer=ours).invoke({"messages": [HumanMessage(BIG)]}, config("1"))
-        with PostgresSaver.from_conn_string(postgres_database) as theirs:
-            with pytest.raises(
+        with (
+            PostgresSaver.from_conn_string(postgres_database) as theirs,
+            pytest.raises(
                 InvalidInputError, match=r"thread '1', in a layout that PostgresSaver cannot read.*AgentMemSaver"
-            ):
-                await call(sqlite_memory.checkpointer.copy_from, theirs)
+            ),
+        ):
+            await call(sqlite_memory.checkpointer.copy_from, theirs)
         assert (await call(sqlite_memory.checkpointer.copy_from, ours)).checkpoints == 3
 
 
