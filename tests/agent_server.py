@@ -50,7 +50,10 @@ store = memory.store
 """
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "agent-server.md"
-"""Its first Python block is the application's `storage.py`, its JSON block the `langgraph.json`."""
+"""Its JSON block is the application's `langgraph.json`."""
+
+TTL = 7_200
+"""The TTL of threads and items in seconds."""
 
 PRIVATE = ("LANGSMITH_", "LANGCHAIN_", "LANGGRAPH_")
 OFFLINE = {
@@ -71,18 +74,16 @@ def agent_server(folder: Path, memory_url: str, *, objects: bool = False) -> Ite
     Args:
         folder: An empty folder for the application.
         memory_url: The URL of the memory that holds checkpoints and items.
-        objects: Name module-level objects instead of the document's context managers. Default: False.
+        objects: Name module-level objects instead of the shipped context managers. Default: False.
 
     Yields:
         The server's URL.
     """
     document = DOCUMENT.read_text(encoding="utf-8")
     settings = json.loads(_block(document, "json"))
-    storage = _block(document, "python")
     if objects:
-        storage = OBJECTS
+        (folder / "storage.py").write_text(OBJECTS, encoding="utf-8")
         settings |= {"checkpointer": {"path": "storage.checkpointer"}, "store": {"path": "storage.store"}}
-    (folder / "storage.py").write_text(storage, encoding="utf-8")
     (folder / "graph.py").write_text(GRAPH, encoding="utf-8")
     (folder / "langgraph.json").write_text(json.dumps(settings), encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
@@ -93,7 +94,7 @@ def agent_server(folder: Path, memory_url: str, *, objects: bool = False) -> Ite
         process = subprocess.Popen(
             [*command, "--n-jobs-per-worker", "2"],
             cwd=folder,
-            env={**kept, **OFFLINE, "AGENTMEM_URL": memory_url},
+            env={**kept, **OFFLINE, "AGENTMEM_URL": memory_url, "AGENTMEM_TTL": str(TTL)},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,

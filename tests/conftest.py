@@ -422,3 +422,25 @@ def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
         return await result
 
     return call_twin
+
+
+@pytest.fixture
+def stored(sqlite_url: str) -> str:
+    """The URL of a memory with sessions of two users and of nobody, a thread, and facts."""
+    from commands import fill
+
+    fill(sqlite_url)
+    return sqlite_url
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that succeeds; return what it prints on stdout."""
+    from langchain_agentmem.__main__ import main
+
+    def run(*arguments: str, code: int = 0) -> str:
+        capsys.readouterr()
+        assert main([*arguments]) == code
+        return capsys.readouterr().out
+
+    return run

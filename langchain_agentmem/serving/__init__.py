@@ -1,4 +1,4 @@
-"""Serving a memory to other processes: the HTTP API. It requires the extra `api`."""
+"""Serving a memory to other processes: the HTTP API, which requires the extra `api`, and LangGraph's agent server."""
 
 from __future__ import annotations
 

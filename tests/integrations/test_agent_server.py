@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_server import agent_server
+from agent_server import TTL, agent_server
 from conftest import new_url
 from langgraph_sdk import get_client
 
@@ -46,9 +47,21 @@ async def test_threads_runs_interrupts_and_items_are_kept_in_the_memory(
         assert [message.text for message in state.checkpoint["channel_values"]["messages"]] == [
             "Delete the garden",
             "Approved: yes",
+            "Hello again",
+            "You said: Hello again",
         ]
+        expiries = {thread.thread_id: thread.expires_at for thread in memory.checkpointer.threads()}
+        expected = None if objects else time.time() + TTL
+        assert expiries[second] is None if objects else abs(expiries[second].timestamp() - expected) < 600
+        assert sum(memory.stats().expiries["all_items"].values()) == 6
+        assert memory.stats().expiries["all_items"]["day"] == (1 if objects else 5)
         assert memory.store.get(("users", "alice"), "hobby").value == {"text": "Alice walks in the mountains"}
-        assert {item.key for item in memory.store.search(("notes",))} == {"Hello", "Delete the garden", "Again"}
+        assert {item.key for item in memory.store.search(("notes",))} == {
+            "Hello",
+            "Delete the garden",
+            "Again",
+            "Hello again",
+        }
 
 
 async def two_threads(client: Any) -> tuple[str, str]:
@@ -74,6 +87,14 @@ async def an_interrupt(client: Any, thread: str) -> None:
     assert not [part for part in parts if part.event == "error"]
     assert texts(parts[-1].data) == ["Delete the garden", "Approved: yes"]
     assert (await client.threads.get_state(thread))["next"] == []
+    pieces = [
+        part
+        async for part in client.runs.stream(
+            thread, "agent", input=said("Hello again"), stream_mode=["updates", "messages"]
+        )
+    ]
+    assert [[*part.data] for part in pieces if part.event == "updates"] == [["note"], ["answer"]]
+    assert any(part.event.startswith("messages") for part in pieces)
 
 
 async def state_and_history(client: Any, thread: str) -> None:
@@ -104,7 +125,7 @@ async def copies_and_deletions(client: Any, thread: str) -> None:
 
 async def items(client: Any) -> None:
     store = client.store
-    await store.put_item(["users", "alice"], "hobby", {"text": "Alice walks in the mountains"})
+    await store.put_item(["users", "alice"], "hobby", {"text": "Alice walks in the mountains"}, ttl=90)
     await store.put_item(["users", "bob"], "hobby", {"text": "Bob collects stamps", "rank": 10})
     await store.put_item(["users", "bob"], "passing", {"text": "Bob is here for a day", "rank": 9})
     assert (await store.get_item(["users", "alice"], "hobby"))["value"] == {"text": "Alice walks in the mountains"}
