@@ -159,6 +159,17 @@ def twin(call: Any) -> str:
     return str(call.__closure__[0].cell_contents.param)
 
 
+async def test_a_cleanup_keeps_the_stored_keys(url, call):
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        await call(memory.history("trip").add_messages, [HumanMessage("Hello")])
+        await call(memory.cleanup, older_than=1e-6)
+        assert await call(memory.sessions.list) == []
+    with AgentMemory.from_url(url, key=OTHER) as memory, pytest.raises(WrongKeyError):
+        await call(memory.history("trip").count)
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        assert await call(memory.history("trip").count) == 0
+
+
 async def test_each_surface_alone_takes_a_key(url, call):
     history = AgentMemHistory.from_url(url, "trip", key=MASTER)
     await call(history.add_messages, [HumanMessage(f"{MARK} Hello")])

@@ -14,6 +14,9 @@ from langchain_agentmem.programs import Program, Read, Write, storage_program
 KEYS = "keys"
 """The name of the note with the encrypted keys of a tenant."""
 
+_TENANT_OF_KEYS = "\x1fkeys\x1f"
+"""The prefix of the tenants of these notes. A cleanup reads all notes of the tenant itself, and cannot decrypt these."""
+
 HINT = "Pass the key that the memory was created with: AgentMemory.from_url(url, key=…), or AGENTMEM_KEY."
 
 
@@ -24,7 +27,7 @@ def notes_of_keys(backend: Backend, tenant: str) -> Notes:
         backend: The backend that stores the tenant, not the encrypted one.
         tenant: The tenant.
     """
-    return Notes(backend, tenant, "encryption")
+    return Notes(backend, _TENANT_OF_KEYS + tenant, "encryption")
 
 
 def load_keys(backend: Backend, tenant: str, source: KeySource, ring: KeyRing) -> Program[Note]:
