@@ -287,7 +287,7 @@ def protected_backend(backend: Backend, tenant: str, key: Key | None, searchable
     """Return a backend that encrypts a tenant, if there is a key. Otherwise let its first operation require that nothing is.
 
     Args:
-        backend: The backend. One that encrypts already is returned itself.
+        backend: The backend. One that encrypts already encrypts another tenant with the same key.
         tenant: The tenant.
         key: The argument `key`.
         searchable: The argument `searchable`.
@@ -299,10 +299,12 @@ def protected_backend(backend: Backend, tenant: str, key: Key | None, searchable
     """
     check_flag("searchable", searchable)
     if isinstance(backend, EncryptedBackend):
-        if key is not None or backend.tenant != tenant:
-            msg = f"{backend!r} encrypts tenant {backend.tenant!r} already. Pass the backend that it encrypts: backend.inner."
+        if key is not None:
+            msg = f"{backend!r} has a key already. Leave key out, or pass the backend that it encrypts: backend.inner."
             raise InvalidInputError(msg)
-        return backend
+        if backend.tenant == tenant:
+            return backend
+        return EncryptedBackend(backend.inner, backend.source, tenant, searchable=backend.searchable)
     if key is not None:
         return EncryptedBackend(backend, KeySource(key), tenant, searchable=searchable)
     if searchable:

@@ -52,6 +52,7 @@ _SEALED = "agentmem:sealed"
 """The key of the JSON object that contains an encrypted value."""
 _PAGE = 1_000
 _MAX_NAMESPACES = 1_000
+_UNEMBEDDED_AT_ONCE = 100
 _MANY_ITEMS = 200
 """Under `arun`, a worker thread decrypts more items than this."""
 _WORD_BYTES = 6
@@ -361,9 +362,15 @@ class EncryptedItems:
 
     @storage_program
     def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:
-        if not self._searchable:  # vectors of other dimensions are ignored until they are replaced
-            return None
-        return (yield from self._table.unembed(tenant, dimensions, after))
+        if self._searchable:
+            return (yield from self._table.unembed(tenant, dimensions, after))
+        rows, following = yield from self._table.scan(tenant, (), None, _UNEMBEDDED_AT_ONCE, after, time.time())
+        yield from OffLoop(len(rows) > _MANY_ITEMS)
+        for row in rows:
+            plain, content = self.seal.row(tenant, row)
+            if content.vectors:
+                yield from self._rewrite(tenant, plain, vectors=())
+        return following
 
     @one_statement
     def unembedded(
