@@ -274,6 +274,48 @@ async def test_different_objects_are_kept_or_replaced(url, existing, call, expor
             assert len(state.values["messages"]) == 2
 
 
+async def test_an_edited_message_differs(url, call, exported):
+    with AgentMemory.from_url(url, embeddings=Words()) as memory:
+        await call(memory.import_from, exported)
+        history = memory.history("brief", user_id=BOB, agent="critic")
+        await call(history.replace, history.messages[0].id, HumanMessage("edited"))
+        with pytest.raises(InvalidInputError, match=r"Message 2 of session 'brief' of user .* differs"):
+            await call(memory.import_from, exported)
+        with pytest.raises(InvalidInputError, match="Delete the session, and import again"):
+            await call(memory.import_from, exported, existing="replace")
+        assert (await call(memory.import_from, exported, existing="keep")).kept == {"messages": 1}
+        assert history.messages[0].text == "edited"
+        await call(memory.sessions.delete, "brief", user_id=BOB)
+        assert (await call(memory.import_from, exported)).counts == {"sessions": 1, "messages": 3}
+        assert history.messages[0].text == "note 2"
+
+
+async def test_an_interrupted_copy_continues(url, call, exported, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    with (
+        AgentMemory.from_url(url, embeddings=Words()) as memory,
+        opened("sqlite-memory", tmp_path) as source,
+    ):
+        source.import_from(exported)
+        random = Random(int.from_bytes(os.urandom(4)))
+        for _ in range(3):
+            left = random.randrange(1, 40)
+
+            def stop(_: Any) -> None:
+                nonlocal left
+                left -= 1
+                if not left:
+                    raise Stopped
+
+            with pytest.raises(Stopped):
+                await call(source.copy_to, memory, progress=stop)
+        await call(source.copy_to, memory)
+        await call(memory.export, tmp_path / "after.jsonl")
+        assert lines_of(tmp_path / "after.jsonl") == lines_of(exported)
+
+
 async def test_what_has_expired_since_the_export_stays_away(url, call, tmp_path, monkeypatch):
     with AgentMemory.from_url(url) as memory, opened("sqlite-memory", tmp_path, embeddings=None) as source:
         fill(source)
