@@ -191,6 +191,16 @@ async def test_the_latest_checkpoint_of_a_thread_that_another_process_extends(ur
         assert len((await call(graph(one.checkpointer).get_state, config("1"))).values["messages"]) == 12
 
 
+async def test_a_checkpoint_that_another_process_stored_again_is_listed(url, call):
+    checkpoint: Any = {"v": 4, "id": "1", "ts": "", "channel_values": {}, "channel_versions": {}, "versions_seen": {}}
+    place: Any = {"configurable": {"thread_id": "1", "checkpoint_ns": ""}}
+    with AgentMemory.from_url(url, key=MASTER) as one, AgentMemory.from_url(url, key=MASTER) as other:
+        for memory in (one, other, one):
+            await call(memory.checkpointer.put, place, checkpoint, {"by": id(memory)}, {})
+        (found,) = await call(other.checkpointer.list, place)
+        assert found.metadata == {"by": id(one)}
+
+
 async def test_long_names_are_refused_before_anything_is_written(url, call):
     with AgentMemory.from_url(url, key=MASTER) as memory:
         with pytest.raises(InvalidInputError, match="at most 2,600"):

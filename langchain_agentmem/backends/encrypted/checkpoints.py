@@ -219,20 +219,22 @@ class EncryptedCheckpoints:
     def get(
         self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
     ) -> Program[LoadedCheckpoint | None]:
+        before: _StoredHead | None = None
         for _ in range(_ATTEMPTS):
             loaded = yield from self._table.get(self._thread(thread), namespace, checkpoint_id, self._documents, now)
-            if loaded is None:
-                stored = yield from self._read_head(thread, now)
-                key = None
-                if stored is None:
-                    yield from self._refuse_plain(thread, namespace, checkpoint_id, now)
+            if loaded is not None:
+                stored, key = self._head_of(thread, loaded), loaded.row.key
+            elif before is not None:
+                stored, key = before, None
             else:
-                stored = self._head_of(thread, loaded)
-                key = loaded.row.key
-            if stored is None or (
-                yield from self._is_right(thread, stored, namespace, checkpoint_id, key, loaded, now)
-            ):
-                return None if loaded is None or stored is None else self._plain(thread, loaded, stored.head, codec)
+                before = yield from self._read_head(thread, now)
+                if before is None:
+                    yield from self._refuse_plain(thread, namespace, checkpoint_id, now)
+                    return None
+                continue  # another writer may have created the thread since, so the checkpoint is read after the head
+            before = None
+            if (yield from self._is_right(thread, stored, namespace, checkpoint_id, key, loaded, now)):
+                return None if loaded is None else self._plain(thread, loaded, stored.head, codec)
         raise _busy(thread)
 
     def _is_right(
@@ -319,7 +321,7 @@ class EncryptedCheckpoints:
     def _checked(self, thread: ThreadKey, row: CheckpointRow, codec: Codec) -> Program[CheckpointRow]:
         """Decrypt a checkpoint, and check that it belongs to its thread."""
         known = self._known(thread)
-        if known is None or not SealedDocuments.belongs(row, known.head.origin):
+        if known is None or not SealedDocuments.belongs(row, known.head):  # another process may have changed the thread
             known = yield from self._read_head(thread, 0.0)
         if known is None:
             raise _altered(_HEADLESS)

@@ -180,16 +180,20 @@ class Head(NamedTuple):
             writes={key: tasks for key, tasks in self.writes.items() if key not in digests},
         )
 
+    def accepts(self, key: CheckpointKey, tag: bytes) -> bool:
+        """Return false if a checkpoint is another row of its key than the stored one."""
+        known = self.replaced.get(name_of(key))
+        if known is None and key.checkpoint_id == self.latest.get(key.namespace, ("",))[0]:
+            known = self.latest[key.namespace][1]
+        return known in (None, tag)
+
     def check_tag(self, key: CheckpointKey, tag: bytes) -> None:
         """Check that a checkpoint is not an earlier row of its key.
 
         Raises:
             TamperedDataError: It is.
         """
-        known = self.replaced.get(name_of(key))
-        if known is None and key.checkpoint_id == self.latest.get(key.namespace, ("",))[0]:
-            known = self.latest[key.namespace][1]
-        if known is not None and known != tag:
+        if not self.accepts(key, tag):
             msg = f"Checkpoint {key.checkpoint_id!r} was replaced by an earlier one: the database was altered."
             raise TamperedDataError(msg)
 

@@ -53,9 +53,10 @@ class SealedDocuments(Codec):
         return {"checkpoint": {"channel_versions": {}, SEALED: opened}, "metadata": {}, "inline": {}, "stored": stored}
 
     @staticmethod
-    def belongs(row: CheckpointRow, origin: bytes) -> bool:
-        """Return true if a row belongs to the thread with this origin."""
-        return bool(row.checkpoint[SEALED]["place"][0] == origin)
+    def belongs(row: CheckpointRow, head: Head) -> bool:
+        """Return true if a row belongs to the thread with a head, and is not another row of its key."""
+        opened = row.checkpoint[SEALED]
+        return bool(opened["place"][0] == head.origin) and head.accepts(row.key, opened["tag"])
 
     @staticmethod
     def tag_of(row: CheckpointRow) -> bytes:
