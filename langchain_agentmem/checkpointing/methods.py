@@ -1,4 +1,4 @@
-"""The methods of `AgentMemSaver` that copy threads from and to other checkpointers, and rewrite them."""
+"""The methods of `AgentMemSaver` that measure threads, copy them from and to other checkpointers, and rewrite them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.migration.rewriting import migrate_threads
 from langchain_agentmem.checkpointing.migration.values import Migrate
 from langchain_agentmem.checkpointing.models import CopiedThreads, MigratedThreads
+from langchain_agentmem.checkpointing.sizes import CheckpointSizes, checkpoint_sizes
 from langchain_agentmem.checkpointing.transfer.copying import copy_threads
 from langchain_agentmem.programs import arun, run
 
@@ -22,6 +23,31 @@ class ThreadMethods:
 
         @property
         def engine(self) -> CheckpointEngine: ...
+
+    def sizes(self, thread_id: str, *, limit: int = 50, before: str | None = None) -> CheckpointSizes:
+        """Return the newest checkpoints of a thread with their sizes, newest first.
+
+        Args:
+            thread_id: The thread.
+            limit: The maximum number of checkpoints. Default: 50.
+            before: Only checkpoints older than the one of this ID. Default: None.
+
+        Example:
+            >>> from langgraph.graph import START, MessagesState, StateGraph
+            >>> from langchain_agentmem import AgentMemory
+            >>> builder = StateGraph(MessagesState)
+            >>> _ = builder.add_node("reply", lambda state: {"messages": [("ai", "Hello")]}).add_edge(START, "reply")
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     graph = builder.compile(checkpointer=memory.checkpointer)
+            ...     _ = graph.invoke({"messages": [("user", "Hi")]}, {"configurable": {"thread_id": "1"}})
+            ...     [(one.step, one.source, one.bytes > 0) for one in memory.checkpointer.sizes("1")]
+            [(1, 'loop', True), (0, 'loop', True), (-1, 'input', True)]
+        """
+        return run(checkpoint_sizes(self.engine, thread_id, limit, before))
+
+    async def asizes(self, thread_id: str, *, limit: int = 50, before: str | None = None) -> CheckpointSizes:
+        """Same as `sizes`, but without blocking the event loop."""
+        return await arun(checkpoint_sizes(self.engine, thread_id, limit, before))
 
     def copy_from(
         self,
