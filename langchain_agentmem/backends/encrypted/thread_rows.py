@@ -19,8 +19,8 @@ from langchain_agentmem.errors import TamperedDataError
 SEALED = "sealed"
 """The format of encrypted data."""
 
-_DIGEST_CHARACTERS = 16
-"""The length of `StoredValue.digest`, which the digest of the value's place follows."""
+_PLACE_CHARACTERS = 16
+"""The length of the digest of a value's place, which follows `StoredValue.digest`."""
 _MARK = "#"
 """Separates the shape of a pending write from its seal."""
 
@@ -168,11 +168,11 @@ class ThreadSeal:
         plain = self.plain_stored_value(value)
         if value.kind == PLAIN:
             return plain, known
-        ancestors = tuple(one._replace(digest=one.digest[:_DIGEST_CHARACTERS]) for one in known.ancestors)
+        ancestors = tuple(one._replace(digest=one.digest[:-_PLACE_CHARACTERS]) for one in known.ancestors)
         return plain, known._replace(digest=plain.digest, ancestors=ancestors)
 
     def _unplaced(self, value: StoredValue) -> StoredValue:
-        digest = value.digest[:_DIGEST_CHARACTERS]
+        digest = value.digest[:-_PLACE_CHARACTERS]
         if value.digest != self._placed(value.key, digest):
             msg = f"Version {value.key.version!r} of channel {value.key.channel!r} was altered or moved."
             raise TamperedDataError(msg)
