@@ -108,10 +108,7 @@ class Loader:
         value, known = parts.values[key]
         if value.kind == PLAIN:
             return self._codec.load((value.type, value.data))
-        # A value that was imported from an encrypted thread into a memory without encryption has no digest.
-        if (known.digest or self._codec.secret) and known.digest != digest_of(
-            value.type, known.references, self._secret(parts)
-        ):
+        if known.digest != digest_of(value.type, known.references, self._secret(parts)):
             _refuse(f"version {key.version!r} of channel {key.channel!r} does not match its digest")
         thread = ThreadKey(self._tenant, thread_id)
         elements = self._elements(known.references, parts, self._known.recall(thread, key.namespace, key.channel))

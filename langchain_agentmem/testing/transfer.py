@@ -196,8 +196,8 @@ class TransferContract(ContractCase):
         assert not self.write(backend, backend.transfer.restore_thread(state._replace(ttl=None), NOW))
         elements = [StoredElement(bytes([at]) * 16, Typed("msgpack", bytes([at]))) for at in range(3)]
         values = [
-            StoredValue(ValueKey("", "log", "1"), LIST, "", b"\x00" * 16 + b"\x01" * 16, digest="d"),
-            StoredValue(ValueKey("", "log", "2"), LIST, "", b"\x02" * 16, 2, ValueKey("", "log", "1"), 1, 0, "e"),
+            StoredValue(ValueKey("", "log", "1"), LIST, "", b"\x00" * 16 + b"\x01" * 16, digest="d" * 16),
+            StoredValue(ValueKey("", "log", "2"), LIST, "", b"\x02" * 16, 2, ValueKey("", "log", "1"), 1, 0, "e" * 16),
             StoredValue(ValueKey("sub|a", "n", "1"), PLAIN, "msgpack", b"\x01"),
         ]
         checkpoints = [checkpoint("1"), checkpoint("2"), checkpoint("1", "sub|a")]

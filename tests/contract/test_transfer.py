@@ -156,9 +156,11 @@ async def test_threads_of_an_encrypted_memory_continue_without_encryption(encryp
         assert chat_graph(other.checkpointer).get_state(config("t")).values == state
         state = await call(asking_graph(other.checkpointer).invoke, Command(resume="yes"), config("asking"))
         assert state["messages"][-1].content == "answered yes"
-        if encryption == "serde":
-            back = AgentMemory(memory.backend, tenant="back", serde=aes)
+        every = [one.values for one in chat_graph(other.checkpointer).get_state_history(config("t"))]
+        assert len(every) == 12
+        with AgentMemory.from_url(new_url("sqlite-file", tmp_path), **options) as back:
             await call(other.copy_to, back)
+            assert [one.values for one in chat_graph(back.checkpointer).get_state_history(config("t"))] == every
             state = chat_graph(back.checkpointer).invoke({"messages": [HumanMessage("again")]}, config("t"))
             assert len(state["messages"]) == 10
 
