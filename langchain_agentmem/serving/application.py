@@ -18,20 +18,55 @@ from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.serving.access import Access
 from langchain_agentmem.serving.limits import ServingLimits
-from langchain_agentmem.serving.problems import problem_of
-from langchain_agentmem.serving.routes import health, sessions
+from langchain_agentmem.serving.problems import problem_of, schemas
+from langchain_agentmem.serving.routes import (
+    agents as agent_routes,
+)
+from langchain_agentmem.serving.routes import (
+    entities,
+    health,
+    knowledge,
+    memories,
+    messages,
+    profiles,
+    records,
+    sessions,
+    summaries,
+    threads,
+    transfer,
+    upkeep,
+    variables,
+)
 from langchain_agentmem.serving.service import Service
 
 _log = logging.getLogger("langchain_agentmem.serving")
 
-_GROUPS = (health, sessions)
-"""The modules of the routes."""
+_ROUTERS = (
+    health.routes,
+    agent_routes.routes,
+    agent_routes.run_routes,
+    variables.agent_routes,
+    sessions.routes,
+    messages.routes,
+    summaries.routes,
+    profiles.routes,
+    memories.routes,
+    entities.routes,
+    knowledge.routes,
+    threads.routes,
+    variables.routes,
+    records.routes,
+    transfer.routes,
+    transfer.import_routes,
+    upkeep.routes,
+)
+"""The routers, in the order of the OpenAPI document."""
 
 
 def build(
     memory: AgentMemory,
     *,
-    agents: Mapping[str, Any] | None = None,  # noqa: ARG001
+    agents: Mapping[str, Any] | None = None,
     api_keys: Mapping[str, Access] | None = None,
     limits: ServingLimits | None = None,
     cors_origins: Sequence[str] = (),
@@ -40,7 +75,7 @@ def build(
     if not isinstance(memory, AgentMemory):
         msg = f"memory must be an AgentMemory, got {shown(memory)}. For a URL, pass AgentMemory.from_url(url)."
         raise InvalidTypeError(msg)
-    service = Service(memory, api_keys, ServingLimits() if limits is None else limits)
+    service = Service(memory, agents, api_keys, ServingLimits() if limits is None else limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -49,7 +84,7 @@ def build(
         try:
             yield
         finally:
-            await memory.aclose()
+            await service.close()
 
     app = FastAPI(
         title="langchain-agentmem",
@@ -60,9 +95,17 @@ def build(
         redirect_slashes=False,
         lifespan=lifespan,
         exception_handlers={HTTPException: _problem},
-        routes=[route for group in _GROUPS for route in group.routes.routes],
+        routes=[route for group in _ROUTERS for route in group.routes],
     )
     app.state.agentmem = service
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = describe()
+        document["components"]["schemas"].update(schemas())
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]  # as FastAPI documents it
     if cors_origins:
         app.add_middleware(
             CORSMiddleware,

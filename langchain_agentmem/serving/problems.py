@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -32,9 +32,13 @@ _log = logging.getLogger("langchain_agentmem.serving")
 
 MEDIA_TYPE = "application/problem+json"
 
+_SCHEMAS = "#/components/schemas/"
+
 
 class WrongPart(BaseModel):
     """A part of a request that is not accepted."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     where: list[str | int] = Field(examples=[["body", "title"]])
     """The path of the part: `body`, `query` or `path`, and names."""
@@ -43,6 +47,8 @@ class WrongPart(BaseModel):
 
 class Problem(BaseModel):
     """An error."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     type: str = Field(default="about:blank", examples=["about:blank"])
     title: str = Field(examples=["Forbidden"])
@@ -104,21 +110,25 @@ def documented(*more: int) -> dict[int | str, dict[str, Any]]:
         *more: Statuses beside those of all routes.
     """
     texts = {**_SHARED, 400: _OPTIONAL[400], **{status: _OPTIONAL[status] for status in more}}
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    wrong_part = schema.pop("$defs")["WrongPart"]
-    schema["properties"]["errors"]["anyOf"][0]["items"] = wrong_part
     return {
         status: {
             "description": text,
             "content": {
                 MEDIA_TYPE: {
-                    "schema": schema,
+                    "schema": {"$ref": f"{_SCHEMAS}Problem"},
                     "example": {"type": "about:blank", "title": title_of(status), "status": status, "detail": text},
                 }
             },
         }
         for status, text in sorted(texts.items())
     }
+
+
+def schemas() -> dict[str, Any]:
+    """Return the schemas that `documented` refers to, by name."""
+    schema = Problem.model_json_schema(ref_template=_SCHEMAS + "{model}")
+    parts: dict[str, Any] = schema.pop("$defs")
+    return {**parts, "Problem": schema}
 
 
 def title_of(status: int) -> str:
@@ -140,7 +150,10 @@ def problem(
         headers: Headers of the response. Default: None.
         errors: The parts of the request that are not accepted. Default: None.
     """
-    content = Problem(title=title_of(status), status=status, detail=detail, errors=errors)
+    shown = detail.encode(
+        errors="backslashreplace"
+    ).decode()  # a value that it quotes may hold half of a surrogate pair
+    content = Problem(title=title_of(status), status=status, detail=shown, errors=errors)
     return JSONResponse(
         content.model_dump(exclude_none=True),
         status,
@@ -156,7 +169,7 @@ def problem_of(error: Exception) -> Response:
         error: The exception. An unexpected one is logged: its type and its places in the code, without its text.
     """
     if isinstance(error, RequestValidationError):
-        parts = [WrongPart(where=list(one["loc"]), reason=_without_input(one)) for one in error.errors()]
+        parts = [WrongPart(where=list(one["loc"]), reason=str(one.get("msg", ""))) for one in error.errors()]
         return problem(422, "The request is not valid. See errors.", errors=parts)
     if isinstance(error, HTTPException):
         detail = error.detail if isinstance(error.detail, str) else title_of(error.status_code)
@@ -176,8 +189,3 @@ def log_error(error: BaseException) -> None:
     """Log an exception: its type and its places in the code. Its text may quote stored data, so it is left out."""
     places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)][-8:]
     _log.error("%s", type(error).__name__, extra={"error": type(error).__name__, "places": places})
-
-
-def _without_input(error: Mapping[str, Any]) -> str:
-    """Return the reason of a validation error; without the texts of our own checks' exceptions, which may quote."""
-    return str(error.get("msg", ""))

@@ -16,9 +16,11 @@ from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.serving.access import Access, ApiKeys, refusal_without_key
+from langchain_agentmem.serving.agents import Agents
 from langchain_agentmem.serving.callers import Caller
 from langchain_agentmem.serving.limits import ServingLimits
 from langchain_agentmem.serving.problems import ProblemError
+from langchain_agentmem.serving.turns import RunningTurns
 
 _WRONG_KEYS = parse("60/minute")
 """The maximum number of requests with unknown keys from one address."""
@@ -29,11 +31,18 @@ class Service:
 
     Args:
         memory: The memory.
+        agents: The agents by name.
         api_keys: What each key may access; None to accept local clients without a key.
         limits: The limits of requests.
     """
 
-    def __init__(self, memory: AgentMemory, api_keys: Mapping[str, Access] | None, limits: ServingLimits) -> None:
+    def __init__(
+        self,
+        memory: AgentMemory,
+        agents: Mapping[str, Any] | None,
+        api_keys: Mapping[str, Access] | None,
+        limits: ServingLimits,
+    ) -> None:
         self.memory = memory
         self.keys = None if api_keys is None else ApiKeys(api_keys)
         self.limits = limits
@@ -41,6 +50,14 @@ class Service:
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         tenants = {access.tenant for access in (api_keys or {}).values()} - {None}
         self._memories = {tenant: memory.for_tenant(tenant) for tenant in tenants if tenant is not None}
+        others = {tenant: one for tenant, one in self._memories.items() if one is not memory}
+        self.agents = Agents(agents, memory, others)
+        self.turns = RunningTurns()
+
+    async def close(self) -> None:
+        """Finish the running turns and the background extraction, and close the memory."""
+        await self.turns.finish(self.limits.shutdown_timeout)
+        await self.memory.aclose()
 
     async def authenticate(self, request: Request) -> Caller:
         """Return the caller of a request.

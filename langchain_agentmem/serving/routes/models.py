@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+import json
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,6 +61,12 @@ SessionId = Annotated[str, Query(min_length=1, max_length=MAX_ID_BYTES, descript
 OptionalSessionId = Annotated[
     str | None, Query(min_length=1, max_length=MAX_ID_BYTES, description="The session.", examples=["trip"])
 ]
+ThreadId = Annotated[
+    str, Query(min_length=1, max_length=MAX_ID_BYTES, description="The thread.", examples=["thread-1"])
+]
+OptionalThreadId = Annotated[
+    str | None, Query(min_length=1, max_length=MAX_ID_BYTES, description="The thread.", examples=["thread-1"])
+]
 OptionalAgent = Annotated[
     str | None, Query(min_length=1, max_length=MAX_ID_BYTES, description="The agent.", examples=["writer"])
 ]
@@ -77,3 +84,12 @@ def part(entries: list[T], limit: int, offset: int) -> dict[str, object]:
         offset: The offset of the part.
     """
     return {"items": entries[:limit], "next_offset": offset + limit if len(entries) > limit else None}
+
+
+def plain(value: Any) -> Any:
+    """Return a value that JSON can represent. Parts of other types become text.
+
+    Args:
+        value: The value.
+    """
+    return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)

@@ -1,0 +1,218 @@
+"""The agents that the HTTP API serves: what they are given, and what they answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.pregel import Pregel
+from langgraph.types import Command
+
+from langchain_agentmem.arguments.ids import check_id
+from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+from langchain_agentmem.lifecycle.handover.engine import thread_id_of
+from langchain_agentmem.memory import AgentMemory
+
+_TEXT_FIELDS = ("input", "question", "message", "query")
+"""The fields that take the message, if an input has several required fields."""
+
+_INTERRUPT = "__interrupt__"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A turn of an agent.
+
+    Args:
+        message: The message of the user; None to resume.
+        user_id: The user; None for nobody.
+        session_id: The session.
+        resume: The value with which an interrupted turn is resumed. Default: None.
+    """
+
+    message: str | None
+    user_id: str | None
+    session_id: str
+    resume: Any = None
+
+
+@dataclass
+class Answered:
+    """The answer of an agent.
+
+    Args:
+        content: The text.
+        message_id: The ID of the message. Default: None.
+        interrupts: What the graph waits for: the IDs and values of its interrupts.
+    """
+
+    content: str = ""
+    message_id: str | None = None
+    interrupts: tuple[tuple[str, Any], ...] = ()
+
+
+class ServedAgent:
+    """An agent of one tenant.
+
+    Args:
+        name: The name.
+        runnable: The graph, or another Runnable.
+        memory: The memory of the tenant.
+
+    Raises:
+        InvalidInputError: The Runnable has several required fields, and none of them is known to take a message.
+    """
+
+    def __init__(self, name: str, runnable: Runnable[Any, Any], memory: AgentMemory) -> None:
+        self.name = name
+        self.is_graph = isinstance(runnable, Pregel)
+        if isinstance(runnable, Pregel):
+            missing: dict[str, Any] = {}
+            if runnable.checkpointer is None:
+                missing["checkpointer"] = memory.checkpointer
+            if runnable.store is None:
+                missing["store"] = memory.store
+            runnable = runnable.copy(missing) if missing else runnable
+        self._runnable = runnable
+        self._input = _input_of(name, runnable)
+        self._fields = set() if self.is_graph else {spec.id for spec in runnable.config_specs}
+
+    @property
+    def needs_user(self) -> bool:
+        """True if the agent cannot run without a user."""
+        return "user_id" in self._fields
+
+    def thread_id(self, turn: Turn) -> str:
+        """Return the thread of a turn. Different users, sessions and agents have different threads."""
+        return thread_id_of(turn.session_id, turn.user_id, self.name)
+
+    async def answer(self, turn: Turn) -> Answered:
+        """Run a turn, and return the answer."""
+        return _answered(await self._runnable.ainvoke(self._given(turn), self._config(turn)))
+
+    async def stream(self, turn: Turn) -> AsyncIterator[str | Answered]:
+        """Run a turn. Yield parts of the text, and at last the answer."""
+        given, config = self._given(turn), self._config(turn)
+        if not self.is_graph:
+            whole: Any = None
+            async for part in self._runnable.astream(given, config):
+                whole = part if whole is None else whole + part
+                if text := _answered(part).content:
+                    yield text
+            yield _answered(whole)
+            return
+        state: Any = None
+        async for kind, part in self._runnable.astream(given, config, stream_mode=["messages", "values"]):
+            if kind == "values":
+                state = part if _INTERRUPT in part or not isinstance(state, dict) else {**state, **part}
+            elif isinstance(part[0], (AIMessage, AIMessageChunk)) and (text := str(part[0].text)):
+                yield text
+        yield _answered(state)
+
+    def _given(self, turn: Turn) -> Any:
+        return Command(resume=turn.resume) if turn.message is None else self._input(turn.message)
+
+    def _config(self, turn: Turn) -> RunnableConfig:
+        thread_id = self.thread_id(turn)
+        # A chain that knows no users keeps the session of each user apart by its ID.
+        session_id = turn.session_id if self.is_graph or self.needs_user else thread_id
+        configurable = {"thread_id": thread_id, "session_id": session_id, "agent": self.name}
+        if turn.user_id is not None:
+            configurable["user_id"] = turn.user_id
+        return {"configurable": configurable}
+
+
+class Agents:
+    """The agents of an application.
+
+    Args:
+        agents: The agents by name: a Runnable, or a function of the memory of a tenant that returns one.
+        memory: The memory of the application.
+        others: The memories of the other tenants.
+
+    Raises:
+        InvalidInputError: The name of an agent is not accepted.
+        InvalidTypeError: An agent has the wrong type.
+    """
+
+    def __init__(
+        self, agents: Mapping[str, Any] | None, memory: AgentMemory, others: Mapping[str, AgentMemory]
+    ) -> None:
+        if agents is not None and not isinstance(agents, Mapping):
+            msg = f"agents must be a mapping of names to agents, got {shown(agents)}."
+            raise InvalidTypeError(msg)
+        self._agents: dict[tuple[str, str], ServedAgent] = {}
+        for name, given in (agents or {}).items():
+            check_id("The name of an agent", name)
+            if isinstance(given, Runnable):
+                self._add(name, given, memory)
+            elif callable(given):
+                for one in (memory, *others.values()):
+                    self._add(name, given(one), one)
+            else:
+                self._add(name, given, memory)
+
+    def names(self, tenant: str) -> list[str]:
+        """Return the names of the agents of a tenant."""
+        return sorted(name for of_tenant, name in self._agents if of_tenant == tenant)
+
+    def get(self, tenant: str, name: str) -> ServedAgent | None:
+        """Return an agent of a tenant; None if there is none of that name."""
+        return self._agents.get((tenant, name))
+
+    def _add(self, name: str, runnable: Any, memory: AgentMemory) -> None:
+        if not isinstance(runnable, Runnable):
+            msg = (
+                f"Agent {shown(name)} must be a compiled graph, another Runnable, or a function of a memory that returns "
+                f"one, got {type(runnable).__name__}. Call compile() on the builder of a graph."
+            )
+            raise InvalidTypeError(msg)
+        self._agents[memory.tenant, name] = ServedAgent(name, runnable, memory)
+
+
+def _input_of(name: str, runnable: Runnable[Any, Any]) -> Callable[[str], Any]:
+    """Return a function that makes the input of a Runnable from a message.
+
+    Args:
+        name: The name of the agent, for the error.
+        runnable: The Runnable.
+    """
+    schema = runnable.get_input_jsonschema()
+    fields = schema.get("properties", {})
+    if "messages" in fields:
+        return lambda message: {"messages": [HumanMessage(message)]}
+    if not fields:
+        return lambda message: [HumanMessage(message)]
+    required = schema.get("required") or list(fields)
+    field = required[0] if len(required) == 1 else next((one for one in _TEXT_FIELDS if one in fields), None)
+    if field is None:
+        msg = (
+            f"The input of agent {shown(name)} has the fields {', '.join(fields)}; a message cannot fill all of them. Put a "
+            f"RunnableLambda before it that makes the input from a list of messages."
+        )
+        raise InvalidInputError(msg)
+    return lambda message: {field: message}
+
+
+def _answered(output: Any) -> Answered:
+    """Return the answer in the output of a Runnable."""
+    if isinstance(output, Mapping):
+        interrupts = tuple((one.id, one.value) for one in output.get(_INTERRUPT, ()))
+        messages = output.get("messages")
+        if isinstance(messages, list) and messages:
+            last = messages[-1]
+            content = _answered(last) if isinstance(last, AIMessage) or not interrupts else Answered()
+            return Answered(content.content, content.message_id, interrupts)
+        if interrupts:
+            return Answered(interrupts=interrupts)
+        if "output" in output:
+            return _answered(output["output"])
+        return Answered(json.dumps(dict(output), default=str, ensure_ascii=False))
+    if isinstance(output, BaseMessage):
+        return Answered(str(output.text), output.id)
+    return Answered("" if output is None else str(output))

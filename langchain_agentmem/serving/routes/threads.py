@@ -1,0 +1,151 @@
+"""Threads of LangGraph: list, read and delete."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Query
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple
+from pydantic import Field
+
+from langchain_agentmem.serving.callers import CallerOf, OwnerOf, UserOf
+from langchain_agentmem.serving.problems import ProblemError
+from langchain_agentmem.serving.routes.messages import Message, shown_message
+from langchain_agentmem.serving.routes.models import (
+    ALICE,
+    Answer,
+    Changed,
+    Limit,
+    Listing,
+    Offset,
+    ThreadId,
+    part,
+)
+from langchain_agentmem.serving.routing import router
+from langchain_agentmem.serving.threads import check_thread, is_own
+
+routes = router("threads", 404, 409)
+
+
+class Thread(Answer):
+    """A thread."""
+
+    thread_id: str = Field(examples=["thread-1"])
+    user_id: str | None = Field(examples=[ALICE])
+    """The user of the last turn."""
+    checkpoint_count: int = Field(examples=[4])
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None
+    users: dict[str, datetime]
+    """All users of the thread, each with the time of the last turn."""
+
+
+class Checkpoint(Answer):
+    """A checkpoint of a thread."""
+
+    checkpoint_id: str
+    namespace: str
+    """The namespace of the graph: empty for the graph itself, not for its subgraphs."""
+    parent_id: str | None
+    created_at: str
+    step: int | None
+    source: str | None
+    channels: list[str]
+    """The channels that have a value."""
+    pending_writes: int
+    message_count: int | None
+    """The number of messages in the channel `messages`; null without that channel."""
+
+
+class Checkpoints(Answer):
+    """Checkpoints of a thread, the newest first."""
+
+    items: list[Checkpoint]
+    next_before: str | None = None
+    """The checkpoint to continue before; null at the end."""
+
+
+class ThreadMessages(Answer):
+    """The messages in the latest state of a thread."""
+
+    items: list[Message]
+
+
+@routes.get("/threads", response_model=Listing[Thread])
+async def list_threads(caller: CallerOf, owner: OwnerOf, limit: Limit = 100, offset: Offset = 0) -> Any:
+    """List threads, the most recently used first. A key that is bound to users gets no threads with other users."""
+    found = await caller.memory.checkpointer.athreads(user_id=owner, limit=limit + 1, offset=offset)
+    listed: dict[str, Any] = part(found, limit, offset)
+    listed["items"] = [one for one in listed["items"] if is_own(caller, one)]
+    return listed
+
+
+@routes.get("/thread/checkpoints", response_model=Checkpoints)
+async def list_checkpoints(
+    caller: CallerOf,
+    user: UserOf,
+    thread_id: ThreadId,
+    before: Annotated[
+        str | None, Query(min_length=1, max_length=100, description="Only checkpoints before this one.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="The maximum number of checkpoints.")] = 20,
+) -> Any:
+    """Return the checkpoints of a thread, the newest first."""
+    await check_thread(caller, thread_id, user)
+    earlier: RunnableConfig | None = (
+        None if before is None else {"configurable": {"thread_id": thread_id, "checkpoint_id": before}}
+    )
+    listing = caller.memory.checkpointer.alist(_config(thread_id), before=earlier, limit=limit)
+    found = [_shown(one) async for one in listing]
+    return {"items": found, "next_before": found[-1]["checkpoint_id"] if len(found) == limit else None}
+
+
+@routes.get("/thread/messages", response_model=ThreadMessages)
+async def list_thread_messages(caller: CallerOf, user: UserOf, thread_id: ThreadId) -> Any:
+    """Return the messages in the latest state of a thread: those of its channel `messages`."""
+    await check_thread(caller, thread_id, user)
+    found = await caller.memory.checkpointer.aget_tuple(_config(thread_id))
+    if found is None:
+        raise ProblemError(404, "The thread does not exist.")
+    return {"items": list(map(shown_message, _messages(found) or []))}
+
+
+@routes.delete("/thread")
+async def delete_thread(caller: CallerOf, user: UserOf, thread_id: ThreadId) -> Changed:
+    """Delete a thread with all its checkpoints."""
+    await check_thread(caller, thread_id, user)
+    exists = await caller.memory.checkpointer.aget_tuple(_config(thread_id)) is not None
+    await caller.memory.checkpointer.adelete_thread(thread_id)
+    return Changed(changed=exists)
+
+
+def _config(thread_id: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread_id}}
+
+
+def _messages(found: CheckpointTuple) -> list[BaseMessage] | None:
+    messages = found.checkpoint["channel_values"].get("messages")
+    if not isinstance(messages, list):
+        return None
+    return [one for one in messages if isinstance(one, BaseMessage)]
+
+
+def _shown(found: CheckpointTuple) -> dict[str, Any]:
+    configurable = found.config["configurable"]
+    parent = None if found.parent_config is None else found.parent_config["configurable"].get("checkpoint_id")
+    messages = _messages(found)
+    return {
+        "checkpoint_id": configurable["checkpoint_id"],
+        "namespace": configurable.get("checkpoint_ns", ""),
+        "parent_id": parent,
+        "created_at": found.checkpoint["ts"],
+        "step": found.metadata.get("step"),
+        "source": found.metadata.get("source"),
+        "channels": sorted(found.checkpoint["channel_values"]),
+        "pending_writes": len(found.pending_writes or ()),
+        "message_count": None if messages is None else len(messages),
+    }
