@@ -44,6 +44,7 @@ ENGINE = {
     "test_agent_memory.py",
     "test_compression.py",
     "test_encrypted_contract.py",
+    "test_encrypted_histories.py",
     "test_entities.py",
     "test_extraction.py",
     "test_extraction_entities.py",

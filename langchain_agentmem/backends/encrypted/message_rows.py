@@ -36,6 +36,11 @@ class PlainMessage(NamedTuple):
     id_digest: bytes
     stored: MessageRow
 
+    @property
+    def version(self) -> int:
+        """The version of the message."""
+        return int(self.stored.body.type.removeprefix(_TYPE))
+
 
 class MessageCipher(EncryptedTable[object]):
     """Encrypts and decrypts messages and heads."""

@@ -280,8 +280,14 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         sealed = Removal(ids=[*ids, *log.leftovers], token=removal.token)
         return (yield from self._inner.remove(self._key(key), sealed, now))
 
-    @storage_program
     def replace(self, key: SessionKey, replacement: Replacement, now: float) -> Program[list[MessageRow] | None]:
+        sent: dict[int, int] = {}  # of the former attempts of this program: the versions by position
+        made = StorageProgram("replace", lambda: self._replaced(key, replacement, sent, now), single=False)
+        return cast("Program[list[MessageRow] | None]", made)
+
+    def _replaced(
+        self, key: SessionKey, replacement: Replacement, sent: dict[int, int], now: float
+    ) -> Program[list[MessageRow] | None]:
         log = yield from self._log(key, now)
         given = replacement.row
         replaced = []
@@ -289,37 +295,42 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         for old in (one for one in log.messages if one.id_digest == replacement.id_digest):
             if replacement.agent not in (None, old.row.agent):
                 continue
-            position = old.row.position
-            version = head.counter + 1
-            # Both versions are accepted until the message is stored: a database may store each step at once.
-            accepted = (*head.accepted(position), version)
-            during = head._replace(counter=version, versions={**head.versions, position: accepted})
-            system = head.system.minus([position])
-            if given.role == "system":
-                system = system.minus(after := [*system.after(position)]).plus([position, *after])
-            during = during._replace(system=system)
-            stored = yield from self._swap(key, stored, during, now)
-            new = given._replace(
-                position=position,
-                agent=old.row.agent,
-                ends_with_session=old.row.ends_with_session,
-                created_at=old.row.created_at if replacement.keeps_time else given.created_at,
-                metadata=old.row.metadata if replacement.keeps_metadata else given.metadata,
-                id_digest=old.id_digest,
-            )
-            sealed = self._cipher.sealed(key, during, position, version, new)
-            inner = replacement._replace(
-                id_digest=self._cipher.digest(key, head, position),
-                row=sealed,
-                agent=None,
-                keeps_time=False,
-                keeps_metadata=False,
-                title=self._title(key, replacement.title),
-                token=self._cipher.token(replacement.token, position, version),
-            )
-            yield from self._inner.replace(self._key(key), inner, now)
-            head = during._replace(versions={**during.versions, position: (version,)})
-            stored = yield from self._swap(key, stored, head, now)
+            position, version = old.row.position, sent.get(old.row.position)
+            is_sent = version is not None and (old.version == version or version not in head.accepted(position))
+            new = old.row
+            if version is None or not is_sent:
+                version = head.counter + 1
+                # Both versions are accepted until the message is stored: a database may store each step at once.
+                accepted = (*head.accepted(position), version)
+                system = head.system.minus([position])
+                head = head._replace(
+                    counter=version,
+                    versions={**head.versions, position: accepted},
+                    system=system.union([position]) if given.role == "system" else system,
+                )
+                stored = yield from self._swap(key, stored, head, now)
+                sent[position] = version
+                new = given._replace(
+                    position=position,
+                    agent=old.row.agent,
+                    ends_with_session=old.row.ends_with_session,
+                    created_at=old.row.created_at if replacement.keeps_time else given.created_at,
+                    metadata=old.row.metadata if replacement.keeps_metadata else given.metadata,
+                    id_digest=old.id_digest,
+                )
+                inner = replacement._replace(
+                    id_digest=self._cipher.digest(key, head, position),
+                    row=self._cipher.sealed(key, head, position, version, new),
+                    agent=None,
+                    keeps_time=False,
+                    keeps_metadata=False,
+                    title=self._title(key, replacement.title),
+                    token=self._cipher.token(replacement.token, position, version),
+                )
+                yield from self._inner.replace(self._key(key), inner, now)
+            if version in head.accepted(position):  # else another writer has replaced the message since
+                head = head._replace(versions={**head.versions, position: (version,)})
+                stored = yield from self._swap(key, stored, head, now)
             replaced.append(new._replace(words=None, vector=None, id_digest=None))
         return replaced
 
