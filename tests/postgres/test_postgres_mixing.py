@@ -388,3 +388,27 @@ async def test_the_users_that_langgraphs_own_saver_noted_are_a_threads_users(pos
         await call(memory.checkpointer.copy_thread, "2", "3")
         assert len(await call(memory.checkpointer.threads, user_id="carol")) == 2
         await call(memory.close)
+
+
+def test_threads_and_items_of_langgraphs_classes_are_copied(postgres_url):
+    user = {"configurable": {"thread_id": "1", "user_id": "alice"}}
+    with theirs(postgres_url) as saver:
+        for _ in range(3):
+            talk(saver).invoke({"messages": [HumanMessage(BIG)]}, user)
+        questions(saver).invoke({"answers": []}, {"configurable": {"thread_id": "asking"}})
+    with connection(postgres_url) as one:
+        store = PostgresStore(one)
+        store.setup()
+        store.put(("docs", "a"), "k", {"text": "pizza"}, ttl=None)
+    with AgentMemory.from_url(postgres_url) as memory, AgentMemory.from_url("sqlite:///:memory:") as other:
+        copied = memory.copy_to(other)
+        assert (copied.counts["threads"], copied.counts["checkpoints"], copied.counts["items"]) == (2, 11, 1)
+        for thread in (user, {"configurable": {"thread_id": "asking"}}):
+            every = [(one.config, one.metadata) for one in memory.checkpointer.list(thread)]
+            assert [(one.config, one.metadata) for one in other.checkpointer.list(thread)] == every
+            assert other.checkpointer.get(thread) == memory.checkpointer.get(thread)
+        assert [one.thread_id for one in other.checkpointer.threads(user_id="alice")] == ["1"]
+        assert other.store.get(("docs", "a"), "k").value == {"text": "pizza"}
+        assert memory.copy_to(other).counts == {}
+        state = questions(other.checkpointer).invoke(Command(resume="one"), {"configurable": {"thread_id": "asking"}})
+        assert state["answers"] == ["one"]
