@@ -211,6 +211,8 @@ async def test_reading_goes_on_in_one_transaction_with_a_cold_cache(lasting_url,
             await call(graph.invoke, {"messages": [HumanMessage(next(source))]}, CONFIG)
         before = payload(lasting_url)
     with AgentMemory.from_url(lasting_url) as memory:
+        # The first operation of a memory also checks that the tenant is not encrypted.
+        await call(memory.checkpointer.get_tuple, {"configurable": {"thread_id": "another"}})
         counts = Costs(memory, monkeypatch)
         await call(memory.checkpointer.get_tuple, CONFIG)
         assert [kind for kind, _ in counts.reset()] == ["read"]

@@ -12,7 +12,9 @@ from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.contract import backend as contract_module
 from langchain_agentmem.backends.encrypted import EncryptedBackend
 from langchain_agentmem.backends.encrypted.heads import Added, Head, Positions
+from langchain_agentmem.backends.rewriting import CellChange
 from langchain_agentmem.encoding.encryption import KeySource
+from langchain_agentmem.errors import ConfigurationError
 
 TABLES = {
     name: kind
@@ -54,7 +56,13 @@ def test_the_backend_itself_has_no_default():
     assert "__getattr__" not in vars(EncryptedBackend)
     abstract = [name for name in vars(Backend) if inspect.isfunction(vars(Backend)[name]) and not name.startswith("_")]
     left = {name for name in abstract if name not in vars(EncryptedBackend)}
-    assert left == {"check_before_use"}
+    assert left == {"check_before_use", "rewrite"}
+
+
+def test_cells_of_the_encrypted_backend_are_not_rewritten(backend):
+    """The rotation of a key rewrites the cells of the inner backend."""
+    with pytest.raises(ConfigurationError, match=r"EncryptedBackend\(.*\) cannot rewrite stored cells"):
+        backend.write(backend.rewrite(CellChange([b"mark"], lambda cell: cell), None))
 
 
 def test_positions_are_ranges():

@@ -56,6 +56,7 @@ PUBLIC = {
     *("learn", "alearn", "recall", "arecall", "as_retriever"),
     *("reindex", "areindex", "sweep", "asweep", "stats", "astats", "setup", "asetup", "close", "aclose"),
     *("rotate_key", "arotate_key"),
+    "for_tenant",
     *("export", "aexport", "import_from", "aimport_from", "copy_to", "acopy_to"),
     *("to_thread", "ato_thread", "from_thread", "afrom_thread"),
     *("users", "ausers", "forget", "aforget", "find_traces", "afind_traces"),

@@ -10,21 +10,20 @@ import pytest
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.backends.statements import load_statements
 
-NAMES = (
-    "history.sql",
-    "store.sql",
-    "checkpoints.sql",
-    "records.sql",
-    "variables.sql",
-    "statistics.sql",
-    "fragments.sql",
-)
+TABLES = {"schema.sql", "migrations.sql"}
+"""The files that create tables; all others contain statements."""
+
 MIGRATIONS = "postgres.migrations"
 NEWEST = sorted(
     one.name for one in files(f"langchain_agentmem.backends.{MIGRATIONS}").iterdir() if one.name.startswith("4_")
 )
 FILES = [
-    *((backend, name) for backend in ("sqlite", "postgres") for name in NAMES),
+    *(
+        (backend, one.name)
+        for backend in ("sqlite", "postgres")
+        for one in sorted(files(f"langchain_agentmem.backends.{backend}").iterdir(), key=lambda one: one.name)
+        if one.name.endswith(".sql") and one.name not in TABLES
+    ),
     *((MIGRATIONS, name) for name in ("fragments.sql", *NEWEST)),
 ]
 
@@ -43,7 +42,7 @@ def test_a_fragment_is_expanded_with_the_alias_of_its_table():
 
 
 def test_statements_of_postgres_have_the_schema_of_the_tables_and_no_comment():
-    for name in ("history.sql", "store.sql", "checkpoints.sql", "records.sql", "variables.sql", "statistics.sql"):
+    for name in [file for backend, file in FILES if backend == "postgres" and file != "fragments.sql"]:
         for text in statements(name, 'my "schema"').values():
             assert not text.startswith("--")
             assert "{" not in text.replace("'{}'", "")

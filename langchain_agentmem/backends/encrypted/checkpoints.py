@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-from cachetools import LRUCache
-
 from langchain_agentmem.arguments.omitted import Omitted
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
@@ -39,7 +37,7 @@ from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import ConfigurationError, StorageBusyError, TamperedDataError
 from langchain_agentmem.programs import Program, one_statement, storage_program, together
-from langchain_agentmem.programs.locks import forkable_lock
+from langchain_agentmem.programs.caches import RecentValues
 
 _ATTEMPTS = 100
 """Number of attempts of an operation that other writers of the thread disturb."""
@@ -78,8 +76,7 @@ class EncryptedCheckpoints:
         self._shares_tables = inner.name == "postgres"
         self._ring = ring
         self._documents = SealedDocuments(ring)
-        self._lock = forkable_lock()
-        self._heads: LRUCache[ThreadKey, _StoredHead] = LRUCache(_MAX_HEADS)
+        self._heads: RecentValues[ThreadKey, _StoredHead] = RecentValues(_MAX_HEADS)
 
     # Writing
 
@@ -507,16 +504,13 @@ class EncryptedCheckpoints:
         return known
 
     def _known(self, thread: ThreadKey) -> _StoredHead | None:
-        with self._lock:
-            return self._heads.get(thread)
+        return self._heads.get(thread)
 
     def _learn(self, thread: ThreadKey, stored: _StoredHead) -> None:
-        with self._lock:
-            self._heads[thread] = stored
+        self._heads.put(thread, stored)
 
     def _forget(self, thread: ThreadKey) -> None:
-        with self._lock:
-            self._heads.pop(thread, None)
+        self._heads.discard(thread)
 
 
 def _not_encrypted(thread_id: str) -> TamperedDataError:

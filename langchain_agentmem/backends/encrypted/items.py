@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ormsgpack
-from cachetools import LRUCache
 
 from langchain_agentmem.arguments.ids import MAX_ADDRESS_BYTES
 from langchain_agentmem.arguments.values import shown
@@ -39,7 +38,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.errors import InvalidInputError, TamperedDataError
 from langchain_agentmem.programs import OffLoop, Program, one_statement, storage_program
-from langchain_agentmem.programs.locks import forkable_lock
+from langchain_agentmem.programs.caches import RecentValues
 from langchain_agentmem.text.vectors import similarities_to
 from langchain_agentmem.text.words import pack_words, scores
 
@@ -88,8 +87,7 @@ class ItemSeal:
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
-        self._lock = forkable_lock()
-        self._plain_namespaces: LRUCache[Namespace, Namespace] = LRUCache(_MAX_NAMESPACES)
+        self._plain_namespaces: RecentValues[Namespace, Namespace] = RecentValues(_MAX_NAMESPACES)
 
     def namespace(self, namespace: Namespace) -> Namespace:
         """Encrypt the labels of a namespace."""
@@ -97,12 +95,10 @@ class ItemSeal:
 
     def plain_namespace(self, namespace: Namespace) -> Namespace:
         """Decrypt the labels of a namespace."""
-        with self._lock:
-            plain = self._plain_namespaces.get(namespace)
+        plain = self._plain_namespaces.get(namespace)
         if plain is None:
             plain = tuple(map(self._ring.plain_label, namespace))
-            with self._lock:
-                self._plain_namespaces[namespace] = plain
+            self._plain_namespaces.put(namespace, plain)
         return plain
 
     def key(self, key: ItemKey) -> ItemKey:

@@ -55,7 +55,8 @@ class PostgresCheckpoints:
 
     @one_statement
     def stored_secret(self, thread: ThreadKey, now: float, *, lock: bool = False) -> Program[Typed | None]:
-        rows = yield from Fetch(self._sql["lock_secret" if lock else "stored_secret"], (thread_name(thread), now))
+        parameters = {"name": thread_name(thread), "now": now}
+        rows = yield from Fetch(self._sql["lock_secret" if lock else "stored_secret"], parameters)
         for type_, secret in rows:
             return None if secret is None else Typed(type_, secret)
         return None

@@ -42,11 +42,11 @@ SELECT {schema}agentmem_replace_secret(%s, %s, %s, %s, %s)
 
 -- stored_secret --
 -- Return the secret of a thread that has not expired. Parameters: name, now.
-SELECT secret_type, secret FROM {schema}agentmem_threads WHERE name = %s AND (expires_at IS NULL OR expires_at > %s)
+SELECT secret_type, secret FROM {schema}agentmem_threads WHERE name = %(name)s AND {alive}
 
 -- lock_secret --
 -- Same as `stored_secret`, and lock the thread until the transaction ends.
-SELECT secret_type, secret FROM {schema}agentmem_threads WHERE name = %s AND (expires_at IS NULL OR expires_at > %s) FOR UPDATE
+SELECT secret_type, secret FROM {schema}agentmem_threads WHERE name = %(name)s AND {alive} FOR UPDATE
 
 -- put_plain --
 -- Store a checkpoint so that `PostgresSaver` can read it. Parameters: use; namespace, checkpoint_id, parent_id, checkpoint,

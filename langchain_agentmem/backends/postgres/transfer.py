@@ -140,21 +140,21 @@ class PostgresTransfer:
     @one_statement
     def restore_records(self, tenant: str, rows: Sequence[RecordRow], now: float) -> Program[int]:
         keys = [session_of(tenant, row) for row in rows]
-        parameters = (
-            tenant,
-            [row.id for row in rows],
-            [owner_digest(tenant, row.user_id) for row in rows],
-            [row.user_id or "" for row in rows],
-            [None if key is None else session_digest(key) for key in keys],
-            [row.agent for row in rows],
-            [row.status for row in rows],
-            [row.started_at for row in rows],
-            [row.duration for row in rows],
-            [row.created_at for row in rows],
-            [row.record for row in rows],
-            [row.ends_with_session for row in rows],
-            now,
-        )
+        parameters = {
+            "tenant": tenant,
+            "ids": [row.id for row in rows],
+            "owners": [owner_digest(tenant, row.user_id) for row in rows],
+            "users": [row.user_id or "" for row in rows],
+            "places": [None if key is None else session_digest(key) for key in keys],
+            "agents": [row.agent for row in rows],
+            "statuses": [row.status for row in rows],
+            "starts": [row.started_at for row in rows],
+            "durations": [row.duration for row in rows],
+            "created": [row.created_at for row in rows],
+            "records": [row.record for row in rows],
+            "ends": [row.ends_with_session for row in rows],
+            "now": now,
+        }
         return (yield from Execute(self._sql["add_records"], parameters))
 
     # Variables outside of sessions

@@ -83,14 +83,15 @@ RETURNING (SELECT count(*) FROM added)
 -- agents, statuses, starts, durations, times of creation, records, whether each ends with its session; now.
 INSERT INTO {schema}agentmem_records
     (tenant, id, owner, user_id, session, agent, status, started_at, duration, created_at, record, ends_with_session)
-SELECT %s, added.id, added.owner, added.user_id, session.id, added.agent, added.status, added.started, added.duration,
+SELECT %(tenant)s, added.id, added.owner, added.user_id, session.id, added.agent, added.status, added.started, added.duration,
     added.created, added.record, added.ends
 FROM unnest(
-    %s::text[], %s::bytea[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::double precision[], %s::double precision[],
-    %s::double precision[], %s::text[], %s::boolean[]
+    %(ids)s::text[], %(owners)s::bytea[], %(users)s::text[], %(places)s::bytea[], %(agents)s::text[], %(statuses)s::text[],
+    %(starts)s::double precision[], %(durations)s::double precision[], %(created)s::double precision[], %(records)s::text[],
+    %(ends)s::boolean[]
 ) AS added (id, owner, user_id, place, agent, status, started, duration, created, record, ends)
 LEFT JOIN {schema}agentmem_sessions AS session
-    ON session.place = added.place AND (session.expires_at IS NULL OR session.expires_at > %s)
+    ON session.place = added.place AND {alive:session}
 WHERE added.place IS NULL OR session.id IS NOT NULL
 ON CONFLICT (tenant, id) DO NOTHING
 

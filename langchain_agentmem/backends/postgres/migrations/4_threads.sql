@@ -88,7 +88,7 @@ CREATE FUNCTION agentmem_has_secret(name_ text, secret_type_ text, secret_ bytea
 RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM FROM agentmem_threads
-    WHERE name = name_ AND secret_type = secret_type_ AND secret = secret_ AND (expires_at IS NULL OR expires_at > now_)
+    WHERE name = name_ AND secret_type = secret_type_ AND secret = secret_ AND {alive}
     FOR UPDATE;
     RETURN FOUND;
 END $$
