@@ -88,6 +88,8 @@ GRAPHS = {
 }
 
 ONE_NODE = {
+    "test_cache.py",
+    "test_deep_agents.py",
     "test_checkpoints_damage.py",
     "test_checkpoints_graphs.py",
     "test_checkpoints_growth.py",

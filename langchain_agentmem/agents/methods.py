@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import Unpack
 
 from langchain_agentmem.arguments.ids import check_id, check_optional_id
 from langchain_agentmem.arguments.options import ExtractorOptions, LearnOptions, check_options
+from langchain_agentmem.arguments.values import check_count
 from langchain_agentmem.compression.methods import CompressionMethods
 from langchain_agentmem.errors import missing_extra
 from langchain_agentmem.programs import Program, arun, run
+from langchain_agentmem.store.arguments import check_namespace
 from langchain_agentmem.store.face import AgentMemStore
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
     from pydantic import BaseModel
 
+    from langchain_agentmem.agents.files import FileRetriever
     from langchain_agentmem.agents.middleware import MemoryMiddleware
     from langchain_agentmem.compression.compressor import MemoryCompressor
     from langchain_agentmem.history.methods import Histories
@@ -95,6 +98,47 @@ class AgentMethods(CompressionMethods):
             read_only=read_only,
             knowledge=knowledge,
         )
+
+    def file_retriever(
+        self,
+        namespace: tuple[str, ...] | Callable[[Any], tuple[str, ...]],
+        *,
+        k: int = 5,
+        max_length: int = 2_000,
+    ) -> FileRetriever:
+        """Return a retriever over the files of Deep Agents that are in this memory's store.
+
+        It searches by words and, with embeddings, by meaning. Pass it as `knowledge` to `middleware`, `tools` or `recall`. Of
+        a long file it returns the part that has the most words of the question.
+
+        Args:
+            namespace: The `namespace` of the `StoreBackend`: a function that is given the runtime of the run; or a tuple, for
+                files that do not depend on the run.
+            k: The maximum number of files. Default: 5.
+            max_length: The maximum number of characters of a part. Default: 2,000.
+
+        Raises:
+            InvalidInputError: `namespace` is neither a tuple of labels nor a function, or a number is not positive.
+            InvalidTypeError: A number has the wrong type.
+
+        Example:
+            >>> from deepagents.backends import StoreBackend
+            >>> from langchain_agentmem import AgentMemory
+            >>> with AgentMemory.from_url("sqlite:///:memory:") as memory:
+            ...     files = StoreBackend(store=memory.store, namespace=lambda _: ("alice@example.com", "files"))
+            ...     _ = files.write("/boiler.md", "The boiler was serviced in May.")
+            ...     retriever = memory.file_retriever(("alice@example.com", "files"))
+            ...     print(retriever.invoke("When was the boiler serviced?")[0].page_content)
+            /boiler.md, line 1:
+            The boiler was serviced in May.
+        """
+        from langchain_agentmem.agents.files import FileRetriever
+
+        if not callable(namespace):
+            namespace = check_namespace(namespace, least=1)
+        check_count("k", k)
+        check_count("max_length", max_length)
+        return FileRetriever(engine=self.store.engine, namespace=namespace, k=k, max_length=max_length)
 
     def profile_node(
         self,

@@ -54,6 +54,11 @@ class MemoryMiddleware(AgentMiddleware[Any, Any]):
         self.tools = [*tools, *(context_tools() if manages_context else ())]
 
     @property
+    def name(self) -> str:
+        """The name in an agent. Deep Agents replaces its own middleware of the same name, and it has a `MemoryMiddleware`."""
+        return "AgentMemMiddleware"
+
+    @property
     def extractor(self) -> ProfileExtractor:
         """Extracts from the conversation; its `flush` runs pending extraction now.
 
