@@ -23,6 +23,7 @@ from langchain_agentmem.command.invocation import (
     with_shared_options,
 )
 from langchain_agentmem.command.listings import search, sessions, show, stats, threads, users
+from langchain_agentmem.command.mcp import mcp
 from langchain_agentmem.command.moves import copy, export, import_
 from langchain_agentmem.command.output import PROGRAM, Output
 from langchain_agentmem.command.upkeep import migrate, reindex, rotate_key
@@ -33,6 +34,7 @@ _PANELS: dict[str, tuple[Operation, ...]] = {
     "Move data": (export, import_, copy),
     "Delete": (cleanup, forget),
     "Maintain": (reindex, migrate, rotate_key),
+    "Serve": (mcp,),
 }
 _OF_PYTHON = "python -m langchain_agentmem"
 _SCRIPTS = (PROGRAM, "langchain-agentmem")
@@ -94,7 +96,7 @@ def build(*, is_terminal: bool = False) -> typer.Typer:
     """
     app = typer.Typer(
         name=PROGRAM,
-        help="Look at the memory of an application, move it, clean it up and maintain it.",
+        help="Look at the memory of an application, move it, clean it up, maintain it and serve it.",
         epilog=_epilog(
             is_terminal,
             f"Run {PROGRAM} COMMAND --help for the options and examples of a command.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +26,7 @@ from langchain_agentmem.errors import (
     UnknownCollectionError,
     UnknownMessageError,
 )
+from langchain_agentmem.serving.failures import places_of
 
 _log = logging.getLogger("langchain_agentmem.serving")
 
@@ -187,5 +187,4 @@ def problem_of(error: Exception) -> Response:
 
 def log_error(error: BaseException) -> None:
     """Log an exception: its type and its places in the code. Its text may quote stored data, so it is left out."""
-    places = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)][-8:]
-    _log.error("%s", type(error).__name__, extra={"error": type(error).__name__, "places": places})
+    _log.error("%s", type(error).__name__, extra={"error": type(error).__name__, "places": places_of(error)})

@@ -19,6 +19,8 @@ OPTIONAL = DRIVERS | {
     "fastapi",
     "langchain",
     "limits",
+    "mcp",
+    "mcp_types",
     "networkx",
     "pandas",
     "pgvector",
@@ -120,7 +122,7 @@ def test_optional_packages_are_imported_at_the_top_only_where_they_are_loaded_on
         package = found.target.partition(".")[0]
         if found.at_top and package in OPTIONAL:
             at_top.setdefault(found.module, set()).add(package)
-    # `create_app` loads the HTTP API
+    # `create_app` loads the HTTP API, and `create_mcp` the MCP server
     at_top = {name: packages for name, packages in at_top.items() if not name.startswith("serving.")}
     assert at_top == OPTIONAL_AT_TOP
 

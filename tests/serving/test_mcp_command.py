@@ -1,0 +1,198 @@
+"""The command `agentmem mcp`: a process on stdio or HTTP, its shutdown, and its wrong usage."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from commands import failure
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_clients import ALICE, BOB, converse, fill, process, read, refused, told
+from patience import PATIENCE
+
+from langchain_agentmem import AgentMemory
+
+COMMAND = ("-m", "langchain_agentmem", "mcp")
+
+
+def filled(url: str) -> str:
+    with AgentMemory.from_url(url) as memory:
+        fill(memory)
+    return url
+
+
+async def test_a_conversation_on_stdio(lasting_url: str, tmp_path: Path) -> None:
+    arguments = ("--url", filled(lasting_url), "--user", ALICE)
+    async with process(tmp_path / "stderr", "auto", *COMMAND, *arguments) as client:
+        await converse(client)
+    assert (tmp_path / "stderr").read_text() == ""
+
+
+NOISY = """
+import asyncio, logging, os, sys
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.serving.mcp import create_mcp, serve_stdio
+
+stdout = sys.stdout
+
+def embed(texts):
+    print("noise of the model")
+    stdout.write("noise of a buffer")
+    os.system("echo noise of a child")
+    logging.getLogger("langchain_agentmem").error("noise of the log")
+    return [[1.0, 0.0] for _ in texts]
+
+async def main():
+    async with AgentMemory.from_url(sys.argv[1], embeddings=embed, index={"dims": 2}) as memory:
+        await serve_stdio(create_mcp(memory, user_id="alice@example.com"))
+
+asyncio.run(main())
+"""
+
+
+async def test_stdout_carries_nothing_but_the_protocol(
+    sqlite_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with process(tmp_path / "stderr", "legacy", "-c", NOISY, sqlite_url) as client:
+        await told(client, "save_memory", memory="Alice drinks tea")
+        (found,) = (await told(client, "search_memory", query="tea"))["memories"]
+        assert found["memory"] == "Alice drinks tea"
+    assert "Failed to parse" not in caplog.text
+    noise = (tmp_path / "stderr").read_text()
+    assert all(f"noise of {one}" in noise for one in ("the model", "a buffer", "a child", "the log"))
+
+
+HELLO = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}},
+}
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own; it is killed if it does not end."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, *COMMAND, *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_process_that_waits_for_stdin(sqlite_url: str, number: signal.Signals, code: int) -> None:
+    with started("--url", sqlite_url, "--user", ALICE) as running:
+        assert running.stdin
+        assert running.stdout
+        assert running.stderr
+        running.stdin.write(json.dumps(HELLO) + "\n")
+        running.stdin.flush()
+        assert json.loads(running.stdout.readline())["result"]["serverInfo"]["name"] == "agentmem"
+        running.send_signal(number)
+        assert running.wait(PATIENCE) == code
+        assert (running.stdout.read(), running.stderr.read()) == ("", "")
+
+
+async def test_a_process_on_http_serves_the_users_of_its_keys(sqlite_url: str, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"key-of-alice": {"users": [ALICE]}, "key-of-bob": {"users": [BOB]}}))
+    arguments = ("--url", filled(sqlite_url), "--transport", "http", "--port", "0", "--api-keys", str(keys))
+    with started(*arguments) as running:
+        assert running.stderr
+        assert running.stdout
+        words = running.stderr.readline().split()
+        assert words[:3] == ["Serving", "MCP", "on"]
+        url = words[3].removesuffix(".")
+        for key, texts in (("key-of-alice", ["Where is the hotel?", "In Plaka."]), ("key-of-bob", [])):
+            async with (
+                httpx2.AsyncClient(headers={"authorization": f"Bearer {key}"}) as http,
+                Client(streamable_http_client(url, http_client=http)) as client,
+            ):
+                if texts:
+                    await converse(client)
+                    session = await read(client, "agentmem://sessions/trip%2FAthens%20%3F")
+                    assert [one["text"] for one in session["messages"]] == texts
+                else:
+                    assert (await read(client, "agentmem://profile"))["facts"] == ["Bob's door has the code 1234"]
+                    assert "There is no memory" in await refused(client, "forget_memory", memory_id="0" * 20)
+        async with httpx2.AsyncClient() as http:
+            assert (await http.post(url, json=HELLO)).status_code == 401
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(PATIENCE) == -signal.SIGTERM
+        assert (running.stdout.read(), running.stderr.read()) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Name the user whose memory is served: --user ID."),
+        (("--user", ALICE, "--api-keys", "keys.json"), "--api-keys and --allowed-host belong to --transport http."),
+        (("--user", ALICE, "--key-file", "-"), "--key-file - reads the key from stdin, which MCP uses."),
+        (("--user", ""), "user_id must not be empty"),
+        (("--transport", "http"), "Pass either --user ID, to serve one user on this machine, or --api-keys FILE"),
+        (("--transport", "http", "--user", ALICE, "--api-keys", "x"), "Pass either --user ID"),
+        (("--transport", "http", "--user", ALICE, "--host", "0.0.0.0"), "--host must be 127.0.0.1, got '0.0.0.0'"),
+        (
+            ("--transport", "http", "--api-keys", "x", "--host", "0.0.0.0"),
+            "Name the host in their URL with --allowed-host",
+        ),
+        (
+            ("--transport", "http", "--api-keys", "missing.json"),
+            "'missing.json' cannot be read: No such file or directory.",
+        ),
+    ],
+)
+def test_wrong_usage(
+    arguments: tuple[str, ...], message: str, sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, shown = failure(capsys, "mcp", "--url", sqlite_url, *arguments)
+    assert code == 2
+    assert message in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read: it is not JSON"),
+        ("[]", "must hold an object such as"),
+        ('{"secret-key": "alice"}', "Key 1 in"),
+        ('{"secret-key": {"user": "alice"}}', "Key 1 in"),
+        ('{"secret-key": {"users": "alice"}}', "users must be a list of user IDs"),
+        ('{"secret-key": {"users": []}}', "users must not be empty"),
+        ('{"secret-key": {}}', "No API key is bound to exactly one user"),
+        ('{"secret-key ": {"users": ["alice"]}}', "Key 1 of api_keys must be printable ASCII"),
+        ("{}", "api_keys must not be empty"),
+    ],
+)
+def test_wrong_files_of_keys(
+    text: str, message: str, sqlite_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(text)
+    code, shown = failure(capsys, "mcp", "--url", sqlite_url, "--transport", "http", "--api-keys", str(path))
+    assert code == 2
+    assert message in shown
+    assert "secret-key" not in shown
+
+
+def test_a_port_that_is_in_use(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, shown = failure(
+            capsys, "mcp", "--url", sqlite_url, "--user", ALICE, "--transport", "http", "--port", port
+        )
+    assert code == 2
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use" in shown
