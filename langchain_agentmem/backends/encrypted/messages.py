@@ -41,9 +41,11 @@ from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inne
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.errors import TamperedDataError
 from langchain_agentmem.programs import Program, StorageProgram, storage_program, together
+from langchain_agentmem.programs.caches import RecentValues
 from langchain_agentmem.text.vectors import width_of
 
 _PAGE = 500
+_KNOWN_HEADS = 256
 
 
 class _Log(NamedTuple):
@@ -62,25 +64,45 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
     def __init__(self, inner: MessageLog, ring: KeyRing) -> None:
         super().__init__(inner, ring)
         self._cipher = MessageCipher(inner, ring)
+        self._known: RecentValues[SessionKey, tuple[LogHead, Head]] = RecentValues(_KNOWN_HEADS)
+        """The heads that this process stored last."""
 
     # Adding
 
     @storage_program
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
-        return (yield from self._inner.append(self._key(key), (yield from self._sealed_addition(key, addition))))
+        known = self._known.get(key)
+        # The head that this process stored last is probably still there. If not, the program starts again and reads it.
+        self._known.discard(key)
+        sealed, following = yield from self._sealed_addition(key, addition, known)
+        first = yield from self._inner.append(self._key(key), sealed)
+        if sealed.seal is not None and first == sealed.seal.first:
+            self._known.put(key, (LogHead(following.next_position, sealed.seal.head), following))
+        return first
 
     @storage_program
     def restore(self, key: SessionKey, restoration: Restoration) -> Program[int]:
         sealed = restoration._replace(
-            addition=(yield from self._sealed_addition(key, restoration.addition)),
+            addition=(yield from self._sealed_addition(key, restoration.addition, None))[0],
             title=self._title(key, restoration.title),
             metadata=self._seal_optional(restoration.metadata, "metadata", *names_of(key)),
         )
         return (yield from self._inner.restore(self._key(key), sealed))
 
-    def _sealed_addition(self, key: SessionKey, addition: Append) -> Program[Append]:
-        stored = yield from self._inner.head(self._key(key), addition.now)
-        head = self._cipher.head(key, stored)
+    def _sealed_addition(
+        self, key: SessionKey, addition: Append, known: tuple[LogHead, Head] | None
+    ) -> Program[tuple[Append, Head]]:
+        """Encrypt messages to add. Return them with the head that the session has then.
+
+        Args:
+            key: The session.
+            addition: The messages.
+            known: The head that is probably stored; None to read it.
+        """
+        if known is None:
+            stored = yield from self._inner.head(self._key(key), addition.now)
+            known = stored, self._cipher.head(key, stored)
+        stored, head = known
         if addition.keep is not None and head.ending:
             head = yield from self._without_ended(key, head, addition.now)
         following = head.plus([added(row) for row in addition.rows])
@@ -92,12 +114,13 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
             for row in addition.rows
         ]
         titles = addition.titles
-        return addition._replace(
+        sealed = addition._replace(
             rows=rows,
             titles=None if titles is None else [Title(at, self._title(key, text) or "") for at, text in titles],
             agent=self._agent(addition.agent),
             seal=Seal(first, stored.value, self._cipher.sealed_head(key, following)),
         )
+        return sealed, following
 
     def _without_ended(self, key: SessionKey, head: Head, now: float) -> Program[Head]:
         """Remove the messages that ended with the session from the head, so that trimming counts only the others."""

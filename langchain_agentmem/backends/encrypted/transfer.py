@@ -80,7 +80,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
             if metadata is None
             else self._open(f"The metadata of {what}", metadata, "metadata", *names_of(key)),
             summaries=summaries,
-            variables=[self._variables.plain(row) for row in state.variables],
+            variables=_sorted([self._variables.plain(row) for row in state.variables]),
         )
 
     @storage_program
@@ -149,8 +149,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
     @as_inner
     def variables(self, tenant: str, user_id: str | None, now: float) -> Program[list[VariableRow]]:
         rows = yield from self._inner.variables(tenant, self._user(user_id), now)
-        plain = [self._variables.plain(row) for row in rows]
-        return sorted(plain, key=lambda row: (row.scope.agent or "", row.name))
+        return _sorted([self._variables.plain(row) for row in rows])
 
     @as_inner
     def restore_variables(self, tenant: str, rows: Sequence[VariableRow], now: float) -> Program[int]:
@@ -217,3 +216,8 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
     @storage_program
     def restore_rows(self, thread: ThreadKey, rows: ThreadRows, codec: Codec) -> Program[None]:
         yield from self._threads.restore_rows(thread, rows, codec)
+
+
+def _sorted(rows: list[VariableRow]) -> list[VariableRow]:
+    """Sort variables by agent and name: the database sorts them by the encrypted ones."""
+    return sorted(rows, key=lambda row: (row.scope.agent or "", row.name))

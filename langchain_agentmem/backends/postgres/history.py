@@ -47,11 +47,11 @@ class PostgresMessages:
     @storage_program
     def _append_sealed(self, key: SessionKey, addition: Append, seal: Seal) -> Program[int]:
         first = yield from self._append(key, addition)
-        if first < seal.first:  # the addition is repeated
-            return first
         parameters = (seal.head, session_digest(key), seal.first + len(addition.rows), seal.expected)
-        if first > seal.first or not (yield from Execute(self._sql["seal"], parameters)):
-            raise HeadChangedError
+        if first != seal.first or not (yield from Execute(self._sql["seal"], parameters)):
+            ((is_repeated,),) = yield from Fetch(self._sql["is_repeated"], (addition.token,))
+            if not is_repeated:
+                raise HeadChangedError
         return first
 
     @one_statement

@@ -36,6 +36,10 @@ WHERE place = %(place)s AND {alive}
 UPDATE {schema}agentmem_sessions SET head = %b
 WHERE place = %b AND next_position = %s AND head IS NOT DISTINCT FROM %b::bytea
 
+-- is_repeated --
+-- Return true if an earlier transaction has taken a token. Parameter: the token.
+SELECT EXISTS (SELECT FROM {schema}agentmem_tokens WHERE token = %s AND stored_at < now())
+
 -- head --
 -- Return the position of a session's next message, and its head. Parameters: place, now.
 SELECT next_position, head FROM {schema}agentmem_sessions WHERE place = %(place)s AND {alive}
