@@ -104,6 +104,7 @@ def _methods(kind: type) -> set[str]:
 WITHOUT_TWIN = {
     AgentMemory: {
         "for_tenant",
+        "file_retriever",
         "as_retriever",
         "prompt",
         "compressor",
