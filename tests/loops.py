@@ -25,6 +25,7 @@ SYNCHRONOUS = (
     ),
     ("langchain_agentmem/knowledge/extraction/scheduler.py", {"flush"}),
     ("langchain_agentmem/lifecycle/importers/rows.py", {"_in_place"}),  # a database in memory of one thread
+    ("langchain_agentmem/serving/page/files.py", {"static_files"}),  # reads the files once in a process
     ("langchain_agentmem/text/credentials.py", {"_detectors"}),  # imports the detectors, once in a process
     (
         "langchain_agentmem/messages/vocabularies.py",

@@ -18,6 +18,7 @@ from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.serving.access import Access
 from langchain_agentmem.serving.limits import ServingLimits
+from langchain_agentmem.serving.page.files import page_routes
 from langchain_agentmem.serving.problems import problem_of, schemas
 from langchain_agentmem.serving.routes import (
     agents as agent_routes,
@@ -31,6 +32,7 @@ from langchain_agentmem.serving.routes import (
     profiles,
     records,
     sessions,
+    sizes,
     summaries,
     threads,
     transfer,
@@ -54,6 +56,7 @@ _ROUTERS = (
     entities.routes,
     knowledge.routes,
     threads.routes,
+    sizes.routes,
     variables.routes,
     records.routes,
     transfer.routes,
@@ -95,7 +98,7 @@ def build(
         redirect_slashes=False,
         lifespan=lifespan,
         exception_handlers={HTTPException: _problem},
-        routes=[route for group in _ROUTERS for route in group.routes],
+        routes=[*(route for group in _ROUTERS for route in group.routes), *page_routes()],
     )
     app.state.agentmem = service
     describe = app.openapi

@@ -2,12 +2,12 @@
 
 import { clock, count, el, plain, svg, table } from "./dom.js";
 
-const WIDTH = 720;
-const LABEL = 170;
-const NUMBER = 110;
+const WIDTH = 1000;
+const LABEL = 240;
+const NUMBER = 100;
 const ROW = 26;
 const BAR = WIDTH - LABEL - NUMBER;
-const LONGEST_LABEL = 26;
+const LONGEST_LABEL = 29;
 
 let figures = 0;
 

@@ -72,7 +72,7 @@ function marks(name, parameters) {
     if (view === group) node.setAttribute("aria-current", "page");
     return el("li", {}, node);
   });
-  add(bar, [el("p", {}, "User ", el("strong", {}, stored(user))), el("nav", { "aria-label": "User" }, el("ul", {}, links))]);
+  add(bar, [el("nav", { "aria-label": "User" }, el("p", {}, "User ", el("strong", {}, stored(user))), el("ul", {}, links))]);
 }
 
 document.getElementById("skip").addEventListener("click", (event) => {
