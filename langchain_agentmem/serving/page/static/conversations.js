@@ -80,7 +80,7 @@ export async function sessions({ parameters, signal }) {
       user === null && el("p", {}, nobody ? link("sessions", {}, "Show all sessions") : link("sessions", { nobody: "1" }, "Show only sessions without a user")),
       scope !== undefined && search("sessions", own, query),
       query && scope !== undefined && (await results(query, { user_id: scope, k: FOUND }, signal)),
-      table("Sessions, the most recently used first. Times are in UTC.", columns, found.items, "There are no sessions."),
+      table("Sessions, the most recently used first.", columns, found.items, "There are no sessions."),
       pages("sessions", own, offset, found.next_offset),
     ],
   };

@@ -38,7 +38,7 @@ export async function statistics({ signal }) {
       bars("Entries", Object.entries(found.entries).map(([name, value]) => [words(name), value]), { unit: "Number" }),
       shares("When entries expire", Object.entries(found.expiries).map(([name, numbers]) => [words(name), PERIODS.map(([period]) => numbers[period] ?? 0)]), PERIODS.map(([, text]) => text)),
       tables.length > 0 && bars("Size of tables", tables, { unit: "Size", shown: size }),
-      el("p", { class: "muted" }, "Counted at ", moment(found.taken_at), " UTC. Expired data does not count."),
+      el("p", { class: "muted" }, "Counted at ", moment(found.taken_at), ". Expired data does not count."),
     ],
   };
 }
@@ -51,7 +51,7 @@ export async function threads({ parameters, signal }) {
   return {
     title: user === null ? "Threads" : `Threads of ${plain(user, 80)}`,
     nodes: [
-      table("Threads, the most recently used first. Times are in UTC.", [
+      table("Threads, the most recently used first.", [
         { name: "Thread", header: true, cell: (one) => link("thread", { thread: one.thread_id, user }, stored(one.thread_id)) },
         { name: "Users", cell: (one) => usersOf(one) },
         { name: "Checkpoints", numeric: true, cell: (one) => count(one.checkpoint_count) },
