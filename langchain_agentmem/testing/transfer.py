@@ -10,6 +10,7 @@ from langchain_agentmem.backends.contract import (
     ItemRow,
     ItemState,
     RecordQuery,
+    Replacement,
     SessionState,
     StoredCheckpoint,
     StoredElement,
@@ -116,6 +117,28 @@ class TransferContract(ContractCase):
         state = self._state(backend)
         assert (state.title, state.next_position, state.updated_at) == ("A title", 9, NOW - 40.5)
         assert self.read(backend, backend.messages.window(KEY, "writer", 1, NOW))[0].position == 3
+
+    def test_a_restored_title_waits_for_its_message(self, backend: Backend) -> None:
+        rows = [message(at, f"text {at}", agent="writer")._replace(id_digest=bytes([at] * 16)) for at in (1, 3)]
+        self.write(backend, backend.transfer.restore_session(SESSION, NOW))
+        self.write(backend, backend.transfer.restore_messages(KEY, rows[:1], NOW))
+        self.write(backend, backend.messages.replace(KEY, Replacement(bytes([1] * 16), message(0, "edited")), NOW))
+        assert self._state(backend).title == "A title"
+        self.write(backend, backend.transfer.restore_messages(KEY, rows[1:], NOW))
+        assert self._state(backend).title == "A title"
+        self.write(backend, backend.messages.clear(KEY, "writer"))
+        assert self._state(backend).title is None
+
+    def test_vectors_are_read_whatever_the_order_of_their_storage(self, backend: Backend) -> None:
+        rows = [message(at, f"text {at}")._replace(vector=unit([1.0, at + 1.0])) for at in range(30)]
+        self.write(backend, backend.transfer.restore_session(SESSION._replace(title=None), NOW))
+        for some in (rows[10:20], rows[:10], rows[20:]):
+            self.write(backend, backend.transfer.restore_messages(KEY, some, NOW))
+            for after in (-1, 4, 13, 28):
+                found = self.read(backend, backend.transfer.messages(KEY, after, 7, NOW))
+                assert all(row.vector == rows[row.position].vector for row in found)
+        self.write(backend, backend.messages.clear(KEY, None))
+        assert self.read(backend, backend.transfer.messages(KEY, -1, 7, NOW)) == []
 
     def test_records_are_restored_without_using_their_session(self, backend: Backend) -> None:
         own, lost = record(user_id="alice", session_id="session-1"), record(1, session_id="missing")

@@ -8,10 +8,11 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
               expires, at     the expiry time by the callers' clocks, and by the server's clock
               indexed         set if the index contains the messages of no agent
               bound:<width>   for each log of vectors: the length that triggers its compaction
+              ordered:<width>   1 if the positions of the log's records ascend
               summary:, summary:<agent>, revision:, revision:<agent>   the running summaries and their revisions
               covers:, covers:<agent>   the position after the last message that a summary tells; missing if it may tell any
               metadata
-              restored        the time of the last import of messages, in seconds on the server's clock
+              awaited         1 while an import has not yet restored the message that the title was taken from
               openings, timeout   the tokens of the openings, and the seconds without use after which an open session is ended
               head            bytes that describe the messages of an encrypted session
               ends, exceptions    1 if the end of the session deletes its variables, and the agents for which the opposite holds
@@ -82,6 +83,7 @@ local function remove(members)
   end
   if #members > 0 then
     call('HINCRBY', SESSION, 'count', -#members)
+    call('HDEL', SESSION, 'awaited')
   end
   return #members, agents
 end
@@ -100,14 +102,26 @@ local function widths()
   return found
 end
 
-local function unlink_vectors()
-  for _, width in ipairs(widths()) do
-    call('UNLINK', log_of(width))
-    call('HDEL', SESSION, 'bound:' .. width)
-  end
+local function unlink_log(width)
+  call('UNLINK', log_of(width))
+  call('HDEL', SESSION, 'bound:' .. width, 'ordered:' .. width)
 end
 
--- Remove from a log the records without a message, and those of some positions.
+local function unlink_vectors()
+  for _, width in ipairs(widths()) do unlink_log(width) end
+end
+
+-- Return true if the positions of records ascend, beginning above `last` (nil: anywhere).
+local function ascend(records, last)
+  for _, one in ipairs(records) do
+    local position = struct.unpack('<d', one)
+    if last and position <= last then return false end
+    last = position
+  end
+  return true
+end
+
+-- Remove from a log the records without a message, and those of some positions. Sort the others by position.
 local function compact(width, positions)
   local all, kept, last, record = call('GET', log_of(width)) or '', {}, {}, 8 + width
   for at = 1, #all, record do last[struct.unpack('<d', all, at)] = at end
@@ -118,20 +132,25 @@ local function compact(width, positions)
     end
   end
   if #kept == 0 then
-    call('UNLINK', log_of(width))
-    call('HDEL', SESSION, 'bound:' .. width)
+    unlink_log(width)
     return
   end
+  if not ascend(kept) then
+    table.sort(kept, function(a, b) return struct.unpack('<d', a) < struct.unpack('<d', b) end)
+  end
   call('SET', log_of(width), table.concat(kept), 'KEEPTTL')
-  call('HSET', SESSION, 'bound:' .. width, (2 * #kept + SPARE) * record)
+  call('HSET', SESSION, 'bound:' .. width, (2 * #kept + SPARE) * record, 'ordered:' .. width, 1)
 end
 
 -- Append records to the logs of vectors, by width.
 local function add_vectors(records)
   for width, added in pairs(records) do
+    local bound, record = tonumber(call('HGET', SESSION, 'bound:' .. width)), 8 + width
+    local last = call('GETRANGE', log_of(width), -record, -width - 1)
     local length = call('APPEND', log_of(width), table.concat(added))
-    local bound = tonumber(call('HGET', SESSION, 'bound:' .. width))
-    if not bound then call('HSET', SESSION, 'bound:' .. width, length + SPARE * (8 + width))
+    if not ascend(added, last ~= '' and struct.unpack('<d', last) or nil) then call('HDEL', SESSION, 'ordered:' .. width)
+    elseif last == '' then call('HSET', SESSION, 'ordered:' .. width, 1) end
+    if not bound then call('HSET', SESSION, 'bound:' .. width, length + SPARE * record)
     elseif length > bound then compact(width, {}) end
   end
 end
@@ -186,8 +205,9 @@ end
 
 -- Delete the title if the message that it was taken from is gone, or if no message is left. Return the remaining title.
 local function settled_title()
-  local state = call('HMGET', SESSION, 'title', 'titled', 'count')
+  local state = call('HMGET', SESSION, 'title', 'titled', 'count', 'awaited')
   if not state[1] then return false end
+  if state[4] then return state[1] end
   local titled = state[2]
   if not titled then
     titled = first_human()
@@ -198,14 +218,6 @@ local function settled_title()
   if kept then return state[1] end
   call('HDEL', SESSION, 'title', 'titled')
   return false
-end
-
--- Return the title for a reader. Shortly after messages were restored, the message that the title was taken from may be missing.
-local RESTORING = 600
-local function title_for_reader()
-  local restored = tonumber(call('HGET', SESSION, 'restored') or 0)
-  if call('TIME')[1] - restored < RESTORING then return call('HGET', SESSION, 'title') end
-  return settled_title()
 end
 
 -- Change the revisions of the summaries of some agents and of all messages: a summary that another process began before is not
@@ -525,7 +537,7 @@ if ARGV[1] == '*' then
   unlink_vectors()
   call('UNLINK', MESSAGES, INDEX, WORDS, IDS)
   if call('EXISTS', SESSION) == 1 then call('HSET', SESSION, 'count', 0) end
-  call('HDEL', SESSION, 'title', 'titled')
+  call('HDEL', SESSION, 'title', 'titled', 'awaited')
   empty_summaries(agents)
   return 0
 end
@@ -541,7 +553,7 @@ return removed
 -- The summaries are that of its history, and that of messages that were passed as a list.
 -- KEYS: the keys of the session.
 -- ARGV: none.
-local title = title_for_reader()
+local title = settled_title()
 local state = call('HMGET', SESSION, 'count', 'created', 'updated', 'expires', 'metadata', 'summary:', 'summary:\31list')
 return {title, unpack(state, 1, 7)}
 

@@ -7,7 +7,7 @@ Scripts that read and restore whole sessions. Their KEYS are those of a session;
 -- KEYS: the keys of the session.
 -- ARGV: now.
 if call('EXISTS', SESSION) == 0 or not session_is_alive(tonumber(ARGV[1])) then return false end
-title_for_reader()
+settled_title()
 return {call('HGETALL', SESSION), call('HGETALL', VARIABLES)}
 
 -- messages --
@@ -15,14 +15,35 @@ return {call('HGETALL', SESSION), call('HGETALL', VARIABLES)}
 -- KEYS: the keys of the session.
 -- ARGV: now, position, maximum number of messages.
 if not session_is_alive(tonumber(ARGV[1])) then return {''} end
-local found, wanted = {}, {}
+local found, wanted, first, last = {}, {}, nil, nil
 for at, entry in ipairs(call('XRANGE', MESSAGES, id_of(ARGV[2] + 1), '+', 'COUNT', ARGV[3])) do
   found[at] = record(entry)
-  wanted[tonumber(string.match(entry[1], '^%d+')) - 1] = true
+  last = tonumber(string.match(entry[1], '^%d+')) - 1
+  first, wanted[last] = first or last, true
 end
+
+-- Return the records of a log that may belong to the messages. Those of an ordered log are adjacent.
+local function records_of(width)
+  local log, length = log_of(width), record_length(width)
+  if call('HEXISTS', SESSION, 'ordered:' .. width) == 0 then return call('GET', log) or '' end
+  local total = call('STRLEN', log) / length
+  -- Return the number of records below a position.
+  local function below(position)
+    local low, high = 0, total
+    while low < high do
+      local middle = math.floor((low + high) / 2)
+      local at = struct.unpack('<d', call('GETRANGE', log, middle * length, middle * length + 7))
+      if at < position then low = middle + 1 else high = middle end
+    end
+    return low
+  end
+  local from, upto = below(first), below(last + 1)
+  return from < upto and call('GETRANGE', log, from * length, upto * length - 1) or ''
+end
+
 local result = {table.concat(found)}
-for _, width in ipairs(widths()) do
-  local all, kept, length = call('GET', log_of(width)) or '', {}, record_length(width)
+for _, width in ipairs(first and widths() or {}) do
+  local all, kept, length = records_of(width), {}, record_length(width)
   for at = 1, #all, length do
     if wanted[struct.unpack('<d', all, at)] then kept[#kept + 1] = string.sub(all, at, at + length - 1) end
   end
@@ -37,8 +58,10 @@ return result
 local now, expires, fields = tonumber(ARGV[1]), tonumber(ARGV[2]), 3 + 2 * ARGV[3]
 if call('EXISTS', SESSION) == 1 and session_is_alive(now) then return 0 end
 call('UNLINK', unpack(data_keys()))
-call('HSET', SESSION, 'count', 0, 'restored', call('TIME')[1])
+call('HSET', SESSION, 'count', 0)
 in_parts('HSET', SESSION, ARGV, 4, fields)
+-- The messages follow in other calls. Until then, the title must not be deleted because its message is missing.
+if call('HEXISTS', SESSION, 'title') == 1 then call('HSET', SESSION, 'awaited', 1) end
 in_parts('HSET', VARIABLES, ARGV, fields + 1, ARGC)
 if expires then
   local at = ahead(expires - now)
@@ -53,8 +76,8 @@ return 1
 -- ARGV: now; for each message: position, marks (s: system message, e: ends with the session), agent, message, words, vector ('' for
 --   none), digest ('' for none).
 if call('EXISTS', SESSION) == 0 or not session_is_alive(tonumber(ARGV[1])) then return 0 end
-local state = call('HMGET', SESSION, 'indexed', 'next', 'at')
-local following, added, vectors, late = tonumber(state[2] or 0), 0, {}, {}
+local state = call('HMGET', SESSION, 'indexed', 'next', 'at', 'titled')
+local following, added, vectors, late, last = tonumber(state[2] or 0), 0, {}, {}, -1
 for at = 2, ARGC, 7 do
   local position, marks, author, message, vector = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 5]
   local id, name = id_of(position), string.format('%.0f', position)
@@ -77,7 +100,7 @@ for at = 2, ARGC, 7 do
     if string.find(marks, 'e', 1, true) then call('ZADD', INDEX, 0, 'e' .. digits(position)) end
     added = added + 1
   end
-  following = math.max(following, position + 1)
+  following, last = math.max(following, position + 1), math.max(last, position)
 end
 if #late > 0 then
   local fresh, last, number = MESSAGES .. ':new', '-', 1
@@ -99,7 +122,8 @@ if #late > 0 then
   merge(math.huge)
   call('RENAME', fresh, MESSAGES)
 end
-call('HSET', SESSION, 'next', string.format('%.0f', following), 'restored', call('TIME')[1])
+call('HSET', SESSION, 'next', string.format('%.0f', following))
+if last >= (tonumber(state[4] or 0) or 0) then call('HDEL', SESSION, 'awaited') end  -- tonumber('-') is nil: any message
 call('HINCRBY', SESSION, 'count', added)
 add_vectors(vectors)
 if state[3] then expire(data_keys(), state[3]) end
