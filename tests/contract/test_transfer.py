@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import tracemalloc
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,9 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.types import Command
 
 from langchain_agentmem import AgentMemory, DamagedDataError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.backends.contract import SessionKey
+from langchain_agentmem.lifecycle.transfer import exporting
+from langchain_agentmem.lifecycle.transfer import lines as forms
 from langchain_agentmem.lifecycle.transfer.files import Seal
 from langchain_agentmem.lifecycle.transfer.lines import LINES_OF_USERS
 
@@ -276,20 +280,96 @@ async def test_different_objects_are_kept_or_replaced(url, existing, call, expor
             assert len(state.values["messages"]) == 2
 
 
-async def test_an_edited_message_differs(url, call, exported):
+async def test_an_edited_message_differs(url, call, exported, tmp_path):
     with AgentMemory.from_url(url, embeddings=Words()) as memory:
         await call(memory.import_from, exported)
         history = memory.history("brief", user_id=BOB, agent="critic")
         await call(history.replace, history.messages[0].id, HumanMessage("edited"))
         with pytest.raises(InvalidInputError, match=r"Message 2 of session 'brief' of user .* differs"):
             await call(memory.import_from, exported)
-        with pytest.raises(InvalidInputError, match="Delete the session, and import again"):
-            await call(memory.import_from, exported, existing="replace")
         assert (await call(memory.import_from, exported, existing="keep")).kept == {"messages": 1}
         assert history.messages[0].text == "edited"
-        await call(memory.sessions.delete, "brief", user_id=BOB)
-        assert (await call(memory.import_from, exported)).counts == {"sessions": 1, "messages": 3}
+        assert (await call(memory.import_from, exported, existing="replace")).counts == {"messages": 1}
         assert history.messages[0].text == "note 2"
+        await call(memory.export, tmp_path / "after.jsonl")
+        assert (tmp_path / "after.jsonl").read_bytes() == exported.read_bytes()
+
+
+async def test_vectors_of_an_archive_belong_to_its_model(url, call, tmp_path, monkeypatch, caplog):
+    import time
+
+    class Other(Words):
+        model = "other"
+
+    archive, key = tmp_path / "archive.jsonl", SessionKey("default", None, "chat")
+    real = time.time
+    with AgentMemory.from_url(url, embeddings=Words()) as memory:
+        await call(memory.history("chat").add_messages, [HumanMessage("Hello")])
+        await call(memory.store.put, ("docs",), "a", {"text": "Hello"})
+        monkeypatch.setattr(time, "time", lambda: real() + timedelta(days=30).total_seconds())
+        await call(memory.cleanup, timedelta(days=1), archive=archive)
+        monkeypatch.setattr(time, "time", real)
+        assert (await call(memory.import_from, archive)).without_vectors == 0
+        (row,) = memory.backend.read(memory.backend.transfer.messages(key, -1, 1, real()))
+        assert row.vector is not None
+    with opened("sqlite-memory", tmp_path, embeddings=Other()) as other:
+        other.history("other").add_messages([HumanMessage("Hello")])
+        assert (await call(other.import_from, archive)).without_vectors == 2
+        (row,) = other.backend.read(other.backend.transfer.messages(key, -1, 1, real()))
+        assert row.vector is None
+        assert caplog.text.count("but this memory uses") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"), [("message", {"vector": "AAAA"}), ("item", {"vectors": ["AAAA"]})], ids=["message", "item"]
+)
+def test_a_vector_of_another_width_is_refused(kind, change, exported, tmp_path):
+    lines = [{name: value for name, value in line.items() if name != "sum"} for line in lines_of(exported)]
+    at = next(at for at, line in enumerate(lines) if line["kind"] == kind and ("vector" in line or "vectors" in line))
+    lines[at] |= change
+    seal = Seal()
+    (tmp_path / "forged.jsonl").write_bytes(b"".join(map(seal.text, lines)))
+    with opened("sqlite-memory", tmp_path) as memory:
+        with pytest.raises(DamagedDataError, match=rf"Line {at + 1} .*a vector of 3 bytes instead of 32"):
+            memory.import_from(tmp_path / "forged.jsonl")
+        assert is_empty(memory)
+
+
+async def test_lines_are_computed_off_the_event_loop(exported, tmp_path, monkeypatch):
+    threads: set[int] = set()
+
+    def noting(own: Any) -> Any:
+        def noted(*given: Any) -> Any:
+            threads.add(threading.get_ident())
+            return own(*given)
+
+        return noted
+
+    for module in (exporting, forms):
+        for name in ("message_line", "item_line", "record_line", "variable_line", "checkpoint_line"):
+            monkeypatch.setattr(module, name, noting(getattr(module, name)))
+    with opened("sqlite-memory", tmp_path) as memory:
+        memory.import_from(exported)
+        threads.clear()
+        await memory.aexport(tmp_path / "again.jsonl")
+        assert (await memory.aimport_from(exported)).counts == {}
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_a_message_with_another_id_is_not_replaced(url, call, exported, tmp_path):
+    with AgentMemory.from_url(url, embeddings=Words()) as memory:
+        await call(memory.import_from, exported)
+        lines = lines_of(exported)
+        message, *_ = [
+            one for one in lines if one["kind"] == "message" and one["position"] == 2 and one["session_id"] == "brief"
+        ]
+        message["message"]["data"] |= {"id": "another", "content": "another"}
+        changed = tmp_path / "changed.jsonl"
+        seal = Seal()
+        changed.write_bytes(b"".join(seal.text({k: v for k, v in one.items() if k != "sum"}) for one in lines))
+        with pytest.raises(InvalidInputError, match="Delete the session, and import again"):
+            await call(memory.import_from, changed, existing="replace")
 
 
 async def test_an_interrupted_copy_continues(url, call, exported, tmp_path):

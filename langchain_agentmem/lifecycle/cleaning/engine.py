@@ -80,6 +80,7 @@ def cleanup(
             lines = yield from Compute(True, Archive.open, archive)
             stack.callback(lines.close)
             yield from lines.write([header_line(ARCHIVE, tenant=engines.tenant, created_at=time.time())])
+            yield from Exporter(engines, Selection(), lines.write).embeddings()
         work = Cleaning(engines, before, wanted, lines, report, dry_run=dry_run)
         for kind in wanted:
             yield from work.parts[kind]()

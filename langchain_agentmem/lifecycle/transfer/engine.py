@@ -23,6 +23,9 @@ from langchain_agentmem.programs import Call, Compute, Program
 _LATE = {"message", "record"}
 """The kinds of lines in an archive that are stored after the sessions that they belong to."""
 
+_EMBEDDINGS = "embeddings"
+"""The kind of the line that says which model the vectors after it belong to. Each cleanup appends its own."""
+
 
 def selected(session_id: Any, user_id: str | Omitted | None, thread_id: Any) -> Selection:
     """Return the selection that the arguments describe.
@@ -72,8 +75,7 @@ def import_lines(engines: Engines, source: Any, existing: str, progress: bool | 
             yield from _check(reader, Importer(engines, existing, stores=False), report)
             for late in (False, True) if reader.content == ARCHIVE else (None,):
                 reader.rewind()
-                lines = (one for one in reader.lines() if late is None or (one.line["kind"] in _LATE) == late)
-                yield from _take(lines, importer, report)
+                yield from _take((one for one in reader.lines() if _is_due(one.line, late)), importer, report)
         return importer.done
 
 
@@ -130,6 +132,11 @@ def _check(reader: LineReader, checker: Importer, report: Report) -> Program[Non
     while batch := (yield from Compute(True, next, pending, None)):
         yield from checker.take(batch)
         yield from Call(report, Imported(checked=batch[-1].number))
+
+
+def _is_due(line: Line, late: bool | None) -> bool:
+    """Return true if a pass stores a line: the pass of the late lines of an archive, that of the others, or the only one."""
+    return late is None or line["kind"] == _EMBEDDINGS or (line["kind"] in _LATE) == late
 
 
 def _take(lines: Iterator[NumberedLine], importer: Importer, report: Report) -> Program[None]:

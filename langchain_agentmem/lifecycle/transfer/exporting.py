@@ -128,7 +128,7 @@ class Exporter:
     def program(self) -> Program[None]:
         """Export the selected rows."""
         selection = self._selection
-        yield from self._embeddings()
+        yield from self.embeddings()
         if selection.is_whole or selection.session_id is not None:
             yield from self._sessions()
             yield from self.records(selection.user_id, selection.session_id)
@@ -138,7 +138,7 @@ class Exporter:
         if selection.is_whole or selection.thread_id is not None:
             yield from self._threads()
 
-    def _embeddings(self) -> Program[None]:
+    def embeddings(self) -> Program[None]:
         """Export the fingerprint of the embedding model."""
         state = yield from stored_state(self._backend, self._tenant)
         if state is not None and state.phase == COMPLETE:
@@ -189,8 +189,7 @@ class Exporter:
         yield from self._add([line], **counts)
         codec = self._engines.history.codec
         while page:
-            lines = yield from Compute(True, lambda rows: [message_line(key, row, codec) for row in rows], page)
-            yield from self._add(lines, messages=len(lines))
+            yield from self._add_rows(page, lambda row: message_line(key, row, codec), "messages")
             if len(page) < ROWS:
                 return
             program = self._transfer.messages(key, page[-1].position, ROWS, time.time())
@@ -201,7 +200,7 @@ class Exporter:
         query = RecordQuery(self._tenant, user_id, session_id, newest_first=False, limit=ROWS)
         while True:
             rows = yield from Read(self._backend, self._backend.records.query(query, time.time()))
-            yield from self._add([record_line(row) for row in rows], records=len(rows))
+            yield from self._add_rows(rows, record_line, "records")
             if len(rows) < ROWS:
                 return
             query = query._replace(above=rows[-1].id)
@@ -210,8 +209,7 @@ class Exporter:
         for user in (yield from self._users(self._backend.variables.users)):
             rows = yield from Read(self._backend, self._transfer.variables(self._tenant, user, time.time()))
             for start in range(0, len(rows), ROWS):
-                some = rows[start : start + ROWS]
-                yield from self._add([variable_line(row) for row in some], variables=len(some))
+                yield from self._add_rows(rows[start : start + ROWS], variable_line, "variables")
 
     # Items
 
@@ -235,7 +233,7 @@ class Exporter:
 
     def items(self, items: Sequence[ItemState]) -> Program[None]:
         """Export items that were read."""
-        yield from self._add([item_line(item) for item in items], items=len(items))
+        yield from self._add_rows(items, item_line, "items")
 
     # Threads
 
@@ -324,7 +322,7 @@ class Exporter:
         while True:
             with reading(f"Thread {thread.thread_id!r}"):
                 rows, after = yield from Read(self._backend, page_of(after))
-                lines = yield from Compute(True, lambda some: [line_of(one) for one in some], rows)
+                lines = yield from _lines_of(rows, line_of)
             yield from self._add(lines, **({kind: len(lines)} if kind else {}))
             if after is None:
                 return
@@ -346,12 +344,21 @@ class Exporter:
             return [user_id]
         return [None, *sorted((yield from Read(self._backend, users_of(self._tenant, time.time()))))]
 
+    def _add_rows(self, rows: Sequence[T], line_of: Callable[[T], Line], kind: str) -> Program[None]:
+        lines = yield from _lines_of(rows, line_of)
+        yield from self._add(lines, **{kind: len(lines)})
+
     def _add(self, lines: list[Line], **counts: int) -> Program[None]:
         if lines:
             yield from self._sink(lines)
             self.counts.update(counts)
             if self._report is not None:
                 yield from Call(self._report)
+
+
+def _lines_of(rows: Sequence[T], line_of: Callable[[T], Line]) -> Program[list[Line]]:
+    """Return the lines of rows. Under `arun`, a worker thread computes them."""
+    return (yield from Compute(True, lambda: [line_of(row) for row in rows]))
 
 
 def note_line(thread_id: str, about: str, item: ItemState) -> Line:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
@@ -21,6 +22,7 @@ from langchain_agentmem.backends.contract import (
     MessageRow,
     RecordQuery,
     RecordRow,
+    Replacement,
     SessionKey,
     SessionState,
     ThreadKey,
@@ -37,9 +39,10 @@ from langchain_agentmem.lifecycle.transfer.files import NumberedLine
 from langchain_agentmem.lifecycle.transfer.lines import Line
 from langchain_agentmem.lifecycle.transfer.rekeying import Rekeying
 from langchain_agentmem.lifecycle.transfer.results import Imported, nonzero
-from langchain_agentmem.programs import Compute, Program, Read, Write, storage_program
+from langchain_agentmem.programs import Compute, OffLoop, Program, Read, Write, storage_program
 from langchain_agentmem.search.fingerprint import COMPLETE, Fingerprint, stored_state, swap_state
 from langchain_agentmem.store.fields import field_paths, indexed_words
+from langchain_agentmem.text.vectors import width_of
 
 _log = logging.getLogger(__name__)
 
@@ -78,8 +81,11 @@ class Importer:
         self._kept: Counter[str] = Counter()
         self._expired: Counter[str] = Counter()
         self._without_vectors = 0
-        self._takes_vectors = True
-        self._fingerprint: Fingerprint | None = None
+        self._takes_vectors = False
+        self._refused: set[Fingerprint] = set()
+        """The models whose vectors are left out, with a warning for each."""
+        self._width: int | None = None
+        """The bytes of each vector; None as long as no line says which model they belong to: they are left out."""
         self._skipped: dict[SessionKey, Counter[str]] = {}
         """The sessions whose messages are left out, with the counter for them."""
         self._fresh: SessionKey | None = None
@@ -110,6 +116,7 @@ class Importer:
             InvalidInputError: A different object is stored.
         """
         kind = batch[0].line.get("kind")
+        yield from OffLoop(large=True)
         if kind in ("session", "message"):
             yield from self._sessions(batch)
         elif kind in ROWS_OF_THREAD:
@@ -142,8 +149,9 @@ class Importer:
             own = indexer is None or indexer.embedder.name == fingerprint.model
             same = state is None or (state.fingerprint == fingerprint and state.phase == COMPLETE)
             self._takes_vectors = own and same and fits is None
-            self._fingerprint = fingerprint
-            if not self._takes_vectors and self._stores:
+            self._width = width_of(fingerprint.dimensions)
+            if not self._takes_vectors and self._stores and fingerprint not in self._refused:
+                self._refused.add(fingerprint)
                 used = state.fingerprint if state is not None else indexer.embedder.name if indexer else None
                 _log.warning(
                     "The vectors of the export belong to %s, but this memory uses %s. Messages and items are stored "
@@ -154,9 +162,13 @@ class Importer:
             elif state is None and self._stores:
                 yield from swap_state(self._backend, self._tenant, None, fingerprint, COMPLETE)
 
-    def _counted_vectors(self, number: int) -> None:
+    def _check_vectors(self, one: NumberedLine, vectors: Sequence[bytes]) -> None:
+        """Check the vectors of a line. Count the line if they are left out."""
         if not self._takes_vectors:
-            self._without_vectors += number
+            self._without_vectors += bool(vectors)
+        for vector in vectors:
+            if self._width is not None and len(vector) != self._width:
+                raise malformed(one, f"it has a vector of {len(vector):,} bytes instead of {self._width:,}")
 
     # Sessions
 
@@ -173,6 +185,7 @@ class Importer:
                 if stored[key] is not None:
                     doomed.append(key)
         rows: dict[SessionKey, list[MessageRow]] = {}
+        edits: list[tuple[SessionKey, Replacement]] = []
         fresh = {state.key for state in created}
         for key, session in sessions.items():
             counter = self._skipped.get(key)
@@ -182,12 +195,17 @@ class Importer:
                 found = yield from Compute(True, self._message_rows, session.messages)
                 if stored[key] is None and key not in fresh and self._stores:
                     created.append(_missing_session(key, found))
-                is_new = key in fresh or key == self._fresh or stored[key] is None
-                rows[key] = found if is_new else (yield from self._wanted_messages(key, found))
-        if self._stores and (created or rows):
-            yield from Write(self._backend, self._restored(created, doomed, rows))
+                known = stored[key]
+                if key in fresh or key == self._fresh or known is None:
+                    rows[key] = found
+                else:
+                    rows[key], edited = yield from self._wanted_messages(known, found)
+                    edits += [(key, one) for one in edited]
+        if self._stores and (created or edits or any(rows.values())):
+            yield from Write(self._backend, self._restored(created, doomed, rows, edits))
         self._fresh = created[-1].key if created else self._fresh
         self._count_sessions(created, fresh, rows)
+        self._stored["messages"] += len(edits)
 
     def _parsed(self, batch: Sequence[NumberedLine]) -> dict[SessionKey, _Session]:
         sessions: dict[SessionKey, _Session] = {}
@@ -226,33 +244,42 @@ class Importer:
         rows = []
         for one in numbered:
             row = row_of(one, lambda line: forms.message_row(line, self._tenant, codec, language))
-            if row.vector is not None:
-                self._counted_vectors(1)
+            self._check_vectors(one, () if row.vector is None else (row.vector,))
             rows.append(row if self._takes_vectors else row._replace(vector=None))
         return rows
 
-    def _wanted_messages(self, key: SessionKey, rows: Sequence[MessageRow]) -> Program[list[MessageRow]]:
-        """Return the messages of an existing session that are to be stored."""
-        first, last = rows[0].position, rows[-1].position
+    def _wanted_messages(
+        self, state: SessionState, rows: Sequence[MessageRow]
+    ) -> Program[tuple[list[MessageRow], list[Replacement]]]:
+        """Return the messages of an existing session that are to be stored, and those that are to be replaced."""
+        key, first, last = state.key, rows[0].position, rows[-1].position
         program = self._transfer.messages(key, first - 1, last - first + 1, time.time())
         found = {row.position: row for row in (yield from Read(self._backend, program))}
-        codec = self._engines.history.codec
-        wanted = []
+        return (yield from Compute(True, self._compared_messages, state, rows, found))
+
+    def _compared_messages(
+        self, state: SessionState, rows: Sequence[MessageRow], found: Mapping[int, MessageRow]
+    ) -> tuple[list[MessageRow], list[Replacement]]:
+        key, codec = state.key, self._engines.history.codec
+        wanted: list[MessageRow] = []
+        edits: list[Replacement] = []
         for row in rows:
             stored = found.get(row.position)
             if stored is None:
                 wanted.append(row)
-            elif not _differ(forms.message_line(key, stored, codec), forms.message_line(key, row, codec)):
+                continue
+            before, after = forms.message_line(key, stored, codec), forms.message_line(key, row, codec)
+            if not _differ(before, after):
                 self._unchanged["messages"] += 1
             elif self._differs(f"Message {row.position} of session {key.session_id!r} of {_owner(key.user_id)}"):
-                msg = (
-                    f"Message {row.position} of session {key.session_id!r} differs from the stored one, although the session "
-                    f"is the same. Delete the session, and import again."
-                )
-                raise InvalidInputError(msg)
+                if not _is_edit(before, after):
+                    raise _another_message(key, row.position)
+                title = state.title if state.title_position == row.position else None
+                times = {"keeps_time": False, "keeps_metadata": False}
+                edits.append(Replacement(row.id_digest or b"", row, row.agent, **times, title=title))
             else:
                 self._kept["messages"] += 1
-        return wanted
+        return wanted, edits
 
     @storage_program
     def _restored(
@@ -260,6 +287,7 @@ class Importer:
         created: Sequence[SessionState],
         doomed: Sequence[SessionKey],
         rows: dict[SessionKey, list[MessageRow]],
+        edits: Sequence[tuple[SessionKey, Replacement]],
     ) -> Program[None]:
         now = time.time()
         for state in created:
@@ -271,7 +299,12 @@ class Importer:
                     msg = f"Session {state.key.session_id!r} was created by another writer during the import."
                     raise InvalidInputError(msg)
         for key, own in rows.items():
-            yield from self._transfer.restore_messages(key, own, now)
+            if own:
+                yield from self._transfer.restore_messages(key, own, now)
+        for key, edit in edits:
+            replaced = yield from self._backend.messages.replace(key, edit._replace(token=secrets.randbits(62)), now)
+            if replaced is None or [row.position for row in replaced] != [edit.row.position]:
+                raise _another_message(key, edit.row.position)
 
     def _count_sessions(
         self, created: Sequence[SessionState], fresh: set[SessionKey], rows: dict[SessionKey, list[MessageRow]]
@@ -294,6 +327,7 @@ class Importer:
             if len(page) < LINES or page[-1].id >= last:
                 break
             query = query._replace(above=page[-1].id)
+        yield from OffLoop(large=True)
         wanted, doomed = [], []
         for row in rows:
             key = None if row.session_id is None else SessionKey(self._tenant, row.user_id, row.session_id)
@@ -334,6 +368,7 @@ class Importer:
         now = time.time()
         program = self._transfer.variables(self._tenant, rows[0].scope.user_id, now)
         stored = {(row.scope, row.name): row for row in (yield from Read(self._backend, program))}
+        yield from OffLoop(large=True)
         wanted: list[VariableRow] = []
         doomed: list[VariableRow] = []
         for row in rows:
@@ -377,8 +412,7 @@ class Importer:
             text = None
             if fields and self._stores:
                 text = indexed_words(load_json(item.row.value), fields, self._backend.language)
-            if item.vectors:
-                self._counted_vectors(1)
+            self._check_vectors(one, item.vectors)
             items.append(item._replace(text=text, vectors=item.vectors if self._takes_vectors else ()))
         return items
 
@@ -398,9 +432,19 @@ class Importer:
         now = time.time()
         keys: list[ItemKey] = [(item.row.namespace, item.row.key) for item in items]
         stored = yield from Read(self._backend, self._transfer.items(tenant, keys, now))
+        wanted, doomed = yield from Compute(True, self._compared_items, items, stored, kind, now)
+        if self._stores and wanted:
+            yield from Write(self._backend, self._restored_items(tenant, wanted, doomed))
+        if kind:
+            self._stored[kind] += len(wanted)
+
+    def _compared_items(
+        self, items: Sequence[ItemState], stored: Sequence[ItemState | None], kind: str | None, now: float
+    ) -> tuple[list[ItemState], list[ItemKey]]:
+        """Return the items that are to be stored, and the keys of those that are deleted before."""
         wanted: list[ItemState] = []
         doomed: list[ItemKey] = []
-        for item, key, known in zip(items, keys, stored, strict=True):
+        for item, known in zip(items, stored, strict=True):
             if item.expires_at is not None and item.expires_at <= now:
                 self._expired.update([kind] if kind else [])
             elif known is None:
@@ -409,13 +453,10 @@ class Importer:
                 self._unchanged.update([kind] if kind else [])
             elif self._differs(f"Item {item.row.key!r} in {item.row.namespace!r}" if kind else "A note of a thread"):
                 wanted.append(item)
-                doomed.append(key)
+                doomed.append((item.row.namespace, item.row.key))
             else:
                 self._kept.update([kind] if kind else [])
-        if self._stores and wanted:
-            yield from Write(self._backend, self._restored_items(tenant, wanted, doomed))
-        if kind:
-            self._stored[kind] += len(wanted)
+        return wanted, doomed
 
     @storage_program
     def _restored_items(self, tenant: str, items: Sequence[ItemState], doomed: Sequence[ItemKey]) -> Program[None]:
@@ -518,6 +559,21 @@ def _missing_session(key: SessionKey, rows: Sequence[MessageRow]) -> SessionStat
     """Return a session for messages of an archive whose session was deleted."""
     times = [row.created_at for row in rows]
     return SessionState(key, None, None, rows[-1].position + 1, min(times), max(times), None, None)
+
+
+def _is_edit(before: Line, after: Line) -> bool:
+    """Return true if a message may replace another one in place: both have one ID, one agent and one retention."""
+    same = all(before[name] == after[name] for name in ("agent", "ends_with_session"))
+    ids = [line["message"]["data"].get("id") if "message" in line else None for line in (before, after)]
+    return same and ids[0] == ids[1] is not None
+
+
+def _another_message(key: SessionKey, position: int) -> InvalidInputError:
+    msg = (
+        f"Message {position} of session {key.session_id!r} of {_owner(key.user_id)} cannot be replaced: the stored one has "
+        f"another ID, or several messages of the session have its ID. Delete the session, and import again."
+    )
+    return InvalidInputError(msg)
 
 
 def _differ(first: Line, second: Line) -> bool:
