@@ -333,7 +333,8 @@ class Exporter:
         keys, _ = yield from Read(self._backend, self._transfer.item_keys(tenant, root, None, ROWS, now))
         if keys:
             found = yield from Read(self._backend, self._transfer.items(tenant, keys, now))
-            yield from self._add([note_line(thread_id, about, item) for item in found if item is not None])
+            items = [item for item in found if item is not None]
+            yield from self._add((yield from _lines_of(items, lambda item: note_line(thread_id, about, item))))
 
     # Parts
 
