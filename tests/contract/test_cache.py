@@ -324,6 +324,25 @@ async def test_an_entry_is_moved_or_prolonged_by_nobody(url, call, clock, caplog
         assert await call(memory.cache.get, [(NODE, "a")]) == {}
 
 
+async def test_a_rotated_key_keeps_the_entries(url, call):
+    old, new = new_key(), new_key()
+    key = (NODE, "k")
+    with AgentMemory.from_url(url, key=old) as memory:
+        inner = memory.backend.inner
+
+        def stored() -> bytes:
+            (row,) = inner.read(
+                inner.cache.get("default", [memory.backend.cache._address(CacheKey(*key))], time.time())
+            )
+            return bytes(row.data)
+
+        await call(memory.cache.set, {key: ("v" * 500, 600)})
+        before = stored()
+        await call(memory.rotate_key, old, new)
+        assert stored() != before
+        assert await call(memory.cache.get, [key]) == {key: "v" * 500}
+
+
 # Faults
 
 
