@@ -47,6 +47,15 @@ def _workers(process: int) -> ThreadPoolExecutor:  # noqa: ARG001 (a forked proc
     return ThreadPoolExecutor(_WORKERS, thread_name_prefix="agentmem-compute")
 
 
+async def finished(working: asyncio.Future[T]) -> T:
+    """Return the result of a thread. If the waiting task is cancelled, wait for the thread first: it cannot be stopped."""
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await settled(working)
+        raise
+
+
 async def settled(working: asyncio.Future[Any]) -> None:
     """Wait until a future is done, even if the waiting task is cancelled."""
     while not working.done():

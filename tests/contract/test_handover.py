@@ -472,3 +472,14 @@ async def test_any_session_becomes_a_thread_and_comes_back_equal(memory, call, k
     assert after == before
     titles = [(await call(memory.sessions.get, name, user_id=ALICE)).title for name in ("s", "copy")]
     assert titles == [title, title]
+
+
+async def test_a_thread_of_several_users_becomes_the_session_of_a_named_user(memory, call):
+    agent = create_agent(ScriptedChatModel(["Hi!", "Hello!"]), [], checkpointer=memory.checkpointer)
+    for user in (ALICE, BOB):
+        agent.invoke({"messages": [("user", f"I am {user}")]}, {"configurable": {"thread_id": "t", "user_id": user}})
+    with pytest.raises(InvalidInputError, match=r"turns of several users: 'alice.*, 'bob'\. Pass user_id="):
+        await call(memory.from_thread, "t")
+    assert await call(memory.sessions.list) == []
+    assert (await call(memory.from_thread, "t", user_id=None)).messages == 4
+    assert (await call(memory.from_thread, "t", user_id=ALICE)).user_id == ALICE

@@ -555,3 +555,16 @@ async def test_a_package_that_is_missing_is_named(sqlite_memory, monkeypatch):
             patch.setitem(sys.modules, name, None)
             with pytest.raises(ConfigurationError, match=said):
                 sqlite_memory.import_from(source, format=format_)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "other"),
+    [({"user_id": "bob"}, {}, "its user_id is 'bob'"), ({}, {"user_id": "bob"}, "the argument user_id is 'bob'")],
+    ids=["document", "argument"],
+)
+def test_a_profile_in_redis_stays_with_its_user(sqlite_memory, redis_url, given, options, other):
+    with redis.Redis.from_url(redis_url) as client:
+        client.set("user_profile:alice", json.dumps({**given, "name": "Alice"}))
+    with pytest.raises(InvalidInputError, match=f"the key names the user 'alice', but {other}"):
+        sqlite_memory.import_from(redis_url, format="redis-strings", **options)
+    assert sqlite_memory.profiles.get("bob").name is None

@@ -176,3 +176,11 @@ class Mem0Memory:
 async def test_mem0s_object_is_refused_with_what_to_pass(sqlite_memory):
     with pytest.raises(InvalidTypeError, match=r"returns at most top_k memories of one user\. Pass its result"):
         sqlite_memory.import_from(Mem0Memory(), format="mem0")
+
+
+def test_a_namespace_that_names_users_takes_no_user(sqlite_memory):
+    with pytest.raises(
+        InvalidInputError, match=r"user_id='bob' has no effect: .*'\{langgraph_user_id\}'.* names the user"
+    ):
+        sqlite_memory.import_from(langmem_store(), format="langmem", user_id="bob")
+    assert sqlite_memory.memories.list("bob") == []

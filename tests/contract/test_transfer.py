@@ -295,6 +295,36 @@ async def test_an_edited_message_differs(url, call, exported, tmp_path):
         assert (tmp_path / "after.jsonl").read_bytes() == exported.read_bytes()
 
 
+def test_two_exports_to_one_path_do_not_mix(exported, tmp_path):
+    path = tmp_path / "export.jsonl"
+    with opened("sqlite-memory", tmp_path) as memory:
+        memory.import_from(exported)
+        inner: list[Any] = []
+
+        def export_too(_: Any) -> None:
+            if not inner:
+                inner.append(memory.export(path))
+                assert path.read_bytes() == exported.read_bytes()
+
+        memory.export(path, progress=export_too)
+        assert inner
+        assert path.read_bytes() == exported.read_bytes()
+        assert list(tmp_path.iterdir()) == [path]
+
+
+async def test_a_path_that_cannot_be_written_is_refused_at_once(call, tmp_path):
+    with opened("sqlite-memory", tmp_path) as memory:
+        for path in (tmp_path, f"{tmp_path}/a\0b", f"{tmp_path}/\ud800"):
+            with pytest.raises(
+                InvalidInputError, match=r"path_or_file (is a directory|has a character that no path has)"
+            ):
+                await call(memory.export, path, progress=pytest.fail)
+        with pytest.raises(InvalidInputError, match='Open it with encoding="utf-8"'):
+            await call(memory.export, io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+        with pytest.raises(InvalidInputError, match="source has a character that no path has"):
+            await call(memory.import_from, f"{tmp_path}/a\0b")
+
+
 async def test_vectors_of_an_archive_belong_to_its_model(url, call, tmp_path, monkeypatch, caplog):
     import time
 

@@ -14,6 +14,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
 from langchain_agentmem.errors import ConfigurationError
 from langchain_agentmem.programs import OuterStep
+from langchain_agentmem.programs.workers import finished
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class SaverStep(OuterStep[T]):
         try:
             return await self.awork()
         except NotImplementedError:
-            return await asyncio.to_thread(self.work)
+            return await finished(asyncio.ensure_future(asyncio.to_thread(self.work)))
 
     def work(self) -> T:
         """Use the saver's synchronous methods."""

@@ -35,7 +35,7 @@ from langchain_agentmem.lifecycle.handover.graphs import AGENT, SESSION, THROUGH
 from langchain_agentmem.lifecycle.handover.labels import Label, labelled, unlabelled
 from langchain_agentmem.lifecycle.handover.summaries import add_entries, entries_for_session, entries_for_thread
 from langchain_agentmem.messages.properties import time_of
-from langchain_agentmem.programs import OffLoop, Program, Write, storage_program
+from langchain_agentmem.programs import OffLoop, Program, Read, Write, storage_program
 from langchain_agentmem.programs.sizes import LONG, is_large
 from langchain_agentmem.search.indexing import embed_messages, settle_messages
 from langchain_agentmem.search.rows import are_large, message_of
@@ -215,6 +215,7 @@ class Handover:
         moved = yield from threads.moved(config)
         origin = {} if moved is None else moved[1]
         if user_id is OMITTED:
+            yield from self._check_one_user(thread_id)
             user_id = _named(origin if SESSION in origin else state.metadata, "user_id")
         if session_id is None:
             session_id = _named(origin, SESSION) or _named(state.metadata, "session_id") or thread_id
@@ -235,6 +236,23 @@ class Handover:
         added = yield from self._claimed(key, thread_id, self._stored(key, thread_id, agent, seen, about))
         yield from self._summaries_to_session(key, agent, thread_id, state)
         return MovedConversation(session_id, user_id, thread_id, added)
+
+    def _check_one_user(self, thread_id: str) -> Program[None]:
+        """Check that the memory's checkpointer knows at most one user of a thread: the messages would become those of one.
+
+        Raises:
+            InvalidInputError: Several users have turns in it.
+        """
+        engine = self._checkpoints
+        program = engine.backend.transfer.threads(engine.tenant, [thread_id], time.time())
+        (state,) = yield from Read(engine.backend, program)
+        if state is not None and len(state.users) > 1:
+            users = ", ".join(sorted(map(shown, state.users)))
+            msg = (
+                f"Thread {shown(thread_id)} has turns of several users: {users}. Pass user_id=…: the user who gets all "
+                f"messages, or None for a session of nobody."
+            )
+            raise InvalidInputError(msg)
 
     def _every_message(self, threads: GraphThreads, config: RunnableConfig) -> Program[list[tuple[BaseMessage, float]]]:
         """Return all messages at any checkpoint of a thread in the order in which they came, in their newest form."""

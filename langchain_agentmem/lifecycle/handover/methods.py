@@ -120,7 +120,8 @@ class HandoverMethods:
             The session, and the number of messages that were stored.
 
         Raises:
-            InvalidInputError: There is no such thread, or it has no messages.
+            InvalidInputError: There is no such thread, it has no messages, or it has turns of several users and `user_id` is
+                omitted.
             UnsupportedValueError: A message would not come back equal; nothing was stored.
             ConflictError: Another call is moving a thread to the same session; nothing was stored.
 

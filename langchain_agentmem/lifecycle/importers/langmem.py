@@ -42,6 +42,8 @@ def source_of(given: Any, options: Options) -> Source:
             f"pass user_id=…"
         )
         raise InvalidInputError(msg)
+    if at is not None:
+        options.refuse("user_id", f"the label {template[at]!r} of the namespace names the user")
     fixed = next((index for index, label in enumerate(template) if _is_variable(label)), len(template))
     read = rows_of(given, template[:fixed])
 

@@ -68,7 +68,7 @@ def strings_of(given: Any, options: Options) -> Source:
             for key in _keys(client, prefix):
                 yield from _string_messages(client, key, key.removeprefix(prefix))
             for key in _keys(client, PROFILE_PREFIX):
-                yield from _profile(client, key)
+                yield from _profile(client, key, options.user_id)
 
     return Source(_name(given, prefix), f"{STRINGS} {prefix}", rows)
 
@@ -129,7 +129,7 @@ def _string_messages(client: Any, key: str, session: str) -> Iterator[SourceMess
         yield SourceMessage(session, index, message, None, expires_at)
 
 
-def _profile(client: Any, key: str) -> Iterator[SourceProfile]:
+def _profile(client: Any, key: str, user_id: str | None) -> Iterator[SourceProfile]:
     text = client.get(key)
     if text is None:
         return
@@ -138,7 +138,14 @@ def _profile(client: Any, key: str) -> Iterator[SourceProfile]:
         if not isinstance(document, Mapping):
             msg = f"the string must hold a JSON object, got {shown(document)}"
             raise TypeError(msg)
-    user = document.get("user_id", key.removeprefix(PROFILE_PREFIX))
+        user = key.removeprefix(PROFILE_PREFIX)
+        for other, what in ((document.get("user_id"), "its user_id"), (user_id, "the argument user_id")):
+            if other not in (None, user):
+                msg = (
+                    f"the key names the user {shown(user)}, but {what} is {shown(other)}. Profiles keep their users: correct "
+                    f"the key, or import sessions with sessions=… instead of user_id"
+                )
+                raise ValueError(msg)
     yield SourceProfile(key, user, document.get("name"), document.get("preferences"), document.get("facts"))
 
 

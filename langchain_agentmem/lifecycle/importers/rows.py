@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from langchain_agentmem.errors import AgentMemError, ConfigurationError, Invalid
 from langchain_agentmem.programs import Program
 from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.programs.steps import OuterStep
-from langchain_agentmem.programs.workers import in_worker, settled
+from langchain_agentmem.programs.workers import finished, in_worker
 
 T = TypeVar("T")
 
@@ -188,12 +187,7 @@ class _Use(OuterStep[T]):
             return await self._asynchronous(self._rows)
         if self._source.on_loop:
             return self._in_place()
-        working = in_worker(self._synchronous, self._rows)
-        try:
-            return await asyncio.shield(working)
-        except asyncio.CancelledError:
-            await settled(working)  # a running thread cannot be stopped
-            raise
+        return await finished(in_worker(self._synchronous, self._rows))
 
     def _in_place(self) -> T:
         """Call the function in this thread: a database in memory belongs to it."""

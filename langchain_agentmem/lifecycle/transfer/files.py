@@ -7,10 +7,11 @@ with a line of the kind `end`, so a truncated one is noticed too. An archive, to
 
 from __future__ import annotations
 
-import contextlib
+import codecs
 import io
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -77,12 +78,12 @@ class LineWriter:
     Args:
         file: The file, which takes texts or bytes.
         name: Its path or name.
-        path: The path that gets the file when it is complete; None for a file of the caller.
+        paths: The path of the file, and the one that it gets when it is complete; None for a file of the caller.
     """
 
-    def __init__(self, file: Any, name: str, path: Path | None) -> None:
+    def __init__(self, file: Any, name: str, paths: tuple[Path, Path] | None) -> None:
         self._file = file
-        self._path = path
+        self._paths = paths
         self._is_text = isinstance(file, io.TextIOBase)
         self._seal = Seal()
         self._lines = 0
@@ -95,14 +96,24 @@ class LineWriter:
 
         Raises:
             InvalidTypeError: The target is neither a path nor a file that is open for writing.
+            InvalidInputError: The path cannot be one, or the file has another encoding than UTF-8.
             OSError: The file cannot be written.
         """
         if isinstance(target, (str, os.PathLike)):
             path = _checked_path("path_or_file", target)
-            return cls(_partial(path).open("wb"), str(path), path)
+            if path.is_dir():
+                msg = f"path_or_file is a directory: {shown(str(path))}. Pass the path of a file in it."
+                raise InvalidInputError(msg)
+            # Concurrent exports to one path have files of their own.
+            partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+            return cls(partial.open("xb"), str(path), (partial, path))
         if not hasattr(target, "write"):
             msg = f"path_or_file must be a path or a file that is open for writing, got {shown(target)}."
             raise InvalidTypeError(msg)
+        encoding = getattr(target, "encoding", None)
+        if isinstance(encoding, str) and codecs.lookup(encoding).name != "utf-8":
+            msg = f'path_or_file is a text file in {encoding}. Open it with encoding="utf-8" or in binary mode.'
+            raise InvalidInputError(msg)
         return cls(target, str(getattr(target, "name", "")) or "file", None)
 
     def write(self, lines: Iterable[Line]) -> None:
@@ -116,18 +127,20 @@ class LineWriter:
         """Write the end, and make the file durable."""
         self.write([{"kind": "end", "lines": self._lines, "counts": counts}])
         self._file.flush()
-        if self._path is not None:
+        if self._paths is not None:
+            partial, path = self._paths
             os.fsync(self._file.fileno())
             self._file.close()
-            _partial(self._path).replace(self._path)
-            self._path = None
+            partial.replace(path)
+            self._paths = None
 
     def close(self) -> None:
         """Remove a file that is not complete."""
-        if self._path is not None:
-            self._file.close()
-            with contextlib.suppress(FileNotFoundError):
-                _partial(self._path).unlink()
+        if self._paths is not None:
+            try:
+                self._file.close()
+            finally:
+                self._paths[0].unlink(missing_ok=True)
 
 
 class LineReader:
@@ -253,11 +266,15 @@ def _encoded(line: Line) -> bytes:
 
 
 def _checked_path(what: str, path: Any) -> Path:
-    if len(os.fspath(path)) > _MOST_CHARACTERS:
+    text = os.fspath(path)
+    if len(text) > _MOST_CHARACTERS:
         msg = f"{what} is a path of more than {_MOST_CHARACTERS:,} characters: {shown(path)}."
         raise InvalidInputError(msg)
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        msg = f"{what} has a character that no path has: {shown(path)}. Check the path."
+        raise InvalidInputError(msg)
     return Path(path)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part")
