@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from langchain_agentmem.arguments.omitted import OMITTED
+from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.serving.callers import CallerOf, OwnerOf, WholeMemory
 from langchain_agentmem.serving.routes.models import Answer, OptionalSessionId, OptionalThreadId
 from langchain_agentmem.serving.routing import ImportRoute, LongRoute, router
@@ -95,6 +96,9 @@ async def import_lines(
                     await asyncio.to_thread(file.write, part)
             finally:
                 await asyncio.to_thread(file.close)
-            return await memory.aimport_from(path, existing=existing)
+            try:
+                return await memory.aimport_from(path, existing=existing)
+            except InvalidInputError as error:  # without the path, which is of this machine
+                raise InvalidInputError(str(error).replace(str(path), path.name)) from None
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
