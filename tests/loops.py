@@ -24,6 +24,7 @@ SYNCHRONOUS = (
         for name in ("sqlite", "postgres", "redis")
     ),
     ("langchain_agentmem/knowledge/extraction/scheduler.py", {"flush"}),
+    ("langchain_agentmem/serving/application.py", {"build"}),  # once, before the application starts
     ("langchain_agentmem/lifecycle/importers/rows.py", {"_in_place"}),  # a database in memory of one thread
     ("langchain_agentmem/serving/page/files.py", {"static_files"}),  # reads the files once in a process
     ("langchain_agentmem/text/credentials.py", {"_detectors"}),  # imports the detectors, once in a process

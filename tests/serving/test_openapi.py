@@ -1,0 +1,87 @@
+"""The OpenAPI document of the HTTP API: complete, and true for every request that it describes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import older_hypothesis
+import schemathesis
+from examples import examples
+from fastapi.routing import APIRoute
+from hypothesis import HealthCheck, Phase, settings
+from requests_of_routes import client, echo
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.serving import Access, ServingLimits, create_app
+
+older_hypothesis.support()
+
+KEY = "a-key-for-the-tests"
+
+
+def _app() -> object:
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    return create_app(memory, agents={"rag-agent": echo}, api_keys={KEY: Access()}, limits=ServingLimits(rate=None))
+
+
+APP = _app()
+SCHEMA = schemathesis.openapi.from_dict(APP.openapi())
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+RUNNER = asyncio.Runner()
+
+
+@SCHEMA.parametrize()
+@settings(
+    max_examples=examples(40),
+    phases=[Phase.explicit, Phase.generate],
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+def test_every_answer_is_as_the_document_says(case):
+    given = case.as_transport_kwargs(base_url="http://localhost:7777", headers={"X-API-Key": KEY})
+    given["content"] = given.pop("data", None)
+    cookies = given.pop("cookies", None)
+    assert not cookies
+
+    async def send() -> httpx.Response:
+        async with client(APP, KEY) as session:
+            return await session.request(**{name: value for name, value in given.items() if value is not None})
+
+    answer = RUNNER.run(send())
+    assert answer.status_code < 500, answer.text
+    case.validate_response(answer, checks=CHECKS)
+
+
+def test_every_route_is_described_with_an_example():
+    document = APP.openapi()
+    for route in APP.routes:
+        if isinstance(route, APIRoute):
+            for method in route.methods:
+                described = document["paths"][route.path_format][method.lower()]
+                assert described["description"], route.path
+                assert described["tags"]
+                assert all("description" in one for one in described.get("parameters", ())), route.path
+                good = next(one for status, one in described["responses"].items() if status.startswith("2"))
+                assert good.get("content"), route.path
+                problems = [one for status, one in described["responses"].items() if not status.startswith("2")]
+                assert problems or route.path == "/health"
+                assert all(list(one["content"]) == ["application/problem+json"] for one in problems)
+                if "/v1/" in route.path:
+                    assert {"401", "403", "422", "429", "500", "503"} <= described["responses"].keys()
+                    assert described["security"] == [{"APIKeyHeader": []}]
+    without = [name for name, one in document["components"]["schemas"].items() if not one.get("description")]
+    assert [name for name in without if not name.startswith("Listing") and name != "JsonValue"] == []

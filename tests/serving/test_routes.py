@@ -1,0 +1,439 @@
+"""What the routes of the HTTP API do, on every backend for a conversation, and on SQLite in detail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import RunnableGenerator, RunnableLambda
+from langchain_core.runnables.history import RunnableWithMessageHistory
+from langgraph.graph import MessagesState, StateGraph
+from langgraph.types import interrupt
+from requests_of_routes import ALICE, BOB, OF_ALICE, OF_ALL, OF_SHOP, app_with_data, client, echo, secret
+
+from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError
+from langchain_agentmem.serving import Access, ServingLimits, create_app
+from langchain_agentmem.testing import ScriptedChatModel
+
+ODD = (
+    "/",
+    "..",
+    "a/b",
+    "a//b/",
+    "%2F",
+    "100%",
+    "*",
+    "[a-z]?",
+    "'; DROP TABLE x; --",
+    'say "hi"',
+    "a.b.c",
+    "{agent}",
+    "a:b|c\\d",
+    "user:x",
+    "\x1f\x1e",
+    "mañana ☀",
+    " spaced ",
+    "a&b=c#d+e",
+    "x" * 1000,
+)
+"""IDs of separators, globs, quotes, dots and slashes."""
+
+
+async def events(answer: Any) -> list[tuple[str, Any]]:
+    """Return the server-sent events of an answer."""
+    parts = (await answer.aread()).decode().split("\n\n")
+    lines = [part.split("\n") for part in parts if part and not part.startswith(":")]
+    return [(one[0].removeprefix("event: "), json.loads(one[1].removeprefix("data: "))) for one in lines]
+
+
+@pytest.fixture
+async def local():
+    """A client of a service without keys, and its memory."""
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    app = create_app(memory, agents={"echo": echo(memory)})
+    async with client(app) as session:
+        session.memory = memory
+        yield session
+    await memory.aclose()
+
+
+async def test_a_conversation_on_each_backend(url):
+    memory = AgentMemory.from_url(url)
+    app = create_app(memory, agents={"echo": echo})
+    about = {"user_id": ALICE, "session_id": "trip"}
+    async with client(app) as session:
+        assert (await session.get("/ready")).json() == {"status": "ok"}
+        for text in ("Hello", "Again"):
+            answer = await session.post("/v1/agents/echo/run", json={"message": text, **about})
+            assert answer.json()["content"] == f"You said: {text}"
+        thread = {"thread_id": answer.json()["thread_id"], "user_id": ALICE}
+        found = (await session.get("/v1/thread/messages", params=thread)).json()["items"]
+        assert [one["text"] for one in found] == ["Hello", "You said: Hello", "Again", "You said: Again"]
+        checkpoints = (await session.get("/v1/thread/checkpoints", params={**thread, "limit": 2})).json()
+        assert [one["message_count"] for one in checkpoints["items"]] == [4, 3]
+        rest = {**thread, "before": checkpoints["next_before"]}
+        assert len((await session.get("/v1/thread/checkpoints", params=rest)).json()["items"]) == 4
+        said = [{"role": "user", "content": "Where is Malta?"}, {"role": "assistant", "content": "In the sea."}]
+        assert (await session.post("/v1/messages", json={**about, "messages": said})).status_code == 201
+        page = (await session.get("/v1/messages", params={**about, "limit": 1})).json()
+        assert (page["items"][0]["text"], page["next_after"]) == ("Where is Malta?", 0)
+        page = (await session.get("/v1/messages", params={**about, "after": 0})).json()
+        assert ([one["role"] for one in page["items"]], page["next_after"]) == (["ai"], None)
+        hits = (await session.get("/v1/search", params={"query": "Malta", "user_id": ALICE})).json()["items"]
+        assert hits[0]["text"] == "Where is Malta?"
+        await session.post("/v1/facts", json={"user_id": ALICE, "text": "Likes hiking", "topics": ["hobbies"]})
+        facts = (await session.get("/v1/facts", params={"user_id": ALICE, "topic": "hobbies"})).json()["items"]
+        newer = {"user_id": ALICE, "text": "Likes climbing", "replaces": facts[0]["id"]}
+        assert (await session.post("/v1/facts", json=newer)).status_code == 201
+        story = (await session.get("/v1/facts/history", params={"user_id": ALICE})).json()["items"]
+        assert [(one["text"], one["valid_to"] is None) for one in story] == [
+            ("Likes hiking", False),
+            ("Likes climbing", True),
+        ]
+        lines = (await session.get("/v1/export")).content
+        assert (await session.get("/v1/stats")).json()["entries"]["messages"] == 2
+        receipt = (await session.post("/v1/forget", json={"user_id": ALICE})).json()
+        assert (receipt["deleted"]["threads"], receipt["kept"]) == (1, [])
+        assert (await session.get("/v1/users")).json()["items"] == []
+        assert (await session.post("/v1/import", content=lines)).json()["counts"]["messages"] == 2
+        assert (await session.get("/v1/users")).json()["items"] == [ALICE]
+    await memory.aclose()
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_ids_are_opaque(local, odd):
+    about = {"user_id": odd, "session_id": odd}
+    await local.post("/v1/messages", json={**about, "messages": [{"role": "user", "content": "Hi"}]})
+    (found,) = (await local.get("/v1/sessions", params={"user_id": odd})).json()["items"]
+    assert (found["user_id"], found["session_id"]) == (odd, odd)
+    assert (await local.get("/v1/messages", params=about)).json()["items"][0]["text"] == "Hi"
+    encoded = quote(odd, safe="").replace(".", "%2E")  # clients resolve dots themselves
+    path = f"/api/v1/agent/{encoded}/memory"
+    stored = await local.post(path, json={"name": odd, "content": odd, "session_name": odd, "user_id": odd})
+    assert stored.status_code == 201, stored.text
+    query = {"session_name": odd, "user_id": odd}
+    named = await local.get(f"{path}/{encoded}", params=query)
+    assert (named.json()["agent"], named.json()["name"], named.json()["content"]) == (odd, odd, odd)
+    assert (await local.get(path, params={**query, "session_name": "other"})).json()["items"] == []
+    assert (await local.delete(f"{path}/{encoded}", params=query)).json() == {"changed": True}
+    assert (await local.post("/v1/forget", json={"user_id": odd})).json()["deleted"]["sessions"] == 1
+
+
+@pytest.mark.parametrize("names", [("a/b", "c", "a", "b/c"), ("a", "b", "a/b", ""), ("a%2Fb", "c", "a", "b/c")])
+async def test_no_session_enters_the_thread_of_another(local, names):
+    first_user, first, second_user, second = names
+    for user, session in ((first_user, first), (second_user, second or "x")):
+        body = {"message": f"I am {user}", "user_id": user, "session_id": session}
+        await local.post("/v1/agents/echo/run", json=body)
+    threads = (await local.get("/v1/threads")).json()["items"]
+    assert [one["checkpoint_count"] for one in threads] == [3, 3]
+    assert {tuple(one["users"]) for one in threads} == {(first_user,), (second_user,)}
+
+
+async def test_a_chain_without_users_keeps_their_sessions_apart():
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    prompt = ChatPromptTemplate.from_messages([MessagesPlaceholder("history"), ("user", "{input}")])
+    model = ScriptedChatModel(["One", "Two"])
+    chain = RunnableWithMessageHistory(
+        prompt | model, memory.get_session_history, input_messages_key="input", history_messages_key="history"
+    )
+    app = create_app(memory, agents={"chain": chain})
+    async with client(app) as session:
+        for user in (ALICE, BOB):
+            body = {"message": f"I am {user}", "user_id": user, "session_id": "s"}
+            assert (await session.post("/v1/agents/chain/run", json=body)).status_code == 200
+    assert [[message.text for message in request] for request in model.requests] == [[f"I am {ALICE}"], [f"I am {BOB}"]]
+    await memory.aclose()
+
+
+async def test_an_answer_is_streamed(local):
+    body = {"message": "Hello", "user_id": ALICE, "session_id": "s", "stream": True}
+    async with local.stream("POST", "/v1/agents/echo/run", json=body) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        found = await events(answer)
+    assert [name for name, _ in found] == ["token", "done"]
+    assert found[0][1] == {"text": "You said: Hello"}
+    assert found[1][1]["content"] == "You said: Hello"
+    assert found[1][1]["thread_id"] == f"{ALICE}/s/echo"
+
+
+async def test_a_chain_is_streamed_in_parts():
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+
+    async def parts(messages: Any):
+        async for _ in messages:
+            for part in ("Hel", "lo"):
+                yield part
+
+    app = create_app(memory, agents={"parts": RunnableGenerator(parts)})
+    async with client(app) as session:
+        body = {"message": "Hi", "stream": True}
+        async with session.stream("POST", "/v1/agents/parts/run", json=body) as answer:
+            found = await events(answer)
+    assert [(name, data.get("text", data.get("content"))) for name, data in found] == [
+        ("token", "Hel"),
+        ("token", "lo"),
+        ("done", "Hello"),
+    ]
+    await memory.aclose()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_interrupted_turn_is_resumed(stream):
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    builder = StateGraph(MessagesState)
+    builder.add_node("ask", lambda _: {"messages": [("ai", f"You chose {interrupt({'choose': ['a', 'b']})}")]})
+    builder.set_entry_point("ask")
+    app = create_app(memory, agents={"choice": builder.compile()})
+    about = {"user_id": ALICE, "session_id": "s", "stream": stream}
+    async with client(app) as session:
+        asked = await session.post("/v1/agents/choice/run", json={"message": "Go", **about})
+        first = (await events(asked))[-1][1] if stream else asked.json()
+        assert (first["content"], [one["value"] for one in first["interrupts"]]) == ("", [{"choose": ["a", "b"]}])
+        resumed = await session.post("/v1/agents/choice/run", json={"resume": "b", **about})
+        second = (await events(resumed))[-1][1] if stream else resumed.json()
+        assert (second["content"], second["interrupts"]) == ("You chose b", [])
+    await memory.aclose()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_agent_that_fails_leaks_nothing(stream, caplog):
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+
+    def fail(_: Any) -> str:
+        msg = "password=hunter2"
+        raise RuntimeError(msg)
+
+    app = create_app(memory, agents={"broken": RunnableLambda(fail)})
+    async with client(app) as session:
+        answer = await session.post("/v1/agents/broken/run", json={"message": "Hi", "stream": stream})
+        problem = (await events(answer))[-1][1] if stream else answer.json()
+    assert (problem["status"], problem["detail"]) == (500, "An unexpected error.")
+    assert "hunter2" not in answer.text
+    assert "hunter2" not in caplog.text
+    assert any(getattr(record, "error", None) == "RuntimeError" and record.places for record in caplog.records)
+    await memory.aclose()
+
+
+async def test_logs_hold_no_content(caplog):
+    caplog.set_level(logging.INFO, "langchain_agentmem.serving")
+    memory, app = await app_with_data()
+    async with client(app, OF_ALICE) as session:
+        await session.get("/v1/search", params={"query": "a private question", "user_id": ALICE})
+    (record,) = [one for one in caplog.records if one.name == "langchain_agentmem.serving"]
+    assert (record.method, record.route, record.status) == ("GET", "/v1/search", 200)
+    shown = f"{record.getMessage()} {vars(record)}"
+    assert not any(word in shown for word in (ALICE, "private", secret(ALICE), OF_ALICE))
+    await memory.aclose()
+
+
+async def test_an_agent_itself_is_served_to_its_own_tenant_only():
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    agents = {"own": echo(memory), "everyone": echo}
+    app = create_app(memory, agents=agents, api_keys={OF_ALL: Access(), OF_SHOP: Access(tenant="shop")})
+    body = {"message": "Hi", "user_id": ALICE, "session_id": "s"}
+    async with client(app, OF_SHOP) as session:
+        assert (await session.get("/v1/agents")).json() == {"items": ["everyone"]}
+        assert (await session.post("/v1/agents/own/run", json=body)).status_code == 404
+        assert (await session.post("/v1/agents/everyone/run", json=body)).status_code == 200
+    async with client(app, OF_ALL) as session:
+        assert (await session.get("/v1/agents")).json() == {"items": ["everyone", "own"]}
+        assert (await session.get("/v1/threads")).json()["items"] == []
+    await memory.aclose()
+
+
+@pytest.mark.parametrize(
+    ("agents", "error", "text"),
+    [
+        (["echo"], InvalidTypeError, "agents must be a mapping"),
+        ({"": RunnableLambda(str)}, InvalidInputError, "name of an agent"),
+        ({"a": "graph"}, InvalidTypeError, "Agent 'a' must be a compiled graph"),
+        ({"a": StateGraph(MessagesState)}, InvalidTypeError, r"Call compile\(\) on the builder"),
+        ({"a": lambda _: None}, InvalidTypeError, "got NoneType"),
+        ({"a": ChatPromptTemplate.from_template("{x} {y}")}, InvalidInputError, "has the fields x, y"),
+    ],
+)
+def test_wrong_agents_are_refused(agents, error, text):
+    with AgentMemory.from_url("sqlite:///:memory:") as memory, pytest.raises(error, match=text):
+        create_app(memory, agents=agents)
+
+
+@pytest.mark.parametrize("memory", ["sqlite:///:memory:", None])
+def test_a_memory_is_required(memory):
+    with pytest.raises(InvalidTypeError, match="memory must be an AgentMemory"):
+        create_app(memory)
+
+
+async def test_large_bodies_are_refused():
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    app = create_app(memory, limits=ServingLimits(body_bytes=1_000, import_bytes=2_000))
+
+    async def parts():
+        for _ in range(10):
+            yield b" " * 500
+
+    async with client(app) as session:
+        for content in (b" " * 1_001, parts()):
+            answer = await session.post("/v1/messages", content=content, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, answer.json()["status"]) == (413, 413), answer.text
+        assert (await session.post("/v1/import", content=b" " * 1_500)).status_code == 422
+        assert (await session.post("/v1/import", content=parts())).status_code == 413
+    await memory.aclose()
+
+
+async def test_requests_have_a_time_limit():
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    app = create_app(
+        memory, limits=ServingLimits(timeout=0.05, run_timeout=0.05), agents={"slow": RunnableLambda(_never)}
+    )
+    memory.astats = _never  # type: ignore[method-assign]
+    async with client(app) as session:
+        for answer in (
+            await session.get("/v1/stats"),
+            await session.post("/v1/agents/slow/run", json={"message": "Hi"}),
+        ):
+            assert (answer.status_code, answer.json()["detail"]) == (504, "The request took too long.")
+    await memory.aclose()
+
+
+async def _never(*_: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+async def test_requests_of_each_key_are_counted():
+    memory, app = await app_with_data(limits=ServingLimits(rate="3/hour"))
+    async with client(app, OF_ALICE) as session, client(app, OF_ALL) as other:
+        answers = [(await session.get("/v1/agents")).status_code for _ in range(4)]
+        assert answers == [200, 200, 200, 429]
+        refused = await session.get("/v1/agents")
+        assert 0 < int(refused.headers["Retry-After"]) <= 3600
+        assert (await other.get("/v1/agents")).status_code == 200
+        assert (await session.get("/health")).status_code == 200
+    await memory.aclose()
+
+
+async def test_unknown_keys_are_counted():
+    memory, app = await app_with_data()
+    async with client(app) as session:
+        answers = [(await session.get("/v1/agents", headers={"X-API-Key": f"{n}"})).status_code for n in range(61)]
+        assert answers == [401] * 60 + [429]
+        assert (await session.get("/v1/agents", headers={"X-API-Key": OF_ALICE})).status_code == 200
+    await memory.aclose()
+
+
+@pytest.mark.parametrize("rate", ["many", "", 5, "5"])
+def test_a_wrong_rate_is_refused(rate):
+    with AgentMemory.from_url("sqlite:///:memory:") as memory, pytest.raises(InvalidInputError, match="rate must be"):
+        create_app(memory, limits=ServingLimits(rate=rate))
+
+
+async def test_no_page_of_another_origin_reads_answers_unless_it_is_listed():
+    memory, app = await app_with_data()
+    listed, of_listed = await app_with_data(cors_origins=["https://app.example"])
+    for one, allowed in ((app, None), (of_listed, "https://app.example")):
+        async with client(one, OF_ALICE) as session:
+            for origin in ("https://app.example", "https://attacker.example"):
+                answer = await session.get("/v1/agents", headers={"Origin": origin})
+                expected = allowed if origin == allowed else None
+                assert answer.headers.get("access-control-allow-origin") == expected
+    await memory.aclose()
+    await listed.aclose()
+
+
+async def test_unknown_paths_and_methods_are_problems(local):
+    for answer, status in ((await local.get("/v1/nothing"), 404), (await local.put("/v1/sessions"), 405)):
+        assert (answer.status_code, answer.json()["status"]) == (status, status)
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert (await local.put("/v1/sessions")).headers["allow"] == "GET"
+
+
+async def test_a_wrong_request_names_its_parts(local):
+    answer = await local.post("/v1/messages", json={"session_id": "", "messages": [], "extra": "hunter2"})
+    assert answer.status_code == 422
+    assert {tuple(one["where"]) for one in answer.json()["errors"]} == {
+        ("body", "session_id"),
+        ("body", "messages"),
+        ("body", "extra"),
+    }
+    assert "hunter2" not in answer.text
+
+
+async def test_errors_of_an_import_name_no_file_of_the_machine(local):
+    answer = await local.post("/v1/import", content=b"{}\n")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("'memory.jsonl' cannot be imported: line 1")
+
+
+async def test_a_database_that_cannot_be_used_is_not_ready(tmp_path):
+    memory = AgentMemory.from_url(f"sqlite:///{tmp_path}/missing/folder.db")
+    async with client(create_app(memory)) as session:
+        for path, status in (("/ready", 503), ("/v1/sessions", 500)):
+            answer = await session.get(path)
+            assert answer.status_code == status, answer.text
+            assert "missing" not in answer.text
+        assert (await session.get("/health")).status_code == 200
+    await memory.aclose()
+
+
+async def test_the_end_of_the_application_finishes_turns_and_extraction():
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    started, goes_on, done = asyncio.Event(), asyncio.Event(), []
+
+    async def slow(_: Any) -> str:
+        started.set()
+        await goes_on.wait()
+        done.append("turn")
+        return "Done"
+
+    app = create_app(memory, agents={"slow": RunnableLambda(slow)})
+    async with app.router.lifespan_context(app):
+        async with client(app) as session:
+            request = asyncio.create_task(session.post("/v1/agents/slow/run", json={"message": "Hi"}))
+            await started.wait()
+            request.cancel()  # the client leaves
+            await asyncio.gather(request, return_exceptions=True)
+        asyncio.get_running_loop().call_later(0.05, goes_on.set)
+    assert done == ["turn"]
+
+
+async def test_turns_of_a_thread_follow_each_other():
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    running, most = 0, 0
+
+    async def slow(messages: Any) -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return messages[-1].text
+
+    app = create_app(memory, agents={"slow": RunnableLambda(slow)})
+    async with client(app) as session:
+        bodies = [{"message": f"{n}", "user_id": ALICE, "session_id": "s"} for n in range(5)]
+        answers = await asyncio.gather(*(session.post("/v1/agents/slow/run", json=body) for body in bodies))
+    assert ([one.json()["content"] for one in answers], most) == (["0", "1", "2", "3", "4"], 1)
+    await memory.aclose()
+
+
+async def test_fifty_clients_at_once(sqlite_url):
+    memory = AgentMemory.from_url(sqlite_url)
+    app = create_app(memory, agents={"echo": echo})
+    async with client(app) as session:
+
+        async def one(n: int) -> None:
+            about = {"user_id": f"user-{n % 10}", "session_id": f"session-{n}"}
+            answer = await session.post("/v1/agents/echo/run", json={"message": "Hi", **about})
+            assert answer.status_code == 200, answer.text
+            said = {**about, "messages": [{"role": "user", "content": "Hi"}]}
+            assert (await session.post("/v1/messages", json=said)).status_code == 201
+            assert len((await session.get("/v1/messages", params=about)).json()["items"]) == 1
+
+        await asyncio.gather(*map(one, range(50)))
+        assert len((await session.get("/v1/sessions")).json()["items"]) == 50
+    await memory.aclose()
