@@ -26,6 +26,7 @@ from langchain_agentmem.command.listings import search, sessions, show, stats, t
 from langchain_agentmem.command.mcp import mcp
 from langchain_agentmem.command.moves import copy, export, import_
 from langchain_agentmem.command.output import PROGRAM, Output
+from langchain_agentmem.command.serve import serve
 from langchain_agentmem.command.upkeep import migrate, reindex, rotate_key
 
 _PANELS: dict[str, tuple[Operation, ...]] = {
@@ -34,7 +35,7 @@ _PANELS: dict[str, tuple[Operation, ...]] = {
     "Move data": (export, import_, copy),
     "Delete": (cleanup, forget),
     "Maintain": (reindex, migrate, rotate_key),
-    "Serve": (mcp,),
+    "Serve": (serve, mcp),
 }
 _OF_PYTHON = "python -m langchain_agentmem"
 _SCRIPTS = (PROGRAM, "langchain-agentmem")

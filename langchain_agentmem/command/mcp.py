@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
-import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -15,20 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from langchain_agentmem.arguments.values import reason_of, shown
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.invocation import Invocation, operation
+from langchain_agentmem.command.listening import LOCAL, api_keys_in, serve_http
 from langchain_agentmem.errors import InvalidInputError, missing_extra
 
 if TYPE_CHECKING:
     from mcp.server import Server
 
     from langchain_agentmem.memory import AgentMemory
-    from langchain_agentmem.serving.access import Access
-
-_LOCAL = ("127.0.0.1", "localhost", "::1")
-
-_CLOSING = 10
-"""The seconds within which running requests end at shutdown."""
 
 
 @operation(
@@ -83,7 +76,7 @@ def mcp(
             close_memory=True,
             read_only=read_only,
         )
-        _on_http(call, app, host, port)
+        serve_http(call, app, host, port, what="MCP", path="/mcp")
 
 
 def _check(
@@ -103,7 +96,7 @@ def _check(
     if (user is None) == (api_keys is None):
         msg = "Pass either --user ID, to serve one user on this machine, or --api-keys FILE, to serve the users of the keys."
         raise InvalidInputError(msg)
-    if host in _LOCAL:
+    if host in LOCAL:
         return
     if api_keys is None:
         msg = f"Without --api-keys, only this machine is served: --host must be 127.0.0.1, got {shown(host)}."
@@ -111,37 +104,6 @@ def _check(
     if not allowed:
         msg = f"--host {host} is reached by other machines. Name the host in their URL with --allowed-host NAME."
         raise InvalidInputError(msg)
-
-
-def api_keys_in(path: Path) -> dict[str, Access]:
-    """Return what the API keys in a file may access. No error shows a key.
-
-    Args:
-        path: A JSON file that maps each key to an object with `users` and `tenant`.
-
-    Raises:
-        InvalidInputError: The file cannot be read, or has another form.
-        InvalidTypeError: `users` is not a list.
-    """
-    from langchain_agentmem.serving.access import Access
-
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not JSON"
-        msg = f"The file of API keys {shown(str(path))} cannot be read: {reason}."
-        raise InvalidInputError(msg) from None
-    form = '{"a-long-random-key": {"users": ["alice@example.com"]}}'
-    if not isinstance(found, dict):
-        msg = f"The file of API keys {shown(str(path))} must hold an object such as {form}."
-        raise InvalidInputError(msg)
-    keys = {}
-    for number, (key, given) in enumerate(found.items(), 1):
-        if not isinstance(given, dict) or set(given) - {"tenant", "users"}:
-            msg = f"Key {number} in {shown(str(path))} must have an object with users and optionally tenant, such as {form}."
-            raise InvalidInputError(msg)
-        keys[key] = Access(**given)
-    return keys
 
 
 async def _on_stdio(memory: AgentMemory, server: Server[Any]) -> None:
@@ -168,26 +130,3 @@ async def _end(memory: AgentMemory, number: int) -> None:
         await memory.aclose()
     finally:
         os._exit(128 + number)
-
-
-def _on_http(call: Invocation, app: Any, host: str, port: int) -> None:
-    import uvicorn
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family)
-    except OSError as error:
-        msg = f"Cannot listen on {host}:{port}: {reason_of(OSError(error.strerror))}. Choose another --port or --host."
-        raise InvalidInputError(msg) from None
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=_CLOSING,
-    )
-    shown_host = f"[{host}]" if ":" in host else host
-    call.output.note(f"Serving MCP on http://{shown_host}:{listening.getsockname()[1]}/mcp. Stop it with Ctrl-C.")
-    with listening:
-        uvicorn.Server(config).run(sockets=[listening])

@@ -116,6 +116,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("DELETE", "/v1/knowledge"): Sample("whole", {"name": "guidelines"}),
     ("GET", "/v1/threads"): Sample("list"),
     ("GET", "/v1/thread/checkpoints"): Sample("user", THREAD, hides=True),
+    ("GET", "/v1/thread/sizes"): Sample("user", THREAD, hides=True),
     ("GET", "/v1/thread/messages"): Sample("user", THREAD, hides=True),
     ("DELETE", "/v1/thread"): Sample("user", THREAD, hides=True),
     ("GET", "/v1/variables"): Sample("user"),

@@ -148,7 +148,7 @@ async def test_lists_of_all_users_and_of_nobody_need_a_key_for_all(route):
     await memory.aclose()
 
 
-@pytest.mark.parametrize("path", ["thread/checkpoints", "thread/messages", "summary", "export"])
+@pytest.mark.parametrize("path", ["thread/checkpoints", "thread/messages", "thread/sizes", "summary", "export"])
 async def test_a_thread_with_other_users_needs_a_key_for_all_of_them(path):
     memory, app = await app_with_data()
     query = {"thread_id": "shared-thread", "user_id": BOB}

@@ -100,8 +100,15 @@ class Token(Answer):
 
 _STREAM: dict[str, Any] = {
     "text/event-stream": {
-        "schema": {"type": "string"},
-        "example": 'event: token\ndata: {"text":"Python"}\n\nevent: done\ndata: {"agent_id":"rag-agent"}\n\n',
+        "schema": {
+            "description": "Events: `token` with a part of the text, and at last `done` with the answer, or `error`.",
+            "type": "object",
+            "properties": {
+                "event": {"type": "string", "enum": ["token", "done", "error"]},
+                "data": {"type": "string", "description": "JSON.", "examples": ['{"text":"Python"}']},
+            },
+            "required": ["event", "data"],
+        },
     }
 }
 

@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 
 from langchain_agentmem.serving.callers import CallerOf, WholeMemory
 from langchain_agentmem.serving.routes.models import (
+    MAX_IDS,
     MAX_LIMIT,
     Answer,
     Body,
@@ -29,11 +30,11 @@ Name = Annotated[
 ]
 OptionalNames = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=1024)]] | None,
-    Query(min_length=1, max_length=100, description="The names of collections. Default: all."),
+    Query(min_length=1, max_length=MAX_IDS, description="The names of collections. Default: all."),
 ]
 EntryIds = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=1024)]] | None,
-    Query(min_length=1, max_length=MAX_LIMIT, description="The IDs of entries. Default: the whole collection."),
+    Query(min_length=1, max_length=MAX_IDS, description="The IDs of entries. Default: the whole collection."),
 ]
 
 

@@ -14,6 +14,7 @@ from langchain_agentmem.messages.roles import role_of
 from langchain_agentmem.serving.callers import CallerOf, UserOf
 from langchain_agentmem.serving.routes.models import (
     ALICE,
+    MAX_IDS,
     MAX_LIMIT,
     MAX_OFFSET,
     Answer,
@@ -145,7 +146,11 @@ async def delete_messages(
     agent: OptionalAgent = None,
     message_id: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=1024)]] | None,
-        Query(max_length=MAX_LIMIT, description="The IDs of the messages. Without any, all messages are deleted."),
+        Query(
+            min_length=1,
+            max_length=MAX_IDS,
+            description="The IDs of the messages. Without any, all messages are deleted.",
+        ),
     ] = None,
 ) -> Deleted:
     """Delete messages of a session."""

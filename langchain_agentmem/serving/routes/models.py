@@ -15,6 +15,9 @@ T = TypeVar("T")
 MAX_LIMIT = 1_000
 """The maximum number of entries in a response."""
 
+MAX_IDS = 20
+"""The maximum number of IDs in a URL, which servers and clients limit to 64 kB."""
+
 MAX_OFFSET = 2**53 - 1
 """The largest whole number that all clients can represent."""
 

@@ -1,0 +1,172 @@
+"""50 clients of the HTTP API, beside the same calls made directly: errors, latency and memory.
+
+The server is a process of its own, with uvicorn on a SQLite file. Each client repeats five requests: a turn of an agent
+without a model, two messages, a page of them, a search, and the list of sessions. The same calls are then made on the memory
+itself, by 50 tasks of one event loop. The memory of the server is measured after the first third and at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from langchain_core.messages import AIMessage
+from langgraph.graph import MessagesState, StateGraph
+
+from langchain_agentmem import AgentMemory
+
+SERVER = """
+import sys
+import uvicorn
+from serving import echo
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.serving import ServingLimits, create_app
+
+app = create_app(AgentMemory.from_url(sys.argv[1]), agents={"echo": echo}, limits=ServingLimits(rate=None))
+uvicorn.run(app, port=0, log_level="info", access_log=False, proxy_headers=False)
+"""
+
+Call = Callable[[str, str], Awaitable[Any]]
+
+
+def echo(memory: AgentMemory) -> Any:
+    """Return a graph that repeats the message."""
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", lambda state: {"messages": [AIMessage(state["messages"][-1].text)]})
+    builder.set_entry_point("answer")
+    return builder.compile(checkpointer=memory.checkpointer)
+
+
+def over_http(client: httpx.AsyncClient) -> dict[str, Call]:
+    """Return the calls as requests."""
+
+    async def send(method: str, path: str, **given: Any) -> Any:
+        answer = await client.request(method, path, **given)
+        answer.raise_for_status()
+        return answer.json()
+
+    said = [{"role": "user", "content": "Where is Malta?"}, {"role": "assistant", "content": "In the sea."}]
+    return {
+        "run": lambda user, session: send(
+            "POST", "/v1/agents/echo/run", json={"message": "Hello", "user_id": user, "session_id": session}
+        ),
+        "add": lambda user, session: send(
+            "POST", "/v1/messages", json={"messages": said, "user_id": user, "session_id": session}
+        ),
+        "page": lambda user, session: send(
+            "GET", "/v1/messages", params={"user_id": user, "session_id": session, "limit": 20}
+        ),
+        "search": lambda user, _: send("GET", "/v1/search", params={"user_id": user, "query": "Malta"}),
+        "list": lambda user, _: send("GET", "/v1/sessions", params={"user_id": user, "limit": 20}),
+    }
+
+
+def directly(memory: AgentMemory) -> dict[str, Call]:
+    """Return the calls on the memory itself."""
+    graph = echo(memory)
+    said: list[Any] = [("user", "Where is Malta?"), ("ai", "In the sea.")]
+
+    def run(user: str, session: str) -> Awaitable[Any]:
+        configurable = {"thread_id": f"{user}/{session}/echo", "user_id": user, "session_id": session}
+        return graph.ainvoke({"messages": [("user", "Hello")]}, {"configurable": configurable})
+
+    return {
+        "run": run,
+        "add": lambda user, session: memory.history(session, user_id=user).aadd_messages(said),
+        "page": lambda user, session: memory.history(session, user_id=user).apage(limit=20),
+        "search": lambda user, _: memory.asearch_history("Malta", user_id=user),
+        "list": lambda user, _: memory.sessions.alist(user_id=user, limit=20),
+    }
+
+
+async def load(calls: dict[str, Call], clients: int, seconds: float) -> tuple[dict[str, list[float]], int]:
+    """Make the calls for a time. Return their times in milliseconds, and the number of errors."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    errors = 0
+    ends = time.monotonic() + seconds
+
+    async def one(number: int) -> None:
+        nonlocal errors
+        turn = 0
+        while time.monotonic() < ends:
+            session = f"session-{turn // 10}"  # ten turns each
+            turn += 1
+            for name, call in calls.items():
+                started = time.perf_counter()
+                try:
+                    await call(f"user-{number}", session)
+                except Exception as error:
+                    errors += 1
+                    print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+                times[name].append((time.perf_counter() - started) * 1000)
+
+    await asyncio.gather(*map(one, range(clients)))
+    return times, errors
+
+
+def megabytes(process: int) -> float:
+    """Return the resident memory of a process."""
+    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def report(name: str, times: dict[str, list[float]], seconds: float, errors: int) -> None:
+    """Print the times of a load."""
+    count = sum(map(len, times.values()))
+    print(f"{name}: {count:,} calls, {count / seconds:,.0f} a second, {errors} errors")
+    for call, taken in times.items():
+        p99 = float(np.percentile(taken, 99))
+        print(f"  {call:8} median {statistics.median(taken):7.1f} ms   p99 {p99:7.1f} ms")
+
+
+async def main(clients: int, seconds: float) -> None:
+    """Run the benchmark."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/served.db"
+        server = subprocess.Popen(
+            [sys.executable, "-c", SERVER, url],
+            cwd=Path(__file__).parent,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            assert server.stderr is not None
+            address = next(line for line in server.stderr if "running on" in line).split()[5]
+            limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+            async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+                measure = asyncio.create_task(_later(seconds / 3, lambda: megabytes(server.pid)))
+                times, errors = await load(over_http(client), clients, seconds)
+                report(f"HTTP, {clients} clients", times, seconds, errors)
+                before, after = await measure, megabytes(server.pid)
+                print(f"  memory of the server: {before:.0f} MB after a third, {after:.0f} MB at the end")
+        finally:
+            server.terminate()
+            await asyncio.to_thread(server.communicate)
+        async with AgentMemory.from_url(f"sqlite:///{folder}/direct.db") as memory:
+            times, errors = await load(directly(memory), clients, seconds)
+            report(f"Directly, {clients} tasks", times, seconds, errors)
+
+
+async def _later(seconds: float, measure: Callable[[], float]) -> float:
+    await asyncio.sleep(seconds)
+    return measure()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=10.0, help="the time of each of the two loads")
+    chosen = parser.parse_args()
+    asyncio.run(main(chosen.clients, chosen.seconds))

@@ -1,0 +1,91 @@
+"""Commands that listen on a port: the file of API keys, and the HTTP server."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_agentmem.arguments.values import reason_of, shown
+from langchain_agentmem.command.invocation import Invocation
+from langchain_agentmem.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from langchain_agentmem.serving.access import Access
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""The addresses that only this machine reaches."""
+
+CLOSING = 10
+"""The seconds within which running requests end at shutdown."""
+
+
+def api_keys_in(path: Path) -> dict[str, Access]:
+    """Return what the API keys in a file may access. No error shows a key.
+
+    Args:
+        path: A JSON file that maps each key to an object with `users` and `tenant`.
+
+    Raises:
+        InvalidInputError: The file cannot be read, or has another form.
+        InvalidTypeError: `users` is not a list.
+    """
+    from langchain_agentmem.serving.access import Access
+
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not JSON"
+        msg = f"The file of API keys {shown(str(path))} cannot be read: {reason}."
+        raise InvalidInputError(msg) from None
+    form = '{"a-long-random-key": {"users": ["alice@example.com"]}}'
+    if not isinstance(found, dict):
+        msg = f"The file of API keys {shown(str(path))} must hold an object such as {form}."
+        raise InvalidInputError(msg)
+    keys = {}
+    for number, (key, given) in enumerate(found.items(), 1):
+        if not isinstance(given, dict) or set(given) - {"tenant", "users"}:
+            msg = f"Key {number} in {shown(str(path))} must have an object with users and optionally tenant, such as {form}."
+            raise InvalidInputError(msg)
+        keys[key] = Access(**given)
+    return keys
+
+
+def serve_http(
+    call: Invocation, app: Any, host: str, port: int, *, what: str, path: str = "", time_limit: int = CLOSING
+) -> None:
+    """Serve an application until it is stopped.
+
+    Args:
+        call: The call of the command.
+        app: The application.
+        host: The address to listen on.
+        port: The port; 0 for any.
+        what: The name of what is served.
+        path: The path of its URL. Default: none.
+        time_limit: The seconds within which running requests end at shutdown. Default: 10.
+
+    Raises:
+        InvalidInputError: The address cannot be used.
+    """
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        msg = f"Cannot listen on {host}:{port}: {reason_of(OSError(error.strerror))}. Choose another --port or --host."
+        raise InvalidInputError(msg) from None
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=time_limit,
+    )
+    shown_host = f"[{host}]" if ":" in host else host
+    call.output.note(f"Serving {what} on http://{shown_host}:{listening.getsockname()[1]}{path}. Stop it with Ctrl-C.")
+    with listening:
+        uvicorn.Server(config).run(sockets=[listening])

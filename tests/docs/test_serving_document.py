@@ -1,0 +1,116 @@
+"""The commands in `docs/serving.md` reach a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from langchain.agents import create_agent
+
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.__main__ import main
+from langchain_agentmem.command.listening import api_keys_in
+from langchain_agentmem.serving import create_app
+from langchain_agentmem.testing import ScriptedChatModel
+
+TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+OF_VARIABLES, OF_AGENTS = BLOCKS
+
+
+def sent(block: str, port: int) -> list[httpx.Response]:
+    """Send the requests of the curl commands in a block."""
+    answers = []
+    words = shlex.split(block.replace("\\\n", " "), comments=True)
+    starts = [at for at, word in enumerate(words) if word == "curl"]
+    for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
+        given = iter(words[start + 1 : end])
+        method, url, headers, data = "GET", "", {}, None
+        for word in given:
+            if word == "-X":
+                method = next(given)
+            elif word == "-H":
+                name, _, value = next(given).partition(": ")
+                headers[name] = value
+            elif word == "-d":
+                data = next(given)
+            else:
+                url = word
+        assert url.startswith("http://localhost:7777/")
+        url = url.replace("localhost:7777", f"127.0.0.1:{port}")
+        answers.append(httpx.request(method, url, headers=headers, content=data, timeout=60))
+    return answers
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The port of a server with the agent of the document, without keys."""
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    model = ScriptedChatModel(["Nice to meet you, Alice.", "Which library?", "Where do you hike?"])
+
+    def rag_agent(memory: AgentMemory):
+        return create_agent(model, memory.tools(), middleware=[memory.middleware()], checkpointer=memory.checkpointer)
+
+    memory.profiles.add_fact("alice@example.com", "User name is Alice", topics=["personal"])
+    app = create_app(memory, agents={"rag-agent": rag_agent})
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, proxy_headers=False))
+        thread = threading.Thread(target=asyncio.run, args=(server.serve(sockets=[listening]),))
+        thread.start()
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+def test_the_commands_of_variables(port):
+    added, listed, found = sent(OF_VARIABLES, port)
+    assert added.status_code == 201
+    assert [one["content"] for one in listed.json()["items"]] == ["Prefers detailed technical explanations"]
+    assert (found.json()["name"], found.json()["session_name"]) == ("user_preference", "user123")
+
+
+def test_the_commands_of_agents(port):
+    *runs, of_alice, of_bob = sent(OF_AGENTS, port)
+    assert [one.json()["content"] for one in runs] == [
+        "Nice to meet you, Alice.",
+        "Which library?",
+        "Where do you hike?",
+    ]
+    assert [one.json()["thread_id"] for one in runs][1:] == [
+        "alice@example.com/alice-session-1/rag-agent",
+        "bob@example.com/bob-session-1/rag-agent",
+    ]
+    assert [one["memory"] for one in of_alice.json()["memories"]] == ["User name is Alice"]
+    assert of_bob.json() == {"user_id": "bob@example.com", "memories": []}
+
+
+def test_the_file_of_keys(tmp_path):
+    (found,) = re.findall(r"^```json\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "keys.json"
+    path.write_text(found)
+    keys = api_keys_in(path)
+    assert {key: (one.tenant, one.users) for key, one in keys.items()} == {
+        "key-of-the-back-end": (None, None),
+        "key-of-the-shop": ("shop", None),
+        "key-of-alices-assistant": (None, {"alice@example.com"}),
+    }
+    assert json.loads(found).keys() == keys.keys()
+
+
+def test_the_options_exist(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["agentmem"])
+    assert main(["serve", "--help"]) == 0
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    of_uvicorn = {"--no-access-log", "--no-proxy-headers"}
+    assert set(re.findall(r"--[a-z][a-z-]+", TEXT)) - of_uvicorn <= known | {"--port"}
