@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -12,7 +15,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsers import go, opened, served, shown
 from page_data import HOSTILE, MAYA
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from patience import PATIENCE
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -321,6 +325,56 @@ def test_forgetting_asks_first_and_shows_the_receipt(browser: Browser, own: Agen
         with page.expect_download() as download:
             page.get_by_role("link", name="Download the receipt as JSON").click()
         assert f'"user_id": "{MAYA}"' in download.value.path().read_text(encoding="utf-8")
+        page.context.close()
+
+
+def test_a_receipt_is_shown_even_if_another_view_was_opened(browser: Browser, own: AgentMemory) -> None:
+    with served(create_app(own)) as url:
+        page = opened(browser.new_context(), url, VIEWS["forget"])
+        held: list[Route] = []
+        page.route("**/v1/forget", lambda route: held.append(route))
+        page.get_by_role("button", name="Forget this user…").click()
+        page.get_by_role("button", name="Forget the user", exact=True).click()
+        expect(page.get_by_role("status")).to_have_text("Deleting.")
+        page.get_by_role("link", name="Users", exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Users")
+        shown(page)
+        held[0].continue_()
+        expect(page.get_by_role("heading", name="Receipt")).to_be_focused()
+        page.context.close()
+
+
+def test_a_question_about_a_former_view_is_withdrawn(browser: Browser, own: AgentMemory) -> None:
+    with served(create_app(own)) as url:
+        page = opened(browser.new_context(), url, "users")
+        page.get_by_role("link", name=MAYA, exact=True).click()
+        page.get_by_role("navigation", name="User").get_by_role("link", name="Forget").click()
+        page.get_by_role("button", name="Forget this user…").click()
+        expect(page.get_by_role("alertdialog")).to_be_visible()
+        page.go_back()
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Profile of {MAYA}")
+        expect(page.get_by_role("alertdialog")).to_be_hidden()
+        assert own.users() == [MAYA]
+        page.context.close()
+
+
+def test_the_memory_of_the_demo_is_shown(browser: Browser, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'demo.db'}"
+    demo = [sys.executable, "-m", "langchain_agentmem", "demo", "--turns", "6", "--url", database]
+    subprocess.run(demo, check=True, capture_output=True, timeout=PATIENCE)
+    with AgentMemory.from_url(database) as memory, served(create_app(memory)) as url:
+        (user,) = memory.users()
+        page = browser.new_context().new_page()
+        for info in memory.sessions.list():
+            go(page, url, view("conversation", session=info.session_id, user=user))
+            assert page.locator(".message").count() == min(50, info.message_count) > 0
+            assert violations(page) == []
+        for info in memory.checkpointer.threads():
+            go(page, url, view("thread", thread=info.thread_id, user=user))
+            expect(page.get_by_role("table", name="Checkpoints, the newest first.")).to_be_visible()
+        for name in OF_USER:
+            go(page, url, view(name, user=user))
+            assert violations(page) == [], name
         page.context.close()
 
 

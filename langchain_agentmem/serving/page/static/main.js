@@ -85,5 +85,8 @@ document.getElementById("key-button").addEventListener("click", async () => {
     await show(true);
   }
 });
-addEventListener("hashchange", () => show(true));
+addEventListener("hashchange", () => {
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close(); // its question was about the former view
+  show(true);
+});
 show(false);

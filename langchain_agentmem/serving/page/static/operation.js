@@ -155,12 +155,15 @@ export async function forget({ parameters }) {
         if (!(await confirmed("Forget the user?", what, "Forget the user"))) return;
         button.disabled = true;
         say("Deleting.");
+        const wait = (left) => left.preventDefault(); // the receipt is not stored: ask before the page is left
+        addEventListener("beforeunload", wait);
         try {
           showReceipt(place, user, await request("POST", "v1/forget", { body: { user_id: user, shared } }));
         } catch (error) {
           place.replaceChildren(el("p", { class: "error", role: "alert" }, error.message));
           button.disabled = false;
         }
+        removeEventListener("beforeunload", wait);
       },
     },
   });
@@ -195,6 +198,7 @@ function showReceipt(place, user, found) {
       { name: "Reason", cell: (one) => stored(one.reason) },
     ], found.kept, "Nothing was kept."),
     el("p", {}, "The receipt is not stored anywhere. ", download, "."));
+  if (!place.isConnected) document.getElementById("main").prepend(place); // another view was opened in between
   head.focus();
   say("The user was forgotten. The receipt is shown.");
 }
