@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import page_data
 import pytest
 from browsers import CHROMIUM, chromium, served
-from playwright.sync_api import Browser
+from patience import PATIENCE
+from playwright.sync_api import Browser, expect
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.serving import create_app
@@ -17,6 +18,7 @@ from langchain_agentmem.serving import create_app
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Headless Chromium."""
+    expect.set_options(timeout=PATIENCE * 1000)
     with chromium(os.environ.get(CHROMIUM)) as started:
         yield started
 
