@@ -80,6 +80,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, chosen, indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # plugins look at fewer tests then
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the tests that `matrix.py` does not select; refuse ids that differ from process to process."""
     today = f"datetime.datetime({datetime.now():%Y, %-m, %-d}, "

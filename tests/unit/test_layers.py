@@ -73,13 +73,15 @@ MODULES = dict(modules())
 
 def imports_of(module: str, path: Path) -> Iterator[Import]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = [*ast.walk(tree)]
     for_types = {
         id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for node in nodes
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    for node in ast.walk(tree):
+    at_top = {*map(id, tree.body)}
+    for node in nodes:
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -90,22 +92,25 @@ def imports_of(module: str, path: Path) -> Iterator[Import]:
             whole = {f"{node.module}.{alias.name}" for alias in node.names}
             names = [one if one.removeprefix(f"{PACKAGE}.") in MODULES else node.module for one in sorted(whole)]
         for name in names:
-            yield Import(module, name, id(node) in for_types, node in tree.body)
+            yield Import(module, name, id(node) in for_types, id(node) in at_top)
 
 
-IMPORTS = [found for module, path in MODULES.items() for found in imports_of(module, path)]
+@pytest.fixture(scope="module")
+def imports() -> list[Import]:
+    """All imports of the package."""
+    return [found for module, path in MODULES.items() for found in imports_of(module, path)]
 
 
-def test_imports_are_found_at_the_top_for_types_and_inside_functions():
-    assert Import("store.engine", f"{PACKAGE}.backends.contract", False, True) in IMPORTS
-    assert Import("backends", f"{PACKAGE}.backends.sqlite", False, False) in IMPORTS
-    assert Import("backends.sqlite.driver", "sqlite3", False, True) in IMPORTS
-    assert any(found.typing_only for found in IMPORTS)
+def test_imports_are_found_at_the_top_for_types_and_inside_functions(imports):
+    assert Import("store.engine", f"{PACKAGE}.backends.contract", False, True) in imports
+    assert Import("backends", f"{PACKAGE}.backends.sqlite", False, False) in imports
+    assert Import("backends.sqlite.driver", "sqlite3", False, True) in imports
+    assert any(found.typing_only for found in imports)
 
 
-def test_no_circle_of_imports():
+def test_no_circle_of_imports(imports):
     below: dict[str, set[str]] = {module: set() for module in MODULES}
-    for found in IMPORTS:
+    for found in imports:
         target = found.target.removeprefix(f"{PACKAGE}.")
         if found.at_top and target in MODULES and found.module != target:
             below[found.module].add(target)
@@ -116,9 +121,9 @@ def test_no_circle_of_imports():
     assert left == {}
 
 
-def test_optional_packages_are_imported_at_the_top_only_where_they_are_loaded_on_demand():
+def test_optional_packages_are_imported_at_the_top_only_where_they_are_loaded_on_demand(imports):
     at_top: dict[str, set[str]] = {}
-    for found in IMPORTS:
+    for found in imports:
         package = found.target.partition(".")[0]
         if found.at_top and package in OPTIONAL:
             at_top.setdefault(found.module, set()).add(package)
@@ -127,16 +132,16 @@ def test_optional_packages_are_imported_at_the_top_only_where_they_are_loaded_on
     assert at_top == OPTIONAL_AT_TOP
 
 
-def test_only_drivers_import_database_drivers():
-    users = {found.module for found in IMPORTS if found.target.partition(".")[0] in DRIVERS and not found.typing_only}
+def test_only_drivers_import_database_drivers(imports):
+    users = {found.module for found in imports if found.target.partition(".")[0] in DRIVERS and not found.typing_only}
     assert users <= OPTIONAL_AT_TOP.keys() | READERS
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres", "redis"])
-def test_only_the_package_of_backends_imports_a_concrete_backend(backend):
-    users = {found.module for found in IMPORTS if found.target.startswith(f"{PACKAGE}.backends.{backend}")}
+def test_only_the_package_of_backends_imports_a_concrete_backend(imports, backend):
+    users = {found.module for found in imports if found.target.startswith(f"{PACKAGE}.backends.{backend}")}
     assert {user for user in users if not user.startswith(f"backends.{backend}")} == {"backends"}
 
 
-def test_no_module_imports_the_package_as_a_whole():
-    assert [found.module for found in IMPORTS if found.target == PACKAGE] == []
+def test_no_module_imports_the_package_as_a_whole(imports):
+    assert [found.module for found in imports if found.target == PACKAGE] == []
