@@ -295,6 +295,30 @@ async def test_an_edited_message_differs(url, call, exported, tmp_path):
         assert (tmp_path / "after.jsonl").read_bytes() == exported.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("session", {"title": "half \ud800"}),
+        ("session", {"next_position": -1}),
+        ("session", {"title_position": -1}),
+        ("session", {"kind": ["session"]}),
+        ("message", {"position": -1}),
+        ("item", {"ttl": -5}),
+        ("thread", {"ttl": 0}),
+    ],
+)
+def test_a_value_that_no_memory_writes_is_refused(kind, change, exported, tmp_path):
+    lines = [{name: value for name, value in line.items() if name != "sum"} for line in lines_of(exported)]
+    at = next(at for at, line in enumerate(lines) if line["kind"] == kind)
+    lines[at] |= change
+    seal = Seal()
+    (tmp_path / "forged.jsonl").write_bytes(b"".join(map(seal.text, lines)))
+    with opened("sqlite-memory", tmp_path) as memory:
+        with pytest.raises(DamagedDataError, match=rf"Line {at + 1} .* cannot be imported"):
+            memory.import_from(tmp_path / "forged.jsonl")
+        assert is_empty(memory)
+
+
 def test_two_exports_to_one_path_do_not_mix(exported, tmp_path):
     path = tmp_path / "export.jsonl"
     with opened("sqlite-memory", tmp_path) as memory:

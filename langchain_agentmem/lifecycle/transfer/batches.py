@@ -41,6 +41,8 @@ def batches(lines: Iterable[NumberedLine]) -> Iterator[list[NumberedLine]]:
 def _group_of(line: Line) -> Any:
     """Return a value that is equal for lines that may be in one batch."""
     kind = line.get("kind")
+    if not isinstance(kind, str):  # the importer refuses it
+        return None
     if kind in ("session", "message"):
         return _LOG
     if kind in ROWS_OF_THREAD or kind == "note":

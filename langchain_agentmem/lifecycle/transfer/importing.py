@@ -119,7 +119,7 @@ class Importer:
         yield from OffLoop(large=True)
         if kind in ("session", "message"):
             yield from self._sessions(batch)
-        elif kind in ROWS_OF_THREAD:
+        elif isinstance(kind, str) and kind in ROWS_OF_THREAD:
             yield from self._rows(batch)
         else:
             handlers = {
@@ -130,7 +130,7 @@ class Importer:
                 "note": self._notes,
                 "thread": self._threads,
             }
-            if kind not in handlers:
+            if not isinstance(kind, str) or kind not in handlers:
                 raise malformed(batch[0], f"the kind {shown(kind)} is unknown")
             yield from handlers[kind](batch)
 

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from langchain_core.messages import BaseMessage, message_to_dict, messages_from_dict
 
-from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
+from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id, check_text
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     CheckpointKey,
@@ -115,9 +115,9 @@ def session_of(line: Line, tenant: str) -> SessionState:
     }
     return SessionState(
         key,
-        _optional_text(line["title"]),
-        _optional_integer(line["title_position"]),
-        _integer(line["next_position"]),
+        _title(line["title"]),
+        None if line["title_position"] is None else _position(line["title_position"]),
+        _position(line["next_position"]),
         *_times(line),
         _dumped(line["metadata"]),
         summaries,
@@ -165,7 +165,7 @@ def message_row(line: Line, tenant: str, codec: Codec, language: str | None) -> 
         words, digest = analyze(text_of(message), language), digest_of_message(key, message.id or "")
     vector = _bytes_of(line["vector"]) if "vector" in line else None
     return MessageRow(
-        _integer(line["position"]),
+        _position(line["position"]),
         role,
         check_optional_id("agent", line["agent"]),
         _flag(line["ends_with_session"]),
@@ -277,7 +277,7 @@ def item_of(line: Line) -> ItemState:
     namespace = check_namespace(tuple(line["namespace"]), least=1)
     created, updated, expires = _times(line)
     paths = None if line["index"] is None else json.dumps([_text(path) for path in line["index"]])
-    ttl = _optional_number(line["ttl"])
+    ttl = _ttl(line["ttl"])
     row = ItemRow(namespace, check_key(line["key"]), dump_json(line["value"]), created, updated, ttl, 0, paths)
     return ItemState(row, expires, vectors=[_bytes_of(one) for one in line.get("vectors", ())])
 
@@ -309,7 +309,7 @@ def thread_of(line: Line, tenant: str, codec: Codec) -> ThreadState:
     if codec.secret:  # an encrypted thread must have a secret
         secret = codec.store(b"") if line["secret"] is None else _sealed(_typed_of(line["secret"]), codec)
     created, updated, expires = _times(line)
-    ttl = _optional_number(line["ttl"])
+    ttl = _ttl(line["ttl"])
     return ThreadState(
         key, check_optional_id("user_id", line["user_id"]), users, created, updated, ttl, expires, secret
     )
@@ -503,6 +503,20 @@ def _integer(value: Any) -> int:
     return value
 
 
+def _position(value: Any) -> int:
+    if _integer(value) < 0:
+        msg = f"expected a position, got {shown(value)}"
+        raise ValueError(msg)
+    return int(value)
+
+
+def _ttl(value: Any) -> float | None:
+    if value is not None and _number(value) <= 0:
+        msg = f"expected a positive ttl, got {shown(value)}"
+        raise ValueError(msg)
+    return _optional_number(value)
+
+
 def _optional_integer(value: Any) -> int | None:
     return None if value is None else _integer(value)
 
@@ -514,5 +528,7 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _optional_text(value: Any) -> str | None:
-    return None if value is None else _text(value)
+def _title(value: Any) -> str | None:
+    if value is not None:
+        check_text("title", _text(value))
+    return None if value is None else str(value)
