@@ -14,6 +14,7 @@ import inspect
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -26,7 +27,7 @@ from langchain_agentmem.errors import (
     WrongKeyError,
     missing_extra,
 )
-from langchain_agentmem.programs import Call, Program
+from langchain_agentmem.programs import Call, OffLoop, Program
 from langchain_agentmem.programs.imports import load
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class KeySource:
 
         Raises:
             InvalidTypeError: A function returned something else than a key.
-            InvalidInputError: A function returned a key of the wrong length.
+            InvalidInputError: A function returned a key of the wrong length, or none.
         """
         if self._keys is None:
             found: list[bytes] = []
@@ -105,9 +106,7 @@ class KeySource:
                 if isinstance(one, bytes):
                     found.append(one)
                     continue
-                result = yield from Call(cast("Callable[[], Any | Awaitable[Any]]", one))
-                many = result if isinstance(result, (list, tuple)) else [result]
-                found += [_checked(key, of_function=True) for key in many]
+                found += yield from _returned(one)
             self._keys = found
         return self._keys
 
@@ -126,6 +125,9 @@ class Secrets(NamedTuple):
     """The keys of values by their IDs."""
     current: bytes
     """The ID of the key that encrypts new values."""
+
+    def __repr__(self) -> str:
+        return f"Secrets(…, current={self.current.hex()!r})"  # never a key: tracebacks with variables show this
 
     @classmethod
     def new(cls) -> Secrets:
@@ -314,6 +316,26 @@ class KeyRing:
             msg = "The keys are not loaded: a storage program ran on another backend than the encrypted one."
             raise RuntimeError(msg)
         return self._loaded
+
+
+def _returned(function: Callable[[], Any]) -> Program[list[bytes]]:
+    """Return the keys that a function returns. It may wait for a key service, so it is not called on an event loop."""
+    if inspect.iscoroutinefunction(function):
+        result = yield from Call(cast("Callable[[], Any | Awaitable[Any]]", function))
+    else:
+        yield from OffLoop(True)
+        result = function()
+        if inspect.isawaitable(result):
+            result = yield from Call(partial(_same, result))
+    many = list(result) if isinstance(result, (list, tuple)) else [result]
+    if not many:
+        msg = "The function in key returned an empty list. It must return a key, or a list of keys."
+        raise InvalidInputError(msg)
+    return [_checked(key, of_function=True) for key in many]
+
+
+def _same(result: Any) -> Any:
+    return result
 
 
 def id_of_key(key: bytes) -> str:

@@ -117,15 +117,16 @@ class Sealer:
 
         The result has the same length. Sealed values are recognised as bytes, and in standard base64.
 
+        A value that was altered stays as it is, because it cannot be decrypted.
+
         Args:
             cell: Any stored bytes, or text in UTF-8.
-
-        Raises:
-            TamperedDataError: A sealed value was altered.
         """
         result = bytearray(cell)
         for start, sealed in self._outdated(cell):
-            result[start : start + len(sealed)] = self._encrypt(self._decrypt(sealed))
+            new = self._renewed(sealed)
+            if new is not None:
+                result[start : start + len(sealed)] = new
         for found in _IN_TEXT.finditer(cell):
             text = found.group()
             try:
@@ -133,8 +134,9 @@ class Sealer:
             except binascii.Error:
                 continue
             if any(at == 0 for at, _ in self._outdated(value)):
-                new = base64.b64encode(self._encrypt(self._decrypt(value)))
-                result[found.start() : found.end()] = new
+                new = self._renewed(value)
+                if new is not None:
+                    result[found.start() : found.end()] = base64.b64encode(new)
         return None if result == cell else bytes(result)
 
     def _outdated(self, cell: bytes) -> Iterator[tuple[int, bytes]]:
@@ -147,6 +149,13 @@ class Sealer:
                     if _LEAST <= length <= len(cell) - at - _HEADER.size:
                         yield at, cell[at : at + _HEADER.size + length]
                 at = cell.find(MARK + id_, at + 1)
+
+    def _renewed(self, sealed: bytes) -> bytes | None:
+        """Return a value encrypted with the current key; None if it was altered."""
+        try:
+            return self._encrypt(self._decrypt(sealed))
+        except TamperedDataError:
+            return None
 
     def _encrypt(self, plain: bytes, nonce: bytes | None = None) -> bytes:
         nonce = nonce or os.urandom(_NONCE_BYTES)

@@ -6,13 +6,14 @@ The stored secrets record them, so a call after an interruption continues:
 1. A new data key is stored beside the former ones, and the secrets are encrypted with the new key of the user. Other
    processes read the secrets every `MAX_AGE` seconds, and encrypt with the new data key from then on.
 2. Every stored value is encrypted with the new data key, a bounded number in each transaction, until a pass over the
-   database finds none. The last pass begins `WAIT_SECONDS` after the first phase, when no process uses a former data key.
+   database finds none. The last pass begins `WAIT_SECONDS` after the first phase, when no process uses a former data key. A
+   process whose write takes longer encrypts its values again by itself; see `EncryptedBackend.write`.
 3. The former data keys are removed from the secrets.
 """
 
 from __future__ import annotations
 
-import base64
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,14 +23,15 @@ from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.encrypted import EncryptedBackend
 from langchain_agentmem.backends.encrypted.backend import MAX_AGE
 from langchain_agentmem.backends.encrypted.opening import KEYS, notes_of_keys
+from langchain_agentmem.backends.encrypted.resealing import Resealed, reseal
 from langchain_agentmem.backends.notes import Note
-from langchain_agentmem.backends.rewriting import CellChange
 from langchain_agentmem.encoding.encryption import Key, KeySource, Secrets, id_of_key
-from langchain_agentmem.encoding.sealing import MARK, Sealer
 from langchain_agentmem.errors import ConfigurationError, ConflictError, InvalidInputError, WrongKeyError
 from langchain_agentmem.programs import Call, Program, Read, Sleep, Write
 from langchain_agentmem.text.progress import Report, reporting
 from langchain_agentmem.text.tables import html_table
+
+_log = logging.getLogger(__name__)
 
 WAIT_SECONDS = MAX_AGE + 35.0
 """Seconds after which no process writes with a former data key: it has read the secrets, and its transactions have ended. The
@@ -44,6 +46,8 @@ class Rotated:
     """The number of values that were encrypted again."""
     passes: int = 0
     """The number of passes over the database. The last one found no value under a former key."""
+    damaged: int = 0
+    """The number of cells of the database with a value that was altered. It stays as it is: no key decrypts it."""
     waiting: bool = False
     """True while the rotation waits for other processes."""
 
@@ -101,23 +105,30 @@ class _Rotation:
 
     def program(self, source: KeySource) -> Program[Rotated]:
         """Run all phases that are left."""
-        note, secrets = yield from self._begin()
+        secrets = yield from self._begin()
+        began = time.monotonic()
         # From now on, this process needs the new key, also if the rotation is interrupted.
         self._backend.source = KeySource([self._new, self._old])
-        self._backend.ring.load(secrets)
+        self._backend.use(time.monotonic(), secrets)
         if len(secrets.data_keys) > 1:
             yield from self._encrypt(secrets)
-            left = note.updated_at + WAIT_SECONDS - time.time()
+            left = began + WAIT_SECONDS - time.monotonic()  # the clock of an interrupted rotation may be another one
             if left > 0:
-                yield from self._tell(waiting=True)
+                self._rotated = replace(self._rotated, waiting=True)
+                yield from Call(self._report, self._rotated)
                 yield from Sleep(left)
             yield from self._encrypt(secrets)
             yield from self._end(secrets)
         self._backend.source = source
+        if self._rotated.damaged:
+            _log.warning(
+                "%d cells of the database hold values that were altered. They were not encrypted again.",
+                self._rotated.damaged,
+            )
         return replace(self._rotated, waiting=False)
 
-    def _begin(self) -> Program[tuple[Note, Secrets]]:
-        """Store the new data key, unless an earlier call did; return the note and the secrets in it."""
+    def _begin(self) -> Program[Secrets]:
+        """Store the new data key, unless an earlier call did; return the secrets."""
         note = yield from self._note()
         key = note.value.get("key")
         if key not in (id_of_key(self._old), id_of_key(self._new)):
@@ -130,8 +141,7 @@ class _Rotation:
         if key == id_of_key(self._old):
             secrets = secrets.with_new_key()
             yield from self._store(secrets, note)
-            note = yield from self._note()
-        return note, secrets
+        return secrets
 
     def _note(self) -> Program[Note]:
         note = yield from Read(self._inner, self._notes.get(KEYS, time.time()))
@@ -150,23 +160,14 @@ class _Rotation:
 
     def _encrypt(self, secrets: Secrets) -> Program[None]:
         """Pass over the database until a pass finds no value under a former data key."""
-        sealer = Sealer(secrets.data_keys, secrets.current, secrets.place_key)
-        marks = [MARK + id_ for id_ in secrets.data_keys if id_ != secrets.current]
-        # The last digit of the base64 form also depends on the next byte.
-        change = CellChange([*marks, *(base64.b64encode(mark)[:10] for mark in marks)], sealer.resealed)
-        found = True
-        while found:
-            found = False
-            after: Any = None
-            while True:
-                done = yield from Write(self._inner, self._inner.rewrite(change, after))
-                found = found or bool(done.changed or done.missed)
-                self._rotated = replace(self._rotated, values=self._rotated.values + done.changed)
-                yield from self._tell()
-                after = done.after
-                if after is None:
-                    break
-            self._rotated = replace(self._rotated, passes=self._rotated.passes + 1)
+        before = self._rotated
+
+        def report(done: Resealed) -> Any:
+            values, passes = before.values + done.values, before.passes + done.passes
+            self._rotated = replace(before, values=values, passes=passes, damaged=done.damaged, waiting=False)
+            return self._report(self._rotated)
+
+        yield from Call(report, (yield from reseal(self._inner, secrets, report)))
 
     def _end(self, secrets: Secrets) -> Program[None]:
         """Remove the former data keys."""
@@ -174,8 +175,4 @@ class _Rotation:
         stored = Secrets.unwrapped(note.value, [self._new], self._tenant)
         if stored.current == secrets.current and len(stored.data_keys) > 1:
             yield from self._store(stored.without_old_keys(), note)
-        self._backend.ring.load(stored.without_old_keys())
-
-    def _tell(self, *, waiting: bool = False) -> Program[None]:
-        self._rotated = replace(self._rotated, waiting=waiting)
-        yield from Call(self._report, self._rotated)
+        self._backend.use(time.monotonic(), stored.without_old_keys())

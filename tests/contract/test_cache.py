@@ -343,6 +343,20 @@ async def test_a_rotated_key_keeps_the_entries(url, call):
         assert await call(memory.cache.get, [key]) == {key: "v" * 500}
 
 
+async def test_an_entry_under_an_unknown_data_key_is_a_miss(url, call, clock, caplog):
+    with AgentMemory.from_url(url, key=new_key()) as memory:
+        await call(memory.cache.set, {(NODE, "a"): (1, 60)})
+        own, inner = memory.backend.cache, memory.backend.inner
+        address = own._address(CacheKey(NODE, "a"))
+        ((type_, data),) = inner.read(inner.cache.get("default", [address], clock.now))
+        data = data[:3] + bytes(5) + data[8:]
+        inner.write(inner.cache.set("default", [CachePut(address, Typed(type_, data))], clock.now))
+        with caplog.at_level(logging.WARNING, "langchain_agentmem"):
+            for _ in range(2):
+                assert await call(memory.cache.get, [(NODE, "a")]) == {}
+        assert "its data key is not known" in caplog.text
+
+
 # Faults
 
 

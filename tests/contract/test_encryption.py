@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,31 @@ def twin(call: Any) -> str:
     return str(call.__closure__[0].cell_contents.param)
 
 
+async def test_a_key_function_does_not_block_the_event_loop():
+    threads: list[bool] = []
+
+    def fetch() -> bytes:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return MASTER
+
+    async with AgentMemory.from_url("sqlite:///:memory:", key=fetch) as memory:
+        await memory.store.aput(("notes",), "a", {"text": "a"})
+    assert threads == [False]
+
+
+async def test_a_callable_object_may_return_a_coroutine(call):
+    class Service:
+        async def __call__(self) -> bytes:
+            return MASTER
+
+    with AgentMemory.from_url("sqlite:///:memory:", key=Service()) as memory:
+        if twin(call) == "async":
+            await call(memory.store.put, ("notes",), "a", {"text": "a"})
+            return
+        with pytest.raises(InvalidTypeError, match="coroutine function: use the method with the prefix `a`"):
+            await call(memory.store.put, ("notes",), "a", {"text": "a"})
+
+
 async def test_a_cleanup_keeps_the_stored_keys(url, call):
     with AgentMemory.from_url(url, key=MASTER) as memory:
         await call(memory.history("trip").add_messages, [HumanMessage("Hello")])
@@ -203,6 +229,8 @@ def test_arguments_are_checked():
         AgentMemory.from_url(url, searchable=True)
     with AgentMemory.from_url(url, key=lambda: b"short") as memory, pytest.raises(InvalidInputError, match="function"):
         memory.history("a").count()
+    with AgentMemory.from_url(url, key=list) as memory, pytest.raises(InvalidInputError, match="an empty list"):
+        memory.history("a").count()
     with AgentMemory.from_url(url, key=MASTER) as memory:
         with pytest.raises(InvalidInputError, match=r"session .* 601 bytes long"):
             memory.history("x" * 601).add_user_message("Hello")
@@ -216,6 +244,12 @@ def test_no_error_and_no_repr_shows_a_key():
         AgentMemory.from_url("sqlite:///:memory:", key=key[:-8])
     assert key[:8] not in str(raised.value)
     with AgentMemory.from_url("sqlite:///:memory:", key=[key]) as memory:
+        memory.history("a").add_user_message("Hello")
+        secrets = memory.backend.ring.secrets
+        shown = repr(secrets)
+        for one in (secrets.id_key, secrets.place_key, *secrets.data_keys.values()):
+            assert repr(one)[2:12] not in shown
+            assert one.hex()[:10] not in shown
         assert key not in f"{memory!r}{memory._repr_html_()}{memory.backend.source!r}{memory.backend!r}"
 
 

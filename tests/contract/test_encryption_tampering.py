@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from raw_messages import RawMessages, Rows
 
 from langchain_agentmem import AgentMemory, DamagedDataError, Retention, TamperedDataError
+from langchain_agentmem.backends.contract import SessionKey, StoredSummary
 
 MASTER = bytes(range(32))
 TURNS = [SystemMessage("Be kind"), *(HumanMessage(f"message {number}") for number in range(1, 6))]
@@ -214,3 +218,22 @@ async def test_a_missing_message_among_those_that_end_with_the_session_is_refuse
                 await read(history, call)
             with pytest.raises(TamperedDataError, match="trip"):
                 await call(history.get_recent, 4)
+
+
+async def test_a_summary_of_another_agent_is_refused(call, tmp_path):
+    path, key = tmp_path / "memory.db", SessionKey("default", "alice", "trip")
+    with AgentMemory.from_url(f"sqlite:///{path}", key=MASTER) as memory:
+        memory.history("trip", user_id="alice").add_messages(TURNS)
+        table = memory.backend.messages
+        for agent in ("planner", "writer", None):
+            summary = StoredSummary(f'{{"summary": "of {agent}"}}', 1)
+            assert memory.backend.write(table.swap_summary(key, agent, summary, None, time.time()))
+        with closing(sqlite3.connect(path)) as connection, connection:
+            rows = connection.execute("SELECT agent, value FROM agentmem_summaries ORDER BY agent").fetchall()
+            for (agent, _), (_, value) in zip(rows, [*rows[1:], rows[0]], strict=True):
+                connection.execute("UPDATE agentmem_summaries SET value = ? WHERE agent = ?", (value, agent))
+        for agent in ("planner", "writer", None):
+            with pytest.raises(TamperedDataError, match="it belongs to another agent"):
+                memory.backend.read(table.summary(key, agent, time.time()))
+        with pytest.raises(TamperedDataError, match="it belongs to another agent"):
+            await call(memory.sessions.list, user_id="alice")

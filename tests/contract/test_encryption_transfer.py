@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import new_url
 from everything import Words, fill
+from langgraph.checkpoint.base import create_checkpoint, empty_checkpoint
 
-from langchain_agentmem import AgentMemory
+from langchain_agentmem import AgentMemory, TamperedDataError
 
 FIRST, SECOND = bytes(range(32)), bytes(range(1, 33))
 
@@ -66,6 +69,30 @@ async def test_a_memory_without_a_key_moves_into_an_encrypted_one(source, target
         assert lines(tmp_path / "second.jsonl") == lines(tmp_path / "first.jsonl")
         assert states(other) == states(memory)
         assert states(memory)
+
+
+async def test_values_of_imported_threads_that_took_each_others_place_are_refused(call, tmp_path):
+    def put(memory: AgentMemory, thread: str) -> None:
+        config: Any = {"configurable": {"thread_id": thread, "checkpoint_ns": ""}}
+        checkpoint = create_checkpoint(empty_checkpoint(), None, 1)
+        checkpoint["channel_values"] = {"state": f"value of {thread} " * 500}
+        checkpoint["channel_versions"] = {"state": "1"}
+        memory.checkpointer.put(config, checkpoint, {"source": "loop", "step": 1}, {"state": "1"})
+
+    path = tmp_path / "encrypted.db"
+    with opened("sqlite-file", tmp_path, None) as memory:
+        for thread in ("first", "second"):
+            put(memory, thread)
+        with AgentMemory.from_url(f"sqlite:///{path}", key=FIRST) as other:
+            await call(memory.copy_to, other)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        (one, first), (two, second) = connection.execute("SELECT thread, data FROM agentmem_channel_values").fetchall()
+        for thread, data in ((one, second), (two, first)):
+            connection.execute("UPDATE agentmem_channel_values SET data = ? WHERE thread = ?", (data, thread))
+    with AgentMemory.from_url(f"sqlite:///{path}", key=FIRST) as other:
+        for thread in ("first", "second"):
+            with pytest.raises(TamperedDataError, match="moved here from another row"):
+                await call(other.checkpointer.get_tuple, {"configurable": {"thread_id": thread}})
 
 
 async def test_an_encrypted_memory_moves_into_one_without_a_key(call, tmp_path):

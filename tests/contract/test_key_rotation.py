@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from conftest import new_url
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from processes import killed
+from raw_checkpoints import RawItems
 from test_forget import dump
 
-from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, WrongKeyError
+from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, TamperedDataError, WrongKeyError
 from langchain_agentmem.backends.encrypted import backend as encrypted_backend
 from langchain_agentmem.encoding.sealing import MARK
 from langchain_agentmem.lifecycle import rotation
@@ -214,3 +216,63 @@ async def test_wrong_keys_are_refused(url, call):
 async def test_a_memory_without_a_key_has_none_to_rotate(url, call):
     with AgentMemory.from_url(url) as memory, pytest.raises(ConfigurationError, match="not encrypted"):
         await call(memory.rotate_key, OLD, NEW)
+
+
+async def test_a_write_that_ends_after_a_rotation_encrypts_its_values_again(url, call, monkeypatch):
+    monkeypatch.setattr(encrypted_backend, "MAX_AGE", 1e9)
+    monkeypatch.setattr(encrypted_backend, "LATE", 0.0)
+    with AgentMemory.from_url(url, key=[OLD, NEW]) as late:
+        fill(late)
+        former = late.backend.ring.secrets.current
+        with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+            await call(memory.rotate_key, OLD, NEW)
+        assert late.backend.ring.secrets.current == former
+        await call(late.store.put, ("late",), "item", {"text": "late"})
+        await call(late.history("trip", user_id="alice").add_messages, [HumanMessage("late")])
+    assert cells_with(url, former) == []
+    with AgentMemory.from_url(url, key=NEW) as memory:
+        assert memory.store.get(("late",), "item").value == {"text": "late"}
+        assert memory.history("trip", user_id="alice").messages[-1].content == "late"
+
+
+async def test_an_altered_value_does_not_stop_a_rotation(url, call, caplog):
+    with AgentMemory.from_url(url, key=OLD) as memory:
+        memory.store.put(("notes",), "other", {"text": "other"})
+        memory.store.put(("notes",), "altered", {"text": "altered"})
+        assert [item.key for item in memory.store.search(("notes",))] == ["altered", "other"]
+    raw = RawItems(url)
+    row = next(row for row in raw.rows() if "agentmem:sealed" in str(row["value"]))
+    value = row["value"] if isinstance(row["value"], bytes) else row["value"].encode()
+    at = value.index(b"agM1") + 60
+    value = value[:at] + (b"A" if value[at : at + 1] != b"A" else b"B") + value[at + 1 :]
+    raw.write({**row, "value": value if isinstance(row["value"], bytes) else value.decode()})
+    with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+        rotated = await call(memory.rotate_key, OLD, NEW)
+        assert rotated.damaged == 1
+        assert "1 cells of the database hold values that were altered" in caplog.text
+        readable = 0
+        for key in ("altered", "other"):
+            try:
+                readable += memory.store.get(("notes",), key).value == {"text": key}
+            except TamperedDataError:
+                continue
+        assert readable == 1
+    assert len(data_keys(url, NEW)[1]) == 1
+
+
+async def test_an_interrupted_rotation_waits_whatever_the_clock_says(url, call, monkeypatch):
+    def interrupt(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with AgentMemory.from_url(url, key=[OLD, NEW]) as memory:
+        fill(memory)
+        with pytest.raises(KeyboardInterrupt):
+            memory.rotate_key(OLD, NEW, progress=interrupt)
+    monkeypatch.setattr(rotation, "WAIT_SECONDS", 0.2)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600.0)
+    reports: list[Any] = []
+    with AgentMemory.from_url(url, key=[NEW, OLD]) as memory:
+        began = time.monotonic()
+        await call(memory.rotate_key, OLD, NEW, progress=reports.append)
+        assert time.monotonic() - began >= 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -12,15 +13,16 @@ from langchain_agentmem.backends.encrypted.checkpoints import EncryptedCheckpoin
 from langchain_agentmem.backends.encrypted.items import EncryptedItems
 from langchain_agentmem.backends.encrypted.message_rows import StaleHeadError
 from langchain_agentmem.backends.encrypted.messages import EncryptedMessages
-from langchain_agentmem.backends.encrypted.opening import load_keys
+from langchain_agentmem.backends.encrypted.opening import stored_secrets
 from langchain_agentmem.backends.encrypted.openings import EncryptedOpenings
 from langchain_agentmem.backends.encrypted.records import EncryptedRecords
+from langchain_agentmem.backends.encrypted.resealing import reseal
 from langchain_agentmem.backends.encrypted.stale import EncryptedStaleRows
 from langchain_agentmem.backends.encrypted.statistics import EncryptedStatistics
 from langchain_agentmem.backends.encrypted.transfer import EncryptedTransfer
 from langchain_agentmem.backends.encrypted.variables import EncryptedVariables
 from langchain_agentmem.backends.traces import TracesPage
-from langchain_agentmem.encoding.encryption import KeyRing, KeySource
+from langchain_agentmem.encoding.encryption import KeyRing, KeySource, Secrets
 from langchain_agentmem.encoding.sealing import UnknownDataKeyError
 from langchain_agentmem.errors import ConflictError
 from langchain_agentmem.programs import Program, StorageProgram, arun, run
@@ -37,6 +39,10 @@ _CHANGED = (HeadChangedError, StaleHeadError, UnknownDataKeyError)
 
 MAX_AGE = 10.0
 """Seconds after which a process reads the stored keys again, so that it uses the data key of a rotation soon."""
+
+
+LATE = 25.0
+"""Seconds after which a write checks whether a key rotation has ended since it began; less than `rotation.WAIT_SECONDS`."""
 
 
 class EncryptedBackend(Backend):
@@ -70,6 +76,7 @@ class EncryptedBackend(Backend):
         self.ring = KeyRing()
         self.name = inner.name
         self.language = inner.language
+        self._lock = threading.Lock()
         self._loaded_at = 0.0
         self.messages = self.log = EncryptedMessages(inner.messages, self.ring)
         self.records = EncryptedRecords(inner.records, self.ring)
@@ -87,8 +94,19 @@ class EncryptedBackend(Backend):
     def load_keys(self) -> Program[None]:
         """Read the stored keys again. It is an outer program."""
         began = time.monotonic()
-        yield from load_keys(self.inner, self.tenant, self.source, self.ring)
-        self._loaded_at = began
+        self.use(began, (yield from stored_secrets(self.inner, self.tenant, self.source)))
+
+    def use(self, read_at: float, secrets: Secrets) -> None:
+        """Use secrets from now on, unless another thread has read them later.
+
+        Args:
+            read_at: The time before they were read, by `time.monotonic`.
+            secrets: The secrets.
+        """
+        with self._lock:
+            if not self.ring.is_loaded or read_at >= self._loaded_at:
+                self.ring.load(secrets)
+                self._loaded_at = read_at
 
     def read(self, program: Program[T]) -> T:
         return self._run(self.inner.read, program)
@@ -97,10 +115,34 @@ class EncryptedBackend(Backend):
         return await self._arun(self.inner.aread, program)
 
     def write(self, program: Program[T]) -> T:
-        return self._run(self.inner.write, program)
+        if not self._is_fresh():
+            run(self.load_keys())
+        began, secrets = time.monotonic(), self.ring.secrets
+        result = self._run(self.inner.write, program)
+        if time.monotonic() - began > LATE:
+            run(self._reseal_late(secrets))
+        return result
 
     async def awrite(self, program: Program[T]) -> T:
-        return await self._arun(self.inner.awrite, program)
+        if not self._is_fresh():
+            await arun(self.load_keys())
+        began, secrets = time.monotonic(), self.ring.secrets
+        result = await self._arun(self.inner.awrite, program)
+        if time.monotonic() - began > LATE:
+            await arun(self._reseal_late(secrets))
+        return result
+
+    def _reseal_late(self, former: Secrets) -> Program[None]:
+        """Encrypt values again that a long write has stored after a key rotation ended: only this process knows their key.
+
+        Args:
+            former: The secrets when the write began.
+        """
+        known = {**former.data_keys, **self.ring.secrets.data_keys}
+        yield from self.load_keys()
+        secrets = self.ring.secrets
+        if not known.keys() <= secrets.data_keys.keys():
+            yield from reseal(self.inner, secrets._replace(data_keys={**known, **secrets.data_keys}))
 
     def _run(self, perform: Callable[[Program[T]], T], program: Program[T]) -> T:
         """Run a storage program, and run it again if another process changed what it has read."""

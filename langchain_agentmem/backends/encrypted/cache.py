@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from langchain_agentmem.backends.contract import CacheKey, CachePut, CacheTable
 from langchain_agentmem.backends.contract.cache import text_of_namespace
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner
+from langchain_agentmem.encoding.encryption import KeyRing, Secrets
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.encoding.sealing import UnknownDataKeyError
 from langchain_agentmem.errors import TamperedDataError
@@ -25,6 +26,11 @@ class EncryptedCache(EncryptedTable[CacheTable]):
     Namespaces and keys are stored as keyed digests: a cache is never listed. The expiry time is encrypted with the value, so
     that nobody can prolong it. An entry that was altered is missing.
     """
+
+    def __init__(self, inner: CacheTable, ring: KeyRing) -> None:
+        super().__init__(inner, ring)
+        self._insufficient: Secrets | None = None
+        """The secrets that did not contain the data key of an entry."""
 
     @as_inner
     def get(self, tenant: str, keys: Sequence[CacheKey], now: float) -> Program[list[Typed | None]]:
@@ -69,9 +75,10 @@ class EncryptedCache(EncryptedTable[CacheTable]):
     def _opened(self, tenant: str, address: CacheKey, row: Typed, now: float) -> Typed | None:
         try:
             plain = self._ring.sealer.open(row.data, *_place(tenant, address, row.type))
-        except UnknownDataKeyError:  # the backend reads the keys again
-            raise
         except TamperedDataError as error:
+            if isinstance(error, UnknownDataKeyError) and self._ring.secrets is not self._insufficient:
+                self._insufficient = self._ring.secrets
+                raise  # the backend reads the keys again, once
             _log.warning("A cache entry is not used: %s", error)
             return None
         (expires,) = _EXPIRY.unpack_from(plain)

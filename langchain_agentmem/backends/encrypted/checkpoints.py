@@ -206,7 +206,7 @@ class EncryptedCheckpoints:
 
     def _first_head(self, thread: ThreadKey, use: ThreadUse) -> Program[_StoredHead]:
         """Return the head of a thread. A thread without a head gets an empty one."""
-        typed = self.sealed_head(thread, Head(use.secret or _NO_SECRET))
+        typed = self.sealed_head(thread, Head.new(use.secret or _NO_SECRET))
         own = self._use(use)._replace(secret=None, next_secret=None)
         return self._opened_head(thread, (yield from self._table.secret(self._thread(thread), typed, own)))
 

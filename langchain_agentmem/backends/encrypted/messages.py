@@ -254,7 +254,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
         found = yield from self._inner.summary(self._key(key), self._summarised(agent), now)
         if found is None or not found.value:
             return found
-        value, covers = self.plain_summary(key, found.value)
+        value, covers = self.plain_summary(key, agent, found.value)
         if covers != found.covers:
             msg = f"The summary of session {key.session_id!r} was altered: it covers {covers}, not {found.covers}."
             raise TamperedDataError(msg)
@@ -264,7 +264,7 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
     def swap_summary(
         self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
     ) -> Program[bool]:
-        sealed = summary._replace(value=self.sealed_summary(key, summary.value, summary.covers))
+        sealed = summary._replace(value=self.sealed_summary(key, agent, summary.value, summary.covers))
         return (yield from self._inner.swap_summary(self._key(key), self._summarised(agent), sealed, expected, now))
 
     def _summarised(self, agent: str | None) -> str | None:

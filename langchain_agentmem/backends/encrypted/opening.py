@@ -6,8 +6,8 @@ import time
 
 from langchain_agentmem.arguments.omitted import OMITTED
 from langchain_agentmem.backends.contract import Backend
-from langchain_agentmem.backends.notes import Note, Notes
-from langchain_agentmem.encoding.encryption import KeyRing, KeySource, Secrets
+from langchain_agentmem.backends.notes import Notes
+from langchain_agentmem.encoding.encryption import KeySource, Secrets
 from langchain_agentmem.errors import WrongKeyError
 from langchain_agentmem.programs import Program, Read, Write, storage_program
 
@@ -30,14 +30,13 @@ def notes_of_keys(backend: Backend, tenant: str) -> Notes:
     return Notes(backend, _TENANT_OF_KEYS + tenant, "encryption")
 
 
-def load_keys(backend: Backend, tenant: str, source: KeySource, ring: KeyRing) -> Program[Note]:
-    """Load the keys of a tenant into a ring, and return the note that contains them. Create the keys of an empty tenant.
+def stored_secrets(backend: Backend, tenant: str, source: KeySource) -> Program[Secrets]:
+    """Return the keys of a tenant. Create the keys of an empty tenant.
 
     Args:
         backend: The backend that stores the tenant.
         tenant: The tenant.
         source: The keys of the user.
-        ring: The ring.
 
     Raises:
         WrongKeyError: None of the keys fits, or the tenant has data that is not encrypted.
@@ -62,8 +61,7 @@ def load_keys(backend: Backend, tenant: str, source: KeySource, ring: KeyRing) -
         if note is None:
             msg = f"The keys of tenant {tenant!r} were deleted just now. Open the memory again."
             raise WrongKeyError(msg)
-    ring.load(Secrets.unwrapped(note.value, keys, tenant))
-    return note
+    return Secrets.unwrapped(note.value, keys, tenant)
 
 
 @storage_program

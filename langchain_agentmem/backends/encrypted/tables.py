@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any, Generic, TypeVar, cast
@@ -10,6 +11,7 @@ from typing_extensions import ParamSpec
 
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import SessionKey, SessionRow
+from langchain_agentmem.backends.contract.messages import LIST_SUMMARY
 from langchain_agentmem.encoding.encryption import KeyRing
 from langchain_agentmem.errors import TamperedDataError
 from langchain_agentmem.programs import Program, StorageProgram
@@ -103,26 +105,48 @@ class EncryptedTable(Generic[InnerTable]):
             title = self._open(f"The title of {what}", title, "title", *names_of(key))
         if metadata is not None:
             metadata = self._open(f"The metadata of {what}", metadata, "metadata", *names_of(key))
-        summaries = [self.plain_summary(key, one)[0] for one in row.summaries]
+        summaries = [self._listed_summary(key, one) for one in row.summaries]
         return row._replace(key=key, title=title, metadata=metadata, summaries=summaries)
 
-    def sealed_summary(self, key: SessionKey, value: str, covers: int | None) -> str:
+    def sealed_summary(self, key: SessionKey, agent: str | None, value: str, covers: int | None) -> str:
         """Encrypt a running summary. An empty one stays empty.
 
         Args:
             key: The session.
+            agent: The agent whose messages it summarises; None for the history, or `LIST_SUMMARY`.
             value: The summary.
             covers: See `StoredSummary`.
         """
-        return value and self._seal(f"{'' if covers is None else covers}\n{value}", "summary", *names_of(key))
+        return value and self._seal(json.dumps([value, covers, agent or ""]), "summary", *names_of(key))
 
-    def plain_summary(self, key: SessionKey, sealed: str) -> tuple[str, int | None]:
-        """Decrypt the result of `sealed_summary`; return the summary, and the messages that it covers."""
+    def plain_summary(self, key: SessionKey, agent: str | None, sealed: str) -> tuple[str, int | None]:
+        """Decrypt the result of `sealed_summary`; return the summary, and the messages that it covers.
+
+        Raises:
+            TamperedDataError: It was altered or moved, or belongs to another agent.
+        """
         if not sealed:
             return sealed, None
+        value, covers, owner = self._opened_summary(key, sealed)
+        if owner != (agent or ""):
+            raise _of_another_agent(key)
+        return value, covers
+
+    def _listed_summary(self, key: SessionKey, sealed: str) -> str:
+        """Decrypt a summary of all agents' messages; see `SessionRow.summaries`."""
+        value, _, owner = self._opened_summary(key, sealed)
+        if owner not in ("", LIST_SUMMARY):
+            raise _of_another_agent(key)
+        return value
+
+    def _opened_summary(self, key: SessionKey, sealed: str) -> tuple[str, int | None, str]:
         opened = self._open(f"The summary of session {key.session_id!r}", sealed, "summary", *names_of(key))
-        covers, _, value = opened.partition("\n")
-        return value, int(covers) if covers else None
+        value, covers, agent = json.loads(opened)
+        return value, covers, agent
+
+
+def _of_another_agent(key: SessionKey) -> TamperedDataError:
+    return TamperedDataError(f"The summary of session {key.session_id!r} was altered: it belongs to another agent.")
 
 
 def names_of(key: SessionKey) -> tuple[str, str, str]:

@@ -22,6 +22,7 @@ from langchain_agentmem.errors import TamperedDataError
 TAG_BYTES = 6
 """The length of the random tag of a row, which tells it from an earlier row of the same key."""
 
+_ORIGIN_BYTES = 16
 _MODULUS = 1 << 128
 _MAX_NAMESPACES, _MAX_CHECKPOINTS, _MAX_TASKS = 16, 32, 32
 _MAX_INDEX = 48
@@ -36,6 +37,9 @@ class Head(NamedTuple):
 
     secret: Typed
     """The secret of the thread in the form that the caller stored; it stays the same, also in copies of the thread."""
+    origin: bytes
+    """A random value that identifies the thread and its copies. It is a part of the place of each row, so that rows of other
+    threads are refused, also of threads with the same secret: imported ones may have an empty one."""
     total: int = 0
     """The sum of the digests of all checkpoints."""
     size: int = 0
@@ -49,10 +53,14 @@ class Head(NamedTuple):
     writes: Mapping[bytes, Tasks | None] = MappingProxyType({})
     """The pending writes by digest of the checkpoint; None if they are too many."""
 
-    @property
-    def origin(self) -> bytes:
-        """Identifies the thread and its copies; rows of other threads have another origin."""
-        return blake2b(self.secret.data, digest_size=16, person=b"agentmem:origin").digest()
+    @classmethod
+    def new(cls, secret: Typed) -> Head:
+        """Return the head of a thread without checkpoints.
+
+        Args:
+            secret: The secret of the thread.
+        """
+        return cls(secret, os.urandom(_ORIGIN_BYTES))
 
     # Stored form
 
@@ -65,15 +73,16 @@ class Head(NamedTuple):
         latest = [[name, id_, tag] for name, (id_, tag) in self.latest.items()]
         total = self.total.to_bytes(16, "big")
         return ormsgpack.packb(
-            [*self.secret, total, self.size, self.newest, latest, list(self.replaced.items()), writes]
+            [*self.secret, self.origin, total, self.size, self.newest, latest, list(self.replaced.items()), writes]
         )
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Head:
         """Return the head in the result of `packed`."""
-        type_, data, total, count, newest, latest, replaced, writes = ormsgpack.unpackb(packed)
+        type_, data, origin, total, count, newest, latest, replaced, writes = ormsgpack.unpackb(packed)
         return cls(
             Typed(type_, data),
+            origin,
             int.from_bytes(total, "big"),
             count,
             newest,

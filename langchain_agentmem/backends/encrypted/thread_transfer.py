@@ -69,7 +69,7 @@ class ThreadTransfer:
 
     def sealed_state(self, state: ThreadState) -> ThreadState:
         """Encrypt a thread. It gets a head without checkpoints."""
-        head = Head(state.secret or self._no_secret)
+        head = Head.new(state.secret or self._no_secret)
         return state._replace(
             key=self.key(state.key),
             user_id=self._ring.optional_id("user", state.user_id),
@@ -130,7 +130,7 @@ class ThreadTransfer:
 
     def _head(self, thread: ThreadKey) -> Program[Head]:
         stored = yield from self._inner.checkpoints.stored_secret(self.key(thread), 0.0)
-        return Head(self._no_secret) if stored is None else self._table.opened_head(thread, stored)
+        return Head.new(self._no_secret) if stored is None else self._table.opened_head(thread, stored)
 
     def _tag_of(self, head: Head, one: ThreadWrite) -> bytes:
         write = one.write

@@ -70,8 +70,8 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         title, metadata = state.title, state.metadata
         summaries = {}
         for agent, one in state.summaries.items():
-            value, covers = self.plain_summary(key, one.value)
             name = agent if agent in ("", LIST_SUMMARY) else self._ring.plain_id("agent", agent)
+            value, covers = self.plain_summary(key, name, one.value)
             summaries[name] = StoredSummary(value, one.revision, covers)
         return state._replace(
             key=key,
@@ -109,7 +109,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
             metadata=self._seal_optional(state.metadata, "metadata", *names_of(key)),
             summaries={
                 agent if agent in ("", LIST_SUMMARY) else self._ring.id("agent", agent): one._replace(
-                    value=self.sealed_summary(key, one.value, one.covers)
+                    value=self.sealed_summary(key, agent, one.value, one.covers)
                 )
                 for agent, one in state.summaries.items()
             },
