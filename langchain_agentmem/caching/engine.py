@@ -150,8 +150,8 @@ def cleared(backend: Backend, tenant: str, namespaces: Sequence[tuple[str, ...]]
         tenant: The tenant.
         namespaces: The namespaces. Default: None (all).
     """
-    total, deleted = 0, BATCH
-    while deleted >= BATCH:
+    total, deleted = 0, 1
+    while deleted:
         deleted = yield from Write(backend, backend.cache.clear(tenant, namespaces, time.time(), BATCH))
         total += deleted
     return total

@@ -39,7 +39,7 @@ class CacheTable(Protocol):
         """Store entries in one round trip, and replace those with the same keys. The keys differ."""
 
     def clear(self, tenant: str, namespaces: Sequence[tuple[str, ...]] | None, now: float, limit: int) -> Program[int]:
-        """Delete entries, and return their number. A smaller number than `limit` means that none is left.
+        """Delete entries, and return their number; 0 if none was left.
 
         Args:
             tenant: The tenant.

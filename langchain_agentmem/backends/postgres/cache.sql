@@ -18,17 +18,20 @@ ON CONFLICT (place) DO UPDATE SET
     type = excluded.type, data = excluded.data, stored_at = excluded.stored_at, expires_at = excluded.expires_at
 
 -- clear --
--- Delete entries of a tenant. Parameters: tenant, limit.
-WITH locked AS MATERIALIZED (
-    SELECT place FROM {schema}agentmem_cache WHERE tenant = %(tenant)s ORDER BY place LIMIT %(limit)s FOR UPDATE
+-- Delete entries of a tenant. They are locked in the order in which `set` locks them. Parameters: tenant, limit.
+WITH chosen AS MATERIALIZED (
+    SELECT place FROM {schema}agentmem_cache WHERE tenant = %(tenant)s LIMIT %(limit)s
+), locked AS MATERIALIZED (
+    SELECT entry.place FROM {schema}agentmem_cache AS entry JOIN chosen USING (place) ORDER BY entry.place FOR UPDATE OF entry
 )
 DELETE FROM {schema}agentmem_cache AS entry USING locked WHERE entry.place = locked.place
 
 -- clear_namespaces --
--- Delete entries of some namespaces. Parameters: scopes, limit.
-WITH locked AS MATERIALIZED (
-    SELECT place FROM {schema}agentmem_cache WHERE scope = ANY (%(scopes)s::bytea[])
-    ORDER BY place LIMIT %(limit)s FOR UPDATE
+-- Delete entries of some namespaces, as `clear` does. Parameters: scopes, limit.
+WITH chosen AS MATERIALIZED (
+    SELECT place FROM {schema}agentmem_cache WHERE scope = ANY (%(scopes)s::bytea[]) LIMIT %(limit)s
+), locked AS MATERIALIZED (
+    SELECT entry.place FROM {schema}agentmem_cache AS entry JOIN chosen USING (place) ORDER BY entry.place FOR UPDATE OF entry
 )
 DELETE FROM {schema}agentmem_cache AS entry USING locked WHERE entry.place = locked.place
 
