@@ -143,7 +143,7 @@ async def main(clients: int, seconds: float) -> None:
         )
         try:
             assert server.stderr is not None
-            address = next(line for line in server.stderr if "running on" in line).split()[5]
+            address = next(word for line in server.stderr for word in line.split() if word.startswith("http://"))
             limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
             async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
                 measure = asyncio.create_task(_later(seconds / 3, lambda: megabytes(server.pid)))
