@@ -68,13 +68,16 @@ OFFLINE = {
 
 
 @contextlib.contextmanager
-def agent_server(folder: Path, memory_url: str, *, objects: bool = False) -> Iterator[str]:
+def agent_server(
+    folder: Path, memory_url: str, *, objects: bool = False, application: str | None = None
+) -> Iterator[str]:
     """Run `langgraph dev` on a memory for as long as the block runs.
 
     Args:
         folder: An empty folder for the application.
         memory_url: The URL of the memory that holds checkpoints and items.
         objects: Name module-level objects instead of the shipped context managers. Default: False.
+        application: The code of a module whose `app` is the application of the setting `http`. Default: None.
 
     Yields:
         The server's URL.
@@ -84,6 +87,9 @@ def agent_server(folder: Path, memory_url: str, *, objects: bool = False) -> Ite
     if objects:
         (folder / "storage.py").write_text(OBJECTS, encoding="utf-8")
         settings |= {"checkpointer": {"path": "storage.checkpointer"}, "store": {"path": "storage.store"}}
+    if application is not None:
+        (folder / "served.py").write_text(application, encoding="utf-8")
+        settings |= {"http": {"app": "./served.py:app"}}
     (folder / "graph.py").write_text(GRAPH, encoding="utf-8")
     (folder / "langgraph.json").write_text(json.dumps(settings), encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
