@@ -117,7 +117,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.path.name,
             function.rpartition("::")[2],
             next((chosen[name] for name in offered if chosen.get(name) in BACKENDS), None),
-            chosen["call"] if chosen.get("call") in matrix.TWINS else None,
+            chosen["call"] if chosen.get("call") in matrix.TWINS else _twin_of_class(item),
             numbers[function, own],
         )
         if not selects(case):
@@ -125,6 +125,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
     gone = set(map(id, left_out))
     items[:] = [item for item in items if id(item) not in gone]
+
+
+def _twin_of_class(item: Any) -> str | None:
+    """The twin that a class of the shipped contract suites tests: it has a twin with the same name and `Async`."""
+    kind = getattr(item, "cls", None)
+    if kind is None:
+        return None
+    if kind.__name__.endswith("Async"):
+        return "async"
+    return "sync" if hasattr(item.module, f"{kind.__name__}Async") else None
 
 
 @pytest.fixture

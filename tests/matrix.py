@@ -11,7 +11,9 @@ operations are written once, as programs, so most of that matrix repeats what an
    `GRAPHS`, where parameters are kinds of graphs, they take turns after the first parameters.
 4. **Redis Cluster** runs every second test once, with its first parameters: it runs the scripts of a single server, and what
    differs is the node that a key is on. It runs all of `EVERY_SCRIPT`, and nothing of `ONE_NODE`.
-5. **SQLite in memory** differs from a file in its connections, so it runs `IN_MEMORY` only, each test once.
+5. **Keys.** Files in `KEYED` repeat tests on memories with a key. Encryption is written once, above the backends, so each of
+   these tests runs one way on SQLite, and every fourth also on Postgres or Redis.
+6. **SQLite in memory** differs from a file in its connections, so it runs `IN_MEMORY` only, each test once.
 
 `--full-matrix` runs every combination (and SQLite in memory in `IN_MEMORY` only). Run it before a release.
 `--core` runs each test function once, on one backend, without notebooks and documents. `.ci/versions` runs it on other Python versions.
@@ -43,8 +45,6 @@ IN_MEMORY = {
 ENGINE = {
     "test_agent_memory.py",
     "test_compression.py",
-    "test_encrypted_contract.py",
-    "test_encrypted_histories.py",
     "test_entities.py",
     "test_extraction.py",
     "test_extraction_entities.py",
@@ -87,6 +87,13 @@ GRAPHS = {
     "test_checkpoints_pruning.py",
 }
 
+KEYED = {
+    "test_encrypted_contract.py",
+    "test_encrypted_histories.py",
+    "test_encryption_tampering.py",
+    "test_memory_integrity.py",
+}
+
 ONE_NODE = {
     "test_cache.py",
     "test_deep_agents.py",
@@ -111,7 +118,7 @@ class Case(NamedTuple):
         file: The name of its file.
         function: The name of its function.
         backend: One of `BACKENDS`; None if it runs on no backend or on a certain one.
-        twin: One of `TWINS`; None if it does not call methods by their twins.
+        twin: One of `TWINS`, from the fixture `call` or the end of the class name (`…Async`); None if it has no twin.
         number: The index of its other parameters among those of its function.
     """
 
@@ -130,7 +137,7 @@ class Case(NamedTuple):
 def backends(file: str, candidates: tuple[str, ...], *, full: bool) -> list[str]:
     """The backends that tests of a file can run on, among those that their fixture offers."""
     excluded = set() if file in IN_MEMORY else {"sqlite-memory"}
-    if not full and file in ENGINE | ONE_NODE:
+    if not full and file in ENGINE | KEYED | ONE_NODE:
         excluded.add("redis-cluster")
     return [one for one in candidates if one not in excluded]
 
@@ -140,6 +147,12 @@ def in_default(case: Case) -> bool:
     if case.backend is None:
         return True
     twin = 0 if case.twin is None else TWINS.index(case.twin)
+    if case.file in KEYED:
+        if case.backend == SEVERAL[0]:
+            return case.twin is None or twin == case.turn % 2
+        return case.turn % 8 == 4 * SEVERAL.index(case.backend) - 4 and (
+            case.twin is None or twin == case.turn // 8 % 2
+        )
     if case.file in ENGINE and case.backend in SEVERAL:
         return SEVERAL.index(case.backend) == (case.turn + twin) % len(SEVERAL)
     if case.backend not in SEVERAL and case.number:

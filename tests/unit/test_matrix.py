@@ -12,6 +12,7 @@ from matrix import (
     EVERY_SCRIPT,
     GRAPHS,
     IN_MEMORY,
+    KEYED,
     NOT_CORE,
     ONE_NODE,
     SEVERAL,
@@ -39,7 +40,7 @@ def test_every_test_runs_both_ways_and_with_all_parameters(file):
         assert {case.number for case in kept} == set(range(4))
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, *sorted(KEYED)])
 def test_every_backend_runs_tests_both_ways(file):
     kept = [case for name in NAMES for case in cases(file, name) if in_default(case)]
     offered = set(backends(file, BACKENDS, full=False))
@@ -53,6 +54,16 @@ def test_sqlite_postgres_and_redis_run_all_parameters_once():
         assert kept.count(("redis-cluster", 0)) == len(kept) - 12 <= 1
 
 
+@pytest.mark.parametrize("file", sorted(KEYED))
+def test_sqlite_runs_all_tests_under_a_key_once_and_postgres_and_redis_some(file):
+    names = [f"test_{number}" for number in range(400)]
+    kept = [case for name in names for case in cases(file, name, 1) if in_default(case)]
+    assert [case.function for case in kept if case.backend == "sqlite-file"] == names
+    for backend in ("postgres", "redis"):
+        assert 30 < sum(case.backend == backend for case in kept) < 70
+    assert len({(case.function, case.backend) for case in kept}) == len(kept)
+
+
 def test_a_cluster_runs_half_of_the_tests_and_every_script():
     def on_cluster(file: str) -> int:
         return sum(case.backend == "redis-cluster" for name in NAMES for case in cases(file, name) if in_default(case))
@@ -61,7 +72,7 @@ def test_a_cluster_runs_half_of_the_tests_and_every_script():
     assert [on_cluster(file) for file in EVERY_SCRIPT] == [len(NAMES)]
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES, *sorted(KEYED)])
 def test_the_core_runs_every_test_once_and_over_all_tests_every_backend_both_ways(file):
     kept = [case for name in NAMES for case in cases(file, name) if in_core(case)]
     assert [case.function for case in kept] == NAMES
@@ -70,4 +81,4 @@ def test_the_core_runs_every_test_once_and_over_all_tests_every_backend_both_way
 
 def test_the_lists_name_files_that_exist():
     found = {path.name for path in Path(__file__).parents[1].rglob("test_*.py")}
-    assert found >= ENGINE | EVERY_SCRIPT | GRAPHS | IN_MEMORY | NOT_CORE | ONE_NODE
+    assert found >= ENGINE | EVERY_SCRIPT | GRAPHS | IN_MEMORY | KEYED | NOT_CORE | ONE_NODE
