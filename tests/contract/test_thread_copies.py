@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,6 +21,7 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 from processes import killed
 
@@ -432,3 +435,34 @@ async def test_a_copy_whose_process_was_killed_continues(lasting_url, call, tmp_
             assert copied.skipped > 0
             assert await states(target) == await states(source)
             assert await resume(target) == await resume(source)
+
+
+async def test_a_cancelled_copy_waits_for_the_call_of_a_synchronous_saver():
+    started, proceed, stored = threading.Event(), threading.Event(), []
+
+    class Synchronous(InMemorySaver):
+        async def aput(self, *_: Any, **__: Any) -> Any:
+            raise NotImplementedError
+
+        def put(self, *given: Any, **options: Any) -> Any:
+            started.set()
+            proceed.wait()
+            result = super().put(*given, **options)
+            stored.append(result)
+            return result
+
+    with AgentMemory.from_url("sqlite:///:memory:") as memory:
+        builder = StateGraph(MessagesState).add_node("reply", lambda _: {"messages": [AIMessage("Hi")]})
+        graph = builder.add_edge(START, "reply").compile(checkpointer=memory.checkpointer)
+        graph.invoke({"messages": [HumanMessage("Hello")]}, {"configurable": {"thread_id": "t"}})
+        copying = asyncio.ensure_future(memory.checkpointer.acopy_to(Synchronous()))
+        await asyncio.to_thread(started.wait)
+        copying.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        waited = not copying.done()
+        proceed.set()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+        assert waited
+        assert len(stored) == 1
