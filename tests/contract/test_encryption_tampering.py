@@ -16,6 +16,7 @@ from raw_messages import RawMessages, Rows
 
 from langchain_agentmem import AgentMemory, DamagedDataError, Retention, TamperedDataError
 from langchain_agentmem.backends.contract import SessionKey, StoredSummary
+from langchain_agentmem.lifecycle.transfer import exporting
 
 MASTER = bytes(range(32))
 TURNS = [SystemMessage("Be kind"), *(HumanMessage(f"message {number}") for number in range(1, 6))]
@@ -237,3 +238,27 @@ async def test_a_summary_of_another_agent_is_refused(call, tmp_path):
                 memory.backend.read(table.summary(key, agent, time.time()))
         with pytest.raises(TamperedDataError, match="it belongs to another agent"):
             await call(memory.sessions.list, user_id="alice")
+
+
+@pytest.mark.parametrize("last", [4, 5])
+async def test_a_session_whose_newest_messages_are_missing_is_not_exported(url, raw, call, tmp_path, last):
+    raw.write({at: row for at, row in raw.rows().items() if at < last}, counted=True)
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        with pytest.raises(TamperedDataError, match="'trip'"):
+            await call(memory.export, tmp_path / "export.jsonl", session_id="trip", user_id="alice")
+        exported = await call(memory.export, tmp_path / "other.jsonl", session_id="other", user_id="alice")
+        assert exported.counts["messages"] == len(TURNS)
+
+
+async def test_an_export_continues_after_messages_that_an_interrupted_deletion_left(
+    url, raw, call, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(exporting, "ROWS", 3)
+    before = raw.rows()
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        history = memory.history("trip", user_id="alice")
+        history.delete(history.messages[1].id)
+        after = raw.rows()
+        raw.write({**after, 1: before[1]})
+        exported = await call(memory.export, tmp_path / "export.jsonl", session_id="trip", user_id="alice")
+        assert exported.counts["messages"] == len(TURNS) - 1

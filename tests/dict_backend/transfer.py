@@ -43,7 +43,7 @@ class Transfer:
         return SessionState(key, *title, *times, session.metadata, summaries, variables)
 
     @program
-    def messages(self, key, after, limit, now):
+    def messages(self, key, after, limit, now, *, complete=True):
         session = self._messages.alive(key, now)
         rows = sorted(session.rows.values(), key=lambda row: row.position) if session else []
         return [row for row in rows if row.position > after][:limit]

@@ -122,8 +122,19 @@ class TransferTable(Protocol):
     def sessions(self, keys: Sequence[SessionKey], now: float) -> Program[list[SessionState | None]]:
         """Return sessions, in the same order; None for a session that does not exist. The keys have one tenant and user."""
 
-    def messages(self, key: SessionKey, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
-        """Return at most `limit` messages after a position, oldest first, with `vector`."""
+    def messages(
+        self, key: SessionKey, after: int, limit: int, now: float, *, complete: bool = True
+    ) -> Program[list[MessageRow]]:
+        """Return at most `limit` messages after a position, oldest first, with `vector`.
+
+        Args:
+            key: The session.
+            after: The position.
+            limit: The maximum number of messages.
+            now: The current time.
+            complete: If false, the restoration of the session may have been interrupted, so messages may be missing. A
+                backend that encrypts refuses it otherwise. Default: True.
+        """
 
     def restore_session(self, state: SessionState, now: float) -> Program[bool]:
         """Store a session without messages, with its summaries and variables.

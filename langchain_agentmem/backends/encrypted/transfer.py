@@ -84,14 +84,23 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         )
 
     @storage_program
-    def messages(self, key: SessionKey, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
+    def messages(
+        self, key: SessionKey, after: int, limit: int, now: float, *, complete: bool = True
+    ) -> Program[list[MessageRow]]:
         sealed, cipher = self._key(key), self._messages
-        stored, rows = yield from together(
-            [self._heads.head(sealed, now), self._inner.messages(sealed, after, limit, now)]
-        )
-        head = cipher.head(key, stored, restoring=True)
-        kept = [row for row in rows if not is_deleted(head, row.position)]
-        if len(kept) == len(rows) and head.next_position == stored.next_position:
+        kept: list[MessageRow] = []
+        start = after
+        while True:
+            stored, rows = yield from together(
+                [self._heads.head(sealed, now), self._inner.messages(sealed, start, limit - len(kept), now)]
+            )
+            head = cipher.head(key, stored, restoring=not complete)
+            left = [row for row in rows if not is_deleted(head, row.position)]
+            kept += left
+            if len(kept) == limit or len(left) == len(rows):
+                break
+            start = rows[-1].position  # an interrupted deletion has left messages: read others in their place
+        if head.next_position == stored.next_position:
             check_page(key, head, None, after, limit, kept)
         found = []
         for row in kept:

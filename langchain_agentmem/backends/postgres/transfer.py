@@ -93,7 +93,15 @@ class PostgresTransfer:
         return found
 
     @one_statement
-    def messages(self, key: SessionKey, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
+    def messages(
+        self,
+        key: SessionKey,
+        after: int,
+        limit: int,
+        now: float,
+        *,
+        complete: bool = True,  # noqa: ARG002 (only a backend that encrypts knows what is missing)
+    ) -> Program[list[MessageRow]]:
         parameters = {"place": session_digest(key), "now": now, "after": after, "limit": limit}
         rows = yield from Fetch(self._sql["messages"], parameters)
         return [message_row(row)._replace(vector=vector) for vector, *row in rows]

@@ -99,7 +99,15 @@ class RedisTransfer:
         ]
 
     @storage_program
-    def messages(self, key: SessionKey, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
+    def messages(
+        self,
+        key: SessionKey,
+        after: int,
+        limit: int,
+        now: float,
+        *,
+        complete: bool = True,  # noqa: ARG002 (only a backend that encrypts knows what is missing)
+    ) -> Program[list[MessageRow]]:
         records, *logs = yield from _of_session("messages", key, (optional(now), after, limit))
         vectors = vectors_in(logs)
         return [row._replace(vector=vectors.get(row.position)) for row in message_rows(records)]

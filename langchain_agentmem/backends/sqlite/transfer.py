@@ -63,7 +63,15 @@ class SqliteTransfer:
             found.append(state)
         return found
 
-    def messages(self, key: SessionKey, after: int, limit: int, now: float) -> Program[list[MessageRow]]:
+    def messages(
+        self,
+        key: SessionKey,
+        after: int,
+        limit: int,
+        now: float,
+        *,
+        complete: bool = True,  # noqa: ARG002 (only a backend that encrypts knows what is missing)
+    ) -> Program[list[MessageRow]]:
         rows = yield from Fetch(SQL["messages"], {**_named(key, now), "after": after, "limit": limit})
         return [message_row(tuple(row))._replace(vector=vector) for vector, *row in rows]
 

@@ -253,7 +253,7 @@ class Importer:
     ) -> Program[tuple[list[MessageRow], list[Replacement]]]:
         """Return the messages of an existing session that are to be stored, and those that are to be replaced."""
         key, first, last = state.key, rows[0].position, rows[-1].position
-        program = self._transfer.messages(key, first - 1, last - first + 1, time.time())
+        program = self._transfer.messages(key, first - 1, last - first + 1, time.time(), complete=False)
         found = {row.position: row for row in (yield from Read(self._backend, program))}
         return (yield from Compute(True, self._compared_messages, state, rows, found))
 
