@@ -18,7 +18,8 @@ from langchain_agentmem.backends.redis import scripts
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program, storage_program
 
-MANY = 300_000
+MANY = 180_000
+"""Messages with six arguments each: more than the 1,048,576 of one command."""
 KEY = SessionKey("default", None, "s")
 
 
@@ -32,7 +33,7 @@ def append(number: int) -> Append:
     return Append(rows(number), [], time.time(), token=number)
 
 
-def test_300_000_messages_in_one_call(redis_url):
+def test_more_messages_than_a_command_has_arguments(redis_url):
     with AgentMemory.from_url(redis_url) as memory:
         log = memory.backend.messages
         assert memory.backend.write(log.append(KEY, append(MANY))) == 0

@@ -252,11 +252,14 @@ async def test_a_batch_over_several_roots_is_stored_whole_or_not_at_all(redis_ur
         await call(memory.close)
 
 
-@pytest.mark.parametrize("file", ["checkpoints", "history", "indexes", "store"])
+SCRIPTS = sorted(one.name for one in files("langchain_agentmem.backends.redis").iterdir() if one.name.endswith(".lua"))
+
+
+@pytest.mark.parametrize("file", [name for name in SCRIPTS if name != "common.lua"])
 def test_each_script_states_its_purpose_its_keys_and_its_arguments(file):
-    for name, script in load_statements("langchain_agentmem.backends.redis", f"{file}.lua").items():
+    for name, script in load_statements("langchain_agentmem.backends.redis", file).items():
         comment = "\n".join(takewhile(lambda line: line.startswith("--"), script.splitlines()))
-        assert name == "shared" or re.match(r"-- [A-Z].*\.\n(?:.*\n){0,3}-- KEYS: .+\n-- ARGV: .+", comment), (
+        assert name == "shared" or re.match(r"-- [A-Z](?:.*\n--){0,3}.*\.\n-- KEYS: .+\n-- ARGV: .+", comment), (
             name,
             comment,
         )

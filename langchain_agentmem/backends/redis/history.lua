@@ -273,8 +273,9 @@ end
 -- KEYS: the keys of the session.
 -- ARGV: now, identity, proposed titles (framed: an index among the messages, and a text; the first whose message stays is used),
 --   agent, number of messages to keep ('' for all), ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token; for a
---   session that must have no messages: its creation, = and its title ('' for a proposed one) and metadata ('' to leave them unchanged); 1 to
---   change the head, the position that the first message must get, the former head ('' for none) and the new one; then for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none), digest.
+--   session that must have no messages: its creation, = and its title ('' for a proposed one) and metadata ('' to leave them
+--   unchanged); 1 to change the head, the position that the first message must get, the former head ('' for none) and the new one;
+--   then for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none), digest.
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local state = call('HMGET', SESSION, 'next', 'expires', 'at', 'indexed', 'updated', 'count', 'title', 'titled')
 if not is_alive(state[2], now) then
