@@ -18,6 +18,7 @@ from raw_checkpoints import RawItems
 from test_forget import dump
 
 from langchain_agentmem import AgentMemory, ConfigurationError, InvalidInputError, TamperedDataError, WrongKeyError
+from langchain_agentmem.backends.contract import RecordQuery
 from langchain_agentmem.backends.encrypted import backend as encrypted_backend
 from langchain_agentmem.encoding.sealing import MARK
 from langchain_agentmem.lifecycle import rotation
@@ -276,3 +277,17 @@ async def test_an_interrupted_rotation_waits_whatever_the_clock_says(url, call, 
         began = time.monotonic()
         await call(memory.rotate_key, OLD, NEW, progress=reports.append)
         assert time.monotonic() - began >= 0.2
+
+
+@pytest.mark.parametrize("session_id", [None, "trip"])
+def test_a_record_that_is_stored_again_after_a_rotation_is_stored_once(url, session_id):
+    """As when a connection is lost, and the retry begins with the new data key."""
+    with AgentMemory.from_url(url, key=[OLD, NEW]) as memory:
+        memory.records.save("planner", {"step": 1}, session_id=session_id, user_id="alice")
+        backend, now = memory.backend, time.time()
+        (row,) = backend.read(backend.records.query(RecordQuery("default", "alice", session_id), now))
+        memory.rotate_key(OLD, NEW)
+        backend.write(backend.records.add("default", row, None, False, now))
+        found = backend.read(backend.records.query(RecordQuery("default", "alice", session_id), now))
+        assert found == [row]
+        assert backend.read(backend.records.count("default", "alice")) == 1

@@ -28,6 +28,7 @@ end
 -- Add a record without a session, or a reference to a record of a session.
 -- KEYS: the index; for a reference, the session's set.
 -- ARGV: the member.
+remove(KEYS[1], string.sub(ARGV[1], 1, ID)) -- a repeated one under another data key has other bytes
 call('ZADD', KEYS[1], 0, ARGV[1])
 if KEYS[2] then call('SADD', KEYS[2], string.sub(ARGV[1], 1, ID)) end
 

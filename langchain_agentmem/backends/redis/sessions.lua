@@ -109,6 +109,8 @@ end
 -- KEYS: the keys of the session.
 -- ARGV: now, identity, ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, the record.
 use_session(tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1')
+local id = string.sub(ARGV[5], 1, 36)
+call('ZREMRANGEBYLEX', RECORDS, '[' .. id, '(' .. id .. '\255') -- a repeated record under another data key has other bytes
 call('ZADD', RECORDS, 0, ARGV[5])
 keep_expiry()
 
