@@ -87,6 +87,7 @@ Errors:
     MigrationError: The function `migrate=` failed.
     DamagedDataError: Stored data cannot be read.
     TamperedDataError: Encrypted data was altered.
+    IgnoredKeyWarning: `AGENTMEM_KEY` is set, but does not apply.
     ExistingDataWarning: The database has data of another package, which the memory does not read.
 """
 
@@ -103,6 +104,7 @@ from langchain_agentmem.errors import (
     EmbeddingError,
     EmbeddingsChangedError,
     ExistingDataWarning,
+    IgnoredKeyWarning,
     InvalidInputError,
     InvalidTypeError,
     InvalidVectorsError,
@@ -193,6 +195,7 @@ __all__ = [
     "FoundMessage",
     "FoundMessages",
     "Guard",
+    "IgnoredKeyWarning",
     "InvalidInputError",
     "InvalidTypeError",
     "InvalidVectorsError",

@@ -135,6 +135,10 @@ class BudgetError(InvalidInputError):
     """A message does not fit a budget of tokens or messages. The error names the message and the budget."""
 
 
+class IgnoredKeyWarning(UserWarning):
+    """`AGENTMEM_KEY` is set, but a URL was passed without `key=`, so nothing is encrypted."""
+
+
 class ExistingDataWarning(UserWarning):
     """A new memory starts empty, although its database contains data of another package."""
 

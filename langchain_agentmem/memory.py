@@ -26,7 +26,13 @@ from langchain_agentmem.arguments.values import check_count, check_flag, shown
 from langchain_agentmem.backends import connect
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.reads import CachedReads
-from langchain_agentmem.backends.surface import Surface, backend_of, check_one_of_key_and_serde, protected_backend
+from langchain_agentmem.backends.surface import (
+    Surface,
+    backend_of,
+    check_one_of_key_and_serde,
+    protected_backend,
+    warn_of_ignored_key,
+)
 from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.caching.face import AgentMemCache
 from langchain_agentmem.checkpointing.face import AgentMemSaver
@@ -101,7 +107,8 @@ class AgentMemory(
             them, which may be a coroutine function for asynchronous callers; or a list, of which the first is the current one
             and the others are tried as well. Default: None (nothing is encrypted).
         searchable: If true, words and vectors are stored in a form that the database can search; see docs/encryption.md. If
-            false, a search under a key decrypts and ranks the user's messages and items in this process. Default: False.
+            false, a search under a key decrypts and ranks the user's messages and items in this process. The first memory
+            of a tenant sets it for good. Default: None (as it was set; false for a new tenant).
 
     Raises:
         InvalidInputError: A value is not accepted.
@@ -165,11 +172,12 @@ class AgentMemory(
                     f"Leave it out: a pool, connection or client has its own."
                 )
                 raise InvalidTypeError(msg)
+            warn_of_ignored_key(key)
             backend = connect(backend, credentials=credentials)
         check_one_of_key_and_serde(key, serde)
-        found, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")')
+        found, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")', key)
         self.tenant = tenant = check_tenant("default" if tenant is None else tenant)
-        self._backend = self.backend = protected_backend(found, tenant, key, bool(searchable))
+        self._backend = self.backend = protected_backend(found, tenant, key, searchable)
         limit = None if max_messages is None else check_count("max_messages", max_messages)
         budget = None if max_tokens is None else check_count("max_tokens", max_tokens)
         duration = seconds("ttl", ttl)
@@ -305,6 +313,7 @@ class AgentMemory(
             model = None if "embeddings" in options else settings.embeddings
             with _embeddings_named(model):
                 return cls._alone(_connected(settings, credentials), (), described)
+        described.setdefault("key", None)
         return cls.from_url(settings.full_url, credentials=credentials, **described)
 
     @cached_property

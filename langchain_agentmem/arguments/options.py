@@ -44,7 +44,7 @@ class MemoryOptions(TypedDict, total=False):
     guard: Guard | None
     session_timeout: timedelta | float | None
     key: Key | None
-    searchable: bool
+    searchable: bool | None
 
 
 class StoreOptions(TypedDict, total=False):
@@ -55,7 +55,7 @@ class StoreOptions(TypedDict, total=False):
     tenant: str
     guard: Guard | None
     key: Key | None
-    searchable: bool
+    searchable: bool | None
 
 
 class SaverOptions(TypedDict, total=False):
@@ -68,7 +68,7 @@ class SaverOptions(TypedDict, total=False):
     compact: bool
     guard: Guard | None
     key: Key | None
-    searchable: bool
+    searchable: bool | None
 
 
 class CacheOptions(TypedDict, total=False):
@@ -79,7 +79,7 @@ class CacheOptions(TypedDict, total=False):
     tenant: str
     guard: Guard | None
     key: Key | None
-    searchable: bool
+    searchable: bool | None
 
 
 class HistoryOptions(TypedDict, total=False):
@@ -96,7 +96,7 @@ class HistoryOptions(TypedDict, total=False):
     embeddings: Embeddings | Callable[..., Any] | str | None
     turn: bool
     key: Key | None
-    searchable: bool
+    searchable: bool | None
 
 
 class CompressorOptions(TypedDict, total=False):

@@ -7,7 +7,9 @@ here serves both kinds of caller under the same method names.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -20,7 +22,7 @@ from langchain_agentmem.backends import adopt, connect, connect_string
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.encrypted import EncryptedBackend, require_unencrypted
 from langchain_agentmem.encoding.encryption import Key, KeySource
-from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import ConfigurationError, IgnoredKeyWarning, InvalidInputError, InvalidTypeError
 from langchain_agentmem.programs import Program, Read, arun, run, storage_program
 
 _URL = re.compile(r"(sqlite|postgres|postgresql|redis|rediss|unix)(\+\w+)?://")
@@ -104,6 +106,8 @@ class Surface:
             InvalidTypeError: A keyword argument is unknown.
         """
         given = cls._split("from_url", options, "credentials")
+        if "key" not in options:
+            warn_of_ignored_key(None)
         return cls._alone(connect(url, **given), arguments, options)
 
     @classmethod
@@ -135,6 +139,8 @@ class Surface:
         """
         given = cls._split("from_conn_string", options, "pipeline", "pool_config")
         check_flag("pipeline", given.get("pipeline", False))
+        if "key" not in options:
+            warn_of_ignored_key(None)
         backend = connect_string(conn_string, pool_size=pool_size_of(given.get("pool_config")))
         return cls._alone(backend, arguments, options)
 
@@ -261,12 +267,28 @@ def _constructor(owner: type[Surface], name: str, own: tuple[str, ...]) -> Any:
     return classmethod(construct)
 
 
-def backend_of(given: Any, call: str) -> tuple[Backend, bool]:
+def warn_of_ignored_key(key: Key | None) -> None:
+    """Warn if `AGENTMEM_KEY` is set, and a constructor is given a URL without a key.
+
+    Args:
+        key: The argument `key`.
+    """
+    if key is None and os.environ.get("AGENTMEM_KEY"):
+        msg = (
+            "AGENTMEM_KEY is set, but a URL was passed without key=, so nothing is encrypted: the environment describes only "
+            "AgentMemory() and AgentMemory.from_settings(). Pass key=…, or set AGENTMEM_URL and call AgentMemory(). "
+            "key=None in from_url says that encryption is not wanted."
+        )
+        warnings.warn(msg, IgnoredKeyWarning, stacklevel=4)
+
+
+def backend_of(given: Any, call: str, key: Key | None) -> tuple[Backend, bool]:
     """Return the backend for the first argument of a constructor, and true if the constructed object owns it.
 
     Args:
         given: A backend, a URL, or a pool, connection or client of the application.
         call: An example call with a URL, for the error.
+        key: The argument `key`.
 
     Raises:
         InvalidTypeError: `given` has another type.
@@ -275,6 +297,7 @@ def backend_of(given: Any, call: str) -> tuple[Backend, bool]:
     if isinstance(given, Backend):
         return given, False
     if isinstance(given, str):
+        warn_of_ignored_key(key)
         return connect(given), True
     try:
         return adopt(given), True
@@ -283,7 +306,7 @@ def backend_of(given: Any, call: str) -> tuple[Backend, bool]:
         raise InvalidTypeError(msg) from None
 
 
-def protected_backend(backend: Backend, tenant: str, key: Key | None, searchable: bool) -> Backend:
+def protected_backend(backend: Backend, tenant: str, key: Key | None, searchable: bool | None) -> Backend:
     """Return a backend that encrypts a tenant, if there is a key. Otherwise let its first operation require that nothing is.
 
     Args:
@@ -297,7 +320,8 @@ def protected_backend(backend: Backend, tenant: str, key: Key | None, searchable
         InvalidTypeError: `key` or `searchable` has the wrong type.
         ConfigurationError: The package that encrypts is not installed.
     """
-    check_flag("searchable", searchable)
+    if searchable is not None:
+        check_flag("searchable", searchable)
     if isinstance(backend, EncryptedBackend):
         if key is not None:
             msg = f"{backend!r} has a key already. Leave key out, or pass the backend that it encrypts: backend.inner."

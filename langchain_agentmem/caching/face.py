@@ -43,7 +43,7 @@ class AgentMemCache(Surface, BaseCache[ValueT]):
         tenant: The name of the application, if several share the database. Default: `"default"`.
         guard: The rules for what must not be stored; see `Guard`. A result with such a text is not cached. Default: None.
         key: The key of an encrypted memory; see `AgentMemory`. Default: None (nothing is encrypted).
-        searchable: See `AgentMemory`; a cache is never searched. Default: False.
+        searchable: See `AgentMemory`; a cache is never searched. Default: None.
 
     Raises:
         InvalidInputError: A value is not accepted.
@@ -77,12 +77,12 @@ class AgentMemCache(Surface, BaseCache[ValueT]):
         sweeper: Sweeper | None = None,
         guard: Guard | None = None,
         key: Key | None = None,
-        searchable: bool = False,
+        searchable: bool | None = None,
     ) -> None:
         check_one_of_key_and_serde(key, serde)
         super().__init__(serde=None if serde is None else maybe_add_typed_methods(serializer_of(serde)))
         tenant = check_tenant(tenant)
-        given, self._stands_alone = backend_of(backend, 'AgentMemCache("sqlite:///agentmem.db")')
+        given, self._stands_alone = backend_of(backend, 'AgentMemCache("sqlite:///agentmem.db")', key)
         self._backend = protected_backend(given, tenant, key, searchable)
         self.engine = CacheEngine(
             self._backend,

@@ -67,7 +67,7 @@ class AgentMemSaver(Surface, ThreadMethods, BaseCheckpointSaver[str]):
         migrate: A function that converts stored checkpoints to today's shape of your state when they are read. It is given
             the values by channel and the metadata, and returns both as a tuple; see `docs/checkpointer.md`. Default: None.
         key: The key of an encrypted memory; see `AgentMemory`. Default: None (nothing is encrypted).
-        searchable: See `AgentMemory`; checkpoints are never searched. Default: False.
+        searchable: See `AgentMemory`; checkpoints are never searched. Default: None.
 
     Raises:
         ConfigurationError: `compact=False` with a serializer that encrypts; that layout stores metadata in plain text.
@@ -100,13 +100,13 @@ class AgentMemSaver(Surface, ThreadMethods, BaseCheckpointSaver[str]):
         sweeper: Sweeper | None = None,
         guard: Guard | None = None,
         key: Key | None = None,
-        searchable: bool = False,
+        searchable: bool | None = None,
     ) -> None:
         check_one_of_key_and_serde(key, serde)
         super().__init__(serde=serializer_of(serde))
         plain = not check_flag("compact", compact)
         tenant = check_tenant(tenant)
-        given, self._stands_alone = backend_of(backend, 'AgentMemSaver("sqlite:///agentmem.db")')
+        given, self._stands_alone = backend_of(backend, 'AgentMemSaver("sqlite:///agentmem.db")', key)
         self._backend = protected_backend(given, tenant, key, searchable)
         self._reported: set[type] = set()
         self._engine = CheckpointEngine(

@@ -125,15 +125,21 @@ class Secrets(NamedTuple):
     """The keys of values by their IDs."""
     current: bytes
     """The ID of the key that encrypts new values."""
+    searchable: bool = False
+    """If true, words and vectors of items are stored in a form that can be searched. It never changes."""
 
     def __repr__(self) -> str:
         return f"Secrets(…, current={self.current.hex()!r})"  # never a key: tracebacks with variables show this
 
     @classmethod
-    def new(cls) -> Secrets:
-        """Return random secrets."""
+    def new(cls, *, searchable: bool = False) -> Secrets:
+        """Return random secrets.
+
+        Args:
+            searchable: See the field. Default: False.
+        """
         id_ = os.urandom(KEY_ID_BYTES)
-        return cls(os.urandom(64), os.urandom(KEY_BYTES), {id_: os.urandom(KEY_BYTES)}, id_)
+        return cls(os.urandom(64), os.urandom(KEY_BYTES), {id_: os.urandom(KEY_BYTES)}, id_, searchable)
 
     def with_new_key(self) -> Secrets:
         """Return the secrets with a further data key, which is the current one."""
@@ -158,6 +164,7 @@ class Secrets(NamedTuple):
             "place_key": self.place_key.hex(),
             "data_keys": {id_.hex(): one.hex() for id_, one in self.data_keys.items()},
             "current": self.current.hex(),
+            "searchable": self.searchable,
         }
         nonce = os.urandom(_NONCE_BYTES)
         secrets = AESGCM(key).encrypt(nonce, json.dumps(plain).encode(), _context(tenant))
@@ -197,6 +204,7 @@ class Secrets(NamedTuple):
                 bytes.fromhex(plain["place_key"]),
                 {bytes.fromhex(id_): bytes.fromhex(one) for id_, one in plain["data_keys"].items()},
                 bytes.fromhex(plain["current"]),
+                plain["searchable"],
             )
         except (InvalidTag, KeyError, TypeError, ValueError) as error:
             msg = f"The stored keys of tenant {tenant!r} cannot be decrypted: they were damaged or altered."

@@ -76,7 +76,7 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
         turn: If true, the object serves one turn of a chain: `messages` returns the same window until `add_messages`, as
             `RunnableWithMessageHistory` requires for concurrent turns. Default: False.
         key: The key of an encrypted memory; see `AgentMemory`. Default: None (nothing is encrypted).
-        searchable: See `AgentMemory`. Default: False.
+        searchable: See `AgentMemory`. Default: None.
 
     Raises:
         InvalidInputError: An ID is empty or too long; `max_messages` or `max_tokens` is less than 1.
@@ -111,7 +111,7 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
         embeddings: Indexer | Embedder | Embeddings | Callable[..., Any] | str | None = None,
         turn: bool = False,
         key: Key | None = None,
-        searchable: bool = False,
+        searchable: bool | None = None,
     ) -> None:
         super().__init__()
         if not is_url(backend) and is_url(session_id):
@@ -133,7 +133,9 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
             self.engine, self._stands_alone = backend, False
         else:
             check_tenant(tenant)
-            given, self._stands_alone = backend_of(backend, 'AgentMemHistory("sqlite:///agentmem.db", "session-1")')
+            given, self._stands_alone = backend_of(
+                backend, 'AgentMemHistory("sqlite:///agentmem.db", "session-1")', key
+            )
             found = protected_backend(given, tenant, key, searchable)
             self.engine = HistoryEngine(found, tenant, codec=codec, indexer=Indexer.of(embeddings, found, tenant))
         self._backend = self.engine.backend

@@ -64,7 +64,7 @@ class AgentMemStore(Surface, BaseStore):
         tenant: The application, if several share the database. Default: `"default"`.
         guard: The rules for values; see `Guard`. Default: None (any value).
         key: The key of an encrypted memory; see `AgentMemory`. Default: None (nothing is encrypted).
-        searchable: See `AgentMemory`. Default: False.
+        searchable: See `AgentMemory`. Default: None.
 
     Example:
         >>> from langchain_agentmem import AgentMemStore
@@ -89,9 +89,9 @@ class AgentMemStore(Surface, BaseStore):
         cache: CachedReads | None = None,
         guard: Guard | None = None,
         key: Key | None = None,
-        searchable: bool = False,
+        searchable: bool | None = None,
     ) -> None:
-        given, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")')
+        given, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")', key)
         tenant = check_tenant(tenant)
         backend = protected_backend(given, tenant, key, searchable)
         self._backend: Backend = backend

@@ -249,3 +249,21 @@ def search_path_of(url: str) -> str:
     """The URL of a schema in the form of libpq."""
     base, _, schema = url.partition("?schema=")
     return f"{base}?options=-csearch_path%3D{schema}"
+
+
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_tenant_keeps_its_searchable_setting(url, call, stored):
+    with AgentMemory.from_url(url, key=MASTER, searchable=stored) as memory:
+        await call(memory.store.put, ("notes",), "k", {"text": "pizza"})
+        await call(memory.profiles.add_fact, USER, "likes pizza")
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        assert [one.key for one in await call(memory.store.search, ("notes",), query="pizza")] == ["k"]
+        assert len(await call(memory.profiles.search, USER, "pizza")) == 1
+        await call(memory.store.put, ("notes",), "k2", {"text": "pizza"})
+    with AgentMemory.from_url(url, key=MASTER, searchable=stored) as memory:
+        assert len(await call(memory.store.search, ("notes",), query="pizza")) == 2
+    with AgentMemory.from_url(url, key=MASTER, searchable=not stored) as memory:
+        with pytest.raises(ConfigurationError, match=f"was created with searchable={stored}.*copy_to"):
+            await call(memory.store.search, ("notes",), query="pizza")
+        with pytest.raises(ConfigurationError, match=f"was created with searchable={stored}"):
+            await call(memory.store.put, ("notes",), "k3", {"text": "pizza"})

@@ -23,6 +23,7 @@ from langchain_agentmem import (
     AgentMemSaver,
     AgentMemStore,
     ConfigurationError,
+    IgnoredKeyWarning,
     InvalidInputError,
     InvalidTypeError,
     TamperedDataError,
@@ -265,6 +266,33 @@ def test_the_key_is_a_setting(monkeypatch, tmp_path):
         assert memory.history("trip").count() == 1
     with AgentMemory() as memory:
         assert memory.history("trip").count() == 1
+
+
+@pytest.mark.parametrize(
+    "create",
+    [
+        AgentMemory,
+        AgentMemory.from_url,
+        AgentMemory.from_conn_string,
+        AgentMemStore.from_url,
+        lambda url: AgentMemHistory(url, "trip"),
+        lambda url: AgentMemHistory.from_url(url, "trip"),
+    ],
+)
+def test_a_url_without_a_key_warns_if_the_environment_has_one(create, monkeypatch, recwarn):
+    url = "sqlite:///:memory:"
+    create(url).close()
+    monkeypatch.setenv("AGENTMEM_KEY", new_key())
+    monkeypatch.setenv("AGENTMEM_URL", url)
+    AgentMemory.from_url(url, key=None).close()
+    AgentMemory.from_url(url, key=MASTER).close()
+    AgentMemory().close()
+    AgentMemory.from_settings(AgentMemSettings(url=url)).close()
+    assert [str(one.message) for one in recwarn] == []
+    with pytest.warns(IgnoredKeyWarning, match="AGENTMEM_KEY is set, but a URL was passed without key=") as found:
+        create(url).close()
+    (warning,) = found
+    assert warning.filename == __file__
 
 
 def test_altered_stored_keys_are_refused(sqlite_url):

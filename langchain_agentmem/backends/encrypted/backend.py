@@ -54,8 +54,8 @@ class EncryptedBackend(Backend):
         inner: The backend that stores the encrypted data. It is closed together with this one.
         source: The keys of the user.
         tenant: The tenant.
-        searchable: If true, the words and vectors of messages and items are stored in a form that can be searched.
-            Default: False.
+        searchable: If true, the words and vectors of items are stored in a form that can be searched. Default: None (as the
+            tenant was created; false for an empty one).
 
     Example:
         >>> from langchain_agentmem.backends import connect
@@ -67,7 +67,7 @@ class EncryptedBackend(Backend):
 
     encrypts = True
 
-    def __init__(self, inner: Backend, source: KeySource, tenant: str, *, searchable: bool = False) -> None:
+    def __init__(self, inner: Backend, source: KeySource, tenant: str, *, searchable: bool | None = None) -> None:
         self.inner = inner
         """The backend that stores the encrypted data."""
         self.source = source
@@ -83,7 +83,7 @@ class EncryptedBackend(Backend):
         self.variables = EncryptedVariables(inner.variables, self.ring)
         self.openings = EncryptedOpenings(inner.openings, self.ring)
         self.cache = EncryptedCache(inner.cache, self.ring)
-        self.items = self.item_table = EncryptedItems(inner, self.ring, searchable=searchable)
+        self.items = self.item_table = EncryptedItems(inner, self.ring)
         self.checkpoints = self.checkpoint_table = EncryptedCheckpoints(inner, self.ring)
         self.stale = EncryptedStaleRows(self)
         self.transfer = EncryptedTransfer(self)
@@ -94,7 +94,7 @@ class EncryptedBackend(Backend):
     def load_keys(self) -> Program[None]:
         """Read the stored keys again. It is an outer program."""
         began = time.monotonic()
-        self.use(began, (yield from stored_secrets(self.inner, self.tenant, self.source)))
+        self.use(began, (yield from stored_secrets(self.inner, self.tenant, self.source, self.searchable)))
 
     def use(self, read_at: float, secrets: Secrets) -> None:
         """Use secrets from now on, unless another thread has read them later.

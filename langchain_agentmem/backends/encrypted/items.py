@@ -182,14 +182,17 @@ class EncryptedItems:
 
     Args:
         inner: The backend that stores the encrypted rows.
-        ring: The keys.
-        searchable: If true, the database searches.
+        ring: The keys. They say whether the database searches.
     """
 
-    def __init__(self, inner: Backend, ring: KeyRing, *, searchable: bool) -> None:
+    def __init__(self, inner: Backend, ring: KeyRing) -> None:
         self._table = inner.items
-        self._searchable = searchable
+        self._ring = ring
         self.seal = ItemSeal(ring)
+
+    @property
+    def _searchable(self) -> bool:
+        return self._ring.secrets.searchable
 
     # Single items
 
@@ -321,8 +324,8 @@ class EncryptedItems:
             if following is None:
                 return found
         _log.warning(
-            "A search in namespace %s ranked only the newest %d items. Narrow the namespace, or open the memory with "
-            "searchable=True.",
+            "A search in namespace %s ranked only the newest %d items. Narrow the namespace, or copy the memory to a "
+            "new one with searchable=True.",
             shown(prefix, 200),
             MAX_RANKED,
         )

@@ -8,7 +8,7 @@ from langchain_agentmem.arguments.omitted import OMITTED
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.notes import Notes
 from langchain_agentmem.encoding.encryption import KeySource, Secrets
-from langchain_agentmem.errors import WrongKeyError
+from langchain_agentmem.errors import ConfigurationError, WrongKeyError
 from langchain_agentmem.programs import Program, Read, Write, storage_program
 
 KEYS = "keys"
@@ -17,7 +17,10 @@ KEYS = "keys"
 _TENANT_OF_KEYS = "\x1fkeys\x1f"
 """The prefix of the tenants of these notes. A cleanup reads all notes of the tenant itself, and cannot decrypt these."""
 
-HINT = "Pass the key that the memory was created with: AgentMemory.from_url(url, key=…), or AGENTMEM_KEY."
+HINT = (
+    "Pass the key that the memory was created with: AgentMemory.from_url(url, key=…). AGENTMEM_KEY is the key of "
+    "AgentMemory() and AgentMemory.from_settings()."
+)
 
 
 def notes_of_keys(backend: Backend, tenant: str) -> Notes:
@@ -30,16 +33,20 @@ def notes_of_keys(backend: Backend, tenant: str) -> Notes:
     return Notes(backend, _TENANT_OF_KEYS + tenant, "encryption")
 
 
-def stored_secrets(backend: Backend, tenant: str, source: KeySource) -> Program[Secrets]:
+def stored_secrets(
+    backend: Backend, tenant: str, source: KeySource, searchable: bool | None = None
+) -> Program[Secrets]:
     """Return the keys of a tenant. Create the keys of an empty tenant.
 
     Args:
         backend: The backend that stores the tenant.
         tenant: The tenant.
         source: The keys of the user.
+        searchable: The argument `searchable`. Default: None (as stored; false for an empty tenant).
 
     Raises:
         WrongKeyError: None of the keys fits, or the tenant has data that is not encrypted.
+        ConfigurationError: The tenant was created with the other value of `searchable`.
     """
     keys = yield from source.keys()
     notes = notes_of_keys(backend, tenant)
@@ -55,13 +62,21 @@ def stored_secrets(backend: Backend, tenant: str, source: KeySource) -> Program[
                 f"written. Open it without key=, or copy it to an encrypted tenant: memory.copy_to(other)."
             )
             raise WrongKeyError(msg)
-        created = Secrets.new().wrapped(keys[0], tenant)
+        created = Secrets.new(searchable=bool(searchable)).wrapped(keys[0], tenant)
         yield from Write(backend, notes.swap(KEYS, created, None, time.time()))
         note = yield from Read(backend, notes.get(KEYS, time.time()))
         if note is None:
             msg = f"The keys of tenant {tenant!r} were deleted just now. Open the memory again."
             raise WrongKeyError(msg)
-    return Secrets.unwrapped(note.value, keys, tenant)
+    secrets = Secrets.unwrapped(note.value, keys, tenant)
+    if searchable is not None and searchable != secrets.searchable:
+        msg = (
+            f"Tenant {tenant!r} was created with searchable={secrets.searchable}; got searchable={searchable}. Nothing was "
+            f"read or written. Leave out searchable= and AGENTMEM_SEARCHABLE, or copy the memory to a new one with "
+            f"searchable={searchable}: memory.copy_to(other)."
+        )
+        raise ConfigurationError(msg)
+    return secrets
 
 
 @storage_program
