@@ -45,6 +45,8 @@ IN_MEMORY = {
 ENGINE = {
     "test_agent_memory.py",
     "test_compression.py",
+    "test_deep_agents.py",
+    "test_embedding_options.py",
     "test_entities.py",
     "test_extraction.py",
     "test_extraction_entities.py",
@@ -57,7 +59,11 @@ ENGINE = {
     "test_history_arguments.py",
     "test_history_chains.py",
     "test_history_forms.py",
+    "test_history_malformed.py",
     "test_history_windows.py",
+    "test_importing_histories.py",
+    "test_importing_memories.py",
+    "test_importing_stores.py",
     "test_knowledge_sources.py",
     "test_learning_answers.py",
     "test_learning_changes.py",
@@ -85,6 +91,7 @@ GRAPHS = {
     "test_checkpoints_graphs.py",
     "test_checkpoints_growth.py",
     "test_checkpoints_pruning.py",
+    "test_checkpoints_values.py",
 }
 
 KEYED = {
