@@ -72,6 +72,7 @@ Errors:
     BudgetError: A message does not fit a budget.
     UnknownCollectionError: No collection of shared knowledge has this name.
     UnknownMessageError: No message of the history has this ID.
+    UnknownSelectionError: No session, user or thread to export or copy has this ID.
     ConfigurationError: A URL, a setting or an installed package is wrong.
     WrongKeyError: A memory's key does not fit its database.
     EmbeddingsChangedError: The stored vectors belong to another embedding model.
@@ -118,6 +119,7 @@ from langchain_agentmem.errors import (
     ThreadInUseError,
     UnknownCollectionError,
     UnknownMessageError,
+    UnknownSelectionError,
     UnsupportedValueError,
     WrongKeyError,
 )
@@ -236,6 +238,7 @@ __all__ = [
     "TokenCounter",
     "UnknownCollectionError",
     "UnknownMessageError",
+    "UnknownSelectionError",
     "UnsupportedValueError",
     "UserProfile",
     "Variable",

@@ -5,7 +5,8 @@
     │   ├── BudgetError                         messages do not fit a budget
     │   ├── SecretFoundError                    a text contains a credential
     │   ├── UnknownCollectionError              no such collection of shared knowledge
-    │   └── UnknownMessageError                 no message of the history has this ID
+    │   ├── UnknownMessageError                 no message of the history has this ID
+    │   └── UnknownSelectionError               nothing to export has this ID
     ├── InvalidTypeError (TypeError)            an argument has a wrong type
     │   └── UnsupportedValueError (ValueError)  a value would not come back equal
     ├── ConfigurationError (ValueError)         a URL, a setting or an installed package is wrong
@@ -49,6 +50,10 @@ class UnknownCollectionError(InvalidInputError):
 
 class UnknownMessageError(InvalidInputError):
     """No message of the history has this ID. Nothing was changed."""
+
+
+class UnknownSelectionError(InvalidInputError):
+    """No session, user or thread to export or copy has this ID. An existing file is unchanged."""
 
 
 class InvalidTypeError(AgentMemError, TypeError):

@@ -20,7 +20,13 @@ import typer
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.output import Output
-from langchain_agentmem.errors import AgentMemError, ConfigurationError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import (
+    AgentMemError,
+    ConfigurationError,
+    InvalidInputError,
+    InvalidTypeError,
+    UnknownSelectionError,
+)
 
 if TYPE_CHECKING:
     from langchain_agentmem.memory import AgentMemory
@@ -258,7 +264,7 @@ def _failure(error: Exception, invocation: Invocation) -> int:
     if isinstance(error, AgentMemError):
         invocation.output.error(str(error))
         wrong = isinstance(error, (ConfigurationError, InvalidInputError, InvalidTypeError))
-        return WRONG_USAGE if wrong else FAILED
+        return WRONG_USAGE if wrong and not isinstance(error, UnknownSelectionError) else FAILED
     if isinstance(error, OSError) and error.strerror:
         name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         invocation.output.error(f"{name}{error.strerror}.")

@@ -212,8 +212,7 @@ def _found_session(memory: AgentMemory, session: str, user: str | None) -> Sessi
 def _show_thread(call: Invocation, memory: AgentMemory, thread: str, limit: int | None) -> None:
     found = memory.checkpointer.get_tuple({"configurable": {"thread_id": thread}})
     if found is None:
-        msg = f"There is no thread {thread!r}. agentmem threads lists them."
-        raise OperationFailedError(msg)
+        raise no_thread(thread)
     checkpoint, values = found.checkpoint, dict(found.checkpoint["channel_values"])
     messages = values.pop("messages", [])
     messages = messages if isinstance(messages, list) else [messages]
@@ -235,6 +234,15 @@ def _show_thread(call: Invocation, memory: AgentMemory, thread: str, limit: int 
     for name, value in values.items():
         call.output.say(f"\n{name}:", "bold")
         call.output.say(str(value))
+
+
+def no_thread(thread: str) -> OperationFailedError:
+    """Return the error for a thread that does not exist.
+
+    Args:
+        thread: The ID.
+    """
+    return OperationFailedError(f"There is no thread {thread!r}. agentmem threads lists them.")
 
 
 def _say_message(call: Invocation, heading: str, message: BaseMessage) -> None:

@@ -65,7 +65,7 @@ def export(
         call.output.note(f"{done.description}.")
     else:
         record = {"target": file, "counts": dict(done.counts), "shared_threads": done.shared_threads}
-        call.output.document(record, done.counts.items())
+        call.output.document(record, [(kind.replace("_", " "), number) for kind, number in done.counts.items()])
 
 
 @operation(
@@ -198,7 +198,15 @@ def _refusing_data() -> Iterator[None]:
 def _show(call: Invocation, done: Imported) -> None:
     parts = {"stored": done.counts, "unchanged": done.unchanged, "kept": done.kept, "expired": done.expired}
     record = {name: dict(counts) for name, counts in parts.items()} | {"without_vectors": done.without_vectors}
-    values = [(f"{name} {kind}", number) for name, counts in parts.items() for kind, number in counts.items() if number]
-    call.output.document(record, values or [("nothing to store", "")])
+    values = [
+        (f"{name} {kind.replace('_', ' ')}", number)
+        for name, counts in parts.items()
+        for kind, number in counts.items()
+        if number
+    ]
+    if values or call.output.as_json:
+        call.output.document(record, values)
+    else:
+        call.output.say("There was nothing to store.")
     if done.without_vectors:
         call.output.note("Some texts were stored without vectors. agentmem reindex embeds them.")

@@ -13,6 +13,7 @@ import typer
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.invocation import Invocation, keys_in, operation
+from langchain_agentmem.command.listings import no_thread
 from langchain_agentmem.errors import InvalidInputError
 
 _COUNTS = ("threads", "checkpoints", "writes", "unchanged")
@@ -70,11 +71,15 @@ def migrate(
         raise InvalidInputError(msg)
     convert = None if function is None else _function(function)
     with call.memory(creates=function is None) as memory:
+        known = {one.thread_id for one in memory.checkpointer.threads()} if thread else set()
+        for one in thread or ():
+            if one not in known:
+                raise no_thread(one)
         if convert is None:
             memory.setup()
-            call.output.document(
-                {"backend": memory.backend.name, "up_to_date": True}, [("The tables are up to date.", None)]
-            )
+            if call.output.as_json:
+                call.output.document({"backend": memory.backend.name, "up_to_date": True})
+            call.output.say("The tables are up to date.")
             return
         with call.output.progress() as progress:
             done = memory.checkpointer.migrate(convert, dry_run=dry_run, thread_ids=thread, progress=progress)

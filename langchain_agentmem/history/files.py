@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from langchain_agentmem.arguments.values import reason_of, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, StorageError
+from langchain_agentmem.text.files import WholeFile
 
 _CHECKSUM = "checksum"
 
@@ -33,14 +32,15 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON object with its checksum. An existing file is replaced when the new one is complete.
 
     Args:
-        path: The file. A symbolic link stays, and the file that it leads to is replaced.
+        path: The file; see `WholeFile` for links and pipes.
         document: The object.
 
     Raises:
         StorageError: The file cannot be written. An existing file is unchanged.
     """
     try:
-        _replace(Path(os.path.realpath(path)), {**document, _CHECKSUM: _checksum(document)})
+        # The checksum is not the last line, so that the rest is JSON after somebody removed it.
+        _write(path, {_CHECKSUM: _checksum(document), **document})
     except (OSError, ValueError) as error:
         msg = f"File {shown(str(path))} cannot be written. An existing file is unchanged. Cause: {_cause_of(error)}."
         raise StorageError(msg) from error
@@ -75,23 +75,14 @@ def read_document(path: Path) -> Any:
     return document
 
 
-def _replace(target: Path, content: Mapping[str, Any]) -> None:
-    """Write a file beside another one, and put it in its place."""
-    handle, name = tempfile.mkstemp(prefix=".agentmem-", suffix=".tmp", dir=target.parent)
-    temporary = Path(name)
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    data = f"{json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)}\n".encode()
+    whole = WholeFile(path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            json.dump(content, file, ensure_ascii=False, allow_nan=False, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            temporary.chmod(target.stat().st_mode & 0o777)
-        temporary.replace(target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
+        whole.file.write(data)
+        whole.finish()
+    finally:
+        whole.close()
 
 
 def _cause_of(error: OSError | ValueError) -> str:

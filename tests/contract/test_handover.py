@@ -237,7 +237,8 @@ async def test_all_checkpoints_bring_back_what_the_graph_removed(memory, call, k
     gone = [RemoveMessage(id=name) for name in ("4", "3", "2", "n7")]
     await call(graph.update_state, moved.config, {"messages": gone})
     options = {"graph": graph, "user_id": BOB}
-    assert (await call(memory.from_thread, moved.thread_id, session_id="latest", **options)).messages == 26
+    latest = await call(memory.from_thread, moved.thread_id, graph, session_id="latest", user_id=BOB)
+    assert latest.messages == 26
     every = await call(memory.from_thread, moved.thread_id, session_id="all", all_checkpoints=True, **options)
     assert every.messages == 30
     stored = await call(memory.history("all", user_id=BOB).get_recent, 99)

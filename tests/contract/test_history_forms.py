@@ -312,12 +312,22 @@ async def test_a_saved_file_replaces_another_one_as_a_whole(memory, call, tmp_pa
     def fail(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("langchain_agentmem.history.files.json.dump", fail)
+    monkeypatch.setattr("langchain_agentmem.text.files.os.fsync", fail)
     with pytest.raises(StorageError, match=r"cannot be written.*Cause: No space left on device"):
         await call(memory.history("a").save, path)
     assert path.read_bytes() == complete
     assert sorted(one.name for one in tmp_path.glob("*.json*")) == ["link.json", "ü trip.json"]
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+async def test_a_saved_file_is_edited_without_the_line_of_its_checksum(memory, call, tmp_path):
+    path = tmp_path / "trip.json"
+    await call(memory.history("trip").add_messages, [HumanMessage("It is 42")])
+    await call(memory.history("trip").save, path)
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if '"checksum"' not in line]
+    path.write_text("\n".join(kept).replace("It is 42", "It is 43"), encoding="utf-8")
+    await call(memory.history("edited").load, path)
+    assert [one.text for one in memory.history("edited").messages] == ["It is 43"]
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,8 @@ async def test_a_session_or_a_thread_is_exported_alone(url, call, tmp_path):
         assert every.counts["sessions"] == 3
         thread = await call(memory.export, path, thread_id="of alice")
         assert (thread.counts["threads"], thread.counts["checkpoints"]) == (1, 9)
+        assert all(name.isidentifier() for name in thread.counts)
+        assert thread.counts["pending_writes"]
         assert {line.get("thread_id", "of alice") for line in lines_of(path)} == {"of alice"}
         both = await call(memory.export, path, session_id="chat", user_id=ALICE, thread_id="of alice")
         assert (both.counts["sessions"], both.counts["threads"]) == (1, 1)

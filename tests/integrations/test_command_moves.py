@@ -101,7 +101,10 @@ def test_export_to_stdout_and_import_from_stdin(
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(shown.out)))
     assert main(["import", "-", "--url", target]) == 0
     assert exported(target) == shown.out
-    assert main(["export", "-", "--url", stored, "--session", "no"]) == 0
+    assert main(["export", "-", "--url", stored, "--session", "no"]) == 1
+    shown = capfdbinary.readouterr()
+    assert (shown.out.count(b"kind"), b"There is no session 'no'" in shown.err) == (0, True)
+    assert main(["export", "-", "--url", stored, "--tenant", "other"]) == 0
     assert b"There was nothing to export.\n" in capfdbinary.readouterr().err
 
 
@@ -182,6 +185,9 @@ def test_migrate_with_a_function(
         json.loads(run("show", "--thread", "thread-1", "--url", stored, "--json"))["values"]
     )
     assert json.loads(run(*arguments, "--json"))["threads"] == 0
+    code_, shown = failure(capsys, *arguments, "--thread", "zz")
+    assert (code_, "There is no thread 'zz'" in shown) == (1, True)
+    assert run("migrate", "--url", stored) == "The tables are up to date.\n"
     for name, message in (
         ("shape_of_today", "must be MODULE:FUNCTION"),
         ("shape_of_today:number", "has no function 'number'"),

@@ -15,6 +15,7 @@ from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.lifecycle.transfer.files import Seal
 from langchain_agentmem.lifecycle.transfer.lines import ARCHIVE, FORMAT, VERSION, Line
 from langchain_agentmem.programs import Compute, Program
+from langchain_agentmem.text.files import open_to_append, sync
 
 _FIRST_LINE_BYTES = 10_000
 _TAIL_BYTES = 65_536
@@ -46,10 +47,10 @@ class Archive:
         """
         if isinstance(target, (str, os.PathLike)):
             path = Path(target)
-            if path.exists() and path.stat().st_size:
+            if path.is_file() and path.stat().st_size:
                 _check_first_line(path)
                 _remove_incomplete_line(path)
-            return cls(path.open("a", encoding="utf-8", newline="\n"), str(path), owned=True)
+            return cls(open_to_append(path), str(path), owned=True)
         if not hasattr(target, "write") or isinstance(target, (io.RawIOBase, io.BufferedIOBase)):
             msg = f"archive must be a path or a text file that is open for writing, got {shown(target)}."
             raise InvalidTypeError(msg)
@@ -73,9 +74,10 @@ class Archive:
             self._file.write(self._seal.text(line).decode())
 
     def _commit(self) -> None:
-        self._file.flush()
         if self._owned:
-            os.fsync(self._file.fileno())
+            sync(self._file)
+        else:
+            self._file.flush()
 
 
 def _check_first_line(path: Path) -> None:

@@ -89,8 +89,8 @@ class HandoverMethods:
     def from_thread(
         self,
         thread_id: str,
-        *,
         graph: Any = None,
+        *,
         session_id: str | None = None,
         user_id: str | Omitted | None = OMITTED,
         agent: str | None = None,
@@ -145,8 +145,8 @@ class HandoverMethods:
     async def afrom_thread(
         self,
         thread_id: str,
-        *,
         graph: Any = None,
+        *,
         session_id: str | None = None,
         user_id: str | Omitted | None = OMITTED,
         agent: str | None = None,

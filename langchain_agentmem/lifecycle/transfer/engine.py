@@ -47,15 +47,21 @@ def export(engines: Engines, target: Any, selection: Selection, progress: bool |
         report = stack.enter_context(reporting(progress))
         writer = yield from Compute(True, LineWriter.open, target)
         stack.callback(writer.close)
+        before: list[Line] = []
 
         def sink(lines: list[Line]) -> Program[None]:
-            yield from Compute(True, writer.write, lines)
+            # The first row is the proof that the selection exists: before it, nothing is written.
+            before.extend(lines)
+            if any(line["kind"] != _EMBEDDINGS for line in lines):
+                yield from Compute(True, writer.write, tuple(before))
+                before.clear()
 
         def done() -> Exported:
             return Exported(nonzero(exporter.counts), writer.name, tuple(exporter.shared))
 
         exporter = Exporter(engines, selection, sink, lambda: report(done()))
         yield from exporter.program()
+        yield from Compute(True, writer.write, tuple(before))
         yield from Compute(True, writer.finish, dict(sorted(nonzero(exporter.counts).items())))
         return done()
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     Backend,
     ItemState,
@@ -25,6 +26,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.notes import Notes, notes_of_thread
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.encoding.damage import reading
+from langchain_agentmem.errors import UnknownSelectionError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.knowledge.extraction.speakers import speakers_of
 from langchain_agentmem.knowledge.namespaces import USER
@@ -126,23 +128,41 @@ class Exporter:
         """The threads that were left out because other users have turns in them."""
 
     def program(self) -> Program[None]:
-        """Export the selected rows."""
+        """Export the selected rows.
+
+        Raises:
+            UnknownSelectionError: A session, user or thread that is selected by ID does not exist.
+        """
         selection = self._selection
         yield from self.embeddings()
         if selection.is_whole or selection.session_id is not None:
             yield from self._sessions()
             yield from self.records(selection.user_id, selection.session_id)
+            self._check_found("session", selection.session_id, "sessions", "records")
         if selection.is_whole:
             yield from self._variables()
             yield from self._items()
         if selection.is_whole or selection.thread_id is not None:
             yield from self._threads()
+            self._check_found("thread", selection.thread_id, "threads")
+        if isinstance(selection.user_id, str) and not (self.counts.total() or self.shared):
+            msg = f"Nothing is stored about user {shown(selection.user_id)}. Check the user's ID."
+            raise UnknownSelectionError(msg)
 
     def embeddings(self) -> Program[None]:
         """Export the fingerprint of the embedding model."""
         state = yield from stored_state(self._backend, self._tenant)
         if state is not None and state.phase == COMPLETE:
             yield from self._sink([{"kind": "embeddings", **state.fingerprint._asdict()}])
+
+    def _check_found(self, kind: str, id_: str | None, *counted: str) -> None:
+        """Check that the object that was selected by ID was exported, or left out because of its other users."""
+        if id_ is None or any(self.counts[one] for one in counted) or id_ in self.shared:
+            return
+        user_id = self._selection.user_id
+        whose = "" if user_id is OMITTED else " of no user" if user_id is None else f" of user {shown(user_id)}"
+        msg = f"There is no {kind} {shown(id_)}{whose}. Check the {kind}'s ID and its user."
+        raise UnknownSelectionError(msg)
 
     # Sessions
 
@@ -308,7 +328,7 @@ class Exporter:
             key,
             lambda after: table.writes(key, after, ROWS),
             lambda one: write_line(key.thread_id, one, codec),
-            "pending writes",
+            "pending_writes",
         )
 
     def _rows(

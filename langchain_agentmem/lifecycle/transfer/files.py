@@ -11,15 +11,16 @@ import codecs
 import io
 import json
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.lifecycle.transfer.lines import ARCHIVE, EXPORT, FORMAT, VERSION, Line, header_line
+from langchain_agentmem.text.files import WholeFile
 
 FIRST_LINE_BYTES = 10_000
 """A first line that is longer is no header."""
@@ -78,17 +79,16 @@ class LineWriter:
     Args:
         file: The file, which takes texts or bytes.
         name: Its path or name.
-        paths: The path of the file, and the one that it gets when it is complete; None for a file of the caller.
+        whole: The file that is put in its place when it is complete; None for a file of the caller.
     """
 
-    def __init__(self, file: Any, name: str, paths: tuple[Path, Path] | None) -> None:
+    def __init__(self, file: Any, name: str, whole: WholeFile | None) -> None:
         self._file = file
-        self._paths = paths
+        self._whole = whole
         self._is_text = isinstance(file, io.TextIOBase)
         self._seal = Seal()
         self._lines = 0
         self.name = name
-        self.write([header_line(EXPORT)])
 
     @classmethod
     def open(cls, target: Any) -> LineWriter:
@@ -104,9 +104,8 @@ class LineWriter:
             if path.is_dir():
                 msg = f"path_or_file is a directory: {shown(str(path))}. Pass the path of a file in it."
                 raise InvalidInputError(msg)
-            # Concurrent exports to one path have files of their own.
-            partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-            return cls(partial.open("xb"), str(path), (partial, path))
+            whole = WholeFile(path)
+            return cls(whole.file, str(path), whole)
         if not hasattr(target, "write"):
             msg = f"path_or_file must be a path or a file that is open for writing, got {shown(target)}."
             raise InvalidTypeError(msg)
@@ -117,8 +116,9 @@ class LineWriter:
         return cls(target, str(getattr(target, "name", "")) or "file", None)
 
     def write(self, lines: Iterable[Line]) -> None:
-        """Write lines."""
-        texts = [self._seal.text(line) for line in lines]
+        """Write lines, the first ones after a header."""
+        header = [] if self._lines else [header_line(EXPORT)]
+        texts = [self._seal.text(line) for line in chain(header, lines)]
         self._lines += len(texts)
         data = b"".join(texts)
         self._file.write(data.decode() if self._is_text else data)
@@ -126,21 +126,15 @@ class LineWriter:
     def finish(self, counts: dict[str, int]) -> None:
         """Write the end, and make the file durable."""
         self.write([{"kind": "end", "lines": self._lines, "counts": counts}])
-        self._file.flush()
-        if self._paths is not None:
-            partial, path = self._paths
-            os.fsync(self._file.fileno())
-            self._file.close()
-            partial.replace(path)
-            self._paths = None
+        if self._whole is None:
+            self._file.flush()
+        else:
+            self._whole.finish()
 
     def close(self) -> None:
         """Remove a file that is not complete."""
-        if self._paths is not None:
-            try:
-                self._file.close()
-            finally:
-                self._paths[0].unlink(missing_ok=True)
+        if self._whole is not None:
+            self._whole.close()
 
 
 class LineReader:

@@ -515,7 +515,7 @@ class Importer:
             raise malformed(batch[0], "the line of its thread is missing")
         skipped = self._thread[1]
         rows = yield from Compute(True, self._thread_rows, batch)
-        counts = {"checkpoints": len(rows.checkpoints), "pending writes": len(rows.writes)}
+        counts = {"checkpoints": len(rows.checkpoints), "pending_writes": len(rows.writes)}
         if skipped is not None:
             skipped.update(counts)
             return

@@ -47,8 +47,9 @@ class TransferMethods:
         """Write what the memory stores to a file of JSON Lines, which `import_from` reads.
 
         Args:
-            path_or_file: A path, or a text or binary file that is open for writing. A path is replaced when the export is
-                complete.
+            path_or_file: A path, or a text or binary file that is open for writing. A file is replaced when the export is
+                complete, also one that a symbolic link leads to, and keeps its mode. Only the owner can read a new one. A
+                pipe is written directly.
             session_id: Export this session only. Default: None (all).
             user_id: Export the data of this user only; None for the data that belongs to nobody. Default: all data. A thread
                 in which other users have turns is left out of a user's export.
@@ -64,6 +65,7 @@ class TransferMethods:
             InvalidInputError: An ID has a wrong value.
             InvalidTypeError: An argument has the wrong type.
             OSError: The file cannot be written.
+            UnknownSelectionError: The session, the thread or the data of the user does not exist. The file is unchanged.
 
         Example:
             >>> import io
@@ -174,6 +176,7 @@ class TransferMethods:
             DamagedDataError: A stored row cannot be read.
             InvalidInputError: A different object is stored, or a value is not accepted.
             InvalidTypeError: An argument has the wrong type.
+            UnknownSelectionError: The session, the thread or the data of the user does not exist.
 
         Example:
             >>> from langchain_agentmem import AgentMemory

@@ -25,7 +25,7 @@ class Exported:
         return f"Exported {described(self.counts)}"
 
     def _repr_html_(self) -> str:
-        rows = [(kind, number) for kind, number in self.counts.items() if number]
+        rows = [(kind.replace("_", " "), number) for kind, number in self.counts.items() if number]
         if self.shared_threads:
             rows.append(("threads left out: they have other users", len(self.shared_threads)))
         return html_table(rows, header=("kind", "exported"), caption=f"Export to {self.target}")
@@ -59,7 +59,7 @@ class Imported:
     def _repr_html_(self) -> str:
         columns = (self.counts, self.unchanged, self.kept, self.expired)
         kinds = dict.fromkeys(kind for column in columns for kind in column)
-        rows = [(kind, *(column.get(kind, 0) for column in columns)) for kind in kinds]
+        rows = [(kind.replace("_", " "), *(column.get(kind, 0) for column in columns)) for kind in kinds]
         caption = "Import"
         if self.without_vectors:
             caption += f". {self.without_vectors} without vectors: call memory.reindex()"
@@ -79,4 +79,6 @@ def described(counts: Mapping[str, int]) -> str:
         >>> described({"sessions": 1, "messages": 2_000, "items": 0})
         '1 sessions, 2,000 messages'
     """
-    return ", ".join(f"{number:,} {kind}" for kind, number in counts.items() if number) or "nothing yet"
+    return (
+        ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in counts.items() if number) or "nothing yet"
+    )
