@@ -31,6 +31,23 @@ def shown_url(url: str) -> str:
     return f"{scheme}://{location.rpartition('@')[2]}"
 
 
+def shown_location(location: str) -> str:
+    """Return a URL or a path without password.
+
+    Args:
+        location: A URL, a path, or a text with a password, such as libpq's connection strings.
+
+    Example:
+        >>> from langchain_agentmem.arguments.urls import shown_location
+        >>> shown_location("data/old.db"), shown_location("host=localhost password=secret")
+        ('data/old.db', '***')
+    """
+    if "://" in location:
+        return shown_url(location)
+    is_secret = _SECRET.search(location.replace(" ", "&")) or ("@" in location and ":" in location)
+    return _HIDDEN if is_secret else location
+
+
 def has_password(url: str) -> bool:
     """Return true if a URL contains a password.
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import shlex
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from langchain_agentmem.errors import ExistingDataWarning
+from langchain_agentmem.errors import ExistingDataWarning, StorageError
 
 COPY_THREADS = "copy them with memory.checkpointer.copy_from(saver)"
 """How threads of another checkpointer are imported."""
 
 SEARCH_VECTORS = "search them with memory.recall(…, knowledge=[vector_store])"
 """How vectors of another package are searched where they are."""
+
+
+class NoMemoryError(StorageError):
+    """A database without a memory was opened after `Backend.never_create`."""
 
 
 class Existing(NamedTuple):
@@ -45,7 +49,7 @@ def imported_from(url: str, format: str, **options: str) -> str:
 
 
 def warn_of_existing(database: str, found: Sequence[Existing]) -> None:
-    """Warn that a database contains data of other packages. A driver calls this once, after it created the tables.
+    """Warn that a database contains data of other packages. A driver calls this after it created the tables.
 
     Args:
         database: The name of the database, without its password.
@@ -58,6 +62,21 @@ def warn_of_existing(database: str, found: Sequence[Existing]) -> None:
             f"data stays unchanged."
         )
         warnings.warn(msg, ExistingDataWarning, stacklevel=2)
+
+
+def refuse_without_memory(database: str, found: Sequence[Existing]) -> NoReturn:
+    """Warn that a database contains data of other packages, and refuse it, because it has no memory.
+
+    Args:
+        database: The name of the database, without its password.
+        found: The data of other packages.
+
+    Raises:
+        NoMemoryError: Always.
+    """
+    warn_of_existing(database, found)
+    msg = f"{database} contains no memory yet."
+    raise NoMemoryError(msg)
 
 
 def _quoted(word: str) -> str:

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
+from langchain_agentmem.arguments.urls import masked_url
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.output import Output
 from langchain_agentmem.errors import (
@@ -141,13 +142,14 @@ class Invocation:
 
         Args:
             url: A URL instead of that of the command. Default: None.
-            creates: If true, a SQLite file that does not exist is created. Default: False.
+            creates: If true, the memory is created if it does not exist. Default: False.
             **changed: Keyword arguments of `AgentMemory` that take precedence over the options of the command.
 
         Raises:
-            OperationFailedError: There is no such file.
+            OperationFailedError: There is no such file, or no memory in the database.
             ConfigurationError: The URL or a setting is wrong.
         """
+        from langchain_agentmem.backends.existing import NoMemoryError
         from langchain_agentmem.memory import AgentMemory
 
         settings = self.settings(url)
@@ -162,7 +164,15 @@ class Invocation:
         if self.key_file is not None and "key" not in changed:
             options["key"] = self.keys
         with AgentMemory.from_settings(settings, **(options | changed)) as memory:
-            yield memory
+            if creates:
+                yield memory
+                return
+            memory.backend.never_create()
+            try:
+                yield memory
+            except NoMemoryError as error:
+                msg = f"There is no memory at {masked_url(settings.url)} yet."
+                raise OperationFailedError(msg) from error
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +13,7 @@ import typer
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.invocation import Invocation, OperationFailedError, keys_in, operation
 from langchain_agentmem.command.listings import NoUser, user_of
-from langchain_agentmem.errors import InvalidInputError
+from langchain_agentmem.errors import ExistingDataWarning, InvalidInputError
 
 if TYPE_CHECKING:
     from langchain_agentmem.lifecycle.transfer.results import Imported
@@ -121,6 +122,8 @@ def import_(
     given: dict[str, Any] = {"user_id": user, "session_id": session, "agent": agent, "table": table, "prefix": prefix}
     given["namespace"] = tuple(namespace) if namespace else None
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if format is not None:  # the warning names this command
+        warnings.simplefilter("ignore", ExistingDataWarning)
     with call.memory(creates=True) as memory, call.output.progress() as progress:
         data = sys.stdin.buffer if source == "-" else source
         with _refusing_data():

@@ -20,6 +20,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.sqlite import SqliteStore
 
 from langchain_agentmem import AgentMemHistory, AgentMemory, AgentMemSaver, AgentMemStore, ExistingDataWarning
+from langchain_agentmem.backends.existing import NoMemoryError
 
 CONFIG: Any = {"configurable": {"thread_id": "1"}}
 
@@ -124,6 +125,11 @@ def community_history(connection: Any) -> None:
     connection.execute("INSERT INTO message_store (session_id, message) VALUES ('s', '{}')")
 
 
+def sql_history(connection: Any) -> None:
+    connection.execute("CREATE TABLE message_store (id SERIAL PRIMARY KEY, session_id TEXT, message TEXT)")
+    connection.execute("INSERT INTO message_store (session_id, message) VALUES ('s', '{}')")
+
+
 def postgres_history(connection: Any) -> None:
     PostgresChatMessageHistory.create_tables(connection, "My_chats")
     history = PostgresChatMessageHistory("My_chats", str(uuid.uuid4()), sync_connection=connection)
@@ -151,6 +157,11 @@ def newer_vectors(connection: Any) -> None:
         (
             community_history,
             r"PostgresChatMessageHistory \(table public\.message_store\).*" + in_postgres("public.message_store"),
+        ),
+        (
+            sql_history,
+            r"SQLChatMessageHistory \(table public\.message_store\).*"
+            + call_of("postgresql://…", "sql-history", table="public.message_store"),
         ),
         (
             vectors,
@@ -276,3 +287,20 @@ async def test_each_surface_tells_what_redis_holds(redis_url, call, kind, door):
         make = kind if door == "constructor" else getattr(kind, door)
         place = client if door == "from_client" else redis_url
         await told_by(make(place, *arguments(kind)), call, r"RedisSaver \(keys checkpoint:")
+
+
+@pytest.mark.parametrize("key", [None, bytes(32)])
+async def test_a_backend_that_never_creates_refuses_a_database_without_a_memory(
+    lasting_url, postgres_database, call, key
+):
+    url = postgres_database if lasting_url.startswith("postgresql") else lasting_url
+    for _ in range(2):
+        with AgentMemory.from_url(url, key=key) as memory:
+            memory.backend.never_create()
+            with pytest.raises(NoMemoryError, match="contains no memory yet"):
+                await call(memory.users)
+    with AgentMemory.from_url(url, key=key) as memory:
+        await call(memory.history("s", user_id="alice").add_messages, [HumanMessage("Hello")])
+    with AgentMemory.from_url(url, key=key) as memory:
+        memory.backend.never_create()
+        assert await call(memory.users) == ["alice"]

@@ -568,3 +568,30 @@ def test_a_profile_in_redis_stays_with_its_user(sqlite_memory, redis_url, given,
     with pytest.raises(InvalidInputError, match=f"the key names the user 'alice', but {other}"):
         sqlite_memory.import_from(redis_url, format="redis-strings", **options)
     assert sqlite_memory.profiles.get("bob").name is None
+
+
+@pytest.mark.parametrize("given", ["{}", "sqlite:///{}"])
+@pytest.mark.parametrize("format", ["sql-history", "store"])
+async def test_a_missing_file_is_refused_and_not_created(sqlite_memory, tmp_path, given, format):
+    with pytest.raises(InvalidInputError, match=r"nope\.db.*: there is no (such )?file"):
+        sqlite_memory.import_from(given.format(tmp_path / "nope.db"), format=format)
+    assert not (tmp_path / "nope.db").exists()
+
+
+async def test_the_path_of_sql_histories(memory, call, tmp_path):
+    foreign.sql_history(f"sqlite:///{tmp_path / 'old.db'}", "session-1").add_messages(foreign.conversation("c", 2))
+    for path in (tmp_path / "old.db", str(tmp_path / "old.db")):
+        await call(memory.import_from, path, format="sql-history")
+    assert len(await stored(memory, call, "session-1")) == len(foreign.conversation("c", 2))
+    with pytest.raises(InvalidInputError, match=r"Could not read the table no at .*old\.db"):
+        await call(memory.import_from, str(tmp_path / "old.db"), format="sql-history", table="no")
+
+
+async def test_a_table_that_two_formats_read_is_imported_once(memory, call, postgres_database):
+    with psycopg.connect(postgres_database) as connection:
+        connection.execute("CREATE TABLE message_store (id SERIAL PRIMARY KEY, session_id TEXT, message TEXT)")
+        message = json.dumps(message_to_dict(HumanMessage("Hello")))
+        connection.execute("INSERT INTO message_store (session_id, message) VALUES ('s', %s)", [message])
+    for form, table in (("postgres-history", "message_store"), ("sql-history", "public.message_store")):
+        await call(memory.import_from, postgres_database, format=form, table=table)
+    assert await call(memory.history("s").count) == 1

@@ -6,14 +6,17 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from commands import ALICE, Run, Terminal, failure, fill, lines, plain
 from langchain_core.messages import AIMessage, HumanMessage
@@ -195,6 +198,37 @@ def test_a_database_that_is_not_there(
     code, shown = failure(capsys, "stats", "--url", "pigeon://x")
     assert (code, "Unknown URL scheme 'pigeon'" in shown) == (2, True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("always::langchain_agentmem.ExistingDataWarning")
+def test_reading_creates_nothing_in_a_foreign_sqlite_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT)")
+        connection.execute("INSERT INTO message_store (session_id, message) VALUES ('s', '{}')")
+        connection.commit()
+    before = file.read_bytes()
+    for command in (
+        ["users"],
+        ["stats"],
+        ["sessions"],
+        ["export", str(tmp_path / "x.jsonl")],
+        ["forget", "a", "--yes"],
+    ):
+        assert main([*command, "--url", f"sqlite:///{file}"]) == 1
+        shown = capsys.readouterr().err
+        assert f"There is no memory at sqlite:///{file} yet." in shown
+        assert "--format sql-history" in shown
+        assert (file.read_bytes(), [one.name for one in tmp_path.iterdir()]) == (before, ["foreign.db"])
+
+
+def test_reading_creates_no_schema_in_postgres(postgres_database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"{postgres_database}{'&' if '?' in postgres_database else '?'}schema=typo"
+    code, shown = failure(capsys, "users", "--url", url)
+    assert (code, "There is no memory at postgresql://" in shown, "schema=typo" in shown) == (1, True, True)
+    with psycopg.connect(postgres_database) as connection:
+        assert connection.execute("SELECT FROM pg_namespace WHERE nspname = 'typo'").fetchall() == []
+        assert connection.execute("SELECT FROM pg_class WHERE relname = 'agentmem_schema'").fetchall() == []
 
 
 def test_an_error_is_one_line_and_its_traceback_is_shown_on_request(

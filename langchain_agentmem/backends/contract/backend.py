@@ -68,6 +68,12 @@ class Backend(ABC):
         """
         self.checks = {name: check, **self.checks}
 
+    def never_create(self) -> None:  # noqa: B027 (a backend in the process has nothing to create)
+        """Let operations refuse a database without a memory, and create nothing in it. Call it before the first operation.
+
+        They raise `NoMemoryError`, and warn of data of other packages.
+        """
+
     def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)
         """Set the index of the vectors, before the first is stored.
 

@@ -177,6 +177,9 @@ class EncryptedBackend(Backend):
 
     # Everything else
 
+    def never_create(self) -> None:
+        self.inner.never_create()
+
     def use_vectors(self, config: Mapping[str, Any]) -> None:
         self.inner.use_vectors(config)
 

@@ -70,6 +70,9 @@ class PostgresBackend(Backend):
         """Create the backend on a pool or connection of the application, which stays open after `close`."""
         return cls(PostgresDriver(settings_of(options), connection))
 
+    def never_create(self) -> None:
+        self.driver.creates = False
+
     def use_vectors(self, config: Mapping[str, Any]) -> None:
         self._items.use_vectors(vector_settings(config))
 

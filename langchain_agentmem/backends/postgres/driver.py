@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from langchain_agentmem.backends.existing import Existing, warn_of_existing
+from langchain_agentmem.backends.existing import Existing, refuse_without_memory, warn_of_existing
 from langchain_agentmem.backends.failures import Translated
 from langchain_agentmem.backends.lifetimes import PerLoop, keep_inherited, refuse_closed
 from langchain_agentmem.backends.postgres.analysis import NOT_ANALYZED, analyze_items
@@ -31,7 +31,7 @@ from langchain_agentmem.backends.postgres.failures import (
     translated,
 )
 from langchain_agentmem.backends.postgres.leases import Operation, Source
-from langchain_agentmem.backends.postgres.migrating import migrate, settled
+from langchain_agentmem.backends.postgres.migrating import found_instead, migrate, settled
 from langchain_agentmem.backends.postgres.options import Settings
 from langchain_agentmem.backends.postgres.slots import TimeLimit
 from langchain_agentmem.backends.postgres.sources import (
@@ -63,6 +63,8 @@ class PostgresDriver:
         self.settings = settings
         self.given = given
         self.closed = False
+        self.creates = True
+        """False if a database without a memory is refused; see `Backend.never_create`."""
         self._given_open = is_open(given)
         self._reset()
 
@@ -135,6 +137,11 @@ class PostgresDriver:
         state = yield from self._attempts(settled(schema, language), None, operation)
         others: list[Existing] = []
         if state is None:
+            if (
+                not self.creates
+                and (found := (yield from self._attempts(found_instead(schema), READ, operation))) is not None
+            ):
+                refuse_without_memory("The Postgres database", found)
             operation.restarts = True
             for attempt in range(1, _ATTEMPTS + 1):
                 try:

@@ -112,6 +112,17 @@ def settled(schema: str | None, language: str) -> Program[TablesState | None]:
 
 
 @storage_program
+def found_instead(schema: str | None) -> Program[list[Existing] | None]:
+    """Return the data of other packages in a database without our tables; None if it has them, in any version."""
+    if (yield from tables_state(schema)) is not None:
+        return None
+    if schema is not None:
+        ((path,),) = yield from Fetch("SELECT current_setting('search_path')")
+        yield from Fetch("SELECT set_config('search_path', quote_ident(%s) || ', ' || %s, true)", (schema, path))
+    return (yield from _others())
+
+
+@storage_program
 def migrate(schema: str | None, language: str) -> Program[list[Existing]]:
     """Create the tables, or migrate them to `VERSION`, unless another process has done it.
 
@@ -174,7 +185,8 @@ WITH found AS (
     SELECT schema.nspname, class.relname,
         class.relname = 'langchain_pg_embedding' OR bool_or(attname = 'langchain_id') AS vectors,
         bool_or(attname = 'session_id') AND bool_and(attname IN ('id', 'session_id', 'message', 'created_at'))
-        AND bool_or(attname = 'message' AND (typname = 'jsonb' OR class.relname = 'message_store')) AS history
+        AND bool_or(attname = 'message' AND (typname = 'jsonb' OR class.relname = 'message_store')) AS history,
+        bool_or(attname = 'message' AND typname <> 'jsonb') AS texts
     FROM pg_catalog.pg_class AS class
     JOIN pg_catalog.pg_namespace AS schema ON schema.oid = class.relnamespace
     JOIN pg_catalog.pg_attribute ON attrelid = class.oid AND attnum > 0 AND NOT attisdropped
@@ -183,7 +195,7 @@ WITH found AS (
       AND class.relname !~ '^agentmem_' AND has_table_privilege(class.oid, 'SELECT')
     GROUP BY schema.nspname, class.relname
 )
-SELECT format('%%I.%%I', nspname, relname), nspname || '.' || relname, vectors FROM found WHERE vectors OR history
+SELECT format('%%I.%%I', nspname, relname), nspname || '.' || relname, vectors, texts FROM found WHERE vectors OR history
 ORDER BY 1
 """
 # Applications choose the names of these tables, so their columns identify them.
@@ -192,12 +204,13 @@ ORDER BY 1
 def _others() -> Program[list[Existing]]:
     """Return the data in tables of LangChain's packages, except LangGraph's tables, which a memory uses."""
     others = []
-    for table, name, holds_vectors in (yield from Fetch(_FIND_OTHERS)):
+    for table, name, holds_vectors, holds_texts in (yield from Fetch(_FIND_OTHERS)):
         if (yield from Fetch(f"SELECT FROM {table} LIMIT 1".replace("%", "%%"))):
             kind, remedy = "vectors of langchain-postgres", SEARCH_VECTORS
             if not holds_vectors:
-                kind = "a PostgresChatMessageHistory"
-                remedy = imported_from("postgresql://…", "postgres-history", table=name)
+                kind = f"a {'SQLChatMessageHistory' if holds_texts else 'PostgresChatMessageHistory'}"
+                form = "sql-history" if holds_texts else "postgres-history"
+                remedy = imported_from("postgresql://…", form, table=name)
             others.append(Existing(f"{kind} (table {table})", remedy))
     return others
 

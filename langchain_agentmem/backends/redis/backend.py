@@ -71,6 +71,9 @@ class RedisBackend(Backend):
         parts = urlsplit(settings.url)
         return f"RedisBackend({parts.netloc.rpartition('@')[2] + parts.path!r}{self.closed_mark})"
 
+    def never_create(self) -> None:
+        self.driver.creates = False
+
     @storage_program
     def purge(self, tenant: str, user_id: str, root: str, now: float) -> Program[None]:
         yield from self._messages.purge(tenant, user_id, now)

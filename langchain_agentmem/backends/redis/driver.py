@@ -40,6 +40,8 @@ class RedisDriver:
     def __init__(self, settings: Settings, client: Client | None = None) -> None:
         self.settings = settings
         self.client = client
+        self.creates = True
+        """False if a database without a memory is refused; see `Backend.never_create`."""
         self._reset()
 
     def _reset(self) -> None:
@@ -72,7 +74,7 @@ class RedisDriver:
         limit = TimeLimit(self.settings.timeout)
         with Translated(DRIVER_ERRORS, lambda error: self._translated(error, limit, writes=writes)):
             if not self._inspected:
-                yield from inspect(self._dispatcher, self.settings, limit)
+                yield from inspect(self._dispatcher, self.settings, limit, creates=self.creates)
                 self._inspected = True
             for _ in range(_ATTEMPTS):
                 try:

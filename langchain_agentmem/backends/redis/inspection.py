@@ -8,7 +8,13 @@ from typing import Any
 from redis.exceptions import NoPermissionError, ResponseError
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.backends.existing import COPY_THREADS, Existing, imported_from, warn_of_existing
+from langchain_agentmem.backends.existing import (
+    COPY_THREADS,
+    Existing,
+    imported_from,
+    refuse_without_memory,
+    warn_of_existing,
+)
 from langchain_agentmem.backends.redis.dispatcher import Command, Dispatcher
 from langchain_agentmem.backends.redis.indexes import LUA
 from langchain_agentmem.backends.redis.limits import TimeLimit
@@ -19,6 +25,8 @@ from langchain_agentmem.programs import Program
 
 SCHEMA_VERSION = 1
 OLDEST_SERVER = (6, 2)
+
+_DATABASE = "The Redis database"
 
 _SCANNED_KEYS = 1_000
 """Approximate number of keys of each server that are checked, once, for data of other packages."""
@@ -32,13 +40,20 @@ _OTHER_PACKAGES = (
 """Packages that store data in Redis, the prefixes of their keys, and how the data is used."""
 
 
-def inspect(dispatcher: Dispatcher, settings: Settings, limit: TimeLimit) -> Program[None]:
+def inspect(dispatcher: Dispatcher, settings: Settings, limit: TimeLimit, *, creates: bool = True) -> Program[None]:
     """Check that the servers keep stored data, and that this version of the package supports its layout.
 
     The first inspection of a database warns if it holds data of other packages.
 
+    Args:
+        dispatcher: Sends the commands.
+        settings: The settings.
+        limit: The time limit.
+        creates: If false, an empty database is refused. Default: True.
+
     Raises:
         ConfigurationError: The database cannot be used.
+        NoMemoryError: The database has no memory, and must not get one.
     """
     servers = yield from dispatcher.route.every(limit)
     questions = [Command(("INFO",), server=server) for server in servers]
@@ -46,13 +61,24 @@ def inspect(dispatcher: Dispatcher, settings: Settings, limit: TimeLimit) -> Pro
         _check_server(info_of(answer), allow_eviction=settings.allow_eviction)
     prefix = slot("schema")
     keys = (f"{prefix}schema", f"{prefix}language")
+    if not creates:
+        (there,) = yield from dispatcher.send([Command(("EXISTS", keys[0]), key=keys[0])], limit, writes=False)
+        if isinstance(there, Exception):
+            raise there
+        if not there:
+            refuse_without_memory(_DATABASE, (yield from _scanned(dispatcher, limit)))
     step = Invoke(LUA["schema"], keys, (SCHEMA_VERSION, settings.language))
     version, language, created = yield from dispatcher.invoke(step, limit, writes=False)
     _check_layout(int(version), language.decode(), settings.language)
     if created:
-        servers = yield from dispatcher.route.every(limit)
-        scans = [Command(("SCAN", 0, "COUNT", _SCANNED_KEYS), server=server) for server in servers]
-        warn_of_existing("The Redis database", _others((yield from dispatcher.send(scans, limit, writes=False))))
+        warn_of_existing(_DATABASE, (yield from _scanned(dispatcher, limit)))
+
+
+def _scanned(dispatcher: Dispatcher, limit: TimeLimit) -> Program[list[Existing]]:
+    """Return the data of other packages among some keys of each server."""
+    servers = yield from dispatcher.route.every(limit)
+    scans = [Command(("SCAN", 0, "COUNT", _SCANNED_KEYS), server=server) for server in servers]
+    return _others((yield from dispatcher.send(scans, limit, writes=False)))
 
 
 def _check_server(info: dict[str, str], *, allow_eviction: bool) -> None:

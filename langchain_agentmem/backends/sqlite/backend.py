@@ -61,6 +61,9 @@ class SqliteBackend(Backend):
     def __repr__(self) -> str:
         return f"SqliteBackend({self.driver.given_path!r}{self.closed_mark})"
 
+    def never_create(self) -> None:
+        self.driver.creates = False
+
     def purge(self, tenant: str, user_id: str, root: str, now: float) -> Program[None]:  # noqa: ARG002
         yield from Purge()
 

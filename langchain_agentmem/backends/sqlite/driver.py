@@ -73,6 +73,8 @@ class SqliteDriver:
         self._unusable: str | None = None
         """The reason why this process must not use the database; None if it may."""
         self.closed = False
+        self.creates = True
+        """False if a database without a memory is refused; see `Backend.never_create`."""
         self._traces = Traces()
         self._reset()
         forks.register(self)
@@ -313,6 +315,8 @@ class SqliteDriver:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         cursor = sqlite3.Cursor(connection)
+        if not self.creates and not self._ready:
+            tables.require_tables(cursor, self.path)
         if self._adopted is None:
             cursor.execute(f"PRAGMA synchronous = {self._synchronous}")
             if not self._is_shared:

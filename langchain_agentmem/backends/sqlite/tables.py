@@ -7,7 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.backends.existing import COPY_THREADS, Existing, imported_from, warn_of_existing
+from langchain_agentmem.backends.existing import (
+    COPY_THREADS,
+    Existing,
+    imported_from,
+    refuse_without_memory,
+    warn_of_existing,
+)
 from langchain_agentmem.backends.sqlite.traces import MOST_LEVELS, REBUILD, WORDS, levels
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
@@ -84,6 +90,20 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
         _make_words_readable(cursor)
         _reduce_levels(cursor)
     warn_of_existing(path, others)
+
+
+def require_tables(cursor: Any, path: str) -> None:
+    """Refuse a database without our tables. Nothing is written.
+
+    Args:
+        cursor: A cursor on a connection without a transaction.
+        path: The name of the database in errors.
+
+    Raises:
+        NoMemoryError: The tables do not exist.
+    """
+    if schema_version(cursor) is None:
+        refuse_without_memory(path, _others(cursor, path))
 
 
 def schema_version(cursor: Any) -> int | None:

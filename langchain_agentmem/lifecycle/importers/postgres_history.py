@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from langchain_agentmem.arguments.urls import shown_url
+from langchain_agentmem.arguments.urls import shown_location
 from langchain_agentmem.lifecycle.importers.arguments import Options
 from langchain_agentmem.lifecycle.importers.postgres import (
     afetched,
@@ -16,7 +16,7 @@ from langchain_agentmem.lifecycle.importers.postgres import (
     is_asynchronous,
     opened,
 )
-from langchain_agentmem.lifecycle.importers.rows import PAGE_ROWS, Source, SourceMessage
+from langchain_agentmem.lifecycle.importers.rows import PAGE_ROWS, Source, SourceMessage, scope_of_table
 
 FORMAT = "postgres-history"
 
@@ -34,12 +34,12 @@ def source_of(given: Any, options: Options) -> Source:
     name = f"the table {table}"
     if isinstance(given, str):
         rows: Callable[[], Any] = partial(_rows_at, given, table)
-        name = f"the table {table} at {shown_url(given)}"
+        name = f"the table {table} at {shown_location(given)}"
     elif is_asynchronous(given):
         rows = partial(_arows, given, table, None)
     else:
         rows = partial(_rows, given, table, None)
-    return Source(name, f"{FORMAT} {_plain(table)}", rows)
+    return Source(name, scope_of_table(table), rows)
 
 
 def _one(history: Any, options: Options) -> Source:
@@ -55,7 +55,7 @@ def _one(history: Any, options: Options) -> Source:
         else partial(_rows, connection, table, session)
     )
     name = f"PostgresChatMessageHistory (table {table})"
-    return Source(name, f"{FORMAT} {table}", rows, single=True, session=session)
+    return Source(name, scope_of_table(table), rows, single=True, session=session)
 
 
 def _rows_at(url: str, table: str) -> Iterator[SourceMessage]:
@@ -107,7 +107,3 @@ class _Query:
 def _message(row: Sequence[Any]) -> SourceMessage:
     number, session, text, time = row
     return SourceMessage(session, number, text, time.timestamp() if isinstance(time, datetime) else None)
-
-
-def _plain(table: str) -> str:
-    return table.rpartition(".")[2]

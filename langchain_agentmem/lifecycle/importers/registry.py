@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from langchain_agentmem.arguments.urls import shown_url
+from langchain_agentmem.arguments.urls import shown_location
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.lifecycle.importers import (
@@ -107,7 +107,7 @@ def source_for(given: Any, format: str | None, options: Options) -> Source:
     if kind is None:
         formats = ", ".join(FORMATS)
         if isinstance(given, str):
-            msg = f"Could not recognise {shown(shown_url(given))}. Pass format=…: {formats}."
+            msg = f"Could not recognise {shown(shown_location(given))}. Pass format=…: {formats}."
             raise InvalidInputError(msg)
         msg = (
             f"source must be a path or a file, or an object of another package, got {type(given).__name__}: {shown(given)}. "

@@ -244,6 +244,11 @@ def importing(name: str) -> Iterator[None]:
         raise InvalidInputError(msg) from error
 
 
+def scope_of_table(table: str) -> str:
+    """Return the `Source.scope` of a table of messages, whose schema may be named. All formats that read it have the same."""
+    return f"table {table.rpartition('.')[2]}"
+
+
 def missing_package(*, source: str, package: str) -> ConfigurationError:
     """Return the error that reading a source needs a package that is not installed."""
     return ConfigurationError(f"Reading {source} needs the package {package}. Run pip install {package}.")

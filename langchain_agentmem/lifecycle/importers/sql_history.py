@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_agentmem.arguments.urls import shown_url
+from langchain_agentmem.arguments.urls import shown_location
+from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.lifecycle.importers.arguments import Options
 from langchain_agentmem.lifecycle.importers.rows import (
@@ -17,7 +20,9 @@ from langchain_agentmem.lifecycle.importers.rows import (
     Source,
     SourceMessage,
     missing_package,
+    scope_of_table,
 )
+from langchain_agentmem.programs.workers import finished, in_worker
 
 FORMAT = "sql-history"
 TABLE = "message_store"
@@ -28,7 +33,7 @@ def source_of(given: Any, options: Options) -> Source:
     """Return the source of one history, or of all histories in a table.
 
     Args:
-        given: A history, an engine of SQLAlchemy, or a URL.
+        given: A history, an engine of SQLAlchemy, a URL, or the path of a SQLite file.
         options: With `table`, unless it is `message_store` or a history is given.
     """
     if hasattr(given, "session_maker"):
@@ -38,12 +43,12 @@ def source_of(given: Any, options: Options) -> Source:
         rows, on_loop = _rows_of(_engine_of(given), reading)
         table = getattr(model, "__tablename__", TABLE)
         message: Callable[[Any], BaseMessage] = given.converter.from_sql_model
-        scope, name = f"{FORMAT} {table}", f"SQLChatMessageHistory (table {table})"
+        scope, name = scope_of_table(table), f"SQLChatMessageHistory (table {table})"
         return Source(name, scope, rows, message, single=True, session=given.session_id, on_loop=on_loop)
     table = options.table or TABLE
-    scope = f"{FORMAT} {table.rpartition('.')[2]}"
-    if isinstance(given, str):
-        return Source(f"the table {table} at {shown_url(given)}", scope, partial(_rows_at, given, table))
+    scope = scope_of_table(table)
+    if isinstance(given, (str, Path)):
+        return Source(f"the table {table} at {shown_location(str(given))}", scope, partial(_rows_at, str(given), table))
     rows, on_loop = _rows_of(given, _table_reading(table))
     return Source(f"the table {table}", scope, rows, on_loop=on_loop)
 
@@ -104,11 +109,25 @@ def _rows_of(engine: Any, reading: _Reading) -> tuple[Callable[[], Any], bool]:
     return partial(_rows, engine, reading), type(engine.pool).__name__ == "SingletonThreadPool"
 
 
+def _check_file(engine: Any) -> None:
+    """Refuse a SQLite file that does not exist, before SQLite creates it."""
+    path = engine.url.database
+    in_file = engine.dialect.name == "sqlite" and path and path != ":memory:" and not path.startswith("file:")
+    if in_file and not Path(path).is_file():
+        msg = f"there is no file {shown(path)}"
+        raise FileNotFoundError(msg)
+
+
 def _rows_at(url: str, table: str) -> Iterator[SourceMessage]:
     try:
         from sqlalchemy import create_engine
     except ImportError:
         raise missing_package(source="SQLChatMessageHistory", package="sqlalchemy") from None
+    if "://" not in url:
+        url = f"sqlite:///{url}"
+    scheme, _, rest = url.partition("://")
+    if scheme in ("postgresql", "postgres") and find_spec("psycopg"):  # SQLAlchemy's default driver is psycopg2
+        url = f"postgresql+psycopg://{rest}"
     engine = create_engine(url)
     if engine.dialect.is_async:
         driver = f"{engine.dialect.name}+{engine.dialect.driver}"
@@ -123,6 +142,7 @@ def _rows_at(url: str, table: str) -> Iterator[SourceMessage]:
 def _rows(engine: Any, reading: _Reading) -> Iterator[SourceMessage]:
     from sqlalchemy.orm import Session
 
+    _check_file(engine)
     after: Any = None
     while True:
         with Session(engine) as session:
@@ -137,6 +157,7 @@ def _rows(engine: Any, reading: _Reading) -> Iterator[SourceMessage]:
 async def _arows(engine: Any, reading: _Reading) -> AsyncIterator[SourceMessage]:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    await finished(in_worker(_check_file, engine))
     after: Any = None
     while True:
         async with AsyncSession(engine) as session:

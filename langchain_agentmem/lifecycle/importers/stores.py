@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from langchain_agentmem.arguments.urls import shown_url
+from langchain_agentmem.arguments.urls import shown_location
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.lifecycle.importers.arguments import Options
@@ -36,7 +36,7 @@ def source_of(given: Any, options: Options) -> Source:
     """
     prefix = options.namespace or ()
     if isinstance(given, (str, Path)):
-        return Source(f"the store at {shown_url(str(given))}", FORMAT, rows_of(given, prefix))
+        return Source(f"the store at {shown_location(str(given))}", FORMAT, rows_of(given, prefix))
     return Source(f"the {type(given).__name__}", FORMAT, rows_of(given, prefix))
 
 
