@@ -607,6 +607,17 @@ def test_a_forged_line_with_a_right_checksum_is_refused_or_stored(exported, data
             memory.export(io.BytesIO())
 
 
+def test_a_thread_without_a_secret_field_is_refused(exported, sqlite_memory):
+    lines = [json.loads(line) for line in exported.read_bytes().splitlines()]
+    number = next(number for number, line in enumerate(lines, 1) if line["kind"] == "thread")
+    del lines[number - 1]["secret"]
+    seal = Seal()
+    content = b"".join(seal.text({key: value for key, value in one.items() if key != "sum"}) for one in lines)
+    with pytest.raises(DamagedDataError, match=f"Line {number} "):
+        sqlite_memory.import_from(io.BytesIO(content))
+    assert is_empty(sqlite_memory)
+
+
 def test_moved_repeated_and_missing_lines_are_refused(exported, sqlite_memory):
     lines = exported.read_bytes().splitlines(keepends=True)
     for changed in (

@@ -470,6 +470,7 @@ class Importer:
         codec = self._engines.checkpoints.codec
         for one in batch:
             state = row_of(one, lambda line: forms.thread_of(line, self._tenant, codec))
+            is_sealed = row_of(one, lambda line: line["secret"] is not None)
             if state.secret is not None and not codec.secret:
                 msg = (
                     f"Thread {state.key.thread_id!r} is encrypted in its memory, and this one has no key. Its references are "
@@ -492,7 +493,7 @@ class Importer:
             if skipped is not None:
                 skipped["threads"] += 1
             self._thread = state.key.thread_id, skipped
-            self._rekeying = Rekeying() if one.line["secret"] is not None and not codec.secret else None
+            self._rekeying = Rekeying() if is_sealed and not codec.secret else None
             self._is_new_thread = stored is None
 
     def _restore_thread(self, state: ThreadState, *, replaces: bool) -> Program[None]:
