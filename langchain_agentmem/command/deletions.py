@@ -53,6 +53,9 @@ def cleanup(
     Sessions, messages, threads, items, records and what threads left behind; knowledge about users stays.
     """
     age = age_of(older_than)
+    if isinstance(age, timedelta) and not age:
+        msg = f"--older-than must be greater than zero; got {older_than[:100]!r}."
+        raise InvalidInputError(msg)
     kinds = tuple(kind or DEFAULT_KINDS)
     with call.memory() as memory:
 
@@ -97,6 +100,9 @@ def forget(
 
     --dry-run lists the places of the database that hold the user's ID, also those of other applications.
     """
+    if not user:
+        msg = "USER must not be empty."
+        raise InvalidInputError(msg)
     with call.memory() as memory:
         if dry_run:
             with call.output.progress() as progress:

@@ -6,6 +6,7 @@ import functools
 import getpass
 import inspect
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -98,6 +99,20 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     ),
 }
 """The annotations and default values of the options that all commands have."""
+
+
+_OPTIONS = {"user_id": "--user", "session_id": "--session", "thread_id": "--thread", "path_or_file": "FILE"}
+"""The options whose names differ from the argument in Python."""
+
+_QUOTES = "\"'"
+_WITH_VALUE = re.compile(
+    r"(?<![\w/?&-])(user_id|session_id|thread_id|agent|table|prefix|namespace|format|existing|shared|key)="
+    r"(\"[^\"]*\"|'[^']*'|…|)"
+)
+_NAME = re.compile(
+    r"(?<![\w/?&'-])'?(user_id|session_id|thread_id|path_or_file|older_than|batch_size)\b'?"
+    r"|^(agent|table|prefix|namespace|existing)\b(?= (?:must|is|has)\b)"
+)
 
 
 class OperationFailedError(AgentMemError):
@@ -272,7 +287,7 @@ def _failure(error: Exception, invocation: Invocation) -> int:
     if invocation.debug:
         invocation.output.traceback(error)
     if isinstance(error, AgentMemError):
-        invocation.output.error(str(error))
+        invocation.output.error(in_options(str(error)))
         wrong = isinstance(error, (ConfigurationError, InvalidInputError, InvalidTypeError))
         return WRONG_USAGE if wrong and not isinstance(error, UnknownSelectionError) else FAILED
     if isinstance(error, OSError) and error.strerror:
@@ -282,6 +297,25 @@ def _failure(error: Exception, invocation: Invocation) -> int:
     hint = "" if invocation.debug else " Pass --debug to see where it was raised."
     invocation.output.error(f"{type(error).__name__}: {error}.{hint}")
     return FAILED
+
+
+def in_options(text: str) -> str:
+    """Return the message of an error with options of the command instead of arguments in Python.
+
+    Args:
+        text: The message.
+
+    Example:
+        >>> from langchain_agentmem.command.invocation import in_options
+        >>> in_options('user_id is missing. Pass user_id=… or existing="keep".')
+        '--user is missing. Pass --user … or --existing keep.'
+    """
+    text = _WITH_VALUE.sub(lambda found: f"{_option(found[1])} {found[2].strip(_QUOTES)}".rstrip(), text)
+    return _NAME.sub(lambda found: _option(found[1] or found[2]), text)
+
+
+def _option(name: str) -> str:
+    return _OPTIONS.get(name) or f"--{name.replace('_', '-')}"
 
 
 def keys_in(path: str, prompt: str) -> list[str]:

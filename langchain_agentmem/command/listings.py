@@ -80,6 +80,7 @@ def show(
         str | None,
         typer.Option(metavar="ID", help="The user of the session. By default, that of the only session with this ID."),
     ] = None,
+    no_user: Annotated[bool, typer.Option("--no-user", metavar="", help="The session of no user.")] = False,
     agent: Annotated[str | None, typer.Option(metavar="NAME", help="Only the messages of this agent.")] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Only the newest N messages.")
@@ -97,9 +98,12 @@ def show(
         if session is None:
             _show_thread(call, memory, str(thread), limit)
             return
-        info = _found_session(memory, session, user)
+        info = _found_session(memory, session, user_of(user, no_user))
         history = memory.history(info.session_id, user_id=info.user_id, agent=agent)
         messages = history.stored(limit)
+        if agent is not None and not messages:
+            msg = f"Session {session!r} has no messages of agent {agent!r}."
+            raise OperationFailedError(msg)
     if not call.output.as_json:
         owner = "no user" if info.user_id is None else info.user_id
         call.output.say(f"Session {info.session_id} of {owner}: {one_line(info.title or '', 200)}".rstrip(": "), "bold")
@@ -130,6 +134,9 @@ def search(
 
     By words, and by meaning if AGENTMEM_EMBEDDINGS names a model.
     """
+    if not query.strip():
+        msg = "The query is empty. Pass the words to search for."
+        raise InvalidInputError(msg)
     with call.memory() as memory:
         found = memory.search_history(query, limit, user_id=user, session_id=session, agent=agent)
     if not found and user is None:
@@ -192,18 +199,22 @@ def user_of(user: str | None, no_user: bool) -> str | Omitted | None:
     return None if no_user else OMITTED if user is None else user
 
 
-def _found_session(memory: AgentMemory, session: str, user: str | None) -> SessionInfo:
-    """Return a session; without a user, the one session that has this ID."""
-    found = memory.sessions.get(session, user_id=user)
-    if found is None and user is None:
+def _found_session(memory: AgentMemory, session: str, user: str | Omitted | None) -> SessionInfo:
+    """Return a session; with the user omitted, the one session that has this ID."""
+    if user is OMITTED:
         others = [one for one in memory.sessions.list() if one.session_id == session]
         if len(others) > 1:
-            names = ", ".join(sorted(str(one.user_id) for one in others)[:5])
-            msg = f"{len(others)} users have a session {session!r}: {names}{' …' if len(others) > 5 else ''}. Pass --user."
+            names = ", ".join(sorted(one.user_id or "no user (--no-user)" for one in others)[:5])
+            msg = (
+                f"{len(others)} sessions have the ID {session!r}, of {names}{' …' if len(others) > 5 else ''}. Pass --user "
+                f"or --no-user."
+            )
             raise InvalidInputError(msg)
         found = others[0] if others else None
+    else:
+        found = memory.sessions.get(session, user_id=user)
     if found is None:
-        whose = "" if user is None else f" of {user!r}"
+        whose = "" if user is OMITTED else " of no user" if user is None else f" of {user!r}"
         msg = f"There is no session {session!r}{whose}. agentmem sessions lists them."
         raise OperationFailedError(msg)
     return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.command.invocation import Invocation, OperationFailedError, keys_in, operation
+from langchain_agentmem.command.invocation import Invocation, OperationFailedError, in_options, keys_in, operation
 from langchain_agentmem.command.listings import NoUser, user_of
 from langchain_agentmem.errors import ExistingDataWarning, InvalidInputError
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from langchain_agentmem.lifecycle.transfer.results import Imported
 
 _FOREIGN = "Data of another package"
+
+_OPTIONS_OF_FORMATS = {
+    "table": ("postgres-history", "sql-history"),
+    "prefix": ("redis-history", "redis-strings"),
+    "namespace": ("store", "langmem"),
+}
+"""The formats that use an option."""
 
 Session = Annotated[str | None, typer.Option("--session", metavar="ID", help="Only this session.")]
 User = Annotated[str | None, typer.Option("--user", metavar="ID", help="Only the data of this user.")]
@@ -122,10 +129,17 @@ def import_(
     given: dict[str, Any] = {"user_id": user, "session_id": session, "agent": agent, "table": table, "prefix": prefix}
     given["namespace"] = tuple(namespace) if namespace else None
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if format is None and options:
+        msg = f"{in_options(next(iter(options)))} is for the data of other packages. Name its format with --format."
+        raise InvalidInputError(msg)
+    for name, formats in _OPTIONS_OF_FORMATS.items():
+        if name in options and format not in formats:
+            msg = f"--{name} has no effect with --format {format}; it is for {', '.join(formats)}. Leave it out."
+            raise InvalidInputError(msg)
     if format is not None:  # the warning names this command
         warnings.simplefilter("ignore", ExistingDataWarning)
     with call.memory(creates=True) as memory, call.output.progress() as progress:
-        data = sys.stdin.buffer if source == "-" else source
+        data = _stdin(format) if source == "-" else source
         with _refusing_data():
             done = memory.import_from(data, format=format, existing=existing, progress=progress, **options)
     _show(call, done)
@@ -187,6 +201,21 @@ def copy(
             progress=progress,
         )
     _show(call, done)
+
+
+def _stdin(format: str | None) -> Any:
+    """Return stdin for an export, or the JSON value in it for the formats that are files."""
+    from langchain_agentmem.lifecycle.importers.documents import MESSAGES, ROLES
+    from langchain_agentmem.lifecycle.importers.mem0 import FORMAT
+    from langchain_agentmem.lifecycle.importers.rows import document_of, importing
+
+    if format is None:
+        return sys.stdin.buffer
+    if format not in (MESSAGES, ROLES, FORMAT):
+        msg = f"--format {format} reads a database. Pass its URL or path instead of -."
+        raise InvalidInputError(msg)
+    with _refusing_data(), importing("stdin, which must be JSON"):
+        return document_of(sys.stdin.buffer.read())
 
 
 @contextmanager

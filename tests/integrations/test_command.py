@@ -407,7 +407,7 @@ def test_window_of_the_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (["--conversation", "nowhere.json"], "There is no file 'nowhere.json'."),
         (["--url", "carrier-pigeon://x"], "Unknown URL scheme 'carrier-pigeon'"),
         (["--url", "sqlite:////no/such/folder/x.db"], "the folder /no/such/folder does not exist"),
-        (["--user", ""], "user_id must not be empty."),
+        (["--user", ""], "--user must not be empty."),
     ],
 )
 def test_errors_are_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,10 @@ def test_show_finds_the_only_session_with_an_id(stored: str, run: Run, capsys: p
         memory.history("only", user_id="bob").add_user_message("Here it is")
     assert "Here it is" in run("show", "only", "--url", stored)
     code, shown = failure(capsys, "show", "trip", "--url", stored)
-    assert (code, shown.partition("error: ")[2]) == (2, f"2 users have a session 'trip': {ALICE}, bob. Pass --user.")
+    assert (code, shown.partition("error: ")[2]) == (
+        2,
+        f"2 sessions have the ID 'trip', of {ALICE}, bob. Pass --user or --no-user.",
+    )
     assert "Ferry" in run("show", "trip", "--user", "bob", "--url", stored)
 
 
@@ -170,13 +173,13 @@ def test_empty_results(sqlite_url: str, run: Run, monkeypatch: pytest.MonkeyPatc
         (["show"], 2, "Name a session, or a thread with --thread ID: one of them."),
         (["show", "a", "--thread", "b"], 2, "Name a session, or a thread"),
         (["sessions", "--user", "a", "--no-user"], 2, "--user and --no-user exclude each other."),
-        (["sessions", "--user", ""], 2, "user_id must not be empty"),
+        (["sessions", "--user", ""], 2, "--user must not be empty"),
         (["sessions", "--limit", "0"], 2, "--limit"),
         (["cleanup"], 2, "--older-than"),
         (["cleanup", "--older-than", "soon"], 2, "--older-than must be an age such as 90d, 12h, 2w or P90D"),
         (["cleanup", "--older-than", "1s", "--kind", "users", "--yes"], 2, "users"),
         (["forget", "bob", "--shared", "perhaps"], 2, "--shared"),
-        (["forget", ""], 2, "user_id must not be empty"),
+        (["forget", ""], 2, "USER must not be empty"),
         (["forget"], 2, "USER"),
         (["stats", "--bogus"], 2, "--bogus"),
         (["unknown"], 2, "unknown"),

@@ -200,6 +200,60 @@ def test_migrate_with_a_function(
     assert failure(capsys, "migrate", "--dry-run", "--url", stored)[0] == 2
 
 
+def test_import_of_roles_from_stdin(
+    sqlite_url: str, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def type_(text: bytes) -> None:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+
+    arguments = ("import", "-", "--url", sqlite_url, "--format")
+    type_(b'[{"role": "user", "content": "Where to?"}]')
+    assert "stored messages\t1\n" in run(*arguments, "roles", "--session", "s1")
+    type_(b'[{"role": "user", "content": "Where to?"}]')
+    code, shown = failure(capsys, *arguments, "roles")
+    assert ("--session is missing" in shown, "session_id" in shown) == (True, False), shown
+    type_(b"no JSON")
+    code, shown = failure(capsys, *arguments, "roles", "--session", "s1")
+    assert (code, "stdin, which must be JSON" in shown) == (1, True)
+    code, shown = failure(capsys, *arguments, "sql-history")
+    assert (code, "--format sql-history reads a database" in shown) == (2, True)
+
+
+def test_options_without_effect_and_files_that_are_no_exports(
+    stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, shown = failure(capsys, "import", "x.jsonl", "--user", "bob", "--url", stored)
+    assert (code, "--user is for the data of other packages" in shown) == (2, True)
+    code, shown = failure(capsys, "import", "x.json", "--format", "roles", "--table", "t", "--url", stored)
+    assert (code, "--table has no effect with --format roles" in shown) == (2, True)
+    path = tmp_path / "file"
+    for content, hint in (
+        (b"\x1f\x8b\x08 ...", "gunzip"),
+        (b"SQLite format 3\0...", "SQLite database"),
+        (exported(stored).replace(b"\n", b"\r\n"), "CR LF"),
+    ):
+        path.write_bytes(content)
+        code, shown = failure(capsys, "import", str(path), "--url", stored)
+        assert (code, hint in shown) == (1, True), shown
+    code, shown = failure(capsys, "export", str(tmp_path), "--url", stored)
+    assert (code, "FILE is a directory" in shown) == (2, True)
+    code, shown = failure(capsys, "cleanup", "--older-than", "0d", "--url", stored)
+    assert (code, "--older-than must be greater than zero; got '0d'" in shown) == (2, True)
+    assert "The query is empty" in failure(capsys, "search", "", "--url", stored)[1]
+
+
+def test_show_refuses_an_id_that_several_sessions_have(
+    stored: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with AgentMemory.from_url(stored) as memory:
+        memory.history("trip").add_user_message("Of nobody")
+    code, shown = failure(capsys, "show", "trip", "--url", stored)
+    assert (code, f"of {ALICE}, bob, no user (--no-user)" in shown) == (2, True), shown
+    assert "Of nobody" in run("show", "trip", "--no-user", "--url", stored)
+    code, shown = failure(capsys, "show", "trip", "--user", "bob", "--agent", "nosuch", "--url", stored)
+    assert (code, "has no messages of agent 'nosuch'" in shown) == (1, True)
+
+
 def test_copy_into_an_encrypted_memory_and_back(stored: str, run: Run, tmp_path: Path) -> None:
     key, secret, plain = (
         tmp_path / "key.txt",

@@ -28,6 +28,12 @@ FIRST_LINE_BYTES = 10_000
 _MOST_CHARACTERS = 4_000
 """The maximum length of a path. Operating systems accept no longer ones."""
 
+_HINTS = {
+    b"\x1f\x8b": "It is compressed with gzip: decompress it with gunzip.",
+    b"SQLite format 3\0": "It is a SQLite database: copy a memory with copy_to; for other data, pass format=.",
+}
+"""What to do with files that are often taken for an export, by their first bytes."""
+
 _MARK = b',"sum":"'
 _END = b'"}'
 _DIGITS = 16
@@ -157,6 +163,7 @@ class LineReader:
         self.is_seekable = self._owned or bool(getattr(source, "seekable", bool)())
         self._start = self._file.tell() if self.is_seekable else 0
         self.content = EXPORT
+        self._beginning = b""
 
     def close(self) -> None:
         """Close the file if this object opened it."""
@@ -185,8 +192,8 @@ class LineReader:
         text = b""
         if header is None:
             msg = (
-                f"{self.name!r} cannot be imported: line 1 is not the header of an export of langchain-agentmem. For the "
-                f"data of another package, pass format=. Nothing was written."
+                f"{self.name!r} cannot be imported: line 1 is not the header of an export of langchain-agentmem. "
+                f"{self._hint()} Nothing was written."
             )
             raise InvalidInputError(msg)
         text = header
@@ -216,11 +223,19 @@ class LineReader:
         """Return the first line; None if it is not our header."""
         try:
             text = self._next(FIRST_LINE_BYTES)
+            self._beginning = text[:16]
             header = json.loads(text)
         except (ValueError, RecursionError):
             return None
         is_own = isinstance(header, dict) and header.get("format") == FORMAT and header.get("kind") == "header"
         return text if is_own else None
+
+    def _hint(self) -> str:
+        """Return what to do with a file that is no export, by its first bytes."""
+        for beginning, hint in _HINTS.items():
+            if self._beginning.startswith(beginning):
+                return hint
+        return "For the data of another package, pass format=."
 
     def _next(self, most: int = -1) -> bytes:
         text = self._file.readline(most)
@@ -231,6 +246,8 @@ class LineReader:
             line = seal.line(text)
         except (ValueError, RecursionError) as error:
             reason = "it is incomplete" if not text.endswith(b"\n") else str(error)
+            if text.endswith(b"\r\n"):
+                reason = "it ends with CR LF instead of LF, which dos2unix mends"
             raise self._damaged(number, reason) from error
         return line
 
