@@ -414,7 +414,7 @@ def test_completion_names_the_commands() -> None:
         timeout=PATIENCE,
         check=False,
     )
-    assert set(done.stdout.split()) == {"stats", "sessions", "show", "search"}
+    assert set(done.stdout.split()) == {"stats", "sessions", "show", "search", "serve"}
 
 
 def test_ages() -> None:
