@@ -98,28 +98,18 @@ def forget(
 
     Prints the receipt: what was deleted, and what was kept for which reason.
 
-    --dry-run lists the places of the database that hold the user's ID, also those of other applications.
+    --dry-run counts what would be deleted. With --json or --debug, it also lists the places of the database that hold the
+    user's ID, also those of other applications.
     """
     if not user:
         msg = "USER must not be empty."
         raise InvalidInputError(msg)
+    traces: list[dict[str, Any]] | None = None
     with call.memory() as memory:
-        if dry_run:
+        if dry_run and (call.output.as_json or call.debug):
             with call.output.progress() as progress:
-                traces = memory.find_traces(user, progress=progress)
-            record: dict[str, Any] = {"dry_run": True, "user_id": user, "traces": [vars(one) for one in traces]}
-            if call.output.as_json:
-                call.output.document(record)
-                return
-            columns = [
-                Column("where", "where"),
-                Column("form", "form"),
-                Column("count", "values", is_number=True),
-                Column("example", "example", least_width=70),
-            ]
-            call.output.rows(columns, record["traces"], empty="No place of the database holds the ID.")
-            return
-        if not yes:
+                traces = [vars(one) for one in memory.find_traces(user, progress=progress)]
+        if not yes and not dry_run:
             sessions, threads = memory.sessions.list(user_id=user), memory.checkpointer.threads(user_id=user)
             messages = sum(one.message_count for one in sessions)
             counts = (
@@ -127,18 +117,31 @@ def forget(
             )
             if not call.output.confirm(f"Delete everything about {user} ({counts})?", yes=False):
                 raise typer.Exit(FAILED)
-        receipt = memory.forget(user, shared=shared)
+        receipt = memory.forget(user, shared=shared, dry_run=dry_run)
     kept = [one._asdict() for one in receipt.kept]
     deleted = dict(receipt.deleted)
-    record = {
-        "dry_run": False,
+    record: dict[str, Any] = {
+        "dry_run": dry_run,
         "user_id": user,
         "forgotten_at": receipt.forgotten_at,
         "deleted": deleted,
         "kept": kept,
     }
-    values = [(f"deleted {name.replace('_', ' ')}", number) for name, number in deleted.items()]
+    if traces is not None:
+        record["traces"] = traces
+    values = [(f"{'' if dry_run else 'deleted '}{name.replace('_', ' ')}", number) for name, number in deleted.items()]
     call.output.document(record, [*values, *((f"kept {one['kind']} {one['name']}", one["reason"]) for one in kept)])
+    if not dry_run:
+        return
+    if traces is not None and not call.output.as_json:
+        columns = [
+            Column("where", "where"),
+            Column("form", "form"),
+            Column("count", "values", is_number=True),
+            Column("example", "example", least_width=70),
+        ]
+        call.output.rows(columns, traces, empty="No place of the database holds the ID.")
+    call.output.note("Nothing was deleted, because of --dry-run.")
 
 
 def age_of(text: str) -> timedelta | datetime:

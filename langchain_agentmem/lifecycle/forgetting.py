@@ -7,7 +7,7 @@ where the former one stopped.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -21,15 +21,17 @@ from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.knowledge.extraction.speakers import speakers_of
-from langchain_agentmem.knowledge.forgetting import forget_knowledge, write_tombstone
+from langchain_agentmem.knowledge.forgetting import count_knowledge, forget_knowledge, write_tombstone
 from langchain_agentmem.knowledge.namespaces import (
     ENTITIES,
     FACTS,
     FORGOTTEN,
+    LABELS,
     MEMORIES,
     PROFILE,
     RELATIONS,
     SEEN,
+    Namespace,
     user_namespace,
 )
 from langchain_agentmem.programs import Program, Read, Write, storage_program, together
@@ -168,6 +170,36 @@ class Forgetting:
             self._clear_caches()
         return Forgotten(self._deleted, datetime.fromtimestamp(self._began, UTC), tuple(self._kept))
 
+    def preview(self) -> Program[Forgotten]:
+        """Count what `program` would delete, and return the receipt that it would return. Nothing is changed."""
+        records = yield from Read(self._backend, self._backend.records.count(self._tenant, self._user_id))
+        total = _Sessions()
+        after: str | None = None
+        while True:
+            page = self._backend.messages.session_ids(self._tenant, self._user_id, after, _IDS_AT_ONCE)
+            ids = yield from Read(self._backend, page)
+            for one in ids:
+                key = SessionKey(self._tenant, self._user_id, one)
+                messages, variables = yield from Read(self._backend, _contents(self._backend, key))
+                total = total.plus(_Sessions(1, messages, variables))
+            if len(ids) < _IDS_AT_ONCE:
+                break
+            after = ids[-1]
+        own = self._backend.transfer.variables(self._tenant, self._user_id, self._began)
+        variables = len((yield from Read(self._backend, own)))
+        threads = 0
+        for row in (yield from self._threads()):
+            if self._shared or row.users.keys() == {self._user_id}:
+                threads += 1
+            else:
+                self._keep_thread(row)
+        counts = yield from count_knowledge(self._store, self._user_id)
+        self._deleted = {"records": records, **total._asdict(), "threads": threads}
+        self._deleted["variables"] += variables
+        self._deleted.update({kind: counts[label] for label, kind in _KINDS.items()})
+        yield from self._name_namespaces({user_namespace(self._user_id, label) for label in LABELS})
+        return Forgotten(self._deleted, datetime.fromtimestamp(self._began, UTC), tuple(self._kept))
+
     def _forget_records(self) -> Program[None]:
         records, user = self._backend.records, self._user_id
         stored = yield from Read(self._backend, records.count(self._tenant, user))
@@ -206,9 +238,10 @@ class Forgetting:
             if deleted:
                 self._deleted["threads"] += 1
             elif deleted is False:
-                self._kept.append(
-                    Kept("thread", row.thread_id, "It has other users. Pass shared='delete' to delete it.")
-                )
+                self._keep_thread(row)
+
+    def _keep_thread(self, row: ThreadRow) -> None:
+        self._kept.append(Kept("thread", row.thread_id, "It has other users. Pass shared='delete' to delete it."))
 
     def _threads(self) -> Program[list[ThreadRow]]:
         """Return all threads of the user, including those that have expired."""
@@ -220,12 +253,16 @@ class Forgetting:
             if len(page) < _IDS_AT_ONCE:
                 return found
 
-    def _name_namespaces(self) -> Program[None]:
-        """Add the namespaces of the application that begin with the user's root label or ID to those that were kept."""
+    def _name_namespaces(self, besides: Container[Namespace] = ()) -> Program[None]:
+        """Add the namespaces of the application that begin with the user's root label or ID to those that were kept.
+
+        Args:
+            besides: Namespaces of the user's knowledge that were not deleted yet. Default: none.
+        """
         for root in (*user_namespace(self._user_id), self._user_id):
             found = yield from Read(self._backend, self._backend.items.namespaces(self._tenant, (root,), self._began))
             reason = "The application stored these items. Delete them with memory.store.delete."
-            self._kept += [Kept("namespace", "/".join(one), reason) for one in found]
+            self._kept += [Kept("namespace", "/".join(one), reason) for one in found if one not in besides]
 
     def _clear_caches(self) -> None:
         self._store.cache.clear()
@@ -240,13 +277,20 @@ def _delete_sessions(backend: Backend, keys: Sequence[SessionKey]) -> Program[tu
     """Delete sessions until many messages were deleted. Return the number of sessions read, and what was deleted."""
     total = _Sessions()
     for done, key in enumerate(keys, 1):
-        contents = (backend.messages.count(key, None, 0.0), backend.stale.session_variables(key, 0.0))
-        messages, variables = yield from together(contents)
+        messages, variables = yield from _contents(backend, key)
         deleted = yield from backend.messages.delete(key)
-        total = total.plus(_Sessions(int(deleted), messages, len(variables)))
+        total = total.plus(_Sessions(int(deleted), messages, variables))
         if total.messages >= _MESSAGES_AT_ONCE:
             return done, total
     return len(keys), total
+
+
+@storage_program
+def _contents(backend: Backend, key: SessionKey) -> Program[tuple[int, int]]:
+    """Return the numbers of messages and variables of a session."""
+    contents = (backend.messages.count(key, None, 0.0), backend.stale.session_variables(key, 0.0))
+    messages, variables = yield from together(contents)
+    return messages, len(variables)
 
 
 @storage_program

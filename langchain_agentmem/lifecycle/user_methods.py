@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from langchain_agentmem.arguments.values import check_flag
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.lifecycle.users import UserList, listed_users
@@ -54,7 +55,7 @@ class UserMethods:
     def _users(self, limit: int | None, offset: int) -> Program[UserList]:
         return listed_users(self.store.engine.backend, self.store.engine.tenant, limit, offset)
 
-    def forget(self, user_id: str, *, shared: Shared = "keep") -> Forgotten:
+    def forget(self, user_id: str, *, shared: Shared = "keep", dry_run: bool = False) -> Forgotten:
         """Delete everything that is stored about a user.
 
         Deletes the user's sessions with their messages and summaries, records, variables, threads, profile, facts, memories,
@@ -66,6 +67,8 @@ class UserMethods:
             user_id: The user.
             shared: Threads with other users: `"keep"` removes the user from the list of their users and names them in the
                 receipt, `"delete"` deletes them. Default: `"keep"`.
+            dry_run: If true, delete nothing, and return the receipt with what would be deleted, without pending jobs and
+                entries of the cache. Default: False.
 
         Returns:
             The receipt: what was deleted, and what was kept for which reason.
@@ -81,11 +84,11 @@ class UserMethods:
             ...     receipt.deleted["sessions"], receipt.deleted["messages"], receipt.kept, memory.users()
             (1, 1, (), [])
         """
-        return run(self._forget(user_id, shared))
+        return run(self._forget(user_id, shared, dry_run))
 
-    async def aforget(self, user_id: str, *, shared: Shared = "keep") -> Forgotten:
+    async def aforget(self, user_id: str, *, shared: Shared = "keep", dry_run: bool = False) -> Forgotten:
         """Same as `forget`, but without blocking the event loop."""
-        return await arun(self._forget(user_id, shared))
+        return await arun(self._forget(user_id, shared, dry_run))
 
     def find_traces(self, user_id: str, *, progress: bool | Callable[[Search], Any] = False) -> Traces:
         """Find the places in the database that hold a user's ID.
@@ -121,10 +124,10 @@ class UserMethods:
 
         return find_traces(self.store.engine.backend, self.store.engine.tenant, user_id, progress)
 
-    def _forget(self, user_id: str, shared: Shared) -> Program[Forgotten]:
+    def _forget(self, user_id: str, shared: Shared, dry_run: bool) -> Program[Forgotten]:
         from langchain_agentmem.lifecycle.forgetting import Forgetting
 
         checkpoints = self.checkpointer.engine
         schedules = snapshot(self._schedules)
         work = Forgetting(self._histories.engine, self.store.engine, checkpoints, schedules, user_id, shared)
-        return work.program()
+        return work.preview() if check_flag("dry_run", dry_run) else work.program()

@@ -138,10 +138,26 @@ async def test_no_byte_of_a_forgotten_user_is_left(memory, call, url, user):
     counts = dict(receipt.deleted)
     expected = {"sessions": 5, "messages": 6, "records": 3, "variables": 7, "threads": 1, "profiles": 1, "memories": 1}
     assert {name: counts.get(name) for name in expected} == expected
-    assert (counts["facts"], counts["entities"], counts["relations"], counts["markers"]) == (3, 2, 2, 1)
+    assert (counts["facts"], counts["entities"], counts["relations"], counts["markers"]) == (3, 2, 1, 1)
     again = await call(memory.forget, user)
     assert set(again.deleted.values()) == {0}
     assert left(url, SECRET, user) == []
+
+
+async def test_the_receipt_counts_objects_as_the_statistics_do_and_a_dry_run_counts_the_same(memory, call):
+    await plant(memory, call, ALICE)
+    await call(memory.entities.upsert, ALICE, f"Eve {SECRET}", aliases=["Evelyn"])
+    await call(memory.store.put, ("user:" + ALICE, "own"), "k", {"text": "of the application"})
+    stats = (await call(memory.stats)).entries
+    planned = await call(memory.forget, ALICE, dry_run=True)
+    assert (await call(memory.stats)).entries == stats
+    receipt = await call(memory.forget, ALICE)
+    kinds = ("entities", "relations", "facts", "memories", "profiles", "sessions", "messages", "threads", "variables")
+    assert {one: receipt.deleted[one] for one in kinds} == {one: stats[one] for one in kinds}
+    assert receipt.deleted["entities"] == 2
+    assert dict(planned.deleted) == {one: receipt.deleted[one] for one in planned.deleted}
+    assert receipt.deleted.keys() - planned.deleted.keys() == {"jobs", "cache_entries"}
+    assert planned.kept == receipt.kept != ()
 
 
 async def test_the_receipt_counts_variables_of_sessions_and_names_find_traces(memory, call):

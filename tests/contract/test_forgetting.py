@@ -144,8 +144,8 @@ async def test_forgetting_a_user_leaves_what_the_application_stores_below_its_na
     await call(profiles.add_facts, ALICE, [f"Has {number} cats" for number in range(5)])
     await call(memory.memories.save, ALICE, "Likes tea.")
     await call(memory.entities.relate, ALICE, "Eve", "works at", "Acme")
-    # The profile, a digest, five facts, a memory, two entities and the relations of both.
-    assert await call(profiles.forget, ALICE) == 1 + 1 + 5 + 1 + 2 + 2
+    # The profile, a digest, five facts, a memory, two entities and their relation.
+    assert await call(profiles.forget, ALICE) == 1 + 1 + 5 + 1 + 2 + 1
     left = {item.namespace for item in await call(memory.store.search, (), limit=1000)}
     assert left == {*OF_THE_APPLICATION}
     assert await call(profiles.forget, ALICE) == 0

@@ -327,7 +327,12 @@ def test_forget_asks_and_prints_the_receipt(
     code, shown = failure(capsys, "forget", ALICE, "--url", stored)
     assert code == 2
     assert f"Delete everything about {ALICE} (sessions: 1, messages: 2, threads: 1, and all knowledge)?" in shown
-    assert "agentmem_sessions.user_id\tid\t1\t" in run("forget", ALICE, "--url", stored, "--dry-run")
+    planned = run("forget", ALICE, "--url", stored, "--dry-run")
+    assert "\nsessions\t1\nmessages\t2\n" in planned
+    assert "agentmem_" not in planned
+    assert "agentmem_sessions.user_id\tid\t1\t" in run("forget", ALICE, "--url", stored, "--dry-run", "--debug")
+    record = json.loads(run("forget", ALICE, "--url", stored, "--dry-run", "--json"))
+    assert (record["dry_run"], record["deleted"]["sessions"], bool(record["traces"])) == (True, 1, True)
     assert f"{ALICE}\n" in run("users", "--url", stored)
     monkeypatch.setattr("sys.stdin", Terminal("yes\n"))
     assert "deleted sessions\t1\n" in run("forget", ALICE, "--url", stored)

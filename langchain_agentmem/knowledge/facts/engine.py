@@ -271,7 +271,7 @@ class ProfileEngine:
         return (yield from commit(self.store, user_id, [profile_key(user_id, schema.name)], edit))
 
     def forget(self, user_id: str) -> Program[int]:
-        """Delete everything known about a user; return the number of deleted items."""
+        """Delete everything known about a user; return the number of deleted objects."""
         counts = yield from forget_knowledge(self.store, check_id("user_id", user_id))
         return sum(number for label, number in counts.items() if label != SEEN)
 

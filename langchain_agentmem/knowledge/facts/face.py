@@ -441,7 +441,7 @@ class Profiles(KnowledgeFace[ProfileEngine]):
             user_id: ID of the user.
 
         Returns:
-            The number of deleted items.
+            The number of deleted objects; a relation is one object, and an alias is none.
         """
         return run(self.engine.forget(user_id))
 
