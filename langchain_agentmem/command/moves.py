@@ -119,9 +119,10 @@ def import_(
     Run an import that was interrupted again: what is stored already is skipped.
     """
     from langchain_agentmem.lifecycle.importers import FORMATS
+    from langchain_agentmem.lifecycle.importers.registry import OF_THREADS
 
     if format is not None and format not in FORMATS:
-        msg = f"--format must be one of {', '.join(FORMATS)}; got {shown(format)}."
+        msg = f"--format must be one of {', '.join(FORMATS)}; got {shown(format)}. {OF_THREADS}"
         raise InvalidInputError(msg)
     if format is None and "://" in source:
         msg = "Name the format of the database with --format. For a memory of this package, use agentmem copy."

@@ -48,6 +48,7 @@ def test_import_of_data_of_another_package(
         "To Malta.",
     ]
     code, shown = failure(capsys, *arguments, "--format", "unknown")
+    assert "memory.checkpointer.copy_from(saver)" in shown
     assert (code, "--format must be one of postgres-history, " in shown) == (2, True)
     path.write_text('[{"role": "user"}]')
     code, shown = failure(capsys, *arguments)

@@ -39,6 +39,9 @@ FORMATS: Mapping[str, SourceOf] = {
 }
 """The formats by name."""
 
+OF_THREADS = "For threads of another checkpointer, call memory.checkpointer.copy_from(saver) in Python."
+"""The end of errors about formats."""
+
 
 class _Kind(NamedTuple):
     package: str
@@ -100,7 +103,7 @@ def source_for(given: Any, format: str | None, options: Options) -> Source:
     """
     if format is not None:
         if format not in FORMATS:
-            msg = f"import_from has no format {shown(format)}. The formats are {', '.join(FORMATS)}."
+            msg = f"import_from has no format {shown(format)}. The formats are {', '.join(FORMATS)}. {OF_THREADS}"
             raise InvalidInputError(msg)
         return FORMATS[format](given, options)
     kind = kind_of(given)
