@@ -17,6 +17,7 @@ from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.lifecycle.handover.engine import thread_id_of
 from langchain_agentmem.memory import AgentMemory
+from langchain_agentmem.serving.problems import ProblemError
 
 _TEXT_FIELDS = ("input", "question", "message", "query")
 """The fields that take the message, if an input has several required fields."""
@@ -92,12 +93,19 @@ class ServedAgent:
         return thread_id_of(turn.session_id, turn.user_id, self.name)
 
     async def answer(self, turn: Turn) -> Answered:
-        """Run a turn, and return the answer."""
-        return _answered(await self._runnable.ainvoke(self._given(turn), self._config(turn)))
+        """Run a turn, and return the answer.
+
+        Raises:
+            ProblemError: The turn resumes a thread that has no interrupted turn.
+        """
+        config = self._config(turn)
+        await self._check_resumable(turn, config)
+        return _answered(await self._runnable.ainvoke(self._given(turn), config))
 
     async def stream(self, turn: Turn) -> AsyncIterator[str | Answered]:
-        """Run a turn. Yield parts of the text, and at last the answer."""
+        """Run a turn. Yield parts of the text, and at last the answer. Raises as `answer`."""
         given, config = self._given(turn), self._config(turn)
+        await self._check_resumable(turn, config)
         if not self.is_graph:
             whole: Any = None
             async for part in self._runnable.astream(given, config):
@@ -113,6 +121,11 @@ class ServedAgent:
             elif isinstance(part[0], (AIMessage, AIMessageChunk)) and (text := str(part[0].text)):
                 yield text
         yield _answered(state)
+
+    async def _check_resumable(self, turn: Turn, config: RunnableConfig) -> None:
+        """Check that a thread has an interrupted turn, if the turn resumes one."""
+        if turn.message is None and not await _is_interrupted(self._runnable, config):
+            raise ProblemError(409, "The thread has no interrupted turn, so nothing can be resumed. Pass a message.")
 
     def _given(self, turn: Turn) -> Any:
         return Command(resume=turn.resume) if turn.message is None else self._input(turn.message)
@@ -197,6 +210,14 @@ def _input_of(name: str, runnable: Runnable[Any, Any]) -> Callable[[str], Any]:
         )
         raise InvalidInputError(msg)
     return lambda message: {field: message}
+
+
+async def _is_interrupted(runnable: Runnable[Any, Any], config: RunnableConfig) -> bool:
+    """Return true if a thread of a graph waits at an interrupt or a breakpoint. A turn that failed does not wait."""
+    if not isinstance(runnable, Pregel) or not runnable.checkpointer:
+        return False
+    tasks = (await runnable.aget_state(config)).tasks
+    return any(one.interrupts for one in tasks) or (bool(tasks) and not any(one.error for one in tasks))
 
 
 def _answered(output: Any) -> Answered:

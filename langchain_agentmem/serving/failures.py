@@ -9,11 +9,12 @@ _FRAMES = 8
 
 
 def places_of(error: BaseException) -> list[str]:
-    """Return the places in the code at which an exception was raised, for the log.
+    """Return the places in the code at which an exception was raised, for the log: files, lines and functions.
 
-    The text of an exception may quote stored data, so the log leaves it out.
+    The place that raised it is the last one. The text of an exception may quote stored data, so the log leaves it out.
 
     Args:
         error: The exception.
     """
-    return [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)][-_FRAMES:]
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]

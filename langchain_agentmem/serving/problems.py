@@ -187,4 +187,5 @@ def problem_of(error: Exception) -> Response:
 
 def log_error(error: BaseException) -> None:
     """Log an exception: its type and its places in the code. Its text may quote stored data, so it is left out."""
-    _log.error("%s", type(error).__name__, extra={"error": type(error).__name__, "places": places_of(error)})
+    name, places = type(error).__name__, places_of(error)
+    _log.error("%s, at %s", name, ", ".join(places), extra={"error": name, "places": places})

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 from starlette.requests import Request
@@ -17,18 +18,21 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
-from langchain_agentmem.serving.problems import ProblemError, documented, log_error, problem, problem_of
+from langchain_agentmem.serving.problems import ProblemError, WrongPart, documented, log_error, problem, problem_of
 from langchain_agentmem.serving.service import Service
 
 _log = logging.getLogger("langchain_agentmem.serving")
 
 _HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
+_MAX_SHOWN = 100
+"""The maximum number of characters of a query parameter's name in an error, and of names in it."""
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class ServedRoute(APIRoute):
-    """A route that requires an API key.
+    """A route that requires an API key. Unknown query parameters are refused.
 
     A percent-encoded slash in the path belongs to a parameter: parameters are split before they are decoded.
     """
@@ -55,11 +59,15 @@ class ServedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """Return the handler of the route, which authenticates first and turns errors into problems."""
         inner = super().get_route_handler()
+        known = sorted(set(_query_parameters(self.dependant)))
 
         async def handle(request: Request) -> Response:
             try:
                 if not self.is_open:
                     request.state.caller = await _service(request.scope).authenticate(request)
+                wrong = _unknown_parameters(request, known)
+                if wrong:
+                    return problem(422, "The request has unknown query parameters. See errors.", errors=wrong)
                 return await inner(request)
             except Exception as error:  # the last resort: no error reaches the client with its text
                 return problem_of(error)
@@ -137,9 +145,23 @@ def router(tag: str, *more: int, route: type[ServedRoute] = ServedRoute, prefix:
         prefix=prefix,
         tags=[tag],
         route_class=route,
-        responses={} if route.is_open else documented(*more),
+        responses={422: documented()[422]} if route.is_open else documented(*more),
         dependencies=[] if route.is_open else [Depends(_HEADER)],
     )
+
+
+def _query_parameters(dependant: Dependant) -> Iterator[str]:
+    """Yield the names of the query parameters of a route and of its dependencies."""
+    yield from (one.alias for one in dependant.query_params)
+    for dependency in dependant.dependencies:
+        yield from _query_parameters(dependency)
+
+
+def _unknown_parameters(request: Request, known: list[str]) -> list[WrongPart]:
+    """Return the query parameters of a request that its route does not have."""
+    reason = f"Unknown query parameter. Known ones: {', '.join(known) or 'none'}."
+    unknown = [name for name in request.query_params if name not in known]
+    return [WrongPart(where=["query", name[:_MAX_SHOWN]], reason=reason) for name in unknown[:_MAX_SHOWN]]
 
 
 def _service(scope: Scope) -> Service:

@@ -85,7 +85,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("DELETE", "/v1/session"): Sample("user", SESSION),
     ("GET", "/v1/messages"): Sample("user", SESSION),
     ("POST", "/v1/messages"): Sample("user", body={**SESSION, "messages": MESSAGES}),
-    ("DELETE", "/v1/messages"): Sample("user", SESSION),
+    ("DELETE", "/v1/messages"): Sample("user", {**SESSION, "all": "true"}),
     ("GET", "/v1/search"): Sample("user", {"query": "secret"}),
     ("GET", "/v1/summary"): Sample("user", SESSION),
     ("GET", "/v1/summaries"): Sample("list"),
@@ -114,7 +114,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("GET", "/v1/knowledge"): Sample("shared", {"name": "guidelines"}),
     ("GET", "/v1/knowledge/search"): Sample("shared", {"query": "refunds"}),
     ("POST", "/v1/knowledge"): Sample("whole", body={"name": "guidelines", "texts": ["Be kind."]}),
-    ("DELETE", "/v1/knowledge"): Sample("whole", {"name": "guidelines"}),
+    ("DELETE", "/v1/knowledge"): Sample("whole", {"name": "guidelines", "all": "true"}),
     ("GET", "/v1/threads"): Sample("list"),
     ("GET", "/v1/thread/checkpoints"): Sample("user", THREAD, hides=True),
     ("GET", "/v1/thread/sizes"): Sample("user", THREAD, hides=True),
@@ -218,7 +218,7 @@ async def send(session: httpx.AsyncClient, route: tuple[str, str], user: str | N
     method, path = route
     sample = SAMPLES[route]
     given = {**sample.query, **query}
-    named = {} if user is None else {"user_id": user}
+    named = {"user_id": user} if user is not None and sample.kind in {"user", "list"} else {}
     if sample.lines:
         file = io.BytesIO()
         async with AgentMemory.from_url("sqlite:///:memory:") as memory:
@@ -227,7 +227,4 @@ async def send(session: httpx.AsyncClient, route: tuple[str, str], user: str | N
         return await session.request(method, path, content=file.getvalue(), params=given)
     if sample.body is None:
         return await session.request(method, path.format(**sample.path), params={**given, **named})
-    whole = sample.kind in {"whole", "shared"}
-    return await session.request(
-        method, path.format(**sample.path), json={**sample.body, **({} if whole else named)}, params=query
-    )
+    return await session.request(method, path.format(**sample.path), json={**sample.body, **named}, params=query)

@@ -14,7 +14,20 @@ from langchain_core.runnables import RunnableGenerator, RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from langgraph.graph import MessagesState, StateGraph
 from langgraph.types import interrupt
-from requests_of_routes import ALICE, BOB, OF_ALICE, OF_ALL, OF_SHOP, app_with_data, client, echo, secret
+from requests_of_routes import (
+    ALICE,
+    BOB,
+    OF_ALICE,
+    OF_ALL,
+    OF_SHOP,
+    SAMPLES,
+    app_with_data,
+    client,
+    echo,
+    exported,
+    secret,
+    send,
+)
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError
 from langchain_agentmem.serving import Access, ServingLimits, create_app
@@ -202,6 +215,44 @@ async def test_an_interrupted_turn_is_resumed(stream):
 
 
 @pytest.mark.parametrize("stream", [False, True])
+async def test_a_thread_without_an_interrupted_turn_is_not_resumed(stream):
+    def answer(state: MessagesState) -> Any:
+        if state["messages"][-1].text == "Fail":
+            raise ValueError
+        return {"messages": [("ai", "Done")]}
+
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    builder = StateGraph(MessagesState)
+    builder.add_node("answer", answer)
+    builder.set_entry_point("answer")
+    agents = {
+        "plain": builder.compile(),
+        "stops": builder.compile(interrupt_before=["answer"]),
+        "forgets": builder.compile(checkpointer=False),
+    }
+    app = create_app(memory, agents=agents)
+
+    async def run(session: Any, agent: str, **body: Any) -> tuple[int, Any]:
+        path = f"/v1/agents/{agent}/run"
+        answer = await session.post(path, json={"user_id": ALICE, "session_id": "s", "stream": stream, **body})
+        found = (await events(answer))[-1][1] if stream else answer.json()
+        return found.get("status", 200), found.get("content")
+
+    async with client(app) as session:
+        for agent in agents:
+            assert (await run(session, agent, resume=False))[0] == 409, "a new thread"
+        for agent in ("plain", "forgets"):
+            assert await run(session, agent, message="Hello") == (200, "Done")
+            assert (await run(session, agent, resume="yes"))[0] == 409, "an ended turn"
+        assert await run(session, "plain", message="Fail") == (500, None)
+        assert (await run(session, "plain", resume="yes"))[0] == 409, "a failed turn"
+        await run(session, "stops", message="Hello")
+        assert await run(session, "stops", resume=True) == (200, "Done")
+        assert (await run(session, "stops", resume=True))[0] == 409, "a resumed turn"
+    await memory.aclose()
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_an_agent_that_fails_leaks_nothing(stream, caplog):
     memory = AgentMemory.from_url("sqlite:///:memory:")
 
@@ -216,7 +267,11 @@ async def test_an_agent_that_fails_leaks_nothing(stream, caplog):
     assert (problem["status"], problem["detail"]) == (500, "An unexpected error.")
     assert "hunter2" not in answer.text
     assert "hunter2" not in caplog.text
-    assert any(getattr(record, "error", None) == "RuntimeError" and record.places for record in caplog.records)
+    (record,) = [one for one in caplog.records if getattr(one, "error", None) == "RuntimeError"]
+    line = fail.__code__.co_firstlineno + 2
+    assert record.places[-1] == f"{__file__}:{line} fail"
+    assert record.getMessage().startswith("RuntimeError, at ")
+    assert record.getMessage().endswith(record.places[-1])
     await memory.aclose()
 
 
@@ -361,6 +416,44 @@ async def test_a_wrong_request_names_its_parts(local):
         ("body", "extra"),
     }
     assert "hunter2" not in answer.text
+
+
+@pytest.mark.parametrize("route", list(SAMPLES), ids=" ".join)
+async def test_unknown_query_parameters_are_refused(route):
+    memory, app = await app_with_data()
+    before = await exported(memory, ALICE)
+    async with client(app, OF_ALL) as session:
+        for name in ("userid", "Limit", "x" * 1_000):
+            answer = await send(session, route, ALICE, **{name: "hunter2"})
+            assert answer.status_code == 422, answer.text
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert [one["where"] for one in answer.json()["errors"]] == [["query", name[:100]]]
+            assert "hunter2" not in answer.text
+    assert await exported(memory, ALICE) == before
+    await memory.aclose()
+
+
+async def test_an_unknown_query_parameter_is_answered_with_the_known_ones(local):
+    answer = await local.delete("/v1/messages", params={"user_id": ALICE, "session_id": "trip", "id": "m2"})
+    (wrong,) = answer.json()["errors"]
+    assert wrong["reason"] == "Unknown query parameter. Known ones: agent, all, message_id, session_id, user_id."
+
+
+async def test_everything_is_deleted_only_with_all(local):
+    about = {"session_id": "trip", "user_id": ALICE}
+    said = [{"role": "user", "content": "Hi", "id": f"m{n}"} for n in range(3)]
+    await local.post("/v1/messages", json={**about, "messages": said})
+    ids = (await local.post("/v1/knowledge", json={"name": "rules", "texts": ["A", "B", "C"]})).json()["ids"]
+    for path, place, name, one in (
+        ("/v1/messages", about, "message_id", "m1"),
+        ("/v1/knowledge", {"name": "rules"}, "id", ids[1]),
+    ):
+        for wrong in ({}, {"all": "false"}, {"all": "true", name: one}):
+            answer = await local.delete(path, params={**place, **wrong})
+            assert (answer.status_code, name in answer.json()["detail"]) == (422, True), answer.text
+        assert len((await local.get(path, params=place)).json()["items"]) == 3
+        assert (await local.delete(path, params={**place, name: one})).json() == {"deleted": 1}
+        assert (await local.delete(path, params={**place, "all": "true"})).json() == {"deleted": 2}
 
 
 async def test_errors_of_an_import_name_no_file_of_the_machine(local):

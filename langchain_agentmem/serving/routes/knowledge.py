@@ -11,6 +11,7 @@ from langchain_agentmem.serving.callers import CallerOf, WholeMemory
 from langchain_agentmem.serving.routes.models import (
     MAX_IDS,
     MAX_LIMIT,
+    All,
     Answer,
     Body,
     Deleted,
@@ -20,6 +21,7 @@ from langchain_agentmem.serving.routes.models import (
     Offset,
     Search,
     part,
+    require_ids_or_all,
 )
 from langchain_agentmem.serving.routing import router
 
@@ -34,7 +36,7 @@ OptionalNames = Annotated[
 ]
 EntryIds = Annotated[
     list[Annotated[str, Field(min_length=1, max_length=1024)]] | None,
-    Query(min_length=1, max_length=MAX_IDS, description="The IDs of entries. Default: the whole collection."),
+    Query(min_length=1, max_length=MAX_IDS, description="The IDs of entries."),
 ]
 
 
@@ -105,6 +107,7 @@ async def add_entries(memory: WholeMemory, new: NewEntries) -> AddedEntries:
 
 
 @routes.delete("/knowledge")
-async def delete_entries(memory: WholeMemory, name: Name, id: EntryIds = None) -> Deleted:
-    """Delete texts of a collection, or the whole collection."""
+async def delete_entries(memory: WholeMemory, name: Name, id: EntryIds = None, everything: All = False) -> Deleted:
+    """Delete texts of a collection or, with `all=true`, the whole collection."""
+    require_ids_or_all("id", id, everything)
     return Deleted(deleted=await memory.knowledge.adelete(name, id))

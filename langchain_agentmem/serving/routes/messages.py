@@ -17,6 +17,7 @@ from langchain_agentmem.serving.routes.models import (
     MAX_IDS,
     MAX_LIMIT,
     MAX_OFFSET,
+    All,
     Answer,
     Body,
     Changed,
@@ -28,6 +29,7 @@ from langchain_agentmem.serving.routes.models import (
     Search,
     SessionId,
     plain,
+    require_ids_or_all,
 )
 from langchain_agentmem.serving.routing import router
 
@@ -149,11 +151,13 @@ async def delete_messages(
         Query(
             min_length=1,
             max_length=MAX_IDS,
-            description="The IDs of the messages. Without any, all messages are deleted.",
+            description="The IDs of the messages.",
         ),
     ] = None,
+    everything: All = False,
 ) -> Deleted:
-    """Delete messages of a session."""
+    """Delete messages of a session: those with the given IDs or, with `all=true`, all."""
+    require_ids_or_all("message_id", message_id, everything)
     history = caller.memory.history(session_id, user_id=user, agent=agent)
     if message_id is None:
         count = await history.acount()

@@ -9,6 +9,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_agentmem.arguments.ids import MAX_ID_BYTES
+from langchain_agentmem.serving.problems import ProblemError
 
 T = TypeVar("T")
 
@@ -76,6 +77,25 @@ OptionalAgent = Annotated[
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The maximum number of entries.")]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="The number of entries to skip.")]
 Search = Annotated[str, Query(min_length=1, max_length=10_000, description="The query.", examples=["Where to?"])]
+
+All = Annotated[bool, Query(alias="all", description="If true, and without IDs, everything is deleted.")]
+
+
+def require_ids_or_all(name: str, ids: list[str] | None, everything: bool) -> None:
+    """Require IDs of what is deleted, or `all=true`: a forgotten ID must not delete everything.
+
+    Args:
+        name: The query parameter of the IDs.
+        ids: The IDs; None for everything.
+        everything: The query parameter `all`.
+
+    Raises:
+        ProblemError: There are neither IDs nor `all=true`, or both.
+    """
+    if ids is None and not everything:
+        raise ProblemError(422, f"{name} is missing. Pass the IDs to delete, or all=true to delete everything.")
+    if ids is not None and everything:
+        raise ProblemError(422, f"{name} and all=true exclude each other. Pass one of them.")
 
 
 def part(entries: list[T], limit: int, offset: int) -> dict[str, object]:
