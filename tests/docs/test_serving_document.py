@@ -23,7 +23,8 @@ from langchain_agentmem.command.listening import api_keys_in
 from langchain_agentmem.serving import create_app
 from langchain_agentmem.testing import ScriptedChatModel
 
-TEXT = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 OF_VARIABLES, OF_AGENTS = BLOCKS
 
@@ -105,6 +106,14 @@ def test_the_file_of_keys(tmp_path):
         "key-of-alices-assistant": (None, {"alice@example.com"}),
     }
     assert json.loads(found).keys() == keys.keys()
+
+
+def test_the_extras_are_named():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for extra in ("api", "mcp"):
+        assert f"| `pip install -e '.[{extra}]'` | `pip install 'langchain-agentmem[{extra}]'` |" in readme
+    before_the_agent = TEXT.partition("from langchain.agents import create_agent")[0]
+    assert "pip install 'langchain-agentmem[api,agents]'" in before_the_agent
 
 
 def test_the_options_exist(monkeypatch, capsys):

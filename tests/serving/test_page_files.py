@@ -114,6 +114,11 @@ def test_the_document_of_the_api_describes_the_sizes_and_not_the_page() -> None:
     assert [one for one in paths if one == "/" or one.startswith("/page")] == []
 
 
+async def test_the_document_links_the_description_of_the_api(client: httpx.AsyncClient) -> None:
+    (link,) = [one["href"] for tag, one in DOCUMENT.elements if tag == "a" and not one["href"].startswith("#")]
+    assert "/v1/sessions" in (await client.get(f"/{link}")).json()["paths"]
+
+
 def test_the_document_holds_no_script_no_style_and_no_foreign_address() -> None:
     for tag, attributes in DOCUMENT.elements:
         assert tag != "style"
@@ -121,7 +126,7 @@ def test_the_document_holds_no_script_no_style_and_no_foreign_address() -> None:
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href"):
             value = attributes.get(name)
-            assert value is None or value.startswith(("page/", "#")), value
+            assert value is None or value.startswith(("page/", "#")) or value == "openapi.json", value
     assert DOCUMENT.texts.get("script", "") == ""
     assert [one for tag, one in DOCUMENT.elements if tag == "html"] == [{"lang": "en"}]
 

@@ -439,6 +439,16 @@ async def test_an_unknown_query_parameter_is_answered_with_the_known_ones(local)
     assert wrong["reason"] == "Unknown query parameter. Known ones: agent, all, message_id, session_id, user_id."
 
 
+async def test_added_messages_are_answered_with_their_ids(local):
+    about = {"session_id": "trip", "user_id": ALICE}
+    said = [{"role": "user", "content": "Hi", "id": "m1"}, {"role": "assistant", "content": "Hello"}]
+    ids = (await local.post("/v1/messages", json={**about, "messages": said})).json()["ids"]
+    found = (await local.get("/v1/messages", params=about)).json()["items"]
+    assert ids == [one["id"] for one in found]
+    assert ids[0] == "m1"
+    assert (await local.delete("/v1/messages", params={**about, "message_id": ids[1]})).json() == {"deleted": 1}
+
+
 async def test_everything_is_deleted_only_with_all(local):
     about = {"session_id": "trip", "user_id": ALICE}
     said = [{"role": "user", "content": "Hi", "id": f"m{n}"} for n in range(3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from fastapi import Query
 from langchain_core.messages import BaseMessage
@@ -20,7 +21,6 @@ from langchain_agentmem.serving.routes.models import (
     All,
     Answer,
     Body,
-    Changed,
     Deleted,
     Id,
     Limit,
@@ -112,6 +112,13 @@ class NewMessages(Body):
     """The metadata of each message."""
 
 
+class AddedMessages(Answer):
+    """The messages that were added."""
+
+    ids: list[str] = Field(examples=[["message-1"]])
+    """Their IDs, in the order of the request."""
+
+
 @routes.get("/messages", response_model=MessagePage)
 async def list_messages(
     caller: CallerOf,
@@ -132,12 +139,15 @@ async def list_messages(
 
 
 @routes.post("/messages", status_code=201)
-async def add_messages(caller: CallerOf, new: NewMessages) -> Changed:
-    """Add messages to a session, in one transaction."""
+async def add_messages(caller: CallerOf, new: NewMessages) -> AddedMessages:
+    """Add messages to a session, in one transaction. A message without an ID gets one."""
     history = caller.memory.history(new.session_id, user_id=caller.user(new.user_id), agent=new.agent)
-    messages: list[Any] = [one.model_dump(exclude_none=True) for one in new.messages]
+    ids = [one.id or str(uuid4()) for one in new.messages]
+    messages: list[Any] = [
+        {**one.model_dump(exclude_none=True), "id": id_} for one, id_ in zip(new.messages, ids, strict=True)
+    ]
     await history.aadd_messages(messages, metadata=new.metadata)
-    return Changed(changed=True)
+    return AddedMessages(ids=ids)
 
 
 @routes.delete("/messages")
