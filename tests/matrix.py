@@ -7,8 +7,8 @@ operations are written once, as programs, so most of that matrix repeats what an
    half of its tests each way. Tests of one backend (`tests/sqlite`, `tests/postgres`, `tests/redis`) concern drivers and run both ways.
 2. **Engine.** Files in `ENGINE` test programs composed of storage operations that other files test everywhere. Each test
    runs sync on one of SQLite, Postgres and Redis and async on the next; which one it is differs from test to test.
-3. **Parameters.** SQLite, Postgres and Redis run all of them, because a backend may store or compare data in its own way. In
-   `GRAPHS`, where parameters are kinds of graphs, they take turns after the first parameters.
+3. **Parameters.** SQLite, Postgres and Redis each run a test with its first parameters, and take turns with the others. In
+   `VALUES`, each runs all of them.
 4. **Redis Cluster** runs every second test once, with its first parameters: it runs the scripts of a single server, and what
    differs is the node that a key is on. It runs all of `EVERY_SCRIPT`, and nothing of `ONE_NODE`.
 5. **Keys.** Files in `KEYED` repeat tests on memories with a key. Encryption is written once, above the backends, so each of
@@ -84,15 +84,8 @@ ENGINE = {
     "test_summary_failures.py",
 }
 
-GRAPHS = {
-    "test_checkpoints_conformance.py",
-    "test_checkpoints_delta.py",
-    "test_checkpoints_encryption.py",
-    "test_checkpoints_graphs.py",
-    "test_checkpoints_growth.py",
-    "test_checkpoints_pruning.py",
-    "test_checkpoints_values.py",
-}
+VALUES = {"test_checkpoints_values.py", "test_history_values.py", "test_store_values.py"}
+"""Files whose parameters are values that a backend may store in its own way."""
 
 KEYED = {
     "test_encrypted_contract.py",
@@ -166,7 +159,7 @@ def in_default(case: Case) -> bool:
         return False
     if case.backend == "redis-cluster" and case.file not in EVERY_SCRIPT and case.turn // 2 % 2:
         return False
-    if case.file in GRAPHS and case.number and case.backend != SEVERAL[case.turn // 2 % len(SEVERAL)]:
+    if case.number and case.file not in VALUES and case.backend != SEVERAL[case.turn // 2 % len(SEVERAL)]:
         return False
     return case.twin is None or twin == (case.turn + BACKENDS.index(case.backend)) % 2
 

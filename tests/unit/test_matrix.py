@@ -10,13 +10,13 @@ from matrix import (
     BACKENDS,
     ENGINE,
     EVERY_SCRIPT,
-    GRAPHS,
     IN_MEMORY,
     KEYED,
     NOT_CORE,
     ONE_NODE,
     SEVERAL,
     TWINS,
+    VALUES,
     Case,
     backends,
     in_core,
@@ -24,7 +24,7 @@ from matrix import (
 )
 
 NAMES = [f"test_{number}" for number in range(40)]
-FILES = ["test_new.py", *sorted(ENGINE | GRAPHS | IN_MEMORY | ONE_NODE)]
+FILES = ["test_new.py", *sorted(ENGINE | IN_MEMORY | ONE_NODE | VALUES)]
 
 
 def cases(file: str, name: str, numbers: int = 4) -> list[Case]:
@@ -47,11 +47,21 @@ def test_every_backend_runs_tests_both_ways(file):
     assert {(case.backend, case.twin) for case in kept} == set(itertools.product(offered, TWINS))
 
 
-def test_sqlite_postgres_and_redis_run_all_parameters_once():
+def test_each_server_runs_the_first_parameters_and_one_of_them_the_others():
     for name in NAMES:
-        kept = [(case.backend, case.number) for case in cases("test_new.py", name) if in_default(case)]
+        kept = [(case.backend, case.number) for case in cases("test_new.py", name, 7) if in_default(case)]
+        on_servers = [one for one in kept if one[0] != "redis-cluster"]
+        assert sorted(backend for backend, number in on_servers if number == 0) == sorted(SEVERAL)
+        assert sorted(number for _, number in on_servers if number) == list(range(1, 7))
+        assert {backend for backend, number in on_servers if number} == set(SEVERAL)
+        assert kept.count(("redis-cluster", 0)) == len(kept) - 9 <= 1
+
+
+@pytest.mark.parametrize("file", sorted(VALUES))
+def test_each_server_runs_all_values_once(file):
+    for name in NAMES:
+        kept = [(case.backend, case.number) for case in cases(file, name) if in_default(case)]
         assert sorted(one for one in kept if one[0] != "redis-cluster") == sorted(itertools.product(SEVERAL, range(4)))
-        assert kept.count(("redis-cluster", 0)) == len(kept) - 12 <= 1
 
 
 @pytest.mark.parametrize("file", sorted(KEYED))
@@ -81,4 +91,4 @@ def test_the_core_runs_every_test_once_and_over_all_tests_every_backend_both_way
 
 def test_the_lists_name_files_that_exist():
     found = {path.name for path in Path(__file__).parents[1].rglob("test_*.py")}
-    assert found >= ENGINE | EVERY_SCRIPT | GRAPHS | IN_MEMORY | KEYED | NOT_CORE | ONE_NODE
+    assert found >= ENGINE | EVERY_SCRIPT | IN_MEMORY | KEYED | NOT_CORE | ONE_NODE | VALUES
