@@ -20,6 +20,15 @@ ALICE = "alice@example.com"
 Run = Callable[..., str]
 """Runs a command that succeeds; returns what it prints on stdout."""
 
+_AS_IN_THE_FOREGROUND = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("langchain_agentmem", run_name="__main__", alter_sys=True)
+"""
+
+WITH_CTRL_C = ("-c", _AS_IN_THE_FOREGROUND)
+"""Arguments of Python that run the command. Processes in the background of a shell, and their children, ignore Ctrl-C."""
+
 
 def fill(url: str) -> None:
     with AgentMemory.from_url(url) as memory:

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from commands import ALICE, Run, Terminal, failure, fill, lines, plain
+from commands import ALICE, WITH_CTRL_C, Run, Terminal, failure, fill, lines, plain
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from patience import PATIENCE
@@ -349,7 +349,7 @@ def test_ctrl_c_ends_with_130(stored: str, monkeypatch: pytest.MonkeyPatch, caps
 
 def test_ctrl_c_at_a_question(stored: str) -> None:
     ours, its = os.openpty()
-    command = [sys.executable, "-m", "langchain_agentmem", "forget", "bob", "--url", stored]
+    command = [sys.executable, *WITH_CTRL_C, "forget", "bob", "--url", stored]
     with subprocess.Popen(command, stdin=its, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         asked = ""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from commands import failure
+from commands import WITH_CTRL_C, failure
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_clients import ALICE, BOB, converse, fill, process, read, refused, told
@@ -92,7 +92,7 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """The command in a process of its own; it is killed if it does not end."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [sys.executable, *COMMAND, *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        [sys.executable, *WITH_CTRL_C, "mcp", *arguments], stdin=pipe, stdout=pipe, stderr=pipe, text=True
     ) as running:
         try:
             yield running
@@ -181,7 +181,7 @@ async def test_a_process_on_http_serves_the_users_of_its_keys(sqlite_url: str, t
         ((), "Name the user whose memory is served: --user ID."),
         (("--user", ALICE, "--api-keys", "keys.json"), "--api-keys and --allowed-host belong to --transport http."),
         (("--user", ALICE, "--key-file", "-"), "--key-file - reads the key from stdin, which MCP uses."),
-        (("--user", ""), "user_id must not be empty"),
+        (("--user", ""), "--user must not be empty"),
         (("--transport", "http"), "Pass either --user ID, to serve one user on this machine, or --api-keys FILE"),
         (("--transport", "http", "--user", ALICE, "--api-keys", "x"), "Pass either --user ID"),
         (("--transport", "http", "--user", ALICE, "--host", "0.0.0.0"), "--host must be 127.0.0.1, got '0.0.0.0'"),
