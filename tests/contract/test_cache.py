@@ -324,7 +324,8 @@ async def test_an_entry_is_moved_or_prolonged_by_nobody(url, call, clock, caplog
         assert await call(memory.cache.get, [(NODE, "a")]) == {}
 
 
-async def test_a_rotated_key_keeps_the_entries(url, call):
+async def test_a_rotated_key_keeps_the_entries(url, call, monkeypatch):
+    monkeypatch.setattr("langchain_agentmem.lifecycle.rotation.WAIT_SECONDS", 0.0)
     old, new = new_key(), new_key()
     key = (NODE, "k")
     with AgentMemory.from_url(url, key=old) as memory:
