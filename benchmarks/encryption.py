@@ -1,4 +1,4 @@
-"""What a key costs: turns of a history and of a thread, items and searches, with and without it.
+"""Costs of a key: turns of a history and of a thread, items and searches, with and without it.
 
 A thread is also measured with LangGraph's `EncryptedSerializer`, which encrypts the values of checkpoints only.
 

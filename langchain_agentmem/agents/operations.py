@@ -1,4 +1,4 @@
-"""What a model can do with the memories of its user: the operations that LangChain tools and the MCP server share.
+"""Operations of a model on the memories of its user, which LangChain tools and the MCP server share.
 
 An operation is a description, the schema of its arguments, and a program. The caller names the user. No argument does.
 """

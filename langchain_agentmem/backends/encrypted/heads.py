@@ -97,7 +97,7 @@ class Positions:
 
 
 class Added(NamedTuple):
-    """What the head stores about a message that is added."""
+    """The entry of an added message in the head."""
 
     agent: str | None
     is_system: bool

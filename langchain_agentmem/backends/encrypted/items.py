@@ -63,7 +63,7 @@ ItemKey = tuple[Namespace, str]
 
 
 class Content(NamedTuple):
-    """What is encrypted in the value of an item."""
+    """The encrypted content of an item."""
 
     value: str
     """JSON text."""

@@ -1,4 +1,4 @@
-"""What the tables of the encrypted backend share."""
+"""Shared parts of the encrypted backend's tables."""
 
 from __future__ import annotations
 

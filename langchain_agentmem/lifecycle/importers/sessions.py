@@ -86,7 +86,7 @@ class MessageImport:
     Args:
         engine: The engine of the history.
         source: The source.
-        owner: Whose the messages become.
+        owner: The user who gets the messages.
         retention: The retention of the agent. Its TTL applies to the sessions; nothing is trimmed.
         tally: Counts what is stored.
     """
