@@ -51,7 +51,12 @@ class Head(NamedTuple):
     replaced: Mapping[str, bytes] = MappingProxyType({})
     """The tags of checkpoints that were stored again, by `name_of`."""
     writes: Mapping[bytes, Tasks | None] = MappingProxyType({})
-    """The pending writes by digest of the checkpoint; None if they are too many."""
+    """The pending writes by digest of the checkpoint; None if they are not known any more."""
+    seen: str = ""
+    """The greatest ID of a checkpoint that was ever in `writes`."""
+    forgotten: str = ""
+    """The value of `seen` when a checkpoint was last removed from `writes` because there were too many. A checkpoint that is
+    not in `writes` has no pending writes if its ID is greater; otherwise they are not known."""
 
     @classmethod
     def new(cls, secret: Typed) -> Head:
@@ -73,13 +78,16 @@ class Head(NamedTuple):
         latest = [[name, id_, tag] for name, (id_, tag) in self.latest.items()]
         total = self.total.to_bytes(16, "big")
         return ormsgpack.packb(
-            [*self.secret, self.origin, total, self.size, self.newest, latest, list(self.replaced.items()), writes]
+            [
+                *(*self.secret, self.origin, total, self.size, self.newest, latest, list(self.replaced.items())),
+                *(writes, self.seen, self.forgotten),
+            ]
         )
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Head:
         """Return the head in the result of `packed`."""
-        type_, data, origin, total, count, newest, latest, replaced, writes = ormsgpack.unpackb(packed)
+        type_, data, origin, total, count, newest, latest, replaced, writes, *ids = ormsgpack.unpackb(packed)
         return cls(
             Typed(type_, data),
             origin,
@@ -92,6 +100,7 @@ class Head(NamedTuple):
                 key: None if tasks is None else {task: (mask, dict(tags)) for task, mask, tags in tasks}
                 for key, tasks in writes
             },
+            *ids,
         )
 
     # Checkpoints
@@ -119,20 +128,18 @@ class Head(NamedTuple):
         key = entry.key
         former = next((one for one in entries or () if one.key == key), None)
         last = max((one.key.checkpoint_id for one in entries or () if one.key.namespace == key.namespace), default="")
-        latest, replaced, writes = dict(self.latest), dict(self.replaced), dict(self.writes)
+        latest, replaced = dict(self.latest), dict(self.replaced)
         if key.checkpoint_id >= last:
             latest.pop(key.namespace, None)
             latest[key.namespace] = (key.checkpoint_id, tag)
         if former is not None:
             replaced[name_of(key)] = tag
-        writes.setdefault(_digest_of(key), {} if former is None else None)
-        return self._replace(
+        return self._listing([key])._replace(
             total=(self.total + self.digest(entry) - (self.digest(former) if former else 0)) % _MODULUS,
             size=self.size + (former is None),
             newest=max(self.newest, key.checkpoint_id),
             latest=_last(latest, _MAX_NAMESPACES),
             replaced=replaced,
-            writes=_last(writes, _MAX_CHECKPOINTS),
         )
 
     def with_replacement(self, entry: CheckpointEntry, former: CheckpointEntry, *, deleted: bool) -> Head:
@@ -156,17 +163,17 @@ class Head(NamedTuple):
             entries: All checkpoints of the thread.
             tags: The tags of the restored ones.
         """
-        latest, writes = dict(self.latest), dict(self.writes)
+        latest, last = dict(self.latest), dict[str, str]()
+        for entry in entries:
+            last[entry.key.namespace] = max(entry.key.checkpoint_id, last.get(entry.key.namespace, ""))
         for key, tag in tags.items():
-            if key.checkpoint_id >= latest.get(key.namespace, ("",))[0]:
+            if key.checkpoint_id == last.get(key.namespace):
                 latest[key.namespace] = (key.checkpoint_id, tag)
-            writes.setdefault(_digest_of(key), {})
-        return self._replace(
+        return self._listing(tags)._replace(
             total=sum(map(self.digest, entries)) % _MODULUS,
             size=len(entries),
             newest=max((entry.key.checkpoint_id for entry in entries), default=""),
             latest=_last(latest, _MAX_NAMESPACES),
-            writes=_last(writes, _MAX_CHECKPOINTS),
         )
 
     def without(self, keys: Collection[CheckpointKey], entries: Sequence[CheckpointEntry]) -> Head:
@@ -215,14 +222,23 @@ class Head(NamedTuple):
             key: The checkpoint.
             written: The task, the index and the tag of each write. A negative index replaces a stored write.
         """
-        digest = _digest_of(key)
-        writes = dict(self.writes)
-        tasks = writes.get(digest, {} if key.checkpoint_id > self.newest else None)
-        if tasks is not None:
-            tasks = _with_writes(tasks, written)
-        writes.pop(digest, None)
-        writes[digest] = tasks
-        return self._replace(writes=_last(writes, _MAX_CHECKPOINTS))
+        head, digest = self._listing([key]), _digest_of(key)
+        writes = dict(head.writes)
+        if digest in writes:
+            tasks = writes.pop(digest)
+            writes[digest] = None if tasks is None else _with_writes(tasks, written)
+        return head._replace(writes=writes)
+
+    def _listing(self, keys: Collection[CheckpointKey]) -> Head:
+        """Return the head with checkpoints in `writes`. A checkpoint may have got its writes before it is stored itself."""
+        writes, seen, forgotten = dict(self.writes), self.seen, self.forgotten
+        for key in sorted(keys, key=lambda one: one.checkpoint_id):
+            if key.checkpoint_id > forgotten:
+                writes.setdefault(_digest_of(key), {})
+                seen = max(seen, key.checkpoint_id)
+            if len(writes) > _MAX_CHECKPOINTS:
+                forgotten = seen
+        return self._replace(writes=_last(writes, _MAX_CHECKPOINTS), seen=seen, forgotten=forgotten)
 
     def check_writes(self, key: CheckpointKey, stored: Sequence[tuple[str, int, bytes]]) -> None:
         """Check the pending writes of a checkpoint, if the head contains them.
