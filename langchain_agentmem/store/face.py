@@ -231,7 +231,7 @@ class AgentMemStore(Surface, BaseStore):
         *,
         ttl: TTL = NOT_PROVIDED,
     ) -> None:
-        """Store an item. An existing item is replaced and keeps its `created_at`.
+        """Store an item. An existing item is replaced and keeps its `created_at`. If an error is raised, nothing is stored.
 
         Args:
             namespace: The namespace: a tuple of any strings. The first label must not be `"langgraph"`.
@@ -248,8 +248,6 @@ class AgentMemStore(Surface, BaseStore):
             InvalidVectorsError: The model returned something else than one vector for each text.
             EmbeddingDimensionsError: The model's vectors do not have `index["dims"]` dimensions.
             ConfigurationError: The database cannot store vectors of this length. The error says what to do.
-
-            Nothing is stored if an error is raised.
 
         Example:
             >>> from datetime import timedelta
