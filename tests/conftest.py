@@ -435,6 +435,15 @@ def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return call_twin
 
 
+@pytest.fixture(params=[1_000, 30_000])
+def recursion_limit(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The recursion limit of a program, which may be any: bounds of depth are the package's own."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(request.param)
+    yield
+    sys.setrecursionlimit(before)
+
+
 @pytest.fixture
 def stored(sqlite_url: str) -> str:
     """The URL of a memory with sessions of two users and of nobody, a thread, and facts."""

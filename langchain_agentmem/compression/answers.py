@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel
 
+from langchain_agentmem.arguments.nesting import MAX_ANSWER_DEPTH, NestingError, check_json_depth, is_deeper
 from langchain_agentmem.compression.summaries import LISTS
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.text.thoughts import without_thoughts
@@ -48,7 +49,7 @@ def read_answer(answer: Any, *, structured: bool) -> Answer:
         structured: If true, a JSON object was requested.
 
     Raises:
-        SummaryError: The answer contains no summary, or its JSON is incomplete.
+        SummaryError: The answer contains no summary, or its JSON is incomplete or nested too deep.
 
     Example:
         >>> from langchain_agentmem.compression.answers import read_answer
@@ -58,6 +59,8 @@ def read_answer(answer: Any, *, structured: bool) -> Answer:
     answer = _newest_message(answer)
     fields = _fields_of(answer)
     if fields is not None:
+        if is_deeper(fields, MAX_ANSWER_DEPTH):
+            raise _too_deep()
         return _read_fields(fields, answer)
     text = without_thoughts(text_of(answer)).strip()
     if _is_json_list(text) or _has_incomplete_json(text):
@@ -74,7 +77,9 @@ def text_of(answer: Any) -> str:
     """Return the text of an answer, for the token count and for errors."""
     if isinstance(answer, Mapping) and isinstance(answer.get("raw"), BaseMessage):
         answer = answer["raw"]
-    return _encodable(str(answer.text) if isinstance(answer, BaseMessage) else str(answer))
+    if isinstance(answer, BaseMessage):
+        return _encodable(str(answer.text))
+    return "" if is_deeper(answer, MAX_ANSWER_DEPTH) else _encodable(str(answer))
 
 
 def message_of(answer: Any) -> Any:
@@ -88,13 +93,27 @@ def json_in(text: str) -> Mapping[str, Any] | None:
     at = text.find("{")
     while at >= 0:
         try:
-            value, end = _DECODER.raw_decode(text, at)
+            value, end = _decoded_at(text, at)
         except ValueError:
             end = at + 1
         else:
             found = value
         at = text.find("{", end)
     return found
+
+
+def _decoded_at(text: str, at: int) -> tuple[Any, int]:
+    """Return the JSON value at a position of a text, and the position after it.
+
+    Raises:
+        SummaryError: The value is nested too deep.
+        ValueError: There is no value.
+    """
+    try:
+        check_json_depth(text, MAX_ANSWER_DEPTH, at)
+    except NestingError:
+        raise _too_deep() from None
+    return _DECODER.raw_decode(text, at)
 
 
 def _newest_message(answer: Any) -> Any:
@@ -169,10 +188,13 @@ def _encodable(text: str) -> str:
 
 
 def _is_json_list(text: str) -> bool:
+    if not text.startswith("["):
+        return False
     try:
-        return isinstance(json.loads(text), list)
+        _, end = _decoded_at(text, 0)
     except ValueError:
         return False
+    return end == len(text)
 
 
 def _is_object(text: str) -> bool:
@@ -184,13 +206,19 @@ def _has_incomplete_json(text: str) -> bool:
     """Return true if a text ends within a JSON object."""
     for match in _OBJECT_START.finditer(text):
         try:
-            _DECODER.raw_decode(text, match.start())
+            _decoded_at(text, match.start())
         except ValueError as error:
             # The decoder reports the start of an open string, or the end of the text.
             return isinstance(error, json.JSONDecodeError) and (
                 error.msg.startswith("Unterminated") or not text[error.pos :].strip("` \n")
             )
     return False
+
+
+def _too_deep() -> SummaryError:
+    return SummaryError(
+        f"The summariser's answer cannot be read: its lists and objects are nested deeper than {MAX_ANSWER_DEPTH} levels."
+    )
 
 
 def _no_summary(answer: Any) -> SummaryError:

@@ -6,7 +6,6 @@ validation. A malformed message cannot be sent to a model, and code that reads i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, cast
@@ -15,7 +14,7 @@ from langchain_core.messages import BaseMessage
 from pydantic import ConfigDict, Field, ValidationError, create_model
 from pydantic_core import SchemaValidator
 
-from langchain_agentmem.arguments.nesting import MAX_DEPTH
+from langchain_agentmem.arguments.nesting import MAX_DEPTH, load_bounded_json
 from langchain_agentmem.encoding.limits import MAX_INTEGER_BITS
 
 _SENT = ("content", "tool_calls", "invalid_tool_calls", "tool_call_chunks", "additional_kwargs")
@@ -235,8 +234,8 @@ def _arguments(value: Any) -> dict[str, Any]:
     """Return the arguments of a call, which providers write as JSON text."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = load_bounded_json(value)
+        except ValueError:
             return {}
     return {_text(key): inner for key, inner in _mapping(value).items()}
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from langchain_agentmem.arguments.nesting import load_bounded_json
 from langchain_agentmem.messages.call_types import (
     THOUGHTS,
     args_of,
@@ -187,7 +188,7 @@ def with_strings(value: Any, change: Change) -> Any:
     """Return a copy of a call's arguments, a dict or JSON text, with changed texts."""
     if isinstance(value, str):
         try:
-            found = json.loads(value)
+            found = load_bounded_json(value)
         except ValueError:
             found = None
         return as_json(_each(found, change)) if isinstance(found, (dict, list)) else change(value)

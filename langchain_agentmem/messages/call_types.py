@@ -8,9 +8,10 @@ table with the installed packages.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeGuard
+
+from langchain_agentmem.arguments.nesting import load_bounded_json
 
 FUNCTION = "function"
 """The kind of a call of the application's function: an entry of `tool_calls`, or one of its forms as a block."""
@@ -134,7 +135,7 @@ def dict_of_json(args: Any) -> dict[str, Any] | None:
     """Return the arguments of a call, a dict or JSON text, as a dict; None if they are neither."""
     if isinstance(args, str) and args.strip():
         try:
-            args = json.loads(args)
-        except (ValueError, RecursionError):
+            args = load_bounded_json(args)
+        except ValueError:
             return None
     return dict(args) if isinstance(args, Mapping) else {} if not args else None

@@ -26,6 +26,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 
+from langchain_agentmem.arguments.nesting import load_bounded_json
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.messages.blocks import as_json, blocks_of
@@ -218,8 +219,8 @@ def _give_content(result: dict[str, Any], format_: Any) -> None:
     content = result["content"]
     if format_ == "json" and isinstance(content, str):
         try:
-            value = json.loads(content)
-        except (ValueError, RecursionError):
+            value = load_bounded_json(content)
+        except ValueError:
             return
         if isinstance(value, dict) and json.dumps(value, ensure_ascii=False) == content:
             result["content"] = value
@@ -246,8 +247,8 @@ def _args_of(arguments: Any) -> dict[str, Any] | None:
     """Return the arguments of a call; None if they are no JSON object."""
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments, strict=False)
-        except (ValueError, RecursionError):
+            arguments = load_bounded_json(arguments, strict=False)
+        except ValueError:
             return None
     return dict(arguments) if isinstance(arguments, Mapping) else None
 

@@ -178,20 +178,40 @@ def nested(levels: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "reason"),
     [
-        {"action": "update", "field": "preferences." + ".".join("a" * 1500), "value": 1},
-        {"action": "update", "field": ["preferences", "k" * 201], "value": 1},
-        {"action": "update", "field": "preferences.deep", "value": nested(400)},
-        {"action": "update", "field": "preferences.deep", "value": "[" * 1500},
+        ({"action": "update", "field": "preferences." + ".".join("a" * 1500), "value": 1}, "field"),
+        ({"action": "update", "field": ["preferences", "k" * 201], "value": 1}, "name"),
+        ({"action": "update", "field": "preferences.deep", "value": nested(400)}, "nested deeper than 100 levels"),
+        ({"action": "update", "field": "preferences.deep", "value": "[" * 1500}, "nested deeper than 100 levels"),
+        ({"action": "update", "field": "preferences.deep", "value": [nested(98)]}, "nested deeper than 100 levels"),
     ],
-    ids=["a long path", "a long name", "a deep value", "a deep text"],
+    ids=["a long path", "a long name", "a deep value", "a deep text", "a list too deep"],
 )
-def test_what_a_model_answers_is_bounded(memory, change, caplog):
+def test_what_a_model_answers_is_bounded(memory, change, reason, recursion_limit, caplog):
     node = memory.profile_node(ScriptedChatModel([answer(change)] * 2))
     done = node.invoke([human("…", "a")], config())
-    assert done.error
+    assert reason in done.error
     assert memory.profiles.get(ALICE).preferences == {}
+
+
+def test_arguments_of_a_tool_call_are_bounded(recursion_limit):
+    deep = AIMessage("", tool_calls=[{"name": "change_profile", "args": {"changes": nested(1_000)}, "id": "1"}])
+    with pytest.raises(UnusableAnswerError, match="nested deeper than 100 levels"):
+        proposals_in(deep)
+    broken = {"name": "change_profile", "args": "[" * 1_000, "id": "1", "error": "damaged"}
+    with pytest.raises(UnusableAnswerError, match="nested deeper than 100 levels"):
+        proposals_in(AIMessage("", invalid_tool_calls=[broken]))
+
+
+def test_each_change_of_an_answer_is_bounded_alone(recursion_limit):
+    deep = json.dumps({"action": "add", "text": "Sails", "messages": nested(100)})
+    entity = json.dumps({"name": "Ann", "sources": nested(100)})
+    given = {"changes": [add("Has a dog")], "entities": {"entities": [entity, {"name": "Bob"}]}}
+    found = proposals_in({**given, "changes": [deep, *given["changes"]]}, entities=True)
+    assert [one.text for _, one in found.changes] == ["Has a dog"]
+    assert [one.name for one in found.entities.entities] == ["Bob"]
+    assert [one.split(":")[0] for one in found.faults] == ["Change 1", "Entity 1"]
 
 
 @pytest.mark.parametrize("since", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "last summer", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,3 +104,22 @@ def test_an_answer_without_a_complete_summary_is_refused(answer: Any, structured
 )
 def test_braces_in_a_plain_summary_are_text(answer: str) -> None:
     assert read_answer(answer, structured=False).text == answer
+
+
+DEEP = '{"summary": "s", "topics": ' + "[" * 600
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        DEEP,
+        DEEP + "]" * 600 + "}",
+        "[" * 600 + "]" * 600,
+        '{"a": ' * 600,
+        {"summary": "s", "topics": json.loads("[" * 600 + "]" * 600)},
+        AIMessage("", tool_calls=[{"name": "x", "args": {"text": json.loads("[" * 600 + "]" * 600)}, "id": "1"}]),
+    ],
+)
+def test_an_answer_that_is_nested_too_deep_is_refused(answer: Any, recursion_limit: None) -> None:
+    with pytest.raises(SummaryError, match="nested deeper than 100 levels"):
+        read_answer(answer, structured=True)

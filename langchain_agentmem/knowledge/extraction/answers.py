@@ -11,6 +11,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from pydantic import ValidationError
 
+from langchain_agentmem.arguments.nesting import MAX_ANSWER_DEPTH, is_deeper
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
 from langchain_agentmem.knowledge.extraction.candidates import answer_in, as_answer
@@ -20,6 +21,7 @@ from langchain_agentmem.knowledge.extraction.loose_json import LooseJSONError, d
 from langchain_agentmem.knowledge.extraction.proposals import (
     MAX_CHANGES,
     NO_CHANGE,
+    TOO_DEEP,
     Proposal,
     Proposed,
     UnusableAnswerError,
@@ -103,13 +105,19 @@ def _parts_of(answer: Any, *, entities: bool) -> list[dict[str, Any]]:
     for call in answer.invalid_tool_calls:
         try:
             calls.append(decoded(call["args"] or "{}"))
-        except LooseJSONError:
+        except LooseJSONError as error:
+            if error.is_too_deep:
+                msg = f"The arguments of the tool call cannot be read. {TOO_DEEP}"
+                raise UnusableAnswerError(msg) from None
             msg = f"The arguments of the tool call are not valid JSON: {call.get('error')!s:.300}"
             raise UnusableAnswerError(msg) from None
     return [_part(call, entities=entities) for call in calls] or [_part(str(answer.text), entities=entities)]
 
 
 def _part(given: Any, *, entities: bool) -> dict[str, Any]:
+    if is_deeper(given, MAX_ANSWER_DEPTH):
+        msg = f"The answer cannot be read. {TOO_DEEP}"
+        raise UnusableAnswerError(msg)
     found = answer_in(given, entities=entities) if isinstance(given, str) else as_answer(given, entities=entities)
     if found is None and _changes_nothing(given):
         found = {"changes": []}

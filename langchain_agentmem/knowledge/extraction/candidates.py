@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from langchain_agentmem.knowledge.entities.changes import EntityChanges
 from langchain_agentmem.knowledge.extraction.loose_json import LooseJSONError, decoded, decoded_at, from_string
-from langchain_agentmem.knowledge.extraction.proposals import TOOL, UnusableAnswerError
+from langchain_agentmem.knowledge.extraction.proposals import TOO_DEEP, TOOL, UnusableAnswerError
 from langchain_agentmem.text.thoughts import thought_tags
 
 MAX_ANSWER = 60_000
@@ -42,7 +42,7 @@ def answer_in(text: str, *, entities: bool) -> Any:
         entities: True if the model was asked for changes of entities too.
 
     Raises:
-        UnusableAnswerError: The text is too long, or it has several answers, or JSON that is no answer.
+        UnusableAnswerError: The text is too long, or it has several answers, or its JSON is nested too deep.
     """
     if len(text) > MAX_ANSWER:
         msg = (
@@ -52,7 +52,11 @@ def answer_in(text: str, *, entities: bool) -> Any:
         raise UnusableAnswerError(msg)
     if text.strip().startswith('"'):
         text = _without_quotes(text)
-    found = _Search(text, entities=entities).answers()
+    search = _Search(text, entities=entities)
+    found = search.answers()
+    if search.is_too_deep and not found:
+        msg = f"The JSON in the answer cannot be read. {TOO_DEEP}"
+        raise UnusableAnswerError(msg)
     candidates = [one for one in found if one.fenced] or found
     distinct: list[Any] = []
     for one in candidates:
@@ -122,6 +126,8 @@ class _Search:
         self._damaged = False
         """True after a damaged value. Lists and changes after it may be parts of it, so they are not answers."""
         self._found: list[_Found] = []
+        self.is_too_deep = False
+        """True after a value that is nested too deep."""
 
     def answers(self) -> list[_Found]:
         """Return the answers outside of thoughts."""
@@ -147,6 +153,7 @@ class _Search:
                 value, position = decoded_at(text, mark.start())
             except LooseJSONError as error:
                 self._damaged |= error.started
+                self.is_too_deep |= error.is_too_deep
                 continue
             self._add(value, mark.start(), position, fenced=fenced)
         return self._found

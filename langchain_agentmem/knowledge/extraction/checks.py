@@ -94,8 +94,6 @@ class ProposalChecker:
             try:
                 operations.append(self._operation(proposal))
                 numbers.append(number)
-            except RecursionError:
-                faults[number] = "its lists and objects are nested too deep."
             except (AgentMemError, ValueError) as error:
                 faults[number] = str(error)
         refused = change_fields(operations, self._schema, self._fields, self._user_id).refused

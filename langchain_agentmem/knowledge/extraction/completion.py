@@ -109,6 +109,6 @@ def _is_closed_stream(message: AIMessage) -> bool:
     for chunk in message.tool_call_chunks:
         try:
             decoded(chunk["args"] or "{}")
-        except LooseJSONError:
-            return True
+        except LooseJSONError as error:
+            return not error.is_too_deep
     return False

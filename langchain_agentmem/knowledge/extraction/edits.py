@@ -68,8 +68,6 @@ def change_fields(operations: Sequence[Operation], schema: Schema, fields: Field
                     paths[number] = path
             except InvalidInputError as error:
                 done.refused[number] = str(error)
-            except RecursionError:
-                done.refused[number] = "its value is nested too deep."
             else:
                 done.fields = edited
         return done, paths

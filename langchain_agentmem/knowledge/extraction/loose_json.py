@@ -11,8 +11,10 @@ import json
 import re
 from typing import Any
 
-MAX_DEPTH = 100
-"""Upper bound of the depth of lists and objects that are not JSON."""
+from langchain_agentmem.arguments.nesting import MAX_ANSWER_DEPTH, check_json_depth
+
+_MAX_QUOTINGS = 5
+"""Upper bound of the number of strings around an object: a string may encode a string that encodes an object."""
 
 _SPACE = re.compile(r"(?:\s+|//[^\n]*|/\*.*?\*/|#[^\n]*)*", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])")
@@ -41,11 +43,13 @@ class LooseJSONError(ValueError):
 
     Args:
         started: True if the text holds the first part of a value there, and the value is damaged or cut off.
+        is_too_deep: True if the value is nested deeper than `MAX_ANSWER_DEPTH` levels. Default: False.
     """
 
-    def __init__(self, *, started: bool) -> None:
+    def __init__(self, *, started: bool, is_too_deep: bool = False) -> None:
         super().__init__("no JSON")
         self.started = started
+        self.is_too_deep = is_too_deep
 
 
 def decoded_at(text: str, start: int) -> tuple[Any, int]:
@@ -55,13 +59,15 @@ def decoded_at(text: str, start: int) -> tuple[Any, int]:
         LooseJSONError: There is no complete value.
     """
     try:
+        check_json_depth(text, MAX_ANSWER_DEPTH, start)
         return json.JSONDecoder(strict=False, parse_constant=_refuse).raw_decode(text, start)
-    except (ValueError, RecursionError):
+    except ValueError:
         reader = _Reader(text)
         try:
             return reader.value(start, 0)
-        except (ValueError, IndexError, OverflowError):
-            raise LooseJSONError(started=reader.values > 0) from None
+        except (ValueError, IndexError, OverflowError) as error:
+            is_too_deep = isinstance(error, LooseJSONError) and error.is_too_deep
+            raise LooseJSONError(started=reader.values > 0 or is_too_deep, is_too_deep=is_too_deep) from None
 
 
 def decoded(text: str) -> Any:
@@ -83,14 +89,16 @@ def decoded(text: str) -> Any:
 
 def from_string(value: Any) -> Any:
     """Return the object or list that a string encodes; every other value unchanged."""
-    if isinstance(value, str) and value.strip()[:1] in ("{", "[", '"', "`"):
-        text = re.sub(r"\A\s*`{3,}\w*\s*|\s*`{3,}\s*\Z", "", value)
+    inner = value
+    for _ in range(_MAX_QUOTINGS):
+        if not isinstance(inner, str) or inner.strip()[:1] not in ("{", "[", '"', "`"):
+            break
+        text = re.sub(r"\A\s*`{3,}\w*\s*|\s*`{3,}\s*\Z", "", inner)
         try:
-            found = decoded(text)
+            inner = decoded(text)
         except LooseJSONError:
-            return value
-        return found if isinstance(found, (dict, list)) else from_string(found) if found != value else value
-    return value
+            break
+    return inner
 
 
 def _refuse(constant: str) -> None:
@@ -114,8 +122,8 @@ class _Reader:
     def value(self, at: int, depth: int) -> tuple[Any, int]:
         text = self._text
         first = text[at]
-        if depth > MAX_DEPTH:
-            raise LooseJSONError(started=True)
+        if depth > MAX_ANSWER_DEPTH:
+            raise LooseJSONError(started=True, is_too_deep=True)
         if first == "{":
             return self._object(at + 1, depth)
         if first in "[(":

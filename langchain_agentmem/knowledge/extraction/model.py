@@ -9,6 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
+from langchain_agentmem.arguments.nesting import MAX_ANSWER_DEPTH, is_deeper
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import AgentMemError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.knowledge.extraction.proposals import TOOL, RefusedError, UnusableAnswerError
@@ -113,10 +114,8 @@ def text_of_answer(answer: Any) -> str:
     message = answer["raw"] if isinstance(answer, dict) and "raw" in answer else answer
     calls = getattr(message, "tool_calls", None) or getattr(message, "invalid_tool_calls", None)
     if calls:
-        try:
-            return str([call.get("args") for call in calls])
-        except RecursionError:
-            return ""
+        args = [call.get("args") for call in calls]
+        return "" if is_deeper(args, MAX_ANSWER_DEPTH) else str(args)
     return without_thoughts(str(getattr(message, "text", message) or ""))
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from langchain_core.utils.json_schema import dereference_refs
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
+from langchain_agentmem.arguments.nesting import MAX_ANSWER_DEPTH
 from langchain_agentmem.errors import AgentMemError
 from langchain_agentmem.knowledge.entities.changes import EntityChanges, moment
 from langchain_agentmem.knowledge.extraction.loose_json import from_string
@@ -34,6 +35,10 @@ MAX_VALUE = 2_000
 
 class UnusableAnswerError(AgentMemError, ValueError):
     """The model's answer cannot be used; nothing was changed."""
+
+
+TOO_DEEP = f"Its lists and objects are nested deeper than {MAX_ANSWER_DEPTH} levels."
+"""Says to the model why an answer, or a change in it, is refused."""
 
 
 class RefusedError(UnusableAnswerError):

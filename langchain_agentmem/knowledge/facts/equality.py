@@ -52,7 +52,9 @@ def matches(given: Any, stored: Any) -> bool:
 
 
 def _scalar_in(text: str) -> Any:
+    """Return the JSON number, boolean or string in a text; None if it holds none."""
+    text = text.strip().lower()
     try:
-        return json.loads(text.strip().lower())
+        return None if text.startswith(("[", "{")) else json.loads(text)
     except ValueError:
         return None

@@ -10,6 +10,8 @@ from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
+from langchain_agentmem.arguments.nesting import MAX_ANSWER_DEPTH, NestingError, load_bounded_json
+from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.knowledge.facts.equality import same
 from langchain_agentmem.knowledge.facts.paths import Path
 from langchain_agentmem.knowledge.facts.unsupported_fields import check_fields
@@ -303,13 +305,20 @@ def _each_once(values: Iterable[Any]) -> list[Any]:
 
 
 def _decoded(text: str) -> Any:
-    """Return the JSON value in a text; the text if it holds none."""
+    """Return the JSON value in a text; the text if it holds none.
+
+    Raises:
+        InvalidInputError: The value is nested too deep.
+    """
     lower = text.strip().lower()
     if lower in ("true", "false"):
         return lower == "true"
     try:
-        value = json.loads(text)
+        value = load_bounded_json(text, MAX_ANSWER_DEPTH)
         json.dumps(value, allow_nan=False)
+    except NestingError as error:
+        msg = f"the {error}."
+        raise InvalidInputError(msg) from None
     except ValueError:
         return text
     return text if value is None else value
