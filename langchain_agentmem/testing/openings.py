@@ -139,6 +139,24 @@ class OpeningContract(ContractCase):
         assert self.write(backend, backend.openings.close(KEY, 1, None, NOW))
         assert self.read(backend, backend.variables.read(scope, None, NOW)) == []
 
+    def test_an_opening_that_arrives_after_its_withdrawal_is_refused(self, backend: Backend) -> None:
+        assert not self.write(backend, backend.openings.close(KEY, 7, None, NOW))
+        assert self._open(backend, 7, metadata="{}", variables=[VariablePut("goal", '"launch"', 60.0)]) is None
+        assert self._listed(backend) == []
+        assert self.read(backend, backend.variables.read(VariableScope(*KEY), None, NOW)) == []
+        assert self._open(backend, 8, metadata="{}") == "{}"
+        assert self._open(backend, 7, metadata='{"n":1}') is None
+        assert self._listed(backend) == [("campaign-1", 0, "{}")]
+        assert self._close(backend, 8)
+        assert self._listed(backend) == []
+
+    def test_an_opening_is_withdrawn_once(self, backend: Backend) -> None:
+        for _ in range(2):  # a call that is repeated after a lost connection recognises its own opening
+            assert self._open(backend, 7, metadata="{}") == "{}"
+        assert self.write(backend, backend.openings.close(KEY, 7, None, NOW))
+        assert not self.write(backend, backend.openings.close(KEY, 7, None, NOW))
+        assert self._listed(backend) == []
+
     def test_an_ending_that_keeps_everything_keeps_the_session(self, backend: Backend) -> None:
         self._open(backend, ending=KEPT, metadata="{}")
         self._say(backend, "a", ends=True)

@@ -13,6 +13,7 @@ from langchain_agentmem.backends.contract import SessionActivity, SessionKey, Va
 class Openings:
     def __init__(self, messages: Messages) -> None:
         self._table = weakref.ref(messages)
+        self._withdrawn = set()
 
     @property
     def _messages(self) -> Messages:
@@ -20,6 +21,8 @@ class Openings:
 
     @program
     def open(self, key, opening):
+        if opening.token in self._withdrawn:
+            return None
         found = self._messages.alive(key, opening.now)
         if found is not None and _is_over(found, opening.now):
             self._end(key, found)
@@ -38,6 +41,8 @@ class Openings:
 
     @program
     def close(self, key, token, ending, now):
+        if ending is None:
+            self._withdrawn.add(token)
         session = self._messages.alive(key, now)
         if session is None or (ending is None and token not in session.openings):
             return False

@@ -59,7 +59,8 @@ class OpeningTable(Protocol):
     def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
         """Open a session, and return its metadata.
 
-        A session that does not exist or has expired is created. A session whose timeout is over is ended first.
+        A session that does not exist or has expired is created. A session whose timeout is over is ended first. An opening
+        that was withdrawn before it arrived changes nothing; the result is None.
         """
 
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
@@ -69,7 +70,8 @@ class OpeningTable(Protocol):
             key: The session.
             token: The token of the opening.
             ending: Ends a session whose opening is gone, because its timeout was over: the session may have been created
-                again since. None for an opening that may not have been stored: if it was not, nothing happens.
+                again since. None withdraws an opening whose call was interrupted, and may still be on its way to the server.
+                If it was not stored, the session is left unchanged. If it arrives within ten minutes, it is refused.
             now: The current time.
         """
 

@@ -8,7 +8,6 @@ from typing import Any
 import ormsgpack
 
 from langchain_agentmem.backends.contract import (
-    KEEP_EXPIRY,
     Ending,
     Opening,
     SessionActivity,
@@ -26,7 +25,7 @@ from langchain_agentmem.backends.redis.session_keys import (
     invoke,
     listed,
 )
-from langchain_agentmem.backends.redis.variables import set_steps
+from langchain_agentmem.backends.redis.variables import schedule_steps, written_arguments
 from langchain_agentmem.programs import Program, storage_program
 
 
@@ -39,15 +38,14 @@ class RedisOpenings:
         steps = listed(key, now, opening.ttl)
         if opening.timeout is not None:
             steps.append(indexes.schedule(check_schedule(key.tenant), identity_of(key), now + opening.timeout))
+        scope = VariableScope(*key)
+        steps += schedule_steps(scope, opening.variables, now)
         arguments = (
             *(optional(now), identity_of(key), optional(opening.ttl), int(opening.sliding), opening.token),
             *(optional(opening.timeout), opening.metadata or "", *_ending(opening.ending)),
+            *written_arguments(scope, opening.variables),
         )
-        position = len(steps)
-        steps.append(invoke("open", key, arguments))
-        if opening.variables:
-            steps += set_steps(VariableScope(*key), opening.variables, now, KEEP_EXPIRY)
-        metadata = (yield from InvokeAll(steps))[position]
+        *_, metadata = yield from InvokeAll([*steps, invoke("open", key, arguments)])
         return None if metadata is None else str(metadata.decode())
 
     @storage_program

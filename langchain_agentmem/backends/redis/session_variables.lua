@@ -1,4 +1,4 @@
-The script that sets variables of sessions. Its KEYS are those of a session; see history.lua.
+The scripts that set variables of sessions. Their KEYS are those of a session; see history.lua.
 
 -- set_variables --
 -- Set variables of a session, which is a use of the session.
@@ -8,3 +8,28 @@ The script that sets variables of sessions. Its KEYS are those of a session; see
 use_session(tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1')
 write_variables(VARIABLES, ARGV[5], tonumber(ARGV[1]), 6)
 keep_expiry()
+
+-- open --
+-- Open the session, and set variables of it. An open session keeps the longer timeout. Return the metadata. An opening that was
+-- withdrawn before it arrived changes nothing.
+-- KEYS: the keys of the session.
+-- ARGV: now, identity, ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token, timeout ('' for none), metadata (''
+--   to leave them unchanged), ends, exceptions (framed); agent and variables as for `set_variables`.
+if result_by_token(TOKENS, ARGV[5]) == 'withdrawn' then return false end
+local now, timeout = tonumber(ARGV[1]), tonumber(ARGV[6])
+if session_is_alive(now) and time_of_end() <= now then end_session() end
+use_session(now, ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1')
+local state = call('HMGET', SESSION, 'openings', 'timeout')
+local openings = state[1] or ''
+if openings ~= '' then
+  timeout = timeout and state[2] and math.max(timeout, tonumber(state[2]))
+end
+if not string.find(' ' .. openings .. ' ', ' ' .. ARGV[5] .. ' ', 1, true) then
+  openings = openings == '' and ARGV[5] or openings .. ' ' .. ARGV[5]
+end
+call('HSET', SESSION, 'openings', openings, 'ends', ARGV[8], 'exceptions', ARGV[9])
+if timeout then call('HSET', SESSION, 'timeout', string.format('%.17g', timeout)) else call('HDEL', SESSION, 'timeout') end
+if ARGV[7] ~= '' then call('HSET', SESSION, 'metadata', ARGV[7]) end
+write_variables(VARIABLES, ARGV[10], now, 11)
+keep_expiry()
+return call('HGET', SESSION, 'metadata')

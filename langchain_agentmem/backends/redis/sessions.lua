@@ -123,40 +123,21 @@ call('UNLINK', VARIABLES)
 local removed, ids = remove_ending()
 return {removed, ids}
 
--- open --
--- Open the session. An open session keeps the longer timeout. Return the metadata.
--- KEYS: the keys of the session.
--- ARGV: now, identity, ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token, timeout ('' for none), metadata (''
---   to leave them unchanged), ends, exceptions (framed).
-local now, timeout = tonumber(ARGV[1]), tonumber(ARGV[6])
-if session_is_alive(now) and time_of_end() <= now then end_session() end
-use_session(now, ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1')
-local state = call('HMGET', SESSION, 'openings', 'timeout')
-local openings = state[1] or ''
-if openings ~= '' then
-  timeout = timeout and state[2] and math.max(timeout, tonumber(state[2]))
-end
-if not string.find(' ' .. openings .. ' ', ' ' .. ARGV[5] .. ' ', 1, true) then
-  openings = openings == '' and ARGV[5] or openings .. ' ' .. ARGV[5]
-end
-call('HSET', SESSION, 'openings', openings, 'ends', ARGV[8], 'exceptions', ARGV[9])
-if timeout then call('HSET', SESSION, 'timeout', string.format('%.17g', timeout)) else call('HDEL', SESSION, 'timeout') end
-if ARGV[7] ~= '' then call('HSET', SESSION, 'metadata', ARGV[7]) end
-keep_expiry()
-return call('HGET', SESSION, 'metadata')
-
 -- close --
 -- Close an opening. If it was the last one, end the session. Return 1 if it was ended; 1 if it was deleted, too; its last use; its
--- timeout; the IDs of deleted records.
+-- timeout; the IDs of deleted records. An opening that may not have been stored yet is refused when it arrives later.
 -- KEYS: the keys of the session.
--- ARGV: now, token; ends and exceptions (framed) of a session without openings ('': such a session stays as it is).
+-- ARGV: now, token; ends and exceptions (framed) of a session without openings ('': the opening may not have been stored).
 local state = call('HMGET', SESSION, 'created', 'updated', 'openings', 'timeout')
-if not state[1] or not session_is_alive(tonumber(ARGV[1])) then return {0, 0, '', '', {}} end
-local left, stored = {}, false
+local alive, left, stored = state[1] and session_is_alive(tonumber(ARGV[1])), {}, false
 for token in string.gmatch(state[3] or '', '%S+') do
   if token ~= ARGV[2] then left[#left + 1] = token else stored = true end
 end
-if ARGV[3] == '' and not stored then return {0, 0, '', '', {}} end
+if ARGV[3] == '' and not (alive and stored) then
+  note_token(TOKENS, ARGV[2], 'withdrawn', MOST_TOKENS)
+  return {0, 0, '', '', {}}
+end
+if not alive then return {0, 0, '', '', {}} end
 if #left > 0 then
   call('HSET', SESSION, 'openings', table.concat(left, ' '))
   return {0, 0, '', '', {}}

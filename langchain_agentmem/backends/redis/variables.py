@@ -132,12 +132,7 @@ def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use
         now: The current time.
         use: How this extends the life of the session.
     """
-    steps: list[Invoke] = []
-    ttls = [put.ttl for put in puts if put.ttl is not None]
-    if ttls:
-        due = now + min(ttls)
-        steps.append(indexes.schedule(variable_schedule(scope.tenant), identity_of_scope(scope), due, earliest=True))
-    written = [scope.agent or "", *(one for put in puts for one in (put.name, put.value, optional(put.ttl)))]
+    steps, written = schedule_steps(scope, puts, now), written_arguments(scope, puts)
     session = scope.session
     if session is not None:
         arguments = (optional(now), identity_of(session), optional(use.ttl), int(use.sliding), *written)
@@ -147,6 +142,20 @@ def set_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float, use
     elif scope.agent is not None:
         steps.append(indexes.enlist(agents_index(scope.tenant), scope.agent, now))
     return [*steps, Invoke(LUA["set"], hash_keys(scope), (optional(now), *written))]
+
+
+def schedule_steps(scope: VariableScope, puts: Sequence[VariablePut], now: float) -> list[Invoke]:
+    """Return the calls that schedule the expiry of variables, which come before the one that sets them."""
+    ttls = [put.ttl for put in puts if put.ttl is not None]
+    if not ttls:
+        return []
+    due = now + min(ttls)
+    return [indexes.schedule(variable_schedule(scope.tenant), identity_of_scope(scope), due, earliest=True)]
+
+
+def written_arguments(scope: VariableScope, puts: Sequence[VariablePut]) -> list[Any]:
+    """Return the agent and the variables, as arguments of the scripts that set them."""
+    return [scope.agent or "", *(one for put in puts for one in (put.name, put.value, optional(put.ttl)))]
 
 
 def restore_variable_steps(row: VariableRow, now: float) -> list[Invoke]:

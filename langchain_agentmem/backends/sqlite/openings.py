@@ -21,12 +21,23 @@ from langchain_agentmem.programs import Execute, Fetch, Program
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "openings.sql")
 
+_MOST_WITHDRAWN = 1_000
+"""Upper bound of the withdrawn openings that are remembered."""
+
 
 class SqliteOpenings:
-    """See `langchain_agentmem.backends.contract.OpeningTable`."""
+    """See `langchain_agentmem.backends.contract.OpeningTable`.
+
+    An interrupted call of SQLite runs in this process, so withdrawn openings are remembered here.
+    """
+
+    def __init__(self) -> None:
+        self._withdrawn: dict[int, None] = {}
 
     def open(self, key: SessionKey, opening: Opening) -> Program[str | None]:
         now, timeout = opening.now, opening.timeout
+        if opening.token in self._withdrawn:
+            return None
         for _, updated_at, _, stored, *_ in (yield from Fetch(SQL["state"], _named(key, now))):
             if stored is not None and updated_at + stored <= now:
                 yield from self._end(key, now)
@@ -50,6 +61,10 @@ class SqliteOpenings:
         return metadata
 
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
+        if ending is None:
+            self._withdrawn[token] = None
+            for old in list(self._withdrawn)[:-_MOST_WITHDRAWN]:
+                self._withdrawn.pop(old, None)
         for session, _, _, _, openings, *_ in (yield from Fetch(SQL["state"], _named(key, now))):
             tokens = json.loads(openings)
             left = [one for one in tokens if one != token]

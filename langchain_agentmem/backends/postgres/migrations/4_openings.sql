@@ -58,7 +58,7 @@ END $$
 
 -- open_session --
 -- Open a session, set variables of it, and return its metadata. Parameters: those of the statement `open`. An open session keeps the
--- longer timeout.
+-- longer timeout. An opening that was withdrawn before it arrived changes nothing: see `agentmem_close_session`.
 CREATE FUNCTION agentmem_open_session(
     place_ bytea, owner_ bytea, tenant_ text, user_ text, session_ text, now_ double precision, ttl_ double precision,
     sliding_ boolean, token_ bigint, timeout_ double precision, metadata_ text, ends_ boolean, exceptions_ text[],
@@ -67,6 +67,9 @@ CREATE FUNCTION agentmem_open_session(
 DECLARE
     found_ agentmem_sessions;
 BEGIN
+    IF NOT agentmem_take_token(token_) AND EXISTS (SELECT FROM agentmem_tokens WHERE token = token_ AND result = 0) THEN
+        RETURN NULL;
+    END IF;
     SELECT * INTO found_ FROM agentmem_sessions WHERE place = place_ AND {alive} FOR UPDATE;
     IF found_.updated_at + found_.timeout <= now_ THEN
         PERFORM agentmem_end_session(found_);
@@ -92,13 +95,20 @@ END $$
 
 -- close_session --
 -- Close an opening. If it was the last one, end the session and return true. Parameters: place, token, `now_`; ends and exceptions
--- of a session without openings (NULL: such a session stays as it is).
+-- of a session without openings. If ends is NULL, the call that opens the session was interrupted. The token, with the result 0,
+-- refuses that opening if it arrives later; if it is being stored, the insertion of the token waits for its end.
 CREATE FUNCTION agentmem_close_session(
     place_ bytea, token_ bigint, now_ double precision, ends_ boolean, exceptions_ text[]
 ) RETURNS boolean LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     found_ agentmem_sessions;
 BEGIN
+    IF ends_ IS NULL THEN
+        INSERT INTO agentmem_tokens (token, result) VALUES (token_, 0) ON CONFLICT (token) DO NOTHING;
+        IF FOUND THEN
+            RETURN false;
+        END IF;
+    END IF;
     SELECT * INTO found_ FROM agentmem_sessions WHERE place = place_ AND {alive} FOR UPDATE;
     IF NOT FOUND OR (ends_ IS NULL AND token_ <> ALL (found_.openings)) THEN
         RETURN false;
