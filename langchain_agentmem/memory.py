@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -109,6 +109,8 @@ class AgentMemory(
         searchable: If true, words and vectors are stored in a form that the database can search; see docs/encryption.md. If
             false, a search under a key decrypts and ranks the user's messages and items in this process. The first memory
             of a tenant sets it for good. Default: None (as it was set; false for a new tenant).
+        index_fields: Top-level fields of items that filters of the store often name, such as `["kind"]`. They get an index on
+            SQLite and Postgres. An index that exists stays until you drop it. Default: None (none).
 
     Raises:
         InvalidInputError: A value is not accepted.
@@ -147,6 +149,7 @@ class AgentMemory(
         credentials: CredentialsFunction | None = None,
         key: Key | None = None,
         searchable: bool | None = None,
+        index_fields: Sequence[str] | None = None,
     ) -> None:
         model_of_environment: str | None = None
         if backend is None:
@@ -163,6 +166,7 @@ class AgentMemory(
             cleanup = described.get("cleanup") if cleanup is None else cleanup
             key = described.get("key") if key is None else key
             searchable = described.get("searchable") if searchable is None else searchable
+            index_fields = described.get("index_fields") if index_fields is None else index_fields
             if session_timeout is OMITTED:
                 session_timeout = described.get("session_timeout", SESSION_TIMEOUT)
         elif credentials is not None:
@@ -178,8 +182,10 @@ class AgentMemory(
         found, _ = backend_of(backend, 'AgentMemory("sqlite:///agentmem.db")', key)
         self.tenant = tenant = check_tenant("default" if tenant is None else tenant)
         self._backend = self.backend = protected_backend(found, tenant, key, searchable)
-        limit = None if max_messages is None else check_count("max_messages", max_messages)
-        budget = None if max_tokens is None else check_count("max_tokens", max_tokens)
+        limit, budget = (
+            None if number is None else check_count(what, number)
+            for what, number in (("max_messages", max_messages), ("max_tokens", max_tokens))
+        )
         duration = seconds("ttl", ttl)
         kept = retention_by_agent(retention)
         sweeper = Sweeper(self.backend, tenant)
@@ -196,6 +202,7 @@ class AgentMemory(
                 sweeper=sweeper,
                 cache=self.read_cache,
                 guard=check_guard(guard),
+                index_fields=index_fields,
             )
         self.checkpointer = AgentMemSaver(
             self.backend,

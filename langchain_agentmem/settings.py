@@ -79,6 +79,10 @@ def _read_cache(value: Any) -> Any:
     return _created(ReadCache, "max_age", json.dumps({"max_age": float(value)}) if number else value)
 
 
+def _fields(value: Any) -> Any:
+    return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+
 def _cleanup(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -147,6 +151,8 @@ class AgentMemSettings(BaseSettings):
     """
     searchable: bool | None = None
     """With a key: if true, the database can search words and vectors (`AGENTMEM_SEARCHABLE`)."""
+    index_fields: Annotated[list[str] | None, NoDecode, BeforeValidator(_fields)] = None
+    """The fields of items that get an index (`AGENTMEM_INDEX_FIELDS`); in the environment, separated by commas."""
     pool_size: int | None = Field(default=None, ge=1, le=1000)
     """The maximum number of connections to Postgres or Redis (`AGENTMEM_POOL_SIZE`). SQLite ignores it."""
     timeout: float | None = Field(default=None, gt=0)
@@ -193,6 +199,7 @@ class AgentMemSettings(BaseSettings):
             "cleanup",
             "session_timeout",
             "searchable",
+            "index_fields",
         )
         given = {name: getattr(self, name) for name in names}
         if self.key is not None:

@@ -45,6 +45,7 @@ class MemoryOptions(TypedDict, total=False):
     session_timeout: timedelta | float | None
     key: Key | None
     searchable: bool | None
+    index_fields: Sequence[str] | None
 
 
 class StoreOptions(TypedDict, total=False):
@@ -56,6 +57,7 @@ class StoreOptions(TypedDict, total=False):
     guard: Guard | None
     key: Key | None
     searchable: bool | None
+    index_fields: Sequence[str] | None
 
 
 class SaverOptions(TypedDict, total=False):

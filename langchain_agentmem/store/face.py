@@ -25,6 +25,7 @@ from langgraph.store.base import (
 )
 from typing_extensions import Unpack
 
+from langchain_agentmem.arguments.fields import check_index_fields
 from langchain_agentmem.arguments.ids import check_tenant
 from langchain_agentmem.arguments.options import StoreOptions
 from langchain_agentmem.arguments.values import check_callable
@@ -65,6 +66,7 @@ class AgentMemStore(Surface, BaseStore):
         guard: The rules for values; see `Guard`. Default: None (any value).
         key: The key of an encrypted memory; see `AgentMemory`. Default: None (nothing is encrypted).
         searchable: See `AgentMemory`. Default: None.
+        index_fields: See `AgentMemory`. Default: None (none).
 
     Example:
         >>> from langchain_agentmem import AgentMemStore
@@ -90,10 +92,13 @@ class AgentMemStore(Surface, BaseStore):
         guard: Guard | None = None,
         key: Key | None = None,
         searchable: bool | None = None,
+        index_fields: Sequence[str] | None = None,
     ) -> None:
         given, self._stands_alone = backend_of(backend, 'AgentMemStore("sqlite:///agentmem.db")', key)
         tenant = check_tenant(tenant)
         backend = protected_backend(given, tenant, key, searchable)
+        if fields := check_index_fields(index_fields):
+            backend.index_fields(fields)
         self._backend: Backend = backend
         self.engine = StoreEngine(
             backend, tenant, index=index, ttl=ttl, sweeper=sweeper, cache=cache, guard=check_guard(guard)

@@ -118,19 +118,28 @@ class Reader:
     def _newest(self, op: SearchOp, now: float) -> Program[list[Scored]]:
         """Search without a query: the most recently updated items first."""
         passes = compile_filter(op.filter) if op.filter else None
-        last = op.offset + op.limit
+        skipped = op.offset if self._items.skips(op.filter) else 0
+        first, last = op.offset - skipped, op.offset - skipped + op.limit
         size = max(_CHUNK, last) if op.filter else last
         newest: list[Scored] = []
         following: tuple[Any, ...] | None = None
         while len(newest) < last:
             page, following = yield from self._transact(
-                self._items.scan(self._tenant, op.namespace_prefix, op.filter, size, following, now)
+                self._items.scan(
+                    self._tenant,
+                    op.namespace_prefix,
+                    op.filter,
+                    size,
+                    following,
+                    now,
+                    offset=0 if following else skipped,
+                )
             )
             newest.extend((row, None) for row in (yield from _passing(page, passes)))
             if following is None:
                 break
             size *= 4  # few items of this page passed the filter
-        return newest[op.offset : last]
+        return newest[first:last]
 
     def _namespaces(self, op: ListNamespacesOp, now: float) -> Program[list[Namespace]]:
         prefix: Namespace = ()

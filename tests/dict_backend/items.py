@@ -108,12 +108,15 @@ class Items:
             self._put(tenant, put, now)
 
     @program
-    def scan(self, tenant, prefix, condition, limit, before, now):
+    def scan(self, tenant, prefix, condition, limit, before, now, *, offset=0):
         last = before or (math.inf, 0)
         items = sorted(self._below(tenant, prefix, now), key=lambda item: (item.row.updated_at, item.order))[::-1]
-        page = [item for item in items if (item.row.updated_at, item.order) < last][:limit]
+        page = [item for item in items if (item.row.updated_at, item.order) < last][offset : offset + limit]
         following = (page[-1].row.updated_at, page[-1].order) if len(page) == limit else None
         return [item.row for item in page], following
+
+    def skips(self, condition):
+        return not condition
 
     @program
     def find(self, tenant, query, now):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -72,6 +72,13 @@ class Backend(ABC):
         """Let operations refuse a database without a memory, and create nothing in it. Call it before the first operation.
 
         They raise `NoMemoryError`, and warn of data of other packages.
+        """
+
+    def index_fields(self, fields: Sequence[str]) -> None:  # noqa: B027 (most backends have nothing to do)
+        """Create an index for fields of items' values, which filters use. Call it before the first operation.
+
+        Args:
+            fields: The names of top-level fields.
         """
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:  # noqa: B027 (most backends have nothing to choose)

@@ -162,6 +162,8 @@ class ItemTable(Protocol):
         limit: int,
         before: tuple[Any, ...] | None,
         now: float,
+        *,
+        offset: int = 0,
     ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
         """Return a page of the items at or below a namespace, most recently updated first.
 
@@ -172,10 +174,14 @@ class ItemTable(Protocol):
             limit: The size of a page.
             before: None for the first page, then the continuation of the page before.
             now: The current time.
+            offset: The number of items to skip before the page. Use 0 for a condition that `skips` refuses. Default: 0.
 
         Returns:
             The items, and the continuation; None after the last page.
         """
+
+    def skips(self, condition: Mapping[str, Any] | None) -> bool:
+        """Return true if `scan` can skip items for a filter: the backend evaluates the filter itself, without doubt."""
 
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
         """Return the items at or below a namespace that contain one of the terms or, if a vector is given, have vectors."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend, HeadChangedError
@@ -24,7 +24,7 @@ from langchain_agentmem.backends.encrypted.variables import EncryptedVariables
 from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.encoding.encryption import KeyRing, KeySource, Secrets
 from langchain_agentmem.encoding.sealing import UnknownDataKeyError
-from langchain_agentmem.errors import ConflictError
+from langchain_agentmem.errors import ConfigurationError, ConflictError
 from langchain_agentmem.programs import Program, StorageProgram, arun, run
 
 T = TypeVar("T")
@@ -179,6 +179,13 @@ class EncryptedBackend(Backend):
 
     def never_create(self) -> None:
         self.inner.never_create()
+
+    def index_fields(self, fields: Sequence[str]) -> None:
+        msg = (
+            f"index_fields={list(fields)} and key exclude one another: values are encrypted, so the database cannot index "
+            f"them. Leave index_fields out."
+        )
+        raise ConfigurationError(msg)
 
     def use_vectors(self, config: Mapping[str, Any]) -> None:
         self.inner.use_vectors(config)

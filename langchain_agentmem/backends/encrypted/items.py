@@ -257,8 +257,11 @@ class EncryptedItems:
         limit: int,
         before: tuple[Any, ...] | None,
         now: float,
+        *,
+        offset: int = 0,
     ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
-        rows, following = yield from self._table.scan(tenant, self.seal.namespace(prefix), None, limit, before, now)
+        sealed = self.seal.namespace(prefix)
+        rows, following = yield from self._table.scan(tenant, sealed, None, limit, before, now, offset=offset)
         yield from OffLoop(len(rows) > _MANY_ITEMS)
         return [self._plain(tenant, row) for row in rows], following
 
@@ -276,6 +279,9 @@ class EncryptedItems:
     @one_statement
     def sweep(self, tenant: str, now: float, limit: int) -> Program[int]:
         return (yield from self._table.sweep(tenant, now, limit))
+
+    def skips(self, condition: Mapping[str, Any] | None) -> bool:
+        return not condition
 
     # Search
 

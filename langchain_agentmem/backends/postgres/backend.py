@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend
@@ -69,6 +69,10 @@ class PostgresBackend(Backend):
     def from_connection(cls, connection: Any, **options: str) -> PostgresBackend:
         """Create the backend on a pool or connection of the application, which stays open after `close`."""
         return cls(PostgresDriver(settings_of(options), connection))
+
+    def index_fields(self, fields: Sequence[str]) -> None:
+        self.driver.indexed_fields = tuple(fields)
+        self._items.index_fields(fields)
 
     def never_create(self) -> None:
         self.driver.creates = False

@@ -23,6 +23,7 @@ from langchain_agentmem.backends.existing import Existing, refuse_without_memory
 from langchain_agentmem.backends.failures import Translated
 from langchain_agentmem.backends.lifetimes import PerLoop, keep_inherited, refuse_closed
 from langchain_agentmem.backends.postgres.analysis import NOT_ANALYZED, analyze_items
+from langchain_agentmem.backends.postgres.conditions import make_indexes
 from langchain_agentmem.backends.postgres.failures import (
     CREATED_BY_OTHERS,
     DRIVER_ERRORS,
@@ -65,6 +66,8 @@ class PostgresDriver:
         self.closed = False
         self.creates = True
         """False if a database without a memory is refused; see `Backend.never_create`."""
+        self.indexed_fields: tuple[str, ...] = ()
+        """The fields of items that get an index; see `Backend.index_fields`."""
         self._given_open = is_open(given)
         self._reset()
 
@@ -153,6 +156,8 @@ class PostgresDriver:
                         raise
             yield from self._attempts(settled(schema, language), None, operation)
             operation.restarts = False
+        if self.indexed_fields:
+            yield from self._attempts(make_indexes(schema, self.indexed_fields), WRITE, operation)
         self._ready = True
         warn_of_existing("The Postgres database", others)
 

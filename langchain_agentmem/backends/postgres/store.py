@@ -21,6 +21,7 @@ from langchain_agentmem.backends.contract import (
     Query,
     Swap,
 )
+from langchain_agentmem.backends.postgres.conditions import indexed_condition, path_of
 from langchain_agentmem.backends.postgres.statements import Floats, statements
 from langchain_agentmem.encoding.json_values import dump_exact_json
 from langchain_agentmem.errors import ConfigurationError, DamagedDataError
@@ -65,6 +66,7 @@ class PostgresItems:
     def __init__(self, schema: str | None) -> None:
         self._sql = statements("store.sql", schema)
         self._vectors = VectorSettings()
+        self._indexed: Sequence[str] = ()
         self._has_vectors = False
         self._large: dict[tuple[str, Namespace], float] = {}
         """Namespaces with more than `EXACT_ITEMS` items, each with the time after which a search counts again."""
@@ -72,6 +74,10 @@ class PostgresItems:
     def use_vectors(self, settings: VectorSettings) -> None:
         """Set the vector index, before the first vector is stored."""
         self._vectors = settings
+
+    def index_fields(self, fields: Sequence[str]) -> None:
+        """Let filters use the indexes of fields."""
+        self._indexed = fields
 
     @one_statement
     def get(
@@ -145,20 +151,27 @@ class PostgresItems:
         limit: int,
         before: tuple[Any, ...] | None,
         now: float,
+        *,
+        offset: int = 0,
     ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
         own, first, last = below(tenant, prefix)
         at, after, key = before or (None, None, None)
-        parameters = {"own": own, "first": first, "last": last, "now": now, "path": _path(condition), "limit": limit}
-        rows = yield from Fetch(self._sql["scan"], {**parameters, "at": at, "prefix": after, "key": key})
+        sql, values = indexed_condition(condition, self._indexed)
+        place = {"at": at, "prefix": after, "key": key, "limit": limit, "offset": offset}
+        parameters = {"own": own, "first": first, "last": last, "now": now, "path": path_of(condition), **values}
+        rows = yield from Fetch(self._sql["scan"].replace("{condition}", sql), {**parameters, **place})
         following = (rows[-1][7], rows[-1][0], rows[-1][1]) if len(rows) == limit else None
         return [item_row(row[:7]) for row in rows], following
+
+    def skips(self, condition: Mapping[str, Any] | None) -> bool:
+        return not condition
 
     @one_statement
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
         vector = None if query.vector is None else Floats(query.vector)
         namespace = (tenant, query.prefix)
         exact = 0 if self._large.get(namespace, 0.0) > time.monotonic() else EXACT_ITEMS
-        wanted = (list(query.words), vector, _path(query.condition), now, query.depth, exact)
+        wanted = (list(query.words), vector, path_of(query.condition), now, query.depth, exact)
         rows = yield from Fetch(self._sql["find"], (*below(tenant, query.prefix), *wanted))
         if exact and rows and rows[0][6] is not None:
             if len(self._large) >= _REMEMBERED:
@@ -458,24 +471,3 @@ def item_row(row: Sequence[Any]) -> ItemRow:
         msg = f"Item {key!r} cannot be read. The row was damaged or altered: the time of its creation or update is missing."
         raise DamagedDataError(msg)
     return ItemRow(decoded_prefix(prefix), key, unwrapped(value), *rest)
-
-
-_COMPARISONS = {"$eq": "==", "$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
-
-
-def _path(condition: Mapping[str, Any] | None) -> str | None:
-    """Return the part of a filter that Postgres evaluates with our semantics, as a JSON path; None if there is none."""
-    parts = []
-    for field, wanted in (condition or {}).items():
-        operators = wanted if isinstance(wanted, Mapping) else {"$eq": wanted}
-        for operator, operand in operators.items():
-            if operator not in _COMPARISONS or "." in field or "\x00" in field or not _is_comparable(operator, operand):
-                continue
-            parts.append(f"$.{json.dumps(field)} {_COMPARISONS[operator]} {json.dumps(operand)}")
-    return " && ".join(f"({part})" for part in parts) or None
-
-
-def _is_comparable(operator: str, operand: Any) -> bool:
-    if isinstance(operand, str):
-        return operator == "$eq" and "\x00" not in operand
-    return isinstance(operand, (bool, int, float)) and abs(operand) < 1e15

@@ -48,19 +48,24 @@ SELECT {schema}agentmem_delete_items(%b::text[], %b::text[])
 SELECT {schema}agentmem_touch_items(%b::text[], %b::text[], %s)
 
 -- scan --
--- Return items, most recently updated first. Parameters: own, first, last, path (a JSON path condition; NULL: none), limit,
--- now; at, prefix and key (of the last item; NULL: none). A value that Postgres' JSON would alter is never excluded by the
--- condition.
+-- Return items, most recently updated first. The inner statement sorts and skips; the outer one computes what is returned.
+-- Parameters: own, first, last, path (a JSON path condition; NULL: none), limit, offset, now; at, prefix and key (of the last item;
+-- NULL: none); those of the condition on indexed fields. A value that Postgres' JSON would alter is never excluded by a condition.
 SELECT item.prefix, item.key, item.value::text, extract(epoch FROM item.created_at)::double precision,
     extract(epoch FROM item.updated_at)::double precision,
     CASE WHEN item.expires_at IS NOT NULL THEN coalesce(own.ttl, item.ttl_minutes * 60.0) END,
     {schema}agentmem_revision(item.updated_at, item.value), item.updated_at::text
-FROM {schema}store AS item LEFT JOIN {schema}agentmem_item_ttls AS own USING (prefix, key)
-WHERE (item.prefix = %(own)s OR (item.prefix ~>=~ %(first)s AND item.prefix ~<~ %(last)s)) AND {item_alive:item}
-  AND (%(path)s::jsonpath IS NULL OR item.value @@ %(path)s::jsonpath OR item.value ? 'agentmem:json')
-  AND (%(at)s::timestamptz IS NULL OR (item.updated_at, item.prefix COLLATE "C", item.key COLLATE "C")
-    < (%(at)s::timestamptz, %(prefix)s, %(key)s))
-ORDER BY item.updated_at DESC, item.prefix COLLATE "C" DESC, item.key COLLATE "C" DESC LIMIT %(limit)s
+FROM (
+    SELECT item.* FROM {schema}store AS item
+    WHERE (item.prefix = %(own)s OR (item.prefix ~>=~ %(first)s AND item.prefix ~<~ %(last)s)) AND {item_alive:item}
+      AND (%(path)s::jsonpath IS NULL OR item.value @@ %(path)s::jsonpath OR item.value ? 'agentmem:json'){condition}
+      AND (%(at)s::timestamptz IS NULL OR (item.updated_at, item.prefix COLLATE "C", item.key COLLATE "C")
+        < (%(at)s::timestamptz, %(prefix)s, %(key)s))
+    ORDER BY item.updated_at DESC, item.prefix COLLATE "C" DESC, item.key COLLATE "C" DESC
+    LIMIT %(limit)s OFFSET %(offset)s
+) AS item
+LEFT JOIN {schema}agentmem_item_ttls AS own USING (prefix, key)
+ORDER BY item.updated_at DESC, item.prefix COLLATE "C" DESC, item.key COLLATE "C" DESC
 
 -- find --
 -- Return the items that match a query, with their scores. Parameters: own, first, last, terms, vector, path, now, depth, exact

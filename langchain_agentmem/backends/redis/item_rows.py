@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -17,9 +16,6 @@ from langchain_agentmem.text.words import pack_words
 _HEAD = struct.Struct(">6d")
 _STAMP, _LENGTH = struct.Struct(">d"), struct.Struct(">I")
 _ENTRY_HEAD = struct.Struct("<dI")
-
-_MAX_COMPARABLE = 1e15
-_MAX_TEXTS = 20
 
 ItemKey = tuple[Namespace, str]
 
@@ -117,19 +113,3 @@ def similarities(log: bytes, query: bytes) -> Iterable[tuple[float, float]]:
     records = np.frombuffer(log, dtype="<f4").reshape(-1, 2 + len(query) // 4)
     stamps = np.ascontiguousarray(records[:, :2]).view("<f8").ravel()
     return zip(stamps.tolist(), (records[:, 2:] @ np.frombuffer(query, dtype="<f4")).tolist(), strict=True)
-
-
-def required_texts(condition: Mapping[str, Any] | None) -> list[str]:
-    """Return texts of which the JSON of every value that passes a filter contains one; none if that is unknown."""
-    for field, wanted in (condition or {}).items():
-        operators = wanted if isinstance(wanted, Mapping) else {"$eq": wanted}
-        operands = [operators["$eq"]] if "$eq" in operators else list(operators.get("$in", ()))
-        if 0 < len(operands) <= _MAX_TEXTS and "." not in field and all(map(_is_comparable, operands)):
-            name = json.dumps(field, ensure_ascii=False)
-            return [f"{name}:{json.dumps(operand, ensure_ascii=False)}" for operand in operands]
-    return []
-
-
-def _is_comparable(operand: Any) -> bool:
-    """Return true if the JSON of equal values begins alike: 5 equals 5.0, but 0 equals -0.0, and 1e15 has an exponent."""
-    return type(operand) is str or (type(operand) is int and 0 < abs(operand) < _MAX_COMPARABLE)

@@ -259,56 +259,92 @@ return 1
 
 -- scan --
 -- Return a page of items, the most recently updated first.
--- The result is the namespace to continue from (nil: none), the number of examined items, the stamp of the last one, and records.
--- A record is a stamp (a double), a namespace, a key and an item, each framed. It has a stamp only if the item does not pass; in a
--- page that this call completes, such records are left out.
+-- The result is the namespace to continue from (nil: none), 1 if more items may follow, the stamp of the last examined item, and
+-- records. A record is a stamp (a double), a namespace, a key and an item, each framed.
+-- If this call examines all namespaces, the page has at most the maximum number of records, and only of items that pass. If not, that
+-- is the number of examined items, and the record of an item that does not pass has only a stamp: the client merges such pages.
 -- KEYS: the namespaces of the root.
 -- ARGV: now, prefix, maximum number of items, upper bound of the stamps ('' for none), 1 to include the bound, namespace to
---   continue from ('' for the first), maximum number of namespaces, 1 if no other root is read, texts of which a value must contain
---   one (none: any value).
-local now, limit, most = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[7])
+--   continue from ('' for the first), maximum number of namespaces, 1 if no other root is read, number of items to skip (0 if the
+--   call may not examine all namespaces), texts of which a value must contain one (none: any value).
+local now, limit, most, skip = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[7]), tonumber(ARGV[9])
 local bound = ARGV[4] == '' and '+inf' or (ARGV[5] == '1' and '' or '(') .. ARGV[4]
 local namespaces = below(ARGV[2], ARGV[6], most + 1)
 local following = namespaces[most + 1] or false
-local candidates = {}
-for at = 1, math.min(#namespaces, most) do
-  local found = call('ZREVRANGEBYSCORE', PREFIX .. 'items:' .. namespaces[at], bound, '-inf', 'WITHSCORES', 'LIMIT', 0, limit)
-  for index = 1, #found, 2 do
-    candidates[#candidates + 1] = {tonumber(found[index + 1]), namespaces[at], found[index]}
+local is_complete = ARGV[8] == '1' and not following and ARGV[6] == ''
+if skip > 0 and not is_complete then return {following, 0, ""} end
+
+local due = skip > 0 and call('ZRANGEBYSCORE', PREFIX .. 'expiring', '-inf', now) or {}
+local first = 0
+if #namespaces == 1 and #due == 0 then first, skip = skip, 0 end
+local depth = skip + (is_complete and ARGC > 9 and math.max(limit, 10000) or limit)
+local found, owners, stamps, is_cut = {}, {}, {}, false  -- the keys of candidates; their namespaces and stamps if these differ
+if #namespaces == 1 then
+  found = call('ZREVRANGEBYSCORE', PREFIX .. 'items:' .. namespaces[1], bound, '-inf', 'LIMIT', first, depth)
+  is_cut = #found == depth
+else
+  local candidates = {}
+  for at = 1, math.min(#namespaces, most) do
+    local some = call('ZREVRANGEBYSCORE', PREFIX .. 'items:' .. namespaces[at], bound, '-inf', 'WITHSCORES', 'LIMIT', 0, depth)
+    for index = 1, #some, 2 do
+      candidates[#candidates + 1] = {tonumber(some[index + 1]), namespaces[at], some[index]}
+    end
+    is_cut = is_cut or #some == 2 * depth
+  end
+  table.sort(candidates, function(a, b) return a[1] > b[1] end)
+  for at, candidate in ipairs(candidates) do stamps[at], owners[at], found[at] = unpack(candidate) end
+end
+
+local function stamp_of(at)
+  return stamps[at] or tonumber(call('ZSCORE', PREFIX .. 'items:' .. namespaces[1], found[at]))
+end
+
+local at = 0
+if skip > 0 then
+  local expired = {}
+  for _, member in ipairs(due) do expired[member] = true end
+  while skip > 0 and at < #found do
+    at = at + 1
+    local namespace = owners[at] or namespaces[1]
+    if not expired[expiring(namespace, found[at])] or exists(head_of(namespace, found[at]), now) then skip = skip - 1 end
   end
 end
-table.sort(candidates, function(a, b) return a[1] > b[1] end)
 
 local function may_pass(item)
-  if ARGC < 9 then return true end
-  for at = 9, ARGC do
-    if string.find(item, ARGV[at], HEAD + 1, true) then return true end
+  if ARGC < 10 then return true end
+  for text = 10, ARGC do
+    if string.find(item, ARGV[text], HEAD + 1, true) then return true end
   end
   return false
 end
 
 -- Few large answers are faster for a client than many small ones. An answer must be shorter than 512 MB.
-local last = math.min(#candidates, limit)
-local result, part, size = {following, last, last > 0 and string.format('%.0f', candidates[last][1]) or ''}, {}, 0
-local is_complete = ARGV[8] == '1' and not following and ARGV[6] == ''
-for at = 1, last do
-  local stamp, namespace, key = unpack(candidates[at])
-  local item = item_of(namespace, key)
-  if not item then
-    forget(namespace, key)
-  else
-    if not is_alive(expiry_of(item), now) or not may_pass(item) then item = false end
+local last = math.min(#found, at + depth)
+local result, part, size, count, batch, before, final = {following, 0, ''}, {}, 0, 0, {}, at, false
+while at < last and (not is_complete or count < limit) do
+  at = at + 1
+  if at > before + #batch then
+    local keys = {}
+    for ahead = at, math.min(last, at + 49) do
+      keys[#keys + 1] = PREFIX .. 'item:' .. (owners[ahead] or namespaces[1]) .. found[ahead]
+    end
+    batch, before = call('MGET', unpack(keys)), at - 1
   end
-  if item or not is_complete then
-    if not item then namespace, key, item = '', '', '' end
-    part[#part + 1] = struct.pack('>d', stamp) .. framed(namespace) .. framed(key) .. framed(item)
-    size = size + #part[#part]
+  local namespace, key, item = owners[at] or namespaces[1], found[at], batch[at - before]
+  local passes = item and may_pass(item) and is_alive(expiry_of(item), now)
+  if passes or not is_complete then
+    local stamp = struct.pack('>d', stamp_of(at))
+    part[#part + 1] = stamp .. (passes and framed(namespace) .. framed(key) .. framed(item) or string.rep(framed(''), 3))
+    size, count = size + #part[#part], count + 1
   end
+  final = not item and stamp_of(at)
+  if not item then forget(namespace, key) end
   if size > 1000000 then
     result[#result + 1] = table.concat(part)
     part, size = {}, 0
   end
 end
+if at > 0 and (at < #found or is_cut) then result[2], result[3] = 1, string.format('%.0f', final or stamp_of(at)) end
 if #part > 0 then result[#result + 1] = table.concat(part) end
 return result
 

@@ -29,12 +29,12 @@ from langchain_agentmem.backends.redis.item_rows import (
     flat_keys,
     item_row,
     put_arguments,
-    required_texts,
     scan_records,
     search_entries,
     similarities,
 )
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
+from langchain_agentmem.backends.requirements import required_texts
 from langchain_agentmem.programs import OffLoop, Program, storage_program
 from langchain_agentmem.programs.sizes import is_large, is_long
 from langchain_agentmem.text.vectors import different_dimensions, width_of
@@ -50,6 +50,7 @@ BYTES_AT_ONCE = 32_000_000
 
 _NAMESPACES_AT_ONCE = 1_000
 _COUNTED_AT_ONCE = 1_000
+_SKIPPED_AT_ONCE = 5_000
 _READ_AT_ONCE = 100
 _ROOTS_AT_ONCE = 50
 _MANY_ITEMS = 500
@@ -158,23 +159,31 @@ class RedisItems:
         limit: int,
         before: tuple[Any, ...] | None,
         now: float,
+        *,
+        offset: int = 0,
     ) -> Program[_Page]:
         stamp, last_root = before or ("", "")
         texts = required_texts(condition)
         roots = yield from self._roots(tenant, prefix)
+        is_single = len(roots) == 1
 
         def page_of(root: str, namespace: bytes) -> Invoke:
             base, after_bound = encode_namespace(prefix or (root,)), int(root < last_root)
-            bounds = (limit, stamp, after_bound, namespace, _NAMESPACES_AT_ONCE, int(len(roots) == 1))
+            skip = offset if is_single else 0
+            bounds = (limit, stamp, after_bound, namespace, _NAMESPACES_AT_ONCE, int(is_single), skip)
             return _invoke("scan", tenant, root, (optional(now), base, *bounds, *texts))
 
+        if offset and not is_single:
+            return (yield from self._scan_after(tenant, prefix, offset, limit, now))
         newest: list[tuple[int, str, ScanRecord]] = []
         for start in range(0, len(roots), _ROOTS_AT_ONCE):
             following = dict.fromkeys(roots[start : start + _ROOTS_AT_ONCE], b"")
             while following:
                 answers = yield from InvokeAll([page_of(*one) for one in following.items()])
-                if len(roots) == 1 and not any(following.values()) and answers[0][0] is None:
-                    return _whole_page(roots[0], answers[0], limit)
+                if is_single and not any(following.values()) and answers[0][0] is None:
+                    return _whole_page(roots[0], answers[0])
+                if offset:  # too many namespaces for one call
+                    return (yield from self._scan_after(tenant, prefix, offset, limit, now))
                 for root, (_, _, _, *parts) in zip(following, answers, strict=True):
                     newest += [(record.stamp, root, record) for part in parts for record in scan_records(part)]
                 following = {
@@ -183,6 +192,19 @@ class RedisItems:
                 newest = sorted(newest, reverse=True)[:limit]
         last = newest[-1][:2] if newest and len(newest) == limit else None
         return [_row(record) for *_, record in newest if record.item], last
+
+    def _scan_after(self, tenant: str, prefix: Namespace, offset: int, limit: int, now: float) -> Program[_Page]:
+        """Return the page after `offset` items of several roots, or of many namespaces: the client merges and skips them."""
+        following: tuple[Any, ...] | None = None
+        while offset:
+            page, following = yield from self.scan(tenant, prefix, None, min(offset, _SKIPPED_AT_ONCE), following, now)
+            offset -= len(page)
+            if following is None:
+                return [], None
+        return (yield from self.scan(tenant, prefix, None, limit, following, now))
+
+    def skips(self, condition: Mapping[str, Any] | None) -> bool:
+        return not condition
 
     @storage_program
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
@@ -448,11 +470,11 @@ def _keys_in(namespace: bytes, members: Iterable[bytes]) -> set[bytes]:
     return {member[len(start) :] for member in members if member.startswith(start)}
 
 
-def _whole_page(root: str, answer: Sequence[Any], limit: int) -> _Page:
-    """Return the page that one call completes. Items that did not pass have no records in it."""
-    _, count, last, *parts = answer
+def _whole_page(root: str, answer: Sequence[Any]) -> _Page:
+    """Return the page of one call that examined all namespaces."""
+    _, has_more, last, *parts = answer
     items = [_row(record) for part in parts for record in scan_records(part)]
-    return items, (int(last), root) if count == limit else None
+    return items, (int(last), root) if has_more else None
 
 
 def _row(record: ScanRecord) -> ItemRow:

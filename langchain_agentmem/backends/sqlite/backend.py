@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from langchain_agentmem.backends.contract import Backend
@@ -60,6 +61,10 @@ class SqliteBackend(Backend):
 
     def __repr__(self) -> str:
         return f"SqliteBackend({self.driver.given_path!r}{self.closed_mark})"
+
+    def index_fields(self, fields: Sequence[str]) -> None:
+        self.driver.indexed_fields = tuple(fields)
+        self.items = SqliteItems(fields)
 
     def never_create(self) -> None:
         self.driver.creates = False

@@ -75,6 +75,8 @@ class SqliteDriver:
         self.closed = False
         self.creates = True
         """False if a database without a memory is refused; see `Backend.never_create`."""
+        self.indexed_fields: tuple[str, ...] = ()
+        """The fields of items that get an index; see `Backend.index_fields`."""
         self._traces = Traces()
         self._reset()
         forks.register(self)
@@ -326,6 +328,7 @@ class SqliteDriver:
             file = _file_of(connection) if self._is_shared else self.path
             self._began = True
             tables.make_tables(cursor, file or MEMORY, self.language, sqlite3.sqlite_version_info)
+            tables.index_fields(cursor, self.indexed_fields)
             self._traces.merges = not tables.deletes_words_at_once(cursor)
             self._traces.in_file = bool(file)
             self._ready = True

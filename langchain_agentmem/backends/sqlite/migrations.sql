@@ -195,3 +195,6 @@ CREATE INDEX agentmem_cache_by_age ON agentmem_cache (tenant, stored_at)
 
 -- v4_cache_by_expiry --
 CREATE INDEX agentmem_cache_by_expiry ON agentmem_cache (tenant, expires_at) WHERE expires_at IS NOT NULL
+
+-- v4_items_by_namespace --
+CREATE INDEX agentmem_items_by_namespace ON agentmem_items (tenant, namespace, updated_at, expires_at)

@@ -206,6 +206,10 @@ CREATE TABLE agentmem_items (
 -- items_by_age --
 CREATE INDEX agentmem_items_by_age ON agentmem_items (tenant, updated_at, id)
 
+-- items_by_namespace --
+-- A listing sorts and skips items without reading them.
+CREATE INDEX agentmem_items_by_namespace ON agentmem_items (tenant, namespace, updated_at, expires_at)
+
 -- items_by_expiry --
 CREATE INDEX agentmem_items_by_expiry ON agentmem_items (tenant, expires_at) WHERE expires_at IS NOT NULL
 

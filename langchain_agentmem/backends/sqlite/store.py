@@ -20,6 +20,7 @@ from langchain_agentmem.backends.contract import (
     Swap,
 )
 from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
+from langchain_agentmem.backends.sqlite.conditions import condition_of
 from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
@@ -43,7 +44,14 @@ class _Id(NamedTuple):
 
 
 class SqliteItems:
-    """See `langchain_agentmem.backends.contract.ItemTable`."""
+    """See `langchain_agentmem.backends.contract.ItemTable`.
+
+    Args:
+        indexed: The fields of values that have an index. Default: none.
+    """
+
+    def __init__(self, indexed: Sequence[str] = ()) -> None:
+        self._indexed = indexed
 
     def get(
         self,
@@ -132,16 +140,23 @@ class SqliteItems:
         self,
         tenant: str,
         prefix: Namespace,
-        condition: Mapping[str, Any] | None,  # noqa: ARG002 (the caller checks it)
+        condition: Mapping[str, Any] | None,
         limit: int,
         before: tuple[Any, ...] | None,
         now: float,
+        *,
+        offset: int = 0,
     ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
         updated_at, item = before or (math.inf, 0)
-        parameters = {**below(tenant, prefix, now), "updated_at": updated_at, "id": item, "limit": limit}
-        rows = yield from Fetch(SQL["scan_below" if prefix else "scan"], parameters)
+        found = condition_of(condition, self._indexed)
+        place = {"updated_at": updated_at, "id": item, "limit": limit, "offset": offset}
+        statement = SQL["scan_below" if prefix else "scan"].replace("{condition}", found.sql)
+        rows = yield from Fetch(statement, {**below(tenant, prefix, now), **place, **found.parameters})
         following = (rows[-1][5], rows[-1][0]) if len(rows) == limit else None
         return [item_row(row) for row in rows], following
+
+    def skips(self, condition: Mapping[str, Any] | None) -> bool:
+        return condition_of(condition).is_exact
 
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
         parameters = below(tenant, query.prefix, now)

@@ -58,21 +58,29 @@ UPDATE agentmem_items SET expires_at = max(expires_at, ? + ttl)
 WHERE tenant = ? AND namespace = ? AND key = ? AND ttl IS NOT NULL
 
 -- scan --
--- Return all items of a tenant, most recently updated first. Parameters: tenant, updated_at and id (of the last item),
--- limit, now.
-SELECT {item}
-FROM agentmem_items
-WHERE tenant = :tenant AND (updated_at, id) < (:updated_at, :id) AND {alive}
-ORDER BY updated_at DESC, id DESC LIMIT :limit
+-- Return all items of a tenant, most recently updated first. The inner statement reads only the index, unless there is a
+-- condition. Parameters: tenant, updated_at and id (of the last item), limit, offset, now, and those of the condition.
+SELECT {item:item}
+FROM (
+    SELECT id AS found FROM agentmem_items
+    WHERE tenant = :tenant AND (updated_at, id) < (:updated_at, :id) AND {alive}{condition}
+    ORDER BY updated_at DESC, id DESC LIMIT :limit OFFSET :offset
+)
+CROSS JOIN agentmem_items AS item ON item.id = found
+ORDER BY item.updated_at DESC, item.id DESC
 
 -- scan_below --
 -- Same as `scan`, below a namespace. The unary plus makes SQLite use the index by namespace. Parameters: those of `scan`,
 -- first and last (the namespaces).
-SELECT {item}
-FROM agentmem_items
-WHERE tenant = :tenant AND namespace >= :first AND namespace < :last
-  AND (+updated_at, id) < (:updated_at, :id) AND {alive}
-ORDER BY +updated_at DESC, id DESC LIMIT :limit
+SELECT {item:item}
+FROM (
+    SELECT id AS found FROM agentmem_items
+    WHERE tenant = :tenant AND namespace >= :first AND namespace < :last
+      AND (+updated_at, id) < (:updated_at, :id) AND {alive}{condition}
+    ORDER BY +updated_at DESC, id DESC LIMIT :limit OFFSET :offset
+)
+CROSS JOIN agentmem_items AS item ON item.id = found
+ORDER BY item.updated_at DESC, item.id DESC
 
 -- match --
 -- Return the items that match a full-text query, with their BM25 scores. Parameters: tenant, first and last (the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from langchain_agentmem.backends.existing import (
     refuse_without_memory,
     warn_of_existing,
 )
+from langchain_agentmem.backends.sqlite.conditions import field_expression
 from langchain_agentmem.backends.sqlite.traces import MOST_LEVELS, REBUILD, WORDS, levels
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
@@ -90,6 +91,21 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
         _make_words_readable(cursor)
         _reduce_levels(cursor)
     warn_of_existing(path, others)
+
+
+def index_fields(cursor: Any, fields: Iterable[str]) -> None:
+    """Create the indexes of fields of items that do not exist yet.
+
+    Args:
+        cursor: A cursor on a connection without a transaction.
+        fields: The fields, which `is_simple_field` accepts.
+    """
+    names = {f"agentmem_items_by_field_{field}": field for field in fields}
+    existing = {name for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'index'").fetchall()}
+    for name in names.keys() - existing:
+        cursor.execute(
+            f'CREATE INDEX IF NOT EXISTS "{name}" ON agentmem_items (tenant, {field_expression(names[name])}, namespace)'
+        )
 
 
 def require_tables(cursor: Any, path: str) -> None:
