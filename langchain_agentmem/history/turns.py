@@ -37,7 +37,7 @@ from langchain_agentmem.programs.signals import came_by_signal
 from langchain_agentmem.programs.sizes import LONG, is_large
 from langchain_agentmem.search.rows import digest_of_message
 from langchain_agentmem.text.guard import Guard
-from langchain_agentmem.text.words import analyze
+from langchain_agentmem.text.marks import analyze_message
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Turn(NamedTuple):
                 time_of(message, now),
                 self.metadata,
                 body,
-                None if language is None else analyze(text_of(message), language),
+                None if language is None else analyze_message(text_of(message), language),
                 vectors.get(text_of(message)),
                 digest_of_message(key, message.id or ""),
             )

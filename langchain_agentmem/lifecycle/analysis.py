@@ -17,7 +17,8 @@ from langchain_agentmem.messages.properties import text_of
 from langchain_agentmem.programs import Compute, Program, Read, Write
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.store.fields import indexed_words, load_paths
-from langchain_agentmem.text.words import ANALYSIS_VERSION, analyze
+from langchain_agentmem.text.marks import analyze_message
+from langchain_agentmem.text.words import ANALYSIS_VERSION
 
 _NOTE = "analysis"
 
@@ -81,5 +82,5 @@ class StoredWords:
         found = []
         for key, row in page:
             text = text_of(self._history.codec.load_message(row.body))
-            found.append(LoggedMessage(key, row._replace(words=analyze(text, self._backend.language))))
+            found.append(LoggedMessage(key, row._replace(words=analyze_message(text, self._backend.language))))
         return found

@@ -1,20 +1,17 @@
 """Search in chat histories, with the same ranking on every backend.
 
-A message is found by its own words, by those of the two messages before it in its session, and by its date (`8 May 2023`).
-Words that more than a quarter of the messages contain are removed from a query before it is embedded.
-`benchmarks/retrieval.py` measures the ranking on three conversations of LoCoMo (Maharana et al., "Evaluating very long-term
-conversational memory of LLM agents", 2024).
+`langchain_agentmem.search.ranker` ranks the messages. `benchmarks/retrieval.py` measures the ranking.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import check_count, shown
@@ -26,33 +23,20 @@ from langchain_agentmem.messages.models import FoundMessage, FoundMessages
 from langchain_agentmem.messages.properties import datetime_of, text_of
 from langchain_agentmem.messages.roles import types_of_role
 from langchain_agentmem.programs import OffLoop, Program, Read
+from langchain_agentmem.search.corpus import BuiltCorpus, Corpus, Text
 from langchain_agentmem.search.fingerprint import Indexer
-from langchain_agentmem.search.ranking import fuse, query_words
+from langchain_agentmem.search.queries import Query
+from langchain_agentmem.search.ranker import Hit, Ranker
 from langchain_agentmem.search.rows import are_large, message_of, stored_message
-from langchain_agentmem.text.vectors import similarities_to
-from langchain_agentmem.text.words import analyze, checked_words, frequencies, numbers_of, scores
+from langchain_agentmem.text.marks import analyze_message
+from langchain_agentmem.text.words import checked_words
 
-CONTEXT = 2
-"""The number of preceding messages whose words also find a message."""
-
-OWN_WEIGHT = 2
-"""The weight of a message's own words. Those of the preceding messages have weight 1.
-
-With weight 2 instead of 1, full-text search on LoCoMo has a mean reciprocal rank of 0.51 instead of 0.44, and the same recall
-in the first ten results.
-"""
-
-COMMON_SHARE = 0.25
-"""Words that a larger share of the messages contains are removed from a query before it is embedded."""
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MANY_ENTRIES = 500
 """Under `arun`, a worker thread ranks more messages than this, because it takes some milliseconds."""
-
-_FEWEST_FOR_COMMON = 20
-"""With fewer messages than this, no word counts as common."""
-
-_MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
-"""English names of the months. They do not depend on the locale of the process."""
 
 Address = tuple[str, int]
 """A message's session and position."""
@@ -104,11 +88,18 @@ class MessageQuery:
             check_count("around", around, least=0),
         )
 
-    def accepts(self, entry: IndexEntry) -> bool:
-        """Return true if the role, the time and the session of a message are accepted."""
-        if entry.session_id == self.without_session:
-            return False
-        return (self.types is None or entry.role in self.types) and self.since <= entry.created_at < self.until
+    def accepted(self, corpus: Corpus) -> NDArray[np.bool_]:
+        """Return true for the messages whose role, time and session are accepted."""
+        import numpy as np
+
+        accepted = (corpus.created_at >= self.since) & (corpus.created_at < self.until)
+        if self.types is not None:
+            types = np.array([role in self.types for role in corpus.roles], dtype=np.bool_)
+            accepted &= types[corpus.role]
+        if self.without_session is not None:
+            others = np.array([one != self.without_session for one in corpus.session_ids], dtype=np.bool_)
+            accepted &= others[corpus.session]
+        return accepted
 
 
 class MessageSearch:
@@ -134,9 +125,7 @@ class MessageSearch:
         self._scope = scope
         self._query = query
         self._now = time.time()
-        self._entries: Sequence[IndexEntry] = ()
-        self._best: list[tuple[int, float]] = []
-        self._neighbours: dict[int, list[int]] = {}
+        self._best: list[_Best] = []
 
     def ready(self) -> Program[None]:
         """Check that the stored vectors belong to the embedding model.
@@ -157,23 +146,30 @@ class MessageSearch:
         Args:
             entries: The result of `index`.
         """
-        query, language = self._query, self._backend.language
-        many = len(entries) > MANY_ENTRIES
+        yield from OffLoop(len(entries) > MANY_ENTRIES)
+        return (yield from self._rank(corpus_of(entries, self._codec, self._backend.language)))
+
+    def _rank(self, corpus: Corpus) -> Program[bool]:
+        query = self._query
+        many = corpus.size > MANY_ENTRIES
         yield from OffLoop(many)
-        words = [_words_of(entry, self._codec, language) for entry in entries]
+        ranker = Ranker(corpus, Query.of(query.text, self._backend.language))
         vector = None
-        if self._indexer is not None and any(entry.vector for entry in entries):
-            vector = yield from self._indexer.query(without_common_words(query.text, words, language))
+        if self._indexer is not None and corpus.vectors is not None:
+            vector = yield from self._indexer.query(ranker.text_to_embed())
         yield from OffLoop(many)
-        ranked = _ranked(entries, words, query.text, vector, language)
-        self._entries = entries
-        self._best = list(islice((pair for pair in ranked if query.accepts(entries[pair[0]])), query.k))
-        self._neighbours = {at: _neighbours(entries, at, query.around) for at, _ in self._best}
+        hits = ranker.best(vector, query.k, query.accepted(corpus))
+        self._best = [
+            _Best(
+                _address(corpus, hit.row), hit, [_address(corpus, row) for row in _near(corpus, hit.row, query.around)]
+            )
+            for hit in hits
+        ]
         return bool(self._best)
 
     def rows(self) -> Program[dict[Address, MessageRow]]:
         """Return the storage program that reads the messages that were found."""
-        addresses = sorted({_address(self._entries[at]) for group in self._neighbours.values() for at in group})
+        addresses = sorted({address for one in self._best for address in one.around})
         return self._backend.messages.rows(self._scope, addresses, self._now)
 
     def found(self, rows: Mapping[Address, MessageRow]) -> Program[FoundMessages]:
@@ -182,18 +178,28 @@ class MessageSearch:
         Args:
             rows: The result of `rows`.
         """
-        codec, scope, entries = self._codec, self._scope, self._entries
+        codec, scope = self._codec, self._scope
         yield from OffLoop(are_large(rows.values()))
         found = FoundMessages()
-        for at, score in self._best:
-            row = rows.get(_address(entries[at]))
+        for address, hit, around in self._best:
+            row = rows.get(address)
             if row is not None:
-                near = [rows[address] for one in self._neighbours[at] if (address := _address(entries[one])) in rows]
-                key = SessionKey(scope.tenant, scope.user_id, entries[at].session_id)
-                around = [message_of(codec, one, key) for one in near] if self._query.around else []
+                key = SessionKey(scope.tenant, scope.user_id, address[0])
+                near = (
+                    [message_of(codec, rows[one], key) for one in around if one in rows] if self._query.around else []
+                )
                 stored = stored_message(codec, row, key)
-                found.append(FoundMessage(**vars(stored), score=score, around=around))
+                found.append(FoundMessage(**vars(stored), score=hit.score, around=near))
         return found
+
+
+class _Best(NamedTuple):
+    """A message that was found."""
+
+    address: Address
+    hit: Hit
+    around: list[Address]
+    """The message and its neighbours, in order."""
 
 
 def search_messages(
@@ -233,61 +239,48 @@ def _bound(what: str, moment: datetime | None, default: float) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def without_common_words(query: str, texts: Sequence[bytes], language: str) -> str:
-    """Remove the words from a query that too many texts contain. If no word is left, return the whole query.
+def corpus_of(entries: Sequence[IndexEntry], codec: Codec, language: str) -> Corpus:
+    """Return the corpus of the messages with these index entries.
 
     Args:
-        query: The query.
-        texts: The texts, as `langchain_agentmem.text.words.analyze` encodes them.
-        language: The language of the texts.
+        entries: The index entries, in any order.
+        codec: Decodes messages that were stored without words.
+        language: The language of full-text search.
+
+    Raises:
+        DamagedDataError: The words of a message, or a message without words, cannot be decoded.
     """
-    if len(texts) < _FEWEST_FOR_COMMON:
-        return query
-    numbers = {word: numbers_of(word, language) for word in query.split()}
-    found = frequencies(texts, (number for group in numbers.values() for number in group))
-    most = COMMON_SHARE * len(texts)
-    kept = [word for word, group in numbers.items() if not group or any(found[number] <= most for number in group)]
-    return " ".join(kept) or query
-
-
-def _ranked(
-    entries: Sequence[IndexEntry], words: Sequence[bytes], query: str, vector: bytes | None, language: str
-) -> list[tuple[int, float]]:
-    """Return the indexes of entries that match, with their scores, best first. Equal scores: the newer one first."""
-    texts = []
-    first, session_id = 0, None
-    for at, entry in enumerate(entries):
-        if entry.session_id != session_id:
-            first, session_id = at, entry.session_id
-        before = words[max(first, at - CONTEXT) : at]
-        texts.append(b"".join((*before, words[at] * OWN_WEIGHT, _date_words(entry.created_at // 86400, language))))
-    lexical = [score or None for score in scores(texts, query_words(query, language))]
-    dense = similarities_to([entry.vector for entry in entries], vector)
-    matching = [at for at in range(len(entries)) if lexical[at] is not None or dense[at] is not None]
-    newest_first = sorted(matching, key=lambda at: entries[at].created_at)[::-1]
-    return fuse(newest_first, [lexical[at] for at in newest_first], [dense[at] for at in newest_first])
+    return BuiltCorpus(
+        Text(
+            entry.session_id,
+            entry.position,
+            _words_of(entry, codec, language),
+            entry.created_at,
+            entry.role,
+            vectors=() if entry.vector is None else (entry.vector,),
+        )
+        for entry in entries
+    )
 
 
 def _words_of(entry: IndexEntry, codec: Codec, language: str) -> bytes:
     with reading(f"Message {entry.position} of session {entry.session_id!r}"):
         datetime_of(entry.created_at)
         if entry.words is None:
-            return b"" if entry.body is None else analyze(text_of(codec.load_message(entry.body)), language)
+            return b"" if entry.body is None else analyze_message(text_of(codec.load_message(entry.body)), language)
         return checked_words(entry.words)
 
 
-@lru_cache(maxsize=10_000)
-def _date_words(day: float, language: str) -> bytes:
-    date = datetime_of(day * 86400)
-    return analyze(f"{date.day} {_MONTHS[date.month - 1]} {date.year}", language)
+def _near(corpus: Corpus, row: int, size: int) -> list[int]:
+    """Return a row and its neighbours, in order."""
+    before, after = (list(islice(_linked(links, row), size)) for links in (corpus.previous, corpus.following))
+    return [*reversed(before), row, *after]
 
 
-def _neighbours(entries: Sequence[IndexEntry], at: int, size: int) -> list[int]:
-    """Return the indexes of a message and of its neighbours in the same session."""
-    session_id = entries[at].session_id
-    near = range(max(0, at - size), min(len(entries), at + size + 1))
-    return [one for one in near if entries[one].session_id == session_id]
+def _linked(links: NDArray[np.int32], row: int) -> Iterator[int]:
+    while (row := int(links[row])) >= 0:
+        yield row
 
 
-def _address(entry: IndexEntry) -> Address:
-    return entry.session_id, entry.position
+def _address(corpus: Corpus, row: int) -> Address:
+    return corpus.session_ids[corpus.session[row]], int(corpus.position[row])

@@ -79,10 +79,21 @@ def terms(query: str, language: str = ENGLISH) -> list[str]:
         >>> terms("What does Alice like to eat?")
         ['alice', 'eat']
     """
+    return list(dict.fromkeys(terms_in_order(query, language)))[:MAX_TERMS]
+
+
+def terms_in_order(query: str, language: str = ENGLISH) -> list[str]:
+    """Same as `terms`, but with all words, as often as the query contains them.
+
+    Example:
+        >>> from langchain_agentmem.search.ranking import terms_in_order
+        >>> terms_in_order("Knock, knock!")
+        ['knock', 'knock']
+    """
     found = split_words(without_endings(unicodedata.normalize("NFC", query.lower())))
-    words = [word for word in dict.fromkeys(found) if word.strip("_")]
+    words = [word for word in found if word.strip("_")]
     dropped = stop_words(language)
-    return ([word for word in words if word not in dropped] or words)[:MAX_TERMS]
+    return [word for word in words if word not in dropped] or words
 
 
 def query_words(query: str, language: str = ENGLISH) -> list[str]:

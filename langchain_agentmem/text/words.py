@@ -26,7 +26,7 @@ from typing import Any
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import ConfigurationError
 
-ANALYSIS_VERSION = 2
+ANALYSIS_VERSION = 3
 """The version of the analysis. After it was changed, `memory.reindex()` analyses stored texts again."""
 
 MAX_SEARCHED_CHARACTERS = 100_000

@@ -253,15 +253,33 @@ async def test_messages_need_not_be_embedded(url, call):
         await call(memory.close)
 
 
-async def test_common_words_of_the_history_are_left_out_of_what_is_embedded(url, call):
+async def test_names_of_speakers_are_left_out_of_what_is_embedded(url, call):
     model = Topics()
     with AgentMemory.from_url(url, embeddings=model) as memory:
         history = memory.history("s")
         await call(history.add_messages, [HumanMessage(f"Alice: note {number}") for number in range(30)])
         await call(history.search, "What did Alice note of the storm?")
-        assert model.queries == ["What did of the storm?"]
+        assert model.queries == ["What did note of the storm?"]
         await call(history.search, "Alice")
         assert model.queries[-1] == "Alice"  # there is nothing else
+        await call(memory.close)
+
+
+async def test_a_message_without_text_is_never_found(url, call):
+    with AgentMemory.from_url(url, embeddings=Topics()) as memory:
+        history = memory.history("s")
+        asked = AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}])
+        said = [
+            HumanMessage("I am allergic to dogs"),
+            asked,
+            ToolMessage("a pear", tool_call_id="1"),
+            AIMessage("Noted"),
+        ]
+        await call(history.add_messages, said)
+        found = await call(history.search, "allergic dog", around=1)
+        assert "" not in texts(found)
+        assert texts(found)[0] == "I am allergic to dogs"
+        assert [str(one.text) for one in found[0].around] == ["I am allergic to dogs", ""]
         await call(memory.close)
 
 

@@ -47,7 +47,7 @@ from langchain_agentmem.messages.properties import text_of
 from langchain_agentmem.messages.roles import role_of
 from langchain_agentmem.search.rows import digest_of_message, message_of
 from langchain_agentmem.store.arguments import check_key, check_namespace
-from langchain_agentmem.text.words import analyze
+from langchain_agentmem.text.marks import analyze_message
 
 FORMAT = "langchain-agentmem"
 VERSION = 1
@@ -162,7 +162,7 @@ def message_row(line: Line, tenant: str, codec: Codec, language: str | None) -> 
         except DamagedDataError:  # it was damaged before the export
             message = None
     if message is not None and language is not None:
-        words, digest = analyze(text_of(message), language), digest_of_message(key, message.id or "")
+        words, digest = analyze_message(text_of(message), language), digest_of_message(key, message.id or "")
     vector = _bytes_of(line["vector"]) if "vector" in line else None
     return MessageRow(
         _position(line["position"]),

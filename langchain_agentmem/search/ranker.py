@@ -1,0 +1,364 @@
+"""The ranking of texts by words and vectors: the same for messages and items, on every backend.
+
+1. Words: BM25. The count of a word is divided by the length of the text that contains it. A message also has words of the two
+   messages before it and the two after it, and of its date, with less weight; long messages take less.
+2. Vectors: the cosine similarity, averaged with that of the messages before and after. A text scores by how many standard
+   deviations it is more similar than the average text.
+3. The score is the sum of both. Vectors count as far as they can be trusted (`langchain_agentmem.search.trust`).
+4. Messages by another speaker than one that the query names lose a part of their score. Texts that contain all words of the
+   query in order, with stop words only between them, come first.
+
+`docs/search.md` has the figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache, reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from langchain_agentmem.search.corpus import Corpus
+from langchain_agentmem.search.queries import Query
+from langchain_agentmem.search.trust import trust_in
+from langchain_agentmem.search.weights import (
+    AFTER,
+    ASKS,
+    AVERAGE,
+    BEFORE,
+    DATE,
+    DENSE,
+    DEVIATION,
+    K1,
+    LEAST_TRUST,
+    MAX_WORDS,
+    OTHER_SPEAKER,
+    SHORT,
+    SIMILAR,
+    SPEAKER_SHARE,
+    TIMED,
+    normalised,
+    rarity_of,
+)
+from langchain_agentmem.text.words import number_of, numbers_of, without_endings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
+"""English names of the months. They do not depend on the locale of the process."""
+
+_DECIMALS = 6
+"""Similarities are rounded to this many decimals: those of equal vectors may differ in the last digits of float32."""
+
+_SCORE_DECIMALS = 9
+"""Scores are rounded to this many decimals: the order of additions depends on that of the rows."""
+
+_YEAR_DIGITS = 4
+_AI = "ai"
+
+
+class Hit(NamedTuple):
+    """A text that a search found."""
+
+    row: int
+    """The row of the corpus."""
+    score: float
+    """Relevance, from 0 to 1. Scores are comparable within one result only."""
+    similarity: float | None
+    """The cosine similarity to the query; None if the query or the text has no vector."""
+    matched: list[str]
+    """The words of the query that the text contains, as the query writes them, in lower case."""
+
+
+class Ranker:
+    """Ranks the texts of a corpus for one query.
+
+    Args:
+        corpus: The texts.
+        query: The query.
+        dates: If true, a text is found by the words of its date. Default: True.
+    """
+
+    def __init__(self, corpus: Corpus, query: Query, *, dates: bool = True) -> None:
+        self._corpus = corpus
+        self._query = query
+        self._dates = dates
+        self._size, self._norm = normalised(corpus)
+        self._speakers = self._frequent_speakers()
+
+    def text_to_embed(self) -> str:
+        """Return the query without names of speakers, because each message of a speaker begins with the name.
+
+        If the query has no other words, all of it is returned.
+        """
+        text, language = self._query.text, self._query.language
+        if not self._speakers:
+            return text
+        words = ((word, numbers_of(without_endings(word), language)) for word in text.split())
+        kept = [word for word, numbers in words if not numbers or not self._speakers.issuperset(numbers)]
+        return " ".join(kept) or text
+
+    def best(self, vector: bytes | None, k: int, accepted: NDArray[np.bool_] | None = None) -> list[Hit]:
+        """Return the best texts, best first. Of equal scores the newer text comes first.
+
+        Args:
+            vector: The vector of the query, as `unit` returns it; None to rank by words only.
+            k: The maximum number of texts.
+            accepted: True for the rows that may be returned; None for all.
+        """
+        import numpy as np
+
+        corpus = self._corpus
+        words = self._lexical()
+        similarity = None if vector is None else self._similarities(vector)
+        found = words > 0
+        score, weight = words, 1.0
+        if similarity is not None:
+            dense, trust = self._dense(similarity), max(LEAST_TRUST, corpus.trust(trust_in))
+            found |= ~np.isnan(similarity)
+            score, weight = words + DENSE * trust * dense, 1 + DENSE * trust
+        score = self._with_speakers(score) / weight
+        found &= corpus.alive
+        holders = self._phrase_holders()
+        if len(holders):
+            others = found.copy()
+            others[holders] = False
+            highest = float(score[others].max(initial=0.0))
+            score[holders] = highest + (1 - highest) * score[holders]
+        score = np.round(score.clip(0, 1), _SCORE_DECIMALS)
+        rows = np.flatnonzero(found if accepted is None else found & accepted)
+        return [self._hit(row, score, similarity) for row in self._first(rows, score, k)]
+
+    # Words
+
+    def _lexical(self) -> NDArray[np.float64]:
+        """Return the word scores: BM25 over the words of a text, those near it and those of its date. The best is 1."""
+        import numpy as np
+
+        corpus, size = self._corpus, self._size
+        score, found = np.zeros(corpus.size), np.zeros(corpus.size)
+        for holders, number, rows, counts in self._wanted():
+            often = counts / self._norm[rows]
+            found[rows] = often
+            touched: list[NDArray[np.integer[Any]]] = [rows]
+            for at, lent in self._lent(rows, often):
+                found[at] += lent * self._borrows(at)
+                touched.append(at)
+            dated = self._dated(number)
+            if dated is not None:
+                found[dated] += DATE
+                touched.append(dated)
+            rarity = rarity_of(size, holders)
+            # A row that is touched twice gets the same sum twice: it is assigned, not added.
+            every = np.concatenate(touched)
+            several = found[every]
+            score[every] += rarity * several * (K1 + 1) / (several + K1)
+            found[every] = 0
+        score[corpus.lengths == 0] = 0  # a text without words is not found by those near it
+        score[corpus.asks & self._speaks()] *= 1 - ASKS
+        if self._query.asks_when:
+            score[corpus.timed] *= 1 + TIMED
+        highest = score.max(initial=0.0)
+        return score / highest if highest > 0 else score
+
+    def _wanted(self) -> list[tuple[int, int, NDArray[np.int32], NDArray[np.int32]]]:
+        """Return the rarest words of the query: how many texts contain each, its number, the rows, and how often."""
+        found = []
+        for number in self._query.numbers:
+            rows, counts = self._alive(*self._corpus.occurrences(number))
+            found.append((len(rows), number, rows, counts))
+        return sorted(found, key=lambda one: one[:2])[:MAX_WORDS]
+
+    def _alive(self, rows: NDArray[np.int32], counts: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        kept = self._corpus.alive[rows]
+        return (rows, counts) if kept.all() else (rows[kept], counts[kept])
+
+    def _lent(
+        self, rows: NDArray[np.int32], often: NDArray[np.float64]
+    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64]]]:
+        """Yield the rows near the given ones, and how much a word in the given rows counts for them."""
+        for links, weights in ((self._corpus.following, BEFORE), (self._corpus.previous, AFTER)):
+            at, lent = rows, often
+            for weight in weights:
+                near = links[at]
+                exists = near >= 0
+                at, lent = near[exists], lent[exists]
+                yield at, weight * lent
+
+    def _borrows(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """Return the share of what a text takes from its neighbours: 1 for short texts."""
+        import numpy as np
+
+        borrows: NDArray[np.float64] = np.minimum(1.0, SHORT / np.maximum(self._corpus.lengths[rows], 1))
+        return borrows
+
+    def _dated(self, number: int) -> NDArray[np.int64] | None:
+        """Return the rows whose date has a word; None if no date has it."""
+        import numpy as np
+
+        part = (_date_words(self._query.language).get(number) or self._year(number)) if self._dates else None
+        if part is None:
+            return None
+        kind, value = part
+        days = np.floor(self._corpus.created_at / 86400).astype("M8[D]")
+        months = days.astype("M8[M]")
+        if kind == "day":
+            of_each = (days - months).astype(np.int64) + 1
+        elif kind == "month":
+            of_each = months.astype(np.int64) % 12 + 1
+        else:
+            of_each = days.astype("M8[Y]").astype(np.int64) + 1970
+        rows: NDArray[np.int64] = np.flatnonzero((of_each == value) & self._corpus.alive)
+        return rows
+
+    def _year(self, number: int) -> tuple[str, int] | None:
+        words = (word for word, numbers in self._query.words if numbers == (number,))
+        return next((("year", int(word)) for word in words if word.isdecimal() and len(word) <= _YEAR_DIGITS), None)
+
+    # Vectors
+
+    def _similarities(self, vector: bytes) -> NDArray[np.float64] | None:
+        """Return the similarity of each text to the query; NaN for texts without vector. None if no text has one."""
+        import numpy as np
+
+        corpus = self._corpus
+        query = np.frombuffer(vector, dtype="<f4")
+        if corpus.vectors is None or corpus.vectors.shape[1] != len(query):
+            return None
+        found = np.round((corpus.vectors @ query).astype(np.float64), _DECIMALS)
+        if corpus.owner is not None:
+            best = np.full(corpus.size, -np.inf)
+            np.maximum.at(best, corpus.owner, found)
+            found = best
+        return np.where(corpus.has_vector & corpus.alive, found, np.nan)
+
+    def _dense(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the vector scores: how much more similar than the average a text is, with its neighbours if both are short.
+
+        A text without vector is as similar as the average.
+        """
+        import numpy as np
+
+        own = np.nan_to_num(similarity, nan=0.0)
+        has_vector = ~np.isnan(similarity)
+        total, weights = own.copy(), has_vector.astype(np.float64)
+        every = np.arange(self._corpus.size)
+        for links in (self._corpus.previous, self._corpus.following):
+            near = links[every]
+            fits = (near >= 0) & has_vector
+            fits[fits] = has_vector[near[fits]]
+            rows, near = every[fits], near[fits]
+            share = SIMILAR * np.minimum(self._borrows(rows), self._borrows(near))
+            total[rows] += share * own[near]
+            weights[rows] += share
+        with np.errstate(invalid="ignore", divide="ignore"):
+            similar = total / weights
+        known = similar[has_vector]
+        deviation = max(float(known.std()), 1e-9) if len(known) else 1.0
+        mean = float(known.mean()) if len(known) else 0.0
+        scaled = AVERAGE + (np.where(has_vector, similar, mean) - mean) / deviation / DEVIATION
+        return scaled.clip(0, 1)
+
+    # Speakers and phrases
+
+    def _frequent_speakers(self) -> frozenset[int]:
+        """Return the names that begin enough texts to be names of speakers."""
+        import numpy as np
+
+        speaker = self._corpus.speaker
+        named = speaker[(speaker != 0) & self._corpus.alive]
+        names, often = np.unique(named, return_counts=True)
+        return frozenset(names[often >= SPEAKER_SHARE * self._size].tolist())
+
+    def _speaks(self) -> NDArray[np.bool_]:
+        """Return true for the texts whose speaker is known."""
+        import numpy as np
+
+        return np.isin(self._corpus.speaker, np.array(sorted(self._speakers), dtype=np.uint32))
+
+    def _with_speakers(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Reduce the scores of messages by another speaker than one that the query names.
+
+        The speaker of an answer without a name is its agent.
+        """
+        import numpy as np
+
+        corpus, wanted = self._corpus, frozenset(self._query.sequence)
+        named = self._speakers & wanted
+        agents = [
+            name is not None and wanted.issuperset(numbers_of(name, self._query.language)) for name in corpus.agents
+        ]
+        if named:
+            others = np.array(sorted(self._speakers - named), dtype=np.uint32)
+            score = np.where(np.isin(corpus.speaker, others), score * (1 - OTHER_SPEAKER), score)
+        if any(agents) and _AI in corpus.roles:
+            has_agent = np.array([name is not None for name in corpus.agents])[corpus.agent]
+            is_answer = (corpus.role == list(corpus.roles).index(_AI)) & (corpus.speaker == 0) & has_agent
+            score = np.where(is_answer & ~np.array(agents)[corpus.agent], score * (1 - OTHER_SPEAKER), score)
+        return score
+
+    def _phrase_holders(self) -> NDArray[np.int32]:
+        """Return the rows that contain the words of the query in order, with nothing but stop words between them."""
+        import numpy as np
+
+        corpus, sequence = self._corpus, self._query.sequence
+        holders = [self._alive(*corpus.occurrences(number))[0] for number in dict.fromkeys(sequence)]
+        if not holders:
+            return np.array([], dtype=np.int32)
+        rows = reduce(np.intersect1d, sorted(holders, key=len))
+        if len(sequence) == 1 or not len(rows):
+            return rows
+        texts = [corpus.words(row) for row in rows.tolist()]
+        numbers = np.concatenate(texts)
+        of_row = np.repeat(rows, [len(text) for text in texts])
+        ignored = self._query.ignored()
+        if ignored:
+            kept = ~np.isin(numbers, np.array(sorted(ignored), dtype=np.uint32))
+            numbers, of_row = numbers[kept], of_row[kept]
+        count = len(numbers) - len(sequence) + 1
+        if count <= 0:
+            return rows[:0]
+        begins = of_row[:count] == of_row[len(sequence) - 1 :]
+        for at, number in enumerate(sequence):
+            begins &= numbers[at : at + count] == number
+        return np.unique(of_row[:count][begins])
+
+    # Results
+
+    def _first(self, rows: NDArray[np.int64], score: NDArray[np.float64], k: int) -> list[int]:
+        """Return the rows with the highest scores, best first."""
+        import numpy as np
+
+        corpus = self._corpus
+        if k == 0:
+            return []
+        if len(rows) > k:
+            least = np.partition(score[rows], len(rows) - k)[len(rows) - k]
+            rows = rows[score[rows] >= least]
+        keys = zip(
+            (-score[rows]).tolist(),
+            (-corpus.created_at[rows]).tolist(),
+            (-corpus.position[rows]).tolist(),
+            [corpus.session_ids[at] for at in corpus.session[rows].tolist()],
+            rows.tolist(),
+            strict=True,
+        )
+        return [row for *_, row in sorted(keys)[:k]]
+
+    def _hit(self, row: int, score: NDArray[np.float64], similarity: NDArray[np.float64] | None) -> Hit:
+        similar = None if similarity is None else float(similarity[row])
+        return Hit(
+            row,
+            float(score[row]),
+            None if similar is None or math.isnan(similar) else similar,
+            self._query.matched(frozenset(self._corpus.words(row).tolist())),
+        )
+
+
+@cache
+def _date_words(language: str) -> dict[int, tuple[str, int]]:
+    """Return the part of a date that each word number is: a day of the month, or a month."""
+    months = {number: ("month", at) for at, name in enumerate(MONTHS, 1) for number in numbers_of(name, language)}
+    return {**months, **{number_of(str(day)): ("day", day) for day in range(1, 32)}}
