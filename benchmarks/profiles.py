@@ -125,11 +125,11 @@ def writers(number: int) -> None:
                 list(pool.map(lambda at, add=add: add(USER, f"Owns book {at}"), range(number)))
             took = time.perf_counter() - start
             print(f"{number} writers at once, {name}: {count()} of {number} facts are there ({1000 * took:.0f} ms)")
-        runs = [memory.profile_node(Finds()) for _ in range(number)]
+        models = [Finds() for _ in range(number)]
+        runs = [memory.profile_node(model) for model in models]
 
         def extract(at: int) -> None:
-            model = runs[at]._reader.model
-            model._facts[0] = 1000 + at
+            models[at]._facts[0] = 1000 + at
             config: Any = {"configurable": {"user_id": "bob", "thread_id": f"t{at}"}}
             runs[at].invoke([HumanMessage("Guess what I bought!", id=str(at))], config)
 

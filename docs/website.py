@@ -31,6 +31,8 @@ LLMS = ROOT / "docs" / "llms.txt"
 MOVED = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
 }
 """Files of the repository that are pages of the site, with their names there."""
 
