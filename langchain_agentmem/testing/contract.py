@@ -48,6 +48,7 @@ from langchain_agentmem.errors import StorageClosedError
 from langchain_agentmem.programs import Program
 from langchain_agentmem.testing.cache import CacheContract
 from langchain_agentmem.testing.cases import HOSTILE_IDS, KEY, NOTES, NOW, item, message, turn
+from langchain_agentmem.testing.changes import ChangeContract
 from langchain_agentmem.testing.edits import EditContract
 from langchain_agentmem.testing.openings import OpeningContract
 from langchain_agentmem.testing.records import RecordContract
@@ -67,6 +68,7 @@ T = TypeVar("T")
 
 class BackendContract(
     CacheContract,
+    ChangeContract,
     EditContract,
     OpeningContract,
     RecordContract,

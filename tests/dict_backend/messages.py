@@ -11,6 +11,7 @@ from langchain_agentmem.backends.contract import (
     HAS_MESSAGES,
     LIST_SUMMARY,
     UNKNOWN_MESSAGE,
+    Changes,
     Ending,
     HeadChangedError,
     IndexEntry,
@@ -18,11 +19,14 @@ from langchain_agentmem.backends.contract import (
     LogHead,
     MessageRow,
     RecordRow,
+    SessionChange,
     SessionKey,
     SessionRow,
+    SessionVersion,
     StoredSummary,
     VariableRow,
 )
+from langchain_agentmem.backends.contract.changes import packed
 from langchain_agentmem.text.vectors import width_of
 
 
@@ -183,6 +187,39 @@ class Messages:
             IndexEntry(id_, row.position, row.role, row.created_at, row.words, row.vector if vectors else None)
             for id_, row in self._scope(scope, now)
         ]
+
+    @program
+    def changes(self, tenant, user_id, session_id, cursor, *, vectors):
+        known = cursor or {}
+        current, changed, columns = {}, [], []
+        for key, session in self._sessions.items():
+            if key[:2] != (tenant, user_id) or session_id not in (None, key.session_id):
+                continue
+            rows = list(session.rows.values())
+            former, version = known.get(key.session_id, ([], None))
+            grown = version is not None and rows[: len(former)] == former
+            grown = grown and all(row.position >= version.next_position for row in rows[len(former) :])
+            first = version.next_position if grown else 0
+            self.revisions += 0 if grown else 1
+            edition = version.edition if grown else self.revisions
+            stored = SessionVersion(edition, session.next_position, session.expires_at)
+            current[key.session_id] = rows, stored
+            if stored != version:
+                added = [row for row in rows if row.position >= first]
+                changed.append(SessionChange(key.session_id, stored, first, len(added)))
+                columns += [
+                    (
+                        row.position,
+                        row.role,
+                        row.agent,
+                        row.created_at,
+                        row.words,
+                        row.vector if vectors else None,
+                        None,
+                    )
+                    for row in added
+                ]
+        return Changes(current, changed, [one for one in known if one not in current], packed(columns))
 
     @program
     def rows(self, scope, positions, now):

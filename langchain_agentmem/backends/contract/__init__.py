@@ -16,6 +16,12 @@ Rules for an implementation:
 
 from langchain_agentmem.backends.contract.backend import Backend
 from langchain_agentmem.backends.contract.cache import CacheKey, CachePut, CacheTable
+from langchain_agentmem.backends.contract.changes import (
+    Changes,
+    Entries,
+    SessionChange,
+    SessionVersion,
+)
 from langchain_agentmem.backends.contract.checkpoints import (
     CheckpointEntry,
     CheckpointKey,
@@ -107,6 +113,7 @@ __all__ = [
     "CachePut",
     "CacheTable",
     "Candidate",
+    "Changes",
     "CheckpointEntry",
     "CheckpointKey",
     "CheckpointPut",
@@ -115,6 +122,7 @@ __all__ = [
     "DoomedSession",
     "EmbeddedItem",
     "Ending",
+    "Entries",
     "Found",
     "HeadChangedError",
     "HistoryScope",
@@ -145,10 +153,12 @@ __all__ = [
     "Seal",
     "SecretChange",
     "SessionActivity",
+    "SessionChange",
     "SessionKey",
     "SessionRow",
     "SessionState",
     "SessionUse",
+    "SessionVersion",
     "StaleRows",
     "StaleScan",
     "Statistics",

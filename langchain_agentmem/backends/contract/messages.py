@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from langchain_agentmem.arguments.omitted import Omitted
+from langchain_agentmem.backends.contract.changes import Changes
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program
 
@@ -59,6 +60,8 @@ class IndexEntry(NamedTuple):
     """The word numbers. None for a message that was stored before searches existed; such a message comes with its `body`."""
     vector: bytes | None = None
     body: Typed | None = None
+    agent: str | None = None
+    """The agent of the message; None if the backend does not return it."""
 
 
 class SessionRow(NamedTuple):
@@ -243,6 +246,22 @@ class MessageLog(Protocol):
 
     def index(self, scope: HistoryScope, now: float, *, vectors: bool) -> Program[list[IndexEntry]]:
         """Return the index entries of messages. Those of a session are adjacent and in order."""
+
+    def changes(
+        self, tenant: str, user_id: str | None, session_id: str | None, cursor: Any, *, vectors: bool
+    ) -> Program[Changes]:
+        """Return the sessions that changed since the last call, with the messages that the caller does not know.
+
+        Sessions that have expired may be among them, with their expiry. Every change that is stored before the call begins
+        is returned by it or was returned by an earlier one.
+
+        Args:
+            tenant: The tenant.
+            user_id: The user; None for the sessions without a user.
+            session_id: The only session to read; None for all sessions of the user.
+            cursor: `Changes.cursor` of the call before, with the same other arguments; None to read everything.
+            vectors: If true, read the vectors as well.
+        """
 
     def rows(
         self, scope: HistoryScope, positions: Sequence[tuple[str, int]], now: float

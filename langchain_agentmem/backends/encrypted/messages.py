@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, cast
 
 from langchain_agentmem.arguments.omitted import Omitted
 from langchain_agentmem.backends.contract import (
     UNKNOWN_MESSAGE,
     Append,
+    Changes,
     HeadChangedError,
     HistoryScope,
     IndexEntry,
@@ -25,6 +27,7 @@ from langchain_agentmem.backends.contract import (
     StoredSummary,
     Title,
 )
+from langchain_agentmem.backends.contract.changes import packed, unpacked
 from langchain_agentmem.backends.contract.messages import LIST_SUMMARY
 from langchain_agentmem.backends.encrypted.heads import Head
 from langchain_agentmem.backends.encrypted.message_rows import (
@@ -191,6 +194,34 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
                 entry._replace(session_id=session_id, role=role, words=words or b"", vector=vector, body=None)
             )
         return entries
+
+    @as_inner
+    def changes(
+        self, tenant: str, user_id: str | None, session_id: str | None, cursor: Any, *, vectors: bool
+    ) -> Program[Changes]:
+        known, plain_ids = cursor or (None, {})
+        sealed_id = self._ring.optional_id("session", session_id)
+        found = yield from self._inner.changes(tenant, self._user(user_id), sealed_id, known, vectors=vectors)
+        return self._plain_changes(SessionKey(tenant, user_id, ""), found, plain_ids)
+
+    def _plain_changes(self, user: SessionKey, found: Changes, plain_ids: Mapping[str, str]) -> Changes:
+        """Decrypt changes. The cursor has the IDs of the sessions as well, by their encrypted IDs."""
+        known = {**plain_ids}
+        gone = [known.pop(one) for one in found.gone]
+        rows = unpacked(found.entries)
+        sessions, plain = [], []
+        for one in found.sessions:
+            session_id = known.get(one.session_id)
+            if session_id is None:
+                session_id = known[one.session_id] = self._ring.plain_id("session", one.session_id)
+            key = user._replace(session_id=session_id)
+            for position, role, agent, time, words, vector, _ in islice(rows, one.size):
+                columns = (position, self._cipher.role(role), self._plain_agent(agent), time)
+                plain_words = self._cipher.words("words", key, position, words) or b""
+                plain_vector = self._cipher.words("vector", key, position, vector)
+                plain.append((*columns, plain_words, plain_vector, None))
+            sessions.append(one._replace(session_id=session_id))
+        return Changes((found.cursor, known), sessions, gone, packed(plain))
 
     @storage_program
     def rows(

@@ -9,6 +9,7 @@ from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     HAS_MESSAGES,
     Append,
+    Changes,
     HeadChangedError,
     HistoryScope,
     IndexEntry,
@@ -24,6 +25,7 @@ from langchain_agentmem.backends.contract import (
     StoredSummary,
 )
 from langchain_agentmem.backends.digests import digest_of_ids
+from langchain_agentmem.backends.postgres.changes import Known, changes_in, parameters_of
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import DamagedDataError
@@ -135,6 +137,20 @@ class PostgresMessages:
         }
         rows = yield from Fetch(self._sql["index"], parameters)
         return [_entry(row) for row in rows]
+
+    @one_statement
+    def changes(
+        self, tenant: str, user_id: str | None, session_id: str | None, cursor: Any, *, vectors: bool
+    ) -> Program[Changes]:
+        place = None if session_id is None else session_digest(SessionKey(tenant, user_id, session_id))
+        known = cursor or Known()
+        parameters = {
+            "owner": owner_digest(tenant, user_id),
+            "place": place,
+            "vectors": vectors,
+            **parameters_of(known),
+        }
+        return changes_in((yield from Fetch(self._sql["changes"], parameters)), known)
 
     @one_statement
     def rows(

@@ -70,6 +70,51 @@ WHERE session.owner = %(owner)s AND (%(place)s::bytea IS NULL OR session.place =
   AND (%(agent)s::text IS NULL OR message.agent = %(agent)s)
 ORDER BY session.id, message.position
 
+-- changes --
+-- Return the sessions that changed since a cursor, with messages that the reader does not know in packed columns: one row for some
+-- thousand messages of a session. Every row begins with the cursor for the next call; with the number of sessions; and with the
+-- IDs of all sessions (JSON), if some were deleted. Parameters: owner, place (NULL: all sessions), cursor (NULL: read everything), known
+-- (the number of sessions that the reader knows), newest (the greatest of their numbers); places, editions and next positions of
+-- some of them; vectors (whether to return them).
+WITH present AS MATERIALIZED (
+    SELECT session.* FROM {schema}agentmem_sessions AS session
+    WHERE session.owner = %(owner)s AND (%(place)s::bytea IS NULL OR session.place = %(place)s)
+), since AS MATERIALIZED (
+    SELECT pg_snapshot_xmin(pg_current_snapshot()) AS following, CASE
+        WHEN %(cursor)s::text::xid8 <= pg_snapshot_xmin(pg_current_snapshot()) THEN %(cursor)s::text::xid8
+        ELSE '0' END AS cursor
+), changed AS MATERIALIZED (
+    SELECT session.id, session.session_id, session.place, session.edition, session.next_position, session.expires_at,
+        CASE WHEN known.edition::xid8 = session.edition AND known.position <= session.next_position THEN known.position
+        ELSE 0 END AS first
+    FROM present AS session CROSS JOIN since
+    LEFT JOIN unnest(%(places)s::bytea[], %(editions)s::text[], %(positions)s::bigint[]) AS known (place, edition, position)
+        ON known.place = session.place
+    WHERE session.changed >= since.cursor
+), packed AS (
+    SELECT message.session, count(*) AS size, string_agg(int8send(message.position), ''::bytea) AS positions,
+        string_agg(float8send(message.created_at), ''::bytea) AS times, json_agg(message.role)::text AS roles,
+        CASE WHEN count(message.agent) > 0 THEN json_agg(message.agent)::text END AS agents,
+        string_agg(int4send(coalesce(octet_length(message.words), -1)), ''::bytea) AS word_sizes,
+        string_agg(message.words, ''::bytea) AS words,
+        CASE WHEN %(vectors)s THEN string_agg(int4send(coalesce(octet_length(message.vector), 0)), ''::bytea) END AS vector_sizes,
+        CASE WHEN %(vectors)s THEN string_agg(message.vector, ''::bytea) END AS vectors,
+        json_agg(message.type) FILTER (WHERE message.words IS NULL)::text AS types,
+        string_agg(int4send(octet_length(message.body)), ''::bytea) FILTER (WHERE message.words IS NULL) AS body_sizes,
+        string_agg(message.body, ''::bytea) FILTER (WHERE message.words IS NULL) AS bodies
+    FROM changed JOIN {schema}agentmem_messages AS message
+        ON message.session = changed.id AND message.position >= changed.first
+    GROUP BY message.session, message.position / 4096
+)
+SELECT since.following::text, total.number, CASE
+        WHEN total.number <> %(known)s + (SELECT count(*) FROM changed WHERE id > %(newest)s)
+        THEN (SELECT json_agg(session_id)::text FROM present) END,
+    changed.id, changed.session_id, changed.place, changed.edition::text, changed.next_position, changed.expires_at, changed.first,
+    packed.size, packed.positions, packed.times, packed.roles, packed.agents, packed.word_sizes, packed.words,
+    packed.vector_sizes, packed.vectors, packed.types, packed.body_sizes, packed.bodies
+FROM since CROSS JOIN (SELECT count(*) AS number FROM present) AS total
+LEFT JOIN changed ON true LEFT JOIN packed ON packed.session = changed.id
+
 -- rows --
 -- Return the messages at some positions. Parameters: places (one for each position), positions, now.
 SELECT session.session_id, {message:message}
@@ -169,7 +214,12 @@ SELECT id FROM {schema}agentmem_sessions WHERE tenant = %s AND id > %s ORDER BY 
 
 -- unembed --
 -- Delete the vectors of sessions. Parameter: their IDs.
-UPDATE {schema}agentmem_messages SET vector = NULL WHERE session = ANY (%s::bigint[]) AND vector IS NOT NULL
+WITH edited AS (
+    UPDATE {schema}agentmem_sessions SET edition = pg_current_xact_id() WHERE id IN (
+        SELECT id FROM {schema}agentmem_sessions WHERE id = ANY (%s::bigint[]) ORDER BY id FOR UPDATE
+    ) RETURNING id
+)
+UPDATE {schema}agentmem_messages SET vector = NULL WHERE session IN (SELECT id FROM edited) AND vector IS NOT NULL
 
 -- unembedded --
 -- Return messages of all users without vectors of a size. Parameters: tenant, bytes (the size), session and position (of the
@@ -182,14 +232,26 @@ ORDER BY message.session, message.position LIMIT %(limit)s
 
 -- embed --
 -- Set the vectors of messages, unless another message has the position now. Parameters: places, positions, bodies, vectors.
+WITH embedded AS (
+    SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[]) AS embedded (place, position, body, vector)
+), edited AS (
+    UPDATE {schema}agentmem_sessions SET edition = pg_current_xact_id() WHERE id IN (
+        SELECT id FROM {schema}agentmem_sessions WHERE place IN (SELECT place FROM embedded) ORDER BY id FOR UPDATE
+    ) RETURNING id, place
+)
 UPDATE {schema}agentmem_messages AS message SET vector = embedded.vector
-FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[]) AS embedded (place, position, body, vector)
-    JOIN {schema}agentmem_sessions AS session ON session.place = embedded.place
+FROM embedded JOIN edited AS session ON session.place = embedded.place
 WHERE message.session = session.id AND message.position = embedded.position AND message.body = embedded.body
 
 -- set_words --
 -- Set the words of messages, unless another message has the position now. Parameters: places, positions, bodies, words.
+WITH analyzed AS (
+    SELECT * FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[]) AS analyzed (place, position, body, words)
+), edited AS (
+    UPDATE {schema}agentmem_sessions SET edition = pg_current_xact_id() WHERE id IN (
+        SELECT id FROM {schema}agentmem_sessions WHERE place IN (SELECT place FROM analyzed) ORDER BY id FOR UPDATE
+    ) RETURNING id, place
+)
 UPDATE {schema}agentmem_messages AS message SET words = analyzed.words
-FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[], %s::bytea[]) AS analyzed (place, position, body, words)
-    JOIN {schema}agentmem_sessions AS session ON session.place = analyzed.place
+FROM analyzed JOIN edited AS session ON session.place = analyzed.place
 WHERE message.session = session.id AND message.position = analyzed.position AND message.body = analyzed.body

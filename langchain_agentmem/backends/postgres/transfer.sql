@@ -74,7 +74,8 @@ WITH session AS MATERIALIZED (
     ON CONFLICT (session, position) DO NOTHING RETURNING 1
 )
 UPDATE {schema}agentmem_sessions AS counted SET
-    message_count = message_count + (SELECT count(*) FROM added), next_position = greatest(next_position, %(next)s)
+    message_count = message_count + (SELECT count(*) FROM added), next_position = greatest(next_position, %(next)s),
+    edition = pg_current_xact_id()
 FROM session WHERE counted.id = session.id
 RETURNING (SELECT count(*) FROM added)
 

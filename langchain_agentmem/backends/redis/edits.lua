@@ -132,6 +132,7 @@ if #positions > 0 and not result_by_token(TOKENS, ARGV[3]) then
   end
   revise_summaries(agents, positions[1])
   rewrite_messages(changed)
+  begin_edition()
   local expiry = call('HGET', SESSION, 'at')
   if expiry then expire(data_keys(), expiry) end
   note_token(TOKENS, ARGV[3], 1, MOST_TOKENS)

@@ -11,6 +11,7 @@ Scripts of the message log. The KEYS of every script are the keys of a session:
               ordered:<width>   1 if the positions of the log's records ascend
               summary:, summary:<agent>, revision:, revision:<agent>   the running summaries and their revisions
               covers:, covers:<agent>   the position after the last message that a summary tells; missing if it may tell any
+              edition         changes with each change of messages that is not an addition at the end
               metadata
               awaited         1 while an import has not yet restored the message that the title was taken from
               openings, timeout   the tokens of the openings, and the seconds without use after which an open session is ended
@@ -65,6 +66,12 @@ local function session_is_alive(now)
   return is_alive(call('HGET', SESSION, 'expires'), now)
 end
 
+-- Note that the messages changed in another way than by an addition at the end.
+local function begin_edition()
+  local time = call('TIME')
+  call('HSET', SESSION, 'edition', string.format('%.0f', time[1] * 1000000 + time[2]))
+end
+
 -- Delete the messages of index members. Return their number, and their agents.
 local function remove(members)
   local agents = {}
@@ -84,6 +91,7 @@ local function remove(members)
   if #members > 0 then
     call('HINCRBY', SESSION, 'count', -#members)
     call('HDEL', SESSION, 'awaited')
+    begin_edition()
   end
   return #members, agents
 end
@@ -345,6 +353,7 @@ for at = 16, ARGC, 6 do
 end
 if not state[1] then
   call('HSET', SESSION, 'identity', ARGV[2], 'created', created or ARGV[1])
+  begin_edition()
 end
 -- A clock may be behind that of the last addition. The time to live counts from the later time.
 now = math.max(now, tonumber(state[5] or 0))
@@ -488,6 +497,43 @@ for _, width in ipairs(ARGV[2] == '1' and widths() or {}) do
 end
 return {table.concat(positions, ' '), table.concat(lengths, ' '), table.concat(entries), vectors}
 
+-- changes --
+-- Return nil if the session does not exist; otherwise its edition, the position of the next message, its expiry, and the position
+-- from which messages follow: the next position that is known if the edition is, else 0. Then the same as `index` for these messages.
+-- The vectors of some other messages may be among them.
+-- KEYS: the keys of the session.
+-- ARGV: the known edition ('' for none), the known next position, 1 to return vectors.
+local state = call('HMGET', SESSION, 'edition', 'next', 'expires', 'created')
+if not state[4] then return false end
+local edition, following, first = state[1] or '-', tonumber(state[2] or 0), 0
+if edition == ARGV[1] and tonumber(ARGV[2]) <= following then first = tonumber(ARGV[2]) end
+local result = {edition, following, state[3], first, '', '', '', {}}
+if first == following then return result end
+local positions, lengths, entries = {}, {}, {}
+local function add(position, entry)
+  local count = #positions + 1
+  positions[count], lengths[count], entries[count] = position, #entry, entry
+end
+if first == 0 then
+  local all = call('HGETALL', WORDS)
+  for at = 1, #all, 2 do add(all[at], all[at + 1]) end
+else
+  for position = first, following - 1 do
+    local name = string.format('%.0f', position)
+    local entry = call('HGET', WORDS, name)
+    if entry then add(name, entry) end
+  end
+end
+result[5], result[6], result[7] = table.concat(positions, ' '), table.concat(lengths, ' '), table.concat(entries)
+for _, width in ipairs(ARGV[3] == '1' and widths() or {}) do
+  local start = 0
+  -- The records of the newest messages are the last of an ordered log.
+  if first > 0 and call('HEXISTS', SESSION, 'ordered:' .. width) == 1 then start = -(following - first) * record_length(width) end
+  result[8][#result[8] + 1] = width
+  result[8][#result[8] + 1] = call('GETRANGE', log_of(width), start, -1)
+end
+return result
+
 -- rows --
 -- Return the records of the messages at some positions, as far as they exist.
 -- KEYS: the keys of the session.
@@ -537,7 +583,10 @@ if ARGV[1] == '*' then
   for _, member in ipairs(call('ZRANGEBYLEX', INDEX, range_of('a'))) do agents[string.sub(member, 2, -14)] = true end
   unlink_vectors()
   call('UNLINK', MESSAGES, INDEX, WORDS, IDS)
-  if call('EXISTS', SESSION) == 1 then call('HSET', SESSION, 'count', 0) end
+  if call('EXISTS', SESSION) == 1 then
+    call('HSET', SESSION, 'count', 0)
+    begin_edition()
+  end
   call('HDEL', SESSION, 'title', 'titled', 'awaited')
   empty_summaries(agents)
   return 0
@@ -583,6 +632,7 @@ return {kept and 0 or 1, found[1], found[2], found[3]}
 -- KEYS: the keys of the session.
 -- ARGV: none.
 unlink_vectors()
+if call('EXISTS', SESSION) == 1 then begin_edition() end
 return 0
 
 -- unembedded --
@@ -624,6 +674,7 @@ for _, width in ipairs(widths()) do
   if any then compact(width, stale) end
 end
 add_vectors(records)
+if count > 0 then begin_edition() end
 local expiry = call('HGET', SESSION, 'at')
 if expiry then expire(data_keys(), expiry) end
 return count
@@ -637,6 +688,7 @@ for at = 1, ARGC, 3 do
   local entry, name = call('XRANGE', MESSAGES, id_of(position), id_of(position))[1], string.format('%.0f', position)
   if entry and entry[2][2] == ARGV[at + 1] and call('HEXISTS', WORDS, name) == 1 then
     call('HSET', WORDS, name, ARGV[at + 2])
+    begin_edition()
   end
 end
 return 0

@@ -13,6 +13,7 @@ import ormsgpack
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
 from langchain_agentmem.backends.contract import (
     Append,
+    Changes,
     HeadChangedError,
     HistoryScope,
     IndexEntry,
@@ -30,6 +31,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.contract.statistics import one_in
 from langchain_agentmem.backends.redis import indexes
+from langchain_agentmem.backends.redis.changes import Known, changed_sessions
 from langchain_agentmem.backends.redis.message_rows import (
     index_entries,
     message_rows,
@@ -41,6 +43,8 @@ from langchain_agentmem.backends.redis.records import delete_references, deliste
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed, optional
 from langchain_agentmem.backends.redis.session_keys import (
     check_schedule,
+    edit_steps,
+    edited,
     expiry_schedule,
     identity_of,
     invoke,
@@ -109,6 +113,12 @@ class RedisMessages:
         return found
 
     @storage_program
+    def changes(
+        self, tenant: str, user_id: str | None, session_id: str | None, cursor: Any, *, vectors: bool
+    ) -> Program[Changes]:
+        return (yield from changed_sessions(tenant, user_id, session_id, cursor or Known(), vectors))
+
+    @storage_program
     def rows(
         self, scope: HistoryScope, positions: Sequence[tuple[str, int]], now: float
     ) -> Program[dict[tuple[str, int], MessageRow]]:
@@ -145,11 +155,11 @@ class RedisMessages:
 
     @storage_program
     def clear(self, key: SessionKey, agent: str | None) -> Program[None]:
-        yield from invoke("clear", key, (_filter_for(agent),))
+        yield from edited("clear", key, (_filter_for(agent),))
 
     @storage_program
     def end(self, key: SessionKey) -> Program[int]:
-        messages, records = yield from invoke("end", key, ())
+        messages, records = yield from edited("end", key, ())
         yield from delete_references(key, [one.decode() for one in records])
         return int(messages)
 
@@ -157,7 +167,7 @@ class RedisMessages:
     def remove(self, key: SessionKey, removal: Removal, now: float) -> Program[int | None]:
         arguments = [optional(now), _filter_for(removal.agent), removal.token, optional(removal.before)]
         chosen = (removal.after or b"", int(removal.ids is not None), *(removal.ids or ()))
-        removed = yield from invoke("remove_messages", key, [*arguments, *chosen])
+        removed = yield from edited("remove_messages", key, [*arguments, *chosen])
         return None if removed is None else int(removed)
 
     @storage_program
@@ -171,7 +181,7 @@ class RedisMessages:
             *(ormsgpack.packb(row.body.type) + ormsgpack.packb(row.body.data), row.words or b"", row.vector or b""),
             replacement.title or "",
         )
-        records = yield from invoke("replace", key, arguments)
+        records = yield from edited("replace", key, arguments)
         return None if records is None else message_rows(records)
 
     @storage_program
@@ -242,7 +252,7 @@ class RedisMessages:
 
     @storage_program
     def delete(self, key: SessionKey) -> Program[bool]:
-        _, used, _, timeout = yield from invoke("delete", key, ("",))
+        _, used, _, timeout = yield from edited("delete", key, ("",))
         if used is None:
             return False
         yield from delisted(key, float(used), float(timeout or 0))
@@ -273,7 +283,8 @@ class RedisMessages:
     @storage_program
     def unembed(self, tenant: str, after: Any) -> Program[Any]:
         sessions, at = after or ((yield from self._sessions(tenant)), 0)
-        yield from InvokeAll([invoke("unembed", key, ()) for key in sessions[at : at + _SESSIONS_AT_ONCE]])
+        some = sessions[at : at + _SESSIONS_AT_ONCE]
+        yield from InvokeAll([step for key in some for step in edit_steps("unembed", key, ())])
         at += _SESSIONS_AT_ONCE
         return (sessions, at) if at < len(sessions) else None
 
@@ -300,14 +311,17 @@ class RedisMessages:
         by_session: dict[SessionKey, list[Any]] = {}
         for key, row in messages:
             by_session.setdefault(key, []).extend((row.position, pack_message(row), pack_entry(row)))
-        yield from InvokeAll([invoke("set_words", key, groups) for key, groups in by_session.items()])
+        yield from InvokeAll(
+            [step for key, groups in by_session.items() for step in edit_steps("set_words", key, groups)]
+        )
 
     @storage_program
     def embed(self, tenant: str, messages: Sequence[LoggedMessage]) -> Program[int]:  # noqa: ARG002 (each key contains it)
         by_session: dict[SessionKey, list[Any]] = {}
         for key, row in messages:
             by_session.setdefault(key, []).extend((row.position, pack_message(row), row.vector or b""))
-        return sum((yield from InvokeAll([invoke("embed", key, groups) for key, groups in by_session.items()])))
+        steps = [step for key, groups in by_session.items() for step in edit_steps("embed", key, groups)]
+        return sum((yield from InvokeAll(steps))[1::2])
 
     def tally(self, query: StatisticsQuery, tally: Tally) -> Program[None]:
         """Count the sessions, and what they contain."""

@@ -1,8 +1,42 @@
 Scripts of the indexes whose data is in other slots: the sessions of a user, the users, threads and namespace roots of a tenant
 (sorted sets of members by the time of the last use), and the expiry schedules of each (a sorted set of members by the time of
-the next check, and a hash with the notes of each member).
+the next check, and a hash with the notes of each member). The index of a user's sessions has a log of changes: a sorted set of the
+sessions that changed in the last hour, by the time on the server's clock.
 
 -- shared --
+local LOGGED = 3600  -- seconds for which a change stays in the log
+
+-- Add a session to the log of changes.
+local function note_change(log, member)
+  local time = call('TIME')
+  call('ZADD', log, time[1], member)
+  call('ZREMRANGEBYSCORE', log, '-inf', '(' .. (time[1] - LOGGED))
+  call('EXPIRE', log, 2 * LOGGED)
+end
+
+-- note_change --
+-- Note that a session is about to change.
+-- KEYS: the log of changes.
+-- ARGV: the session.
+note_change(KEYS[1], ARGV[1])
+
+-- enlist_changed --
+-- Same as `enlist` and `note_change`.
+-- KEYS: the index, the log of changes.
+-- ARGV: the member, now.
+call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
+note_change(KEYS[2], ARGV[1])
+
+-- changed --
+-- Return the time on the server's clock; the number of sessions; 1 if all sessions follow; the sessions that may have changed.
+-- KEYS: the index, the log of changes.
+-- ARGV: the time of the last call ('' for all sessions), the seconds between a note and its change.
+local now, since = tonumber(call('TIME')[1]), tonumber(ARGV[1])
+local count = call('ZCARD', KEYS[1])
+if since and since <= now and since - ARGV[2] > now - LOGGED then
+  return {now, count, 0, unpack(call('ZRANGEBYSCORE', KEYS[2], since - ARGV[2], '+inf', 'LIMIT', 0, 5000))}
+end
+return {now, count, 1}
 
 -- enlist --
 -- Add a member, or update the time of its last use.

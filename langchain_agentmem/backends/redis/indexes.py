@@ -18,7 +18,24 @@ LUA = load_scripts("indexes.lua", "an index")
 GRACE_SECONDS = 3600.0
 """Seconds for which an entry without data stays: a client may be about to write the data."""
 
+WINDOW_SECONDS = 60
+"""The longest time between the note of a change and the change itself, which may reach another server later."""
+
 _CHUNK = 500
+_MOST_CHANGED = 5000
+"""The maximum number of members that the script `changed` returns."""
+
+
+class ChangedMembers(NamedTuple):
+    """Members of an index whose data may have changed."""
+
+    read_at: int
+    """The time of the call in seconds, on the server's clock."""
+    total: int
+    """The number of all members."""
+    are_all: bool
+    """If true, `found` are all members."""
+    found: Sequence[bytes]
 
 
 class Entry(NamedTuple):
@@ -36,6 +53,31 @@ def is_alive(expires_at: bytes | None, now: float) -> bool:
 def enlist(index: str, member: str | bytes, now: float) -> Invoke:
     """Add a member, or update the time of its last use."""
     return Invoke(LUA["enlist"], (index,), (member, optional(now)))
+
+
+def enlist_changed(index: str, member: str | bytes, now: float) -> Invoke:
+    """Same as `enlist`, for an index with a log of changes: note that the member's data is about to change."""
+    return Invoke(LUA["enlist_changed"], (index, _log_of(index)), (member, optional(now)))
+
+
+def note_change(index: str, member: str | bytes) -> Invoke:
+    """Note that a member's data is about to change, for an index with a log of changes."""
+    return Invoke(LUA["note_change"], (_log_of(index),), (member,))
+
+
+def changed(index: str, since: int | None) -> Program[ChangedMembers]:
+    """Return the members whose data may have changed.
+
+    Args:
+        index: An index with a log of changes.
+        since: `ChangedMembers.read_at` of the call before; None for all members.
+    """
+    now, total, is_all, *found = yield from Invoke(
+        LUA["changed"], (index, _log_of(index)), ("" if since is None else since, WINDOW_SECONDS)
+    )
+    if is_all or len(found) == _MOST_CHANGED:
+        return ChangedMembers(now, total, True, (yield from members(index)))
+    return ChangedMembers(now, total, False, found)
 
 
 def first(index: str) -> Invoke:
@@ -270,6 +312,10 @@ def reschedule(index: str, times: Iterable[tuple[str | bytes, Any]]) -> Invoke:
 def remove_note(index: str, member: str | bytes, note: str) -> Invoke:
     """Remove a text from the notes of a member."""
     return Invoke(LUA["remove_note"], _schedule_keys(index), (member, note))
+
+
+def _log_of(index: str) -> str:
+    return f"{index}:changes"
 
 
 def _schedule_keys(index: str) -> tuple[str, str]:

@@ -62,7 +62,7 @@ def index_entries(
         role, author, created_at = ormsgpack.unpackb(entries[start + _LENGTH.size : middle])
         if agent is None or author == agent:
             words = entries[middle:end]
-            found.append(IndexEntry(session_id, position, role, created_at, words, vectors.get(position)))
+            found.append(IndexEntry(session_id, position, role, created_at, words, vectors.get(position), agent=author))
     return sorted(found, key=lambda entry: entry.position)
 
 

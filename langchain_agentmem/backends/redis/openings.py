@@ -21,6 +21,8 @@ from langchain_agentmem.backends.redis.records import delete_references, deliste
 from langchain_agentmem.backends.redis.scripts import InvokeAll, framed, frames, optional
 from langchain_agentmem.backends.redis.session_keys import (
     check_schedule,
+    edit_steps,
+    edited,
     identity_of,
     invoke,
     listed,
@@ -51,7 +53,7 @@ class RedisOpenings:
     @storage_program
     def close(self, key: SessionKey, token: int, ending: Ending | None, now: float) -> Program[bool]:
         named = ("", "") if ending is None else _ending(ending)
-        ended, *result = yield from invoke("close", key, (optional(now), token, *named))
+        ended, *result = yield from edited("close", key, (optional(now), token, *named))
         yield from _settle(key, *result)
         return bool(ended)
 
@@ -94,7 +96,8 @@ class RedisOpenings:
             if not members:
                 break
             keys = [SessionKey(*ormsgpack.unpackb(member)) for member in members]
-            results = yield from InvokeAll([invoke("check", key, (optional(now),)) for key in keys])
+            steps = [step for key in keys for step in edit_steps("check", key, (optional(now),))]
+            results = (yield from InvokeAll(steps))[1::2]
             for key, (_, ended, *result) in zip(keys, results, strict=True):
                 yield from _settle(key, *result)
                 total += ended

@@ -8,7 +8,8 @@ import ormsgpack
 
 from langchain_agentmem.backends.contract import SessionKey
 from langchain_agentmem.backends.redis import indexes
-from langchain_agentmem.backends.redis.scripts import Invoke, load_scripts, slot
+from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, load_scripts, slot
+from langchain_agentmem.programs import Program
 
 LUA = {
     **load_scripts("history.lua", "a session"),
@@ -51,11 +52,27 @@ def listed(key: SessionKey, now: float, ttl: float | None) -> list[Invoke]:
     """
     steps = [
         indexes.enlist(owners_index(key.tenant), key.user_id or "", now),
-        indexes.enlist(owner_index(key.tenant, key.user_id), key.session_id, now),
+        indexes.enlist_changed(owner_index(key.tenant, key.user_id), key.session_id, now),
     ]
     if ttl is not None:
         steps.append(indexes.schedule(expiry_schedule(key.tenant), identity_of(key), now + ttl))
     return steps
+
+
+def edited(name: str, key: SessionKey, arguments: Any) -> Program[Any]:
+    """Run a script that changes the messages of a session in another way than by an addition, and return its result."""
+    _, result = yield from InvokeAll(edit_steps(name, key, arguments))
+    return result
+
+
+def edit_steps(name: str, key: SessionKey, arguments: Any) -> list[Invoke]:
+    """Return the calls that note a change of a session, and that run the script which makes it."""
+    return [note_edit(key), invoke(name, key, arguments)]
+
+
+def note_edit(key: SessionKey) -> Invoke:
+    """Return the call that notes a change of a session, which comes before the one that makes it."""
+    return indexes.note_change(owner_index(key.tenant, key.user_id), key.session_id)
 
 
 def owner_index(tenant: str, user_id: str | None) -> str:

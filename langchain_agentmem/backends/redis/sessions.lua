@@ -12,6 +12,7 @@ local function use_session(now, identity, ttl, is_sliding)
   end
   if not state[1] then
     call('HSET', SESSION, 'identity', identity, 'created', string.format('%.17g', now), 'count', 0, 'next', 0)
+    begin_edition()
   end
   now = math.max(now, tonumber(state[4] or 0))
   call('HSET', SESSION, 'updated', string.format('%.17g', now))

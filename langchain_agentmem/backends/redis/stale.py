@@ -27,7 +27,7 @@ from langchain_agentmem.backends.redis.checkpoints import invoke_thread, threads
 from langchain_agentmem.backends.redis.message_rows import message_rows, pack_message, session_row
 from langchain_agentmem.backends.redis.records import RedisRecords, delisted, record_owners
 from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, optional
-from langchain_agentmem.backends.redis.session_keys import invoke, owner_index, owners_index
+from langchain_agentmem.backends.redis.session_keys import edit_steps, edited, invoke, owner_index, owners_index
 from langchain_agentmem.backends.redis.store import RedisItems, root_index
 from langchain_agentmem.backends.redis.variables import LUA as VARIABLES
 from langchain_agentmem.backends.redis.variables import all_of_hash, delisted_steps, hash_keys, users_index
@@ -80,12 +80,12 @@ class RedisStaleRows:
 
     @storage_program
     def delete_sessions(self, sessions: Sequence[DoomedSession], now: float) -> Program[list[bool]]:
-        steps = []
+        steps: list[Invoke] = []
         for row, revision in sessions:
             known = "*" if revision is OMITTED else optional(revision)
             state = (optional(row.updated_at), row.message_count, row.title or "", row.metadata or "", known)
-            steps.append(invoke("delete_unchanged", row.key, (optional(now), *state)))
-        timeouts = yield from InvokeAll(steps)
+            steps += edit_steps("delete_unchanged", row.key, (optional(now), *state))
+        timeouts = (yield from InvokeAll(steps))[1::2]
         for (row, _), timeout in zip(sessions, timeouts, strict=True):
             if timeout is not None:
                 yield from delisted(row.key, row.updated_at, float(timeout or 0))
@@ -110,7 +110,7 @@ class RedisStaleRows:
     @storage_program
     def delete_messages(self, key: SessionKey, rows: Sequence[MessageRow], now: float) -> Program[int]:
         pairs = [one for row in rows for one in (row.position, pack_message(row))]
-        return int((yield from invoke("delete_messages", key, (optional(now), *pairs))))
+        return int((yield from edited("delete_messages", key, (optional(now), *pairs))))
 
     @storage_program
     def threads(self, scan: StaleScan) -> Program[Page[ThreadRow]]:

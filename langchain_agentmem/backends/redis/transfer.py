@@ -52,6 +52,7 @@ from langchain_agentmem.backends.redis.scripts import Invoke, InvokeAll, framed,
 from langchain_agentmem.backends.redis.session_keys import (
     identity_of,
     listed,
+    note_edit,
     session_keys,
     variable_schedule,
 )
@@ -152,7 +153,8 @@ class RedisTransfer:
                 *(row.position, marks, row.agent or "", pack_message(row), pack_entry(row)),
                 *(row.vector or b"", row.id_digest or b""),
             )
-        return int((yield from _of_session("restore_messages", key, arguments)))
+        note = note_edit(key)
+        return int((yield from InvokeAll([note, _of_session("restore_messages", key, arguments)]))[1])
 
     @storage_program
     def restore_records(self, tenant: str, rows: Sequence[RecordRow], now: float) -> Program[int]:

@@ -60,6 +60,7 @@ if call('EXISTS', SESSION) == 1 and session_is_alive(now) then return 0 end
 call('UNLINK', unpack(data_keys()))
 call('HSET', SESSION, 'count', 0)
 in_parts('HSET', SESSION, ARGV, 4, fields)
+begin_edition()
 -- The messages follow in other calls. Until then, the title must not be deleted because its message is missing.
 if call('HEXISTS', SESSION, 'title') == 1 then call('HSET', SESSION, 'awaited', 1) end
 in_parts('HSET', VARIABLES, ARGV, fields + 1, ARGC)
@@ -125,6 +126,7 @@ end
 call('HSET', SESSION, 'next', string.format('%.0f', following))
 if last >= (tonumber(state[4] or 0) or 0) then call('HDEL', SESSION, 'awaited') end  -- tonumber('-') is nil: any message
 call('HINCRBY', SESSION, 'count', added)
+begin_edition()
 add_vectors(vectors)
 if state[3] then expire(data_keys(), state[3]) end
 return added

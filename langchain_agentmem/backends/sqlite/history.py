@@ -12,6 +12,7 @@ from langchain_agentmem.backends.contract import (
     LIST_SUMMARY,
     UNKNOWN_MESSAGE,
     Append,
+    Changes,
     HeadChangedError,
     HistoryScope,
     IndexEntry,
@@ -25,6 +26,7 @@ from langchain_agentmem.backends.contract import (
     SessionRow,
     StoredSummary,
 )
+from langchain_agentmem.backends.sqlite.changes import changed_sessions
 from langchain_agentmem.backends.sqlite.traces import Replaced, Trim
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.encoding.references import Typed
@@ -171,6 +173,11 @@ class SqliteMessages:
         parameters = {**scope._asdict(), "user_id": scope.user_id or "", "now": now, "vectors": vectors}
         rows = yield from Fetch(SQL["index"], parameters)
         return [_entry(row) for row in rows]
+
+    def changes(
+        self, tenant: str, user_id: str | None, session_id: str | None, cursor: Any, *, vectors: bool
+    ) -> Program[Changes]:
+        return changed_sessions(tenant, user_id, session_id, cursor or {}, vectors)
 
     def rows(
         self, scope: HistoryScope, positions: Sequence[tuple[str, int]], now: float

@@ -102,6 +102,20 @@ WHERE session.tenant = :tenant AND session.user_id = :user_id
   AND (:agent IS NULL OR message.agent = :agent)
 ORDER BY session.id, message.position
 
+-- versions --
+-- Return the versions of a user's sessions. Parameters: tenant, user_id, session_id (NULL: all).
+SELECT id, session_id, edition, next_position, expires_at FROM agentmem_sessions
+WHERE tenant = :tenant AND user_id = :user_id AND (:session_id IS NULL OR session_id = :session_id)
+
+-- entries --
+-- Return messages as searches see them, with the ID of their session. Parameters: wanted (a JSON list: for each session its ID and
+-- a position; earlier messages are left out), vectors (whether to return them). The order of the loops is that of the result.
+SELECT message.session, message.position, message.role, message.agent, message.created_at, message.words,
+    CASE WHEN :vectors THEN message.vector END,
+    CASE WHEN message.words IS NULL THEN message.type END, CASE WHEN message.words IS NULL THEN message.body END
+FROM json_each(:wanted) AS wanted CROSS JOIN agentmem_messages AS message
+    ON message.session = json_extract(wanted.value, '$[0]') AND message.position >= json_extract(wanted.value, '$[1]')
+
 -- rows --
 -- Return the messages at some positions of a session. Parameters: those of `living_session`, positions (a JSON list).
 SELECT position, role, agent, ends_with_session, created_at, metadata, message.type, body

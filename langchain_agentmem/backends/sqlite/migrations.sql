@@ -198,3 +198,25 @@ CREATE INDEX agentmem_cache_by_expiry ON agentmem_cache (tenant, expires_at) WHE
 
 -- v4_items_by_namespace --
 CREATE INDEX agentmem_items_by_namespace ON agentmem_items (tenant, namespace, updated_at, expires_at)
+
+-- v4_edition --
+ALTER TABLE agentmem_sessions ADD COLUMN edition INTEGER NOT NULL DEFAULT 0
+
+-- v4_editions_begin --
+-- A session that has the ID of a deleted one is another edition.
+CREATE TRIGGER agentmem_editions_begin AFTER INSERT ON agentmem_sessions BEGIN
+    UPDATE agentmem_sessions SET edition = abs(random() % 9000000000000000) WHERE id = new.id;
+END
+
+-- v4_editions_shrink --
+-- Messages were deleted, or added before the end.
+CREATE TRIGGER agentmem_editions_shrink AFTER UPDATE OF message_count, created_at ON agentmem_sessions
+WHEN new.created_at <> old.created_at OR new.message_count - old.message_count <> new.next_position - old.next_position BEGIN
+    UPDATE agentmem_sessions SET edition = abs(random() % 9000000000000000) WHERE id = new.id;
+END
+
+-- v4_editions_change --
+-- Messages got other words or vectors, or were replaced.
+CREATE TRIGGER agentmem_editions_change AFTER UPDATE OF words, vector ON agentmem_messages BEGIN
+    UPDATE agentmem_sessions SET edition = abs(random() % 9000000000000000) WHERE id = new.session;
+END

@@ -7,7 +7,8 @@ CREATE TABLE agentmem_schema (version INTEGER NOT NULL, language TEXT NOT NULL D
 -- sessions --
 -- `title_position` is that of the message that the title was taken from; NULL for a title that was set by `rename`. `openings` is
 -- a JSON list of tokens. If the session is open and has a timeout, its last use is checked at `check_at`. `ends` and `exceptions`
--- (a JSON list of agents) are the `Ending`. `head` describes the messages of an encrypted session.
+-- (a JSON list of agents) are the `Ending`. `head` describes the messages of an encrypted session. `edition` is a random number
+-- that changes with each change of messages that is not an addition at the end.
 CREATE TABLE agentmem_sessions (
     id INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
@@ -27,6 +28,7 @@ CREATE TABLE agentmem_sessions (
     ends INTEGER NOT NULL DEFAULT 0,
     exceptions TEXT NOT NULL DEFAULT '[]',
     head BLOB,
+    edition INTEGER NOT NULL DEFAULT 0,
     UNIQUE (tenant, user_id, session_id)
 )
 
@@ -47,6 +49,19 @@ WHEN old.created_at <> new.created_at BEGIN
     WHERE id = old.id;
 END
 
+-- editions_begin --
+-- A session that has the ID of a deleted one is another edition.
+CREATE TRIGGER agentmem_editions_begin AFTER INSERT ON agentmem_sessions BEGIN
+    UPDATE agentmem_sessions SET edition = abs(random() % 9000000000000000) WHERE id = new.id;
+END
+
+-- editions_shrink --
+-- Messages were deleted, or added before the end.
+CREATE TRIGGER agentmem_editions_shrink AFTER UPDATE OF message_count, created_at ON agentmem_sessions
+WHEN new.created_at <> old.created_at OR new.message_count - old.message_count <> new.next_position - old.next_position BEGIN
+    UPDATE agentmem_sessions SET edition = abs(random() % 9000000000000000) WHERE id = new.id;
+END
+
 -- messages --
 CREATE TABLE agentmem_messages (
     id INTEGER PRIMARY KEY,
@@ -64,6 +79,12 @@ CREATE TABLE agentmem_messages (
     id_digest BLOB,
     UNIQUE (session, position)
 )
+
+-- editions_change --
+-- Messages got other words or vectors, or were replaced.
+CREATE TRIGGER agentmem_editions_change AFTER UPDATE OF words, vector ON agentmem_messages BEGIN
+    UPDATE agentmem_sessions SET edition = abs(random() % 9000000000000000) WHERE id = new.session;
+END
 
 -- unidentified_messages --
 -- Messages without the digest of their ID, from earlier versions.

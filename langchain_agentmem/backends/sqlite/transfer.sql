@@ -37,8 +37,9 @@ INSERT INTO agentmem_messages
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (session, position) DO NOTHING
 
 -- count --
--- Count added messages of a session. Parameters: session, added, next (the position after the last one).
-UPDATE agentmem_sessions SET message_count = message_count + :added, next_position = max(next_position, :next)
+-- Count added messages of a session, which may precede others. Parameters: session, added, next (the position after the last one).
+UPDATE agentmem_sessions SET message_count = message_count + :added, next_position = max(next_position, :next),
+    edition = abs(random() % 9000000000000000)
 WHERE id = :session
 
 -- variables --

@@ -113,6 +113,7 @@ BEGIN
                 title = title_,
                 title_position = CASE WHEN title_ IS NOT NULL THEN coalesce(title_position, positions_[1]) END
             WHERE id = session_ AND (title_position = ANY (positions_) OR (title IS NULL AND title_ IS NOT NULL));
+            UPDATE agentmem_sessions SET edition = pg_current_xact_id() WHERE id = session_;
             PERFORM agentmem_revise_summaries(session_, agents_, positions_[1]);
         END IF;
     END IF;

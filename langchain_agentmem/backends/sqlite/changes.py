@@ -1,0 +1,47 @@
+"""What changed in the messages of a user in SQLite since the last search."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+
+from langchain_agentmem.backends.contract.changes import Changes, SessionChange, SessionVersion, first_unknown, packed
+from langchain_agentmem.backends.statements import load_statements
+from langchain_agentmem.encoding.references import Typed
+from langchain_agentmem.programs import Fetch, Program
+
+_SQL = load_statements("langchain_agentmem.backends.sqlite", "history.sql")
+
+
+def changed_sessions(
+    tenant: str, user_id: str | None, session_id: str | None, known: Mapping[str, SessionVersion], vectors: bool
+) -> Program[Changes]:
+    """Return the sessions whose versions differ from the known ones. See `MessageLog.changes`.
+
+    Args:
+        tenant: The tenant.
+        user_id: The user; None for the sessions without a user.
+        session_id: The only session; None for all sessions of the user.
+        known: The versions of the sessions that the caller knows: the cursor.
+        vectors: If true, read the vectors as well.
+    """
+    parameters = {"tenant": tenant, "user_id": user_id or "", "session_id": session_id}
+    current: dict[str, SessionVersion] = {}
+    changed: dict[str, tuple[int, int]] = {}  # the number of the session, and the position to read it from
+    wanted = []
+    for number, name, *version in (yield from Fetch(_SQL["versions"], parameters)):
+        stored = current[name] = SessionVersion(*version)
+        first = first_unknown(known.get(name), stored)
+        if first is not None:
+            changed[name] = number, first
+            if first < stored.next_position:
+                wanted.append((number, first))
+    rows = []
+    if wanted:
+        rows = yield from Fetch(_SQL["entries"], {"wanted": json.dumps(wanted), "vectors": vectors})
+    counts = Counter(row[0] for row in rows)
+    sessions = [SessionChange(name, current[name], first, counts[number]) for name, (number, first) in changed.items()]
+    gone = [name for name in known if name not in current]
+    entries = packed([(*known_, None if type_ is None else Typed(type_, body)) for _, *known_, type_, body in rows])
+    return Changes(current, sessions, gone, entries)
