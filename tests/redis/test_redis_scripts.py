@@ -30,7 +30,7 @@ CORE_COMMANDS = {
     *("pttl", "pexpire", "pexpireat", "persist", "time", "rename"),
     *("hget", "hset", "hsetnx", "hmget", "hdel", "hlen", "hkeys", "hvals", "hgetall", "hexists", "hincrby", "hscan"),
     *("zadd", "zrem", "zscore", "zrange", "zrevrange", "zrangebyscore", "zrevrangebyscore", "zcard"),
-    *("zrangebylex", "zrevrangebylex", "zlexcount"),
+    *("zrangebylex", "zrevrangebylex", "zlexcount", "zremrangebyscore"),
     *("sadd", "sismember", "spop"),
     *("xadd", "xdel", "xlen", "xrange", "xrevrange"),
     *("eval", "evalsha", "script", "multi", "exec"),

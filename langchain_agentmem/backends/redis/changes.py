@@ -77,7 +77,7 @@ def _named(index: str, known: Known) -> Program[tuple[int, list[str]]]:
     found = yield from indexes.changed(index, known.read_at)
     if not found.are_all and found.total < len(known.sessions):  # sessions were removed
         found = yield from indexes.changed(index, None)
-    names = [member.decode() for member in found.found]
+    names = [member.decode() for member in found.found if member]
     if found.are_all:
         names = list(dict.fromkeys([*names, *known.sessions]))
     return found.read_at, names

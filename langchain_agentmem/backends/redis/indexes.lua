@@ -5,13 +5,14 @@ sessions that changed in the last hour, by the time on the server's clock.
 
 -- shared --
 local LOGGED = 3600  -- seconds for which a change stays in the log
+local REMOVED = ''  -- in the log: some session was removed from the index
 
 -- Add a session to the log of changes.
 local function note_change(log, member)
   local time = call('TIME')
   call('ZADD', log, time[1], member)
   call('ZREMRANGEBYSCORE', log, '-inf', '(' .. (time[1] - LOGGED))
-  call('EXPIRE', log, 2 * LOGGED)
+  call('PEXPIRE', log, 2000 * LOGGED)
 end
 
 -- note_change --
@@ -33,7 +34,8 @@ note_change(KEYS[2], ARGV[1])
 -- ARGV: the time of the last call ('' for all sessions), the seconds between a note and its change.
 local now, since = tonumber(call('TIME')[1]), tonumber(ARGV[1])
 local count = call('ZCARD', KEYS[1])
-if since and since <= now and since - ARGV[2] > now - LOGGED then
+local removed = since and call('ZSCORE', KEYS[2], REMOVED)
+if since and since <= now and since - ARGV[2] > now - LOGGED and not (removed and tonumber(removed) >= since) then
   return {now, count, 0, unpack(call('ZRANGEBYSCORE', KEYS[2], since - ARGV[2], '+inf', 'LIMIT', 0, 5000))}
 end
 return {now, count, 1}
@@ -59,13 +61,18 @@ return call('ZSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 
 -- heal --
 -- Remove members whose data is gone, unless they were used again. Return the number of members that remain.
--- KEYS: the index.
+-- KEYS: the index, its log of changes. Not every index has one.
 -- ARGV: pairs of a member and the time of its last known use.
 for at = 1, ARGC, 2 do
   local used = call('ZSCORE', KEYS[1], ARGV[at])
-  if used and tonumber(used) <= tonumber(ARGV[at + 1]) then call('ZREM', KEYS[1], ARGV[at]) end
+  if used and tonumber(used) <= tonumber(ARGV[at + 1]) then
+    call('ZREM', KEYS[1], ARGV[at])
+    if call('ZREM', KEYS[2], ARGV[at]) == 1 then note_change(KEYS[2], REMOVED) end
+  end
 end
-return call('ZCARD', KEYS[1])
+local left = call('ZCARD', KEYS[1])
+if left == 0 then call('UNLINK', KEYS[2]) end
+return left
 
 -- schedule --
 -- Set the time of the next check of a member, and add notes to its notes, which are separated by zero bytes.

@@ -280,7 +280,9 @@ def heal(index: str, gone: Iterable[tuple[str | bytes, float]]) -> Invoke:
         index: The index.
         gone: The members, each with the time of its last known use.
     """
-    return Invoke(LUA["heal"], (index,), [one for member, used in gone for one in (member, optional(used))])
+    return Invoke(
+        LUA["heal"], (index, _log_of(index)), [one for member, used in gone for one in (member, optional(used))]
+    )
 
 
 def schedule(
@@ -315,7 +317,7 @@ def remove_note(index: str, member: str | bytes, note: str) -> Invoke:
 
 
 def _log_of(index: str) -> str:
-    return f"{index}:changes"
+    return f"{index.rpartition(':')[0]}:changes"
 
 
 def _schedule_keys(index: str) -> tuple[str, str]:
