@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from servers import postgres_server, redis_server
 
+BACKENDS = ("sqlite", "postgres", "redis")
 IN_SESSION, TURNS = 20, 10
 TEXT = "It says that the first week is for planning, and the second week for everything else. " * 3
 
@@ -76,6 +77,18 @@ def plain_copy(source: Path, target: Path) -> float:
     return time.perf_counter() - started
 
 
+def urls_of(backend: str, folder: Path, servers: ExitStack) -> tuple[str, str]:
+    """Return the URLs of two empty databases on a backend."""
+    if backend == "sqlite":
+        return f"sqlite:///{folder}/import.db", f"sqlite:///{folder}/copy.db"
+    if backend == "postgres":
+        url = servers.enter_context(postgres_server()).url
+        mark = "&" if "?" in url else "?"
+        return f"{url}{mark}schema=import", f"{url}{mark}schema=copy"
+    parts = urlsplit(servers.enter_context(redis_server()).url)
+    return parts._replace(path="/0").geturl(), parts._replace(path="/1").geturl()
+
+
 def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -91,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--messages", type=int, default=100_000)
     parser.add_argument("--threads", type=int, default=1_000)
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)
     parser.add_argument("--measure", nargs=3, metavar=("OPERATION", "SOURCE", "TARGET"))
     arguments = parser.parse_args()
     if arguments.measure:
@@ -105,16 +119,8 @@ def main() -> None:
         table.add_column(name, justify="left" if name == "operation" else "right")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        urls = {
-            "sqlite": [f"sqlite:///{folder / name}.db" for name in ("source", "import", "copy")],
-            "postgres": [],
-            "redis": [],
-        }
-        postgres, redis = stack.enter_context(postgres_server()), stack.enter_context(redis_server())
-        for number, name in enumerate(("source", "import", "copy")):
-            urls["postgres"].append(f"{postgres.url}{'&' if '?' in postgres.url else '?'}schema={name}")
-            urls["redis"].append(urlsplit(redis.url)._replace(path=f"/{number}").geturl())
-        with AgentMemory.from_url(urls["sqlite"][0]) as memory:
+        source = f"sqlite:///{folder}/source.db"
+        with AgentMemory.from_url(source) as memory:
             fill(memory, arguments.messages, arguments.threads, rich.progress.track)
         path = folder / "export.jsonl"
 
@@ -122,18 +128,19 @@ def main() -> None:
             seconds = found["seconds"]
             rates = [found["counts"].get(kind, 0) / seconds for kind in ("messages", "checkpoints")]
             sizes = (path.stat().st_size / 1e6, found["peak"], found["added"])
-            table.add_row(
-                name, f"{seconds:.1f}", *(f"{rate:,.0f}" for rate in rates), *(f"{size:.0f}" for size in sizes)
-            )
+            row = (name, f"{seconds:.1f}", *(f"{rate:,.0f}" for rate in rates), *(f"{size:.0f}" for size in sizes))
+            table.add_row(*row)
+            print(*row, sep="\t", file=sys.stderr, flush=True)
 
-        show("export from sqlite", _run("export", urls["sqlite"][0], str(path)))
-        for backend, (source, imported, copied) in urls.items():
-            show(f"import to {backend}", _run("import", imported, str(path)))
-            if backend != "sqlite":
-                show(f"export from {backend}", _run("export", imported, str(folder / "again.jsonl")))
-                show(f"copy from {backend} to sqlite", _run("copy", imported, f"sqlite:///{folder / backend}.db"))
-            show(f"copy from sqlite to {backend}", _run("copy", urls["sqlite"][0], copied))
-            del source
+        show("export from sqlite", _run("export", source, str(path)))
+        for backend in arguments.backends:
+            with ExitStack() as servers:
+                imported, copied = urls_of(backend, folder, servers)
+                show(f"import to {backend}", _run("import", imported, str(path)))
+                if backend != "sqlite":
+                    show(f"export from {backend}", _run("export", imported, str(folder / "again.jsonl")))
+                    show(f"copy from {backend} to sqlite", _run("copy", imported, f"sqlite:///{folder / backend}.db"))
+                show(f"copy from sqlite to {backend}", _run("copy", source, copied))
         seconds = plain_copy(folder / "source.db", folder / "plain.db")
         table.add_row("plain SQL copy of the messages", f"{seconds:.1f}", f"{arguments.messages / seconds:,.0f}")
     rich.console.Console(width=140).print(table)

@@ -101,16 +101,22 @@ _SHARED: dict[str, tuple[Any, Any]] = {
 """The annotations and default values of the options that all commands have."""
 
 
-_OPTIONS = {"user_id": "--user", "session_id": "--session", "thread_id": "--thread", "path_or_file": "FILE"}
+_OPTIONS = {
+    "user_id": "--user",
+    "session_id": "--session",
+    "thread_id": "--thread",
+    "thread_ids": "--thread",
+    "path_or_file": "FILE",
+}
 """The options whose names differ from the argument in Python."""
 
 _QUOTES = "\"'"
 _WITH_VALUE = re.compile(
-    r"(?<![\w/?&-])(user_id|session_id|thread_id|agent|table|prefix|namespace|format|existing|shared|key)="
+    r"(?<![\w/?&-])(user_id|session_id|thread_ids?|agent|table|prefix|namespace|format|existing|shared|key)="
     r"(\"[^\"]*\"|'[^']*'|…|)"
 )
 _NAME = re.compile(
-    r"(?<![\w/?&'-])'?(user_id|session_id|thread_id|path_or_file|older_than|batch_size)\b'?"
+    r"(?<![\w/?&'-])'?(user_id|session_id|thread_ids?|path_or_file|older_than|batch_size)\b'?"
     r"|^(agent|table|prefix|namespace|existing)\b(?= (?:must|is|has)\b)"
 )
 
@@ -310,11 +316,12 @@ def in_options(text: str) -> str:
         >>> in_options('user_id is missing. Pass user_id=… or existing="keep".')
         '--user is missing. Pass --user … or --existing keep.'
     """
-    text = _WITH_VALUE.sub(lambda found: f"{_option(found[1])} {found[2].strip(_QUOTES)}".rstrip(), text)
-    return _NAME.sub(lambda found: _option(found[1] or found[2]), text)
+    text = _WITH_VALUE.sub(lambda found: f"{option_of(found[1])} {found[2].strip(_QUOTES)}".rstrip(), text)
+    return _NAME.sub(lambda found: option_of(found[1] or found[2]), text)
 
 
-def _option(name: str) -> str:
+def option_of(name: str) -> str:
+    """Return the option for the name of an argument in Python."""
     return _OPTIONS.get(name) or f"--{name.replace('_', '-')}"
 
 
@@ -342,6 +349,13 @@ def keys_in(path: str, prompt: str) -> list[str]:
         msg = f"There is no key in {'the input' if path == '-' else shown(path)}."
         raise InvalidInputError(msg)
     return keys
+
+
+def add_folder() -> None:
+    """Let modules in the current folder be imported, as `python -m` does."""
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 
 def silence_stdout() -> None:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.command.invocation import Invocation, OperationFailedError, in_options, keys_in, operation
+from langchain_agentmem.command.invocation import (
+    Invocation,
+    OperationFailedError,
+    add_folder,
+    in_options,
+    keys_in,
+    operation,
+    option_of,
+)
 from langchain_agentmem.command.listings import NoUser, user_of
 from langchain_agentmem.errors import ExistingDataWarning, InvalidInputError
 
@@ -24,6 +32,7 @@ _OPTIONS_OF_FORMATS = {
     "table": ("postgres-history", "sql-history"),
     "prefix": ("redis-history", "redis-strings"),
     "namespace": ("store", "langmem"),
+    "thread_ids": ("saver",),
 }
 """The formats that use an option."""
 
@@ -81,6 +90,7 @@ def export(
     "gunzip -c trip.jsonl.gz | agentmem import -",
     "agentmem import backup.jsonl --existing keep",
     "agentmem import sqlite:///old.db --format sql-history",
+    "agentmem import postgresql://user@host/old --format saver --thread trip --dry-run",
     name="import",
 )
 def import_(
@@ -91,6 +101,9 @@ def import_(
         typer.Option(metavar="NAME", help="The format of data of another package.", rich_help_panel=_FOREIGN),
     ] = None,
     existing: Existing = "error",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", metavar="", help="Check everything, store nothing, and count what is new.")
+    ] = False,
     user: Annotated[
         str | None, typer.Option(metavar="ID", help="The user of all data.", rich_help_panel=_FOREIGN)
     ] = None,
@@ -113,37 +126,48 @@ def import_(
             metavar="LABEL", help="The namespace in a store; repeat it for more labels.", rich_help_panel=_FOREIGN
         ),
     ] = None,
+    thread: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Only this thread of a checkpointer. Repeatable.", rich_help_panel=_FOREIGN),
+    ] = None,
 ) -> None:
     """Store what an export wrote, or the data of another package.
 
     Run an import that was interrupted again: what is stored already is skipped.
     """
-    from langchain_agentmem.lifecycle.importers import FORMATS
-    from langchain_agentmem.lifecycle.importers.registry import OF_THREADS
+    from langchain_agentmem.lifecycle.importers import FORMAT_NAMES
 
-    if format is not None and format not in FORMATS:
-        msg = f"--format must be one of {', '.join(FORMATS)}; got {shown(format)}. {OF_THREADS}"
+    if format is not None and format not in FORMAT_NAMES:
+        msg = f"--format must be one of {', '.join(FORMAT_NAMES)}; got {shown(format)}."
         raise InvalidInputError(msg)
     if format is None and "://" in source:
         msg = "Name the format of the database with --format. For a memory of this package, use agentmem copy."
         raise InvalidInputError(msg)
     given: dict[str, Any] = {"user_id": user, "session_id": session, "agent": agent, "table": table, "prefix": prefix}
-    given["namespace"] = tuple(namespace) if namespace else None
+    given |= {"namespace": tuple(namespace) if namespace else None, "thread_ids": thread or None}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if format is None and options:
         msg = f"{in_options(next(iter(options)))} is for the data of other packages. Name its format with --format."
         raise InvalidInputError(msg)
     for name, formats in _OPTIONS_OF_FORMATS.items():
         if name in options and format not in formats:
-            msg = f"--{name} has no effect with --format {format}; it is for {', '.join(formats)}. Leave it out."
+            msg = (
+                f"{option_of(name)} has no effect with --format {format}; it is for {', '.join(formats)}. Leave it out."
+            )
             raise InvalidInputError(msg)
     if format is not None:  # the warning names this command
         warnings.simplefilter("ignore", ExistingDataWarning)
+    if format == "saver":
+        add_folder()
     with call.memory(creates=True) as memory, call.output.progress() as progress:
         data = _stdin(format) if source == "-" else source
         with _refusing_data():
-            done = memory.import_from(data, format=format, existing=existing, progress=progress, **options)
+            done = memory.import_from(
+                data, format=format, existing=existing, dry_run=dry_run, progress=progress, **options
+            )
     _show(call, done)
+    if dry_run:
+        call.output.note("Nothing was stored, because of --dry-run.")
 
 
 @operation(
@@ -230,7 +254,8 @@ def _refusing_data() -> Iterator[None]:
 
 def _show(call: Invocation, done: Imported) -> None:
     parts = {"stored": done.counts, "unchanged": done.unchanged, "kept": done.kept, "expired": done.expired}
-    record = {name: dict(counts) for name, counts in parts.items()} | {"without_vectors": done.without_vectors}
+    record: dict[str, Any] = {name: dict(counts) for name, counts in parts.items()}
+    record |= {"without_vectors": done.without_vectors, "missing_threads": done.missing_threads}
     values = [
         (f"{name} {kind.replace('_', ' ')}", number)
         for name, counts in parts.items()
@@ -241,5 +266,7 @@ def _show(call: Invocation, done: Imported) -> None:
         call.output.document(record, values)
     else:
         call.output.say("There was nothing to store.")
+    if done.missing_threads:
+        call.output.warning(f"The source has no threads of these IDs: {', '.join(map(shown, done.missing_threads))}.")
     if done.without_vectors:
         call.output.note("Some texts were stored without vectors. agentmem reindex embeds them.")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from langchain_agentmem.arguments.values import shown
-from langchain_agentmem.command.invocation import Invocation, keys_in, operation
+from langchain_agentmem.command.invocation import Invocation, add_folder, keys_in, operation
 from langchain_agentmem.command.listings import no_thread
 from langchain_agentmem.errors import InvalidInputError
 
@@ -101,9 +99,7 @@ def _function(name: str) -> Callable[..., Any]:
     if not (module and colon and attribute):
         msg = f"The function must be MODULE:FUNCTION, such as app.state:convert; got {shown(name)}."
         raise InvalidInputError(msg)
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    add_folder()
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:

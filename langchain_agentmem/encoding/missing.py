@@ -72,20 +72,25 @@ def _missing(module: str, name: str, state: Any) -> MissingClass:
     return MissingClass(module, name, state)
 
 
-def with_placeholders(serde: JsonPlusSerializer) -> JsonPlusSerializer:
+def with_placeholders(serde: JsonPlusSerializer, *, blocked: bool = False) -> JsonPlusSerializer:
     """Return a serializer that reads a value of a class that does not exist as `MissingClass`.
 
     A serializer with an extension hook of its own is returned unchanged.
+
+    Args:
+        serde: The serializer.
+        blocked: If true, a value of a class that the serializer does not allow is read as `MissingClass`, too. Default: False
+            (as LangGraph reads it: its stored fields).
     """
     if serde._custom_unpack_ext_hook:
         return serde
     reader = copy.copy(serde)
-    reader._unpack_ext_hook = _extension_hook(serde)
-    vars(reader)["_reviver"] = _json_hook(serde)  # it shadows the method
+    reader._unpack_ext_hook = _extension_hook(serde, blocked)
+    vars(reader)["_reviver"] = _json_hook(serde, blocked)  # it shadows the method
     return reader
 
 
-def _extension_hook(serde: JsonPlusSerializer) -> Callable[[int, bytes], Any]:
+def _extension_hook(serde: JsonPlusSerializer, blocked: bool) -> Callable[[int, bytes], Any]:
     """Return a hook that decodes extensions as LangGraph's own one does, except for classes that do not exist."""
     theirs = serde._unpack_ext_hook
     allowed = serde._allowed_msgpack_modules
@@ -101,7 +106,7 @@ def _extension_hook(serde: JsonPlusSerializer) -> Callable[[int, bytes], Any]:
         safe = key in _msgpack.SAFE_MSGPACK_TYPES
         if not safe and allowed is not True and key not in (allowed or ()):
             theirs(code, data)  # logs that the class is not allowed
-            return state
+            return _missing(module, name, state) if blocked else state
         found = _class(module, name)
         if found is None:
             return _missing(module, name, state)
@@ -116,15 +121,18 @@ def _extension_hook(serde: JsonPlusSerializer) -> Callable[[int, bytes], Any]:
     return hook
 
 
-def _json_hook(serde: JsonPlusSerializer) -> Callable[[dict[str, Any]], Any]:
+def _json_hook(serde: JsonPlusSerializer, blocked: bool) -> Callable[[dict[str, Any]], Any]:
     """Return the same for the JSON that former versions of LangGraph stored."""
 
     def hook(value: dict[str, Any]) -> Any:
         revived = serde._reviver(value)
-        if revived is not None or value.get("lc") != 2 or value.get("type") != "constructor" or not value.get("id"):
+        is_refused = blocked and revived is value
+        if value.get("lc") != 2 or value.get("type") != "constructor" or not value.get("id"):
+            return revived
+        if revived is not None and not is_refused:
             return revived
         *module, name = value["id"]
-        if _class(".".join(module), name) is not None:
+        if not is_refused and _class(".".join(module), name) is not None:
             return revived
         return _missing(".".join(module), name, value.get("kwargs") or value.get("args"))
 

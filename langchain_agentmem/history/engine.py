@@ -22,6 +22,7 @@ from langchain_agentmem.backends.contract import (
     HistoryScope,
     LoggedMessage,
     MessageRow,
+    PositionTakenError,
     Restoration,
     SessionKey,
     SessionRow,
@@ -159,24 +160,25 @@ class HistoryEngine:
         messages: Sequence[BaseMessage],
         times: Sequence[float | None],
         *,
-        first: bool,
+        position: int | None,
         agent: str | None = None,
         ttl: float | None = None,
         sliding: bool = True,
-    ) -> Program[bool]:
+    ) -> Program[int | None]:
         """Add messages of another package at the end of a session, with their times. No message is trimmed.
 
         Args:
             key: The session.
             messages: The messages.
             times: The times of messages that state none, in Unix seconds; None for now.
-            first: If true, store nothing if the session has messages. A new session is created at the time of its first one.
+            position: The position that the first message must get; None: the session must have no messages. A new session is
+                created at the time of its first message.
             agent: The agent that the messages belong to. Default: None.
             ttl: The TTL of the session in seconds, counted from now. Default: None (unchanged).
             sliding: If false, a session that has an expiry keeps it. Default: True.
 
         Returns:
-            False if the session has messages although `first` is true.
+            The position of the next message; None if other messages were added to the session, and nothing was stored.
 
         Raises:
             InvalidInputError: A message is malformed or too large.
@@ -199,10 +201,19 @@ class HistoryEngine:
         ]
         used = now if ttl is not None else min(now, max(row.created_at for row in rows))
         titles = titles_of(turn.messages, None)
-        addition = Append(rows, titles, used, agent, None, ttl, sliding, secrets.randbits(62))
+        addition = Append(rows, titles, used, agent, None, ttl, sliding, secrets.randbits(62), first=position)
         created_at = min(now, *(row.created_at for row in rows))
-        restoration = Restoration(addition, created_at) if first else None
-        return (yield from self._store(key, turn.messages, addition, embedded, restoration))
+        restoration = Restoration(addition, created_at) if position is None else None
+        try:
+            first = yield from self._store(key, turn.messages, addition, embedded, restoration)
+        except PositionTakenError:
+            return None
+        return None if first == HAS_MESSAGES else first + len(rows)
+
+    def next_position(self, key: SessionKey) -> Program[int]:
+        """Return the position of the next message of a session; 0 if there is no such session."""
+        head = yield from Read(self.backend, self.backend.messages.head(key, time.time()))
+        return head.next_position
 
     def _store(
         self,
@@ -211,21 +222,21 @@ class HistoryEngine:
         addition: Append,
         embedded: Embedded,
         restoration: Restoration | None = None,
-    ) -> Program[bool]:
-        """Store an addition; with a restoration, only if the session has no messages. Return true if it was stored."""
+    ) -> Program[int]:
+        """Store an addition; with a restoration, only if the session has no messages. Return the first position."""
         log = self.backend.messages
         with reading(f"Session {key.session_id!r}"):
             program = log.append(key, addition) if restoration is None else log.restore(key, restoration)
             first = yield from Write(self.backend, program)
         if first == HAS_MESSAGES:
-            return False
+            return first
         _log.debug(
             "history: appended %d messages to session %r at position %d", len(addition.rows), key.session_id, first
         )
         stored = [LoggedMessage(key, row._replace(position=first + row.position)) for row in addition.rows]
         yield from settle_messages(self.backend, self.indexer, stored, messages, embedded)
         yield from self.sweeper.after_write()
-        return True
+        return first
 
     def newest(self, key: SessionKey, agent: str | None, limit: int | None) -> Program[list[MessageRow]]:
         """Read the newest `limit` messages, oldest first, and before them the newest system message if it is older.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, NamedTuple
 
-from langgraph.store.base import SearchOp
+from langgraph.store.base import GetOp, SearchOp
 
 from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
 from langchain_agentmem.arguments.values import check_count, shown
@@ -295,6 +295,13 @@ class MemoryEngine:
         keys = list(dict.fromkeys((namespace, one.key) for one in imports))
         yield from self.store.update_many(keys, merged, index=_INDEX)
         return new
+
+    def count_new(self, user_id: str, imports: Sequence[MemoryImport]) -> Program[int]:
+        """Return the number of memories that `import_memories` would store."""
+        namespace = user_namespace(user_id, MEMORIES)
+        keys = list(dict.fromkeys(one.key for one in imports))
+        found = yield from self.store.batch([GetOp(namespace, key, refresh_ttl=False) for key in keys])
+        return sum(one is None for one in found)
 
     def search(
         self, user_id: str, query: str, k: int, agent: str | None = None, filter: Any = None

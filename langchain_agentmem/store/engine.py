@@ -6,7 +6,7 @@ import contextlib
 import copy
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
@@ -436,11 +436,12 @@ class StoreEngine:
             yield from self._touch(used, now)
         return (yield from results_of(batch, answers, callers))
 
-    def import_items(self, imports: Sequence[ItemImport]) -> Program[int]:
+    def import_items(self, imports: Sequence[ItemImport], replaced: Collection[ItemKey] = ()) -> Program[int]:
         """Store items of another package with their times, unless they exist.
 
         Args:
             imports: The items, with different keys.
+            replaced: The keys of items that are replaced if they exist. Default: none.
 
         Returns:
             The number of stored items.
@@ -462,7 +463,9 @@ class StoreEngine:
         stored, now = 0, time.time()
         with self.cache.writing(item_groups(namespace for namespace, _ in batch.written_keys())):
             for states in by_root.values():
-                stored += yield from Write(self.backend, self.backend.transfer.restore_items(self.tenant, states, now))
+                doomed = [key for one in states if (key := (one.row.namespace, one.row.key)) in replaced]
+                program = self.backend.transfer.restore_items(self.tenant, states, now, doomed)
+                stored += yield from Write(self.backend, program)
         yield from self._settle(batch)
         yield from self.sweeper.after_write()
         return stored

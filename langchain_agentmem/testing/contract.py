@@ -36,6 +36,7 @@ from langchain_agentmem.backends.contract import (
     EmbeddedItem,
     HistoryScope,
     LoggedMessage,
+    PositionTakenError,
     Query,
     SessionKey,
     StoredSummary,
@@ -117,6 +118,20 @@ class BackendContract(
         rows = self.read(backend, backend.messages.window(KEY, None, 2, NOW))
         assert [(row.position, row.body.data) for row in rows] == [(1, b"b"), (2, b"c")]
         assert self.read(backend, backend.messages.count(KEY, None, NOW)) == 3
+
+    def test_messages_are_added_at_a_position_or_not_at_all(self, backend: Backend) -> None:
+        first = turn("a", "b")._replace(first=0)
+        assert self.write(backend, backend.messages.append(KEY, first)) == 0
+        assert self.write(backend, backend.messages.append(KEY, turn("c")._replace(first=2))) == 2
+        for position in (0, 2, 4):
+            try:
+                self.write(backend, backend.messages.append(KEY, turn("x")._replace(first=position)))
+            except PositionTakenError:
+                continue
+            msg = "A backend must raise PositionTakenError if the next position is another one."
+            raise AssertionError(msg)
+        assert self._texts(backend) == ["a", "b", "c"]
+        assert self.read(backend, backend.messages.head(KEY, NOW)).next_position == 3
 
     def test_a_window_includes_the_newest_system_message(self, backend: Backend) -> None:
         rows = [message(0, "be kind", role="system"), message(1, "a"), message(2, "b")]

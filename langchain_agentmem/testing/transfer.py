@@ -183,6 +183,10 @@ class TransferContract(ContractCase):
         found = self.read(backend, backend.transfer.items("default", [*keys, (("docs",), "x")], NOW))
         expected = [item._replace(text=None, vectors=list(item.vectors)) for item in items]
         assert [one and one._replace(row=one.row._replace(revision=0)) for one in found] == [*expected, None]
+        changed = [item._replace(row=item.row._replace(value='{"changed": true}')) for item in items]
+        assert self.write(backend, backend.transfer.restore_items("default", changed, NOW, [keys[1]])) == 1
+        found = self.read(backend, backend.transfer.items("default", keys, NOW))
+        assert [one and one.row.value for one in found] == [items[0].row.value, '{"changed": true}']
         page, _ = self.read(backend, backend.items.scan("default", ("docs",), None, 10, None, NOW))
         assert [row.key for row in page] == ["l", "k"]
         assert self.read(backend, backend.transfer.items("default", keys, NOW + 592)) == [None, None]

@@ -41,7 +41,7 @@ def call_of(url: str, format_: str, **options: str) -> str:
 def sqlite_saver(path: str) -> str:
     with SqliteSaver.from_conn_string(path) as saver:
         run_graph(saver)
-    return r"SqliteSaver \(table checkpoints\).*memory\.checkpointer\.copy_from\(saver\)"
+    return r"SqliteSaver \(table checkpoints\).*" + call_of(f"sqlite:///{path}", "saver")
 
 
 def sqlite_store(path: str) -> str:
@@ -197,6 +197,8 @@ async def test_langgraphs_own_tables_in_postgres_are_used_and_not_told(postgres_
             "message_store:session-1",
             r"RedisChatMessageHistory \(keys message_store:.*" + call_of("redis://…", "redis-history"),
         ),
+        ("thread:{1}:", r"ValkeySaver \(keys thread:.*" + call_of("redis://…", "saver")),
+        ("checkpoint:{1}::1ef", r"ValkeySaver \(keys checkpoint:.*" + call_of("redis://…", "saver")),
         ("checkpoint:1:__empty__:1ef", r"RedisSaver \(keys checkpoint:.*memory\.checkpointer\.copy_from\(saver\)"),
         ("store_vectors:1", r"RedisStore \(keys store_vectors:.*memory\.import_from\(RedisStore\(…\)\)"),
     ],

@@ -214,7 +214,7 @@ async def test_an_item_that_is_stored_with_another_value(memory, call):
     store = InMemoryStore()
     fill(store)
     await call(memory.store.put, ("docsx",), "a", {"text": "mine"})
-    with pytest.raises(InvalidInputError, match=r"Item 'a' of namespace \('docsx',\) is stored with another value"):
+    with pytest.raises(InvalidInputError, match=r"Item 'a' in \('docsx',\) is stored already, and differs"):
         await call(memory.import_from, store)
     assert await call(memory.store.get, ("docs",), "a") is None
     done = await call(memory.import_from, store, existing="keep")

@@ -18,6 +18,7 @@ from langchain_agentmem.backends.contract import (
     LoggedMessage,
     LogHead,
     MessageRow,
+    PositionTakenError,
     RecordRow,
     SessionChange,
     SessionKey,
@@ -113,6 +114,8 @@ class Messages:
         seal, known = addition.seal, self.alive(key, addition.now)
         if seal and (known.next_position if known else 0, known.head if known else None) != (seal.first, seal.expected):
             raise HeadChangedError
+        if addition.first is not None and addition.first != (known.next_position if known else 0):
+            raise PositionTakenError
         session = self.use(key, addition.ttl, addition.sliding, addition.now)
         first = session.next_position
         if seal:

@@ -113,8 +113,10 @@ class Transfer:
         ]
 
     @program
-    def restore_items(self, tenant, items, now):
+    def restore_items(self, tenant, items, now, replaced=()):
         added = 0
+        for namespace, key in replaced:
+            self._items._items.pop((tenant, namespace, key), None)
         for row, expires_at, text, vectors in items:
             if self._items._get(tenant, row.namespace, row.key, now) is None:
                 self._items._numbers += 1

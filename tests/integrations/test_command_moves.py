@@ -48,8 +48,7 @@ def test_import_of_data_of_another_package(
         "To Malta.",
     ]
     code, shown = failure(capsys, *arguments, "--format", "unknown")
-    assert "memory.checkpointer.copy_from(saver)" in shown
-    assert (code, "--format must be one of postgres-history, " in shown) == (2, True)
+    assert (code, "--format must be one of postgres-history, " in shown, ", saver; got" in shown) == (2, True, True)
     path.write_text('[{"role": "user"}]')
     code, shown = failure(capsys, *arguments)
     assert (code, "trip.json" in shown) == (1, True)

@@ -49,7 +49,7 @@ OPTIONAL_AT_TOP = {
 }
 """The modules that are loaded only when the package that they need is."""
 
-READERS = {"lifecycle.importers.postgres", "lifecycle.importers.redis_history", "lifecycle.importers.stores"}
+READERS = {f"lifecycle.importers.{name}" for name in ("postgres", "redis_history", "stores", "threads")}
 """Modules that read databases of other packages, and import the driver when they do."""
 
 

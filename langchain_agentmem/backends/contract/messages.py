@@ -127,6 +127,10 @@ class HeadChangedError(Exception):
     """Another writer changed the messages or the head of a session. The program must be run again."""
 
 
+class PositionTakenError(Exception):
+    """The next message of a session would not get the position `Append.first`. Nothing was stored."""
+
+
 class Append(NamedTuple):
     """Messages to add to a session: all of them, or none."""
 
@@ -149,6 +153,8 @@ class Append(NamedTuple):
     """Idempotency token: a retried addition recognises its own messages among the newest, and adds nothing."""
     seal: Seal | None = None
     """A change of the session's head. A repeated addition does not change it."""
+    first: int | None = None
+    """The position that the first message must get; None for any."""
 
 
 class Restoration(NamedTuple):
@@ -221,10 +227,14 @@ class MessageLog(Protocol):
 
         Raises:
             HeadChangedError: The position or the head are not those of `Append.seal`. Nothing was stored.
+            PositionTakenError: The position is not `Append.first`. Nothing was stored.
         """
 
     def head(self, key: SessionKey, now: float) -> Program[LogHead]:
-        """Return the head of a session. It is deleted with the session, and when an expired session begins again."""
+        """Return the head of a session: position 0 and no value if there is no such session.
+
+        The value is deleted with the session, and when an expired session begins again.
+        """
 
     def swap_head(self, key: SessionKey, expected: bytes | None, head: bytes, now: float) -> Program[bool]:
         """Replace the head of a session if it is `expected`. Return true if the session has the new head."""

@@ -120,7 +120,7 @@ class TransferTable(Protocol):
     # Sessions
 
     def sessions(self, keys: Sequence[SessionKey], now: float) -> Program[list[SessionState | None]]:
-        """Return sessions, in the same order; None for a session that does not exist. The keys have one tenant and user."""
+        """Return sessions of a tenant, in the same order; None for a session that does not exist."""
 
     def messages(
         self, key: SessionKey, after: int, limit: int, now: float, *, complete: bool = True
@@ -181,10 +181,18 @@ class TransferTable(Protocol):
     def items(self, tenant: str, keys: Sequence[ItemKey], now: float) -> Program[list[ItemState | None]]:
         """Return items, in the same order; None for an item that does not exist. All have the same first label."""
 
-    def restore_items(self, tenant: str, items: Sequence[ItemState], now: float) -> Program[int]:
+    def restore_items(
+        self, tenant: str, items: Sequence[ItemState], now: float, replaced: Sequence[ItemKey] = ()
+    ) -> Program[int]:
         """Store items, unless they exist; return the number of stored items. All have the same first label.
 
         An item that has expired is replaced.
+
+        Args:
+            tenant: The tenant.
+            items: The items.
+            now: The current time.
+            replaced: The keys of items that are replaced if they exist. No reader finds one of them missing. Default: none.
         """
 
     # Threads

@@ -179,9 +179,12 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
         return [None if state is None else self._backend.item_table.plain_state(tenant, state) for state in found]
 
     @as_inner
-    def restore_items(self, tenant: str, items: Sequence[ItemState], now: float) -> Program[int]:
+    def restore_items(
+        self, tenant: str, items: Sequence[ItemState], now: float, replaced: Sequence[ItemKey] = ()
+    ) -> Program[int]:
         sealed = [self._backend.item_table.sealed_state(tenant, state) for state in items]
-        return (yield from self._inner.restore_items(tenant, sealed, now))
+        doomed = [self._backend.item_table.seal.key(key) for key in replaced]
+        return (yield from self._inner.restore_items(tenant, sealed, now, doomed))
 
     # Threads
 

@@ -16,6 +16,7 @@ from langchain_agentmem.backends.contract import (
     LoggedMessage,
     LogHead,
     MessageRow,
+    PositionTakenError,
     Removal,
     Replacement,
     Restoration,
@@ -42,9 +43,18 @@ class PostgresMessages:
         self._sql = statements("history.sql", schema)
 
     def append(self, key: SessionKey, addition: Append) -> Program[int]:
+        if addition.first is not None:
+            return self._append_at(key, addition, addition.first)
         return (
             self._append(key, addition) if addition.seal is None else self._append_sealed(key, addition, addition.seal)
         )
+
+    @storage_program
+    def _append_at(self, key: SessionKey, addition: Append, position: int) -> Program[int]:
+        first = yield from self.append(key, addition._replace(first=None))
+        if first != position:
+            raise PositionTakenError
+        return first
 
     @storage_program
     def _append_sealed(self, key: SessionKey, addition: Append, seal: Seal) -> Program[int]:

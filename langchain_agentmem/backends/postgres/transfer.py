@@ -232,9 +232,12 @@ class PostgresTransfer:
         ]
 
     @storage_program
-    def restore_items(self, tenant: str, items: Sequence[ItemState], now: float) -> Program[int]:
+    def restore_items(
+        self, tenant: str, items: Sequence[ItemState], now: float, replaced: Sequence[ItemKey] = ()
+    ) -> Program[int]:
         rows = {(encoded_prefix(tenant, item.row.namespace), item.row.key): item for item in items}
         yield from self._items.ensure_vectors([vector for item in items for vector in item.vectors])
+        yield from self._items.delete(tenant, replaced)
         yield from Fetch(self._sql["write"], ("on",))
         columns = (
             *columns_of(list(rows)),

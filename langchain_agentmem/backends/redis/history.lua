@@ -282,8 +282,8 @@ end
 -- ARGV: now, identity, proposed titles (framed: an index among the messages, and a text; the first whose message stays is used),
 --   agent, number of messages to keep ('' for all), ttl ('' to leave the expiry unchanged), 1 if the ttl is sliding, token; for a
 --   session that must have no messages: its creation, = and its title ('' for a proposed one) and metadata ('' to leave them
---   unchanged); 1 to change the head, the position that the first message must get, the former head ('' for none) and the new one;
---   then for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none), digest.
+--   unchanged); 1 to change the head, the position that the first message must get then, the former head ('' for none) and the new
+--   one; the position that the first message must get in any case ('' for any); then for each message: marks (s: system message, e: ends with the session), agent, message, words, vector ('' for none), digest.
 local now, agent, keep, ttl = tonumber(ARGV[1]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local state = call('HMGET', SESSION, 'next', 'expires', 'at', 'indexed', 'updated', 'count', 'title', 'titled')
 if not is_alive(state[2], now) then
@@ -298,6 +298,7 @@ local created = ARGV[9] ~= '' and ARGV[9]
 if created and tonumber(state[6] or 0) > 0 then
   return -1
 end
+if ARGV[16] ~= '' and tonumber(state[1] or 0) ~= tonumber(ARGV[16]) then return -3 end
 if ARGV[12] == '1' then
   if tonumber(state[1] or 0) ~= tonumber(ARGV[13]) or (call('HGET', SESSION, 'head') or '') ~= ARGV[14] then return -2 end
   call('HSET', SESSION, 'head', ARGV[15])
@@ -322,7 +323,7 @@ end
 
 local first = tonumber(state[1] or 0)
 local count, vectors, ids = 0, {}, {}
-for at = 16, ARGC, 6 do
+for at = 17, ARGC, 6 do
   local marks, author, message, vector = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local position = first + count
   count = count + 1

@@ -20,6 +20,7 @@ from langchain_agentmem.backends.contract import (
     LoggedMessage,
     LogHead,
     MessageRow,
+    PositionTakenError,
     Removal,
     Replacement,
     Restoration,
@@ -59,7 +60,7 @@ from langchain_agentmem.text.vectors import width_of
 _POSITION = struct.Struct(">I")
 _SESSIONS_AT_ONCE = 200
 _ALL = sys.maxsize
-_HEAD_CHANGED = -2
+_HEAD_CHANGED, _POSITION_TAKEN = -2, -3
 
 
 class RedisMessages:
@@ -394,6 +395,7 @@ def _added(key: SessionKey, addition: Append, properties: Sequence[Any]) -> Prog
         addition.token,
         *properties,
         *((0, "", "", "") if seal is None else (1, seal.first, seal.expected or b"", seal.head)),
+        optional(addition.first),
     ]
     for row in addition.rows:
         marks = ("s" if row.role == "system" else "") + ("e" if row.ends_with_session else "")
@@ -408,6 +410,8 @@ def _added(key: SessionKey, addition: Append, properties: Sequence[Any]) -> Prog
     (*_, first) = yield from InvokeAll([*listed(key, now, ttl), invoke("append", key, arguments)])
     if int(first) == _HEAD_CHANGED:
         raise HeadChangedError
+    if int(first) == _POSITION_TAKEN:
+        raise PositionTakenError
     return int(first)
 
 

@@ -33,11 +33,13 @@ _SCANNED_KEYS = 1_000
 
 _OTHER_PACKAGES = (
     ("langchain-community's RedisChatMessageHistory", b"message_store:", imported_from("redis://…", "redis-history")),
+    ("langgraph-checkpoint-aws' ValkeySaver", b"thread:{", imported_from("redis://…", "saver")),
+    ("langgraph-checkpoint-aws' ValkeySaver", b"checkpoint:{", imported_from("redis://…", "saver")),
     ("langgraph-checkpoint-redis' RedisSaver", b"checkpoint:", COPY_THREADS),
     ("langgraph-checkpoint-redis' RedisSaver", b"checkpoint_write:", COPY_THREADS),
     ("langgraph-checkpoint-redis' RedisStore", b"store_vectors:", "import it with memory.import_from(RedisStore(…))"),
 )
-"""Packages that store data in Redis, the prefixes of their keys, and how the data is used."""
+"""Packages that store data in Redis, the prefixes of their keys (the first that fits counts), and how the data is used."""
 
 
 def inspect(dispatcher: Dispatcher, settings: Settings, limit: TimeLimit, *, creates: bool = True) -> Program[None]:
@@ -124,8 +126,9 @@ def info_of(answer: Any) -> dict[str, str]:
 def _others(answers: Sequence[Any]) -> list[Existing]:
     """Return the data of other packages among the scanned keys; none if the user may not scan."""
     keys = [key for answer in answers if not isinstance(answer, Exception) for key in answer[1]]
+    found = {next((one for one in _OTHER_PACKAGES if key.startswith(one[1])), None) for key in keys}
     return [
         Existing(f"{name} (keys {prefix.decode()}…)", remedy)
         for name, prefix, remedy in _OTHER_PACKAGES
-        if any(key.startswith(prefix) for key in keys)
+        if (name, prefix, remedy) in found
     ]

@@ -227,9 +227,11 @@ class RedisTransfer:
         return found
 
     @storage_program
-    def restore_items(self, tenant: str, items: Sequence[ItemState], now: float) -> Program[int]:
+    def restore_items(
+        self, tenant: str, items: Sequence[ItemState], now: float, replaced: Sequence[ItemKey] = ()
+    ) -> Program[int]:
         root = items[0].row.namespace[0]
-        arguments: list[Any] = [optional(now)]
+        arguments: list[Any] = [optional(now), len(replaced), *flat_keys(replaced)]
         for row, expires_at, text, vectors in items:
             put = ItemPut(row.namespace, row.key, row.value, row.ttl, text, vectors, row.paths)
             arguments += (

@@ -45,7 +45,10 @@ end
 return result
 
 -- restore --
--- Add items that do not exist. Return the number of added items.
+-- Delete items, and add items that do not exist. Return the number of added items.
 -- KEYS: the namespaces of the root.
--- ARGV: now; the items to store (see `put`), each followed by the times of its creation, last update and expiry ('' for none).
-return put(tonumber(ARGV[1]), 2, ARGC, true)
+-- ARGV: now; the number of items to delete, and pairs of namespace and key; the items to store (see `put`), each followed by the
+--   times of its creation, last update and expiry ('' for none).
+local first = 3 + 2 * ARGV[2]
+for at = 3, first - 1, 2 do forget(ARGV[at], ARGV[at + 1]) end
+return put(tonumber(ARGV[1]), first, ARGC, true)

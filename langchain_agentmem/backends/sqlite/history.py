@@ -19,6 +19,7 @@ from langchain_agentmem.backends.contract import (
     LoggedMessage,
     LogHead,
     MessageRow,
+    PositionTakenError,
     Removal,
     Replacement,
     Restoration,
@@ -102,6 +103,8 @@ class SqliteMessages:
         count, seal = len(addition.rows), addition.seal
         if seal is not None and (yield from self.head(key, addition.now)) != (seal.first, seal.expected):
             raise HeadChangedError
+        if addition.first is not None and (yield from self.head(key, addition.now)).next_position != addition.first:
+            raise PositionTakenError
         place, title = addition.titles[0] if addition.titles else (None, None)
         session, first = yield from use_session(
             key, addition.now, addition.ttl, addition.sliding, added=count, title=title, title_position=place

@@ -8,7 +8,6 @@ from typing import Any
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.existing import (
-    COPY_THREADS,
     Existing,
     imported_from,
     refuse_without_memory,
@@ -236,10 +235,8 @@ def _others(cursor: Any, path: str) -> list[Existing]:
                 column for (column,) in cursor.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
             }
             if columns <= there and cursor.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall():
-                remedy = COPY_THREADS
-                if table != "checkpoints":
-                    remedy = imported_from(url, "store" if table == "store" else "sql-history")
-                found.append(Existing(f"{name} (table {table})", remedy))
+                format_ = {"checkpoints": "saver", "store": "store"}.get(table, "sql-history")
+                found.append(Existing(f"{name} (table {table})", imported_from(url, format_)))
     for (table,) in cursor.execute(_FIND_HISTORIES).fetchall():
         quoted = '"' + table.replace('"', '""') + '"'
         if cursor.execute(f"SELECT 1 FROM {quoted} LIMIT 1").fetchall():

@@ -145,10 +145,13 @@ class SqliteTransfer:
             found.append(state)
         return found
 
-    def restore_items(self, tenant: str, items: Sequence[ItemState], now: float) -> Program[int]:
+    def restore_items(
+        self, tenant: str, items: Sequence[ItemState], now: float, replaced: Sequence[ItemKey] = ()
+    ) -> Program[int]:
         keys = [(item.row.namespace, item.row.key) for item in items]
         living = yield from _ITEMS.get(tenant, keys, now)
-        yield from _ITEMS.delete(tenant, [key for key, row in zip(keys, living, strict=True) if row is None])  # expired
+        expired = [key for key, row in zip(keys, living, strict=True) if row is None]
+        yield from _ITEMS.delete(tenant, [*expired, *replaced])
         texts, vectors = [], []
         added = 0
         for row, expires_at, text, embedded in items:

@@ -18,13 +18,14 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.checkpointing.arguments import thread_ids_of
 from langchain_agentmem.checkpointing.drafts import Adopted
+from langchain_agentmem.checkpointing.migration.conversion import check_classes
 from langchain_agentmem.checkpointing.models import CopiedThreads
 from langchain_agentmem.checkpointing.transfer.calls import SaverCall, thread_config
 from langchain_agentmem.checkpointing.transfer.sources import Found, Source, source_of
 from langchain_agentmem.checkpointing.transfer.targets import Target, adopted_writes, target_of
 from langchain_agentmem.checkpointing.transfer.versions import changed_versions
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError, ThreadInUseError
-from langchain_agentmem.programs import Call, Program
+from langchain_agentmem.programs import Call, OffLoop, Program
 from langchain_agentmem.text.progress import reporting
 
 PAGE = 16
@@ -40,6 +41,9 @@ def copy_threads(
     target: Any,
     thread_ids: Sequence[Any] | None,
     progress: bool | Callable[[CopiedThreads], Any] = False,
+    *,
+    dry_run: bool = False,
+    strict: bool = False,
 ) -> Program[CopiedThreads]:
     """Copy threads; see `AgentMemSaver.copy_from`.
 
@@ -48,6 +52,11 @@ def copy_threads(
         target: The saver to write.
         thread_ids: The threads; None for all.
         progress: Reports the progress; see `reporting`. Default: False.
+        dry_run: If true, read everything, write nothing, and count what would be copied. Default: False.
+        strict: If true, refuse a value that the source's serializer reads as `MissingClass`. Default: False.
+
+    Raises:
+        MissingClassError: With `strict`, a value has a class that cannot be read. Threads before it were copied.
     """
     for saver in (source, target):
         check_saver(saver)
@@ -67,7 +76,7 @@ def copy_threads(
                     done = replace(done, missing=(*done.missing, str(thread_id)))
                 continue
             there = yield from writer.checkpoints(writer.key(thread_id))
-            work = _ThreadCopy(reader, writer, thread_id, here, there)
+            work = _ThreadCopy(reader, writer, thread_id, here, there, dry_run=dry_run, strict=strict)
             done = yield from work.copy(done, report)
             yield from Call(report, done)
     _log.debug("checkpointer: %s", done.description)
@@ -97,6 +106,8 @@ class _ThreadCopy:
         thread_id: The thread.
         here: The checkpoint IDs of the source, by namespace.
         there: The checkpoint IDs of the target, by namespace.
+        dry_run: If true, write nothing.
+        strict: If true, refuse values of classes that cannot be read.
     """
 
     def __init__(
@@ -106,6 +117,9 @@ class _ThreadCopy:
         thread_id: Any,
         here: Mapping[str, Sequence[str]],
         there: Mapping[str, Sequence[str]],
+        *,
+        dry_run: bool,
+        strict: bool,
     ) -> None:
         self._source = source
         self._target = target
@@ -113,6 +127,8 @@ class _ThreadCopy:
         self._copy_id = target.key(thread_id)
         self._here = here
         self._there = {namespace: set(ids) for namespace, ids in there.items()}
+        self._dry_run = dry_run
+        self._strict = strict
         self._versions: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
         """The channel versions of the latest checkpoints, as the target has them."""
 
@@ -134,23 +150,33 @@ class _ThreadCopy:
         before = done
         batch: list[Adopted] = []
         for namespace, ids in _runs(new):
-            found = yield from self._source.page(self._thread_id, namespace, ids, self._following(namespace, ids[-1]))
+            found = yield from self._page(namespace, ids, self._following(namespace, ids[-1]))
             for one in found:
                 adopted = yield from self._adopted(namespace, one)
                 batch.append(adopted)
             if len(batch) >= PAGE or (batch and (ids[-1], namespace) == new[-1]):
-                yield from self._target.put(batch)
+                if not self._dry_run:
+                    yield from self._target.put(batch)
                 written = sum(len(one.writes) for one in batch)
                 done = replace(done, checkpoints=done.checkpoints + len(batch), writes=done.writes + written)
                 batch.clear()
                 yield from Call(report, done)
         for namespace in self._here:
             done = replace(done, writes=done.writes + (yield from self._add_writes(namespace)))
-        if done != before:
+        if done != before and not self._dry_run:
             newest = new[-1][::-1] if new else None
             yield from self._target.finish(self._copy_id, (yield from self._source.users(self._thread_id)), newest)
         skipped = sum(len(ids) for ids in self._here.values()) - len(new)
         return replace(done, threads=done.threads + (done != before), skipped=done.skipped + skipped)
+
+    def _page(self, namespace: str, ids: Sequence[str], following: str | None) -> Program[list[Found]]:
+        """Return checkpoints of the source; see `Source.page`."""
+        found = yield from self._source.page(self._thread_id, namespace, ids, following)
+        if self._strict:
+            yield from OffLoop(large=True)
+            for one in found:
+                check_classes(one.saved, convertible=False)
+        return found
 
     def _check_line(self) -> None:
         here, there = set(self._here.get("", ())), self._there.get("", set())
@@ -193,7 +219,7 @@ class _ThreadCopy:
         there = self._there.get(namespace, set())
         if newest not in there or newest != max(there):
             return 0
-        found = yield from self._source.page(self._thread_id, namespace, [newest], None)
+        found = yield from self._page(namespace, [newest], None)
         stored = yield from self._target.page(self._copy_id, namespace, [newest], None)
         if not found or not stored:  # deleted concurrently
             return 0
@@ -205,7 +231,7 @@ class _ThreadCopy:
             raise ThreadInUseError(msg)
         known = {(write.task_id, write.write_index) for write in adopted_writes(stored[0])}
         missing = [write for write in adopted_writes(found[0]) if (write.task_id, write.write_index) not in known]
-        if missing:
+        if missing and not self._dry_run:
             yield from self._target.put_writes(self._copy_id, namespace, newest, missing)
         return len(missing)
 

@@ -19,8 +19,7 @@ from langchain_agentmem.arguments.durations import seconds
 from langchain_agentmem.arguments.ids import check_id, check_optional_id, check_text
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted, check_id_or_omitted
 from langchain_agentmem.arguments.values import check_flag, shown
-from langchain_agentmem.backends.contract import Append, LoggedMessage, MessageRow, SessionKey
-from langchain_agentmem.backends.notes import Notes
+from langchain_agentmem.backends.contract import Append, LoggedMessage, MessageRow, PositionTakenError, SessionKey
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.compression.records import chained
@@ -45,7 +44,8 @@ _PAGE = 1_000
 _UNQUOTED = "@:+,;= !*()"
 """Characters that a thread's default ID takes from the user's and the session's ID as they are."""
 
-_CLAIM_SECONDS = 60.0
+_ATTEMPTS = 50
+"""The number of times that other processes may add messages to a session while `from_thread` adds its own."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class Handover:
         if not about and moved is not None:  # the graph has removed the message that says it
             former = yield from threads.state(moved[0])
             about = {} if former is None else _about(former.messages)
-        added = yield from self._claimed(key, thread_id, self._stored(key, thread_id, agent, seen, about))
+        added = yield from self._added(key, thread_id, agent, seen, about)
         yield from self._summaries_to_session(key, agent, thread_id, state)
         return MovedConversation(session_id, user_id, thread_id, added)
 
@@ -269,26 +269,32 @@ class Handover:
             if before is None:
                 return [(message, seen_at) for _, message, seen_at in sorted(found.values(), key=lambda one: one[0])]
 
-    def _claimed(self, key: SessionKey, thread_id: str, program: Program[int]) -> Program[int]:
-        """Run a program while no other process moves a thread to the same session: both would add the same messages.
+    def _added(
+        self,
+        key: SessionKey,
+        thread_id: str,
+        agent: str | None,
+        seen: Sequence[tuple[BaseMessage, float]],
+        about: Mapping[str, Any],
+    ) -> Program[int]:
+        """Add the messages that a session does not have, all of them or none, and return their number.
+
+        If another process adds messages concurrently, nothing is stored: this one looks again which messages are missing.
 
         Raises:
-            ConflictError: Another process does.
+            ConflictError: Other processes added messages at every attempt.
         """
-        backend = self._history.backend
-        notes = Notes(backend, key.tenant, "handover", key.user_id, key.session_id)
-        now = time.time()
-        taken = yield from Write(backend, notes.swap("claim", {"by": secrets.token_hex(8)}, None, now, _CLAIM_SECONDS))
-        if not taken:
-            msg = (
-                f"Another call is moving a thread to session {key.session_id!r}. Nothing was stored of thread {thread_id!r}. "
-                f"Try again; a call that was killed is waited for {_CLAIM_SECONDS:.0f} seconds."
-            )
-            raise ConflictError(msg)
-        try:
-            return (yield from program)
-        finally:
-            yield from Write(backend, notes.clear(time.time()))
+        for _ in range(_ATTEMPTS):
+            position = yield from self._history.next_position(key)
+            try:
+                return (yield from self._stored(key, thread_id, agent, seen, about, position))
+            except PositionTakenError:
+                continue
+        msg = (
+            f"Session {shown(key.session_id)} gets messages from other processes all the time. Nothing was stored of thread "
+            f"{shown(thread_id)}. Try again when the session is used less."
+        )
+        raise ConflictError(msg)
 
     def _stored(
         self,
@@ -297,8 +303,13 @@ class Handover:
         agent: str | None,
         seen: Sequence[tuple[BaseMessage, float]],
         about: Mapping[str, Any],
+        position: int,
     ) -> Program[int]:
-        """Add the messages that a session does not have, all of them or none, and return their number."""
+        """Add the messages that a session does not have at a position; see `_added`.
+
+        Raises:
+            PositionTakenError: The session got other messages since.
+        """
         history = self._history
         row = yield from history.session(key)
         stored = yield from self._rows(key, None)
@@ -335,6 +346,7 @@ class Handover:
             seconds("Retention.ttl", retention.ttl),
             retention.sliding,
             secrets.randbits(62),
+            first=position,
         )
         with reading(f"Session {key.session_id!r}"):
             first = yield from Write(history.backend, self._addition(key, addition, title, details))

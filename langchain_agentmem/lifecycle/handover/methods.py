@@ -123,7 +123,7 @@ class HandoverMethods:
             InvalidInputError: There is no such thread, it has no messages, or it has turns of several users and `user_id` is
                 omitted.
             UnsupportedValueError: A message would not come back equal; nothing was stored.
-            ConflictError: Another call is moving a thread to the same session; nothing was stored.
+            ConflictError: Other processes added messages to the session at every attempt; nothing was stored.
 
         Example:
             >>> from langchain.agents import create_agent

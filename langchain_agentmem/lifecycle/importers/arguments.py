@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict
 
 from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id
 from langchain_agentmem.arguments.values import check_callable, shown
+from langchain_agentmem.checkpointing.arguments import thread_ids_of
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
 
@@ -21,6 +22,7 @@ class ImportOptions(TypedDict, total=False):
     table: str | None
     prefix: str | None
     namespace: tuple[str, ...] | None
+    thread_ids: Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Options:
         table: The table in a database. Default: None (that of the format).
         prefix: The beginning of the keys in Redis. Default: None (that of the format).
         namespace: The namespace in a store: as LangMem's template, or a prefix. Default: None (that of the format).
+        thread_ids: The threads of a checkpointer. Default: None (all).
     """
 
     user_id: str | None = None
@@ -44,6 +47,7 @@ class Options:
     table: str | None = None
     prefix: str | None = None
     namespace: tuple[str, ...] | None = None
+    thread_ids: Sequence[str] | None = None
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Options:
@@ -76,6 +80,8 @@ class Options:
         ):
             msg = f"namespace must be a tuple of strings such as ('memories', '{{user_id}}'), got {shown(namespace)}."
             raise InvalidTypeError(msg)
+        if options.thread_ids is not None:
+            thread_ids_of("thread_ids", options.thread_ids)
         return options
 
     def required(self, name: str, why: str) -> str:

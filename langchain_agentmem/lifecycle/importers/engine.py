@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.history.methods import Histories
 from langchain_agentmem.lifecycle.importers.arguments import Options
@@ -22,13 +23,12 @@ from langchain_agentmem.lifecycle.importers.rows import (
     SourceProfile,
 )
 from langchain_agentmem.lifecycle.importers.sessions import MessageImport, Owner
-from langchain_agentmem.lifecycle.importers.tally import Tally
+from langchain_agentmem.lifecycle.importers.threads import has_threads, import_threads
 from langchain_agentmem.lifecycle.progress import Report, reporting
 from langchain_agentmem.lifecycle.transfer.results import Imported
+from langchain_agentmem.lifecycle.transfer.tally import Tally, check_existing
 from langchain_agentmem.programs import Call, Program
 from langchain_agentmem.store.face import AgentMemStore
-
-EXISTING = ("error", "keep", "replace")
 
 
 class Target(Protocol):
@@ -36,6 +36,7 @@ class Target(Protocol):
 
     _histories: Histories
     store: AgentMemStore
+    checkpointer: AgentMemSaver
 
 
 class Importer(Protocol):
@@ -55,6 +56,7 @@ def import_foreign(
     format: str | None = None,
     existing: str = "error",
     progress: bool | Callable[[Imported], Any] = False,
+    dry_run: bool = False,
     **options: Any,
 ) -> Program[Imported]:
     """Import the data of another package; see `AgentMemory.import_from` and `docs/importing.md`.
@@ -65,6 +67,7 @@ def import_foreign(
         format: The format of a path or a URL. Default: None (recognised by the class of the object).
         existing: What happens to an item of a store that is stored with another value. Default: `"error"`.
         progress: Reports the progress; see `reporting`. Default: False.
+        dry_run: If true, store nothing, and count what would be stored. Default: False.
         **options: See `Options`.
 
     Raises:
@@ -72,10 +75,12 @@ def import_foreign(
         InvalidInputError: A row cannot be stored, or an argument is not accepted. Nothing was stored.
         InvalidTypeError: The source or an argument has the wrong type.
     """
-    if existing not in EXISTING:
-        msg = f"existing must be one of {', '.join(EXISTING)}, got {shown(existing)}."
-        raise InvalidInputError(msg)
+    check_existing(existing)
     chosen = Options.of(options)
+    if has_threads(source, format):
+        saver = memory.checkpointer
+        return (yield from import_threads(saver, source, chosen, existing, progress, dry_run=dry_run))
+    chosen.refuse("thread_ids", "the source is no checkpointer")
     opened = source_for(source, format, chosen)
     if chosen.session_id is not None and not opened.single:
         msg = (
@@ -83,7 +88,7 @@ def import_foreign(
             f"sessions=…, a function that returns (user_id, session_id) for each of them."
         )
         raise InvalidInputError(msg)
-    work = Import(memory, opened, chosen, existing)
+    work = Import(memory, opened, chosen, existing, stores=not dry_run)
     with reporting(progress) as report:
         yield from work.check(report)
         return (yield from work.store(report))
@@ -97,19 +102,20 @@ class Import:
         source: The source.
         options: The options.
         existing: See `import_foreign`.
+        stores: If false, only count what would be stored.
     """
 
-    def __init__(self, memory: Target, source: Source, options: Options, existing: str) -> None:
+    def __init__(self, memory: Target, source: Source, options: Options, existing: str, *, stores: bool) -> None:
         store, histories = memory.store.engine, memory._histories
         owner = Owner(options.sessions, options.user_id, options.session_id, options.agent)
         self._source = source
-        self._tally = Tally()
+        self._tally = tally = Tally(existing)
         retention = histories.retention_of(options.agent)
         self._importers: dict[type, Importer] = {
-            SourceMessage: MessageImport(histories.engine, source, owner, retention, self._tally),
-            SourceItem: ItemsImport(store, source, existing, self._tally),
-            SourceMemory: MemoriesImport(store, source, options.agent, self._tally),
-            SourceProfile: ProfilesImport(store, source, self._tally),
+            SourceMessage: MessageImport(histories.engine, source, owner, retention, tally, stores=stores),
+            SourceItem: ItemsImport(store, source, existing, tally, stores=stores),
+            SourceMemory: MemoriesImport(store, source, options.agent, tally, stores=stores),
+            SourceProfile: ProfilesImport(store, source, tally, stores=stores),
         }
 
     def check(self, report: Report) -> Program[None]:

@@ -17,7 +17,7 @@ from langchain_agentmem.knowledge.names import folded_sentence
 from langchain_agentmem.knowledge.namespaces import MEMORIES, user_namespace
 from langchain_agentmem.knowledge.times import now, utc
 from langchain_agentmem.lifecycle.importers.rows import Source, SourceMemory, SourceProfile, importing
-from langchain_agentmem.lifecycle.importers.tally import Tally
+from langchain_agentmem.lifecycle.transfer.tally import Tally
 from langchain_agentmem.programs import OffLoop, Program
 from langchain_agentmem.store.engine import StoreEngine
 
@@ -30,9 +30,11 @@ class MemoriesImport:
         source: The source.
         agent: The agent of memories that have none; None for no agent.
         tally: Counts what is stored.
+        stores: If false, only count what would be stored.
     """
 
-    def __init__(self, store: StoreEngine, source: Source, agent: str | None, tally: Tally) -> None:
+    def __init__(self, store: StoreEngine, source: Source, agent: str | None, tally: Tally, *, stores: bool) -> None:
+        self._stores = stores
         self._engine = MemoryEngine(store)
         self._source = source
         self._agent = agent
@@ -55,11 +57,13 @@ class MemoriesImport:
         """Store memories. Those that are stored already get the metadata that they lack."""
         yield from OffLoop(large=True)
         by_user = self._by_user(rows)
-        self._tally.expire("memories", len(rows) - sum(map(len, by_user.values())))
+        self._tally.expired["memories"] += len(rows) - sum(map(len, by_user.values()))
         for user_id, imports in by_user.items():
-            new = yield from self._engine.import_memories(user_id, [one for _, one in imports])
-            self._tally.add("memories", new)
-            self._tally.skip("memories", len(imports) - new)
+            every = [one for _, one in imports]
+            program = self._engine.import_memories if self._stores else self._engine.count_new
+            new = yield from program(user_id, every)
+            self._tally.stored["memories"] += new
+            self._tally.unchanged["memories"] += len(imports) - new
 
     def _by_user(self, rows: Sequence[SourceMemory]) -> dict[str, list[tuple[SourceMemory, MemoryImport]]]:
         by_user: dict[str, list[tuple[SourceMemory, MemoryImport]]] = {}
@@ -82,9 +86,11 @@ class ProfilesImport:
         store: The engine of the store.
         source: The source.
         tally: Counts what is stored.
+        stores: If false, only count what would be stored.
     """
 
-    def __init__(self, store: StoreEngine, source: Source, tally: Tally) -> None:
+    def __init__(self, store: StoreEngine, source: Source, tally: Tally, *, stores: bool) -> None:
+        self._stores = stores
         self._engine = ProfileEngine(store)
         self._source = source
         self._tally = tally
@@ -113,13 +119,14 @@ class ProfilesImport:
             preferences = {name: value for name, value in given.preferences.items() if name not in stored.preferences}
             named = stored.name is None and given.name is not None
             if not facts and not preferences and not named:
-                self._tally.skip("profiles")
+                self._tally.unchanged["profiles"] += 1
                 continue
             stored.name = given.name if named else stored.name
             stored.preferences.update(preferences)
             stored.facts.extend(facts)
-            yield from self._engine.save(stored)
-            self._tally.add("profiles")
+            if self._stores:
+                yield from self._engine.save(stored)
+            self._tally.stored["profiles"] += 1
 
 
 def _profile(row: SourceProfile) -> UserProfile:

@@ -20,6 +20,7 @@ from langchain_agentmem.lifecycle.importers import (
     redis_history,
     sql_history,
     stores,
+    threads,
 )
 from langchain_agentmem.lifecycle.importers.arguments import Options
 from langchain_agentmem.lifecycle.importers.rows import Source
@@ -39,8 +40,8 @@ FORMATS: Mapping[str, SourceOf] = {
 }
 """The formats by name."""
 
-OF_THREADS = "For threads of another checkpointer, call memory.checkpointer.copy_from(saver) in Python."
-"""The end of errors about formats."""
+FORMAT_NAMES = (*FORMATS, threads.FORMAT)
+"""The names of all formats. Threads are no rows: `threads.import_threads` copies them."""
 
 
 class _Kind(NamedTuple):
@@ -60,7 +61,6 @@ _KINDS = (
     _Kind("langchain_agentmem", "AgentMemHistory", None, "Call other.copy_to(memory, session_id=…)."),
     _Kind("langchain_core", "BaseChatMessageHistory", documents.history_of),
     _Kind("langgraph", "BaseStore", stores.source_of),
-    _Kind("langgraph", "BaseCheckpointSaver", None, "Call memory.checkpointer.copy_from(saver)."),
     _Kind("langchain_agentmem", "AgentMemory", None, "Call other.copy_to(memory)."),
     _Kind("mem0", "MemoryBase", mem0.source_of),
     _Kind("psycopg", "BaseConnection", None, f'Pass format="{postgres_history.FORMAT}" and table=…'),
@@ -103,12 +103,12 @@ def source_for(given: Any, format: str | None, options: Options) -> Source:
     """
     if format is not None:
         if format not in FORMATS:
-            msg = f"import_from has no format {shown(format)}. The formats are {', '.join(FORMATS)}. {OF_THREADS}"
+            msg = f"import_from has no format {shown(format)}. The formats are {', '.join(FORMAT_NAMES)}."
             raise InvalidInputError(msg)
         return FORMATS[format](given, options)
     kind = kind_of(given)
     if kind is None:
-        formats = ", ".join(FORMATS)
+        formats = ", ".join(FORMAT_NAMES)
         if isinstance(given, str):
             msg = f"Could not recognise {shown(shown_location(given))}. Pass format=…: {formats}."
             raise InvalidInputError(msg)

@@ -3,6 +3,9 @@
 A message is recognised by its ID, so that a second import stores nothing twice. A message without an ID gets one that is
 derived from its source, session, row and text. The messages of a session are stored in order, so a session that has some of
 them continues after the last one that is stored.
+
+Each addition names the position of its first message. If another process added messages since, nothing is stored: the import
+reads them, skips those that it was to store itself, and tries again. So concurrent imports store each message once.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from langchain_agentmem.errors import ConflictError, InvalidInputError
 from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.turns import serialized, with_id
 from langchain_agentmem.lifecycle.importers.rows import Source, SourceMessage, importing
-from langchain_agentmem.lifecycle.importers.tally import Tally
+from langchain_agentmem.lifecycle.transfer.tally import Tally
 from langchain_agentmem.messages.properties import text_of
 from langchain_agentmem.programs import OffLoop, Program
 from langchain_agentmem.search.rows import message_of
@@ -38,6 +41,8 @@ _PAGE = 1_000
 _KNOWN_IDS = 200_000
 """The maximum number of message IDs of existing sessions that are in memory at the same time."""
 
+_ATTEMPTS = 50
+"""The number of times that other processes may add messages to a session before a page of the import fails."""
 
 _NONE: Counter[str] = Counter()
 
@@ -89,10 +94,21 @@ class MessageImport:
         owner: The user who gets the messages.
         retention: The retention of the agent. Its TTL applies to the sessions; nothing is trimmed.
         tally: Counts what is stored.
+        stores: If false, only count what would be stored.
     """
 
-    def __init__(self, engine: HistoryEngine, source: Source, owner: Owner, retention: Retention, tally: Tally) -> None:
+    def __init__(
+        self,
+        engine: HistoryEngine,
+        source: Source,
+        owner: Owner,
+        retention: Retention,
+        tally: Tally,
+        *,
+        stores: bool,
+    ) -> None:
         self._engine = engine
+        self._stores = stores
         self._source = source
         self._owner = owner
         self._ttl = seconds("Retention.ttl", retention.ttl)
@@ -104,8 +120,10 @@ class MessageImport:
         self._known_size = 0
         self._empty: set[str] = set()
         """The sessions of the source whose session in the memory has no messages yet."""
-        self._begun: set[SessionKey] = set()
-        """The sessions to which this import added messages."""
+        self._positions: dict[SessionKey, int] = {}
+        """The positions of the next messages of sessions that have messages."""
+        self._added: dict[SessionKey, Counter[str]] = {}
+        """The number of messages by ID that others added to sessions during the import."""
         self._last: dict[str, Any] = {}
         """The last row of each session that is stored; None if the session has messages, but none of the source."""
 
@@ -137,36 +155,74 @@ class MessageImport:
                 if last is None or one.row > last:
                     new.append(one)
                     last = one.row
-            self._tally.skip("messages", len(messages) - len(new))
-            if new:
-                yield from self._append(session, new)
+            self._last[session] = last
+            left = yield from self._append(self._keys[session], new)
+            self._tally.unchanged["messages"] += len(messages) - len(left)
+            self._tally.stored["messages"] += len(left)
 
-    def _append(self, session: str, new: Sequence[Incoming]) -> Program[None]:
-        key = self._keys[session]
-        is_new = session not in self._last and key not in self._begun
+    def _append(self, key: SessionKey, new: Sequence[Incoming]) -> Program[Sequence[Incoming]]:
+        """Add messages to a session, except for those that others added, and return the added ones."""
+        for _ in range(_ATTEMPTS):
+            new = self._missing(key, new)
+            if not new:
+                return new
+            position = self._positions.get(key)
+            following = yield from (self._import(key, position, new) if self._stores else _counted(position, new))
+            if following is not None:
+                self._positions[key] = following
+                self._tally.stored["sessions"] += position is None
+                return new
+            yield from self._read_added(key)
+        msg = (
+            f"Session {shown(key.session_id)} gets messages from other processes all the time. The import stopped before it: "
+            f"import again when it is used less."
+        )
+        raise ConflictError(msg)
+
+    def _import(self, key: SessionKey, position: int | None, new: Sequence[Incoming]) -> Program[int | None]:
         ttl, sliding = self._ttl, self._sliding
         if ttl is None and (until := new[-1].expires_at) is not None:
             ttl, sliding = max(1.0, until - time.time()), False
-        stored = yield from self._engine.import_messages(
-            key,
-            [one.message for one in new],
-            [one.time for one in new],
-            first=is_new,
-            agent=self._owner.agent,
-            ttl=ttl,
-            sliding=sliding,
+        return (
+            yield from self._engine.import_messages(
+                key,
+                [one.message for one in new],
+                [one.time for one in new],
+                position=position,
+                agent=self._owner.agent,
+                ttl=ttl,
+                sliding=sliding,
+            )
         )
-        if not stored:
+
+    def _missing(self, key: SessionKey, new: Sequence[Incoming]) -> Sequence[Incoming]:
+        """Return the messages after the last one that others added to the session."""
+        added, first = self._added.get(key), 0
+        if added:
+            for at, one in enumerate(new, 1):
+                message_id = str(one.message.id)
+                if added[message_id] > 0:
+                    added[message_id] -= 1
+                    first = at
+        return new[first:]
+
+    def _read_added(self, key: SessionKey) -> Program[None]:
+        """Read the IDs of messages that others added to a session since this import saw it last.
+
+        Raises:
+            ConflictError: The session was deleted since.
+        """
+        before, following = self._positions.get(key), (yield from self._engine.next_position(key))
+        if before is not None and following < before:
             msg = (
-                f"Session {shown(key.session_id)} was changed by another process during this import, which stopped before "
-                f"it. Import again to continue."
+                f"Session {shown(key.session_id)} was deleted by another process during this import, which stopped there. "
+                f"Import again to store it from its first message."
             )
             raise ConflictError(msg)
-        self._last[session] = new[-1].row
-        self._begun.add(key)
-        self._tally.add("messages", len(new))
-        if is_new:
-            self._tally.add("sessions", 1)
+        found = yield from self._ids(key, before or 0, following)
+        self._added.setdefault(key, Counter()).update(found)
+        if before is not None or found:
+            self._positions[key] = following
 
     def _decoded(self, rows: Iterable[SourceMessage], *, check: bool) -> dict[str, list[Incoming]]:
         """Decode messages, and group them by session. Each has an ID."""
@@ -195,18 +251,31 @@ class MessageImport:
         if session in self._known:
             return self._known[session]
         key = self._keys[session]
-        found: Counter[str] = Counter()
-        after = -1
-        while page := (yield from self._engine.page(key, None, after, _PAGE)):
-            yield from OffLoop(large=True)
-            found.update(str(message_of(self._engine.codec, row, key).id) for row in page)
-            after = page[-1].position
+        following = yield from self._engine.next_position(key)
+        found = yield from self._ids(key, 0, following)
         if not found:
             self._empty.add(session)
             return _NONE
+        self._positions[key] = following
         self._last.setdefault(session, None)
         self._known_size += found.total()
         while self._known and self._known_size > _KNOWN_IDS:
             self._known_size -= self._known.pop(next(iter(self._known))).total()
         self._known[session] = found
         return found
+
+    def _ids(self, key: SessionKey, first: int, following: int) -> Program[Counter[str]]:
+        """Return the number of messages by ID that a session has at positions from `first` to before `following`."""
+        found: Counter[str] = Counter()
+        while first < following and (page := (yield from self._engine.page(key, None, first - 1, _PAGE))):
+            yield from OffLoop(large=True)
+            rows = [row for row in page if row.position < following]
+            found.update(str(message_of(self._engine.codec, row, key).id) for row in rows)
+            first = page[-1].position + 1
+        return found
+
+
+def _counted(position: int | None, new: Sequence[Incoming]) -> Program[int]:
+    """Return the position after messages that are counted only."""
+    yield from ()
+    return (position or 0) + len(new)

@@ -45,7 +45,7 @@ def rows_of(given: Any, prefix: Prefix) -> Callable[[], Any]:
     if isinstance(given, (str, Path)):
         if str(given).startswith(("postgresql://", "postgres://")):
             return partial(_rows_at_url, str(given), prefix)
-        return partial(_rows_at_path, _sqlite_path(str(given)), prefix)
+        return partial(_rows_at_path, sqlite_path(str(given)), prefix)
     readers: dict[str, Callable[[], Any]] = {
         "PostgresStore": lambda: _rows(partial(fetched, given.conn), "%s", prefix),
         "AsyncPostgresStore": lambda: _arows(partial(afetched, given.conn), "%s", prefix),
@@ -111,7 +111,8 @@ def _rows_at_path(path: str, prefix: Prefix) -> Iterator[SourceItem]:
         yield from _rows(partial(_sqlite_fetched, connection, nullcontext()), "?", prefix)
 
 
-def _sqlite_path(given: str) -> str:
+def sqlite_path(given: str) -> str:
+    """Return the path of a SQLite database whose path or URL is given."""
     return given.removeprefix("sqlite:///").partition("?")[0] if given.startswith("sqlite:///") else given
 
 

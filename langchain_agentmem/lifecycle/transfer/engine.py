@@ -9,15 +9,15 @@ from typing import Any
 
 from langchain_agentmem.arguments.ids import check_optional_id
 from langchain_agentmem.arguments.omitted import Omitted, check_id_or_omitted
-from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import AgentMemError, InvalidInputError
 from langchain_agentmem.lifecycle.progress import Report, reporting
 from langchain_agentmem.lifecycle.transfer.batches import LINES, batches
 from langchain_agentmem.lifecycle.transfer.exporting import Engines, Exporter, Selection
 from langchain_agentmem.lifecycle.transfer.files import LineReader, LineWriter, NumberedLine
-from langchain_agentmem.lifecycle.transfer.importing import ERROR, KEEP, REPLACE, Importer
+from langchain_agentmem.lifecycle.transfer.importing import Importer
 from langchain_agentmem.lifecycle.transfer.lines import ARCHIVE, Line
 from langchain_agentmem.lifecycle.transfer.results import Exported, Imported, nonzero
+from langchain_agentmem.lifecycle.transfer.tally import check_existing
 from langchain_agentmem.programs import Call, Compute, Program
 
 _LATE = {"message", "record"}
@@ -66,7 +66,9 @@ def export(engines: Engines, target: Any, selection: Selection, progress: bool |
         return done()
 
 
-def import_lines(engines: Engines, source: Any, existing: str, progress: bool | Report) -> Program[Imported]:
+def import_lines(
+    engines: Engines, source: Any, existing: str, progress: bool | Report, *, dry_run: bool = False
+) -> Program[Imported]:
     """Store the lines of a file; see `AgentMemory.import_from`."""
     check_existing(existing)
     with ExitStack() as stack:
@@ -74,8 +76,10 @@ def import_lines(engines: Engines, source: Any, existing: str, progress: bool | 
         stack.callback(clear_reads, engines)
         reader = yield from Compute(True, LineReader, source)
         stack.callback(reader.close)
-        importer = Importer(engines, existing, stores=True)
-        if not reader.is_seekable:
+        importer = Importer(engines, existing, stores=not dry_run)
+        if dry_run:
+            yield from _check(reader, importer, report)
+        elif not reader.is_seekable:
             yield from _import_once(reader, importer, report)
         else:
             yield from _check(reader, Importer(engines, existing, stores=False), report)
@@ -113,17 +117,6 @@ def copy(
             yield from importer.take(batch)
         yield from Call(report, importer.done)
     return importer.done
-
-
-def check_existing(existing: Any) -> None:
-    """Check the argument `existing`.
-
-    Raises:
-        InvalidInputError: It is none of the known words.
-    """
-    if existing not in (ERROR, KEEP, REPLACE):
-        msg = f'existing must be "{ERROR}", "{KEEP}" or "{REPLACE}"; got {shown(existing)}.'
-        raise InvalidInputError(msg)
 
 
 def clear_reads(engines: Engines) -> None:

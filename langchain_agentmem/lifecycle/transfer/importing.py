@@ -38,7 +38,8 @@ from langchain_agentmem.lifecycle.transfer.exporting import ABOUT, Engines
 from langchain_agentmem.lifecycle.transfer.files import NumberedLine
 from langchain_agentmem.lifecycle.transfer.lines import Line
 from langchain_agentmem.lifecycle.transfer.rekeying import Rekeying
-from langchain_agentmem.lifecycle.transfer.results import Imported, nonzero
+from langchain_agentmem.lifecycle.transfer.results import Imported
+from langchain_agentmem.lifecycle.transfer.tally import Tally
 from langchain_agentmem.programs import Compute, OffLoop, Program, Read, Write, storage_program
 from langchain_agentmem.search.fingerprint import COMPLETE, Fingerprint, stored_state, swap_state
 from langchain_agentmem.store.fields import field_paths, indexed_words
@@ -47,10 +48,6 @@ from langchain_agentmem.text.vectors import width_of
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-ERROR, KEEP, REPLACE = "error", "keep", "replace"
-"""What is done with a stored row that differs from that of the file."""
 
 
 class _Session(NamedTuple):
@@ -66,7 +63,7 @@ class Importer:
 
     Args:
         engines: The engines of the memory.
-        existing: What to do with a stored row that differs: `ERROR`, `KEEP` or `REPLACE`.
+        existing: See `Tally`.
         stores: If false, only check the lines, and compare them with the stored rows.
     """
 
@@ -74,13 +71,8 @@ class Importer:
         self._engines = engines
         self._backend, self._tenant = engines.backend, engines.tenant
         self._transfer = engines.backend.transfer
-        self._existing = existing
         self._stores = stores
-        self._stored: Counter[str] = Counter()
-        self._unchanged: Counter[str] = Counter()
-        self._kept: Counter[str] = Counter()
-        self._expired: Counter[str] = Counter()
-        self._without_vectors = 0
+        self._tally = Tally(existing)
         self._takes_vectors = False
         self._refused: set[Fingerprint] = set()
         """The models whose vectors are left out, with a warning for each."""
@@ -100,13 +92,7 @@ class Importer:
     @property
     def done(self) -> Imported:
         """The result so far."""
-        return Imported(
-            nonzero(self._stored),
-            nonzero(self._unchanged),
-            nonzero(self._kept),
-            nonzero(self._expired),
-            without_vectors=self._without_vectors,
-        )
+        return self._tally.result()
 
     def take(self, batch: Sequence[NumberedLine]) -> Program[None]:
         """Store a batch of lines: all of them, or none.
@@ -165,7 +151,7 @@ class Importer:
     def _check_vectors(self, one: NumberedLine, vectors: Sequence[bytes]) -> None:
         """Check the vectors of a line. Count the line if they are left out."""
         if not self._takes_vectors:
-            self._without_vectors += bool(vectors)
+            self._tally.without_vectors += bool(vectors)
         for vector in vectors:
             if self._width is not None and len(vector) != self._width:
                 raise malformed(one, f"it has a vector of {len(vector):,} bytes instead of {self._width:,}")
@@ -205,7 +191,7 @@ class Importer:
             yield from Write(self._backend, self._restored(created, doomed, rows, edits))
         self._fresh = created[-1].key if created else self._fresh
         self._count_sessions(created, fresh, rows)
-        self._stored["messages"] += len(edits)
+        self._tally.stored["messages"] += len(edits)
 
     def _parsed(self, batch: Sequence[NumberedLine]) -> dict[SessionKey, _Session]:
         sessions: dict[SessionKey, _Session] = {}
@@ -224,19 +210,19 @@ class Importer:
         """Return true if a session is to be created."""
         counts = {"sessions": 1, "summaries": len(state.summaries), "variables": len(state.variables)}
         if state.expires_at is not None and state.expires_at <= now:
-            self._expired.update(counts)
-            self._skipped[state.key] = self._expired
+            self._tally.expired.update(counts)
+            self._skipped[state.key] = self._tally.expired
             return False
         self._skipped.pop(state.key, None)
         if stored is None:
             return True
         if not _differ(forms.session_line(stored), forms.session_line(state)):
-            self._unchanged.update(counts)
+            self._tally.unchanged.update(counts)
             return False
-        if self._differs(f"Session {state.key.session_id!r} of {_owner(state.key.user_id)}"):
+        if self._tally.differs(f"Session {state.key.session_id!r} of {_owner(state.key.user_id)}"):
             return True
-        self._kept.update(counts)
-        self._skipped[state.key] = self._kept
+        self._tally.kept.update(counts)
+        self._skipped[state.key] = self._tally.kept
         return False
 
     def _message_rows(self, numbered: Sequence[NumberedLine]) -> list[MessageRow]:
@@ -269,16 +255,13 @@ class Importer:
                 wanted.append(row)
                 continue
             before, after = forms.message_line(key, stored, codec), forms.message_line(key, row, codec)
-            if not _differ(before, after):
-                self._unchanged["messages"] += 1
-            elif self._differs(f"Message {row.position} of session {key.session_id!r} of {_owner(key.user_id)}"):
+            what = f"Message {row.position} of session {key.session_id!r} of {_owner(key.user_id)}"
+            if self._tally.replaces("messages", what, equal=not _differ(before, after)):
                 if not _is_edit(before, after):
                     raise _another_message(key, row.position)
                 title = state.title if state.title_position == row.position else None
                 times = {"keeps_time": False, "keeps_metadata": False}
                 edits.append(Replacement(row.id_digest or b"", row, row.agent, **times, title=title))
-            else:
-                self._kept["messages"] += 1
         return wanted, edits
 
     @storage_program
@@ -311,8 +294,8 @@ class Importer:
     ) -> None:
         for state in created:
             if state.key in fresh:
-                self._stored.update(sessions=1, summaries=len(state.summaries), variables=len(state.variables))
-        self._stored["messages"] += sum(map(len, rows.values()))
+                self._tally.stored.update(sessions=1, summaries=len(state.summaries), variables=len(state.variables))
+        self._tally.stored["messages"] += sum(map(len, rows.values()))
 
     # Records and variables
 
@@ -337,16 +320,14 @@ class Importer:
             known = stored.get(row.id)
             if known is None:
                 wanted.append(row)
-            elif forms.record_line(known) == forms.record_line(row):
-                self._unchanged["records"] += 1
-            elif self._differs(f"Record {row.id!r}"):
+            elif self._tally.replaces(
+                "records", f"Record {row.id!r}", equal=forms.record_line(known) == forms.record_line(row)
+            ):
                 wanted.append(row)
                 doomed.append(known)
-            else:
-                self._kept["records"] += 1
         if self._stores and wanted:
             yield from Write(self._backend, self._restored_records(wanted, doomed))
-        self._stored["records"] += len(wanted)
+        self._tally.stored["records"] += len(wanted)
 
     @storage_program
     def _restored_records(self, rows: Sequence[RecordRow], doomed: Sequence[RecordRow]) -> Program[None]:
@@ -374,19 +355,19 @@ class Importer:
         for row in rows:
             known = stored.get((row.scope, row.name))
             if row.expires_at is not None and row.expires_at <= now:
-                self._expired["variables"] += 1
+                self._tally.expired["variables"] += 1
             elif known is None:
                 wanted.append(row)
-            elif forms.variable_line(known) == forms.variable_line(row):
-                self._unchanged["variables"] += 1
-            elif self._differs(f"Variable {row.name!r} of {_owner(row.scope.user_id)}"):
+            elif self._tally.replaces(
+                "variables",
+                f"Variable {row.name!r} of {_owner(row.scope.user_id)}",
+                equal=forms.variable_line(known) == forms.variable_line(row),
+            ):
                 wanted.append(row)
                 doomed.append(known)
-            else:
-                self._kept["variables"] += 1
         if self._stores and wanted:
             yield from Write(self._backend, self._restored_variables(wanted, doomed))
-        self._stored["variables"] += len(wanted)
+        self._tally.stored["variables"] += len(wanted)
 
     @storage_program
     def _restored_variables(self, rows: Sequence[VariableRow], doomed: Sequence[VariableRow]) -> Program[None]:
@@ -434,35 +415,29 @@ class Importer:
         stored = yield from Read(self._backend, self._transfer.items(tenant, keys, now))
         wanted, doomed = yield from Compute(True, self._compared_items, items, stored, kind, now)
         if self._stores and wanted:
-            yield from Write(self._backend, self._restored_items(tenant, wanted, doomed))
+            yield from Write(self._backend, self._transfer.restore_items(tenant, wanted, time.time(), doomed))
         if kind:
-            self._stored[kind] += len(wanted)
+            self._tally.stored[kind] += len(wanted)
 
     def _compared_items(
         self, items: Sequence[ItemState], stored: Sequence[ItemState | None], kind: str | None, now: float
     ) -> tuple[list[ItemState], list[ItemKey]]:
-        """Return the items that are to be stored, and the keys of those that are deleted before."""
+        """Return the items that are to be stored, and the keys of those that they replace."""
         wanted: list[ItemState] = []
         doomed: list[ItemKey] = []
         for item, known in zip(items, stored, strict=True):
             if item.expires_at is not None and item.expires_at <= now:
-                self._expired.update([kind] if kind else [])
+                self._tally.expired.update([kind] if kind else [])
             elif known is None:
                 wanted.append(item)
-            elif not _differ(forms.item_line(known), forms.item_line(item)):
-                self._unchanged.update([kind] if kind else [])
-            elif self._differs(f"Item {item.row.key!r} in {item.row.namespace!r}" if kind else "A note of a thread"):
+            elif self._tally.replaces(
+                kind,
+                f"Item {item.row.key!r} in {item.row.namespace!r}" if kind else "A note of a thread",
+                equal=not _differ(forms.item_line(known), forms.item_line(item)),
+            ):
                 wanted.append(item)
                 doomed.append((item.row.namespace, item.row.key))
-            else:
-                self._kept.update([kind] if kind else [])
         return wanted, doomed
-
-    @storage_program
-    def _restored_items(self, tenant: str, items: Sequence[ItemState], doomed: Sequence[ItemKey]) -> Program[None]:
-        if doomed:
-            yield from self._backend.items.delete(tenant, doomed)
-        yield from self._transfer.restore_items(tenant, items, time.time())
 
     # Threads
 
@@ -481,15 +456,15 @@ class Importer:
             (stored,) = yield from Read(self._backend, self._transfer.threads(self._tenant, [state.key.thread_id], now))
             skipped: Counter[str] | None = None
             if state.expires_at is not None and state.expires_at <= now:
-                skipped = self._expired
+                skipped = self._tally.expired
             elif stored is None:
                 yield from self._restore_thread(state, replaces=False)
             elif not _differ(forms.thread_line(stored, codec), forms.thread_line(state, codec)):
-                self._unchanged["threads"] += 1
-            elif self._differs(f"Thread {state.key.thread_id!r}"):
+                self._tally.unchanged["threads"] += 1
+            elif self._tally.differs(f"Thread {state.key.thread_id!r}"):
                 yield from self._restore_thread(state, replaces=True)
             else:
-                skipped = self._kept
+                skipped = self._tally.kept
             if skipped is not None:
                 skipped["threads"] += 1
             self._thread = state.key.thread_id, skipped
@@ -500,7 +475,7 @@ class Importer:
         if self._stores:
             self._engines.checkpoints.known.forget(state.key)
             yield from Write(self._backend, self._restored_thread(state, replaces))
-        self._stored["threads"] += 1
+        self._tally.stored["threads"] += 1
 
     @storage_program
     def _restored_thread(self, state: ThreadState, replaces: bool) -> Program[None]:
@@ -523,7 +498,7 @@ class Importer:
         if self._stores:
             thread = ThreadKey(self._tenant, thread_id)
             yield from Write(self._backend, self._transfer.restore_rows(thread, rows, codec))
-        (self._stored if self._is_new_thread else self._unchanged).update(counts)
+        (self._tally.stored if self._is_new_thread else self._tally.unchanged).update(counts)
 
     def _thread_rows(self, batch: Sequence[NumberedLine]) -> ThreadRows:
         codec = self._engines.checkpoints.codec
@@ -538,22 +513,6 @@ class Importer:
             rows[one.line["kind"]].append(row_of(one, parse[one.line["kind"]]))
         found = ThreadRows(*rows.values())
         return found if self._rekeying is None else self._rekeying.rows(found)
-
-    # Parts
-
-    def _differs(self, what: str) -> bool:
-        """Return true if a stored object that differs is to be replaced.
-
-        Raises:
-            InvalidInputError: `existing` is `ERROR`.
-        """
-        if self._existing == ERROR:
-            msg = (
-                f'{what} is stored already, and differs from the one to import. Pass existing="keep" to keep the stored '
-                f'objects, or existing="replace" to replace them.'
-            )
-            raise InvalidInputError(msg)
-        return self._existing == REPLACE
 
 
 def _missing_session(key: SessionKey, rows: Sequence[MessageRow]) -> SessionState:

@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 
 from langchain_agentmem.arguments.cleaning import Target
 from langchain_agentmem.arguments.omitted import OMITTED, Omitted
-from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.arguments.values import check_flag, shown
 from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.checkpointing.face import AgentMemSaver
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
@@ -95,6 +95,7 @@ class TransferMethods:
         *,
         format: str | None = None,
         existing: Existing = "error",
+        dry_run: bool = False,
         progress: bool | Callable[[Imported], Any] = False,
         **options: Unpack[ImportOptions],
     ) -> Imported:
@@ -102,17 +103,19 @@ class TransferMethods:
 
         Args:
             source: A path, or a text or binary file that is open for reading, of an export or archive. For data of another
-                package: the original object, such as a chat history or a LangGraph store, or with `format` a path or a URL.
+                package: the original object, such as a chat history, a LangGraph store or a checkpointer, or with `format` a
+                path or a URL.
             format: The format of the data of another package: `"postgres-history"`, `"sql-history"`, `"redis-history"`,
-                `"redis-strings"`, `"messages"`, `"roles"`, `"store"`, `"langmem"` or `"mem0"`. See `docs/importing.md`.
-                Default: None (recognised from the object).
+                `"redis-strings"`, `"messages"`, `"roles"`, `"store"`, `"saver"`, `"langmem"` or `"mem0"`. See
+                `docs/importing.md`. Default: None (recognised from the object).
             existing: What to do with an object that is stored already and differs: `"error"` refuses the import before
                 anything is written, `"keep"` keeps the stored one, `"replace"` replaces it. Default: `"error"`.
+            dry_run: If true, check everything, store nothing, and return what would be stored. Default: False.
             progress: True shows the progress in the terminal or notebook. A function is called after each batch with the
                 result so far. Default: False.
             **options: For data of another package: `user_id`, `session_id` and `agent` that it gets, `sessions`, a function
-                from a session of the source to a pair of user and session, and `table`, `prefix` or `namespace`, the part of
-                the source to read.
+                from a session of the source to a pair of user and session, and `table`, `prefix`, `namespace` or
+                `thread_ids`, the part of the source to read.
 
         Returns:
             The number of stored objects by kind.
@@ -124,6 +127,7 @@ class TransferMethods:
                 stored, unless the source can be read only once.
             InvalidTypeError: The source or an argument has the wrong type.
             ConfigurationError: A package that reads the source is missing.
+            ThreadInUseError: A thread of another checkpointer continued here. Threads before it were copied.
 
         Example:
             >>> from langchain_agentmem import AgentMemory
@@ -133,7 +137,9 @@ class TransferMethods:
             ...     done.counts["messages"], memory.history("trip", user_id="alice@example.com").count()
             (2, 2)
         """
-        return run(self._import_from(source, format, existing, progress, cast("dict[str, Any]", options)))
+        return run(
+            self._import_from(source, format, existing, progress, cast("dict[str, Any]", options), dry_run=dry_run)
+        )
 
     async def aimport_from(
         self,
@@ -141,11 +147,14 @@ class TransferMethods:
         *,
         format: str | None = None,
         existing: Existing = "error",
+        dry_run: bool = False,
         progress: bool | Callable[[Imported], Any] = False,
         **options: Unpack[ImportOptions],
     ) -> Imported:
         """Same as `import_from`, but without blocking the event loop; `progress` may be a coroutine function."""
-        return await arun(self._import_from(source, format, existing, progress, cast("dict[str, Any]", options)))
+        return await arun(
+            self._import_from(source, format, existing, progress, cast("dict[str, Any]", options), dry_run=dry_run)
+        )
 
     def copy_to(
         self,
@@ -220,17 +229,22 @@ class TransferMethods:
         existing: str,
         progress: bool | Callable[[Imported], Any],
         options: dict[str, Any],
+        *,
+        dry_run: bool,
     ) -> Program[Imported]:
         from langchain_agentmem.lifecycle.importers.engine import import_foreign
         from langchain_agentmem.lifecycle.importers.registry import is_foreign
         from langchain_agentmem.lifecycle.transfer.engine import import_lines
 
+        check_flag("dry_run", dry_run)
         if is_foreign(source, format_):
-            return import_foreign(self, source, format=format_, existing=existing, progress=progress, **options)
+            return import_foreign(
+                self, source, format=format_, existing=existing, progress=progress, dry_run=dry_run, **options
+            )
         if options:
             msg = f"{next(iter(options))!r} is an option of other formats; got a file without format=."
             raise InvalidInputError(msg)
-        return import_lines(self._engines(), source, existing, progress)
+        return import_lines(self._engines(), source, existing, progress, dry_run=dry_run)
 
     def _copy_to(
         self,

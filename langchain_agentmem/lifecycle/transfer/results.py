@@ -48,6 +48,8 @@ class Imported:
     without_vectors: int = 0
     """The number of messages and items that were stored without their vectors, because the memory has another embedding
     model. `memory.reindex()` embeds them."""
+    missing_threads: tuple[str, ...] = ()
+    """The IDs in `thread_ids` of which the source has no checkpoint."""
 
     @property
     def description(self) -> str:
