@@ -133,19 +133,6 @@ def test_a_connection_bound_to_a_thread_is_named(tmp_path):
     connection.close()
 
 
-async def test_an_index_that_a_newer_sqlite_wrote_is_made_again(sqlite_url, call):
-    with AgentMemory.from_url(sqlite_url) as memory:
-        await call(memory.store.put, ("a",), "k", {"text": "pizza"})
-    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
-        # The format of SQLite 3.42, once it removed a text's words at once.
-        connection.execute("UPDATE agentmem_item_texts_config SET v = 5 WHERE k = 'version'")
-    connection.close()
-    with AgentMemory.from_url(sqlite_url) as memory:
-        assert [item.key for item in await call(memory.store.search, ("a",), query="pizza")] == ["k"]
-        await call(memory.store.put, ("a",), "k", {"text": "pasta"})
-        assert [item.key for item in await call(memory.store.search, ("a",), query="pasta")] == ["k"]
-
-
 # Waiting
 
 

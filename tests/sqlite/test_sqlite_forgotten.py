@@ -14,7 +14,6 @@ from patience import PATIENCE
 from surfaces import CONFIG, talk
 
 from langchain_agentmem import AgentMemory, Retention
-from langchain_agentmem.backends.sqlite import traces
 from langchain_agentmem.testing import ScriptedChatModel
 
 SECRET = "quetzalcoatl"
@@ -283,9 +282,7 @@ def test_other_threads_that_read_and_write_do_not_keep_it(sqlite_url):
         assert left(sqlite_url) == []
 
 
-def test_forgetting_a_user_merges_a_large_index_at_once(sqlite_url, monkeypatch):
-    monkeypatch.setattr(traces, "_CHEAP_SECONDS", -1.0)
-    monkeypatch.setattr(traces, "_SHARE", 1e9)
+def test_forgetting_a_user_leaves_nothing_in_the_file(sqlite_url):
     with AgentMemory.from_url(sqlite_url) as memory:
         memory.store.put(("kept",), "k", {"text": KEPT})
         for number in range(4):
@@ -294,24 +291,3 @@ def test_forgetting_a_user_merges_a_large_index_at_once(sqlite_url, monkeypatch)
             memory.store.delete(("kept",), str(number))
         memory.forget(USER)
         assert left(sqlite_url) == []
-
-
-def test_a_large_index_is_merged_no_more_often_than_can_be_afforded(sqlite_url, monkeypatch):
-    merges = []
-    monkeypatch.setattr(traces, "_CHEAP_SECONDS", -1.0)
-    monkeypatch.setattr(traces, "_SHARE", 1e9)
-    merge = traces.Traces.merge
-
-    def counted(self: Any, *args: Any, **kwargs: Any) -> bool:
-        merges.append(merge(self, *args, **kwargs))
-        return bool(merges[-1])
-
-    monkeypatch.setattr(traces.Traces, "merge", counted)
-    with AgentMemory.from_url(sqlite_url) as memory:
-        memory.store.put(("kept",), "k", {"text": KEPT})
-        merging = memory.backend.driver._traces.merges
-        for number in range(4):
-            memory.store.put(("a",), "k", {"text": f"{SECRET} {number}"})
-        memory.store.delete(("a",), "k")
-        assert sum(merges) == (1 if merging else 0)
-    assert left(sqlite_url) == []

@@ -27,7 +27,7 @@ from langchain_agentmem.backends.failures import Rule, Translated, error_for, fi
 from langchain_agentmem.backends.lifetimes import keep_inherited, refuse_closed
 from langchain_agentmem.backends.sqlite import forks, tables
 from langchain_agentmem.backends.sqlite.line import Line, Ticket
-from langchain_agentmem.backends.sqlite.traces import WORDS, Purge, Replaced, Traces, Trim, deletes
+from langchain_agentmem.backends.sqlite.traces import Purge, Replaced, Traces, Trim, deletes
 from langchain_agentmem.errors import (
     ConfigurationError,
     DamagedDataError,
@@ -156,11 +156,8 @@ class SqliteDriver:
                 result = run(program, self._performer(cursor, ticket))
                 if ticket.forked:
                     raise self._forked_within()
-                merged = begin is WRITE and self._traces.merge(cursor, busy=self._writing.is_busy)
                 cursor.execute("COMMIT")
                 self._began = False
-                if merged:
-                    self._traces.merged()
                 if begin is WRITE and self._traces.left:
                     with contextlib.suppress(sqlite3.Error):  # the transaction is stored; the next one tries again
                         self._traces.truncate_log(cursor, busy=self._writing.is_busy)
@@ -221,9 +218,8 @@ class SqliteDriver:
             else:
                 msg = f"A storage program may yield Fetch, Execute and ExecuteMany, not {shown(step)}."
                 raise TypeError(msg)
-            table = deletes(step.statement)
-            if table is not None and count > 0:
-                self._traces.note(words=table == WORDS, can_wait=isinstance(step, Trim))
+            if count > 0 and deletes(step.statement):
+                self._traces.note(can_wait=isinstance(step, Trim))
             return count
 
         return perform
@@ -327,9 +323,8 @@ class SqliteDriver:
         if self._is_shared or not self._ready:
             file = _file_of(connection) if self._is_shared else self.path
             self._began = True
-            tables.make_tables(cursor, file or MEMORY, self.language, sqlite3.sqlite_version_info)
+            tables.make_tables(cursor, file or MEMORY, self.language)
             tables.index_fields(cursor, self.indexed_fields)
-            self._traces.merges = not tables.deletes_words_at_once(cursor)
             self._traces.in_file = bool(file)
             self._ready = True
 
@@ -433,10 +428,6 @@ class SqliteDriver:
         cursor = sqlite3.Cursor(connection)
         with contextlib.suppress(sqlite3.Error):  # other processes use the file: the last one removes the traces
             cursor.execute("PRAGMA busy_timeout = 100").fetchall()
-            cursor.execute(WRITE)
-            if self._traces.merge(cursor, busy=False, closing=True):
-                self._traces.merged()
-            cursor.execute("COMMIT")
             self._traces.truncate_log(cursor, busy=False, closing=True)
 
     # Errors
@@ -484,13 +475,8 @@ _RULES = (
     Rule(
         sqlite3.Error,
         ConfigurationError,
-        "{path} was written by SQLite 3.42 or newer. Open it again, or use a Python that has this version ({text}).",
-        "invalid fts5 file format",
-    ),
-    Rule(
-        sqlite3.Error,
-        ConfigurationError,
-        "Python's SQLite has no full-text search (FTS5): {text}. Use another Python.",
+        "{path} was written by an earlier version of langchain-agentmem, with full-text search (FTS5), which Python's SQLite "
+        "does not have: {text}. Open it once with another Python.",
         "fts5",
     ),
     Rule(sqlite3.Error, InvalidInputError, "A value is too large for SQLite: {text}. Nothing was written.", "too big"),

@@ -220,3 +220,35 @@ END
 CREATE TRIGGER agentmem_editions_change AFTER UPDATE OF words, vector ON agentmem_messages BEGIN
     UPDATE agentmem_sessions SET edition = abs(random() % 9000000000000000) WHERE id = new.session;
 END
+
+-- v4_item_words --
+CREATE TABLE agentmem_item_words (
+    item INTEGER PRIMARY KEY,
+    words BLOB NOT NULL
+)
+
+-- v4_item_changes --
+CREATE TABLE agentmem_item_changes (
+    change INTEGER PRIMARY KEY,
+    item INTEGER NOT NULL
+)
+
+-- v4_item_added --
+CREATE TRIGGER agentmem_item_added AFTER INSERT ON agentmem_items BEGIN
+    INSERT INTO agentmem_item_changes (item) VALUES (new.id);
+END
+
+-- v4_item_changed --
+CREATE TRIGGER agentmem_item_changed AFTER UPDATE OF updated_at, expires_at, revision ON agentmem_items BEGIN
+    INSERT INTO agentmem_item_changes (item) VALUES (new.id);
+END
+
+-- v4_item_deleted --
+CREATE TRIGGER agentmem_item_deleted AFTER DELETE ON agentmem_items BEGIN
+    INSERT INTO agentmem_item_changes (item) VALUES (old.id);
+END
+
+-- v4_item_changes_end --
+CREATE TRIGGER agentmem_item_changes_end AFTER INSERT ON agentmem_item_changes WHEN new.change % 1000 = 0 BEGIN
+    DELETE FROM agentmem_item_changes WHERE change <= new.change - 20000;
+END

@@ -234,10 +234,12 @@ CREATE INDEX agentmem_items_by_namespace ON agentmem_items (tenant, namespace, u
 -- items_by_expiry --
 CREATE INDEX agentmem_items_by_expiry ON agentmem_items (tenant, expires_at) WHERE expires_at IS NOT NULL
 
--- item_texts --
--- The words that full-text search finds an item by, analysed and separated by spaces, which is where this tokenizer splits them.
--- The rowid is the item's id.
-CREATE VIRTUAL TABLE agentmem_item_texts USING fts5(text, tokenize = 'ascii')
+-- item_words --
+-- The words that a search finds an item by, as numbers; see `langchain_agentmem.text.words`.
+CREATE TABLE agentmem_item_words (
+    item INTEGER PRIMARY KEY,
+    words BLOB NOT NULL
+)
 
 -- item_vectors --
 CREATE TABLE agentmem_item_vectors (
@@ -248,6 +250,34 @@ CREATE TABLE agentmem_item_vectors (
 
 -- item_vectors_by_item --
 CREATE INDEX agentmem_item_vectors_by_item ON agentmem_item_vectors (item)
+
+-- item_changes --
+-- The IDs of changed and deleted items, the newest last. A process reads here what changed since its last search.
+CREATE TABLE agentmem_item_changes (
+    change INTEGER PRIMARY KEY,
+    item INTEGER NOT NULL
+)
+
+-- item_added --
+CREATE TRIGGER agentmem_item_added AFTER INSERT ON agentmem_items BEGIN
+    INSERT INTO agentmem_item_changes (item) VALUES (new.id);
+END
+
+-- item_changed --
+CREATE TRIGGER agentmem_item_changed AFTER UPDATE OF updated_at, expires_at, revision ON agentmem_items BEGIN
+    INSERT INTO agentmem_item_changes (item) VALUES (new.id);
+END
+
+-- item_deleted --
+CREATE TRIGGER agentmem_item_deleted AFTER DELETE ON agentmem_items BEGIN
+    INSERT INTO agentmem_item_changes (item) VALUES (old.id);
+END
+
+-- item_changes_end --
+-- A process that has read none of the last changes reads all items again.
+CREATE TRIGGER agentmem_item_changes_end AFTER INSERT ON agentmem_item_changes WHEN new.change % 1000 = 0 BEGIN
+    DELETE FROM agentmem_item_changes WHERE change <= new.change - 20000;
+END
 
 -- threads --
 CREATE TABLE agentmem_threads (

@@ -1,4 +1,4 @@
-"""The item table in SQLite: full-text search with FTS5, exact vector search with numpy."""
+"""The item table in SQLite. The client compares words and vectors."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
 from langchain_agentmem.text.vectors import similarities, width_of
+from langchain_agentmem.text.words import checked_words, pack_words, scores
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
 
@@ -97,7 +98,7 @@ class SqliteItems:
 
     def index(self, texts: Sequence[tuple[int, str]], vectors: Sequence[tuple[int, bytes]]) -> Program[None]:
         """Add words and vectors of items, each after the ID of its item."""
-        yield from ExecuteMany(SQL["add_text"], texts)
+        yield from ExecuteMany(SQL["set_words"], [(item, pack_words(text.split())) for item, text in texts])
         yield from ExecuteMany(SQL["add_vector"], vectors)
 
     def swap(
@@ -163,9 +164,9 @@ class SqliteItems:
         lexical: dict[_Id, float] = {}
         dense: dict[_Id, float] = {}
         if query.words:
-            expression = " OR ".join(f'"{word}"' for word in query.words)
-            rows = yield from Fetch(SQL["match"], {**parameters, "words": expression})
-            lexical = {_Id(*found): score for *found, score in rows}
+            rows = yield from Fetch(SQL["words"], parameters)
+            found = scores([checked_words(words) for *_, words in rows], query.words)
+            lexical = {_Id(*row[:4]): score for row, score in zip(rows, found, strict=True) if score > 0}
         if query.vector is not None:
             rows = yield from Fetch(SQL["vectors"], parameters)
             dense = similarities([(_Id(*found), vector) for *found, vector in rows], query.vector)
@@ -200,6 +201,7 @@ class SqliteItems:
     def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:  # noqa: ARG002
         ids = yield from Fetch(SQL["next_items"], (tenant, after or 0, _UNEMBEDDED_AT_ONCE))
         yield from ExecuteMany(SQL["delete_vectors"], ids)
+        yield from ExecuteMany(SQL["note_change"], ids)
         return ids[-1][0] if len(ids) == _UNEMBEDDED_AT_ONCE else None
 
     def unembedded(
@@ -214,7 +216,8 @@ class SqliteItems:
         for row, words in items:
             unchanged = (tenant, encode_namespace(row.namespace), row.key, row.revision)
             for (item,) in (yield from Fetch(SQL["find_unchanged"], unchanged)):
-                yield from Execute(SQL["set_text"], (words, item))
+                yield from Execute(SQL["replace_words"], (pack_words(words.split()), item))
+                yield from Execute(SQL["note_change"], (item,))
 
     def embed(self, tenant: str, items: Sequence[EmbeddedItem]) -> Program[int]:
         embedded = 0
@@ -223,6 +226,7 @@ class SqliteItems:
             for (item,) in (yield from Fetch(SQL["find_unchanged"], unchanged)):
                 yield from ExecuteMany(SQL["delete_vectors"], [(item,)])
                 yield from ExecuteMany(SQL["add_vector"], [(item, vector) for vector in vectors])
+                yield from Execute(SQL["note_change"], (item,))
                 embedded += 1
         return embedded
 
@@ -232,7 +236,7 @@ class SqliteItems:
             yield from ExecuteMany(SQL["delete"], ids)
 
     def _unindex(self, ids: Sequence[tuple[int]]) -> Program[None]:
-        yield from ExecuteMany(SQL["delete_text"], ids)
+        yield from ExecuteMany(SQL["delete_words"], ids)
         yield from ExecuteMany(SQL["delete_vectors"], ids)
 
 

@@ -32,17 +32,21 @@ DELETE FROM agentmem_items WHERE id = ?
 -- Return the ID of an item, expired or not. Parameters: tenant, namespace, key.
 SELECT id FROM agentmem_items WHERE tenant = ? AND namespace = ? AND key = ?
 
--- add_text --
--- Add the words of an item to the full-text index. Parameters: the item's ID, its words.
-INSERT INTO agentmem_item_texts (rowid, text) VALUES (?, ?)
+-- set_words --
+-- Store the words of an item. Parameters: the item's ID, its words.
+INSERT INTO agentmem_item_words (item, words) VALUES (?, ?) ON CONFLICT (item) DO UPDATE SET words = excluded.words
 
--- set_text --
--- Replace the words of an item that is in the full-text index. Parameters: its words, its ID.
-UPDATE agentmem_item_texts SET text = ? WHERE rowid = ?
+-- replace_words --
+-- Replace the words of an item that has some. Parameters: its words, its ID.
+UPDATE agentmem_item_words SET words = ? WHERE item = ?
 
--- delete_text --
--- Delete an item's text from the full-text index. Parameter: the item's ID.
-DELETE FROM agentmem_item_texts WHERE rowid = ?
+-- delete_words --
+-- Delete the words of an item. Parameter: the item's ID.
+DELETE FROM agentmem_item_words WHERE item = ?
+
+-- note_change --
+-- Note that the words or the vectors of an item changed. Parameter: the item's ID.
+INSERT INTO agentmem_item_changes (item) VALUES (?)
 
 -- add_vector --
 -- Add a vector. Parameters: the item's ID, the vector.
@@ -82,14 +86,12 @@ FROM (
 CROSS JOIN agentmem_items AS item ON item.id = found
 ORDER BY item.updated_at DESC, item.id DESC
 
--- match --
--- Return the items that match a full-text query, with their BM25 scores. Parameters: tenant, first and last (the
--- namespaces), words, now.
-SELECT item.updated_at, item.namespace, item.key, item.id, -bm25(agentmem_item_texts)
-FROM agentmem_item_texts
-CROSS JOIN agentmem_items AS item ON item.id = agentmem_item_texts.rowid
-WHERE agentmem_item_texts MATCH :words
-  AND item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last
+-- words --
+-- Return the words of the items below a namespace. Parameters: tenant, first and last (the namespaces), now.
+SELECT item.updated_at, item.namespace, item.key, item.id, indexed.words
+FROM agentmem_items AS item
+CROSS JOIN agentmem_item_words AS indexed ON indexed.item = item.id
+WHERE item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last
   AND {alive:item}
 
 -- vectors --
@@ -141,7 +143,7 @@ SELECT id FROM agentmem_items WHERE +tenant = ? AND id > ? ORDER BY id LIMIT ?
 SELECT {item}, paths
 FROM agentmem_items AS item
 WHERE +tenant = :tenant AND id > :after AND {alive}
-  AND EXISTS (SELECT 1 FROM agentmem_item_texts AS text WHERE text.rowid = item.id)
+  AND EXISTS (SELECT 1 FROM agentmem_item_words AS indexed WHERE indexed.item = item.id)
   AND NOT EXISTS (SELECT 1 FROM agentmem_item_vectors AS vector WHERE vector.item = item.id AND length(vector.vector) = :bytes)
 ORDER BY id LIMIT :limit
 

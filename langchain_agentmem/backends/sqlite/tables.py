@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,14 +14,13 @@ from langchain_agentmem.backends.existing import (
     warn_of_existing,
 )
 from langchain_agentmem.backends.sqlite.conditions import field_expression
-from langchain_agentmem.backends.sqlite.traces import MOST_LEVELS, REBUILD, WORDS, levels
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.errors import ConfigurationError
-from langchain_agentmem.text.words import ENGLISH, words_of
+from langchain_agentmem.text.words import ENGLISH, pack_words, words_of
 
 SCHEMA_VERSION = 4
-_SECURE_WORDS_SQLITE = (3, 42, 0)
-"""The first version whose full-text index can remove the words of deleted texts at once."""
+_FORMER_WORDS = "agentmem_item_texts"
+"""The full-text index of former versions."""
 _SCHEMA = load_statements("langchain_agentmem.backends.sqlite", "schema.sql")
 _MIGRATIONS = load_statements("langchain_agentmem.backends.sqlite", "migrations.sql")
 
@@ -42,14 +41,13 @@ HAVING count(*) = 3 AND sum(columns.name IN ('id', 'session_id', 'message')) = 3
 # Applications choose the names of these tables, so their columns identify them.
 
 
-def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int, ...]) -> None:
+def make_tables(cursor: Any, path: str, language: str) -> None:
     """Create the tables, or migrate them to `SCHEMA_VERSION`.
 
     Args:
         cursor: A cursor on a connection without a transaction.
         path: The name of the database in errors.
         language: The language whose words are stemmed.
-        sqlite_version: The version of SQLite.
 
     Raises:
         ConfigurationError: The tables have a newer version or another language.
@@ -62,14 +60,12 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
                 others = _others(cursor, path)
                 for statement in _SCHEMA.values():
                     cursor.execute(statement)
-                _delete_words_at_once(cursor, sqlite_version)
                 cursor.execute("INSERT INTO agentmem_schema VALUES (?, ?)", (SCHEMA_VERSION, language))
             elif found < SCHEMA_VERSION:
                 for name, statement in _MIGRATIONS.items():
                     if int(name.removeprefix("v").partition("_")[0]) > found:
                         cursor.execute(statement)
                 _analyze_words(cursor)
-                _delete_words_at_once(cursor, sqlite_version)
                 cursor.execute("UPDATE agentmem_schema SET version = ?", (SCHEMA_VERSION,))
     _check_types(cursor)
     version = schema_version(cursor)
@@ -86,9 +82,6 @@ def make_tables(cursor: Any, path: str, language: str, sqlite_version: tuple[int
             f"Use ?language={found_language} in the URL."
         )
         raise ConfigurationError(msg)
-    if sqlite_version < _SECURE_WORDS_SQLITE:
-        _make_words_readable(cursor)
-        _reduce_levels(cursor)
     warn_of_existing(path, others)
 
 
@@ -130,71 +123,25 @@ def schema_version(cursor: Any) -> int | None:
     return int(rows[0][0]) if rows else None
 
 
-def deletes_words_at_once(cursor: Any) -> bool:
-    """Return true if the full-text index removes the words of deleted texts at once."""
-    return bool(cursor.execute(f"SELECT 1 FROM {WORDS}_config WHERE k = 'secure-delete' AND v = 1").fetchall())
-
-
-def _make_words_readable(cursor: Any) -> None:
-    """Create the full-text index again if a newer SQLite wrote it in a format that this version cannot read."""
-    newer = f"SELECT 1 FROM {WORDS}_config WHERE k = 'version' AND v > 4"
-    if not cursor.execute(newer).fetchall():
-        return
-    with _transaction(cursor):
-        if cursor.execute(newer).fetchall():
-            _replace_words(cursor, lambda words: words)
-
-
-def _reduce_levels(cursor: Any) -> None:
-    """Create the full-text index again if earlier versions of this package merged it so often that FTS5 refuses it."""
-    if levels(cursor) < MOST_LEVELS:
-        return
-    with _transaction(cursor):
-        if levels(cursor) >= MOST_LEVELS:
-            # FTS5 opens no index with too many levels, so it first becomes an empty one.
-            cursor.execute(f"DELETE FROM {WORDS}_idx")
-            cursor.execute(f"DELETE FROM {WORDS}_data")
-            cursor.execute(f"INSERT INTO {WORDS}_data (id, block) VALUES (1, x''), (10, x'00000000000000')")
-            cursor.execute(REBUILD)
-
-
 def _analyze_words(cursor: Any) -> None:
-    """Create the full-text index of a former version again, from the texts in it: FTS5 split and stemmed them itself.
+    """Replace the full-text index of a former version by the words of the texts in it.
 
-    In other languages than English, the index holds stems already.
+    In English, it holds whole texts, because FTS5 stemmed them itself. In other languages, it holds stems.
     """
     ((language,),) = cursor.execute("SELECT language FROM agentmem_schema").fetchall()
-    _replace_words(cursor, lambda text: " ".join(words_of(text, characters=True)) if language == ENGLISH else text)
-
-
-def _replace_words(cursor: Any, analysis: Callable[[str], str]) -> None:
-    """Create the full-text index again.
-
-    Args:
-        cursor: A cursor in a transaction.
-        analysis: Returns the words of a text in the former index.
-    """
-    cursor.execute(f"CREATE TABLE {WORDS}_copy (id INTEGER PRIMARY KEY, c0 TEXT NOT NULL)")
-    cursor.execute(f"INSERT INTO {WORDS}_copy SELECT id, c0 FROM {WORDS}_content")
-    # SQLite refuses to drop an index of another version.
-    cursor.execute(f"UPDATE {WORDS}_config SET v = 4 WHERE k = 'version'")
-    cursor.execute(f"DROP TABLE {WORDS}")
-    cursor.execute(_SCHEMA["item_texts"])
     last = -1
     while page := cursor.execute(
-        f"SELECT id, c0 FROM {WORDS}_copy WHERE id > ? ORDER BY id LIMIT 1000", (last,)
+        f"SELECT id, c0 FROM {_FORMER_WORDS}_content WHERE id > ? ORDER BY id LIMIT 1000", (last,)
     ).fetchall():
-        cursor.executemany(
-            f"INSERT INTO {WORDS} (rowid, text) VALUES (?, ?)", [(item, analysis(text)) for item, text in page]
-        )
+        words = [
+            (item, pack_words(words_of(text, characters=True) if language == ENGLISH else text.split()))
+            for item, text in page
+        ]
+        cursor.executemany("INSERT INTO agentmem_item_words (item, words) VALUES (?, ?)", words)
         last = page[-1][0]
-    cursor.execute(f"DROP TABLE {WORDS}_copy")
-
-
-def _delete_words_at_once(cursor: Any, sqlite_version: tuple[int, ...]) -> None:
-    """Make a new full-text index remove the words of deleted texts at once, if SQLite can."""
-    if sqlite_version >= _SECURE_WORDS_SQLITE:
-        cursor.execute(f"INSERT INTO {WORDS} ({WORDS}, rank) VALUES ('secure-delete', 1)")
+    # SQLite refuses to drop an index that a newer version changed.
+    cursor.execute(f"UPDATE {_FORMER_WORDS}_config SET v = 4 WHERE k = 'version'")
+    cursor.execute(f"DROP TABLE {_FORMER_WORDS}")
 
 
 @contextmanager
