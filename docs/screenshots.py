@@ -24,6 +24,8 @@ VIEWS = {
     "profile": ("profile", {"user": MAYA}, "dark"),
     "entities": ("entities", {"user": MAYA}, "light"),
     "thread": ("thread", {"thread": "malta-plan", "user": MAYA}, "dark"),
+    "memories": ("memories", {"user": MAYA}, "light"),
+    "records": ("records", {"user": MAYA}, "light"),
     "forget": ("forget", {"user": MAYA}, "light"),
 }
 """The pictures: the view, its parameters, and the colour scheme. The last one deletes the data."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -50,7 +51,7 @@ store = memory.store
 """
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "agent-server.md"
-"""Its JSON block is the application's `langgraph.json`."""
+"""Its JSON blocks are `langgraph.json`, without and with the application."""
 
 TTL = 7_200
 """The TTL of threads and items in seconds."""
@@ -68,28 +69,26 @@ OFFLINE = {
 
 
 @contextlib.contextmanager
-def agent_server(
-    folder: Path, memory_url: str, *, objects: bool = False, application: str | None = None
-) -> Iterator[str]:
+def agent_server(folder: Path, memory_url: str, *, objects: bool = False, application: bool = False) -> Iterator[str]:
     """Run `langgraph dev` on a memory for as long as the block runs.
 
     Args:
         folder: An empty folder for the application.
         memory_url: The URL of the memory that holds checkpoints and items.
         objects: Name module-level objects instead of the shipped context managers. Default: False.
-        application: The code of a module whose `app` is the application of the setting `http`. Default: None.
+        application: Add the application of the document by the setting `http`. Default: False.
 
     Yields:
         The server's URL.
     """
     document = DOCUMENT.read_text(encoding="utf-8")
-    settings = json.loads(_block(document, "json"))
+    settings = json.loads(_blocks(document, "json")[1 if application else 0])
     if objects:
         (folder / "storage.py").write_text(OBJECTS, encoding="utf-8")
         settings |= {"checkpointer": {"path": "storage.checkpointer"}, "store": {"path": "storage.store"}}
-    if application is not None:
-        (folder / "served.py").write_text(application, encoding="utf-8")
-        settings |= {"http": {"app": "./served.py:app"}}
+    if application:
+        (code,) = [one for one in _blocks(document, "python") if "create_app" in one]
+        (folder / "served.py").write_text(code, encoding="utf-8")
     (folder / "graph.py").write_text(GRAPH, encoding="utf-8")
     (folder / "langgraph.json").write_text(json.dumps(settings), encoding="utf-8")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
@@ -126,9 +125,9 @@ def agent_server(
             raise
 
 
-def _block(document: str, language: str) -> str:
-    """The first block of code in a language."""
-    return document.partition(f"```{language}\n")[2].partition("```")[0]
+def _blocks(document: str, language: str) -> list[str]:
+    """The blocks of code in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
 
 
 def _answers(url: str) -> bool:

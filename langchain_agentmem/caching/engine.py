@@ -1,7 +1,7 @@
 """The operations of the cache, as programs.
 
-A cache must never break a run: an entry that cannot be read, and a database that cannot be reached, are a miss. The node then
-runs again. Both are logged as warnings.
+The state of the database does not fail a run: an entry that cannot be read, or a database that cannot be reached, is a miss.
+The node then runs again. Both are logged as warnings.
 """
 
 from __future__ import annotations

@@ -28,13 +28,16 @@ def api_keys_in(path: Path) -> dict[str, Access]:
         path: A JSON file that maps each key to an object with `users` and `tenant`.
 
     Raises:
-        InvalidInputError: The file cannot be read, or has another form.
+        InvalidInputError: The file cannot be read, or has another form, or a key is not accepted.
         InvalidTypeError: `users` is not a list.
     """
-    from langchain_agentmem.serving.access import Access
+    from langchain_agentmem.serving.access import Access, ApiKeys
 
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repetitions)
+    except InvalidInputError:
+        msg = f"The file of API keys {shown(str(path))} has the same name twice in an object. Remove one of them."
+        raise InvalidInputError(msg) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not JSON"
         msg = f"The file of API keys {shown(str(path))} cannot be read: {reason}."
@@ -49,7 +52,20 @@ def api_keys_in(path: Path) -> dict[str, Access]:
             msg = f"Key {number} in {shown(str(path))} must have an object with users and optionally tenant, such as {form}."
             raise InvalidInputError(msg)
         keys[key] = Access(**given)
+    ApiKeys(keys)  # checks them
     return keys
+
+
+def _without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON. The last of several equal names would win, and nobody would see it.
+
+    Raises:
+        InvalidInputError: A name occurs twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise InvalidInputError
+    return found
 
 
 def serve_http(

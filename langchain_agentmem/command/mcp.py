@@ -19,9 +19,12 @@ from langchain_agentmem.command.listening import LOCAL, api_keys_in, serve_http
 from langchain_agentmem.errors import InvalidInputError, missing_extra
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcp.server import Server
 
     from langchain_agentmem.memory import AgentMemory
+    from langchain_agentmem.serving.access import Access
 
 
 @operation(
@@ -63,6 +66,7 @@ def mcp(
     except ImportError:
         raise missing_extra(what="The MCP server", extra="mcp") from None
     _check(call, user, transport, host, api_keys, allowed_host or [])
+    keys = None if api_keys is None else _keys_in(api_keys)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with call.memory(creates=True) as memory:
         if transport == "stdio":
@@ -71,7 +75,7 @@ def mcp(
         app = create_mcp_app(
             memory,
             user_id=user,
-            api_keys=None if api_keys is None else api_keys_in(api_keys),
+            api_keys=keys,
             allowed_hosts=allowed_host or [],
             close_memory=True,
             read_only=read_only,
@@ -104,6 +108,24 @@ def _check(
     if not allowed:
         msg = f"--host {host} is reached by other machines. Name the host in their URL with --allowed-host NAME."
         raise InvalidInputError(msg)
+
+
+def _keys_in(path: Path) -> Mapping[str, Access]:
+    """Return what the API keys in a file may access.
+
+    Raises:
+        InvalidInputError: The file cannot be read, or a key is not bound to exactly one user.
+    """
+    keys = api_keys_in(path)
+    for number, access in enumerate(keys.values(), 1):
+        if len(access.users or ()) != 1:
+            form = '{"users": ["alice@example.com"]}'
+            msg = (
+                f"Key {number} in {shown(str(path))} must be bound to exactly one user, such as {form}. Put the keys of "
+                "other services into another file."
+            )
+            raise InvalidInputError(msg)
+    return keys
 
 
 async def _on_stdio(memory: AgentMemory, server: Server[Any]) -> None:

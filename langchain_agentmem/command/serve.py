@@ -62,11 +62,12 @@ def serve(
         raise InvalidInputError(msg)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     limits = ServingLimits(rate=rate)
+    keys = None if api_keys is None else api_keys_in(api_keys)
     with call.memory(creates=True) as memory:
         app = create_app(
             memory,
             agents=None if agents is None else _agents_in(agents),
-            api_keys=None if api_keys is None else api_keys_in(api_keys),
+            api_keys=keys,
             limits=limits,
             cors_origins=cors_origin or (),
         )

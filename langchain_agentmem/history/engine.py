@@ -108,7 +108,7 @@ class HistoryEngine:
         retention: Retention = _KEEP_ALL,
         metadata: Mapping[str, Any] | None = None,
         repair: bool = False,
-    ) -> Program[None]:
+    ) -> Program[int | None]:
         """Add messages at the end of a session: all of them, next to each other, or none.
 
         Args:
@@ -118,6 +118,9 @@ class HistoryEngine:
             retention: The messages that are kept, and their TTL. Default: all, forever.
             metadata: A JSON-serialisable mapping that is stored with each message. Default: None.
             repair: If true, store a message that cannot be stored unchanged in a repaired form. Default: False.
+
+        Returns:
+            The position of the first message; None if there are no messages.
 
         Raises:
             UnsupportedValueError: A message would not round-trip.
@@ -131,7 +134,7 @@ class HistoryEngine:
         )
         if not turn.messages:
             _log.debug("history: appended nothing to session %r: no messages", key.session_id)
-            return
+            return None
         embedded = yield from self._embedded(key, turn.messages, repair=repair)
         yield from OffLoop(is_large(turn.messages, LONG))
         rows = turn.rows(
@@ -152,7 +155,7 @@ class HistoryEngine:
             retention.sliding,
             secrets.randbits(62),
         )
-        yield from self._store(key, turn.messages, addition, embedded)
+        return (yield from self._store(key, turn.messages, addition, embedded))
 
     def import_messages(
         self,
@@ -203,6 +206,7 @@ class HistoryEngine:
         titles = titles_of(turn.messages, None)
         addition = Append(rows, titles, used, agent, None, ttl, sliding, secrets.randbits(62), first=position)
         created_at = min(now, *(row.created_at for row in rows))
+<<<<<<< HEAD
         restoration = Restoration(addition, created_at) if position is None else None
         try:
             first = yield from self._store(key, turn.messages, addition, embedded, restoration)
@@ -214,6 +218,11 @@ class HistoryEngine:
         """Return the position of the next message of a session; 0 if there is no such session."""
         head = yield from Read(self.backend, self.backend.messages.head(key, time.time()))
         return head.next_position
+=======
+        restoration = Restoration(addition, created_at) if first else None
+        stored = yield from self._store(key, turn.messages, addition, embedded, restoration)
+        return stored is not None
+>>>>>>> 162a601 (serving: one key header for HTTP and MCP, threads of the named user, views of memories, variables and records)
 
     def _store(
         self,
@@ -222,14 +231,26 @@ class HistoryEngine:
         addition: Append,
         embedded: Embedded,
         restoration: Restoration | None = None,
+<<<<<<< HEAD
     ) -> Program[int]:
         """Store an addition; with a restoration, only if the session has no messages. Return the first position."""
+=======
+    ) -> Program[int | None]:
+        """Store an addition, and return the position of its first message.
+
+        With a restoration, store nothing and return None if the session has messages.
+        """
+>>>>>>> 162a601 (serving: one key header for HTTP and MCP, threads of the named user, views of memories, variables and records)
         log = self.backend.messages
         with reading(f"Session {key.session_id!r}"):
             program = log.append(key, addition) if restoration is None else log.restore(key, restoration)
             first = yield from Write(self.backend, program)
         if first == HAS_MESSAGES:
+<<<<<<< HEAD
             return first
+=======
+            return None
+>>>>>>> 162a601 (serving: one key header for HTTP and MCP, threads of the named user, views of memories, variables and records)
         _log.debug(
             "history: appended %d messages to session %r at position %d", len(addition.rows), key.session_id, first
         )

@@ -229,13 +229,13 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
             ...     [(message.type, message.text) for message in history.messages]
             [('human', 'Hi'), ('ai', 'Hello')]
         """
-        run(self._append(messages, metadata))
+        run(self.adding(messages, metadata))
 
     async def aadd_messages(
         self, messages: Sequence[MessageLikeRepresentation], *, metadata: Mapping[str, Any] | None = None
     ) -> None:
         """Same as `add_messages`, but without blocking the event loop."""
-        await arun(self._append(messages, metadata))
+        await arun(self.adding(messages, metadata))
 
     def clear(self) -> None:
         """Delete the messages of the session; with `agent`, only those of this agent."""
@@ -395,11 +395,16 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
             return (yield from window_of(self._log, self._budget, opens=opens))
         return (yield from self._log.compressed(self._compressor, ensure_config(), opens=opens))
 
-    def _append(
+    def adding(
         self, messages: Sequence[MessageLikeRepresentation], metadata: Mapping[str, Any] | None
-    ) -> Program[None]:
+    ) -> Program[int | None]:
+        """Same as `add_messages`, as a program for other parts of this package.
+
+        Returns:
+            The position of the first message; None if there are no messages.
+        """
         self._windows.end()
-        yield from self._log.append(turn_of(messages), metadata, repair=is_chain_storing())
+        return (yield from self._log.append(turn_of(messages), metadata, repair=is_chain_storing()))
 
     def _clear(self) -> Program[None]:
         self._windows.end()

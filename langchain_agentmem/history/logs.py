@@ -103,8 +103,12 @@ class Log(ABC):
     @abstractmethod
     def append(
         self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None, *, repair: bool
-    ) -> Program[None]:
-        """Add messages at the end: all of them, next to each other, or none."""
+    ) -> Program[int | None]:
+        """Add messages at the end: all of them, next to each other, or none.
+
+        Returns:
+            The position of the first message; None if there are no messages.
+        """
 
     @abstractmethod
     def count(self) -> Program[int]:
@@ -180,7 +184,7 @@ class SessionLog(Log):
 
     def append(
         self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None, *, repair: bool
-    ) -> Program[None]:
+    ) -> Program[int | None]:
         return self.engine.append(
             self.key, messages, agent=self.agent, retention=self.retention, metadata=metadata, repair=repair
         )
@@ -271,7 +275,7 @@ class RunLog(Log):
 
     def append(
         self, messages: Sequence[BaseMessage], metadata: Mapping[str, Any] | None, *, repair: bool
-    ) -> Program[None]:
+    ) -> Program[int | None]:
         turn = yield from serialized_turn(self.codec, messages, metadata, self.key.session_id, repair=repair)
         first = self._run[-1].position + 1 if self._run else 0
         self._run += turn.rows(self.key, self.agent, time.time(), first=first)
@@ -281,6 +285,7 @@ class RunLog(Log):
             spared = [row for row in _newest_system(own) if row not in newest]
             kept = {row.position for row in (*spared, *newest[len(spared) :])}
             self._run[:] = [row for row in self._run if row.agent != self.agent or row.position in kept]
+        return first if turn.messages else None
 
     def restore(self, session: SessionDocument) -> Program[None]:
         given = [one.message for one in session.messages]

@@ -13,6 +13,15 @@ from langchain_agentmem.arguments.ids import check_id, check_tenant
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
+MISSING_KEY = "Send an API key in the header X-API-Key, or as Authorization: Bearer."
+"""The error for a request without a key."""
+
+UNKNOWN_KEY = "The API key is unknown."
+"""The error for a request with an unknown key."""
+
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+"""The header of responses with the status 401."""
+
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 """The headers that reverse proxies add."""
 
@@ -99,6 +108,22 @@ class ApiKeys:
         return self._accesses[number][1]
 
 
+def api_key_in(headers: Mapping[str, str]) -> str | None:
+    """Return the API key of a request: the header `X-API-Key`, else the token of `Authorization: Bearer`; None without both.
+
+    Args:
+        headers: The headers of the request, whose names are not case-sensitive.
+
+    Example:
+        >>> from starlette.datastructures import Headers
+        >>> from langchain_agentmem.serving.access import api_key_in
+        >>> api_key_in(Headers({"Authorization": "Bearer a-long-random-key"}))
+        'a-long-random-key'
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "") or None
+
+
 def refusal_without_key(client: str | None, headers: Mapping[str, str]) -> str | None:
     """Return why a request without a key is refused; None if it comes from this machine.
 
@@ -123,6 +148,8 @@ def refusal_without_key(client: str | None, headers: Mapping[str, str]) -> str |
         return "The Host header must name the same machine, such as localhost."
     origin = headers.get("origin")
     if origin is not None and not _is_local_name(origin.partition("://")[2]):
+        return "Requests of web pages of other origins are not accepted without API keys."
+    if headers.get("sec-fetch-site") == "cross-site":  # such as an image, for which browsers send no origin
         return "Requests of web pages of other origins are not accepted without API keys."
     return None
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolCallChunk
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Command
@@ -57,6 +58,21 @@ class Answered:
     interrupts: tuple[tuple[str, Any], ...] = ()
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a message that an agent streams.
+
+    Args:
+        text: The text.
+        message_id: The ID of the message. Default: None.
+        tool_calls: The parts of its tool calls. Default: none.
+    """
+
+    text: str
+    message_id: str | None = None
+    tool_calls: tuple[ToolCallChunk, ...] = ()
+
+
 class ServedAgent:
     """An agent of one tenant.
 
@@ -102,24 +118,24 @@ class ServedAgent:
         await self._check_resumable(turn, config)
         return _answered(await self._runnable.ainvoke(self._given(turn), config))
 
-    async def stream(self, turn: Turn) -> AsyncIterator[str | Answered]:
-        """Run a turn. Yield parts of the text, and at last the answer. Raises as `answer`."""
+    async def stream(self, turn: Turn) -> AsyncIterator[Part | Answered]:
+        """Run a turn. Yield the parts of messages, and at last the answer. Raises as `answer`."""
         given, config = self._given(turn), self._config(turn)
         await self._check_resumable(turn, config)
         if not self.is_graph:
             whole: Any = None
             async for part in self._runnable.astream(given, config):
                 whole = part if whole is None else whole + part
-                if text := _answered(part).content:
-                    yield text
+                if streamed := _part(part):
+                    yield streamed
             yield _answered(whole)
             return
         state: Any = None
         async for kind, part in self._runnable.astream(given, config, stream_mode=["messages", "values"]):
             if kind == "values":
                 state = part if _INTERRUPT in part or not isinstance(state, dict) else {**state, **part}
-            elif isinstance(part[0], (AIMessage, AIMessageChunk)) and (text := str(part[0].text)):
-                yield text
+            elif isinstance(part[0], AIMessage) and (streamed := _part(part[0])):
+                yield streamed
         yield _answered(state)
 
     async def _check_resumable(self, turn: Turn, config: RunnableConfig) -> None:
@@ -218,6 +234,25 @@ async def _is_interrupted(runnable: Runnable[Any, Any], config: RunnableConfig) 
         return False
     tasks = (await runnable.aget_state(config)).tasks
     return any(one.interrupts for one in tasks) or (bool(tasks) and not any(one.error for one in tasks))
+
+
+def _part(output: Any) -> Part | None:
+    """Return what a Runnable streams as a part of a message; None if it has neither text nor tool calls."""
+    answered = _answered(output)
+    calls: list[ToolCallChunk] = []
+    if isinstance(output, AIMessageChunk):
+        calls = output.tool_call_chunks
+    elif isinstance(output, AIMessage):
+        calls = [
+            tool_call_chunk(
+                name=call["name"],
+                args=json.dumps(call["args"], default=str, ensure_ascii=False),
+                id=call["id"],
+                index=at,
+            )
+            for at, call in enumerate(output.tool_calls)
+        ]
+    return Part(answered.content, answered.message_id, tuple(calls)) if answered.content or calls else None
 
 
 def _answered(output: Any) -> Answered:

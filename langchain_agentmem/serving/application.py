@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from langchain_agentmem.arguments.values import shown
+from langchain_agentmem.arguments.values import check_list, shown
 from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.memory import AgentMemory
 from langchain_agentmem.serving.access import Access
@@ -78,6 +78,7 @@ def build(
     if not isinstance(memory, AgentMemory):
         msg = f"memory must be an AgentMemory, got {shown(memory)}. For a URL, pass AgentMemory.from_url(url)."
         raise InvalidTypeError(msg)
+    origins = check_list("cors_origins", cors_origins)
     service = Service(memory, agents, api_keys, ServingLimits() if limits is None else limits)
 
     @asynccontextmanager
@@ -109,12 +110,13 @@ def build(
         return document
 
     app.openapi = described  # type: ignore[method-assign]  # as FastAPI documents it
-    if cors_origins:
+    if origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(cors_origins),
+            allow_origins=origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["X-API-Key", "Content-Type"],
+            allow_headers=["X-API-Key", "Authorization", "Content-Type"],
+            expose_headers=["Retry-After"],
         )
     return app
 

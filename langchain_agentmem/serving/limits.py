@@ -20,6 +20,8 @@ class ServingLimits:
             600.
         shutdown_timeout: The time in which running turns are finished at the end of the application, in seconds; None for no
             limit. Default: 30.
+        turns: The maximum number of turns of agents in a process that run, or wait for another turn of their thread; None
+            for no limit. Default: 1,000.
         rate: The maximum number of requests of each API key, such as `"100/second"`; None for no limit. Each process counts
             by itself. Default: `"6000/minute"`.
 
@@ -34,10 +36,13 @@ class ServingLimits:
     timeout: float | None = 30.0
     run_timeout: float | None = 600.0
     shutdown_timeout: float | None = 30.0
+    turns: int | None = 1_000
     rate: str | None = "6000/minute"
 
     def __post_init__(self) -> None:
         for name in ("body_bytes", "import_bytes"):
             check_count(name, getattr(self, name))
+        if self.turns is not None:
+            check_count("turns", self.turns)
         for name in ("timeout", "run_timeout", "shutdown_timeout"):
             seconds(name, getattr(self, name))

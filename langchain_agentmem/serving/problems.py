@@ -25,6 +25,7 @@ from langchain_agentmem.errors import (
     ThreadInUseError,
     UnknownCollectionError,
     UnknownMessageError,
+    UnknownSelectionError,
 )
 from langchain_agentmem.serving.failures import places_of
 
@@ -77,6 +78,7 @@ class ProblemError(HTTPException):
 _STATUSES: tuple[tuple[type[Exception], int, str | None], ...] = (
     (UnknownMessageError, 404, None),
     (UnknownCollectionError, 404, None),
+    (UnknownSelectionError, 404, None),
     (InvalidInputError, 422, None),
     (InvalidTypeError, 422, None),
     (ThreadInUseError, 409, None),

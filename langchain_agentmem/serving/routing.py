@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Depends
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from fastapi.security import APIKeyHeader
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
@@ -88,7 +88,9 @@ class ServedRoute(APIRoute):
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        receiving = _limited(scope, receive, limits.import_bytes if self.is_import else limits.body_bytes)
+        most = limits.import_bytes if self.is_import else limits.body_bytes
+        seconds = limits.run_timeout if self.is_import else limits.timeout
+        receiving = _limited(scope, receive, most, seconds)
         try:
             async with asyncio.timeout(None if self.is_long else limits.timeout):
                 await super().handle(scope, receiving, sending)
@@ -127,9 +129,12 @@ class ImportRoute(LongRoute):
     is_import = True
 
 
-_HEADER = APIKeyHeader(
-    name="X-API-Key", auto_error=False, description="The API key. A service without keys accepts local clients only."
+_ABOUT_KEYS = "The API key. A service without keys accepts local clients only."
+_HEADERS_OF_KEYS = (
+    APIKeyHeader(name="X-API-Key", auto_error=False, description=_ABOUT_KEYS),
+    HTTPBearer(auto_error=False, description=_ABOUT_KEYS),
 )
+"""The headers that carry the key of a request: one of them, as `api_key_in` reads them."""
 
 
 def router(tag: str, *more: int, route: type[ServedRoute] = ServedRoute, prefix: str = "/v1") -> APIRouter:
@@ -146,7 +151,7 @@ def router(tag: str, *more: int, route: type[ServedRoute] = ServedRoute, prefix:
         tags=[tag],
         route_class=route,
         responses={422: documented()[422]} if route.is_open else documented(*more),
-        dependencies=[] if route.is_open else [Depends(_HEADER)],
+        dependencies=[] if route.is_open else [Depends(one) for one in _HEADERS_OF_KEYS],
     )
 
 
@@ -169,18 +174,26 @@ def _service(scope: Scope) -> Service:
     return service
 
 
-def _limited(scope: Scope, receive: Receive, most: int) -> Receive:
-    """Return `receive` with a maximum size of the body."""
-    left = most
+def _limited(scope: Scope, receive: Receive, most: int, seconds: float | None) -> Receive:
+    """Return `receive` with a maximum size of the body, and a time limit for it."""
+    left, is_complete = most, False
+    ends = None if seconds is None else asyncio.get_running_loop().time() + seconds
     too_large = f"The body is too large: at most {most:,} bytes are accepted."
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     is_stated_too_large = any(value.isdigit() and int(value) > most for value in lengths)
 
     async def limited() -> Message:
-        nonlocal left
+        nonlocal left, is_complete
         if is_stated_too_large:
             raise ProblemError(413, too_large)
-        message = await receive()
+        if is_complete:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(ends):
+                message = await receive()
+        except TimeoutError:
+            raise ProblemError(504, "The request took too long.") from None
+        is_complete = not message.get("more_body")
         if message["type"] == "http.request":
             left -= len(message.get("body", b""))
             if left < 0:

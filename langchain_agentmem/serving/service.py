@@ -15,7 +15,15 @@ from starlette.requests import Request
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.memory import AgentMemory
-from langchain_agentmem.serving.access import Access, ApiKeys, refusal_without_key
+from langchain_agentmem.serving.access import (
+    CHALLENGE,
+    MISSING_KEY,
+    UNKNOWN_KEY,
+    Access,
+    ApiKeys,
+    api_key_in,
+    refusal_without_key,
+)
 from langchain_agentmem.serving.agents import Agents
 from langchain_agentmem.serving.callers import Caller
 from langchain_agentmem.serving.limits import ServingLimits
@@ -52,7 +60,7 @@ class Service:
         self._memories = {tenant: memory.for_tenant(tenant) for tenant in tenants if tenant is not None}
         others = {tenant: one for tenant, one in self._memories.items() if one is not memory}
         self.agents = Agents(agents, memory, others)
-        self.turns = RunningTurns()
+        self.turns = RunningTurns(limits.turns)
 
     async def close(self) -> None:
         """Finish the running turns and the background extraction, and close the memory."""
@@ -72,13 +80,12 @@ class Service:
                 raise ProblemError(403, reason)
             await self._count(self._rate, "local")
             return Caller(self.memory, Access())
-        key = request.headers.get("x-api-key")
+        key = api_key_in(request.headers)
         number = self.keys.number(key)
         if key is None or number is None:
             if key is not None:
                 await self._count(_WRONG_KEYS, f"wrong:{client}")
-            detail = "Send an API key in the header X-API-Key." if key is None else "The API key is unknown."
-            raise ProblemError(401, detail, {"WWW-Authenticate": "ApiKey"})
+            raise ProblemError(401, MISSING_KEY if key is None else UNKNOWN_KEY, CHALLENGE)
         await self._count(self._rate, f"key:{number}")
         access = self.keys[number]
         return Caller(self.memory if access.tenant is None else self._memories[access.tenant], access)

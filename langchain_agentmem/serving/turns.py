@@ -7,15 +7,20 @@ import weakref
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
-from langchain_agentmem.serving.problems import problem_of
+from langchain_agentmem.serving.problems import ProblemError, problem_of
 
 T = TypeVar("T")
 
 
 class RunningTurns:
-    """The running turns of an application. Turns of the same thread run one after the other."""
+    """The running turns of an application. Turns of the same thread run one after the other.
 
-    def __init__(self) -> None:
+    Args:
+        most: The maximum number of turns; None for no limit.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
         self._tasks: set[asyncio.Task[Any]] = set()
         self._locks: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -33,7 +38,13 @@ class RunningTurns:
 
         Args:
             turn: The turn.
+
+        Raises:
+            ProblemError: The maximum number of turns is running.
         """
+        if self._most is not None and len(self._tasks) >= self._most:
+            turn.close()
+            raise ProblemError(503, "Too many turns are running. Try again later.", {"Retry-After": "5"})
         task = asyncio.create_task(turn)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -59,10 +70,14 @@ class RunningTurns:
 
 
 class Events:
-    """Server-sent events that a turn produces and a response sends. The turn never waits for the client."""
+    """Server-sent events that a turn produces and a response sends. The turn never waits for the client.
+
+    After the client has left, events are dropped.
+    """
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._is_read = True
 
     def send(self, name: str, data: str) -> None:
         """Send an event.
@@ -71,7 +86,8 @@ class Events:
             name: The name of the event.
             data: JSON, without line breaks.
         """
-        self._queue.put_nowait(f"event: {name}\ndata: {data}\n\n".encode())
+        if self._is_read:
+            self._queue.put_nowait(f"event: {name}\ndata: {data}\n\n".encode())
 
     def close(self, error: Exception | None = None) -> None:
         """End the stream, after an event `error` if there was one."""
@@ -85,11 +101,15 @@ class Events:
         Args:
             pause: The seconds between two comments. Default: 15.
         """
-        while True:
-            try:
-                part = await asyncio.wait_for(self._queue.get(), pause)
-            except TimeoutError:
-                part = b": waiting\n\n"
-            if part is None:
-                return
-            yield part
+        try:
+            while True:
+                try:
+                    part = await asyncio.wait_for(self._queue.get(), pause)
+                except TimeoutError:
+                    part = b": waiting\n\n"
+                if part is None:
+                    return
+                yield part
+        finally:
+            self._is_read = False
+            self._queue = asyncio.Queue()

@@ -26,7 +26,7 @@ from langchain_agentmem.testing import ScriptedChatModel
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-OF_VARIABLES, OF_AGENTS, OF_THREADS = BLOCKS
+OF_VARIABLES, OF_AGENTS, OF_THREADS, OF_GROUPS = BLOCKS
 ANSWERS = re.findall(r"^```jsonl\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 VARYING = re.compile(r'"(lc_run--|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{24}-|20\d\d-\d\d-\d\dT)[^"]*"')
 """Values that differ at each run: IDs and times."""
@@ -35,6 +35,7 @@ VARYING = re.compile(r'"(lc_run--|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{24}-|20\d\d-
 def sent(block: str, port: int) -> list[httpx.Response]:
     """Send the requests of the curl commands in a block."""
     answers = []
+    files: dict[str, bytes | None] = {}
     words = shlex.split(block.replace("\\\n", " "), comments=True)
     starts = [at for at, word in enumerate(words) if word == "curl"]
     for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
@@ -48,11 +49,16 @@ def sent(block: str, port: int) -> list[httpx.Response]:
                 headers[name] = value
             elif word == "-d":
                 data = next(given)
+            elif word == "--data-binary":
+                data = files[next(given).removeprefix("@")]
+            elif word == "-o":
+                files[next(given)] = None
             else:
                 url = word
         assert url.startswith("http://localhost:7777/")
         url = url.replace("localhost:7777", f"127.0.0.1:{port}")
         answers.append(httpx.request(method, url, headers=headers, content=data, timeout=60))
+        files = {name: answers[-1].content if content is None else content for name, content in files.items()}
     return answers
 
 
@@ -90,6 +96,19 @@ def test_the_commands_have_the_answers_of_the_document(port):
         assert [without_varying(one.text) for one in answers] == [without_varying(one) for one in shown.splitlines()]
     sessions = httpx.get(f"http://127.0.0.1:{port}/v1/sessions?user_id=alice@example.com", timeout=60).json()
     assert sessions["items"] == [], "the turns of an agent are in threads only"
+
+
+def test_there_is_a_command_for_each_group_of_routes(port):
+    answers = sent(OF_GROUPS, port)
+    assert [one.text for one in answers if not one.is_success] == []
+    paths = httpx.get(f"http://127.0.0.1:{port}/openapi.json", timeout=60).json()["paths"]
+    groups = {name: {tag for one in methods.values() for tag in one["tags"]} for name, methods in paths.items()}
+    called = {tag for one in answers for tag in groups[one.url.path]}
+    of_other_blocks = {"agents", "agent memory", "threads"}
+    assert called | of_other_blocks == set().union(*groups.values())
+    (forgotten,) = [one.json()["deleted"] for one in answers if one.url.path == "/v1/forget"]
+    (imported,) = [one.json()["counts"] for one in answers if one.url.path == "/v1/import"]
+    assert forgotten["messages"] == imported["messages"] == 1
 
 
 def test_the_file_of_keys(tmp_path):

@@ -71,7 +71,12 @@ def fill_maya(memory: AgentMemory) -> None:
         )
         if end is not None:
             last[topic] = fact.id
-    memory.memories.save(MAYA, "Send the itinerary as a PDF")
+    memory.memories.save(MAYA, "Send the itinerary as a PDF", agent="travel")
+    memory.memories.save(MAYA, "Prefers window seats", agent="travel", metadata={"channel": "app"})
+    memory.variables.set("tone", "short and friendly", user_id=MAYA)
+    memory.variables.set("trip", {"place": "Malta", "nights": 7}, user_id=MAYA, agent="travel")
+    for agent, record in (("travel", {"output": "Itinerary.pdf", "pages": 3}), ("support", {"answered": True})):
+        memory.records.save(agent, record, session_id="malta-trip", user_id=MAYA)
     for name, kind in (("Maya", "person"), ("Jonas", "person"), ("Ella", "person"), ("Nordlys Travel", "organisation")):
         memory.entities.upsert(MAYA, name, kind)
     memory.entities.upsert(MAYA, "Gozo", "place", description="An island of Malta.", aliases=["Għawdex"])
@@ -105,6 +110,9 @@ def fill_hostile(memory: AgentMemory) -> None:
         memory.memories.save(user, text, metadata={"x": text})
         memory.entities.upsert(user, text, text, description=text, aliases=[f"alias {text}"], attributes={text: text})
         memory.entities.relate(user, text, text, f"other {text}")
+        memory.variables.set(text, text, user_id=user)
+        memory.variables.set(text, {text: text}, user_id=user, agent=text)
+        memory.records.save(text, {text: text}, session_id=session, user_id=user)
         chat_graph(memory.checkpointer).invoke({"messages": [HumanMessage(text)]}, config(text, user))
 
 

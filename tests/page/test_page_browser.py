@@ -14,18 +14,20 @@ import page_data
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browsers import go, opened, served, shown
+from everything import chat_graph, config
+from langchain_core.messages import HumanMessage
 from page_data import HOSTILE, MAYA
 from patience import PATIENCE
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from langchain_agentmem import AgentMemory
+from langchain_agentmem import AgentMemory, Fact
 from langchain_agentmem.serving import Access, create_app
 
 pytestmark = pytest.mark.browser
 
-OF_USER = ("sessions", "profile", "entities", "threads", "forget")
+OF_USER = ("sessions", "profile", "memories", "entities", "threads", "variables", "records", "forget")
 
 
 def view(name: str, **parameters: str) -> str:
@@ -46,8 +48,15 @@ VIEWS = {
     "threads": view("threads"),
     "threads of a user": view("threads", user=MAYA),
     "thread": view("thread", thread="malta-plan", user=MAYA),
+    "memories": view("memories", user=MAYA),
+    "found memories": view("memories", user=MAYA, query="itinerary"),
+    "variables": view("variables"),
+    "variables of a user": view("variables", user=MAYA, agent="travel"),
+    "records": view("records"),
+    "records of a user": view("records", user=MAYA, agent="travel", status="success"),
     "forget": view("forget", user=MAYA),
     "unknown user": view("profile", user="unknown@example.com"),
+    "unknown thread": view("thread", thread="unknown"),
     "error": view("conversation", session="unknown", user=MAYA),
 }
 
@@ -99,6 +108,12 @@ def test_every_view_shows_what_it_is_about(context: BrowserContext, page_url: st
         "entities": "Nordlys Travel",
         "threads": "malta-plan",
         "thread": "Bytes that each checkpoint added",
+        "memories": "Send the itinerary as a PDF",
+        "found memories": "Score",
+        "variables of a user": "short and friendly",
+        "records": "support",
+        "records of a user": "Itinerary",
+        "unknown thread": "The thread does not exist.",
         "error": "The session does not exist.",
     }
     page = context.new_page()
@@ -197,7 +212,16 @@ def test_the_page_works_by_keyboard(context: BrowserContext, page_url: str) -> N
 
 def test_every_control_can_be_reached_by_keyboard_and_shows_its_focus(context: BrowserContext, page_url: str) -> None:
     page = context.new_page()
-    for address in (VIEWS["conversation"], VIEWS["profile"], VIEWS["entities"], VIEWS["forget"]):
+    names = (
+        "conversation",
+        "profile",
+        "entities",
+        "found memories",
+        "variables of a user",
+        "records of a user",
+        "forget",
+    )
+    for address in map(VIEWS.__getitem__, names):
         go(page, page_url, address)
         controls = "a[href], button, input, select, summary, [tabindex='0']"
         mark = f"[...document.querySelectorAll({controls!r})].filter((one) => one.checkVisibility()).length"
@@ -269,6 +293,61 @@ def test_a_long_conversation_is_shown_page_by_page(browser: Browser) -> None:
             expect(page.locator(".message").last).to_contain_text("message 119")
             expect(page.locator(".message").nth(100)).to_be_focused()
             page.context.close()
+
+
+def test_memories_variables_and_records_are_searched_and_filtered(context: BrowserContext, page_url: str) -> None:
+    page = opened(context, page_url, view("memories", user=MAYA))
+    page.get_by_label("Search these memories").fill("itinerary PDF")
+    page.keyboard.press("Enter")
+    shown(page)
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
+    expect(page.get_by_role("table").get_by_role("row").nth(1)).to_contain_text("Send the itinerary as a PDF")
+    page.get_by_role("link", name="Clear").click()
+    expect(page.get_by_role("table")).to_contain_text("Prefers window seats")
+    page.get_by_role("navigation", name="User").get_by_role("link", name="Variables").click()
+    expect(page.get_by_role("table")).to_contain_text("short and friendly")
+    expect(page.get_by_role("table")).not_to_contain_text("Malta")
+    page.get_by_role("textbox", name="Agent").fill("travel")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("table")).to_contain_text("Malta")
+    page.get_by_role("navigation", name="User").get_by_role("link", name="Records").click()
+    expect(page.get_by_role("table").get_by_role("row")).to_have_count(3)
+    page.get_by_role("textbox", name="Agent").fill("support")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("table").get_by_role("row")).to_have_count(2)
+    page.get_by_role("link", name="malta-trip").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Conversation malta-trip")
+
+
+def test_records_and_facts_are_shown_page_by_page(browser: Browser) -> None:
+    with AgentMemory.from_url("sqlite:///:memory:") as memory:
+        for number in range(101):
+            memory.records.save("writer", {"number": f"record {number}"}, user_id=MAYA)
+        memory.profiles.add_facts(MAYA, [Fact(text=f"Fact number {number}") for number in range(101)])
+        with served(create_app(memory)) as url:
+            page = opened(browser.new_context(), url, view("records", user=MAYA))
+            expect(page.get_by_role("row")).to_have_count(101)
+            page.get_by_role("link", name="Next page").click()
+            expect(page.get_by_role("row")).to_have_count(2)
+            expect(page.get_by_role("table")).to_contain_text("record 0")
+            page.get_by_role("link", name="First page").click()
+            expect(page.get_by_role("row")).to_have_count(101)
+            go(page, url, view("profile", user=MAYA))
+            page.get_by_role("link", name="Next page").click()
+            expect(page.get_by_role("img", name=re.compile("^Facts over time. 1 periods"))).to_be_visible()
+
+
+def test_the_messages_of_a_long_thread_are_shown_page_by_page(browser: Browser) -> None:
+    with AgentMemory.from_url("sqlite:///:memory:") as memory:
+        messages = [HumanMessage(f"Message {number}") for number in range(60)]
+        chat_graph(memory.checkpointer).invoke({"messages": messages}, config("long", MAYA))
+        with served(create_app(memory)) as url:
+            page = opened(browser.new_context(), url, view("thread", thread="long", user=MAYA))
+            listed = page.get_by_role("list", name="Messages of the latest state").get_by_role("listitem")
+            expect(listed).to_have_count(50)
+            page.get_by_role("button", name="Show more messages").click()
+            expect(listed).to_have_count(61)
+            expect(page.get_by_role("button", name="Show more messages")).to_have_count(0)
 
 
 def test_a_profile_can_be_shown_as_it_was(context: BrowserContext, page_url: str) -> None:

@@ -1,4 +1,8 @@
-"""`many.more()`, which hypothesis-jsonschema 0.23 calls and which Hypothesis 6.170 has replaced by iteration."""
+"""`many.more()`, which hypothesis-jsonschema 0.23 calls and which Hypothesis 6.170 has replaced by iteration.
+
+Schemathesis 4.28 no longer needs hypothesis-jsonschema, but needs jsonschema-rs 0.57, and langgraph-api refuses 0.45 and later.
+Remove this module when langgraph-api accepts it.
+"""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ class Sample(NamedTuple):
     path: Mapping[str, str] = MappingProxyType({})
     lines: bool = False
     """The body is lines of an export."""
-    hides: bool = False
-    """What another user may not access seems not to exist."""
+    hides: Any = None
+    """What another user is answered: as if what the request names did not exist. None if it names nothing of Alice's."""
 
 
 SESSION = {"session_id": "trip"}
@@ -116,15 +116,15 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("POST", "/v1/knowledge"): Sample("whole", body={"name": "guidelines", "texts": ["Be kind."]}),
     ("DELETE", "/v1/knowledge"): Sample("whole", {"name": "guidelines", "all": "true"}),
     ("GET", "/v1/threads"): Sample("list"),
-    ("GET", "/v1/thread/checkpoints"): Sample("user", THREAD, hides=True),
-    ("GET", "/v1/thread/sizes"): Sample("user", THREAD, hides=True),
-    ("GET", "/v1/thread/messages"): Sample("user", THREAD, hides=True),
-    ("DELETE", "/v1/thread"): Sample("user", THREAD, hides=True),
+    ("GET", "/v1/thread/checkpoints"): Sample("user", THREAD, hides={"items": [], "next_before": None}),
+    ("GET", "/v1/thread/sizes"): Sample("user", THREAD, hides={"items": [], "next_before": None}),
+    ("GET", "/v1/thread/messages"): Sample("user", THREAD, hides={"items": [], "next_after": None}),
+    ("DELETE", "/v1/thread"): Sample("user", THREAD, hides={"changed": False}),
     ("GET", "/v1/variables"): Sample("user"),
     ("GET", "/v1/variable"): Sample("user", {"name": "tone"}),
     ("PUT", "/v1/variables"): Sample("user", body={"values": {"tone": "long"}}),
     ("DELETE", "/v1/variable"): Sample("user", {"name": "tone"}),
-    ("DELETE", "/v1/variables"): Sample("user"),
+    ("DELETE", "/v1/variables"): Sample("user", {"all": "true"}),
     ("GET", "/v1/records"): Sample("list"),
     ("POST", "/v1/records"): Sample("user", body={"agent": "echo", "record": {"output": "A headline"}}),
     ("GET", "/v1/export"): Sample("list"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 from fastapi.routing import APIRoute
 from requests_of_routes import (
@@ -24,6 +25,7 @@ from requests_of_routes import (
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError
 from langchain_agentmem.serving import Access, create_app
+from langchain_agentmem.serving.mcp import create_mcp_app
 
 EACH = pytest.mark.parametrize("route", list(SAMPLES), ids=" ".join)
 GUARDED = pytest.mark.parametrize(
@@ -83,8 +85,8 @@ async def test_a_key_for_one_user_never_reaches_another(route):
             assert "secret-of-alice" not in answer.text
             assert "secret-of-nobody" not in answer.text
             assert ALICE not in answer.text
-        if SAMPLES[route].hides:
-            assert (await send(session, route, BOB)).status_code == 404
+        if SAMPLES[route].hides is not None:
+            assert (await send(session, route, BOB)).json() == SAMPLES[route].hides
     assert await exported(memory, ALICE) == before
     await memory.aclose()
 
@@ -148,18 +150,72 @@ async def test_lists_of_all_users_and_of_nobody_need_a_key_for_all(route):
     await memory.aclose()
 
 
-@pytest.mark.parametrize("path", ["thread/checkpoints", "thread/messages", "thread/sizes", "summary", "export"])
+OF_THREADS = ["thread/checkpoints", "thread/messages", "thread/sizes", "summary", "export"]
+
+
+def is_hidden(answer: httpx.Response) -> bool:
+    """Whether an answer says that what the request names does not exist."""
+    return answer.status_code == 404 or '"items":[]' in answer.text
+
+
+@pytest.mark.parametrize("path", OF_THREADS)
 async def test_a_thread_with_other_users_needs_a_key_for_all_of_them(path):
     memory, app = await app_with_data()
     query = {"thread_id": "shared-thread", "user_id": BOB}
     async with client(app, OF_BOB) as session:
-        assert (await session.get(f"/v1/{path}", params=query)).status_code == 404
+        assert is_hidden(await session.get(f"/v1/{path}", params=query))
         assert [one["thread_id"] for one in (await session.get("/v1/threads")).json()["items"]] == ["thread-of-bob"]
     async with client(app, OF_BOTH) as session:
         if path != "summary":  # without a model, nobody made one
             assert (await session.get(f"/v1/{path}", params=query)).status_code == 200
         threads = (await session.get("/v1/threads", params={"user_id": BOB})).json()["items"]
         assert {one["thread_id"] for one in threads} == {"thread-of-bob", "shared-thread"}
+    await memory.aclose()
+
+
+@pytest.mark.parametrize("path", OF_THREADS)
+async def test_a_request_about_a_user_gets_no_thread_of_another(path):
+    memory, app = await app_with_data()
+    async with client(app, OF_ALL) as session:
+        for user, thread in ((BOB, "thread-of-alice"), ("carol@example.com", "shared-thread"), (BOB, "unknown")):
+            query = {"thread_id": thread, "user_id": user}
+            assert is_hidden(await session.get(f"/v1/{path}", params=query)), thread
+        if path != "summary":  # without a model, nobody made one
+            for query in ({"user_id": BOB, "thread_id": "shared-thread"}, {"thread_id": "thread-of-alice"}):
+                assert not is_hidden(await session.get(f"/v1/{path}", params=query))
+        answer = await session.delete("/v1/thread", params={"thread_id": "thread-of-alice", "user_id": BOB})
+        assert answer.json() == {"changed": False}
+        threads = (await session.get("/v1/threads", params={"user_id": ALICE})).json()["items"]
+        assert "thread-of-alice" in {one["thread_id"] for one in threads}
+    await memory.aclose()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": f"Bearer {OF_ALICE}"}, 200),
+        ({"Authorization": f"bearer  {OF_ALICE} "}, 200),
+        ({"X-API-Key": OF_ALICE, "Authorization": "Bearer unknown"}, 200),
+        ({"X-API-Key": "", "Authorization": f"Bearer {OF_ALICE}"}, 200),
+        ({"X-API-Key": "unknown", "Authorization": f"Bearer {OF_ALICE}"}, 401),
+        ({"Authorization": f"Basic {OF_ALICE}"}, 401),
+        ({"Authorization": OF_ALICE}, 401),
+        ({"Authorization": "Bearer"}, 401),
+    ],
+)
+async def test_both_headers_carry_the_key_over_http_and_mcp(headers, status):
+    memory, app = await app_with_data()
+    async with client(app) as session:
+        answer = await session.get("/v1/sessions", headers=headers)
+        assert answer.status_code == status
+        assert answer.headers.get("www-authenticate") == (None if status == 200 else "Bearer")
+    assistants = create_mcp_app(memory, api_keys={OF_ALICE: Access(users=[ALICE])})
+    async with assistants.router.lifespan_context(assistants), client(assistants) as session:
+        ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+        headers = {**headers, "Accept": "application/json, text/event-stream"}
+        answer = await session.post("/mcp", headers=headers, json=ping)
+        assert (answer.status_code == 401) is (status == 401), answer.text
+        assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
     await memory.aclose()
 
 
@@ -194,6 +250,9 @@ async def test_a_key_for_a_user_forgets_no_threads_of_others():
         ("127.0.0.1", {"Host": ""}, 403),
         ("127.0.0.1", {"Origin": "https://attacker.example"}, 403),
         ("127.0.0.1", {"Origin": "null"}, 403),
+        ("127.0.0.1", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("127.0.0.1", {"Sec-Fetch-Site": "same-origin"}, 200),
+        ("127.0.0.1", {"Sec-Fetch-Site": "none"}, 200),
     ],
 )
 async def test_without_keys_only_clients_on_this_machine_are_accepted(client_address, headers, status):

@@ -358,7 +358,7 @@ ACCEPT = {"accept": "application/json, text/event-stream"}
         ({"x-api-key": "wrong"}, 401, "unknown"),
         ({"x-api-key": ""}, 401, "Send an API key"),
         ({"authorization": "Bearer wrong"}, 401, "unknown"),
-        ({"authorization": "Bearer "}, 401, "unknown"),
+        ({"authorization": "Bearer "}, 401, "Send an API key"),
         ({"authorization": "Basic a2V5LW9mLWFsaWNl"}, 401, "Send an API key"),
         ({"x-api-key": "key-of-alice", "authorization": "Bearer key-of-bob"}, 200, ""),
         ({"x-api-key": "key-of-both"}, 403, "not bound to exactly one user"),

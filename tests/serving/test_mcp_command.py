@@ -212,7 +212,9 @@ def test_wrong_usage(
         ('{"secret-key": {"user": "alice"}}', "Key 1 in"),
         ('{"secret-key": {"users": "alice"}}', "users must be a list of user IDs"),
         ('{"secret-key": {"users": []}}', "users must not be empty"),
-        ('{"secret-key": {}}', "No API key is bound to exactly one user"),
+        ('{"secret-key": {}}', "must be bound to exactly one user"),
+        ('{"a": {"users": ["alice"]}, "secret-key": {"users": ["alice", "bob"]}}', "Key 2 in"),
+        ('{"secret-key": {"users": ["alice"]}, "secret-key": {"users": ["bob"]}}', "has the same name twice"),
         ('{"secret-key ": {"users": ["alice"]}}', "Key 1 of api_keys must be printable ASCII"),
         ("{}", "api_keys must not be empty"),
     ],
@@ -226,6 +228,7 @@ def test_wrong_files_of_keys(
     assert code == 2
     assert message in shown
     assert "secret-key" not in shown
+    assert not Path(sqlite_url.removeprefix("sqlite:///")).exists(), "the file is checked before a database is made"
 
 
 def test_a_port_that_is_in_use(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import httpx
 import older_hypothesis
+import pytest
 import schemathesis
 from examples import examples
 from fastapi.routing import APIRoute
@@ -38,8 +39,15 @@ def _app() -> object:
 
 
 APP = _app()
-CONFIG = schemathesis.Config.from_dict({"phases": {"coverage": {"enabled": False}}})
-SCHEMA = schemathesis.openapi.from_dict(APP.openapi(), config=CONFIG)
+
+
+def _schema(*, coverage: bool) -> schemathesis.BaseSchema:
+    config = schemathesis.Config.from_dict({"phases": {"coverage": {"enabled": coverage}}})
+    return schemathesis.openapi.from_dict(APP.openapi(), config=config)
+
+
+SCHEMA = _schema(coverage=False)
+COVERAGE = _schema(coverage=True)
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -58,8 +66,22 @@ RUNNER = asyncio.Runner()
     suppress_health_check=list(HealthCheck),
 )
 def test_every_answer_is_as_the_document_says(case):
+    check(case)
+
+
+@COVERAGE.parametrize()
+@settings(phases=[Phase.explicit], deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.exhaustive
+def test_every_answer_to_systematic_requests_is_as_the_document_says(case):
+    """Boundaries, missing and repeated parts, and wrong types of every parameter, one at a time."""
+    check(case)
+
+
+def check(case: schemathesis.Case) -> None:
+    """Send a request, and compare the answer with the document."""
     given = case.as_transport_kwargs(base_url="http://localhost:7777", headers={"X-API-Key": KEY})
     given["content"] = given.pop("data", None)
+    given["headers"] = {name: value.encode("latin-1") for name, value in given["headers"].items()}
     cookies = given.pop("cookies", None)
     assert not cookies
 
@@ -88,6 +110,6 @@ def test_every_route_is_described_with_an_example():
                 assert all(list(one["content"]) == ["application/problem+json"] for one in problems)
                 if "/v1/" in route.path:
                     assert {"401", "403", "422", "429", "500", "503"} <= described["responses"].keys()
-                    assert described["security"] == [{"APIKeyHeader": []}]
+                    assert described["security"] == [{"APIKeyHeader": []}, {"HTTPBearer": []}]
     without = [name for name, one in document["components"]["schemas"].items() if not one.get("description")]
     assert [name for name in without if not name.startswith("Listing") and name != "JsonValue"] == []

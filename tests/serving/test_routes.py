@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
+import tempfile
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableGenerator, RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
+from langchain_core.tools import tool
 from langgraph.graph import MessagesState, StateGraph
 from langgraph.types import interrupt
 from requests_of_routes import (
@@ -28,9 +35,11 @@ from requests_of_routes import (
     secret,
     send,
 )
+from starlette.requests import ClientDisconnect
 
 from langchain_agentmem import AgentMemory, InvalidInputError, InvalidTypeError
 from langchain_agentmem.serving import Access, ServingLimits, create_app
+from langchain_agentmem.serving.turns import Events
 from langchain_agentmem.testing import ScriptedChatModel
 
 ODD = (
@@ -170,9 +179,57 @@ async def test_an_answer_is_streamed(local):
         assert answer.headers["content-type"].startswith("text/event-stream")
         found = await events(answer)
     assert [name for name, _ in found] == ["token", "done"]
-    assert found[0][1] == {"text": "You said: Hello"}
+    assert found[0][1] == {"text": "You said: Hello", "message_id": found[1][1]["message_id"], "tool_calls": []}
     assert found[1][1]["content"] == "You said: Hello"
     assert found[1][1]["thread_id"] == f"{ALICE}/s/echo"
+
+
+class InParts(ScriptedChatModel):
+    """A scripted model that streams: each word of a text, and each tool call in two parts."""
+
+    def _stream(self, *args: Any, **options: Any):
+        message = self._generate(*args, **options).generations[0].message
+        for word in str(message.content).split(" "):
+            yield ChatGenerationChunk(message=AIMessageChunk(word))
+        for at, call in enumerate(message.tool_calls):
+            arguments = json.dumps(call["args"])
+            for name, part in ((call["name"], arguments[:5]), (None, arguments[5:])):
+                chunk = {"name": name, "args": part, "id": name and call["id"], "index": at, "type": "tool_call_chunk"}
+                yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=[chunk]))
+
+
+@tool
+def look_up(city: str) -> str:
+    """Look up the weather of a city."""
+    return f"It is sunny in {city}."
+
+
+@pytest.mark.parametrize("kind", [InParts, ScriptedChatModel])
+async def test_each_part_of_a_stream_names_its_message(kind):
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    called = AIMessage("Let me look.", tool_calls=[{"name": "look_up", "args": {"city": "Náxos"}, "id": "call-1"}])
+    app = create_app(
+        memory,
+        agents={"graph": create_agent(kind([called, "It is sunny."]), [look_up]), "chain": kind([called])},
+    )
+    async with client(app) as session:
+        for agent in ("graph", "chain"):
+            body = {"message": "Hi", "user_id": ALICE, "session_id": "s", "stream": True}
+            *parts, (last, answer) = await events(await session.post(f"/v1/agents/{agent}/run", json=body))
+            assert (last, {name for name, _ in parts}) == ("done", {"token"})
+            ids = list(dict.fromkeys(one["message_id"] for _, one in parts))
+            texts = ["".join(one["text"] for _, one in parts if one["message_id"] == id_) for id_ in ids]
+            assert [text.replace(" ", "") for text in texts] == ["Letmelook.", "Itissunny."][: len(ids)]
+            assert (len(ids), ids[-1]) == (2 if agent == "graph" else 1, answer["message_id"])
+            calls = [call for _, one in parts if one["message_id"] == ids[0] for call in one["tool_calls"]]
+            assert [call["name"] for call in calls if call["name"]] == ["look_up"]
+            assert ({call["index"] for call in calls}, calls[0]["id"]) == ({0}, "call-1")
+            assert json.loads("".join(call["args"] for call in calls)) == {"city": "Náxos"}
+            if agent == "graph":
+                thread = {"thread_id": answer["thread_id"], "user_id": ALICE}
+                stored = (await session.get("/v1/thread/messages", params=thread)).json()["items"]
+                assert [one["id"] for one in stored if one["role"] == "ai"] == ids
+    await memory.aclose()
 
 
 async def test_a_chain_is_streamed_in_parts():
@@ -356,6 +413,76 @@ async def test_requests_have_a_time_limit():
     await memory.aclose()
 
 
+async def test_a_slow_body_ends_at_the_time_limit():
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    app = create_app(memory, limits=ServingLimits(timeout=0.05, run_timeout=0.05), agents={"echo": echo})
+
+    async def slow():
+        yield b" "
+        await _never()
+
+    async with client(app) as session:
+        for path in ("/v1/agents/echo/run", "/v1/messages", "/v1/import"):
+            answer = await session.post(path, content=slow(), headers={"Content-Type": "application/json"})
+            assert (answer.status_code, answer.json()["detail"]) == (504, "The request took too long."), path
+    await memory.aclose()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_process_runs_a_limited_number_of_turns(stream):
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    goes_on = asyncio.Event()
+    started = asyncio.Event()
+
+    async def slow(_: Any) -> str:
+        started.set()
+        await goes_on.wait()
+        return "Done"
+
+    app = create_app(memory, limits=ServingLimits(turns=1), agents={"slow": RunnableLambda(slow)})
+    body = {"message": "Hi", "stream": stream}
+    async with client(app) as session:
+        first = asyncio.create_task(session.post("/v1/agents/slow/run", json=body))
+        await started.wait()
+        refused = await session.post("/v1/agents/slow/run", json=body)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        goes_on.set()
+        assert "Done" in (await first).text
+        assert "Done" in (await session.post("/v1/agents/slow/run", json=body)).text
+    await memory.aclose()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_turn_that_the_end_of_the_application_cancels_is_an_error(stream):
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    started = asyncio.Event()
+
+    async def slow(_: Any) -> str:
+        started.set()
+        await _never()
+        return ""
+
+    app = create_app(memory, limits=ServingLimits(shutdown_timeout=0.01), agents={"slow": RunnableLambda(slow)})
+    async with client(app) as session:
+        async with app.router.lifespan_context(app):
+            body = {"message": "Hi", "stream": stream}
+            request = asyncio.create_task(session.post("/v1/agents/slow/run", json=body))
+            await started.wait()
+        answer = await request
+        problem = (await events(answer))[-1][1] if stream else answer.json()
+    assert (problem["status"], problem["detail"]) == (503, "The service is shutting down.")
+
+
+async def test_events_are_dropped_after_the_client_has_left():
+    read = Events()
+    read.send("token", "1")
+    body = read.body()
+    assert await anext(body) == b"event: token\ndata: 1\n\n"
+    await body.aclose()
+    read.send("token", "2")
+    assert read._queue.empty()
+
+
 async def _never(*_: Any) -> Any:
     await asyncio.Event().wait()
 
@@ -400,6 +527,14 @@ async def test_no_page_of_another_origin_reads_answers_unless_it_is_listed():
     await listed.aclose()
 
 
+def test_one_origin_is_no_list_of_origins():
+    with (
+        AgentMemory.from_url("sqlite:///:memory:") as memory,
+        pytest.raises(InvalidTypeError, match="cors_origins must"),
+    ):
+        create_app(memory, cors_origins="https://app.example")
+
+
 async def test_unknown_paths_and_methods_are_problems(local):
     for answer, status in ((await local.get("/v1/nothing"), 404), (await local.put("/v1/sessions"), 405)):
         assert (answer.status_code, answer.json()["status"]) == (status, status)
@@ -442,9 +577,12 @@ async def test_an_unknown_query_parameter_is_answered_with_the_known_ones(local)
 async def test_added_messages_are_answered_with_their_ids(local):
     about = {"session_id": "trip", "user_id": ALICE}
     said = [{"role": "user", "content": "Hi", "id": "m1"}, {"role": "assistant", "content": "Hello"}]
-    ids = (await local.post("/v1/messages", json={**about, "messages": said})).json()["ids"]
-    found = (await local.get("/v1/messages", params=about)).json()["items"]
-    assert ids == [one["id"] for one in found]
+    await local.post("/v1/messages", json={**about, "messages": [{"role": "user", "content": "First"}]})
+    added = (await local.post("/v1/messages", json={**about, "messages": said})).json()
+    ids = added["ids"]
+    assert added["positions"] == [1, 2]
+    found = (await local.get("/v1/messages", params={**about, "after": 0})).json()["items"]
+    assert [(one["id"], one["position"]) for one in found] == [*zip(ids, added["positions"], strict=True)]
     assert ids[0] == "m1"
     assert (await local.delete("/v1/messages", params={**about, "message_id": ids[1]})).json() == {"deleted": 1}
 
@@ -454,6 +592,14 @@ async def test_everything_is_deleted_only_with_all(local):
     said = [{"role": "user", "content": "Hi", "id": f"m{n}"} for n in range(3)]
     await local.post("/v1/messages", json={**about, "messages": said})
     ids = (await local.post("/v1/knowledge", json={"name": "rules", "texts": ["A", "B", "C"]})).json()["ids"]
+    values = {"user_id": ALICE, "values": {"tone": "short", "language": "Greek"}}
+    await local.put("/v1/variables", json=values)
+    await local.put("/v1/variables", json={**values, "session_id": "trip"})
+    for wrong in ({}, {"all": "false"}):
+        answer = await local.delete("/v1/variables", params={"user_id": ALICE, **wrong})
+        assert (answer.status_code, "all=true" in answer.json()["detail"]) == (422, True), answer.text
+    assert (await local.delete("/v1/variables", params={"user_id": ALICE, "all": "true"})).json() == {"deleted": 2}
+    assert len((await local.get("/v1/variables", params=about)).json()["values"]) == 2, "narrower scopes are kept"
     for path, place, name, one in (
         ("/v1/messages", about, "message_id", "m1"),
         ("/v1/knowledge", {"name": "rules"}, "id", ids[1]),
@@ -464,6 +610,124 @@ async def test_everything_is_deleted_only_with_all(local):
         assert len((await local.get(path, params=place)).json()["items"]) == 3
         assert (await local.delete(path, params={**place, name: one})).json() == {"deleted": 1}
         assert (await local.delete(path, params={**place, "all": "true"})).json() == {"deleted": 2}
+
+
+NOBODY = {"user_id": "unknown@example.com"}
+UNKNOWN = {
+    "session_id": "unknown",
+    "thread_id": "unknown",
+    "fact_id": "unknown",
+    "memory_id": "unknown",
+    "message_id": "unknown",
+    "name": "unknown",
+    "id": "unknown",
+    "query": "unknown",
+    "subject": "unknown",
+    "predicate": "unknown",
+    "object": "unknown",
+}
+
+
+@pytest.mark.parametrize("route", [one for one in SAMPLES if one[0] in {"GET", "DELETE"}], ids=" ".join)
+async def test_what_does_not_exist_is_an_empty_list_a_404_or_no_change(local, route):
+    """The rule in docs/serving.md."""
+    method, path = route
+    described = (await local.get("/openapi.json")).json()["paths"][path][method.lower()]
+    known = {one["name"] for one in described["parameters"] if one["in"] == "query"} if SAMPLES[route].query else set()
+    query = {name: value for name, value in UNKNOWN.items() if name in known & SAMPLES[route].query.keys()}
+    query |= {"all": "true"} if "all" in SAMPLES[route].query else {}
+    query |= NOBODY if SAMPLES[route].kind in {"user", "list"} else {}
+    answer = await local.request(method, path.format(agent="echo", name="unknown"), params=query)
+    found = answer.json()
+    if answer.status_code == 404:
+        assert path in {
+            "/v1/session",
+            "/v1/summary",
+            "/v1/entity",
+            "/v1/variable",
+            "/api/v1/agent/{agent}/memory/{name}",
+            "/v1/export",
+        }
+        assert method == "GET"
+        return
+    assert answer.status_code == 200, answer.text
+    if method == "DELETE":
+        assert found in ({"changed": False}, {"deleted": 0})
+    elif path not in {"/health", "/ready", "/v1/stats", "/v1/agents", "/v1/profile"}:
+        lists = [value for value in found.values() if isinstance(value, (list, dict))]
+        assert lists or found == {"text": ""}
+        assert not any(lists)
+
+
+async def test_parts_of_unknown_objects_are_empty_or_unchanged(local):
+    for path in ("messages", "thread/messages", "thread/checkpoints", "thread/sizes"):
+        query = {"thread_id" if path.startswith("thread") else "session_id": "unknown", **NOBODY}
+        assert (await local.get(f"/v1/{path}", params=query)).json()["items"] == []
+    await local.post("/v1/knowledge", json={"name": "rules", "texts": ["Be kind."]})
+    for names, texts in (("unknown", []), (["unknown", "rules"], ["Be kind."])):
+        found = await local.get("/v1/knowledge/search", params={"query": "kind", "name": names})
+        assert [one["text"] for one in found.json()["items"]] == texts
+    assert (await local.get("/v1/export", params={"thread_id": "unknown"})).status_code == 404
+    title = await local.patch("/v1/session", json={"session_id": "unknown", "title": "New"})
+    assert title.json() == {"changed": False}
+    assert (await local.post("/v1/session/end", json={"session_id": "unknown"})).json() == {"deleted": 0}
+
+
+async def test_the_messages_of_a_thread_are_paged(local):
+    for text in ("One", "Two"):
+        body = {"message": text, "user_id": ALICE, "session_id": "s"}
+        thread = (await local.post("/v1/agents/echo/run", json=body)).json()["thread_id"]
+    query = {"thread_id": thread, "user_id": ALICE, "limit": 3}
+    first = (await local.get("/v1/thread/messages", params=query)).json()
+    assert ([one["text"] for one in first["items"]], first["next_after"]) == (["One", "You said: One", "Two"], 2)
+    second = (await local.get("/v1/thread/messages", params={**query, "after": 2})).json()
+    assert [(one["position"], one["text"]) for one in second["items"]] == [(3, "You said: Two")]
+    assert second["next_after"] is None
+    whole = (await local.get("/v1/thread/messages", params={**query, "limit": 4})).json()
+    assert (len(whole["items"]), whole["next_after"]) == (4, None)
+
+
+async def test_the_history_of_facts_is_paged(local):
+    for number in range(5):
+        await local.post("/v1/facts", json={"user_id": ALICE, "text": f"Fact {number}"})
+    query, texts = {"user_id": ALICE, "limit": 2, "offset": 0}, []
+    while query["offset"] is not None:
+        page = (await local.get("/v1/facts/history", params=query)).json()
+        texts += [one["text"] for one in page["items"]]
+        query["offset"] = page["next_offset"]
+    assert texts == [f"Fact {number}" for number in range(5)]
+
+
+@pytest.mark.parametrize("given", ["bytes=0-10", "bytes=999999999-", "bytes=x", "none"])
+async def test_an_export_is_always_sent_as_a_whole(local, given, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    await local.post("/v1/messages", json={"session_id": "s", "messages": [{"role": "user", "content": "Hi"}]})
+    answer = await local.get("/v1/export", headers={"Range": given})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    assert json.loads(answer.text.splitlines()[-1])["kind"] == "end"
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
+
+
+async def test_the_file_of_an_export_is_deleted_if_the_client_leaves(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    await memory.history("s").aadd_messages([("user", "Hi")])
+    app = create_app(memory)
+
+    async def send(message: Any) -> None:
+        assert await asyncio.to_thread(os.listdir, tmp_path)
+        raise OSError("The client has left.")
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1", "scheme": "http"}
+    scope |= {"method": "GET", "path": "/v1/export", "raw_path": b"/v1/export", "root_path": "", "query_string": b""}
+    scope |= {"headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1), "server": ("localhost", 80)}
+    with contextlib.suppress(OSError, ClientDisconnect):
+        await app(scope, receive, send)
+    assert await asyncio.to_thread(os.listdir, tmp_path) == []
+    await memory.aclose()
 
 
 async def test_errors_of_an_import_name_no_file_of_the_machine(local):

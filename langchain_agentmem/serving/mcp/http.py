@@ -19,7 +19,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from langchain_agentmem.arguments.values import check_flag, check_list, shown
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.memory import AgentMemory
-from langchain_agentmem.serving.access import Access, ApiKeys, refusal_without_key
+from langchain_agentmem.serving.access import (
+    CHALLENGE,
+    MISSING_KEY,
+    UNKNOWN_KEY,
+    Access,
+    ApiKeys,
+    api_key_in,
+    refusal_without_key,
+)
 from langchain_agentmem.serving.mcp.callers import Caller
 from langchain_agentmem.serving.mcp.server import CALLER, McpSettings, build
 
@@ -134,13 +142,12 @@ class _Authenticated:
             client = scope.get("client")
             reason = refusal_without_key(client[0] if client else None, headers)
             return None if reason is None else _refused(403, reason)
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        key = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else None)
+        key = api_key_in(headers)
         if key is None:
-            return _refused(401, "Send an API key, as Authorization: Bearer or as X-API-Key.")
+            return _refused(401, MISSING_KEY)
         number = self._keys.number(key)
         if number is None:
-            return _refused(401, "The API key is unknown.")
+            return _refused(401, UNKNOWN_KEY)
         caller = self._callers[number]
         if caller is None:
             return _refused(403, "The API key is not bound to exactly one user.")
@@ -150,5 +157,4 @@ class _Authenticated:
 
 def _refused(status: int, message: str) -> JSONResponse:
     error = {"code": types.INVALID_REQUEST, "message": message}
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    return JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, headers)
+    return JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, status, CHALLENGE if status == 401 else None)

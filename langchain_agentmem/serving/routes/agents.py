@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, model_validator
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from langchain_agentmem.serving.agents import Answered, ServedAgent, Turn
+from langchain_agentmem.serving.agents import Answered, Part, ServedAgent, Turn
 from langchain_agentmem.serving.callers import Caller, CallerOf, RequiredUser
 from langchain_agentmem.serving.problems import ProblemError
 from langchain_agentmem.serving.routes.models import ALICE, Answer, Body, Id, plain
@@ -22,6 +22,8 @@ from langchain_agentmem.serving.turns import Events
 
 routes = router("agents", 404, 502)
 run_routes = router("agents", 404, 409, 502, route=LongRoute)
+
+_ENDING = "The service is shutting down."
 
 AgentName = Annotated[str, Path(min_length=1, max_length=1024, description="The agent.", examples=["rag-agent"])]
 
@@ -92,20 +94,35 @@ class RunAnswer(Answer):
     interrupts: list[Interrupt]
 
 
+class ToolCallPart(Answer):
+    """A part of a tool call. Parts with the same `index` are one call; join their `args` to JSON."""
+
+    index: int | None = Field(examples=[0])
+    id: str | None = Field(examples=["call-1"])
+    name: str | None = Field(examples=["search_memory"])
+    args: str | None = Field(examples=['{"query": "Malta"}'])
+
+
 class Token(Answer):
-    """A part of the text of an answer, in an event `token`."""
+    """A part of a message of the agent, in an event `token`."""
 
     text: str
+    message_id: str | None
+    """The ID of the message: an agent that calls tools sends several messages in a turn."""
+    tool_calls: list[ToolCallPart]
 
+
+_TOKEN = '{"text":"Python","message_id":"lc_run--01a21dc0","tool_calls":[]}'
 
 _STREAM: dict[str, Any] = {
     "text/event-stream": {
         "schema": {
-            "description": "Events: `token` with a part of the text, and at last `done` with the answer, or `error`.",
+            "description": "Events: `token` with a part of a message (`text`, `message_id`, `tool_calls`), and at last "
+            "`done` with the answer, or `error`.",
             "type": "object",
             "properties": {
                 "event": {"type": "string", "enum": ["token", "done", "error"]},
-                "data": {"type": "string", "description": "JSON.", "examples": ['{"text":"Python"}']},
+                "data": {"type": "string", "description": "JSON.", "examples": [_TOKEN]},
             },
             "required": ["event", "data"],
         },
@@ -174,7 +191,12 @@ async def run_agent(request: Request, caller: CallerOf, agent: AgentName, run: R
     if run.stream:
         return _streamed(service, caller, served, turn)
     answer = service.turns.start(_answer(service, caller, served, turn))
-    return await asyncio.shield(answer)
+    try:
+        return await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        if answer.cancelled():  # the application ends
+            raise ProblemError(503, _ENDING) from None
+        raise
 
 
 async def _answer(service: Service, caller: Caller, served: ServedAgent, turn: Turn) -> RunAnswer:
@@ -199,7 +221,10 @@ def _streamed(service: Service, caller: Caller, served: ServedAgent, turn: Turn)
                     if isinstance(part, Answered):
                         events.send("done", _shown(served, turn, part).model_dump_json())
                     else:
-                        events.send("token", Token(text=part).model_dump_json())
+                        events.send("token", _token(part).model_dump_json())
+        except asyncio.CancelledError:  # the application ends
+            failure = ProblemError(503, _ENDING)
+            raise
         except Exception as error:
             failure = error
         finally:
@@ -208,6 +233,11 @@ def _streamed(service: Service, caller: Caller, served: ServedAgent, turn: Turn)
     service.turns.start(produce())
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events.body(), media_type="text/event-stream", headers=headers)
+
+
+def _token(part: Part) -> Token:
+    calls = [ToolCallPart.model_validate(dict(one)) for one in part.tool_calls]
+    return Token(text=part.text, message_id=part.message_id, tool_calls=calls)
 
 
 def _shown(served: ServedAgent, turn: Turn, answered: Answered) -> RunAnswer:

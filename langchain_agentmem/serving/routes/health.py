@@ -26,7 +26,7 @@ async def health() -> Health:
     return Health()
 
 
-@routes.get("/ready", responses={503: documented()[503]})
+@routes.get("/ready", responses={status: documented()[status] for status in (503, 504)})
 async def ready(request: Request) -> Health:
     """Return whether the service can use its database. It requires no key."""
     try:

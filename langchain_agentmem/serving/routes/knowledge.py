@@ -95,7 +95,12 @@ async def search_entries(
     name: OptionalNames = None,
     k: Annotated[int, Query(ge=1, le=100, description="The maximum number of texts.")] = 5,
 ) -> Any:
-    """Find the texts that match a query best."""
+    """Find the texts that match a query best. Collections that do not exist are left out."""
+    if name is not None:
+        known = await caller.memory.knowledge.anames()
+        name = [one for one in name if one in known]
+        if not name:
+            return {"items": []}
     return {"items": await caller.memory.knowledge.asearch(query, names=name, k=k)}
 
 

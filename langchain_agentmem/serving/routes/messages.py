@@ -12,12 +12,13 @@ from pydantic import Field, JsonValue
 
 from langchain_agentmem.messages.models import FoundMessage, StoredMessage
 from langchain_agentmem.messages.roles import role_of
+from langchain_agentmem.programs import arun
 from langchain_agentmem.serving.callers import CallerOf, UserOf
 from langchain_agentmem.serving.routes.models import (
     ALICE,
     MAX_IDS,
     MAX_LIMIT,
-    MAX_OFFSET,
+    After,
     All,
     Answer,
     Body,
@@ -33,7 +34,7 @@ from langchain_agentmem.serving.routes.models import (
 )
 from langchain_agentmem.serving.routing import router
 
-routes = router("messages", 404)
+routes = router("messages")
 
 
 class ToolCall(Answer):
@@ -117,6 +118,8 @@ class AddedMessages(Answer):
 
     ids: list[str] = Field(examples=[["message-1"]])
     """Their IDs, in the order of the request."""
+    positions: list[int] = Field(examples=[[0]])
+    """Their positions in the session, in the same order."""
 
 
 @routes.get("/messages", response_model=MessagePage)
@@ -125,9 +128,7 @@ async def list_messages(
     user: UserOf,
     session_id: SessionId,
     agent: OptionalAgent = None,
-    after: Annotated[
-        int, Query(ge=-1, le=MAX_OFFSET, description="The position of the last message of the page before.")
-    ] = -1,
+    after: After = -1,
     limit: Limit = 100,
 ) -> Any:
     """Return the messages of a session that follow a position, oldest first."""
@@ -146,8 +147,8 @@ async def add_messages(caller: CallerOf, new: NewMessages) -> AddedMessages:
     messages: list[Any] = [
         {**one.model_dump(exclude_none=True), "id": id_} for one, id_ in zip(new.messages, ids, strict=True)
     ]
-    await history.aadd_messages(messages, metadata=new.metadata)
-    return AddedMessages(ids=ids)
+    first = await arun(history.adding(messages, new.metadata)) or 0
+    return AddedMessages(ids=ids, positions=[*range(first, first + len(ids))])
 
 
 @routes.delete("/messages")

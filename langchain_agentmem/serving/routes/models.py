@@ -76,6 +76,7 @@ OptionalAgent = Annotated[
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The maximum number of entries.")]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET, description="The number of entries to skip.")]
+After = Annotated[int, Query(ge=-1, le=MAX_OFFSET, description="The position of the last message of the page before.")]
 Search = Annotated[str, Query(min_length=1, max_length=10_000, description="The query.", examples=["Where to?"])]
 
 All = Annotated[bool, Query(alias="all", description="If true, and without IDs, everything is deleted.")]

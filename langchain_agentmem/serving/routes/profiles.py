@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue
 
 from langchain_agentmem.serving.callers import CallerOf, RequiredUser
 from langchain_agentmem.serving.problems import ProblemError
@@ -18,11 +18,15 @@ from langchain_agentmem.serving.routes.models import (
     Changed,
     Deleted,
     Id,
+    Limit,
+    Listing,
+    Offset,
+    part,
     plain,
 )
 from langchain_agentmem.serving.routing import router
 
-routes = router("profiles", 404, 409)
+routes = router("profiles", 409)
 
 
 class Profile(Answer):
@@ -95,12 +99,9 @@ FactId = Annotated[str, Query(min_length=1, max_length=1024, description="The ID
 
 @routes.get("/profile", response_model=Profile)
 async def get_profile(caller: CallerOf, user: RequiredUser, as_of: AsOf = None) -> Any:
-    """Return the profile of a user, now or at an earlier time."""
+    """Return the profile of a user, now or at an earlier time. The profile of an unknown user is empty."""
     found = await caller.memory.profiles.aget(user, as_of=as_of)
-    if found is None:
-        raise ProblemError(404, "The user has no profile.")
-    values = found.model_dump(mode="json") if isinstance(found, BaseModel) else found
-    return {"user_id": user, "profile": plain(values)}
+    return {"user_id": user, "profile": plain(found.model_dump(mode="json"))}
 
 
 @routes.get("/profile/context")
@@ -152,10 +153,11 @@ async def list_facts(
     return {"items": [one for one in found if past or one.is_valid()][:k]}
 
 
-@routes.get("/facts/history", response_model=FactList)
-async def list_fact_history(caller: CallerOf, user: RequiredUser) -> Any:
-    """Return all facts about a user, also superseded ones, by the start of their validity periods."""
-    return {"items": await caller.memory.profiles.atimeline(user)}
+@routes.get("/facts/history", response_model=Listing[Fact])
+async def list_fact_history(caller: CallerOf, user: RequiredUser, limit: Limit = 100, offset: Offset = 0) -> Any:
+    """Return facts about a user, also superseded ones, by the start of their validity periods."""
+    found = await caller.memory.profiles.atimeline(user)
+    return part(found[offset : offset + limit + 1], limit, offset)
 
 
 @routes.post("/facts", status_code=201, response_model=Fact)

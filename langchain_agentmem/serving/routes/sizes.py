@@ -9,12 +9,11 @@ from fastapi import Query
 from pydantic import Field
 
 from langchain_agentmem.serving.callers import CallerOf, UserOf
-from langchain_agentmem.serving.problems import ProblemError
 from langchain_agentmem.serving.routes.models import Answer, ThreadId
 from langchain_agentmem.serving.routing import router
-from langchain_agentmem.serving.threads import check_thread
+from langchain_agentmem.serving.threads import may_access
 
-routes = router("threads", 404)
+routes = router("threads")
 
 
 class CheckpointSize(Answer):
@@ -56,8 +55,7 @@ async def list_sizes(
     limit: Annotated[int, Query(ge=1, le=100, description="The maximum number of checkpoints.")] = 20,
 ) -> Any:
     """Return the checkpoints of a thread with the bytes that they need and add, the newest first."""
-    await check_thread(caller, thread_id, user)
+    if not await may_access(caller, thread_id, user):
+        return {"items": []}
     found = await caller.memory.checkpointer.asizes(thread_id, limit=limit, before=before)
-    if not found and before is None:
-        raise ProblemError(404, "The thread does not exist.")
     return {"items": found, "next_before": found[-1].checkpoint_id if len(found) == limit else None}

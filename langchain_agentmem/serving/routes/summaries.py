@@ -22,7 +22,7 @@ from langchain_agentmem.serving.routes.models import (
 )
 from langchain_agentmem.serving.routes.sessions import Summary
 from langchain_agentmem.serving.routing import router
-from langchain_agentmem.serving.threads import check_thread, own_threads
+from langchain_agentmem.serving.threads import may_access, own_threads
 
 routes = router("summaries", 404)
 
@@ -49,11 +49,11 @@ async def get_summary(
     ] = None,
 ) -> Any:
     """Return the stored summary of a session or a thread. A session without one gets a summary that quotes its messages."""
-    if thread_id is not None:
-        await check_thread(caller, thread_id, user)
-    found = await caller.memory.asummary(
-        session_id, user_id=None if session_id is None else user, agent=agent, thread_id=thread_id
-    )
+    found = None
+    if thread_id is None or await may_access(caller, thread_id, user):
+        found = await caller.memory.asummary(
+            session_id, user_id=None if session_id is None else user, agent=agent, thread_id=thread_id
+        )
     if found is None:
         raise ProblemError(404, "There is no summary.")
     return found
@@ -64,7 +64,8 @@ async def list_summaries(caller: CallerOf, owner: OwnerOf, limit: Limit = 20, of
     """List the summaries of sessions and threads, the most recently used first."""
     found = list(await caller.memory.asummaries(user_id=owner, limit=limit + 1, offset=offset))
     listed: dict[str, Any] = part(found, limit, offset)
-    if caller.is_bound and any(one.thread_id is not None for one in listed["items"]):
-        own = await own_threads(caller, owner)
+    threads = [one.thread_id for one in listed["items"] if one.thread_id is not None]
+    if caller.is_bound and threads:
+        own = await own_threads(caller, threads)
         listed["items"] = [one for one in listed["items"] if one.thread_id is None or one.thread_id in own]
     return listed

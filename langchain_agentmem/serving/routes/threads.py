@@ -12,10 +12,10 @@ from langgraph.checkpoint.base import CheckpointTuple
 from pydantic import Field
 
 from langchain_agentmem.serving.callers import CallerOf, OwnerOf, UserOf
-from langchain_agentmem.serving.problems import ProblemError
 from langchain_agentmem.serving.routes.messages import Message, shown_message
 from langchain_agentmem.serving.routes.models import (
     ALICE,
+    After,
     Answer,
     Changed,
     Limit,
@@ -25,9 +25,9 @@ from langchain_agentmem.serving.routes.models import (
     part,
 )
 from langchain_agentmem.serving.routing import router
-from langchain_agentmem.serving.threads import check_thread, is_own
+from langchain_agentmem.serving.threads import is_own, may_access
 
-routes = router("threads", 404, 409)
+routes = router("threads", 409)
 
 
 class Thread(Answer):
@@ -69,10 +69,18 @@ class Checkpoints(Answer):
     """The checkpoint to continue before; null at the end."""
 
 
-class ThreadMessages(Answer):
-    """The messages in the latest state of a thread."""
+class ThreadMessage(Message):
+    """A message of a thread."""
 
-    items: list[Message]
+    position: int = Field(examples=[0])
+
+
+class ThreadMessages(Answer):
+    """Messages in the latest state of a thread, oldest first."""
+
+    items: list[ThreadMessage]
+    next_after: int | None = None
+    """The position to continue after; null at the end of the list."""
 
 
 @routes.get("/threads", response_model=Listing[Thread])
@@ -80,7 +88,7 @@ async def list_threads(caller: CallerOf, owner: OwnerOf, limit: Limit = 100, off
     """List threads, the most recently used first. A key that is bound to users gets no threads with other users."""
     found = await caller.memory.checkpointer.athreads(user_id=owner, limit=limit + 1, offset=offset)
     listed: dict[str, Any] = part(found, limit, offset)
-    listed["items"] = [one for one in listed["items"] if is_own(caller, one)]
+    listed["items"] = [one for one in listed["items"] if is_own(caller, one.users)]
     return listed
 
 
@@ -95,7 +103,8 @@ async def list_checkpoints(
     limit: Annotated[int, Query(ge=1, le=100, description="The maximum number of checkpoints.")] = 20,
 ) -> Any:
     """Return the checkpoints of a thread, the newest first."""
-    await check_thread(caller, thread_id, user)
+    if not await may_access(caller, thread_id, user):
+        return {"items": []}
     earlier: RunnableConfig | None = (
         None if before is None else {"configurable": {"thread_id": thread_id, "checkpoint_id": before}}
     )
@@ -105,19 +114,27 @@ async def list_checkpoints(
 
 
 @routes.get("/thread/messages", response_model=ThreadMessages)
-async def list_thread_messages(caller: CallerOf, user: UserOf, thread_id: ThreadId) -> Any:
-    """Return the messages in the latest state of a thread: those of its channel `messages`."""
-    await check_thread(caller, thread_id, user)
+async def list_thread_messages(
+    caller: CallerOf, user: UserOf, thread_id: ThreadId, after: After = -1, limit: Limit = 100
+) -> Any:
+    """Return the messages in the latest state of a thread: those of its channel `messages`, oldest first.
+
+    Turns may change this list, so a position is that of a message at the time of the request.
+    """
+    if not await may_access(caller, thread_id, user):
+        return {"items": []}
     found = await caller.memory.checkpointer.aget_tuple(_config(thread_id))
-    if found is None:
-        raise ProblemError(404, "The thread does not exist.")
-    return {"items": list(map(shown_message, _messages(found) or []))}
+    messages = (None if found is None else _messages(found)) or []
+    first = after + 1
+    shown = [{**shown_message(one), "position": at} for at, one in enumerate(messages[first : first + limit], first)]
+    return {"items": shown, "next_after": after + limit if len(messages) > first + limit else None}
 
 
 @routes.delete("/thread")
 async def delete_thread(caller: CallerOf, user: UserOf, thread_id: ThreadId) -> Changed:
     """Delete a thread with all its checkpoints."""
-    await check_thread(caller, thread_id, user)
+    if not await may_access(caller, thread_id, user):
+        return Changed(changed=False)
     exists = await caller.memory.checkpointer.aget_tuple(_config(thread_id)) is not None
     await caller.memory.checkpointer.adelete_thread(thread_id)
     return Changed(changed=exists)

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
-from langchain_agentmem.arguments.omitted import OMITTED
 from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.serving.callers import CallerOf, OwnerOf, WholeMemory
+from langchain_agentmem.serving.problems import ProblemError
 from langchain_agentmem.serving.routes.models import Answer, OptionalSessionId, OptionalThreadId
 from langchain_agentmem.serving.routing import ImportRoute, LongRoute, router
-from langchain_agentmem.serving.threads import check_thread
+from langchain_agentmem.serving.threads import may_access
 
 MEDIA_TYPE = "application/x-ndjson"
 
@@ -41,6 +41,17 @@ class Imported(Answer):
     """Left out because they have expired since the export."""
 
 
+class _Export(FileResponse):
+    """A file that is sent as a whole, and is deleted with its folder afterwards, also if the client has left."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [one for one in scope["headers"] if one[0] != b"range"]  # each request makes another file
+        try:
+            await super().__call__({**scope, "headers": headers}, receive, send)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, Path(self.path).parent, ignore_errors=True)
+
+
 @routes.get(
     "/export",
     response_class=FileResponse,
@@ -57,8 +68,8 @@ async def export(
 
     The export is complete before the first line is sent.
     """
-    if thread_id is not None:
-        await check_thread(caller, thread_id, None if owner is OMITTED else owner)
+    if thread_id is not None and not await may_access(caller, thread_id, owner):
+        raise ProblemError(404, "The thread does not exist.")
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="agentmem-export-"))
     try:
         async with asyncio.timeout(request.app.state.agentmem.limits.run_timeout):
@@ -68,8 +79,7 @@ async def export(
     except BaseException:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         raise
-    remove = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-    return FileResponse(folder / "memory.jsonl", media_type=MEDIA_TYPE, filename="memory.jsonl", background=remove)
+    return _Export(folder / "memory.jsonl", media_type=MEDIA_TYPE, filename="memory.jsonl")
 
 
 @import_routes.post(

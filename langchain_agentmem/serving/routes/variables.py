@@ -124,9 +124,15 @@ async def delete_variable(
 
 @routes.delete("/variables")
 async def clear_variables(
-    caller: CallerOf, user: UserOf, agent: OptionalAgent = None, session_id: OptionalSessionId = None
+    caller: CallerOf,
+    user: UserOf,
+    agent: OptionalAgent = None,
+    session_id: OptionalSessionId = None,
+    everything: Annotated[bool, Query(alias="all", description="Required, because it deletes all of them.")] = False,
 ) -> Deleted:
-    """Delete the variables of exactly this scope."""
+    """Delete all variables of exactly this scope; wider and narrower scopes are kept. It needs `all=true`."""
+    if not everything:
+        raise ProblemError(422, "Pass all=true to delete all variables of the scope, or name one: DELETE /v1/variable.")
     return Deleted(deleted=await caller.memory.variables.aclear(user_id=user, agent=agent, session_id=session_id))
 
 
@@ -151,7 +157,7 @@ async def list_agent_memories(
 async def clear_agent_memories(
     caller: CallerOf, user: UserOf, agent: AgentName, session_name: SessionName = None
 ) -> Deleted:
-    """Delete the memory variables of an agent in a session."""
+    """Delete the memory variables of an agent in exactly this session; without `session_name`, those outside sessions."""
     deleted = await caller.memory.variables.aclear(user_id=user, agent=agent, session_id=session_name)
     return Deleted(deleted=deleted)
 

@@ -5,7 +5,9 @@ import { confirmed } from "./dialogs.js";
 import { address, count, el, id, json, link, moment, plain, say, stored, table } from "./dom.js";
 
 const PAGE = 100;
-const MESSAGES = 50;
+
+/** The number of messages on a page. */
+export const MESSAGES = 50;
 const FOUND = 20;
 
 /** The list of users, and a form that opens a user by ID. */
@@ -115,7 +117,7 @@ export async function conversation({ parameters, signal }) {
       el("h2", {}, "Messages"),
       after > -1 && el("p", {}, link("conversation", { ...place, after: after - MESSAGES > -1 ? after - MESSAGES : null }, "Earlier messages")),
       page.items.length ? list : el("p", { class: "muted" }, "There are no messages here."),
-      more(page, own, list),
+      more("v1/messages", page, own, list),
       el("h2", {}, "Delete"),
       remover(session, user, info.message_count),
     ],
@@ -128,7 +130,8 @@ export function facts(rows) {
   return el("div", { class: "panel" }, el("dl", { class: "fields" }, shown.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
 }
 
-function more(page, own, list) {
+/** Return a button that adds the next page of messages to a list; null at its end. */
+export function more(path, page, own, list) {
   if (page.next_after === null) return null;
   let after = page.next_after;
   const button = el("button", {
@@ -137,7 +140,7 @@ function more(page, own, list) {
       click: async () => {
         button.disabled = true;
         try {
-          const next = await get("v1/messages", { ...own, after, limit: MESSAGES });
+          const next = await get(path, { ...own, after, limit: MESSAGES });
           const nodes = next.items.map((one) => message(one, false));
           list.append(...nodes);
           say(`${next.items.length} more messages.`);

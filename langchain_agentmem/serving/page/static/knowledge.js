@@ -2,10 +2,11 @@
 
 import { get } from "./api.js";
 import { periods } from "./charts.js";
-import { facts } from "./conversations.js";
-import { address, add, count, el, json, moment, plain, say, stored, table } from "./dom.js";
+import { facts, pages } from "./conversations.js";
+import { address, add, count, el, moment, plain, say, stored, table } from "./dom.js";
 import { drawing, MOST_DRAWN } from "./graph.js";
 
+const PAGE = 100;
 const MOST_PERIODS = 60;
 const MANAGED = ["facts", "past", "user_id", "last_interaction"];
 
@@ -14,10 +15,10 @@ export async function profile({ parameters, signal }) {
   const user = parameters.get("user") ?? "";
   const asOf = parameters.get("as_of");
   const own = { user_id: user };
-  const [found, history, memories] = await Promise.all([
+  const offset = Number(parameters.get("offset") ?? 0);
+  const [found, history] = await Promise.all([
     get("v1/profile", { ...own, as_of: asOf ? `${asOf}:00Z` : null }, signal),
-    get("v1/facts/history", own, signal),
-    get("v1/memories", { ...own, limit: 100 }, signal),
+    get("v1/facts/history", { ...own, limit: PAGE, offset }, signal),
   ]);
   const values = found.profile;
   const fields = Object.entries(values).filter(([name]) => !MANAGED.includes(name));
@@ -32,12 +33,7 @@ export async function profile({ parameters, signal }) {
       factTable("Facts that are true", values.facts ?? []),
       el("h2", {}, "How the facts changed"),
       timeline(history.items),
-      el("h2", {}, "Memories"),
-      table("Texts that the user or an agent asked to keep", [
-        { name: "Text", header: true, cell: (one) => stored(one.text) },
-        { name: "Saved", cell: (one) => moment(one.created_at) },
-        { name: "Metadata", cell: (one) => (Object.keys(one.metadata ?? {}).length ? json(one.metadata) : "") },
-      ], memories.items, "There are no memories."),
+      pages("profile", { user, as_of: asOf }, offset, history.next_offset),
     ],
   };
 }
@@ -89,8 +85,8 @@ function timeline(items) {
   const drawn = items.slice(-MOST_PERIODS);
   const entries = drawn.map((one) => ({ name: one.text, from: milliseconds(one.valid_from), to: milliseconds(one.valid_to) }));
   return [
-    items.length > drawn.length && el("p", { class: "muted" }, `The chart shows the newest ${drawn.length} of ${count(items.length)} facts. The table has all.`),
-    periods("Facts over time", entries, Date.now(), factTable("All facts, also superseded ones, by the start of their validity periods", items)),
+    items.length > drawn.length && el("p", { class: "muted" }, `The chart shows the newest ${drawn.length} of the ${count(items.length)} facts on this page. The table has all of them.`),
+    periods("Facts over time", entries, Date.now(), factTable("Facts, also superseded ones, by the start of their validity periods", items)),
   ];
 }
 

@@ -4,11 +4,15 @@ import { ApiError } from "./api.js";
 import { conversation, sessions, users } from "./conversations.js";
 import { askForKey } from "./dialogs.js";
 import { add, el, link, say, stored } from "./dom.js";
+import { memories, records, variables } from "./items.js";
 import { entities, profile } from "./knowledge.js";
 import { forget, statistics, thread, threads } from "./operation.js";
 
-const VIEWS = { statistics, users, sessions, conversation, profile, entities, threads, thread, forget };
-const OF_USER = [["sessions", "Sessions"], ["profile", "Profile"], ["entities", "Entities"], ["threads", "Threads"], ["forget", "Forget"]];
+const VIEWS = { statistics, users, sessions, conversation, profile, memories, entities, threads, thread, variables, records, forget };
+const OF_USER = [
+  ["sessions", "Sessions"], ["profile", "Profile"], ["memories", "Memories"], ["entities", "Entities"], ["threads", "Threads"],
+  ["variables", "Variables"], ["records", "Records"], ["forget", "Forget"],
+];
 const GROUPS = { conversation: "sessions", thread: "threads" };
 
 const main = document.getElementById("main");

@@ -1,8 +1,8 @@
 // The views of statistics, threads with their checkpoints, and forgetting a user.
 
-import { get, request } from "./api.js";
+import { ApiError, get, request } from "./api.js";
 import { bars, shares } from "./charts.js";
-import { facts, message, opener, pages } from "./conversations.js";
+import { facts, message, MESSAGES, more, opener, pages } from "./conversations.js";
 import { confirmed } from "./dialogs.js";
 import { count, el, id, link, moment, plain, say, size, stored, table } from "./dom.js";
 
@@ -78,8 +78,10 @@ export async function thread({ parameters, signal }) {
   const own = { thread_id: name, user_id: user };
   const [sizes, messages] = await Promise.all([
     get("v1/thread/sizes", { ...own, before, limit: CHECKPOINTS }, signal),
-    get("v1/thread/messages", own, signal),
+    get("v1/thread/messages", { ...own, limit: MESSAGES }, signal),
   ]);
+  if (!sizes.items.length && !before) throw new ApiError(404, "The thread does not exist.");
+  const list = el("ol", { class: "messages", "aria-label": "Messages of the latest state" }, messages.items.map((one) => message(one)));
   const newest = sizes.items[0];
   return {
     title: `Thread ${plain(name, 80)}`,
@@ -104,7 +106,7 @@ export async function thread({ parameters, signal }) {
       sizes.next_before !== null && el("p", {}, link("thread", { thread: name, user, before: sizes.next_before }, "Earlier checkpoints")),
       el("h2", {}, "Messages of the latest state"),
       messages.items.length
-        ? el("ol", { class: "messages", "aria-label": "Messages of the latest state" }, messages.items.map((one) => message(one)))
+        ? [list, more("v1/thread/messages", messages, own, list)]
         : el("p", { class: "muted" }, "The state has no channel of messages, or it is empty."),
       el("h2", {}, "Delete"),
       threadRemover(name, user),
