@@ -206,7 +206,6 @@ class HistoryEngine:
         titles = titles_of(turn.messages, None)
         addition = Append(rows, titles, used, agent, None, ttl, sliding, secrets.randbits(62), first=position)
         created_at = min(now, *(row.created_at for row in rows))
-<<<<<<< HEAD
         restoration = Restoration(addition, created_at) if position is None else None
         try:
             first = yield from self._store(key, turn.messages, addition, embedded, restoration)
@@ -218,11 +217,6 @@ class HistoryEngine:
         """Return the position of the next message of a session; 0 if there is no such session."""
         head = yield from Read(self.backend, self.backend.messages.head(key, time.time()))
         return head.next_position
-=======
-        restoration = Restoration(addition, created_at) if first else None
-        stored = yield from self._store(key, turn.messages, addition, embedded, restoration)
-        return stored is not None
->>>>>>> 162a601 (serving: one key header for HTTP and MCP, threads of the named user, views of memories, variables and records)
 
     def _store(
         self,
@@ -231,26 +225,14 @@ class HistoryEngine:
         addition: Append,
         embedded: Embedded,
         restoration: Restoration | None = None,
-<<<<<<< HEAD
     ) -> Program[int]:
         """Store an addition; with a restoration, only if the session has no messages. Return the first position."""
-=======
-    ) -> Program[int | None]:
-        """Store an addition, and return the position of its first message.
-
-        With a restoration, store nothing and return None if the session has messages.
-        """
->>>>>>> 162a601 (serving: one key header for HTTP and MCP, threads of the named user, views of memories, variables and records)
         log = self.backend.messages
         with reading(f"Session {key.session_id!r}"):
             program = log.append(key, addition) if restoration is None else log.restore(key, restoration)
             first = yield from Write(self.backend, program)
         if first == HAS_MESSAGES:
-<<<<<<< HEAD
             return first
-=======
-            return None
->>>>>>> 162a601 (serving: one key header for HTTP and MCP, threads of the named user, views of memories, variables and records)
         _log.debug(
             "history: appended %d messages to session %r at position %d", len(addition.rows), key.session_id, first
         )
