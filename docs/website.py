@@ -33,6 +33,7 @@ MOVED = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
+    "templates/langgraph-app/README.md": "template.md",
 }
 """Files of the repository that are pages of the site, with their names there."""
 

@@ -91,6 +91,17 @@ def agent_server(folder: Path, memory_url: str, *, objects: bool = False, applic
         (folder / "served.py").write_text(code, encoding="utf-8")
     (folder / "graph.py").write_text(GRAPH, encoding="utf-8")
     (folder / "langgraph.json").write_text(json.dumps(settings), encoding="utf-8")
+    with langgraph_dev(folder, {"AGENTMEM_URL": memory_url, "AGENTMEM_TTL": str(TTL)}) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def langgraph_dev(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Run `langgraph dev` in the folder of an application for as long as the block runs.
+
+    Yields:
+        The server's URL.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
     port = free_port()
     command = [sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload", "--port", str(port)]
@@ -99,7 +110,7 @@ def agent_server(folder: Path, memory_url: str, *, objects: bool = False, applic
         process = subprocess.Popen(
             [*command, "--n-jobs-per-worker", "2"],
             cwd=folder,
-            env={**kept, **OFFLINE, "AGENTMEM_URL": memory_url, "AGENTMEM_TTL": str(TTL)},
+            env={**kept, **OFFLINE, **environment},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
