@@ -6,7 +6,6 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -272,22 +271,16 @@ class HistoryEngine:
 
     def search(
         self,
-        query: str,
-        k: int = 10,
+        query: MessageQuery,
         *,
         user_id: str | None = None,
         session_id: str | None = None,
         agent: str | None = None,
-        role: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        around: int = 0,
     ) -> Program[FoundMessages]:
         """Find messages of a user in one session or in all; see `AgentMemory.search_history` for the arguments."""
         ids = {"user_id": user_id, "session_id": session_id, "agent": agent}
         scope = HistoryScope(self.tenant, **{name: check_optional_id(name, value) for name, value in ids.items()})
-        asked = MessageQuery.of(query, k, role, since, until, around)
-        found = yield from search_messages(self.backend, self.codec, self.indexer, scope, asked)
+        found = yield from search_messages(self.backend, self.codec, self.indexer, scope, query)
         _log.debug("history: found %d messages of user %r", len(found), user_id)
         return found
 

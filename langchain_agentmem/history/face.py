@@ -33,6 +33,8 @@ from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import Program, arun, run
 from langchain_agentmem.search.embeddings import Embedder
 from langchain_agentmem.search.fingerprint import Indexer
+from langchain_agentmem.search.messages import MessageQuery
+from langchain_agentmem.search.reranking import Reranker
 from langchain_agentmem.text.tables import html_table
 
 if TYPE_CHECKING:
@@ -318,12 +320,17 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
         role: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        when: str | None = None,
+        now: datetime | None = None,
         around: int = 0,
+        min_similarity: float | None = None,
+        reranker: Reranker | None = None,
     ) -> FoundMessages:
         """Find the messages of the session that match a query best: by words and, with embeddings, by meaning.
 
-        A message also matches the words of the two messages before it, and its date in words (8 May 2023). Its date is
-        `additional_kwargs["created_at"]` if that is an ISO 8601 date, or else the time when it was added.
+        A message also matches words of the two messages before it and the two after it, and its date in words (8 May 2023).
+        Its date is `additional_kwargs["created_at"]` if that is an ISO 8601 date, or else the time when it was added.
+        `docs/search.md` describes the ranking.
 
         Args:
             query: The query. It has no operators: every character is text.
@@ -331,7 +338,14 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
             role: Only messages with this role: `"human"`, `"ai"`, `"system"`, `"tool"` … Default: None (all).
             since: Only messages from this time on; UTC if it has no time zone. Default: None.
             until: Only messages before this time; UTC if it has no time zone. Default: None.
+            when: Only messages of this time, in English: `"last May"`, `"yesterday"`, `"in March 2024"`, `"two weeks ago"`,
+                `"since June"`. Default: None (all).
+            now: The current time for `when`, whose time zone counts. Default: None (the clock, in UTC).
             around: The number of messages before and after each result that are returned with it. Default: 0.
+            min_similarity: Only messages whose cosine similarity to the query is at least this, from -1 to 1. It needs
+                embeddings. Default: None (all).
+            reranker: Orders the best 50 messages again: a function from the query and a list of texts to one score for each
+                text, or a `BaseDocumentCompressor` of LangChain. Default: None.
 
         Returns:
             The messages, best first, each with its score between 0 and 1.
@@ -345,7 +359,19 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
             ...     history.search("What is the dog called?", 1)[0].message.text
             'My dog is called Rex'
         """
-        return run(self._log.search(query, k, role=role, since=since, until=until, around=around))
+        asked = MessageQuery.of(
+            query,
+            k,
+            role=role,
+            since=since,
+            until=until,
+            when=when,
+            now=now,
+            around=around,
+            min_similarity=min_similarity,
+            reranker=reranker,
+        )
+        return run(self._log.search(asked))
 
     async def asearch(
         self,
@@ -355,10 +381,26 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
         role: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        when: str | None = None,
+        now: datetime | None = None,
         around: int = 0,
+        min_similarity: float | None = None,
+        reranker: Reranker | None = None,
     ) -> FoundMessages:
         """Same as `search`, but without blocking the event loop."""
-        return await arun(self._log.search(query, k, role=role, since=since, until=until, around=around))
+        asked = MessageQuery.of(
+            query,
+            k,
+            role=role,
+            since=since,
+            until=until,
+            when=when,
+            now=now,
+            around=around,
+            min_similarity=min_similarity,
+            reranker=reranker,
+        )
+        return await arun(self._log.search(asked))
 
     def __repr__(self) -> str:
         settings = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from langchain_agentmem.history.restoring import has_messages, restore_session, 
 from langchain_agentmem.history.turns import serialized_turn, with_id
 from langchain_agentmem.messages.models import FoundMessages, StoredMessage
 from langchain_agentmem.programs import OffLoop, Program
+from langchain_agentmem.search.messages import MessageQuery
 from langchain_agentmem.search.rows import are_large, digest_of_message, message_of, stored_message
 
 if TYPE_CHECKING:
@@ -133,9 +133,7 @@ class Log(ABC):
         """Store a message in place of the one with an ID."""
 
     @abstractmethod
-    def search(
-        self, query: str, k: int, *, role: str | None, since: datetime | None, until: datetime | None, around: int
-    ) -> Program[FoundMessages]:
+    def search(self, query: MessageQuery) -> Program[FoundMessages]:
         """Find messages; see `AgentMemHistory.search`."""
 
     @abstractmethod
@@ -209,20 +207,9 @@ class SessionLog(Log):
     ) -> Program[None]:
         return replace(self.engine, self.key, self.agent, message_id, message, metadata)
 
-    def search(
-        self, query: str, k: int, *, role: str | None, since: datetime | None, until: datetime | None, around: int
-    ) -> Program[FoundMessages]:
-        return self.engine.search(
-            query,
-            k,
-            user_id=self.key.user_id,
-            session_id=self.key.session_id,
-            agent=self.agent,
-            role=role,
-            since=since,
-            until=until,
-            around=around,
-        )
+    def search(self, query: MessageQuery) -> Program[FoundMessages]:
+        key = self.key
+        return self.engine.search(query, user_id=key.user_id, session_id=key.session_id, agent=self.agent)
 
     def compressed(
         self, compressor: MemoryCompressor, config: RunnableConfig, *, opens: bool
@@ -329,16 +316,7 @@ class RunLog(Log):
             changed[old.position] = row._replace(metadata=old.metadata) if metadata is OMITTED else row
         self._rows = [changed.get(row.position, row) for row in self._rows]
 
-    def search(
-        self,
-        query: str,  # noqa: ARG002 (of every log)
-        k: int,  # noqa: ARG002
-        *,
-        role: str | None,  # noqa: ARG002
-        since: datetime | None,  # noqa: ARG002
-        until: datetime | None,  # noqa: ARG002
-        around: int,  # noqa: ARG002
-    ) -> Program[FoundMessages]:
+    def search(self, query: MessageQuery) -> Program[FoundMessages]:  # noqa: ARG002 (of every log)
         msg = (
             f"Session {self.key.session_id!r} cannot be searched: retention policy 'single_run' stores no messages. "
             f"Use 'session' or 'persistent'."

@@ -15,6 +15,8 @@ from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.face import AgentMemHistory
 from langchain_agentmem.messages.models import FoundMessages
 from langchain_agentmem.programs import arun, run
+from langchain_agentmem.search.messages import MessageQuery
+from langchain_agentmem.search.reranking import Reranker
 
 if TYPE_CHECKING:
     from langchain_core.runnables import ConfigurableFieldSpec
@@ -223,7 +225,11 @@ class HistoryMethods:
         role: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        when: str | None = None,
+        now: datetime | None = None,
         around: int = 0,
+        min_similarity: float | None = None,
+        reranker: Reranker | None = None,
     ) -> FoundMessages:
         """Search the messages in all sessions of a user; see `AgentMemHistory.search`.
 
@@ -236,7 +242,13 @@ class HistoryMethods:
             role: Only messages of this type, such as `"human"` or `"ai"`. Default: None (all).
             since: Only messages from this time on; in UTC if it has no time zone. Default: None.
             until: Only messages before this time; in UTC if it has no time zone. Default: None.
+            when: Only messages of this time, in English: `"last May"`, `"yesterday"`, `"two weeks ago"`. Default: None (all).
+            now: The current time for `when`, whose time zone counts. Default: None (the clock, in UTC).
             around: The number of messages before and after each result to return with it. Default: 0.
+            min_similarity: Only messages whose cosine similarity to the query is at least this. It needs embeddings. Default:
+                None (all).
+            reranker: Orders the best 50 messages again: a function from the query and a list of texts to one score for each
+                text, or a `BaseDocumentCompressor`. Default: None.
 
         Example:
             >>> from langchain_agentmem import AgentMemory
@@ -246,19 +258,19 @@ class HistoryMethods:
             ...     memory.search_history("What does she learn?", user_id="alice")[0].session_id
             'monday'
         """
-        return run(
-            self._histories.engine.search(
-                query,
-                k,
-                user_id=user_id,
-                session_id=session_id,
-                agent=agent,
-                role=role,
-                since=since,
-                until=until,
-                around=around,
-            )
+        asked = MessageQuery.of(
+            query,
+            k,
+            role=role,
+            since=since,
+            until=until,
+            when=when,
+            now=now,
+            around=around,
+            min_similarity=min_similarity,
+            reranker=reranker,
         )
+        return run(self._histories.engine.search(asked, user_id=user_id, session_id=session_id, agent=agent))
 
     async def asearch_history(
         self,
@@ -271,22 +283,26 @@ class HistoryMethods:
         role: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        when: str | None = None,
+        now: datetime | None = None,
         around: int = 0,
+        min_similarity: float | None = None,
+        reranker: Reranker | None = None,
     ) -> FoundMessages:
         """Same as `search_history`, but without blocking the event loop."""
-        return await arun(
-            self._histories.engine.search(
-                query,
-                k,
-                user_id=user_id,
-                session_id=session_id,
-                agent=agent,
-                role=role,
-                since=since,
-                until=until,
-                around=around,
-            )
+        asked = MessageQuery.of(
+            query,
+            k,
+            role=role,
+            since=since,
+            until=until,
+            when=when,
+            now=now,
+            around=around,
+            min_similarity=min_similarity,
+            reranker=reranker,
         )
+        return await arun(self._histories.engine.search(asked, user_id=user_id, session_id=session_id, agent=agent))
 
 
 def retention_by_agent(

@@ -45,6 +45,12 @@ class FoundMessage(StoredMessage):
     """Relevance to the query, from 0 to 1. Scores are comparable within one result only."""
     around: list[BaseMessage] = field(default_factory=list)
     """The message with its neighbours in the session, in order; empty unless the search asked for neighbours."""
+    similarity: float | None = None
+    """The cosine similarity of the message to the query, from -1 to 1; None without vectors. Comparable between searches."""
+    matched: list[str] = field(default_factory=list)
+    """The words of the query that the message itself contains, as the query writes them, in lower case."""
+    passage: str | None = None
+    """The part of the text that contains most of these words; a short text as it is. None if it contains none of them."""
 
 
 class FoundMessages(list[FoundMessage]):

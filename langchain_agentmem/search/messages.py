@@ -11,23 +11,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow, SessionKey
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.errors import InvalidTypeError
-from langchain_agentmem.messages.models import FoundMessage, FoundMessages
+from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
 from langchain_agentmem.messages.properties import datetime_of, text_of
 from langchain_agentmem.messages.roles import types_of_role
 from langchain_agentmem.programs import OffLoop, Program, Read
 from langchain_agentmem.search.corpus import BuiltCorpus, Corpus, Text
 from langchain_agentmem.search.fingerprint import Indexer
+from langchain_agentmem.search.passages import passage_of
 from langchain_agentmem.search.queries import Query
 from langchain_agentmem.search.ranker import Hit, Ranker
+from langchain_agentmem.search.reranking import RERANKED, Reranker, check_reranker, reranked
 from langchain_agentmem.search.rows import are_large, message_of, stored_message
+from langchain_agentmem.text.dates import Span, span_of
 from langchain_agentmem.text.marks import analyze_message
 from langchain_agentmem.text.words import checked_words
 
@@ -58,16 +61,24 @@ class MessageQuery:
     """The number of neighbours before and after each message to return with it."""
     without_session: str | None = None
     """A session whose messages are not accepted."""
+    min_similarity: float | None = None
+    """Only messages whose cosine similarity is at least this; None for all."""
+    reranker: Reranker | None = None
 
     @classmethod
     def of(
         cls,
         query: str,
         k: int,
+        *,
         role: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        when: str | None = None,
+        now: datetime | None = None,
         around: int = 0,
+        min_similarity: float | None = None,
+        reranker: Reranker | None = None,
     ) -> MessageQuery:
         """Check the arguments of `AgentMemHistory.search`.
 
@@ -79,14 +90,22 @@ class MessageQuery:
             msg = f"query must be a string, got {type(query).__name__}: {shown(query)}."
             raise InvalidTypeError(msg)
         check_text("query", query)
+        span = Span(-math.inf, math.inf) if when is None else span_of(when, now)
         return cls(
             query,
             check_count("k", k, least=0),
             types_of_role(role),
-            _bound("since", since, -math.inf),
-            _bound("until", until, math.inf),
+            max(span.since, _bound("since", since, -math.inf)),
+            min(span.until, _bound("until", until, math.inf)),
             check_count("around", around, least=0),
+            min_similarity=check_similarity(min_similarity),
+            reranker=check_reranker(reranker),
         )
+
+    @property
+    def depth(self) -> int:
+        """The number of messages to read."""
+        return self.k if self.reranker is None or not self.k else max(self.k, RERANKED)
 
     def accepted(self, corpus: Corpus) -> NDArray[np.bool_]:
         """Return true for the messages whose role, time and session are accepted."""
@@ -126,6 +145,11 @@ class MessageSearch:
         self._query = query
         self._now = time.time()
         self._best: list[_Best] = []
+        self._weights: dict[int, float] = {}
+        """The weights of the query's words."""
+        if query.min_similarity is not None and indexer is None:
+            msg = "min_similarity needs embeddings: pass embeddings= to AgentMemory, or leave min_similarity out."
+            raise ConfigurationError(msg)
 
     def ready(self) -> Program[None]:
         """Check that the stored vectors belong to the embedding model.
@@ -158,7 +182,8 @@ class MessageSearch:
         if self._indexer is not None and corpus.vectors is not None:
             vector = yield from self._indexer.query(ranker.text_to_embed())
         yield from OffLoop(many)
-        hits = ranker.best(vector, query.k, query.accepted(corpus))
+        hits = ranker.best(vector, query.depth, query.accepted(corpus), query.min_similarity)
+        self._weights = ranker.weights()
         self._best = [
             _Best(
                 _address(corpus, hit.row), hit, [_address(corpus, row) for row in _near(corpus, hit.row, query.around)]
@@ -178,19 +203,32 @@ class MessageSearch:
         Args:
             rows: The result of `rows`.
         """
-        codec, scope = self._codec, self._scope
         yield from OffLoop(are_large(rows.values()))
-        found = FoundMessages()
-        for address, hit, around in self._best:
-            row = rows.get(address)
-            if row is not None:
-                key = SessionKey(scope.tenant, scope.user_id, address[0])
-                near = (
-                    [message_of(codec, rows[one], key) for one in around if one in rows] if self._query.around else []
-                )
-                stored = stored_message(codec, row, key)
-                found.append(FoundMessage(**vars(stored), score=hit.score, around=near))
-        return found
+        best = [one for one in self._best if one.address in rows]
+        stored = [stored_message(self._codec, rows[one.address], self._key(one.address)) for one in best]
+        order = [(at, one.hit.score) for at, one in enumerate(best)]
+        if self._query.reranker is not None:
+            texts = [text_of(one.message) for one in stored]
+            order = (yield from reranked(self._query.reranker, self._query.text, texts))[: self._query.k]
+            yield from OffLoop(are_large(rows.values()))
+        return FoundMessages(self._found(best[at], stored[at], score, rows) for at, score in order)
+
+    def _found(
+        self, best: _Best, stored: StoredMessage, score: float, rows: Mapping[Address, MessageRow]
+    ) -> FoundMessage:
+        key = self._key(best.address)
+        near = [rows[one] for one in best.around if one in rows] if self._query.around else []
+        return FoundMessage(
+            **vars(stored),
+            score=score,
+            around=[message_of(self._codec, one, key) for one in near],
+            similarity=best.hit.similarity,
+            matched=best.hit.matched,
+            passage=passage_of(str(stored.message.text), self._weights, self._backend.language),
+        )
+
+    def _key(self, address: Address) -> SessionKey:
+        return SessionKey(self._scope.tenant, self._scope.user_id, address[0])
 
 
 class _Best(NamedTuple):
@@ -228,6 +266,24 @@ def found_messages(backend: Backend, search: MessageSearch) -> Program[FoundMess
         with reading("One of a user's messages"):
             rows = yield from Read(backend, search.rows())
     return (yield from search.found(rows))
+
+
+def check_similarity(least: Any) -> float | None:
+    """Return the argument `min_similarity`.
+
+    Raises:
+        InvalidTypeError: It is not a number.
+        InvalidInputError: It is not between -1 and 1.
+    """
+    if least is None:
+        return None
+    if isinstance(least, bool) or not isinstance(least, (int, float)):
+        msg = f"min_similarity must be a number from -1 to 1, got {type(least).__name__}: {shown(least)}."
+        raise InvalidTypeError(msg)
+    if not -1 <= least <= 1:
+        msg = f"min_similarity must be a number from -1 to 1, got {shown(least)}."
+        raise InvalidInputError(msg)
+    return float(least)
 
 
 def _bound(what: str, moment: datetime | None, default: float) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from langchain_agentmem.search.ranking import stop_words, terms_in_order
-from langchain_agentmem.text.words import ENGLISH, number_of, numbers_of, words_of
+from langchain_agentmem.text.words import ENGLISH, has_unspaced, number_of, numbers_of, numbers_of_characters, words_of
 
 ENDINGS = ("s", "t", "ll", "re", "ve", "m", "d")
 """What follows an apostrophe in texts, which is no word: in Bob's, we'll, don't."""
@@ -54,10 +54,15 @@ class Query:
         return list(dict.fromkeys(self.sequence))
 
     def ignored(self) -> frozenset[int]:
-        """Return the numbers of words that may stand between the query's words in a phrase: stop words."""
-        without = stop_numbers(self.language)
-        wanted = frozenset(self.sequence)
-        return frozenset() if wanted <= without else without - wanted
+        """Return the numbers of words that may be between the query's words in a phrase.
+
+        They are stop words, and the single characters that follow pairs of characters.
+        """
+        without, wanted = stop_numbers(self.language), frozenset(self.sequence)
+        ignored = frozenset[int]() if wanted <= without else without
+        if has_unspaced(self.text):
+            ignored |= numbers_of_characters()
+        return ignored - wanted
 
     def matched(self, numbers: Collection[int]) -> list[str]:
         """Return the words of the query that a text contains.

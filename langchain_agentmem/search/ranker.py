@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cache, reduce
+from functools import cache, cached_property, reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_agentmem.search.corpus import Corpus
@@ -29,6 +29,7 @@ from langchain_agentmem.search.weights import (
     DATE,
     DENSE,
     DEVIATION,
+    EXACT,
     K1,
     LEAST_TRUST,
     MAX_WORDS,
@@ -100,13 +101,24 @@ class Ranker:
         kept = [word for word, numbers in words if not numbers or not self._speakers.issuperset(numbers)]
         return " ".join(kept) or text
 
-    def best(self, vector: bytes | None, k: int, accepted: NDArray[np.bool_] | None = None) -> list[Hit]:
+    def weights(self) -> dict[int, float]:
+        """Return the weights of the query's words, by word number: how rare each is."""
+        return {number: rarity_of(self._size, holders) for holders, number, _, _ in self._wanted}
+
+    def best(
+        self,
+        vector: bytes | None,
+        k: int,
+        accepted: NDArray[np.bool_] | None = None,
+        min_similarity: float | None = None,
+    ) -> list[Hit]:
         """Return the best texts, best first. Of equal scores the newer text comes first.
 
         Args:
             vector: The vector of the query, as `unit` returns it; None to rank by words only.
             k: The maximum number of texts.
             accepted: True for the rows that may be returned; None for all.
+            min_similarity: Only texts whose cosine similarity is at least this. Default: None (all).
         """
         import numpy as np
 
@@ -119,16 +131,19 @@ class Ranker:
             dense, trust = self._dense(similarity), max(LEAST_TRUST, corpus.trust(trust_in))
             found |= ~np.isnan(similarity)
             score, weight = words + DENSE * trust * dense, 1 + DENSE * trust
-        score = self._with_speakers(score) / weight
+        score = (self._with_speakers(score) / weight).clip(0, 1)
         found &= corpus.alive
         holders = self._phrase_holders()
         if len(holders):
-            others = found.copy()
-            others[holders] = False
-            highest = float(score[others].max(initial=0.0))
-            score[holders] = highest + (1 - highest) * score[holders]
-        score = np.round(score.clip(0, 1), _SCORE_DECIMALS)
-        rows = np.flatnonzero(found if accepted is None else found & accepted)
+            exact = score[holders]
+            score *= EXACT
+            score[holders] = EXACT + (1 - EXACT) * exact
+        score = np.round(score, _SCORE_DECIMALS)
+        if accepted is not None:
+            found &= accepted
+        if min_similarity is not None:
+            found &= np.zeros_like(found) if similarity is None else similarity >= min_similarity
+        rows = np.flatnonzero(found)
         return [self._hit(row, score, similarity) for row in self._first(rows, score, k)]
 
     # Words
@@ -139,7 +154,7 @@ class Ranker:
 
         corpus, size = self._corpus, self._size
         score, found = np.zeros(corpus.size), np.zeros(corpus.size)
-        for holders, number, rows, counts in self._wanted():
+        for holders, number, rows, counts in self._wanted:
             often = counts / self._norm[rows]
             found[rows] = often
             touched: list[NDArray[np.integer[Any]]] = [rows]
@@ -163,8 +178,9 @@ class Ranker:
         highest = score.max(initial=0.0)
         return score / highest if highest > 0 else score
 
+    @cached_property
     def _wanted(self) -> list[tuple[int, int, NDArray[np.int32], NDArray[np.int32]]]:
-        """Return the rarest words of the query: how many texts contain each, its number, the rows, and how often."""
+        """The rarest words of the query: how many texts contain each, its number, the rows, and how often."""
         found = []
         for number in self._query.numbers:
             rows, counts = self._alive(*self._corpus.occurrences(number))
@@ -315,7 +331,8 @@ class Ranker:
         of_row = np.repeat(rows, [len(text) for text in texts])
         ignored = self._query.ignored()
         if ignored:
-            kept = ~np.isin(numbers, np.array(sorted(ignored), dtype=np.uint32))
+            different, which = np.unique(numbers, return_inverse=True)
+            kept = np.array([number not in ignored for number in different.tolist()], dtype=np.bool_)[which]
             numbers, of_row = numbers[kept], of_row[kept]
         count = len(numbers) - len(sequence) + 1
         if count <= 0:

@@ -44,6 +44,9 @@ DENSE = 1.75
 AVERAGE, DEVIATION = 0.3, 8.0
 """The score of a text of average similarity; and by how many deviations a text must be more similar to score 1 more."""
 
+EXACT = 0.9
+"""Texts that contain all words of the query in order score at least this much, and if there are any, no other text does."""
+
 LEAST_TRUST = 0.01
 """The least weight of trust, by which texts without a word of the query are in order of their similarity."""
 

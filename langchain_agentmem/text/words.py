@@ -121,6 +121,17 @@ def number_of(word: str) -> int:
     return zlib.crc32(word.encode())
 
 
+@cache
+def numbers_of_characters() -> frozenset[int]:
+    """Return the numbers of the single characters that follow pairs of characters, without those beyond the basic plane."""
+    return frozenset(zlib.crc32(chr(code).encode()) for code in range(0x0E00, 0xFB00) if _UNSPACED.match(chr(code)))
+
+
+def has_unspaced(text: str) -> bool:
+    """Return true if a text contains text without spaces between words, which becomes pairs of characters."""
+    return not text.isascii() and _UNSPACED.search(text) is not None
+
+
 def searched(text: str) -> str:
     """Return the indexed part of a text: the complete words in its first `MAX_SEARCHED_CHARACTERS` characters.
 
