@@ -330,7 +330,7 @@ class AgentMemHistory(Surface, EditMethods, FormMethods, BaseChatMessageHistory)
 
         A message also matches words of the two messages before it and the two after it, and its date in words (8 May 2023).
         Its date is `additional_kwargs["created_at"]` if that is an ISO 8601 date, or else the time when it was added.
-        `docs/search.md` describes the ranking.
+        The guide on search describes the ranking.
 
         Args:
             query: The query. It has no operators: every character is text.

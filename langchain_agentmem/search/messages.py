@@ -313,7 +313,8 @@ def corpus_of(entries: Sequence[IndexEntry], codec: Codec, language: str) -> Cor
             _words_of(entry, codec, language),
             entry.created_at,
             entry.role,
-            vectors=() if entry.vector is None else (entry.vector,),
+            entry.agent,
+            () if entry.vector is None else (entry.vector,),
         )
         for entry in entries
     )
