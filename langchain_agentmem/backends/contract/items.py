@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
@@ -107,6 +107,38 @@ class Found(NamedTuple):
     """The items of candidates that the backend has read already, by ID."""
 
 
+class ItemText(NamedTuple):
+    """An item as searches see it."""
+
+    id: Any
+    """The backend's ID of the item, which `ItemTable.rows` accepts."""
+    namespace: Namespace
+    key: str
+    updated_at: float
+    expires_at: float | None
+    """The time of its expiry; None for no expiry, and on a backend that lists the expired items instead."""
+    words: bytes
+    """The words; see `langchain_agentmem.text.words`."""
+    vectors: Sequence[bytes] = ()
+
+
+class ItemChanges(NamedTuple):
+    """The result of `ItemTable.changes`."""
+
+    cursor: Any
+    """The state that was read. The next call returns what changed since."""
+    texts: Sequence[ItemText]
+    """The items that are new or changed."""
+    gone: Sequence[Any]
+    """The IDs of items that were deleted, and perhaps of others that are not known."""
+    is_whole: bool = False
+    """True if `texts` are all items."""
+    remaining: Collection[Any] | None = None
+    """The IDs of all items, if items were deleted and the backend does not know which; otherwise None."""
+    expired: Collection[Any] = ()
+    """The IDs of items that have expired, if `texts` have no times of expiry."""
+
+
 class ItemTable(Protocol):
     """The items of the store."""
 
@@ -185,6 +217,25 @@ class ItemTable(Protocol):
 
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
         """Return the items at or below a namespace that contain one of the terms or, if a vector is given, have vectors."""
+
+    def changes(
+        self, tenant: str, root: str, width: int | None, cursor: Any, now: float
+    ) -> Program[ItemChanges | None]:
+        """Return what changed in the indexed items below a root since an earlier call.
+
+        Args:
+            tenant: The tenant.
+            root: The first label of the namespaces.
+            width: The number of bytes of a vector; None to return no vectors.
+            cursor: `ItemChanges.cursor` of the call before; None in the first call.
+            now: The current time.
+
+        Returns:
+            The changes. None: the database compares the items itself, in `find`.
+
+        Raises:
+            StorageError: A vector has another width.
+        """
 
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
         """Return the items of candidates by ID. Items that were deleted are omitted."""

@@ -28,6 +28,7 @@ from langchain_agentmem.backends.contract import (
     EmbeddedItem,
     Found,
     IndexedItem,
+    ItemChanges,
     ItemPut,
     ItemRow,
     ItemState,
@@ -284,6 +285,17 @@ class EncryptedItems:
         return not condition
 
     # Search
+
+    def changes(
+        self,
+        tenant: str,  # noqa: ARG002 (`find` compares decrypted items, or keyed words)
+        root: str,  # noqa: ARG002
+        width: int | None,  # noqa: ARG002
+        cursor: Any,  # noqa: ARG002
+        now: float,  # noqa: ARG002
+    ) -> Program[ItemChanges | None]:
+        yield from ()
+        return None
 
     @storage_program
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:

@@ -7,15 +7,17 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from langchain_agentmem.backends.contract import ItemPut, ItemRow, Namespace
-from langchain_agentmem.backends.namespaces import encode_namespace
+from langchain_agentmem.backends.contract import ItemPut, ItemRow, ItemText, Namespace
+from langchain_agentmem.backends.namespaces import decode_namespace, encode_namespace
 from langchain_agentmem.backends.redis.scripts import optional
 from langchain_agentmem.errors import DamagedDataError
-from langchain_agentmem.text.words import pack_words
+from langchain_agentmem.text.vectors import different_dimensions
+from langchain_agentmem.text.words import checked_words, pack_words
 
 _HEAD = struct.Struct(">6d")
 _STAMP, _LENGTH = struct.Struct(">d"), struct.Struct(">I")
 _ENTRY_HEAD = struct.Struct("<dI")
+_MARK = struct.Struct("<d")
 
 ItemKey = tuple[Namespace, str]
 
@@ -80,25 +82,96 @@ def scan_records(part: bytes) -> Iterator[ScanRecord]:
         yield ScanRecord(int(stamp), *fields)
 
 
-def search_entries(
-    tenant: str, namespace: bytes, index: Sequence[bytes], expired: Collection[bytes]
-) -> Iterator[tuple[ItemId, int, bytes]]:
-    """Yield the search entries of a namespace: the ID of each item, the width of its vectors, and its words.
+def unstamped(tenant: str, namespace: bytes, key: bytes) -> ItemId:
+    """Return the ID of an item that stays when the item changes."""
+    return ItemId(0, tenant, namespace, key)
+
+
+def parts_of_member(member: bytes) -> tuple[bytes, bytes]:
+    """Return the namespace and the key in a member of the index of expiring items."""
+    (length,) = _LENGTH.unpack_from(member)
+    end = _LENGTH.size + length
+    return member[_LENGTH.size : end], member[end:]
+
+
+class SearchIndex(NamedTuple):
+    """The search entries of a namespace, as scripts return them."""
+
+    keys: list[bytes]
+    heads: bytes
+    lengths: list[int]
+    """The number of bytes of the words of each item; -1 for an item that searches do not find."""
+    words: bytes
+    expired: Collection[bytes] = ()
+    """The keys of expired items, which are omitted."""
+
+    @classmethod
+    def of(cls, columns: Sequence[bytes], expired: Collection[bytes] = ()) -> SearchIndex:
+        """Return the entries in the answer of a script.
+
+        Args:
+            columns: The keys, each followed by a zero byte; stamps and widths; lengths of words; words.
+            expired: The keys of expired items. Default: none.
+        """
+        keys, heads, lengths, words = columns
+        return cls(keys.split(b"\x00")[:-1], heads, list(map(int, lengths.split())), words, expired)
+
+    @classmethod
+    def joined(cls, parts: Sequence[SearchIndex]) -> SearchIndex:
+        """Return the entries of several parts of a namespace."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            [key for part in parts for key in part.keys],
+            b"".join(part.heads for part in parts),
+            [length for part in parts for length in part.lengths],
+            b"".join(part.words for part in parts),
+            {key for part in parts for key in part.expired},
+        )
+
+    @property
+    def missing(self) -> list[bytes]:
+        """The keys of items that searches do not find."""
+        return [key for key, length in zip(self.keys, self.lengths, strict=True) if length < 0]
+
+
+def search_entries(tenant: str, namespace: bytes, index: SearchIndex) -> Iterator[tuple[ItemId, int, bytes]]:
+    """Yield the search entries of a namespace: the ID of each item, the width of its vectors, and its words."""
+    ends = list(accumulate(max(0, length) for length in index.lengths))
+    entries = zip(index.keys, _ENTRY_HEAD.iter_unpack(index.heads), index.lengths, [0, *ends], ends, strict=False)
+    return (
+        (ItemId(int(stamp), tenant, namespace, key), width, index.words[start:end])
+        for key, (stamp, width), length, start, end in entries
+        if length >= 0 and key not in index.expired
+    )
+
+
+def item_texts(tenant: str, namespace: bytes, index: SearchIndex, log: bytes, width: int | None) -> Iterator[ItemText]:
+    """Yield the search entries of a namespace with the vectors in a log.
 
     Args:
         tenant: The tenant.
         namespace: The namespace.
-        index: The entries, as the script `find` returns them.
-        expired: The keys of expired items, which are left out.
+        index: The entries.
+        log: A log of vectors of this width, or the end of it.
+        width: The number of bytes of a vector; None for no vectors.
+
+    Raises:
+        StorageError: An item has vectors of another width.
     """
-    keys, heads, lengths, words = index
-    ends = list(accumulate(map(int, lengths.split())))
-    entries = zip(keys.split(b"\x00"), _ENTRY_HEAD.iter_unpack(heads), [0, *ends], ends, strict=False)
-    return (
-        (ItemId(int(stamp), tenant, namespace, key), width, words[start:end])
-        for key, (stamp, width), start, end in entries
-        if key not in expired
-    )
+    vectors: dict[int, list[bytes]] = {}
+    if width:
+        for at in range(0, len(log), _MARK.size + width):
+            (stamp,) = _MARK.unpack_from(log, at)
+            vectors.setdefault(int(stamp), []).append(log[at + _MARK.size : at + _MARK.size + width])
+    labels = decode_namespace(namespace)
+    for id_, width_of_item, words in search_entries(tenant, namespace, index):
+        if width and width_of_item not in (0, width):
+            raise different_dimensions(width, width_of_item)
+        found = vectors.get(id_.stamp, ()) if width_of_item else ()
+        yield ItemText(
+            id_._replace(stamp=0), labels, id_.key.decode(), id_.stamp / 1e6, None, checked_words(words), found
+        )
 
 
 def similarities(log: bytes, query: bytes) -> Iterable[tuple[float, float]]:

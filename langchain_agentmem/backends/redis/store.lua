@@ -2,6 +2,8 @@ Scripts of the item table. The keys of a root, which is the first label of a nam
 
   namespaces             A sorted set: the namespaces with items, as their labels, each followed by a zero byte.
   clock                  The stamp of the last change: microseconds since 1970, but unique.
+  edits                  A hash: the times of the last deletion (gone), and of the last change of search entries whose stamp stayed
+                         (kept).
   expiring               A sorted set: the items with a TTL, by expiry time.
   tokens, tokens:old     Hashes: recent swaps, by idempotency token.
   item:<namespace><key>  An item: expiry (0: never), creation, last update, TTL (0: none), stamp, and a number that older versions
@@ -57,8 +59,16 @@ local function indexes_of(namespace)
   return keys
 end
 
+-- Note that items were deleted (gone), or that search entries changed without a new stamp (kept).
+local function note_edit(kind)
+  local time, left = call('TIME'), call('PTTL', NAMESPACES)
+  call('HSET', PREFIX .. 'edits', kind, time[1] .. string.format('%06d', time[2]))
+  if left > 0 then call('PEXPIRE', PREFIX .. 'edits', left) end
+end
+
 -- Delete an item and its entries in all indexes.
 local function forget(namespace, key)
+  note_edit('gone')
   call('UNLINK', PREFIX .. 'item:' .. namespace .. key)
   call('HDEL', PREFIX .. 'words:' .. namespace, key)
   call('HDEL', PREFIX .. 'paths:' .. namespace, key)
@@ -187,12 +197,13 @@ local function put(now, from, upto, restores)
     end
   end
   if count == 0 then return 0 end
+  if restores then note_edit('kept') end
   for namespace, life in pairs(lives) do
     call('ZADD', NAMESPACES, 0, namespace)
     outlive(indexes_of(namespace), life.left, life.longest)
   end
   call('SET', PREFIX .. 'clock', string.format('%.0f', clock), 'KEEPTTL')
-  outlive({NAMESPACES, PREFIX .. 'clock', PREFIX .. 'expiring'}, left, longest)
+  outlive({NAMESPACES, PREFIX .. 'clock', PREFIX .. 'edits', PREFIX .. 'expiring'}, left, longest)
   return count
 end
 
@@ -226,7 +237,7 @@ for at = 5, touched - 1, 2 do
     call('PEXPIREAT', item, ahead(head.ttl))
     call('ZADD', PREFIX .. 'expiring', string.format('%.17g', expires), expiring(namespace, key))
     outlive(indexes_of(namespace), call('PTTL', PREFIX .. 'items:' .. namespace), head.ttl)
-    outlive({NAMESPACES, PREFIX .. 'clock', PREFIX .. 'expiring'}, call('PTTL', NAMESPACES), head.ttl)
+    outlive({NAMESPACES, PREFIX .. 'clock', PREFIX .. 'edits', PREFIX .. 'expiring'}, call('PTTL', NAMESPACES), head.ttl)
   end
 end
 for at = touched, deleted - 1, 2 do
@@ -424,6 +435,62 @@ repeat
 until #namespaces < 501
 return result
 
+-- changes --
+-- Return what changed in the search entries of a root.
+-- The result is the clock and the two edits; the expired items; 1 if the keys of all items follow, because some were deleted (2: the
+-- client must read everything); and for each namespace: its name, the keys of all items or false, and the changed items: their keys, each
+-- followed by a zero byte; stamps and widths; lengths of words; words; and the end of the log of vectors.
+-- KEYS: the namespaces of the root.
+-- ARGV: now, prefix, width ('' without vectors), the clock and the edits that the client knows ('' for none).
+local now, width, since = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local edits = PREFIX .. 'edits'
+local clock, gone, kept = call('GET', PREFIX .. 'clock') or '', call('HGET', edits, 'gone') or '', call('HGET', edits, 'kept') or ''
+local result = {clock, gone, kept, call('ZRANGEBYSCORE', PREFIX .. 'expiring', '-inf', now), 0}
+if clock == ARGV[4] and gone == ARGV[5] and kept == ARGV[6] then return result end
+if not since or kept ~= ARGV[6] or clock == '' or tonumber(clock) < since then
+  result[5] = 2
+  return result
+end
+if gone ~= ARGV[5] then result[5] = 1 end
+
+-- Return the records of a log that are newer than the known ones: they are at its end.
+local function end_of(log, count)
+  local length, record = call('STRLEN', log), record_length(width)
+  local size = math.max(64, 2 * count) * record
+  while true do
+    local first = math.max(0, length - size)
+    first = first - first % record
+    local part = call('GETRANGE', log, first, -1)
+    if first == 0 or part == '' or struct.unpack('<d', part) <= since then return part end
+    size = 4 * size
+  end
+end
+
+local from = ''
+repeat
+  local namespaces = below(ARGV[2], from, 501)
+  for at = 1, math.min(#namespaces, 500) do
+    local namespace = namespaces[at]
+    local changed = call('ZRANGEBYSCORE', PREFIX .. 'items:' .. namespace, '(' .. ARGV[4], '+inf')
+    if #changed > 0 or result[5] == 1 then
+      local index = PREFIX .. 'words:' .. namespace
+      local keys, heads, lengths, words = {}, {}, {}, {}
+      for _, key in ipairs(changed) do
+        local n, entry = #keys + 1, call('HGET', index, key) or ''
+        keys[n], heads[n], lengths[n], words[n] = key, string.sub(entry, 1, 12), #entry - 12, string.sub(entry, 13)
+        if entry == '' then heads[n], lengths[n] = struct.pack('<d', 0) .. struct.pack('<I', 0), -1 end
+      end
+      keys[#keys + 1] = ''
+      result[#result + 1] = namespace
+      result[#result + 1] = result[5] == 1 and call('HKEYS', index)
+      result[#result + 1] = {table.concat(keys, '\0'), table.concat(heads), table.concat(lengths, ' '), table.concat(words)}
+      result[#result + 1] = width and #changed > 0 and end_of(log_of(namespace, width), #changed) or ''
+    end
+  end
+  from = namespaces[501]
+until not from
+return result
+
 -- namespaces --
 -- Return the namespace to continue from (nil: the end), and the namespaces that contain items.
 -- KEYS: the namespaces of the root.
@@ -453,7 +520,7 @@ return result
 -- KEYS: the namespaces of the root.
 -- ARGV: none.
 local count = call('ZCARD', NAMESPACES)
-if count == 0 then call('UNLINK', PREFIX .. 'clock', PREFIX .. 'tokens', PREFIX .. 'tokens:old', PREFIX .. 'expiring') end
+if count == 0 then call('UNLINK', PREFIX .. 'clock', PREFIX .. 'edits', PREFIX .. 'tokens', PREFIX .. 'tokens:old', PREFIX .. 'expiring') end
 return count
 
 -- sweep --
@@ -471,6 +538,7 @@ return {deleted, following[2] or '', 1 - call('EXISTS', NAMESPACES)}
 local namespaces = below('', ARGV[1], 2)
 local namespace = namespaces[1]
 if not namespace then return {false, '0'} end
+note_edit('kept')
 local index, logs = PREFIX .. 'words:' .. namespace, PREFIX .. 'logs:' .. namespace
 local answer = call('HSCAN', index, namespace == ARGV[1] and ARGV[2] or '0', 'COUNT', 1000)
 for at = 1, #answer[2], 2 do
@@ -533,6 +601,7 @@ return result
 -- KEYS: the namespaces of the root.
 -- ARGV: for each item: namespace, key, stamp, vectors, width (0 for no vectors).
 local embedded, emptied = 0, {}
+note_edit('kept')
 for at = 1, ARGC, 5 do
   local namespace, key = ARGV[at], ARGV[at + 1]
   local width = tonumber(ARGV[at + 4])
@@ -555,6 +624,7 @@ return embedded
 -- Replace the words of indexed items that have not changed.
 -- KEYS: the namespaces of the root.
 -- ARGV: for each item: namespace, key, stamp, words.
+note_edit('kept')
 for at = 1, ARGC, 4 do
   local namespace, key = ARGV[at], ARGV[at + 1]
   local head, index = head_of(namespace, key), PREFIX .. 'words:' .. namespace

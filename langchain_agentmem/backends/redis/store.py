@@ -11,8 +11,10 @@ from langchain_agentmem.backends.contract import (
     EmbeddedItem,
     Found,
     IndexedItem,
+    ItemChanges,
     ItemPut,
     ItemRow,
+    ItemText,
     Namespace,
     Query,
     StatisticsQuery,
@@ -26,12 +28,16 @@ from langchain_agentmem.backends.redis.item_rows import (
     ItemId,
     ItemKey,
     ScanRecord,
+    SearchIndex,
     flat_keys,
     item_row,
+    item_texts,
+    parts_of_member,
     put_arguments,
     scan_records,
     search_entries,
     similarities,
+    unstamped,
 )
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, framed, load_scripts, optional, slot
 from langchain_agentmem.backends.requirements import required_texts
@@ -51,6 +57,8 @@ BYTES_AT_ONCE = 32_000_000
 _NAMESPACES_AT_ONCE = 1_000
 _COUNTED_AT_ONCE = 1_000
 _SKIPPED_AT_ONCE = 5_000
+_WITH_ALL_KEYS, _READ_ALL = 1, 2
+"""States of the answer of the script `changes`."""
 _READ_AT_ONCE = 100
 _ROOTS_AT_ONCE = 50
 _MANY_ITEMS = 500
@@ -216,6 +224,30 @@ class RedisItems:
         found = scores(list(words.values()), query.words)
         lexical = {id_: score for id_, score in zip(words, found, strict=True) if score > 0}
         return Found([Candidate(id_, lexical.get(id_), dense.get(id_)) for id_ in lexical.keys() | dense.keys()])
+
+    @storage_program
+    def changes(
+        self, tenant: str, root: str, width: int | None, cursor: Any, now: float
+    ) -> Program[ItemChanges | None]:
+        known = cursor or (b"", b"", b"")
+        arguments = (optional(now), encode_namespace((root,)), optional(width), *known)
+        clock, gone, kept, expired, state, *flat = yield from _invoke("changes", tenant, root, arguments)
+        ids = [unstamped(tenant, *parts) for parts in map(parts_of_member, expired)]
+        if state == _READ_ALL:
+            whole = yield from self._entries(tenant, root, (root,), width, now)
+            every = [one for name, (index, log) in whole.items() for one in item_texts(tenant, name, index, log, width)]
+            return ItemChanges((clock, gone, kept), every, [], is_whole=True, expired=ids)
+        yield from OffLoop(is_large(flat))
+        texts: list[ItemText] = []
+        dropped: list[ItemId] = []
+        remaining: set[ItemId] | None = set() if state == _WITH_ALL_KEYS else None
+        for name, keys, columns, log in zip(*(flat[at::4] for at in range(4)), strict=True):
+            index = SearchIndex.of(columns)
+            texts += item_texts(tenant, name, index, log, width)
+            dropped += [unstamped(tenant, name, key) for key in index.missing]
+            if remaining is not None:
+                remaining.update(unstamped(tenant, name, key) for key in keys)
+        return ItemChanges((clock, gone, kept), texts, dropped, remaining=remaining, expired=ids)
 
     @storage_program
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
@@ -410,16 +442,36 @@ class RedisItems:
         words: dict[ItemId, bytes],
         dense: dict[ItemId, float],
     ) -> Program[None]:
-        """Read the search entries of a root: add the words of its items, and the similarities of their vectors.
+        """Read the search entries of a root: add the words of its items, and the similarities of their vectors."""
+        width = None if query.vector is None else len(query.vector)
+        for name, (index, log) in (yield from self._entries(tenant, root, query.prefix or (root,), width, now)).items():
+            items: dict[float, ItemId] = {}
+            for id_, width_of_item, text in search_entries(tenant, name, index):
+                words[id_] = text
+                if width and width_of_item not in (0, width):
+                    raise different_dimensions(width, width_of_item)
+                items[float(id_.stamp)] = id_
+            if query.vector is not None:
+                for stamp, score in similarities(log, query.vector):
+                    if stamp in items:
+                        dense[items[stamp]] = max(score, dense.get(items[stamp], -1.0))
+
+    def _entries(
+        self, tenant: str, root: str, prefix: Namespace, width: int | None, now: float
+    ) -> Program[dict[bytes, tuple[SearchIndex, bytes]]]:
+        """Read the search entries below a prefix, without those of expired items.
+
+        Returns:
+            For each namespace, the entries and the log of vectors.
 
         Raises:
             Changed: A log of vectors was compacted during the search.
         """
-        width = None if query.vector is None else len(query.vector)
         namespace: bytes | None = b""
         cursor, rounds = b"0", 0
-        read: dict[bytes, tuple[bytes, dict[float, ItemId]]] = {}
-        fixed = (optional(now), encode_namespace(query.prefix or (root,)), optional(width))
+        compacted: dict[bytes, bytes] = {}
+        parts: dict[bytes, list[tuple[SearchIndex, bytes]]] = {}
+        fixed = (optional(now), encode_namespace(prefix), optional(width))
         while namespace is not None:
             limits = (SEARCHED_AT_ONCE, BYTES_AT_ONCE)
             answer = yield from _invoke("find", tenant, root, (*fixed, namespace, cursor, *limits))
@@ -427,20 +479,15 @@ class RedisItems:
             rounds += 1
             yield from OffLoop(is_large(flat))
             for name, index, log, compactions in zip(*(flat[at::4] for at in range(4)), strict=True):
-                known, items = read.setdefault(name, (compactions, {}))
-                if known != compactions:
+                if compacted.setdefault(name, compactions) != compactions:
                     raise Changed
-                for id_, width_of_item, text in search_entries(tenant, name, index, _keys_in(name, expired)):
-                    words[id_] = text
-                    if width and width_of_item not in (0, width):
-                        raise different_dimensions(width, width_of_item)
-                    items[float(id_.stamp)] = id_
-                if query.vector is not None:
-                    for stamp, score in similarities(log, query.vector):
-                        if stamp in items:
-                            dense[items[stamp]] = max(score, dense.get(items[stamp], -1.0))
+                parts.setdefault(name, []).append((SearchIndex.of(index, _keys_in(name, expired)), log))
         if rounds > 1:
-            _warn_of_rounds(query.prefix, rounds)
+            _warn_of_rounds(prefix, rounds)
+        return {
+            name: (SearchIndex.joined([index for index, _ in some]), b"".join(log for _, log in some))
+            for name, some in parts.items()
+        }
 
 
 def _values(query: StatisticsQuery, root: str, kind: str, beginning: str, nested: str) -> Program[tuple[int, int]]:

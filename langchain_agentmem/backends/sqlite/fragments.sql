@@ -30,6 +30,10 @@ user_id, session_id, title, message_count, created_at, updated_at, expires_at,
 -- The columns of an item.
 {table}id, {table}namespace, {table}key, {table}value, {table}created_at, {table}updated_at, {table}ttl, {table}revision
 
+-- text --
+-- The columns of the search entry of an item.
+{table}id, {table}namespace, {table}key, {table}updated_at, {table}expires_at, indexed.words
+
 -- checkpoint --
 -- The columns of a checkpoint.
 namespace, checkpoint_id, parent_id, type, document

@@ -6,6 +6,8 @@ import json
 import math
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from langchain_agentmem.backends.contract import (
@@ -13,8 +15,10 @@ from langchain_agentmem.backends.contract import (
     EmbeddedItem,
     Found,
     IndexedItem,
+    ItemChanges,
     ItemPut,
     ItemRow,
+    ItemText,
     Namespace,
     Query,
     Swap,
@@ -24,7 +28,7 @@ from langchain_agentmem.backends.sqlite.conditions import condition_of
 from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
-from langchain_agentmem.text.vectors import similarities, width_of
+from langchain_agentmem.text.vectors import different_dimensions, similarities, width_of
 from langchain_agentmem.text.words import checked_words, pack_words, scores
 
 SQL = load_statements("langchain_agentmem.backends.sqlite", "store.sql")
@@ -172,10 +176,30 @@ class SqliteItems:
             dense = similarities([(_Id(*found), vector) for *found, vector in rows], query.vector)
         return Found([Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()])
 
+    def changes(
+        self, tenant: str, root: str, width: int | None, cursor: Any, now: float
+    ) -> Program[ItemChanges | None]:
+        ((newest, oldest),) = yield from Fetch(SQL["newest_change"])
+        newest = newest or 0
+        if cursor == newest:
+            return ItemChanges(newest, [], [])
+        parameters = below(tenant, (root,), now)
+        if cursor is None or not oldest or not oldest - 1 <= cursor <= newest:
+            texts = yield from Fetch(SQL["texts"], parameters)
+            vectors = (yield from Fetch(SQL["vectors_of_texts"], parameters)) if width else []
+            return ItemChanges(newest, _texts(texts, vectors, width), [], is_whole=True)
+        ids = [item for (item,) in (yield from Fetch(SQL["changed"], (cursor,)))]
+        wanted = {"ids": json.dumps(ids)}
+        texts = yield from Fetch(SQL["changed_texts"], {**parameters, **wanted})
+        wanted = {"ids": json.dumps([text[0] for text in texts])}
+        vectors = (yield from Fetch(SQL["vectors_of_changed_texts"], wanted)) if width else []
+        gone = set(ids).difference(text[0] for text in texts)
+        return ItemChanges(newest, _texts(texts, vectors, width), sorted(gone))
+
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
-        rows = yield from Fetch(SQL["rows"], (json.dumps([id_.item for id_ in ids]),))
+        rows = yield from Fetch(SQL["rows"], (json.dumps([_item(id_) for id_ in ids]),))
         found = {row[0]: item_row(row) for row in rows}
-        return {id_: found[id_.item] for id_ in ids if id_.item in found}
+        return {id_: found[_item(id_)] for id_ in ids if _item(id_) in found}
 
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
         rows = yield from Fetch(SQL["namespaces"], below(tenant, prefix, now))
@@ -244,6 +268,31 @@ def below(tenant: str, prefix: Namespace, now: float) -> dict[str, Any]:
     """Return the parameters of statements about the items at or below a namespace."""
     first = encode_namespace(prefix)
     return {"tenant": tenant, "first": first, "last": first + _END, "now": now}
+
+
+def _item(id_: _Id | int) -> int:
+    return id_.item if isinstance(id_, _Id) else id_
+
+
+def _texts(rows: Sequence[tuple[Any, ...]], vectors: Sequence[tuple[int, bytes]], width: int | None) -> list[ItemText]:
+    """Return the search entries of items.
+
+    Args:
+        rows: The columns of the fragment `text`.
+        vectors: The ID of an item and a vector, for each vector. Those of an item follow each other.
+        width: The number of bytes of a vector.
+
+    Raises:
+        StorageError: A vector has another width.
+    """
+    wrong = next((len(vector) for _, vector in vectors if len(vector) != width), None)
+    if wrong is not None:
+        raise different_dimensions(wrong, width or 0)
+    by_item = {item: [vector for _, vector in group] for item, group in groupby(vectors, itemgetter(0))}
+    return [
+        ItemText(item, decode_namespace(name), key, updated_at, expires_at, checked_words(words), by_item.get(item, ()))
+        for item, name, key, updated_at, expires_at, words in rows
+    ]
 
 
 def item_row(row: tuple[Any, ...]) -> ItemRow:

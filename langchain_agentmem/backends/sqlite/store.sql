@@ -102,6 +102,41 @@ CROSS JOIN agentmem_item_vectors AS vector ON vector.item = item.id
 WHERE item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last
   AND {alive:item}
 
+-- newest_change --
+-- Return the numbers of the newest and the oldest noted change; NULL if none is noted.
+SELECT max(change), min(change) FROM agentmem_item_changes
+
+-- texts --
+-- Return the search entries of the items below a namespace. Parameters: tenant, first and last (the namespaces), now.
+SELECT {text:item}
+FROM agentmem_items AS item CROSS JOIN agentmem_item_words AS indexed ON indexed.item = item.id
+WHERE item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last AND {alive:item}
+
+-- vectors_of_texts --
+-- Return the vectors of these items, those of an item in order.
+SELECT vector.item, vector.vector
+FROM agentmem_items AS item CROSS JOIN agentmem_item_vectors AS vector ON vector.item = item.id
+WHERE item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last AND {alive:item}
+ORDER BY vector.item, vector.id
+
+-- changed --
+-- Return the IDs of the items that changed after a change. Parameter: its number.
+SELECT DISTINCT item FROM agentmem_item_changes WHERE change > ?
+
+-- changed_texts --
+-- Same as `texts`, for some items. Further parameter: ids (a JSON list).
+SELECT {text:item}
+FROM json_each(:ids) AS wanted
+CROSS JOIN agentmem_items AS item ON item.id = wanted.value
+CROSS JOIN agentmem_item_words AS indexed ON indexed.item = item.id
+WHERE item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :last AND {alive:item}
+
+-- vectors_of_changed_texts --
+-- Return the vectors of items. Parameter: a JSON list of IDs.
+SELECT vector.item, vector.vector
+FROM json_each(:ids) AS wanted CROSS JOIN agentmem_item_vectors AS vector ON vector.item = wanted.value
+ORDER BY vector.item, vector.id
+
 -- rows --
 -- Return items by ID. Parameter: a JSON list of IDs.
 SELECT {item:item}
