@@ -11,6 +11,11 @@ def examples(count: int) -> int:
     return max(round(count * SHARE), min(count, 10))
 
 
+def stride() -> int:
+    """The distance of the lines at which a call is broken off: each line in the full matrix, every third otherwise."""
+    return 1 if SHARE == 1.0 else 3
+
+
 class Thing:
     """An object that nothing accepts. Its `repr` has no address, so that the id of a test is the same in every process."""
 

@@ -44,9 +44,14 @@ IN_MEMORY = {
 
 ENGINE = {
     "test_agent_memory.py",
+    "test_checkpoints_encryption.py",
+    "test_checkpoints_rewriting.py",
+    "test_cleanup_background.py",
+    "test_cleanup_processes.py",
     "test_compression.py",
     "test_deep_agents.py",
     "test_embedding_options.py",
+    "test_encryption_transfer.py",
     "test_entities.py",
     "test_extraction.py",
     "test_extraction_entities.py",
@@ -60,14 +65,17 @@ ENGINE = {
     "test_history_chains.py",
     "test_history_forms.py",
     "test_history_malformed.py",
+    "test_history_retention.py",
     "test_history_windows.py",
     "test_importing_histories.py",
     "test_importing_memories.py",
     "test_importing_stores.py",
+    "test_key_rotation.py",
     "test_knowledge_sources.py",
     "test_learning_answers.py",
     "test_learning_changes.py",
     "test_learning_conversation.py",
+    "test_mcp_command.py",
     "test_memory_tools.py",
     "test_model_requests.py",
     "test_pickling.py",
@@ -77,11 +85,17 @@ ENGINE = {
     "test_provenance.py",
     "test_read_cache.py",
     "test_recall.py",
+    "test_reindexing.py",
     "test_runs_without_user.py",
+    "test_session_contexts.py",
     "test_shared_knowledge.py",
+    "test_store_bursts.py",
     "test_store_graph.py",
     "test_summaries.py",
     "test_summary_failures.py",
+    "test_thread_copies.py",
+    "test_tracing.py",
+    "test_transfer.py",
 }
 
 VALUES = {"test_checkpoints_values.py", "test_history_values.py", "test_store_values.py"}
@@ -89,6 +103,7 @@ VALUES = {"test_checkpoints_values.py", "test_history_values.py", "test_store_va
 
 KEYED = {
     "test_encrypted_contract.py",
+    "test_encrypted_store.py",
     "test_encrypted_histories.py",
     "test_encryption_tampering.py",
     "test_memory_integrity.py",

@@ -23,16 +23,20 @@ def loaded(name: str) -> ModuleType:
     return module
 
 
-compression: Any = loaded("compression")
 TURNS = 50
 
 
 @pytest.fixture(scope="module")
-def figures() -> dict[str, Any]:
+def compression() -> Any:
+    return loaded("compression")
+
+
+@pytest.fixture(scope="module")
+def figures(compression: Any) -> dict[str, Any]:
     return {name: compression.measured(make, TURNS) for name, make in compression.METHODS.items()}
 
 
-def test_the_conversation_is_deterministic_and_does_not_fit():
+def test_the_conversation_is_deterministic_and_does_not_fit(compression):
     runs = [
         [(added.messages, answer) for added, answer in compression.script_steps(compression.Script(TURNS))]
         for _ in (1, 2)
@@ -66,7 +70,7 @@ def test_the_rules_find_requests_that_providers_refuse(figures):
     assert figures["LangMem"].invalid["bedrock"] > 0
 
 
-def test_the_program_prints_a_table(monkeypatch, capsys):
+def test_the_program_prints_a_table(compression, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["compression.py", "--turns", "10", "--only", "this package"])
     compression.main()
     assert "10 turns" in capsys.readouterr().out

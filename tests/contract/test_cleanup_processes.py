@@ -127,9 +127,9 @@ def test_writers_go_on_and_lose_nothing(memory, monkeypatch, tmp_path):
 
 
 def test_memory_is_bounded(memory, monkeypatch, tmp_path):
-    """240 sessions of 100 kB each and as many items of 50 kB are cleaned within 20 MB."""
+    """120 sessions of 100 kB each and as many items of 50 kB are cleaned within 12 MB."""
     text = "x" * 50_000
-    fill(memory, monkeypatch, 240, text)
+    fill(memory, monkeypatch, 120, text)
     memory.cleanup(AGE, dry_run=True)  # loads modules
     path = Path(tmp_path) / "archive.jsonl"
     tracemalloc.start()
@@ -138,6 +138,6 @@ def test_memory_is_bounded(memory, monkeypatch, tmp_path):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert (result.sessions, result.messages, result.threads) == (240, 480, 24)
-    assert path.stat().st_size > 36_000_000
-    assert peak < 20_000_000, peak
+    assert (result.sessions, result.messages, result.threads) == (120, 240, 12)
+    assert path.stat().st_size > 18_000_000
+    assert peak < 12_000_000, peak

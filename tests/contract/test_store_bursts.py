@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
 from langgraph.store.base import GetOp, PutOp, SearchOp
 
 from langchain_agentmem import AgentMemory, AgentMemStore, InvalidInputError, StorageError
@@ -349,15 +348,3 @@ async def test_one_text_that_the_embedding_model_refuses_costs_its_own_item_the_
         assert (await store.aget(PLACE, "bad")).value == {"text": "poison"}
     finally:
         await store.aclose()
-
-
-@pytest.mark.parametrize("lasting_url", ["sqlite-file", "postgres", "redis"], indirect=True)
-def test_one_call_may_have_more_parts_than_a_statement_has_parameters(lasting_url):
-    many = 66_000
-    with AgentMemory.from_url(lasting_url) as memory:
-        memory.store.batch([PutOp(PLACE, str(at), {"n": at}, index=False) for at in range(many)])
-        found = memory.store.batch([GetOp(PLACE, str(at)) for at in range(many)])
-        assert [item.value["n"] for item in found] == list(range(many))
-        history = memory.history("s")
-        history.add_messages([HumanMessage("m")] * many)
-        assert history.count() == many

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import httpx
 import older_hypothesis
 import pytest
 import schemathesis
 from examples import examples
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, Phase, settings
 from requests_of_routes import client, echo
 from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -33,21 +36,36 @@ def _lines(_, value: object) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode(errors="replace")
 
 
-def _app() -> object:
-    memory = AgentMemory.from_url("sqlite:///:memory:")
-    return create_app(memory, agents={"rag-agent": echo}, api_keys={KEY: Access()}, limits=ServingLimits(rate=None))
+@pytest.fixture(scope="module")
+def app() -> Iterator[FastAPI]:
+    with AgentMemory.from_url("sqlite:///:memory:") as memory:
+        yield create_app(memory, agents={"rag-agent": echo}, api_keys={KEY: Access()}, limits=ServingLimits(rate=None))
 
 
-APP = _app()
-
-
-def _schema(*, coverage: bool) -> schemathesis.BaseSchema:
+def _schema(app: FastAPI, *, coverage: bool) -> BaseSchema:
     config = schemathesis.Config.from_dict({"phases": {"coverage": {"enabled": coverage}}})
-    return schemathesis.openapi.from_dict(APP.openapi(), config=config)
+    return schemathesis.openapi.from_dict(app.openapi(), config=config)
 
 
-SCHEMA = _schema(coverage=False)
-COVERAGE = _schema(coverage=True)
+@pytest.fixture(scope="module")
+def described(app: FastAPI) -> BaseSchema:
+    return _schema(app, coverage=False)
+
+
+@pytest.fixture(scope="module")
+def covered(app: FastAPI) -> BaseSchema:
+    return _schema(app, coverage=True)
+
+
+@pytest.fixture(autouse=True)
+def _node_id(request: pytest.FixtureRequest) -> None:
+    """Schemathesis reads the attribute, which pytest 9.2 replaced by `nodeid`."""
+    request.node._nodeid = request.node.nodeid
+
+
+# The operations are subtests of one test: only the process that runs it creates the application and the examples.
+DESCRIBED = schemathesis.pytest.from_fixture("described")
+COVERED = schemathesis.pytest.from_fixture("covered")
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -58,26 +76,26 @@ CHECKS = [
 RUNNER = asyncio.Runner()
 
 
-@SCHEMA.parametrize()
+@DESCRIBED.parametrize()
 @settings(
     max_examples=examples(20),
     phases=[Phase.explicit, Phase.generate],
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_as_the_document_says(case):
-    check(case)
+def test_every_answer_is_as_the_document_says(app, case):
+    check(app, case)
 
 
-@COVERAGE.parametrize()
+@COVERED.parametrize()
 @settings(phases=[Phase.explicit], deadline=None, suppress_health_check=list(HealthCheck))
 @pytest.mark.exhaustive
-def test_every_answer_to_systematic_requests_is_as_the_document_says(case):
+def test_every_answer_to_systematic_requests_is_as_the_document_says(app, case):
     """Boundaries, missing and repeated parts, and wrong types of every parameter, one at a time."""
-    check(case)
+    check(app, case)
 
 
-def check(case: schemathesis.Case) -> None:
+def check(app: FastAPI, case: schemathesis.Case) -> None:
     """Send a request, and compare the answer with the document."""
     given = case.as_transport_kwargs(base_url="http://localhost:7777", headers={"X-API-Key": KEY})
     given["content"] = given.pop("data", None)
@@ -86,7 +104,7 @@ def check(case: schemathesis.Case) -> None:
     assert not cookies
 
     async def send() -> httpx.Response:
-        async with client(APP, KEY) as session:
+        async with client(app, KEY) as session:
             return await session.request(**{name: value for name, value in given.items() if value is not None})
 
     answer = RUNNER.run(send())
@@ -94,9 +112,9 @@ def check(case: schemathesis.Case) -> None:
     case.validate_response(answer, checks=CHECKS)
 
 
-def test_every_route_is_described_with_an_example():
-    document = APP.openapi()
-    for route in APP.routes:
+def test_every_route_is_described_with_an_example(app):
+    document = app.openapi()
+    for route in app.routes:
         if isinstance(route, APIRoute):
             for method in route.methods:
                 described = document["paths"][route.path_format][method.lower()]

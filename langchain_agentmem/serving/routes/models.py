@@ -40,9 +40,11 @@ class Answer(BaseModel):
 class Listing(Answer, Generic[T]):
     """A part of a list."""
 
+    # For each `Listing[…]`, Pydantic would search the whole call stack for docstrings: the import would take twice as long.
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
     items: list[T]
-    next_offset: int | None = None
-    """The offset of the next part; null at the end of the list."""
+    next_offset: int | None = Field(None, description="The offset of the next part; null at the end of the list.")
 
 
 class Changed(Answer):
