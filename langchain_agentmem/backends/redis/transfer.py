@@ -65,6 +65,7 @@ from langchain_agentmem.backends.redis.variables import (
     restore_variable_steps,
     variable_row,
 )
+from langchain_agentmem.backends.redis.vector_logs import VectorLogs
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.layout import StoredValue
 from langchain_agentmem.programs import Program, storage_program
@@ -79,6 +80,9 @@ _CHECKPOINTS, _VALUES, _ELEMENTS, _WRITES = (
 )
 """The numbers of keys of a thread, from 1."""
 
+_WHOLE_LOG = 1_000_000
+"""The maximum number of bytes of a log of vectors that each page reads as a whole."""
+
 _RENAMED = "-"
 """In place of a position: the user set the title."""
 
@@ -88,6 +92,7 @@ class RedisTransfer:
 
     def __init__(self, items: RedisItems) -> None:
         self._items = items
+        self._logs = VectorLogs(_ITEMS)
 
     # Sessions
 
@@ -213,16 +218,26 @@ class RedisTransfer:
     def items(self, tenant: str, keys: Sequence[ItemKey], now: float) -> Program[list[ItemState | None]]:
         if not keys:
             return []
-        flat = yield from _of_root("states", tenant, keys[0][0][0], (optional(now), *flat_keys(keys)))
+        root = keys[0][0][0]
+        arguments = (optional(now), _WHOLE_LOG, *flat_keys(keys))
+        flat = yield from _of_root("states", tenant, root, arguments)
+        rows = [flat[at : at + 5] for at in range(0, len(flat), 5)]
+        large: dict[tuple[bytes | str, int], list[bytes]] = {}
+        for (namespace, _), (_, _, width, stamp, vectors) in zip(keys, rows, strict=True):
+            if vectors is None:
+                large.setdefault((encode_namespace(namespace), width), []).append(stamp)
+        read = {}
+        for (encoded, width), stamps in large.items():
+            read[encoded, width] = yield from self._logs.vectors(tenant, root, encoded, width, stamps)
         found: list[ItemState | None] = []
-        for at, key in enumerate(keys):
-            item, paths, width, vectors = flat[4 * at : 4 * at + 4]
+        for key, (item, paths, width, stamp, vectors) in zip(keys, rows, strict=True):
             if item is None:
                 found.append(None)
                 continue
             row = item_row(*key, item)._replace(paths=None if paths is None else paths.decode())
             (expires_at,) = _EXPIRY_OF_ITEM.unpack_from(item)
-            parts = [vectors[start : start + width] for start in range(0, len(vectors), width or 1)]
+            joined = read[encode_namespace(key[0]), width].get(stamp, b"") if vectors is None else vectors
+            parts = [joined[start : start + width] for start in range(0, len(joined), width or 1)]
             found.append(ItemState(row, expires_at or None, vectors=sorted(parts)))
         return found
 
