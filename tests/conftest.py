@@ -464,3 +464,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export of a memory with every kind of data."""
+    from everything import Words, fill
+
+    folder = tmp_path_factory.mktemp("exported")
+    with AgentMemory.from_url(f"sqlite:///{folder / 'memory.db'}", embeddings=Words()) as memory:
+        fill(memory)
+        memory.export(folder / "export.jsonl")
+    return folder / "export.jsonl"
