@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,3 +57,12 @@ del os, tempfile
         [output.text for output in cell.get("outputs", []) if output.output_type == "stream"] for cell in fresh.cells
     ]
     assert any(printed)
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_has_one_title_and_sections(file: Path) -> None:
+    texts = [cell.source for cell in nbformat.read(file, as_version=4).cells if cell.cell_type == "markdown"]
+    headings = [line for text in texts for line in text.splitlines() if line.startswith("#")]
+    assert headings[0].startswith("# ")
+    assert all(re.match(r"##+ \w", one) for one in headings[1:]), headings
+    assert len(headings) > 3
