@@ -1,6 +1,6 @@
 """50 clients of the HTTP API, beside the same calls made directly: errors, latency and memory.
 
-The server is a process of its own, with uvicorn on a SQLite file. Each client repeats five requests: a turn of an agent
+The server is a process of its own, with uvicorn on an empty database. Each client repeats five requests: a turn of an agent
 without a model, two messages, a page of them, a search, and the list of sessions. The same calls are then made on the memory
 itself, by 50 tasks of one event loop. The memory of the server is measured after the first third and at the end.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import statistics
 import subprocess
@@ -21,10 +22,15 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psycopg
 from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState, StateGraph
 
 from langchain_agentmem import AgentMemory
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from servers import PostgresServer, redis_server
 
 SERVER = """
 import sys
@@ -130,33 +136,53 @@ def report(name: str, times: dict[str, list[float]], seconds: float, errors: int
         print(f"  {call:8} median {statistics.median(taken):7.1f} ms   p99 {p99:7.1f} ms")
 
 
-async def main(clients: int, seconds: float) -> None:
+async def measured(url: str, direct_url: str, clients: int, seconds: float) -> None:
+    """Print the times of the clients of a server, and of direct calls, on two empty databases."""
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, url],
+        cwd=Path(__file__).parent,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert server.stderr is not None
+        address = next(word for line in server.stderr for word in line.split() if word.startswith("http://"))
+        limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+        async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+            measure = asyncio.create_task(_later(seconds / 3, lambda: megabytes(server.pid)))
+            times, errors = await load(over_http(client), clients, seconds)
+            report(f"HTTP, {clients} clients", times, seconds, errors)
+            before, after = await measure, megabytes(server.pid)
+            print(f"  memory of the server: {before:.0f} MB after a third, {after:.0f} MB at the end")
+    finally:
+        server.terminate()
+        await asyncio.to_thread(server.communicate)
+    async with AgentMemory.from_url(direct_url) as memory:
+        times, errors = await load(directly(memory), clients, seconds)
+        report(f"Directly, {clients} tasks", times, seconds, errors)
+
+
+def main(backends: list[str], clients: int, seconds: float) -> None:
     """Run the benchmark."""
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/served.db"
-        server = subprocess.Popen(
-            [sys.executable, "-c", SERVER, url],
-            cwd=Path(__file__).parent,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
-        try:
-            assert server.stderr is not None
-            address = next(word for line in server.stderr for word in line.split() if word.startswith("http://"))
-            limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
-            async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
-                measure = asyncio.create_task(_later(seconds / 3, lambda: megabytes(server.pid)))
-                times, errors = await load(over_http(client), clients, seconds)
-                report(f"HTTP, {clients} clients", times, seconds, errors)
-                before, after = await measure, megabytes(server.pid)
-                print(f"  memory of the server: {before:.0f} MB after a third, {after:.0f} MB at the end")
-        finally:
-            server.terminate()
-            await asyncio.to_thread(server.communicate)
-        async with AgentMemory.from_url(f"sqlite:///{folder}/direct.db") as memory:
-            times, errors = await load(directly(memory), clients, seconds)
-            report(f"Directly, {clients} tasks", times, seconds, errors)
+    for backend in backends:
+        print(f"# {backend}")
+        with contextlib.ExitStack() as opened:
+            if backend == "sqlite":
+                folder = opened.enter_context(tempfile.TemporaryDirectory())
+                urls = [f"sqlite:///{folder}/{name}.db" for name in ("served", "direct")]
+            elif backend == "postgres":
+                server = PostgresServer()
+                opened.callback(server.close)
+                for name in ("served", "direct"):
+                    with psycopg.connect(server.url, autocommit=True) as connection:
+                        connection.execute(f"CREATE SCHEMA {name}")
+                urls = [
+                    f"{server.url}{'&' if '?' in server.url else '?'}schema={name}" for name in ("served", "direct")
+                ]
+            else:
+                urls = [opened.enter_context(redis_server()).url for _ in range(2)]
+            asyncio.run(measured(*urls, clients, seconds))
 
 
 async def _later(seconds: float, measure: Callable[[], float]) -> float:
@@ -166,7 +192,10 @@ async def _later(seconds: float, measure: Callable[[], float]) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "backends", nargs="*", default=["sqlite"], help="sqlite, postgres, redis; the default is sqlite"
+    )
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=10.0, help="the time of each of the two loads")
     chosen = parser.parse_args()
-    asyncio.run(main(chosen.clients, chosen.seconds))
+    main(chosen.backends, chosen.clients, chosen.seconds)

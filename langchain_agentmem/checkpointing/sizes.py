@@ -16,11 +16,13 @@ from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.loader import reading_thread
 from langchain_agentmem.checkpointing.scan import Scan, read_page
 from langchain_agentmem.encoding.codec import Codec
-from langchain_agentmem.encoding.layout import PLAIN, StoredValue, ValueKey
-from langchain_agentmem.encoding.references import each_reference
+from langchain_agentmem.encoding.layout import LIST, PLAIN, StoredValue, ValueKey
+from langchain_agentmem.encoding.references import REFERENCE_BYTES, each_reference
 from langchain_agentmem.programs import OffLoop, Program, Read, storage_program
 from langchain_agentmem.programs.sizes import is_large
 from langchain_agentmem.text.tables import html_table
+
+_MESSAGES = "messages"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class CheckpointSize:
     """The bytes that the checkpoint needs, including those that it shares with other checkpoints."""
     new_bytes: int
     """The bytes that its parent does not need."""
+    message_count: int | None = None
+    """The number of messages in the channel `messages`; None if it is no list that is stored in this checkpoint."""
 
 
 class CheckpointSizes(list[CheckpointSize]):
@@ -86,7 +90,7 @@ def checkpoint_sizes(
         found, parents = page
         yield from OffLoop(is_large([one.parts for one in found]))
         pieces = {one.row.key: _pieces(one, engine.codec) for one in [*found, *parents]}
-        return CheckpointSizes(_sized(one, pieces) for one in found)
+        return CheckpointSizes(_sized(one, pieces, engine.codec) for one in found)
 
 
 @storage_program
@@ -108,7 +112,7 @@ def _with_parents(
     return found, parents
 
 
-def _sized(loaded: LoadedCheckpoint, pieces: Mapping[CheckpointKey, _Pieces]) -> CheckpointSize:
+def _sized(loaded: LoadedCheckpoint, pieces: Mapping[CheckpointKey, _Pieces], codec: Codec) -> CheckpointSize:
     row = loaded.row
     own, shared = pieces[row.key]
     parent = None if row.parent_id is None else pieces.get(CheckpointKey(row.key.namespace, row.parent_id))
@@ -125,7 +129,24 @@ def _sized(loaded: LoadedCheckpoint, pieces: Mapping[CheckpointKey, _Pieces]) ->
         writes=len(loaded.writes),
         bytes=own + sum(shared.values()),
         new_bytes=own + sum(size for key, size in shared.items() if key not in inherited),
+        message_count=_message_count(loaded, codec),
     )
+
+
+def _message_count(loaded: LoadedCheckpoint, codec: Codec) -> int | None:
+    """Return the length of the list in the channel `messages`, which is known without decoding the messages."""
+    version = loaded.row.stored.get(_MESSAGES)
+    if version is None:
+        value = loaded.row.inline.get(_MESSAGES)
+        return len(value) if isinstance(value, list) else None
+    found = loaded.parts.values.get(ValueKey(loaded.row.key.namespace, _MESSAGES, version))
+    if found is None:
+        return None
+    stored, known = found
+    if stored.kind == LIST:
+        return len(known.references) // REFERENCE_BYTES
+    value = codec.load((stored.type, stored.data)) if stored.kind == PLAIN else None
+    return len(value) if isinstance(value, list) else None
 
 
 def _pieces(loaded: LoadedCheckpoint, codec: Codec) -> _Pieces:

@@ -22,6 +22,8 @@ from langchain_agentmem.search.rows import message_of
 
 _PAGE = 1_000
 _SUMMARY_TOKENS = 400
+_MOST_QUOTED = 1_000
+"""The maximum number of messages that a summary without a model quotes: its time must not grow with the session."""
 
 
 class SessionMessages:
@@ -60,6 +62,12 @@ class SessionMessages:
         tail = [message_of(self._engine.codec, row, self._key) for row in rows]
         return Snapshot(record, revision, entry, systems, human, tail)
 
+    def newest(self, limit: int) -> Program[list[BaseMessage]]:
+        """Return the newest messages, oldest first, and before them the newest system message if it is older."""
+        rows = yield from self._engine.newest(self._key, self._agent, limit)
+        yield from OffLoop(is_large([row.body.data for row in rows]))
+        return [message_of(self._engine.codec, row, self._key) for row in rows]
+
     def entry(self, snapshot: Snapshot, summary: SessionSummary, count: int, human: int | None) -> Entry:
         """See `langchain_agentmem.compression.conversations.Conversation`."""
         kept: dict[bool, list[int]] = {is_system: [] for is_system in (True, False)}
@@ -94,15 +102,15 @@ def newest_summary(storage: RecordStorage) -> Program[SessionSummary | None]:
 
 
 def quoted_summary(messages: SessionMessages, language: str) -> Program[SessionSummary | None]:
-    """Return a summary of a session that quotes its sentences, without a model; None if the session has no messages.
+    """Return a summary that quotes the newest messages of a session, without a model; None if it has no messages.
 
     Args:
         messages: The session.
         language: The language of the messages.
     """
-    snapshot = yield from messages.load()
-    if not snapshot.tail:
+    newest = yield from messages.newest(_MOST_QUOTED)
+    if not newest:
         return None
     writer = SummaryWriter(None, TokenCounter(), _SUMMARY_TOKENS, sys.maxsize, language=language)
-    (part,) = writer.parts([snapshot.tail])
+    (part,) = writer.parts([newest])
     return (yield from writer.extend(None, part, None))

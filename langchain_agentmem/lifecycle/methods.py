@@ -88,7 +88,7 @@ class LifecycleMethods(
 
         Returns:
             Without a model, the summary that was stored last. A session without one gets a summary that quotes its
-            messages and is not stored. None if there are no messages, or the thread has no summary.
+            newest 1,000 messages and is not stored. None if there are no messages, or the thread has no summary.
 
         Raises:
             InvalidInputError: Neither a session nor a thread is given, or both are.

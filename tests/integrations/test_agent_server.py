@@ -25,7 +25,7 @@ def texts(values: Any) -> list[str]:
 
 @pytest.mark.parametrize(
     ("backend", "objects"),
-    [("sqlite-file", True), ("postgres", False), ("redis", False)],
+    [("sqlite-file", True), ("postgres", False), ("redis", False), ("redis-cluster", False)],
 )
 async def test_threads_runs_interrupts_and_items_are_kept_in_the_memory(
     backend: str, objects: bool, tmp_path: Path

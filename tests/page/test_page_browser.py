@@ -333,6 +333,7 @@ def test_records_and_facts_are_shown_page_by_page(browser: Browser) -> None:
             page.get_by_role("link", name="First page").click()
             expect(page.get_by_role("row")).to_have_count(101)
             go(page, url, view("profile", user=MAYA))
+            expect(page.get_by_text("The table shows the newest 100 of 101 facts.")).to_be_visible()
             page.get_by_role("link", name="Next page").click()
             expect(page.get_by_role("img", name=re.compile("^Facts over time. 1 periods"))).to_be_visible()
 

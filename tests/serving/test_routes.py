@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import tempfile
 from typing import Any
 from urllib.parse import quote
@@ -687,6 +688,18 @@ async def test_the_messages_of_a_thread_are_paged(local):
     assert (len(whole["items"]), whole["next_after"]) == (4, None)
 
 
+async def test_a_summary_of_a_long_session_quotes_its_newest_messages(local):
+    about = {"session_id": "long", "user_id": ALICE}
+    for first, count in ((0, 600), (600, 601)):
+        said = [{"role": "user", "content": f"The train number {n} is late."} for n in range(first, first + count)]
+        await local.post("/v1/messages", json={**about, "messages": said})
+    found = (await local.get("/v1/summary", params=about)).json()
+    assert found["message_count"] == 1_000
+    numbers = [int(one) for one in re.findall(r"number (\d+) is", found["text"])]
+    assert numbers
+    assert min(numbers) >= 201
+
+
 async def test_the_history_of_facts_is_paged(local):
     for number in range(5):
         await local.post("/v1/facts", json={"user_id": ALICE, "text": f"Fact {number}"})
@@ -696,6 +709,10 @@ async def test_the_history_of_facts_is_paged(local):
         texts += [one["text"] for one in page["items"]]
         query["offset"] = page["next_offset"]
     assert texts == [f"Fact {number}" for number in range(5)]
+    for number in range(3):
+        await local.post("/v1/memories", json={"user_id": ALICE, "text": f"Memory {number}"})
+    known = await local.get("/v1/agents/echo/memories", params={"user_id": ALICE, "limit": 2})
+    assert [one["memory"] for one in known.json()["memories"]] == ["Fact 3", "Fact 4", "Memory 1", "Memory 2"]
 
 
 @pytest.mark.parametrize("given", ["bytes=0-10", "bytes=999999999-", "bytes=x", "none"])

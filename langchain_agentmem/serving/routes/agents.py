@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import Field, JsonValue, model_validator
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from langchain_agentmem.serving.agents import Answered, Part, ServedAgent, Turn
 from langchain_agentmem.serving.callers import Caller, CallerOf, RequiredUser
 from langchain_agentmem.serving.problems import ProblemError
-from langchain_agentmem.serving.routes.models import ALICE, Answer, Body, Id, plain
+from langchain_agentmem.serving.routes.models import ALICE, MAX_LIMIT, Answer, Body, Id, plain
 from langchain_agentmem.serving.routing import LongRoute, router
 from langchain_agentmem.serving.service import Service
 from langchain_agentmem.serving.turns import Events
@@ -137,10 +137,16 @@ async def list_agents(request: Request, caller: CallerOf) -> AgentNames:
 
 
 @routes.get("/agents/{agent}/memories")
-async def list_known_things(request: Request, caller: CallerOf, agent: AgentName, user: RequiredUser) -> KnownThings:
-    """Return what is known about a user: the facts that are true now, and the memories that were saved."""
+async def list_known_things(
+    request: Request,
+    caller: CallerOf,
+    agent: AgentName,
+    user: RequiredUser,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The maximum number of facts, and of memories.")] = 100,
+) -> KnownThings:
+    """Return what is known about a user: the newest facts that are true now, and the newest memories that were saved."""
     _agent(request, caller, agent)
-    facts = await caller.memory.profiles.atimeline(user)
+    facts = [one for one in await caller.memory.profiles.atimeline(user) if one.is_valid()][-limit:]
     found = [
         KnownThing(
             memory_id=one.id,
@@ -152,9 +158,8 @@ async def list_known_things(request: Request, caller: CallerOf, agent: AgentName
             created_at=one.first_seen,
         )
         for one in facts
-        if one.is_valid()
     ]
-    saved = await caller.memory.memories.alist(user, limit=1_000)
+    saved = await caller.memory.memories.alist(user, limit=limit)
     found += [
         KnownThing(
             memory_id=one.id,

@@ -48,7 +48,10 @@ async def get_summary(
         str | None, Query(min_length=1, max_length=1024, description="Only messages of this agent.")
     ] = None,
 ) -> Any:
-    """Return the stored summary of a session or a thread. A session without one gets a summary that quotes its messages."""
+    """Return the stored summary of a session or a thread.
+
+    A session without one gets a summary that quotes its newest 1,000 messages.
+    """
     found = None
     if thread_id is None or await may_access(caller, thread_id, user):
         found = await caller.memory.asummary(

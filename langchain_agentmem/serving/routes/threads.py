@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 from pydantic import Field
 
+from langchain_agentmem.checkpointing.sizes import CheckpointSize
 from langchain_agentmem.serving.callers import CallerOf, OwnerOf, UserOf
 from langchain_agentmem.serving.routes.messages import Message, shown_message
 from langchain_agentmem.serving.routes.models import (
@@ -51,7 +52,7 @@ class Checkpoint(Answer):
     namespace: str
     """The namespace of the graph: empty for the graph itself, not for its subgraphs."""
     parent_id: str | None
-    created_at: str
+    created_at: datetime | None
     step: int | None
     source: str | None
     channels: list[str]
@@ -105,12 +106,8 @@ async def list_checkpoints(
     """Return the checkpoints of a thread, the newest first."""
     if not await may_access(caller, thread_id, user):
         return {"items": []}
-    earlier: RunnableConfig | None = (
-        None if before is None else {"configurable": {"thread_id": thread_id, "checkpoint_id": before}}
-    )
-    listing = caller.memory.checkpointer.alist(_config(thread_id), before=earlier, limit=limit)
-    found = [_shown(one) async for one in listing]
-    return {"items": found, "next_before": found[-1]["checkpoint_id"] if len(found) == limit else None}
+    found = await caller.memory.checkpointer.asizes(thread_id, limit=limit, before=before)
+    return {"items": list(map(_shown, found)), "next_before": found[-1].checkpoint_id if len(found) == limit else None}
 
 
 @routes.get("/thread/messages", response_model=ThreadMessages)
@@ -151,18 +148,6 @@ def _messages(found: CheckpointTuple) -> list[BaseMessage] | None:
     return [one for one in messages if isinstance(one, BaseMessage)]
 
 
-def _shown(found: CheckpointTuple) -> dict[str, Any]:
-    configurable = found.config["configurable"]
-    parent = None if found.parent_config is None else found.parent_config["configurable"].get("checkpoint_id")
-    messages = _messages(found)
-    return {
-        "checkpoint_id": configurable["checkpoint_id"],
-        "namespace": configurable.get("checkpoint_ns", ""),
-        "parent_id": parent,
-        "created_at": found.checkpoint["ts"],
-        "step": found.metadata.get("step"),
-        "source": found.metadata.get("source"),
-        "channels": sorted(found.checkpoint["channel_values"]),
-        "pending_writes": len(found.pending_writes or ()),
-        "message_count": None if messages is None else len(messages),
-    }
+def _shown(found: CheckpointSize) -> dict[str, Any]:
+    own = ("checkpoint_id", "namespace", "parent_id", "created_at", "step", "source", "channels", "message_count")
+    return {**{name: getattr(found, name) for name in own}, "pending_writes": found.writes}

@@ -30,7 +30,7 @@ export async function profile({ parameters, signal }) {
       el("h2", {}, `Fields ${when}`),
       facts([...fields.map(([name, value]) => [stored(name), field(value)]), ["Last interaction", moment(values.last_interaction, "unknown")]]),
       el("h2", {}, `Facts ${when}`),
-      factTable("Facts that are true", values.facts ?? []),
+      current(values.facts ?? []),
       el("h2", {}, "How the facts changed"),
       timeline(history.items),
       pages("profile", { user, as_of: asOf }, offset, history.next_offset),
@@ -60,6 +60,14 @@ function field(value) {
     return el("dl", { class: "fields" }, entries.map(([name, one]) => [el("dt", {}, stored(name)), el("dd", {}, field(one))]));
   }
   return stored(value);
+}
+
+function current(items) {
+  const left = items.length - PAGE;
+  return [
+    factTable("Facts that are true", items.slice(-PAGE)),
+    left > 0 && el("p", { class: "muted" }, `The table shows the newest ${PAGE} of ${count(items.length)} facts.`),
+  ];
 }
 
 function factTable(caption, items) {
