@@ -40,7 +40,7 @@ from langchain_agentmem import AgentMemory
 from langchain_agentmem.serving import ServingLimits, create_app
 
 app = create_app(AgentMemory.from_url(sys.argv[1]), agents={"echo": echo}, limits=ServingLimits(rate=None))
-uvicorn.run(app, port=0, log_level="info", access_log=False, proxy_headers=False)
+uvicorn.run(app, port=0, log_level="info", access_log=False, proxy_headers=False, timeout_keep_alive=75)
 """
 
 Call = Callable[[str, str], Awaitable[Any]]

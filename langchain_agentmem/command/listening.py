@@ -20,6 +20,10 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 CLOSING = 10
 """The seconds within which running requests end at shutdown."""
 
+KEPT_ALIVE = 75
+"""The seconds for which idle connections stay open: longer than proxies and clients keep theirs, which else send a request on
+a connection that is being closed."""
+
 
 def api_keys_in(path: Path) -> dict[str, Access]:
     """Return what the API keys in a file may access. No error shows a key.
@@ -100,6 +104,7 @@ def serve_http(
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=time_limit,
+        timeout_keep_alive=KEPT_ALIVE,
     )
     shown_host = f"[{host}]" if ":" in host else host
     call.output.note(f"Serving {what} on http://{shown_host}:{listening.getsockname()[1]}{path}. Stop it with Ctrl-C.")
