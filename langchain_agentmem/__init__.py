@@ -34,6 +34,7 @@ Results:
     CopiedThreads: The result of `memory.checkpointer.copy_from(saver)`.
     StoredMessage: A message of a session with its position, time, agent and metadata.
     Forgotten: The receipt of `memory.forget()`.
+    FoundItem: An item that a search found, with its score and similarity.
     FoundMessage: A message that a search found, with its score.
     FoundMessages: The result of a search for messages.
     SessionSummary: The summary of a session or thread.
@@ -194,6 +195,7 @@ __all__ = [
     "Fact",
     "Facts",
     "Forgotten",
+    "FoundItem",
     "FoundMessage",
     "FoundMessages",
     "Guard",
@@ -262,6 +264,7 @@ _LATER = {
     "Fact": "knowledge.facts.facts",
     "Facts": "knowledge.facts.facts",
     "Forgotten": "lifecycle.forgetting",
+    "FoundItem": "store.items",
     "FoundMessage": "messages.models",
     "FoundMessages": "messages.models",
     "Guard": "text.guard",

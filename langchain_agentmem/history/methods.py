@@ -15,13 +15,12 @@ from langchain_agentmem.history.engine import HistoryEngine
 from langchain_agentmem.history.face import AgentMemHistory
 from langchain_agentmem.messages.models import FoundMessages
 from langchain_agentmem.programs import arun, run
-from langchain_agentmem.search.messages import MessageQuery
-from langchain_agentmem.search.reranking import Reranker
 
 if TYPE_CHECKING:
     from langchain_core.runnables import ConfigurableFieldSpec
 
     from langchain_agentmem.compression.compressor import MemoryCompressor
+    from langchain_agentmem.search.reranking import Reranker
 
 
 DEFAULT_SESSION = "default"
@@ -258,6 +257,8 @@ class HistoryMethods:
             ...     memory.search_history("What does she learn?", user_id="alice")[0].session_id
             'monday'
         """
+        from langchain_agentmem.search.messages import MessageQuery
+
         asked = MessageQuery.of(
             query,
             k,
@@ -290,6 +291,8 @@ class HistoryMethods:
         reranker: Reranker | None = None,
     ) -> FoundMessages:
         """Same as `search_history`, but without blocking the event loop."""
+        from langchain_agentmem.search.messages import MessageQuery
+
         asked = MessageQuery.of(
             query,
             k,

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow, SessionKey
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.errors import ConfigurationError, InvalidInputError, InvalidTypeError
+from langchain_agentmem.errors import InvalidTypeError
 from langchain_agentmem.messages.models import FoundMessage, FoundMessages, StoredMessage
 from langchain_agentmem.messages.properties import datetime_of, text_of
 from langchain_agentmem.messages.roles import types_of_role
@@ -30,6 +30,7 @@ from langchain_agentmem.search.queries import Query
 from langchain_agentmem.search.ranker import Hit, Ranker
 from langchain_agentmem.search.reranking import RERANKED, Reranker, check_reranker, reranked
 from langchain_agentmem.search.rows import are_large, message_of, stored_message
+from langchain_agentmem.search.thresholds import check_similarity
 from langchain_agentmem.text.dates import Span, span_of
 from langchain_agentmem.text.marks import analyze_message
 from langchain_agentmem.text.words import checked_words
@@ -147,9 +148,7 @@ class MessageSearch:
         self._best: list[_Best] = []
         self._weights: dict[int, float] = {}
         """The weights of the query's words."""
-        if query.min_similarity is not None and indexer is None:
-            msg = "min_similarity needs embeddings: pass embeddings= to AgentMemory, or leave min_similarity out."
-            raise ConfigurationError(msg)
+        check_similarity(query.min_similarity, with_vectors=indexer is not None)
 
     def ready(self) -> Program[None]:
         """Check that the stored vectors belong to the embedding model.
@@ -266,24 +265,6 @@ def found_messages(backend: Backend, search: MessageSearch) -> Program[FoundMess
         with reading("One of a user's messages"):
             rows = yield from Read(backend, search.rows())
     return (yield from search.found(rows))
-
-
-def check_similarity(least: Any) -> float | None:
-    """Return the argument `min_similarity`.
-
-    Raises:
-        InvalidTypeError: It is not a number.
-        InvalidInputError: It is not between -1 and 1.
-    """
-    if least is None:
-        return None
-    if isinstance(least, bool) or not isinstance(least, (int, float)):
-        msg = f"min_similarity must be a number from -1 to 1, got {type(least).__name__}: {shown(least)}."
-        raise InvalidTypeError(msg)
-    if not -1 <= least <= 1:
-        msg = f"min_similarity must be a number from -1 to 1, got {shown(least)}."
-        raise InvalidInputError(msg)
-    return float(least)
 
 
 def _bound(what: str, moment: datetime | None, default: float) -> float:

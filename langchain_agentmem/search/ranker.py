@@ -129,8 +129,9 @@ class Ranker:
         score, weight = words, 1.0
         if similarity is not None:
             dense, trust = self._dense(similarity), max(LEAST_TRUST, corpus.trust(trust_in))
+            # If no text contains a word of the query, the vectors alone make up the score.
+            score, weight = words + DENSE * trust * dense, float(found.any()) + DENSE * trust
             found |= ~np.isnan(similarity)
-            score, weight = words + DENSE * trust * dense, 1 + DENSE * trust
         score = (self._with_speakers(score) / weight).clip(0, 1)
         found &= corpus.alive
         holders = self._phrase_holders()

@@ -6,19 +6,20 @@ import asyncio
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
-
-from langchain_core.documents import Document
-from langchain_core.documents.compressor import BaseDocumentCompressor
+from typing import TYPE_CHECKING, Any, Union
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import ConfigurationError, InvalidTypeError
 from langchain_agentmem.programs import CallTwin, OuterStep, Program
 
+if TYPE_CHECKING:
+    from langchain_core.documents.compressor import BaseDocumentCompressor
+    from typing_extensions import TypeIs
+
 RERANKED = 50
 """The number of best results that a reranker orders again."""
 
-Reranker = Callable[[str, list[str]], Sequence[float] | Awaitable[Sequence[float]]] | BaseDocumentCompressor
+Reranker = Union[Callable[[str, list[str]], Sequence[float] | Awaitable[Sequence[float]]], "BaseDocumentCompressor"]
 """A function from a query and texts to one score for each text, or a document compressor of LangChain."""
 
 _INDEX = "agentmem_index"
@@ -31,7 +32,7 @@ def check_reranker(reranker: Any) -> Reranker | None:
     Raises:
         InvalidTypeError: It is neither a function nor a `BaseDocumentCompressor`.
     """
-    if reranker is None or isinstance(reranker, BaseDocumentCompressor):
+    if reranker is None or _is_compressor(reranker):
         return reranker
     if isinstance(reranker, type) or not callable(reranker):
         msg = (
@@ -59,7 +60,7 @@ def reranked(reranker: Reranker, query: str, texts: Sequence[str]) -> Program[li
     """
     if not texts:
         return []
-    if isinstance(reranker, BaseDocumentCompressor):
+    if _is_compressor(reranker):
         return (yield from _compressed(reranker, query, texts))
     returned = yield from _Score(reranker, query, list(texts))
     scores = _checked(returned, len(texts))
@@ -68,9 +69,17 @@ def reranked(reranker: Reranker, query: str, texts: Sequence[str]) -> Program[li
     return [(at, scaled[at]) for at in order]
 
 
+def _is_compressor(reranker: Any) -> TypeIs[BaseDocumentCompressor]:
+    from langchain_core.documents.compressor import BaseDocumentCompressor
+
+    return isinstance(reranker, BaseDocumentCompressor)
+
+
 def _compressed(
     compressor: BaseDocumentCompressor, query: str, texts: Sequence[str]
 ) -> Program[list[tuple[int, float]]]:
+    from langchain_core.documents import Document
+
     documents = [Document(text, metadata={_INDEX: at}) for at, text in enumerate(texts)]
     kept = yield from CallTwin(compressor.compress_documents, compressor.acompress_documents, documents, query)
     order: list[Any] = list(dict.fromkeys(one.metadata.get(_INDEX) for one in kept))

@@ -299,7 +299,7 @@ class StoreEngine:
         groups = item_groups(op.namespace if isinstance(op, GetOp) else op.namespace_prefix for op in ops)
         read = partial(self._answers, ops)
         batch, answers = yield from self.cache.through(("items", *map(repr, ops)), groups, read)
-        return [result for (result,) in (yield from results_of(batch, answers, None))]
+        return [result for (result,) in (yield from results_of(batch, answers, None, self.backend.language))]
 
     def _answers(self, ops: Sequence[GetOp | SearchOp]) -> Program[tuple[Batch, dict[int, Answer]]]:
         batch = yield from self.prepare(ops)
@@ -434,7 +434,7 @@ class StoreEngine:
             yield from self.sweeper.after_write()
         else:
             yield from self._touch(used, now)
-        return (yield from results_of(batch, answers, callers))
+        return (yield from results_of(batch, answers, callers, self.backend.language))
 
     def import_items(self, imports: Sequence[ItemImport], replaced: Collection[ItemKey] = ()) -> Program[int]:
         """Store items of another package with their times, unless they exist.
@@ -492,7 +492,7 @@ class StoreEngine:
         transaction = self._transaction(batch, (), now)
         (answers, used), *others = yield from Read(self.backend, together([transaction, *programs]))
         yield from self._touch(used, now)
-        return [result for (result,) in (yield from results_of(batch, answers, None))], others
+        return [result for (result,) in (yield from results_of(batch, answers, None, self.backend.language))], others
 
     def _touch(self, used: Sequence[ItemKey], now: float) -> Program[None]:
         """Restart the TTLs of items that were read.

@@ -37,12 +37,13 @@ from langchain_agentmem.backends.sweeper import Sweeper
 from langchain_agentmem.encoding.encryption import Key
 from langchain_agentmem.programs import Call, arun, is_traced, run, traced
 from langchain_agentmem.programs.locks import forkable_lock
+from langchain_agentmem.search.thresholds import check_similarity, is_similar
 from langchain_agentmem.store.arguments import check_ops
 from langchain_agentmem.store.batches import Batch, is_heavy
 from langchain_agentmem.store.bursts import Burst
 from langchain_agentmem.store.engine import TTL, StoreEngine
 from langchain_agentmem.store.fields import Index
-from langchain_agentmem.store.items import Value
+from langchain_agentmem.store.items import FoundItem, Value
 from langchain_agentmem.store.jobs import Caller
 from langchain_agentmem.text.guard import Guard, check_guard
 from langchain_agentmem.text.tables import html_table
@@ -188,6 +189,7 @@ class AgentMemStore(Surface, BaseStore):
         limit: int = 10,
         offset: int = 0,
         refresh_ttl: bool | None = None,
+        min_similarity: float | None = None,
     ) -> list[SearchItem]:
         """Search for items at or below a namespace.
 
@@ -199,15 +201,19 @@ class AgentMemStore(Surface, BaseStore):
             limit: The maximum number of items. Default: 10.
             offset: The number of items to skip. Default: 0.
             refresh_ttl: If true, the TTLs of the found items start again. Default: None (as configured, else true).
+            min_similarity: Leave out items among the best `limit` whose cosine similarity to the query is lower, from -1 to
+                1. It needs embeddings. Default: None (none).
 
         Returns:
-            The items. With a query, the best come first, and each has a score in [0, 1].
+            The items, each a `FoundItem`. With a query, the best come first, and each has a score in [0, 1].
         """
-        return run(
+        least = check_similarity(min_similarity, with_vectors=self.engine.indexer is not None)
+        found = run(
             self.engine.search(
                 namespace_prefix, query=query, filter=filter, limit=limit, offset=offset, refresh_ttl=refresh_ttl
             )
         )
+        return _similar(found, least)
 
     async def asearch(
         self,
@@ -219,13 +225,15 @@ class AgentMemStore(Surface, BaseStore):
         limit: int = 10,
         offset: int = 0,
         refresh_ttl: bool | None = None,
+        min_similarity: float | None = None,
     ) -> list[SearchItem]:
         """Same as `search`, but without blocking the event loop."""
         op = self.engine.search_op(
             namespace_prefix, query=query, filter=filter, limit=limit, offset=offset, refresh_ttl=refresh_ttl
         )
+        least = check_similarity(min_similarity, with_vectors=self.engine.indexer is not None)
         found: list[SearchItem] = (await self._submit([op]))[0]
-        return found
+        return _similar(found, least)
 
     def put(
         self,
@@ -503,3 +511,12 @@ def _calling(function: Callable[..., Any]) -> Callable[..., Call[Any]]:
     """Return a function that returns the step of a call: under `arun`, `function` may be a coroutine function."""
     check_callable("function", function)
     return functools.partial(Call, function)
+
+
+def _similar(found: list[SearchItem], least: float | None) -> list[SearchItem]:
+    """Return the items whose similarity reaches a threshold; all if it is None."""
+    return (
+        found
+        if least is None
+        else [one for one in found if isinstance(one, FoundItem) and is_similar(one.similarity, least)]
+    )

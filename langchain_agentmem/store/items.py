@@ -13,6 +13,9 @@ from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import ItemRow
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.encoding.json_values import load_json
+from langchain_agentmem.search.queries import Query
+from langchain_agentmem.text.tables import html_table
+from langchain_agentmem.text.words import numbers_of, texts_in
 
 Value = dict[str, Any]
 
@@ -49,7 +52,45 @@ def item_of(row: ItemRow) -> Item:
         )
 
 
-def search_item_of(row: ItemRow, score: float | None) -> SearchItem:
-    """Decode an item that a search found. Raises as `value_of`."""
-    item = item_of(row)
-    return SearchItem(item.namespace, item.key, item.value, item.created_at, item.updated_at, score)
+class FoundItem(SearchItem):
+    """An item that a search found, as `store.search` returns it."""
+
+    __slots__ = ("_query", "similarity")
+
+    similarity: float | None
+    """The cosine similarity of the item to the query, from -1 to 1; None without vectors. Comparable between searches."""
+
+    def __init__(
+        self, item: Item, score: float | None = None, similarity: float | None = None, query: Query | None = None
+    ) -> None:
+        """Create the result of a search.
+
+        Args:
+            item: The item.
+            score: Relevance from 0 to 1. Default: None (the search had no query).
+            similarity: The cosine similarity to the query. Default: None.
+            query: The query. Default: None.
+        """
+        super().__init__(item.namespace, item.key, item.value, item.created_at, item.updated_at, score)
+        self.similarity = similarity
+        self._query = query
+
+    @property
+    def matched(self) -> list[str]:
+        """The words of the query that the value contains, as the query writes them, in lower case."""
+        query = self._query
+        if query is None:
+            return []
+        texts = texts_in(self.value)
+        return query.matched({number for text in texts for number in numbers_of(text, query.language)})
+
+    def _repr_html_(self) -> str:
+        shown = {**self.dict(), "similarity": self.similarity, "matched": ", ".join(self.matched)}
+        return html_table(shown.items(), caption=type(self).__name__, row_headers=True)
+
+
+def search_item_of(
+    row: ItemRow, score: float | None, similarity: float | None = None, query: Query | None = None
+) -> FoundItem:
+    """Decode an item that a search found; see `FoundItem` for the arguments. Raises as `value_of`."""
+    return FoundItem(item_of(row), score, similarity, query)

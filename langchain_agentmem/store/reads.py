@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, Result, SearchOp
+from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, Result, SearchItem, SearchOp
 
 from langchain_agentmem.backends.contract import Backend, Found, ItemRow, Query
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.programs import Compute, Program, together
 from langchain_agentmem.programs.sizes import LARGE, is_long
+from langchain_agentmem.search import queries as analysis
 from langchain_agentmem.search.ranking import query_words, rank
 from langchain_agentmem.store.arguments import ItemKey, Namespace
 from langchain_agentmem.store.batches import Batch, ReadOp
@@ -27,8 +28,16 @@ _CHUNK = 200
 _LEAST_DEPTH = 20
 """The minimum number of best items by words, and by vector, that are fused. It applies to smaller limits too."""
 
-Scored = tuple[ItemRow, float | None]
-"""An item that a search found, with its score."""
+
+class Scored(NamedTuple):
+    """An item that a search found."""
+
+    row: ItemRow
+    score: float | None = None
+    """None if the search had no query."""
+    similarity: float | None = None
+
+
 Answer = ItemRow | list[Scored] | list[Namespace] | None
 """The rows for a get, a search or a listing."""
 Transact = Callable[[Program[Any]], Program[Any]]
@@ -74,7 +83,7 @@ class Reader:
         found: dict[int, ItemRow | None] = results.pop(0) if gets else {}
         listed: dict[int, list[Any]] = dict(zip([*searches, *listings], results, strict=True))
         used = [row for index, row in found.items() if row and gets[index].refresh_ttl]
-        used += [row for index, op in searches.items() if op.refresh_ttl for row, _ in listed[index]]
+        used += [row for index, op in searches.items() if op.refresh_ttl for row, *_ in listed[index]]
         answers: dict[int, Answer] = {**found, **listed}
         return answers, list(dict.fromkeys((row.namespace, row.key) for row in used if row.ttl is not None))
 
@@ -102,15 +111,18 @@ class Reader:
         """Return the best candidates that pass a filter, at least `count` if there are that many."""
         best: list[Scored] = []
         ranked = yield from Compute(len(found.candidates) > MANY_ROWS, rank, found.candidates)
+        similarities = {one.id: one.dense for one in found.candidates}
         size = count if passes is None else _CHUNK
         for start in range(0, len(ranked), size or 1):
             chunk = ranked[start : start + size]
             rows: Mapping[Any, ItemRow] = found.rows
             if not all(item_id in rows for item_id, _ in chunk):
                 rows = yield from self._transact(self._items.rows([item_id for item_id, _ in chunk]))
-            existing = [(rows[item_id], score) for item_id, score in chunk if item_id in rows]
-            passing = {id(row) for row in (yield from _passing([row for row, _ in existing], passes))}
-            best.extend(pair for pair in existing if id(pair[0]) in passing)
+            existing = [
+                Scored(rows[item_id], score, similarities[item_id]) for item_id, score in chunk if item_id in rows
+            ]
+            passing = {id(row) for row in (yield from _passing([one.row for one in existing], passes))}
+            best.extend(one for one in existing if id(one.row) in passing)
             if len(best) >= count:
                 break
         return best
@@ -135,7 +147,7 @@ class Reader:
                     offset=0 if following else skipped,
                 )
             )
-            newest.extend((row, None) for row in (yield from _passing(page, passes)))
+            newest.extend(Scored(row) for row in (yield from _passing(page, passes)))
             if following is None:
                 break
             size *= 4  # few items of this page passed the filter
@@ -152,7 +164,7 @@ class Reader:
 
 
 def results_of(
-    batch: Batch, answers: Mapping[int, Answer], callers: Sequence[int] | None
+    batch: Batch, answers: Mapping[int, Answer], callers: Sequence[int] | None, language: str
 ) -> Program[list[list[Result]]]:
     """Decode the answers of a batch.
 
@@ -160,6 +172,7 @@ def results_of(
         batch: The batch.
         answers: The answers to its reads.
         callers: The number of callers of each operation; None for one each.
+        language: The language of full-text search.
 
     Returns:
         For each operation, a result for each of its callers. No two callers share a value.
@@ -168,21 +181,28 @@ def results_of(
     if not answers:
         return [[None] * count for count in counts]
     large = are_large(row for answer in answers.values() for row in _rows_of(answer)) or max(counts) > MANY_ROWS
-    return (yield from Compute(large, _decode, batch.reads, answers, counts))
+    return (yield from Compute(large, _decode, batch.reads, answers, counts, language))
 
 
-def _decode(reads: Mapping[int, ReadOp], answers: Mapping[int, Answer], counts: Sequence[int]) -> list[list[Result]]:
-    return [[_result(reads.get(index), answers.get(index)) for _ in range(count)] for index, count in enumerate(counts)]
+def _decode(
+    reads: Mapping[int, ReadOp], answers: Mapping[int, Answer], counts: Sequence[int], language: str
+) -> list[list[Result]]:
+    return [
+        [_result(reads.get(index), answers.get(index), language) for _ in range(count)]
+        for index, count in enumerate(counts)
+    ]
 
 
-def _result(op: ReadOp | None, answer: Any) -> Result:
+def _result(op: ReadOp | None, answer: Any, language: str) -> Result:
     """Decode an answer; `op` is None for a write."""
     if op is None or answer is None:
         return None
     if isinstance(op, GetOp):
         return item_of(answer)
     if isinstance(op, SearchOp):
-        return [search_item_of(row, score) for row, score in answer]
+        query = analysis.Query.of(op.query, language) if op.query else None
+        found: list[SearchItem] = [search_item_of(one.row, one.score, one.similarity, query) for one in answer]
+        return found
     return list(answer)
 
 
@@ -190,7 +210,7 @@ def _rows_of(answer: Answer) -> Iterable[ItemRow]:
     """Return the rows of an answer; none for a listing of namespaces."""
     if isinstance(answer, ItemRow):
         return [answer]
-    return [pair[0] for pair in answer or () if isinstance(pair[0], ItemRow)]
+    return [one.row for one in answer or () if isinstance(one, Scored)]
 
 
 def are_large(rows: Iterable[ItemRow]) -> bool:

@@ -16,11 +16,17 @@ from langchain_agentmem.knowledge.retrievers import Passage
 from langchain_agentmem.messages.models import FoundMessage
 from langchain_agentmem.messages.roles import ROLES, role_of
 from langchain_agentmem.prompting.recall.results import RecalledItem
+from langchain_agentmem.store.items import FoundItem
 
 _SPEAKERS = {"human": "user", "ai": "assistant"}
 
 TYPES = ROLES["human"] | ROLES["ai"] | ROLES["chat"]
 """The values of `BaseMessage.type` of messages that are recalled."""
+
+
+def similarity_of(item: SearchItem) -> float | None:
+    """Return the cosine similarity of an item to the query; None without vectors."""
+    return item.similarity if isinstance(item, FoundItem) else None
 
 
 def fact_item(item: SearchItem) -> RecalledItem:
@@ -31,7 +37,9 @@ def fact_item(item: SearchItem) -> RecalledItem:
     """
     fact = Fact.of_item(item)
     source = _source(fact_id=fact.id, message_ids=fact.sources, agent=fact.agent)
-    return RecalledItem("fact", fact.text, fact.score or 0.0, source, fact.last_seen, fact.metadata)
+    return RecalledItem(
+        "fact", fact.text, fact.score or 0.0, source, fact.last_seen, fact.metadata, similarity_of(item)
+    )
 
 
 def memory_item(item: SearchItem) -> RecalledItem:
@@ -42,7 +50,8 @@ def memory_item(item: SearchItem) -> RecalledItem:
     """
     memory = memory_of(item.key, item.value, item.score)
     source = _source(memory_id=memory.id, agent=memory.agent)
-    return RecalledItem("memory", memory.text, memory.score or 0.0, source, memory.updated_at, memory.metadata)
+    score, similarity = memory.score or 0.0, similarity_of(item)
+    return RecalledItem("memory", memory.text, score, source, memory.updated_at, memory.metadata, similarity)
 
 
 def knowledge_item(item: SearchItem) -> RecalledItem:
@@ -53,7 +62,8 @@ def knowledge_item(item: SearchItem) -> RecalledItem:
     """
     entry = entry_of(item)
     source = _source(collection=entry.name, key=entry.id)
-    return RecalledItem("knowledge", entry.text, entry.score or 0.0, source, item.updated_at, entry.metadata)
+    score, similarity = entry.score or 0.0, similarity_of(item)
+    return RecalledItem("knowledge", entry.text, score, source, item.updated_at, entry.metadata, similarity)
 
 
 def passage_item(passage: Passage) -> RecalledItem:
@@ -62,12 +72,13 @@ def passage_item(passage: Passage) -> RecalledItem:
     return RecalledItem("knowledge", passage.text, passage.score, source, None, passage.metadata)
 
 
-def entity_item(entity: Entity, relations: Sequence[Relation]) -> RecalledItem:
+def entity_item(entity: Entity, relations: Sequence[Relation], similarity: float | None) -> RecalledItem:
     """Return the recalled item of an entity.
 
     Args:
         entity: The entity.
         relations: Its relations.
+        similarity: The similarity of the entity's item to the message.
     """
     names = f"{entity.name} ({entity.kind})" if entity.kind else entity.name
     if entity.aliases:
@@ -76,7 +87,7 @@ def entity_item(entity: Entity, relations: Sequence[Relation]) -> RecalledItem:
     details = [one for one in (*details, *map(str, relations)) if one]
     text = f"{names}: {'; '.join(details)}" if details else names
     source = _source(entity=entity.name, message_ids=list(entity.sources))
-    return RecalledItem("entity", text, entity.score or 0.0, source, entity.updated_at, entity.attributes)
+    return RecalledItem("entity", text, entity.score or 0.0, source, entity.updated_at, entity.attributes, similarity)
 
 
 def turn_items(found: Iterable[FoundMessage]) -> list[RecalledItem]:
@@ -92,7 +103,7 @@ def turn_items(found: Iterable[FoundMessage]) -> list[RecalledItem]:
             source = _source(
                 session_id=one.session_id, position=one.position, message_id=one.message.id, agent=one.agent
             )
-            item = RecalledItem("turn", text, one.score, source, one.created_at, one.metadata)
+            item = RecalledItem("turn", text, one.score, source, one.created_at, one.metadata, one.similarity)
             items.setdefault((one.session_id, text), item)
     return list(items.values())
 

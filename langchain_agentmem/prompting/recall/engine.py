@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 from langgraph.store.base import GetOp, SearchItem, SearchOp
@@ -39,6 +40,7 @@ from langchain_agentmem.prompting.recall.conversion import (
     knowledge_item,
     memory_item,
     passage_item,
+    similarity_of,
     turn_items,
 )
 from langchain_agentmem.prompting.recall.results import Recall, RecalledItem
@@ -46,6 +48,7 @@ from langchain_agentmem.prompting.recall.text import clipped, recalled_text
 from langchain_agentmem.prompting.recall.turns import EarlierTurns, unless_damaged
 from langchain_agentmem.search.messages import MessageSearch
 from langchain_agentmem.search.ranking import query_words
+from langchain_agentmem.search.thresholds import check_similarity, is_similar
 from langchain_agentmem.store.engine import StoreEngine
 from langchain_agentmem.text.words import analyze, scores
 
@@ -93,12 +96,14 @@ class RecallEngine:
         max_tokens: int | None = None,
         knowledge: Any = (),
         counter: TokenCounter | None = None,
+        min_similarity: float | None = None,
     ) -> Program[Recall]:
         """Return the stored knowledge that answers a message."""
         check_id("user_id", user_id)
         check_optional_id("session_id", session_id)
         k = check_count("k", k)
         budget = None if max_tokens is None else check_count("max_tokens", max_tokens)
+        least = self.checked_similarity(min_similarity)
         shared = checked_knowledge(knowledge)
         if not isinstance(query, str):
             check_name("query", query)
@@ -109,7 +114,7 @@ class RecallEngine:
         messages = self._turns.search(text, user_id, session_id, k)
         own = self._items(text, user_id, k, shared.names, messages)
         items, others = yield from shared.beside(own, text, k)
-        items = with_passages(items, others)
+        items = with_passages([one for one in items if is_similar(one.similarity, least)], others)
         large = is_long(item.text for item in items)
         best = (yield from Compute(large, _ranked_together, items, text, self._store.language))[:k]
         _log.debug("recall: found %d items for user %r", len(best), user_id)
@@ -118,6 +123,16 @@ class RecallEngine:
         counter = counter or TokenCounter()
         yield from counter.prepare()
         return Recall(query, tuple(best), recalled_text(best, budget, counter.text))
+
+    def checked_similarity(self, least: float | None) -> float | None:
+        """Return the argument `min_similarity`.
+
+        Raises:
+            InvalidTypeError: It is not a number.
+            InvalidInputError: It is not between -1 and 1.
+            ConfigurationError: The memory has no embeddings.
+        """
+        return check_similarity(least, with_vectors=self._store.indexer is not None)
 
     def _items(
         self, text: str, user_id: str, k: int, names: Sequence[str], messages: MessageSearch
@@ -196,7 +211,8 @@ class RecallEngine:
         snapshot.add((item.namespace, item.key, item.value) for item in found)
         snapshot.add((op.namespace, op.key, item and item.value) for op, item in zip(gets, related, strict=True))
         turns = [] if rows is None else turn_items((yield from unless_damaged(messages.found(rows))) or ())
-        return turns, [entity_item(one, _relations(snapshot, key)) for key, one in entities.items()]
+        similarities = {item.key: similarity_of(item) for item in found}
+        return turns, [entity_item(one, _relations(snapshot, key), similarities[key]) for key, one in entities.items()]
 
     def _beside(
         self,
@@ -244,16 +260,23 @@ def with_passages(items: Sequence[RecalledItem], others: Iterable[Passages]) -> 
 
 
 def _ranked_together(items: Sequence[RecalledItem], query: str, language: str) -> list[RecalledItem]:
-    """Return items of several searches in one order, with the means of their own score and of a common one.
+    """Return items of several searches in one order, with the means of their own score and of common ones.
 
-    A score of a search is relative: its best item scores high even if it contains one word of many. The common score is that
-    of full-text search in the found items, scaled to [0, 1].
+    A score of a search is relative: its best item scores high even if it contains one word of many. The common scores are
+    those of full-text search in the found items, and the similarities. In each, the best item has 1.
     """
-    common = scores([analyze(clipped(item.text), language) for item in items], query_words(query, language))
-    best = max(common, default=0.0)
-    if best > 0:
-        items = [replace(one, score=(one.score + own / best) / 2) for one, own in zip(items, common, strict=True)]
-    return sorted(items, key=lambda item: item.score, reverse=True)
+    by_words = scores([analyze(clipped(item.text), language) for item in items], query_words(query, language))
+    by_vector = [None if item.similarity is None else max(0.0, item.similarity) for item in items]
+    parts = [[item.score for item in items], _scaled(by_words), _scaled(by_vector)]
+    means = [fmean(score for score in of_item if score is not None) for of_item in zip(*parts, strict=True)]
+    ranked = [replace(item, score=mean) for item, mean in zip(items, means, strict=True)]
+    return sorted(ranked, key=lambda item: item.score, reverse=True)
+
+
+def _scaled(values: Sequence[float | None]) -> list[float | None]:
+    """Return values divided by the greatest; None for each if that is 0."""
+    best = max((value for value in values if value is not None), default=0.0)
+    return [None if value is None or best <= 0 else value / best for value in values]
 
 
 def _namespaces(user_id: str) -> list[Namespace]:

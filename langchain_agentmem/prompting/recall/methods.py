@@ -35,6 +35,7 @@ class RecallMethods:
         max_tokens: int | None = None,
         knowledge: Sequence[KnowledgeOrigin] = (),
         token_counter: Any = None,
+        min_similarity: float | None = None,
     ) -> Recall:
         """Return the stored knowledge that answers a message: facts, memories, entities, turns of earlier sessions.
 
@@ -50,6 +51,8 @@ class RecallMethods:
             knowledge: What to search besides: collections of shared knowledge, by name; LangChain retrievers and vector
                 stores, as they are or as `KnowledgeSource`s. One that fails is left out, with a warning. Default: none.
             token_counter: Counts tokens: the name of a model, a model, or a function. Default: None (approximately).
+            min_similarity: Only items whose cosine similarity to the message is at least this, and passages of retrievers. It
+                needs embeddings. Default: None (all).
 
         Returns:
             The items, the most relevant first; `text` quotes them as data for a prompt.
@@ -67,7 +70,9 @@ class RecallMethods:
             <data>{"facts": ["Allergic to peanuts"]}</data>
         """
         counter = _counter(token_counter)
-        return run(self._recall_engine.recall(query, user_id, session_id, k, max_tokens, knowledge, counter))
+        return run(
+            self._recall_engine.recall(query, user_id, session_id, k, max_tokens, knowledge, counter, min_similarity)
+        )
 
     async def arecall(
         self,
@@ -79,10 +84,13 @@ class RecallMethods:
         max_tokens: int | None = None,
         knowledge: Sequence[KnowledgeOrigin] = (),
         token_counter: Any = None,
+        min_similarity: float | None = None,
     ) -> Recall:
         """Same as `recall`, but without blocking the event loop."""
         counter = _counter(token_counter)
-        return await arun(self._recall_engine.recall(query, user_id, session_id, k, max_tokens, knowledge, counter))
+        return await arun(
+            self._recall_engine.recall(query, user_id, session_id, k, max_tokens, knowledge, counter, min_similarity)
+        )
 
     def as_retriever(
         self,
@@ -93,6 +101,7 @@ class RecallMethods:
         max_tokens: int | None = None,
         knowledge: Sequence[KnowledgeOrigin] = (),
         token_counter: Any = None,
+        min_similarity: float | None = None,
     ) -> MemoryRetriever:
         """Return a LangChain retriever that returns what `recall` finds as documents.
 
@@ -105,6 +114,8 @@ class RecallMethods:
             knowledge: What to search besides: collections of shared knowledge, by name; LangChain retrievers and vector
                 stores, as they are or as `KnowledgeSource`s. One that fails is left out, with a warning. Default: none.
             token_counter: Counts tokens: the name of a model, a model, or a function. Default: None (approximately).
+            min_similarity: Only items whose cosine similarity to the message is at least this, and passages of retrievers. It
+                needs embeddings. Default: None (all).
 
         Raises:
             InvalidInputError: A value is not accepted.
@@ -127,6 +138,7 @@ class RecallMethods:
             session_id=check_optional_id("session_id", session_id),
             k=check_count("k", k),
             max_tokens=None if max_tokens is None else check_count("max_tokens", max_tokens),
+            min_similarity=self._recall_engine.checked_similarity(min_similarity),
             knowledge=checked_knowledge(knowledge),
             counter=_counter(token_counter),
         )

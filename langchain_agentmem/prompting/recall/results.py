@@ -28,6 +28,8 @@ class RecalledItem(FieldTable):
     time: datetime | None = None
     """When it was last stated, saved, updated or sent."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    similarity: float | None = None
+    """The cosine similarity to the message, from -1 to 1; None without vectors, and for passages of retrievers."""
 
 
 @dataclass(frozen=True, repr=False)

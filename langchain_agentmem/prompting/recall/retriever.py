@@ -22,7 +22,7 @@ from langchain_agentmem.prompting.recall.results import RecalledItem
 class MemoryRetriever(BaseRetriever):
     """A retriever of what is stored about a user; `AgentMemory.as_retriever` creates it.
 
-    A document's metadata are those of the item, with `kind`, `score`, `source` and `time` (ISO 8601).
+    A document's metadata are those of the item, with `kind`, `score`, `similarity`, `source` and `time` (ISO 8601).
     """
 
     engine: RecallEngine = Field(exclude=True, repr=False)
@@ -30,6 +30,7 @@ class MemoryRetriever(BaseRetriever):
     session_id: str | None = None
     k: int = 10
     max_tokens: int | None = None
+    min_similarity: float | None = None
     knowledge: Any = Field(default=Knowledge([], []), exclude=True)
     """The checked argument: a `Knowledge`."""
     counter: Any = Field(default=None, exclude=True, repr=False)
@@ -57,7 +58,10 @@ class MemoryRetriever(BaseRetriever):
 
     def _documents(self, query: str, k: int | None, max_tokens: int | None) -> Program[list[Document]]:
         most = self.k if k is None else k
-        found = yield from self.engine.recall(query, self.user_id, self.session_id, most, knowledge=self.knowledge)
+        least = self.min_similarity
+        found = yield from self.engine.recall(
+            query, self.user_id, self.session_id, most, knowledge=self.knowledge, min_similarity=least
+        )
         budget = self.max_tokens if max_tokens is None else check_count("max_tokens", max_tokens)
         if budget is None:
             return [_document(item) for item in found]
@@ -79,6 +83,7 @@ def _document(item: RecalledItem) -> Document:
         **item.metadata,
         "kind": item.kind,
         "score": item.score,
+        "similarity": item.similarity,
         "source": dict(source),
         "time": None if item.time is None else item.time.isoformat(),
     }
