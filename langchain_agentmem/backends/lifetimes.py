@@ -23,8 +23,12 @@ def refuse_closed(closed: bool) -> None:
         StorageClosedError: The memory was closed.
     """
     if closed:
-        msg = "This memory is closed. Create a new one, or call close() later."
-        raise StorageClosedError(msg)
+        raise closed_error()
+
+
+def closed_error() -> StorageClosedError:
+    """Return the error of calls of a closed memory."""
+    return StorageClosedError("This memory is closed. Create a new one, or call close() later.")
 
 
 def keep_inherited(*connections: Any) -> None:

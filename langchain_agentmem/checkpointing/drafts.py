@@ -22,6 +22,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.checkpointing.known import KnownValues
 from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.elements import Element
 from langchain_agentmem.encoding.layout import (
     LONG_REFERENCES,
     PLAIN,
@@ -33,7 +34,7 @@ from langchain_agentmem.encoding.layout import (
     splice,
     split,
 )
-from langchain_agentmem.encoding.references import REFERENCE_BYTES, Typed
+from langchain_agentmem.encoding.references import REFERENCE_BYTES, Typed, each_reference
 from langchain_agentmem.programs import Program, storage_program
 
 _INLINE_CHARACTERS = 64
@@ -142,6 +143,8 @@ class Draft:
         """The new elements, by reference."""
         self.requires: dict[ValueKey, str] = {}
         """The stored values that the rows refer to, with their digests (empty: any)."""
+        self.kept: dict[bytes, Element] = {}
+        """The elements of pending writes, by reference."""
         self.learned: list[Known] = []
         """Values to add to the cache after the rows are stored."""
 
@@ -278,6 +281,7 @@ class Draft:
             self._add_splice(key, parts, known)
             return VALUE, key.version, b""
         self._add_elements(parts, range(len(parts.elements)))
+        self.kept.update(zip(each_reference(parts.references), parts.kept, strict=True))
         return parts.kind, parts.shape, parts.references
 
     def _recall(self, channel: str) -> Known | None:
@@ -300,7 +304,7 @@ class Draft:
         for at in indexes:
             reference = parts.references[at * REFERENCE_BYTES : (at + 1) * REFERENCE_BYTES]
             if reference not in self.elements:
-                self.elements[reference] = self._codec.store(parts.elements[at], parts.identities[at])
+                self.elements[reference] = self._codec.store(parts.elements[at], parts.identities.get(at))
 
 
 def _is_primitive(value: Any) -> bool:

@@ -28,6 +28,7 @@ from langchain_agentmem.arguments.values import check_count, shown
 from langchain_agentmem.backends.contract import (
     Backend,
     CheckpointKey,
+    CheckpointPut,
     LoadedCheckpoint,
     StoredWrite,
     ThreadKey,
@@ -101,15 +102,17 @@ class CheckpointEngine:
     def get(self, config: RunnableConfig) -> Program[CheckpointTuple | None]:
         """Return the checkpoint that a config names, or the latest one; None if there is none."""
         thread, namespace, checkpoint_id = self._checkpoint(config)
-        program = self.backend.checkpoints.get(thread, namespace, checkpoint_id, self.codec, time.time())
+        known = self.known.versions(thread, namespace) if self.codec.verifiable else {}
+        program = self.backend.checkpoints.get(thread, namespace, checkpoint_id, self.codec, time.time(), known)
         with reading_thread(thread.thread_id):
             loaded = yield from Read(self.backend, program)
             if loaded is None:
                 _log.debug("checkpointer: no checkpoint %r in thread %r", checkpoint_id or "latest", thread.thread_id)
                 return None
+            self.known.histories.note_read(thread, loaded.row.key, loaded.revision)
             _log.debug("checkpointer: read checkpoint %r of thread %r", loaded.row.key.checkpoint_id, thread.thread_id)
             yield from OffLoop(is_large(loaded.parts))
-            return self.loader.tuple(loaded, config["configurable"]["thread_id"])
+            return self.loader.tuple(loaded, config["configurable"]["thread_id"], known)
 
     def page(self, scan: Scan) -> Program[tuple[list[CheckpointTuple], Scan | None]]:
         """Return one page of a listing, and the scan of the next page (None after the last one)."""
@@ -132,6 +135,10 @@ class CheckpointEngine:
         if not channels:
             return {}
         thread, namespace, checkpoint_id = self._checkpoint(config)
+        if checkpoint_id is not None:
+            found = self.loader.known_history(thread, CheckpointKey(namespace, checkpoint_id), channels)
+            if found is not None:
+                return found
         table = self.backend.checkpoints
         program = self.loader.delta_history(table, thread, namespace, checkpoint_id, list(channels))
         with reading_thread(thread.thread_id):
@@ -167,15 +174,29 @@ class CheckpointEngine:
         use = self._use(config, checkpoint["channel_values"])
         details, run_id = _details(config, metadata)
 
-        def store(draft: Draft, use: ThreadUse) -> Program[bool]:
+        def store(draft: Draft, use: ThreadUse) -> tuple[CheckpointPut, Program[bool]]:
             key = CheckpointKey(namespace, checkpoint_id)
             put = draft.put(key, parent_id, checkpoint, new_versions, details, run_id)
-            return self.backend.checkpoints.put(thread, put, self.codec, use)
+            return put, self.backend.checkpoints.put(thread, put, self.codec, use)
 
-        large = is_large(checkpoint["channel_values"])
+        large = is_large(self._unknown_part(thread, namespace, checkpoint, new_versions))
         yield from self._store(f"checkpoint {checkpoint_id!r}", thread, namespace, use, large, store)
         yield from self.sweeper.after_write()
         return checkpoint_config(config["configurable"]["thread_id"], namespace, checkpoint_id)
+
+    def _unknown_part(
+        self, thread: ThreadKey, namespace: str, checkpoint: Checkpoint, new_versions: ChannelVersions
+    ) -> list[Any]:
+        """Return the values that must be encoded, without the elements that are probably known."""
+        values = checkpoint["channel_values"]
+        if self.plain:
+            return [values]
+        parts = []
+        for channel, value in values.items():
+            if channel in new_versions:
+                known = self.known.recall(thread, namespace, channel) if type(value) is list else None
+                parts.append(value if known is None else value[len(known.elements) :])
+        return parts
 
     def adopt(self, batch: Sequence[Adopted]) -> Program[None]:
         """Store checkpoints of a thread of another saver with their pending writes, in one transaction.
@@ -217,6 +238,7 @@ class CheckpointEngine:
             finally:
                 if not stored:
                     self.known.forget(thread)
+            self.known.histories.forget(thread)
             if stored:
                 return
         msg = (
@@ -249,9 +271,9 @@ class CheckpointEngine:
         thread, namespace, checkpoint_id = self._checkpoint(config)
         key = CheckpointKey(namespace, checkpoint_id or "")
 
-        def store(draft: Draft, use: ThreadUse) -> Program[bool]:
+        def store(draft: Draft, use: ThreadUse) -> tuple[None, Program[bool]]:
             parts = [(draft.write_puts(key, writes), None, use)]
-            return store_whole(self.backend.checkpoints, thread, parts, self.codec)
+            return None, store_whole(self.backend.checkpoints, thread, parts, self.codec)
 
         large = is_large([write.value for write in writes])
         use = ThreadUse(time.time(), None, self.ttl)
@@ -307,7 +329,7 @@ class CheckpointEngine:
         ids = (thread.thread_id, checkpoint_id, task_id)
         check_together("The IDs of a thread, checkpoint and task", thread.tenant, ids, MAX_CHECKPOINT_BYTES)
 
-        def store(draft: Draft, use: ThreadUse) -> Program[bool]:
+        def store(draft: Draft, use: ThreadUse) -> tuple[WritesPut, Program[bool]]:
             rows = [
                 StoredWrite(
                     task_id, WRITES_IDX_MAP.get(channel, at), task_path, channel, *draft.add_write(channel, value)
@@ -315,7 +337,7 @@ class CheckpointEngine:
                 for at, (channel, value) in enumerate(writes)
             ]
             put = WritesPut(CheckpointKey(namespace, checkpoint_id), rows, draft.values, draft.elements, draft.requires)
-            return self.backend.checkpoints.put_writes(thread, put, use)
+            return put, self.backend.checkpoints.put_writes(thread, put, use)
 
         large = is_large([value for _, value in writes])
         what = f"the writes of task {task_id!r}"
@@ -328,7 +350,7 @@ class CheckpointEngine:
         namespace: str,
         use: ThreadUse,
         large: bool,
-        store: Callable[[Draft, ThreadUse], Program[bool]],
+        store: Callable[[Draft, ThreadUse], tuple[CheckpointPut | WritesPut | None, Program[bool]]],
     ) -> Program[None]:
         """Store rows that may refer to stored values; if the database refuses, store them with all values in full.
 
@@ -338,7 +360,8 @@ class CheckpointEngine:
             namespace: The checkpoint's namespace.
             use: The use of the thread.
             large: If true, encode the values outside of the event loop.
-            store: Fills a draft and returns the storage program, whose result is false if the database refuses it.
+            store: Fills a draft and returns the rows, if the cache should know them, and the storage program, whose result is
+                false if the database refuses it.
 
         Raises:
             ConflictError: The database refused both times; nothing was written.
@@ -347,9 +370,17 @@ class CheckpointEngine:
             secret, use = yield from self.secret_of(thread, use)
             draft = Draft(self.codec, self.known, thread, namespace, secret, alone=alone, plain=self.plain)
             yield from OffLoop(large)
-            program = store(draft, use)
-            with reading_thread(thread.thread_id):
-                stored = yield from Write(self.backend, program)
+            put, program = store(draft, use)
+            self.known.histories.begin(thread)
+            try:
+                with reading_thread(thread.thread_id):
+                    stored = yield from Write(self.backend, program)
+                if stored and isinstance(put, CheckpointPut):
+                    self.known.histories.add(thread, put, draft.values)
+                elif stored and isinstance(put, WritesPut):
+                    self.known.histories.add_writes(thread, put, draft.kept)
+            finally:
+                self.known.histories.end(thread)
             if stored:
                 new = (len(draft.values), len(draft.elements))
                 _log.debug("checkpointer: stored %s of thread %r, %d values, %d elements", what, thread.thread_id, *new)

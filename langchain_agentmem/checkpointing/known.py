@@ -1,29 +1,34 @@
-"""Cache of stored values, from which the next version of a value is stored as a splice without reading the database."""
+"""Cache of stored values: the next version of a value is stored as a splice, and read again without its elements."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cachetools import LRUCache
 
 from langchain_agentmem.backends.contract import ThreadKey
-from langchain_agentmem.encoding.layout import Known
+from langchain_agentmem.checkpointing.histories import Histories
+from langchain_agentmem.encoding.layout import Known, ValueKey, versions_of
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs.locks import forkable_lock
 
-_MAX_VALUES = 256
+_MAX_VALUES = 2048
 _MAX_BYTES = 64 * 1024 * 1024
-_MAX_SECRETS = 256
+_MAX_SECRETS = 2048
+_ELEMENT_BYTES = 512
+"""The size of an element without its content."""
 
 
 class KnownValues:
     """The latest stored value of each channel, as far as this process knows.
 
-    A missing or outdated entry only costs space in the database: a backend stores a splice only if the value
-    that it refers to is stored.
+    A missing or outdated entry does no harm. A backend stores a splice only if the value that it refers to is stored, and
+    omits the elements of a value only if the stored value has the same digest.
     """
 
     def __init__(self) -> None:
+        self.histories = Histories()
+        """The recent checkpoints of threads with delta channels."""
         self._lock = forkable_lock()
         self._clear()
 
@@ -32,6 +37,8 @@ class KnownValues:
         """The latest values by thread, namespace and channel."""
         self._namespaces: LRUCache[tuple[ThreadKey, str], str] = LRUCache(_MAX_VALUES)
         """The namespace of the latest value, by thread and channel."""
+        self._channels: LRUCache[tuple[ThreadKey, str], tuple[str, ...]] = LRUCache(_MAX_VALUES)
+        """The channels with a value, by thread and namespace."""
         self._secrets: LRUCache[ThreadKey, Typed] = LRUCache(_MAX_SECRETS)
 
     def recall(self, thread: ThreadKey, namespace: str, channel: str) -> Known | None:
@@ -43,6 +50,17 @@ class KnownValues:
                 known = None if other is None else self._values.get((thread, other, channel))
             return known
 
+    def versions(self, thread: ThreadKey, namespace: str) -> Mapping[ValueKey, Known]:
+        """Return the known values of a namespace whose elements are known, and their earlier versions, by key."""
+        with self._lock:
+            channels = self._channels.get((thread, namespace), ())
+            found = [self._values.get((thread, namespace, channel)) for channel in channels]
+        versions: dict[ValueKey, Known] = {}
+        for known in found:
+            if known is not None and known.elements and known.is_whole:
+                versions.update(versions_of(known))
+        return versions
+
     def learn(self, thread: ThreadKey, known: Known) -> None:
         """Remember a stored value."""
         namespace, channel = known.key.namespace, known.key.channel
@@ -50,6 +68,9 @@ class KnownValues:
             try:
                 self._values[thread, namespace, channel] = known
                 self._namespaces[thread, channel] = namespace
+                channels = self._channels.get((thread, namespace), ())
+                if channel not in channels:
+                    self._channels[thread, namespace] = (*channels, channel)
             except ValueError:  # it is larger than the cache
                 self._values.pop((thread, namespace, channel), None)
             except KeyError:  # a signal handler's exception interrupted an earlier change of the cache
@@ -74,7 +95,8 @@ class KnownValues:
                 self._clear()
 
     def forget(self, thread: ThreadKey) -> None:
-        """Forget the values and the secret of a thread."""
+        """Forget the values, the secret and the recent checkpoints of a thread."""
+        self.histories.forget(thread)
         with self._lock:
             try:
                 self._secrets.pop(thread, None)
@@ -86,5 +108,5 @@ class KnownValues:
 
 def _size(known: Known) -> int:
     """Return the size of a value for the cache's bound, in bytes: at least an equal share of the bound."""
-    size = len(known.references) + sum([len(identity.data) for identity in known.identities])
+    size = len(known.references) + known.size + _ELEMENT_BYTES * len(known.elements)
     return max(size, _MAX_BYTES // _MAX_VALUES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple, DeltaChannelHistory, PendingWrite
@@ -22,19 +22,30 @@ from langchain_agentmem.backends.contract import (
     ThreadRow,
 )
 from langchain_agentmem.checkpointing.containment import with_lists
+from langchain_agentmem.checkpointing.histories import Link
 from langchain_agentmem.checkpointing.known import KnownValues
 from langchain_agentmem.checkpointing.migration.conversion import Conversion, check_classes, check_value, described
 from langchain_agentmem.checkpointing.models import ThreadInfo
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.encoding.layout import PLAIN, Known, ValueKey, digest_of, join, references_of
+from langchain_agentmem.encoding.elements import Element, copies
+from langchain_agentmem.encoding.layout import NOTHING_KNOWN, PLAIN, Known, ValueKey, digest_of, join
 from langchain_agentmem.encoding.missing import count_created
-from langchain_agentmem.encoding.references import Typed, each_reference
+from langchain_agentmem.encoding.references import each_reference, reference
 from langchain_agentmem.errors import DamagedDataError
 from langchain_agentmem.programs import Program, storage_program
 
+_MOST_ANCESTORS = 5000
 ANCESTORS_AT_ONCE = 256
-"""The number of ancestors that `Loader.delta_history` reads with one statement."""
+"""The number of ancestors that `Loader.delta_history` reads with one statement, if it does not know how many it needs."""
+_NO_PARTS = Parts({}, {}, None)
+
+
+class _Rebuilt(NamedTuple):
+    """The elements of a value: new copies for the caller, and the elements to keep."""
+
+    values: list[Any]
+    elements: Sequence[Element]
 
 
 class Loader:
@@ -53,56 +64,72 @@ class Loader:
         self._known = known
         self._tenant = tenant
 
-    def tuple(self, loaded: LoadedCheckpoint, thread_id: Any) -> CheckpointTuple:
+    def tuple(
+        self, loaded: LoadedCheckpoint, thread_id: Any, known: Mapping[ValueKey, Known] = NOTHING_KNOWN
+    ) -> CheckpointTuple:
         """Return LangGraph's form of a checkpoint, converted to today's shape.
 
         Args:
             loaded: The checkpoint's rows.
             thread_id: The thread ID in the config that names it, as the caller wrote it.
+            known: The values that were not read, because the cache has them. Default: none.
 
         Raises:
             MissingClassError: A value has a class that does not exist.
             MigrationError: The application's function failed.
         """
         created = count_created()
-        saved = self.stored_tuple(loaded, thread_id)
+        saved = self.stored_tuple(loaded, thread_id, known)
         if self._conversion is not None:
             saved = self._conversion.convert(saved)
         if count_created() != created or _holds_objects(loaded.row):
             check_classes(saved, convertible=self._conversion is not None)
         return saved
 
-    def stored_tuple(self, loaded: LoadedCheckpoint, thread_id: Any) -> CheckpointTuple:
+    def stored_tuple(
+        self, loaded: LoadedCheckpoint, thread_id: Any, known: Mapping[ValueKey, Known] = NOTHING_KNOWN
+    ) -> CheckpointTuple:
         """Return LangGraph's form of a checkpoint as it is stored: values of missing classes are `MissingClass`."""
         row = loaded.row
         namespace, checkpoint_id = row.key
-        checkpoint: Any = {**row.checkpoint, "channel_values": self._values(loaded)}
+        checkpoint: Any = {**row.checkpoint, "channel_values": self._values(loaded, known)}
         metadata: Any = with_lists(row.metadata)  # version 0.1 stored tuples
         return CheckpointTuple(
             checkpoint_config(thread_id, namespace, checkpoint_id),
             checkpoint,
             metadata,
             None if row.parent_id is None else checkpoint_config(thread_id, namespace, row.parent_id),
-            [self._write(write, namespace, loaded.parts, row.thread_id) for write in loaded.writes],
+            [self._write(write, namespace, loaded.parts, row.thread_id, known) for write in loaded.writes],
         )
 
-    def _values(self, loaded: LoadedCheckpoint) -> dict[str, Any]:
+    def _values(self, loaded: LoadedCheckpoint, known: Mapping[ValueKey, Known]) -> dict[str, Any]:
         values = dict(loaded.row.inline)
         for key in loaded.row.value_keys():
-            values[key.channel] = self._value(key, loaded.parts, loaded.row.thread_id)
+            values[key.channel] = self._value(key, loaded.parts, loaded.row.thread_id, known)
         return values
 
-    def _write(self, write: StoredWrite, namespace: str, parts: Parts, thread_id: str) -> PendingWrite:
+    def _write(
+        self,
+        write: StoredWrite,
+        namespace: str,
+        parts: Parts,
+        thread_id: str,
+        known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
+        kept: dict[bytes, Element] | None = None,
+    ) -> PendingWrite:
         key = write.value_key(namespace)
         if key is not None:
-            value = self._value(key, parts, thread_id)
+            value = self._value(key, parts, thread_id, known)
         elif write.kind == PLAIN:
             value = self._codec.load((write.type, write.data))
         else:
-            value = self._join(write.kind, write.type, self._elements(write.data, parts, None))
+            values, elements = self._elements(write.data, parts, None, kept)
+            if kept is not None:
+                kept.update(zip(each_reference(write.data), elements, strict=True))
+            value = self._join(write.kind, write.type, values)
         return write.task_id, write.channel, value
 
-    def _value(self, key: ValueKey, parts: Parts, thread_id: str) -> Any:
+    def _value(self, key: ValueKey, parts: Parts, thread_id: str, versions: Mapping[ValueKey, Known]) -> Any:
         if key not in parts.values:
             _refuse(f"version {key.version!r} of channel {key.channel!r} is missing")
         value, known = parts.values[key]
@@ -110,27 +137,54 @@ class Loader:
             return self._codec.load((value.type, value.data))
         if known.digest != digest_of(value.type, known.references, self._secret(parts)):
             _refuse(f"version {key.version!r} of channel {key.channel!r} does not match its digest")
-        thread = ThreadKey(self._tenant, thread_id)
-        elements = self._elements(known.references, parts, self._known.recall(thread, key.namespace, key.channel))
+        latest = next((one for one in versions.values() if one.elements and one.key.channel == key.channel), None)
+        values, elements = self._elements(known.references, parts, latest)
         if self._codec.verifiable:
-            known = known._replace(identities=elements)
-        self._known.learn(thread, known)
-        return self._join(value.kind, value.type, elements)
+            known = known._replace(elements=elements, size=sum([element.size for element in elements]))
+        self._known.learn(ThreadKey(self._tenant, thread_id), known)
+        return self._join(value.kind, value.type, values)
 
-    def _elements(self, references: bytes, parts: Parts, recalled: Known | None) -> list[Typed]:
-        """Return the elements of a value, decrypted, after checking that they match its references."""
-        try:
-            elements = [self._codec.open(parts.elements[one]) for one in each_reference(references)]
-        except KeyError:
-            _refuse("an element of a stored value is missing")
-        if self._codec.verifiable and references_of(elements, self._secret(parts), recalled) != references:
-            _refuse("an element of a stored value was replaced")
-        return elements
+    def _elements(
+        self, references: bytes, parts: Parts, latest: Known | None, others: Mapping[bytes, Element] | None = None
+    ) -> _Rebuilt:
+        """Return new copies of the elements of a value, and the elements as they are kept.
 
-    def _join(self, kind: str, shape: str, elements: list[Typed]) -> Any:
-        load = self._codec.load_opened
+        An element that was read is checked against its reference.
+
+        Args:
+            references: The references.
+            parts: The parts that were read.
+            latest: The known version of the value, whose elements may not have been read; or None.
+            others: Further elements that may not have been read. Default: none.
+        """
+        codec = self._codec
+        if latest is not None and latest.references == references:
+            return _Rebuilt(copies(latest.elements, codec), latest.elements)
+        kept = dict(others or {})
+        if latest is not None:
+            kept.update(zip(each_reference(latest.references), latest.elements, strict=True))
+        secret = self._secret(parts) if parts.elements else b""
+        values: list[Any] = []
+        elements: list[Element] = []
+        for one in each_reference(references):
+            element = kept.get(one)
+            if element is None:
+                if one not in parts.elements:
+                    _refuse("an element of a stored value is missing")
+                opened = codec.open(parts.elements[one])
+                if codec.verifiable and reference(opened, secret) != one:
+                    _refuse("an element of a stored value was replaced")
+                value = codec.load_opened(opened)
+                element = Element(value, opened)
+            else:
+                value = element.copy(codec)
+            values.append(value)
+            elements.append(element)
+        return _Rebuilt(values, elements)
+
+    def _join(self, kind: str, shape: str, elements: list[Any]) -> Any:
         try:
-            return join(kind, shape, [load(element) for element in elements])
+            return join(kind, shape, elements)
         except (ValueError, TypeError, LookupError) as error:
             _refuse(f"the elements of a stored value do not fit together ({error})", error)
 
@@ -162,30 +216,55 @@ class Loader:
         target = CheckpointKey(namespace, checkpoint_id)
         collected: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
-        seen = {target}
-        line = yield from table.ancestors(thread, target, 1, self._codec, time.time())
+        links: dict[CheckpointKey, Link] = {}
+        line = first = yield from table.ancestors(thread, target, 1, self._codec, time.time())
         while line and line[-1].parent_id is not None and len(seeds) < len(channels):
             parent = CheckpointKey(namespace, line[-1].parent_id)
-            line = yield from table.ancestors(thread, parent, ANCESTORS_AT_ONCE, self._codec)
-            if not line or not seen.isdisjoint(row.key for row in line):
+            count = ANCESTORS_AT_ONCE if links else _supersteps(first[0], channels)
+            line = yield from table.ancestors(thread, parent, count, self._codec)
+            if not line or not {target, *links}.isdisjoint(row.key for row in line):
                 break
-            seen.update(row.key for row in line)
-            found = yield from self._writes_of(table, thread, line, channels)
+            found = yield from self._writes_of(table, thread, line if links else [*first, *line], channels, links)
             for row in line:
                 open_channels = [channel for channel in channels if channel not in seeds]
+                if not open_channels:
+                    break
                 for write in reversed(found[row.key]):
                     if write[1] in open_channels:
                         collected[write[1]].append(write)
-                seeds.update((yield from self._seeds(table, thread, row, open_channels)))
-        histories: dict[str, DeltaChannelHistory] = {}
-        for channel in channels:
-            histories[channel] = {"writes": collected[channel][::-1]}
-            if channel in seeds:
-                histories[channel]["seed"] = seeds[channel]
-        return histories
+                seeds.update((yield from self._seeds(table, thread, row, open_channels, links[row.key])))
+        if first and self._conversion is None and self._codec.verifiable:
+            self._known.histories.learn(thread, target, channels, links)
+        return _histories(channels, collected, seeds)
+
+    def known_history(
+        self, thread: ThreadKey, key: CheckpointKey, channels: Sequence[str]
+    ) -> dict[str, DeltaChannelHistory] | None:
+        """Return the same as `delta_history` without the database, if the cache has it; else None."""
+        line = self._known.histories.find(thread, key, channels)
+        if line is None:
+            return None
+        collected: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
+        seeds: dict[str, Any] = {}
+        for (namespace, _), link in line:
+            open_channels = [channel for channel in channels if channel not in seeds]
+            for write in reversed(link.ordered_writes()):
+                if write.channel in open_channels:
+                    read = self._write(write, namespace, _NO_PARTS, thread.thread_id, kept=link.elements)
+                    collected[write.channel].append(read)
+            for channel in open_channels:
+                if channel in link.inline:
+                    seeds[channel] = link.inline[channel]
+                elif channel in link.stored:
+                    known = self._known.recall(thread, namespace, channel)
+                    row = link.values.get(channel)
+                    if row is None or known is None or known.key != row.key or not known.elements or not known.is_whole:
+                        return None
+                    seeds[channel] = self._join(row.kind, row.type, copies(known.elements, self._codec))
+        return _histories(channels, collected, seeds)
 
     def _seeds(
-        self, table: CheckpointTable, thread: ThreadKey, row: CheckpointRow, channels: list[str]
+        self, table: CheckpointTable, thread: ThreadKey, row: CheckpointRow, channels: list[str], link: Link
     ) -> Program[dict[str, Any]]:
         """Return the values that a checkpoint stores for some of the channels."""
         conversion = self._conversion
@@ -199,7 +278,8 @@ class Loader:
             found = yield from table.load(thread.tenant, [row._replace(inline={}, stored=stored)])
         created = count_created()
         for loaded in found:
-            seeds.update(self._values(loaded))
+            seeds.update(self._values(loaded, NOTHING_KNOWN))
+            link.values = {key.channel: value for key, (value, _) in loaded.parts.values.items()}
         where = described(thread.thread_id, *row.key)
         if conversion is not None:
             pairs = [conversion.convert_value(name, value, row.metadata, where) for name, value in seeds.items()]
@@ -210,9 +290,22 @@ class Loader:
         return seeds
 
     def _writes_of(
-        self, table: CheckpointTable, thread: ThreadKey, line: Sequence[CheckpointRow], channels: Sequence[str]
+        self,
+        table: CheckpointTable,
+        thread: ThreadKey,
+        line: Sequence[CheckpointRow],
+        channels: Sequence[str],
+        links: dict[CheckpointKey, Link],
     ) -> Program[dict[CheckpointKey, list[PendingWrite]]]:
-        """Return the pending writes of checkpoints: those to some channels, or all if they must be converted."""
+        """Return the pending writes of checkpoints: those to some channels, or all if they must be converted.
+
+        Args:
+            table: The checkpoints.
+            thread: The thread.
+            line: The checkpoints.
+            channels: The channels.
+            links: The checkpoints with these writes are added to it.
+        """
         conversion = self._conversion
         found: dict[CheckpointKey, list[PendingWrite]] = {}
         if conversion is None:
@@ -224,7 +317,10 @@ class Loader:
             every = [(row, list(one.writes), one.parts) for row, one in zip(line, loaded, strict=True)]
         for row, stored, parts in every:
             created = count_created()
-            read = [self._write(write, row.key.namespace, parts, thread.thread_id) for write in stored]
+            link = links[row.key] = Link.of(row, stored)
+            read = [
+                self._write(write, row.key.namespace, parts, thread.thread_id, kept=link.elements) for write in stored
+            ]
             where = described(thread.thread_id, *row.key)
             if conversion is not None:
                 read = conversion.convert_writes(read, row.metadata, where)
@@ -233,6 +329,32 @@ class Loader:
                     check_value(name, value, where, convertible=conversion is not None)
             found[row.key] = read
         return found
+
+
+def _supersteps(row: CheckpointRow, channels: Sequence[str]) -> int:
+    """Return the number of ancestors that the history of some channels probably has: LangGraph counts them."""
+    counters = row.metadata.get("counters_since_delta_snapshot")
+    counts = [counters.get(channel) for channel in channels] if isinstance(counters, dict) else []
+    steps = [one[1] for one in counts if isinstance(one, (list, tuple)) and len(one) > 1 and type(one[1]) is int]
+    return min(max(steps) + 2, _MOST_ANCESTORS) if steps else ANCESTORS_AT_ONCE
+
+
+def _histories(
+    channels: Sequence[str], collected: Mapping[str, list[PendingWrite]], seeds: Mapping[str, Any]
+) -> dict[str, DeltaChannelHistory]:
+    """Return LangGraph's form of the histories of channels.
+
+    Args:
+        channels: The channels.
+        collected: Their writes, newest first.
+        seeds: The values that they apply to.
+    """
+    histories: dict[str, DeltaChannelHistory] = {}
+    for channel in channels:
+        histories[channel] = {"writes": collected[channel][::-1]}
+        if channel in seeds:
+            histories[channel]["seed"] = seeds[channel]
+    return histories
 
 
 def _holds_objects(row: CheckpointRow) -> bool:

@@ -11,7 +11,6 @@ Reading never executes stored data: nothing is unpickled, and types outside of L
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langchain_agentmem.arguments.values import reason_of, shown
-from langchain_agentmem.encoding import limits
+from langchain_agentmem.encoding.compression import compressed, decompressed
 from langchain_agentmem.encoding.message_classes import FORMATS, is_message_format, is_plain_message, rebuilt_message
 from langchain_agentmem.encoding.missing import with_placeholders
 from langchain_agentmem.encoding.packing import Packer
@@ -256,7 +255,7 @@ class Codec:
         packed = self._packer.pack(document)
         if not self._custom:
             self._report_losses(document, Typed(_PACKED, packed))
-        packed = zlib.compress(packed, 1)
+        packed = compressed(packed)
         if self._custom:
             return Typed(*self.serde.dumps_typed(packed))
         return self.seal(Typed(_PACKED, packed))
@@ -270,7 +269,7 @@ class Codec:
         opened = self.open(typed)
         try:
             packed = self.serde.loads_typed(opened) if self._custom else opened.data
-            document = self._packer.unpack(_decompressed(packed))
+            document = self._packer.unpack(decompressed(packed))
         except UNREADABLE as error:
             msg = f"A stored document cannot be read: it was damaged or altered. Cause: {reason_of(error)}."
             raise DamagedDataError(msg) from error
@@ -346,17 +345,3 @@ def _dumped(serde: SerializerProtocol, value: Any) -> Typed:
     if b"?" in typed.data and holds_half_surrogate(value):
         raise half_surrogate(value)
     return typed
-
-
-def _decompressed(data: bytes) -> bytes:
-    """Decompress data, up to `MAX_VALUE_BYTES`."""
-    most = limits.MAX_VALUE_BYTES
-    inflater = zlib.decompressobj()
-    value = inflater.decompress(data, most + 1)
-    if len(value) > most:
-        msg = f"it is larger than {most:,} bytes once decompressed, the maximum size"
-        raise ValueError(msg)
-    if not inflater.eof:
-        msg = "its compressed data is incomplete"
-        raise ValueError(msg)
-    return value

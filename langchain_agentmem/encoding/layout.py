@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
@@ -31,6 +32,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.encoding.codec import Codec
+from langchain_agentmem.encoding.elements import Element, unchanged
 from langchain_agentmem.encoding.references import REFERENCE_BYTES, Typed, reference
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
 
@@ -88,6 +90,8 @@ class _Ancestor(NamedTuple):
     digest: str
     head: int
     tail: int
+    length: int
+    """The number of its references."""
 
 
 class Known(NamedTuple):
@@ -99,8 +103,15 @@ class Known(NamedTuple):
     digest: str
     number: int = 1
     ancestors: tuple[_Ancestor, ...] = ()
-    identities: Sequence[Typed] = ()
-    """The plain forms of the elements, if known. Comparing them is cheaper than computing their digests again."""
+    elements: Sequence[Element] = ()
+    """The elements, if known. Comparing them is cheaper than packing an element and computing its digest again."""
+    size: int = 0
+    """The sum of the lengths of their plain forms."""
+
+    @property
+    def is_whole(self) -> bool:
+        """True if the elements are known, so that the value can be copied without the database."""
+        return len(self.references) == REFERENCE_BYTES * len(self.elements)
 
 
 class Split(NamedTuple):
@@ -111,8 +122,12 @@ class Split(NamedTuple):
     """The entries of a dict that were split: JSON with the start, kind and length of each; empty for none."""
     references: bytes
     elements: Sequence[Any]
-    identities: Sequence[Typed]
     digest: str = ""
+    identities: Mapping[int, Typed] = MappingProxyType({})
+    """The plain forms of the elements that differ from the earlier version, by index."""
+    kept: Sequence[Element] = ()
+    size: int = 0
+    """The sum of the lengths of the elements' plain forms."""
 
 
 def split(value: Any, codec: Codec, secret: bytes, known: Known | None = None) -> Split | None:
@@ -140,34 +155,38 @@ def split(value: Any, codec: Codec, secret: bytes, known: Known | None = None) -
         elements, shape = _entries(value)
     else:
         kind, elements = ITEM, [value]
+    if kind == ITEM and not isinstance(elements[0], BaseMessage):
+        return None
+    head = tail = 0
+    before: Sequence[Element] = ()
     try:
-        identities = [codec.identify(element) for element in elements]
+        if known is not None and known.is_whole:
+            before = known.elements
+            head, tail = unchanged(elements, before, codec)
+        new = {at: codec.identify(elements[at]) for at in range(head, len(elements) - tail)}
     except UnsupportedValueError:
         if codec.secret:  # a custom serializer may know more types
             return None
         raise
-    if kind == ITEM and not isinstance(elements[0], BaseMessage):
+    made = [Element(elements[at], identity) for at, identity in new.items()]
+    kept = [*before[:head], *made, *before[len(before) - tail :]]
+    if known is not None and head == len(before) and not tail:
+        size = known.size * bool(before) + sum([element.size for element in kept[head:]])
+    else:
+        size = sum([element.size for element in kept])
+    if size <= SMALL_BYTES:
         return None
-    if sum(len(identity.data) for identity in identities) <= SMALL_BYTES:
-        return None
-    references = references_of(identities, secret, known)
+    former = b"" if known is None else known.references
+    references = b"".join(
+        [
+            former[: head * REFERENCE_BYTES],
+            *(reference(identity, secret) for identity in new.values()),
+            former[len(former) - tail * REFERENCE_BYTES :],
+        ]
+    )
     layout = json.dumps(shape) if shape else ""
-    return Split(prefix + kind, layout, references, elements, identities, digest_of(layout, references, secret))
-
-
-def references_of(identities: Sequence[Typed], secret: bytes, known: Known | None = None) -> bytes:
-    """Return the concatenated references of elements.
-
-    Args:
-        identities: The plain forms of the elements.
-        secret: The key of the references; empty for none.
-        known: A value that may begin with the same elements. Default: None.
-    """
-    if known is None:
-        return b"".join([reference(identity, secret) for identity in identities])
-    longest = min(len(identities), len(known.identities))
-    common = _common(longest, lambda n: identities[:n] == known.identities[:n])
-    return known.references[: common * REFERENCE_BYTES] + references_of(identities[common:], secret)
+    digest = digest_of(layout, references, secret)
+    return Split(prefix + kind, layout, references, elements, digest, new, kept, size)
 
 
 def digest_of(shape: str, references: bytes, secret: bytes) -> str:
@@ -242,16 +261,16 @@ def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValu
     digest = parts.digest
     if known is None or known.kind != parts.kind:
         row = StoredValue(key, parts.kind, parts.shape, references, digest=digest)
-        return row, Known(key, parts.kind, references, digest, identities=parts.identities), range(count)
+        return row, Known(key, parts.kind, references, digest, elements=parts.kept, size=parts.size), range(count)
     head, tail = _shared(known.references, references)
     number = known.number + 1
     lineage = (
-        _Ancestor(known.number, known.key, known.digest, head, tail),
+        _Ancestor(known.number, known.key, known.digest, head, tail, len(known.references) // REFERENCE_BYTES),
         *(a._replace(head=min(a.head, head), tail=min(a.tail, tail)) for a in known.ancestors),
     )
     ancestors = lineage[_index_of(lineage, number & (number - 1)) :]
     new = range(head, count - tail)
-    result = Known(key, parts.kind, references, digest, number, ancestors, parts.identities)
+    result = Known(key, parts.kind, references, digest, number, ancestors, parts.kept, parts.size)
     if not ancestors:
         return StoredValue(key, parts.kind, parts.shape, references, number, digest=digest), result, new
     base = ancestors[0]
@@ -260,12 +279,35 @@ def splice(key: ValueKey, parts: Split, known: Known | None) -> tuple[StoredValu
     return row, result, new
 
 
-def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[StoredValue, Known]:
+def versions_of(known: Known) -> dict[ValueKey, Known]:
+    """Return a value, and those of its earlier versions that it begins with, by key."""
+    versions = {known.key: known}
+    for at, one in enumerate(known.ancestors):
+        if one.head == one.length:
+            earlier = tuple(a._replace(head=min(a.head, one.head), tail=0) for a in known.ancestors[at + 1 :])
+            references = known.references[: one.length * REFERENCE_BYTES]
+            versions[one.key] = Known(one.key, known.kind, references, one.digest, one.number, earlier)
+    return versions
+
+
+NOTHING_KNOWN: Mapping[ValueKey, Known] = MappingProxyType({})
+
+
+def is_known(row: StoredValue, known: Mapping[ValueKey, Known]) -> bool:
+    """Return true if a row is that of a known value, so that neither its base nor its elements must be read."""
+    found = known.get(row.key)
+    return found is not None and row.kind == found.kind and row.digest == found.digest
+
+
+def resolve(
+    key: ValueKey, rows: Mapping[ValueKey, StoredValue], known: Mapping[ValueKey, Known] = NOTHING_KNOWN
+) -> tuple[StoredValue, Known]:
     """Return the references of a stored value.
 
     Args:
         key: The key of the value.
         rows: The rows of the value and of the versions from which it was spliced; others are ignored.
+        known: Values that need no rows but their own. Default: none.
 
     Returns:
         The row of the value, and its details.
@@ -274,20 +316,27 @@ def resolve(key: ValueKey, rows: Mapping[ValueKey, StoredValue]) -> tuple[Stored
         DamagedDataError: A row is missing, or does not fit the version from which it was spliced.
     """
     chain: list[StoredValue] = []
+    base: Known | None = None
     wanted: ValueKey | None = key
     while wanted is not None:
         row = rows.get(wanted)
         if row is None or len(chain) > len(rows):
             msg = f"The stored value of channel {key.channel!r} needs version {wanted.version!r}, which is missing."
             raise DamagedDataError(msg)
+        if is_known(row, known):
+            base = known[wanted]
+            if not chain:
+                return row, base._replace(elements=(), size=0)
+            break
         chain.append(row)
         wanted = row.base
-    references = b""
-    ancestors: tuple[_Ancestor, ...] = ()
-    for earlier, row in zip([None, *reversed(chain)], reversed(chain), strict=False):
+    references = b"" if base is None else base.references
+    ancestors: tuple[_Ancestor, ...] = () if base is None else base.ancestors
+    for earlier, row in zip([base, *reversed(chain)], reversed(chain), strict=False):
         if earlier is not None:
+            length = len(references) // REFERENCE_BYTES
             ancestors = (
-                _Ancestor(earlier.number, earlier.key, earlier.digest, row.head, row.tail),
+                _Ancestor(earlier.number, earlier.key, earlier.digest, row.head, row.tail, length),
                 *(a._replace(head=min(a.head, row.head), tail=min(a.tail, row.tail)) for a in ancestors),
             )
         end = len(references) - row.tail * REFERENCE_BYTES

@@ -39,6 +39,11 @@ def is_plain_message(value: Any) -> bool:
     return type(value) in FORMATS
 
 
+def has_all_fields(message: BaseMessage) -> bool:
+    """Return true if a message of langchain-core's own class has exactly the fields of its class."""
+    return message.__dict__.keys() == _FIELDS[FORMATS[type(message)]][1]
+
+
 def is_message_format(name: str) -> bool:
     """Return true if a stored format is that of a message."""
     return name in _FIELDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from langchain_agentmem.programs.locks import forkable_lock
@@ -34,6 +34,8 @@ class RecentValues(Generic[K, V]):
 
     Args:
         most: The maximum number of values.
+        size: Function that returns the size of a value in bytes. Default: None (only the number of values is bounded).
+        most_bytes: The maximum size of all values. Default: 0.
 
     Example:
         >>> from langchain_agentmem.programs.caches import RecentValues
@@ -44,8 +46,10 @@ class RecentValues(Generic[K, V]):
         (None, 99)
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, size: Callable[[V], int] | None = None, most_bytes: int = 0) -> None:
         self._most = most
+        self._size = size
+        self._most_bytes = most_bytes
         self._values: OrderedDict[K, V] = OrderedDict()
         self._lock = forkable_lock()
         with _lock:
@@ -67,8 +71,14 @@ class RecentValues(Generic[K, V]):
         with self._lock:
             self._values[key] = value
             self._values.move_to_end(key)
-            while len(self._values) > self._most:
+            while len(self._values) > self._most or self._is_too_large():
                 self._values.popitem(last=False)
+
+    def _is_too_large(self) -> bool:
+        if self._size is None:
+            return False
+        # The sizes are added each time: a total that must agree with the values could not survive an interruption.
+        return sum(map(self._size, self._values.values())) > self._most_bytes
 
     def discard(self, key: K) -> None:
         """Forget the value of a key, if the cache has one."""

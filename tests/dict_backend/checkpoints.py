@@ -134,7 +134,7 @@ class Checkpoints:
         return [one for key, one in self._threads.items() if key.tenant == tenant and alive(one, now)]
 
     @program
-    def get(self, thread, namespace, checkpoint_id, codec, now):
+    def get(self, thread, namespace, checkpoint_id, codec, now, known=None):
         found = self._alive(thread, now)
         keys = [
             key

@@ -139,7 +139,7 @@ def test_messages_are_counted_after_an_exception_at_any_line_of_the_cache(monkey
 def test_channels_are_recalled_after_an_exception_at_any_line_of_the_cache(monkeypatch) -> None:
     monkeypatch.setattr(known, "_MAX_BYTES", 1_000)
     monkeypatch.setattr(known, "_MAX_VALUES", 3)
-    value = Known(ValueKey("", "messages", "1"), "list", b"", "digest", identities=[])
+    value = Known(ValueKey("", "messages", "1"), "list", b"", "digest")
     for at in range(200):
         values = KnownValues()
         threads = [ThreadKey("default", str(number)) for number in range(12)]
@@ -161,3 +161,13 @@ def test_only_the_cache_of_channels_is_bounded_by_cachetools() -> None:
     package = Path(caches.__file__).parent.parent
     users = [path for path in package.rglob("*.py") if "cachetools" in path.read_text(encoding="utf-8")]
     assert [path.relative_to(package).as_posix() for path in users] == ["checkpointing/known.py"]
+
+
+def test_a_cache_is_bounded_in_bytes() -> None:
+    cache = RecentValues[str, bytes](5, len, 100)
+    for key in "abc":
+        cache.put(key, b"x" * 30)
+    cache.put("d", b"x" * 60)
+    assert [cache.get(key) is None for key in "abcd"] == [True, True, False, False]
+    cache.put("e", b"x" * 101)
+    assert len(cache) == 0

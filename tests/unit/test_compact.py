@@ -60,7 +60,7 @@ def key(version: Any) -> ValueKey:
 def parts_of(numbers: Sequence[int]) -> Split:
     """A list of elements whose references are their numbers."""
     references = b"".join(number.to_bytes(REFERENCE_BYTES, "big") for number in numbers)
-    return Split(LIST, "", references, list(numbers), [])
+    return Split(LIST, "", references, list(numbers))
 
 
 def numbers_of(references: bytes) -> list[int]:
@@ -79,10 +79,8 @@ def restored(value: Any, codec: Codec = CODEC, secret: bytes = b"") -> Any:
     parts = split(value, codec, secret)
     assert parts is not None
     stored = {
-        reference: codec.store(element, identity)
-        for reference, element, identity in zip(
-            each_reference(parts.references), parts.elements, parts.identities, strict=True
-        )
+        reference: codec.store(element, parts.identities[at])
+        for at, (reference, element) in enumerate(zip(each_reference(parts.references), parts.elements, strict=True))
     }
     return join(parts.kind, parts.shape, [codec.load(stored[r]) for r in each_reference(parts.references)])
 
@@ -233,7 +231,7 @@ def test_every_version_resolves_exactly_whatever_it_was_made_from(versions):
     for at, (value, _) in enumerate(versions):
         row, known = resolve(key(at), rows)
         assert numbers_of(known.references) == value
-        assert known == learned[at]._replace(identities=())
+        assert known == learned[at]._replace(elements=(), size=0)
         assert row.number.bit_count() == len(chain_of(row.key, rows))
 
 
@@ -248,7 +246,13 @@ def test_what_is_known_saves_work_and_changes_nothing(before, after, secret):
     old, new = (split([LONG, *value], CODEC, secret) for value in (before, after))
     assert old is not None
     _, known, _ = splice(key(1), old, None)
-    assert split([LONG, *after], CODEC, secret, known) == new
+    warm = split([LONG, *after], CODEC, secret, known)
+    assert warm is not None
+    assert new is not None
+    assert warm._replace(identities=new.identities, kept=new.kept) == new
+    copies = [element.copy(CODEC) for element in warm.kept]
+    assert repr(copies) == repr([LONG, *after])
+    assert warm.identities.items() <= new.identities.items()
 
 
 @moderate

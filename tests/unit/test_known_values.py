@@ -10,7 +10,7 @@ from langchain_agentmem.encoding.references import Typed
 
 
 def value(namespace: str = "", channel: str = "m", version: str = "1", size: int = 0) -> Known:
-    return Known(ValueKey(namespace, channel, version), "list", b"", "digest", identities=[Typed("bytes", b"x" * size)])
+    return Known(ValueKey(namespace, channel, version), "list", b"", "digest", size=size)
 
 
 def thread(number: int = 1) -> ThreadKey:

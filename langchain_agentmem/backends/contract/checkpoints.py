@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from langchain_agentmem.arguments.omitted import Omitted
 from langchain_agentmem.encoding.codec import Codec
-from langchain_agentmem.encoding.layout import VALUE, Known, StoredValue, ValueKey, resolve
+from langchain_agentmem.encoding.layout import NOTHING_KNOWN, VALUE, Known, StoredValue, ValueKey, resolve
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program
 
@@ -84,6 +84,7 @@ class Parts(NamedTuple):
         chains: Mapping[ValueKey, StoredValue],
         elements: Mapping[bytes, Typed],
         secret: Typed | None,
+        known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
     ) -> Parts:
         """Return the parts of checkpoints and pending writes.
 
@@ -93,6 +94,7 @@ class Parts(NamedTuple):
             chains: The rows of the values, and of all values that they are spliced from.
             elements: The elements by reference.
             secret: The thread's secret.
+            known: Values that need no rows but their own. Default: none.
         """
         keys = [key for row in rows for key in row.value_keys()]
         keys += [
@@ -101,7 +103,7 @@ class Parts(NamedTuple):
             for write in writes
             if (key := write.value_key(checkpoint.namespace))
         ]
-        values = {key: resolve(key, chains) for key in dict.fromkeys(keys) if key in chains}
+        values = {key: resolve(key, chains, known) for key in dict.fromkeys(keys) if key in chains}
         return cls(values, elements, secret)
 
 
@@ -111,6 +113,8 @@ class LoadedCheckpoint(NamedTuple):
     row: CheckpointRow
     writes: Sequence[StoredWrite]
     parts: Parts
+    revision: int | None = None
+    """In the result of `get`: a number that every write to the thread increases by one. None if it is not known."""
 
 
 class ThreadRow(NamedTuple):
@@ -240,9 +244,25 @@ class CheckpointTable(Protocol):
         """
 
     def get(
-        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
+        self,
+        thread: ThreadKey,
+        namespace: str,
+        checkpoint_id: str | None,
+        codec: Codec,
+        now: float,
+        known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
     ) -> Program[LoadedCheckpoint | None]:
-        """Return a checkpoint; the latest of the namespace if `checkpoint_id` is None."""
+        """Return a checkpoint.
+
+        Args:
+            thread: The thread.
+            namespace: The namespace.
+            checkpoint_id: The checkpoint; None for the latest of the namespace.
+            codec: Decodes the checkpoint.
+            now: The current time.
+            known: Values that the caller has. If the stored value has the same digest, what it is spliced from and its
+                elements may be missing in the result. Default: none.
+        """
 
     def page(
         self,

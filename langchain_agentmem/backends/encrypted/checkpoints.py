@@ -11,7 +11,7 @@ The head of a thread, which every write replaces, reveals missing, added and old
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_agentmem.arguments.omitted import Omitted
@@ -34,6 +34,7 @@ from langchain_agentmem.backends.encrypted.thread_heads import Head, new_tag
 from langchain_agentmem.backends.encrypted.thread_rows import SealedDocuments, ThreadSeal
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.encryption import KeyRing
+from langchain_agentmem.encoding.layout import NOTHING_KNOWN, Known, ValueKey
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import ConfigurationError, StorageBusyError, TamperedDataError
 from langchain_agentmem.programs import Program, one_statement, storage_program, together
@@ -214,11 +215,21 @@ class EncryptedCheckpoints:
 
     @one_statement
     def get(
-        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
+        self,
+        thread: ThreadKey,
+        namespace: str,
+        checkpoint_id: str | None,
+        codec: Codec,
+        now: float,
+        known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
     ) -> Program[LoadedCheckpoint | None]:
         before: _StoredHead | None = None
+        latest = self._known(thread)
+        sealed = NOTHING_KNOWN if latest is None else self._seal(latest.head).sealed_known(known)
         for _ in range(_ATTEMPTS):
-            loaded = yield from self._table.get(self._thread(thread), namespace, checkpoint_id, self._documents, now)
+            loaded = yield from self._table.get(
+                self._thread(thread), namespace, checkpoint_id, self._documents, now, sealed
+            )
             if loaded is not None:
                 stored, key = self._head_of(thread, loaded), loaded.row.key
             elif before is not None:
@@ -337,7 +348,10 @@ class EncryptedCheckpoints:
         head = self._head_of(thread, loaded).head
         seal = self._seal(head)
         return LoadedCheckpoint(
-            row, seal.plain_writes(row.key, loaded.writes, head), seal.plain_parts(loaded.parts, head)
+            row,
+            seal.plain_writes(row.key, loaded.writes, head),
+            seal.plain_parts(loaded.parts, head),
+            loaded.revision,
         )
 
     @one_statement

@@ -137,6 +137,16 @@ class ThreadSeal:
         """Return the required values with the digests that `sealed_values` stores."""
         return {key: digest and self._placed(key, digest) for key, digest in requires.items()}
 
+    def sealed_known(self, known: Mapping[ValueKey, Known]) -> dict[ValueKey, Known]:
+        """Return known values with the digests that `sealed_values` stores."""
+        return {
+            key: value._replace(
+                digest=self._placed(key, value.digest),
+                ancestors=tuple(one._replace(digest=self._placed(one.key, one.digest)) for one in value.ancestors),
+            )
+            for key, value in known.items()
+        }
+
     def sealed_elements(self, elements: Mapping[bytes, Typed]) -> dict[bytes, Typed]:
         """Encrypt elements."""
         return {one: Typed(SEALED, self._seal(typed, "element", one)) for one, typed in elements.items()}

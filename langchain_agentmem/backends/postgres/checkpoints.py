@@ -28,7 +28,7 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.json_values import dump_exact_json
-from langchain_agentmem.encoding.layout import PLAIN, StoredValue, ValueKey
+from langchain_agentmem.encoding.layout import NOTHING_KNOWN, PLAIN, Known, StoredValue, ValueKey
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
 from langchain_agentmem.programs import Execute, Fetch, Program, one_statement, storage_program
@@ -134,14 +134,22 @@ class PostgresCheckpoints:
 
     @one_statement
     def get(
-        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
+        self,
+        thread: ThreadKey,
+        namespace: str,
+        checkpoint_id: str | None,
+        codec: Codec,
+        now: float,
+        known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
     ) -> Program[LoadedCheckpoint | None]:
-        found = yield from Fetch(self._sql["get"], (thread_name(thread), namespace, checkpoint_id, now))
+        ends = [json.dumps([*key, value.digest], ensure_ascii=False) for key, value in known.items()]
+        found = yield from Fetch(self._sql["get"], (thread_name(thread), namespace, checkpoint_id, now, ends))
         if not found:
             return None
-        row = checkpoint_row(thread.thread_id, found[0][1], codec)
+        *fields, revision = found[0][1]
+        row = checkpoint_row(thread.thread_id, fields, codec)
         answer = _Answer.of(thread.thread_id, found[1:])
-        return LoadedCheckpoint(row, answer.writes(row.key), answer.parts([row]))
+        return LoadedCheckpoint(row, answer.writes(row.key), answer.parts([row], known), revision)
 
     @one_statement
     def page(
@@ -241,9 +249,8 @@ class PostgresCheckpoints:
         secrets: SecretChange | None = None,
     ) -> Program[None]:
         namespaces = [checkpoint.namespace for checkpoint in checkpoints]
-        yield from Fetch(
-            self._sql["delete"], (thread_name(thread), namespaces, [one.checkpoint_id for one in checkpoints])
-        )
+        ids = [checkpoint.checkpoint_id for checkpoint in checkpoints]
+        yield from Fetch(self._sql["delete"], (thread_name(thread), namespaces, ids, thread_name(thread)))
         if secrets is not None:
             yield from Fetch(self._sql["replace_secret"], (thread_name(thread), *secrets.expected, *secrets.new))
 
@@ -353,9 +360,14 @@ class _Answer(NamedTuple):
         pending = self.pending.get(checkpoint, ())
         return sorted(pending, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.write_index))
 
-    def parts(self, rows: Sequence[CheckpointRow]) -> Parts:
-        """Return the parts of checkpoints."""
-        return Parts.of(rows, self.pending, self.chains, self.elements, self.secret)
+    def parts(self, rows: Sequence[CheckpointRow], known: Mapping[ValueKey, Known] = NOTHING_KNOWN) -> Parts:
+        """Return the parts of checkpoints.
+
+        Args:
+            rows: The checkpoints.
+            known: Values that need no rows but their own. Default: none.
+        """
+        return Parts.of(rows, self.pending, self.chains, self.elements, self.secret, known)
 
 
 def listed_thread(row: Sequence[Any]) -> ThreadRow:

@@ -65,13 +65,13 @@ SELECT {schema}agentmem_put_writes(
 
 -- get --
 -- Return a checkpoint, then the rows of its writes and values as in `parts_of`. Parameters: name, namespace, checkpoint_id
--- (NULL: the latest), now.
-SELECT * FROM {schema}agentmem_get(%s, %s, %s, %s)
+-- (NULL: the latest), now, the values that the caller has (JSON lists of namespace, channel, version and digest).
+SELECT * FROM {schema}agentmem_get(%s, %s, %s, %s, %b::text[])
 
 -- parts_of --
 -- Return the rows that rebuild values: elements, writes, values, and the thread's secret. Parameters: name, keys of values (a
 -- JSON list); namespaces and IDs of checkpoints whose writes are returned, channels (NULL: all).
-SELECT * FROM {schema}agentmem_parts_of(%s, %s::jsonb, %b::text[], %b::text[], %b::text[])
+SELECT * FROM {schema}agentmem_parts_of(%s, %s::jsonb, %b::text[], %b::text[], %b::text[], '{}')
 
 -- page --
 -- Return checkpoints of one or all threads. A thread that only LangGraph's own saver wrote belongs to the default tenant.
@@ -145,8 +145,9 @@ WHERE saved.metadata ->> 'run_id' = ANY (%s) AND coalesce(thread.tenant, 'defaul
 
 -- delete --
 -- Delete checkpoints with their writes, and the values that no other checkpoint needs. Parameters: name, namespaces, checkpoint
--- IDs.
-SELECT {schema}agentmem_delete(%s, %b::text[], %b::text[])
+-- IDs, name.
+WITH deleted AS MATERIALIZED (SELECT {schema}agentmem_delete(%s, %b::text[], %b::text[]))
+UPDATE {schema}agentmem_threads SET revision = revision + 1 FROM deleted WHERE name = %s RETURNING id
 
 -- delete_thread --
 -- Delete a thread. Parameter: name.

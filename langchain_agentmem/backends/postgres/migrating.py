@@ -59,13 +59,21 @@ WHERE schema.nspname = current_schema() AND proname ~ '^agentmem_'
 
 _PLANNED_ONCE = [
     "agentmem_delete_items",
+    "agentmem_add_values",
+    "agentmem_get",
     "agentmem_get_items",
     "agentmem_lock_items",
     "agentmem_note_paths",
+    "agentmem_parts",
+    "agentmem_parts_of",
+    "agentmem_present",
+    "agentmem_put",
     "agentmem_put_items",
+    "agentmem_put_writes",
     "agentmem_read_variables",
     "agentmem_swap_items",
     "agentmem_touch_items",
+    "agentmem_use_thread",
 ]
 """Functions whose statements have one good plan, by key. Without a setting, Postgres plans them in every call, because it
 expects more elements in an unknown array than in a known one. Planning takes longer than the statement."""

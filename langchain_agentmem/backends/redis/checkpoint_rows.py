@@ -23,7 +23,7 @@ from langchain_agentmem.backends.contract import (
 )
 from langchain_agentmem.backends.redis.scripts import framed, frames, pairs
 from langchain_agentmem.encoding.codec import Codec
-from langchain_agentmem.encoding.layout import StoredValue, ValueKey
+from langchain_agentmem.encoding.layout import NOTHING_KNOWN, Known, StoredValue, ValueKey
 from langchain_agentmem.encoding.references import Typed, each_reference
 from langchain_agentmem.errors import DamagedDataError
 
@@ -161,18 +161,21 @@ class Answer(NamedTuple):
     parts: Parts
 
     @classmethod
-    def of(cls, rows: Sequence[CheckpointRow], found: Sequence[Any]) -> Answer:
+    def of(
+        cls, rows: Sequence[CheckpointRow], found: Sequence[Any], known: Mapping[ValueKey, Known] = NOTHING_KNOWN
+    ) -> Answer:
         """Decode an answer.
 
         Args:
             rows: The checkpoints that it belongs to.
             found: The secret, writes, values, and the references, lengths and bytes of elements.
+            known: Values that need no rows but their own. Default: none.
         """
         secret, writes, values, *elements = found
         pending = _writes_in(writes)
         chains = {value.key: value for value in (unpack_value(*pair) for pair in pairs(values))}
-        known = None if secret is None else unpack(secret)
-        return cls(pending, Parts.of(rows, pending, chains, _elements(*elements), known))
+        stored = None if secret is None else unpack(secret)
+        return cls(pending, Parts.of(rows, pending, chains, _elements(*elements), stored, known))
 
     def writes(self, checkpoint: CheckpointKey) -> list[StoredWrite]:
         """Return the pending writes of a checkpoint, in LangGraph's order."""

@@ -6,6 +6,7 @@ Scripts of the checkpoint table. The KEYS of every script are the keys of a thre
                created, updated, ttl, expires
                secret           the secret that keys the references of the thread
                copied           the source and the time, if the thread is a copy
+               revision         a number that every write increases
   checkpoints  A hash: by namespace and ID, a header and the document. The header, in MessagePack: parent or false, fields of the
                values that the checkpoint needs, run or false, time.
   order        A sorted set of the fields of `checkpoints`, in lexical order.
@@ -64,7 +65,7 @@ end
 -- replaces it ('' for none).
 local function use(at)
   local now, user, ttl, secret, following = tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
-  local state = call('HMGET', THREAD, 'created', 'expires', 'ttl', 'secret', 'updated', 'user')
+  local state = call('HMGET', THREAD, 'created', 'expires', 'ttl', 'secret', 'updated', 'user', 'revision')
   if not is_alive(state[2], now) then
     call('UNLINK', unpack(KEYS))
     state = {}
@@ -73,6 +74,11 @@ local function use(at)
     return false
   end
   return true, function()
+    if not state[7] then
+      call('HSET', THREAD, 'revision', string.format('%.0f', now * 1000000))
+    else
+      call('HINCRBY', THREAD, 'revision', 1)
+    end
     if not state[1] then
       call('HSET', THREAD, 'identity', ARGV[at], 'created', ARGV[at + 1])
       if ttl ~= '' then call('HSET', THREAD, 'ttl', ttl) end
@@ -140,7 +146,8 @@ end
 
 -- Return everything that is needed to rebuild values: the thread's secret, the pending writes of checkpoints (those of
 -- `channels`, or all if it is nil), the rows of the values and of their bases, and the elements (references, lengths, bytes).
-local function parts(fields, members, channels)
+-- The bases and elements of a value that has its digest in `known` are omitted.
+local function parts(fields, members, channels, known)
   local rows, headers, order, writes, wanted, references = {}, {}, {}, {}, {}, {}
 
   local function want(run)
@@ -168,7 +175,7 @@ local function parts(fields, members, channels)
   end
 
   for _, field in ipairs(fields) do
-    local chain, at = {}, field
+    local chain, at, ended = {}, field, false
     while at and not chain[at] do
       if not rows[at] then
         local row = call('HGET', VALUES, at)
@@ -178,9 +185,13 @@ local function parts(fields, members, channels)
       end
       chain[at] = true
       chain[#chain + 1] = at
-      at = headers[at][1][3]
+      local header = headers[at][1]
+      ended = known[at] == header[2]
+      at = not ended and header[3]
     end
-    if chain[1] and headers[chain[1]][1][1] ~= 'plain' then
+    if ended then
+      for depth = 1, #chain - 1 do want(headers[chain[depth]][2]) end
+    elseif chain[1] and headers[chain[1]][1][1] ~= 'plain' then
       local run = ''
       for depth = #chain, 1, -1 do
         local header, data = unpack(headers[chain[depth]])
@@ -303,7 +314,7 @@ return {1, all_users()}
 -- get --
 -- Return a checkpoint and everything that is needed to rebuild it, or nil.
 -- KEYS: the keys of the thread.
--- ARGV: now, namespace, checkpoint ID ('' for the latest).
+-- ARGV: now, namespace, checkpoint ID ('' for the latest), fields and digests of values that the caller has.
 if not thread_is_alive(ARGV[1]) then return false end
 local member = ARGV[2] .. '\0' .. ARGV[3]
 if ARGV[3] == '' then
@@ -312,7 +323,9 @@ if ARGV[3] == '' then
 end
 local row = member and call('HGET', CHECKPOINTS, member)
 if not row then return false end
-return {framed(member) .. framed(row), parts(header_of(row)[2], {member})}
+local known = {}
+for at = 4, ARGC, 2 do known[ARGV[at]] = ARGV[at + 1] end
+return {framed(member) .. framed(row), call('HGET', THREAD, 'revision'), parts(header_of(row)[2], {member}, nil, known)}
 
 -- parts --
 -- Return everything that is needed to rebuild values and pending writes, or nil if one of the checkpoints is gone.
@@ -328,7 +341,7 @@ local last = at + math.max(0, ARGV[at])
 for n = at + 1, last do channels[ARGV[n]] = true end
 local fields = {}
 for n = last + 1, ARGC do fields[#fields + 1] = ARGV[n] end
-return {parts(fields, members, tonumber(ARGV[at]) >= 0 and channels or nil)}
+return {parts(fields, members, tonumber(ARGV[at]) >= 0 and channels or nil, {})}
 
 -- page --
 -- Return a page of checkpoints by descending ID and namespace.
@@ -440,6 +453,7 @@ for _, member in ipairs(call('ZRANGE', ORDER, 0, -1)) do
 end
 for _, orphan in ipairs(orphans) do call('HSET', CHECKPOINTS, unpack(orphan)) end
 if ARGV[1] ~= '' then call('HSET', THREAD, 'secret', ARGV[2]) end
+if call('HEXISTS', THREAD, 'revision') == 1 then call('HINCRBY', THREAD, 'revision', 1) end
 in_parts('HDEL', CHECKPOINTS, ARGV, last + 1, ARGC)
 in_parts('HDEL', WRITES, ARGV, last + 1, ARGC)
 in_parts('ZREM', ORDER, ARGV, last + 1, ARGC)
@@ -563,6 +577,7 @@ end
 local last = call('HMGET', THREAD, 'user', 'updated')
 if last[1] then call('HSETNX', THREAD, 'user:' .. last[1], last[2]) end
 call('HSET', THREAD, 'identity', ARGV[1], 'created', ARGV[2], 'updated', ARGV[2], 'copied', ARGV[3] .. '\0' .. ARGV[2])
+call('HDEL', THREAD, 'revision')
 keep_alive(tonumber(call('HGET', THREAD, 'ttl')), now)
 return 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import ormsgpack
@@ -41,7 +41,7 @@ from langchain_agentmem.backends.redis.checkpoint_rows import (
 )
 from langchain_agentmem.backends.redis.scripts import Changed, Invoke, InvokeAll, load_scripts, optional, slot
 from langchain_agentmem.encoding.codec import Codec
-from langchain_agentmem.encoding.layout import ValueKey
+from langchain_agentmem.encoding.layout import NOTHING_KNOWN, Known, ValueKey
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Program, storage_program
 
@@ -108,16 +108,24 @@ class RedisCheckpoints:
 
     @storage_program
     def get(
-        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
+        self,
+        thread: ThreadKey,
+        namespace: str,
+        checkpoint_id: str | None,
+        codec: Codec,
+        now: float,
+        known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
     ) -> Program[LoadedCheckpoint | None]:
-        found = yield from invoke_thread("get", thread, (optional(now), namespace, checkpoint_id or ""))
+        ends = [one for key, value in known.items() for one in (field_of(key), value.digest)]
+        found = yield from invoke_thread("get", thread, (optional(now), namespace, checkpoint_id or "", *ends))
         if found is None:
             return None
-        record, *parts = found
+        record, revision, *parts = found
         with reading(thread):
             (row,) = checkpoints_in(thread.thread_id, record, codec)
-            answer = Answer.of([row], parts)
-            return LoadedCheckpoint(row, answer.writes(row.key), answer.parts)
+            answer = Answer.of([row], parts, known)
+            number = None if revision is None else int(revision)
+            return LoadedCheckpoint(row, answer.writes(row.key), answer.parts, number)
 
     @storage_program
     def page(

@@ -92,7 +92,7 @@ class SqliteBackend(Backend):
         return self.driver.write(program)
 
     async def awrite(self, program: Program[T]) -> T:
-        return await self.driver.submit(self.driver.write, program)
+        return await self.driver.awrite(program)
 
     def close(self) -> None:
         self.driver.close()

@@ -24,7 +24,16 @@ from langchain_agentmem.backends.contract import (
 from langchain_agentmem.backends.sqlite.traces import Replaced
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.encoding.codec import Codec
-from langchain_agentmem.encoding.layout import PLAIN, VALUE, Known, StoredValue, ValueKey, resolve
+from langchain_agentmem.encoding.layout import (
+    NOTHING_KNOWN,
+    PLAIN,
+    VALUE,
+    Known,
+    StoredValue,
+    ValueKey,
+    is_known,
+    resolve,
+)
 from langchain_agentmem.encoding.references import Typed, each_reference
 from langchain_agentmem.programs import Execute, ExecuteMany, Fetch, Program
 
@@ -37,12 +46,11 @@ class SqliteCheckpoints:
     # Writing
 
     def secret(self, thread: ThreadKey, proposal: Typed, use: ThreadUse) -> Program[Typed]:
-        number = yield from self._use(thread, use)
-        ((_, _, _, type_, secret),) = yield from Fetch(SQL["thread"], thread)
+        number, secret = yield from self._use(thread, use)
         if secret is None:
             yield from Execute(SQL["set_secret"], (*proposal, number))
             return proposal
-        return Typed(type_, secret)
+        return secret
 
     def stored_secret(
         self,
@@ -57,8 +65,10 @@ class SqliteCheckpoints:
         return None
 
     def put(self, thread: ThreadKey, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
-        number = yield from self._use(thread, use)
-        return (yield from self._put(thread, number, put, codec, use))
+        number, secret = yield from self._use(thread, use)
+        if not (yield from self._shares_secret(number, secret, use)):
+            return False
+        return (yield from self._put(number, put, codec, use))
 
     def replace(
         self,
@@ -71,8 +81,13 @@ class SqliteCheckpoints:
         number = yield from self._find(thread, 0.0)
         if number is None or not (yield from Fetch(SQL["checkpoint"], (number, *put.row.key))):
             return False
-        if not (yield from self._put(thread, number, put, codec, use)):
+        ((type_, data),) = (yield from Fetch(SQL["secret"], (number,))) or [(None, None)]
+        secret = None if data is None else Typed(type_, data)
+        if not (yield from self._shares_secret(number, secret, use)):
             return False
+        if not (yield from self._put(number, put, codec, use)):
+            return False
+        yield from Execute(SQL["count_write"], (number,))
         for before, after in changes:
             stored = (number, *put.row.key, before.task_id, before.write_index, *before[3:])
             if after is None:
@@ -81,13 +96,12 @@ class SqliteCheckpoints:
                 yield from Execute(SQL["replace_write"], (*after[3:], *stored))
         return True
 
-    def _put(self, thread: ThreadKey, number: int, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
-        if not (yield from self._shares_secret(thread, number, use)):
+    def _put(self, number: int, put: CheckpointPut, codec: Codec, use: ThreadUse) -> Program[bool]:
+        if not (yield from self._has_all(number, put.requires)):
             return False
-        if put.requires and (yield from self._present(number, put.requires)) < len(put.requires):
-            return False
-        if put.values and (yield from self._present(number, {value.key: "" for value in put.values})):
-            return False
+        for value in put.values:
+            if (yield from Fetch(SQL["digest"], (number, *value.key))):
+                return False
         row = put.row
         document = codec.dump_document(
             {"checkpoint": row.checkpoint, "metadata": row.metadata, "inline": row.inline, "stored": row.stored}
@@ -98,10 +112,10 @@ class SqliteCheckpoints:
         return True
 
     def put_writes(self, thread: ThreadKey, put: WritesPut, use: ThreadUse) -> Program[bool]:
-        number = yield from self._use(thread, use)
-        if not (yield from self._shares_secret(thread, number, use)):
+        number, secret = yield from self._use(thread, use)
+        if not (yield from self._shares_secret(number, secret, use)):
             return False
-        if put.requires and (yield from self._present(number, put.requires)) < len(put.requires):
+        if not (yield from self._has_all(number, put.requires)):
             return False
         yield from ExecuteMany(
             SQL["add_write"],
@@ -120,17 +134,26 @@ class SqliteCheckpoints:
     # Reading
 
     def get(
-        self, thread: ThreadKey, namespace: str, checkpoint_id: str | None, codec: Codec, now: float
+        self,
+        thread: ThreadKey,
+        namespace: str,
+        checkpoint_id: str | None,
+        codec: Codec,
+        now: float,
+        known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
     ) -> Program[LoadedCheckpoint | None]:
-        number = yield from self._find(thread, now)
+        found = yield from Fetch(SQL["thread"], thread)
+        if not found or _expired(found[0], now):
+            return None
+        ((number, revision, *_),) = found
         if checkpoint_id is None:
             rows = yield from Fetch(SQL["latest"], (number, namespace))
         else:
             rows = yield from Fetch(SQL["checkpoint"], (number, namespace, checkpoint_id))
         if not rows:
             return None
-        (loaded,) = yield from self._load(number, [checkpoint_row(thread.thread_id, rows[0], codec)])
-        return loaded
+        (loaded,) = yield from self._load(number, [checkpoint_row(thread.thread_id, rows[0], codec)], known)
+        return loaded._replace(revision=revision)
 
     def page(
         self,
@@ -250,6 +273,7 @@ class SqliteCheckpoints:
         yield from ExecuteMany(SQL["delete_checkpoint"], doomed)
         yield from ExecuteMany(SQL["delete_writes"], doomed)
         yield from Execute(SQL["orphan"], {"thread": number})
+        yield from Execute(SQL["count_write"], (number,))
         yield from self._delete_unneeded(number, codec)
         if number is not None and secrets is not None:
             yield from self._replace_secret(number, secrets.new)
@@ -308,33 +332,32 @@ class SqliteCheckpoints:
 
     # Parts
 
-    def _use(self, thread: ThreadKey, use: ThreadUse) -> Program[int]:
-        """Return the ID of a thread row; create it if the thread is missing or expired."""
-        found = yield from Fetch(SQL["thread"], thread)
-        if found and _expired(found[0], use.now):
-            yield from self.delete_thread(thread)
+    def _use(self, thread: ThreadKey, use: ThreadUse) -> Program[tuple[int, Typed | None]]:
+        """Return the ID and the secret of a thread row; create it if the thread is missing or expired."""
         parameters = {
             "tenant": thread.tenant,
             "thread_id": thread.thread_id,
             "user_id": use.user_id or "",
             "now": use.now,
-            "ttl": use.ttl,
         }
-        ((number,),) = yield from Fetch(SQL["use_thread"], parameters)
+        found = yield from Fetch(SQL["use_thread"], parameters)
+        if not found:
+            yield from self.delete_thread(thread)  # it has expired, if it exists
+            found = yield from Fetch(SQL["new_thread"], {**parameters, "ttl": use.ttl})
+        ((number, type_, secret),) = found
         if use.user_id is not None:
             yield from Execute(SQL["use_by_user"], {"thread": number, "user_id": use.user_id, "now": use.now})
-        return int(number)
+        return number, None if secret is None else Typed(type_, secret)
 
-    def _shares_secret(self, thread: ThreadKey, number: int, use: ThreadUse) -> Program[bool]:
+    def _shares_secret(self, number: int, secret: Typed | None, use: ThreadUse) -> Program[bool]:
         """Return true if the thread has the writer's secret; a new thread takes it over."""
         if use.secret is None:
             return True
-        ((*_, type_, secret),) = yield from Fetch(SQL["thread"], thread)
         if secret is None:
             if use.next_secret is None:
                 yield from Execute(SQL["set_secret"], (*use.secret, number))
             return use.next_secret is None
-        return bool((type_, secret) == use.secret)
+        return secret == use.secret
 
     def _replace_secret(self, number: int, secret: Typed | None) -> Program[None]:
         if secret is not None:
@@ -345,16 +368,21 @@ class SqliteCheckpoints:
         found = yield from Fetch(SQL["thread"], thread)
         return found[0][0] if found and not _expired(found[0], now) else None
 
-    def _present(self, number: int, digests: Mapping[ValueKey, str]) -> Program[int]:
-        wanted = json.dumps([(*key, digest) for key, digest in digests.items()])
-        ((count,),) = yield from Fetch(SQL["present"], {"thread": number, "wanted": wanted})
-        return int(count)
+    def _has_all(self, number: int, digests: Mapping[ValueKey, str]) -> Program[bool]:
+        """Return true if all of some values are stored, with the given digests (empty: any)."""
+        for key, digest in digests.items():
+            found = yield from Fetch(SQL["digest"], (number, *key))
+            if not found or digest not in ("", found[0][0]):
+                return False
+        return True
 
-    def _load(self, number: int | None, rows: Sequence[CheckpointRow]) -> Program[list[LoadedCheckpoint]]:
+    def _load(
+        self, number: int | None, rows: Sequence[CheckpointRow], known: Mapping[ValueKey, Known] = NOTHING_KNOWN
+    ) -> Program[list[LoadedCheckpoint]]:
         writes = {}
         for row in rows:
             writes[row.key] = yield from self._writes(number, row.key)
-        parts = yield from self._parts(number, rows, writes)
+        parts = yield from self._parts(number, rows, writes, known)
         return [LoadedCheckpoint(row, writes[row.key], parts) for row in rows]
 
     def _parts(
@@ -362,26 +390,35 @@ class SqliteCheckpoints:
         number: int | None,
         rows: Sequence[CheckpointRow],
         writes: Mapping[CheckpointKey, Sequence[StoredWrite]],
+        known: Mapping[ValueKey, Known] = NOTHING_KNOWN,
     ) -> Program[Parts]:
         every = [(checkpoint.namespace, write) for checkpoint, group in writes.items() for write in group]
         keys = dict.fromkeys(key for row in rows for key in row.value_keys())
         keys.update(dict.fromkeys(key for namespace, write in every if (key := write.value_key(namespace))))
         values: dict[ValueKey, tuple[StoredValue, Known]] = {}
-        if keys:
-            found = yield from Fetch(SQL["values"], {"thread": number, "keys": json.dumps(list(keys))})
-            chains = {value.key: value for value in map(value_row, found)}
-            values = {key: resolve(key, chains) for key in keys if key in chains}
-        runs = [
-            *(known.references for value, known in values.values() if value.kind != PLAIN),
-            *(write.data for _, write in every if write.kind not in (PLAIN, VALUE)),
-        ]
+        runs = [write.data for _, write in every if write.kind not in (PLAIN, VALUE)]
+        chains: dict[ValueKey, StoredValue] = {}
+        for key in keys:
+            at: ValueKey | None = key
+            while at is not None and at not in chains:
+                found = yield from Fetch(SQL["value"], (number, *at))
+                if not found:
+                    break
+                row = chains[at] = value_row(found[0])
+                at = row.base
+                if is_known(row, known):
+                    break
+                if row.kind != PLAIN:
+                    runs.append(row.data)
+            if key in chains:
+                values[key] = resolve(key, chains, known)
         wanted = dict.fromkeys(reference for run in runs for reference in each_reference(run))
         elements = {}
         if wanted:
             stored = yield from Fetch(SQL["elements"], {"thread": number, "references": b"".join(wanted)})
             elements = {reference: Typed(type_, data) for reference, type_, data in stored}
         found_secrets = yield from Fetch(SQL["secret"], (number,))
-        secrets = [Typed(type_, secret) for type_, secret in found_secrets if secret is not None]
+        secrets = [Typed(*row) for row in found_secrets]
         return Parts(values, elements, secrets[0] if secrets else None)
 
     def _writes(self, number: int | None, checkpoint: CheckpointKey) -> Program[list[StoredWrite]]:

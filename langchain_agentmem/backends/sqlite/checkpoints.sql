@@ -2,18 +2,30 @@ The statements of the checkpoint table.
 
 -- thread --
 -- Find a thread, expired or not. Parameters: tenant, thread_id.
-SELECT id, ttl, expires_at, secret_type, secret FROM agentmem_threads WHERE tenant = ? AND thread_id = ?
+SELECT id, revision, expires_at, secret_type, secret FROM agentmem_threads WHERE tenant = ? AND thread_id = ?
+
+-- new_thread --
+-- Add a thread, and return its ID, and the type and data of its secret. Parameters: tenant, thread_id, user_id ('': none), now,
+-- ttl.
+INSERT INTO agentmem_threads (tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at, revision)
+VALUES (:tenant, :thread_id, :user_id, :now, :now, :ttl, :now + :ttl, CAST(:now * 1000000 AS INTEGER))
+RETURNING id, secret_type, secret
 
 -- use_thread --
--- Add a thread, or note its use, and return its ID. A TTL stays until it is set again. A clock that is behind never moves
--- the expiry backwards. Parameters: tenant, thread_id, user_id ('': keep the last one), now, ttl.
-INSERT INTO agentmem_threads (tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at)
-VALUES (:tenant, :thread_id, :user_id, :now, :now, :ttl, :now + :ttl)
-ON CONFLICT (tenant, thread_id) DO UPDATE SET
+-- Note the use of a thread that has not expired, and return the same as `new_thread`. A TTL stays until it is set again. A clock
+-- that is behind never moves the expiry backwards. The revision of a thread that was created again never repeats. Parameters:
+-- tenant, thread_id, user_id ('': keep the last one), now.
+UPDATE agentmem_threads SET
     user_id = CASE WHEN :user_id = '' THEN user_id ELSE :user_id END,
     updated_at = max(updated_at, :now),
-    expires_at = max(:now + ttl, coalesce(expires_at, :now + ttl))
-RETURNING id
+    expires_at = max(:now + ttl, coalesce(expires_at, :now + ttl)),
+    revision = coalesce(revision + 1, CAST(:now * 1000000 AS INTEGER))
+WHERE tenant = :tenant AND thread_id = :thread_id AND {alive}
+RETURNING id, secret_type, secret
+
+-- count_write --
+-- Increase the revision of a thread. Parameter: thread.
+UPDATE agentmem_threads SET revision = revision + 1 WHERE id = ?
 
 -- use_by_user --
 -- Note that a user has used a thread. Parameters: thread, user_id, now.
@@ -22,7 +34,7 @@ ON CONFLICT (thread, user_id) DO UPDATE SET used_at = max(used_at, :now)
 
 -- secret --
 -- Return the secret of a thread. Parameter: thread.
-SELECT secret_type, secret FROM agentmem_threads WHERE id = ?
+SELECT secret_type, secret FROM agentmem_threads WHERE id = ? AND secret IS NOT NULL
 
 -- set_secret --
 -- Set the secret of a thread. Parameters: its type, the secret, thread.
@@ -33,17 +45,9 @@ UPDATE agentmem_threads SET secret_type = ?, secret = ? WHERE id = ?
 UPDATE agentmem_threads SET ttl = :ttl, expires_at = max(:now, updated_at, coalesce(expires_at - ttl, updated_at)) + :ttl
 WHERE tenant = :tenant AND thread_id = :thread_id AND {alive}
 
--- present --
--- Count the stored values among some, with the given digests ('': any). Parameters: thread, wanted (a JSON list of
--- [namespace, channel, version, digest]).
-SELECT count(*)
-FROM json_each(:wanted) AS wanted
-CROSS JOIN agentmem_channel_values AS value
-    ON value.thread = :thread
-    AND value.namespace = json_extract(wanted.value, '$[0]')
-    AND value.channel = json_extract(wanted.value, '$[1]')
-    AND value.version = json_extract(wanted.value, '$[2]')
-WHERE json_extract(wanted.value, '$[3]') IN ('', value.digest)
+-- digest --
+-- Return the digest of a channel value. Parameters: thread, namespace, channel, version.
+SELECT digest FROM agentmem_channel_values WHERE thread = ? AND namespace = ? AND channel = ? AND version = ?
 
 -- add_checkpoint --
 -- Add or replace a checkpoint. Parameters: the columns.
@@ -106,23 +110,10 @@ FROM agentmem_writes
 WHERE thread = ? AND namespace = ? AND checkpoint_id = ?
 ORDER BY task_path, task_id, write_index
 
--- values --
--- Return channel values, and all values that they are spliced from. Parameters: thread, keys (a JSON list of [namespace,
--- channel, version]).
-WITH RECURSIVE needed (namespace, channel, version) AS (
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:keys)
-    UNION
-    SELECT value.base_namespace, value.base_channel, value.base_version
-    FROM needed CROSS JOIN agentmem_channel_values AS value
-        ON value.thread = :thread AND value.namespace = needed.namespace
-        AND value.channel = needed.channel AND value.version = needed.version
-    WHERE value.base_version IS NOT NULL
-)
-SELECT value.namespace, value.channel, value.version, value.kind, value.type, value.data, value.number,
-    value.base_namespace, value.base_channel, value.base_version, value.head, value.tail, value.digest
-FROM needed CROSS JOIN agentmem_channel_values AS value
-    ON value.thread = :thread AND value.namespace = needed.namespace
-    AND value.channel = needed.channel AND value.version = needed.version
+-- value --
+-- Return a channel value. Parameters: thread, namespace, channel, version.
+SELECT namespace, channel, version, kind, type, data, number, base_namespace, base_channel, base_version, head, tail, digest
+FROM agentmem_channel_values WHERE thread = ? AND namespace = ? AND channel = ? AND version = ?
 
 -- elements --
 -- Return the elements of a run of references, 16 bytes each. Parameters: thread, references.

@@ -24,8 +24,9 @@ from typing import Any, TypeVar
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.failures import Rule, Translated, error_for, first_line
-from langchain_agentmem.backends.lifetimes import keep_inherited, refuse_closed
+from langchain_agentmem.backends.lifetimes import closed_error, keep_inherited, refuse_closed
 from langchain_agentmem.backends.sqlite import forks, tables
+from langchain_agentmem.backends.sqlite.groups import MAX_GROUP, Job, Jobs
 from langchain_agentmem.backends.sqlite.line import Line, Ticket
 from langchain_agentmem.backends.sqlite.traces import Purge, Replaced, Traces, Trim, deletes
 from langchain_agentmem.errors import (
@@ -97,6 +98,7 @@ class SqliteDriver:
         self._writing = Line(1, abandoned)
         self._free = Line(1 if self._is_shared else MAX_CONNECTIONS, abandoned)
         self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._jobs = Jobs()
         self._began = False
         """True while a shared connection is in a transaction of ours."""
         self._cursor: sqlite3.Cursor | None = None
@@ -123,26 +125,74 @@ class SqliteDriver:
 
     def read(self, program: Program[T]) -> T:
         """Run a storage program on one consistent view of the database."""
-        return self._transact(READ, program)
+        return self._transact(READ, lambda cursor, ticket: run(program, self._performer(cursor, ticket)))
 
     def write(self, program: Program[T]) -> T:
         """Run a storage program as one transaction."""
-        return self._transact(WRITE, program)
+        return self._transact(WRITE, lambda cursor, ticket: run(program, self._performer(cursor, ticket)))
 
     async def submit(self, function: Callable[[Program[T]], T], program: Program[T]) -> T:
         """Run `read` or `write` in a worker thread and wait for it without blocking the event loop."""
         self._check()
-        threads = self._threads.get("pool") or self._threads.setdefault(
-            "pool", ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="agentmem-sqlite")
-        )
         try:
-            waiting = asyncio.get_running_loop().run_in_executor(threads, function, program)
+            waiting = asyncio.get_running_loop().run_in_executor(self._pool, function, program)
         except RuntimeError:  # the pool was shut down
             self._check()
             raise
         return await waiting
 
-    def _transact(self, begin: str, program: Program[T]) -> T:
+    async def awrite(self, program: Program[T]) -> T:
+        """Same as `write`, without blocking the event loop. Concurrent writes may share one transaction."""
+        if self._is_shared:
+            return await self.submit(self.write, program)
+        self._check()
+        job = Job(program, asyncio.get_running_loop().create_future())
+        if self._jobs.add(job):
+            try:
+                self._pool.submit(self._jobs.serve, self._transact_jobs)
+            except RuntimeError as error:  # the pool was shut down
+                self._jobs.refuse(closed_error() if self.closed else error)
+        result: T = await job.future
+        return result
+
+    @property
+    def _pool(self) -> ThreadPoolExecutor:
+        return self._threads.get("pool") or self._threads.setdefault(
+            "pool", ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="agentmem-sqlite")
+        )
+
+    def _transact_jobs(self, jobs: Jobs) -> list[Job]:
+        """Run waiting writes as one transaction, and return them."""
+        taken: list[Job] = []
+
+        def work(cursor: sqlite3.Cursor, ticket: Ticket) -> None:
+            perform = self._performer(cursor, ticket)
+            while len(taken) < MAX_GROUP and (job := jobs.take()) is not None:
+                taken.append(job)
+                if len(taken) == 1:  # its transaction may be rolled back if it fails
+                    job.result = run(job.program, perform)
+                    continue
+                cursor.execute("SAVEPOINT agentmem")
+                try:
+                    with Translated(_ERRORS, self._translate):
+                        job.result = run(job.program, perform)
+                except Exception as error:
+                    if not cursor.connection.in_transaction:  # SQLite rolled back everything, as when the disk is full
+                        raise
+                    job.error = error
+                    cursor.execute("ROLLBACK TO agentmem")
+                cursor.execute("RELEASE agentmem")
+
+        try:
+            self._transact(WRITE, work)
+        except BaseException as error:
+            if not taken:
+                raise
+            for job in taken:
+                job.error = error
+        return taken
+
+    def _transact(self, begin: str, work: Callable[[sqlite3.Cursor, Ticket], T]) -> T:
         self._check()
         ticket = Ticket(sys._getframe())
         try:
@@ -153,7 +203,7 @@ class SqliteDriver:
                 self._check()
                 cursor = self._take(ticket)
                 self._begin(cursor, begin)
-                result = run(program, self._performer(cursor, ticket))
+                result = work(cursor, ticket)
                 if ticket.forked:
                     raise self._forked_within()
                 cursor.execute("COMMIT")

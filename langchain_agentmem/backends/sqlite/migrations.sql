@@ -176,6 +176,9 @@ CREATE INDEX agentmem_unidentified_messages ON agentmem_messages (session) WHERE
 -- v4_covers --
 ALTER TABLE agentmem_summaries ADD COLUMN covers INTEGER
 
+-- v4_revision --
+ALTER TABLE agentmem_threads ADD COLUMN revision INTEGER
+
 -- v4_cache --
 -- The results of graph nodes and tasks. A namespace is a JSON list of its labels.
 CREATE TABLE agentmem_cache (

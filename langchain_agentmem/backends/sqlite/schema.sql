@@ -291,6 +291,7 @@ CREATE TABLE agentmem_threads (
     expires_at REAL,
     secret_type TEXT,
     secret BLOB,
+    revision INTEGER,
     UNIQUE (tenant, thread_id)
 )
 

@@ -59,9 +59,10 @@ BEGIN
             EXIT;
         END IF;
         INSERT INTO agentmem_threads (
-            name, tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at, secret_type, secret
-        ) VALUES (name_, tenant_, thread_, user_, now_, now_, ttl_, now_ + ttl_, secret_type_, secret_)
-        ON CONFLICT (name) DO NOTHING RETURNING * INTO found_;
+            name, tenant, thread_id, user_id, created_at, updated_at, ttl, expires_at, secret_type, secret, revision
+        ) VALUES (
+            name_, tenant_, thread_, user_, now_, now_, ttl_, now_ + ttl_, secret_type_, secret_, now_ * 1000000
+        ) ON CONFLICT (name) DO NOTHING RETURNING * INTO found_;
         IF FOUND THEN
             PERFORM agentmem_add_users(found_.id, name_);
         END IF;
@@ -73,7 +74,8 @@ BEGIN
     END IF;
     UPDATE agentmem_threads SET
         user_id = CASE WHEN user_ = '' THEN user_id ELSE user_ END, updated_at = greatest(updated_at, now_),
-        expires_at = CASE WHEN ttl IS NOT NULL THEN greatest(expires_at, now_ + ttl) END
+        expires_at = CASE WHEN ttl IS NOT NULL THEN greatest(expires_at, now_ + ttl) END,
+        revision = coalesce(revision + 1, now_ * 1000000)
     WHERE id = found_.id;
     IF user_ <> '' THEN
         INSERT INTO agentmem_thread_users AS own VALUES (found_.id, user_, now_)

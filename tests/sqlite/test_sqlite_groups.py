@@ -1,0 +1,132 @@
+"""Group commit: concurrent writes of event loops share transactions, and each succeeds or fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langchain_agentmem import AgentMemory
+from langchain_agentmem.backends.sqlite.driver import SqliteDriver
+from langchain_agentmem.errors import StorageBusyError, StorageClosedError
+from langchain_agentmem.programs import Execute, Fetch
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[AgentMemory]:
+    with AgentMemory.from_url(f"sqlite:///{tmp_path}/groups.db?timeout=0.5") as memory:
+        memory.store.put(("warm",), "up", {"n": 1})
+        yield memory
+
+
+@pytest.fixture
+def transactions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The beginnings of all transactions."""
+    begun: list[str] = []
+    original = SqliteDriver._begin
+
+    def begin(driver: SqliteDriver, cursor: Any, kind: str) -> None:
+        begun.append(kind)
+        original(driver, cursor, kind)
+
+    monkeypatch.setattr(SqliteDriver, "_begin", begin)
+    return begun
+
+
+def checkpoint(number: int) -> Any:
+    return {
+        "v": 4,
+        "id": f"{number:06}",
+        "ts": "2026-01-01T00:00:00+00:00",
+        "channel_values": {"log": [f"{'words ' * 60}{number}"]},
+        "channel_versions": {"log": "1"},
+        "versions_seen": {},
+    }
+
+
+def config(number: int) -> Any:
+    return {"configurable": {"thread_id": str(number), "checkpoint_ns": ""}}
+
+
+async def test_concurrent_writes_share_transactions(memory, transactions):
+    saver = memory.checkpointer
+    await asyncio.gather(*(saver.aput(config(at), checkpoint(at), {}, {"log": "1"}) for at in range(64)))
+    assert transactions.count("BEGIN IMMEDIATE") < 16
+    for at in range(64):
+        found = await saver.aget_tuple(config(at))
+        assert found is not None
+        assert found.checkpoint["channel_values"] == checkpoint(at)["channel_values"]
+
+
+def failing(text: str) -> Any:
+    yield from Execute(
+        "INSERT INTO agentmem_threads (tenant, thread_id, created_at, updated_at) VALUES ('x', ?, 1, 1)", (text,)
+    )
+    raise ValueError(text)
+
+
+def wrong() -> Any:
+    yield from Fetch("SELECT * FROM no_such_table")
+
+
+async def test_a_write_that_fails_leaves_the_others_of_its_group(memory, transactions):
+    saver, backend = memory.checkpointer, memory.backend
+    writes: list[Any] = []
+    for at in range(24):
+        writes.append(saver.aput(config(at), checkpoint(at), {}, {"log": "1"}))
+        writes.append(backend.awrite(failing(str(at)) if at % 2 else wrong()))
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(one).__name__ for one in results[1::2]] == ["StorageError", "ValueError"] * 12
+    assert not [one for one in results[::2] if isinstance(one, BaseException)]
+    assert transactions.count("BEGIN IMMEDIATE") < 30
+    assert len(memory.checkpointer.threads()) == 24
+    (count,) = backend.read(Fetch("SELECT count(*) FROM agentmem_threads WHERE tenant = 'x'").__iter__())
+    assert count == (0,)
+
+
+async def test_writes_of_a_group_fail_if_another_process_holds_the_file(memory, tmp_path):
+    saver = memory.checkpointer
+    other = sqlite3.connect(tmp_path / "groups.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writes = (saver.aput(config(at), checkpoint(at), {}, {"log": "1"}) for at in range(8))
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert {type(one) for one in results} == {StorageBusyError}
+    other.execute("ROLLBACK")
+    other.close()
+    await saver.aput(config(1), checkpoint(1), {}, {"log": "1"})
+    assert len(saver.threads()) == 1
+
+
+async def test_a_cancelled_write_leaves_the_others_of_its_group(memory):
+    saver = memory.checkpointer
+    tasks = [asyncio.create_task(saver.aput(config(at), checkpoint(at), {}, {"log": "1"})) for at in range(16)]
+    await asyncio.sleep(0)
+    tasks[9].cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [at for at, one in enumerate(results) if isinstance(one, BaseException)] in ([9], [])
+    stored = {int(info.thread_id) for info in saver.threads()}
+    assert stored >= set(range(16)) - {9}
+
+
+async def test_a_write_to_a_closed_memory_is_refused(memory):
+    await memory.aclose()
+    with pytest.raises(StorageClosedError):
+        await memory.checkpointer.aput(config(1), checkpoint(1), {}, {"log": "1"})
+
+
+def test_loops_in_several_threads_share_transactions(memory, transactions):
+    async def write(base: int) -> None:
+        saver = memory.checkpointer
+        await asyncio.gather(
+            *(saver.aput(config(at), checkpoint(at), {}, {"log": "1"}) for at in range(base, base + 20))
+        )
+
+    async def both() -> None:
+        await asyncio.gather(*(asyncio.to_thread(asyncio.run, write(base)) for base in (0, 100, 200)))
+
+    asyncio.run(both())
+    assert len(memory.checkpointer.threads()) == 60
