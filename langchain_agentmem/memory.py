@@ -109,6 +109,8 @@ class AgentMemory(
         searchable: If true, words and vectors are stored in a form that the database can search; see docs/encryption.md. If
             false, a search under a key decrypts and ranks the user's messages and items in this process. The first memory
             of a tenant sets it for good. Default: None (as it was set; false for a new tenant).
+        search_memory: The megabytes that searches of chat histories may keep in memory between them, for all users
+            together. With 0, each search reads all messages. Default: 256.
         index_fields: Top-level fields of items that filters of the store often name, such as `["kind"]`. They get an index on
             SQLite and Postgres. An index that exists stays until you drop it. Default: None (none).
 
@@ -127,7 +129,7 @@ class AgentMemory(
     _options = MemoryOptions
     _stands_alone = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 (one statement for each argument)
         self,
         backend: Backend | str | Any = None,
         *,
@@ -150,6 +152,7 @@ class AgentMemory(
         key: Key | None = None,
         searchable: bool | None = None,
         index_fields: Sequence[str] | None = None,
+        search_memory: float | None = None,
     ) -> None:
         model_of_environment: str | None = None
         if backend is None:
@@ -167,6 +170,7 @@ class AgentMemory(
             key = described.get("key") if key is None else key
             searchable = described.get("searchable") if searchable is None else searchable
             index_fields = described.get("index_fields") if index_fields is None else index_fields
+            search_memory = described.get("search_memory") if search_memory is None else search_memory
             if session_timeout is OMITTED:
                 session_timeout = described.get("session_timeout", SESSION_TIMEOUT)
         elif credentials is not None:
@@ -219,7 +223,13 @@ class AgentMemory(
         )
         indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
         engine = HistoryEngine(
-            self.backend, tenant, indexer=indexer, sweeper=sweeper, cache=self.read_cache, guard=guard
+            self.backend,
+            tenant,
+            indexer=indexer,
+            sweeper=sweeper,
+            cache=self.read_cache,
+            guard=guard,
+            search_memory=search_memory,
         )
         self._histories = Histories(engine, kept, duration, limit, budget)
         self.sessions = Sessions(engine)
@@ -243,6 +253,7 @@ class AgentMemory(
             "session_timeout": session_timeout,
             "key": key,
             "searchable": searchable,
+            "search_memory": search_memory,
         }
         self._tenants = Tenants(type(self), found, options)
         self._cleaner = cleaner_of(self, check_cleanup_policy(cleanup))

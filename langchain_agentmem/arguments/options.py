@@ -46,6 +46,7 @@ class MemoryOptions(TypedDict, total=False):
     key: Key | None
     searchable: bool | None
     index_fields: Sequence[str] | None
+    search_memory: float | None
 
 
 class StoreOptions(TypedDict, total=False):

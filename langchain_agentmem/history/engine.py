@@ -37,6 +37,7 @@ from langchain_agentmem.messages.models import FoundMessages
 from langchain_agentmem.messages.properties import time_of
 from langchain_agentmem.programs import OffLoop, Program, Read, Write
 from langchain_agentmem.programs.sizes import LONG, is_large
+from langchain_agentmem.search.corpora import Corpora
 from langchain_agentmem.search.fingerprint import Embedded, Indexer
 from langchain_agentmem.search.indexing import embed_messages, settle_messages
 from langchain_agentmem.search.messages import MessageQuery, search_messages
@@ -58,6 +59,8 @@ class HistoryEngine:
         indexer: Embeds messages for search. Default: None (full-text search only).
         sweeper: Deletes expired data after writes. Default: a new `Sweeper`.
         cache: The cache of reads, which ending or deleting a session invalidates. Default: None (nothing is cached).
+        guard: The rules for what must not be stored. Default: None (anything is stored).
+        search_memory: The bound of what searches keep in memory, in megabytes. Default: None (that of the backend).
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -82,7 +85,9 @@ class HistoryEngine:
         sweeper: Sweeper | None = None,
         cache: CachedReads | None = None,
         guard: Guard | None = None,
+        search_memory: float | None = None,
     ) -> None:
+        Corpora.of(backend, search_memory)
         self.guard = guard
         self.backend = backend
         self.tenant = tenant

@@ -85,6 +85,27 @@ class RecentValues(Generic[K, V]):
         with self._lock:
             self._values.pop(key, None)
 
+    def trim(self, size: Callable[[V], int], most: int) -> None:
+        """Forget the least recently used values until the others fit into a bound.
+
+        Args:
+            size: Returns the size of a value. It must not use the cache.
+            most: The bound of the sum of all sizes.
+        """
+        with self._lock:
+            total = sum(size(value) for value in self._values.values())
+            while total > most and self._values:
+                total -= size(self._values.popitem(last=False)[1])
+
+    def total(self, size: Callable[[V], int]) -> int:
+        """Return the sum of the sizes of all values.
+
+        Args:
+            size: Returns the size of a value. It must not use the cache.
+        """
+        with self._lock:
+            return sum(size(value) for value in self._values.values())
+
     def clear(self) -> None:
         """Forget all values."""
         with self._lock:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.values import check_count, shown
-from langchain_agentmem.backends.contract import Backend, HistoryScope, IndexEntry, MessageRow, SessionKey
+from langchain_agentmem.backends.contract import Backend, Changes, HistoryScope, IndexEntry, MessageRow, SessionKey
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.damage import reading
 from langchain_agentmem.errors import InvalidTypeError
@@ -23,6 +23,7 @@ from langchain_agentmem.messages.models import FoundMessage, FoundMessages, Stor
 from langchain_agentmem.messages.properties import datetime_of, text_of
 from langchain_agentmem.messages.roles import types_of_role
 from langchain_agentmem.programs import OffLoop, Program, Read
+from langchain_agentmem.search.corpora import Corpora, CorpusKey, KeptCorpus, with_words
 from langchain_agentmem.search.corpus import BuiltCorpus, Corpus, Text
 from langchain_agentmem.search.fingerprint import Indexer
 from langchain_agentmem.search.passages import passage_of
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 MANY_ENTRIES = 500
 """Under `arun`, a worker thread ranks more messages than this, because it takes some milliseconds."""
+
+INDEX = "The index of a user's messages"
+"""The name of what searches read, in errors."""
 
 Address = tuple[str, int]
 """A message's session and position."""
@@ -141,10 +145,13 @@ class MessageSearch:
         self._backend = backend
         self._codec = codec
         self._indexer = indexer if query.text.strip() else None
-        self._with_vectors = indexer is not None
         self._scope = scope
         self._query = query
         self._now = time.time()
+        self._corpora = Corpora.of(backend)
+        self._corpus_key = CorpusKey(scope.tenant, scope.user_id, scope.session_id, indexer is not None)
+        self._kept = self._corpora.get(self._corpus_key)
+        self._start = self._kept.state
         self._best: list[_Best] = []
         self._weights: dict[int, float] = {}
         """The weights of the query's words."""
@@ -159,18 +166,33 @@ class MessageSearch:
         if self._indexer is not None:
             yield from self._indexer.ready()
 
-    def index(self) -> Program[list[IndexEntry]]:
-        """Return the storage program that reads the index entries of the messages."""
-        return self._backend.messages.index(self._scope, self._now, vectors=self._with_vectors)
+    def index(self) -> Program[Changes]:
+        """Return the storage program that reads what changed in the messages since the last search."""
+        tenant, user_id, session_id, vectors = self._corpus_key
+        return self._backend.messages.changes(tenant, user_id, session_id, self._start.cursor, vectors=vectors)
 
-    def rank(self, entries: Sequence[IndexEntry]) -> Program[bool]:
+    def rank(self, changes: Changes) -> Program[bool]:
         """Rank the messages; return true if any was found.
 
         Args:
-            entries: The result of `index`.
+            changes: The result of `index`.
         """
-        yield from OffLoop(len(entries) > MANY_ENTRIES)
-        return (yield from self._rank(corpus_of(entries, self._codec, self._backend.language)))
+        return (yield from self._rank((yield from self._corpus(changes))))
+
+    def _corpus(self, changes: Changes) -> Program[Corpus]:
+        """Bring the corpus up to date, and return it. Changes are read again if another search has applied others since."""
+        while True:
+            yield from OffLoop(changes.entries.size > MANY_ENTRIES)
+            complete = with_words(changes, self._codec, self._backend.language)
+            corpus = self._kept.view(complete, self._start, self._now, self._scope.agent)
+            if corpus is not None and self._kept.is_usable:
+                self._corpora.keep(self._corpus_key, self._kept)
+                return corpus
+            if not self._kept.is_usable:
+                self._kept = KeptCorpus()
+            self._start = self._kept.state
+            with reading(INDEX):
+                changes = yield from Read(self._backend, self.index())
 
     def _rank(self, corpus: Corpus) -> Program[bool]:
         query = self._query
@@ -258,7 +280,7 @@ def found_messages(backend: Backend, search: MessageSearch) -> Program[FoundMess
         search: The search.
     """
     yield from search.ready()
-    with reading("The index of a user's messages"):
+    with reading(INDEX):
         entries = yield from Read(backend, search.index())
     rows: dict[Address, MessageRow] = {}
     if (yield from search.rank(entries)):
