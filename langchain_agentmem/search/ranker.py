@@ -31,6 +31,7 @@ from langchain_agentmem.search.weights import (
     DEVIATION,
     EXACT,
     K1,
+    LEAST_DEVIATION,
     LEAST_TRUST,
     MAX_WORDS,
     OTHER_SPEAKER,
@@ -273,7 +274,7 @@ class Ranker:
         with np.errstate(invalid="ignore", divide="ignore"):
             similar = total / weights
         known = similar[has_vector]
-        deviation = max(float(known.std()), 1e-9) if len(known) else 1.0
+        deviation = max(float(known.std()), LEAST_DEVIATION) if len(known) else 1.0
         mean = float(known.mean()) if len(known) else 0.0
         scaled = AVERAGE + (np.where(has_vector, similar, mean) - mean) / deviation / DEVIATION
         return scaled.clip(0, 1)

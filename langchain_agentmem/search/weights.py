@@ -47,6 +47,9 @@ AVERAGE, DEVIATION = 0.3, 8.0
 EXACT = 0.9
 """Texts that contain all words of the query in order score at least this much, and if there are any, no other text does."""
 
+LEAST_DEVIATION = 1e-3
+"""The least standard deviation of similarities that counts. Equal vectors differ by less, in the last digits of float32."""
+
 LEAST_TRUST = 0.01
 """The least weight of trust, by which texts without a word of the query are in order of their similarity."""
 
