@@ -130,6 +130,8 @@ def shown(value: Any, most: int = 100) -> str:
         return text if len(text) <= most else f"{text[:most]}…"
     except (ValueError, RecursionError):  # an integer of more than 4,300 digits; endless nesting
         return f"a value of type {type(value).__name__} that is too long to show"
+    except Exception:  # of the value's own `__repr__`, which must not replace the error that shows it
+        return f"a value of type {type(value).__name__} whose repr failed"
 
 
 def reason_of(error: BaseException, most: int = 300) -> str:

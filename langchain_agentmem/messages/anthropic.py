@@ -136,7 +136,7 @@ class _Blocks:
         given = {"type": "text", "text": given} if isinstance(given, str) else given
         block, kind = opened(given), str(kind_of(given))
         if kind in ("text", "refusal"):
-            return _text(block)
+            return _text(block, where)
         if kind in THOUGHTS:
             return _thinking(block, kind)
         if is_call(given):
@@ -169,8 +169,11 @@ class _Blocks:
         return {**sent, "content": content if isinstance(content, str) else list(self._all(content, where))}
 
 
-def _text(block: Mapping[str, Any]) -> dict[str, Any] | None:
+def _text(block: Mapping[str, Any], where: str) -> dict[str, Any] | None:
     text = block.get("text") or block.get("refusal") or ""
+    if not isinstance(text, str):
+        msg = f"{where} cannot be sent to Anthropic: its text must be a string, got {shown(text)}. Replace the message."
+        raise UnsupportedValueError(msg)
     more = _only(block, "cache_control", "citations") if block.get("citations") else _only(block, "cache_control")
     return {"type": "text", "text": text, **more} if text.strip() else None
 

@@ -73,7 +73,7 @@ def _of_roles(name: str, given: Mapping[str, Any]) -> BaseMessage:
 def _of_core(name: str, given: Any) -> BaseMessage:
     try:
         (message,) = convert_to_messages([given])
-    except (NotImplementedError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (NotImplementedError, RecursionError, ValueError, TypeError, LookupError, AttributeError) as error:
         msg = f"{name} is not a message, got {type(given).__name__}: {shown(given)}. Cause: {reason_of(error)}."
         kind = (
             InvalidTypeError

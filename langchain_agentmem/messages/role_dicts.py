@@ -115,6 +115,10 @@ class RoleFields:
             if "arguments" not in function:  # LangChain's own form
                 calls.append(dict(call))
                 continue
+            for key in ("call_id", "id"):
+                if not isinstance(call.get(key), (str, type(None))):
+                    msg = f"{where}.{key} must be a string, got {type(call[key]).__name__}: {shown(call[key])}."
+                    raise InvalidInputError(msg)
             id_ = call.get("call_id") or call.get("id")
             if call.get("id") not in (None, id_):
                 names[id_] = call["id"]

@@ -213,6 +213,11 @@ def test_a_block_that_anthropic_does_not_know_is_refused_with_its_place(block):
         anthropic_request([HumanMessage("Hi"), HumanMessage([text("See"), block])])
 
 
+def test_a_text_that_is_no_string_is_refused_with_its_place():
+    with pytest.raises(UnsupportedValueError, match=r"messages\[0\]\.content\[1\].*must be a string, got True"):
+        anthropic_request([HumanMessage([text("See"), {"type": "text", "text": True}])])
+
+
 def test_the_url_of_a_document_is_refused_for_openai():
     message = HumanMessage([{"type": "file", "url": "https://a.b/c.pdf"}])
     with pytest.raises(UnsupportedValueError, match=r"messages\[0\] cannot be sent to OpenAI.*file URLs"):

@@ -188,6 +188,21 @@ def test_results_of_anthropic_become_tool_messages():
         as_message("message", {"role": "user", "content": content})
 
 
+class Silent:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+DEEP = nested(3_000)
+
+
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
@@ -200,10 +215,21 @@ def test_results_of_anthropic_become_tool_messages():
         ({"images": [1]}, r"messages\[1\].images"),
         ({"tool_calls": ["search"]}, r"messages\[1\].tool_calls\[0\] must be a mapping"),
         ({"tool_calls": [{"id": "1", "function": "search"}]}, r"messages\[1\].tool_calls\[0\].function"),
+        (
+            {"tool_calls": [{"call_id": ["1"], "function": {"name": "f", "arguments": "{}"}}]},
+            r"messages\[1\].tool_calls\[0\].call_id must be a string, got list",
+        ),
+        (
+            {"tool_calls": [{"id": {"a": 1}, "call_id": "1", "function": {"name": "f", "arguments": "{}"}}]},
+            r"messages\[1\].tool_calls\[0\].id must be a string",
+        ),
+        ({"content": [Silent()]}, r"messages\[1\] is not a message"),
+        ({"content": Silent()}, r"messages\[1\] is not a message.*whose repr failed"),
         ({"content": {"thought": Thing()}}, r"messages\[1\].content must consist of JSON values"),
         ({"content": None, "structured_data": {"a": Thing()}}, r"messages\[1\].structured_data must consist of JSON"),
         ({"role": "judge"}, r"messages\[1\] is not a message"),
         ({"role": 5}, r"messages\[1\] is not a message"),
+        ({"role": "tool", "tool_call_id": "1", "content": DEEP}, r"messages\[1\] is not a message.*recursion"),
     ],
 )
 def test_a_malformed_role_dictionary_is_refused_with_its_path(wrong: dict[str, Any], problem: str):
