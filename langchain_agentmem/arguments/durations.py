@@ -8,7 +8,7 @@ from typing import Any
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 
-_LONGEST_SECONDS = 1e11
+LONGEST_SECONDS = 1e11
 
 
 def seconds(what: str, value: timedelta | float | None) -> float | None:
@@ -53,7 +53,7 @@ def _duration(what: str, value: Any, *, unit: str, in_seconds: int) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)):
         msg = f"{what} must be a timedelta or a number of {unit}, got {type(given).__name__}: {shown(given)}."
         raise InvalidTypeError(msg)
-    if not 0 < given < _LONGEST_SECONDS / in_seconds:
+    if not 0 < given < LONGEST_SECONDS / in_seconds:
         msg = f"{what} must be more than 0 {unit} and less than 3,000 years, got {shown(value)}."
         raise InvalidInputError(msg)
     return float(given)

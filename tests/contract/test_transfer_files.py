@@ -27,12 +27,28 @@ from langchain_agentmem.lifecycle.transfer.files import Seal
         ("session", {"kind": ["session"]}),
         ("message", {"position": -1}),
         ("item", {"ttl": -5}),
+        ("item", {"ttl": 1e14}),
+        ("item", {"updated_at": 1e14}),
+        ("message", {"created_at": -1e11}),
+        ("message", {"role": "a\0b"}),
+        ("message", {"role": "half \ud800"}),
+        ("record", {"started_at": 1e14}),
         ("thread", {"ttl": 0}),
+        ("thread", {"users": {"alice": 1e14}}),
+        ("value", {"form": "a\0b"}),
+        ("value", {"digest": "half \ud800"}),
+        ("element", {"data": ["a\0b", ""]}),
+        ("write", {"form": "half \ud800"}),
+        ("write", {"index": 2**31}),
+        ("note", {"thread_id": "half \ud800"}),
+        ("embeddings", {"model": {"a": 1}}),
+        ("embeddings", {"dimensions": 0}),
+        ("embeddings", {"dimensions": 2**40}),
     ],
 )
 def test_a_value_that_no_memory_writes_is_refused(kind, change, exported, tmp_path):
     lines = [{name: value for name, value in line.items() if name != "sum"} for line in lines_of(exported)]
-    at = next(at for at, line in enumerate(lines) if line["kind"] == kind)
+    at = next(at for at, line in enumerate(lines) if line["kind"] == kind and change.keys() <= line.keys())
     lines[at] |= change
     seal = Seal()
     (tmp_path / "forged.jsonl").write_bytes(b"".join(map(seal.text, lines)))

@@ -59,6 +59,9 @@ _SESSIONS = 20
 
 _THREADS = 500
 
+_THREAD_IDS = 10_000
+"""The number of thread IDs that are read at once: a page of them examines all threads in Postgres."""
+
 ABOUT = ("thread", "speakers")
 """The subjects of notes about a thread."""
 
@@ -269,9 +272,10 @@ class Exporter:
             return
         after: Any = None
         while True:
-            program = self._transfer.thread_ids(self._tenant, after, ROWS, time.time())
+            program = self._transfer.thread_ids(self._tenant, after, _THREAD_IDS, time.time())
             ids, after = yield from Read(self._backend, program)
-            yield from self.threads(ids)
+            for start in range(0, len(ids), ROWS):
+                yield from self.threads(ids[start : start + ROWS])
             if after is None:
                 return
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from langchain_agentmem.arguments.ids import TENANT_OF_NOTES
+from langchain_agentmem.arguments.ids import TENANT_OF_NOTES, check_id
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     ItemKey,
@@ -125,7 +125,7 @@ class Importer:
     def _embeddings(self, batch: Sequence[NumberedLine]) -> Program[None]:
         """Decide whether vectors are stored: they are if the memory has the same embedding model, or none."""
         for one in batch:
-            fingerprint = row_of(one, lambda line: Fingerprint(str(line["model"]), int(line["dimensions"])))
+            fingerprint = row_of(one, forms.fingerprint_of)
             state = yield from stored_state(self._backend, self._tenant)
             indexer = self._engines.store.indexer
             fits = None
@@ -403,7 +403,9 @@ class Importer:
         items: dict[str, list[ItemState]] = {}
         for one in batch:
             about = row_of(one, lambda line: ABOUT[ABOUT.index(line["about"])])
-            namespace = self._engines.notes(row_of(one, lambda line: str(line["thread_id"])), about).namespace
+            namespace = self._engines.notes(
+                row_of(one, lambda line: check_id("thread_id", line["thread_id"])), about
+            ).namespace
             item = row_of(NumberedLine(one.number, {**one.line, "namespace": namespace, "index": None}), forms.item_of)
             items.setdefault(about, []).append(item)
         for own in items.values():

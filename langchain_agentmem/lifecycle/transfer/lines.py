@@ -17,6 +17,7 @@ from uuid import UUID
 
 from langchain_core.messages import BaseMessage, message_to_dict, messages_from_dict
 
+from langchain_agentmem.arguments.durations import LONGEST_SECONDS
 from langchain_agentmem.arguments.ids import check_id, check_name, check_optional_id, check_text
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
@@ -45,6 +46,7 @@ from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.errors import DamagedDataError, InvalidInputError, UnsupportedValueError
 from langchain_agentmem.messages.properties import text_of
 from langchain_agentmem.messages.roles import role_of
+from langchain_agentmem.search.fingerprint import Fingerprint
 from langchain_agentmem.search.rows import digest_of_message, message_of
 from langchain_agentmem.store.arguments import check_key, check_namespace
 from langchain_agentmem.text.marks import analyze_message
@@ -55,6 +57,14 @@ VERSION = 1
 
 EXPORT, ARCHIVE = "export", "archive"
 """The contents of a file: a whole export, which has an end; or an archive, to which cleanups append."""
+
+_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800, 253_402_300_800
+"""The beginnings of the years 1 and 10000, in seconds since 1970."""
+
+_GREATEST_INDEX = 2**31
+"""LangGraph stores the index of a pending write in 32 bits."""
+
+_MOST_DIMENSIONS = 1_000_000
 
 _EMPTY = Codec().store(b"")
 """An empty secret."""
@@ -156,7 +166,7 @@ def message_row(line: Line, tenant: str, codec: Codec, language: str | None) -> 
         (message,) = messages_from_dict([line["message"]])
         role, body = role_of(message), codec.dump_message(message)
     else:
-        role, body = _text(line["role"]), _typed_of(line["encoded"])
+        role, body = check_name("role", line["role"]), _typed_of(line["encoded"])
         try:
             message = codec.load_message(body)
         except DamagedDataError:  # it was damaged before the export
@@ -169,7 +179,7 @@ def message_row(line: Line, tenant: str, codec: Codec, language: str | None) -> 
         role,
         check_optional_id("agent", line["agent"]),
         _flag(line["ends_with_session"]),
-        _number(line["created_at"]),
+        _moment(line["created_at"]),
         _dumped(line["metadata"]),
         body,
         words,
@@ -244,9 +254,9 @@ def record_of(line: Line) -> RecordRow:
         check_optional_id("session_id", line["session_id"]),
         check_id("agent", line["agent"]),
         check_name("status", line["status"]),
-        _optional_number(line["started_at"]),
+        _optional_moment(line["started_at"]),
         _optional_number(line["duration"]),
-        _number(line["created_at"]),
+        _moment(line["created_at"]),
         dump_json_value(line["record"], "record"),
         _flag(line["ends_with_session"]),
     )
@@ -304,7 +314,7 @@ def thread_line(state: ThreadState, codec: Codec) -> Line:
 def thread_of(line: Line, tenant: str, codec: Codec) -> ThreadState:
     """Return the thread of a line."""
     key = ThreadKey(tenant, check_id("thread_id", line["thread_id"]))
-    users = {check_id("user_id", user): _number(used) for user, used in line["users"].items()}
+    users = {check_id("user_id", user): _moment(used) for user, used in line["users"].items()}
     secret = None
     if codec.secret:  # an encrypted thread must have a secret
         secret = codec.store(b"") if line["secret"] is None else _sealed(_typed_of(line["secret"]), codec)
@@ -345,12 +355,12 @@ def value_line(thread_id: str, value: StoredValue, codec: Codec) -> Line:
 
 def value_of(line: Line, codec: Codec) -> StoredValue:
     """Return the value of a line."""
-    form, typed = _text(line["form"]), _typed_of(line["data"])
+    form, typed = check_name("form", line["form"]), _typed_of(line["data"])
     type_, data = _sealed(typed, codec) if form == PLAIN else typed
     key = ValueKey(*(check_name("key", one) for one in line["key"]))
     base = None if line["base"] is None else ValueKey(*(check_name("base", one) for one in line["base"]))
     numbers = (_integer(line["number"]), base, _integer(line["head"]), _integer(line["tail"]))
-    return StoredValue(key, form, type_, data, *numbers, _text(line["digest"]))
+    return StoredValue(key, form, type_, data, *numbers, check_name("digest", line["digest"]))
 
 
 def checkpoint_line(stored: StoredCheckpoint, codec: Codec) -> Line:
@@ -382,7 +392,7 @@ def checkpoint_of(line: Line, codec: Codec) -> StoredCheckpoint:
         document["inline"],
         {check_name("channel", one): check_name("version", version) for one, version in line["values"].items()},
     )
-    return StoredCheckpoint(row, _optional_name("run_id", line["run_id"]), _number(line["created_at"]))
+    return StoredCheckpoint(row, _optional_name("run_id", line["run_id"]), _moment(line["created_at"]))
 
 
 def write_line(thread_id: str, pending: ThreadWrite, codec: Codec) -> Line:
@@ -405,11 +415,11 @@ def write_line(thread_id: str, pending: ThreadWrite, codec: Codec) -> Line:
 
 def write_of(line: Line, codec: Codec) -> ThreadWrite:
     """Return the pending write of a line."""
-    form, typed = _text(line["form"]), _typed_of(line["data"])
+    form, typed = check_name("form", line["form"]), _typed_of(line["data"])
     type_, data = _sealed(typed, codec) if form == PLAIN else typed
     task = (
         check_name("task_id", line["task_id"]),
-        _integer(line["index"]),
+        _integer(line["index"], _GREATEST_INDEX),
         check_name("task_path", line["task_path"]),
         check_name("channel", line["channel"]),
     )
@@ -420,13 +430,22 @@ def write_of(line: Line, codec: Codec) -> ThreadWrite:
 # Parts of lines
 
 
+def fingerprint_of(line: Line) -> Fingerprint:
+    """Return the embedding model that a line names."""
+    dimensions = _integer(line["dimensions"], _MOST_DIMENSIONS)
+    if dimensions < 1:
+        msg = f"expected a positive number of dimensions, got {shown(dimensions)}"
+        raise ValueError(msg)
+    return Fingerprint(check_name("model", line["model"]), dimensions)
+
+
 def session_key(line: Line, tenant: str) -> SessionKey:
     """Return the key of the session in the line of a session or a message."""
     return SessionKey(tenant, check_optional_id("user_id", line["user_id"]), check_id("session_id", line["session_id"]))
 
 
 def _times(line: Line) -> tuple[float, float, float | None]:
-    return _number(line["created_at"]), _number(line["updated_at"]), _optional_number(line["expires_at"])
+    return _moment(line["created_at"]), _moment(line["updated_at"]), _optional_moment(line["expires_at"])
 
 
 def _time(time: float | None) -> float | None:
@@ -463,7 +482,7 @@ def _list(typed: Sequence[Any]) -> list[str]:
 
 def _typed_of(pair: Any) -> Typed:
     type_, data = pair
-    return Typed(_text(type_), _bytes_of(data))
+    return Typed(check_name("type", type_), _bytes_of(data))
 
 
 def _text_of(data: bytes) -> str:
@@ -496,8 +515,20 @@ def _optional_number(value: Any) -> float | None:
     return None if value is None else _number(value)
 
 
-def _integer(value: Any) -> int:
-    if type(value) is not int or not abs(value) < _GREATEST:
+def _moment(value: Any) -> float:
+    """Return a time that Python and every database know: in the years 1 to 9999."""
+    if not _FIRST_MOMENT <= _number(value) < _LAST_MOMENT:
+        msg = f"expected a time in seconds since 1970, got {shown(value)}"
+        raise ValueError(msg)
+    return float(value)
+
+
+def _optional_moment(value: Any) -> float | None:
+    return None if value is None else _moment(value)
+
+
+def _integer(value: Any, greatest: int = _GREATEST) -> int:
+    if type(value) is not int or not abs(value) < greatest:
         msg = f"expected an integer, got {shown(value)}"
         raise TypeError(msg)
     return value
@@ -511,8 +542,8 @@ def _position(value: Any) -> int:
 
 
 def _ttl(value: Any) -> float | None:
-    if value is not None and _number(value) <= 0:
-        msg = f"expected a positive ttl, got {shown(value)}"
+    if value is not None and not 0 < _number(value) < LONGEST_SECONDS:
+        msg = f"expected a positive ttl in seconds, got {shown(value)}"
         raise ValueError(msg)
     return _optional_number(value)
 
