@@ -9,7 +9,7 @@ operations are written once, as programs, so most of that matrix repeats what an
    runs sync on one of SQLite, Postgres and Redis and async on the next; which one it is differs from test to test.
 3. **Parameters.** SQLite, Postgres and Redis each run a test with its first parameters, and take turns with the others. In
    `VALUES`, each runs all of them.
-4. **Redis Cluster** runs every second test once, with its first parameters: it runs the scripts of a single server, and what
+4. **Redis Cluster** runs every fourth test once, with its first parameters: it runs the scripts of a single server, and what
    differs is the node that a key is on. It runs all of `EVERY_SCRIPT`, and nothing of `ONE_NODE`.
 5. **Keys.** Files in `KEYED` repeat tests on memories with a key. Encryption is written once, above the backends, so each of
    these tests runs one way on SQLite, and every fourth also on Postgres or Redis.
@@ -172,7 +172,7 @@ def in_default(case: Case) -> bool:
         return SEVERAL.index(case.backend) == (case.turn + twin) % len(SEVERAL)
     if case.backend not in SEVERAL and case.number:
         return False
-    if case.backend == "redis-cluster" and case.file not in EVERY_SCRIPT and case.turn // 2 % 2:
+    if case.backend == "redis-cluster" and case.file not in EVERY_SCRIPT and case.turn // 2 % 4:
         return False
     if case.number and case.file not in VALUES and case.backend != SEVERAL[case.turn // 2 % len(SEVERAL)]:
         return False

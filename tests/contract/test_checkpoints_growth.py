@@ -44,7 +44,7 @@ def payload(url: str) -> int:
         return opened.payload()
 
 
-async def per_turn(url: str, turn: Callable[[], Any], turns: int = 100) -> tuple[float, float]:
+async def per_turn(url: str, turn: Callable[[], Any], turns: int = 60) -> tuple[float, float]:
     """The bytes that a turn adds: in turns 10 to 20, and in the last 10."""
     sizes = {}
     for number in range(1, turns + 1):
@@ -69,7 +69,7 @@ async def test_a_turn_of_a_long_conversation_adds_as_many_bytes_as_one_of_a_shor
             await call(graph.invoke, {"messages": [HumanMessage(next(questions))]}, CONFIG, durability="sync")
 
         early, late = await per_turn(quick_url, turn)
-        assert len((await call(graph.get_state, CONFIG)).values["messages"]) == 200
+        assert len((await call(graph.get_state, CONFIG)).values["messages"]) == 120
     assert late == pytest.approx(early, rel=0.2)
     assert late < 8 * 2 * 400
 
@@ -100,8 +100,8 @@ async def test_a_value_that_a_node_returns_whole_adds_only_what_is_new_in_it(qui
 
         early, late = await per_turn(quick_url, turn)
         value = graph.get_state(CONFIG).values[channel]
-        assert len(value["log"] if channel == "nested" else value) == 100
-    # A few references more, once in the channel and once in the write: all of them would be 2 * 100 * 16 bytes.
+        assert len(value["log"] if channel == "nested" else value) == 60
+    # A few references more, once in the channel and once in the write: all of them would be 2 * 60 * 16 bytes.
     assert late < early + 1200
     assert late < 400 + 4000
 
@@ -115,7 +115,7 @@ async def test_a_conversation_that_is_encrypted_grows_no_faster(quick_url):
         async def turn() -> None:
             graph.invoke({"messages": [HumanMessage(next(source))]}, CONFIG, durability="sync")
 
-        early, late = await per_turn(quick_url, turn, 60)
+        early, late = await per_turn(quick_url, turn)
     assert late == pytest.approx(early, rel=0.2)
 
 
