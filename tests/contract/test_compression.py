@@ -7,67 +7,22 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from compressed import Noting, talk, texts
 from counting import Costs
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
-from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
-from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from patience import PATIENCE
-from pydantic import PrivateAttr
 
-from langchain_agentmem import AgentMemHistory, AgentMemory, InvalidInputError, MemoryCompressor, Retention
-from langchain_agentmem.backends.contract import SessionKey
-from langchain_agentmem.compression.records import Record
-from langchain_agentmem.compression.storage import SessionRecords
-from langchain_agentmem.programs import run
+from langchain_agentmem import AgentMemHistory, AgentMemory, InvalidInputError, MemoryCompressor
 from langchain_agentmem.testing import ScriptedChatModel
-
-
-class Noting(BaseChatModel):
-    """A summariser that notes what it is shown, and answers with the first words of it."""
-
-    _shown: list[str] = PrivateAttr(default_factory=list)
-    _gate: threading.Event | None = PrivateAttr(default=None)
-    _begun: threading.Event = PrivateAttr(default_factory=threading.Event)
-
-    def __init__(self, gate: threading.Event | None = None) -> None:
-        super().__init__()
-        self._gate = gate
-
-    @property
-    def shown(self) -> list[str]:
-        return self._shown
-
-    @property
-    def begun(self) -> threading.Event:
-        return self._begun
-
-    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **options: Any) -> Any:
-        self._shown.append(str(messages[-1].content))
-        self._begun.set()
-        if self._gate is not None:
-            assert self._gate.wait(PATIENCE)
-        text = f"Summary {len(self._shown)}."
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
-
-    @property
-    def _llm_type(self) -> str:
-        return "noting"
-
-
-def talk(first: int, last: int) -> list[BaseMessage]:
-    return [one for at in range(first, last) for one in (HumanMessage(f"fact {at} is {at}"), AIMessage(f"noted {at}"))]
 
 
 async def window(history: AgentMemHistory, call: Any) -> list[BaseMessage]:
@@ -85,10 +40,6 @@ class Window:
 
     async def aread(self) -> list[BaseMessage]:
         return await self._history.aget_messages()
-
-
-def texts(messages: list[BaseMessage]) -> list[str]:
-    return [str(message.text) for message in messages]
 
 
 async def test_a_history_gives_a_summary_and_the_newest_messages(memory, call):
@@ -115,78 +66,6 @@ async def test_each_message_is_shown_once_and_none_is_lost(memory):
     kept = "\n".join(texts(history.messages))
     for at in range(40):
         assert shown.count(f"fact {at} is {at}\\n") + kept.count(f"fact {at} is {at}\n") == 1
-
-
-def test_the_summary_outlives_the_process_and_is_extended_by_the_new_part_alone(lasting_url):
-    for turn in range(3):
-        model = Noting()
-        with AgentMemory.from_url(lasting_url) as memory:
-            history = memory.history("s", compressor=memory.compressor(model, max_messages=8))
-            history.add_messages(talk(10 * turn, 10 * turn + 10))
-            assert "Summary 1." in history.messages[0].text
-        (shown,) = model.shown
-        assert ("Summary so far" in shown) == (turn > 0)
-        assert f"fact {10 * turn + 5} " in shown
-        assert f"fact {10 * turn - 8} " not in shown
-
-
-def test_a_session_that_is_cleared_deleted_or_ended_has_no_summary(memory):
-    compressor = memory.compressor(Noting(), max_messages=6)
-    for forget in ("clear", "delete", "end"):
-        history = memory.history("s", compressor=compressor, retention=Retention("session"))
-        history.add_messages(talk(0, 10))
-        assert "Summary" in history.messages[0].text
-        assert memory.summary("s") is not None
-        if forget == "clear":
-            history.clear()
-        elif forget == "delete":
-            memory.sessions.delete("s")
-        else:
-            memory.sessions.end("s")
-        assert memory.summary("s") is None
-        history.add_messages(talk(0, 1))
-        assert texts(history.messages) == ["fact 0 is 0", "noted 0"]
-
-
-def test_no_summary_of_cleared_messages_is_written_afterwards(memory):
-    gate = threading.Event()
-    model = Noting(gate)
-    history = memory.history("s", compressor=memory.compressor(model, max_messages=6))
-    history.add_messages(talk(0, 10))
-    with ThreadPoolExecutor() as pool:
-        running = pool.submit(lambda: history.messages)
-        assert model.begun.wait(PATIENCE)
-        memory.history("s").clear()
-        gate.set()
-        running.result(PATIENCE)
-    history.add_messages(talk(50, 51))
-    assert texts(history.messages) == ["fact 50 is 50", "noted 50"]
-    assert "fact 0" not in str(memory.summary("s"))
-
-
-def test_agents_and_users_have_summaries_of_their_own(memory):
-    compressor = memory.compressor(Noting(), max_messages=6)
-    for user, agent in (("u", "a"), ("u", "b"), ("v", "a")):
-        memory.history("s", user_id=user, agent=agent, compressor=compressor).add_messages(talk(0, 10))
-        assert "Summary" in memory.history("s", user_id=user, agent=agent, compressor=compressor).messages[0].text
-    found = {
-        memory.summary("s", user_id=user, agent=agent).text for user, agent in (("u", "a"), ("u", "b"), ("v", "a"))
-    }
-    assert found == {"Summary 1.", "Summary 2.", "Summary 3."}
-    assert memory.summary("s", user_id="w") is None
-
-
-def test_an_expired_session_that_begins_anew_has_no_summary(memory, monkeypatch):
-    now = [1_000_000.0]
-    monkeypatch.setattr("time.time", lambda: now[0])
-    other = AgentMemory(memory.backend, ttl=60.0)
-    history = other.history("s", compressor=other.compressor(Noting(), max_messages=6))
-    history.add_messages(talk(0, 10))
-    assert "Summary" in history.messages[0].text
-    now[0] += 61
-    assert history.messages == []
-    history.add_messages(talk(20, 21))
-    assert texts(history.messages) == ["fact 20 is 20", "noted 20"]
 
 
 def test_parallel_turns_of_a_session_summarise_once(memory):
@@ -314,17 +193,6 @@ async def test_a_node_leaves_the_transcript_as_it_is_and_nothing_of_the_summary_
     assert all(len(request) <= 8 for request in model.requests)
 
 
-def test_the_summary_of_a_thread_goes_with_the_thread(memory):
-    first, second = Noting(), Noting()
-    config: Any = {"configurable": {"thread_id": "t"}}
-    memory.compressor(first, max_messages=6).invoke(talk(0, 10), config)
-    memory.compressor(second, max_messages=6).invoke(talk(0, 10), config)
-    assert (len(first.shown), len(second.shown)) == (1, 0)
-    memory.checkpointer.delete_thread("t")
-    memory.compressor(second, max_messages=6).invoke(talk(0, 10), config)
-    assert len(second.shown) == 1
-
-
 def test_a_fork_of_a_thread_gets_a_summary_of_its_own(memory):
     model = Noting()
     compressor = memory.compressor(model, max_messages=6)
@@ -437,112 +305,6 @@ def test_an_answer_in_content_blocks_is_taken_as_its_text(memory):
     model = ScriptedChatModel([AIMessage([{"type": "text", "text": "All "}, {"type": "text", "text": "is well."}])])
     messages = memory.compressor(model, max_messages=6).invoke(talk(0, 10))
     assert '<data>"All is well."</data>' in messages[0].text
-
-
-def test_a_claim_of_a_process_that_was_killed_does_not_hold_for_long(lasting_url):
-    with AgentMemory.from_url(lasting_url) as memory:
-        history = memory.history("s", compressor=memory.compressor(Noting(), max_messages=6, time_limit=0.2))
-        history.add_messages(talk(0, 10))
-        storage = SessionRecords(memory.backend, SessionKey("default", None, "s"), None)
-        now = time.time()
-        assert run(storage.swap(Record(claim=1, until=now + 1.0), None, now))
-        # The turn of the time goes on without a summary, and one after the claim has run out makes it.
-        assert texts(history.messages) == texts(talk(7, 10))
-        run(storage.swap(Record(claim=1, until=now - 1.0), run(storage.load(now))[1], now))
-        assert "Summary 1." in history.messages[0].text
-
-
-def test_ending_a_session_that_has_nothing_to_end_leaves_its_summary(memory):
-    model = Noting()
-    history = memory.history("s", compressor=memory.compressor(model, max_messages=6))
-    history.add_messages(talk(0, 10))
-    before = history.messages
-    assert memory.sessions.end("s") == 0
-    assert history.messages == before
-    assert len(model.shown) == 1
-
-
-def test_deleted_messages_are_not_shown_to_the_model_any_more(memory):
-    history = memory.history("s")
-    history.add_messages([HumanMessage(f"secret {at} " + "word " * 400) for at in range(20)])
-    shown: list[Any] = []
-
-    def summarise(request: list[BaseMessage]) -> str:
-        shown.append(request)
-        history.clear()
-        return "ok"
-
-    compressor = memory.compressor(summarise, max_tokens=1_000, input_tokens=1_000)
-    memory.history("s", compressor=compressor).messages  # noqa: B018 (reading is what counts)
-    assert len(shown) == 1
-    assert memory.summary("s") is None
-
-
-@pytest.mark.parametrize("what", ["thread", "session"])
-def test_nothing_is_left_of_a_thread_or_session_that_is_deleted_while_it_is_summarised(memory, what):
-    config: Any = {"configurable": {f"{what}_id": "x"}}
-    memory.history("x").add_message(HumanMessage("hi"))
-
-    def summarise(request: list[BaseMessage]) -> str:
-        if what == "thread":
-            memory.checkpointer.delete_thread("x")
-        else:
-            memory.sessions.delete("x")
-        return "secret"
-
-    compressor = memory.compressor(summarise, max_messages=6)
-    assert texts(compressor.invoke(talk(0, 10), config)) == texts(talk(7, 10))
-    assert memory.summary(**{f"{what}_id": "x"}) is None
-
-
-def test_the_summary_of_a_list_goes_with_its_session(memory, monkeypatch):
-    now = [1_000_000.0]
-    monkeypatch.setattr("time.time", lambda: now[0])
-    compressor = memory.compressor(Noting(), max_messages=6)
-    config: Any = {"configurable": {"session_id": "s"}}
-    memory.history("s", retention=Retention(ttl=60)).add_messages(talk(0, 10))
-    compressor.invoke(talk(0, 10), config)
-    assert memory.summary("s").text == "Summary 1."
-    now[0] += 61
-    memory.sweep()
-    assert memory.summary("s") is None
-
-
-def test_the_summary_of_a_thread_expires_with_it_and_lives_as_long_as_it_is_used(memory, monkeypatch):
-    now = [1_000_000.0]
-    monkeypatch.setattr("time.time", lambda: now[0])
-    model = Noting()
-    compressor = memory.compressor(model, max_messages=6)
-    config: Any = {"configurable": {"thread_id": "t"}}
-    memory.checkpointer.set_ttl("t", 60)
-    compressor.invoke(talk(0, 10), config)
-    for _ in range(4):
-        now[0] += 40
-        compressor.invoke(talk(0, 10), config)
-    assert len(model.shown) == 1
-    now[0] += 61
-    assert memory.summary(thread_id="t") is None
-
-
-def test_a_history_that_is_not_stored_leaves_no_summary_either(memory):
-    compressor = memory.compressor(lambda request: "secret", max_messages=6)
-    history = memory.history("s", compressor=compressor, retention=Retention("single_run"))
-    history.add_messages(talk(0, 10))
-    chain = RunnableLambda(lambda _: history.messages)
-    assert "secret" in chain.invoke("x", {"configurable": {"session_id": "s"}})[0].text
-    assert memory.summary("s") is None
-
-
-def test_the_summary_of_an_encrypted_thread_is_encrypted(sqlite_url):
-    serde = EncryptedSerializer.from_pycryptodome_aes(key=b"0123456789abcdef")
-    config: Any = {"configurable": {"thread_id": "t"}}
-    with AgentMemory.from_url(sqlite_url, serde=serde) as memory:
-        memory.compressor(lambda request: "OLDSECRET", max_messages=6).invoke(talk(0, 10), config)
-        assert memory.summary(thread_id="t").text == "OLDSECRET"
-    path = Path(sqlite_url.removeprefix("sqlite:///"))
-    assert all(b"OLDSECRET" not in file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
-    with AgentMemory.from_url(sqlite_url) as memory:
-        assert memory.summary(thread_id="t") is None
 
 
 def test_several_folds_of_one_line_leave_room_for_a_fork(memory):
