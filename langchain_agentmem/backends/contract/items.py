@@ -70,6 +70,8 @@ class Swap(NamedTuple):
     """The new item; None: store nothing."""
     keep: bool = False
     """Leave the item unchanged. If false and `put` is None, delete it."""
+    touch: bool = False
+    """With `keep`: restart the TTL of the item."""
 
 
 class Query(NamedTuple):

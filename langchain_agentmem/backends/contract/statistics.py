@@ -37,6 +37,8 @@ class StatisticsQuery(NamedTuple):
     nested: tuple[str, str]
     """A kind and a field that holds an object. In place of the items of this kind, the different keys of these objects are
     counted, for each user."""
+    omitted: str = ""
+    """A second label. Items with it are not counted."""
 
     @property
     def ends(self) -> list[float]:
@@ -60,6 +62,7 @@ class StatisticsQuery(NamedTuple):
             "alias_field": alias_field,
             "nested_kind": nested_kind,
             "nested_field": nested_field,
+            "omitted": self.omitted,
         }
 
 

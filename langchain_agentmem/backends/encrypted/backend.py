@@ -25,7 +25,7 @@ from langchain_agentmem.backends.traces import TracesPage
 from langchain_agentmem.encoding.encryption import KeyRing, KeySource, Secrets
 from langchain_agentmem.encoding.sealing import UnknownDataKeyError
 from langchain_agentmem.errors import ConfigurationError, ConflictError
-from langchain_agentmem.programs import Program, StorageProgram, arun, run
+from langchain_agentmem.programs import Program, StorageProgram, arun, run, storage_program
 
 T = TypeVar("T")
 
@@ -190,8 +190,11 @@ class EncryptedBackend(Backend):
     def use_vectors(self, config: Mapping[str, Any]) -> None:
         self.inner.use_vectors(config)
 
+    @storage_program
     def purge(self, tenant: str, user_id: str, root: str, now: float) -> Program[None]:
-        yield from self.inner.purge(tenant, self.ring.id("user", user_id), self.ring.label(root), now)
+        sealed = self.ring.label(root)
+        yield from self.item_table.guard.remove(tenant, sealed, now)
+        yield from self.inner.purge(tenant, self.ring.id("user", user_id), sealed, now)
 
     def traces(self, tenant: str, user_id: str, root: str, after: Any) -> Program[TracesPage]:
         sealed = self.ring.id("user", user_id)

@@ -6,27 +6,25 @@ item's paths, TTL and time, and bound to its tenant, namespace and key.
 * `searchable=False`: words and vectors are a part of the encrypted value. A search decrypts the newest `MAX_RANKED` items at
   or below the namespace, and ranks them in this process.
 * `searchable=True`: the database stores a keyed digest of each word, and the vectors in clear. It finds items as usual.
+
+Each namespace has a head, which reveals missing, added and older items; see
+`langchain_agentmem.backends.encrypted.item_heads`.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
-import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
-import ormsgpack
-
-from langchain_agentmem.arguments.ids import MAX_ADDRESS_BYTES
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import (
     Backend,
     Candidate,
     EmbeddedItem,
     Found,
+    HeadChangedError,
     IndexedItem,
     ItemChanges,
     ItemPut,
@@ -36,137 +34,31 @@ from langchain_agentmem.backends.contract import (
     Query,
     Swap,
 )
+from langchain_agentmem.backends.encrypted.item_guard import ItemGuard, States, by_root, new_token
+from langchain_agentmem.backends.encrypted.item_heads import MAX_LISTED, NEVER, Entry, new_tag
+from langchain_agentmem.backends.encrypted.item_rows import Content, ItemKey, ItemSeal, packed_words
 from langchain_agentmem.encoding.encryption import KeyRing
-from langchain_agentmem.errors import InvalidInputError, TamperedDataError
-from langchain_agentmem.programs import OffLoop, Program, one_statement, storage_program
-from langchain_agentmem.programs.caches import RecentValues
+from langchain_agentmem.programs import OffLoop, Program, StorageProgram, one_statement, storage_program
 from langchain_agentmem.text.vectors import similarities_to
-from langchain_agentmem.text.words import pack_words, scores
+from langchain_agentmem.text.words import scores
 
 _log = logging.getLogger(__name__)
 
 MAX_RANKED = 20_000
 """The number of items that a search with `searchable=False` ranks: the newest at or below the namespace."""
 
-_SEALED = "agentmem:sealed"
-"""The key of the JSON object that contains an encrypted value."""
 _PAGE = 1_000
-_MAX_NAMESPACES = 1_000
 _UNEMBEDDED_AT_ONCE = 100
 _MANY_ITEMS = 200
 """Under `arun`, a worker thread decrypts more items than this."""
-_WORD_BYTES = 6
-"""The length of the digest of a word."""
-_SECONDS = 0.001
-"""The accuracy of the times that all backends store."""
-
-ItemKey = tuple[Namespace, str]
 
 
-class Content(NamedTuple):
-    """The encrypted content of an item."""
+class _Sealed(NamedTuple):
+    """An item to store."""
 
-    value: str
-    """JSON text."""
-    at: float
-    """The time of the write, which is the row's `updated_at`."""
-    ttl: float | None
-    paths: str | None = None
-    words: bytes | None = None
-    """The result of `packed_words`; None if the item is not indexed, or the database stores the words."""
-    vectors: Sequence[bytes] = ()
-    updated_at: float | None = None
-    """The time of the item's last update, if a later write changed only its words or vectors."""
-
-
-class ItemSeal:
-    """Encrypts and decrypts the names and values of items.
-
-    Args:
-        ring: The keys.
-    """
-
-    def __init__(self, ring: KeyRing) -> None:
-        self._ring = ring
-        self._plain_namespaces: RecentValues[Namespace, Namespace] = RecentValues(_MAX_NAMESPACES)
-
-    def namespace(self, namespace: Namespace) -> Namespace:
-        """Encrypt the labels of a namespace."""
-        return tuple(map(self._ring.label, namespace))
-
-    def plain_namespace(self, namespace: Namespace) -> Namespace:
-        """Decrypt the labels of a namespace."""
-        plain = self._plain_namespaces.get(namespace)
-        if plain is None:
-            plain = tuple(map(self._ring.plain_label, namespace))
-            self._plain_namespaces.put(namespace, plain)
-        return plain
-
-    def key(self, key: ItemKey) -> ItemKey:
-        """Encrypt the namespace and the key of an item."""
-        return self.namespace(key[0]), self._ring.id("key", key[1])
-
-    def checked_key(self, key: ItemKey) -> ItemKey:
-        """Same as `key`, for an item to store.
-
-        Raises:
-            InvalidInputError: The encrypted names are too long.
-        """
-        sealed = self.key(key)
-        length = sum(map(len, sealed[0])) + len(sealed[1])
-        if length > MAX_ADDRESS_BYTES:
-            msg = (
-                f"The namespace and key of item {shown(key, 200)} take {length:,} bytes in encrypted form; at most "
-                f"{MAX_ADDRESS_BYTES:,} are accepted. Use shorter labels, or fewer."
-            )
-            raise InvalidInputError(msg)
-        return sealed
-
-    def value(self, tenant: str, key: ItemKey, content: Content) -> str:
-        """Return the encrypted value of an item as JSON text.
-
-        Args:
-            tenant: The tenant.
-            key: The namespace and key, not encrypted.
-            content: The value.
-        """
-        sealed = self._ring.sealer.seal(ormsgpack.packb(tuple(content)), *_place(tenant, key))
-        return json.dumps({_SEALED: base64.b64encode(sealed).decode()})
-
-    def content(self, tenant: str, key: ItemKey, row: ItemRow) -> Content:
-        """Decrypt the value of an item.
-
-        Raises:
-            TamperedDataError: It is not encrypted, was altered, or belongs to another item, time or TTL.
-        """
-        try:
-            sealed = base64.b64decode(json.loads(row.value)[_SEALED], validate=True)
-        except (KeyError, TypeError, ValueError):
-            sealed = b""
-        content = Content(*ormsgpack.unpackb(self._ring.sealer.open(sealed, *_place(tenant, key))))
-        ttl = content.ttl
-        changed_ttl = (ttl is None) != (row.ttl is None) or abs((ttl or 0.0) - (row.ttl or 0.0)) > _SECONDS
-        if changed_ttl or abs(content.at - row.updated_at) > _SECONDS:
-            what = "TTL" if changed_ttl else "time"
-            msg = f"The {what} of item {shown(key[1])} was altered."
-            raise TamperedDataError(msg)
-        return content
-
-    def row(self, tenant: str, row: ItemRow) -> tuple[ItemRow, Content]:
-        """Decrypt an item. The row has no `paths`."""
-        key = (self.plain_namespace(row.namespace), self._ring.plain_id("key", row.key))
-        content = self.content(tenant, key, row)
-        updated_at = row.updated_at if content.updated_at is None else content.updated_at
-        plain = ItemRow(*key, content.value, row.created_at, updated_at, row.ttl, row.revision)
-        return plain, content
-
-    def words(self, text: str | None) -> str | None:
-        """Return the keyed digests of the words in `ItemPut.text`."""
-        return None if text is None else " ".join(map(self.word, text.split()))
-
-    def word(self, word: str) -> str:
-        """Return the keyed digest of a word."""
-        return "w" + self._ring.digest("word", word, size=_WORD_BYTES).hex()
+    put: ItemPut
+    """The encrypted item."""
+    tag: bytes
 
 
 class _Id(NamedTuple):
@@ -188,8 +80,10 @@ class EncryptedItems:
 
     def __init__(self, inner: Backend, ring: KeyRing) -> None:
         self._table = inner.items
+        self._transfer = inner.transfer
         self._ring = ring
         self.seal = ItemSeal(ring)
+        self.guard = ItemGuard(inner.items, self.seal, ordered=inner.name != "redis")
 
     @property
     def _searchable(self) -> bool:
@@ -201,36 +95,41 @@ class EncryptedItems:
     def get(
         self, tenant: str, keys: Sequence[ItemKey], now: float, *, paths: bool = False
     ) -> Program[list[ItemRow | None]]:
-        found = yield from self._table.get(tenant, [self.seal.key(key) for key in keys], now)
+        checked = yield from self._checked(tenant, keys, now)
+        return [one and (one[0]._replace(paths=one[1].paths) if paths else one[0]) for one in checked]
+
+    def _checked(
+        self, tenant: str, keys: Sequence[ItemKey], now: float, *, restoring: bool = False
+    ) -> Program[list[tuple[ItemRow, Content] | None]]:
+        """Read and decrypt items, and check them against the heads of their namespaces.
+
+        Args:
+            tenant: The tenant.
+            keys: The namespaces and keys.
+            now: The current time.
+            restoring: If true, items may be missing, because their import was interrupted. Default: False.
+        """
+        states: States = {}
+        if not self.guard.guards(tenant):
+            found = yield from self._table.get(tenant, [self.seal.key(key) for key in keys], now)
+        else:
+            found, states = yield from self.guard.load(tenant, keys, now)
         yield from OffLoop(len(found) > _MANY_ITEMS)
-        return [None if row is None else self._plain(tenant, row, paths=paths) for row in found]
+        checked = [None if row is None else self.seal.row(tenant, row) for row in found]
+        for key, one in zip(keys, checked, strict=True):
+            if states and not (restoring and one is None):
+                self.guard.check(key, None if one is None else one[1], states[key[0]], now)
+        return checked
 
-    @one_statement
     def put(self, tenant: str, puts: Sequence[ItemPut], now: float) -> Program[None]:
-        yield from self._table.put(tenant, [self._sealed(tenant, put, now) for put in puts], now)
+        return self.change(tenant, puts, (), (), now)
 
-    @one_statement
-    def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
-        sealed = [
-            Swap(
-                *self.seal.key((swap.namespace, swap.key)),
-                swap.expected,
-                None if swap.put is None else self._sealed(tenant, swap.put, now),
-                swap.keep,
-            )
-            for swap in swaps
-        ]
-        return (yield from self._table.swap(tenant, sealed, now, token))
-
-    @one_statement
     def delete(self, tenant: str, keys: Sequence[ItemKey]) -> Program[None]:
-        yield from self._table.delete(tenant, [self.seal.key(key) for key in keys])
+        return self.change(tenant, (), keys, (), 0.0)
 
-    @one_statement
     def touch(self, tenant: str, keys: Sequence[ItemKey], now: float) -> Program[None]:
-        yield from self._table.touch(tenant, [self.seal.key(key) for key in keys], now)
+        return self.change(tenant, (), (), keys, now)
 
-    @storage_program
     def change(
         self,
         tenant: str,
@@ -239,13 +138,78 @@ class EncryptedItems:
         touches: Sequence[ItemKey],
         now: float,
     ) -> Program[None]:
-        yield from self._table.change(
-            tenant,
-            [self._sealed(tenant, put, now) for put in puts],
-            [self.seal.key(key) for key in deletes],
-            [self.seal.key(key) for key in touches],
-            now,
-        )
+        every = by_root([*((put.namespace, put.key) for put in puts), *deletes, *touches])
+
+        def begin() -> Program[None]:
+            sealed = {(put.namespace, put.key): self._sealed(tenant, put, now) for put in puts}
+            if not self.guard.guards(tenant):
+                yield from self._table.change(
+                    tenant,
+                    [one.put for one in sealed.values()],
+                    [self.seal.key(key) for key in deletes],
+                    [self.seal.key(key) for key in touches],
+                    now,
+                )
+                return
+            touched = set(touches)
+            for keys in every.values():
+                yield from self._change(tenant, keys, sealed, touched, now)
+
+        # A change of one root is a read and one swap, which needs no transaction.
+        single = len(every) == 1 and self.guard.guards(tenant)
+        return cast("Program[None]", StorageProgram("change", begin, single=single))
+
+    def _change(
+        self, tenant: str, keys: Sequence[ItemKey], puts: Mapping[ItemKey, _Sealed], touched: set[ItemKey], now: float
+    ) -> Program[None]:
+        """Store the items in `puts`, restart the TTL of those in `touched`, and delete the others. All have one root."""
+        rows, states = yield from self.guard.load(tenant, keys, now)
+        swaps: list[Swap] = []
+        edits: dict[Namespace, dict[bytes, Entry | None]] = {}
+        for key, row in zip(keys, rows, strict=True):
+            digest, revision, put = self.seal.digest(key[1]), None if row is None else row.revision, puts.get(key)
+            entry = states[key[0]].entry(digest)
+            edit: Entry | None = None
+            if put is not None:
+                edit = Entry.after(entry if entry and entry.is_alive(now) else None, put.tag, now, put.put.ttl)
+                swaps.append(Swap(*self.seal.key(key), revision, put.put))
+            elif key not in touched:
+                swaps.append(Swap(*self.seal.key(key), revision))
+            elif row is not None and row.ttl is not None and entry is not None:
+                edit = entry.touched(now)
+                swaps.append(Swap(*self.seal.key(key), revision, keep=True, touch=True))
+            else:
+                continue
+            edits.setdefault(key[0], {})[digest] = edit
+        if not (yield from self.guard.write(tenant, swaps, states, edits, now, new_token())):
+            raise HeadChangedError
+
+    @one_statement
+    def swap(self, tenant: str, swaps: Sequence[Swap], now: float, token: int) -> Program[bool]:
+        keys = [(swap.namespace, swap.key) for swap in swaps]
+        puts = [None if swap.put is None else self._sealed(tenant, swap.put, now) for swap in swaps]
+        sealed = [
+            Swap(*self.seal.key(key), swap.expected, put and put.put, swap.keep, swap.touch)
+            for key, swap, put in zip(keys, swaps, puts, strict=True)
+        ]
+        if not self.guard.guards(tenant):
+            return (yield from self._table.swap(tenant, sealed, now, token))
+        rows, states = yield from self.guard.load(tenant, keys, now)
+        edits: dict[Namespace, dict[bytes, Entry | None]] = {}
+        for key, swap, put in zip(keys, swaps, puts, strict=True):
+            digest = self.seal.digest(key[1])
+            entry = states[key[0]].entry(digest)
+            if swap.keep and not (swap.touch and entry):
+                continue
+            edit = entry.touched(now) if swap.keep and entry else None
+            if put is not None:
+                edit = Entry.after(entry if entry and entry.is_alive(now) else None, put.tag, now, put.put.ttl)
+            edits.setdefault(key[0], {})[digest] = edit
+        if (yield from self.guard.write(tenant, sealed, states, edits, now, token)):
+            return True
+        if all((row.revision if row else None) == swap.expected for row, swap in zip(rows, swaps, strict=True)):
+            raise HeadChangedError
+        return False
 
     # Listings
 
@@ -261,16 +225,41 @@ class EncryptedItems:
         *,
         offset: int = 0,
     ) -> Program[tuple[list[ItemRow], tuple[Any, ...] | None]]:
-        sealed = self.seal.namespace(prefix)
-        rows, following = yield from self._table.scan(tenant, sealed, None, limit, before, now, offset=offset)
+        newest, start = before or (NEVER, None)
+        guarded = self.guard.guards(tenant)
+        heads = (yield from self.guard.rows_below(tenant, prefix, now, MAX_LISTED)) if prefix and guarded else None
+        opened, following = yield from self._page(tenant, prefix, limit, start, now, offset)
+        oldest = -NEVER if following is None or not opened else opened[-1][1].at
+        if offset:
+            newest = opened[0][1].at if opened else -NEVER
+        if guarded:
+            yield from self.guard.check_listing(tenant, prefix, now, heads, opened, newest=newest, oldest=oldest)
+        return [row for row, _ in opened], None if following is None else (oldest, following)
+
+    def _page(
+        self, tenant: str, prefix: Namespace, limit: int, after: Any, now: float, offset: int = 0
+    ) -> Program[tuple[list[tuple[ItemRow, Content]], Any]]:
+        """Read and decrypt a page of items. Rows of heads, which are among those of a tenant or a root, do not count."""
+        rows: list[ItemRow] = []
+        sealed, following = self.seal.namespace(prefix), after
+        skipped = offset if len(prefix) > 1 else 0  # otherwise the database would count heads
+        unwanted = offset - skipped
+        while True:
+            left = limit + unwanted - len(rows)
+            page, following = yield from self._table.scan(tenant, sealed, None, left, following, now, offset=skipped)
+            rows += self.guard.items(page)
+            skipped = 0
+            if following is None or len(rows) >= limit + unwanted:
+                break
+        rows = rows[unwanted:]
         yield from OffLoop(len(rows) > _MANY_ITEMS)
-        return [self._plain(tenant, row) for row in rows], following
+        return [self.seal.row(tenant, row) for row in rows], following
 
     @one_statement
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
         found = yield from self._table.namespaces(tenant, self.seal.namespace(prefix), now)
         yield from OffLoop(len(found) > _MANY_ITEMS)
-        return sorted(map(self.seal.plain_namespace, found))
+        return sorted(self.seal.plain_namespace(one) for one in found if not self.guard.is_head(one))
 
     @one_statement
     def roots(self, tenant: str, now: float) -> Program[list[str]]:
@@ -305,8 +294,8 @@ class EncryptedItems:
             prefix=self.seal.namespace(query.prefix), words=list(map(self.seal.word, query.words)), condition=None
         )
         found = yield from self._table.find(tenant, sealed, now)
-        candidates = [one._replace(id=(one.id, tenant)) for one in found.candidates]
-        return found._replace(candidates=candidates, rows=_PlainRows(self.seal, tenant, found.rows))
+        # `rows` reads the best of them again, and checks them.
+        return found._replace(candidates=[one._replace(id=(one.id, tenant)) for one in found.candidates], rows={})
 
     def _ranked(self, tenant: str, query: Query, now: float) -> Program[Found]:
         """Decrypt the items at or below a namespace, and compute their scores."""
@@ -332,36 +321,47 @@ class EncryptedItems:
         return Found([one for one in candidates if (one.lexical, one.dense) != (None, None)], True, rows)
 
     def _contents(self, tenant: str, prefix: Namespace, now: float) -> Program[list[tuple[ItemRow, Content]]]:
-        sealed = self.seal.namespace(prefix)
+        guarded = self.guard.guards(tenant) and bool(prefix)
+        heads = (yield from self.guard.rows_below(tenant, prefix, now)) if guarded else None
         found: list[tuple[ItemRow, Content]] = []
-        following: tuple[Any, ...] | None = None
+        following: Any = None
         while len(found) < MAX_RANKED:
-            rows, following = yield from self._table.scan(tenant, sealed, None, _PAGE, following, now)
-            yield from OffLoop(len(rows) > _MANY_ITEMS)
-            found += [self.seal.row(tenant, row) for row in rows]
+            page, following = yield from self._page(tenant, prefix, _PAGE, following, now)
+            found += page
             if following is None:
-                return found
-        _log.warning(
-            "A search in namespace %s ranked only the newest %d items. Narrow the namespace, or copy the memory to a "
-            "new one with searchable=True.",
-            shown(prefix, 200),
-            MAX_RANKED,
-        )
+                break
+        oldest = -NEVER if following is None else found[-1][1].at
+        if self.guard.guards(tenant):
+            yield from self.guard.check_listing(tenant, prefix, now, heads, found, oldest=oldest)
+        if following is not None:
+            _log.warning(
+                "A search in namespace %s ranked only the newest %d items. Narrow the namespace, or copy the memory to a "
+                "new one with searchable=True.",
+                shown(prefix, 200),
+                MAX_RANKED,
+            )
         return found
 
     @storage_program
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
+        addresses: dict[Any, tuple[str, ItemKey]] = {}
         if not self._searchable:
-            by_tenant: dict[str, list[_Id]] = {}
-            for id_ in ids:
-                by_tenant.setdefault(id_.tenant, []).append(id_)
-            rows: dict[Any, ItemRow] = {}
-            for tenant, some in by_tenant.items():
-                found = yield from self.get(tenant, [(id_.namespace, id_.key) for id_ in some], 0.0)
-                rows.update({id_: row for id_, row in zip(some, found, strict=True) if row is not None})
-            return rows
-        stored = yield from self._table.rows([inner for inner, _ in ids])
-        return {(inner, tenant): self._plain(tenant, stored[inner]) for inner, tenant in ids if inner in stored}
+            addresses = {id_: (id_.tenant, (id_.namespace, id_.key)) for id_ in ids}
+        else:
+            stored = yield from self._table.rows([inner for inner, _ in ids])
+            for inner, tenant in ids:
+                if inner in stored:
+                    row = stored[inner]
+                    key = (self.seal.plain_namespace(row.namespace), self._ring.plain_id("key", row.key))
+                    addresses[inner, tenant] = (tenant, key)
+        by_tenant: dict[str, dict[Any, ItemKey]] = {}
+        for id_, (tenant, key) in addresses.items():
+            by_tenant.setdefault(tenant, {})[id_] = key
+        rows: dict[Any, ItemRow] = {}
+        for tenant, some in by_tenant.items():
+            found = yield from self.get(tenant, list(some.values()), 0.0)
+            rows.update({id_: row for id_, row in zip(some, found, strict=True) if row is not None})
+        return rows
 
     # Vectors and words
 
@@ -381,10 +381,8 @@ class EncryptedItems:
     def unembed(self, tenant: str, dimensions: int, after: Any) -> Program[Any]:
         if self._searchable:
             return (yield from self._table.unembed(tenant, dimensions, after))
-        rows, following = yield from self._table.scan(tenant, (), None, _UNEMBEDDED_AT_ONCE, after, time.time())
-        yield from OffLoop(len(rows) > _MANY_ITEMS)
-        for row in rows:
-            plain, content = self.seal.row(tenant, row)
+        page, following = yield from self._page(tenant, (), _UNEMBEDDED_AT_ONCE, after, time.time())
+        for plain, content in page:
             if content.vectors:
                 yield from self._rewrite(tenant, plain, vectors=())
         return following
@@ -397,9 +395,7 @@ class EncryptedItems:
             found, following = yield from self._table.unembedded(tenant, dimensions, after, limit, now)
             plain = [self.seal.row(tenant, one.row) for one in found]
             return [IndexedItem(row, content.paths) for row, content in plain], following
-        rows, following = yield from self._table.scan(tenant, (), None, limit, after, now)
-        yield from OffLoop(len(rows) > _MANY_ITEMS)
-        opened = [self.seal.row(tenant, row) for row in rows]
+        opened, following = yield from self._page(tenant, (), limit, after, now)
         return [
             IndexedItem(row, content.paths)
             for row, content in opened
@@ -428,84 +424,88 @@ class EncryptedItems:
     def _rewrite(self, tenant: str, row: ItemRow, **changes: Any) -> Program[bool]:
         """Change the words or the vectors of an item that still has the revision. Its `updated_at` stays for the caller."""
         key, now = (row.namespace, row.key), time.time()
-        sealed = self.seal.key(key)
-        (stored,) = yield from self._table.get(tenant, [sealed], now)
-        if stored is None or stored.revision != row.revision:
+        (found,) = yield from self._checked(tenant, [key], now)
+        if found is None or found[0].revision != row.revision:
             return False
-        plain, content = self.seal.row(tenant, stored)
-        content = content._replace(at=now, updated_at=plain.updated_at, **changes)
+        plain, content = found
+        content = content._replace(at=now, updated_at=plain.updated_at, tag=new_tag(), **changes)
+        sealed = self.seal.key(key)
         put = ItemPut(*sealed, self.seal.value(tenant, key, content), content.ttl, None)
-        return (yield from self._table.swap(tenant, [Swap(*sealed, row.revision, put)], now, secrets.randbits(53)))
+        _, states = yield from self.guard.load(tenant, [key], now)
+        digest = self.seal.digest(key[1])
+        edits = {key[0]: {digest: Entry.after(states[key[0]].entry(digest), content.tag, now, content.ttl)}}
+        if not (
+            yield from self.guard.write(tenant, [Swap(*sealed, row.revision, put)], states, edits, now, new_token())
+        ):
+            raise HeadChangedError
+        return True
 
     # Rows
 
-    def _sealed(self, tenant: str, put: ItemPut, now: float) -> ItemPut:
+    def _sealed(self, tenant: str, put: ItemPut, now: float) -> _Sealed:
         key = (put.namespace, put.key)
-        content = Content(put.value, now, put.ttl, put.paths)
+        content = Content(put.value, now, put.ttl, put.paths, tag=new_tag())
         if not self._searchable:
             content = content._replace(words=packed_words(put.text), vectors=tuple(put.vectors))
         value = self.seal.value(tenant, key, content)
         if not self._searchable:
-            return ItemPut(*self.seal.checked_key(key), value, put.ttl, None)
-        return ItemPut(*self.seal.checked_key(key), value, put.ttl, self.seal.words(put.text), put.vectors)
-
-    def plain_state(self, tenant: str, state: ItemState) -> ItemState:
-        """Decrypt an item with its vectors."""
-        row, content = self.seal.row(tenant, state.row)
-        vectors = state.vectors if self._searchable else sorted(content.vectors)
-        return state._replace(row=row._replace(paths=content.paths), vectors=vectors)
-
-    def sealed_state(self, tenant: str, state: ItemState) -> ItemState:
-        """Encrypt an item to restore."""
-        row = state.row
-        key = (row.namespace, row.key)
-        content = Content(row.value, row.updated_at, row.ttl, row.paths)
-        if not self._searchable:
-            content = content._replace(words=packed_words(state.text), vectors=tuple(state.vectors))
-        namespace, name = self.seal.checked_key(key)
-        value = self.seal.value(tenant, key, content)
-        sealed = row._replace(namespace=namespace, key=name, value=value, paths=None)
-        if not self._searchable:
-            return ItemState(sealed, state.expires_at)
-        return ItemState(sealed, state.expires_at, self.seal.words(state.text), state.vectors)
-
-    def _plain(self, tenant: str, row: ItemRow, *, paths: bool = False) -> ItemRow:
-        plain, content = self.seal.row(tenant, row)
-        return plain._replace(paths=content.paths) if paths else plain
+            return _Sealed(ItemPut(*self.seal.checked_key(key), value, put.ttl, None), content.tag)
+        sealed = ItemPut(*self.seal.checked_key(key), value, put.ttl, self.seal.words(put.text), put.vectors)
+        return _Sealed(sealed, content.tag)
 
     def _sealed_row(self, row: ItemRow) -> ItemRow:
         namespace, key = self.seal.key((row.namespace, row.key))
         return row._replace(namespace=namespace, key=key)
 
+    # Whole rows, for export and import
 
-class _PlainRows(Mapping[Any, ItemRow]):
-    """The found items by ID. An item is decrypted when it is used, because the caller uses only the best."""
+    def states(self, tenant: str, keys: Sequence[ItemKey], now: float) -> Program[list[ItemState | None]]:
+        """Read and decrypt items with their vectors; see `TransferTable.items`."""
+        found = yield from self._transfer.items(tenant, [self.seal.key(key) for key in keys], now)
+        checked = yield from self._checked(tenant, keys, now, restoring=True)
+        states: list[ItemState | None] = []
+        for state, one in zip(found, checked, strict=True):
+            if state is None or one is None or state.row.revision != one[0].revision:
+                if state is None and one is None:
+                    states.append(None)
+                    continue
+                raise HeadChangedError
+            row, content = one
+            vectors = state.vectors if self._searchable else sorted(content.vectors)
+            states.append(state._replace(row=row._replace(paths=content.paths), vectors=vectors))
+        return states
 
-    def __init__(self, seal: ItemSeal, tenant: str, rows: Mapping[Any, ItemRow]) -> None:
-        self._seal = seal
-        self._tenant = tenant
-        self._rows = rows
+    def restore(self, tenant: str, items: Sequence[ItemState], now: float, replaced: Sequence[ItemKey]) -> Program[int]:
+        """Encrypt and store items, unless they exist; see `TransferTable.restore_items`."""
+        keys = [(state.row.namespace, state.row.key) for state in items]
+        edits: dict[Namespace, dict[bytes, Entry | None]] = {}
+        guarded = self.guard.guards(tenant)
+        rows, states = (yield from self.guard.load(tenant, keys, now)) if guarded else ([None] * len(keys), {})
+        sealed = []
+        for key, row, state in zip(keys, rows, items, strict=True):
+            content = Content(state.row.value, state.row.updated_at, state.row.ttl, state.row.paths)
+            if not self._searchable:
+                content = content._replace(words=packed_words(state.text), vectors=tuple(state.vectors))
+            content = content._replace(tag=self.seal.restored_tag(tenant, key, content))
+            sealed.append(self._sealed_state(tenant, state, content))
+            if guarded and (row is None or key in replaced):
+                expires = NEVER if state.expires_at is None else state.expires_at
+                entry = Entry(content.tag, content.at, expires, content.ttl or 0.0)
+                if states[key[0]].entry(self.seal.digest(key[1])) != entry:
+                    edits.setdefault(key[0], {})[self.seal.digest(key[1])] = entry
+        if not (yield from self.guard.write(tenant, (), states, edits, now, new_token())):
+            raise HeadChangedError
+        doomed = [self.seal.key(key) for key in replaced]
+        return (yield from self._transfer.restore_items(tenant, sealed, now, doomed))
 
-    def __getitem__(self, id_: Any) -> ItemRow:
-        return self._seal.row(self._tenant, self._rows[id_[0]])[0]
-
-    def __contains__(self, id_: object) -> bool:
-        return isinstance(id_, tuple) and id_[0] in self._rows
-
-    def __iter__(self) -> Iterator[Any]:
-        return ((id_, self._tenant) for id_ in self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-
-def packed_words(text: str | None) -> bytes | None:
-    """Return the words of `ItemPut.text` for `Content.words`."""
-    return None if text is None else pack_words(text.split())
-
-
-def _place(tenant: str, key: ItemKey) -> tuple[str, ...]:
-    return "item", tenant, key[1], *key[0]
+    def _sealed_state(self, tenant: str, state: ItemState, content: Content) -> ItemState:
+        key = (state.row.namespace, state.row.key)
+        namespace, name = self.seal.checked_key(key)
+        value = self.seal.value(tenant, key, content)
+        sealed = state.row._replace(namespace=namespace, key=name, value=value, paths=None)
+        if not self._searchable:
+            return ItemState(sealed, state.expires_at)
+        return ItemState(sealed, state.expires_at, self.seal.words(state.text), state.vectors)
 
 
 def _has_vectors(content: Content, dimensions: int | None) -> bool:

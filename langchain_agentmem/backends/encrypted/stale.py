@@ -95,7 +95,8 @@ class EncryptedStaleRows(EncryptedTable[StaleRows]):
     def items(self, scan: StaleScan, omitted: Sequence[str] = ()) -> Program[Page[ItemRow]]:
         # Other roots are encrypted, so their beginnings say nothing.
         rows, following = yield from self._inner.items(scan, [one for one in omitted if one == USER_ROOT])
-        return [self._backend.item_table.seal.row(scan.tenant, row)[0] for row in rows], following
+        table = self._backend.item_table
+        return [table.seal.row(scan.tenant, row)[0] for row in table.guard.items(rows)], following
 
     @as_inner
     def records(self, scan: StaleScan) -> Program[Page[RecordRow]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from langchain_agentmem.backends.contract import Statistics, StatisticsQuery, StatisticsTable
+from langchain_agentmem.backends.encrypted.item_heads import HEADS
 from langchain_agentmem.backends.encrypted.tables import EncryptedTable, as_inner
 from langchain_agentmem.programs import Program
 
@@ -24,6 +25,7 @@ class EncryptedStatistics(EncryptedTable[StatisticsTable]):
             kinds=list(labels),
             alias=(_NONE, query.alias[1]),
             nested=(_NONE, query.nested[1]),
+            omitted=HEADS,
         )
         found = yield from self._inner.count(sealed)
         items = {labels.get(kind, kind): number for kind, number in found.items.items() if kind != _NONE}

@@ -169,22 +169,22 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
     @as_inner
     def item_keys(self, tenant: str, root: str, after: Any, limit: int, now: float) -> Program[Page[ItemKey]]:
         keys, following = yield from self._inner.item_keys(tenant, self._ring.label(root), after, limit, now)
-        plain = self._backend.item_table.seal.plain_namespace
-        return [(plain(namespace), self._ring.plain_id("key", key)) for namespace, key in keys], following
+        table = self._backend.item_table
+        return [
+            (table.seal.plain_namespace(namespace), self._ring.plain_id("key", key))
+            for namespace, key in keys
+            if not table.guard.is_head(namespace)
+        ], following
 
-    @as_inner
+    @storage_program
     def items(self, tenant: str, keys: Sequence[ItemKey], now: float) -> Program[list[ItemState | None]]:
-        seal = self._backend.item_table.seal
-        found = yield from self._inner.items(tenant, [seal.key(key) for key in keys], now)
-        return [None if state is None else self._backend.item_table.plain_state(tenant, state) for state in found]
+        return (yield from self._backend.item_table.states(tenant, keys, now))
 
-    @as_inner
+    @storage_program
     def restore_items(
         self, tenant: str, items: Sequence[ItemState], now: float, replaced: Sequence[ItemKey] = ()
     ) -> Program[int]:
-        sealed = [self._backend.item_table.sealed_state(tenant, state) for state in items]
-        doomed = [self._backend.item_table.seal.key(key) for key in replaced]
-        return (yield from self._inner.restore_items(tenant, sealed, now, doomed))
+        return (yield from self._backend.item_table.restore(tenant, items, now, replaced))
 
     # Threads
 

@@ -50,7 +50,8 @@ SELECT count(*) {living_records}
 
 -- items --
 -- Count items by kind (an empty text for others) and by expiry. Further parameters: own, first, last, level (the number of the
--- prefix's first label that belongs to the namespace), user_root, shared_root, kinds, alias_kind, alias_field.
+-- prefix's first label that belongs to the namespace), user_root, shared_root, kinds, alias_kind, alias_field, omitted (a
+-- second label; empty: none).
 SELECT CASE
     WHEN root = %(shared_root)s THEN 'shared'
     WHEN starts_with(root, %(user_root)s) AND label = %(alias_kind)s AND is_alias THEN 'aliases'
@@ -63,6 +64,7 @@ FROM (
         value ? %(alias_field)s AS is_alias
     FROM {schema}store WHERE {within} AND {item_alive}
 ) AS item
+WHERE %(omitted)s = '' OR label <> %(omitted)s
 GROUP BY kind
 
 -- nested --

@@ -105,10 +105,14 @@ class PostgresItems:
         yield from self.ensure_vectors([vector for put in puts for vector in put.vectors])
         prefixed = columns_of([(encoded_prefix(tenant, swap.namespace), swap.key) for swap in swaps])
         expectations = [swap.expected for swap in swaps], [swap.keep for swap in swaps], token
+        parameters = (*prefixed, *expectations, *_put(tenant, puts, now))
         paths = _paths(tenant, puts)
-        statement = self._sql["swap_with_paths" if paths else "swap"]
-        noted = (token, *paths) if paths else ()
-        ((swapped, *_),) = yield from Fetch(statement, (*prefixed, *expectations, *_put(tenant, puts, now), *noted))
+        touched = [(encoded_prefix(tenant, swap.namespace), swap.key) for swap in swaps if swap.touch]
+        if paths or touched:
+            more = (token, *(paths or ([], [], [])), *columns_of(touched), now)
+            ((swapped, *_),) = yield from Fetch(self._sql["swap_with_more"], (*parameters, *more))
+        else:
+            ((swapped,),) = yield from Fetch(self._sql["swap"], parameters)
         return bool(swapped)
 
     @one_statement

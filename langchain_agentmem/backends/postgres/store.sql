@@ -25,14 +25,16 @@ SELECT {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) FROM stor
 -- (NULL: no item), whether to keep each unchanged, token; `put_arguments`.
 SELECT {schema}agentmem_swap_items(%b::text[], %b::text[], %s::bigint[], %s::boolean[], %s, {put_arguments})
 
--- swap_with_paths --
--- Same as `swap`, with paths of indexed fields. A retried swap whose first attempt was stored notes no paths: other writers may
--- have changed the items since. Further parameters: token, prefixes, keys, paths.
+-- swap_with_more --
+-- Same as `swap`, with paths of indexed fields, and with kept items whose TTL restarts. A retried swap whose first attempt was
+-- stored notes no paths: other writers may have changed the items since. Further parameters: token, prefixes, keys, paths; prefixes
+-- and keys of the kept items, now.
 WITH swapped AS MATERIALIZED (
     SELECT {schema}agentmem_swap_items(%b::text[], %b::text[], %s::bigint[], %s::boolean[], %s, {put_arguments}) AS done
 )
 SELECT done, CASE WHEN done AND NOT EXISTS (SELECT 1 FROM {schema}agentmem_tokens WHERE token = %s)
-    THEN {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) END FROM swapped
+    THEN {schema}agentmem_note_paths(%b::text[], %b::text[], %b::text[]) END,
+    CASE WHEN done THEN {schema}agentmem_touch_items(%b::text[], %b::text[], %s) END FROM swapped
 
 -- lock --
 -- Lock items until the transaction ends, and return those that are locked. Parameters: prefixes, keys, whether to create each

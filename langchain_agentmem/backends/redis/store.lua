@@ -115,6 +115,20 @@ local function index_item(namespace, key, stamp, words, vectors, width)
   elseif length > bound then compact(namespace, width) end
 end
 
+-- Restart the TTL of an item.
+local function touch(namespace, key, now)
+  local head = head_of(namespace, key)
+  if head and head.ttl > 0 then
+    local item = PREFIX .. 'item:' .. namespace .. key
+    local expires = math.max(head.expires, now + head.ttl)
+    call('SETRANGE', item, 0, struct.pack('>d', expires))
+    call('PEXPIREAT', item, ahead(head.ttl))
+    call('ZADD', PREFIX .. 'expiring', string.format('%.17g', expires), expiring(namespace, key))
+    outlive(indexes_of(namespace), call('PTTL', PREFIX .. 'items:' .. namespace), head.ttl)
+    outlive({NAMESPACES, PREFIX .. 'clock', PREFIX .. 'edits', PREFIX .. 'expiring'}, call('PTTL', NAMESPACES), head.ttl)
+  end
+end
+
 -- Delete at most `limit` expired items. Return their number.
 local function sweep(now, limit)
   local members = call('ZRANGEBYSCORE', PREFIX .. 'expiring', '-inf', now, 'LIMIT', 0, limit)
@@ -227,19 +241,7 @@ return found
 -- ARGV: now, the numbers of items to touch, to delete and to store; pairs of namespace and key of the items to touch and to delete;
 --   the items to store (see `put`).
 local now, touched, deleted = tonumber(ARGV[1]), 5 + 2 * ARGV[2], 5 + 2 * ARGV[2] + 2 * ARGV[3]
-for at = 5, touched - 1, 2 do
-  local namespace, key = ARGV[at], ARGV[at + 1]
-  local head = head_of(namespace, key)
-  if head and head.ttl > 0 then
-    local item = PREFIX .. 'item:' .. namespace .. key
-    local expires = math.max(head.expires, now + head.ttl)
-    call('SETRANGE', item, 0, struct.pack('>d', expires))
-    call('PEXPIREAT', item, ahead(head.ttl))
-    call('ZADD', PREFIX .. 'expiring', string.format('%.17g', expires), expiring(namespace, key))
-    outlive(indexes_of(namespace), call('PTTL', PREFIX .. 'items:' .. namespace), head.ttl)
-    outlive({NAMESPACES, PREFIX .. 'clock', PREFIX .. 'edits', PREFIX .. 'expiring'}, call('PTTL', NAMESPACES), head.ttl)
-  end
-end
+for at = 5, touched - 1, 2 do touch(ARGV[at], ARGV[at + 1], now) end
 for at = touched, deleted - 1, 2 do
   forget(ARGV[at], ARGV[at + 1])
 end
@@ -250,8 +252,8 @@ end
 -- swap --
 -- Replace or delete items if all of them have the expected stamps. Return 1 on success.
 -- KEYS: the namespaces of the root.
--- ARGV: now, token, number of items; for each item: namespace, key, expected stamp ('' for no item), 1 to delete it; the items to
---   store (see `put`).
+-- ARGV: now, token, number of items; for each item: namespace, key, expected stamp ('' for no item), 1 to delete it or 2 to
+--   restart its TTL; the items to store (see `put`).
 local now, token, stored = tonumber(ARGV[1]), ARGV[2], 4 + 4 * ARGV[3]
 -- An earlier attempt, whose answer was lost, may have succeeded.
 local tokens = {PREFIX .. 'tokens', PREFIX .. 'tokens:old'}
@@ -263,6 +265,7 @@ for at = 4, stored - 1, 4 do
 end
 for at = 4, stored - 1, 4 do
   if ARGV[at + 3] == '1' then forget(ARGV[at], ARGV[at + 1]) end
+  if ARGV[at + 3] == '2' then touch(ARGV[at], ARGV[at + 1], now) end
 end
 if stored <= ARGC then put(now, stored, ARGC) end
 note_token(tokens, token, 1, 10000)

@@ -142,7 +142,7 @@ class RedisItems:
                 encode_namespace(swap.namespace),
                 swap.key,
                 optional(swap.expected),
-                int(swap.put is None and not swap.keep),
+                2 if swap.touch else int(swap.put is None and not swap.keep),
             )
         ]
         arguments = (
@@ -384,7 +384,7 @@ class RedisItems:
 
     @staticmethod
     def _tally(query: StatisticsQuery, tally: Tally, roots: Sequence[str]) -> Program[None]:
-        times, kinds = [optional(query.now), *map(optional, query.ends)], list(query.kinds)
+        times, kinds = [optional(query.now), *map(optional, query.ends)], [query.omitted or OTHER, *query.kinds]
         stored = {root: [0] * (len(kinds) + 1) for root in roots}
         names: dict[str, bytes] = dict.fromkeys(roots, b"")
         ranks = dict.fromkeys(roots, 0)
@@ -405,19 +405,19 @@ class RedisItems:
             for root, (_, *numbers) in expiring.items():
                 periods = [numbers[at : at + 5] for at in range(0, len(numbers), 5)]
                 stored[root] = [known - gone for known, (gone, *_) in zip(stored[root], periods, strict=True)]
-                for _, *ahead in periods:
+                for _, *ahead in periods[1:]:
                     # These items are among the stored ones, which all count as never expiring at first.
                     tally.expire("items", [*ahead, -sum(ahead)])
             names = {root: name for root, (name, *_) in following.items() if name}
             ranks = {
                 root: ranks[root] + _COUNTED_AT_ONCE for root, (n, *_) in expiring.items() if n == _COUNTED_AT_ONCE
             }
-        for root, numbers in stored.items():
+        for root, (_, *numbers) in stored.items():
             tally.expire("items", [0, 0, 0, 0, sum(numbers)])
             if not root.startswith(query.user_root):
                 tally.items[SHARED if root == query.shared_root else OTHER] += sum(numbers)
                 continue
-            own = dict(zip([*kinds, OTHER], numbers, strict=True))
+            own = dict(zip([*query.kinds, OTHER], numbers, strict=True))
             tally.use(users=[root.removeprefix(query.user_root)] if any(numbers) else [])
             if own.get(query.alias[0]):
                 own[ALIASES], _ = yield from _values(query, root, query.alias[0], query.alias[1], "")

@@ -40,7 +40,7 @@ SELECT count(*) {living_records}
 
 -- items --
 -- Count items by kind (an empty text for others) and by expiry. Further parameters: user_root, shared_root, kinds (a JSON list),
--- alias_kind, alias_field.
+-- alias_kind, alias_field, omitted (a second label; empty: none).
 SELECT CASE
     WHEN root = :shared_root THEN 'shared'
     WHEN substr(root, 1, length(:user_root)) = :user_root AND label = :alias_kind
@@ -51,6 +51,7 @@ END AS kind, {by_expiry}
 FROM (
     SELECT value, expires_at, {root} AS root, {second_label} AS label FROM agentmem_items WHERE tenant = :tenant AND {alive}
 )
+WHERE :omitted = '' OR label IS NOT :omitted
 GROUP BY kind
 
 -- nested --

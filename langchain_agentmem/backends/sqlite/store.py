@@ -118,6 +118,7 @@ class SqliteItems:
         gone = [(swap.namespace, swap.key) for swap in swaps if swap.put is None and not swap.keep]
         yield from self.delete(tenant, gone)
         yield from self.put(tenant, [swap.put for swap in swaps if swap.put], now)
+        yield from self.touch(tenant, [(swap.namespace, swap.key) for swap in swaps if swap.touch], now)
         return True
 
     def delete(self, tenant: str, keys: Sequence[tuple[Namespace, str]]) -> Program[None]:
