@@ -151,6 +151,16 @@ async def test_a_namespace_ends_with_its_last_item_and_a_read_extends_both(url, 
         assert backend.read(backend.items.get("default", [(NOTES, "long"), (NOTES, "short")], now + 361))[1] is not None
 
 
+async def test_deletions_leave_an_item_with_a_ttl(url, call):
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        for key, ttl in (("a", None), ("b", None), ("c", 60.0)):
+            await call(memory.store.put, NOTES, key, {}, ttl=ttl)
+        for key in "ab":
+            await call(memory.store.delete, NOTES, key)
+        assert [item.key for item in await call(memory.store.search, NOTES)] == ["c"]
+        assert await call(memory.store.list_namespaces) == [NOTES]
+
+
 # Edits of the database
 
 

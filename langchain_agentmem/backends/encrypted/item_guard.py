@@ -55,6 +55,8 @@ class State:
     head: heads.Head = field(default_factory=heads.Head)
     revisions: dict[str, int] = field(default_factory=dict)
     """The revisions of the rows that exist."""
+    lasting: set[str] = field(default_factory=set)
+    """The rows without TTL."""
     bases: dict[str, float] = field(default_factory=dict)
     parts: dict[int, Entries] = field(default_factory=dict)
 
@@ -157,6 +159,8 @@ class ItemGuard:
             if row is not None:
                 state.revisions[name] = row.revision
                 state.bases[name] = opened[name].base
+                if row.ttl is None:
+                    state.lasting.add(name)
         head = opened.get(HEAD)
         if head is not None and head.head is not None:
             state.head = head.head
@@ -384,27 +388,29 @@ class ItemGuard:
     ) -> tuple[list[Swap], tuple[bytes, float]]:
         name = heads.name_of_part(number, at)
         if not entries:
-            return self._swap(tenant, state, name, None, 0.0, 0.0), (b"", 0.0)
+            return self._swap(tenant, state, name, None, 0.0, 0.0, now), (b"", 0.0)
         tag, base, expires = heads.new_tag(), max(now, state.bases.get(name, 0.0)), heads.last_expiry(entries)
         packed = ormsgpack.packb([tag, base, heads.packed_entries(entries)])
-        return self._swap(tenant, state, name, packed, base, expires), (tag, expires)
+        return self._swap(tenant, state, name, packed, base, expires, now), (tag, expires)
 
     def _head_swaps(self, tenant: str, state: State, head: heads.Head, now: float) -> list[Swap]:
         self._numbers.put((tenant, state.namespace), len(head.parts) or 1)
         if not head.entries and not any(tag for tag, _ in head.parts):
-            return self._swap(tenant, state, HEAD, None, 0.0, 0.0)
+            return self._swap(tenant, state, HEAD, None, 0.0, 0.0, now)
         head = head._replace(base=max(now, state.head.base))
-        return self._swap(tenant, state, HEAD, head.packed(), head.base, head.expires)
+        return self._swap(tenant, state, HEAD, head.packed(), head.base, head.expires, now)
 
     def _swap(
-        self, tenant: str, state: State, name: str, packed: bytes | None, base: float, expires: float
+        self, tenant: str, state: State, name: str, packed: bytes | None, base: float, expires: float, now: float
     ) -> list[Swap]:
         """Return the change of a row: none if it does not exist and need not."""
         place, revision = self._sealed_heads(state.namespace), state.revisions.get(name)
         if packed is None:
             return [] if revision is None else [Swap(place, name, revision)]
         value = self._seal.json(packed, *_place((tenant, state.namespace, name)))
-        ttl = None if expires == NEVER else max(0.0, expires - base) + _MARGIN
+        # A deletion has no time, from which the database could count the first TTL of a row. The next write sets it.
+        endless = expires == NEVER or (not now and name in state.lasting)
+        ttl = None if endless else max(0.0, expires - base) + _MARGIN
         return [Swap(place, name, revision, ItemPut(place, name, value, ttl, None))]
 
     def write(
