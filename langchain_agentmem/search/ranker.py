@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cache, cached_property, reduce
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_agentmem.search.corpus import Corpus
@@ -39,8 +39,9 @@ from langchain_agentmem.search.weights import (
     SIMILAR,
     SPEAKER_SHARE,
     TIMED,
-    normalised,
+    norms,
     rarity_of,
+    size_and_mean,
 )
 from langchain_agentmem.text.words import number_of, numbers_of, without_endings
 
@@ -52,10 +53,7 @@ MONTHS = "January February March April May June July August September October No
 """English names of the months. They do not depend on the locale of the process."""
 
 _DECIMALS = 6
-"""Similarities are rounded to this many decimals: those of equal vectors may differ in the last digits of float32."""
-
-_SCORE_DECIMALS = 9
-"""Scores are rounded to this many decimals: the order of additions depends on that of the rows."""
+"""Scores and similarities are rounded to this many decimals: those of equal texts may differ in the last digits."""
 
 _YEAR_DIGITS = 4
 _AI = "ai"
@@ -87,7 +85,7 @@ class Ranker:
         self._corpus = corpus
         self._query = query
         self._dates = dates
-        self._size, self._norm = normalised(corpus)
+        self._size, self._mean = size_and_mean(corpus)
         self._speakers = self._frequent_speakers()
 
     def text_to_embed(self) -> str:
@@ -140,7 +138,6 @@ class Ranker:
             exact = score[holders]
             score *= EXACT
             score[holders] = EXACT + (1 - EXACT) * exact
-        score = np.round(score, _SCORE_DECIMALS)
         if accepted is not None:
             found &= accepted
         if min_similarity is not None:
@@ -157,11 +154,11 @@ class Ranker:
         corpus, size = self._corpus, self._size
         score, found = np.zeros(corpus.size), np.zeros(corpus.size)
         for holders, number, rows, counts in self._wanted:
-            often = counts / self._norm[rows]
+            often = counts / norms(corpus.lengths[rows], self._mean)
             found[rows] = often
             touched: list[NDArray[np.integer[Any]]] = [rows]
             for at, lent in self._lent(rows, often):
-                found[at] += lent * self._borrows(at)
+                found[at] += lent * self._borrows[at]
                 touched.append(at)
             dated = self._dated(number)
             if dated is not None:
@@ -174,7 +171,9 @@ class Ranker:
             score[every] += rarity * several * (K1 + 1) / (several + K1)
             found[every] = 0
         score[corpus.lengths == 0] = 0  # a text without words is not found by those near it
-        score[corpus.asks & self._speaks()] *= 1 - ASKS
+        if self._speakers:
+            asking = np.flatnonzero(corpus.asks)
+            score[asking[self._speaks(asking)]] *= 1 - ASKS
         if self._query.asks_when:
             score[corpus.timed] *= 1 + TIMED
         highest = score.max(initial=0.0)
@@ -205,11 +204,12 @@ class Ranker:
                 at, lent = near[exists], lent[exists]
                 yield at, weight * lent
 
-    def _borrows(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Return the share of what a text takes from its neighbours: 1 for short texts."""
+    @cached_property
+    def _borrows(self) -> NDArray[np.float64]:
+        """The share of what each text takes from its neighbours: 1 for short texts."""
         import numpy as np
 
-        borrows: NDArray[np.float64] = np.minimum(1.0, SHORT / np.maximum(self._corpus.lengths[rows], 1))
+        borrows: NDArray[np.float64] = np.minimum(1.0, SHORT / np.maximum(self._corpus.lengths, 1))
         return borrows
 
     def _dated(self, number: int) -> NDArray[np.int64] | None:
@@ -245,12 +245,13 @@ class Ranker:
         query = np.frombuffer(vector, dtype="<f4")
         if corpus.vectors is None or corpus.vectors.shape[1] != len(query):
             return None
-        found = np.round((corpus.vectors @ query).astype(np.float64), _DECIMALS)
+        found: NDArray[np.float64] = (corpus.vectors @ query).astype(np.float64)
         if corpus.owner is not None:
             best = np.full(corpus.size, -np.inf)
             np.maximum.at(best, corpus.owner, found)
             found = best
-        return np.where(corpus.has_vector & corpus.alive, found, np.nan)
+        found[~(corpus.has_vector & corpus.alive)] = np.nan
+        return found
 
     def _dense(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the vector scores: how much more similar than the average a text is, with its neighbours if both are short.
@@ -259,25 +260,23 @@ class Ranker:
         """
         import numpy as np
 
-        own = np.nan_to_num(similarity, nan=0.0)
-        has_vector = ~np.isnan(similarity)
+        lacks = np.isnan(similarity)
+        has_vector = ~lacks
+        if not has_vector.any():
+            return np.full(len(similarity), AVERAGE)
+        own = np.where(lacks, 0.0, similarity)
         total, weights = own.copy(), has_vector.astype(np.float64)
-        every = np.arange(self._corpus.size)
-        for links in (self._corpus.previous, self._corpus.following):
-            near = links[every]
-            fits = (near >= 0) & has_vector
-            fits[fits] = has_vector[near[fits]]
-            rows, near = every[fits], near[fits]
-            share = SIMILAR * np.minimum(self._borrows(rows), self._borrows(near))
-            total[rows] += share * own[near]
-            weights[rows] += share
-        with np.errstate(invalid="ignore", divide="ignore"):
-            similar = total / weights
-        known = similar[has_vector]
-        deviation = max(float(known.std()), LEAST_DEVIATION) if len(known) else 1.0
-        mean = float(known.mean()) if len(known) else 0.0
-        scaled = AVERAGE + (np.where(has_vector, similar, mean) - mean) / deviation / DEVIATION
-        return scaled.clip(0, 1)
+        for near in (self._corpus.previous, self._corpus.following):
+            fits = (near >= 0) & has_vector & has_vector[near]  # -1 is the last row, which `near >= 0` excludes
+            share = SIMILAR * np.minimum(self._borrows, self._borrows[near]) * fits
+            total += share * own[near]
+            weights += share
+        weights[lacks] = 1.0
+        similar = total / weights
+        known = similar if not lacks.any() else similar[has_vector]
+        mean, deviation = float(known.mean()), max(float(known.std()), LEAST_DEVIATION)
+        similar[lacks] = mean
+        return (AVERAGE + (similar - mean) / (deviation * DEVIATION)).clip(0, 1)
 
     # Speakers and phrases
 
@@ -290,11 +289,11 @@ class Ranker:
         names, often = np.unique(named, return_counts=True)
         return frozenset(names[often >= SPEAKER_SHARE * self._size].tolist())
 
-    def _speaks(self) -> NDArray[np.bool_]:
-        """Return true for the texts whose speaker is known."""
+    def _speaks(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return true for the rows whose speaker is known."""
         import numpy as np
 
-        return np.isin(self._corpus.speaker, np.array(sorted(self._speakers), dtype=np.uint32))
+        return np.isin(self._corpus.speaker[rows], np.array(sorted(self._speakers), dtype=np.uint32))
 
     def _with_speakers(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
         """Reduce the scores of messages by another speaker than one that the query names.
@@ -322,10 +321,18 @@ class Ranker:
         import numpy as np
 
         corpus, sequence = self._corpus, self._query.sequence
-        holders = [self._alive(*corpus.occurrences(number))[0] for number in dict.fromkeys(sequence)]
+        holders = [corpus.occurrences(number)[0] for number in dict.fromkeys(sequence)]
         if not holders:
             return np.array([], dtype=np.int32)
-        rows = reduce(np.intersect1d, sorted(holders, key=len))
+        rows, *others = sorted(holders, key=len)
+        rows = rows[corpus.alive[rows]]
+        contains = np.zeros(corpus.size, dtype=np.bool_)
+        for other in others:
+            if not len(rows):
+                break
+            contains[other] = True
+            rows = rows[contains[rows]]
+            contains[other] = False
         if len(sequence) == 1 or not len(rows):
             return rows
         texts = [corpus.words(row) for row in rows.tolist()]
@@ -355,9 +362,9 @@ class Ranker:
             return []
         if len(rows) > k:
             least = np.partition(score[rows], len(rows) - k)[len(rows) - k]
-            rows = rows[score[rows] >= least]
+            rows = rows[score[rows] >= least - 10**-_DECIMALS]
         keys = zip(
-            (-score[rows]).tolist(),
+            np.round(-score[rows], _DECIMALS).tolist(),
             (-corpus.created_at[rows]).tolist(),
             (-corpus.position[rows]).tolist(),
             [corpus.session_ids[at] for at in corpus.session[rows].tolist()],
@@ -370,8 +377,8 @@ class Ranker:
         similar = None if similarity is None else float(similarity[row])
         return Hit(
             row,
-            float(score[row]),
-            None if similar is None or math.isnan(similar) else similar,
+            round(float(score[row]), _DECIMALS),
+            None if similar is None or math.isnan(similar) else round(min(max(similar, -1.0), 1.0), _DECIMALS),
             self._query.matched(frozenset(self._corpus.words(row).tolist())),
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from langchain_agentmem.search.corpus import Corpus
-from langchain_agentmem.search.weights import COMMON_SHARE, K1, normalised, rarity_of
+from langchain_agentmem.search.weights import COMMON_SHARE, K1, norms, rarity_of, size_and_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +94,7 @@ def _sharing(corpus: Corpus, order: NDArray[np.int64]) -> tuple[NDArray[np.int64
     """Return pairs of rows: some rows, each with the row that shares most with it by its rarest words."""
     import numpy as np
 
-    size, norm = normalised(corpus)
+    size, mean = size_and_mean(corpus)
     rank = np.full(corpus.size, -1, dtype=np.int64)
     rank[order] = np.arange(len(order))
     pairs = []
@@ -110,7 +110,7 @@ def _sharing(corpus: Corpus, order: NDArray[np.int64]) -> tuple[NDArray[np.int64
             continue
         rarest = sorted(found, key=lambda one: one[:2])[:_SHARED_WORDS]
         holders = np.concatenate([rows for _, _, rows, _ in rarest])
-        often = np.concatenate([counts / norm[rows] for _, _, rows, counts in rarest])
+        often = np.concatenate([counts / norms(corpus.lengths[rows], mean) for _, _, rows, counts in rarest])
         rarity = np.repeat([rarity_of(size, one[0]) for one in rarest], [one[0] for one in rarest])
         candidates, which = np.unique(holders, return_inverse=True)
         score = np.round(np.bincount(which, rarity * often / (often + K1)), 9)

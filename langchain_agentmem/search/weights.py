@@ -70,10 +70,8 @@ def rarity_of(size: int, holders: int) -> float:
     return math.log1p((size - holders + 0.5) / (holders + 0.5))
 
 
-def normalised(corpus: Corpus) -> tuple[int, NDArray[np.float64]]:
-    """Return the number of texts with words, and the number that divides the count of a word in each text.
-
-    That number is 1 for a text of average length.
+def size_and_mean(corpus: Corpus) -> tuple[int, float]:
+    """Return the number of texts with words that are alive, and their mean length in words.
 
     Args:
         corpus: The corpus.
@@ -82,5 +80,16 @@ def normalised(corpus: Corpus) -> tuple[int, NDArray[np.float64]]:
 
     lengths = np.where(corpus.alive, corpus.lengths, 0)
     size = int(np.count_nonzero(lengths))
-    mean = float(lengths.sum()) / size if size else 1.0
-    return size, 1 - B + B * np.maximum(corpus.lengths, 1) / mean
+    return size, float(lengths.sum()) / size if size else 1.0
+
+
+def norms(lengths: NDArray[np.int32], mean: float) -> NDArray[np.float64]:
+    """Return the numbers that divide the counts of words in texts: 1 for a text of average length.
+
+    Args:
+        lengths: The lengths of the texts in words.
+        mean: The mean length of all texts.
+    """
+    import numpy as np
+
+    return 1 - B + B * np.maximum(lengths, 1) / mean
