@@ -137,5 +137,5 @@ def test_the_options_exist(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["agentmem"])
     assert main(["serve", "--help"]) == 0
     known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
-    of_others = {"--no-access-log", "--no-proxy-headers", "--data-binary"}
+    of_others = {"--no-access-log", "--no-proxy-headers", "--data-binary", "--timeout-keep-alive"}
     assert set(re.findall(r"--[a-z][a-z-]+", TEXT)) - of_others <= known | {"--port"}

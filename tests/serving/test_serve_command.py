@@ -10,8 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from commands import failure
 from patience import PATIENCE
+
+from langchain_agentmem.__main__ import main
 
 AGENTS = """
 import time
@@ -74,3 +77,14 @@ def test_wrong_usage(
     code, shown = failure(capsys, "serve", "--url", sqlite_url, *arguments)
     assert code == 2
     assert message in shown
+
+
+@pytest.mark.parametrize("command", [("serve",), ("mcp", "--transport", "http", "--user", "alice")])
+def test_idle_connections_stay_open_for_longer_than_those_of_proxies(
+    command: tuple[str, ...], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, **_: seen.append(self.config.timeout_keep_alive))
+    assert main([*command, "--url", sqlite_url, "--port", "0"]) == 0
+    (seconds,) = seen
+    assert seconds > 60
