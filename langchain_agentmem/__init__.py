@@ -166,6 +166,7 @@ if TYPE_CHECKING:
     from langchain_agentmem.prompting.values import RecentContext
     from langchain_agentmem.prompting.variables.models import Variable
     from langchain_agentmem.store.face import AgentMemStore
+    from langchain_agentmem.store.items import FoundItem
     from langchain_agentmem.text.guard import Guard
 
 __all__ = [

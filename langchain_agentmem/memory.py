@@ -92,7 +92,7 @@ class AgentMemory(
             (all).
         max_tokens: The maximum number of tokens that a history gives to a chain. Default: None (any number).
         retention: Which messages are kept, and for how long: one `Retention`, or a mapping of agents to `Retention`, in which
-            The key None is for all other agents. Default: all messages, forever.
+            the key None is for all other agents. Default: all messages, forever.
         serde: The serializer of the checkpointer and the cache. Default: None (LangGraph's `JsonPlusSerializer`).
         compact: If true, a checkpoint takes space in proportion to what changed; see `AgentMemSaver`. Default: True.
         migrate: Converts stored checkpoints to today's shape of your state; see `AgentMemSaver`. Default: None.
@@ -125,6 +125,21 @@ class AgentMemory(
         ...     memory.history("session-1").count()
         1
     """
+
+    tenant: str
+    """The name of the application."""
+    store: AgentMemStore
+    """LangGraph's store, for `store=`."""
+    checkpointer: AgentMemSaver
+    """LangGraph's checkpointer, for `checkpointer=`."""
+    cache: AgentMemCache[Any]
+    """LangGraph's cache of nodes and tasks, for `cache=`."""
+    sessions: Sessions
+    """The sessions of chat histories: `list`, `get`, `rename`, `end`, `delete`."""
+    records: Records
+    """The records of what agents did: `save`, `query`."""
+    read_cache: CachedReads
+    """The variables and profiles that are kept in the process: `info`, `clear`."""
 
     _options = MemoryOptions
     _stands_alone = True
@@ -218,9 +233,7 @@ class AgentMemory(
             sweeper=sweeper,
             guard=guard,
         )
-        self.cache: AgentMemCache[Any] = AgentMemCache(
-            self.backend, serde=serde, ttl=ttl, tenant=tenant, sweeper=sweeper, guard=guard
-        )
+        self.cache = AgentMemCache(self.backend, serde=serde, ttl=ttl, tenant=tenant, sweeper=sweeper, guard=guard)
         indexer = self.store.engine.indexer if check_flag("embed_history", embed_history) else None
         engine = HistoryEngine(
             self.backend,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import os
@@ -89,6 +90,12 @@ def test_the_reference_has_every_public_name_once() -> None:
     assert {one for one in IDENTIFIERS if one.count(".") == 1} == public
 
 
+def test_type_checkers_and_the_site_find_each_public_name() -> None:
+    tree = ast.parse(Path(str(langchain_agentmem.__file__)).read_text(encoding="utf-8"))
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names}
+    assert set(langchain_agentmem.__all__) <= imported
+
+
 def test_the_reference_has_what_hangs_on_a_memory() -> None:
     with langchain_agentmem.AgentMemory("sqlite:///:memory:") as memory:
         kinds = {type(getattr(memory, name)) for name in (*SURFACES, "store", "variables")}
@@ -134,4 +141,5 @@ def test_the_built_site_has_every_public_method_and_its_async_twin() -> None:
             assert not missing
             twins += sum(f"a{name}" in methods for name in methods)
     assert twins > 100
+    assert {f"langchain_agentmem.AgentMemory.{name}" for name in (*SURFACES, "store", "variables")} <= shown
     assert (ROOT / "build" / "site" / "llms.txt").read_bytes() == (ROOT / "docs" / "llms.txt").read_bytes()
