@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -19,6 +20,7 @@ from langchain_agentmem.command.invocation import (
     keys_in,
     operation,
     option_of,
+    sqlite_path,
 )
 from langchain_agentmem.command.listings import NoUser, user_of
 from langchain_agentmem.errors import ExistingDataWarning, InvalidInputError
@@ -159,7 +161,9 @@ def import_(
         warnings.simplefilter("ignore", ExistingDataWarning)
     if format == "saver":
         add_folder()
-    with call.memory(creates=True) as memory, call.output.progress() as progress:
+    path = sqlite_path(call.settings().url)
+    unwritten = "sqlite:///:memory:" if dry_run and path is not None and not Path(path).exists() else None
+    with call.memory(unwritten, creates=True) as memory, call.output.progress() as progress:
         data = _stdin(format) if source == "-" else source
         with _refusing_data():
             done = memory.import_from(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import foreign
 import pytest
+from everything import Words
 from foreign import SESSIONS
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.messages import AIMessage, HumanMessage
@@ -229,3 +231,20 @@ async def test_a_replaced_item_is_never_missing(url, call, key):
         assert {one and one.value["value"] for one in found} <= {"number 0", "number 1"}
         (hit,) = await call(memory.store.search, ("docs",), query="number")
         assert hit.value in ({"value": "number 0"}, {"value": "number 1"})
+
+
+@pytest.mark.parametrize("key", KEYS, ids=["plain", "encrypted"])
+async def test_exports_are_imported_at_once(url, call, key, exported):
+    with AgentMemory.from_url(url, key=key, embeddings=Words()) as memory:
+        if is_async(call):
+            done = await asyncio.gather(*(memory.aimport_from(exported) for _ in range(3)))
+        else:
+            with ThreadPoolExecutor(3) as pool:
+                done = list(pool.map(lambda _: memory.import_from(exported), range(3)))
+        file = io.BytesIO()
+        total = (await call(memory.export, file)).counts
+        if key is None:  # IDs of an encrypted memory have another order
+            assert file.getvalue() == exported.read_bytes()
+        for one in done:
+            assert {kind: one.counts.get(kind, 0) + one.unchanged.get(kind, 0) for kind in total} == total
+        assert memory.import_from(exported).counts == {}

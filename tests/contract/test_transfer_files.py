@@ -99,6 +99,8 @@ async def test_a_path_that_cannot_be_written_is_refused_at_once(call, tmp_path):
                 await call(memory.export, path, progress=pytest.fail)
         with pytest.raises(InvalidInputError, match='Open it with encoding="utf-8"'):
             await call(memory.export, io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+        with pytest.raises(InvalidInputError, match="source is an empty path"):
+            await call(memory.import_from, "")
         with pytest.raises(InvalidInputError, match="source has a character that no path has"):
             await call(memory.import_from, f"{tmp_path}/a\0b")
 

@@ -12,6 +12,7 @@ from typing import Any
 from langchain_agentmem.backends.contract import (
     Backend,
     CheckpointKey,
+    HeadChangedError,
     Page,
     StoredCheckpoint,
     StoredElement,
@@ -121,9 +122,11 @@ class ThreadTransfer:
     def _change(self, thread: ThreadKey, head: Head, following: Head) -> Program[None]:
         """Replace the head of a thread, with a write of nothing. It is no use of the thread."""
         stored = yield from self._inner.checkpoints.stored_secret(self.key(thread), 0.0, lock=True)
-        if stored is None or self._table.opened_head(thread, stored) != head:
-            msg = f"Another writer changed thread {thread.thread_id!r} during the import. Import it again."
+        if stored is None:
+            msg = f"Another writer deleted thread {thread.thread_id!r} during the import. Import it again."
             raise StorageError(msg)
+        if self._table.opened_head(thread, stored) != head:
+            raise HeadChangedError  # rows that are restored again stay as they are
         use = ThreadUse(0.0, secret=stored, next_secret=self._table.sealed_head(thread, following))
         nothing = WritesPut(CheckpointKey("", ""), [], [], {})
         yield from self._inner.checkpoints.put_writes(self.key(thread), nothing, use)

@@ -278,6 +278,9 @@ def _encoded(line: Line) -> bytes:
 
 def _checked_path(what: str, path: Any) -> Path:
     text = os.fspath(path)
+    if not text:
+        msg = f"{what} is an empty path. Pass the path of a file."
+        raise InvalidInputError(msg)
     if len(text) > _MOST_CHARACTERS:
         msg = f"{what} is a path of more than {_MOST_CHARACTERS:,} characters: {shown(path)}."
         raise InvalidInputError(msg)
