@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import os
 import weakref
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.backends.contract import Backend, Changes, Entries, SessionVersion
@@ -37,6 +37,21 @@ _MOST_MEGABYTES = 2**30
 _MOST_CORPORA = 10_000
 _LATEST_TIME = 250_000_000_000.0
 """A time that `datetime` can represent, in Unix seconds. Later ones are checked one by one."""
+
+
+class Kept(Protocol):
+    """A corpus that a process keeps."""
+
+    @property
+    def is_usable(self) -> bool:
+        """False if the corpus must be read again."""
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the corpus takes, about."""
+
+
+Keepable = TypeVar("Keepable", bound=Kept)
 
 
 class CorpusKey(NamedTuple):
@@ -144,7 +159,7 @@ class Corpora:
 
     def __init__(self, megabytes: float = SEARCH_MEMORY) -> None:
         self._most = int(megabytes * _MEGABYTE)
-        self._kept: RecentValues[CorpusKey, KeptCorpus] = RecentValues(_MOST_CORPORA)
+        self._kept: RecentValues[Hashable, Kept] = RecentValues(_MOST_CORPORA)
 
     @classmethod
     def of(cls, backend: Backend, megabytes: float | None = None) -> Corpora:
@@ -180,14 +195,17 @@ class Corpora:
         """The bytes that all corpora take, about."""
         return self._kept.total(_size_of)
 
-    def get(self, key: CorpusKey) -> KeptCorpus:
-        """Return the corpus with a key: a new one if it is not kept."""
-        kept = self._kept.get(key)
-        if kept is None or not kept.is_usable:
-            kept = KeptCorpus()
-        return kept
+    def get(self, key: Hashable, make: Callable[[], Keepable]) -> Keepable:
+        """Return the corpus with a key: a new one if it is not kept.
 
-    def keep(self, key: CorpusKey, kept: KeptCorpus) -> None:
+        Args:
+            key: Identifies the corpus, and its class.
+            make: Creates a corpus without texts.
+        """
+        kept = self._kept.get(key)
+        return cast("Keepable", kept) if kept is not None and kept.is_usable else make()
+
+    def keep(self, key: Hashable, kept: Kept) -> None:
         """Keep a corpus for the next search, unless it is larger than the bound."""
         if kept.nbytes > self._most or not self._most or not kept.is_usable:
             self._kept.discard(key)
@@ -200,7 +218,7 @@ _lock = forkable_lock()
 _corpora: weakref.WeakKeyDictionary[Backend, Corpora] = weakref.WeakKeyDictionary()
 
 
-def _size_of(kept: KeptCorpus) -> int:
+def _size_of(kept: Kept) -> int:
     return kept.nbytes
 
 

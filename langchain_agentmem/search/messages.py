@@ -150,7 +150,7 @@ class MessageSearch:
         self._now = time.time()
         self._corpora = Corpora.of(backend)
         self._corpus_key = CorpusKey(scope.tenant, scope.user_id, scope.session_id, indexer is not None)
-        self._kept = self._corpora.get(self._corpus_key)
+        self._kept = self._corpora.get(self._corpus_key, KeptCorpus)
         self._start = self._kept.state
         self._best: list[_Best] = []
         self._weights: dict[int, float] = {}

@@ -364,14 +364,14 @@ class Ranker:
             least = np.partition(score[rows], len(rows) - k)[len(rows) - k]
             rows = rows[score[rows] >= least - 10**-_DECIMALS]
         keys = zip(
-            np.round(-score[rows], _DECIMALS).tolist(),
-            (-corpus.created_at[rows]).tolist(),
-            (-corpus.position[rows]).tolist(),
+            np.round(score[rows], _DECIMALS).tolist(),
+            corpus.created_at[rows].tolist(),
+            corpus.position[rows].tolist(),
             [corpus.session_ids[at] for at in corpus.session[rows].tolist()],
             rows.tolist(),
             strict=True,
         )
-        return [row for *_, row in sorted(keys)[:k]]
+        return [row for *_, row in sorted(keys, reverse=True)[:k]]
 
     def _hit(self, row: int, score: NDArray[np.float64], similarity: NDArray[np.float64] | None) -> Hit:
         similar = None if similarity is None else float(similarity[row])

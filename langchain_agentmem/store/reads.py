@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, Result, SearchItem, SearchOp
 
 from langchain_agentmem.backends.contract import Backend, Found, ItemRow, Query
 from langchain_agentmem.encoding.damage import reading
-from langchain_agentmem.programs import Compute, Program, together
+from langchain_agentmem.programs import Compute, OffLoop, Program, together
 from langchain_agentmem.programs.sizes import LARGE, is_long
 from langchain_agentmem.search import queries as analysis
+from langchain_agentmem.search.corpora import Corpora
+from langchain_agentmem.search.corpus import Corpus
+from langchain_agentmem.search.ranker import Ranker
 from langchain_agentmem.search.ranking import query_words, rank
 from langchain_agentmem.store.arguments import ItemKey, Namespace
 from langchain_agentmem.store.batches import Batch, ReadOp
+from langchain_agentmem.store.corpora import ItemView, KeptItems, RootKey
 from langchain_agentmem.store.filters import Filter, compile_filter
 from langchain_agentmem.store.items import item_of, search_item_of, value_of
 
@@ -95,6 +99,9 @@ class Reader:
 
     def _ranked(self, op: SearchOp, vector: bytes | None, now: float) -> Program[list[Scored]]:
         """Search with a query: the best items first."""
+        kept = yield from self._corpus(op, vector, now)
+        if kept is not None:
+            return (yield from self._ranked_here(op, kept, vector))
         passes = compile_filter(op.filter) if op.filter else None
         last = op.offset + op.limit
         depth = max(_LEAST_DEPTH, 2 * last)
@@ -106,6 +113,43 @@ class Reader:
             if len(best) >= last or found.complete:
                 return best[op.offset : last]
             query = query._replace(depth=8 * query.depth)
+
+    def _corpus(self, op: SearchOp, vector: bytes | None, now: float) -> Program[ItemView | None]:
+        """Return the items to rank; None if the database compares them itself."""
+        if not op.namespace_prefix:
+            return None
+        key = RootKey(self._tenant, op.namespace_prefix[0], None if vector is None else len(vector))
+        corpora = Corpora.of(self._backend)
+        while True:
+            kept = corpora.get(key, KeptItems)
+            start = kept.cursor
+            changes = self._items.changes(self._tenant, key.root, key.width, start, now)
+            if changes is None:
+                return None
+            read = yield from self._transact(changes)
+            yield from OffLoop(len(read.texts) > MANY_ROWS)
+            view = kept.view(read, start, op.namespace_prefix, now)
+            if view is not None:
+                corpora.keep(key, kept)
+                return view
+
+    def _ranked_here(self, op: SearchOp, view: ItemView, vector: bytes | None) -> Program[list[Scored]]:
+        """Rank the items of a corpus."""
+        passes = compile_filter(op.filter) if op.filter else None
+        last = op.offset + op.limit
+        query = analysis.Query.of(op.query or "", self._backend.language)
+        ranker = Ranker(cast("Corpus", view), query, dates=False)
+        depth, best, start = last if passes is None else max(_CHUNK, last), list[Scored](), 0
+        while True:
+            hits = yield from Compute(view.size > MANY_ROWS, ranker.best, vector, depth)
+            found = {id_: hit for hit in hits[start:] if (id_ := view.id_of(hit.row)) is not None}
+            rows = yield from self._transact(self._items.rows(list(found)))
+            existing = [Scored(rows[id_], hit.score, hit.similarity) for id_, hit in found.items() if id_ in rows]
+            passing = {id(row) for row in (yield from _passing([one.row for one in existing], passes))}
+            best.extend(one for one in existing if id(one.row) in passing)
+            if len(best) >= last or len(hits) < depth:
+                return best[op.offset : last]
+            start, depth = len(hits), 8 * depth
 
     def _best(self, found: Found, passes: Filter | None, count: int) -> Program[list[Scored]]:
         """Return the best candidates that pass a filter, at least `count` if there are that many."""

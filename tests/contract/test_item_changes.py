@@ -32,9 +32,10 @@ class Client:
 
     def update(self, now: float) -> dict[Any, ItemText] | None:
         """Apply what changed, and return the entries that have not expired; None if the database compares items itself."""
-        changes = self.backend.read(self.backend.items.changes("default", "a", self.width, self.cursor, now))
-        if changes is None:
+        program = self.backend.items.changes("default", "a", self.width, self.cursor, now)
+        if program is None:
             return None
+        changes = self.backend.read(program)
         if changes.is_whole:
             self.known = {}
         for id_ in changes.gone:
@@ -106,9 +107,10 @@ def test_nothing_is_read_again_when_nothing_changed(url):
     with AgentMemory.from_url(url) as memory:
         memory.store.put(("a",), "k", {"text": "pizza"})
         items = memory.backend.items
-        first = memory.backend.read(items.changes("default", "a", None, None, time.time()))
-        if first is None:
+        program = items.changes("default", "a", None, None, time.time())
+        if program is None:
             return
+        first = memory.backend.read(program)
         assert [one.key for one in first.texts] == ["k"]
         assert first.is_whole
         second = memory.backend.read(items.changes("default", "a", None, first.cursor, time.time()))
@@ -127,6 +129,6 @@ def test_vectors_of_other_dimensions_are_refused(url):
         items, backend = memory.backend.items, memory.backend
         (row,) = backend.read(items.get("default", [(("a",), "k")], time.time()))
         backend.write(items.embed("default", [EmbeddedItem(row, [vector(1)])]))
-        if backend.read(items.changes("default", "a", None, None, time.time())) is not None:
+        if items.changes("default", "a", None, None, time.time()) is not None:
             with pytest.raises(StorageError, match="dimensions"):
                 backend.read(items.changes("default", "a", 12, None, time.time()))

@@ -288,9 +288,9 @@ async def test_fields_of_the_index_are_found_and_others_are_not(url, call):
         url, index={"dims": 64, "embed": ToyEmbeddings(), "fields": ["text", "notes[*].body"]}
     )
     await call(store.put, NS, "a", {"text": "pizza", "hidden": "dragon", "notes": [{"body": "tea"}, {"body": "cake"}]})
-    for query, score in (("pizza", 1), ("tea", 1), ("cake", 1)):
+    for query in ("pizza", "tea", "cake"):
         (found,) = await call(store.search, NS, query=query)
-        assert found.score == pytest.approx(score)
+        assert found.score > 0.9
     (hidden,) = await call(store.search, NS, query="dragon")
     assert hidden.score < 0.9
     await call(store.close)

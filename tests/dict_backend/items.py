@@ -115,7 +115,6 @@ class Items:
         following = (page[-1].row.updated_at, page[-1].order) if len(page) == limit else None
         return [item.row for item in page], following
 
-    @program
     def changes(self, tenant, root, width, cursor, now):
         return None
 

@@ -222,8 +222,8 @@ class ItemTable(Protocol):
 
     def changes(
         self, tenant: str, root: str, width: int | None, cursor: Any, now: float
-    ) -> Program[ItemChanges | None]:
-        """Return what changed in the indexed items below a root since an earlier call.
+    ) -> Program[ItemChanges] | None:
+        """Return the program that reads what changed in the indexed items below a root since an earlier call.
 
         Args:
             tenant: The tenant.
@@ -233,7 +233,7 @@ class ItemTable(Protocol):
             now: The current time.
 
         Returns:
-            The changes. None: the database compares the items itself, in `find`.
+            The program. None: the database compares the items itself, in `find`.
 
         Raises:
             StorageError: A vector has another width.

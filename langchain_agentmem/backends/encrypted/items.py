@@ -282,8 +282,7 @@ class EncryptedItems:
         width: int | None,  # noqa: ARG002
         cursor: Any,  # noqa: ARG002
         now: float,  # noqa: ARG002
-    ) -> Program[ItemChanges | None]:
-        yield from ()
+    ) -> Program[ItemChanges] | None:
         return None
 
     @storage_program

@@ -178,8 +178,7 @@ class PostgresItems:
         width: int | None,  # noqa: ARG002
         cursor: Any,  # noqa: ARG002
         now: float,  # noqa: ARG002
-    ) -> Program[ItemChanges | None]:
-        yield from ()
+    ) -> Program[ItemChanges] | None:
         return None
 
     @one_statement

@@ -226,9 +226,7 @@ class RedisItems:
         return Found([Candidate(id_, lexical.get(id_), dense.get(id_)) for id_ in lexical.keys() | dense.keys()])
 
     @storage_program
-    def changes(
-        self, tenant: str, root: str, width: int | None, cursor: Any, now: float
-    ) -> Program[ItemChanges | None]:
+    def changes(self, tenant: str, root: str, width: int | None, cursor: Any, now: float) -> Program[ItemChanges]:
         known = cursor or (b"", b"", b"")
         arguments = (optional(now), encode_namespace((root,)), optional(width), *known)
         clock, gone, kept, expired, state, *flat = yield from _invoke("changes", tenant, root, arguments)

@@ -177,9 +177,7 @@ class SqliteItems:
             dense = similarities([(_Id(*found), vector) for *found, vector in rows], query.vector)
         return Found([Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()])
 
-    def changes(
-        self, tenant: str, root: str, width: int | None, cursor: Any, now: float
-    ) -> Program[ItemChanges | None]:
+    def changes(self, tenant: str, root: str, width: int | None, cursor: Any, now: float) -> Program[ItemChanges]:
         ((newest, oldest),) = yield from Fetch(SQL["newest_change"])
         newest = newest or 0
         if cursor == newest:
