@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from conftest import new_url
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from raw_messages import RawMessages, Rows
@@ -238,6 +239,60 @@ async def test_a_summary_of_another_agent_is_refused(call, tmp_path):
                 memory.backend.read(table.summary(key, agent, time.time()))
         with pytest.raises(TamperedDataError, match="it belongs to another agent"):
             await call(memory.sessions.list, user_id="alice")
+
+
+class RawSummary:
+    """The stored summary of the history of the only session with one."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def value(self, new: Any = None) -> Any:
+        """Return the encrypted summary; replace it if `new` is given."""
+        if self.url.startswith("redis"):
+            with redis.Redis.from_url(self.url) as client:
+                (session,) = (one for one in client.keys("agentmem:*:session") if client.hexists(one, "summary:"))
+                found = client.hget(session, "summary:")
+                if new is not None:
+                    client.hset(session, "summary:", new)
+                return found
+        with RawMessages(self.url)._connection() as connection:
+            ((found,),) = connection.execute("SELECT value FROM agentmem_summaries WHERE agent = ''").fetchall()
+            if new is not None:
+                mark = "?" if self.url.startswith("sqlite") else "%s"
+                connection.execute(f"UPDATE agentmem_summaries SET value = {mark} WHERE agent = ''", (new,))
+                connection.commit()
+            return found
+
+
+async def test_an_older_summary_in_its_place_is_refused(url, call):
+    key, raw = SessionKey("default", "alice", "trip"), RawSummary(url)
+
+    async def write(backend: Any, text: str, revision: int, expected: int | None) -> bool:
+        swap = backend.messages.swap_summary(key, None, StoredSummary(text, revision), expected, time.time())
+        return await call(backend.write, swap)
+
+    async def read_summary(backend: Any) -> str:
+        program = backend.messages.summary(key, None, time.time())
+        return (await call(backend.read, program)).value
+
+    with AgentMemory.from_url(url, key=MASTER) as memory, AgentMemory.from_url(url, key=MASTER) as other:
+        await call(memory.history("trip", user_id="alice").add_messages, TURNS)
+        assert await write(memory.backend, "one", 1, None)
+        one = raw.value()
+        assert await write(other.backend, "two", 2, 1)
+        assert not await write(memory.backend, "stale", 3, 1)
+        assert await read_summary(memory.backend) == "two"
+        two = raw.value(one)
+        with pytest.raises(TamperedDataError, match="The summary of session 'trip' was replaced"):
+            await read_summary(other.backend)
+        raw.value(two)
+        assert await read_summary(other.backend) == "two"
+        await call(memory.history("trip", user_id="alice").clear)
+        assert await read_summary(other.backend) == ""
+        raw.value(two)
+        with pytest.raises(TamperedDataError, match="The summary of session 'trip' was replaced"):
+            await read_summary(memory.backend)
 
 
 @pytest.mark.parametrize("last", [4, 5])

@@ -43,6 +43,8 @@ class ItemPut(NamedTuple):
     """The embeddings, as little-endian float32 of length 1."""
     paths: str | None = None
     """The paths of the indexed fields as a JSON list (empty: the item is not indexed); None if the put named none."""
+    holds_text: bool = True
+    """If false, the value holds no text, so that traces of replaced values in the files of a database need no removal."""
 
 
 class IndexedItem(NamedTuple):

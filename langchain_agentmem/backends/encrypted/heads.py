@@ -120,6 +120,9 @@ class Head(NamedTuple):
     """The accepted versions of messages that were replaced. Of others, version 0 is accepted."""
     counter: int = 0
     """The last version."""
+    summaries: Mapping[str, Sequence[bytes]] = MappingProxyType({})
+    """The digests of the accepted running summaries, by agent (empty for the history). Summaries of other agents are not
+    compared: their session was restored, or had no messages."""
 
     @classmethod
     def new(cls, next_position: int = 0) -> Head:
@@ -133,7 +136,7 @@ class Head(NamedTuple):
     @classmethod
     def load(cls, data: bytes) -> Head:
         """Return the head in the result of `dump`."""
-        generation, following, messages, system, ending, versions, counter = ormsgpack.unpackb(data)
+        generation, following, messages, system, ending, versions, counter, summaries = ormsgpack.unpackb(data)
         return cls(
             generation,
             following,
@@ -142,6 +145,7 @@ class Head(NamedTuple):
             Positions(_absolute(ending)),
             {position: tuple(accepted) for position, accepted in versions},
             counter,
+            {agent: tuple(digests) for agent, digests in summaries},
         )
 
     def dump(self) -> bytes:
@@ -156,6 +160,7 @@ class Head(NamedTuple):
                 _differences(self._stored(self.ending).ranges),
                 list(kept.items()),
                 self.counter,
+                [(agent, list(digests)) for agent, digests in self.summaries.items()],
             )
         )
 
@@ -212,8 +217,14 @@ class Head(NamedTuple):
 
     def without(self, agent: str | None) -> Head:
         """Return the head after the messages of an agent were deleted, or those of all agents."""
-        messages = {} if agent is None else {one: positions for one, positions in self.messages.items() if one != agent}
-        return self._replace(messages=messages)
+        if agent is None:  # the summaries are emptied
+            return self._replace(messages={}, summaries=dict.fromkeys(self.summaries, ()))
+        return self._replace(messages={one: positions for one, positions in self.messages.items() if one != agent})
+
+    def with_summary(self, agent: str | None, digests: Sequence[bytes] | None) -> Head:
+        """Return the head with other accepted summaries of an agent; None: they are not compared."""
+        summaries = {one: known for one, known in self.summaries.items() if one != (agent or "")}
+        return self._replace(summaries=summaries if digests is None else {**summaries, agent or "": tuple(digests)})
 
     def trimmed(self, agent: str | None, keep: int) -> Head:
         """Return the head after all but an agent's newest `keep` messages were deleted; see `Append.keep`."""

@@ -411,7 +411,7 @@ class ItemGuard:
         # A deletion has no time, from which the database could count the first TTL of a row. The next write sets it.
         endless = expires == NEVER or (not now and name in state.lasting)
         ttl = None if endless else max(0.0, expires - base) + _MARGIN
-        return [Swap(place, name, revision, ItemPut(place, name, value, ttl, None))]
+        return [Swap(place, name, revision, ItemPut(place, name, value, ttl, None, holds_text=False))]
 
     def write(
         self,

@@ -34,6 +34,7 @@ from langchain_agentmem.backends.encrypted.message_rows import (
     OVERHEAD,
     MessageCipher,
     PlainMessage,
+    StaleHeadError,
     added,
     check_newest,
     check_page,
@@ -49,6 +50,8 @@ from langchain_agentmem.text.vectors import width_of
 
 _PAGE = 500
 _KNOWN_HEADS = 256
+_SUMMARY_BYTES = 8
+"""The length of the digest of a summary."""
 
 
 class _Log(NamedTuple):
@@ -280,9 +283,24 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
 
     # Summaries
 
-    @as_inner
     def summary(self, key: SessionKey, agent: str | None, now: float) -> Program[StoredSummary | None]:
-        found = yield from self._inner.summary(self._key(key), self._summarised(agent), now)
+        def begin() -> Program[StoredSummary | None]:
+            inner = self._inner.summary(self._key(key), self._summarised(agent), now)
+            stored, found = yield from together([self._inner.head(self._key(key), now), inner])
+            plain = self._plain_stored_summary(key, agent, found)
+            known = self._cipher.head(key, stored).summaries.get(agent or "")
+            if plain is not None and plain.value and known is not None and self._digest_of(plain) not in known:
+                msg = (
+                    f"The summary of session {key.session_id!r} was replaced by another one: the database was altered."
+                )
+                raise StaleHeadError(msg)
+            return plain
+
+        return self._paired("summary", begin, self._inner.summary(key, agent, now))
+
+    def _plain_stored_summary(
+        self, key: SessionKey, agent: str | None, found: StoredSummary | None
+    ) -> StoredSummary | None:
         if found is None or not found.value:
             return found
         value, covers = self.plain_summary(key, agent, found.value)
@@ -291,12 +309,29 @@ class EncryptedMessages(EncryptedTable[MessageLog]):
             raise TamperedDataError(msg)
         return found._replace(value=value)
 
-    @as_inner
+    @storage_program
     def swap_summary(
         self, key: SessionKey, agent: str | None, summary: StoredSummary, expected: int | None, now: float
     ) -> Program[bool]:
         sealed = summary._replace(value=self.sealed_summary(key, agent, summary.value, summary.covers))
-        return (yield from self._inner.swap_summary(self._key(key), self._summarised(agent), sealed, expected, now))
+        place = (self._key(key), self._summarised(agent))
+        stored = yield from self._inner.head(place[0], now)
+        if stored.value is None:  # the session has no messages
+            return (yield from self._inner.swap_summary(*place, sealed, expected, now))
+        head, digest = self._cipher.head(key, stored), self._digest_of(summary)
+        former = head.summaries.get(agent or "")
+        known = former
+        if known is None:
+            found = self._plain_stored_summary(key, agent, (yield from self._inner.summary(*place, now)))
+            known = [self._digest_of(found)] if found is not None and found.value else []
+        # Both summaries are accepted until the new one is stored: a database may store each step at once.
+        stored = yield from self._swap(key, stored, head.with_summary(agent, [*known, digest]), now)
+        written = yield from self._inner.swap_summary(*place, sealed, expected, now)
+        yield from self._swap(key, stored, head.with_summary(agent, [digest] if written else former), now)
+        return written
+
+    def _digest_of(self, summary: StoredSummary) -> bytes:
+        return self._ring.digest("summary", summary.value, str(summary.covers), size=_SUMMARY_BYTES)
 
     def _summarised(self, agent: str | None) -> str | None:
         return agent if agent == LIST_SUMMARY else self._agent(agent)

@@ -90,7 +90,7 @@ class SqliteItems:
             }
             ((item, odd),) = yield from Fetch(SQL["put"], parameters)
             ids.append((item,))
-            replaced = replaced or bool(odd)
+            replaced = replaced or (bool(odd) and put.holds_text)
         if replaced:
             yield from Replaced()
         yield from self._unindex(ids)
