@@ -175,7 +175,7 @@ class Loader:
                 if codec.verifiable and reference(opened, secret) != one:
                     _refuse("an element of a stored value was replaced")
                 value = codec.load_opened(opened)
-                element = Element(value, opened)
+                element = Element(None, opened)
             else:
                 value = element.copy(codec)
             values.append(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import BaseMessage
 
@@ -21,7 +21,7 @@ class Element:
     bytes are packed. Any other element is kept as its plain form.
 
     Args:
-        value: The element. It is not kept.
+        value: The element, which is not kept; None if it was only read. Then the first copy decodes it.
         identity: Its plain form, from `Codec.identify`.
 
     Example:
@@ -35,7 +35,7 @@ class Element:
         (False, 'Hi')
     """
 
-    __slots__ = ("_cls", "_dicts", "_fields", "_identity", "_lists", "size")
+    __slots__ = ("_cls", "_dicts", "_fields", "_identity", "_is_read", "_lists", "size")
 
     def __init__(self, value: Any, identity: Typed) -> None:
         self.size = len(identity.data)
@@ -45,6 +45,7 @@ class Element:
         self._fields: dict[str, Any] = {}
         self._lists: tuple[str, ...] = ()
         self._dicts: tuple[str, ...] = ()
+        self._is_read = value is None
         if is_plain_message(value):
             self._keep_fields(value)
 
@@ -63,7 +64,8 @@ class Element:
                 return
         self._lists, self._dicts = tuple(lists), tuple(dicts)
         self._fields = self._copied(message.__dict__)
-        self._cls, self._identity = type(message), None
+        self._cls = type(message)
+        self._identity = None  # last: another thread may copy the element meanwhile
 
     def _copied(self, fields: dict[str, Any]) -> dict[str, Any]:
         copied = {**fields}
@@ -80,8 +82,9 @@ class Element:
             InvalidInputError: The value cannot be stored.
             UnsupportedValueError: The value cannot be stored.
         """
-        if self._cls is None:
-            return codec.identify(value) == self._identity
+        identity = self._identity
+        if identity is not None:
+            return codec.identify(value) == identity
         if type(value) is not self._cls:
             return False
         try:
@@ -94,10 +97,15 @@ class Element:
 
     def copy(self, codec: Codec) -> Any:
         """Return the element as a new object."""
-        if self._cls is None:
-            assert self._identity is not None
-            return codec.load_opened(self._identity)
-        return built(self._cls, self._copied(self._fields))
+        identity = self._identity
+        if identity is None:
+            return built(cast("type[BaseMessage]", self._cls), self._copied(self._fields))
+        value = codec.load_opened(identity)
+        if self._is_read:
+            self._is_read = False
+            if is_plain_message(value):
+                self._keep_fields(value)
+        return value
 
 
 def unchanged(values: Sequence[Any], kept: Sequence[Element], codec: Codec) -> tuple[int, int]:
