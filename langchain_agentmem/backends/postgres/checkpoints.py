@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import writes_sort_key
@@ -29,7 +30,7 @@ from langchain_agentmem.backends.postgres.statements import statements
 from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.encoding.json_values import dump_exact_json
 from langchain_agentmem.encoding.layout import NOTHING_KNOWN, PLAIN, Known, StoredValue, ValueKey
-from langchain_agentmem.encoding.references import Typed
+from langchain_agentmem.encoding.references import Typed, each_reference
 from langchain_agentmem.errors import DamagedDataError, UnsupportedValueError
 from langchain_agentmem.programs import Execute, Fetch, Program, one_statement, storage_program
 
@@ -338,7 +339,12 @@ class _Answer(NamedTuple):
         chains: dict[ValueKey, StoredValue] = {}
         elements: dict[bytes, Typed] = {}
         for part, fields, type_, data, reference in rows:
-            if part == "element":
+            if part == "elements":
+                types, lengths = fields
+                ends = list(accumulate(lengths))
+                bounds = zip(each_reference(reference), types, [0, *ends], ends, strict=False)
+                elements.update((one, Typed(kind, data[start:end])) for one, kind, start, end in bounds)
+            elif part == "element":
                 elements[reference] = Typed(type_, data)
             elif part == "write":
                 namespace, id_, task_id, index, task_path, channel = fields

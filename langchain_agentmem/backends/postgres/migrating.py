@@ -60,6 +60,7 @@ WHERE schema.nspname = current_schema() AND proname ~ '^agentmem_'
 _PLANNED_ONCE = [
     "agentmem_delete_items",
     "agentmem_add_values",
+    "agentmem_ancestors",
     "agentmem_get",
     "agentmem_get_items",
     "agentmem_lock_items",

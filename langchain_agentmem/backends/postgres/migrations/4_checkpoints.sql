@@ -25,7 +25,7 @@ DROP FUNCTION agentmem_parts(bigint, text, jsonb, bytea[])
 -- Return the rows of values and of all values that they are spliced from, the elements of these and of some runs of references, and
 -- the values of `PostgresSaver`. Parameters: the number and the name of the thread, keys of values (a JSON list), runs of
 -- references, values that the caller has (JSON lists of namespace, channel, version and digest), whose bases and elements are
--- omitted.
+-- omitted. A row `elements` holds many small elements: their types and lengths, all their data, and all their references.
 CREATE FUNCTION agentmem_parts(thread_ bigint, name_ text, keys_ jsonb, runs_ bytea[], known_ text[])
 RETURNS TABLE (part text, fields jsonb, type text, data bytea, reference bytea)
 LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
@@ -68,14 +68,22 @@ BEGIN
         END LOOP;
     END LOOP;
     IF cardinality(runs_) > 0 THEN
-        RETURN QUERY SELECT 'element'::text, NULL::jsonb, element.type, element.data, held.reference
-        FROM (
-            SELECT DISTINCT substr(run.data, place.at, 16) AS reference
-            FROM unnest(runs_) AS run (data) CROSS JOIN LATERAL generate_series(1, length(run.data), 16) AS place (at)
-        ) AS held CROSS JOIN LATERAL (
-            SELECT * FROM agentmem_elements AS element
-            WHERE element.thread = thread_ AND element.reference = held.reference LIMIT 1
-        ) AS element;
+        RETURN QUERY WITH found AS MATERIALIZED (
+            SELECT held.reference, element.type, element.data, length(element.data) <= 65536 AS is_small,
+                row_number() OVER () / 4096 AS part
+            FROM (
+                SELECT DISTINCT substr(run.data, place.at, 16) AS reference
+                FROM unnest(runs_) AS run (data) CROSS JOIN LATERAL generate_series(1, length(run.data), 16) AS place (at)
+            ) AS held CROSS JOIN LATERAL (
+                SELECT * FROM agentmem_elements AS element
+                WHERE element.thread = thread_ AND element.reference = held.reference LIMIT 1
+            ) AS element
+        )
+        SELECT 'elements'::text, jsonb_build_array(jsonb_agg(found.type), jsonb_agg(length(found.data))), NULL::text,
+            string_agg(found.data, ''::bytea), string_agg(found.reference, ''::bytea)
+        FROM found WHERE found.is_small GROUP BY found.part
+        UNION ALL
+        SELECT 'element', NULL, found.type, found.data, found.reference FROM found WHERE NOT found.is_small;
     END IF;
 END $$
 
@@ -96,24 +104,29 @@ BEGIN
     IF thread_.secret IS NOT NULL THEN
         RETURN QUERY SELECT 'secret'::text, NULL::jsonb, thread_.secret_type, thread_.secret, NULL::bytea;
     END IF;
-    FOR at_ IN 1 .. cardinality(ids_) LOOP
-        FOR pending_ IN
+    FOR pending_ IN
+        SELECT pending.* FROM unnest(namespaces_, ids_) AS wanted (namespace, id) CROSS JOIN LATERAL (
             SELECT * FROM checkpoint_writes AS pending
-            WHERE pending.thread_id = name_ AND pending.checkpoint_ns = namespaces_[at_]
-              AND pending.checkpoint_id = ids_[at_] AND (channels_ IS NULL OR pending.channel = ANY (channels_))
-        LOOP
-            RETURN QUERY SELECT 'write'::text, jsonb_build_array(
-                pending_.checkpoint_ns, pending_.checkpoint_id, pending_.task_id, pending_.idx, pending_.task_path,
-                pending_.channel
-            ), pending_.type, pending_.blob, NULL::bytea;
-            IF pending_.type LIKE 'agentmem:value:%' THEN
-                keys_ := keys_ || jsonb_build_array(jsonb_build_array(
-                    pending_.checkpoint_ns, pending_.channel, substr(pending_.type, 16)
-                ));
-            ELSIF pending_.type LIKE 'agentmem:%' THEN
-                runs_ := runs_ || pending_.blob;
-            END IF;
-        END LOOP;
+            WHERE pending.thread_id = name_ AND pending.checkpoint_ns = wanted.namespace
+              AND pending.checkpoint_id = wanted.id AND (channels_ IS NULL OR pending.channel = ANY (channels_))
+            OFFSET 0
+        ) AS pending
+    LOOP
+        part := 'write';
+        fields := jsonb_build_array(
+            pending_.checkpoint_ns, pending_.checkpoint_id, pending_.task_id, pending_.idx, pending_.task_path,
+            pending_.channel
+        );
+        type := pending_.type;
+        data := pending_.blob;
+        RETURN NEXT;
+        IF pending_.type LIKE 'agentmem:value:%' THEN
+            keys_ := keys_ || jsonb_build_array(jsonb_build_array(
+                pending_.checkpoint_ns, pending_.channel, substr(pending_.type, 16)
+            ));
+        ELSIF pending_.type LIKE 'agentmem:%' THEN
+            runs_ := runs_ || pending_.blob;
+        END IF;
     END LOOP;
     RETURN QUERY SELECT * FROM agentmem_parts(thread_.id, name_, keys_, runs_, known_);
 END $$
@@ -151,4 +164,32 @@ BEGIN
         SELECT coalesce(jsonb_agg(jsonb_build_array(namespace_, stored.key, stored.value)), '[]')
         FROM jsonb_each_text(saved_.stored) AS stored
     ), ARRAY[namespace_], ARRAY[saved_.checkpoint_id], NULL, known_);
+END $$
+
+-- ancestors --
+-- Return a checkpoint, its parent, and so on. Parameters: the name of the thread, namespace, checkpoint ID, the maximum number of
+-- checkpoints, `now_`.
+CREATE OR REPLACE FUNCTION agentmem_ancestors(
+    name_ text, namespace_ text, id_ text, limit_ bigint, now_ double precision
+) RETURNS SETOF agentmem_saved LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM agentmem_threads WHERE name = name_ AND expires_at <= now_) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY WITH RECURSIVE line (id, generation) AS (
+        SELECT id_, 1
+        UNION ALL
+        SELECT parent.id, line.generation + 1 FROM line CROSS JOIN LATERAL (
+            SELECT saved.parent_checkpoint_id AS id FROM checkpoints AS saved
+            WHERE saved.thread_id = name_ AND saved.checkpoint_ns = namespace_ AND saved.checkpoint_id = line.id
+            LIMIT 1
+        ) AS parent
+        WHERE parent.id IS NOT NULL AND line.generation < limit_
+    )
+    SELECT found.* FROM line CROSS JOIN LATERAL (
+        SELECT * FROM agentmem_saved AS saved
+        WHERE saved.thread_id = name_ AND saved.checkpoint_ns = namespace_ AND saved.checkpoint_id = line.id
+        LIMIT 1
+    ) AS found
+    WHERE limit_ > 0 ORDER BY line.generation;
 END $$
