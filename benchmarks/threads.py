@@ -351,10 +351,12 @@ def sync_chats(backend: str, databases: Databases, args: argparse.Namespace) -> 
 class Side:
     """One saver with a long thread."""
 
-    def __init__(self, name: str, open_: Callable[[], Any], database: Database, state: type) -> None:
+    def __init__(
+        self, name: str, open_: Callable[[Any], Any], database: Database, state: type, stack: contextlib.ExitStack
+    ) -> None:
         self.name, self.database = name, database
         self._open, self._state = open_, state
-        self.graph = graph_of(open_(), state)
+        self.graph = graph_of(open_(stack), state)
         self.config: Any = {"configurable": {"thread_id": "thread"}}
         self.graph.invoke({"messages": [HumanMessage("warm")]}, {"configurable": {"thread_id": "warm"}})
         self.empty = database.size()
@@ -369,10 +371,11 @@ class Side:
 
     def cold(self) -> tuple[float, float]:
         """Load the thread with a new saver."""
-        graph = graph_of(self._open(), self._state)
-        graph.get_state({"configurable": {"thread_id": "warm"}})
-        with Clock(self.database.pid) as clock:
-            messages = graph.get_state(self.config).values["messages"]
+        with contextlib.ExitStack() as stack:
+            graph = graph_of(self._open(stack), self._state)
+            graph.get_state({"configurable": {"thread_id": "warm"}})
+            with Clock(self.database.pid) as clock:
+                messages = graph.get_state(self.config).values["messages"]
         assert len(messages) > 10
         return clock.client, clock.server
 
@@ -388,7 +391,7 @@ def long_thread(backend: str, databases: Databases, args: argparse.Namespace) ->
 
         def side(name: str, make: Callable[..., Any], state: type) -> Side:
             database = databases.new(backend)
-            return Side(name, lambda: make(backend, database.url, 4, stack), database, state)
+            return Side(name, lambda own: make(backend, database.url, 1, own), database, state, stack)
 
         sides = [
             side("peer, deltas", theirs, Deltas),
