@@ -64,6 +64,9 @@ class _Column:
         import numpy as np
 
         size = self.size + len(values)
+        if not self.size and values.dtype == self._values.dtype:
+            self._values, self.size = values, size  # without a copy; the first growth makes one
+            return
         if size > len(self._values):
             room = size if not self.size else max(size, self.size + self.size // 2)
             grown = np.zeros((room, *self._values.shape[1:]), dtype=self._values.dtype)
@@ -91,6 +94,12 @@ class _Codes:
             code = self._codes[value] = len(self.values)
             self.values.append(value)
         return code
+
+    def of_all(self, values: Sequence[Any]) -> list[int]:
+        """Return the index of each value."""
+        for value in set(values):
+            self.of(value)
+        return list(map(self._codes.__getitem__, values))
 
     def known(self, value: Any) -> int | None:
         """Return the index of a value; None if it never occurred."""
@@ -236,8 +245,8 @@ class GrowingCorpus:
             "session": session,
             "position": position,
             "created_at": np.frombuffer(entries.times, dtype="<f8"),
-            "role": np.array([self._roles.of(one) for one in entries.roles], dtype=np.int32),
-            "agent": np.array([self._agents.of(one) for one in entries.agents], dtype=np.int32),
+            "role": np.array(self._roles.of_all(entries.roles), dtype=np.int32),
+            "agent": np.array(self._agents.of_all(entries.agents), dtype=np.int32),
             **marked._asdict(),
             "widths": widths,
             "starts": np.cumsum(stored) - stored + self._numbers.size,
@@ -270,7 +279,8 @@ class GrowingCorpus:
             values, often = np.unique(given, return_counts=True)
             self._width = int(values[often.argmax()])
             self._vectors = _Column(np.float32, self._width // 4)
-            self._vectors.add(np.zeros((self.size, self._width // 4), dtype=np.float32))
+            if self.size:
+                self._vectors.add(np.zeros((self.size, self._width // 4), dtype=np.float32))
         if self._vectors is None:
             return
         fits = widths == self._width

@@ -78,12 +78,36 @@ def packed(rows: Iterable[Sequence[Any]]) -> Entries:
     Args:
         rows: The messages; see `EntryRow`.
     """
-    import numpy as np
-
     every = list(rows)
     if not every:
         return Entries()
-    positions, roles, agents, times, words, vectors, bodies = zip(*every, strict=True)
+    positions, roles, agents, times, words, vectors, contents = zip(*every, strict=True)
+    bodies = {at: body for at, body in enumerate(contents) if body is not None}
+    return packed_columns(positions, roles, agents, times, words, vectors, bodies)
+
+
+def packed_columns(
+    positions: Sequence[int],
+    roles: Sequence[str],
+    agents: Sequence[str | None],
+    times: Sequence[float],
+    words: Sequence[bytes | None],
+    vectors: Sequence[bytes | None],
+    bodies: Mapping[int, Typed],
+) -> Entries:
+    """Return messages in packed columns.
+
+    Args:
+        positions: The positions of the messages.
+        roles: Their roles, as for the other arguments: one element for each message.
+        agents: See `roles`.
+        times: See `roles`.
+        words: See `roles`.
+        vectors: See `roles`.
+        bodies: The contents of messages without words, by row.
+    """
+    import numpy as np
+
     return Entries(
         np.array(positions, dtype="<i8").tobytes(),
         np.array(times, dtype="<f8").tobytes(),
@@ -93,7 +117,27 @@ def packed(rows: Iterable[Sequence[Any]]) -> Entries:
         b"".join([one for one in words if one is not None]),
         np.array([0 if one is None else len(one) for one in vectors], dtype="<i4").tobytes(),
         b"".join([one for one in vectors if one is not None]),
-        {at: body for at, body in enumerate(bodies) if body is not None and words[at] is None},
+        {at: body for at, body in bodies.items() if words[at] is None},
+    )
+
+
+def joined(parts: Sequence[Entries]) -> Entries:
+    """Return packed messages as one."""
+    bodies: dict[int, Typed] = {}
+    first = 0
+    for part in parts:
+        bodies.update({first + at: body for at, body in part.bodies.items()})
+        first += part.size
+    return Entries(
+        b"".join([part.positions for part in parts]),
+        b"".join([part.times for part in parts]),
+        [role for part in parts for role in part.roles],
+        [agent for part in parts for agent in part.agents],
+        b"".join([part.word_sizes for part in parts]),
+        b"".join([part.words for part in parts]),
+        b"".join([part.vector_sizes for part in parts]),
+        b"".join([part.vectors for part in parts]),
+        bodies,
     )
 
 

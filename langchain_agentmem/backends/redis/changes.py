@@ -7,14 +7,13 @@ reach its server after its note. Each session has an edition and a next position
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from langchain_agentmem.backends.contract import Changes, SessionChange, SessionKey, SessionVersion
-from langchain_agentmem.backends.contract.changes import EntryRow, first_unknown, packed
+from langchain_agentmem.backends.contract import Changes, Entries, SessionChange, SessionKey, SessionVersion
+from langchain_agentmem.backends.contract.changes import first_unknown, joined
 from langchain_agentmem.backends.redis import indexes
-from langchain_agentmem.backends.redis.message_rows import index_entries
+from langchain_agentmem.backends.redis.message_rows import packed_entries
 from langchain_agentmem.backends.redis.scripts import InvokeAll
 from langchain_agentmem.backends.redis.session_keys import invoke, owner_index
 from langchain_agentmem.programs import Program
@@ -49,7 +48,7 @@ def changed_sessions(
     if session_id is None:
         read_at, names = yield from _named(owner_index(tenant, user_id), known)
     changed: list[SessionChange] = []
-    rows: list[EntryRow] = []
+    parts: list[Entries] = []
     for start in range(0, len(names), _SESSIONS_AT_ONCE):
         some = names[start : start + _SESSIONS_AT_ONCE]
         steps = []
@@ -65,11 +64,11 @@ def changed_sessions(
             expires_at = None if expires is None else float(expires)
             version = current[name] = SessionVersion(edition.decode(), int(following), expires_at)
             if first_unknown(former, version) is not None:
-                own = _entries(name, int(first), found)
-                changed.append(SessionChange(name, version, int(first), len(own)))
-                rows += own
+                own = packed_entries(int(first), *found)
+                changed.append(SessionChange(name, version, int(first), own.size))
+                parts.append(own)
     gone = [one for one in known.sessions if one not in current]
-    return Changes(Known(read_at, current), changed, gone, packed(rows))
+    return Changes(Known(read_at, current), changed, gone, joined(parts))
 
 
 def _named(index: str, known: Known) -> Program[tuple[int, list[str]]]:
@@ -81,12 +80,3 @@ def _named(index: str, known: Known) -> Program[tuple[int, list[str]]]:
     if found.are_all:
         names = list(dict.fromkeys([*names, *known.sessions]))
     return found.read_at, names
-
-
-def _entries(name: str, first: int, found: Sequence[Any]) -> list[EntryRow]:
-    positions, lengths, entries, logs = found
-    return [
-        (one.position, one.role, one.agent, one.created_at, one.words, one.vector, None)
-        for one in index_entries(name, None, positions, lengths, entries, logs)
-        if one.position >= first
-    ]

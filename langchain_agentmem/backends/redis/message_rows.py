@@ -9,7 +9,8 @@ from typing import Any
 
 import ormsgpack
 
-from langchain_agentmem.backends.contract import IndexEntry, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.contract import Entries, IndexEntry, MessageRow, SessionKey, SessionRow
+from langchain_agentmem.backends.contract.changes import packed_columns
 from langchain_agentmem.backends.redis.scripts import framed
 from langchain_agentmem.encoding.references import Typed
 
@@ -64,6 +65,45 @@ def index_entries(
             words = entries[middle:end]
             found.append(IndexEntry(session_id, position, role, created_at, words, vectors.get(position), agent=author))
     return sorted(found, key=lambda entry: entry.position)
+
+
+def packed_entries(first: int, positions: bytes, lengths: bytes, entries: bytes, logs: Sequence[Any]) -> Entries:
+    """Return the search entries of a session in packed columns.
+
+    Args:
+        first: The position of the first message that is wanted.
+        positions: See `index_entries`, as for the other arguments.
+        lengths: See `positions`.
+        entries: See `positions`.
+        logs: See `positions`.
+    """
+    import numpy as np
+
+    found = np.fromiter(map(int, positions.split()), dtype="<i8")
+    ends = np.cumsum(np.fromiter(map(int, lengths.split()), dtype=np.int64))
+    order = np.argsort(found, kind="stable")
+    order = order[found[order] >= first]
+    roles, agents, times, words = [], [], [], []
+    for end, start in zip(ends[order].tolist(), np.concatenate([[0], ends])[order].tolist(), strict=True):
+        (length,) = _LENGTH.unpack_from(entries, start)
+        middle = start + _LENGTH.size + length
+        role, agent, created_at = ormsgpack.unpackb(entries[start + _LENGTH.size : middle])
+        roles.append(role)
+        agents.append(agent)
+        times.append(created_at)
+        words.append(entries[middle:end])
+    wanted = found[order]
+    packed = packed_columns(wanted.tolist(), roles, agents, times, words, [], {})
+    if len(logs) == 2:  # vectors of one model, of each message and in order: one block without their positions
+        width = int(logs[0])
+        records = np.frombuffer(logs[1], dtype=np.dtype([("position", "<f8"), ("vector", f"V{width}")]))
+        if len(records) == len(wanted) and (records["position"] == wanted).all():
+            sizes = np.full(len(wanted), width, dtype="<i4").tobytes()
+            return packed._replace(vectors=records["vector"].tobytes(), vector_sizes=sizes)
+    by_position = vectors_in(logs)
+    vectors = [by_position.get(at) for at in wanted.tolist()]
+    sizes = np.array([len(one or b"") for one in vectors], dtype="<i4").tobytes()
+    return packed._replace(vectors=b"".join([one for one in vectors if one is not None]), vector_sizes=sizes)
 
 
 def vectors_in(logs: Sequence[Any]) -> dict[int, bytes]:

@@ -6,7 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 
-from langchain_agentmem.backends.contract.changes import Changes, SessionChange, SessionVersion, first_unknown, packed
+from langchain_agentmem.backends.contract.changes import (
+    Changes,
+    Entries,
+    SessionChange,
+    SessionVersion,
+    first_unknown,
+    packed_columns,
+)
 from langchain_agentmem.backends.statements import load_statements
 from langchain_agentmem.encoding.references import Typed
 from langchain_agentmem.programs import Fetch, Program
@@ -43,5 +50,9 @@ def changed_sessions(
     counts = Counter(row[0] for row in rows)
     sessions = [SessionChange(name, current[name], first, counts[number]) for name, (number, first) in changed.items()]
     gone = [name for name in known if name not in current]
-    entries = packed([(*known_, None if type_ is None else Typed(type_, body)) for _, *known_, type_, body in rows])
+    entries = Entries()
+    if rows:
+        _, positions, roles, agents, times, words, found_vectors, types, contents = zip(*rows, strict=True)
+        bodies = {at: Typed(kind, contents[at]) for at, kind in enumerate(types) if kind is not None}
+        entries = packed_columns(positions, roles, agents, times, words, found_vectors, bodies)
     return Changes(current, sessions, gone, entries)
