@@ -129,7 +129,7 @@ def measured(name: str, url: str, sizes: list[int], runs: int, pool: list[str], 
                 part = [rows[(stored + at) % TEXTS] for at in range(min(PER_SESSION, size - stored))]
                 added(writer, f"session {stored}", part)
                 stored += len(part)
-            with AgentMemory.from_url(url, embeddings=model, search_memory=1024) as memory:
+            with AgentMemory.from_url(url, embeddings=model, search_cache=1024) as memory:
                 memory.search_history("begin", user_id="nobody")  # connections are open
                 first = milliseconds(lambda: memory.search_history(queries(1)[0], user_id=USER))
                 warm = [milliseconds(lambda: memory.search_history(query, user_id=USER)) for query in queries(runs)]  # noqa: B023
@@ -186,14 +186,14 @@ def measured_peer(name: str, store: BaseStore, sizes: list[int], runs: int, pool
 def of_many_users(url: str, users: int, pool: list[str], model: Known) -> str:
     rows = rows_of(pool[:50], model)
     largest = 0
-    with AgentMemory.from_url(url, embeddings=model, search_memory=16) as memory:
+    with AgentMemory.from_url(url, embeddings=model, search_cache=16) as memory:
         for number in range(users):
             numbered = [row._replace(position=at) for at, row in enumerate(rows)]
             addition = Append(numbered, None, time.time(), token=secrets.randbits(62))
             memory.backend.write(memory.backend.messages.append(SessionKey("default", f"user {number}", "s"), addition))
             memory.search_history(pool[number], user_id=f"user {number}")
             largest = max(largest, Corpora.of(memory.backend).nbytes)
-    return f"{users:,} users of 50 messages, search_memory=16: at most {largest / 2**20:.1f} MB"
+    return f"{users:,} users of 50 messages, search_cache=16: at most {largest / 2**20:.1f} MB"
 
 
 def main() -> None:

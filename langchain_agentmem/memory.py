@@ -109,7 +109,7 @@ class AgentMemory(
         searchable: If true, words and vectors are stored in a form that the database can search; see docs/encryption.md. If
             false, a search under a key decrypts and ranks the user's messages and items in this process. The first memory
             of a tenant sets it for good. Default: None (as it was set; false for a new tenant).
-        search_memory: The megabytes that searches of chat histories may keep in memory between them, for all users
+        search_cache: The megabytes that searches of chat histories may keep in memory between them, for all users
             together. With 0, each search reads all messages. Default: 256.
         index_fields: Top-level fields of items that filters of the store often name, such as `["kind"]`. They get an index on
             SQLite and Postgres. An index that exists stays until you drop it. Default: None (none).
@@ -167,7 +167,7 @@ class AgentMemory(
         key: Key | None = None,
         searchable: bool | None = None,
         index_fields: Sequence[str] | None = None,
-        search_memory: float | None = None,
+        search_cache: float | None = None,
     ) -> None:
         model_of_environment: str | None = None
         if backend is None:
@@ -185,7 +185,7 @@ class AgentMemory(
             key = described.get("key") if key is None else key
             searchable = described.get("searchable") if searchable is None else searchable
             index_fields = described.get("index_fields") if index_fields is None else index_fields
-            search_memory = described.get("search_memory") if search_memory is None else search_memory
+            search_cache = described.get("search_cache") if search_cache is None else search_cache
             if session_timeout is OMITTED:
                 session_timeout = described.get("session_timeout", SESSION_TIMEOUT)
         elif credentials is not None:
@@ -242,7 +242,7 @@ class AgentMemory(
             sweeper=sweeper,
             cache=self.read_cache,
             guard=guard,
-            search_memory=search_memory,
+            search_cache=search_cache,
         )
         self._histories = Histories(engine, kept, duration, limit, budget)
         self.sessions = Sessions(engine)
@@ -266,7 +266,7 @@ class AgentMemory(
             "session_timeout": session_timeout,
             "key": key,
             "searchable": searchable,
-            "search_memory": search_memory,
+            "search_cache": search_cache,
         }
         self._tenants = Tenants(type(self), found, options)
         self._cleaner = cleaner_of(self, check_cleanup_policy(cleanup))

@@ -153,8 +153,8 @@ class AgentMemSettings(BaseSettings):
     """With a key: if true, the database can search words and vectors (`AGENTMEM_SEARCHABLE`)."""
     index_fields: Annotated[list[str] | None, NoDecode, BeforeValidator(_fields)] = None
     """The fields of items that get an index (`AGENTMEM_INDEX_FIELDS`); in the environment, separated by commas."""
-    search_memory: float | None = Field(default=None, ge=0)
-    """The megabytes that searches of histories may keep in memory (`AGENTMEM_SEARCH_MEMORY`); 256 by default."""
+    search_cache: float | None = Field(default=None, ge=0)
+    """The megabytes that searches of histories may keep in memory (`AGENTMEM_SEARCH_CACHE`); 256 by default."""
     pool_size: int | None = Field(default=None, ge=1, le=1000)
     """The maximum number of connections to Postgres or Redis (`AGENTMEM_POOL_SIZE`). SQLite ignores it."""
     timeout: float | None = Field(default=None, gt=0)
@@ -202,7 +202,7 @@ class AgentMemSettings(BaseSettings):
             "session_timeout",
             "searchable",
             "index_fields",
-            "search_memory",
+            "search_cache",
         )
         given = {name: getattr(self, name) for name in names}
         if self.key is not None:

@@ -46,7 +46,7 @@ class MemoryOptions(TypedDict, total=False):
     key: Key | None
     searchable: bool | None
     index_fields: Sequence[str] | None
-    search_memory: float | None
+    search_cache: float | None
 
 
 class StoreOptions(TypedDict, total=False):

@@ -60,7 +60,7 @@ class HistoryEngine:
         sweeper: Deletes expired data after writes. Default: a new `Sweeper`.
         cache: The cache of reads, which ending or deleting a session invalidates. Default: None (nothing is cached).
         guard: The rules for what must not be stored. Default: None (anything is stored).
-        search_memory: The bound of what searches keep in memory, in megabytes. Default: None (that of the backend).
+        search_cache: The bound of what searches keep in memory, in megabytes. Default: None (that of the backend).
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -85,9 +85,9 @@ class HistoryEngine:
         sweeper: Sweeper | None = None,
         cache: CachedReads | None = None,
         guard: Guard | None = None,
-        search_memory: float | None = None,
+        search_cache: float | None = None,
     ) -> None:
-        Corpora.of(backend, search_memory)
+        Corpora.of(backend, search_cache)
         self.guard = guard
         self.backend = backend
         self.tenant = tenant

@@ -29,7 +29,7 @@ from langchain_agentmem.text.words import checked_words
 if TYPE_CHECKING:
     from typing import Any
 
-SEARCH_MEMORY = 256
+SEARCH_CACHE = 256
 """The default bound of all corpora, in megabytes."""
 
 _MEGABYTE = 2**20
@@ -149,7 +149,7 @@ class Corpora:
     """The corpora that a process keeps between searches of one database.
 
     Args:
-        megabytes: The bound of all corpora together. Default: `SEARCH_MEMORY`. With 0, every search reads all messages.
+        megabytes: The bound of all corpora together. Default: `SEARCH_CACHE`. With 0, every search reads all messages.
 
     Example:
         >>> from langchain_agentmem.search.corpora import Corpora
@@ -157,7 +157,7 @@ class Corpora:
         0
     """
 
-    def __init__(self, megabytes: float = SEARCH_MEMORY) -> None:
+    def __init__(self, megabytes: float = SEARCH_CACHE) -> None:
         self._most = int(megabytes * _MEGABYTE)
         self._kept: RecentValues[Hashable, Kept] = RecentValues(_MOST_CORPORA)
 
@@ -175,12 +175,10 @@ class Corpora:
         """
         if megabytes is not None:
             if isinstance(megabytes, bool) or not isinstance(megabytes, (int, float)):
-                msg = (
-                    f"search_memory must be a number of megabytes, got {type(megabytes).__name__}: {shown(megabytes)}."
-                )
+                msg = f"search_cache must be a number of megabytes, got {type(megabytes).__name__}: {shown(megabytes)}."
                 raise InvalidTypeError(msg)
             if not 0 <= megabytes < _MOST_MEGABYTES:
-                msg = f"search_memory must be at least 0 and less than {_MOST_MEGABYTES:,} megabytes, got {shown(megabytes)}."
+                msg = f"search_cache must be at least 0 and less than {_MOST_MEGABYTES:,} megabytes, got {shown(megabytes)}."
                 raise InvalidInputError(msg)
         with _lock:
             found = _corpora.get(backend)

@@ -159,7 +159,7 @@ def test_words_of_a_new_reindexing_are_found(memories):
 
 
 def test_corpora_stay_within_their_bound(url):
-    with AgentMemory.from_url(url, search_memory=0.05) as memory:
+    with AgentMemory.from_url(url, search_cache=0.05) as memory:
         corpora = Corpora.of(memory.backend)
         for number in range(30):
             memory.history("s", user_id=f"user-{number}").add_messages([HumanMessage(f"tea {at}") for at in range(10)])
