@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import itertools
 import os
 import shutil
@@ -78,6 +79,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             full = metafunc.config.getoption("--full-matrix")
             chosen = matrix.backends(Path(metafunc.module.__file__).name, offered, full=full)
             metafunc.parametrize(name, chosen, indirect=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Keep the garbage collector from what collection makes: modules and tests live to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)  # plugins look at fewer tests then

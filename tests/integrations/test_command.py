@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from examples import stride
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_agentmem import AgentMemory, InvalidInputError, StorageError
@@ -277,7 +278,7 @@ def test_killed_at_every_write(name: str, request: pytest.FixtureRequest) -> Non
             for _ in Player(memory).play(session):
                 pass
             check_complete(memory, session)
-        writes += 1
+        writes += stride()
     assert len(differences) > 3
 
 
