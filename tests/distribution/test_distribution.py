@@ -37,9 +37,15 @@ def sdist(dist: Path) -> list[str]:
         return [name.partition("/")[2] for name in archive.getnames()]
 
 
-def committed(*paths: str) -> set[str]:
-    """The files of the repository below some paths."""
-    listed = subprocess.run(["git", "ls-files", "-z", *paths], cwd=ROOT, capture_output=True, check=True, text=True)
+def files(*paths: str) -> set[str]:
+    """The files of the repository below some paths, with those that are not committed yet."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *paths],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
     return set(listed.stdout.split("\0")) - {""}
 
 
@@ -48,7 +54,7 @@ def of_the_package(wheel: zipfile.ZipFile) -> set[str]:
 
 
 def test_the_wheel_holds_the_files_of_the_package_and_no_others(wheel: zipfile.ZipFile) -> None:
-    assert of_the_package(wheel) == committed("langchain_agentmem")
+    assert of_the_package(wheel) == files("langchain_agentmem")
 
 
 def test_the_wheel_holds_nothing_that_users_do_not_need(wheel: zipfile.ZipFile) -> None:
@@ -62,7 +68,7 @@ def test_the_wheel_holds_nothing_that_users_do_not_need(wheel: zipfile.ZipFile) 
 def test_the_wheel_names_its_licences_and_commands(wheel: zipfile.ZipFile) -> None:
     about = {Path(name).name: name for name in wheel.namelist() if ".dist-info/" in name}
     assert {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "LICENSE"} <= set(about)
-    for licence in committed("LICENSE", "LICENSES"):
+    for licence in files("LICENSE", "LICENSES"):
         assert any(name.endswith(f".dist-info/licenses/{licence}") for name in wheel.namelist())
     commands = configparser.ConfigParser()
     commands.read_string(wheel.read(about["entry_points.txt"]).decode())
@@ -73,5 +79,5 @@ def test_the_wheel_names_its_licences_and_commands(wheel: zipfile.ZipFile) -> No
 
 
 def test_the_sdist_holds_what_builds_tests_and_documents_the_package(sdist: list[str]) -> None:
-    assert committed("langchain_agentmem", "tests", "docs", "notebooks", "templates", "pyproject.toml") <= set(sdist)
+    assert files("langchain_agentmem", "tests", "docs", "notebooks", "templates", "pyproject.toml") <= set(sdist)
     assert not [name for name in sdist if "__pycache__" in name or name.endswith((".db", ".pyc"))]
