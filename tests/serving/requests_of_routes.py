@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -228,3 +229,19 @@ async def send(session: httpx.AsyncClient, route: tuple[str, str], user: str | N
     if sample.body is None:
         return await session.request(method, path.format(**sample.path), params={**given, **named})
     return await session.request(method, path.format(**sample.path), json={**sample.body, **named}, params=query)
+
+
+async def never(*_: Any) -> Any:
+    """Wait forever."""
+    await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def local_client() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a service without keys, and its memory."""
+    memory = AgentMemory.from_url("sqlite:///:memory:")
+    app = create_app(memory, agents={"echo": echo(memory)})
+    async with client(app) as session:
+        session.memory = memory
+        yield session
+    await memory.aclose()
