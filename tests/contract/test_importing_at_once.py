@@ -21,6 +21,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.memory import InMemoryStore
 
 from langchain_agentmem import AgentMemory, ConflictError
+from langchain_agentmem.backends.encrypted.transfer import EncryptedTransfer
 from langchain_agentmem.lifecycle.importers import rows as importer_rows
 from langchain_agentmem.lifecycle.importers import sessions as importer_sessions
 
@@ -248,3 +249,21 @@ async def test_exports_are_imported_at_once(url, call, key, exported):
         for one in done:
             assert {kind: one.counts.get(kind, 0) + one.unchanged.get(kind, 0) for kind in total} == total
         assert memory.import_from(exported).counts == {}
+
+
+async def test_an_import_that_ends_before_the_first_head_of_a_session_continues(url, call, exported, monkeypatch):
+    """In Redis, a session is stored before the data that authenticates its messages."""
+    with AgentMemory.from_url(url, key=KEYS[1], embeddings=Words()) as memory:
+        with monkeypatch.context() as patched:
+            patched.setattr(EncryptedTransfer, "_swap", lambda *_: Interruption.now())
+            with pytest.raises(Interruption):
+                await call(memory.import_from, exported)
+        done = await call(memory.import_from, exported)
+        total = (await call(memory.export, io.BytesIO())).counts
+        assert {kind: done.counts.get(kind, 0) + done.unchanged.get(kind, 0) for kind in total} == total
+
+
+class Interruption(Exception):
+    @classmethod
+    def now(cls) -> None:
+        raise cls

@@ -53,12 +53,15 @@ class MessageCipher(EncryptedTable[object]):
         Args:
             key: The session.
             stored: The stored head.
-            restoring: If true, messages may be missing, because their restoration was interrupted. Default: False.
+            restoring: If true, messages may be missing, because their restoration has not ended or was interrupted: in
+                Redis, the session is stored before its first head. Default: False.
 
         Raises:
             TamperedDataError: It was altered, or is missing.
         """
         if stored.value is None:
+            if stored.next_position and restoring:
+                return Head.new(stored.next_position)
             if stored.next_position:
                 msg = f"Session {key.session_id!r} has messages, but the data that authenticates them was deleted."
                 raise _named(msg)

@@ -94,7 +94,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
             stored, rows = yield from together(
                 [self._heads.head(sealed, now), self._inner.messages(sealed, start, limit - len(kept), now)]
             )
-            head = cipher.head(key, stored, restoring=not complete)
+            head = cipher.head(key, stored, restoring=not complete and (stored.value is not None or not rows))
             left = [row for row in rows if not is_deleted(head, row.position)]
             kept += left
             if len(kept) == limit or len(left) == len(rows):
@@ -133,7 +133,7 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
     @storage_program
     def restore_messages(self, key: SessionKey, rows: Sequence[MessageRow], now: float) -> Program[int]:
         stored = yield from self._heads.head(self._key(key), now)
-        if stored.value is None or not rows:
+        if not rows or stored == LogHead(0, None):
             return 0
         head = self._messages.head(key, stored, restoring=True)
         new = {row.position: added(row) for row in rows if not head.has(row.position)}
