@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -10,6 +12,12 @@ from langchain_agentmem.arguments.ids import check_id, check_name, check_optiona
 from langchain_agentmem.arguments.runs import context_of, user_named_by
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
+
+_random = random.Random()
+"""The source of the random parts of versions, independent of the seeds of the application. The source of the operating system
+would cost a system call for each version."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
 
 _EXAMPLE = '{"configurable": {"thread_id": "1"}}'
 _MAX_BITS = 1_000
@@ -140,7 +148,16 @@ def channels_of(writes: Any) -> list[Any]:
     return [channel for channel, _ in writes]
 
 
-def number_of_version(version: Any) -> int:
+def next_version(current: Any) -> str:
+    """Return the version after `current`: a number that sorts as text, and a random part that differs between forks.
+
+    Raises:
+        InvalidInputError: `current` does not begin with a number.
+    """
+    return f"{_number_of_version(current) + 1:032}.{_random.getrandbits(48):012x}"
+
+
+def _number_of_version(version: Any) -> int:
     """Return the number at the beginning of a channel's version; 0 for None.
 
     Raises:

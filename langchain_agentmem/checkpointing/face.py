@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -30,7 +29,7 @@ from langchain_agentmem.backends.contract import Backend
 from langchain_agentmem.backends.credentials import CredentialsFunction
 from langchain_agentmem.backends.surface import Surface, backend_of, check_one_of_key_and_serde, protected_backend
 from langchain_agentmem.backends.sweeper import Sweeper
-from langchain_agentmem.checkpointing.arguments import number_of_version
+from langchain_agentmem.checkpointing.arguments import next_version
 from langchain_agentmem.checkpointing.engine import CheckpointEngine
 from langchain_agentmem.checkpointing.methods import ThreadMethods
 from langchain_agentmem.checkpointing.migration.conversion import Conversion
@@ -334,7 +333,7 @@ class AgentMemSaver(Surface, ThreadMethods, BaseCheckpointSaver[str]):
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:  # noqa: ARG002 (LangGraph passes it)
         """Return the version after `current`: a number that sorts as text, and a random part that differs between forks."""
-        return f"{number_of_version(current) + 1:032}.{secrets.randbits(48):012x}"
+        return next_version(current)
 
     # Methods that LangGraph does not have
 
