@@ -96,7 +96,8 @@ class Memory:
 
     def __init__(self, conv_id: str, embed: Callable[[list[str]], Any]) -> None:
         self.user_id = conv_id
-        self.memory = AgentMemory.from_url(type(self).url(), embeddings=Given(embed) if self.embedded else None)
+        embeddings = Given(embed) if self.embedded else None
+        self.memory = AgentMemory.from_url(type(self).url(), tenant=type(self).__name__, embeddings=embeddings)
 
     def add(self, turns: Sequence[Turn]) -> None:
         for session, group in groupby(turns, key=lambda turn: turn[2]["session"]):

@@ -245,8 +245,13 @@ class MessageSearch:
             around=[message_of(self._codec, one, key) for one in near],
             similarity=best.hit.similarity,
             matched=best.hit.matched,
-            passage=passage_of(str(stored.message.text), self._weights, self._backend.language),
+            passage=self._passage(best.hit, stored),
         )
+
+    def _passage(self, hit: Hit, stored: StoredMessage) -> str | None:
+        if not hit.matched:
+            return None
+        return passage_of(str(stored.message.text), self._weights, self._backend.language)
 
     def _key(self, address: Address) -> SessionKey:
         return SessionKey(self._scope.tenant, self._scope.user_id, address[0])

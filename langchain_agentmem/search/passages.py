@@ -12,6 +12,9 @@ from langchain_agentmem.text.words import ENGLISH, numbers_of
 PASSAGE_WORDS = 75
 """The number of words of a passage, about. A single longer sentence is divided."""
 
+_SHORT_CHARACTERS = 300
+"""A text of at most this number of characters is one passage."""
+
 _SENTENCES = re.compile(r"\S.*?(?:[.!?\u061f\u0964](?=\s)|[\u3002\uff01\uff1f]|(?=\n)|$)", re.DOTALL)
 
 
@@ -32,6 +35,8 @@ def passage_of(text: str, weights: Mapping[int, float], language: str = ENGLISH)
         >>> passage_of("It rained. " * 60 + "We saw an owl.", {number_of("owl"): 1.0})[-14:]
         'We saw an owl.'
     """
+    if len(text) <= _SHORT_CHARACTERS:
+        return text.strip() if any(number in weights for number in numbers_of(text, language)) else None
     best, highest = None, 0.0
     for start, end, numbers in _passages(text, language):
         counts = Counter(number for number in numbers if number in weights)

@@ -23,7 +23,8 @@ class Query:
     text: str
     language: str
     words: tuple[tuple[str, tuple[int, ...]], ...]
-    """Each word that search looks for, in lower case and once, with its word numbers."""
+    """Each word that search looks for, in lower case and once, with its word numbers. Text without spaces between words is
+    divided into pairs of characters."""
     sequence: tuple[int, ...]
     """The numbers of these words in the order of the query, as often as it contains them."""
     asks_when: bool
@@ -45,8 +46,8 @@ class Query:
         found = terms_in_order(text, language)
         numbers = {word: tuple(numbers_of(word, language)) for word in found}
         sequence = tuple(number for word in found for number in numbers[word])
-        words = tuple((word, group) for word, group in numbers.items() if group)
-        return cls(text, language, words, sequence, bool(_ASKS_WHEN.match(text)))
+        words = dict(part for word, group in numbers.items() for part in _parts(word, group, language))
+        return cls(text, language, tuple(words.items()), sequence, bool(_ASKS_WHEN.match(text)))
 
     @property
     def numbers(self) -> list[int]:
@@ -71,6 +72,13 @@ class Query:
             numbers: The word numbers of the text.
         """
         return [word for word, group in self.words if all(number in numbers for number in group)]
+
+
+def _parts(word: str, numbers: tuple[int, ...], language: str) -> list[tuple[str, tuple[int, ...]]]:
+    """Return a word with its numbers; the parts of text without spaces between words."""
+    if has_unspaced(word):
+        return [(part, (number_of(part),)) for part in words_of(word, language)]
+    return [(word, numbers)] if numbers else []
 
 
 @cache

@@ -113,6 +113,11 @@ def test_a_message_without_words_is_not_found_by_words():
     assert rows(session("the owl", "", "..."), "owl") == [0]
 
 
+def test_matched_words_of_text_without_spaces_are_pairs_of_characters():
+    (found,) = search(session("私は東京で寿司を食べました"), "東京の寿司は?")
+    assert found.matched == ["東京", "寿司"]
+
+
 # Exact matches
 
 
