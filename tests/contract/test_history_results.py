@@ -71,6 +71,36 @@ async def test_a_long_text_says_which_part_matched(memory, call):
     assert len(found.passage.split()) <= 75
 
 
+async def test_an_exact_match_is_before_messages_near_others(memory, call):
+    texts = ["hello", "which order?", "cancel order 4712", "cancelled 4712", "ok"]
+    await call(memory.history("s").add_messages, [HumanMessage(text) for text in texts])
+    found = await call(memory.search_history, "cancel order 4712")
+    assert found[0].message.text == "cancel order 4712"
+    assert found[0].score > found[1].score
+
+
+async def test_messages_of_other_users_and_tenants_change_nothing(url, call):
+    with AgentMemory.from_url(url, embeddings=Pets()) as memory:
+        texts = ["My dog sleeps", "A cat and a dog", "owls", "the owl and the cat"]
+        await call(memory.history("s", user_id="alice").add_messages, [HumanMessage(text) for text in texts])
+        before = await call(memory.search_history, "Does the dog see an owl?", user_id="alice")
+        for other in (memory, memory.for_tenant("other")):
+            name = "bob" if other is memory else "alice"
+            noise = [HumanMessage(f"owl owl {number}") for number in range(20)]
+            await call(other.history("s", user_id=name).add_messages, noise)
+        assert await call(memory.search_history, "Does the dog see an owl?", user_id="alice") == before
+        await call(memory.close)
+
+
+async def test_an_answer_is_found_by_the_name_of_its_agent(memory, call):
+    for agent in ("critic", "planner"):
+        history = memory.history(agent, agent=agent)
+        await call(history.add_messages, [HumanMessage("Well?"), AIMessage("The owl flies at night")])
+    for agent in ("critic", "planner"):
+        (first, *_) = await call(memory.search_history, f"What did the {agent} say of the owl at night?")
+        assert (first.agent, first.message.type) == (agent, "ai")
+
+
 async def filled(memory: AgentMemory, call: Any) -> None:
     for day in ("2023-05-08", "2023-06-01", "2024-02-27", "2024-03-12", "2024-03-13"):
         message = HumanMessage(f"An owl on {day}", additional_kwargs={"created_at": f"{day}T12:00:00"})

@@ -88,6 +88,10 @@ async def test_a_conversation_on_each_backend(url):
         assert ([one["role"] for one in page["items"]], page["next_after"]) == (["ai"], None)
         hits = (await session.get("/v1/search", params={"query": "Malta", "user_id": ALICE})).json()["items"]
         assert hits[0]["text"] == "Where is Malta?"
+        assert (hits[0]["matched"], hits[0]["passage"], hits[0]["similarity"]) == (["malta"], "Where is Malta?", None)
+        narrow = {"query": "Malta", "user_id": ALICE, "when": "before 2020"}
+        assert (await session.get("/v1/search", params=narrow)).json()["items"] == []
+        assert (await session.get("/v1/search", params={**narrow, "when": "soon"})).status_code == 422
         await session.post("/v1/facts", json={"user_id": ALICE, "text": "Likes hiking", "topics": ["hobbies"]})
         facts = (await session.get("/v1/facts", params={"user_id": ALICE, "topic": "hobbies"})).json()["items"]
         newer = {"user_id": ALICE, "text": "Likes climbing", "replaces": facts[0]["id"]}

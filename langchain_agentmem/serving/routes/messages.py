@@ -75,6 +75,12 @@ class FoundMessageOfSession(MessageOfSession):
 
     score: float = Field(examples=[0.9])
     """The relevance to the query, from 0 to 1."""
+    similarity: float | None = Field(examples=[0.7])
+    """The cosine similarity to the query, from -1 to 1; null without embeddings."""
+    matched: list[str] = Field(examples=[["malta"]])
+    """The words of the query that the message contains."""
+    passage: str | None
+    """The part of a long text that matched."""
     around: list[Message]
     """The message with its neighbours, if the search asked for neighbours."""
 
@@ -187,10 +193,21 @@ async def search_messages(
     role: Annotated[str | None, Query(min_length=1, max_length=100, description="The role of the messages.")] = None,
     k: Annotated[int, Query(ge=1, le=100, description="The maximum number of messages.")] = 10,
     around: Annotated[int, Query(ge=0, le=20, description="The number of neighbours of each result.")] = 0,
+    when: Annotated[
+        str | None,
+        Query(min_length=1, max_length=100, description="A time in English, such as `last May` or `yesterday`."),
+    ] = None,
 ) -> Any:
     """Find the messages of a user, or of sessions without a user, that match a query best."""
     found = await caller.memory.asearch_history(
-        query, k, user_id=user, session_id=session_id, agent=agent, role=role, around=around
+        query,
+        k,
+        user_id=user,
+        session_id=session_id,
+        agent=agent,
+        role=role,
+        around=around,
+        when=when,
     )
     return {"items": list(map(_shown_found, found))}
 
@@ -224,4 +241,5 @@ def shown_stored(stored: StoredMessage) -> dict[str, Any]:
 
 
 def _shown_found(found: FoundMessage) -> dict[str, Any]:
-    return {**shown_stored(found), "score": found.score, "around": list(map(shown_message, found.around))}
+    own = {name: getattr(found, name) for name in ("score", "similarity", "matched", "passage")}
+    return {**shown_stored(found), **own, "around": list(map(shown_message, found.around))}
