@@ -55,6 +55,9 @@ MONTHS = "January February March April May June July August September October No
 _DECIMALS = 6
 """Scores and similarities are rounded to this many decimals: those of equal texts may differ in the last digits."""
 
+_COMMON = 16
+"""A word that one text of this number contains is common."""
+
 _YEAR_DIGITS = 4
 _AI = "ai"
 
@@ -155,6 +158,9 @@ class Ranker:
         score, found = np.zeros(corpus.size), np.zeros(corpus.size)
         for holders, number, rows, counts in self._wanted:
             often = counts / norms(corpus.lengths[rows], self._mean)
+            if len(rows) * _COMMON > corpus.size:
+                score += rarity_of(size, holders) * self._saturated(self._common(number, rows, often))
+                continue
             found[rows] = often
             touched: list[NDArray[np.integer[Any]]] = [rows]
             for at, lent in self._lent(rows, often):
@@ -164,11 +170,9 @@ class Ranker:
             if dated is not None:
                 found[dated] += DATE
                 touched.append(dated)
-            rarity = rarity_of(size, holders)
             # A row that is touched twice gets the same sum twice: it is assigned, not added.
             every = np.concatenate(touched)
-            several = found[every]
-            score[every] += rarity * several * (K1 + 1) / (several + K1)
+            score[every] += rarity_of(size, holders) * self._saturated(found[every])
             found[every] = 0
         score[corpus.lengths == 0] = 0  # a text without words is not found by those near it
         if self._speakers:
@@ -178,6 +182,33 @@ class Ranker:
             score[corpus.timed] *= 1 + TIMED
         highest = score.max(initial=0.0)
         return score / highest if highest > 0 else score
+
+    def _common(self, number: int, rows: NDArray[np.int32], often: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return how much a common word counts for each text, with those near it: it is faster to read all rows in order."""
+        import numpy as np
+
+        count = self._corpus.size
+        own = np.zeros(count + 1)  # a link of -1 leads to the last element, which stays 0
+        own[rows] = often
+        lent = np.zeros(count)
+        for links, weights in ((self._corpus.previous, BEFORE), (self._corpus.following, AFTER)):
+            source = own
+            for weight in weights:
+                near = np.zeros(count + 1)
+                near[:count] = source[links]
+                lent += weight * near[:count]
+                source = near
+        lent *= self._borrows
+        lent += own[:count]
+        dated = self._dated(number)
+        if dated is not None:
+            lent[dated] += DATE
+        return lent
+
+    @staticmethod
+    def _saturated(often: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what a word counts that occurs so often: at most `K1 + 1`."""
+        return often * (K1 + 1) / (often + K1)
 
     @cached_property
     def _wanted(self) -> list[tuple[int, int, NDArray[np.int32], NDArray[np.int32]]]:
