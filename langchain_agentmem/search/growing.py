@@ -22,7 +22,7 @@ _DEAD_SHARE = 4
 
 _FEWEST_DEAD = 64
 _TRUST_CHANGE = 0.1
-"""The trust in vectors is measured again when the size changed by more than this share."""
+"""The trust in vectors is measured again when more than this share of the rows changed."""
 
 _PER_SESSION = 400
 """The bytes that a session takes beside its rows, about."""
@@ -134,6 +134,8 @@ class GrowingCorpus:
         self._previous: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self._following: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self._dead = 0
+        self._changes = 0
+        """The number of rows that were added or removed."""
         self._width = 0
         self._trust: dict[Any, tuple[float, int]] = {}
         self._begin_columns()
@@ -214,6 +216,7 @@ class GrowingCorpus:
             return
         self._alive = self._alive & ~doomed
         self._dead += count
+        self._changes += count
         ended = set(self._view("session")[doomed].tolist())
         if any(limits[code] for code in ended):
             self._link_all()
@@ -235,6 +238,7 @@ class GrowingCorpus:
         import numpy as np
 
         first, count = self.size, entries.size
+        self._changes += count
         session = np.repeat(np.array(codes, dtype=np.int32), sizes)
         position = np.frombuffer(entries.positions, dtype="<i8")
         stored = np.frombuffer(entries.word_sizes, dtype="<i4").astype(np.int64) // 4
@@ -371,8 +375,8 @@ class GrowingCorpus:
     def trust_of(self, view: CorpusView, key: Any, measure: Callable[[Corpus], float]) -> float:
         """Return how far the vectors of a view can be trusted; see `Corpus.trust`."""
         known = self._trust.get(key)
-        if known is None or abs(view.living - known[1]) > _TRUST_CHANGE * known[1]:
-            known = self._trust[key] = measure(view), view.living
+        if known is None or self._changes - known[1] > _TRUST_CHANGE * view.living:
+            known = self._trust[key] = measure(view), self._changes
         return known[0]
 
 
