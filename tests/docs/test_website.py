@@ -71,7 +71,8 @@ def test_the_navigation_has_every_page_once(website: ModuleType) -> None:
     pages = [page for _, page in website.pages_of(website.navigation())]
     documents = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
     notebooks = [f"notebooks/{file.stem}.md" for file in (ROOT / "notebooks").glob("*.ipynb")]
-    assert sorted(pages) == sorted([*documents, *notebooks, *website.MOVED.values()])
+    expected = [*documents, *notebooks, *website.MOVED.values()]
+    assert sorted(pages) == sorted(expected), "add new pages to `nav` in zensical.toml"
     assert all(website.source_of(page).exists() for page in pages)
 
 
