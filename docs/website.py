@@ -26,6 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "build" / "pages"
+SITE = ROOT / "build" / "site"
 LLMS = ROOT / "docs" / "llms.txt"
 
 MOVED = {
@@ -173,7 +174,10 @@ def main() -> int:
         return 0
     stage()
     options = ["--strict", "--clean"] if command == "build" else []
-    return subprocess.run([sys.executable, "-m", "zensical", command, *options], cwd=ROOT, check=False).returncode
+    code = subprocess.run([sys.executable, "-m", "zensical", command, *options], cwd=ROOT, check=False).returncode
+    if code == 0:  # the links of llms.txt lead to the Markdown of the pages
+        shutil.copytree(PAGES, SITE, dirs_exist_ok=True)
+    return code
 
 
 if __name__ == "__main__":
