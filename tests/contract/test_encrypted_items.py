@@ -241,7 +241,21 @@ async def test_a_head_or_a_part_that_is_deleted_or_older_is_refused(url, call, n
         assert len(await call(memory.store.search, NOTES, limit=50)) == number
 
 
-# Import
+# Export and import
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("number", [3, 12])
+async def test_an_export_refuses_missing_items(url, call, number, tmp_path):
+    with AgentMemory.from_url(url, key=MASTER) as memory:
+        raw = Items(url)
+        for at in range(number):
+            await call(memory.store.put, NOTES, str(at), {"text": "pizza"}, ttl=None if at else 3600.0)
+        exported = await call(memory.export, tmp_path / "whole.jsonl")
+        assert exported.counts["items"] == number
+        raw.delete(next(row for row in raw.rows() if not is_head(row)))
+        with pytest.raises(TamperedDataError, match="1 items are missing"):
+            await call(memory.export, tmp_path / "other.jsonl")
 
 
 async def test_an_import_that_is_interrupted_before_the_items_is_continued(url, call, tmp_path, monkeypatch):

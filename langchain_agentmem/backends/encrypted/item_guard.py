@@ -301,6 +301,31 @@ class ItemGuard:
         if suspicious:
             yield from self._check_each(tenant, suspicious, now)
 
+    def check_number(self, tenant: str, root: str, before: Rows, number: int, now: float) -> Program[None]:
+        """Check the number of the items below a root label, unless it has changed since the first of them was read.
+
+        Args:
+            tenant: The tenant.
+            root: The root label.
+            before: The result of `rows_below` before the items were read.
+            number: The number of items.
+            now: The time of the read.
+
+        Raises:
+            TamperedDataError: Items are missing.
+        """
+        after = yield from self.rows_below(tenant, (root,), now)
+        if after is None or _revisions(before) != _revisions(after):
+            return
+        states = self._states(tenant, after, now).values()
+        expected = sum(entry.expires > now + _GRACE for state in states for entry in state.entries.values())
+        if number < expected:
+            missing = expected - number
+            msg = (
+                f"Below the root label {shown(root)}, {missing:,} items are missing: they were deleted without the key."
+            )
+            raise TamperedDataError(msg)
+
     def _check_each(self, tenant: str, rows: Sequence[tuple[ItemRow, Content]], now: float) -> Program[None]:
         """Check items that were read together with the heads of their namespaces."""
         stored, states = yield from self.load(tenant, [(row.namespace, row.key) for row, _ in rows], now)

@@ -166,15 +166,26 @@ class EncryptedTransfer(EncryptedTable[TransferTable]):
 
     # Items
 
-    @as_inner
+    @storage_program
     def item_keys(self, tenant: str, root: str, after: Any, limit: int, now: float) -> Program[Page[ItemKey]]:
-        keys, following = yield from self._inner.item_keys(tenant, self._ring.label(root), after, limit, now)
         table = self._backend.item_table
-        return [
-            (table.seal.plain_namespace(namespace), self._ring.plain_id("key", key))
-            for namespace, key in keys
-            if not table.guard.is_head(namespace)
-        ], following
+        guarded = table.guard.guards(tenant)
+        start, number, before = after or (None, 0, None)
+        if guarded and after is None:
+            before = yield from table.guard.rows_below(tenant, (root,), now)
+        keys, following = yield from self._inner.item_keys(tenant, self._ring.label(root), start, limit, now)
+        keys = [(namespace, key) for namespace, key in keys if not table.guard.is_head(namespace)]
+        if (
+            guarded and keys and self._backend.name == "redis"
+        ):  # the keys are those of an index, and an item may be missing
+            found = yield from self._backend.inner.items.get(tenant, keys, now)
+            keys = [key for key, row in zip(keys, found, strict=True) if row is not None]
+        number += len(keys)
+        if guarded and following is None:
+            yield from table.guard.check_number(tenant, root, before or [], number, now)
+        plain = table.seal.plain_namespace
+        page = [(plain(namespace), self._ring.plain_id("key", key)) for namespace, key in keys]
+        return page, None if following is None else (following, number, before)
 
     @storage_program
     def items(self, tenant: str, keys: Sequence[ItemKey], now: float) -> Program[list[ItemState | None]]:
