@@ -32,13 +32,13 @@ note_change(KEYS[2], ARGV[1])
 -- Return the time on the server's clock; the number of sessions; 1 if all sessions follow; the sessions that may have changed.
 -- KEYS: the index, the log of changes.
 -- ARGV: the time of the last call ('' for all sessions), the seconds between a note and its change.
-local now, since = tonumber(call('TIME')[1]), tonumber(ARGV[1])
+local time, since = tonumber(call('TIME')[1]), tonumber(ARGV[1])
 local count = call('ZCARD', KEYS[1])
 local removed = since and call('ZSCORE', KEYS[2], REMOVED)
-if since and since <= now and since - ARGV[2] > now - LOGGED and not (removed and tonumber(removed) >= since) then
-  return {now, count, 0, unpack(call('ZRANGEBYSCORE', KEYS[2], since - ARGV[2], '+inf', 'LIMIT', 0, 5000))}
+if since and since <= time and since - ARGV[2] > time - LOGGED and not (removed and tonumber(removed) >= since) then
+  return {time, count, 0, unpack(call('ZRANGEBYSCORE', KEYS[2], since - ARGV[2], '+inf', 'LIMIT', 0, 5000))}
 end
-return {now, count, 1}
+return {time, count, 1}
 
 -- enlist --
 -- Add a member, or update the time of its last use.

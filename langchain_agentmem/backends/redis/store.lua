@@ -274,9 +274,8 @@ return 1
 -- scan --
 -- Return a page of items, the most recently updated first.
 -- The result is the namespace to continue from (nil: none), 1 if more items may follow, the stamp of the last examined item, and
--- records. A record is a stamp (a double), a namespace, a key and an item, each framed.
--- If this call examines all namespaces, the page has at most the maximum number of records, and only of items that pass. If not, that
--- is the number of examined items, and the record of an item that does not pass has only a stamp: the client merges such pages.
+-- records: a stamp (a double), a namespace, a key and an item, each framed. If this call examines all namespaces, the maximum counts
+-- records; if not, it counts examined items, and the record of an item that does not pass has only a stamp, for the client to merge.
 -- KEYS: the namespaces of the root.
 -- ARGV: now, prefix, maximum number of items, upper bound of the stamps ('' for none), 1 to include the bound, namespace to
 --   continue from ('' for the first), maximum number of namespaces, 1 if no other root is read, number of items to skip (0 if the
