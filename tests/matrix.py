@@ -100,6 +100,8 @@ ENGINE = {
     "test_thread_copies.py",
     "test_tracing.py",
     "test_transfer.py",
+    "test_transfer_existing.py",
+    "test_transfer_files.py",
 }
 
 VALUES = {"test_checkpoints_values.py", "test_history_values.py", "test_store_values.py"}
