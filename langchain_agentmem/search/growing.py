@@ -21,6 +21,9 @@ _DEAD_SHARE = 4
 """The columns are written again when one row of this number is not alive."""
 
 _FEWEST_DEAD = 64
+_SLACK = 8
+"""A full column grows by one element for this number of elements. Less copying needs more memory."""
+
 _TRUST_CHANGE = 0.1
 """The trust in vectors is measured again when more than this share of the rows changed."""
 
@@ -68,7 +71,7 @@ class _Column:
             self._values, self.size = values, size  # without a copy; the first growth makes one
             return
         if size > len(self._values):
-            room = size if not self.size else max(size, self.size + self.size // 2)
+            room = size if not self.size else max(size, self.size + self.size // _SLACK)
             grown = np.zeros((room, *self._values.shape[1:]), dtype=self._values.dtype)
             grown[: self.size] = self._values[: self.size]
             self._values = grown

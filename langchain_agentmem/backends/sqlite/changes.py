@@ -37,9 +37,12 @@ def changed_sessions(
     current: dict[str, SessionVersion] = {}
     changed: dict[str, tuple[int, int]] = {}  # the number of the session, and the position to read it from
     wanted = []
-    for number, name, *version in (yield from Fetch(_SQL["versions"], parameters)):
-        stored = current[name] = SessionVersion(*version)
-        first = first_unknown(known.get(name), stored)
+    for number, name, edition, following, expires_at in (yield from Fetch(_SQL["versions"], parameters)):
+        former = known.get(name)
+        stored = current[name] = SessionVersion(edition, following, expires_at)
+        if former == stored:
+            continue
+        first = first_unknown(former, stored)
         if first is not None:
             changed[name] = number, first
             if first < stored.next_position:
