@@ -257,7 +257,7 @@ def test_signals_in_the_middle_of_calls_harm_no_other(tmp_path, opened, kind):
                 pass
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            works(memory, number)
+            works(memory, number * stride())
     finally:
         signal.signal(signal.SIGALRM, before)
     memory.close()
