@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import re
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_licences_of_the_stop_words_go_with_every_copy():
-    configured = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    patterns, included = (
-        ast.literal_eval(re.findall(rf"^{name} = (\[.*\])$", configured, re.MULTILINE)[0])
-        for name in ("license-files", "include")
-    )
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = configured["project"]["license-files"]
+    included = configured["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     found = {path.name for pattern in patterns for path in ROOT.glob(pattern)}
     assert found == {"LICENSE", "snowball.txt", "postgresql.txt"}
     assert {"LICENSE", "LICENSES"} <= set(included)
