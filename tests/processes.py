@@ -35,15 +35,20 @@ _meeting: Any = None
 
 
 class Team:
-    """Eight processes."""
+    """Several processes.
 
-    def __init__(self) -> None:
-        barrier = CONTEXT.Barrier(COUNT, timeout=PATIENCE)
-        self._pool = ProcessPoolExecutor(COUNT, mp_context=CONTEXT, initializer=_start, initargs=(barrier,))
+    Args:
+        count: Their number.
+    """
+
+    def __init__(self, count: int = COUNT) -> None:
+        self.count = count
+        barrier = CONTEXT.Barrier(count, timeout=PATIENCE)
+        self._pool = ProcessPoolExecutor(count, mp_context=CONTEXT, initializer=_start, initargs=(barrier,))
 
     def together(self, job: Callable[[str, str], Any], url: str) -> list[Any]:
         """Run a job in all processes at once, with a name for each; raises what one of them raised."""
-        futures = [self._pool.submit(_at_once, job, url, str(name)) for name in range(COUNT)]
+        futures = [self._pool.submit(_at_once, job, url, str(name)) for name in range(self.count)]
         return [future.result(timeout=2 * PATIENCE) for future in futures]
 
     def close(self) -> None:
