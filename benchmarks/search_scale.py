@@ -200,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100, help="searches that are counted (default 100)")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000, 100_000])
-    parser.add_argument("--backends", nargs="+", default=["SQLite", "Postgres", "Redis"])
+    parser.add_argument("--backends", nargs="*", default=["SQLite", "Postgres", "Redis"])
     parser.add_argument("--peers", nargs="*", default=["PostgresStore", "SqliteStore"])
     parser.add_argument("--users", type=int, default=1_000)
     args = parser.parse_args()
