@@ -14,6 +14,6 @@ def test_the_licences_of_the_stop_words_go_with_every_copy():
     included = configured["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     found = {path.name for pattern in patterns for path in ROOT.glob(pattern)}
     assert found == {"LICENSE", "snowball.txt", "postgresql.txt"}
-    assert {"LICENSE", "LICENSES"} <= set(included)
+    assert {"/LICENSE", "/LICENSES"} <= set(included)
     assert "Dr Martin Porter" in (ROOT / "LICENSES/snowball.txt").read_text(encoding="utf-8")
     assert "PostgreSQL Global Development Group" in (ROOT / "LICENSES/postgresql.txt").read_text(encoding="utf-8")
