@@ -13,6 +13,7 @@ import argparse
 import gc
 import random
 import secrets
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -218,6 +219,9 @@ def main() -> None:
                 for line in measured(name, url, args.sizes, args.runs, pool, model):
                     print(line, flush=True)
         for name in args.peers:
+            if name == "SqliteStore" and not hasattr(sqlite3.Connection, "enable_load_extension"):
+                print("SqliteStore is left out: this Python's sqlite3 loads no extensions.")
+                continue
             with ExitStack() as servers:
                 url = "" if name == "SqliteStore" else servers.enter_context(postgres_server()).url
                 store = servers.enter_context(peer(name, folder, url, model))
