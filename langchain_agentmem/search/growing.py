@@ -67,6 +67,8 @@ class _Column:
         import numpy as np
 
         size = self.size + len(values)
+        if size == self.size:  # the first values may be read-only, also for an assignment of nothing
+            return
         if not self.size and values.dtype == self._values.dtype:
             self._values, self.size = values, size  # without a copy; the first growth makes one
             return

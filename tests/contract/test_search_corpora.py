@@ -10,7 +10,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from langchain_core.embeddings import Embeddings
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.contract import HistoryScope
@@ -148,6 +148,16 @@ def test_what_another_process_writes_is_found_by_the_next_search(memories):
     assert {one.message.text for one in here.search_history("tea", user_id="alice")} >= {"I drink tea", "Tea with milk"}
     there.history("s-1", user_id="alice").clear()
     assert here.search_history("tea", user_id="alice") == []
+
+
+def test_a_message_without_text_after_a_search_spoils_no_search(memories):
+    here, _ = memories
+    history = here.history("s-1", user_id="alice")
+    history.add_messages([HumanMessage("I drink tea")])
+    here.search_history("tea", user_id="alice")
+    history.add_messages([AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}])])
+    (found,) = here.search_history("tea", user_id="alice", around=1)
+    assert [message.text for message in found.around] == ["I drink tea", ""]
 
 
 def test_words_of_a_new_reindexing_are_found(memories):
