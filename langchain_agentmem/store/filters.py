@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from langchain_agentmem.arguments.ids import check_text
 from langchain_agentmem.arguments.nesting import check_depth
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
@@ -31,7 +32,7 @@ def compile_filter(condition: Mapping[str, Any] | None) -> Filter:
 
     Raises:
         InvalidTypeError: The filter is not a mapping with string keys, or an operand has the wrong type.
-        InvalidInputError: The filter has an unknown operator, or an operator in the wrong place.
+        InvalidInputError: The filter has an unknown operator, an operator in the wrong place, or half of a surrogate pair.
 
     Example:
         >>> from langchain_agentmem.store.filters import compile_filter
@@ -49,6 +50,7 @@ def compile_filter(condition: Mapping[str, Any] | None) -> Filter:
             raise InvalidInputError(msg)
     check_depth("A filter", condition)
     _check(condition)
+    _check_texts(condition)
     return lambda value: all(_matches(_at(value, path), expected) for path, expected in condition.items())
 
 
@@ -70,6 +72,17 @@ def _check(condition: Any) -> None:
     if operators and len(operators) < len(condition):
         msg = f"A filter cannot mix the operator {operators[0]} with fields, got {shown(sorted(condition))}."
         raise InvalidInputError(msg)
+
+
+def _check_texts(condition: Any) -> None:
+    if isinstance(condition, str):
+        check_text("A filter", condition)
+    elif isinstance(condition, Mapping):
+        for pair in condition.items():
+            _check_texts(pair)
+    elif isinstance(condition, (list, tuple, set, frozenset)):
+        for inner in condition:
+            _check_texts(inner)
 
 
 def _check_operator(operator: str, operand: Any) -> None:

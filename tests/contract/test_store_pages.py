@@ -20,12 +20,17 @@ FILTERS: list[dict[str, Any] | None] = [
     {"number": 7},
     {"kind": None},
     {"nested": {"deep": True}},
+    {"nested": {}},
+    {"kind": {"$in": []}},
+    {"kind": {"$nin": []}},
+    {"number": {"$in": [], "$gte": 20}},
 ]
 
 
 def value(number: int) -> dict[str, Any]:
     kind = "third" if number % 3 == 0 else "even" if number % 2 == 0 else None
-    return {"number": number, "nested": {"deep": number % 5 == 0}, **({"kind": kind} if kind else {})}
+    nested = None if number % 7 == 1 else {"deep": number % 5 == 0}
+    return {"number": number, "nested": nested, **({"kind": kind} if kind else {})}
 
 
 async def fill(call: Any, store: AgentMemStore) -> None:

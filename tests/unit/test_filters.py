@@ -186,8 +186,12 @@ def test_an_operator_that_is_not_known_is_refused_and_the_known_ones_are_named(c
         {"$gt": 3},
         {"$eq": {"color": "red"}},
         {"$exists": True},
+        {"color": "\ud83d"},
+        {"\ud83d": 1},
+        {"color": {"$in": {"red", "\ud83d"}}},
+        {"shape": {"$ne": {"name": ["\ud83d"]}}},
     ],
-    ids=repr,
+    ids=ascii,
 )
 def test_what_cannot_be_meant_is_refused_when_the_filter_is_made(condition):
     with pytest.raises(AgentMemError):

@@ -49,7 +49,7 @@ def condition_of(filter_: Mapping[str, Any] | None, indexed: Collection[str] = (
     is_exact = True
     for field, wanted in filter_.items():
         operators = wanted if isinstance(wanted, Mapping) else {"$eq": wanted}
-        if not is_simple_field(field):
+        if not operators or not is_simple_field(field):  # an empty operand means any dict
             is_exact = False
             continue
         for operator, operand in operators.items():
@@ -108,7 +108,7 @@ class _Terms:
             return False
         joined = f"({' OR '.join(tests) or '0'})"
         self.tests.append(f"NOT {joined}" if is_negative else joined)
-        if indexed and not is_negative and not any(one is None for one in operands):
+        if indexed and operands and not is_negative and not any(one is None for one in operands):
             values = [self.name(bound) for one in operands for bound in _bounds(one)]
             if len(values) == len(operands):
                 self.of_indexes.append(f" AND {field_expression(str(indexed))} IN ({', '.join(values)}, x'00')")
