@@ -26,7 +26,7 @@ BIG = "long enough to be stored by reference " * 10
 CONFIG: Any = {"configurable": {"thread_id": "1", "user_id": "alice"}}
 
 CORE_COMMANDS = {
-    *("get", "mget", "set", "append", "strlen", "getrange", "setrange", "exists", "unlink", "dump", "restore"),
+    *("get", "set", "append", "strlen", "getrange", "setrange", "exists", "unlink", "dump", "restore"),
     *("pttl", "pexpire", "pexpireat", "persist", "time", "rename"),
     *("hget", "hset", "hsetnx", "hmget", "hdel", "hlen", "hkeys", "hvals", "hgetall", "hexists", "hincrby", "hscan"),
     *("zadd", "zrem", "zscore", "zrange", "zrevrange", "zrangebyscore", "zrevrangebyscore", "zcard"),

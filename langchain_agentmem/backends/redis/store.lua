@@ -333,17 +333,11 @@ end
 
 -- Few large answers are faster for a client than many small ones. An answer must be shorter than 512 MB.
 local last = math.min(#found, at + depth)
-local result, part, size, count, batch, before, final = {following, 0, ''}, {}, 0, 0, {}, at, false
+local result, part, size, count, final = {following, 0, ''}, {}, 0, 0, false
 while at < last and (not is_complete or count < limit) do
   at = at + 1
-  if at > before + #batch then
-    local keys = {}
-    for ahead = at, math.min(last, at + 49) do
-      keys[#keys + 1] = PREFIX .. 'item:' .. (owners[ahead] or namespaces[1]) .. found[ahead]
-    end
-    batch, before = call('MGET', unpack(keys)), at - 1
-  end
-  local namespace, key, item = owners[at] or namespaces[1], found[at], batch[at - before]
+  local namespace, key = owners[at] or namespaces[1], found[at]
+  local item = item_of(namespace, key)
   local passes = item and may_pass(item) and is_alive(expiry_of(item), now)
   if passes or not is_complete then
     local stamp = struct.pack('>d', stamp_of(at))
