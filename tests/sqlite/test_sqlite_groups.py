@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from langchain_agentmem import AgentMemory
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
 from langchain_agentmem.errors import StorageBusyError, StorageClosedError
 from langchain_agentmem.programs import Execute, Fetch
+
+
+class Interruption(BaseException):
+    """Raised by a signal handler."""
 
 
 @pytest.fixture
@@ -110,6 +115,19 @@ async def test_a_cancelled_write_leaves_the_others_of_its_group(memory):
     assert [at for at, one in enumerate(results) if isinstance(one, BaseException)] in ([9], [])
     stored = {int(info.thread_id) for info in saver.threads()}
     assert stored >= set(range(16)) - {9}
+
+
+async def test_a_write_that_a_signal_interrupts_does_not_stop_the_writes_after_it(memory, monkeypatch):
+    saver, submit = memory.checkpointer, ThreadPoolExecutor.submit
+
+    def interrupted(*arguments: Any) -> Any:
+        monkeypatch.setattr(ThreadPoolExecutor, "submit", submit)
+        raise Interruption
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(Interruption):
+        await saver.aput(config(1), checkpoint(1), {}, {"log": "1"})
+    await asyncio.wait_for(saver.aput(config(2), checkpoint(2), {}, {"log": "1"}), 20)
 
 
 async def test_a_write_to_a_closed_memory_is_refused(memory):

@@ -147,11 +147,10 @@ class SqliteDriver:
             return await self.submit(self.write, program)
         self._check()
         job = Job(program, asyncio.get_running_loop().create_future())
-        if self._jobs.add(job):
-            try:
-                self._pool.submit(self._jobs.serve, self._transact_jobs)
-            except RuntimeError as error:  # the pool was shut down
-                self._jobs.refuse(closed_error() if self.closed else error)
+        try:
+            self._jobs.add(job, lambda: self._pool.submit(self._jobs.serve, self._transact_jobs))
+        except RuntimeError as error:  # the pool was shut down
+            self._jobs.refuse(closed_error() if self.closed else error)
         result: T = await job.future
         return result
 

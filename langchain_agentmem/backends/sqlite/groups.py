@@ -49,12 +49,18 @@ class Jobs:
         self._waiting: deque[Job] = deque()
         self._served = False
 
-    def add(self, job: Job) -> bool:
-        """Add a write. Return true if the caller must start a thread that calls `serve`."""
+    def add(self, job: Job, start: Callable[[], Any]) -> None:
+        """Add a write.
+
+        Args:
+            job: The write.
+            start: Starts a thread that calls `serve`. It is called if there is none.
+        """
         with self._lock:
             self._waiting.append(job)
-            starts, self._served = not self._served, True
-            return starts
+            if not self._served:
+                start()
+                self._served = True  # last: if an exception interrupts this method, the next write starts a thread
 
     def take(self) -> Job | None:
         """Return the next write that is not cancelled; None if there is none."""
