@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from langchain_agentmem.backends.contract import ItemChanges, ItemText, SessionChange, SessionVersion
+from langchain_agentmem.backends.contract import ItemChanges, ItemRow, ItemText, SessionChange, SessionVersion
 from langchain_agentmem.backends.contract.changes import packed
 from langchain_agentmem.backends.namespaces import encode_namespace
 from langchain_agentmem.programs.locks import forkable_lock
@@ -176,10 +176,18 @@ class ItemView:
 
     def id_of(self, row: int) -> Any:
         """Return the ID of the item of a row; None if another search has learned that it is gone."""
-        return self._ids.get(self._corpus.session_ids[self._corpus.session[row]])
+        return self._ids.get(self._name_of(row))
+
+    def is_at(self, row: int, item: ItemRow) -> bool:
+        """Return true if a row is that of an item: the ID of a deleted item may be that of another one now."""
+        return self._name_of(row) == _name(item)
+
+    def _name_of(self, row: int) -> str:
+        name: str = self._corpus.session_ids[self._corpus.session[row]]
+        return name
 
 
-def _name(item: ItemText) -> str:
+def _name(item: ItemText | ItemRow) -> str:
     """Return the name of an item: no two items of a tenant have the same."""
     return f"{_start(item.namespace)}\x00{item.key}"
 

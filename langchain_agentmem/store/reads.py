@@ -144,7 +144,11 @@ class Reader:
             hits = yield from Compute(view.size > MANY_ROWS, ranker.best, vector, depth)
             found = {id_: hit for hit in hits[start:] if (id_ := view.id_of(hit.row)) is not None}
             rows = yield from self._transact(self._items.rows(list(found)))
-            existing = [Scored(rows[id_], hit.score, hit.similarity) for id_, hit in found.items() if id_ in rows]
+            existing = [
+                Scored(rows[id_], hit.score, hit.similarity)
+                for id_, hit in found.items()
+                if id_ in rows and view.is_at(hit.row, rows[id_])
+            ]
             passing = {id(row) for row in (yield from _passing([one.row for one in existing], passes))}
             best.extend(one for one in existing if id(one.row) in passing)
             if len(best) >= last or len(hits) < depth:

@@ -43,6 +43,24 @@ async def test_without_a_query_or_vectors_an_item_has_no_similarity(memory, call
     assert (found.score, found.similarity, found.matched) == (None, None, [])
 
 
+@pytest.mark.parametrize("prefix", [("pets",), ()])
+def test_an_item_with_the_id_of_a_deleted_one_is_not_found_in_its_place(url, monkeypatch, prefix):
+    with AgentMemory.from_url(url) as memory, AgentMemory.from_url(url, tenant="other") as other:
+        memory.store.put(("pets",), "cat", {"text": "A cat"})
+        memory.store.put(("pets",), "dog", {"text": "My dog sleeps"})
+        table = type(memory.backend.items)
+        rows = table.rows
+
+        def replaced(*arguments):
+            memory.store.delete(("pets",), "dog")
+            other.store.put(("pets",), "dog", {"text": "secret"})
+            other.store.put(("pets",), "owl", {"text": "secret"})
+            return rows(*arguments)
+
+        monkeypatch.setattr(table, "rows", replaced)
+        assert memory.store.search(prefix, query="dogs") == []
+
+
 async def test_a_recall_says_how_similar_items_are_and_leaves_out_others(url, call):
     with AgentMemory.from_url(url, embeddings=Pets()) as memory:
         await call(memory.profiles.add_fact, "alice", "Has a dog")

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.store.base import SearchOp
 
 from langchain_agentmem import AgentMemory
+from langchain_agentmem.backends.contract import ItemPut
 from langchain_agentmem.backends.sqlite.driver import SqliteDriver
 from langchain_agentmem.errors import StorageBusyError, StorageClosedError
-from langchain_agentmem.programs import Execute, Fetch
+from langchain_agentmem.programs import Execute, Fetch, run
 
 
 class Interruption(BaseException):
@@ -148,3 +150,21 @@ def test_loops_in_several_threads_share_transactions(memory, transactions):
 
     asyncio.run(both())
     assert len(memory.checkpointer.threads()) == 60
+
+
+def test_a_search_in_a_transaction_that_was_rolled_back_leaves_nothing_behind(memory):
+    store, backend = memory.store, memory.backend
+    store.search(("a",), query="pizza")
+    batch = run(store.engine.prepare([SearchOp(("a",), query="pizza")]))
+
+    def failing() -> Any:
+        yield from backend.items.put("default", [ItemPut(("a",), "lost", '{"text":"pizza"}', None, "pizza")], 1e9)
+        answers, _ = yield from store.engine._transaction(batch, (), 1e9)
+        assert len(answers[0]) == 1
+        raise Interruption
+
+    with pytest.raises(Interruption):
+        backend.write(failing())
+    store.put(("a",), "new", {"text": "pasta"})
+    assert [item.key for item in store.search(("a",), query="pasta")] == ["new"]
+    assert store.search(("a",), query="pizza") == []

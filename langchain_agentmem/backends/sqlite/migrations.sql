@@ -233,7 +233,8 @@ CREATE TABLE agentmem_item_words (
 -- v4_item_changes --
 CREATE TABLE agentmem_item_changes (
     change INTEGER PRIMARY KEY,
-    item INTEGER NOT NULL
+    item INTEGER NOT NULL,
+    mark INTEGER NOT NULL DEFAULT (random())
 )
 
 -- v4_item_added --

@@ -252,10 +252,12 @@ CREATE TABLE agentmem_item_vectors (
 CREATE INDEX agentmem_item_vectors_by_item ON agentmem_item_vectors (item)
 
 -- item_changes --
--- The IDs of changed and deleted items, the newest last. A process reads here what changed since its last search.
+-- The IDs of changed and deleted items, the newest last. A process reads here what changed since its last search. The mark
+-- distinguishes a change from another one of the same number, which was rolled back or is not in a restored file.
 CREATE TABLE agentmem_item_changes (
     change INTEGER PRIMARY KEY,
-    item INTEGER NOT NULL
+    item INTEGER NOT NULL,
+    mark INTEGER NOT NULL DEFAULT (random())
 )
 
 -- item_added --

@@ -46,6 +46,22 @@ class _Id(NamedTuple):
     namespace: bytes
     key: str
     item: int
+    tenant: str
+
+
+class _TextId(NamedTuple):
+    """The ID of an item in a corpus. The number may be that of another item now."""
+
+    tenant: str
+    item: int
+
+
+class _Cursor(NamedTuple):
+    """The newest change that a reader knows."""
+
+    change: int
+    mark: int | None
+    """See the table `agentmem_item_changes`; None if no change was noted."""
 
 
 class SqliteItems:
@@ -165,40 +181,44 @@ class SqliteItems:
         return condition_of(condition).is_exact
 
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:
-        parameters = below(tenant, query.prefix, now)
+        parameters, own = below(tenant, query.prefix, now), [tenant]
         lexical: dict[_Id, float] = {}
         dense: dict[_Id, float] = {}
         if query.words:
             rows = yield from Fetch(SQL["words"], parameters)
             found = scores([checked_words(words) for *_, words in rows], query.words)
-            lexical = {_Id(*row[:4]): score for row, score in zip(rows, found, strict=True) if score > 0}
+            lexical = {_Id(*row[:4], *own): score for row, score in zip(rows, found, strict=True) if score > 0}
         if query.vector is not None:
             rows = yield from Fetch(SQL["vectors"], parameters)
-            dense = similarities([(_Id(*found), vector) for *found, vector in rows], query.vector)
+            dense = similarities([(_Id(*found, *own), vector) for *found, vector in rows], query.vector)
         return Found([Candidate(item, lexical.get(item), dense.get(item)) for item in lexical.keys() | dense.keys()])
 
     def changes(self, tenant: str, root: str, width: int | None, cursor: Any, now: float) -> Program[ItemChanges]:
-        ((newest, oldest),) = yield from Fetch(SQL["newest_change"])
-        newest = newest or 0
+        known, mark = cursor or (None, None)
+        rows = yield from Fetch(SQL["newest_change"], (known,))
+        *last, oldest, stored_mark = rows[0] if rows else (0, None, 1, None)
+        newest = _Cursor(*last)
         if cursor == newest:
             return ItemChanges(newest, [], [])
         parameters = below(tenant, (root,), now)
-        if cursor is None or not oldest or not oldest - 1 <= cursor <= newest:
+        if cursor is None or mark != stored_mark or (mark is None and oldest != 1):
             texts = yield from Fetch(SQL["texts"], parameters)
             vectors = (yield from Fetch(SQL["vectors_of_texts"], parameters)) if width else []
-            return ItemChanges(newest, _texts(texts, vectors, width), [], is_whole=True)
-        ids = [item for (item,) in (yield from Fetch(SQL["changed"], (cursor,)))]
+            return ItemChanges(newest, _texts(tenant, texts, vectors, width), [], is_whole=True)
+        ids = [item for (item,) in (yield from Fetch(SQL["changed"], (known,)))]
         wanted = {"ids": json.dumps(ids)}
         texts = yield from Fetch(SQL["changed_texts"], {**parameters, **wanted})
         wanted = {"ids": json.dumps([text[0] for text in texts])}
         vectors = (yield from Fetch(SQL["vectors_of_changed_texts"], wanted)) if width else []
         gone = set(ids).difference(text[0] for text in texts)
-        return ItemChanges(newest, _texts(texts, vectors, width), sorted(gone))
+        return ItemChanges(
+            newest, _texts(tenant, texts, vectors, width), [_TextId(tenant, item) for item in sorted(gone)]
+        )
 
     def rows(self, ids: Sequence[Any]) -> Program[dict[Any, ItemRow]]:
-        rows = yield from Fetch(SQL["rows"], (json.dumps([_item(id_) for id_ in ids]),))
-        found = {row[0]: item_row(row) for row in rows}
-        return {id_: found[_item(id_)] for id_ in ids if _item(id_) in found}
+        rows = yield from Fetch(SQL["rows"], (json.dumps([id_.item for id_ in ids]),))
+        found = {_TextId(row[-1], row[0]): item_row(row[:-1]) for row in rows}
+        return {id_: row for id_ in ids if (row := found.get(_TextId(id_.tenant, id_.item))) and _is_of(id_, row)}
 
     def namespaces(self, tenant: str, prefix: Namespace, now: float) -> Program[list[Namespace]]:
         rows = yield from Fetch(SQL["namespaces"], below(tenant, prefix, now))
@@ -269,14 +289,18 @@ def below(tenant: str, prefix: Namespace, now: float) -> dict[str, Any]:
     return {"tenant": tenant, "first": first, "last": first + _END, "now": now}
 
 
-def _item(id_: _Id | int) -> int:
-    return id_.item if isinstance(id_, _Id) else id_
+def _is_of(id_: _Id | _TextId, row: ItemRow) -> bool:
+    """Return false if the number of a candidate is that of another item now."""
+    return isinstance(id_, _TextId) or (id_.namespace, id_.key) == (encode_namespace(row.namespace), row.key)
 
 
-def _texts(rows: Sequence[tuple[Any, ...]], vectors: Sequence[tuple[int, bytes]], width: int | None) -> list[ItemText]:
+def _texts(
+    tenant: str, rows: Sequence[tuple[Any, ...]], vectors: Sequence[tuple[int, bytes]], width: int | None
+) -> list[ItemText]:
     """Return the search entries of items.
 
     Args:
+        tenant: The tenant.
         rows: The columns of the fragment `text`.
         vectors: The ID of an item and a vector, for each vector. Those of an item follow each other.
         width: The number of bytes of a vector.
@@ -289,7 +313,15 @@ def _texts(rows: Sequence[tuple[Any, ...]], vectors: Sequence[tuple[int, bytes]]
         raise different_dimensions(wrong, width or 0)
     by_item = {item: [vector for _, vector in group] for item, group in groupby(vectors, itemgetter(0))}
     return [
-        ItemText(item, decode_namespace(name), key, updated_at, expires_at, checked_words(words), by_item.get(item, ()))
+        ItemText(
+            _TextId(tenant, item),
+            decode_namespace(name),
+            key,
+            updated_at,
+            expires_at,
+            checked_words(words),
+            by_item.get(item, ()),
+        )
         for item, name, key, updated_at, expires_at, words in rows
     ]
 

@@ -103,8 +103,10 @@ WHERE item.tenant = :tenant AND item.namespace >= :first AND item.namespace < :l
   AND {alive:item}
 
 -- newest_change --
--- Return the numbers of the newest and the oldest noted change; NULL if none is noted.
-SELECT max(change), min(change) FROM agentmem_item_changes
+-- Return the number and the mark of the newest noted change, the number of the oldest one, and the mark of a change (NULL: it is
+-- not noted). Parameter: the number of this change.
+SELECT change, mark, (SELECT min(change) FROM agentmem_item_changes), (SELECT mark FROM agentmem_item_changes WHERE change = ?)
+FROM agentmem_item_changes ORDER BY change DESC LIMIT 1
 
 -- texts --
 -- Return the search entries of the items below a namespace. Parameters: tenant, first and last (the namespaces), now.
@@ -138,8 +140,8 @@ FROM json_each(:ids) AS wanted CROSS JOIN agentmem_item_vectors AS vector ON vec
 ORDER BY vector.item, vector.id
 
 -- rows --
--- Return items by ID. Parameter: a JSON list of IDs.
-SELECT {item:item}
+-- Return items by ID, with their tenants. Parameter: a JSON list of IDs.
+SELECT {item:item}, item.tenant
 FROM json_each(?) AS wanted CROSS JOIN agentmem_items AS item ON item.id = wanted.value
 
 -- namespaces --
