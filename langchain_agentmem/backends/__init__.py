@@ -70,13 +70,18 @@ def connect(url: str, *, credentials: CredentialsFunction | None = None) -> Back
         return _postgres().from_url(url, credentials_of(credentials, url))
     if separator and scheme in _REDIS_SCHEMES:
         return _redis().from_url(url, credentials_of(credentials, url))
-    # A text without a scheme may contain a password, such as libpq's "host=… password=…".
-    is_scheme = separator and _SCHEME.fullmatch(scheme)
-    unknown = f"Unknown URL scheme {shown(scheme, 60)}" if is_scheme else "A URL begins with a scheme and a colon"
-    msg = (
-        f"{unknown}. Use sqlite:///file.db, sqlite:///:memory:, postgresql://user@host/database or redis://host:6379/0."
-    )
+    msg = f"{_fault_of(url)} Use sqlite:///file.db, sqlite:///:memory:, postgresql://user@host/database or redis://host:6379/0."
     raise ConfigurationError(msg)
+
+
+def _fault_of(url: str) -> str:
+    """Return what is wrong with a URL of no known scheme. A text that may contain a password is not shown."""
+    scheme, separator, _ = url.partition(":")
+    if separator and _SCHEME.fullmatch(scheme):
+        return f"Unknown URL scheme {shown(scheme, 60)} in the database URL."
+    got = f"; got {shown(url)}" if _PATH.fullmatch(url) else ""
+    file = f" For this file, pass {f'sqlite:///{url}'!r}." if got and _FILE.search(url) else ""
+    return f"A database URL begins with a scheme and a colon{got}.{file}"
 
 
 def connect_string(conn_string: str, *, pool_size: int | None = None) -> Backend:
@@ -184,6 +189,8 @@ _POSTGRES_CONNECTIONS = {
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|$)")
 _CONNINFO = re.compile(r"\s*[a-z_]+\s*=")
+_PATH = re.compile(r"[\w./\\~ -]*")
+"""A path, which contains no password: libpq's `host=… password=…` and `user:password@host` have other characters."""
 _FILE = re.compile(r"[^/\\:]\.[A-Za-z][A-Za-z0-9_-]*$")
 """The end of the path of a SQLite file: a name and an extension."""
 

@@ -39,12 +39,12 @@ def imported_from(url: str, format: str, **options: str) -> str:
 
     Example:
         >>> from langchain_agentmem.backends.existing import imported_from
-        >>> print(imported_from("old.db", "store"))
-        import it with memory.import_from('old.db', format='store') or the command `agentmem import old.db --format store`
+        >>> print(imported_from("redis://…", "store").partition(" or ")[2])
+        the command `agentmem import redis://… --format store --url redis://…`
     """
     named = {"format": format, **options}
     arguments = ", ".join([repr(url), *(f"{name}={value!r}" for name, value in named.items())])
-    words = [url, *(word for name, value in named.items() for word in (f"--{name}", value))]
+    words = [url, *(word for name, value in {**named, "url": url}.items() for word in (f"--{name}", value))]
     return f"import it with memory.import_from({arguments}) or the command `agentmem import {' '.join(map(_quoted, words))}`"
 
 

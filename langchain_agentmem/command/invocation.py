@@ -107,6 +107,7 @@ _OPTIONS = {
     "thread_id": "--thread",
     "thread_ids": "--thread",
     "path_or_file": "FILE",
+    "key": "--key-file",
 }
 """The options whose names differ from the argument in Python."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from langchain_agentmem.arguments.urls import shown_location
 from langchain_agentmem.arguments.values import shown
 from langchain_agentmem.command.invocation import (
     Invocation,
@@ -169,7 +170,7 @@ def import_(
             done = memory.import_from(
                 data, format=format, existing=existing, dry_run=dry_run, progress=progress, **options
             )
-    _show(call, done)
+    _show(call, done, dry_run=dry_run)
     if dry_run:
         call.output.note("Nothing was stored, because of --dry-run.")
 
@@ -204,6 +205,11 @@ def copy(
     if call.url is not None:
         msg = "agentmem copy takes its databases as FROM and TO, not with --url."
         raise InvalidInputError(msg)
+    for name, url in (("FROM", source), ("TO", target)):
+        if "://" not in url:
+            got = shown(shown_location(url))
+            msg = f"{name} must be the URL of a database, such as sqlite:///agentmem.db; got {got}."
+            raise InvalidInputError(msg)
     if source == target and to_tenant is None:
         msg = "FROM and TO are the same database. Name another one, or another tenant with --to-tenant."
         raise InvalidInputError(msg)
@@ -256,12 +262,13 @@ def _refusing_data() -> Iterator[None]:
         raise OperationFailedError(str(error)) from error
 
 
-def _show(call: Invocation, done: Imported) -> None:
+def _show(call: Invocation, done: Imported, *, dry_run: bool = False) -> None:
     parts = {"stored": done.counts, "unchanged": done.unchanged, "kept": done.kept, "expired": done.expired}
     record: dict[str, Any] = {name: dict(counts) for name, counts in parts.items()}
     record |= {"without_vectors": done.without_vectors, "missing_threads": done.missing_threads}
+    labels = {"stored": "would store", "kept": "would keep"} if dry_run else {}
     values = [
-        (f"{name} {kind.replace('_', ' ')}", number)
+        (f"{labels.get(name, name)} {kind.replace('_', ' ')}", number)
         for name, counts in parts.items()
         for kind, number in counts.items()
         if number
@@ -273,4 +280,5 @@ def _show(call: Invocation, done: Imported) -> None:
     if done.missing_threads:
         call.output.warning(f"The source has no threads of these IDs: {', '.join(map(shown, done.missing_threads))}.")
     if done.without_vectors:
-        call.output.note("Some texts were stored without vectors. agentmem reindex embeds them.")
+        done_so = "would be" if dry_run else "were"
+        call.output.note(f"Some texts {done_so} stored without vectors. agentmem reindex embeds them.")

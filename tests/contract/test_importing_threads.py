@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -245,6 +246,7 @@ def test_the_command(sqlite_url: str, run: Run, tmp_path: Path, capsys: pytest.C
     arguments = ("import", path, "--format", "saver", "--url", sqlite_url)
     done = json.loads(run(*arguments, "--dry-run", "--json"))
     assert (done["stored"]["threads"], Path(sqlite_url.removeprefix("sqlite:///")).exists()) == (3, False)
+    assert "\nwould store threads\t3\n" in "\n" + run(*arguments, "--dry-run")
     assert "stored threads\t2\n" in run(*arguments, "--thread", "a", "--thread", "b")
     done = json.loads(run(*arguments, "--thread", "c", "--thread", "d", "--json"))
     assert (done["stored"]["threads"], done["missing_threads"]) == (1, ["d"])
@@ -260,6 +262,19 @@ def test_the_command(sqlite_url: str, run: Run, tmp_path: Path, capsys: pytest.C
     assert (code, "--existing keep has no effect" in shown) == (1, True)
     code, shown = failure(capsys, *arguments, "--user", "alice")
     assert (code, "--user" in shown) == (1, True)
+
+
+def test_the_command_of_the_warning_imports_into_the_memory_that_warned(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'theirs.db'}"
+    with SqliteSaver.from_conn_string(str(tmp_path / "theirs.db")) as saver:
+        chatted(saver, "a")
+    with AgentMemory.from_url(url) as memory:
+        with pytest.warns(ExistingDataWarning) as warned:
+            assert memory.checkpointer.threads() == []
+        program, *arguments = shlex.split(str(warned[0].message).split("`")[1])
+        assert program == "agentmem"
+        assert "stored threads\t1\n" in run(*arguments)
+        assert [one.thread_id for one in memory.checkpointer.threads()] == ["a"]
 
 
 def test_the_command_reads_classes_in_its_folder(sqlite_url: str, tmp_path: Path) -> None:

@@ -89,6 +89,14 @@ def test_copy_into_a_tenant_and_what_copy_refuses(stored: str, run: Run, capsys:
     assert failure(capsys, "copy", f"{stored}.no", stored)[0] == 1
 
 
+@pytest.mark.parametrize("place", ["FROM", "TO"])
+def test_copy_names_the_argument_that_is_no_url(place: str, stored: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for given, shown in (("old.db", "'old.db'"), ("host=localhost password=hunter2", "'***'")):
+        code, error = failure(capsys, "copy", *([given, stored] if place == "FROM" else [stored, given]))
+        assert (code, f"{place} must be the URL of a database" in error, f"got {shown}." in error) == (2, True, True)
+        assert "hunter2" not in error
+
+
 def test_export_to_stdout_and_import_from_stdin(
     stored: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +153,12 @@ def test_an_encrypted_memory_and_another_key_for_it(
     with AgentMemory.from_url(sqlite_url, key=former) as memory:
         memory.history("trip", user_id=ALICE).add_user_message("Ferry to Aegina")
     url = ("--url", sqlite_url)
-    assert failure(capsys, "users", *url)[0] == 2
+    code, shown = failure(capsys, "users", *url)
+    assert (code, "Pass --key-file … with the key" in shown, "AGENTMEM_KEY is the key of the commands" in shown) == (
+        2,
+        True,
+        True,
+    )
     assert run("users", *url, "--key-file", files[0]) == f"{ALICE}\n"
     monkeypatch.setenv("AGENTMEM_KEY", former)
     assert "Ferry to Aegina" in run("show", "trip", *url)

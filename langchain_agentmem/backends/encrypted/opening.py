@@ -18,8 +18,8 @@ _TENANT_OF_KEYS = "\x1fkeys\x1f"
 """The prefix of the tenants of these notes. A cleanup reads all notes of the tenant itself, and cannot decrypt these."""
 
 HINT = (
-    "Pass the key that the memory was created with: AgentMemory.from_url(url, key=…). AGENTMEM_KEY is the key of "
-    "AgentMemory() and AgentMemory.from_settings()."
+    "Pass key=… with the key that the memory was created with. AGENTMEM_KEY is the key of the commands, of AgentMemory() and "
+    "of AgentMemory.from_settings()."
 )
 
 
@@ -59,7 +59,8 @@ def stored_secrets(
         if is_used:
             msg = (
                 f"Tenant {tenant!r} has data that is not encrypted, so it cannot be opened with a key. Nothing was read or "
-                f"written. Open it without key=, or copy it to an encrypted tenant: memory.copy_to(other)."
+                f"written. Open it without key= and AGENTMEM_KEY, or copy it to an encrypted tenant with "
+                f"memory.copy_to(other) or agentmem copy."
             )
             raise WrongKeyError(msg)
         created = Secrets.new(searchable=bool(searchable)).wrapped(keys[0], tenant)
