@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from langgraph.checkpoint.base import writes_sort_key
 
@@ -89,7 +89,8 @@ class _History:
     size: int = 0
 
 
-class _Reading(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Reading:
     """The last checkpoint of a thread that was read, while this process wrote nothing to the thread."""
 
     key: CheckpointKey
@@ -102,7 +103,7 @@ class Histories:
     def __init__(self) -> None:
         self._lock = forkable_lock()
         self._threads: RecentValues[ThreadKey, _History] = RecentValues(_MAX_THREADS, _size, _MAX_BYTES)
-        self._readings: RecentValues[ThreadKey, _Reading] = RecentValues(_MAX_THREADS)
+        self._readings: RecentValues[ThreadKey, Reading] = RecentValues(_MAX_THREADS)
         self._running: dict[ThreadKey, int] = {}
         """The number of running writes, by thread."""
         self._early: RecentValues[tuple[ThreadKey, CheckpointKey], bool] = RecentValues(8 * _MAX_THREADS)
@@ -120,7 +121,11 @@ class Histories:
             if history is not None:
                 history.read, history.read_at = key, time.monotonic()
             if revision is not None and not self._running.get(thread):
-                self._readings.put(thread, _Reading(key, revision))
+                self._readings.put(thread, Reading(key, revision))
+
+    def reading(self, thread: ThreadKey) -> Reading | None:
+        """Return the last reading of a thread, for `learn`. Call it before the history is read."""
+        return self._readings.get(thread)
 
     def find(
         self, thread: ThreadKey, key: CheckpointKey, channels: Collection[str]
@@ -156,6 +161,7 @@ class Histories:
         key: CheckpointKey,
         channels: Iterable[str],
         links: Mapping[CheckpointKey, Link],
+        reading: Reading | None,
     ) -> None:
         """Remember a checkpoint and its ancestors, which were read.
 
@@ -164,11 +170,13 @@ class Histories:
             key: The checkpoint.
             channels: The delta channels.
             links: The checkpoint and its ancestors, with their writes to these channels.
+            reading: The result of `reading` before they were read. The revision of a later one may be that of more writes.
         """
         with self._lock:
-            reading = self._readings.get(thread)
-            if reading is None or reading.key != key or self._running.get(thread):
+            if reading is None or reading is not self._readings.get(thread):
                 return  # this process has written since: the writes that were read may not be all
+            if reading.key != key or self._running.get(thread):
+                return
             self._keep(thread, _History(frozenset(channels), reading.revision, dict(links)))
 
     # Writing

@@ -208,6 +208,7 @@ class Loader:
             checkpoint_id: The checkpoint; None for the latest.
             channels: The channels.
         """
+        last_reading = self._known.histories.reading(thread)
         if checkpoint_id is None:
             latest = yield from table.get(thread, namespace, None, self._codec, time.time())
             if latest is None:
@@ -234,7 +235,7 @@ class Loader:
                         collected[write[1]].append(write)
                 seeds.update((yield from self._seeds(table, thread, row, open_channels, links[row.key])))
         if first and self._conversion is None and self._codec.verifiable:
-            self._known.histories.learn(thread, target, channels, links)
+            self._known.histories.learn(thread, target, channels, links, last_reading)
         return _histories(channels, collected, seeds)
 
     def known_history(
