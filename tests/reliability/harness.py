@@ -19,7 +19,7 @@ import random
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -115,6 +115,8 @@ class Load:
         self.recovery: float | None = None
         self.work: list[Work] = []
         self.processes: list[Any] = []
+        self._entries: list[Entry] = []
+        self._read: dict[str, int] = defaultdict(int)
 
     def __enter__(self) -> Self:
         """Start the writers. Each time, they have other names."""
@@ -133,8 +135,20 @@ class Load:
             process.join(PATIENCE)
             process.kill()
 
+    def entries(self) -> list[Entry]:
+        """What the logs say, as far as it was written. Each line is read once."""
+        for work in self.work:
+            if work.log.exists():
+                with work.log.open("rb") as log:
+                    log.seek(self._read[work.name])
+                    data = log.read()
+                whole = data[: data.rfind(b"\n") + 1]  # the last line may be cut off
+                self._read[work.name] += len(whole)
+                self._entries += map(Entry.of, whole.decode().splitlines())
+        return self._entries
+
     def acknowledged(self) -> list[Entry]:
-        return [entry for work in self.work for entry in entries(work.log) if entry.state == "stored"]
+        return [entry for entry in self.entries() if entry.state == "stored"]
 
     def advance(self, count: int = 30) -> None:
         """Wait until that number of further writes is acknowledged."""
@@ -172,12 +186,12 @@ class Load:
 
     def check(self, table: Table, fault: str, made: str, backend: str) -> None:
         """Compare what is stored with the logs, add a row to the table, and fail if anything is lost or wrong."""
-        wrong = [f"{e.name} {e.text}" for work in self.work for e in entries(work.log) if e.state == "wrong"]
+        wrong = [f"{entry.name} {entry.text}" for entry in self.entries() if entry.state == "wrong"]
         acknowledged = self.acknowledged()
         with AgentMemory.from_url(self.url) as memory:
             stored = read(memory, wrong)
         lost = [entry for entry in acknowledged if not _is_in(stored, entry)]
-        failed = [e for work in self.work for e in entries(work.log) if e.state == "failed"]
+        failed = [entry for entry in self.entries() if entry.state == "failed"]
         wrong += [f"stored although it failed: {e}" for e in failed if e.surface in APPENDED and _is_in(stored, e)]
         row = Row(fault, made, backend, self.tries, len(acknowledged), len(lost), len(wrong), self.recovery)
         table.rows.append(row)
@@ -202,14 +216,10 @@ class Entry:
     time: float
     text: str
 
-
-def entries(log: Path) -> Iterator[Entry]:
-    """The whole lines of a log. The last one may be cut off when its writer was killed."""
-    if not log.exists():
-        return
-    for line in log.read_text(encoding="utf-8").split("\n")[:-1]:
+    @classmethod
+    def of(cls, line: str) -> Self:
         state, surface, name, number, moment, text = line.split(" ", 5)
-        yield Entry(state, surface, name, int(number), float(moment), text)
+        return cls(state, surface, name, int(number), float(moment), text)
 
 
 def read(memory: AgentMemory, wrong: list[str]) -> dict[str, Any]:
@@ -269,12 +279,14 @@ def operations(memory: AgentMemory, name: str, number: int) -> dict[str, tuple[A
         "channel_versions": versions,
         "versions_seen": {},
     }
-    return {
+    calls: dict[str, tuple[Any, ...]] = {
         "turn": (memory.history(SESSION).add_messages, [HumanMessage(text), AIMessage(text)]),
         "item": (memory.store.put, ("items",), text, {"n": number}),
-        "preference": (memory.profiles.update_preference, USER, name, number),
         "checkpoint": (memory.checkpointer.put, thread(), checkpoint, {"step": number}, versions),
     }
+    if number % 10 == 0:  # a profile keeps the former values of its preferences
+        calls["preference"] = (memory.profiles.update_preference, USER, name, number)
+    return calls
 
 
 class _Log:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import threading
 import time
+import weakref
 from collections import namedtuple
 from decimal import Decimal
 from typing import Any
@@ -272,3 +274,19 @@ async def test_a_read_only_connection_is_named_by_its_file(tmp_path, call):
             with pytest.raises(StorageError, match=r"Cannot write to .*existing\.db"):
                 await call(method, *arguments)
     connection.close()
+
+
+async def test_a_connection_keeps_nothing_of_calls_that_are_over(sqlite_url, call):
+    """Python's connection has a list of weak references to its cursors."""
+    with AgentMemory.from_url(sqlite_url) as memory:
+        history = memory.history("s")
+        await call(history.add_messages, ["first"])
+        before = dead_references()
+        for number in range(450):
+            await call(history.add_messages, [str(number)])
+        assert dead_references() < before + 400  # it is cleared every 200 cursors
+
+
+def dead_references() -> int:
+    gc.collect()
+    return sum(type(one) is weakref.ref and one() is None for one in gc.get_objects())

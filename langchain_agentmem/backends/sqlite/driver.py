@@ -297,7 +297,7 @@ class SqliteDriver:
                 self._end_shared(self._cursor)
             connection = self._idle[0] if self._idle else self._open()
         ticket.connection = connection
-        ticket.cursor = self._cursor = cursor = sqlite3.Cursor(connection)
+        ticket.cursor = self._cursor = cursor = _cursor_of(connection)
         return cursor
 
     def _use_adopted(self, ticket: Ticket, connection: sqlite3.Connection) -> None:
@@ -555,6 +555,17 @@ def _roll_back(connection: sqlite3.Connection, cursor: sqlite3.Cursor | None) ->
             cursor.close()  # an interrupted statement would continue to read
         if connection.in_transaction:
             sqlite3.Cursor(connection).execute("ROLLBACK")
+
+
+def _cursor_of(connection: sqlite3.Connection) -> sqlite3.Cursor:
+    """Return a cursor that ignores the connection's row factory.
+
+    A connection keeps a weak reference to each of its cursors. Its method `cursor` sometimes drops those of deleted cursors.
+    `sqlite3.Cursor(connection)` never does, so the list would grow with each call.
+    """
+    cursor = sqlite3.Connection.cursor(connection, sqlite3.Cursor)
+    cursor.row_factory = None
+    return cursor
 
 
 def _file_of(connection: sqlite3.Connection) -> str:
