@@ -52,12 +52,24 @@ def api_keys_in(path: Path) -> dict[str, Access]:
         raise InvalidInputError(msg)
     keys = {}
     for number, (key, given) in enumerate(found.items(), 1):
-        if not isinstance(given, dict) or set(given) - {"tenant", "users"}:
-            msg = f"Key {number} in {shown(str(path))} must have an object with users and optionally tenant, such as {form}."
+        fault = _fault_of(given)
+        if fault:
+            msg = (
+                f"Key {number} in {shown(str(path))} {fault}. Each name in the file is a key, and its value an object with "
+                f"users (a list of IDs, default all) and tenant (a name, default the tenant of the memory), such as {form}."
+            )
             raise InvalidInputError(msg)
         keys[key] = Access(**given)
     ApiKeys(keys)  # checks them
     return keys
+
+
+def _fault_of(given: Any) -> str | None:
+    """Return what is wrong with the value of a key; None if it is an object with known fields."""
+    if not isinstance(given, dict):
+        return f"has a value of type {type(given).__name__}"
+    unknown = [shown(name) for name in given if name not in ("tenant", "users")]
+    return f"has the unknown field {', '.join(unknown)}" if unknown else None
 
 
 def _without_repetitions(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ where the former one stopped.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,22 +94,32 @@ class Forgotten:
     """The receipt of `forget`. It is not stored anywhere."""
 
     deleted: Mapping[str, int]
-    """The number of deleted objects by kind."""
+    """The number of deleted objects by kind; of a dry run, the number of objects that would be deleted."""
     forgotten_at: datetime
     """The time at which the call began, in UTC."""
     kept: tuple[Kept, ...] = ()
     """Threads of several users, and namespaces of the application that begin with the user's root label or ID. `find_traces`
     names other places that hold the ID."""
+    user_id: str = ""
+    """The user."""
+    dry_run: bool = False
+    """True for the result of a dry run, which deleted nothing."""
 
     def __repr__(self) -> str:
-        fields = f"deleted={dict(self.deleted)!r}, forgotten_at={self.forgotten_at!r}, kept={self.kept!r}"
-        return f"Forgotten({fields}). {_POINTER}"
+        fields = f"user_id={self.user_id!r}, dry_run={self.dry_run}, deleted={dict(self.deleted)!r}"
+        return f"Forgotten({fields}, forgotten_at={self.forgotten_at!r}, kept={self.kept!r}). {_POINTER}"
 
     def _repr_html_(self) -> str:
         deleted = [(kind, number, None) for kind, number in self.deleted.items()]
         kept = [(f"{one.kind} {one.name}", None, one.reason) for one in self.kept]
-        caption = f"Forgotten at {self.forgotten_at:%Y-%m-%d %H:%M} UTC. {_POINTER}"
-        return html_table([*deleted, *kept], header=("what", "deleted", "kept because"), caption=caption)
+        moment = f"{self.forgotten_at:%Y-%m-%d %H:%M} UTC"
+        done = (
+            f"Dry run for {self.user_id} at {moment}: nothing was deleted."
+            if self.dry_run
+            else f"Forgotten at {moment}."
+        )
+        header = ("what", "would delete" if self.dry_run else "deleted", "kept because")
+        return html_table([*deleted, *kept], header=header, caption=f"{done} {_POINTER}")
 
 
 class Forgetting:
@@ -168,11 +179,14 @@ class Forgetting:
             yield from Write(self._backend, self._backend.purge(self._tenant, self._user_id, root, self._began))
         finally:
             self._clear_caches()
-        return Forgotten(self._deleted, datetime.fromtimestamp(self._began, UTC), tuple(self._kept))
+        return self._receipt(dry_run=False)
 
     def preview(self) -> Program[Forgotten]:
         """Count what `program` would delete, and return the receipt that it would return. Nothing is changed."""
-        records = yield from Read(self._backend, self._backend.records.count(self._tenant, self._user_id))
+        self._deleted["jobs"] = sum(one.waiting_of(self._user_id) for one in self._schedules)
+        self._deleted["records"] = yield from Read(
+            self._backend, self._backend.records.count(self._tenant, self._user_id)
+        )
         total = _Sessions()
         after: str | None = None
         while True:
@@ -194,11 +208,18 @@ class Forgetting:
             else:
                 self._keep_thread(row)
         counts = yield from count_knowledge(self._store, self._user_id)
-        self._deleted = {"records": records, **total._asdict(), "threads": threads}
+        self._deleted.update(total._asdict())
         self._deleted["variables"] += variables
+        self._deleted["threads"] = threads
+        entries = self._backend.cache.count(self._tenant, math.inf, self._began)
+        self._deleted["cache_entries"] = yield from Read(self._backend, entries)
         self._deleted.update({kind: counts[label] for label, kind in _KINDS.items()})
         yield from self._name_namespaces({user_namespace(self._user_id, label) for label in LABELS})
-        return Forgotten(self._deleted, datetime.fromtimestamp(self._began, UTC), tuple(self._kept))
+        return self._receipt(dry_run=True)
+
+    def _receipt(self, *, dry_run: bool) -> Forgotten:
+        began = datetime.fromtimestamp(self._began, UTC)
+        return Forgotten(self._deleted, began, tuple(self._kept), self._user_id, dry_run)
 
     def _forget_records(self) -> Program[None]:
         records, user = self._backend.records, self._user_id

@@ -67,8 +67,7 @@ class UserMethods:
             user_id: The user.
             shared: Threads with other users: `"keep"` removes the user from the list of their users and names them in the
                 receipt, `"delete"` deletes them. Default: `"keep"`.
-            dry_run: If true, delete nothing, and return the receipt with what would be deleted, without pending jobs and
-                entries of the cache. Default: False.
+            dry_run: If true, delete nothing, and return the receipt with what would be deleted. Default: False.
 
         Returns:
             The receipt: what was deleted, and what was kept for which reason.

@@ -33,6 +33,8 @@ _log = logging.getLogger("langchain_agentmem.serving")
 
 MEDIA_TYPE = "application/problem+json"
 
+_NO_JSON = "The body must be JSON, and the header Content-Type must be application/json."
+
 _SCHEMAS = "#/components/schemas/"
 
 
@@ -171,6 +173,11 @@ def problem_of(error: Exception) -> Response:
         error: The exception. An unexpected one is logged: its type and its places in the code, without its text.
     """
     if isinstance(error, RequestValidationError):
+        if (
+            isinstance(error.body, bytes) and error.body
+        ):  # FastAPI parses a body only if its Content-Type is that of JSON
+            part = WrongPart(where=["header", "content-type"], reason=_NO_JSON)
+            return problem(422, _NO_JSON, errors=[part])
         parts = [WrongPart(where=list(one["loc"]), reason=str(one.get("msg", ""))) for one in error.errors()]
         return problem(422, "The request is not valid. See errors.", errors=parts)
     if isinstance(error, HTTPException):

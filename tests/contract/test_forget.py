@@ -148,6 +148,7 @@ async def test_the_receipt_counts_objects_as_the_statistics_do_and_a_dry_run_cou
     await plant(memory, call, ALICE)
     await call(memory.entities.upsert, ALICE, f"Eve {SECRET}", aliases=["Evelyn"])
     await call(memory.store.put, ("user:" + ALICE, "own"), "k", {"text": "of the application"})
+    await call(memory.cache.set, {(("nodes",), "key"): ({"text": SECRET}, None)})
     stats = (await call(memory.stats)).entries
     planned = await call(memory.forget, ALICE, dry_run=True)
     assert (await call(memory.stats)).entries == stats
@@ -155,8 +156,12 @@ async def test_the_receipt_counts_objects_as_the_statistics_do_and_a_dry_run_cou
     kinds = ("entities", "relations", "facts", "memories", "profiles", "sessions", "messages", "threads", "variables")
     assert {one: receipt.deleted[one] for one in kinds} == {one: stats[one] for one in kinds}
     assert receipt.deleted["entities"] == 2
-    assert dict(planned.deleted) == {one: receipt.deleted[one] for one in planned.deleted}
-    assert receipt.deleted.keys() - planned.deleted.keys() == {"jobs", "cache_entries"}
+    assert dict(planned.deleted) == dict(receipt.deleted)
+    assert list(planned.deleted) == list(receipt.deleted)
+    assert receipt.deleted["cache_entries"] == 1
+    assert [(one.user_id, one.dry_run) for one in (planned, receipt)] == [(ALICE, True), (ALICE, False)]
+    assert f"Forgotten(user_id={ALICE!r}, dry_run=True, deleted=" in repr(planned)
+    assert ("nothing was deleted" in planned._repr_html_(), "nothing was" in receipt._repr_html_()) == (True, False)
     assert planned.kept == receipt.kept != ()
 
 
@@ -531,6 +536,7 @@ async def test_pending_jobs_of_the_user_are_dropped(memory, call):
     node = memory.profile_node(ScriptedChatModel([proposal]), when="debounce", delay=3_600)
     for user in (ALICE, "bob"):
         await call(node.invoke, [HumanMessage("I like tea.", id=user)], run_config("t", user))
+    assert (await call(memory.forget, ALICE, dry_run=True)).deleted["jobs"] == 1
     receipt = await call(memory.forget, ALICE)
     assert receipt.deleted["jobs"] == 1
     await call(node.flush)

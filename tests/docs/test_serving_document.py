@@ -26,7 +26,7 @@ from langchain_agentmem.testing import ScriptedChatModel
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-OF_VARIABLES, OF_AGENTS, OF_THREADS, OF_GROUPS = BLOCKS
+OF_SESSION, OF_VARIABLES, OF_AGENTS, OF_THREADS, OF_GROUPS = BLOCKS
 ANSWERS = re.findall(r"^```jsonl\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 VARYING = re.compile(r'"(lc_run--|[0-9a-f]{8}-[0-9a-f]{4}-|[0-9a-f]{24}-|20\d\d-\d\d-\d\dT)[^"]*"')
 """Values that differ at each run: IDs and times."""
@@ -90,7 +90,7 @@ def port() -> Iterator[int]:
 
 
 def test_the_commands_have_the_answers_of_the_document(port):
-    for block, shown in zip((OF_VARIABLES, OF_AGENTS, OF_THREADS), ANSWERS, strict=True):
+    for block, shown in zip(BLOCKS[:-1], ANSWERS, strict=True):
         answers = sent(block, port)
         assert all(one.is_success for one in answers)
         assert [without_varying(one.text) for one in answers] == [without_varying(one) for one in shown.splitlines()]

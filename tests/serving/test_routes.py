@@ -272,6 +272,16 @@ async def test_a_wrong_request_names_its_parts(local):
     assert "hunter2" not in answer.text
 
 
+@pytest.mark.parametrize("media_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+async def test_a_body_without_the_content_type_of_json_is_told_so(local, media_type):
+    headers = {} if media_type is None else {"Content-Type": media_type}
+    answer = await local.post("/v1/forget", content=b'{"user_id": "hunter2"}', headers=headers)
+    told = "Content-Type must be application/json"
+    assert (answer.status_code, told in answer.json()["detail"]) == (422, True), answer.text
+    assert [one["where"] for one in answer.json()["errors"]] == [["header", "content-type"]]
+    assert "hunter2" not in answer.text
+
+
 @pytest.mark.parametrize("route", list(SAMPLES), ids=" ".join)
 async def test_unknown_query_parameters_are_refused(route):
     memory, app = await app_with_data()

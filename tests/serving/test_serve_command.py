@@ -79,6 +79,29 @@ def test_wrong_usage(
     assert message in shown
 
 
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ('{"tenants": ["hunter2"]}', "Key 1 in 'keys.json' has a value of type list. Each name in the file is a key"),
+        ('{"hunter2": {"tenants": ["shop"]}}', "Key 1 in 'keys.json' has the unknown field 'tenants'. Each name"),
+        ('{"hunter2": {}, "other": {"user": "ann"}}', "Key 2 in 'keys.json' has the unknown field 'user'."),
+    ],
+)
+def test_a_file_of_keys_of_another_form_is_told_what_is_allowed(
+    given: str,
+    fault: str,
+    tmp_path: Path,
+    sqlite_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("keys.json").write_text(given)
+    code, shown = failure(capsys, "serve", "--url", sqlite_url, "--api-keys", "keys.json")
+    assert (code, fault in shown, "users (a list of IDs, default all) and tenant (a name" in shown) == (2, True, True)
+    assert "hunter2" not in shown
+
+
 @pytest.mark.parametrize("command", [("serve",), ("mcp", "--transport", "http", "--user", "alice")])
 def test_idle_connections_stay_open_for_longer_than_those_of_proxies(
     command: tuple[str, ...], sqlite_url: str, monkeypatch: pytest.MonkeyPatch

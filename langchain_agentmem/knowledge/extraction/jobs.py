@@ -131,6 +131,10 @@ class Jobs:
             self.waiting.setdefault(key, job)
         self.failed.clear()
 
+    def waiting_of(self, user_id: str) -> int:
+        """Return the number of jobs of a user that are not running."""
+        return sum(key[0] == user_id for jobs in (self.waiting, self.failed) for key in jobs)
+
     def forget(self, user_id: str) -> int:
         """Drop the jobs of a user that are not running; return their number."""
         dropped = 0

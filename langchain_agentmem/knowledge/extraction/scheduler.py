@@ -121,6 +121,11 @@ class Schedule:
                 pending.add(self)
                 self._start(job)
 
+    def waiting_of(self, user_id: str) -> int:
+        """Return the number of jobs that `forget` would drop."""
+        with self._lock:
+            return self._jobs.waiting_of(user_id)
+
     def forget(self, user_id: str) -> int:
         """Drop the pending jobs of a user; return their number. A running job stores nothing of a forgotten user."""
         with self._lock:
