@@ -3,9 +3,10 @@
     python benchmarks/long_run.py                                  # 5,000 turns on a new SQLite file
     python benchmarks/long_run.py postgresql://user@host/database  # or another database, which should be empty
     python benchmarks/long_run.py --turns 100000 --json run.json
+    python benchmarks/long_run.py --session-turns 2                # short sessions and threads, so caches are full soon
 
 A turn adds two messages to a session, reads its window, runs a graph with a checkpointer, and stores an item, a variable and
-a preference. Every tenth turn stores a fact and searches. A session and a thread end after 20 turns, and users alternate, so
+a preference. Every tenth turn stores a fact and searches. Sessions and threads end after 20 turns, and users alternate, so
 a turn does the same work while the database grows. Every second turn is asynchronous, on one event loop.
 """
 
@@ -28,7 +29,6 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_agentmem import AgentMemory
 
-TURNS_OF_A_SESSION = 20
 USERS = 50
 SAMPLES = 20
 
@@ -37,11 +37,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", nargs="?", help="URL of the memory (default: a new SQLite file)")
     parser.add_argument("--turns", type=int, default=5_000)
+    parser.add_argument(
+        "--session-turns", type=int, default=20, help="turns of a session and of a thread (default: 20)"
+    )
     parser.add_argument("--json", type=Path, help="write the samples to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="agentmem-long-run-") as folder:
         url = arguments.url or f"sqlite:///{Path(folder) / 'memory.db'}"
-        samples = asyncio.run(run(url, arguments.turns))
+        samples = asyncio.run(run(url, arguments.turns, arguments.session_turns))
     if arguments.json:
         arguments.json.write_text(json.dumps(samples, indent=2) + "\n", encoding="utf-8")
     warm, last = samples[len(samples) // 4], samples[-1]
@@ -50,14 +53,14 @@ def main() -> None:
         print(f"  {name}: {warm[name]:,} and {last[name]:,}")
 
 
-async def run(url: str, turns: int) -> list[dict[str, float]]:
+async def run(url: str, turns: int, session_turns: int) -> list[dict[str, float]]:
     """Take turns; return the samples."""
     samples: list[dict[str, float]] = []
     began = time.perf_counter()
     async with AgentMemory.from_url(url) as memory:
         graph = graph_of(memory)
         for number in range(1, turns + 1):
-            await take_turn(memory, graph, number, asynchronous=number % 2 == 0)
+            await take_turn(memory, graph, number, number // session_turns, asynchronous=number % 2 == 0)
             if number % max(1, turns // SAMPLES) == 0:
                 now = time.perf_counter()
                 samples.append(
@@ -75,9 +78,9 @@ def graph_of(memory: AgentMemory) -> Any:
     return builder.compile(checkpointer=memory.checkpointer)
 
 
-async def take_turn(memory: AgentMemory, graph: Any, number: int, *, asynchronous: bool) -> None:
-    """Use each surface."""
-    part, user = number // TURNS_OF_A_SESSION, f"user-{number // TURNS_OF_A_SESSION % USERS}"
+async def take_turn(memory: AgentMemory, graph: Any, number: int, part: int, *, asynchronous: bool) -> None:
+    """Use each surface, in a session and a thread of the run's part."""
+    user = f"user-{part % USERS}"
     history = memory.history(f"session-{part}", user_id=user)
     config = {"configurable": {"thread_id": f"thread-{part}", "user_id": user}}
     text = f"Turn {number}: what is the weather in town {number % 97}?"

@@ -81,7 +81,20 @@ def test_a_full_disk_loses_nothing_on_sqlite(sqlite_url, table):
     with AgentMemory.from_url(sqlite_url) as memory:
         lost = assert_whole(memory, stored)
     table.rows.append(Row("full disk", "RLIMIT_FSIZE of the process: 2 MB", "sqlite", 1, stored, lost, 0))
-    assert "Nothing was stored" in error or "full" in error or "I/O" in error, error
+    assert "Check its disk and the free space." in error
+
+
+def test_a_full_database_loses_nothing_on_sqlite(sqlite_url, table):
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), check_same_thread=False)
+    with contextlib.closing(connection), AgentMemory.from_connection(connection) as memory:
+        memory.history("before").add_user_message("The tables exist.")
+        connection.execute("PRAGMA max_page_count = 400")
+        stored, error = fill_up(memory)
+        connection.execute("PRAGMA max_page_count = 100000")
+        lost = assert_whole(memory, stored)
+    table.rows.append(Row("full database", "max_page_count 400, then raised", "sqlite", 1, stored, lost, 0))
+    assert stored > 5
+    assert "is full. Free some space." in error
 
 
 def test_a_full_server_loses_nothing_on_redis(table):

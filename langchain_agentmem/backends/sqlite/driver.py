@@ -521,6 +521,13 @@ _RULES = (
         "created in a thread",
     ),
     Rule(sqlite3.Error, StorageError, "Cannot write to {path}: {text}. Check its permissions.", "readonly"),
+    Rule(sqlite3.Error, StorageError, "Cannot write to {path}: {text}. Free some space.", "is full"),
+    Rule(
+        sqlite3.Error,
+        StorageError,
+        "Cannot use {path}: {text}. Check its disk and the free space.",
+        "disk I/O error",
+    ),
     Rule(
         sqlite3.Error,
         ConfigurationError,
