@@ -221,7 +221,7 @@ def _size_of(kept: Kept) -> int:
 
 
 def with_words(changes: Changes, codec: Codec, language: str) -> Changes:
-    """Return changes whose messages all have words. Damaged words and times are refused.
+    """Return changes whose messages all have words. Damaged words, vectors and times are refused.
 
     Args:
         changes: The changes.
@@ -229,7 +229,7 @@ def with_words(changes: Changes, codec: Codec, language: str) -> Changes:
         language: The language of full-text search.
 
     Raises:
-        DamagedDataError: The words or the time of a message, or a message without words, cannot be decoded.
+        DamagedDataError: The words, the vector or the time of a message, or a message without words, cannot be decoded.
     """
     import numpy as np
 
@@ -243,6 +243,7 @@ def with_words(changes: Changes, codec: Codec, language: str) -> Changes:
     sizes = np.frombuffer(entries.word_sizes, dtype="<i4")
     times = np.frombuffer(entries.times, dtype="<f8")
     strange = (sizes % 4 != 0) | (sizes < 0) | ~(np.abs(times) < _LATEST_TIME)
+    strange |= np.frombuffer(entries.vector_sizes, dtype="<i4") % 4 != 0
     if not strange.any():
         return changes
     names = [one.session_id for one in changes.sessions for _ in range(one.size)]
@@ -250,6 +251,9 @@ def with_words(changes: Changes, codec: Codec, language: str) -> Changes:
     for name, (position, role, agent, time, words, vector, body) in zip(names, unpacked(entries), strict=True):
         with reading(f"Message {position} of session {name!r}"):
             datetime_of(time)
+            if vector is not None and len(vector) % 4:
+                msg = "its vector is not numbers of 32 bits"
+                raise ValueError(msg)
             if words is None:
                 words = b"" if body is None else analyze_message(text_of(codec.load_message(body)), language)  # noqa: PLW2901
             rows.append((position, role, agent, time, checked_words(words), vector, None))

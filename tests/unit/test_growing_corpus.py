@@ -7,11 +7,12 @@ import random
 
 import pytest
 
-from langchain_agentmem import InvalidInputError, InvalidTypeError
+from langchain_agentmem import DamagedDataError, InvalidInputError, InvalidTypeError
 from langchain_agentmem.backends.contract import Changes, Entries, SessionChange, SessionVersion
 from langchain_agentmem.backends.contract.changes import joined, packed, unpacked
+from langchain_agentmem.encoding.codec import Codec
 from langchain_agentmem.search import growing, ranker
-from langchain_agentmem.search.corpora import Corpora, KeptCorpus
+from langchain_agentmem.search.corpora import Corpora, KeptCorpus, with_words
 from langchain_agentmem.search.corpus import BuiltCorpus, Text
 from langchain_agentmem.search.queries import Query
 from langchain_agentmem.search.ranker import Ranker
@@ -119,6 +120,16 @@ def test_a_corpus_with_mostly_vectors_of_another_model_is_read_again():
     one, entries = change("s-2", 1, rows)
     corpus.apply([one], [], entries)
     assert corpus.is_stale
+
+
+@pytest.mark.parametrize("column", [4, 5])
+def test_a_message_with_damaged_words_or_vector_is_named(column):
+    source = random.Random(1)
+    rows = [row(source, 0), row(source, 1)]
+    rows[1] = (*rows[1][:column], b"12345", *rows[1][column + 1 :])
+    one, entries = change("s-1", 1, rows)
+    with pytest.raises(DamagedDataError, match="Message 1 of session 's-1'"):
+        with_words(Changes(None, [one], [], entries), Codec(), "english")
 
 
 def test_an_interrupted_change_is_made_again(monkeypatch):
