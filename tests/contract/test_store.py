@@ -14,12 +14,12 @@ from langgraph.store.base import (
     ListNamespacesOp,
     MatchCondition,
     PutOp,
-    SearchItem,
 )
 
 from langchain_agentmem import (
     AgentMemory,
     AgentMemStore,
+    FoundItem,
     InvalidInputError,
     InvalidTypeError,
     StorageClosedError,
@@ -63,7 +63,7 @@ async def test_an_item_comes_back_with_all_that_belongs_to_it(store, call, clock
         updated_at=clock.moment(),
     )
     (found,) = await call(store.search, ("users",))
-    assert type(found) is SearchItem
+    assert type(found) is FoundItem
     assert (found.namespace, found.key, found.value, found.score) == (item.namespace, "food", {"likes": "pizza"}, None)
 
 
