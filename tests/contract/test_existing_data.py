@@ -35,7 +35,7 @@ def call_of(url: str, format_: str, **options: str) -> str:
     named = {"format": format_, **options}
     call = ", ".join([repr(url), *(f"{name}={value!r}" for name, value in named.items())])
     words = " ".join([url, *(f"--{name} {value}" for name, value in named.items())])
-    return re.escape(f"memory.import_from({call}) or the command `agentmem import {words}`")
+    return re.escape(f"memory.import_from({call}) or the command `agentmem import {words} --url {url}`")
 
 
 def sqlite_saver(path: str) -> str:
