@@ -454,7 +454,7 @@ async def test_progress_tells_what_was_stored(memory, call, tmp_path):
     url = foreign.sql_histories(tmp_path / "old.db")
     told: list[str] = []
     await call(memory.import_from, url, format="sql-history", progress=lambda done: told.append(done.description))
-    assert told == [f"Checked {TOTAL} rows", f"Imported {TOTAL} messages, 3 sessions"]
+    assert told == [f"Checked {TOTAL} rows", f"Imported 3 sessions, {TOTAL} messages"]
 
 
 async def test_a_history_becomes_longer_than_a_page(memory, call, tmp_path, monkeypatch):

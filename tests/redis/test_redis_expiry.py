@@ -166,7 +166,7 @@ async def test_what_redis_has_expired_is_gone_and_its_entries_too(any_redis_url,
         assert await call(memory.checkpointer.threads) == []
         assert await call(memory.sessions.list, user_id="alice") == []
         assert await call(memory.sweep) == 3
-        assert keys.names().keys() <= {"schema", "language", "tokens", "clock"}
+        assert keys.names().keys() <= {"schema", "language", "tokens", "clock", "edits"}
         await call(memory.close)
 
 
@@ -231,5 +231,5 @@ async def test_deleting_everything_leaves_nothing(any_redis_url, keys, call):
         await call(memory.store.batch, [PutOp(("a", str(n)), "k", None) for n in range(5)])
         await call(memory.checkpointer.delete_thread, "1")
         # The root's last stamp stays, so that none is ever given twice; the root is unlisted an hour later. The tokens expire.
-        assert keys.names().keys() <= {"schema", "language", "tokens", "clock", "roots", "expiring-roots"}
+        assert keys.names().keys() <= {"schema", "language", "tokens", "clock", "edits", "roots", "expiring-roots"}
         await call(memory.close)

@@ -128,6 +128,8 @@ def _analyze_words(cursor: Any) -> None:
 
     In English, it holds whole texts, because FTS5 stemmed them itself. In other languages, it holds stems.
     """
+    if not _has_table(cursor, _FORMER_WORDS):
+        return
     ((language,),) = cursor.execute("SELECT language FROM agentmem_schema").fetchall()
     last = -1
     while page := cursor.execute(
