@@ -65,7 +65,7 @@ async def check(memory: AgentMemory, call: Any, words: str, *, embedded: bool) -
         assert not embedded or best.score == pytest.approx(1.0)
     (found,) = await call(memory.history("s").search, f"{words} milk")
     assert found.message.content == f"{words} milk"
-    assert not embedded or found.score == pytest.approx(1.0)
+    assert not embedded or found.score > 0.9
     assert await call(memory.checkpointer.get_tuple, CONFIG) is not None
 
 

@@ -144,10 +144,11 @@ FROM {schema}checkpoints AS saved LEFT JOIN {schema}agentmem_threads AS thread O
 WHERE saved.metadata ->> 'run_id' = ANY (%s) AND coalesce(thread.tenant, 'default') = %s
 
 -- delete --
--- Delete checkpoints with their writes, and the values that no other checkpoint needs. Parameters: name, namespaces, checkpoint
--- IDs, name.
-WITH deleted AS MATERIALIZED (SELECT {schema}agentmem_delete(%s, %b::text[], %b::text[]))
-UPDATE {schema}agentmem_threads SET revision = revision + 1 FROM deleted WHERE name = %s RETURNING id
+-- Delete checkpoints with their writes, and the values that no other checkpoint needs. A thread that only LangGraph's saver wrote has
+-- no row to revise. Parameters: name, namespaces, checkpoint IDs, name.
+WITH deleted AS MATERIALIZED (SELECT {schema}agentmem_delete(%s, %b::text[], %b::text[])),
+    revised AS (UPDATE {schema}agentmem_threads SET revision = revision + 1 FROM deleted WHERE name = %s)
+SELECT FROM deleted
 
 -- delete_thread --
 -- Delete a thread. Parameter: name.
