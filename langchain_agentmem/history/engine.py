@@ -70,6 +70,7 @@ class HistoryEngine:
         >>> engine = HistoryEngine(connect("sqlite:///:memory:"), "default")
         >>> key = engine.key("session-1", "alice@example.com")
         >>> run(engine.append(key, [HumanMessage("Hello")]))
+        0
         >>> run(engine.count(key))
         1
         >>> engine.backend.close()

@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 
+from langchain_agentmem.arguments.nesting import check_depth
 from langchain_agentmem.arguments.values import reason_of, shown
 from langchain_agentmem.errors import InvalidInputError, InvalidTypeError
 from langchain_agentmem.messages.requests import split_roles
@@ -55,6 +56,7 @@ def as_message(name: str, given: Any) -> BaseMessage:
 
 
 def _converted(name: str, given: Any) -> list[BaseMessage]:
+    check_depth(name, given)
     if not isinstance(given, Mapping) or "role" not in given:
         return [_of_core(name, given)]
     return [_of_roles(name, one) for one in split_roles(given)]

@@ -143,6 +143,8 @@ def open_folder() -> Iterator[Path]:
 
 
 def try_read_only(path: str) -> str:
+    with AgentMemory.from_url("sqlite:///:memory:") as memory:
+        memory.history("s").add_user_message("Another user cannot read the modules that this loads.")
     if os.geteuid() == 0:
         os.setgid(NOBODY)
         os.setuid(NOBODY)
