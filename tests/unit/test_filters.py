@@ -188,7 +188,7 @@ def test_an_operator_that_is_not_known_is_refused_and_the_known_ones_are_named(c
         {"$exists": True},
         {"color": "\ud83d"},
         {"\ud83d": 1},
-        {"color": {"$in": {"red", "\ud83d"}}},
+        {"color": {"$in": {"\ud83d"}}},
         {"shape": {"$ne": {"name": ["\ud83d"]}}},
     ],
     ids=ascii,
