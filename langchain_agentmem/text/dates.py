@@ -3,7 +3,8 @@
 The parser reads whole expressions and refuses all others, because a search in the wrong span finds nothing. A day begins at
 midnight in the time zone of `now`; a week begins on Monday.
 
-dateparser was looked at: it returns one moment, not a span ("last May" is a day of May), and reads ordinary words as dates.
+dateparser 1.5.0 was tried: it returns one moment, not a span ("in March 2024" is 12 March for a `now` of 12 June), nothing
+for "last May" and "the last two weeks", and finds dates in "We may march on".
 """
 
 from __future__ import annotations

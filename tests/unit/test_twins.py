@@ -120,7 +120,7 @@ WITHOUT_TWIN = {
     AgentMemSaver: {"get_next_version", "with_allowlist"},
     AgentMemStore: {"start_ttl_sweeper", "stop_ttl_sweeper"},
     MemoryCompressor: {"as_middleware", "as_node", "as_pre_model_hook"},
-    Schedule: {"forget", "forked", "submit"},
+    Schedule: {"forget", "forked", "submit", "waiting_of"},
     Session: {"history", "retention_of"},
 }
 """Methods that touch no database, so that they need no async twin."""
