@@ -1,4 +1,4 @@
-"""Whether searches of the chat history find the messages that answer a question, beside plain BM25 and plain cosine.
+"""The share of the messages that answer a question which searches find, beside plain BM25 and plain cosine.
 
 The data are conversations of LoCoMo (Maharana et al., 2024) and BEAM (Tavakoli et al., 2025), which are not part of this
 package. The folder of the harness (`locomo_bench.py`) contains them as `locomo_dev.json` and `beam_dev.json`:

@@ -220,7 +220,7 @@ async def theirs_async(backend: str, url: str, connections: int, stack: contextl
 
 
 class Round(NamedTuple):
-    """What a round of chats took."""
+    """The times of a round of chats."""
 
     seconds: float
     client: float

@@ -65,7 +65,7 @@ class Element:
         self._lists, self._dicts = tuple(lists), tuple(dicts)
         self._fields = self._copied(message.__dict__)
         self._cls = type(message)
-        self._identity = None  # last: another thread may copy the element meanwhile
+        self._identity = None  # the last step: another thread may copy the element before
 
     def _copied(self, fields: dict[str, Any]) -> dict[str, Any]:
         copied = {**fields}

@@ -447,7 +447,7 @@ class ItemGuard:
         now: float,
         token: int,
     ) -> Program[bool]:
-        """Swap items together with the heads of their namespaces. Return false if any of them was changed meanwhile."""
+        """Swap items together with the heads of their namespaces. Return false if another writer changed one of them."""
         every = list(swaps)
         for namespace, own in edits.items():
             state = states[namespace]
@@ -467,7 +467,7 @@ class ItemGuard:
         while True:
             rows, following = yield from self._table.scan(tenant, (root, HEADS), None, _PAGE, following, now)
             unused = [row for row in rows if (root, *row.namespace[2:]) not in used]
-            for row in unused:  # a head that another writer changes meanwhile stays
+            for row in unused:  # a head stays if another writer changed it
                 yield from self._table.swap(tenant, [Swap(row.namespace, row.key, row.revision)], now, new_token())
             if following is None:
                 return

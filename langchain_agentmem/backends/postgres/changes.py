@@ -1,4 +1,4 @@
-"""What changed in the messages of a user in Postgres since the last search.
+"""The changes in the messages of a user in Postgres since the last search.
 
 Transactions commit in another order than they begin. Each changed session has the ID of the transaction that changed it, and
 a reader continues at the oldest transaction that was running when it read: it reads sessions twice rather than never.
@@ -80,7 +80,7 @@ def changes_in(rows: Sequence[Sequence[Any]], known: Known) -> Changes:
 
     Args:
         rows: The rows, at least one.
-        known: What the reader knew.
+        known: The result of the reader's last call.
     """
     since, number, present, *_ = rows[0]
     gone: list[str] = []

@@ -15,7 +15,6 @@ from langchain_agentmem.backends.contract import (
     EmbeddedItem,
     Found,
     IndexedItem,
-    ItemChanges,
     ItemPut,
     ItemRow,
     Namespace,
@@ -171,15 +170,8 @@ class PostgresItems:
     def skips(self, condition: Mapping[str, Any] | None) -> bool:
         return not condition
 
-    def changes(
-        self,
-        tenant: str,  # noqa: ARG002 (Postgres compares the items itself)
-        root: str,  # noqa: ARG002
-        width: int | None,  # noqa: ARG002
-        cursor: Any,  # noqa: ARG002
-        now: float,  # noqa: ARG002
-    ) -> Program[ItemChanges] | None:
-        return None
+    def changes(self, *_: Any) -> None:
+        """Return None: Postgres compares the items itself."""
 
     @one_statement
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:

@@ -1,4 +1,4 @@
-"""What changed in the messages of a user on Redis since the last search.
+"""The changes in the messages of a user on Redis since the last search.
 
 A client notes each change in a log of the user, which is in another slot than the session, before it makes the change. A
 reader checks the sessions whose notes are younger than its last call, and a minute older than that, because a change may
@@ -39,7 +39,7 @@ def changed_sessions(
         tenant: The tenant.
         user_id: The user; None for the sessions without a user.
         session_id: The only session; None for all sessions of the user.
-        known: What the reader knows.
+        known: The state that the reader has.
         vectors: If true, read the vectors as well.
     """
     current = dict(known.sessions)

@@ -1,4 +1,4 @@
-"""What changed in the messages of a user in SQLite since the last search."""
+"""The changes in the messages of a user in SQLite since the last search."""
 
 from __future__ import annotations
 

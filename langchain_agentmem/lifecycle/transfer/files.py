@@ -32,7 +32,7 @@ _HINTS = {
     b"\x1f\x8b": "It is compressed with gzip: decompress it with gunzip.",
     b"SQLite format 3\0": "It is a SQLite database: copy a memory with copy_to; for other data, pass format=.",
 }
-"""What to do with files that are often taken for an export, by their first bytes."""
+"""Advice for files that users take for an export, by their first bytes."""
 
 _MARK = b',"sum":"'
 _END = b'"}'
