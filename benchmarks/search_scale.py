@@ -91,9 +91,9 @@ def added(memory: AgentMemory, session: str, rows: list[MessageRow]) -> None:
     memory.backend.write(memory.backend.messages.append(SessionKey("default", USER, session), addition))
 
 
-def milliseconds(action: Callable[[], Any]) -> float:
+def milliseconds(action: Callable[..., Any], *arguments: Any, **options: Any) -> float:
     begin = time.perf_counter()
-    action()
+    action(*arguments, **options)
     return (time.perf_counter() - begin) * 1e3
 
 
@@ -132,17 +132,17 @@ def measured(name: str, url: str, sizes: list[int], runs: int, pool: list[str], 
                 stored += len(part)
             with AgentMemory.from_url(url, embeddings=model, search_cache=1024) as memory:
                 memory.search_history("begin", user_id="nobody")  # connections are open
-                first = milliseconds(lambda: memory.search_history(queries(1)[0], user_id=USER))
-                warm = [milliseconds(lambda: memory.search_history(query, user_id=USER)) for query in queries(runs)]  # noqa: B023
+                first = milliseconds(memory.search_history, queries(1)[0], user_id=USER)
+                warm = [milliseconds(memory.search_history, query, user_id=USER) for query in queries(runs)]
                 after = []
                 for query in queries(runs):
                     added(writer, f"more {source.randrange(5)}", source.choices(rows, k=2))
-                    after.append(milliseconds(lambda: memory.search_history(query, user_id=USER)))  # noqa: B023
+                    after.append(milliseconds(memory.search_history, query, user_id=USER))
                 plain = [row._replace(words=b"", vector=None) for row in rows]
                 cost = []
                 for kind in (rows, plain):
                     turns = [source.choices(kind, k=2) for _ in range(runs)]
-                    cost.append(statistics.median(milliseconds(lambda: added(writer, "turns", turn)) for turn in turns))  # noqa: B023
+                    cost.append(statistics.median(milliseconds(added, writer, "turns", turn) for turn in turns))
                 taken = Corpora.of(memory.backend).nbytes / 2**20
                 alike = agreement(memory, queries(20))
                 yield (
@@ -179,8 +179,8 @@ def measured_peer(name: str, store: BaseStore, sizes: list[int], runs: int, pool
             )
         stored = size
         asked = [" ".join(source.choices(source.choice(pool).split(), k=6)) for _ in range(runs + 1)]
-        first = milliseconds(lambda: store.search((USER,), query=asked[0]))  # noqa: B023
-        warm = [milliseconds(lambda: store.search((USER,), query=query)) for query in asked[1:]]  # noqa: B023
+        first = milliseconds(store.search, (USER,), query=asked[0])
+        warm = [milliseconds(store.search, (USER,), query=query) for query in asked[1:]]
         yield f"{name:<14}{size:>8,}{first:>8.0f}{quantiles(warm)}"
 
 

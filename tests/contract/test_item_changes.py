@@ -33,6 +33,7 @@ class Client:
     def update(self, now: float) -> dict[Any, ItemText] | None:
         """Apply what changed, and return the entries that have not expired; None if the database compares items itself."""
         program = self.backend.items.changes("default", "a", self.width, self.cursor, now)
+        assert (program is None) == (self.backend.name == "postgres")
         if program is None:
             return None
         changes = self.backend.read(program)
@@ -108,6 +109,7 @@ def test_nothing_is_read_again_when_nothing_changed(url):
         memory.store.put(("a",), "k", {"text": "pizza"})
         items = memory.backend.items
         program = items.changes("default", "a", None, None, time.time())
+        assert (program is None) == (memory.backend.name == "postgres")
         if program is None:
             return
         first = memory.backend.read(program)
@@ -129,6 +131,6 @@ def test_vectors_of_other_dimensions_are_refused(url):
         items, backend = memory.backend.items, memory.backend
         (row,) = backend.read(items.get("default", [(("a",), "k")], time.time()))
         backend.write(items.embed("default", [EmbeddedItem(row, [vector(1)])]))
-        if items.changes("default", "a", None, None, time.time()) is not None:
+        if backend.name != "postgres":
             with pytest.raises(StorageError, match="dimensions"):
                 backend.read(items.changes("default", "a", 12, None, time.time()))
