@@ -196,23 +196,6 @@ def scores(texts: Sequence[bytes], words: Iterable[str]) -> list[float]:
     return found
 
 
-def frequencies(texts: Sequence[bytes], numbers: Iterable[int]) -> dict[int, int]:
-    """Return the number of texts that contain each word.
-
-    Args:
-        texts: The texts, as results of `analyze`.
-        numbers: The word numbers.
-    """
-    import numpy as np
-
-    words = np.frombuffer(b"".join(texts), dtype="<u4")
-    ends = np.cumsum([len(text) // _BYTES for text in texts])
-    return {
-        number: len(np.unique(np.searchsorted(ends, np.flatnonzero(words == number), side="right")))
-        for number in set(numbers)
-    }
-
-
 def numbers_of(text: str, language: str = ENGLISH) -> list[int]:
     """Return the word numbers of a text, in order."""
     return [number_of(word) for word in words_of(text, language)]
