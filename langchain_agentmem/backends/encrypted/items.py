@@ -26,6 +26,7 @@ from langchain_agentmem.backends.contract import (
     Found,
     HeadChangedError,
     IndexedItem,
+    ItemChanges,
     ItemPut,
     ItemRow,
     ItemState,
@@ -274,8 +275,15 @@ class EncryptedItems:
 
     # Search
 
-    def changes(self, *_: Any) -> None:
-        """Return None: `find` compares decrypted items, or keyed words."""
+    def changes(
+        self,
+        tenant: str,  # noqa: ARG002 (`find` compares decrypted items, or keyed words)
+        root: str,  # noqa: ARG002
+        width: int | None,  # noqa: ARG002
+        cursor: Any,  # noqa: ARG002
+        now: float,  # noqa: ARG002
+    ) -> Program[ItemChanges] | None:
+        return None
 
     @storage_program
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:

@@ -79,6 +79,10 @@ _PLANNED_ONCE = [
 """Functions whose statements have one good plan, by key. Without a setting, Postgres plans them in every call, because it
 expects more elements in an unknown array than in a known one. Planning takes longer than the statement."""
 
+_BY_KEY = ["plan_cache_mode = force_generic_plan", "enable_seqscan = off"]
+"""The settings of the functions in `_PLANNED_ONCE`. A plan that Postgres made for an empty table must not read all of a large
+one."""
+
 
 class TablesState(NamedTuple):
     """The state of the tables."""
@@ -184,7 +188,7 @@ def _configure_functions(wide: str) -> Program[None]:
         wide: The search path of the connection, which contains the schema of pgvector.
     """
     for function, path, planned_once in (yield from Fetch(_FIND_PATHS, (f", {wide}", _PLANNED_ONCE))):
-        settings = [f"search_path = {path}", *(["plan_cache_mode = force_generic_plan"] if planned_once else [])]
+        settings = [f"search_path = {path}", *(_BY_KEY if planned_once else [])]
         for setting in settings:
             yield from Execute(f"ALTER FUNCTION {function} SET {setting}".replace("%", "%%"))
 

@@ -15,6 +15,7 @@ from langchain_agentmem.backends.contract import (
     EmbeddedItem,
     Found,
     IndexedItem,
+    ItemChanges,
     ItemPut,
     ItemRow,
     Namespace,
@@ -170,8 +171,15 @@ class PostgresItems:
     def skips(self, condition: Mapping[str, Any] | None) -> bool:
         return not condition
 
-    def changes(self, *_: Any) -> None:
-        """Return None: Postgres compares the items itself."""
+    def changes(
+        self,
+        tenant: str,  # noqa: ARG002 (Postgres compares the items itself)
+        root: str,  # noqa: ARG002
+        width: int | None,  # noqa: ARG002
+        cursor: Any,  # noqa: ARG002
+        now: float,  # noqa: ARG002
+    ) -> Program[ItemChanges] | None:
+        return None
 
     @one_statement
     def find(self, tenant: str, query: Query, now: float) -> Program[Found]:

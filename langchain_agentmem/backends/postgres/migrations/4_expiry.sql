@@ -29,14 +29,22 @@ BEGIN
             ) * interval '1 second'
         ) END;
     PERFORM agentmem_add_texts(prefixes_, keys_, readers_, texts_);
-    DELETE FROM agentmem_item_ttls AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
-    WHERE stale.prefix = added.prefix AND stale.key = added.key;
+    DELETE FROM agentmem_item_ttls WHERE ctid = ANY (ARRAY(
+        SELECT old.ctid FROM unnest(prefixes_, keys_) AS added (prefix, key) CROSS JOIN LATERAL (
+            SELECT ctid FROM agentmem_item_ttls AS stored
+            WHERE stored.prefix = added.prefix AND stored.key = added.key OFFSET 0
+        ) AS old
+    ));
     INSERT INTO agentmem_item_ttls
     SELECT added.prefix, added.key, added.ttl FROM unnest(prefixes_, keys_, ttls_) AS added (prefix, key, ttl)
     WHERE added.ttl IS NOT NULL;
     IF to_regclass(quote_ident(current_schema()) || '.store_vectors') IS NOT NULL THEN
-        DELETE FROM store_vectors AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
-        WHERE stale.prefix = added.prefix AND stale.key = added.key;
+        DELETE FROM store_vectors WHERE ctid = ANY (ARRAY(
+            SELECT old.ctid FROM unnest(prefixes_, keys_) AS added (prefix, key) CROSS JOIN LATERAL (
+                SELECT ctid FROM store_vectors AS stored
+                WHERE stored.prefix = added.prefix AND stored.key = added.key OFFSET 0
+            ) AS old
+        ));
         size_ := cardinality(vectors_) / greatest(1, cardinality(owners_));
         INSERT INTO store_vectors (prefix, key, field_name, embedding, created_at, updated_at)
         SELECT prefixes_[added.owner], keys_[added.owner], added.field,

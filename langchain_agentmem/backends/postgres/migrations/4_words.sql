@@ -47,10 +47,18 @@ END $$
 CREATE FUNCTION agentmem_add_texts(prefixes_ text[], keys_ text[], readers_ int[], texts_ text[])
 RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    DELETE FROM agentmem_item_texts AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
-    WHERE stale.prefix = added.prefix AND stale.key = added.key;
-    DELETE FROM agentmem_unanalyzed_items AS stale USING unnest(prefixes_, keys_) AS added (prefix, key)
-    WHERE stale.prefix = added.prefix AND stale.key = added.key;
+    DELETE FROM agentmem_item_texts WHERE ctid = ANY (ARRAY(
+        SELECT old.ctid FROM unnest(prefixes_, keys_) AS added (prefix, key) CROSS JOIN LATERAL (
+            SELECT ctid FROM agentmem_item_texts AS stored
+            WHERE stored.prefix = added.prefix AND stored.key = added.key OFFSET 0
+        ) AS old
+    ));
+    DELETE FROM agentmem_unanalyzed_items WHERE ctid = ANY (ARRAY(
+        SELECT old.ctid FROM unnest(prefixes_, keys_) AS added (prefix, key) CROSS JOIN LATERAL (
+            SELECT ctid FROM agentmem_unanalyzed_items AS stored
+            WHERE stored.prefix = added.prefix AND stored.key = added.key OFFSET 0
+        ) AS old
+    ));
     INSERT INTO agentmem_item_texts
     SELECT prefixes_[added.reader], keys_[added.reader],
         row_number() OVER (PARTITION BY added.reader ORDER BY added.place), added.text::tsvector
