@@ -15,7 +15,7 @@ from langchain_agentmem.programs.locks import forkable_lock
 _MAX_VALUES = 2048
 _MAX_BYTES = 64 * 1024 * 1024
 _MAX_SECRETS = 2048
-_ELEMENT_BYTES = 512
+_ELEMENT_BYTES = 768
 """The size of an element without its content."""
 
 

@@ -92,7 +92,9 @@ def words_of(text: str, language: str = ENGLISH, *, characters: bool = False) ->
         >>> words_of("東京都", characters=True)
         ['東京', '京都', '東', '京', '都']
     """
-    return [_stem(word, language) for word in _words(text, characters=characters)]
+    words = _words(text, characters=characters)
+    # The cache of stems bounds its entries, so a long word must not be one.
+    return [_stem(one, language) if len(one) <= _LONGEST else one[:_LONGEST_INDEXED] for one in words]
 
 
 def analyze(text: str, language: str = ENGLISH) -> bytes:
@@ -302,9 +304,9 @@ _WRITTEN, _FOLDED = _Characters(_written), _Characters(_folded)
 
 @lru_cache(maxsize=50_000)
 def _stem(word: str, language: str) -> str:
-    """Return the stem of a word: `8` for `8th`, `dog` for `dogs`."""
-    if len(word) > _LONGEST or word.isdecimal() or language not in _languages():
-        return word[:_LONGEST_INDEXED]
+    """Return the stem of a word of at most `_LONGEST` characters: `8` for `8th`, `dog` for `dogs`."""
+    if word.isdecimal() or language not in _languages():
+        return word
     return str(_stemmer(language).stemWord(_ORDINAL.sub(r"\1", word)))
 
 

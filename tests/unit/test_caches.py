@@ -13,17 +13,20 @@ import cachetools
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.messages import HumanMessage
+from pydantic import BaseModel, create_model
 
 from langchain_agentmem.backends.contract import ThreadKey
 from langchain_agentmem.checkpointing import known
 from langchain_agentmem.checkpointing.known import KnownValues
 from langchain_agentmem.encoding.layout import Known, ValueKey
+from langchain_agentmem.knowledge.facts.json_schemas import schema_of
 from langchain_agentmem.messages import tokens
 from langchain_agentmem.messages.tokens import TokenCounter
 from langchain_agentmem.programs import caches, run
 from langchain_agentmem.programs.caches import RecentValues
 from langchain_agentmem.search import embeddings
 from langchain_agentmem.search.embeddings import Embedder
+from langchain_agentmem.text import words
 
 FILES = {caches.__file__, cachetools.__file__}
 """The modules that change the contents of a cache."""
@@ -171,3 +174,29 @@ def test_a_cache_is_bounded_in_bytes() -> None:
     assert [cache.get(key) is None for key in "abcd"] == [True, True, False, False]
     cache.put("e", b"x" * 101)
     assert len(cache) == 0
+
+
+def test_the_cache_of_stems_holds_no_long_words():
+    words._stem.cache_clear()
+    long = "supercalifragilistic" * 1_000
+    assert words.words_of(f"dogs {long}") == ["dog", long[:500]]
+    assert words._stem.cache_info().currsize == 1
+
+
+def test_the_schema_of_a_model_is_made_once_until_the_model_is_rebuilt():
+    model = create_model("Profile", inner=(dict[str, int], {}))
+    assert schema_of(model) is schema_of(model)
+    before = schema_of(model)
+    model.model_rebuild(force=True)
+    assert schema_of(model) == before
+    assert schema_of(model) is not before
+
+
+def test_the_schema_of_a_model_follows_its_rebuilt_form():
+    class Later(BaseModel):
+        word: str = ""
+
+    first = schema_of(Later)
+    Later.model_fields["word"].description = "A word."
+    Later.model_rebuild(force=True)
+    assert schema_of(Later)["properties"]["word"] == {**first["properties"]["word"], "description": "A word."}

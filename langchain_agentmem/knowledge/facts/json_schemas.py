@@ -15,6 +15,7 @@ from langchain_agentmem.errors import InvalidInputError
 from langchain_agentmem.knowledge.facts.equality import same
 from langchain_agentmem.knowledge.facts.paths import Path
 from langchain_agentmem.knowledge.facts.unsupported_fields import check_fields
+from langchain_agentmem.programs.caches import RecentValues
 
 Node = Mapping[str, Any]
 """A part of the schema: the schema of a value."""
@@ -23,6 +24,9 @@ SPELLINGS = "x-agentmem-spellings"
 """Entry of an object's schema: other names of its fields, such as serialization aliases, and the names of the document."""
 
 _DEPTH = 20
+_known: RecentValues[type[BaseModel], tuple[Any, dict[str, Any]]] = RecentValues(64)
+"""The JSON schemas of models, which each change of a profile needs, with the core schemas that they describe."""
+
 _COMBINED = ("anyOf", "oneOf", "allOf")
 
 
@@ -37,12 +41,18 @@ class _WithSpellings(GenerateJsonSchema):
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON schema of a Pydantic model, with the other names of its fields.
+    """Return the JSON schema of a Pydantic model, with the other names of its fields. Do not change it: it is cached.
 
     Raises:
         InvalidInputError: The model, or a model in it, has a field that a profile cannot hold.
     """
-    return model.model_json_schema(schema_generator=_WithSpellings)
+    known = _known.get(model)
+    # A model that is rebuilt gets a new core schema.
+    if known is not None and known[0] is model.__pydantic_core_schema__:
+        return known[1]
+    schema = model.model_json_schema(schema_generator=_WithSpellings)
+    _known.put(model, (model.__pydantic_core_schema__, schema))
+    return schema
 
 
 def key_of(name: str, info: FieldInfo) -> str:
