@@ -6,7 +6,7 @@ A row is a text: a message of a user, or an item of a namespace. The rows of a c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from langchain_agentmem.text.marks import read_marks
 
@@ -75,9 +75,11 @@ class Corpus(Protocol):
     owner: NDArray[np.int32] | None
     """The row of the text of each vector, if texts may have several; None: `vectors` has one row for each text."""
     has_vector: NDArray[np.bool_]
+    kept: dict[str, Any]
+    """What callers have computed from the corpus."""
 
     def occurrences(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the rows that contain a word, each once and in any order, and how often. Rows may be not alive."""
+        """Return the rows that contain a word, in ascending order, and how often. Rows may be not alive."""
 
     def words(self, row: int) -> NDArray[np.uint32]:
         """Return the word numbers of a row in the order of the text, without marks."""
@@ -120,6 +122,7 @@ class BuiltCorpus:
         self._words, self._ends, self._rows, self._counts = postings(numbers, stored, self.lengths)
         self.vectors, self.owner, self.has_vector = _vectors(rows)
         self._trust: float | None = None
+        self.kept: dict[str, Any] = {}
 
     def occurrences(self, number: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """See `Corpus`."""

@@ -30,6 +30,12 @@ _TRUST_CHANGE = 0.1
 _PER_SESSION = 400
 """The bytes that a session takes beside its rows, about."""
 
+_PER_ROW = 64
+"""The bytes that searches compute for a row and keep, about: see `langchain_agentmem.search.statistics`."""
+
+_MOST_VIEWS = 4
+"""The number of views that are kept until the next change. Views differ by agent, and by the sessions that have expired."""
+
 
 class _Segment(NamedTuple):
     """The postings of adjacent rows."""
@@ -143,6 +149,7 @@ class GrowingCorpus:
         """The number of rows that were added or removed."""
         self._width = 0
         self._trust: dict[Any, tuple[float, int]] = {}
+        self._views: dict[tuple[str | None, tuple[int, ...]], CorpusView] = {}
         self._begin_columns()
 
     def _begin_columns(self) -> None:
@@ -178,7 +185,7 @@ class GrowingCorpus:
         found = sum(one.nbytes for one in columns) + len(self._sessions.values) * _PER_SESSION
         for segment in self._segments:
             found += sum(array.nbytes for array in segment[2:])
-        return found + self._alive.nbytes + self._previous.nbytes + self._following.nbytes
+        return found + self._alive.nbytes + self._previous.nbytes + self._following.nbytes + self.size * _PER_ROW
 
     def apply(self, sessions: Sequence[SessionChange], gone: Sequence[str], entries: Entries) -> None:
         """Apply changes.
@@ -188,6 +195,7 @@ class GrowingCorpus:
             gone: The sessions that were deleted.
             entries: The messages. Each has words.
         """
+        self._views = {}
         codes = [self._sessions.of(one.session_id) for one in sessions]
         self._last += [-1] * (len(self._sessions.values) - len(self._last))
         for code, one in zip(codes, sessions, strict=True):
@@ -353,13 +361,22 @@ class GrowingCorpus:
             now: The time in Unix seconds.
             agent: The agent whose messages are read. Default: None (all messages).
         """
+        expired = tuple(code for code, expires_at in self._expiries.items() if expires_at <= now)
+        found = self._views.get((agent, expired))
+        if found is None:
+            found = self._viewed(agent, expired)
+            if len(self._views) >= _MOST_VIEWS:
+                self._views = {}
+            self._views[agent, expired] = found
+        return found
+
+    def _viewed(self, agent: str | None, expired: Sequence[int]) -> CorpusView:
         import numpy as np
 
         alive, previous, following = self._alive, self._previous, self._following
-        expired = [code for code, expires_at in self._expiries.items() if expires_at <= now]
         if expired:
             living = np.ones(len(self._sessions.values), dtype=np.bool_)
-            living[expired] = False
+            living[list(expired)] = False
             alive = alive & living[self._view("session")]
         if agent is not None:
             code = self._agents.known(agent)
@@ -427,6 +444,7 @@ class CorpusView:
         self.alive, self.previous, self.following = alive, previous, following
         self.size = len(alive)
         self.living = int(np.count_nonzero(alive))
+        self.kept: dict[str, Any] = {}
         self.session_ids: Sequence[str] = corpus._sessions.values
         self.roles: Sequence[str] = corpus._roles.values
         self.agents: Sequence[str | None] = corpus._agents.values

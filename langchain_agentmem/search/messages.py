@@ -112,10 +112,12 @@ class MessageQuery:
         """The number of messages to read."""
         return self.k if self.reranker is None or not self.k else max(self.k, RERANKED)
 
-    def accepted(self, corpus: Corpus) -> NDArray[np.bool_]:
-        """Return true for the messages whose role, time and session are accepted."""
+    def accepted(self, corpus: Corpus) -> NDArray[np.bool_] | None:
+        """Return true for the messages whose role, time and session are accepted; None if all are."""
         import numpy as np
 
+        if (self.since, self.until, self.types, self.without_session) == (-math.inf, math.inf, None, None):
+            return None
         accepted = (corpus.created_at >= self.since) & (corpus.created_at < self.until)
         if self.types is not None:
             types = np.array([role in self.types for role in corpus.roles], dtype=np.bool_)

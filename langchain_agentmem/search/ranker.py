@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_agentmem.search.corpus import Corpus
 from langchain_agentmem.search.queries import Query
+from langchain_agentmem.search.statistics import Statistics
 from langchain_agentmem.search.trust import trust_in
 from langchain_agentmem.search.weights import (
     AFTER,
@@ -35,13 +36,8 @@ from langchain_agentmem.search.weights import (
     LEAST_TRUST,
     MAX_WORDS,
     OTHER_SPEAKER,
-    SHORT,
-    SIMILAR,
-    SPEAKER_SHARE,
     TIMED,
-    norms,
     rarity_of,
-    size_and_mean,
 )
 from langchain_agentmem.text.words import number_of, numbers_of, without_endings
 
@@ -52,11 +48,13 @@ if TYPE_CHECKING:
 MONTHS = "January February March April May June July August September October November December".split()  # noqa: SIM905
 """English names of the months. They do not depend on the locale of the process."""
 
-_DECIMALS = 6
-"""Scores and similarities are rounded to this many decimals: those of equal texts may differ in the last digits."""
+_DECIMALS = 5
+"""Scores are rounded to this many decimals: those of equal texts may differ in the last digits."""
 
-_COMMON = 16
-"""A word that one text of this number contains is common."""
+_SIMILARITY_DECIMALS = 6
+
+_COMMON = 32
+"""A word that one text of this number contains is common: it is faster to go through all rows in order."""
 
 _YEAR_DIGITS = 4
 _AI = "ai"
@@ -88,8 +86,8 @@ class Ranker:
         self._corpus = corpus
         self._query = query
         self._dates = dates
-        self._size, self._mean = size_and_mean(corpus)
-        self._speakers = self._frequent_speakers()
+        self._statistics = Statistics.of(corpus)
+        self._size, self._speakers = self._statistics.size, self._statistics.speakers
 
     def text_to_embed(self) -> str:
         """Return the query without names of speakers, because each message of a speaker begins with the name.
@@ -124,91 +122,89 @@ class Ranker:
         """
         import numpy as np
 
-        corpus = self._corpus
         words = self._lexical()
         similarity = None if vector is None else self._similarities(vector)
-        found = words > 0
         score, weight = words, 1.0
         if similarity is not None:
-            dense, trust = self._dense(similarity), max(LEAST_TRUST, corpus.trust(trust_in))
+            trust = max(LEAST_TRUST, self._corpus.trust(trust_in))
             # If no text contains a word of the query, the vectors alone make up the score.
-            score, weight = words + DENSE * trust * dense, float(found.any()) + DENSE * trust
-            found |= ~np.isnan(similarity)
-        score = (self._with_speakers(score) / weight).clip(0, 1)
-        found &= corpus.alive
+            score, weight = self._dense(similarity), float(words.any()) + DENSE * trust
+            score *= np.float32(DENSE * trust)
+            score += words
+        score = self._with_speakers(score)
+        score *= np.float32(1 / weight)
+        np.clip(score, 0, 1, out=score)
         holders = self._phrase_holders()
         if len(holders):
             exact = score[holders]
-            score *= EXACT
+            score *= np.float32(EXACT)
             score[holders] = EXACT + (1 - EXACT) * exact
+        for left_out in self._left_out(words, similarity, accepted, min_similarity):
+            score[left_out] = -1
+        return [self._hit(row, score, similarity) for row in self._first(score, k)]
+
+    def _left_out(
+        self,
+        words: NDArray[np.float32],
+        similarity: NDArray[np.float32] | None,
+        accepted: NDArray[np.bool_] | None,
+        min_similarity: float | None,
+    ) -> Iterator[NDArray[np.bool_]]:
+        """Yield what the search does not find: true for each of these rows."""
+        import numpy as np
+
+        if similarity is None:
+            yield (words == 0) | ~self._corpus.alive
+        elif self._statistics.has_vector is not None:
+            yield ~self._corpus.alive | ((words == 0) & np.isnan(similarity))
         if accepted is not None:
-            found &= accepted
+            yield ~accepted
         if min_similarity is not None:
-            found &= np.zeros_like(found) if similarity is None else similarity >= min_similarity
-        rows = np.flatnonzero(found)
-        return [self._hit(row, score, similarity) for row in self._first(rows, score, k)]
+            yield np.ones(len(words), dtype=np.bool_) if similarity is None else ~(similarity >= min_similarity)
 
     # Words
 
-    def _lexical(self) -> NDArray[np.float64]:
+    def _lexical(self) -> NDArray[np.float32]:
         """Return the word scores: BM25 over the words of a text, those near it and those of its date. The best is 1."""
         import numpy as np
 
-        corpus, size = self._corpus, self._size
-        score, found = np.zeros(corpus.size), np.zeros(corpus.size)
+        size, known = self._corpus.size, self._statistics
+        score, found, scratch = np.zeros((3, size), dtype=np.float32)
         for holders, number, rows, counts in self._wanted:
-            often = counts / norms(corpus.lengths[rows], self._mean)
-            if len(rows) * _COMMON > corpus.size:
-                score += rarity_of(size, holders) * self._saturated(self._common(number, rows, often))
+            weight = np.float32(rarity_of(self._size, holders) * (K1 + 1))
+            often = counts.astype(np.float32) / known.norms[rows]
+            dated = self._dated(number)
+            if len(rows) * _COMMON > size:
+                total = known.with_context(rows, often)
+                if dated is not None:
+                    total[dated] += np.float32(DATE)
+                np.add(total, np.float32(K1), out=scratch)
+                total /= scratch
+                total *= weight
+                score += total
                 continue
             found[rows] = often
             touched: list[NDArray[np.integer[Any]]] = [rows]
             for at, lent in self._lent(rows, often):
-                found[at] += lent * self._borrows[at]
+                found[at] += lent * known.borrows[at]
                 touched.append(at)
-            dated = self._dated(number)
             if dated is not None:
-                found[dated] += DATE
+                found[dated] += np.float32(DATE)
                 touched.append(dated)
             # A row that is touched twice gets the same sum twice: it is assigned, not added.
             every = np.concatenate(touched)
-            score[every] += rarity_of(size, holders) * self._saturated(found[every])
+            total = found[every]
+            score[every] += weight * (total / (total + np.float32(K1)))
             found[every] = 0
-        score[corpus.lengths == 0] = 0  # a text without words is not found by those near it
+        score[known.empty] = 0  # a text without words is not found by those near it
         if self._speakers:
-            asking = np.flatnonzero(corpus.asks)
-            score[asking[self._speaks(asking)]] *= 1 - ASKS
+            score[known.asking] *= np.float32(1 - ASKS)
         if self._query.asks_when:
-            score[corpus.timed] *= 1 + TIMED
+            score[known.timed] *= np.float32(1 + TIMED)
         highest = score.max(initial=0.0)
-        return score / highest if highest > 0 else score
-
-    def _common(self, number: int, rows: NDArray[np.int32], often: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how much a common word counts for each text, with those near it: it is faster to read all rows in order."""
-        import numpy as np
-
-        count = self._corpus.size
-        own = np.zeros(count + 1)  # a link of -1 leads to the last element, which stays 0
-        own[rows] = often
-        lent = np.zeros(count)
-        for links, weights in ((self._corpus.previous, BEFORE), (self._corpus.following, AFTER)):
-            source = own
-            for weight in weights:
-                near = np.zeros(count + 1)
-                near[:count] = source[links]
-                lent += weight * near[:count]
-                source = near
-        lent *= self._borrows
-        lent += own[:count]
-        dated = self._dated(number)
-        if dated is not None:
-            lent[dated] += DATE
-        return lent
-
-    @staticmethod
-    def _saturated(often: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what a word counts that occurs so often: at most `K1 + 1`."""
-        return often * (K1 + 1) / (often + K1)
+        if highest > 0:
+            score /= highest
+        return score
 
     @cached_property
     def _wanted(self) -> list[tuple[int, int, NDArray[np.int32], NDArray[np.int32]]]:
@@ -224,24 +220,18 @@ class Ranker:
         return (rows, counts) if kept.all() else (rows[kept], counts[kept])
 
     def _lent(
-        self, rows: NDArray[np.int32], often: NDArray[np.float64]
-    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float64]]]:
+        self, rows: NDArray[np.int32], often: NDArray[np.float32]
+    ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
         """Yield the rows near the given ones, and how much a word in the given rows counts for them."""
+        import numpy as np
+
         for links, weights in ((self._corpus.following, BEFORE), (self._corpus.previous, AFTER)):
             at, lent = rows, often
             for weight in weights:
                 near = links[at]
                 exists = near >= 0
                 at, lent = near[exists], lent[exists]
-                yield at, weight * lent
-
-    @cached_property
-    def _borrows(self) -> NDArray[np.float64]:
-        """The share of what each text takes from its neighbours: 1 for short texts."""
-        import numpy as np
-
-        borrows: NDArray[np.float64] = np.minimum(1.0, SHORT / np.maximum(self._corpus.lengths, 1))
-        return borrows
+                yield at, np.float32(weight) * lent
 
     def _dated(self, number: int) -> NDArray[np.int64] | None:
         """Return the rows whose date has a word; None if no date has it."""
@@ -251,15 +241,7 @@ class Ranker:
         if part is None:
             return None
         kind, value = part
-        days = np.floor(self._corpus.created_at / 86400).astype("M8[D]")
-        months = days.astype("M8[M]")
-        if kind == "day":
-            of_each = (days - months).astype(np.int64) + 1
-        elif kind == "month":
-            of_each = months.astype(np.int64) % 12 + 1
-        else:
-            of_each = days.astype("M8[Y]").astype(np.int64) + 1970
-        rows: NDArray[np.int64] = np.flatnonzero((of_each == value) & self._corpus.alive)
+        rows: NDArray[np.int64] = np.flatnonzero((self._statistics.dates[kind] == value) & self._corpus.alive)
         return rows
 
     def _year(self, number: int) -> tuple[str, int] | None:
@@ -268,7 +250,7 @@ class Ranker:
 
     # Vectors
 
-    def _similarities(self, vector: bytes) -> NDArray[np.float64] | None:
+    def _similarities(self, vector: bytes) -> NDArray[np.float32] | None:
         """Return the similarity of each text to the query; NaN for texts without vector. None if no text has one."""
         import numpy as np
 
@@ -276,57 +258,44 @@ class Ranker:
         query = np.frombuffer(vector, dtype="<f4")
         if corpus.vectors is None or corpus.vectors.shape[1] != len(query):
             return None
-        found: NDArray[np.float64] = (corpus.vectors @ query).astype(np.float64)
+        found: NDArray[np.float32] = corpus.vectors @ query
         if corpus.owner is not None:
-            best = np.full(corpus.size, -np.inf)
+            best = np.full(corpus.size, -np.inf, dtype=np.float32)
             np.maximum.at(best, corpus.owner, found)
             found = best
-        found[~(corpus.has_vector & corpus.alive)] = np.nan
+        has_vector = self._statistics.has_vector
+        if has_vector is not None:
+            found[~has_vector] = np.nan
         return found
 
-    def _dense(self, similarity: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _dense(self, similarity: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the vector scores: how much more similar than the average a text is, with its neighbours if both are short.
 
         A text without vector is as similar as the average.
         """
         import numpy as np
 
-        lacks = np.isnan(similarity)
-        has_vector = ~lacks
-        if not has_vector.any():
-            return np.full(len(similarity), AVERAGE)
-        own = np.where(lacks, 0.0, similarity)
-        total, weights = own.copy(), has_vector.astype(np.float64)
-        for near in (self._corpus.previous, self._corpus.following):
-            fits = (near >= 0) & has_vector & has_vector[near]  # -1 is the last row, which `near >= 0` excludes
-            share = SIMILAR * np.minimum(self._borrows, self._borrows[near]) * fits
-            total += share * own[near]
-            weights += share
-        weights[lacks] = 1.0
-        similar = total / weights
-        known = similar if not lacks.any() else similar[has_vector]
-        mean, deviation = float(known.mean()), max(float(known.std()), LEAST_DEVIATION)
-        similar[lacks] = mean
-        return (AVERAGE + (similar - mean) / (deviation * DEVIATION)).clip(0, 1)
+        has_vector = self._statistics.has_vector
+        if has_vector is None:
+            known = similar = self._statistics.smoothed(similarity)
+        else:
+            similar = self._statistics.smoothed(np.where(has_vector, similarity, np.float32(0)))
+            known = similar[has_vector]
+        if not len(known):
+            return np.full(len(similarity), AVERAGE, dtype=np.float32)
+        mean = known.mean(dtype=np.float64)
+        dense = similar - np.float32(mean)
+        spread = dense if has_vector is None else dense[has_vector]
+        deviation = max(math.sqrt(float(np.square(spread).mean(dtype=np.float64))), LEAST_DEVIATION)
+        dense *= np.float32(1 / (deviation * DEVIATION))
+        dense += np.float32(AVERAGE)
+        if has_vector is not None:
+            dense[~has_vector] = AVERAGE
+        return np.clip(dense, 0, 1, out=dense)
 
     # Speakers and phrases
 
-    def _frequent_speakers(self) -> frozenset[int]:
-        """Return the names that begin enough texts to be names of speakers."""
-        import numpy as np
-
-        speaker = self._corpus.speaker
-        named = speaker[(speaker != 0) & self._corpus.alive]
-        names, often = np.unique(named, return_counts=True)
-        return frozenset(names[often >= SPEAKER_SHARE * self._size].tolist())
-
-    def _speaks(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return true for the rows whose speaker is known."""
-        import numpy as np
-
-        return np.isin(self._corpus.speaker[rows], np.array(sorted(self._speakers), dtype=np.uint32))
-
-    def _with_speakers(self, score: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _with_speakers(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
         """Reduce the scores of messages by another speaker than one that the query names.
 
         The speaker of an answer without a name is its agent.
@@ -340,11 +309,11 @@ class Ranker:
         ]
         if named:
             others = np.array(sorted(self._speakers - named), dtype=np.uint32)
-            score = np.where(np.isin(corpus.speaker, others), score * (1 - OTHER_SPEAKER), score)
+            score[np.isin(corpus.speaker, others)] *= np.float32(1 - OTHER_SPEAKER)
         if any(agents) and _AI in corpus.roles:
             has_agent = np.array([name is not None for name in corpus.agents])[corpus.agent]
             is_answer = (corpus.role == list(corpus.roles).index(_AI)) & (corpus.speaker == 0) & has_agent
-            score = np.where(is_answer & ~np.array(agents)[corpus.agent], score * (1 - OTHER_SPEAKER), score)
+            score[is_answer & ~np.array(agents)[corpus.agent]] *= np.float32(1 - OTHER_SPEAKER)
         return score
 
     def _phrase_holders(self) -> NDArray[np.int32]:
@@ -357,13 +326,10 @@ class Ranker:
             return np.array([], dtype=np.int32)
         rows, *others = sorted(holders, key=len)
         rows = rows[corpus.alive[rows]]
-        contains = np.zeros(corpus.size, dtype=np.bool_)
         for other in others:
             if not len(rows):
                 break
-            contains[other] = True
-            rows = rows[contains[rows]]
-            contains[other] = False
+            rows = rows[other[np.searchsorted(other, rows).clip(0, len(other) - 1)] == rows] if len(other) else rows[:0]
         if len(sequence) == 1 or not len(rows):
             return rows
         texts = [corpus.words(row) for row in rows.tolist()]
@@ -384,18 +350,18 @@ class Ranker:
 
     # Results
 
-    def _first(self, rows: NDArray[np.int64], score: NDArray[np.float64], k: int) -> list[int]:
-        """Return the rows with the highest scores, best first."""
+    def _first(self, score: NDArray[np.float32], k: int) -> list[int]:
+        """Return the rows with the highest scores, best first, without those whose score is negative."""
         import numpy as np
 
-        corpus = self._corpus
+        corpus, least = self._corpus, 0.0
         if k == 0:
             return []
-        if len(rows) > k:
-            least = np.partition(score[rows], len(rows) - k)[len(rows) - k]
-            rows = rows[score[rows] >= least - 10**-_DECIMALS]
+        if len(score) > k:
+            least = max(0.0, float(np.partition(score, len(score) - k)[len(score) - k]) - 10**-_DECIMALS)
+        rows = np.flatnonzero(score >= np.float32(least))
         keys = zip(
-            np.round(score[rows], _DECIMALS).tolist(),
+            np.round(score[rows].astype(np.float64), _DECIMALS).tolist(),
             corpus.created_at[rows].tolist(),
             corpus.position[rows].tolist(),
             [corpus.session_ids[at] for at in corpus.session[rows].tolist()],
@@ -404,12 +370,14 @@ class Ranker:
         )
         return [row for *_, row in sorted(keys, reverse=True)[:k]]
 
-    def _hit(self, row: int, score: NDArray[np.float64], similarity: NDArray[np.float64] | None) -> Hit:
+    def _hit(self, row: int, score: NDArray[np.float32], similarity: NDArray[np.float32] | None) -> Hit:
         similar = None if similarity is None else float(similarity[row])
         return Hit(
             row,
             round(float(score[row]), _DECIMALS),
-            None if similar is None or math.isnan(similar) else round(min(max(similar, -1.0), 1.0), _DECIMALS),
+            None
+            if similar is None or math.isnan(similar)
+            else round(min(max(similar, -1.0), 1.0), _SIMILARITY_DECIMALS),
             self._query.matched(frozenset(self._corpus.words(row).tolist())),
         )
 

@@ -161,6 +161,7 @@ class ItemView:
         import numpy as np
 
         self._corpus, self._ids = corpus, ids
+        self.kept: dict[str, Any] = {}
         self.size, self.agent = corpus.size, np.zeros(corpus.size, dtype=np.int32)
         self.alive = corpus.alive
         if len(prefix) > 1:
